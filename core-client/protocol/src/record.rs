@@ -1,0 +1,262 @@
+//! One record, and runs of records that are known to be well formed.
+//!
+//! ```text
+//! record   crc: u32 | size: u32 | payload[size]      big-endian
+//!          └ CRC-32 of size ‖ payload
+//! ```
+//!
+//! [`Records`] is what appends and blocks carry: whoever holds one need not
+//! check again. [`Builder`] makes it from payloads; [`Records::parse`] makes it
+//! from bytes somebody else wrote and checks each record.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::limits::{BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
+
+/// A whole number of well-formed records, encoded one behind the other.
+///
+/// Holds at most [`BLOCK_RAW_BYTES_MAX`] bytes, or exactly one larger record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records {
+    bytes: Bytes,
+    count: u32,
+}
+
+/// Why bytes are not a run of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes end inside the record that begins at `offset`.
+    #[error("the record at byte {offset} is cut off")]
+    Cut {
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// The record's CRC does not match its bytes.
+    #[error("the record at byte {offset} fails its checksum")]
+    Checksum {
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// More than one record, and together over [`BLOCK_RAW_BYTES_MAX`].
+    #[error("{bytes} bytes of records do not fit one block")]
+    TooLarge {
+        /// How many bytes there are.
+        bytes: usize,
+    },
+}
+
+impl Records {
+    /// A single record with this payload.
+    ///
+    /// # Panics
+    /// Never for payloads under 4 GiB; longer ones cannot be encoded.
+    #[must_use]
+    pub fn one(payload: &[u8]) -> Records {
+        let mut bytes = BytesMut::with_capacity(RECORD_HEADER_BYTES + payload.len());
+        encode(payload, &mut bytes);
+        Records { bytes: bytes.freeze(), count: 1 }
+    }
+
+    /// Takes encoded records and checks every length and CRC.
+    ///
+    /// # Errors
+    /// The first fault found, with its byte offset.
+    pub fn parse(bytes: Bytes) -> Result<Records, Error> {
+        let mut count = 0u32;
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let (_, next) = check(&bytes, offset)?;
+            offset = next;
+            count += 1;
+        }
+        if count > 1 && bytes.len() > BLOCK_RAW_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: bytes.len() });
+        }
+        Ok(Records { bytes, count })
+    }
+
+    /// Takes encoded records whose checksums somebody already vouched for (a
+    /// block's body whose CRC matched), and checks lengths alone.
+    ///
+    /// # Errors
+    /// [`Error::Cut`] when the lengths do not add up to `bytes`.
+    pub fn parse_lengths(bytes: Bytes) -> Result<Records, Error> {
+        let mut count = 0u32;
+        let mut offset = 0;
+        while offset < bytes.len() {
+            offset = frame(&bytes, offset)?.1;
+            count += 1;
+        }
+        Ok(Records { bytes, count })
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether there is no record at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The records as encoded.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The payloads in order; each shares the run's memory.
+    pub fn payloads(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            if offset >= self.bytes.len() {
+                return None;
+            }
+            let (start, end) = frame(&self.bytes, offset).ok()?;
+            offset = end;
+            Some(self.bytes.slice(start..end))
+        })
+    }
+
+    /// The same run without its first `skip` records.
+    #[must_use]
+    pub fn skip(&self, skip: u32) -> Records {
+        let skip = skip.min(self.count);
+        let mut offset = 0;
+        for _ in 0..skip {
+            match frame(&self.bytes, offset) {
+                Ok((_, next)) => offset = next,
+                Err(_) => break,
+            }
+        }
+        Records { bytes: self.bytes.slice(offset..), count: self.count - skip }
+    }
+
+    /// Payload bytes of the longest record; 0 when empty.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let mut longest = 0;
+        let mut offset = 0;
+        while offset < self.bytes.len() {
+            match frame(&self.bytes, offset) {
+                Ok((start, end)) => {
+                    longest = longest.max(end - start);
+                    offset = end;
+                }
+                Err(_) => break,
+            }
+        }
+        longest
+    }
+}
+
+/// Collects payloads into [`Records`] until they fill one block.
+#[derive(Debug, Default)]
+pub struct Builder {
+    bytes: BytesMut,
+    count: u32,
+}
+
+impl Builder {
+    /// An empty builder; it allocates as records come.
+    #[must_use]
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Whether a payload of this size still fits the block. The first always
+    /// does.
+    #[must_use]
+    pub fn fits(&self, payload_bytes: usize) -> bool {
+        self.count == 0
+            || self.bytes.len() + RECORD_HEADER_BYTES + payload_bytes <= BLOCK_RAW_BYTES_MAX
+    }
+
+    /// Adds a record if it [fits](Self::fits); says whether it did.
+    #[must_use]
+    pub fn push(&mut self, payload: &[u8]) -> bool {
+        if !self.fits(payload.len()) {
+            return false;
+        }
+        encode(payload, &mut self.bytes);
+        self.count += 1;
+        true
+    }
+
+    /// Encoded bytes so far.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Records so far.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether no record was added yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes what was collected and leaves the builder empty.
+    #[must_use]
+    pub fn take(&mut self) -> Records {
+        Records { bytes: self.bytes.split().freeze(), count: std::mem::take(&mut self.count) }
+    }
+}
+
+/// Appends one encoded record to `out`.
+pub fn encode(payload: &[u8], out: &mut BytesMut) {
+    let size = u32::try_from(payload.len()).expect("a record is smaller than 4 GiB");
+    let size = size.to_be_bytes();
+    out.reserve(RECORD_HEADER_BYTES + payload.len());
+    out.extend_from_slice(&checksum(size, payload).to_be_bytes());
+    out.extend_from_slice(&size);
+    out.extend_from_slice(payload);
+}
+
+/// The CRC-32 that stands in front of a record.
+#[must_use]
+pub fn checksum(size: [u8; 4], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&size);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// Where the payload of the record at `offset` begins and ends; its checksum
+/// is not looked at.
+///
+/// # Errors
+/// [`Error::Cut`] when the bytes end before the record does.
+pub fn frame(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
+    let cut = Error::Cut { offset };
+    let header: &[u8] = bytes.get(offset..offset + RECORD_HEADER_BYTES).ok_or(cut)?;
+    let size = header.get(4..8).and_then(|s| s.try_into().ok()).map(u32::from_be_bytes);
+    let size = usize::try_from(size.ok_or(cut)?).map_err(|_| cut)?;
+    let start = offset + RECORD_HEADER_BYTES;
+    let end = start.checked_add(size).filter(|end| *end <= bytes.len()).ok_or(cut)?;
+    Ok((start, end))
+}
+
+/// As [`frame`], and the record's CRC matches.
+///
+/// # Errors
+/// [`Error::Cut`] or [`Error::Checksum`].
+pub fn check(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
+    let (start, end) = frame(bytes, offset)?;
+    let stored = bytes.get(offset..offset + 4).and_then(|s| s.try_into().ok());
+    let stored = u32::from_be_bytes(stored.ok_or(Error::Cut { offset })?);
+    let checked = bytes.get(offset + 4..end).ok_or(Error::Cut { offset })?;
+    if crc32fast::hash(checked) == stored {
+        Ok((start, end))
+    } else {
+        Err(Error::Checksum { offset })
+    }
+}
