@@ -1,0 +1,261 @@
+//! The table of keys: the only place that knows them.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::value::{self, BYTES, Form, SECONDS, SECONDS_FROM_1};
+use super::{Config, Statsd};
+
+/// One key of the configuration.
+pub(super) struct Key {
+    /// Its name with the tables it stands in, as in `log_manager.data_directory`.
+    pub(super) name: &'static str,
+    /// A shorter second name of its environment variable, after `STYX_`.
+    pub(super) alias: Option<&'static str>,
+    pub(super) form: Form,
+    /// One line for people.
+    pub(super) about: &'static str,
+    /// Puts an admitted value into the configuration.
+    pub(super) set: fn(&mut Config, &Value) -> Result<(), String>,
+    /// The value in force; `None` when there is none to print.
+    pub(super) value: fn(&Config) -> Option<Value>,
+}
+
+impl Key {
+    /// The environment variable of this key.
+    pub(super) fn variable(&self) -> String {
+        format!("STYX_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Whether an environment variable of this name sets this key.
+    pub(super) fn is_set_by(&self, variable: &str) -> bool {
+        let alias = self.alias.and_then(|alias| variable.strip_prefix("STYX_").map(|v| v == alias));
+        alias == Some(true) || self.variable() == variable
+    }
+}
+
+/// The key of that name, in any letter case.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
+}
+
+/// The known key that looks most like `name`.
+pub(super) fn nearest(name: &str) -> &'static str {
+    let lower = name.to_ascii_lowercase();
+    // A key in the wrong table is as near as its last part is.
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let likeness = |key: &&Key| {
+        let whole = strsim::jaro_winkler(key.name, &lower);
+        whole.max(strsim::jaro_winkler(&last(key.name), &last(&lower)))
+    };
+    let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest.map_or("", |key| key.name)
+}
+
+macro_rules! size_key {
+    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
+        Key {
+            name: $name,
+            alias: None,
+            form: $form,
+            about: $about,
+            set: |config, v| {
+                config.$($field).+ = value::size(v);
+                Ok(())
+            },
+            value: |config| Some(value::of_size(config.$($field).+)),
+        }
+    };
+}
+
+macro_rules! seconds_key {
+    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
+        Key {
+            name: $name,
+            alias: None,
+            form: $form,
+            about: $about,
+            set: |config, v| {
+                config.$($field).+ = value::seconds(v);
+                Ok(())
+            },
+            value: |config| Some(value::of_seconds(config.$($field).+)),
+        }
+    };
+}
+
+macro_rules! statsd_key {
+    ($name:literal, $alias:literal, $about:literal, $field:ident) => {
+        Key {
+            name: $name,
+            alias: Some($alias),
+            form: Form::Text,
+            about: $about,
+            set: |config, v| {
+                config.statsd.get_or_insert_with(Statsd::default).$field = value::text(v);
+                Ok(())
+            },
+            value: |config| config.statsd.as_ref().map(|s| Value::String(s.$field.clone())),
+        }
+    };
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "pid_file",
+        alias: None,
+        form: Form::Text,
+        about: "file for the process id, locked while the server runs; empty: none",
+        set: |config, v| {
+            config.pid_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
+            Ok(())
+        },
+        value: |config| {
+            let path = config.pid_file.as_ref().map(|path| path.display().to_string());
+            Some(Value::String(path.unwrap_or_default()))
+        },
+    },
+    Key {
+        name: "bind_address",
+        alias: None,
+        form: Form::Text,
+        about: "where to listen, host:port; :7123 is every interface",
+        set: |config, v| {
+            config.bind_address = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.bind_address.to_string())),
+    },
+    seconds_key!(
+        "shutdown_timeout",
+        SECONDS,
+        "seconds a stopping server waits for what is under way",
+        shutdown_timeout
+    ),
+    Key {
+        name: "cors_allowed_origins",
+        alias: None,
+        form: Form::Texts,
+        about: "browser origins that may use the server; * stands for any characters",
+        set: |config, v| {
+            config.cors_allowed_origins = value::texts(v);
+            Ok(())
+        },
+        value: |config| Some(value::of_texts(&config.cors_allowed_origins)),
+    },
+    size_key!(
+        "http_read_buffer_size",
+        BYTES,
+        "bytes read from an HTTP connection at a time, at most",
+        http_read_buffer_size
+    ),
+    size_key!(
+        "http_write_buffer_size",
+        BYTES,
+        "accepted for 0.x; answers are streamed without such a buffer",
+        http_write_buffer_size
+    ),
+    size_key!(
+        "tcp_read_buffer_size",
+        BYTES,
+        "read buffer of a styx/0 connection, bytes",
+        tcp_read_buffer_size
+    ),
+    size_key!(
+        "tcp_write_buffer_size",
+        BYTES,
+        "write buffer of a styx/0 connection, bytes",
+        tcp_write_buffer_size
+    ),
+    seconds_key!(
+        "tcp_timeout",
+        SECONDS_FROM_1,
+        "seconds a peer may stay silent, or not read, in the middle of something",
+        tcp_timeout
+    ),
+    size_key!(
+        "websocket_read_buffer_size",
+        BYTES,
+        "read buffer of a WebSocket connection, bytes",
+        websocket_read_buffer_size
+    ),
+    size_key!(
+        "websocket_write_buffer_size",
+        BYTES,
+        "write buffer of a WebSocket connection, bytes",
+        websocket_write_buffer_size
+    ),
+    size_key!(
+        "max_connections",
+        Form::Number { min: 1, max: 1_000_000 },
+        "connections served at a time; more are answered 503",
+        max_connections
+    ),
+    size_key!(
+        "max_in_flight_bytes",
+        Form::Number { min: 4 << 20, max: 1 << 40 },
+        "bytes of request bodies in memory at a time, in all",
+        max_in_flight_bytes
+    ),
+    size_key!(
+        "worker_threads",
+        Form::Number { min: 0, max: 1024 },
+        "threads that serve connections; 0: half the cores",
+        worker_threads
+    ),
+    seconds_key!(
+        "idle_timeout",
+        SECONDS_FROM_1,
+        "seconds a kept-alive connection may be without a request",
+        idle_timeout
+    ),
+    Key {
+        name: "log_manager.data_directory",
+        alias: Some("DATA_DIRECTORY"),
+        form: Form::Text,
+        about: "where the logs are; created if it is not there",
+        set: |config, v| {
+            let text = value::text(v);
+            if text.is_empty() {
+                return Err("name a directory".to_owned());
+            }
+            config.log_manager.data_directory = PathBuf::from(text);
+            Ok(())
+        },
+        value: |config| {
+            Some(Value::String(config.log_manager.data_directory.display().to_string()))
+        },
+    },
+    size_key!(
+        "log_manager.read_buffer_size",
+        BYTES,
+        "bytes read from a log at a time; about the most one long-polling answer holds",
+        log_manager.read_buffer_size
+    ),
+    size_key!(
+        "log_manager.write_buffer_size",
+        BYTES,
+        "accepted for 0.x; commits are sized by what waits",
+        log_manager.write_buffer_size
+    ),
+    Key {
+        name: "log_manager.pad_commits",
+        alias: Some("PAD_COMMITS"),
+        form: Form::Bool,
+        about: "start every commit on a 4 KiB boundary",
+        set: |config, v| {
+            config.log_manager.pad_commits = value::boolean(v);
+            Ok(())
+        },
+        value: |config| Some(Value::Boolean(config.log_manager.pad_commits)),
+    },
+    statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "udp", protocol),
+    statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
+    statsd_key!(
+        "metrics.statsd.prefix",
+        "STATSD_PREFIX",
+        "what every gauge's name begins with; may be empty",
+        prefix
+    ),
+];

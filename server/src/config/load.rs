@@ -1,0 +1,302 @@
+//! From file, environment and flags to a checked [`Config`].
+//!
+//! A value that cannot be used is an error, wherever it comes from; a key that
+//! nothing knows is an error in a flag and a warning in the file, because a file
+//! of another version must still start the server.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::keys::{self, KEYS, Key};
+use super::{Config, Statsd};
+
+/// A configuration and what was odd about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Checked.
+    pub config: Config,
+    /// One line each, for people.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("{key} in {source_name} is {value}: {accepted}")]
+    Value {
+        /// The key or variable.
+        key: String,
+        /// The file, "the environment" or "the command line".
+        source_name: String,
+        /// What it was given.
+        value: String,
+        /// What to use instead.
+        accepted: String,
+    },
+    /// A flag names a key that nothing knows.
+    #[error("there is no configuration key {key}: did you mean {nearest}?")]
+    UnknownKey {
+        /// What was given.
+        key: String,
+        /// The known key that looks most like it.
+        nearest: &'static str,
+    },
+}
+
+/// How alike a variable must be to a known one to be taken for a typing error
+/// (Kubernetes sets `STYX_…` variables of its own, clients others).
+const TYPING_ERROR_LIKENESS: f64 = 0.94;
+
+impl Config {
+    /// Reads the file (none: only defaults), then `STYX_…` variables, then
+    /// `overrides` (dotted key, text); later ones win.
+    ///
+    /// # Errors
+    /// An unreadable file, a value that cannot be used, an unknown override.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[(String, String)],
+    ) -> Result<Loaded, Error> {
+        let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+            let table: Table = text.parse().map_err(|error: toml::de::Error| {
+                let message = error.to_string().trim_end().to_owned();
+                Error::Syntax { path: path.to_owned(), message }
+            })?;
+            loaded.table("", &table, &path.display().to_string())?;
+        }
+        for (variable, text) in environment {
+            loaded.variable(&variable, &text)?;
+        }
+        for (name, text) in overrides {
+            let key = keys::find(name).ok_or_else(|| Error::UnknownKey {
+                key: name.clone(),
+                nearest: keys::nearest(name),
+            })?;
+            loaded.text(key, key.name, text, "the command line")?;
+        }
+        loaded.check_statsd();
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    fn table(&mut self, prefix: &str, table: &Table, source_name: &str) -> Result<(), Error> {
+        for (name, value) in table {
+            let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match (keys::find(&name), value) {
+                (Some(key), value) => self.set(key, key.name, value, source_name)?,
+                (None, Value::Table(inner)) if is_table(&name) => {
+                    if name.eq_ignore_ascii_case("metrics.statsd") {
+                        self.config.statsd.get_or_insert_with(Statsd::default);
+                    }
+                    self.table(&name, inner, source_name)?;
+                }
+                (None, _) => self.warnings.push(format!(
+                    "{source_name}: nothing knows the key {name}: did you mean {}?",
+                    keys::nearest(&name)
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    fn variable(&mut self, variable: &str, text: &str) -> Result<(), Error> {
+        if !variable.starts_with("STYX_") {
+            return Ok(());
+        }
+        if let Some(key) = KEYS.iter().find(|key| key.is_set_by(variable)) {
+            return self.text(key, variable, text, "the environment");
+        }
+        let alike = |key: &&Key| strsim::jaro_winkler(&key.variable(), variable);
+        let nearest = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+        if let Some(key) = nearest.filter(|key| alike(key) >= TYPING_ERROR_LIKENESS) {
+            let known = key.variable();
+            self.warnings.push(format!("nothing knows {variable}: did you mean {known}?"));
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, key: &Key, shown: &str, text: &str, source_name: &str) -> Result<(), Error> {
+        match key.form.from_text(text) {
+            Some(value) => self.set(key, shown, &value, source_name),
+            None => Err(Error::Value {
+                key: shown.to_owned(),
+                source_name: source_name.to_owned(),
+                value: format!("{text:?}"),
+                accepted: format!("use {}", key.form.accepted()),
+            }),
+        }
+    }
+
+    fn set(
+        &mut self,
+        key: &Key,
+        shown: &str,
+        value: &Value,
+        source_name: &str,
+    ) -> Result<(), Error> {
+        let wrong = |accepted| Error::Value {
+            key: shown.to_owned(),
+            source_name: source_name.to_owned(),
+            value: value.to_string(),
+            accepted,
+        };
+        if !key.form.admits(value) {
+            return Err(wrong(format!("use {}", key.form.accepted())));
+        }
+        (key.set)(&mut self.config, value).map_err(wrong)
+    }
+
+    /// A table without an address, or with a protocol we do not speak, must
+    /// not keep an old file from starting: it switches StatsD off.
+    fn check_statsd(&mut self) {
+        let Some(statsd) = &mut self.config.statsd else { return };
+        if statsd.protocol.is_empty() {
+            statsd.protocol = "udp".to_owned();
+        }
+        let problem = if statsd.address.is_empty() {
+            "metrics.statsd.address is missing".to_owned()
+        } else if statsd.protocol != "udp" {
+            format!("metrics.statsd.protocol is {:?}, only \"udp\" is spoken", statsd.protocol)
+        } else {
+            return;
+        };
+        self.warnings.push(format!("{problem}: StatsD is off"));
+        self.config.statsd = None;
+    }
+}
+
+/// Whether some key stands in a table of this name.
+fn is_table(name: &str) -> bool {
+    KEYS.iter().any(|key| {
+        key.name.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+            && key.name.as_bytes().get(name.len()) == Some(&b'.')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Loaded, Error> {
+        let mut at = std::env::temp_dir();
+        at.push(format!("styx-config-{}-{:x}.toml", std::process::id(), getrandom_u64()));
+        let mut out = std::fs::File::create(&at).expect("a temporary file");
+        out.write_all(file.as_bytes()).expect("write");
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let loaded = Config::load(Some(&at), environment, &[]);
+        std::fs::remove_file(&at).expect("remove");
+        loaded
+    }
+
+    fn getrandom_u64() -> u64 {
+        getrandom::u64().expect("random")
+    }
+
+    /// A whole file of Styx 0.x, every key it had.
+    const OLD: &str = r#"
+        pid_file = "/var/run/styx.pid"
+        bind_address = "0.0.0.0:7123"
+        shutdown_timeout = 5
+        cors_allowed_origins = ["http://*.example.com"]
+        http_read_buffer_size = 1048576
+        http_write_buffer_size = 1048576
+        tcp_read_buffer_size = 1048576
+        tcp_write_buffer_size = 1048576
+        tcp_timeout = 20
+        websocket_read_buffer_size = 1048576
+        websocket_write_buffer_size = 1048576
+        [log_manager]
+        data_directory = "/srv/styx"
+        read_buffer_size = 2048
+        write_buffer_size = 1048576
+        [metrics.statsd]
+        protocol = "udp"
+        address = "127.0.0.1:8125"
+        prefix = "styx"
+    "#;
+
+    #[test]
+    fn a_file_of_0_x_is_taken_without_a_warning() {
+        let loaded = load(OLD, &[]).expect("it loads");
+        assert_eq!(loaded.warnings, Vec::<String>::new());
+        assert_eq!(loaded.config.bind_address.to_string(), "0.0.0.0:7123");
+        assert_eq!(loaded.config.tcp_timeout, Duration::from_secs(20));
+        assert_eq!(loaded.config.log_manager.read_buffer_size, 2048);
+        assert_eq!(loaded.config.statsd.expect("on").prefix, "styx");
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let environment = [("STYX_BIND_ADDRESS", ":1"), ("STYX_DATA_DIRECTORY", "/b")];
+        let loaded = load(OLD, &environment).expect("it loads");
+        assert_eq!(loaded.config.bind_address.to_string(), ":1");
+        assert_eq!(loaded.config.log_manager.data_directory, Path::new("/b"));
+        let flags = [("bind_address".to_owned(), "x:2".to_owned())];
+        let environment = [("STYX_BIND_ADDRESS".to_owned(), ":1".to_owned())];
+        let loaded = Config::load(None, environment.into_iter(), &flags).expect("it loads");
+        assert_eq!(loaded.config.bind_address.to_string(), "x:2");
+    }
+
+    #[test]
+    fn unknown_keys_are_warned_about_and_the_nearest_is_named() {
+        let text = "bind_adress = \"x:1\"\ndata_directory = \"x\"\n[log_manger]\nx = 1\n";
+        let loaded = load(text, &[("STYX_TCP_TIMEOT", "3"), ("STYX_SERVICE_HOST", "x")]);
+        let warnings = loaded.expect("it loads").warnings;
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert!(warnings[0].ends_with("the key bind_adress: did you mean bind_address?"));
+        assert!(warnings[1].ends_with("did you mean log_manager.data_directory?"));
+        assert!(warnings[2].contains("log_manger"));
+        assert!(warnings[3].ends_with("did you mean STYX_TCP_TIMEOUT?"));
+        let flags = [("tcp_timeot".to_owned(), "2".to_owned())];
+        let error = Config::load(None, std::iter::empty(), &flags).expect_err("unknown");
+        assert!(error.to_string().contains("did you mean tcp_timeout?"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_accepted() {
+        for (text, part) in [
+            ("tcp_timeout = 0", "whole number from 1"),
+            ("tcp_timeout = \"x\"", "whole number from 1"),
+            ("bind_address = \"x\"", "use host:port"),
+            ("cors_allowed_origins = [1]", "a list of texts"),
+            ("log_manager = 3\nx", "not TOML"),
+        ] {
+            let error = load(text, &[]).expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn statsd_without_an_address_is_off_with_a_warning() {
+        for table in ["", "protocol = \"tcp\"\naddress = \"x:1\""] {
+            let loaded = load(&format!("[metrics.statsd]\n{table}\n"), &[]).expect("it loads");
+            assert_eq!((loaded.config.statsd, loaded.warnings.len()), (None, 1));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! [`Error`]: why the daemon does not start or had to stop.
+
+use std::path::PathBuf;
+
+/// Why the daemon does not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Open(#[from] styx_engine::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// As configured.
+        address: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Another process holds the pid file.
+    #[error("the pid file {path} is locked: another server runs with it (process {process})")]
+    PidFileLocked {
+        /// The file.
+        path: PathBuf,
+        /// What the file says, or "unknown".
+        process: String,
+    },
+    /// The pid file cannot be written.
+    #[error("cannot write the pid file {path}: {source}")]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The system refused threads, signals or the like.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done, as in "cannot start the runtime".
+        doing: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Not everything under way could be finished in time; what was
+    /// acknowledged is safe all the same.
+    #[error("stopped after {seconds} s with requests still under way")]
+    ShutdownTimeout {
+        /// `shutdown_timeout`.
+        seconds: u64,
+    },
+}
