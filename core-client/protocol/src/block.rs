@@ -13,6 +13,10 @@
 //! is never a field of [`Header`]: encoding computes it, decoding checks it.
 //! docs/format.md is the full description.
 
+mod whole;
+
+pub use whole::{Block, Origin, ParseError, build, check_sizes};
+
 use crate::limits::BLOCK_HEADER_BYTES;
 
 /// The first four bytes of every block.

@@ -4,6 +4,10 @@
 //! WebSocket close code and stream code are derived from the row. docs/errors.md
 //! is generated from this table.
 
+mod markdown;
+
+pub use markdown::to_markdown;
+
 /// What went wrong. The order is the order of the stream codes, from 1;
 /// [`Code::UnknownError`] is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,20 +7,32 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`record`] | one record: `crc \| size \| payload`, and validated runs of them |
-//! | [`block`] | the 96-byte header in front of a run of records |
+//! | [`block`] | the 96-byte header in front of a run of records, and both together |
+//! | [`binary_records`] | records behind their sizes, decoded from chunks |
+//! | [`lines`] | records ended by a [`line_ending`], decoded from chunks |
+//! | [`media_type`] | which of these forms a body has |
+//! | [`read`] | the parameters of a read |
 //! | [`position`] | [`Position`], the number of a record in its log |
 //! | [`log`] | names, ids, configuration and information about logs |
 //! | [`error`] | the one table of error codes, statuses and close codes |
 //! | [`limits`] | every bound that both sides know |
 
+pub mod binary_records;
 pub mod block;
 pub mod error;
 pub mod limits;
+pub mod line_ending;
+pub mod lines;
 pub mod log;
+pub mod media_type;
 pub mod position;
+pub mod read;
 pub mod record;
 
 pub use error::Code;
+pub use line_ending::LineEnding;
 pub use log::{LogConfig, LogId, LogInfo, LogName, LogStatus};
+pub use media_type::{ReadType, WriteType};
 pub use position::Position;
+pub use read::{ReadParams, Whence};
 pub use record::Records;

@@ -1,0 +1,5 @@
+//! Prints docs/errors.md.
+
+fn main() {
+    print!("{}", styx_protocol::error::to_markdown());
+}

@@ -1,0 +1,201 @@
+//! binary-records: records behind their sizes, in HTTP bodies.
+//!
+//! ```text
+//! item   size: int32 | payload[size]      big-endian
+//! ```
+//!
+//! An item is what follows the CRC of a stored [`record`](crate::record), so
+//! stored records are served without copying ([`items`]). The decoder holds at
+//! most one unfinished item and never allocates for what a size claims, only
+//! for bytes that came.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::limits::RECORD_HEADER_BYTES;
+use crate::record::{self, Records};
+
+const SIZE_BYTES: usize = 4;
+
+/// Takes items out of chunks of bytes, split anywhere.
+///
+/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
+/// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct Decoder {
+    payload_bytes_max: usize,
+    /// The unfinished item, as far as it lay in earlier chunks.
+    begun: BytesMut,
+    chunk: Bytes,
+    /// Where the unfinished item began, counted from the first byte pushed.
+    item_offset: u64,
+}
+
+/// Why bytes are not binary-records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The size is below zero.
+    #[error("the record at byte {offset} has a size of {size}")]
+    NegativeSize {
+        /// Where the item begins.
+        offset: u64,
+        /// The size it claims.
+        size: i32,
+    },
+    /// The size is over what a record of this log may have.
+    #[error(
+        "the record at byte {offset} has {size} bytes, more than the {payload_bytes_max} allowed"
+    )]
+    TooLarge {
+        /// Where the item begins.
+        offset: u64,
+        /// The size it claims.
+        size: i32,
+        /// The limit.
+        payload_bytes_max: usize,
+    },
+    /// The bytes end inside the item.
+    #[error("the record at byte {offset} is cut off")]
+    Cut {
+        /// Where the item begins.
+        offset: u64,
+    },
+}
+
+impl Decoder {
+    /// A decoder at byte 0. Payloads over `payload_bytes_max` are refused.
+    #[must_use]
+    pub fn new(payload_bytes_max: usize) -> Decoder {
+        Decoder { payload_bytes_max, begun: BytesMut::new(), chunk: Bytes::new(), item_offset: 0 }
+    }
+
+    /// Hands over the next chunk. If items of the one before are left, the two
+    /// are joined, which copies.
+    pub fn push(&mut self, chunk: Bytes) {
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else {
+            self.chunk = [self.chunk.as_ref(), chunk.as_ref()].concat().into();
+        }
+    }
+
+    /// The next whole payload, or `None` until more is pushed.
+    ///
+    /// # Errors
+    /// A size that is refused, again at every further call.
+    pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.begun.is_empty() {
+            if let Some(size) = self.chunk.first_chunk().copied() {
+                let item_bytes = SIZE_BYTES + self.check(size)?;
+                if self.chunk.len() >= item_bytes {
+                    return Ok(Some(self.payload_of(|s| s.chunk.split_to(item_bytes))));
+                }
+            }
+            return Ok(self.keep(usize::MAX));
+        }
+        if self.begun.len() < SIZE_BYTES {
+            let _ = self.keep(SIZE_BYTES);
+        }
+        let Some(size) = self.begun.first_chunk().copied() else { return Ok(None) };
+        let item_bytes = SIZE_BYTES + self.check(size)?;
+        let _ = self.keep(item_bytes);
+        if self.begun.len() < item_bytes {
+            return Ok(None);
+        }
+        Ok(Some(self.payload_of(|s| s.begun.split().freeze())))
+    }
+
+    /// After the last chunk and the last whole item: there must be nothing left.
+    ///
+    /// # Errors
+    /// [`Error::Cut`], or as [`next_payload`](Self::next_payload).
+    pub fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(payload) = self.next_payload()? {
+            return Ok(Some(payload));
+        }
+        if self.begun.is_empty() { Ok(None) } else { Err(Error::Cut { offset: self.item_offset }) }
+    }
+
+    /// Where the item that comes next begins: bytes from the first one pushed.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.item_offset
+    }
+
+    /// Moves bytes from the chunk to the unfinished item until that has
+    /// `up_to`.
+    fn keep(&mut self, up_to: usize) -> Option<Bytes> {
+        let missing = up_to.saturating_sub(self.begun.len()).min(self.chunk.len());
+        self.begun.extend_from_slice(&self.chunk.split_to(missing));
+        None
+    }
+
+    fn payload_of(&mut self, take: impl FnOnce(&mut Decoder) -> Bytes) -> Bytes {
+        let mut item = take(self);
+        self.item_offset += item.len() as u64;
+        item.advance(SIZE_BYTES);
+        item
+    }
+
+    fn check(&self, size: [u8; SIZE_BYTES]) -> Result<usize, Error> {
+        let size = i32::from_be_bytes(size);
+        let (offset, payload_bytes_max) = (self.item_offset, self.payload_bytes_max);
+        match usize::try_from(size) {
+            Err(_) => Err(Error::NegativeSize { offset, size }),
+            Ok(bytes) if bytes > payload_bytes_max => {
+                Err(Error::TooLarge { offset, size, payload_bytes_max })
+            }
+            Ok(bytes) => Ok(bytes),
+        }
+    }
+}
+
+/// Appends one item to `out`.
+///
+/// # Panics
+/// Never for payloads under 2 GiB; longer ones cannot be encoded.
+pub fn encode(payload: &[u8], out: &mut BytesMut) {
+    let size = i32::try_from(payload.len()).expect("a record is smaller than 2 GiB");
+    out.reserve(SIZE_BYTES + payload.len());
+    out.put_i32(size);
+    out.extend_from_slice(payload);
+}
+
+/// The records as items, one by one; each shares the run's memory.
+pub fn items(records: &Records) -> impl Iterator<Item = Bytes> + '_ {
+    let bytes = records.bytes();
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        if offset >= bytes.len() {
+            return None;
+        }
+        let (start, end) = record::frame(bytes, offset).ok()?;
+        offset = end;
+        Some(bytes.slice(start - RECORD_HEADER_BYTES + SIZE_BYTES..end))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_inside_one_chunk_is_not_copied() {
+        let chunk = Bytes::from_static(b"\0\0\0\x02ab\0\0\0\0");
+        let mut decoder = Decoder::new(2);
+        decoder.push(chunk.clone());
+        let payload = decoder.next_payload().expect("fits").expect("is whole");
+        assert_eq!(payload.as_ptr(), chunk[4..].as_ptr());
+    }
+
+    #[test]
+    fn items_are_the_tails_of_stored_records() {
+        let mut builder = record::Builder::new();
+        let payloads: [&[u8]; 3] = [b"one", b"", b"three"];
+        let mut expected = BytesMut::new();
+        for payload in payloads {
+            assert!(builder.push(payload));
+            encode(payload, &mut expected);
+        }
+        assert_eq!(items(&builder.take()).collect::<Vec<_>>().concat(), expected);
+    }
+}

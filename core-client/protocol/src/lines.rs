@@ -1,0 +1,185 @@
+//! Lines: records ended by a line ending, taken out of chunks as they arrive.
+//!
+//! ```text
+//! chunks     "one\ntw" "o\n\nlas" "t"
+//! payloads   one   two   (empty)   last      the last one by finish()
+//!            └ shares its chunk's memory; "two" lay in two chunks and is copied
+//! ```
+//!
+//! Holds at most one unfinished line, so memory is bounded by the longest line
+//! that is allowed and one chunk.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::line_ending::LineEnding;
+
+/// Takes lines out of chunks of bytes, split anywhere.
+///
+/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
+/// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct Decoder {
+    ending: LineEnding,
+    payload_bytes_max: usize,
+    /// The unfinished line, as far as it lay in earlier chunks.
+    begun: BytesMut,
+    chunk: Bytes,
+    /// Where the unfinished line began, counted from the first byte pushed.
+    line_offset: u64,
+}
+
+/// Why a line is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The line is longer than a record of this log may be.
+    #[error("the line at byte {offset} is longer than the {payload_bytes_max} bytes allowed")]
+    TooLong {
+        /// Where the line begins.
+        offset: u64,
+        /// The limit, without the line ending.
+        payload_bytes_max: usize,
+    },
+}
+
+impl Decoder {
+    /// A decoder at byte 0. Lines longer than `payload_bytes_max`, without
+    /// their ending, are refused.
+    #[must_use]
+    pub fn new(ending: LineEnding, payload_bytes_max: usize) -> Decoder {
+        Decoder {
+            ending,
+            payload_bytes_max,
+            begun: BytesMut::new(),
+            chunk: Bytes::new(),
+            line_offset: 0,
+        }
+    }
+
+    /// Hands over the next chunk. If lines of the one before are left, the two
+    /// are joined, which copies.
+    pub fn push(&mut self, chunk: Bytes) {
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else {
+            self.chunk = [self.chunk.as_ref(), chunk.as_ref()].concat().into();
+        }
+    }
+
+    /// The next whole line without its ending, or `None` until more is pushed.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`], again at every further call.
+    pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(line_end) = self.find_end() else {
+            // A `\r` at the very end may be half of an ending.
+            let open = self.begun.len() + self.chunk.len();
+            let half = usize::from(self.ending == LineEnding::CrLf && self.last_byte() == b'\r');
+            self.check(open - half)?;
+            self.begun.extend_from_slice(&self.chunk);
+            self.chunk.clear();
+            return Ok(None);
+        };
+        let with_ending = self.begun.len() + line_end;
+        let length = with_ending - self.ending.bytes().len();
+        self.check(length)?;
+        let head = self.chunk.split_to(line_end);
+        let mut line = if self.begun.is_empty() {
+            head
+        } else {
+            self.begun.extend_from_slice(&head);
+            self.begun.split().freeze()
+        };
+        line.truncate(length);
+        self.line_offset += with_ending as u64;
+        Ok(Some(line))
+    }
+
+    /// After the last chunk and the last whole line: what is left, if anything,
+    /// is a line without an ending and a record too.
+    ///
+    /// # Errors
+    /// As [`next_payload`](Self::next_payload).
+    pub fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(line) = self.next_payload()? {
+            return Ok(Some(line));
+        }
+        self.check(self.begun.len())?;
+        let line = self.begun.split().freeze();
+        self.line_offset += line.len() as u64;
+        Ok((!line.is_empty()).then_some(line))
+    }
+
+    /// Where the line that comes next begins: bytes from the first one pushed.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.line_offset
+    }
+
+    /// The place in `chunk` after the first line ending that ends in it.
+    fn find_end(&self) -> Option<usize> {
+        match self.ending {
+            LineEnding::Lf => memchr::memchr(b'\n', &self.chunk).map(|at| at + 1),
+            LineEnding::Cr => memchr::memchr(b'\r', &self.chunk).map(|at| at + 1),
+            LineEnding::CrLf => memchr::memchr_iter(b'\n', &self.chunk)
+                .find(|at| match at.checked_sub(1) {
+                    Some(before) => self.chunk.get(before) == Some(&b'\r'),
+                    None => self.begun.last() == Some(&b'\r'),
+                })
+                .map(|at| at + 1),
+        }
+    }
+
+    fn last_byte(&self) -> u8 {
+        self.chunk.last().or(self.begun.last()).copied().unwrap_or_default()
+    }
+
+    fn check(&self, length: usize) -> Result<(), Error> {
+        if length <= self.payload_bytes_max {
+            return Ok(());
+        }
+        let (offset, payload_bytes_max) = (self.line_offset, self.payload_bytes_max);
+        Err(Error::TooLong { offset, payload_bytes_max })
+    }
+}
+
+/// Appends one record and its line ending to `out`. A record that holds the
+/// ending itself is read back as two.
+pub fn encode(payload: &[u8], ending: LineEnding, out: &mut BytesMut) {
+    out.reserve(payload.len() + ending.bytes().len());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(ending.bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_inside_one_chunk_is_not_copied() {
+        let chunk = Bytes::from_static(b"one\ntwo\n");
+        let mut decoder = Decoder::new(LineEnding::Lf, 3);
+        decoder.push(chunk.clone());
+        let one = decoder.next_payload().expect("fits").expect("is whole");
+        assert_eq!(one.as_ptr(), chunk.as_ptr());
+    }
+
+    #[test]
+    fn a_long_line_is_refused_before_it_is_whole() {
+        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+        decoder.push(Bytes::from_static(b"abc\r\nabc\r"));
+        assert_eq!(decoder.next_payload(), Ok(Some(Bytes::from_static(b"abc"))));
+        assert_eq!(decoder.next_payload(), Ok(None), "the \\r may be half of an ending");
+        decoder.push(Bytes::from_static(b"x"));
+        let refused = Err(Error::TooLong { offset: 5, payload_bytes_max: 3 });
+        assert_eq!(decoder.next_payload(), refused);
+        assert_eq!(decoder.finish(), refused);
+    }
+
+    #[test]
+    fn half_an_ending_at_the_end_counts_as_content() {
+        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+        decoder.push(Bytes::from_static(b"abc\r"));
+        let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 3 });
+        assert_eq!(decoder.finish(), refused);
+    }
+}

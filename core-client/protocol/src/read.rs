@@ -1,0 +1,272 @@
+//! What a read asks for: the query parameters `whence`, `position`, `count`
+//! and `follow`, as HTTP, WebSocket and the streams all take them.
+//!
+//! Pairs come decoded from whoever holds the query; here they become values
+//! that cannot be wrong. Nothing is clamped against a log: that is the engine's.
+
+/// What `position` is relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Whence {
+    /// Position 0.
+    #[default]
+    Origin,
+    /// The first kept record; `current` means the same.
+    Start,
+    /// The end position.
+    End,
+    /// The epoch: the position is a time, the read begins at the first record
+    /// appended then or later.
+    Time,
+}
+
+/// The parameters of a read. The default reads all there is from position 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadParams {
+    /// What `position` is relative to.
+    pub whence: Whence,
+    /// Records relative to whence; with [`Whence::Time`] µs since the epoch,
+    /// never negative.
+    pub position: i64,
+    /// At most so many records; `None` is no limit.
+    pub count: Option<u64>,
+    /// Wait for new records at the end.
+    pub follow: bool,
+}
+
+/// A parameter that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {value:?}: use {accepted}")]
+pub struct InvalidParam {
+    /// The parameter's name.
+    pub name: &'static str,
+    /// What it was given, shortened.
+    pub value: String,
+    /// What is accepted, in words.
+    pub accepted: &'static str,
+}
+
+impl InvalidParam {
+    /// For a parameter of this name, which was given `value`.
+    #[must_use]
+    pub fn new(name: &'static str, value: &str, accepted: &'static str) -> InvalidParam {
+        InvalidParam { name, value: value.chars().take(100).collect(), accepted }
+    }
+}
+
+impl Whence {
+    /// The name, as `whence` takes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Whence::Origin => "origin",
+            Whence::Start => "start",
+            Whence::End => "end",
+            Whence::Time => "time",
+        }
+    }
+}
+
+impl std::str::FromStr for Whence {
+    type Err = InvalidParam;
+
+    fn from_str(text: &str) -> Result<Self, InvalidParam> {
+        match text {
+            "origin" => Ok(Whence::Origin),
+            "start" | "current" => Ok(Whence::Start),
+            "end" => Ok(Whence::End),
+            "time" => Ok(Whence::Time),
+            _ => Err(InvalidParam::new("whence", text, "origin, start, end or time")),
+        }
+    }
+}
+
+impl ReadParams {
+    /// Reads all parameters. Names in any letter case, unknown ones are
+    /// ignored, an empty value means the default, the last duplicate wins.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be understood.
+    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidParam>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let given = Given::collect(pairs);
+        let mut params = given.place()?;
+        if let Some(text) = given.count {
+            params.count = parse_count(text.as_ref())?;
+        }
+        if let Some(text) = given.follow {
+            params.follow = parse_bool("follow", text.as_ref())?;
+        }
+        Ok(params)
+    }
+
+    /// As [`parse`](Self::parse), for the read of a single record: `count` and
+    /// `follow` are not looked at.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_single<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidParam>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        Given::collect(pairs).place()
+    }
+}
+
+/// The last value of each parameter that is not empty.
+struct Given<V> {
+    whence: Option<V>,
+    position: Option<V>,
+    count: Option<V>,
+    follow: Option<V>,
+}
+
+impl<V: AsRef<str>> Given<V> {
+    fn collect<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Given<V> {
+        let mut given = Given { whence: None, position: None, count: None, follow: None };
+        for (name, value) in pairs {
+            let name = name.as_ref();
+            let slot = match () {
+                () if name.eq_ignore_ascii_case("whence") => &mut given.whence,
+                () if name.eq_ignore_ascii_case("position") => &mut given.position,
+                () if name.eq_ignore_ascii_case("count") => &mut given.count,
+                () if name.eq_ignore_ascii_case("follow") => &mut given.follow,
+                () => continue,
+            };
+            *slot = Some(value).filter(|v| !v.as_ref().is_empty());
+        }
+        given
+    }
+
+    fn place(&self) -> Result<ReadParams, InvalidParam> {
+        let whence = match &self.whence {
+            Some(text) => text.as_ref().parse()?,
+            None => Whence::default(),
+        };
+        let position = match &self.position {
+            Some(text) if whence == Whence::Time => parse_time(text.as_ref())?,
+            Some(text) => parse_position(text.as_ref())?,
+            None => 0,
+        };
+        Ok(ReadParams { whence, position, ..ReadParams::default() })
+    }
+}
+
+fn parse_position(text: &str) -> Result<i64, InvalidParam> {
+    let accepted = "a whole number of records, which may be negative";
+    text.parse().map_err(|_| InvalidParam::new("position", text, accepted))
+}
+
+/// µs since the epoch, from a number or RFC 3339; no record is older than the
+/// epoch, so that earlier times are the epoch.
+fn parse_time(text: &str) -> Result<i64, InvalidParam> {
+    if let Ok(microseconds) = text.parse::<i64>() {
+        return Ok(microseconds.max(0));
+    }
+    let timestamp = text.parse::<jiff::Timestamp>().or_else(|error| {
+        // A `+` that nobody escaped arrives as a space.
+        match text.rsplit_once(' ') {
+            Some((time, offset)) => format!("{time}+{offset}").parse(),
+            None => Err(error),
+        }
+    });
+    let accepted = "microseconds since the epoch or a time like 2026-01-31T12:00:00Z";
+    timestamp
+        .map(|at| at.as_microsecond().max(0))
+        .map_err(|_| InvalidParam::new("position", text, accepted))
+}
+
+/// A negative count is no limit.
+fn parse_count(text: &str) -> Result<Option<u64>, InvalidParam> {
+    let accepted = "a whole number of records; a negative one means no limit";
+    match text.parse::<i64>() {
+        Ok(count) => Ok(u64::try_from(count).ok()),
+        Err(_) => Err(InvalidParam::new("count", text, accepted)),
+    }
+}
+
+/// A boolean as every parameter of the API takes it.
+///
+/// # Errors
+/// Anything but `1 t T true True TRUE` and `0 f F false False FALSE`.
+pub fn parse_bool(name: &'static str, text: &str) -> Result<bool, InvalidParam> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(InvalidParam::new(name, text, "true or false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `a=1&b=2`; a fault comes back as the parameter's name.
+    fn parse(query: &str) -> Result<ReadParams, &'static str> {
+        ReadParams::parse(pairs(query)).map_err(|e| e.name)
+    }
+
+    fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+        query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    #[test]
+    fn nothing_and_empty_values_mean_the_defaults() {
+        for query in ["", "whence=&position=&count=&follow=", "x=y", "count=5&count="] {
+            assert_eq!(parse(query), Ok(ReadParams::default()), "{query}");
+        }
+    }
+
+    #[test]
+    fn names_are_case_insensitive_and_the_last_one_wins() {
+        let params = ReadParams { whence: Whence::End, position: -7, count: Some(0), follow: true };
+        let query = "WHENCE=origin&whence=end&Position=-7&count=9&COUNT=0&FOLLOW=f&follow=True";
+        assert_eq!(parse(query), Ok(params));
+        assert_eq!(parse("whence=current").map(|p| p.whence), Ok(Whence::Start));
+        assert_eq!(parse("count=-5").map(|p| p.count), Ok(None));
+    }
+
+    #[test]
+    fn a_fault_names_its_parameter() {
+        for (query, name) in [
+            ("whence=sideways", "whence"),
+            ("whence=End", "whence"),
+            ("position=x", "position"),
+            ("position=9223372036854775808", "position"),
+            ("whence=time&position=yesterday", "position"),
+            ("count=abc", "count"),
+            ("follow=yes", "follow"),
+        ] {
+            assert_eq!(parse(query), Err(name), "{query}");
+        }
+        let message = ReadParams::parse([("count", "abc")]).map_err(|e| e.to_string());
+        let expected = "count is \"abc\": use a whole number of records; \
+                        a negative one means no limit";
+        assert_eq!(message, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_single_read_does_not_look_at_count_and_follow() {
+        let params = ReadParams::parse_single(pairs("count=abc&follow=maybe&position=3"));
+        assert_eq!(params, Ok(ReadParams { position: 3, ..ReadParams::default() }));
+        assert!(ReadParams::parse_single(pairs("position=x")).is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_number_or_rfc_3339() {
+        for (text, expected) in [
+            ("1700000000000001", 1_700_000_000_000_001),
+            ("2023-11-14T22:13:20.000001Z", 1_700_000_000_000_001),
+            ("2023-11-15T00:13:20+02:00", 1_700_000_000_000_000),
+            ("2023-11-15T00:13:20 02:00", 1_700_000_000_000_000),
+            ("-5", 0),
+            ("1969-01-01T00:00:00Z", 0),
+        ] {
+            let params = ReadParams::parse([("whence", "time"), ("position", text)]);
+            assert_eq!(params.map(|p| p.position), Ok(expected), "{text}");
+        }
+    }
+}
