@@ -1,0 +1,207 @@
+//! The golden bytes in tests/vectors, decoded and, where they are good, encoded
+//! again. They were written by a program that shares no code with this crate.
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use styx_protocol::block::{self, Block, Header, Origin, ParseError};
+use styx_protocol::{LineEnding, Position, Records, binary_records, lines, record};
+
+const PAYLOAD_BYTES_MAX: usize = 16;
+
+/// Hands every vector of a file to `check`, with its bytes.
+fn each(file: &str, check: impl Fn(&Value, Bytes)) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/");
+    let text = std::fs::read_to_string(format!("{folder}{file}.json")).expect("the file is there");
+    let json: Value = serde_json::from_str(&text).expect("it is JSON");
+    let vectors = json["vectors"].as_array().expect("it has vectors");
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        println!("{file}: {}", vector["name"]);
+        check(vector, unhex(&vector["hex"]));
+    }
+}
+
+fn unhex(text: &Value) -> Bytes {
+    let text = text.as_str().expect("hex is text").as_bytes();
+    let pairs = text.chunks(2).map(|pair| std::str::from_utf8(pair).expect("hex is ASCII"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
+}
+
+fn payloads(vector: &Value) -> Vec<Bytes> {
+    vector["payloads"].as_array().into_iter().flatten().map(unhex).collect()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().expect("a number")
+}
+
+#[test]
+fn records() {
+    each("record", |vector, bytes| {
+        let parsed = Records::parse(bytes.clone());
+        match vector["error"].as_str() {
+            None => {
+                let records = parsed.expect("is good");
+                assert_eq!(records.payloads().collect::<Vec<_>>(), payloads(vector));
+                let mut again = BytesMut::new();
+                records.payloads().for_each(|payload| record::encode(&payload, &mut again));
+                assert_eq!(again, bytes);
+            }
+            Some(kind) => {
+                let offset = usize::try_from(number(&vector["offset"])).expect("is small");
+                let expected = match kind {
+                    "cut" => record::Error::Cut { offset },
+                    "checksum" => record::Error::Checksum { offset },
+                    other => panic!("no such error: {other}"),
+                };
+                assert_eq!(parsed, Err(expected));
+            }
+        }
+    });
+}
+
+#[test]
+fn blocks() {
+    each("block", |vector, bytes| {
+        let parsed = Block::parse(bytes.clone(), 2 << 20);
+        let records = parsed.clone().and_then(|(block, _)| block.checked_records());
+        if let Some(kind) = vector["error"].as_str() {
+            assert_eq!(records.map_err(fault), Err(kind));
+            return;
+        }
+        let (block, rest) = parsed.expect("is good");
+        assert!(rest.is_empty());
+        assert_eq!(records.expect("are good").payloads().collect::<Vec<_>>(), payloads(vector));
+        assert_eq!(block.check_from_producer().is_ok(), vector["producer"] == true);
+        check_fields(&block, &vector["fields"]);
+        assert_eq!(block.header().encode().0, bytes[..96]);
+        if vector["producer"] == true && block.header().flags.bits() < 2 {
+            assert_eq!(rebuild(&block), bytes);
+        }
+    });
+}
+
+fn check_fields(block: &Block, fields: &Value) {
+    let h = block.header();
+    let pairs = [
+        ("header_crc", u64::from(block.header_crc())),
+        ("codec", h.codec as u64),
+        ("flags", u64::from(h.flags.bits())),
+        ("count", u64::from(h.count)),
+        ("body_size", u64::from(h.body_size)),
+        ("raw_size", u64::from(h.raw_size)),
+        ("base_position", h.base_position),
+        ("timestamp_us", h.timestamp_us),
+        ("producer_id", h.producer_id),
+        ("sequence", h.sequence),
+        ("producer_epoch", u64::from(h.producer_epoch)),
+        ("body_crc", u64::from(h.body_crc)),
+        ("segment_salt", h.segment_salt),
+        ("open_epoch", u64::from(h.open_epoch)),
+        ("prev_crc", u64::from(h.prev_crc)),
+        ("durable_position", h.durable_position),
+    ];
+    for (name, value) in pairs {
+        assert_eq!(value, number(&fields[name]), "{name}");
+    }
+    assert_eq!(fields.as_object().map(|o| o.len()), Some(pairs.len()));
+}
+
+fn rebuild(block: &Block) -> Bytes {
+    let Header { producer_id, producer_epoch, sequence, .. } = *block.header();
+    let expected = block
+        .header()
+        .flags
+        .contains(block::Flags::EXPECT_POSITION)
+        .then_some(Position(block.header().base_position));
+    let records = block.records().expect("are good");
+    block::build(&records, Origin { producer_id, producer_epoch, sequence, expected })
+}
+
+fn fault(error: ParseError) -> &'static str {
+    match error {
+        ParseError::Header(block::Error::NotAHeader) => "not_a_header",
+        ParseError::Header(block::Error::Version(_)) => "version",
+        ParseError::Header(block::Error::Codec(_)) => "codec",
+        ParseError::Header(block::Error::Flags(_)) => "flags",
+        ParseError::Cut { .. } => "cut",
+        ParseError::TooLarge { .. } => "too_large",
+        ParseError::BodyChecksum => "body_checksum",
+        ParseError::Contradiction { .. } => "contradiction",
+        ParseError::Records(_) => "record",
+        ParseError::CodecUnavailable(_) => "codec_unavailable",
+        ParseError::ServerField(_) => "server_field",
+    }
+}
+
+#[test]
+fn binary_records_bodies() {
+    use binary_records::{Decoder, Error, encode};
+    each("binary-records", |vector, bytes| {
+        let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
+        decoder.push(bytes.clone());
+        let mut found = Vec::new();
+        let end = loop {
+            match decoder.finish() {
+                Ok(Some(payload)) => found.push(payload),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        assert_eq!(found, payloads(vector));
+        let expected = vector["error"].as_str().map(|kind| {
+            let offset = number(&vector["offset"]);
+            let size = || i32::try_from(vector["size"].as_i64().expect("a number")).expect("fits");
+            match kind {
+                "cut" => Error::Cut { offset },
+                "negative_size" => Error::NegativeSize { offset, size: size() },
+                "too_large" => {
+                    let payload_bytes_max = PAYLOAD_BYTES_MAX;
+                    Error::TooLarge { offset, size: size(), payload_bytes_max }
+                }
+                other => panic!("no such error: {other}"),
+            }
+        });
+        assert_eq!(end.err(), expected);
+        if expected.is_none() {
+            let mut again = BytesMut::new();
+            found.iter().for_each(|payload| encode(payload, &mut again));
+            assert_eq!(again, bytes);
+        }
+    });
+}
+
+#[test]
+fn line_delimited_bodies() {
+    each("lines", |vector, bytes| {
+        let ending: LineEnding =
+            vector["ending"].as_str().expect("is text").parse().expect("is an ending");
+        let mut decoder = lines::Decoder::new(ending, PAYLOAD_BYTES_MAX);
+        decoder.push(bytes);
+        let mut found = Vec::new();
+        let end = loop {
+            match decoder.finish() {
+                Ok(Some(payload)) => found.push(payload),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        assert_eq!(found, payloads(vector));
+        let expected = vector["error"].as_str().map(|_| lines::Error::TooLong {
+            offset: number(&vector["offset"]),
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+        });
+        assert_eq!(end.err(), expected);
+    });
+}
+
+#[test]
+fn errors_md_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+    let stored = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        stored == styx_protocol::error::to_markdown(),
+        "docs/errors.md is not what the table says: run `cargo xtask docs`, or \
+         `cargo run -p styx-protocol --example errors_md > docs/errors.md`"
+    );
+}

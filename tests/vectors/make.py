@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Writes the golden byte vectors beside it.
+
+This is a second, independent writing of docs/format.md: it shares no code with the implementation, so that an encoder
+and a decoder that are wrong in the same way are found. Run it after a change of the format, and review the difference.
+"""
+
+import json
+import pathlib
+import struct
+import zlib
+
+HERE = pathlib.Path(__file__).parent
+
+
+def crc(data):
+    return zlib.crc32(data) & 0xFFFFFFFF
+
+
+def record(payload):
+    tail = struct.pack(">I", len(payload)) + payload
+    return struct.pack(">I", crc(tail)) + tail
+
+
+def item(payload):
+    return struct.pack(">i", len(payload)) + payload
+
+
+FIELDS = [
+    ("version", "B"), ("codec", "B"), ("flags", "H"), ("count", "I"), ("body_size", "I"), ("raw_size", "I"),
+    ("base_position", "Q"), ("timestamp_us", "Q"), ("producer_id", "Q"), ("sequence", "Q"), ("producer_epoch", "I"),
+    ("body_crc", "I"), ("segment_salt", "Q"), ("open_epoch", "I"), ("prev_crc", "I"), ("durable_position", "Q"),
+    ("reserved", "Q"),
+]
+
+
+def header(**fields):
+    fields = {"version": 1, **fields}
+    tail = b"".join(struct.pack(">" + code, fields.get(name, 0)) for name, code in FIELDS)
+    assert len(tail) == 88
+    return b"STYX" + struct.pack(">I", crc(tail)) + tail
+
+
+def block(payloads, **fields):
+    body = b"".join(map(record, payloads))
+    told = {"count": len(payloads), "body_size": len(body), "raw_size": len(body), "body_crc": crc(body), **fields}
+    return header(**told) + body
+
+
+def flip(data, at, bit=1):
+    return data[:at] + bytes([data[at] ^ bit]) + data[at + 1:]
+
+
+def vector(name, data, **expected):
+    return {"name": name, "hex": data.hex(), **expected}
+
+
+def hexes(payloads):
+    return [p.hex() for p in payloads]
+
+
+def write(name, about, vectors):
+    text = json.dumps({"about": about, "vectors": vectors}, indent=2)
+    (HERE / f"{name}.json").write_text(text + "\n")
+
+
+SOME = [b"one", b"", b"\x00\xff\r\n"]
+BINARY_MAX = 16
+
+two = record(b"one") + record(b"two")
+write("record", "Runs of records: the payloads they hold, or the fault and the byte it is at.", [
+    vector("none", b"", payloads=[]),
+    vector("one", record(b"hello"), payloads=hexes([b"hello"])),
+    vector("empty payload", record(b""), payloads=[""]),
+    vector("some", b"".join(map(record, SOME)), payloads=hexes(SOME)),
+    vector("crc wrong", flip(two, 0), error="checksum", offset=0),
+    vector("crc of the second wrong", flip(two, 11), error="checksum", offset=11),
+    vector("payload wrong", flip(two, 8), error="checksum", offset=0),
+    vector("size smaller", flip(two, 7), error="checksum", offset=0),
+    vector("size larger than the bytes", flip(two, 4, 0x80), error="cut", offset=0),
+    vector("crc does not cover the size", struct.pack(">I", crc(b"one")) + item(b"one"), error="checksum", offset=0),
+    vector("cut in the header", two[:14], error="cut", offset=11),
+    vector("cut in the payload", two[:-1], error="cut", offset=11),
+])
+
+FULL = {
+    "base_position": 0x0102030405060708, "timestamp_us": 0x1112131415161718, "producer_id": 0x2122232425262728,
+    "sequence": 0x3132333435363738, "producer_epoch": 0x41424344, "segment_salt": 0x5152535455565758,
+    "open_epoch": 0x61626364, "prev_crc": 0x71727374, "durable_position": 0x0182838485868788,
+}
+plain = block(SOME)
+body = b"".join(map(record, SOME))
+
+
+def good(name, data, payloads, **fields):
+    told = dict(zip((n for n, _ in FIELDS), struct.unpack(">" + "".join(c for _, c in FIELDS), data[8:96])))
+    del told["version"], told["reserved"]
+    told["header_crc"] = struct.unpack(">I", data[4:8])[0]
+    return vector(name, data, fields=told, payloads=hexes(payloads), **fields)
+
+
+write("block", "Blocks, parsed with max_record_size 2 MiB: their fields and payloads, or the fault.", [
+    good("as a producer sends it", plain, SOME, producer=True),
+    good("expecting a position", block(SOME, flags=1, base_position=7), SOME, producer=True),
+    good("of a producer", block([b"x"], producer_id=9, producer_epoch=2, sequence=5), [b"x"], producer=True),
+    good("every field set", block(SOME, **FULL), SOME, producer=False),
+    good("flags nobody knows but all may ignore", block(SOME, flags=0xFF00), SOME, producer=True),
+    good("filler", header(flags=2, **FULL), [], producer=False),
+    good("filler with a body of zeros", header(flags=2, body_size=32, raw_size=32, body_crc=crc(bytes(32))) + bytes(32),
+         [], producer=False),
+    good("seal", header(flags=4, **FULL), [], producer=False),
+    vector("empty", b"", error="not_a_header"),
+    vector("header cut", plain[:95], error="not_a_header"),
+    vector("body cut", plain[:-1], error="cut"),
+    vector("magic wrong", flip(plain, 0), error="not_a_header"),
+    vector("header_crc wrong", flip(plain, 4), error="not_a_header"),
+    *[vector(f"byte {at} of the header wrong", flip(plain, at), error="not_a_header") for at in range(8, 96, 4)],
+    vector("version 0", block(SOME, version=0), error="version"),
+    vector("version 2", block(SOME, version=2), error="version"),
+    vector("codec 3", block(SOME, codec=3), error="codec"),
+    vector("flag bit 3", block(SOME, flags=8), error="flags"),
+    vector("flag bit 7", block(SOME, flags=0x80), error="flags"),
+    vector("body wrong", flip(plain, 96), error="body_checksum"),
+    vector("body_crc wrong", block(SOME, body_crc=0), error="body_checksum"),
+    vector("record crc wrong under a good body_crc",
+           block(SOME, body_crc=crc(flip(body, 0))) [:96] + flip(body, 0), error="record"),
+    vector("count too small", block(SOME, count=2), error="contradiction"),
+    vector("count too large", block(SOME, count=4), error="contradiction"),
+    vector("raw_size wrong", block(SOME, raw_size=len(body) - 1), error="contradiction"),
+    vector("body_size over the limit", header(count=2, body_size=0xFFFFFFFF, raw_size=0xFFFFFFFF), error="too_large"),
+    vector("raw_size over the limit", header(count=2, codec=1, body_size=8, raw_size=(1 << 20) + 1),
+           error="too_large"),
+    vector("one record over the limit", header(count=1, body_size=(2 << 20) + 1, raw_size=(2 << 20) + 1),
+           error="too_large"),
+    vector("lz4, not unpacked yet", block(SOME, codec=1), error="codec_unavailable"),
+    vector("zstd, not unpacked yet", block(SOME, codec=2), error="codec_unavailable"),
+])
+
+write("binary-records", f"Bodies of binary-records, payloads of at most {BINARY_MAX} bytes: payloads, or those before "
+      "the fault, the fault and the byte its item begins at.", [
+    vector("none", b"", payloads=[]),
+    vector("some", b"".join(map(item, SOME)), payloads=hexes(SOME)),
+    vector("longest", item(b"x" * BINARY_MAX), payloads=hexes([b"x" * BINARY_MAX])),
+    vector("size negative", item(b"one") + struct.pack(">i", -1), payloads=hexes([b"one"]), error="negative_size",
+           offset=7, size=-1),
+    vector("size most negative", struct.pack(">i", -2**31), payloads=[], error="negative_size", offset=0,
+           size=-2**31),
+    vector("size over the limit", item(b"") + item(b"x" * (BINARY_MAX + 1)), payloads=[""], error="too_large",
+           offset=4, size=BINARY_MAX + 1),
+    vector("size largest", struct.pack(">i", 2**31 - 1), payloads=[], error="too_large", offset=0, size=2**31 - 1),
+    vector("cut in the size", item(b"one") + b"\0\0", payloads=hexes([b"one"]), error="cut", offset=7),
+    vector("cut before the payload", struct.pack(">i", 1), payloads=[], error="cut", offset=0),
+    vector("cut in the payload", item(b"one")[:-1], payloads=[], error="cut", offset=0),
+])
+
+
+def lines(name, ending, data, payloads, **fault):
+    return vector(name, data, ending=ending, payloads=hexes(payloads), **fault)
+
+
+write("lines", f"Line-delimited bodies, lines of at most {BINARY_MAX} bytes: payloads, or those before the fault, the "
+      "fault and the byte its line begins at.", [
+    lines("none", "lf", b"", []),
+    lines("lf", "lf", b"one\n\ntwo\n", [b"one", b"", b"two"]),
+    lines("lf, last without ending", "lf", b"one\ntwo", [b"one", b"two"]),
+    lines("lf keeps cr", "lf", b"one\r\ntwo\r\n", [b"one\r", b"two\r"]),
+    lines("cr", "cr", b"one\r\rtwo\r", [b"one", b"", b"two"]),
+    lines("cr keeps lf", "cr", b"one\r\ntwo", [b"one", b"\ntwo"]),
+    lines("crlf", "crlf", b"one\r\n\r\ntwo\r\n", [b"one", b"", b"two"]),
+    lines("crlf keeps lone cr and lf", "crlf", b"a\rb\nc\r\r\n\nd\r\n", [b"a\rb\nc\r", b"\nd"]),
+    lines("crlf, half an ending at the end", "crlf", b"one\r\ntwo\r", [b"one", b"two\r"]),
+    lines("longest", "crlf", b"x" * BINARY_MAX + b"\r\n", [b"x" * BINARY_MAX]),
+    lines("too long", "lf", b"one\n" + b"x" * (BINARY_MAX + 1) + b"\n", [b"one"], error="too_long", offset=4),
+    lines("too long without ending", "crlf", b"x" * BINARY_MAX + b"\r", [], error="too_long", offset=0),
+])
