@@ -1,1 +1,33 @@
-//! p
+//! The product from outside: a server as a child process, bytes on a socket,
+//! and what must be true of them.
+//!
+//! Nothing here uses the server's or the engine's code: what a test expects is
+//! written down from the contract, and what it gets comes from the binary.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`binary`] | finds or builds the `styx` binary |
+//! | [`scratch`] | a directory of its own for each test |
+//! | [`server`] | [`TestServer`]: start, kill, restart, stop, log capture |
+//! | [`http`] | HTTP/1.1 in bytes: what is sent and received is what is compared |
+//! | [`api`] | create, append, read, in one line each |
+//! | [`cli`] | the `styx` command as a child |
+//! | [`wait`] | waits for a condition instead of sleeping |
+//! | [`random`] | numbers that a seed repeats |
+//! | [`checker`] | what producers and followers noted, held against what was recovered |
+//! | [`load`] | producers and followers that keep such notes |
+
+pub mod api;
+pub mod binary;
+pub mod checker;
+pub mod cli;
+pub mod http;
+pub mod load;
+pub mod random;
+pub mod scratch;
+pub mod server;
+pub mod wait;
+
+pub use http::{Connection, Request, Response};
+pub use scratch::Scratch;
+pub use server::TestServer;

@@ -1,0 +1,165 @@
+//! [`Ledger`]: what producers and followers note while they work, one line each,
+//! handed to the kernel before they go on. [`Notes`]: all of it, read again.
+//!
+//! ```text
+//! idempotent LOG PRODUCER                    its records have no gaps
+//! attempt LOG PRODUCER FIRST COUNT           about to send these as one append
+//! acked LOG PRODUCER FIRST COUNT END         END: position after them, or -
+//! seen LOG POSITION CRC                      a follower was given this
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// A file of notes. Shared by all threads that work.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Ledger {
+    /// Begins an empty one.
+    ///
+    /// # Panics
+    /// When the file cannot be made.
+    #[must_use]
+    pub fn create(path: &Path) -> Ledger {
+        let file = File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Ledger { path: path.to_owned(), file: Mutex::new(file) }
+    }
+
+    /// This producer sends again what was not acked: its records have no gaps.
+    pub fn idempotent(&self, log: &str, producer: u32) {
+        self.note(&format!("idempotent {log} {producer}\n"));
+    }
+
+    /// These records are about to be sent, as one atomic append.
+    pub fn attempt(&self, log: &str, producer: u32, first: u64, count: u32) {
+        self.note(&format!("attempt {log} {producer} {first} {count}\n"));
+    }
+
+    /// These records were acknowledged; `end` is the position after them, if the
+    /// answer said it.
+    pub fn acked(&self, log: &str, producer: u32, first: u64, count: u32, end: Option<u64>) {
+        let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        self.note(&format!("acked {log} {producer} {first} {count} {end}\n"));
+    }
+
+    /// A follower was given these records, from this position on.
+    pub fn seen(&self, log: &str, first: u64, records: &[Vec<u8>]) {
+        let mut lines = String::new();
+        for (position, record) in (first..).zip(records) {
+            let _ = writeln!(lines, "seen {log} {position} {}", crc32fast::hash(record));
+        }
+        self.note(&lines);
+    }
+
+    fn note(&self, lines: &str) {
+        let mut file = self.file.lock().expect("noting does not panic");
+        file.write_all(lines.as_bytes()).expect("the ledger can be written");
+    }
+
+    /// Everything that was noted so far.
+    ///
+    /// # Panics
+    /// When the file cannot be read.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        Notes::read(&self.path)
+    }
+}
+
+/// Records that were sent as one atomic append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Who sent them.
+    pub producer: u32,
+    /// The first one's sequence.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+}
+
+/// An attempt that was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acked {
+    /// What was.
+    pub attempt: Attempt,
+    /// The position after its last record, if the answer said it.
+    pub end: Option<u64>,
+}
+
+/// What was noted about one log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// By producer and first sequence.
+    pub attempts: BTreeMap<(u32, u64), Attempt>,
+    /// In the order of the acks.
+    pub acked: Vec<Acked>,
+    /// Position and CRC-32 of what followers were given.
+    pub seen: BTreeMap<u64, u32>,
+    /// Positions at which two followers were given different records.
+    pub seen_changed: Vec<u64>,
+    /// Producers whose records have no gaps.
+    pub idempotent: HashSet<u32>,
+    /// What was noted about other logs.
+    others: HashMap<String, Notes>,
+}
+
+impl Notes {
+    /// Reads a ledger's file. A last line that is cut off is left out.
+    ///
+    /// # Panics
+    /// When it cannot be read or holds something else.
+    #[must_use]
+    pub fn read(path: &Path) -> Notes {
+        let text = std::fs::read_to_string(path).expect("the ledger can be read");
+        let mut notes = Notes::default();
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            notes.add(line.trim_end()).unwrap_or_else(|| panic!("not a note: {line:?}"));
+        }
+        notes
+    }
+
+    /// What was noted about this log.
+    #[must_use]
+    pub fn of(&self, log: &str) -> Notes {
+        self.others.get(log).cloned().unwrap_or_default()
+    }
+
+    fn add(&mut self, line: &str) -> Option<()> {
+        let mut words = line.split(' ');
+        let (kind, log) = (words.next()?, words.next()?);
+        let notes = self.others.entry(log.to_owned()).or_default();
+        let mut number = || words.next()?.parse::<u64>().ok();
+        match kind {
+            "idempotent" => drop(notes.idempotent.insert(u32::try_from(number()?).ok()?)),
+            "attempt" | "acked" => {
+                let attempt = Attempt {
+                    producer: u32::try_from(number()?).ok()?,
+                    first: number()?,
+                    count: u32::try_from(number()?).ok()?,
+                };
+                if kind == "acked" {
+                    notes.acked.push(Acked { attempt, end: number() });
+                } else {
+                    notes.attempts.insert((attempt.producer, attempt.first), attempt);
+                }
+            }
+            "seen" => {
+                let (position, crc) = (number()?, u32::try_from(number()?).ok()?);
+                let before = *notes.seen.entry(position).or_insert(crc);
+                if before != crc {
+                    notes.seen_changed.push(position);
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}

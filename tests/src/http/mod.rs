@@ -1,0 +1,12 @@
+//! HTTP/1.1 in bytes, without a library between the test and the server.
+//!
+//! A [`Request`] becomes bytes, a [`Connection`] carries them and takes answers
+//! apart, a [`Response`] keeps what came.
+
+mod connection;
+mod request;
+mod response;
+
+pub use connection::Connection;
+pub use request::Request;
+pub use response::{Ending, Head, Response};

@@ -1,0 +1,73 @@
+//! [`Scratch`]: a directory of its own for each test, on the disk that the build
+//! uses and not in a memory filesystem, whose syncs would prove nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A new directory. It goes when it is dropped, but stays when the test fails.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes one; `name` is for people who find it there.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(name: &str) -> Scratch {
+        Scratch::in_folder(&crate::binary::target().join("tmp"), name)
+    }
+
+    /// Makes one on another filesystem than the servers' data, when there is
+    /// one: notes about what a server did must not share its fate.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn elsewhere(name: &str) -> Scratch {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Scratch::in_folder(memory, name) } else { Scratch::new(name) }
+    }
+
+    fn in_folder(folder: &Path, name: &str) -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("styx-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Scratch { path }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file in it and says where.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("kept for a look: {}", self.path.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! [`TestServer`]: the real binary as a child process, with a directory and a
+//! port of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::{Connection, Request, Response};
+use crate::{Scratch, binary, wait};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a server is to be started.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    top: String,
+    log_manager: String,
+    tables: String,
+    whole: Option<String>,
+    arguments: Vec<String>,
+    program: Option<PathBuf>,
+    old_name: bool,
+    scanning: bool,
+}
+
+impl Settings {
+    /// A line of the configuration file, such as `shutdown_timeout = 1`.
+    #[must_use]
+    pub fn set(mut self, line: &str) -> Settings {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// A line under `[log_manager]`.
+    #[must_use]
+    pub fn set_log_manager(mut self, line: &str) -> Settings {
+        self.log_manager.push_str(line);
+        self.log_manager.push('\n');
+        self
+    }
+
+    /// A table of the configuration file, with its head.
+    #[must_use]
+    pub fn table(mut self, text: &str) -> Settings {
+        self.tables.push_str(text);
+        self.tables.push('\n');
+        self
+    }
+
+    /// The whole configuration file; `DATA` in it stands for the data directory.
+    #[must_use]
+    pub fn file(mut self, text: &str) -> Settings {
+        self.whole = Some(text.to_owned());
+        self
+    }
+
+    /// A further argument of `styx serve`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Settings {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs this program in place of the usual binary.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Settings {
+        self.program = Some(path.to_owned());
+        self
+    }
+
+    /// Starts it as 0.x was: by the name `styx-server`, with nothing but flags.
+    #[must_use]
+    pub fn under_the_old_name(mut self) -> Settings {
+        self.old_name = true;
+        self
+    }
+
+    /// Does not wait until every log is open.
+    #[must_use]
+    pub fn while_scanning(mut self) -> Settings {
+        self.scanning = true;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> TestServer {
+        let scratch = Arc::new(Scratch::new("server"));
+        self.start_in(scratch).unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Starts it in a directory that other servers may use too: its data is in
+    /// `data`, its configuration in `config.toml`.
+    ///
+    /// # Errors
+    /// It ended before it listened.
+    pub fn start_in(self, scratch: Arc<Scratch>) -> Result<TestServer, Refusal> {
+        let config = self.config_text(scratch.path());
+        scratch.write("config.toml", config);
+        let running = Running::start(&self, scratch.path())?;
+        let server = TestServer { scratch, settings: self, running: Some(running) };
+        server.await_ready();
+        Ok(server)
+    }
+
+    fn config_text(&self, directory: &Path) -> String {
+        let data = directory.join("data").display().to_string();
+        match &self.whole {
+            Some(text) => text.replace("DATA", &data),
+            None => format!(
+                "bind_address = \"127.0.0.1:0\"\n{}\n[log_manager]\ndata_directory = {data:?}\n{}\n{}",
+                self.top, self.log_manager, self.tables
+            ),
+        }
+    }
+
+    fn command(&self, directory: &Path) -> Command {
+        let program = self.program.as_deref().unwrap_or_else(|| binary::styx());
+        let mut command;
+        if self.old_name {
+            let link = directory.join("styx-server");
+            if !link.exists() {
+                std::os::unix::fs::symlink(program, &link).expect("a link can be made");
+            }
+            command = Command::new(link);
+        } else {
+            command = Command::new(program);
+            command.arg("serve");
+        }
+        command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
+        command.current_dir(directory).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A server that ended before it listened.
+#[derive(Debug)]
+pub struct Refusal {
+    /// How it ended.
+    pub status: Option<ExitStatus>,
+    /// What it said on both outputs.
+    pub said: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the server did not start ({:?}); it said:\n{}", self.status, self.said)
+    }
+}
+
+/// A server. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct TestServer {
+    scratch: Arc<Scratch>,
+    settings: Settings,
+    running: Option<Running>,
+}
+
+impl TestServer {
+    /// Starts one with nothing but defaults.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> TestServer {
+        Settings::default().start()
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    /// Its URL, with this path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// The directory with its configuration and data.
+    #[must_use]
+    pub fn scratch(&self) -> &Arc<Scratch> {
+        &self.scratch
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.scratch.join("data")
+    }
+
+    /// What it has written on standard error since it was last started.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.running().said()
+    }
+
+    /// A connection to it.
+    #[must_use]
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address())
+    }
+
+    /// Sends one request on a connection of its own.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    #[track_caller]
+    pub fn ask(&self, request: &Request) -> Response {
+        match self.connect().exchange(request) {
+            Ok(response) => response,
+            Err(e) => panic!("{e} instead of an answer to {request:?}\n{}", self.said()),
+        }
+    }
+
+    /// Sends bytes on a connection of its own and reads one answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    #[track_caller]
+    pub fn ask_bytes(&self, bytes: &[u8]) -> Response {
+        let method = bytes.split(|b| *b == b' ').next().unwrap_or_default();
+        let method = String::from_utf8_lossy(method).into_owned();
+        let mut connection = self.connect();
+        connection.send(bytes).expect("the request can be sent");
+        match connection.response(&method) {
+            Ok(response) => response,
+            Err(e) => panic!("{e} instead of an answer to {}", bytes.escape_ascii()),
+        }
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        drop(self.running.take().expect("the server runs"));
+    }
+
+    /// Asks it to stop with SIGTERM and waits until it has.
+    ///
+    /// # Panics
+    /// When it takes longer than 30 seconds.
+    pub fn stop(&mut self) -> Stopped {
+        self.ask_to_stop();
+        self.wait_for_exit()
+    }
+
+    /// Sends SIGTERM and does not wait.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn ask_to_stop(&self) {
+        let id = i32::try_from(self.process()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a child has an id"), Signal::TERM).expect("a child can be told");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it takes longer than 30 seconds.
+    pub fn wait_for_exit(&mut self) -> Stopped {
+        let mut running = self.running.take().expect("the server runs");
+        let start = Instant::now();
+        let status = wait::until("the server's end", PATIENCE, || running.child.try_wait().ok()?);
+        let took = start.elapsed();
+        running.settle();
+        Stopped { status, took, said: running.said() }
+    }
+
+    /// Starts it again, on another port, after [`kill`](Self::kill) or
+    /// [`stop`](Self::stop).
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        if let Err(refusal) = self.try_restart() {
+            panic!("{refusal}");
+        }
+    }
+
+    /// As [`restart`](Self::restart).
+    ///
+    /// # Errors
+    /// It ended before it listened.
+    pub fn try_restart(&mut self) -> Result<(), Refusal> {
+        self.running = None;
+        self.running = Some(Running::start(&self.settings, self.scratch.path())?);
+        self.await_ready();
+        Ok(())
+    }
+
+    /// Starts it again with other settings, on the same data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart_with(&mut self, settings: Settings) {
+        self.running = None;
+        self.scratch.write("config.toml", settings.config_text(self.scratch.path()));
+        self.settings = settings;
+        self.restart();
+    }
+
+    /// Waits until every log has been opened.
+    ///
+    /// # Panics
+    /// When that takes longer than 30 seconds.
+    pub fn await_ready(&self) {
+        if self.settings.scanning {
+            return;
+        }
+        wait::until_true("/health/ready", PATIENCE, || {
+            let answer = Connection::try_open(self.address())
+                .and_then(|mut c| c.exchange(&Request::get("/health/ready")));
+            answer.is_ok_and(|a| a.status() == 200)
+        });
+    }
+
+    /// Bytes of memory that it holds (resident set).
+    ///
+    /// # Panics
+    /// When /proc does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most bytes of memory that it ever held.
+    ///
+    /// # Panics
+    /// When /proc does not say.
+    #[must_use]
+    pub fn memory_bytes_most(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process());
+        let status = std::fs::read_to_string(path).expect("a child has a status");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("a known field");
+        let number = line.split_whitespace().nth(1).expect("a number");
+        number.parse().expect("a number")
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the server runs")
+    }
+}
+
+/// How a server ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// How long the wait was.
+    pub took: Duration,
+    /// What it had written on standard error.
+    pub said: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    said: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
+        let mut command = settings.command(directory);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let said = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("it is piped");
+        let reader = Some(collect(stderr, Arc::clone(&said)));
+        let stdout = child.stdout.take().expect("it is piped");
+        let address = listening(stdout, Arc::clone(&said));
+        let mut running = Running { child, address: ([0, 0, 0, 0], 0).into(), said, reader };
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => {
+                running.address = address;
+                Ok(running)
+            }
+            Err(reason) => {
+                let status = match reason {
+                    RecvTimeoutError::Disconnected => running.child.wait().ok(),
+                    RecvTimeoutError::Timeout => None,
+                };
+                running.settle();
+                Err(Refusal { status, said: running.said() })
+            }
+        }
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().map(|said| said.clone()).unwrap_or_default()
+    }
+
+    /// Ends the child, and waits until all that it said is here.
+    fn settle(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.settle();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log\n{}--- end of the server's log", self.said());
+        }
+    }
+}
+
+/// Collects what a child writes.
+fn collect(
+    mut from: impl Read + Send + 'static,
+    into: Arc<Mutex<String>>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            if let Ok(mut said) = into.lock() {
+                said.push_str(&text);
+            }
+        }
+    })
+}
+
+/// Waits for the line `listening on http://ADDRESS`; all other lines are
+/// collected. The channel closes when the output does.
+fn listening(
+    stdout: impl Read + Send + 'static,
+    said: Arc<Mutex<String>>,
+) -> mpsc::Receiver<SocketAddr> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let Ok(line) = line else { return };
+            match line.strip_prefix("listening on http://").map(str::parse) {
+                Some(Ok(address)) => drop(sender.send(address)),
+                _ => said.lock().map(|mut said| said.push_str(&format!("{line}\n"))).unwrap_or(()),
+            }
+        }
+    });
+    receiver
+}

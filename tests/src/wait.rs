@@ -1,0 +1,26 @@
+//! Waits for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// When there is none within `limit`; `what` says what was waited for.
+pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// As [`until`], for a yes.
+///
+/// # Panics
+/// As there.
+pub fn until_true(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) {
+    until(what, limit, || ask().then_some(()));
+}
