@@ -1,8 +1,14 @@
 //! What an append asks for, and the [`Ticket`] on which its answer is waited for.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use styx_protocol::{Position, Records};
 
 use crate::Error;
+use crate::log::Inner;
+use crate::wait::{Answer, block_on};
 
 /// One atomic append: all of its records or none.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +19,13 @@ pub struct Append {
     pub expected: Option<Position>,
     /// Who appends, so that a repetition is recognised.
     pub producer: Option<Producer>,
+}
+
+impl From<Records> for Append {
+    /// An append without conditions.
+    fn from(records: Records) -> Append {
+        Append { records, ..Append::default() }
+    }
 }
 
 /// The producer of an idempotent append of loose records.
@@ -40,7 +53,8 @@ pub struct Appended {
 /// Resolves when the append is durable or has failed. Dropping it stops the
 /// waiting, not the append. Cancel safe.
 #[derive(Debug)]
-pub struct Ticket {}
+#[must_use = "an append is durable only once its ticket says so"]
+pub struct Ticket(pub(crate) Answer<Result<Appended, Error>>);
 
 impl Ticket {
     /// Blocks this thread until the append is durable or has failed.
@@ -48,17 +62,15 @@ impl Ticket {
     /// # Errors
     /// As the append.
     pub fn wait(self) -> Result<Appended, Error> {
-        unimplemented!()
+        block_on(self)
     }
 }
 
 impl Future for Ticket {
     type Output = Result<Appended, Error>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        unimplemented!()
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
     }
 }
 
@@ -68,18 +80,33 @@ pub struct Full(pub Append);
 
 /// Resolves when the queue may take something again. Cancel safe.
 #[derive(Debug)]
-pub struct Room {}
+pub struct Room {
+    pub(crate) log: Arc<Inner>,
+    pub(crate) key: Option<u64>,
+}
 
 impl Room {
     /// Blocks this thread until then.
     pub fn wait(self) {
-        unimplemented!()
+        block_on(self);
     }
 }
 
 impl Future for Room {
     type Output = ();
-    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        unimplemented!()
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.log.queue.register_room(&mut this.key, context.waker()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.log.queue.unregister_room(self.key);
     }
 }

@@ -5,12 +5,55 @@
 //! what is durable. Threads, no async runtime, no network: what has to be
 //! waited for is a plain [`std::future::Future`] that also has a blocking
 //! `wait()`.
+//!
+//! ```
+//! use styx_engine::{Catalog, Found, Options};
+//! use styx_protocol::{LogConfig, Position, Records};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! let catalog = Catalog::open(Options::new(directory.path()))?;
+//! let log = catalog.create(&"orders".parse()?, LogConfig::default())?;
+//!
+//! // Durable once this returns.
+//! let appended = log.append_durably(Records::one(b"one order"))?;
+//! assert_eq!(appended.end, Position(1));
+//!
+//! // Follow: read what is there, then wait for more.
+//! let mut reader = log.reader(Position::ORIGIN)?;
+//! let Found::Some(batch) = reader.read(1 << 20)? else { panic!("one record is there") };
+//! assert_eq!(batch.records().next().unwrap().payload, "one order");
+//! let more = reader.wait();
+//! log.append_durably(Records::one(b"another"))?;
+//! more.wait();
+//! assert!(matches!(reader.read(1 << 20)?, Found::Some(_)));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod clock;
+pub mod storage;
+pub mod verify;
 
 mod append;
+mod backup;
 mod catalog;
+mod commit;
 mod error;
 mod log;
+mod manifest;
+mod opening;
+mod producers;
+mod random;
 mod reader;
+mod recovery;
+mod restore;
+mod retention;
+mod seek;
+mod segment;
+mod tail;
+mod wait;
+mod watermark;
 
 pub use append::{Append, Appended, Full, Producer, Room, Ticket};
 pub use catalog::{Catalog, Options};

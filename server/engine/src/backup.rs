@@ -1,0 +1,130 @@
+//! A backup: a consistent copy up to the durable end, while appends go on.
+//!
+//! ```text
+//! tar.gz   log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
+//! ```
+//!
+//! Segments never change once sealed, and the newest is cut at the durable end,
+//! so all that is needed is the list and the open files: retention may remove
+//! names meanwhile. Unpacked, the archive is a log's directory.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use styx_protocol::LogStatus;
+
+use crate::Error;
+use crate::log::Inner;
+use crate::manifest::Manifest;
+use crate::producers;
+use crate::segment::name;
+use crate::storage::{File, read_file};
+use crate::tail::View;
+use crate::wait::lock;
+use crate::watermark::{self, Mark};
+
+/// The generation folder in an archive.
+pub(crate) const FOLDER: &str = "0";
+
+pub(crate) fn write(log: &Inner, out: &mut dyn Write) -> Result<(), Error> {
+    if lock(&log.standing).0 == LogStatus::Corrupt {
+        return Err(log.not_available());
+    }
+    let picture = take(log)?;
+    picture.write(log, out).map_err(Error::io("cannot write the backup of", &log.directory))
+}
+
+struct Picture {
+    view: View,
+    files: Vec<Arc<dyn File>>,
+    producers: Option<(String, Vec<u8>)>,
+}
+
+/// What is published, with every file open.
+fn take(log: &Inner) -> Result<Picture, Error> {
+    loop {
+        let view = log.tail.live_view()?;
+        let files: io::Result<Vec<_>> =
+            view.segments.iter().map(|segment| segment.file()).collect();
+        match files {
+            Ok(files) => {
+                let producers = snapshot(log, &view);
+                return Ok(Picture { view, files, producers });
+            }
+            // Removed between the view and the open: look again.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && log.tail.view().start() != view.start() => {}
+            Err(error) => {
+                return Err(Error::io("cannot open a segment of", &log.directory)(error));
+            }
+        }
+    }
+}
+
+/// The producers as of the newest segment's first block. The two newest
+/// snapshots are kept, so a roll meanwhile does no harm.
+fn snapshot(log: &Inner, view: &View) -> Option<(String, Vec<u8>)> {
+    let name = name::producers(view.segments.last()?.base);
+    let path = log.ground.directory.join(&name);
+    let bytes = read_file(&*log.ground.storage, &path, producers::BYTES_MAX).ok()?;
+    Some((name, bytes))
+}
+
+impl Picture {
+    fn write(&self, log: &Inner, out: &mut dyn Write) -> io::Result<()> {
+        let now_s = log.services.time.clock().wall_us() / 1_000_000;
+        let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::fast()));
+        let mut add = |name: &str, len: u64, content: &mut dyn Read| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(len);
+            header.set_mode(0o644);
+            header.set_mtime(now_s);
+            archive.append_data(&mut header, name, content)
+        };
+        let manifest = Manifest { id: log.id, generation: 0, config: log.config }.encode();
+        add(name::MANIFEST, manifest.len() as u64, &mut manifest.as_bytes())?;
+        let mark = Mark {
+            open_epoch: lock(&log.watermark).as_ref().map_or(0, |w| w.mark().open_epoch),
+            start: self.view.start(),
+            durable: self.view.durable.position,
+        };
+        let watermark = watermark::file_bytes(mark);
+        let path = format!("{FOLDER}/{}", name::WATERMARK);
+        add(&path, watermark.len() as u64, &mut watermark.as_slice())?;
+        if let Some((name, bytes)) = &self.producers {
+            add(&format!("{FOLDER}/{name}"), bytes.len() as u64, &mut bytes.as_slice())?;
+        }
+        for (segment, file) in self.view.segments.iter().zip(&self.files) {
+            let len = self.view.readable_bytes(segment);
+            let path = format!("{FOLDER}/{}", name::segment(segment.base));
+            add(&path, len, &mut Part { file: &**file, at: 0, end: len })?;
+        }
+        archive.into_inner()?.finish()?.flush()
+    }
+}
+
+/// The first bytes of a file, as a stream.
+struct Part<'a> {
+    file: &'a dyn File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let want = left.min(buf.len());
+        if want == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read_at(&mut buf[..want], self.at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,186 @@
+//! The mutable end of a log: where the next block goes.
+//!
+//! [`End`] has one owner at a time, the thread that holds the log's `end` lock.
+//! It is made by recovery alone. A [`Cursor`] is the part of it that a plan
+//! moves forward on a copy, so that a plan that cannot be written leaves no
+//! trace.
+
+use std::io;
+use std::sync::Arc;
+
+use styx_protocol::Position;
+use styx_protocol::block::{Flags, Header};
+
+use crate::producers::Table;
+use crate::segment::index::Spacing;
+use crate::segment::name::Offset;
+use crate::segment::{Sealed, Segment};
+use crate::storage::{File, write_all_at};
+use crate::tail::Durable;
+
+/// Where the next block goes and what it follows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    pub(crate) offset: Offset,
+    pub(crate) position: Position,
+    pub(crate) prev_crc: u32,
+    /// Of the last block; the next one is not earlier.
+    pub(crate) timestamp_us: u64,
+    /// Of the newest segment alone.
+    pub(crate) records: u64,
+    pub(crate) record_bytes: u64,
+    pub(crate) first_timestamp_us: u64,
+    pub(crate) last_timestamp_us: u64,
+}
+
+impl Cursor {
+    /// What is published once everything before the cursor is synced.
+    pub(crate) fn durable(&self) -> Durable {
+        Durable {
+            position: self.position,
+            offset: self.offset,
+            record_bytes: self.record_bytes,
+            first_timestamp_us: self.first_timestamp_us,
+            last_timestamp_us: self.last_timestamp_us,
+        }
+    }
+
+    /// Moves over a block that stands here.
+    pub(crate) fn pass(&mut self, header: &Header, header_crc: u32) {
+        self.offset += header.block_bytes();
+        self.position = Position(header.end_position());
+        self.prev_crc = header_crc;
+        self.timestamp_us = header.timestamp_us;
+        if header.is_marker() {
+            return;
+        }
+        if self.records == 0 {
+            self.first_timestamp_us = header.timestamp_us;
+        }
+        self.last_timestamp_us = header.timestamp_us;
+        self.records += u64::from(header.count);
+        self.record_bytes += u64::from(header.raw_size);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) cursor: Cursor,
+    pub(crate) salt: u64,
+    pub(crate) epoch: u32,
+    /// When the segment was begun.
+    pub(crate) begun_us: u64,
+    pub(crate) spacing: Spacing,
+    pub(crate) producers: Table,
+    /// Set between the seal of a segment and the birth of its successor.
+    pub(crate) sealed: Option<Sealed>,
+    pub(crate) space: Space,
+}
+
+impl End {
+    /// The header of a block without records that would go here.
+    pub(crate) fn marker(&self, flags: Flags, timestamp_us: u64) -> Header {
+        Header {
+            flags,
+            base_position: self.cursor.position.0,
+            timestamp_us,
+            segment_salt: self.salt,
+            open_epoch: self.epoch,
+            prev_crc: self.cursor.prev_crc,
+            durable_position: self.cursor.position.0,
+            ..Header::default()
+        }
+    }
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No space, and nothing was written: the log is as it was.
+    Full,
+    /// Anything else: nobody knows what is on the disk.
+    Broken(String),
+}
+
+impl Failure {
+    /// Judges an error before which nothing was written.
+    pub(crate) fn before_writing(doing: &str, error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full,
+            _ => Failure::broken(doing, error),
+        }
+    }
+
+    /// An error after which the disk's state is unknown.
+    pub(crate) fn broken(doing: &str, error: &io::Error) -> Failure {
+        Failure::Broken(format!("{doing} failed: {error}"))
+    }
+}
+
+/// Space made ready in front of the end.
+///
+/// Small commits go onto zeros that were written before, which spares each sync
+/// the journal of a growing file (half its time on ext4). Large ones reserve
+/// their space, so that a full disk is noticed before the first byte goes out.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    ready_until: Offset,
+    zeros: usize,
+}
+
+const SMALL_BYTES: usize = 64 << 10;
+const ZEROS_MIN: usize = 64 << 10;
+const ZEROS_MAX: usize = 1 << 20;
+const RESERVE_AHEAD: u64 = 8 << 20;
+static ZEROS: [u8; ZEROS_MAX] = [0; ZEROS_MAX];
+
+impl Space {
+    /// Makes ready for a write of `len` bytes at `offset`, in a segment that
+    /// grows to about `segment_bytes_max`.
+    pub(crate) fn prepare(
+        &mut self,
+        file: &dyn File,
+        offset: Offset,
+        len: usize,
+        segment_bytes_max: u64,
+    ) -> Result<(), Failure> {
+        let until = offset + len as u64;
+        if until <= self.ready_until {
+            return Ok(());
+        }
+        let left = segment_bytes_max.saturating_sub(until);
+        if len > SMALL_BYTES {
+            let ahead = until + RESERVE_AHEAD.min(left);
+            if file.reserve(offset, ahead).is_ok() {
+                self.ready_until = ahead;
+                return Ok(());
+            }
+            self.ready_until = until;
+            return file
+                .reserve(offset, until)
+                .map_err(|error| Failure::before_writing("reserving space", &error));
+        }
+        self.zeros = (self.zeros * 2).clamp(ZEROS_MIN, ZEROS_MAX);
+        let zeros = self.zeros.min(usize::try_from(left).unwrap_or(ZEROS_MAX));
+        match write_all_at(file, &ZEROS[..zeros], until) {
+            Ok(()) => self.ready_until = until + zeros as u64,
+            // The commit itself may still fit.
+            Err((error, _)) if matches!(Failure::before_writing("", &error), Failure::Full) => {
+                self.ready_until = until;
+            }
+            Err((error, _)) => return Err(Failure::broken("writing zeros", &error)),
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write(file: &dyn File, bytes: &[u8], offset: Offset) -> Result<(), Failure> {
+    write_all_at(file, bytes, offset).map_err(|(error, written)| match written {
+        0 => Failure::before_writing("a write", &error),
+        _ => Failure::broken("a write", &error),
+    })
+}

@@ -1,0 +1,170 @@
+//! The roll: one segment ends, the next begins.
+//!
+//! ```text
+//! seal, sync ─▶ producers snapshot ─▶ next segment under a temporary name, with
+//! its first filler ─▶ sync, rename, sync directory ─▶ publish ─▶ watermark
+//! ```
+//!
+//! The committer does it between two groups, so nothing is in flight. Each step
+//! is durable before the next. Without space it stops where it is and answers
+//! 507; [`End::sealed`] remembers that the seal is there, and the next append
+//! goes on from it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use styx_protocol::Position;
+use styx_protocol::block::Flags;
+
+use super::end::{Cursor, End, Failure, Space, write};
+use crate::producers::Table;
+use crate::random;
+use crate::segment::index::Spacing;
+use crate::segment::{Sealed, Segment, name};
+use crate::storage::{Storage, replace_file, temporary_path};
+
+/// Where a log's segments are and how they are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub(crate) storage: Arc<dyn Storage>,
+    /// The generation's folder.
+    pub(crate) directory: PathBuf,
+    pub(crate) index_after_size: i64,
+}
+
+/// What the first filler of a segment says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Birth {
+    pub(crate) base: Position,
+    pub(crate) prev_crc: u32,
+    pub(crate) timestamp_us: u64,
+    pub(crate) epoch: u32,
+}
+
+impl Ground {
+    /// Ends the newest segment and begins the next; gives back the finished one.
+    pub(crate) fn roll(&self, end: &mut End) -> Result<Arc<Segment>, Failure> {
+        let sealed = match end.sealed {
+            Some(sealed) => sealed,
+            None => seal(end)?,
+        };
+        end.sealed = Some(sealed);
+        self.snapshot(&end.producers, &sealed)?;
+        let birth = Birth {
+            base: sealed.end,
+            prev_crc: sealed.seal_crc,
+            timestamp_us: end.cursor.timestamp_us,
+            epoch: end.epoch,
+        };
+        let mut next = self.begin_segment(birth)?;
+        next.producers = std::mem::take(&mut end.producers);
+        let finished = std::mem::replace(end, next).segment;
+        if let Err(error) = finished.seal(sealed) {
+            tracing::warn!(%error, path = %finished.index_path().display(), "cannot write an index; reads will look longer");
+        }
+        Ok(finished)
+    }
+
+    /// Creates a segment that holds its first filler, durably.
+    pub(crate) fn begin_segment(&self, birth: Birth) -> Result<End, Failure> {
+        let path = self.directory.join(name::segment(birth.base));
+        let temporary = temporary_path(&path);
+        remove_if_there(&*self.storage, &temporary)?;
+        let full = |doing: &'static str| {
+            move |error: std::io::Error| Failure::before_writing(doing, &error)
+        };
+        let file = self.storage.create(&temporary).map_err(full("creating a segment"))?;
+        let salt = random::u64().map_err(full("drawing a random number"))?;
+        let mut end = End {
+            segment: Arc::new(Segment::newest(
+                Arc::clone(&self.storage),
+                &self.directory,
+                birth.base,
+                Arc::clone(&file),
+                Vec::new(),
+            )),
+            file,
+            cursor: Cursor {
+                position: birth.base,
+                prev_crc: birth.prev_crc,
+                timestamp_us: birth.timestamp_us,
+                ..Cursor::default()
+            },
+            salt,
+            epoch: birth.epoch,
+            begun_us: birth.timestamp_us,
+            spacing: Spacing::new(self.index_after_size),
+            producers: Table::default(),
+            sealed: None,
+            space: Space::default(),
+        };
+        let filler = end.marker(Flags::FILLER, birth.timestamp_us);
+        let (bytes, crc) = filler.encode();
+        // Under a temporary name nothing depends on these bytes yet.
+        crate::storage::write_all_at(&*end.file, &bytes, 0)
+            .map_err(|(error, _)| Failure::before_writing("writing a filler", &error))?;
+        end.file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
+        let broken =
+            |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
+        self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
+        self.storage.sync_dir(&self.directory).map_err(broken("syncing the directory"))?;
+        end.cursor.pass(&filler, crc);
+        Ok(end)
+    }
+
+    /// Writes the producers as of a seal, and keeps the two newest snapshots.
+    fn snapshot(&self, producers: &Table, sealed: &Sealed) -> Result<(), Failure> {
+        let path = self.directory.join(name::producers(sealed.end));
+        let bytes = producers.encode(sealed.seal_crc, sealed.end);
+        replace_file(&*self.storage, &path, &bytes)
+            .map_err(|error| Failure::before_writing("writing the producers", &error))?;
+        let entries = self.storage.list(&self.directory);
+        let entries = entries.map_err(|error| Failure::broken("listing the directory", &error))?;
+        let mut ends: Vec<Position> = entries
+            .iter()
+            .filter_map(|entry| match name::parse(&entry.name) {
+                name::FileName::Producers(end) => Some(end),
+                _ => None,
+            })
+            .collect();
+        ends.sort_unstable();
+        ends.truncate(ends.len().saturating_sub(2));
+        for end in ends {
+            remove_if_there(&*self.storage, &self.directory.join(name::producers(end)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes and syncs the last block of a segment, and cuts the file behind it.
+fn seal(end: &mut End) -> Result<Sealed, Failure> {
+    // As old as the block before it, so that ages can be read off a seal.
+    let header = end.marker(Flags::SEAL, end.cursor.timestamp_us);
+    let (bytes, crc) = header.encode();
+    end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
+    write(&*end.file, &bytes, end.cursor.offset)?;
+    let mut cursor = end.cursor;
+    cursor.pass(&header, crc);
+    end.file
+        .set_len(cursor.offset)
+        .map_err(|error| Failure::broken("cutting a segment", &error))?;
+    end.file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
+    end.cursor = cursor;
+    Ok(Sealed {
+        end: cursor.position,
+        bytes: cursor.offset,
+        record_bytes: cursor.record_bytes,
+        first_timestamp_us: cursor.first_timestamp_us,
+        last_timestamp_us: cursor.last_timestamp_us,
+        seal_crc: crc,
+    })
+}
+
+fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<(), Failure> {
+    match storage.remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::broken("removing an old file", &error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,107 @@
+//! What is in a data directory, before any log of it is open.
+
+use std::io;
+use std::path::Path;
+
+use styx_protocol::LogName;
+
+use crate::Error;
+use crate::segment::name::{self, FileName};
+use crate::storage::{Lock, Storage};
+
+/// The lock file in a data directory.
+const LOCK: &str = ".lock";
+
+/// Directories that begin so are being restored or were deleted.
+pub(crate) const RESTORING: &str = ".restoring-";
+pub(crate) const DELETED: &str = ".deleted-";
+
+/// Takes the directory for this process.
+pub(crate) fn lock_directory(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> Result<Box<dyn Lock>, Error> {
+    let path = directory.join(LOCK);
+    let content = format!("{}\n", std::process::id());
+    match storage.lock(&path, &content).map_err(Error::io("cannot lock", &path))? {
+        Ok(lock) => Ok(lock),
+        Err(holder) => Err(Error::DataDirectory {
+            message: format!(
+                "the data directory {} is in use by process {}: stop it, or choose another directory",
+                directory.display(),
+                if holder.is_empty() { "unknown" } else { &holder }
+            ),
+        }),
+    }
+}
+
+/// The names of all logs; refuses a directory of Styx 0.x, untouched.
+pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<LogName>, Error> {
+    let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
+    let mut logs = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.is_dir) {
+        let Ok(log) = entry.name.parse::<LogName>() else { continue };
+        let path = directory.join(&entry.name);
+        let inside = storage.list(&path).map_err(Error::io("cannot list", &path))?;
+        let has = |name: &str| inside.iter().any(|inner| !inner.is_dir && inner.name == name);
+        let old_segment = |name: &str| name.starts_with("segment-") && name.ends_with("-records");
+        if has("config")
+            && !has(name::MANIFEST)
+            && inside.iter().any(|inner| old_segment(&inner.name))
+        {
+            return Err(Error::DataDirectory {
+                message: format!(
+                    "{} is a data directory of Styx 0.x (its log {log}); it was left untouched: choose another data_directory",
+                    directory.display()
+                ),
+            });
+        }
+        logs.push(log);
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+/// Removes what a crash left of deletes and restores.
+pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
+    let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
+    for entry in entries {
+        if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {
+            let path = directory.join(&entry.name);
+            storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a log's directory is one whose creation was never finished: without
+/// `log.toml`, and without a single record.
+pub(crate) fn is_unfinished(storage: &dyn Storage, directory: &Path) -> io::Result<bool> {
+    let entries = storage.list(directory)?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        let ours = if entry.is_dir {
+            folders.push(entry.name.clone());
+            entry.name.parse::<u64>().is_ok()
+        } else {
+            name::parse(&entry.name) == FileName::Temporary
+        };
+        if !ours {
+            return Ok(false);
+        }
+    }
+    for folder in folders {
+        for entry in storage.list(&directory.join(folder))? {
+            let empty = entry.len <= styx_protocol::limits::BLOCK_HEADER_BYTES as u64;
+            let ours = match name::parse(&entry.name) {
+                FileName::Segment(_) => empty,
+                FileName::Watermark | FileName::Temporary => true,
+                _ => false,
+            };
+            if !ours || entry.is_dir {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}

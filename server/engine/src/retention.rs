@@ -1,0 +1,35 @@
+//! Which segments may go: a pure function.
+//!
+//! Whole oldest segments, never the newest. Count and size are upper bounds: a
+//! segment goes once its first record lies beyond the limit. Age looks at a
+//! segment's newest record.
+
+use styx_protocol::LogConfig;
+
+use crate::tail::View;
+
+/// How many of the oldest segments have expired.
+pub(crate) fn expired(view: &View, config: &LogConfig, now_us: u64) -> usize {
+    let mut bytes_from_here = view.disk_bytes();
+    let mut expired = 0;
+    for segment in view.segments.iter() {
+        let Some(sealed) = segment.summary() else { break };
+        let records_from_here = view.durable.position.since(segment.base);
+        let age_us = now_us.saturating_sub(sealed.last_timestamp_us);
+        let beyond = exceeds(records_from_here, config.log_max_count)
+            || exceeds(bytes_from_here, config.log_max_size)
+            || exceeds(age_us / 1_000_000, config.log_max_age);
+        if !beyond {
+            break;
+        }
+        bytes_from_here -= sealed.bytes;
+        expired += 1;
+    }
+    // The last segment is the newest, sealed or not.
+    expired.min(view.segments.len().saturating_sub(1))
+}
+
+/// Whether a value is over its limit; -1 is none.
+pub(crate) fn exceeds(value: u64, limit: i64) -> bool {
+    u64::try_from(limit).is_ok_and(|limit| value > limit)
+}

@@ -1,0 +1,16 @@
+//! One segment: a file that holds blocks and nothing else, from byte 0.
+//!
+//! ```text
+//! <base_position, 20 digits>.seg    filler | block | block | … | seal
+//! <base_position, 20 digits>.idx    where some of its blocks begin; a cache
+//! ```
+//!
+//! [`Segment`] is what readers share; [`walk`] goes through a file and judges
+//! every block; [`index`] finds a block by position or time.
+
+pub(crate) mod index;
+pub(crate) mod name;
+mod shared;
+pub(crate) mod walk;
+
+pub(crate) use shared::{Sealed, Segment};

@@ -1,0 +1,311 @@
+//! What a log has published: its segments, its durable end, its last commits.
+//!
+//! ```text
+//! committer ──publish──▶ Tail ──view, cached──▶ readers
+//!                         └──wake──▶ who waits for more
+//! ```
+//!
+//! One lock, held for pointer work alone. Everything published is durable. The
+//! last commits stay in memory as they were written, bounded per log and for
+//! all logs together, so that followers never touch the file.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use bytes::Bytes;
+use styx_protocol::Position;
+
+use crate::Error;
+use crate::segment::Segment;
+use crate::segment::name::Offset;
+use crate::wait::{Wakers, lock};
+
+/// How far the newest segment is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Durable {
+    pub(crate) position: Position,
+    /// Where the next block will begin in the newest segment.
+    pub(crate) offset: Offset,
+    /// Uncompressed bytes of the newest segment's records.
+    pub(crate) record_bytes: u64,
+    /// Of the newest segment's first and last record; 0 without one.
+    pub(crate) first_timestamp_us: u64,
+    pub(crate) last_timestamp_us: u64,
+}
+
+/// A consistent picture. The last segment is the newest one.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) segments: Arc<Vec<Arc<Segment>>>,
+    pub(crate) durable: Durable,
+}
+
+impl View {
+    /// The first kept position.
+    pub(crate) fn start(&self) -> Position {
+        self.segments.first().map_or(self.durable.position, |segment| segment.base)
+    }
+
+    /// The segment that holds a position at or after [`View::start`].
+    pub(crate) fn segment_of(&self, position: Position) -> Option<(usize, &Arc<Segment>)> {
+        let after = self.segments.partition_point(|segment| segment.base <= position);
+        let index = after.checked_sub(1)?;
+        Some((index, self.segments.get(index)?))
+    }
+
+    /// Bytes of a segment that may be read.
+    pub(crate) fn readable_bytes(&self, segment: &Segment) -> u64 {
+        match segment.summary() {
+            Some(sealed) => sealed.bytes,
+            None => self.durable.offset,
+        }
+    }
+
+    /// Uncompressed bytes of all records.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        let sealed = self.segments.iter().filter_map(|segment| segment.summary());
+        sealed.map(|sealed| sealed.record_bytes).sum::<u64>() + self.newest_record_bytes()
+    }
+
+    /// Bytes of all segment files, up to the durable end.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| self.readable_bytes(segment)).sum()
+    }
+
+    fn newest_record_bytes(&self) -> u64 {
+        match self.segments.last() {
+            Some(newest) if newest.summary().is_none() => self.durable.record_bytes,
+            _ => 0,
+        }
+    }
+}
+
+/// One commit as it was written: whole blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) base: Position,
+    pub(crate) end: Position,
+    pub(crate) bytes: Bytes,
+}
+
+/// Bytes of recent commits in memory, of all logs together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Budget {
+        Budget { used: AtomicUsize::new(0), max }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|used| *used <= self.max)
+            })
+            .is_ok()
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    state: Mutex<State>,
+    /// The durable position again, to be read without the lock.
+    durable: AtomicU64,
+    budget: Arc<Budget>,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    view: View,
+    groups: VecDeque<Group>,
+    bytes: usize,
+    waiting: Wakers,
+    ended: Option<Error>,
+}
+
+impl Tail {
+    pub(crate) fn new(view: View, budget: Arc<Budget>, bytes_max: usize) -> Tail {
+        Tail {
+            durable: AtomicU64::new(view.durable.position.0),
+            state: Mutex::new(State {
+                view,
+                groups: VecDeque::new(),
+                bytes: 0,
+                waiting: Wakers::default(),
+                ended: None,
+            }),
+            budget,
+            bytes_max,
+        }
+    }
+
+    /// The durable end.
+    pub(crate) fn end(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// What is published.
+    pub(crate) fn view(&self) -> View {
+        lock(&self.state).view.clone()
+    }
+
+    /// What is published, or why nothing is any more.
+    ///
+    /// # Errors
+    /// The log is gone or closed.
+    pub(crate) fn live_view(&self) -> Result<View, Error> {
+        let state = lock(&self.state);
+        match &state.ended {
+            Some(error) => Err(error.clone()),
+            None => Ok(state.view.clone()),
+        }
+    }
+
+    /// The commits in memory from the one that holds `position` on, at least one
+    /// and about `bytes_max` in all; none when that one is not in memory.
+    pub(crate) fn cached(&self, position: Position, bytes_max: usize) -> Vec<Group> {
+        let state = lock(&self.state);
+        let first = state.groups.partition_point(|group| group.end <= position);
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        for group in state.groups.range(first..) {
+            if taken.is_empty() && group.base > position {
+                break;
+            }
+            if !taken.is_empty() && bytes + group.bytes.len() > bytes_max {
+                break;
+            }
+            bytes += group.bytes.len();
+            taken.push(group.clone());
+        }
+        taken
+    }
+
+    /// Publishes a commit and wakes who waits.
+    pub(crate) fn publish(&self, durable: Durable, group: Group) {
+        let (woken, evicted) = {
+            let mut state = lock(&self.state);
+            state.view.durable = durable;
+            self.durable.store(durable.position.0, Ordering::Release);
+            let evicted = self.remember(&mut state, group);
+            (state.waiting.drain(), evicted)
+        };
+        drop(evicted);
+        wake(woken);
+    }
+
+    /// Publishes another list of segments.
+    pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: Durable) {
+        let woken = {
+            let mut state = lock(&self.state);
+            state.view = View { segments: Arc::new(segments), durable };
+            self.durable.store(durable.position.0, Ordering::Release);
+            let start = state.view.start();
+            while let Some(group) = state.groups.pop_front_if(|group| group.base < start) {
+                state.bytes -= group.bytes.len();
+                self.budget.give(group.bytes.len());
+            }
+            state.waiting.drain()
+        };
+        wake(woken);
+    }
+
+    /// Removes segments from the front; the newest stays.
+    pub(crate) fn drop_segments(&self, count: usize) {
+        let view = self.view();
+        let kept = view.segments.iter().skip(count).cloned().collect();
+        let durable = view.durable;
+        self.publish_segments(kept, durable);
+    }
+
+    /// Nothing comes any more: readers get this error.
+    pub(crate) fn end_with(&self, error: Error) {
+        let woken = {
+            let mut state = lock(&self.state);
+            state.ended.get_or_insert(error);
+            self.forget(&mut state);
+            state.waiting.drain()
+        };
+        wake(woken);
+    }
+
+    /// Registers to be woken, unless there is something beyond `position`.
+    pub(crate) fn register(
+        &self,
+        position: Position,
+        key: &mut Option<u64>,
+        waker: &Waker,
+    ) -> bool {
+        let mut state = lock(&self.state);
+        if state.view.durable.position > position || state.ended.is_some() {
+            return false;
+        }
+        state.waiting.register(key, waker);
+        true
+    }
+
+    /// Takes a registration back.
+    pub(crate) fn unregister(&self, key: Option<u64>) {
+        lock(&self.state).waiting.forget(key);
+    }
+
+    /// Keeps a commit, at the cost of older ones; gives back what is to be freed
+    /// outside the lock.
+    fn remember(&self, state: &mut State, group: Group) -> Vec<Group> {
+        let bytes = group.bytes.len();
+        let mut evicted = Vec::new();
+        while !state.groups.is_empty()
+            && (state.bytes + bytes > self.bytes_max || bytes > self.bytes_max)
+        {
+            evicted.extend(self.evict(state));
+        }
+        if bytes > self.bytes_max {
+            return evicted;
+        }
+        while !self.budget.take(bytes) {
+            match self.evict(state) {
+                Some(group) => evicted.push(group),
+                None => return evicted,
+            }
+        }
+        state.bytes += bytes;
+        state.groups.push_back(group);
+        evicted
+    }
+
+    fn evict(&self, state: &mut State) -> Option<Group> {
+        let group = state.groups.pop_front()?;
+        state.bytes -= group.bytes.len();
+        self.budget.give(group.bytes.len());
+        Some(group)
+    }
+
+    fn forget(&self, state: &mut State) {
+        self.budget.give(state.bytes);
+        state.bytes = 0;
+        state.groups.clear();
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.forget(&mut lock(&self.state));
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}

@@ -1,0 +1,303 @@
+//! Looking at a log on disk without changing it: every block, every record.
+//!
+//! Used by `styx verify` on a stopped server's directory, and by restore before
+//! an archive becomes a log. Says what is damaged, where, and which positions.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use styx_protocol::block::Codec;
+use styx_protocol::{Position, Records};
+
+use crate::Error;
+use crate::recovery::read_manifest;
+use crate::segment::name::{self, FileName};
+use crate::segment::walk::{Block, Bodies, Expect, Stop, Walk};
+use crate::storage::{Access, File, RealStorage, Storage, read_exact_at};
+use crate::watermark::Watermark;
+
+/// How far a verification is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// The log that is being read.
+    pub log: &'a str,
+    /// Bytes read of all logs.
+    pub bytes_done: u64,
+    /// Bytes there are to read.
+    pub bytes_total: u64,
+}
+
+/// Damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The byte at which it begins, where that is known.
+    pub offset: u64,
+    /// The first position concerned.
+    pub position: Position,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What was found of one log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogReport {
+    /// Its name.
+    pub name: String,
+    /// First kept position.
+    pub start: Position,
+    /// Position after the last whole record.
+    pub end: Position,
+    /// Records read and found good.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What is damaged; empty for a good log.
+    pub problems: Vec<Problem>,
+    /// What a crash left and recovery will put right.
+    pub notes: Vec<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every log, sorted by name.
+    pub logs: Vec<LogReport>,
+}
+
+impl Report {
+    /// Whether nothing is damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.logs.iter().all(|log| log.problems.is_empty())
+    }
+}
+
+/// Reads every log of a data directory that no server uses.
+///
+/// # Errors
+/// The directory is in use, is no data directory, or cannot be read. Damage is
+/// no error: it is in the report.
+pub fn verify(
+    data_directory: &Path,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report, Error> {
+    let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+    let listed = crate::opening::list_logs(&*storage, data_directory)?;
+    let _lock = crate::opening::lock_directory(&*storage, data_directory)?;
+    let mut sizes = Vec::new();
+    for name in &listed {
+        sizes.push(segment_bytes(&*storage, &data_directory.join(name.as_str())));
+    }
+    let bytes_total = sizes.iter().sum();
+    let mut before = 0;
+    let mut report = Report::default();
+    for (name, size) in listed.iter().zip(sizes) {
+        let mut tell = |bytes: u64| {
+            progress(Progress { log: name.as_str(), bytes_done: before + bytes, bytes_total });
+        };
+        let directory = data_directory.join(name.as_str());
+        let mut log = verify_log(&*storage, &directory, &mut tell);
+        log.name = name.to_string();
+        report.logs.push(log);
+        before += size;
+    }
+    Ok(report)
+}
+
+fn segment_bytes(storage: &dyn Storage, directory: &Path) -> u64 {
+    let Ok(manifest) = read_manifest(storage, directory) else { return 0 };
+    let entries = storage.list(&directory.join(manifest.generation.to_string()));
+    let is_segment = |name: &str| matches!(name::parse(name), FileName::Segment(_));
+    entries.map_or(0, |entries| {
+        entries.iter().filter(|entry| is_segment(&entry.name)).map(|entry| entry.len).sum()
+    })
+}
+
+/// Reads one log; whatever cannot be read is a problem.
+pub(crate) fn verify_log(
+    storage: &dyn Storage,
+    directory: &Path,
+    tell: &mut dyn FnMut(u64),
+) -> LogReport {
+    let mut report = LogReport::default();
+    let manifest = match read_manifest(storage, directory) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            report.problem(directory.join(name::MANIFEST), 0, error.to_string());
+            return report;
+        }
+    };
+    let folder = directory.join(manifest.generation.to_string());
+    let entries = match storage.list(&folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            report.problem(folder, 0, error.to_string());
+            return report;
+        }
+    };
+    let mut segments: Vec<(Position, u64)> = entries
+        .iter()
+        .filter_map(|entry| match name::parse(&entry.name) {
+            FileName::Segment(base) => Some((base, entry.len)),
+            _ => None,
+        })
+        .collect();
+    segments.sort_unstable();
+    let watermark_path = folder.join(name::WATERMARK);
+    let watermark = storage.open(&watermark_path, Access::Read).and_then(Watermark::open);
+    let mark = match watermark {
+        Ok(Some(watermark)) => Some(watermark.mark()),
+        Ok(None) => {
+            report.problem(watermark_path, 0, "neither slot is valid".into());
+            None
+        }
+        Err(error) => {
+            report.problem(watermark_path, 0, error.to_string());
+            None
+        }
+    };
+    if let Some(mark) = mark {
+        // What a trim did not get to remove is not part of the log.
+        let trimmed = segments.partition_point(|(base, _)| *base <= mark.start).saturating_sub(1);
+        segments.drain(..trimmed);
+        report.end = mark.start;
+    }
+    report.start = segments.first().map_or(report.end, |(base, _)| *base);
+    if report.start > report.end {
+        let message = format!("the segments from {} to {} are missing", report.end, report.start);
+        report.problem(folder.clone(), 0, message);
+    }
+    report.end = report.start;
+    let mut prev_crc = None;
+    let last = segments.len().saturating_sub(1);
+    for (i, (base, len)) in segments.iter().enumerate() {
+        let path = folder.join(name::segment(*base));
+        if *base != report.end {
+            let message = format!("the segments from {} to {base} are missing", report.end);
+            report.problem(path.clone(), 0, message);
+            report.end = *base;
+            prev_crc = None;
+        }
+        let segment = Segment { path, base: *base, len: *len, newest: i == last };
+        prev_crc = segment.verify(storage, prev_crc, &mut report, tell);
+    }
+    if let Some(mark) = mark
+        && report.problems.is_empty()
+        && report.end < mark.durable
+    {
+        let message = format!(
+            "the log ends at position {}, but is known to be durable up to {}",
+            report.end, mark.durable
+        );
+        report.problem(folder, 0, message);
+    }
+    report
+}
+
+struct Segment {
+    path: PathBuf,
+    base: Position,
+    len: u64,
+    newest: bool,
+}
+
+impl Segment {
+    /// Reads a segment and gives back what its successor must follow.
+    fn verify(
+        &self,
+        storage: &dyn Storage,
+        prev_crc: Option<u32>,
+        report: &mut LogReport,
+        tell: &mut dyn FnMut(u64),
+    ) -> Option<u32> {
+        let file = match storage.open(&self.path, Access::Read) {
+            Ok(file) => file,
+            Err(error) => {
+                report.problem(self.path.clone(), 0, error.to_string());
+                return None;
+            }
+        };
+        let expect = Expect { base: self.base, prev_crc };
+        let mut walk = Walk::new(&*file, self.len, expect, Bodies::Check);
+        let before = report.bytes;
+        let stop = loop {
+            match walk.step() {
+                Ok(Ok(block)) => {
+                    self.check_records(&block, report);
+                    report.records += u64::from(block.header.count);
+                    tell(before + walk.offset());
+                }
+                Ok(Err(stop)) => break stop,
+                Err(error) => {
+                    report.end = walk.position();
+                    report.problem(self.path.clone(), walk.offset(), error.to_string());
+                    return None;
+                }
+            }
+        };
+        report.bytes += walk.offset();
+        report.end = walk.position();
+        self.judge_end(&stop, &walk, &*file, report);
+        (stop == Stop::Sealed).then(|| walk.prev_crc()).flatten()
+    }
+
+    fn check_records(&self, block: &Block, report: &mut LogReport) {
+        if block.header.is_marker() || block.header.codec != Codec::None {
+            return;
+        }
+        let fault = match Records::parse(block.body.clone()) {
+            Ok(records) if records.count() == block.header.count => return,
+            Ok(records) => format!("{} records instead of {}", records.count(), block.header.count),
+            Err(error) => error.to_string(),
+        };
+        report.end = Position(block.header.base_position);
+        report.problem(self.path.clone(), block.offset, fault);
+    }
+
+    fn judge_end(&self, stop: &Stop, walk: &Walk<'_>, file: &dyn File, report: &mut LogReport) {
+        let left = self.len.saturating_sub(walk.offset());
+        let message = match stop {
+            Stop::Sealed if left == 0 || self.newest => return,
+            Stop::EndOfFile if self.newest && walk.offset() > 0 => return,
+            Stop::Invalid(_) if self.newest && walk.offset() > 0 => {
+                // Judged by the watermark once the end is known.
+                if !is_zero(file, walk.offset(), self.len).unwrap_or(false) {
+                    report.notes.push(format!(
+                        "{left} bytes after position {} are no whole block; recovery cuts them off if they were never acknowledged",
+                        walk.position()
+                    ));
+                }
+                return;
+            }
+            Stop::Sealed => format!("{left} bytes follow the seal"),
+            Stop::EndOfFile => "the segment ends without a seal".into(),
+            Stop::Invalid(why) => (*why).to_owned(),
+            Stop::Unknown(error) => error.to_string(),
+        };
+        report.problem(self.path.clone(), walk.offset(), message);
+    }
+}
+
+impl LogReport {
+    fn problem(&mut self, file: PathBuf, offset: u64, message: String) {
+        self.problems.push(Problem { file, offset, position: self.end, message });
+    }
+}
+
+fn is_zero(file: &dyn File, from: u64, to: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
+        let part = &mut buffer[..want];
+        read_exact_at(file, part, at)?;
+        if part.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += want as u64;
+    }
+    Ok(true)
+}

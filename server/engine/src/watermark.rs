@@ -1,0 +1,119 @@
+//! The watermark: how far the log is durable, said outside the log.
+//!
+//! ```text
+//! watermark   slot 0 (4 KiB) | slot 1 (4 KiB)
+//! slot        version: u32 | counter: u64 | open_epoch: u32 | start_position: u64
+//!             | durable_position: u64 | crc: u32 of the 32 bytes before it | zeros
+//! ```
+//!
+//! The slots are written in turn, in place, and synced, so a torn write leaves
+//! the other one. Only positions that are durable already are written. It
+//! decides what no byte inside the log may decide: whether a log that ends early
+//! is torn (a crash) or corrupt (damage).
+
+use std::io;
+use std::sync::Arc;
+
+use styx_protocol::Position;
+
+use crate::storage::{File, read_exact_at, write_all_at};
+
+const SLOT_BYTES: u64 = 4096;
+const FIELD_BYTES: usize = 36;
+const VERSION: u32 = 1;
+
+/// Bytes of the file.
+pub(crate) const FILE_BYTES: u64 = 2 * SLOT_BYTES;
+
+/// What a slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub(crate) open_epoch: u32,
+    pub(crate) start: Position,
+    pub(crate) durable: Position,
+}
+
+/// The file and the counter of its newest slot.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    file: Arc<dyn File>,
+    counter: u64,
+    mark: Mark,
+}
+
+impl Watermark {
+    /// Writes the first mark into a new, empty file. The directory is the
+    /// caller's to sync.
+    pub(crate) fn create(file: Arc<dyn File>, mark: Mark) -> io::Result<Watermark> {
+        write_all_at(&*file, &vec![0; FILE_BYTES as usize], 0).map_err(|(e, _)| e)?;
+        let mut watermark = Watermark { file, counter: 0, mark };
+        watermark.write(mark)?;
+        Ok(watermark)
+    }
+
+    /// Reads the valid slot with the higher counter; `None` if neither is valid.
+    pub(crate) fn open(file: Arc<dyn File>) -> io::Result<Option<Watermark>> {
+        let mut newest: Option<(u64, Mark)> = None;
+        for slot in 0..2 {
+            let mut bytes = [0; FIELD_BYTES];
+            match read_exact_at(&*file, &mut bytes, slot * SLOT_BYTES) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => continue,
+                Err(e) => return Err(e),
+            }
+            if let Some(read) = decode(&bytes)
+                && newest.is_none_or(|(counter, _)| read.0 > counter)
+            {
+                newest = Some(read);
+            }
+        }
+        Ok(newest.map(|(counter, mark)| Watermark { file, counter, mark }))
+    }
+
+    /// What was written last.
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Writes and syncs a mark.
+    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        self.counter += 1;
+        let bytes = encode(self.counter, mark);
+        let slot = self.counter % 2;
+        write_all_at(&*self.file, &bytes, slot * SLOT_BYTES).map_err(|(e, _)| e)?;
+        self.file.sync()?;
+        self.mark = mark;
+        Ok(())
+    }
+}
+
+/// A whole watermark file that says this, for an archive.
+pub(crate) fn file_bytes(mark: Mark) -> Vec<u8> {
+    let mut bytes = vec![0; FILE_BYTES as usize];
+    let at = SLOT_BYTES as usize;
+    bytes[at..at + FIELD_BYTES].copy_from_slice(&encode(1, mark));
+    bytes
+}
+
+fn encode(counter: u64, mark: Mark) -> [u8; FIELD_BYTES] {
+    let mut out = [0; FIELD_BYTES];
+    out[0..4].copy_from_slice(&VERSION.to_be_bytes());
+    out[4..12].copy_from_slice(&counter.to_be_bytes());
+    out[12..16].copy_from_slice(&mark.open_epoch.to_be_bytes());
+    out[16..24].copy_from_slice(&mark.start.0.to_be_bytes());
+    out[24..32].copy_from_slice(&mark.durable.0.to_be_bytes());
+    let crc = crc32fast::hash(&out[..32]);
+    out[32..36].copy_from_slice(&crc.to_be_bytes());
+    out
+}
+
+fn decode(bytes: &[u8; FIELD_BYTES]) -> Option<(u64, Mark)> {
+    let u32_at = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
+    let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
+    if u32_at(32) != crc32fast::hash(&bytes[..32]) || u32_at(0) != VERSION {
+        return None;
+    }
+    let mark =
+        Mark { open_epoch: u32_at(12), start: Position(u64_at(16)), durable: Position(u64_at(24)) };
+    Some((u64_at(4), mark))
+}

@@ -1,0 +1,284 @@
+//! The engine against a plain vector: any sequence of appends, reads, trims,
+//! truncates, backups and reopens leaves the same records in both.
+
+use proptest::prelude::*;
+use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_protocol::{LogConfig, LogName, Position, Records, record};
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Append(Vec<u16>),
+    AppendExpecting { records: Vec<u16>, off_by: u64 },
+    AppendAs { producer: u64, back: u64, records: Vec<u16> },
+    Read { from: u64, bytes_max: usize },
+    SeekTime(u64),
+    Trim(u64),
+    Truncate,
+    Reopen,
+    Crash,
+    BackupAndRestore,
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let sizes = || prop::collection::vec(0u16..400, 1..8);
+    let one = prop_oneof![
+        6 => sizes().prop_map(Operation::Append),
+        2 => (sizes(), 0u64..2)
+            .prop_map(|(records, off_by)| Operation::AppendExpecting { records, off_by }),
+        3 => (1u64..4, 0u64..6, sizes())
+            .prop_map(|(producer, back, records)| Operation::AppendAs { producer, back, records }),
+        3 => (any::<u64>(), 1usize..2000)
+            .prop_map(|(from, bytes_max)| Operation::Read { from, bytes_max }),
+        1 => any::<u64>().prop_map(Operation::SeekTime),
+        1 => any::<u64>().prop_map(Operation::Trim),
+        1 => Just(Operation::Truncate),
+        1 => Just(Operation::Reopen),
+        1 => Just(Operation::Crash),
+        1 => Just(Operation::BackupAndRestore),
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+/// What the log should hold.
+#[derive(Debug, Default)]
+struct Model {
+    start: u64,
+    /// From position 0 on; what was trimmed is still here.
+    records: Vec<Vec<u8>>,
+    /// Next sequence of each producer, and the records it sent.
+    producers: std::collections::HashMap<u64, Vec<Vec<u8>>>,
+    written: u64,
+}
+
+impl Model {
+    fn payloads(&mut self, sizes: &[u16]) -> Vec<Vec<u8>> {
+        let payload = |size: &u16| {
+            self.written += 1;
+            let mut bytes = self.written.to_be_bytes().to_vec();
+            bytes.resize(usize::from(*size), 7);
+            bytes
+        };
+        sizes.iter().map(payload).collect()
+    }
+
+    fn end(&self) -> u64 {
+        self.records.len() as u64
+    }
+}
+
+struct Engine {
+    directory: tempfile::TempDir,
+    catalog: Option<Catalog>,
+    log: Option<Log>,
+}
+
+fn name() -> LogName {
+    "model".parse().expect("a name")
+}
+
+fn config() -> LogConfig {
+    LogConfig { segment_max_size: 3000, index_after_size: 300, ..LogConfig::default() }
+}
+
+impl Engine {
+    fn new() -> Engine {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut engine = Engine { directory, catalog: None, log: None };
+        engine.open();
+        let log = engine.catalog().create(&name(), config()).expect("created");
+        engine.log = Some(log);
+        engine
+    }
+
+    fn open(&mut self) {
+        let options = Options { committers_max: 2, ..Options::new(self.directory.path()) };
+        let catalog = Catalog::open(options).expect("opened");
+        catalog.wait_until_open();
+        self.log = catalog.log(&name()).ok();
+        self.catalog = Some(catalog);
+    }
+
+    fn catalog(&self) -> &Catalog {
+        self.catalog.as_ref().expect("open")
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("there")
+    }
+}
+
+fn records(payloads: &[Vec<u8>]) -> Records {
+    let mut builder = record::Builder::new();
+    for payload in payloads {
+        assert!(builder.push(payload));
+    }
+    builder.take()
+}
+
+fn read_all(log: &Log) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(log.start_position()).expect("a reader");
+    let mut all = Vec::new();
+    while let Found::Some(batch) = reader.read(700).expect("read") {
+        for record in batch.records() {
+            assert_eq!(record.position.0, log.start_position().0 + all.len() as u64);
+            all.push(record.payload.to_vec());
+        }
+    }
+    all
+}
+
+fn check(engine: &Engine, model: &mut Model) {
+    let log = engine.log();
+    let info = log.info();
+    assert_eq!(info.end_position, model.end());
+    assert!(info.start_position >= model.start, "what was trimmed came back");
+    model.start = info.start_position;
+    let kept = &model.records[usize::try_from(model.start).expect("small")..];
+    assert_eq!(read_all(log), kept);
+    let bytes: usize = kept.iter().map(|record| record.len() + 8).sum();
+    assert_eq!(info.file_size, bytes as u64);
+    assert_eq!(info.record_count, kept.len() as u64);
+}
+
+fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
+    match operation {
+        Operation::Append(sizes) => {
+            let payloads = model.payloads(sizes);
+            let appended = engine.log().append_durably(records(&payloads)).expect("appended");
+            model.records.extend(payloads);
+            assert_eq!(appended.end.0, model.end());
+        }
+        Operation::AppendExpecting { records: sizes, off_by } => {
+            let payloads = model.payloads(sizes);
+            let expected = Some(Position(model.end() + off_by));
+            let append = Append { records: records(&payloads), expected, producer: None };
+            let appended = engine.log().append_durably(append);
+            if *off_by == 0 {
+                assert_eq!(appended.expect("appended").count as usize, payloads.len());
+                model.records.extend(payloads);
+            } else {
+                assert!(matches!(appended, Err(Error::PositionMismatch { .. })), "{appended:?}");
+            }
+        }
+        Operation::AppendAs { producer, back, records: sizes } => {
+            let sent = model.producers.entry(*producer).or_default().clone();
+            let back = (*back).min(sent.len() as u64);
+            let sequence = sent.len() as u64 - back;
+            let mut payloads = sent[usize::try_from(sequence).expect("small")..].to_vec();
+            payloads.extend(model.payloads(sizes));
+            let append = Append {
+                records: records(&payloads),
+                expected: None,
+                producer: Some(Producer { id: *producer, epoch: None, sequence }),
+            };
+            let appended = engine.log().append_durably(append).expect("appended");
+            let new = payloads.split_off(usize::try_from(back).expect("small"));
+            assert_eq!(appended.count as usize, new.len());
+            model.records.extend(new.iter().cloned());
+            model.producers.entry(*producer).or_default().extend(new);
+            assert_eq!(appended.end.0, model.end());
+        }
+        Operation::Read { from, bytes_max } => {
+            let from = from % (model.end() + 2);
+            let log = engine.log();
+            let inside = (log.start_position().0..=model.end()).contains(&from);
+            match log.reader(Position(from)) {
+                Ok(mut reader) => {
+                    assert!(inside);
+                    match reader.read(*bytes_max).expect("read") {
+                        Found::Some(batch) => {
+                            assert_eq!(batch.first().0, from);
+                            for record in batch.records() {
+                                let at = usize::try_from(record.position.0).expect("small");
+                                assert_eq!(record.payload, model.records[at]);
+                            }
+                        }
+                        _ => assert_eq!(from, model.end()),
+                    }
+                }
+                Err(error) => {
+                    assert!(!inside);
+                    assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
+                }
+            }
+        }
+        Operation::SeekTime(pick) => {
+            let log = engine.log();
+            let Some((first, last)) = log.timestamps() else { return };
+            let time = first + pick % (last - first + 2);
+            let found = log.seek(Seek::Time(time)).expect("found");
+            let stamp = |position: Position| match log.record(position).expect("read") {
+                Found::Some(record) => record.timestamp_us,
+                _ => u64::MAX,
+            };
+            assert!(stamp(found) >= time);
+            if found > log.start_position() {
+                assert!(stamp(Position(found.0 - 1)) < time);
+            }
+        }
+        Operation::Trim(to) => {
+            let to = to % (model.end() + 1);
+            engine.log().trim(Position(to)).expect("trimmed");
+            assert!(engine.log().start_position().0 <= to.max(model.start));
+        }
+        Operation::Truncate => {
+            let old = engine.log().clone();
+            engine.log = Some(engine.catalog().truncate(&name()).expect("truncated"));
+            assert!(matches!(old.append(Records::one(b"x")), Err(Error::LogGone { .. })));
+            assert_ne!(old.id(), engine.log().id());
+            *model = Model { written: model.written, ..Model::default() };
+        }
+        Operation::Reopen => {
+            assert!(engine.catalog().close(std::time::Duration::from_secs(30)));
+            engine.log = None;
+            engine.catalog = None;
+            engine.open();
+        }
+        Operation::Crash => {
+            // The files as they are, without any closing step.
+            let copy = tempfile::tempdir().expect("a directory");
+            copy_tree(engine.directory.path(), copy.path());
+            engine.log = None;
+            engine.catalog = None;
+            engine.directory = copy;
+            engine.open();
+        }
+        Operation::BackupAndRestore => {
+            let mut archive = Vec::new();
+            engine.log().backup(&mut archive).expect("backed up");
+            let id = engine.log().id();
+            engine.catalog().delete(&name()).expect("deleted");
+            let log = engine.catalog().restore(&name(), &mut archive.as_slice());
+            engine.log = Some(log.expect("restored"));
+            assert_ne!(engine.log().id(), id);
+        }
+    }
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).expect("list") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            std::fs::create_dir(&target).expect("create");
+            copy_tree(&entry.path(), &target);
+        } else {
+            // A file may vanish between the listing and the copy.
+            let _ = std::fs::copy(entry.path(), &target);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_log_holds_what_the_vector_holds(operations in operations()) {
+        let mut engine = Engine::new();
+        let mut model = Model::default();
+        for operation in &operations {
+            apply(&mut engine, &mut model, operation);
+            check(&engine, &mut model);
+        }
+    }
+}
