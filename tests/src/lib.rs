@@ -12,6 +12,7 @@
 //! | [`http`] | HTTP/1.1 in bytes: what is sent and received is what is compared |
 //! | [`api`] | create, append, read, in one line each |
 //! | [`cli`] | the `styx` command as a child |
+//! | [`table`] | requests and the answers they must get, row by row |
 //! | [`wait`] | waits for a condition instead of sleeping |
 //! | [`random`] | numbers that a seed repeats |
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
@@ -26,8 +27,10 @@ pub mod load;
 pub mod random;
 pub mod scratch;
 pub mod server;
+pub mod table;
 pub mod wait;
 
 pub use http::{Connection, Request, Response};
 pub use scratch::Scratch;
-pub use server::TestServer;
+pub use server::{Settings, TestServer};
+pub use table::{Table, error, gives};

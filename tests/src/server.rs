@@ -140,6 +140,12 @@ impl Settings {
             command.arg("serve");
         }
         command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
+        // Nothing of the caller's environment configures a test's server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STYX_") {
+                command.env_remove(name);
+            }
+        }
         command.current_dir(directory).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -317,6 +323,15 @@ impl TestServer {
         Ok(())
     }
 
+    /// Starts its process again and waits for nothing, so that it can be killed
+    /// while it recovers.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    pub fn begin_restart(&mut self) {
+        self.running = Some(Running::spawn(&self.settings, self.scratch.path()).0);
+    }
+
     /// Starts it again with other settings, on the same data.
     ///
     /// # Panics
@@ -394,7 +409,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
+    fn spawn(settings: &Settings, directory: &Path) -> (Running, mpsc::Receiver<SocketAddr>) {
         let mut command = settings.command(directory);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let said = Arc::new(Mutex::new(String::new()));
@@ -402,7 +417,12 @@ impl Running {
         let reader = Some(collect(stderr, Arc::clone(&said)));
         let stdout = child.stdout.take().expect("it is piped");
         let address = listening(stdout, Arc::clone(&said));
-        let mut running = Running { child, address: ([0, 0, 0, 0], 0).into(), said, reader };
+        let nowhere = ([0, 0, 0, 0], 0).into();
+        (Running { child, address: nowhere, said, reader }, address)
+    }
+
+    fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
+        let (mut running, address) = Running::spawn(settings, directory);
         match address.recv_timeout(PATIENCE) {
             Ok(address) => {
                 running.address = address;

@@ -1,0 +1,206 @@
+//! Damage on the disk: it is reported with its position, never repaired by
+//! truncation, and other logs go on.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use styx_tests::api::{read_binary, write_one};
+use styx_tests::{Request, Settings, Table, TestServer, error, gives};
+
+/// A server whose log `a` has 40 records in segments of 10, and is stopped.
+fn stopped() -> TestServer {
+    let mut server = TestServer::start();
+    server.create_with("a", "segment_max_count=10");
+    server.create("other");
+    for number in 0..40 {
+        server.append("a", format!("this is record number {number}"));
+    }
+    server.append("other", "well");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server
+}
+
+/// The segment files of `a`, oldest first.
+fn segments(server: &TestServer) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for generation in std::fs::read_dir(server.data().join("a")).expect("the log's directory") {
+        let path = generation.expect("an entry").path();
+        if path.is_dir() {
+            for file in std::fs::read_dir(path).expect("a generation") {
+                let path = file.expect("an entry").path();
+                if path.extension().is_some_and(|e| e == "seg") {
+                    found.push(path);
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Flips a bit in the middle of `payload`, wherever it is stored.
+fn flip(server: &TestServer, payload: &str) -> PathBuf {
+    for path in segments(server) {
+        let bytes = std::fs::read(&path).expect("a segment");
+        if let Some(at) = bytes.windows(payload.len()).position(|w| w == payload.as_bytes()) {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a segment");
+            file.write_at(&[bytes[at + 5] ^ 4], at as u64 + 5).expect("it can be written");
+            return path;
+        }
+    }
+    panic!("{payload} is in no segment");
+}
+
+#[test]
+fn a_flipped_bit_in_an_old_segment_is_reported_where_it_is() {
+    let mut server = stopped();
+    let path = flip(&server, "record number 14");
+    server.restart();
+    let mut table = Table::of(&server);
+    let one = |position: u64| Request::get(&format!("/logs/a/records?position={position}"));
+    let corrupt = error(500, "corrupt_record").field("position", 14);
+    table.row("the damaged record", &one(14), &corrupt);
+    for position in [0, 9, 20, 39] {
+        let payload = format!("this is record number {position}");
+        table.row("an intact record", &one(position), &gives(200).body(payload));
+    }
+    let many = server.connect().exchange(&read_binary("a", "")).expect("an answer");
+    let cut = many.ending == styx_tests::http::Ending::Cut;
+    assert!(cut || many.status() == 500, "never a clean end: {}", many.shown());
+    let well = Request::get("/logs/other/records");
+    table.row("another log", &well, &gives(200).body("well"));
+    table.check();
+    let other = server.append("other", "goes on");
+    assert_eq!(other, 2);
+    let size = std::fs::metadata(&path).expect("a segment").len();
+    let _ = server.stop();
+    assert_eq!(std::fs::metadata(&path).expect("a segment").len(), size, "nothing was cut off");
+
+    let data = server.data().display().to_string();
+    let verify = styx_tests::cli::run(styx_tests::cli::styx(&["verify", &data]), b"");
+    assert_ne!(verify.code, 0, "{}", String::from_utf8_lossy(&verify.stdout));
+    let said = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
+    let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(said.contains(&file) && said.contains("14"), "file and position: {said}");
+}
+
+#[test]
+fn a_flipped_bit_below_the_watermark_stops_appends_and_nothing_else() {
+    let mut server = stopped();
+    flip(&server, "record number 35");
+    server.restart_with(Settings::default());
+    let info = server.info("a");
+    assert_eq!(info["status"], "corrupt", "{info}");
+    let mut table = Table::of(&server);
+    let refused = gives(503);
+    let answer = table.row("an append", &write_one("a", "x"), &refused);
+    let json = answer.json();
+    assert_eq!((&json["code"], &json["status"]), (&"log_not_available".into(), &"corrupt".into()));
+    assert!(json["message"].as_str().is_some_and(|m| m.contains("styx verify")), "{json}");
+    let one = |position: u64| Request::get(&format!("/logs/a/records?position={position}"));
+    let intact = gives(200).body("this is record number 12");
+    table.row("an intact record", &one(12), &intact);
+    let listed = server.ask(&Request::get("/logs")).expect(200).json();
+    assert_eq!(listed[0]["status"], "corrupt");
+    table.row("another log", &write_one("other", "x"), &gives(200));
+    table.row("it can be truncated", &Request::post("/logs/a/truncate"), &gives(200));
+    table.row("and is well again", &write_one("a", "x"), &gives(200));
+    table.check();
+}
+
+#[test]
+fn a_missing_segment_is_damage_and_not_a_start() {
+    let mut server = stopped();
+    let second = segments(&server).swap_remove(1);
+    std::fs::remove_file(second).expect("it can be removed");
+    server.restart();
+    let mut table = Table::of(&server);
+    let one = |position: u64| Request::get(&format!("/logs/a/records?position={position}"));
+    table.row("a record of it", &one(12), &gives(500));
+    table.row("one before it", &one(5), &gives(200).body("this is record number 5"));
+    let missing = server.ask(&one(12));
+    assert!(["corrupt_record", "log_not_available"].contains(&missing.code().as_str()));
+    table.check();
+    assert_ne!(server.info("a")["status"], "ok");
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_and_the_rest_is_kept() {
+    let mut server = stopped();
+    let last = segments(&server).pop().expect("a segment");
+    let mut bytes = std::fs::read(&last).expect("a segment");
+    bytes.extend_from_slice(b"STYXgarbage of a write that never was acknowledged");
+    std::fs::write(&last, bytes).expect("it can be written");
+    server.restart();
+    assert_eq!(server.info("a")["status"], "ok");
+    assert_eq!(server.read_all("a").len(), 40);
+    assert_eq!(server.append("a", "next"), 41);
+    server.kill();
+    server.restart();
+    assert_eq!(server.read_from("a", 40), [b"next"]);
+}
+
+#[test]
+fn a_lost_index_is_built_again() {
+    let mut server = stopped();
+    let mut removed = 0;
+    for path in segments(&server) {
+        let index = path.with_extension("idx");
+        if index.exists() {
+            std::fs::remove_file(index).expect("it can be removed");
+            removed += 1;
+        }
+    }
+    server.restart();
+    assert_eq!(server.info("a")["status"], "ok", "{removed} index files were removed");
+    for position in [0, 9, 10, 25, 39] {
+        let one = Request::get(&format!("/logs/a/records?position={position}"));
+        let text = format!("this is record number {position}");
+        assert_eq!(server.ask(&one).expect(200).text(), text);
+    }
+}
+
+#[test]
+fn a_damaged_index_is_no_reason_to_answer_wrongly() {
+    let mut server = stopped();
+    for path in segments(&server) {
+        let index = path.with_extension("idx");
+        if let Ok(mut bytes) = std::fs::read(&index) {
+            for byte in &mut bytes {
+                *byte ^= 0x5a;
+            }
+            std::fs::write(index, bytes).expect("it can be written");
+        }
+    }
+    server.restart();
+    assert_eq!(server.info("a")["status"], "ok");
+    let records = server.read_all("a");
+    let expected: Vec<_> =
+        (0..40).map(|n| format!("this is record number {n}").into_bytes()).collect();
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn a_log_whose_metadata_is_damaged_is_shown_and_can_be_deleted() {
+    let mut server = stopped();
+    std::fs::write(server.data().join("a").join("log.toml"), "garbage").expect("a file");
+    server.restart();
+    let listed = server.ask(&Request::get("/logs")).expect(200).json();
+    assert_eq!(listed[0]["name"], "a", "{listed}");
+    assert_ne!(listed[0]["status"], "ok", "{listed}");
+    let mut table = Table::of(&server);
+    table.row("an append", &write_one("a", "x"), &gives(503));
+    table.row("another log", &write_one("other", "x"), &gives(200));
+    table.row("delete", &Request::delete("/logs/a"), &gives(200));
+    table.row("make it anew", &Request::post("/logs").form("name=a"), &gives(200));
+    table.check();
+}
+
+#[test]
+fn verify_finds_nothing_in_a_log_that_is_well() {
+    let server = stopped();
+    let data = server.data().display().to_string();
+    let verify = styx_tests::cli::run(styx_tests::cli::styx(&["verify", &data]), b"");
+    assert_eq!(verify.code, 0, "{}", verify.stderr);
+}

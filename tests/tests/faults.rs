@@ -1,0 +1,127 @@
+//! Faults of the system under a running server: a sync that fails, a full disk.
+//!
+//! `strace` makes a call fail, `unshare` gives the server a small disk of its own;
+//! `cargo xtask test` says when one of them is missing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_tests::api::write_one;
+use styx_tests::{Request, Scratch, Settings, TestServer, binary, wait};
+
+/// A server under `strace`, which injects this fault.
+fn injected(fault: &str, prepare: impl FnOnce(&TestServer)) -> TestServer {
+    let scratch = Arc::new(Scratch::new("fault"));
+    // A first life without faults, so that the fault meets an append alone.
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    prepare(&server);
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart_with(Settings::default().program(&wrapper(&scratch, fault)));
+    server
+}
+
+/// A program that runs the server under `strace`.
+fn wrapper(scratch: &Scratch, fault: &str) -> PathBuf {
+    let trace = scratch.join("strace").display().to_string();
+    let styx = binary::styx().display();
+    let calls = fault.split(':').next().expect("the calls");
+    let text = format!(
+        "#!/bin/sh\nexec strace -D -f -qq -o '{trace}' -e trace={calls} \
+         -e 'inject={fault}' '{styx}' \"$@\"\n"
+    );
+    executable(scratch, "under-strace", &text)
+}
+
+fn executable(scratch: &Scratch, name: &str, text: &str) -> PathBuf {
+    let path = scratch.write(name, text);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("its mode can be set");
+    path
+}
+
+/// Appends until one does not go well, and gives that answer.
+fn append_until_it_fails(server: &TestServer) -> (u64, styx_tests::Response) {
+    let mut acked = 0;
+    loop {
+        let answer = server.ask(&write_one("a", format!("{acked}")));
+        if answer.status() != 200 {
+            return (acked, answer);
+        }
+        acked += 1;
+        assert!(acked < 2000, "the fault never came");
+    }
+}
+
+#[test]
+fn a_failed_sync_stops_the_log_and_is_never_acked() {
+    let mut server = injected("fdatasync:error=EIO:when=30", |server| server.create("a"));
+    let (acked, answer) = append_until_it_fails(&server);
+    let _ = answer.expect_error(500, "outcome_unknown");
+    let again = server.ask(&write_one("a", "again"));
+    assert_eq!((again.status(), again.code().as_str()), (503, "log_not_available"));
+    assert_eq!(again.json()["status"], "tainted", "{}", again.shown());
+    assert_eq!(server.info("a")["status"], "tainted");
+    let acked = usize::try_from(acked).expect("a small number");
+    assert_eq!(server.read_all("a").len(), acked, "what was acked can be read");
+
+    server.restart_with(Settings::default());
+    assert_eq!(server.info("a")["status"], "ok", "a restart recovers it");
+    let records = server.read_all("a");
+    assert!(records.len() == acked || records.len() == acked + 1, "{} of {acked}", records.len());
+    for (number, record) in records.iter().enumerate() {
+        assert_eq!(*record, format!("{number}").into_bytes());
+    }
+    server.append("a", "on it goes");
+}
+
+/// A program that runs the server with a data directory of so many MiB.
+fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
+    let data = scratch.join("data").display().to_string();
+    let styx = binary::styx().display();
+    // A mount of its own namespace, which goes with the server.
+    let text = format!(
+        "#!/bin/sh\nexport STYX='{styx}' DATA='{data}'\nexec unshare -Urm sh -c '\
+         mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
+    );
+    std::fs::create_dir_all(data).expect("the data directory");
+    executable(scratch, "on-a-small-disk", &text)
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_takes_them_again() {
+    let scratch = Arc::new(Scratch::new("full"));
+    let settings = Settings::default().program(&small_disk(&scratch, 48));
+    let server = settings.start_in(scratch).expect("it starts");
+    let config = "segment_max_size=1048576";
+    server.create_with("ballast", config);
+    server.create_with("a", config);
+    let large = vec![b'x'; 500_000];
+    for _ in 0..40 {
+        server.append("ballast", large.clone());
+    }
+    let mut acked = 0u64;
+    let refused = loop {
+        let answer = server.ask(&write_one("a", large.clone()));
+        if answer.status() != 200 {
+            break answer;
+        }
+        acked += 1;
+        assert!(acked < 200, "100 MB fit on a disk of 48");
+    };
+    let _ = refused.expect_error(507, "storage_full");
+    assert_eq!(server.info("a")["status"], "ok", "a full disk taints nothing");
+    assert_eq!(server.info("a")["end_position"], acked, "nothing of the refused append is kept");
+    let read = server.ask(&Request::get("/logs/a/records?whence=end&position=-1")).expect(200);
+    assert!(read.body == large, "reads go on");
+
+    let _ = server.ask(&Request::delete("/logs/ballast")).expect(200);
+    wait::until_true("appends by themselves", Duration::from_secs(10), || {
+        server.ask(&write_one("a", "room again")).status() == 200
+    });
+    let records = server.read_all("a");
+    assert_eq!(records.len() as u64, acked + 1);
+    assert!(records[..records.len() - 1].iter().all(|record| *record == large));
+}

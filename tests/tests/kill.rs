@@ -1,0 +1,102 @@
+//! kill -9 at random moments, again and again, under load: the checker must find
+//! every promise kept, each time.
+//!
+//! Tiny segments, so that rolls are hit. `STYX_FAULT_CYCLES` asks for another
+//! number of cycles (`cargo xtask faults --cycles N`), `STYX_FAULT_SEED` for the
+//! moments of an earlier run.
+
+use std::time::Duration;
+
+use styx_tests::checker::Ledger;
+use styx_tests::load::{LogPlan, Style, Workload};
+use styx_tests::random::Random;
+use styx_tests::{Connection, Request, Scratch, Settings, TestServer, api, wait};
+
+/// Cycles in which one set of logs is used; then it is deleted and made anew.
+const CYCLES_PER_SET: u64 = 10;
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, not a number")))
+}
+
+#[test]
+fn no_promise_is_broken_by_kill_9() {
+    let cycles = number("STYX_FAULT_CYCLES").unwrap_or(100);
+    let seed = number("STYX_FAULT_SEED").unwrap_or_else(Random::fresh_seed);
+    println!("{cycles} cycles with STYX_FAULT_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut server = Settings::default().set("shutdown_timeout = 5").start();
+    let (mut acked, mut done) = (0, 0);
+    while done < cycles {
+        let ledger = Scratch::elsewhere("ledger");
+        let ledger = (Ledger::create(&ledger.join("ledger")), ledger);
+        let mut workload = Workload::start(&server, plans(done), ledger.0);
+        for _ in 0..CYCLES_PER_SET.min(cycles - done) {
+            workload.open(&server);
+            // The moment of the fault: any will do.
+            std::thread::sleep(Duration::from_millis(random.between(20, 350)));
+            strike(&mut server, &mut random);
+            workload.close();
+            restart(&mut server, &mut random);
+            let violations = workload.audit(&server);
+            assert!(violations.is_empty(), "cycle {done}, seed {seed}: {violations:#?}");
+            assert_appends_work(&server);
+            done += 1;
+        }
+        acked += workload.acked();
+        workload.end(&server);
+    }
+    println!("{acked} records were acked, and every one was there");
+    assert!(acked > cycles * 20, "only {acked} records in {cycles} cycles: that proves little");
+}
+
+fn plans(round: u64) -> Vec<LogPlan> {
+    use Style::{Batch, Idempotent, Single};
+    let plan = |name: &str, config: &str, producers: &[Style]| LogPlan {
+        name: format!("{name}-{round}"),
+        config: config.to_owned(),
+        producers: producers.to_vec(),
+        followers: 1,
+        may_expire: config.contains("log_max"),
+    };
+    vec![
+        plan("count", "segment_max_count=50", &[Single, Batch, Idempotent]),
+        plan("size", "segment_max_size=4096&index_after_size=256", &[Single, Idempotent]),
+        plan("plain", "", &[Batch, Batch]),
+        plan("expire", "segment_max_count=50&log_max_count=500", &[Batch, Idempotent]),
+    ]
+}
+
+/// Mostly SIGKILL; now and then a stop, which must keep the same promises.
+fn strike(server: &mut TestServer, random: &mut Random) {
+    if random.between(0, 10) == 0 {
+        let stopped = server.stop();
+        assert!(stopped.status.success(), "{stopped:?}");
+    } else {
+        server.kill();
+    }
+}
+
+/// Mostly once; now and then it is killed again while it recovers.
+fn restart(server: &mut TestServer, random: &mut Random) {
+    if random.between(0, 8) == 0 {
+        server.begin_restart();
+        std::thread::sleep(Duration::from_millis(random.between(0, 20)));
+        server.kill();
+    }
+    server.restart();
+    let said = server.said();
+    assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
+}
+
+/// An append to a log of its own, within five seconds of the restart.
+fn assert_appends_work(server: &TestServer) {
+    wait::until_true("an append after the fault", Duration::from_secs(5), || {
+        let ask = |request: &Request| {
+            Connection::try_open(server.address()).and_then(|mut c| c.exchange(request))
+        };
+        let _ = ask(&Request::post("/logs").form("name=after"));
+        ask(&api::write_one("after", "x")).is_ok_and(|answer| answer.status() == 200)
+    });
+}

@@ -1,0 +1,122 @@
+//! What the server tells monitoring: Prometheus and StatsD.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use styx_tests::{Request, Settings, TestServer};
+
+#[test]
+fn prometheus_sees_every_log() {
+    let server = TestServer::start();
+    server.create("a");
+    server.create("b");
+    server.append_all("a", &["12345", "67"]);
+    let answer = server.ask(&Request::get("/metrics")).expect(200);
+    let content_type = answer.header("Content-Type").expect("a type");
+    assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
+    let text = answer.text();
+    for line in [
+        "# TYPE log_record_count gauge",
+        "log_record_count{log=\"a\"} 2",
+        "log_record_count{log=\"b\"} 0",
+        "# TYPE log_file_size gauge",
+        "log_file_size{log=\"a\"} 23",
+        "log_file_size{log=\"b\"} 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line}:\n{text}");
+    }
+    for family in ["styx_", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(text.lines().any(|l| l.starts_with(family)), "no {family}:\n{text}");
+    }
+    exposition(text);
+
+    let _ = server.ask(&Request::delete("/logs/b")).expect(200);
+    let after = server.ask(&Request::get("/metrics")).expect(200);
+    assert!(!after.text().contains("log=\"b\""), "a deleted log is not exported");
+}
+
+/// Checks that every line is a comment, or a sample of a family whose type was
+/// said before.
+fn exposition(text: &str) {
+    let mut families = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().expect("a name");
+            assert!(!families.contains(&name), "{name} twice");
+            families.push(name);
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').expect("a sample");
+            let name = name.split('{').next().expect("a name");
+            let of = |family: &&&str| {
+                name.strip_prefix(**family)
+                    .is_some_and(|rest| ["", "_bucket", "_sum", "_count"].contains(&rest))
+            };
+            assert!(families.iter().any(|f| of(&f)), "{line} without a type");
+            assert!(value.parse::<f64>().is_ok() || value == "+Inf", "{line}");
+        }
+    }
+}
+
+/// A server that sends its gauges to the socket.
+fn statsd(prefix: &str) -> (TestServer, UdpSocket) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit above 0");
+    let address = socket.local_addr().expect("it is bound");
+    let table = format!(
+        "[metrics.statsd]\nprotocol = \"udp\"\naddress = \"{address}\"\nprefix = \"{prefix}\""
+    );
+    (Settings::default().table(&table).start(), socket)
+}
+
+/// Receives datagrams until all of these have come.
+fn await_datagrams(socket: &UdpSocket, wanted: &[&str]) -> Vec<String> {
+    let mut got = Vec::new();
+    while !wanted.iter().all(|w| got.iter().any(|g| g == w)) {
+        let mut buffer = [0; 2000];
+        let count = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}: {wanted:?} {got:?}"));
+        got.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+    }
+    got
+}
+
+#[test]
+fn statsd_gets_two_gauges_a_log() {
+    let (server, socket) = statsd("my.styx");
+    server.create("a-b_c");
+    server.append_all("a-b_c", &["12345", "67"]);
+    let wanted = ["my.styx.log.a-b_c.record.count:2|g\n", "my.styx.log.a-b_c.file.size:23|g\n"];
+    let got = await_datagrams(&socket, &wanted);
+    assert!(got.iter().all(|d| d.matches('\n').count() == 1), "one gauge a datagram: {got:?}");
+}
+
+#[test]
+fn statsd_without_a_prefix_has_no_leading_dot() {
+    let (server, socket) = statsd("");
+    server.create("a");
+    server.append("a", "12345");
+    await_datagrams(&socket, &["log.a.record.count:1|g\n", "log.a.file.size:13|g\n"]);
+}
+
+#[test]
+fn statsd_is_told_at_most_once_a_second_but_always_the_last() {
+    let (server, socket) = statsd("s");
+    server.create("a");
+    let start = Instant::now();
+    for _ in 0..300 {
+        server.append("a", "x");
+    }
+    let got = await_datagrams(&socket, &["s.log.a.record.count:300|g\n"]);
+    let seconds = start.elapsed().as_secs_f64();
+    let counts = got.iter().filter(|d| d.contains("record.count")).count();
+    assert!(counts as f64 <= seconds + 2.0, "{counts} in {seconds} s: {got:?}");
+}
+
+#[test]
+fn a_statsd_that_is_not_there_costs_nothing() {
+    let table = "[metrics.statsd]\nprotocol = \"udp\"\naddress = \"127.0.0.1:1\"\nprefix = \"x\"";
+    let server = Settings::default().table(table).start();
+    server.create("a");
+    for number in 1..=20 {
+        assert_eq!(server.append("a", "x"), number);
+    }
+}
