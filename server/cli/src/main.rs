@@ -1,2 +1,64 @@
-//! p
-fn main() {}
+//! `styx`: the server and the command line in one binary.
+//!
+//! ```text
+//! arguments → command_line (clap) → serve | logs/… | verify | completions → exit code
+//! ```
+//!
+//! Exit codes: 0 done, 1 failed (`Error: <message>` on standard error), 2 misuse
+//! (usage on standard error). Started under the name `styx-server`, the binary
+//! takes the flags of the 0.x server instead.
+
+mod command_line;
+mod completions;
+mod failure;
+mod http;
+mod logging;
+mod logs;
+mod output;
+mod progress;
+mod serve;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use command_line::{Command, CommandLine, Format, ServerCommandLine};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let done = if is_old_server(arguments.first()) {
+        ServerCommandLine::try_parse_from(arguments)
+            .map_err(Failure::from)
+            .and_then(|line| serve::run(line.into(), None))
+    } else {
+        CommandLine::try_parse_from(arguments).map_err(Failure::from).and_then(run)
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Whether the binary was started by a link named as the 0.x server was.
+fn is_old_server(program: Option<&OsString>) -> bool {
+    let name = program.and_then(|program| std::path::Path::new(program).file_stem());
+    name.is_some_and(|name| name == "styx-server")
+}
+
+fn run(line: CommandLine) -> Result<(), Failure> {
+    let global = line.global;
+    match line.command {
+        Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
+        Command::Logs(command) => logs::run(command, &global),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            match global.format {
+                Format::Text => output::print(&format!("styx {version}\n")),
+                Format::Json => output::print(&format!("{{\n  \"version\": \"{version}\"\n}}\n")),
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The command line as clap reads it: every command and flag, and nothing of
+//! what they do.
+
+mod logs;
+mod serve;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use logs::{Create, LogsCommand, Read, Write};
+pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
+
+/// Where the server is expected if nothing else is said.
+pub(crate) const DEFAULT_HOST: &str = "http://localhost:7123";
+
+/// Styx: event streaming in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "styx", version, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that may stand anywhere on the line.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands that talk to a server")]
+pub(crate) struct Global {
+    /// Server to talk to [default: http://localhost:7123]
+    #[arg(short = 'H', long, global = true, env = "STYX_HOST", value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// How to print what the server answers
+    #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(value_name = "text|json")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Manage, write and read logs
+    #[command(subcommand, arg_required_else_help = true)]
+    Logs(LogsCommand),
+    /// Print the version
+    Version,
+    /// Print a script that makes a shell complete these commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests;

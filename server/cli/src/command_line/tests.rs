@@ -1,0 +1,111 @@
+//! Lines as users type them, and what they mean.
+
+use clap::CommandFactory;
+use styx_protocol::LineEnding;
+
+use super::*;
+
+fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(line.split(' '))
+}
+
+fn logs(line: &str) -> (Global, LogsCommand) {
+    match parse(line) {
+        Ok(CommandLine { global, command: Command::Logs(command) }) => (global, command),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The exit code, and that all of it goes to standard error.
+fn refused(line: &str) -> i32 {
+    parse(line).expect_err(line).exit_code()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    CommandLine::command().debug_assert();
+    ServerCommandLine::command().debug_assert();
+}
+
+#[test]
+fn host_and_format_stand_anywhere() {
+    for line in [
+        "styx -H http://h:1 -f json logs get x",
+        "styx logs -H http://h:1 -f json get x",
+        "styx logs get -H http://h:1 -f json x",
+        "styx logs get x --host http://h:1 --format json",
+        "styx logs get x -Hhttp://h:1 --format=json",
+    ] {
+        let (global, command) = logs(line);
+        assert_eq!(global.host.as_deref(), Some("http://h:1"), "{line}");
+        assert_eq!(global.format, Format::Json, "{line}");
+        assert!(matches!(command, LogsCommand::Get { name } if name == "x"), "{line}");
+    }
+}
+
+#[test]
+fn flags_stand_after_the_name() {
+    let (_, command) = logs("styx logs read x -P -3 -w end -n 2 -F -u -l crlf");
+    let LogsCommand::Read(read) = command else { panic!("{command:?}") };
+    assert_eq!((read.position.as_str(), read.whence.as_str()), ("-3", "end"));
+    assert_eq!((read.count.as_str(), read.follow, read.unbuffered), ("2", true, true));
+    assert_eq!((read.binary, read.line_ending), (false, LineEnding::CrLf));
+
+    let (_, command) = logs("styx logs write x -ub");
+    let LogsCommand::Write(write) = command else { panic!("{command:?}") };
+    assert!(write.unbuffered && write.binary);
+}
+
+#[test]
+fn create_sends_what_was_given() {
+    let line = "styx logs create x --log-max-age -1 --max-record-size=9 --segment-max-count 5";
+    let (_, command) = logs(line);
+    let LogsCommand::Create(create) = command else { panic!("{command:?}") };
+    let expected = vec![("max_record_size", 9), ("segment_max_count", 5), ("log_max_age", -1)];
+    assert_eq!(create.config(), expected);
+}
+
+#[test]
+fn misuse_is_2_and_help_is_0() {
+    for line in [
+        "styx",
+        "styx logs",
+        "styx logs frobnicate",
+        "styx logs get",
+        "styx logs get a b",
+        "styx logs read x -l zz",
+        "styx logs write x -b -l lf",
+        "styx logs trim x",
+        "styx logs list -f yaml",
+        "styx serve --set x",
+        "styx serve --log-level loud",
+    ] {
+        assert_eq!(refused(line), 2, "{line}");
+    }
+    for line in ["styx -h", "styx --help", "styx logs create -h", "styx logs read -h"] {
+        assert_eq!(refused(line), 0, "{line}");
+    }
+}
+
+#[test]
+fn flags_of_serve_become_keys() {
+    let line = "styx serve -b :1 --data-directory /d --set tcp_timeout=5 --set pid_file=a=b";
+    let Ok(CommandLine { command: Command::Serve(serve), .. }) = parse(line) else {
+        panic!("{line}")
+    };
+    let keys: Vec<_> = serve.overrides().into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let expected = ["tcp_timeout=5", "pid_file=a=b", "bind_address=:1"];
+    assert_eq!(keys[..3], expected);
+    assert_eq!(keys[3..], ["log_manager.data_directory=/d"]);
+}
+
+#[test]
+fn the_old_server_takes_its_flags() {
+    let parse = |line: &str| ServerCommandLine::try_parse_from(line.split(' ')).map(Serve::from);
+    let serve = parse("styx-server").expect("no flag is needed");
+    assert_eq!(serve.config.as_deref(), Some("./config.toml".as_ref()));
+    let serve = parse("styx-server --config=c --log-level FATAL").expect("they are known");
+    assert_eq!(serve.config.as_deref(), Some("c".as_ref()));
+    assert_eq!(serve.log_level, Some(LogLevel::Fatal));
+    assert!(parse("styx-server --bind-address :1").is_err());
+}

@@ -1,0 +1,80 @@
+//! The server's own log: who says how much of it is written, and in which form.
+//!
+//! Level: `--log-level`, else `STYX_LOG`, else `RUST_LOG` (both may name single
+//! modules, as in `info,styx_engine=debug`), else info. It goes to standard
+//! error; colours are for terminals alone.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::command_line::{LogFormat, LogLevel};
+use crate::failure::Failure;
+
+/// Sets up logging for the whole process.
+///
+/// # Errors
+/// `STYX_LOG` or `RUST_LOG` cannot be understood.
+pub(crate) fn start(level: Option<LogLevel>, format: LogFormat) -> Result<(), Failure> {
+    let stderr = std::io::stderr;
+    let builder = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_env_filter(filter(level, |name| std::env::var(name).ok())?)
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn filter(
+    level: Option<LogLevel>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<EnvFilter, Failure> {
+    if let Some(level) = level {
+        return Ok(EnvFilter::new(directive(level)));
+    }
+    for name in ["STYX_LOG", "RUST_LOG"] {
+        if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
+            return EnvFilter::try_new(&text).map_err(|error| {
+                Failure::Misuse(format!("{name} is {text:?}: {error}; use a level, as in info"))
+            });
+        }
+    }
+    Ok(EnvFilter::new("info"))
+}
+
+fn directive(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error | LogLevel::Fatal => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(level: Option<LogLevel>, styx: &str, rust: &str) -> Option<String> {
+        let variable = |name: &str| {
+            let text = if name == "STYX_LOG" { styx } else { rust };
+            Some(text.to_owned())
+        };
+        filter(level, variable).ok().map(|filter| filter.to_string())
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_environment() {
+        assert_eq!(chosen(Some(LogLevel::Warn), "trace", "").as_deref(), Some("warn"));
+        assert_eq!(chosen(Some(LogLevel::Fatal), "", "").as_deref(), Some("error"));
+        assert_eq!(chosen(None, "debug", "trace").as_deref(), Some("debug"));
+        assert_eq!(chosen(None, "", "trace").as_deref(), Some("trace"));
+        assert_eq!(chosen(None, "", "").as_deref(), Some("info"));
+        assert_eq!(chosen(None, "a=b=c", ""), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! `styx serve`: from flags, environment and file to a running server.
+
+use styx_server::config::{Config, Loaded};
+
+use crate::command_line::Serve;
+use crate::failure::Failure;
+use crate::{logging, output};
+
+/// Runs the server until it is told to stop, or does what a flag asks instead.
+/// `host` is the flag of the other commands, which makes no sense here.
+pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
+    if host.is_some() && std::env::var_os("STYX_HOST").is_none() {
+        let message = "--host names a server to talk to; to say where to listen use --bind-address";
+        return Err(Failure::Misuse(message.to_owned()));
+    }
+    let loaded = load(&arguments)?;
+    if arguments.check_config {
+        return check(&loaded, &arguments);
+    }
+    if arguments.print_config {
+        for warning in &loaded.warnings {
+            eprintln!("Warning: {warning}");
+        }
+        return output::print(&loaded.config.to_toml());
+    }
+    logging::start(arguments.log_level, arguments.log_format)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    styx_server::run(loaded.config).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn load(arguments: &Serve) -> Result<Loaded, Failure> {
+    // A variable that is not Unicode is none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(arguments.config.as_deref(), environment, &arguments.overrides())
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn check(loaded: &Loaded, arguments: &Serve) -> Result<(), Failure> {
+    if !loaded.warnings.is_empty() {
+        return Err(Failure::Failed(loaded.warnings.join("\nError: ")));
+    }
+    match &arguments.config {
+        Some(path) => output::print(&format!("{} is good\n", path.display())),
+        None => output::print("the configuration is good\n"),
+    }
+}

@@ -1,0 +1,117 @@
+//! Text output, aligned by tabs exactly as the 0.x command line did.
+//!
+//! ```text
+//! name:<tabs>value        a cell is padded with tabs to the next tab stop that
+//! NAME<tabs>STATUS …      leaves 8 columns behind the longest of its column
+//! ```
+//!
+//! Scripts cut these lines at tabs, so the bytes are part of the contract.
+
+use styx_protocol::LogInfo;
+
+const TAB: usize = 8;
+const PADDING: usize = 8;
+
+/// What `logs create` and `logs get` print.
+pub(crate) fn log_info(info: &LogInfo) -> String {
+    let labels =
+        ["name:", "status:", "record_count:", "file_size:", "start_position:", "end_position:"];
+    let rows: Vec<Vec<String>> = labels
+        .into_iter()
+        .zip(cells(info))
+        .map(|(label, value)| vec![label.to_owned(), value])
+        .collect();
+    aligned(&rows)
+}
+
+/// What `logs list` prints.
+pub(crate) fn log_list(infos: &[LogInfo]) -> String {
+    let header = ["NAME", "STATUS", "RECORD COUNT", "FILE SIZE", "START POSITION", "END POSITION"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(infos.iter().map(|info| cells(info).to_vec()));
+    aligned(&rows)
+}
+
+fn cells(info: &LogInfo) -> [String; 6] {
+    [
+        info.name.clone(),
+        info.status.to_string(),
+        info.record_count.to_string(),
+        info.file_size.to_string(),
+        info.start_position.to_string(),
+        info.end_position.to_string(),
+    ]
+}
+
+/// Rows of equally many cells; the last cell of a row is not padded.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max())
+        .map(|longest| (longest.unwrap_or(0) + PADDING).next_multiple_of(TAB))
+        .collect();
+    let mut out = String::new();
+    for row in rows {
+        for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            out.push_str(cell);
+            if index + 1 < row.len() {
+                let tabs = (width - cell.len()).div_ceil(TAB);
+                out.extend(std::iter::repeat_n('\t', tabs));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use styx_protocol::LogStatus;
+
+    fn info(name: &str, record_count: u64, file_size: u64) -> LogInfo {
+        LogInfo {
+            name: name.to_owned(),
+            status: LogStatus::Ok,
+            record_count,
+            file_size,
+            start_position: 0,
+            end_position: record_count,
+        }
+    }
+
+    /// Recorded from the 0.x command line.
+    #[test]
+    fn a_log_is_printed_to_the_byte() {
+        let expected = "name:\t\t\tcli\nstatus:\t\t\tok\nrecord_count:\t\t5\nfile_size:\t\t53\n\
+                        start_position:\t\t0\nend_position:\t\t5\n";
+        assert_eq!(log_info(&info("cli", 5, 53)), expected);
+    }
+
+    /// Recorded from the 0.x command line.
+    #[test]
+    fn a_list_is_printed_to_the_byte() {
+        let expected = "NAME\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n\
+                        cap\t\tok\t\t13\t\t\t133\t\t\t0\t\t\t13\n\
+                        cli\t\tok\t\t0\t\t\t0\t\t\t0\t\t\t0\n";
+        assert_eq!(log_list(&[info("cap", 13, 133), info("cli", 0, 0)]), expected);
+    }
+
+    #[test]
+    fn a_long_name_moves_its_column() {
+        let list = log_list(&[info("a-name-of-20-letters", 1, 9), info("b", 0, 0)]);
+        assert_eq!(
+            list,
+            "NAME\t\t\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n\
+             a-name-of-20-letters\t\tok\t\t1\t\t\t9\t\t\t0\t\t\t1\n\
+             b\t\t\t\tok\t\t0\t\t\t0\t\t\t0\t\t\t0\n"
+        );
+    }
+
+    #[test]
+    fn a_list_of_none_is_its_header() {
+        let header =
+            "NAME\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n";
+        assert_eq!(log_list(&[]), header);
+    }
+}
