@@ -30,8 +30,10 @@ pub(crate) fn resolve(log: &Inner, to: Seek) -> Result<Position, Error> {
 /// record, the block by the index, then block headers.
 fn at_time(view: &View, time_us: u64) -> Result<Position, Error> {
     let before = view.segments.partition_point(|segment| match segment.summary() {
-        Some(sealed) => sealed.last_timestamp_us < time_us || sealed.end == segment.base,
-        None => view.durable.last_timestamp_us < time_us,
+        Some(sealed) => sealed.last_timestamp_us < time_us,
+        // An empty newest segment begins at the end, which is right when all
+        // older records are too old.
+        None => view.durable.record_bytes > 0 && view.durable.last_timestamp_us < time_us,
     });
     let Some(segment) = view.segments.get(before) else {
         return Ok(view.durable.position);

@@ -270,7 +270,11 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_log_holds_what_the_vector_holds(operations in operations()) {
