@@ -1,0 +1,106 @@
+//! The commands that are one request: what they send, print and exit with.
+
+use crate::support::{FakeServer, Ran, Request, answer, error};
+
+const INFO: &[u8] = b"{\n  \"name\": \"cli\",\n  \"status\": \"ok\",\n  \"record_count\": 5,\n  \
+    \"file_size\": 53,\n  \"start_position\": 0,\n  \"end_position\": 5\n}\n";
+
+const INFO_TEXT: &[u8] = b"name:\t\t\tcli\nstatus:\t\t\tok\nrecord_count:\t\t5\nfile_size:\t\t53\n\
+    start_position:\t\t0\nend_position:\t\t5\n";
+
+/// A server that answers everything so, and the requests it got as `METHOD path`.
+fn check(arguments: &str, stdin: &[u8], reply: Vec<u8>) -> (Ran, Request) {
+    let server = FakeServer::start(move |_, _| reply.clone());
+    let ran = server.styx(arguments, stdin);
+    let [request] = &server.requests()[..] else { panic!("one request") };
+    (ran, request.clone())
+}
+
+#[test]
+fn create_sends_a_form() {
+    let (ran, request) = check("logs create cli --log-max-age 5", b"", answer(200, "", INFO));
+    ran.printed(INFO_TEXT);
+    assert_eq!(request.line, "POST /logs");
+    assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(request.body, b"name=cli&log_max_age=5");
+}
+
+#[test]
+fn json_is_the_apis_own() {
+    let (ran, request) = check("logs get cli -f json", b"", answer(200, "", INFO));
+    ran.printed(INFO);
+    assert_eq!(request.line, "GET /logs/cli");
+
+    let list = [b"[", INFO, b"]"].concat();
+    let (ran, _) = check("-f json logs list", b"", answer(200, "", &list));
+    ran.printed(&list);
+}
+
+#[test]
+fn what_changes_a_log_prints_nothing() {
+    for (arguments, line) in
+        [("logs delete cli", "DELETE /logs/cli"), ("logs truncate cli", "POST /logs/cli/truncate")]
+    {
+        let (ran, request) = check(arguments, b"", answer(200, "", b""));
+        ran.printed(b"");
+        assert_eq!(request.line, line);
+    }
+    let (ran, request) = check("logs trim cli -P 3", b"", answer(200, "", INFO));
+    ran.printed(INFO_TEXT);
+    assert_eq!(request.line, "POST /logs/cli/trim?position=3");
+}
+
+#[test]
+fn a_refusal_is_the_servers_message() {
+    let (ran, _) = check("logs get cli", b"", error(404, "log_not_found", "there is no log", ""));
+    ran.failed(b"", &["Error: there is no log\n"]);
+}
+
+#[test]
+fn nobody_listening_says_what_to_do() {
+    let server = FakeServer::start(|_, _| Vec::new());
+    let ran = server.styx("logs list -H http://127.0.0.1:1", b"");
+    ran.failed(b"", &["http://127.0.0.1:1", "styx serve"]);
+}
+
+#[test]
+fn a_name_that_is_none_never_gets_into_a_path() {
+    let server = FakeServer::start(|_, _| answer(200, "", b""));
+    for name in ["..", "a/b", "a.b", "a?b"] {
+        server.styx(&format!("logs delete {name}"), b"").failed(b"", &["is not a log name"]);
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn an_archive_passes_through() {
+    let archive: Vec<u8> = (0..700_000u32).map(|i| (i * 7) as u8).collect();
+    let (ran, request) = check("logs backup cli", b"", answer(200, "", &archive));
+    assert!(ran.code == Some(0) && ran.stdout == archive);
+    assert_eq!(request.line, "GET /logs/cli/backup");
+
+    let (ran, request) = check("logs restore cli", &archive, answer(200, "", b""));
+    ran.printed(b"");
+    assert_eq!(request.line, "POST /logs/restore?name=cli");
+    assert!(request.body == archive);
+}
+
+#[test]
+fn a_cut_archive_is_a_failure() {
+    let cut = b"HTTP/1.1 200 X\r\nContent-Length: 9\r\nX-Cut: 1\r\n\r\nabc".to_vec();
+    check("logs backup cli", b"", cut).0.failed(b"abc", &["the connection to the server broke"]);
+    let cut = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
+    check("logs backup cli", b"", cut).0.failed(b"abc", &["the connection to the server broke"]);
+}
+
+#[test]
+fn usage_goes_to_standard_error() {
+    let server = FakeServer::start(|_, _| Vec::new());
+    for (arguments, code) in
+        [("logs", 2), ("logs frobnicate", 2), ("logs read x -w up", 2), ("--help", 0)]
+    {
+        let ran = server.styx(arguments, b"");
+        assert_eq!((ran.code, ran.stdout.len()), (Some(code), 0), "{arguments}");
+        assert!(!ran.stderr.is_empty());
+    }
+}
