@@ -1,0 +1,84 @@
+//! `cargo xtask test`: the steps, each with its time, and one line for all.
+
+use std::time::Instant;
+
+use crate::tally::{self, Tally};
+use crate::{docs, root, run, tools};
+
+/// A name for `--only`, what it is for people, and how it is done.
+type Step = (&'static str, &'static str, fn() -> Tally);
+
+const STEPS: &[Step] = &[
+    ("needed", "what the tests need is installed", || Tally::step(tools::all_there())),
+    ("fmt", "the code is formatted", || cargo(&["fmt", "--all", "--", "--check"], &[])),
+    ("clippy", "no warnings", || {
+        let all = ["clippy", "--locked", "--workspace", "--all-targets"];
+        cargo(&[&all[..], &["--", "-D", "warnings"]].concat(), &[])
+    }),
+    ("doc", "the code's documentation has no warnings", || {
+        cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+    }),
+    ("docs", "generated documents are unchanged", || Tally::step(docs::unchanged())),
+    ("build", "the styx binary", || cargo(&["build", "--locked", "--package", "styx"], &[])),
+    ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
+    ("tests", "all tests, with the examples and the commands in the documents", tests),
+    ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
+];
+
+/// Runs all steps, or one; says how many passed. A step that fails does not
+/// keep the others from running.
+pub(crate) fn test(only: Option<&str>) -> bool {
+    let chosen: Vec<&Step> =
+        STEPS.iter().filter(|(name, _, _)| only.is_none_or(|only| only == *name)).collect();
+    if chosen.is_empty() {
+        return test_file(only.unwrap_or_default());
+    }
+    let start = Instant::now();
+    let mut total = Tally::default();
+    let mut lines = Vec::new();
+    for (name, what, step) in chosen {
+        println!("\n==> {name}: {what}");
+        let start = Instant::now();
+        let tally = step();
+        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+        let took = start.elapsed().as_secs_f64();
+        lines.push(format!("{verdict:6} {took:7.1} s  {name}: {what}"));
+        total.add(tally);
+    }
+    println!("\n{}", lines.join("\n"));
+    println!("{:6} {:7.1} s", "all", start.elapsed().as_secs_f64());
+    summary(total)
+}
+
+/// Runs one file of `tests/tests`.
+fn test_file(name: &str) -> bool {
+    if !root().join("tests/tests").join(format!("{name}.rs")).is_file() {
+        let names: Vec<&str> = STEPS.iter().map(|(name, _, _)| *name).collect();
+        eprintln!("there is no step and no file tests/tests/{name}.rs of that name");
+        eprintln!("the steps are: {}", names.join(", "));
+        return false;
+    }
+    let mut total = cargo(&["build", "--package", "styx"], &[]);
+    let mut command = tools::cargo(&["test", "--package", "styx-tests", "--test", name]);
+    command.env("STYX_BIN", tools::styx());
+    total.add(tally::run(command));
+    summary(total)
+}
+
+fn summary(total: Tally) -> bool {
+    let Tally { passed, failed, skipped } = total;
+    println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+    failed == 0
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Tally {
+    let mut command = tools::cargo(arguments);
+    command.envs(environment.iter().copied());
+    Tally::step(run(arguments.first().unwrap_or(&"cargo"), &mut command))
+}
+
+fn tests() -> Tally {
+    let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.env("STYX_BIN", tools::styx());
+    tally::run(command)
+}
