@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod serve;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
+        Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Completions { shell } => completions::run(shell),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

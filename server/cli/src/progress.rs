@@ -60,6 +60,12 @@ impl Progress {
         self.bar.inc(bytes);
     }
 
+    /// So many bytes of so many are done.
+    pub(crate) fn at(&mut self, bytes: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(bytes);
+    }
+
     /// A reader whose bytes count.
     pub(crate) fn count_bytes<R: Read>(&self, reader: R) -> impl Read + use<R> {
         self.bar.wrap_read(reader)

@@ -49,6 +49,12 @@ pub(crate) enum Command {
     /// Manage, write and read logs
     #[command(subcommand, arg_required_else_help = true)]
     Logs(LogsCommand),
+    /// Read every record of a stopped server's data directory and say what is damaged
+    Verify {
+        /// The data directory
+        #[arg(value_name = "DIR", default_value = "./data")]
+        directory: std::path::PathBuf,
+    },
     /// Print the version
     Version,
     /// Print a script that makes a shell complete these commands

@@ -1,0 +1,138 @@
+//! `styx verify`: reads every record of a stopped server's data directory and
+//! says what is damaged. Changes nothing.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use styx_engine::verify::{LogReport, Report, verify};
+
+use crate::command_line::Format;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
+
+pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
+    let mut progress = Progress::of_bytes(Some(0));
+    let report = verify(directory, &mut |at| progress.at(at.bytes_done, at.bytes_total))
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    progress.finish("read");
+    output::print(&match format {
+        Format::Text => text(&report),
+        Format::Json => format!("{:#}\n", json(&report)),
+    })?;
+    let damaged = report.logs.iter().filter(|log| !log.problems.is_empty()).count();
+    match damaged {
+        0 => Ok(()),
+        1 => Err(Failure::Failed(format!("1 of {} logs is damaged", report.logs.len()))),
+        n => Err(Failure::Failed(format!("{n} of {} logs are damaged", report.logs.len()))),
+    }
+}
+
+/// A line for each log, and for each fault of it an indented one.
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    if report.logs.is_empty() {
+        out.push_str("there are no logs\n");
+    }
+    // Writing to a String cannot fail.
+    for log in &report.logs {
+        let LogReport { name, start, end, records, bytes, .. } = log;
+        let state = if log.problems.is_empty() { "ok" } else { "damaged" };
+        let _ = writeln!(
+            out,
+            "{name}: {state}, {records} records in {bytes} bytes, positions {start} to {end}"
+        );
+        for problem in &log.problems {
+            let (file, offset) = (problem.file.display(), problem.offset);
+            let (position, message) = (problem.position, &problem.message);
+            let _ = writeln!(out, "  position {position}: {message} ({file}, byte {offset})");
+        }
+        for note in &log.notes {
+            let _ = writeln!(out, "  note: {note}");
+        }
+    }
+    out
+}
+
+fn json(report: &Report) -> Value {
+    let log = |log: &LogReport| {
+        let problems: Vec<Value> = log
+            .problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "position": problem.position.0,
+                    "file": problem.file.display().to_string(),
+                    "offset": problem.offset,
+                    "message": problem.message,
+                })
+            })
+            .collect();
+        json!({
+            "name": log.name,
+            "good": log.problems.is_empty(),
+            "start_position": log.start.0,
+            "end_position": log.end.0,
+            "records": log.records,
+            "bytes": log.bytes,
+            "problems": problems,
+            "notes": log.notes,
+        })
+    };
+    json!({ "good": report.is_good(), "logs": report.logs.iter().map(log).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_engine::verify::Problem;
+    use styx_protocol::Position;
+
+    use super::*;
+
+    fn report() -> Report {
+        let good = LogReport {
+            name: "good".to_owned(),
+            end: Position(2),
+            records: 2,
+            bytes: 99,
+            notes: vec!["5 bytes are left over".to_owned()],
+            ..LogReport::default()
+        };
+        let problem = Problem {
+            file: "data/bad/1/x.seg".into(),
+            offset: 96,
+            position: Position(3),
+            message: "a record fails its checksum".to_owned(),
+        };
+        let bad = LogReport {
+            name: "bad".to_owned(),
+            start: Position(1),
+            end: Position(3),
+            problems: vec![problem],
+            ..LogReport::default()
+        };
+        Report { logs: vec![bad, good] }
+    }
+
+    #[test]
+    fn every_log_and_fault_has_a_line() {
+        assert_eq!(
+            text(&report()),
+            "bad: damaged, 0 records in 0 bytes, positions 1 to 3\n  \
+             position 3: a record fails its checksum (data/bad/1/x.seg, byte 96)\n\
+             good: ok, 2 records in 99 bytes, positions 0 to 2\n  \
+             note: 5 bytes are left over\n"
+        );
+        assert_eq!(text(&Report::default()), "there are no logs\n");
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let json = json(&report());
+        assert_eq!(json["good"], false);
+        assert_eq!(json["logs"][0]["problems"][0]["position"], 3);
+        assert_eq!(json["logs"][1]["good"], true);
+        assert_eq!(json["logs"][1]["end_position"], 2);
+    }
+}
