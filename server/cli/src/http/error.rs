@@ -49,6 +49,10 @@ impl Error {
                 _ => Error::lost(error),
             },
             ureq::Error::HostNotFound => unreachable("no host of that name is known".to_owned()),
+            ureq::Error::Timeout(ureq::Timeout::Connect) => {
+                unreachable("nothing answers there".to_owned())
+            }
+            ureq::Error::Timeout(_) => Error::Lost { why: "no answer in time".to_owned() },
             ureq::Error::ConnectionFailed => unreachable("the connection failed".to_owned()),
             ureq::Error::BadUri(why) => Error::Host { host: base.to_owned(), why },
             other => Error::Lost { why: other.to_string() },

@@ -6,11 +6,15 @@
 mod error;
 
 use std::io::Read;
+use std::time::Duration;
 
 use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::{Method, Request, Uri};
 
 pub(crate) use error::Error;
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// A server to talk to.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(crate) struct Call {
     path: String,
     query: Vec<(&'static str, String)>,
     headers: Vec<(&'static str, String)>,
+    answered_within: Option<Duration>,
 }
 
 /// What is sent along.
@@ -55,7 +60,7 @@ impl Call {
     }
 
     fn new(method: Method, path: String) -> Call {
-        Call { method, path, query: Vec::new(), headers: Vec::new() }
+        Call { method, path, query: Vec::new(), headers: Vec::new(), answered_within: None }
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Call {
@@ -65,6 +70,12 @@ impl Call {
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Call {
         self.headers.push((name, value.to_string()));
+        self
+    }
+
+    /// A server that has not begun to answer by then is taken for dead.
+    pub(crate) fn answered_within(mut self, limit: Duration) -> Call {
+        self.answered_within = Some(limit);
         self
     }
 
@@ -96,6 +107,7 @@ impl Client {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            .timeout_connect(Some(CONNECT_WITHIN))
             .user_agent(concat!("styx/", env!("CARGO_PKG_VERSION")));
         if uri.host().is_some_and(is_this_machine) {
             config = config.proxy(None);
@@ -120,17 +132,26 @@ impl Client {
             request = request.header(HeaderName::from_static(name), value);
         }
         let sent = match body {
-            Body::None => request.body(()).map(|request| self.agent.run(request)),
-            Body::Bytes(bytes) => request.body(bytes).map(|request| self.agent.run(request)),
+            Body::None => request.body(()).map(|request| self.run(call, request)),
+            Body::Bytes(bytes) => request.body(bytes).map(|request| self.run(call, request)),
             Body::Stream(reader) => request
                 .body(ureq::SendBody::from_reader(reader))
-                .map(|request| self.agent.run(request)),
+                .map(|request| self.run(call, request)),
         };
         let answer = sent
             .map_err(ureq::Error::from)
             .and_then(|result| result)
             .map_err(|error| Error::transport(&self.base, error))?;
         if answer.status().is_success() { Ok(Answer(answer)) } else { Err(Error::refused(answer)) }
+    }
+
+    fn run(
+        &self,
+        call: &Call,
+        request: Request<impl ureq::AsSendBody>,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let config = self.agent.configure_request(request);
+        self.agent.run(config.timeout_recv_response(call.answered_within).build())
     }
 }
 

@@ -7,6 +7,7 @@
 //! an error and not other records.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
@@ -21,6 +22,9 @@ use crate::output;
 /// Seconds after which the server answers a request that waits for records,
 /// even if there are none.
 const POLL_SECONDS: u64 = 30;
+
+/// A server that does not do so by then is taken for dead.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(POLL_SECONDS + 30);
 
 const CHUNK_BYTES: usize = 128 << 10;
 
@@ -46,7 +50,10 @@ pub(super) fn run(client: &Client, arguments: &Read) -> Result<(), Failure> {
             call = call.query("count", left);
         }
         if params.follow {
-            call = call.query("follow", true).header("x-styx-timeout", POLL_SECONDS);
+            call = call
+                .query("follow", true)
+                .header("x-styx-timeout", POLL_SECONDS)
+                .answered_within(ANSWERED_WITHIN);
         }
         let answer = client.send(&call, Body::None)?;
         let next = next(&answer);
