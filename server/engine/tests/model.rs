@@ -1,6 +1,8 @@
 //! The engine against a plain vector: any sequence of appends, reads, trims,
 //! truncates, backups and reopens leaves the same records in both.
 
+#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+
 use proptest::prelude::*;
 use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
 use styx_protocol::{LogConfig, LogName, Position, Records, record};

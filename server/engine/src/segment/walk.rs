@@ -194,10 +194,10 @@ impl<'a> Walk<'a> {
     /// `len` bytes at `offset` from the chunk at hand, or from a new one.
     fn bytes(&mut self, offset: Offset, len: usize) -> io::Result<Option<Bytes>> {
         let within = offset.checked_sub(self.chunk_offset).and_then(|at| usize::try_from(at).ok());
-        if let Some(at) = within {
-            if at.checked_add(len).is_some_and(|end| end <= self.chunk.len()) {
-                return Ok(Some(self.chunk.slice(at..at + len)));
-            }
+        if let Some(at) = within
+            && at.checked_add(len).is_some_and(|end| end <= self.chunk.len())
+        {
+            return Ok(Some(self.chunk.slice(at..at + len)));
         }
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         if len > left {

@@ -1,0 +1,144 @@
+//! What a committer thread does with a log: one group after the other.
+//!
+//! ```text
+//! take ─▶ roll if due ─▶ plan ─▶ write ─▶ sync ─▶ publish ─▶ answer
+//! ```
+//!
+//! Invariant: nothing is published or answered before its sync has returned, and
+//! a failed write or sync ends the log's appends for good.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inner::Inner;
+use super::upkeep::micros;
+use crate::Error;
+use crate::commit::end::{End, Failure, write};
+use crate::commit::plan::{Plan, Planned};
+use crate::commit::pool::Job;
+use crate::commit::queue::Item;
+use crate::retention::exceeds;
+use crate::tail::Group;
+use crate::wait::lock;
+
+/// Bytes of appends that one group takes, unless a single one is larger.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+impl Job for Inner {
+    fn run(&self) -> bool {
+        let mut end = lock(&self.end);
+        match catch_unwind(AssertUnwindSafe(|| self.commit_group(&mut end))) {
+            Ok(more) => more,
+            Err(_) => {
+                self.taint("the committer panicked; see the server's log");
+                true
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Commits one group; says whether there was one.
+    fn commit_group(&self, end: &mut Option<End>) -> bool {
+        let records = end.as_ref().map_or(0, |end| end.cursor.records);
+        let limit = u64::try_from(self.config.segment_max_count).unwrap_or(u64::MAX);
+        // A full segment rolls before the group, which may then fill the next.
+        let records_max = if records >= limit { limit } else { limit - records };
+        let items = self.queue.take(GROUP_BYTES_MAX, records_max);
+        if items.is_empty() {
+            return false;
+        }
+        let Some(end) = end else {
+            let error = Error::OutcomeUnknown { cause: self.cause() };
+            items.iter().for_each(|item| item.promise.keep(Err(error.clone())));
+            return true;
+        };
+        if let Err(failure) = self.roll_if_due(end, &items) {
+            let error = self.failed(failure);
+            items.iter().for_each(|item| item.promise.keep(Err(error.clone())));
+            return true;
+        }
+        let bytes = items.iter().map(|item| item.append.records.bytes().len() + 96).sum();
+        let mut plan = Plan::new(end, self.wall_us(), self.tail.end(), bytes);
+        for item in items {
+            plan.add(item);
+        }
+        let planned = plan.finish(self.services.pad_commits);
+        let failed = match self.make_durable(end, &planned) {
+            Ok(()) => None,
+            Err(failure) => Some(self.failed(failure)),
+        };
+        for (item, answer) in planned.answers {
+            // What was refused is refused either way; the rest stands or falls
+            // with the write.
+            let answer = match (&failed, answer) {
+                (Some(error), Ok(_)) => Err(error.clone()),
+                (_, answer) => answer,
+            };
+            item.promise.keep(answer);
+        }
+        true
+    }
+
+    /// Writes and syncs a plan, then moves the end and publishes.
+    fn make_durable(&self, end: &mut End, planned: &Planned) -> Result<(), Failure> {
+        if planned.bytes.is_empty() {
+            return Ok(());
+        }
+        let at = end.cursor;
+        let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
+        end.space.prepare(&*end.file, at.offset, planned.bytes.len(), segment_bytes)?;
+        write(&*end.file, &planned.bytes, at.offset)?;
+        end.file.sync().map_err(|error| Failure::broken("a sync", &error))?;
+
+        end.cursor = planned.cursor;
+        end.spacing = planned.spacing.clone();
+        planned.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
+        for (id, state) in &planned.producers {
+            end.producers.put(*id, state.clone());
+        }
+        self.tail.publish(
+            end.cursor.durable(),
+            Group { base: at.position, end: end.cursor.position, bytes: planned.bytes.clone() },
+        );
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
+        self.counters.bytes.fetch_add(planned.bytes.len() as u64, Ordering::Relaxed);
+        self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
+        self.settle_later();
+        Ok(())
+    }
+
+    fn roll_if_due(&self, end: &mut End, items: &[Item]) -> Result<(), Failure> {
+        let records: u64 = items.iter().map(|item| u64::from(item.append.records.count())).sum();
+        let bytes: usize = items.iter().map(|item| item.append.records.bytes().len()).sum();
+        let cursor = end.cursor;
+        let full = exceeds(cursor.records + records, self.config.segment_max_count)
+            || exceeds(cursor.offset + bytes as u64 + 192, self.config.segment_max_size);
+        if end.sealed.is_some() || (cursor.records > 0 && (full || self.is_old(end))) {
+            self.roll(end)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_old(&self, end: &End) -> bool {
+        let age_us = self.services.time.now_us().saturating_sub(end.begun_us);
+        exceeds(age_us / 1_000_000, self.config.segment_max_age)
+    }
+
+    pub(super) fn roll(&self, end: &mut End) -> Result<(), Failure> {
+        self.ground.roll(end)?;
+        {
+            // Trims publish too: the list must not change in between.
+            let _alone = lock(&self.trimming);
+            let mut segments = self.tail.view().segments.to_vec();
+            segments.push(Arc::clone(&end.segment));
+            self.tail.publish_segments(segments, end.cursor.durable());
+        }
+        self.write_watermark(None)
+            .map_err(|error| Failure::broken("writing the watermark", &error))?;
+        self.settle_later();
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Waiting for more than there is.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use styx_protocol::Position;
+
+use crate::log::Inner;
+use crate::wait::block_on;
+
+/// See [`Reader::wait`]. Cancel safe.
+#[derive(Debug)]
+pub struct Wait {
+    pub(super) log: Arc<Inner>,
+    pub(super) position: Position,
+    pub(super) key: Option<u64>,
+}
+
+impl Wait {
+    /// Blocks this thread until then.
+    pub fn wait(self) {
+        block_on(self);
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.log.tail.register(this.position, &mut this.key, context.waker()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.log.tail.unregister(self.key);
+    }
+}

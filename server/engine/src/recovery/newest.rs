@@ -1,0 +1,172 @@
+//! The newest segment: read whole, as the device has it, and cut where it ends.
+
+use std::sync::Arc;
+
+use styx_protocol::Position;
+use styx_protocol::block::Flags;
+
+use super::Scene;
+use crate::Error;
+use crate::commit::end::Cursor;
+use crate::producers::Table;
+use crate::segment::index::{self, Spacing};
+use crate::segment::name;
+use crate::segment::walk::{Block, Bodies, Expect, Stop, Walk};
+use crate::segment::{Sealed, Segment};
+use crate::storage::{Access, File, read_exact_at, write_all_at};
+
+/// What a crash cut off, for somebody who wants to look; newest only.
+const TORN_TAIL: &str = "torn-tail";
+
+/// At most so much of a torn tail is kept.
+const TORN_BYTES_MAX: u64 = 64 << 20;
+
+/// The newest segment, walked to its first invalid block.
+pub(super) struct Walked {
+    pub(super) file: Arc<dyn File>,
+    len: u64,
+    pub(super) cursor: Cursor,
+    pub(super) first: Option<First>,
+    pub(super) epoch: u32,
+    pub(super) sealed: Option<Sealed>,
+    entries: Vec<index::Entry>,
+    pub(super) spacing: Spacing,
+    pub(super) producers: Table,
+    pub(super) stop: Stop,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct First {
+    pub(super) salt: u64,
+    pub(super) timestamp_us: u64,
+}
+
+impl Scene {
+    /// Walks the newest segment as the device has it.
+    pub(super) fn walk_newest(
+        &self,
+        base: Position,
+        prev_crc: Option<u32>,
+        producers: Table,
+    ) -> Result<Walked, Error> {
+        let path = self.path(&name::segment(base));
+        let failed = |doing| Error::io(doing, &path);
+        let file = self.storage().open(&path, Access::Write).map_err(failed("cannot open"))?;
+        file.sync().map_err(failed("cannot sync"))?;
+        file.drop_cache().map_err(failed("cannot drop the cache of"))?;
+        let len = file.len().map_err(failed("cannot size"))?;
+        let mut walk = Walk::new(&*file, len, Expect { base, prev_crc }, Bodies::Check);
+        let mut walked = Walked {
+            file: Arc::clone(&file),
+            len,
+            cursor: Cursor {
+                position: base,
+                prev_crc: prev_crc.unwrap_or_default(),
+                ..Cursor::default()
+            },
+            first: None,
+            epoch: 0,
+            sealed: None,
+            entries: Vec::new(),
+            spacing: Spacing::new(self.ground.index_after_size),
+            producers,
+            stop: Stop::EndOfFile,
+        };
+        loop {
+            match walk.step() {
+                Ok(Ok(block)) => walked.pass(&block),
+                Ok(Err(stop)) => {
+                    walked.stop = stop;
+                    return Ok(walked);
+                }
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), offset = walk.offset(), "cannot read a segment");
+                    walked.stop = Stop::Invalid("it cannot be read");
+                    return Ok(walked);
+                }
+            }
+        }
+    }
+
+    pub(super) fn newest_segment(&self, base: Position, walked: &Walked) -> Segment {
+        Segment::newest(
+            Arc::clone(&self.ground.storage),
+            &self.ground.directory,
+            base,
+            Arc::clone(&walked.file),
+            walked.entries.clone(),
+        )
+    }
+
+    /// Cuts off what does not belong to the log, durably, before anything is
+    /// appended behind it. Zeros to the end are a clean end.
+    pub(super) fn cut_torn_tail(&self, base: Position, walked: &Walked) -> Result<(), Error> {
+        let at = walked.cursor.offset;
+        if at >= walked.len {
+            return Ok(());
+        }
+        let path = self.path(&name::segment(base));
+        let torn = self.copy_aside(&*walked.file, at, walked.len);
+        if torn > 0 {
+            tracing::warn!(
+                path = %path.display(), offset = at, bytes = torn, position = %walked.cursor.position,
+                "cut off what a crash left behind the last whole block (never acknowledged)"
+            );
+        }
+        walked.file.set_len(at).map_err(Error::io("cannot cut the torn tail of", &path))?;
+        walked.file.sync().map_err(Error::io("cannot sync", &path))
+    }
+
+    /// Copies a torn tail aside, best effort, and says how many bytes of it are
+    /// not trailing zeros.
+    fn copy_aside(&self, file: &dyn File, from: u64, to: u64) -> u64 {
+        let mut buffer = vec![0; 1 << 20];
+        let mut last_byte = from;
+        let mut copy: Option<Arc<dyn File>> = None;
+        let path = self.path(TORN_TAIL);
+        let mut at = from;
+        while at < to {
+            let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
+            let part = &mut buffer[..want];
+            if read_exact_at(file, part, at).is_err() {
+                break;
+            }
+            if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+                last_byte = at + last as u64 + 1;
+                if copy.is_none() {
+                    let _ = self.storage().remove_file(&path);
+                    copy = self.storage().create(&path).ok();
+                }
+                if let Some(copy) = &copy
+                    && at - from < TORN_BYTES_MAX
+                {
+                    let _ = write_all_at(&**copy, &part[..=last], at - from);
+                }
+            }
+            at += want as u64;
+        }
+        last_byte - from
+    }
+}
+
+impl Walked {
+    fn pass(&mut self, block: &Block) {
+        let header = &block.header;
+        self.first
+            .get_or_insert(First { salt: header.segment_salt, timestamp_us: header.timestamp_us });
+        self.epoch = self.epoch.max(header.open_epoch);
+        self.entries.extend(self.spacing.walked(block));
+        self.producers.replay(header);
+        self.cursor.pass(header, block.header_crc);
+        if header.flags.contains(Flags::SEAL) {
+            self.sealed = Some(Sealed {
+                end: self.cursor.position,
+                bytes: self.cursor.offset,
+                record_bytes: self.cursor.record_bytes,
+                first_timestamp_us: self.cursor.first_timestamp_us,
+                last_timestamp_us: self.cursor.last_timestamp_us,
+                seal_crc: block.header_crc,
+            });
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The segments before the newest: told by their indexes and seals.
+
+use std::io;
+use std::sync::Arc;
+
+use styx_protocol::Position;
+use styx_protocol::block::Header;
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+
+use super::{Scene, describe};
+use crate::Error;
+use crate::commit::end::Cursor;
+use crate::segment::index::{self, Spacing};
+use crate::segment::name;
+use crate::segment::walk::{Bodies, Expect, Stop, Walk};
+use crate::segment::{Sealed, Segment};
+use crate::storage::{Access, File, read_exact_at};
+
+impl Scene {
+    /// All segments but the newest, told by their indexes; walked where the index
+    /// is missing. Only the last one's seal is looked at here.
+    pub(super) fn sealed_segments(
+        &self,
+        bases: &[Position],
+        newest: Position,
+        faults: &mut Vec<String>,
+    ) -> Result<Vec<Arc<Segment>>, Error> {
+        let mut segments = Vec::with_capacity(bases.len());
+        for (i, base) in bases.iter().enumerate() {
+            let end = bases.get(i + 1).copied().unwrap_or(newest);
+            let sealed = match self.summary(*base)? {
+                Ok(sealed) => sealed,
+                Err((partial, cause)) => {
+                    faults.push(cause);
+                    partial
+                }
+            };
+            if sealed.end != end {
+                faults.push(format!(
+                    "the segment {base} ends at position {}, but the next one begins at {end}",
+                    sealed.end
+                ));
+            }
+            let folder = &self.ground.directory;
+            let storage = Arc::clone(&self.ground.storage);
+            segments.push(Arc::new(Segment::sealed(storage, folder, *base, sealed)));
+        }
+        Ok(segments)
+    }
+
+    /// What a sealed segment's index says of it, or its blocks; with what is
+    /// wrong where it turns out not to be sealed.
+    fn summary(&self, base: Position) -> Result<Result<Sealed, (Sealed, String)>, Error> {
+        let path = self.path(&name::segment(base));
+        let failed = |error| Error::io("cannot read", &path)(error);
+        let file = self.storage().open(&path, Access::Read).map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        let index_path = self.path(&name::index(base));
+        if let Ok(index) = self.storage().open(&index_path, Access::Read)
+            && let Some(sealed) = index::read_summary(&*index, base, len).map_err(failed)?
+            && self.has_seal(&*file, &sealed).map_err(failed)?
+        {
+            return Ok(Ok(sealed));
+        }
+        self.rebuild_index(&*file, len, base)
+    }
+
+    /// Whether the file ends with the seal its index tells of.
+    fn has_seal(&self, file: &dyn File, sealed: &Sealed) -> io::Result<bool> {
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        let Some(at) = sealed.bytes.checked_sub(bytes.len() as u64) else { return Ok(false) };
+        read_exact_at(file, &mut bytes, at)?;
+        let decoded = Header::decode(&bytes);
+        Ok(decoded.is_ok_and(|(header, crc)| {
+            crc == sealed.seal_crc && header.base_position == sealed.end.0
+        }))
+    }
+
+    fn rebuild_index(
+        &self,
+        file: &dyn File,
+        len: u64,
+        base: Position,
+    ) -> Result<Result<Sealed, (Sealed, String)>, Error> {
+        let path = self.path(&name::segment(base));
+        let failed = |error| Error::io("cannot read", &path)(error);
+        let expect = Expect { base, prev_crc: None };
+        let mut walk = Walk::new(file, len, expect, Bodies::Skip);
+        let mut spacing = Spacing::new(self.ground.index_after_size);
+        let mut entries = Vec::new();
+        let mut cursor = Cursor { position: base, ..Cursor::default() };
+        let stop = loop {
+            match walk.step().map_err(failed)? {
+                Ok(block) => {
+                    entries.extend(spacing.walked(&block));
+                    cursor.pass(&block.header, block.header_crc);
+                }
+                Err(stop) => break stop,
+            }
+        };
+        let sealed = Sealed {
+            end: cursor.position,
+            bytes: cursor.offset,
+            record_bytes: cursor.record_bytes,
+            first_timestamp_us: cursor.first_timestamp_us,
+            last_timestamp_us: cursor.last_timestamp_us,
+            seal_crc: cursor.prev_crc,
+        };
+        if stop != Stop::Sealed {
+            let cause = format!(
+                "the segment {base} is damaged at position {} (byte {}: {})",
+                cursor.position,
+                cursor.offset,
+                describe(&stop)
+            );
+            return Ok(Err((sealed, cause)));
+        }
+        let index_path = self.path(&name::index(base));
+        if let Err(error) = index::write(self.storage(), &index_path, base, &sealed, &entries) {
+            tracing::warn!(%error, path = %index_path.display(), "cannot write an index anew");
+        }
+        Ok(Ok(sealed))
+    }
+}

@@ -1,0 +1,72 @@
+//! What the log knew of its producers: a snapshot, and every block since.
+
+use std::sync::Arc;
+
+use styx_protocol::Position;
+use styx_protocol::block::Header;
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+
+use super::Scene;
+use crate::Error;
+use crate::producers::{BYTES_MAX, Table};
+use crate::segment::walk::{Bodies, Expect, Walk};
+use crate::segment::{Segment, name};
+use crate::storage::{Access, read_exact_at, read_file};
+
+impl Scene {
+    /// The producers as of the newest segment's first block: the newest snapshot
+    /// that belongs to this chain, and every block between the two.
+    pub(super) fn producers_before(
+        &self,
+        older: &[Arc<Segment>],
+        newest: Position,
+    ) -> Result<Table, Error> {
+        let mut table = Table::default();
+        let mut from = 0;
+        for (i, segment) in older.iter().enumerate().rev() {
+            let Some(sealed) = segment.summary() else { continue };
+            if let Some(read) = self.snapshot(sealed.end, sealed.seal_crc) {
+                table = read;
+                from = i + 1;
+                break;
+            }
+        }
+        if from == 0 {
+            let oldest = older.first().map_or(newest, |segment| segment.base);
+            let seal_crc = self.prev_crc_of(oldest);
+            table = seal_crc.and_then(|crc| self.snapshot(oldest, crc)).unwrap_or_default();
+        }
+        for segment in older.iter().skip(from) {
+            let failed = |error| Error::io("cannot read", &segment.path)(error);
+            let file = segment.file().map_err(failed)?;
+            let len = segment.summary().map_or(0, |sealed| sealed.bytes);
+            let expect = Expect { base: segment.base, prev_crc: None };
+            let mut walk = Walk::new(&*file, len, expect, Bodies::Skip);
+            while let Ok(block) = walk.step().map_err(failed)? {
+                table.replay(&block.header);
+            }
+        }
+        Ok(table)
+    }
+
+    /// The snapshot taken at this seal, if it is there and whole.
+    fn snapshot(&self, end: Position, seal_crc: u32) -> Option<Table> {
+        let path = self.path(&name::producers(end));
+        let bytes = read_file(self.storage(), &path, BYTES_MAX).ok()?;
+        match Table::decode(&bytes) {
+            Some((table, crc, at)) if crc == seal_crc && at == end => Some(table),
+            _ => {
+                tracing::warn!(path = %path.display(), "this snapshot of the producers is not used");
+                None
+            }
+        }
+    }
+
+    /// The seal that a segment's first block says it follows.
+    fn prev_crc_of(&self, base: Position) -> Option<u32> {
+        let file = self.storage().open(&self.path(&name::segment(base)), Access::Read).ok()?;
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        read_exact_at(&*file, &mut bytes, 0).ok()?;
+        Header::decode(&bytes).ok().map(|(header, _)| header.prev_crc)
+    }
+}

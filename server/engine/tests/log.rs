@@ -1,0 +1,344 @@
+//! One log from the outside: who gets which positions, what survives, what is
+//! refused.
+#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+
+fn name(text: &str) -> LogName {
+    text.parse().expect("a name")
+}
+
+fn open(directory: &Path) -> Catalog {
+    let catalog = Catalog::open(Options::new(directory)).expect("opened");
+    catalog.wait_until_open();
+    catalog
+}
+
+fn close(catalog: Catalog) {
+    assert!(catalog.close(Duration::from_secs(30)));
+}
+
+fn read_all(log: &Log) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(log.start_position()).expect("a reader");
+    let mut all = Vec::new();
+    while let Found::Some(batch) = reader.read(64 << 10).expect("read") {
+        all.extend(batch.records().map(|record| record.payload.to_vec()));
+    }
+    all
+}
+
+fn append(log: &Log, payload: &[u8]) -> u64 {
+    log.append_durably(Records::one(payload)).expect("appended").end.0
+}
+
+fn newest_segment(directory: &Path, log: &str) -> PathBuf {
+    let mut segments: Vec<_> = std::fs::read_dir(directory.join(log).join("0"))
+        .expect("list")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "seg"))
+        .collect();
+    segments.sort();
+    segments.pop().expect("a segment")
+}
+
+#[test]
+fn concurrent_appenders_each_get_the_positions_of_their_own_records() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 100, ..LogConfig::default() };
+    let log = catalog.create(&name("many"), config).expect("created");
+    let batches: Vec<(u64, Vec<Vec<u8>>)> = std::thread::scope(|scope| {
+        let appenders: Vec<_> = (0..8)
+            .map(|who: u32| {
+                let log = log.clone();
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    for n in 0..60u32 {
+                        let mut builder = record::Builder::new();
+                        let size = n % 7 + 1;
+                        let payloads: Vec<_> =
+                            (0..size).map(|i| format!("{who} {n} {i}").into_bytes()).collect();
+                        for payload in &payloads {
+                            assert!(builder.push(payload));
+                        }
+                        let appended = log.append_durably(builder.take()).expect("appended");
+                        mine.push((appended.end.0 - u64::from(size), payloads));
+                    }
+                    mine
+                })
+            })
+            .collect();
+        appenders.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let all = read_all(&log);
+    assert_eq!(all.len(), batches.iter().map(|(_, payloads)| payloads.len()).sum::<usize>());
+    for (first, payloads) in batches {
+        let first = usize::try_from(first).expect("small");
+        assert_eq!(all[first..first + payloads.len()], payloads);
+    }
+}
+
+#[test]
+fn a_follower_sees_every_record_once_and_in_order_across_rolls_and_retention() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 50, ..LogConfig::default() };
+    let log = catalog.create(&name("follow"), config).expect("created");
+    let writing = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+        let follower = scope.spawn(move || {
+            let mut next = 0u64;
+            while next < 2000 {
+                match reader.read(100).expect("read") {
+                    Found::Some(batch) => {
+                        for record in batch.records() {
+                            assert_eq!(record.position.0, next);
+                            assert_eq!(record.payload, next.to_be_bytes().as_slice());
+                            next += 1;
+                        }
+                    }
+                    _ => reader.wait().wait(),
+                }
+            }
+        });
+        scope.spawn(|| {
+            for n in 0..2000u64 {
+                append(&log, &n.to_be_bytes());
+            }
+            writing.store(false, Ordering::Release);
+        });
+        follower.join().expect("no panic");
+    });
+    log.trim(Position(1000)).expect("trimmed");
+    assert_eq!(log.start_position(), Position(1000));
+    assert!(matches!(log.reader(Position(999)), Err(Error::OutOfRange { .. })));
+    assert_eq!(read_all(&log).len(), 1000);
+}
+
+#[test]
+fn retention_keeps_whole_segments_within_the_limits() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 10, log_max_count: 35, ..LogConfig::default() };
+    let log = catalog.create(&name("few"), config).expect("created");
+    for n in 0..100u64 {
+        append(&log, &n.to_be_bytes());
+    }
+    let wanted = Position(70);
+    for _ in 0..400 {
+        if log.start_position() == wanted {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(log.start_position(), wanted);
+    close(catalog);
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("few")).expect("open");
+    assert_eq!(log.start_position(), wanted);
+    assert_eq!(log.seek(Seek::Start(5)).expect("inside"), Position(75));
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_and_reported_never_called_corrupt() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("torn"), LogConfig::default()).expect("created");
+    append(&log, b"whole");
+    close(catalog);
+    let path = newest_segment(directory.path(), "torn");
+    let mut bytes = std::fs::read(&path).expect("read");
+    let whole = bytes.len();
+    bytes.extend_from_slice(b"STYX and then the power went");
+    bytes.extend_from_slice(&[0; 5000]);
+    std::fs::write(&path, bytes).expect("written");
+
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("torn")).expect("open");
+    assert_eq!(log.status(), LogStatus::Ok);
+    assert_eq!(read_all(&log), [b"whole".to_vec()]);
+    assert_eq!(append(&log, b"more"), 2);
+    let aside = std::fs::read(directory.path().join("torn/0/torn-tail")).expect("kept aside");
+    assert_eq!(aside, b"STYX and then the power went");
+    assert_eq!(&std::fs::read(&path).expect("read")[whole..whole + 4], b"STYX");
+}
+
+#[test]
+fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("rot"), LogConfig::default()).expect("created");
+    catalog.create(&name("fine"), LogConfig::default()).expect("created");
+    for n in 0..10u8 {
+        append(&log, &[n; 100]);
+    }
+    close(catalog);
+    let path = newest_segment(directory.path(), "rot");
+    let mut bytes = std::fs::read(&path).expect("read");
+    let len = bytes.len();
+    bytes[len - 300] ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("rot")).expect("there");
+    assert_eq!(log.status(), LogStatus::Corrupt);
+    assert!(matches!(
+        log.append(Records::one(b"x")),
+        Err(Error::NotAvailable { status: LogStatus::Corrupt, .. })
+    ));
+    let Ok(Found::Some(record)) = log.record(Position(7)) else { panic!("7 is intact") };
+    assert_eq!(record.payload, [7; 100].as_slice());
+    assert!(matches!(
+        log.record(Position(8)),
+        Err(Error::CorruptRecord { position: Position(8), .. })
+    ));
+    assert_eq!(log.info().end_position, 10);
+    assert_eq!(std::fs::read(&path).expect("read"), bytes, "nothing was cut");
+    assert_eq!(catalog.log(&name("fine")).expect("open").status(), LogStatus::Ok);
+    close(catalog);
+
+    let report = styx_engine::verify::verify(directory.path(), &mut |_| {}).expect("verified");
+    assert!(!report.is_good());
+    let log = report.logs.iter().find(|log| log.name == "rot").expect("listed");
+    assert!(log.problems.iter().any(|problem| problem.message.contains("known to be durable")));
+
+    let catalog = open(directory.path());
+    let log = catalog.truncate(&name("rot")).expect("a corrupt log can be emptied");
+    assert_eq!(append(&log, b"anew"), 1);
+    catalog.delete(&name("rot")).expect("deleted");
+}
+
+#[test]
+fn a_missing_watermark_or_segment_is_damage_not_an_empty_log() {
+    for victim in ["watermark", "00000000000000000000.seg"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let catalog = open(directory.path());
+        let log = catalog.create(&name("gone"), LogConfig::default()).expect("created");
+        append(&log, b"record");
+        close(catalog);
+        std::fs::remove_file(directory.path().join("gone/0").join(victim)).expect("removed");
+        let catalog = open(directory.path());
+        let log = catalog.log(&name("gone")).expect("there");
+        assert_eq!(log.status(), LogStatus::Corrupt, "{victim}");
+    }
+}
+
+#[test]
+fn a_lost_index_is_made_anew_from_the_blocks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 10, ..LogConfig::default() };
+    let log = catalog.create(&name("index"), config).expect("created");
+    for n in 0..35u8 {
+        append(&log, &[n; 50]);
+    }
+    let before = log.info();
+    close(catalog);
+    let folder = directory.path().join("index/0");
+    std::fs::remove_file(folder.join("00000000000000000000.idx")).expect("removed");
+    std::fs::write(folder.join("00000000000000000010.idx"), b"nonsense").expect("written");
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("index")).expect("open");
+    assert_eq!(log.info(), before);
+    assert_eq!(read_all(&log).len(), 35);
+    assert!(folder.join("00000000000000000000.idx").exists());
+}
+
+#[test]
+fn idempotence_survives_rolls_trims_and_reopening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
+    let log = catalog.create(&name("once"), config).expect("created");
+    let send = |log: &Log, sequence: u64, epoch: Option<u32>| {
+        log.append_durably(Append {
+            records: Records::one(&sequence.to_be_bytes()),
+            expected: None,
+            producer: Some(Producer { id: 9, epoch, sequence }),
+        })
+    };
+    for sequence in 0..7 {
+        assert_eq!(send(&log, sequence, Some(1)).expect("appended").count, 1);
+    }
+    log.trim(Position(6)).expect("trimmed");
+    close(catalog);
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("once")).expect("open");
+    for sequence in 0..7 {
+        let again = send(&log, sequence, Some(1)).expect("accepted");
+        assert_eq!((again.count, again.end.0), (0, sequence + 1));
+    }
+    assert!(matches!(send(&log, 9, None), Err(Error::SequenceGap { expected: 7, .. })));
+    assert_eq!(send(&log, 7, Some(2)).expect("appended").end, Position(8));
+    assert!(matches!(send(&log, 8, Some(1)), Err(Error::ProducerFenced { current: 2, .. })));
+}
+
+#[test]
+fn two_processes_cannot_share_a_directory_and_an_old_one_is_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let again = Catalog::open(Options::new(directory.path()));
+    let Err(Error::DataDirectory { message }) = again else { panic!("{again:?}") };
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    close(catalog);
+
+    let old = directory.path().join("old");
+    std::fs::create_dir(&old).expect("created");
+    std::fs::write(old.join("config"), [0; 68]).expect("written");
+    std::fs::write(old.join("segment-0-0-0-records"), b"").expect("written");
+    let refused = Catalog::open(Options::new(directory.path()));
+    let Err(Error::DataDirectory { message }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("0.x"), "{message}");
+    assert!(old.join("config").exists());
+}
+
+#[test]
+fn hostile_archives_are_refused_and_leave_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("source"), LogConfig::default()).expect("created");
+    append(&log, b"record");
+    let mut good = Vec::new();
+    log.backup(&mut good).expect("backed up");
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&good[..]), &mut unpacked)
+        .expect("unpacked");
+    let pack = |tar: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, tar).expect("packed");
+        packed.finish().expect("packed")
+    };
+    let restore = |archive: &[u8]| {
+        let restored = catalog.restore(&name("copy"), &mut &archive[..]);
+        let leftovers = std::fs::read_dir(directory.path())
+            .expect("list")
+            .filter(|entry| {
+                let name = entry.as_ref().expect("an entry").file_name();
+                name != "source" && name != ".lock" && name != "copy"
+            })
+            .count();
+        assert_eq!(leftovers, 0);
+        restored
+    };
+    assert!(matches!(restore(b"no archive"), Err(Error::BadArchive { .. })));
+    assert!(matches!(restore(&good[..good.len() / 2]), Err(Error::BadArchive { .. })));
+    assert!(matches!(restore(&pack(&vec![0; 1 << 20])), Err(Error::BadArchive { .. })));
+    // Any byte of the headers, the watermark or the segment.
+    for at in (0..unpacked.len()).step_by(61) {
+        let mut flipped = unpacked.clone();
+        flipped[at] ^= 0x20;
+        if let Ok(log) = restore(&pack(&flipped)) {
+            // Only where a tar header has bytes that mean nothing, or padding.
+            assert_eq!(read_all(&log), [b"record".to_vec()], "byte {at}");
+            catalog.delete(&name("copy")).expect("deleted");
+        }
+    }
+    let log = restore(&good).expect("the good one still restores");
+    assert_eq!(read_all(&log), [b"record".to_vec()]);
+}
