@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}")]
-    Open(#[from] styx_engine::Error),
+    Open(#[from] crate::OpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -40,11 +40,11 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// Not everything under way could be finished in time; what was
+    /// Not every log could be closed in time; what was
     /// acknowledged is safe all the same.
-    #[error("stopped after {seconds} s with requests still under way")]
+    #[error("not every log could be closed within {seconds} s; what was acknowledged is safe")]
     ShutdownTimeout {
-        /// `shutdown_timeout`.
+        /// How long it took.
         seconds: u64,
     },
 }

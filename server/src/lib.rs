@@ -9,10 +9,18 @@
 
 pub mod config;
 mod error;
+mod http;
+mod listener;
+mod metrics;
+mod pid_file;
 mod run;
 mod server;
+mod session;
+mod shutdown;
+mod statsd;
 
 pub use config::Config;
 pub use error::Error;
 pub use run::run;
 pub use server::Server;
+pub use session::OpenError;

@@ -1,5 +1,11 @@
 //! [`run`]: the daemon from a configuration to its exit.
 
+use std::io::Write;
+use std::thread::available_parallelism;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::{Config, Error, Server};
 
 /// Starts a runtime, serves until SIGINT or SIGTERM, stops gracefully. Prints
@@ -8,7 +14,41 @@ use crate::{Config, Error, Server};
 /// # Errors
 /// See [`Error`].
 pub fn run(config: Config) -> Result<(), Error> {
-    let runtime = tokio::runtime::Runtime::new()
+    let cores = available_parallelism().map_or(1, usize::from);
+    let workers = match config.worker_threads {
+        // The committers and the disk want the other half.
+        0 => (cores / 2).max(1),
+        configured => configured,
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("styx-worker")
+        .enable_all()
+        .build()
         .map_err(|source| Error::System { doing: "cannot start the runtime", source })?;
-    runtime.block_on(async { Server::bind(config).await?.run(std::future::pending()).await })
+    let result = runtime.block_on(serve(config));
+    // A thread that still feeds a backup nobody reads must not keep us.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let failed = |source| Error::System { doing: "cannot listen for signals", source };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let server = Server::bind(config).await?;
+    let address = server.local_addr();
+    tracing::info!(%address, "listening");
+    // Without anybody to read it the line is not worth stopping for.
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    server
+        .run(async {
+            let signal = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            };
+            tracing::info!(signal, "stopping");
+        })
+        .await
 }

@@ -1,23 +1,52 @@
 //! [`Server`]: bound, then run until told to stop.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::{Config, Error};
+use tokio::net::TcpListener;
+
+use crate::http::App;
+use crate::listener::{self, Connections};
+use crate::pid_file::PidFile;
+use crate::session::Sessions;
+use crate::{Config, Error, statsd};
+
+/// What closing the logs may take when requests have used up the whole
+/// `shutdown_timeout`.
+const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// A server that is bound and has its data directory open.
 #[derive(Debug)]
 pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
     address: SocketAddr,
+    // Removed when everything else is done.
+    _pid_file: Option<PidFile>,
 }
 
 impl Server {
-    /// Opens the data directory, takes the pid file, binds the address.
+    /// Takes the pid file, binds the address, opens the data directory (its
+    /// logs are opened in the background).
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn bind(config: Config) -> Result<Server, Error> {
-        let _ = config;
-        std::future::pending().await
+        let pid_file = config.pid_file.as_deref().map(PidFile::take).transpose()?;
+        let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
+        let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let sessions = Sessions::open(&config.log_manager, config.max_in_flight_bytes).await?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "no authentication: whoever reaches this address can read, write and delete \
+                 every log; bind to 127.0.0.1 or put a proxy with authentication in front"
+            );
+        }
+        let app = Arc::new(App::new(sessions, config));
+        Ok(Server { app, listener, address, _pid_file: pid_file })
     }
 
     /// The address it is bound to; tells which port the system chose.
@@ -26,12 +55,38 @@ impl Server {
         self.address
     }
 
-    /// Serves until `shutdown` resolves, then finishes what is under way.
+    /// Serves until `shutdown` resolves. Then accepts no more, finishes and
+    /// answers what is under way, ends those who wait for records, and closes
+    /// every log, within `shutdown_timeout`.
     ///
     /// # Errors
-    /// [`Error::ShutdownTimeout`] when that took longer than configured.
+    /// [`Error::ShutdownTimeout`] when logs could not be closed in time; what
+    /// was acknowledged is safe all the same.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        shutdown.await;
-        Ok(())
+        let app = self.app;
+        let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
+        let mut connections = Connections::new(app.clone());
+        tokio::select! {
+            () = connections.accept_all(&self.listener) => {}
+            () = shutdown => {}
+        }
+        let begun = Instant::now();
+        let time_max = app.config.shutdown_timeout;
+        drop(self.listener);
+        app.shutdown.begin();
+        let cut_off = connections.drain(time_max).await;
+        if cut_off > 0 {
+            tracing::warn!(connections = cut_off, "stopped with requests still under way");
+        }
+        if let Some(task) = statsd {
+            task.abort();
+        }
+        let left = time_max.saturating_sub(begun.elapsed()).max(CLOSE_TIME_MIN);
+        if app.sessions.close(left).await {
+            tracing::info!("stopped");
+            Ok(())
+        } else {
+            Err(Error::ShutdownTimeout { seconds: begun.elapsed().as_secs() })
+        }
     }
 }

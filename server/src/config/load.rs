@@ -139,7 +139,7 @@ impl Loaded {
     }
 
     fn text(&mut self, key: &Key, shown: &str, text: &str, source_name: &str) -> Result<(), Error> {
-        match key.form.from_text(text) {
+        match key.form.value_of(text) {
             Some(value) => self.set(key, shown, &value, source_name),
             None => Err(Error::Value {
                 key: shown.to_owned(),

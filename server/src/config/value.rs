@@ -51,7 +51,7 @@ impl Form {
     }
 
     /// Text from the environment or a flag as a TOML value of this form.
-    pub(super) fn from_text(self, text: &str) -> Option<Value> {
+    pub(super) fn value_of(self, text: &str) -> Option<Value> {
         let value = match self {
             Form::Text => Value::String(text.to_owned()),
             Form::Bool => Value::Boolean(text.trim().parse().ok()?),

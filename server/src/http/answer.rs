@@ -1,0 +1,155 @@
+//! Answers: their body type, JSON as the contract writes it, and what an error
+//! looks like.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use styx_protocol::Code;
+
+use crate::session::{Error, Fact};
+
+/// An answer.
+pub(crate) type Answer = Response<AnswerBody>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The bytes of an answer: known as a whole, or made as they are sent.
+pub(crate) enum AnswerBody {
+    Whole(Bytes),
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>),
+}
+
+impl AnswerBody {
+    /// A body of unknown length. An error aborts the connection, so that it is
+    /// never taken for the end.
+    pub(super) fn stream(
+        stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    ) -> AnswerBody {
+        AnswerBody::Stream(Box::pin(stream))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut *self {
+            AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            AnswerBody::Stream(stream) => stream.as_mut().poll_next(cx).map(|next| {
+                next.map(|result| {
+                    result
+                        .inspect_err(|error| tracing::warn!("an answer was broken off: {error}"))
+                        .map(Frame::data)
+                })
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, AnswerBody::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            AnswerBody::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerBody").finish_non_exhaustive()
+    }
+}
+
+/// 200 with nothing in it.
+pub(super) fn empty() -> Answer {
+    Response::new(AnswerBody::Whole(Bytes::new()))
+}
+
+/// 200 with JSON, indented by two spaces, a newline at the end.
+pub(super) fn json(value: &impl Serialize) -> Answer {
+    // What is serialized here has string keys and cannot fail.
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    let mut answer = Response::new(AnswerBody::Whole(bytes.into()));
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+/// The answer of an error; `allowed` is what the path allows.
+pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
+    let mut answer = json(&Shown(error));
+    *answer.status_mut() =
+        StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(seconds) = error.retry_after {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let (Code::MethodNotAllowed, Some(allowed)) = (error.code, allowed) {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    answer
+}
+
+/// `{"code", "message"}` and the facts.
+struct Shown<'a>(&'a Error);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2 + self.0.facts.len()))?;
+        map.serialize_entry("code", self.0.code.as_str())?;
+        map.serialize_entry("message", &self.0.message)?;
+        for (name, fact) in &self.0.facts {
+            match fact {
+                Fact::Number(number) => map.serialize_entry(name, number)?,
+                Fact::Text(text) => map.serialize_entry(name, text)?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_is_its_code_its_message_and_its_facts() {
+        let error = Error::new(Code::OutOfRange, "m").with("start_position", 1);
+        let answer = of_error(&error, None);
+        assert_eq!(answer.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        let body = answer.into_body().collect().await.expect("whole").to_bytes();
+        let text = "{\n  \"code\": \"out_of_range\",\n  \"message\": \"m\",\n  \
+                    \"start_position\": 1\n}\n";
+        assert_eq!(body, text);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_none_is_two_brackets() {
+        let body = json(&Vec::<u8>::new()).into_body().collect().await.expect("whole").to_bytes();
+        assert_eq!(body, "[]\n");
+    }
+
+    #[test]
+    fn a_wrong_method_says_what_is_allowed() {
+        let error = Error::new(Code::MethodNotAllowed, "m");
+        let answer = of_error(&error, Some("GET, POST"));
+        assert_eq!(answer.headers()[ALLOW], "GET, POST");
+    }
+}

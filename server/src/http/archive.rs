@@ -1,0 +1,62 @@
+//! Backups out and archives in, streamed.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::stream;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+
+use super::answer::{self, Answer, AnswerBody};
+use super::management::{about, new_name};
+use super::{Call, header, params};
+use crate::session::Error;
+
+pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, Error> {
+    let log = call.app.sessions.log(call.name, &header::known(call.headers())?)?;
+    let mut backup = call.app.sessions.backup(&log)?;
+    // What fails at once is an error, not a broken answer.
+    let first = backup.next().await.transpose()?;
+    let rest = stream::unfold((first, backup), |(first, mut backup)| async move {
+        let chunk = match first {
+            Some(first) => Ok(first),
+            None => backup.next().await?,
+        };
+        Some((chunk, (None, backup)))
+    });
+    let mut answer = Response::new(AnswerBody::stream(rest));
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let disposition = format!("attachment; filename={}-{seconds}.tar.gz", call.name);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
+    if let Ok(disposition) = HeaderValue::from_str(&disposition) {
+        headers.insert(CONTENT_DISPOSITION, disposition);
+    }
+    Ok(about(answer, Some(log.id())))
+}
+
+pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
+    let mut body = call.take_body()?;
+    let mut restore = call.app.sessions.restore(name)?;
+    let mut broken = None;
+    loop {
+        let chunk = match body.next().await {
+            Ok(Some(chunk)) => Ok(chunk),
+            Ok(None) => break,
+            Err(error) => {
+                broken = Some(error);
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        };
+        let is_last = chunk.is_err();
+        if !restore.push(chunk).await || is_last {
+            break;
+        }
+    }
+    match (restore.finish().await, broken) {
+        (Ok(id), _) => Ok(about(answer::empty(), Some(id))),
+        (Err(_), Some(broken)) => Err(broken),
+        (Err(error), None) => Err(error),
+    }
+}

@@ -1,0 +1,115 @@
+//! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
+//!
+//! A body that stops coming is given up after `tcp_timeout`. Nobody allocates
+//! what a `Content-Length` says; chunks are what arrived.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use styx_protocol::Code;
+
+use super::content_encoding::Decoder;
+use crate::session::Error;
+
+/// How much of a body that nobody wants is read, so that the answer is seen.
+const DRAIN_BYTES_MAX: u64 = 16 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The bytes of a request. What is left when it is dropped is read and thrown
+/// away for a while: a client that is still sending could not see the answer.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    incoming: Option<Incoming>,
+    decoder: Decoder,
+    silence_max: Duration,
+    /// Bytes received, as they came.
+    received: u64,
+}
+
+impl RequestBody {
+    pub(super) fn new(
+        incoming: Option<Incoming>,
+        decoder: Decoder,
+        silence_max: Duration,
+    ) -> Result<RequestBody, Error> {
+        Ok(RequestBody { incoming, decoder, silence_max, received: 0 })
+    }
+
+    /// How many bytes the whole body has, if that is known and they are not
+    /// compressed.
+    pub(super) fn exact_bytes(&self) -> Option<u64> {
+        use http_body::Body;
+        let incoming = self.incoming.as_ref().filter(|_| self.decoder.is_identity())?;
+        incoming.size_hint().exact()
+    }
+
+    /// The next bytes, at least one; `None` at the end.
+    ///
+    /// # Errors
+    /// The body broke off, stalled, or does not decompress.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if let Some(bytes) = self.decoder.next()? {
+                return Ok(Some(bytes));
+            }
+            let Some(incoming) = &mut self.incoming else { return self.decoder.finish() };
+            let frame = match tokio::time::timeout(self.silence_max, incoming.frame()).await {
+                Ok(Some(frame)) => frame.map_err(|error| self.broken(&error.to_string()))?,
+                Ok(None) => {
+                    self.incoming = None;
+                    continue;
+                }
+                Err(_) => {
+                    let silence = format!("nothing came for {} s", self.silence_max.as_secs());
+                    // There is no use in waiting for the rest.
+                    self.incoming = None;
+                    return Err(self.broken(&silence));
+                }
+            };
+            // Trailers say nothing to us.
+            if let Ok(bytes) = frame.into_data() {
+                self.received += bytes.len() as u64;
+                self.decoder.push(bytes);
+            }
+        }
+    }
+
+    /// The whole body, if it is not longer than `bytes_max`.
+    pub(super) async fn small(&mut self, bytes_max: usize) -> Result<Vec<u8>, Error> {
+        let mut whole = Vec::new();
+        while let Some(chunk) = self.next().await? {
+            if whole.len() + chunk.len() > bytes_max {
+                let message = format!("the body is longer than the {bytes_max} bytes allowed");
+                return Err(Error::new(Code::InvalidParams, message));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole)
+    }
+
+    fn broken(&self, why: &str) -> Error {
+        let at = self.received;
+        Error::new(Code::MalformedRecords, format!("the body broke off after {at} bytes: {why}"))
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        use http_body::Body;
+        let Some(mut incoming) = self.incoming.take().filter(|body| !body.is_end_stream()) else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(tokio::time::timeout(DRAIN_TIME_MAX, async move {
+            let mut drained = 0;
+            while let Some(Ok(frame)) = incoming.frame().await {
+                drained += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if drained > DRAIN_BYTES_MAX {
+                    break;
+                }
+            }
+        }));
+    }
+}

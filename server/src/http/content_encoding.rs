@@ -1,0 +1,220 @@
+//! `Content-Encoding` of a request: identity, gzip or zstd, in bounded memory.
+//!
+//! ```text
+//! push(compressed chunk) → next() → at most about 64 KiB decompressed, again
+//! and again until the chunk is used up → finish() for what is left
+//! ```
+//!
+//! A bomb costs its decompressed bytes one piece at a time, and ends where a
+//! record's or block's limit ends it.
+
+use std::fmt;
+use std::io::Write;
+
+use bytes::{Buf, Bytes, BytesMut};
+use flate2::write::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use styx_protocol::Code;
+use zstd::stream::raw::{Decoder as Zstd, InBuffer, Operation, OutBuffer};
+
+use super::header;
+use crate::session::Error;
+
+const PIECE_BYTES: usize = 64 << 10;
+/// Compressed bytes that go into gzip at a time.
+const GZIP_STEP_BYTES: usize = 4 << 10;
+/// Largest window of a zstd frame, as a power of two: 8 MiB, which is what
+/// every level below `--ultra` stays within.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Undoes a request's `Content-Encoding`.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    input: Bytes,
+    coding: Coding,
+}
+
+enum Coding {
+    Identity,
+    Gzip { decoder: Box<MultiGzDecoder<Vec<u8>>>, begun: bool },
+    Zstd { decoder: Box<Zstd<'static>>, out: BytesMut, frame_is_open: bool, out_was_full: bool },
+}
+
+impl Decoder {
+    /// For what the request's headers say.
+    ///
+    /// # Errors
+    /// A coding that is not known, or several.
+    pub(super) fn for_request(headers: &HeaderMap) -> Result<Decoder, Error> {
+        let coding = match header::text(headers, &CONTENT_ENCODING) {
+            None => Coding::Identity,
+            Some(text) if text.eq_ignore_ascii_case("identity") => Coding::Identity,
+            Some(text) if ["gzip", "x-gzip"].iter().any(|g| text.eq_ignore_ascii_case(g)) => {
+                let decoder = Box::new(MultiGzDecoder::new(Vec::new()));
+                Coding::Gzip { decoder, begun: false }
+            }
+            Some(text) if text.eq_ignore_ascii_case("zstd") => Coding::zstd().map_err(broken)?,
+            Some(text) => return Err(Error::invalid("Content-Encoding", text, "gzip or zstd")),
+        };
+        Ok(Decoder { input: Bytes::new(), coding })
+    }
+
+    pub(super) fn is_identity(&self) -> bool {
+        matches!(self.coding, Coding::Identity)
+    }
+
+    /// Hands over the next chunk, once [`next`](Self::next) has no more.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        self.input = chunk;
+    }
+
+    /// The next decompressed bytes; `None` when more input is needed.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let was_full = matches!(self.coding, Coding::Zstd { out_was_full: true, .. });
+            if self.input.is_empty() && !was_full {
+                return Ok(None);
+            }
+            let bytes = match &mut self.coding {
+                Coding::Identity => std::mem::take(&mut self.input),
+                Coding::Gzip { decoder, begun } => {
+                    *begun = true;
+                    let step = self.input.len().min(GZIP_STEP_BYTES);
+                    let piece = self.input.get(..step).unwrap_or_default();
+                    let used = decoder.write(piece).map_err(broken)?;
+                    self.input.advance(used);
+                    Bytes::from(std::mem::take(decoder.get_mut()))
+                }
+                Coding::Zstd { decoder, out, frame_is_open, out_was_full } => {
+                    out.resize(PIECE_BYTES, 0);
+                    let mut from = InBuffer::around(&self.input);
+                    let mut to = OutBuffer::around(&mut out[..]);
+                    let hint = decoder.run(&mut from, &mut to).map_err(broken)?;
+                    let (used, made) = (from.pos(), to.pos());
+                    self.input.advance(used);
+                    *frame_is_open = hint != 0;
+                    *out_was_full = made == PIECE_BYTES;
+                    out.split_to(made).freeze()
+                }
+            };
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// After the last chunk: what was compressed must be complete. The last
+    /// bytes, if there are any; then it is called again.
+    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.coding {
+            // What it still holds is a window's worth at most.
+            Coding::Gzip { decoder, begun: true } => {
+                decoder.try_finish().map_err(broken)?;
+                let rest = std::mem::take(decoder.get_mut());
+                Ok(Some(Bytes::from(rest)).filter(|rest| !rest.is_empty()))
+            }
+            Coding::Zstd { frame_is_open: true, .. } => Err(broken("it is cut off")),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Coding {
+    fn zstd() -> std::io::Result<Coding> {
+        let mut decoder = Zstd::new()?;
+        decoder.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+        Ok(Coding::Zstd {
+            decoder: Box::new(decoder),
+            out: BytesMut::new(),
+            frame_is_open: false,
+            out_was_full: false,
+        })
+    }
+}
+
+fn broken(why: impl fmt::Display) -> Error {
+    let message = format!("the body does not decompress as its Content-Encoding: {why}");
+    Error::new(Code::MalformedRecords, message)
+}
+
+impl fmt::Debug for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Coding::Identity => "Identity",
+            Coding::Gzip { .. } => "Gzip",
+            Coding::Zstd { .. } => "Zstd",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(coding: &'static str, compressed: &[u8], chunk: usize) -> Result<Vec<u8>, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static(coding));
+        let mut decoder = Decoder::for_request(&headers)?;
+        let mut out = Vec::new();
+        for part in compressed.chunks(chunk) {
+            decoder.push(Bytes::copy_from_slice(part));
+            while let Some(bytes) = decoder.next()? {
+                let small = bytes.len() <= PIECE_BYTES.max(part.len());
+                assert!(small, "pieces are small: {}", bytes.len());
+                out.extend_from_slice(&bytes);
+            }
+        }
+        while let Some(bytes) = decoder.finish()? {
+            out.extend_from_slice(&bytes);
+        }
+        Ok(out)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        out.write_all(bytes).expect("write");
+        out.finish().expect("finish")
+    }
+
+    fn samples() -> [Vec<u8>; 3] {
+        let noise = (0..300_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes());
+        [Vec::new(), vec![b'a'; 5_000_000], noise.collect()]
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back_in_small_pieces() {
+        for sample in samples() {
+            for chunk in [1000, 1 << 20] {
+                let zstd = zstd::encode_all(&sample[..], 3).expect("encode");
+                assert!(decode("zstd", &zstd, chunk).expect("zstd") == sample);
+                assert!(decode("GZIP", &gzip(&sample), chunk).expect("gzip") == sample);
+                assert!(decode("identity", &sample, chunk).expect("identity") == sample);
+            }
+        }
+    }
+
+    #[test]
+    fn two_members_one_behind_the_other_are_one_body() {
+        let both = [gzip(b"one"), gzip(b"two")].concat();
+        assert_eq!(decode("gzip", &both, 5).expect("gzip"), b"onetwo");
+        let frames: Vec<_> =
+            [b"one", b"two"].iter().map(|b| zstd::encode_all(&b[..], 1).expect("zstd")).collect();
+        assert_eq!(decode("zstd", &frames.concat(), 5).expect("zstd"), b"onetwo");
+    }
+
+    #[test]
+    fn cut_or_forged_bytes_are_an_error() {
+        let whole = vec![7; 10_000];
+        let zstd = zstd::encode_all(&whole[..], 3).expect("encode");
+        for (coding, bytes) in [("gzip", gzip(&whole)), ("zstd", zstd)] {
+            for cut in 1..bytes.len() {
+                let error = decode(coding, &bytes[..cut], 7).expect_err("cut");
+                assert_eq!(error.code, Code::MalformedRecords, "{coding} {cut}");
+            }
+            assert!(decode(coding, b"not compressed at all", 7).is_err(), "{coding}");
+        }
+        assert!(decode("br", b"x", 1).is_err());
+        assert!(decode("gzip, zstd", b"x", 1).is_err());
+    }
+}

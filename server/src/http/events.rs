@@ -1,0 +1,159 @@
+//! Server-sent events: a log as a browser's `EventSource` reads it.
+//!
+//! ```text
+//! id: 8                the next position, which a browser sends back
+//! data: the record     a line each, or base64 with ?encoding=base64
+//! (empty line)
+//! : keep-alive         when nothing happened for a while
+//! ```
+//!
+//! The stream follows the log unless `follow=false` is asked for. It ends with
+//! `count`, when the server stops, or broken off by a fault.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response};
+use styx_protocol::{ReadParams, ReadType, Whence};
+
+use super::answer::{Answer, AnswerBody};
+use super::read::put_positions;
+use super::{App, Call, header, params};
+use crate::session::{Batch, Error, OpenLog, Reading};
+
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+/// Bytes read at a time: browsers are many and slow.
+const BATCH_BYTES_MAX: usize = 128 << 10;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Text,
+    Base64,
+}
+
+pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
+    let query = call.query();
+    let mut params = ReadParams::parse(params::pairs(query))?;
+    params.follow = params::flag(query, "follow")?.unwrap_or(true);
+    if let Some(id) = header::text(call.headers(), &LAST_EVENT_ID) {
+        let accepted = "the id of an earlier event";
+        params.position = id.parse().map_err(|_| Error::invalid("Last-Event-ID", id, accepted))?;
+        params.whence = Whence::Origin;
+    }
+    let encoding = match params::value(query, "encoding").as_deref() {
+        None | Some("text") => Encoding::Text,
+        Some("base64") => Encoding::Base64,
+        Some(other) => return Err(Error::invalid("encoding", other, "text or base64")),
+    };
+    let from = log.seek(&params).await?;
+    let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
+    let events = Events {
+        reading: log.read(from, batch_bytes)?,
+        left: params.count.unwrap_or(u64::MAX),
+        follow: params.follow,
+        encoding,
+        app: call.app.clone(),
+    };
+    let body = stream::try_unfold(events, |mut events| async move {
+        Ok(events.next().await?.map(|bytes| (bytes, events)))
+    });
+    let mut answer = Response::new(AnswerBody::stream(body));
+    let headers = answer.headers_mut();
+    let content_type = HeaderValue::from_static(ReadType::EventStream.content_type());
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    put_positions(&mut answer, log, None);
+    Ok(answer)
+}
+
+struct Events {
+    reading: Reading,
+    left: u64,
+    follow: bool,
+    encoding: Encoding,
+    app: Arc<App>,
+}
+
+impl Events {
+    /// The next bytes of the stream; `None` at its end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if self.left == 0 || self.app.shutdown.has_begun() {
+                return Ok(None);
+            }
+            if let Some(batch) = self.reading.next().await? {
+                return Ok(Some(self.events(&batch)));
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            let more = tokio::select! {
+                more = self.reading.wait(Some(KEEP_ALIVE_AFTER)) => more?,
+                () = self.app.shutdown.begun() => return Ok(None),
+            };
+            if !more {
+                return Ok(Some(Bytes::from_static(b": keep-alive\n\n")));
+            }
+        }
+    }
+
+    fn events(&mut self, batch: &Batch) -> Bytes {
+        let mut out = String::with_capacity(batch.len_bytes());
+        for record in batch.records() {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            event(&mut out, (record.position + 1).0, &record.payload, self.encoding);
+        }
+        out.into()
+    }
+}
+
+fn event(out: &mut String, next_position: u64, payload: &[u8], encoding: Encoding) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "id: {next_position}");
+    match encoding {
+        Encoding::Base64 => {
+            out.push_str("data: ");
+            STANDARD.encode_string(payload, out);
+            out.push('\n');
+        }
+        Encoding::Text => {
+            // A browser ends a line at \r, \n and \r\n and joins them with \n.
+            let text = String::from_utf8_lossy(payload).replace("\r\n", "\n");
+            for line in text.split(['\n', '\r']) {
+                let _ = writeln!(out, "data: {line}");
+            }
+        }
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(payload: &[u8], encoding: Encoding, expected: &str) {
+        let mut out = String::new();
+        event(&mut out, 8, payload, encoding);
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn an_event_has_an_id_and_a_data_line_for_every_line() {
+        check(b"one", Encoding::Text, "id: 8\ndata: one\n\n");
+        check(b"", Encoding::Text, "id: 8\ndata: \n\n");
+        check(b"a\nb\r\nc\rd\n", Encoding::Text, {
+            "id: 8\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"
+        });
+        check(b"\0\xff\n", Encoding::Base64, "id: 8\ndata: AP8K\n\n");
+    }
+}

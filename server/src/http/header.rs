@@ -1,0 +1,163 @@
+//! The names of our headers, and what requests say in them.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use styx_protocol::{LogId, Position};
+
+use crate::session::{Condition, Error, Known, Producer};
+
+pub(super) const LOG_ID: HeaderName = HeaderName::from_static("x-styx-log-id");
+pub(super) const START_POSITION: HeaderName = HeaderName::from_static("x-styx-start-position");
+pub(super) const END_POSITION: HeaderName = HeaderName::from_static("x-styx-end-position");
+pub(super) const NEXT_POSITION: HeaderName = HeaderName::from_static("x-styx-next-position");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KNOWN_END: HeaderName = HeaderName::from_static("x-styx-known-end");
+const EXPECTED_POSITION: HeaderName = HeaderName::from_static("x-styx-expected-position");
+const PRODUCER: HeaderName = HeaderName::from_static("x-styx-producer");
+const EPOCH: HeaderName = HeaderName::from_static("x-styx-epoch");
+const SEQUENCE: HeaderName = HeaderName::from_static("x-styx-sequence");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-styx-timeout");
+
+/// A header's text; `None` when it is missing, empty or not text. The last
+/// duplicate wins.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let value = headers.get_all(name).iter().next_back()?;
+    value.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// As [`text`], for one of ours, which must be text.
+fn required_text<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+    accepted: &'static str,
+) -> Result<Option<&'h str>, Error> {
+    match headers.get_all(name).iter().next_back() {
+        Some(value) if value.to_str().is_err() => {
+            Err(Error::invalid(shown, &String::from_utf8_lossy(value.as_bytes()), accepted))
+        }
+        _ => Ok(text(headers, name)),
+    }
+}
+
+fn number<T: std::str::FromStr>(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+    accepted: &'static str,
+) -> Result<Option<T>, Error> {
+    match required_text(headers, name, shown, accepted)? {
+        Some(text) => {
+            // `parse` takes a `+`, which no client of ours writes.
+            let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+            number.map(Some).ok_or_else(|| Error::invalid(shown, text, accepted))
+        }
+        None => Ok(None),
+    }
+}
+
+/// What the request knows about the log.
+pub(super) fn known(headers: &HeaderMap) -> Result<Known, Error> {
+    let accepted = "the 32 hex digits of an earlier answer";
+    let id = match required_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
+        Some(text) => Some(
+            text.parse::<LogId>().map_err(|_| Error::invalid("X-Styx-Log-Id", text, accepted))?,
+        ),
+        None => None,
+    };
+    let end = number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
+    Ok(Known { id, end: end.map(Position) })
+}
+
+/// Under which condition the request's records are to be appended.
+pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
+    let expected = number(
+        headers,
+        &EXPECTED_POSITION,
+        "X-Styx-Expected-Position",
+        "the position the log should end at, 0 or more",
+    )?;
+    let id: Option<u64> =
+        number(headers, &PRODUCER, "X-Styx-Producer", "a whole number from 1 to 2^64 - 1")?;
+    let epoch = number(headers, &EPOCH, "X-Styx-Epoch", "a whole number from 0 to 2^32 - 1")?;
+    let sequence: Option<u64> =
+        number(headers, &SEQUENCE, "X-Styx-Sequence", "the number of the first record, 0 or more")?;
+    let producer = match (id, sequence) {
+        (Some(0), _) => {
+            return Err(Error::invalid("X-Styx-Producer", "0", "a whole number from 1 on"));
+        }
+        (Some(id), Some(sequence)) => Some(Producer { id, epoch, sequence }),
+        (Some(_), None) => {
+            let accepted = "the number of the request's first record, with X-Styx-Producer";
+            return Err(Error::invalid("X-Styx-Sequence", "", accepted));
+        }
+        (None, Some(_)) => {
+            let accepted = "the producer's id, with X-Styx-Sequence";
+            return Err(Error::invalid("X-Styx-Producer", "", accepted));
+        }
+        (None, None) if epoch.is_some() => {
+            let accepted = "the producer's id, with X-Styx-Epoch";
+            return Err(Error::invalid("X-Styx-Producer", "", accepted));
+        }
+        (None, None) => None,
+    };
+    Ok(Condition { expected: expected.map(Position), producer })
+}
+
+/// How long a following read waits; `None` is without end.
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
+    const ACCEPTED: &str = "whole seconds, 0 for at once or -1 for no limit";
+    let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    match seconds {
+        None | Some(-1) => Ok(None),
+        Some(seconds) => match u64::try_from(seconds) {
+            Ok(seconds) => Ok(Some(std::time::Duration::from_secs(seconds))),
+            Err(_) => Err(Error::invalid("X-Styx-Timeout", &seconds.to_string(), ACCEPTED)),
+        },
+    }
+}
+
+/// A number as a header's value.
+pub(super) fn of_position(position: Position) -> HeaderValue {
+    HeaderValue::from(position.0)
+}
+
+/// A log's id as a header's value.
+pub(super) fn of_id(id: LogId) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(id.to_string()))
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn a_producer_is_whole_or_an_error() {
+        let parse = |pairs: &[_]| condition(&headers(pairs)).map(|c| c.producer);
+        assert_eq!(parse(&[]).ok(), Some(None));
+        let whole = [("x-styx-producer", "7"), ("x-styx-epoch", "2"), ("x-styx-sequence", "0")];
+        let producer = Producer { id: 7, epoch: Some(2), sequence: 0 };
+        assert_eq!(parse(&whole).ok(), Some(Some(producer)));
+        for part in [&whole[..1], &whole[1..], &whole[2..], &[("x-styx-producer", "0")]] {
+            let error = parse(part).expect_err("a part of it");
+            assert!(error.message.starts_with("X-Styx-"), "{error}");
+        }
+    }
+
+    #[test]
+    fn garbage_in_a_header_names_the_header() {
+        for name in ["x-styx-log-id", "x-styx-known-end"] {
+            assert!(known(&headers(&[(name, "zz")])).is_err(), "{name}");
+        }
+        for value in ["x", "-2", "1.5", "+1"] {
+            assert!(timeout(&headers(&[("x-styx-timeout", value)])).is_err(), "{value}");
+        }
+        assert_eq!(timeout(&headers(&[("x-styx-timeout", "-1")])).ok(), Some(None));
+        assert_eq!(timeout(&headers(&[("x-styx-timeout", "")])).ok(), Some(None));
+    }
+}

@@ -1,0 +1,151 @@
+//! Creating, listing, looking at, emptying and removing logs.
+
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+use styx_protocol::{LogConfig, LogId, LogName, Position};
+
+use super::answer::{self, Answer};
+use super::{Call, header, params};
+use crate::session::Error;
+
+/// Bytes of a form or its JSON: nine small fields.
+const FORM_BYTES_MAX: usize = 64 << 10;
+
+pub(super) fn list(call: &Call<'_>) -> Result<Answer, Error> {
+    Ok(answer::json(&call.app.sessions.list()))
+}
+
+pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let content_type = header::text(call.headers(), &CONTENT_TYPE).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let is_json = media_type.eq_ignore_ascii_case("application/json");
+    let body = call.take_body()?.small(FORM_BYTES_MAX).await?;
+    let (name, config) = if is_json { from_json(&body)? } else { from_form(&body)? };
+    let (info, id) = call.app.sessions.create(name, config).await?;
+    Ok(about(answer::json(&info), Some(id)))
+}
+
+pub(super) async fn info(call: &Call<'_>) -> Result<Answer, Error> {
+    let known = header::known(call.headers())?;
+    if params::flag(call.query(), "details")? == Some(true) {
+        let log = call.app.sessions.log(call.name, &known)?;
+        return Ok(about(answer::json(&log.details().await?), Some(log.id())));
+    }
+    let (info, id) = call.app.sessions.info(call.name, &known)?;
+    Ok(about(answer::json(&info), id))
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Error> {
+    let known = header::known(call.headers())?;
+    let id = call.app.sessions.delete(call.name, &known).await?;
+    Ok(about(answer::empty(), id))
+}
+
+pub(super) async fn truncate(call: &Call<'_>) -> Result<Answer, Error> {
+    let known = header::known(call.headers())?;
+    let id = call.app.sessions.truncate(call.name, &known).await?;
+    Ok(about(answer::empty(), Some(id)))
+}
+
+pub(super) async fn trim(call: &Call<'_>) -> Result<Answer, Error> {
+    const ACCEPTED: &str = "the position before which records may go, 0 or more";
+    let log = call.app.sessions.log(call.name, &header::known(call.headers())?)?;
+    let position = params::value(call.query(), "position").unwrap_or_default();
+    let number = position.parse().map_err(|_| Error::invalid("position", &position, ACCEPTED))?;
+    let info = log.trim(Position(number)).await?;
+    Ok(about(answer::json(&info), Some(log.id())))
+}
+
+/// The answer with the id of the log it is about.
+pub(super) fn about(mut answer: Answer, id: Option<LogId>) -> Answer {
+    if let Some(id) = id {
+        answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
+    }
+    answer
+}
+
+/// A name that was given, if it is one.
+pub(super) fn new_name(text: &str) -> Result<LogName, Error> {
+    if text.is_empty() {
+        return Err(Error::invalid("name", text, "1 to 255 of A-Z a-z 0-9 _ -"));
+    }
+    Ok(text.parse::<LogName>()?)
+}
+
+fn from_form(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
+    let text = String::from_utf8_lossy(body);
+    let mut config = LogConfig::default();
+    for field in LogConfig::FIELDS {
+        if let Some(value) = params::value(&text, field) {
+            let number = value.trim().parse();
+            set(&mut config, field, number.map_err(|_| not_a_number(field, &value))?);
+        }
+    }
+    Ok((new_name(&params::value(&text, "name").unwrap_or_default())?, config))
+}
+
+fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
+    const ACCEPTED: &str = "a JSON object with a name and any of the configuration fields";
+    let shown = || String::from_utf8_lossy(body.get(..100).unwrap_or(body)).into_owned();
+    let value = serde_json::from_slice(body);
+    let Ok(Value::Object(object)) = value else {
+        return Err(Error::invalid("the body", &shown(), ACCEPTED));
+    };
+    let mut config = LogConfig::default();
+    let mut name = String::new();
+    for (key, value) in &object {
+        if let Some(field) = LogConfig::FIELDS.into_iter().find(|f| f.eq_ignore_ascii_case(key)) {
+            if !value.is_null() {
+                let number = value.as_i64().ok_or_else(|| not_a_number(field, &value.to_string()));
+                set(&mut config, field, number?);
+            }
+        } else if key.eq_ignore_ascii_case("name") {
+            name = match value {
+                Value::String(text) => text.clone(),
+                Value::Null => String::new(),
+                other => return Err(Error::invalid("name", &other.to_string(), "a text")),
+            };
+        }
+    }
+    Ok((new_name(&name)?, config))
+}
+
+fn set(config: &mut LogConfig, field: &str, number: i64) {
+    if let Some(value) = config.field_mut(field) {
+        *value = number;
+    }
+}
+
+fn not_a_number(field: &'static str, value: &str) -> Error {
+    Error::invalid(field, value, "a whole number")
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_form_and_its_json_are_the_same() {
+        let form = from_form(b"NAME=a&name=b&segment_max_count=10&log_max_age=&x=1").expect("form");
+        let json = br#"{"name": "b", "Segment_Max_Count": 10, "log_max_age": null, "x": 1}"#;
+        assert_eq!(from_json(json).expect("json"), form);
+        assert_eq!((form.0.as_str(), form.1.segment_max_count), ("b", 10));
+        assert_eq!(form.1.log_max_age, -1);
+    }
+
+    #[test]
+    fn faults_have_their_codes() {
+        let form = |text: &str| from_form(text.as_bytes()).expect_err("a fault").code;
+        let json = |text: &str| from_json(text.as_bytes()).expect_err("a fault").code;
+        assert_eq!(form(""), Code::InvalidParams);
+        assert_eq!(form("name="), Code::InvalidParams);
+        assert_eq!(form("name=a.b"), Code::LogInvalidName);
+        assert_eq!(form("name=a&max_record_size=x"), Code::InvalidParams);
+        for text in ["", "[]", "{}", "{\"name\":1}", "{\"name\":\"a\",\"max_record_size\":\"1\"}"] {
+            assert_eq!(json(text), Code::InvalidParams, "{text}");
+        }
+        assert_eq!(json("{\"name\":\"a/b\"}"), Code::LogInvalidName);
+    }
+}

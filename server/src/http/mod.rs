@@ -1,0 +1,192 @@
+//! HTTP: from a request to its answer.
+//!
+//! ```text
+//! request → merge slashes → route → method → handler → session
+//! answer  ← CORS, request id, counters ←──── Result<Answer, session::Error>
+//! ```
+//!
+//! One file a resource. A handler gives an [`Answer`] or a `session::Error`; how
+//! an error looks is decided in [`answer`] alone. No handler can take the server
+//! down: a panic becomes a 500.
+
+mod answer;
+mod archive;
+mod body;
+mod content_encoding;
+mod cors;
+mod events;
+mod header;
+mod management;
+mod meta;
+mod openapi;
+mod params;
+mod read;
+mod request_id;
+mod route;
+mod upgrade;
+mod write;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use styx_protocol::Code;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::session::{Error, Sessions};
+use crate::shutdown::Shutdown;
+
+pub(crate) use answer::{Answer, AnswerBody};
+use cors::Cors;
+use route::Resource;
+pub(crate) use route::Route;
+
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) sessions: Sessions,
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+    cors: Cors,
+    request_ids: request_id::Source,
+}
+
+impl App {
+    pub(crate) fn new(sessions: Sessions, config: Config) -> App {
+        App {
+            cors: Cors::new(&config.cors_allowed_origins),
+            sessions,
+            config,
+            metrics: Metrics::new(),
+            shutdown: Shutdown::new(),
+            request_ids: request_id::Source::new(),
+        }
+    }
+
+    /// Answers a request. Never fails and never panics.
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        // The body goes to the handler, the rest is needed for the answer.
+        let (head, body) = request.into_parts();
+        let path = route::merged(head.uri.path());
+        let Some((route, name)) = Route::find(&path, &head.method) else {
+            let error = Error::new(Code::NotFound, format!("there is nothing at {path}"));
+            return self.finished(None, &head, begun, Err(error));
+        };
+        let request = Call { app: &self, head: &head, name, body: Some(body) };
+        let handled = AssertUnwindSafe(request.handle(route)).catch_unwind().await;
+        let result = handled.unwrap_or_else(|_| {
+            Err(Error::new(Code::UnknownError, "the request met a bug: the server's log has it"))
+        });
+        self.finished(Some(route), &head, begun, result)
+    }
+
+    fn finished(
+        &self,
+        route: Option<Route>,
+        head: &http::request::Parts,
+        begun: Option<Instant>,
+        result: Result<Answer, Error>,
+    ) -> Answer {
+        let given = request_id::given(&head.headers);
+        let mut answer = match result {
+            Ok(mut answer) => {
+                request_id::echo(given, answer.headers_mut());
+                answer
+            }
+            Err(error) => {
+                let id = given.cloned().unwrap_or_else(|| self.request_ids.next());
+                report(&error, head, &id);
+                let mut answer = answer::of_error(&error, route.map(Route::allowed));
+                request_id::echo(Some(&id), answer.headers_mut());
+                answer
+            }
+        };
+        if route.is_some_and(|route| route.is_about_logs() && route.allows(&head.method)) {
+            self.cors.decorate(&head.headers, answer.headers_mut());
+        }
+        self.metrics.request(&head.method, route, answer.status());
+        if let Some(begun) = begun {
+            let (method, path) = (&head.method, head.uri.path());
+            let micros = begun.elapsed().as_micros();
+            let status = answer.status().as_u16();
+            tracing::debug!(%method, path, status, micros, request_id = ?given, "answered");
+        }
+        answer
+    }
+}
+
+/// Errors of ours are for the operator, others for whoever looks closely.
+fn report(error: &Error, head: &http::request::Parts, id: &http::HeaderValue) {
+    let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
+    let id = id.to_str().unwrap_or_default();
+    if error.is_our_fault() {
+        tracing::error!(%method, path, code, request_id = id, "request failed: {error}");
+    } else if error.code.http_status() >= 500 {
+        tracing::info!(%method, path, code, request_id = id, "request refused: {error}");
+    } else {
+        tracing::debug!(%method, path, code, request_id = id, "request refused: {error}");
+    }
+}
+
+/// One request on its way to its handler.
+struct Call<'a> {
+    app: &'a Arc<App>,
+    head: &'a http::request::Parts,
+    /// The log's name as it stands in the path; empty where there is none.
+    name: &'a str,
+    body: Option<Incoming>,
+}
+
+impl Call<'_> {
+    async fn handle(mut self, route: Route) -> Result<Answer, Error> {
+        use Resource as R;
+        if let Some(preflight) = self.app.cors.preflight(route, self.head) {
+            return Ok(preflight);
+        }
+        match (route.resource, &self.head.method) {
+            (R::Records, &Method::POST) => write::write(&mut self).await,
+            (R::Records, &Method::GET) => read::read(&self).await,
+            (R::Logs, &Method::GET) => management::list(&self),
+            (R::Logs, &Method::POST) => management::create(&mut self).await,
+            (R::Log, &Method::GET) => management::info(&self).await,
+            (R::Log, &Method::DELETE) => management::delete(&self).await,
+            (R::Truncate, &Method::POST) => management::truncate(&self).await,
+            (R::Trim, &Method::POST) => management::trim(&self).await,
+            (R::Backup, &Method::GET) => archive::backup(&self).await,
+            (R::Restore, &Method::POST) => archive::restore(&mut self).await,
+            (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(&self),
+            (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),
+            (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(&self),
+            (R::Version, &(Method::GET | Method::HEAD)) => meta::version(),
+            (R::OpenApi, &(Method::GET | Method::HEAD)) => meta::openapi(),
+            (_, method) => {
+                let allowed = route.allowed();
+                let message = format!("{method} is not possible here: use {allowed}");
+                Err(Error::new(Code::MethodNotAllowed, message))
+            }
+        }
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
+
+    /// The request's body, decoded and with its timeout.
+    fn take_body(&mut self) -> Result<body::RequestBody, Error> {
+        body::RequestBody::new(
+            self.body.take(),
+            content_encoding::Decoder::for_request(self.headers())?,
+            self.app.config.tcp_timeout,
+        )
+    }
+}

@@ -1,0 +1,203 @@
+//! `GET /logs/{name}/records`: records out of a log.
+//!
+//! ```text
+//! one record        the whole answer
+//! many, finite      up to the end of the moment it began: whole if it fits one
+//!                   batch, else streamed batch by batch
+//! many, following   what is there, or the first that come: always whole
+//! events            never ends by itself; see `events`
+//! ```
+//!
+//! The first batch is read before the answer begins, so that what goes wrong at
+//! once is an error and not a broken answer. What goes wrong later breaks the
+//! connection, never looks like the end.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response};
+use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines};
+
+use super::answer::{self, Answer, AnswerBody};
+use super::{Call, events, header, params, upgrade};
+use crate::session::{Batch, Error, OpenLog, Reading};
+
+/// Largest batch that is read, encoded and sent at a time.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+pub(super) async fn read(call: &Call<'_>) -> Result<Answer, Error> {
+    let headers = call.headers();
+    let log = call.app.sessions.log(call.name, &header::known(headers)?)?;
+    if let Some(refusal) = upgrade::refusal(headers) {
+        return Ok(refusal);
+    }
+    let answer = match ReadType::parse(header::text(headers, &ACCEPT))? {
+        ReadType::Single => one(call, &log).await,
+        ReadType::EventStream => events::read(call, &log).await,
+        many => {
+            let params = ReadParams::parse(params::pairs(call.query()))?;
+            if params.follow {
+                let timeout = header::timeout(headers)?;
+                follow(call, &log, params, many, timeout).await
+            } else {
+                finite(call, &log, params, many).await
+            }
+        }
+    };
+    let mut answer = answer?;
+    answer.headers_mut().insert(header::LOG_ID, header::of_id(log.id()));
+    Ok(answer)
+}
+
+/// Exactly one record, or nothing at the end of the log.
+async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
+    let params = ReadParams::parse_single(params::pairs(call.query()))?;
+    let position = log.seek(&params).await?;
+    let Some(record) = log.record(position).await? else {
+        let mut answer = answer::empty();
+        put_positions(&mut answer, log, Some(position));
+        return Ok(answer);
+    };
+    let mut answer = of_records(record.payload, ReadType::Single);
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    put_positions(&mut answer, log, Some(position + 1));
+    Ok(answer)
+}
+
+/// Everything up to the end of this moment, or `count` of it.
+async fn finite(
+    call: &Call<'_>,
+    log: &OpenLog,
+    params: ReadParams,
+    read_type: ReadType,
+) -> Result<Answer, Error> {
+    let end = log.end_position();
+    let from = log.seek(&params).await?;
+    // The log may have grown between the two looks at its end.
+    let left = end.since(from).min(params.count.unwrap_or(u64::MAX));
+    let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
+    let mut rest = Rest { reading: log.read(from, batch_bytes)?, left, read_type };
+    let first = rest.next_chunk().await?.unwrap_or_default();
+    let mut answer = if rest.left == 0 {
+        of_records(first, read_type)
+    } else {
+        let rest = stream::try_unfold((Some(first), rest), |(first, mut rest)| async move {
+            let chunk = match first {
+                Some(first) => Some(first),
+                None => rest.next_chunk().await?,
+            };
+            Ok(chunk.map(|chunk| (chunk, (None, rest))))
+        });
+        of_stream(AnswerBody::stream(rest), read_type)
+    };
+    put_positions_up_to(&mut answer, log.start_position(), end, Some(from + left));
+    Ok(answer)
+}
+
+/// What is left of a finite read.
+struct Rest {
+    reading: Reading,
+    left: u64,
+    read_type: ReadType,
+}
+
+impl Rest {
+    /// The next encoded records; `None` when nothing is left.
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let Some(batch) = self.reading.next().await? else {
+            let message = "the log ends before the end it had when the read began";
+            return Err(Error::new(Code::LogEndRegressed, message));
+        };
+        let (bytes, count) = encode(&batch, self.read_type, self.left, usize::MAX);
+        self.left -= count;
+        Ok(Some(bytes))
+    }
+}
+
+/// What is there, or the first records that come within the timeout.
+async fn follow(
+    call: &Call<'_>,
+    log: &OpenLog,
+    params: ReadParams,
+    read_type: ReadType,
+    timeout: Option<Duration>,
+) -> Result<Answer, Error> {
+    let from = log.seek(&params).await?;
+    let answer_bytes = call.app.config.log_manager.read_buffer_size;
+    let mut reading = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let count_max = params.count.unwrap_or(u64::MAX);
+    let mut found = None;
+    if count_max > 0 {
+        found = reading.next().await?;
+        if found.is_none() {
+            let more = tokio::select! {
+                more = reading.wait(timeout) => more?,
+                () = call.app.shutdown.begun() => false,
+            };
+            if more {
+                found = reading.next().await?;
+            }
+        }
+    }
+    let (bytes, count) = match found {
+        Some(batch) => encode(&batch, read_type, count_max, answer_bytes),
+        None => (Bytes::new(), 0),
+    };
+    let mut answer = of_records(bytes, read_type);
+    put_positions(&mut answer, log, Some(from + count));
+    Ok(answer)
+}
+
+/// At most `count_max` records of the batch, and no further one once
+/// `bytes_max` are reached; with how many they are.
+fn encode(batch: &Batch, read_type: ReadType, count_max: u64, bytes_max: usize) -> (Bytes, u64) {
+    let count_max = usize::try_from(count_max).unwrap_or(usize::MAX);
+    let mut out = BytesMut::with_capacity(batch.len_bytes().min(bytes_max.saturating_add(1024)));
+    let mut count = 0;
+    for record in batch.records().take(count_max) {
+        match read_type {
+            ReadType::Lines(ending) => lines::encode(&record.payload, ending, &mut out),
+            _ => binary_records::encode(&record.payload, &mut out),
+        }
+        count += 1;
+        if out.len() >= bytes_max {
+            break;
+        }
+    }
+    (out.freeze(), count)
+}
+
+fn of_records(bytes: Bytes, read_type: ReadType) -> Answer {
+    of_stream(AnswerBody::Whole(bytes), read_type)
+}
+
+fn of_stream(body: AnswerBody, read_type: ReadType) -> Answer {
+    let mut answer = Response::new(body);
+    let content_type = HeaderValue::from_static(read_type.content_type());
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+/// Where the log begins and ends now, and where to go on.
+pub(super) fn put_positions(answer: &mut Answer, log: &OpenLog, next: Option<Position>) {
+    put_positions_up_to(answer, log.start_position(), log.end_position(), next);
+}
+
+fn put_positions_up_to(
+    answer: &mut Answer,
+    start: Position,
+    end: Position,
+    next: Option<Position>,
+) {
+    let headers = answer.headers_mut();
+    headers.insert(header::START_POSITION, header::of_position(start));
+    headers.insert(header::END_POSITION, header::of_position(end));
+    if let Some(next) = next {
+        headers.insert(header::NEXT_POSITION, header::of_position(next));
+    }
+}

@@ -1,0 +1,43 @@
+//! `X-Request-Id`: the caller's is echoed; an error without one gets one, so
+//! that the answer and the server's log can be laid side by side.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::header::REQUEST_ID;
+
+const GIVEN_BYTES_MAX: usize = 128;
+
+/// Makes ids that differ within a process and very likely between processes.
+#[derive(Debug)]
+pub(super) struct Source {
+    next: AtomicU64,
+}
+
+impl Source {
+    pub(super) fn new() -> Source {
+        // Without randomness ids are only unique within the process.
+        Source { next: AtomicU64::new(getrandom::u64().unwrap_or_default()) }
+    }
+
+    pub(super) fn next(&self) -> HeaderValue {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::from_maybe_shared(Bytes::from(format!("{number:016x}")))
+            .unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+/// The id the request came with, if it is one to write down.
+pub(super) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let id = headers.get(REQUEST_ID)?;
+    let fits = id.len() <= GIVEN_BYTES_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    (fits && !id.is_empty()).then_some(id)
+}
+
+pub(super) fn echo(id: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    if let Some(id) = id {
+        headers.insert(REQUEST_ID, id.clone());
+    }
+}

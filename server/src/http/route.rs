@@ -1,0 +1,155 @@
+//! The table of routes: which paths there are and what can be done at each.
+//!
+//! Written by hand, because the contract is: slashes are merged, `HEAD` is a
+//! wrong method for logs, and `/logs/restore` is a verb under POST and a log's
+//! name otherwise. The tests hold it against the OpenAPI document.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Resource {
+    Logs,
+    Restore,
+    Log,
+    Truncate,
+    Trim,
+    Backup,
+    Records,
+    Metrics,
+    Live,
+    Ready,
+    Version,
+    OpenApi,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) resource: Resource,
+    /// The path with `{name}` for a log's name.
+    pub(crate) template: &'static str,
+    /// The methods, as `Allow` lists them.
+    allowed: &'static str,
+}
+
+use Resource as R;
+
+const fn route(resource: R, template: &'static str, allowed: &'static str) -> Route {
+    Route { resource, template, allowed }
+}
+
+const LOGS: Route = route(R::Logs, "/logs", "GET, POST");
+const RESTORE: Route = route(R::Restore, "/logs/restore", "POST");
+const LOG: Route = route(R::Log, "/logs/{name}", "GET, DELETE");
+const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
+const TRIM: Route = route(R::Trim, "/logs/{name}/trim", "POST");
+const BACKUP: Route = route(R::Backup, "/logs/{name}/backup", "GET");
+const RECORDS: Route = route(R::Records, "/logs/{name}/records", "GET, POST");
+const METRICS: Route = route(R::Metrics, "/metrics", "GET, HEAD");
+const LIVE: Route = route(R::Live, "/health/live", "GET, HEAD");
+const READY: Route = route(R::Ready, "/health/ready", "GET, HEAD");
+const VERSION: Route = route(R::Version, "/version", "GET, HEAD");
+const OPENAPI: Route = route(R::OpenApi, "/openapi.json", "GET, HEAD");
+
+impl Route {
+    /// Every row.
+    #[cfg(test)]
+    pub(crate) const ALL: [Route; 12] = [
+        LOGS, RESTORE, LOG, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION, OPENAPI,
+    ];
+
+    /// The route of a path and the log's name in it, as it stands there. The
+    /// method tells only [`Resource::Restore`] from a log of that name.
+    pub(crate) fn find<'p>(path: &'p str, method: &Method) -> Option<(Route, &'p str)> {
+        if let Some(rest) = path.strip_prefix("/logs/") {
+            return match rest.split_once('/') {
+                None if rest.is_empty() => None,
+                None if rest == "restore" && method == Method::POST => Some((RESTORE, "")),
+                None => Some((LOG, rest)),
+                Some((name, "records")) => Some((RECORDS, name)),
+                Some((name, "truncate")) => Some((TRUNCATE, name)),
+                Some((name, "trim")) => Some((TRIM, name)),
+                Some((name, "backup")) => Some((BACKUP, name)),
+                Some(_) => None,
+            };
+        }
+        let route = match path {
+            "/logs" => LOGS,
+            "/metrics" => METRICS,
+            "/health/live" => LIVE,
+            "/health/ready" => READY,
+            "/version" => VERSION,
+            "/openapi.json" => OPENAPI,
+            _ => return None,
+        };
+        Some((route, ""))
+    }
+
+    /// The value of `Allow`.
+    pub(crate) fn allowed(self) -> &'static str {
+        self.allowed
+    }
+
+    pub(crate) fn allows(self, method: &Method) -> bool {
+        self.allowed.split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    /// Whether browsers of other origins may be told that they may use this.
+    pub(crate) fn is_about_logs(self) -> bool {
+        self.template.starts_with("/logs")
+    }
+}
+
+/// The path with every run of slashes made one.
+pub(crate) fn merged(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut merged = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    Cow::Owned(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_finds_its_own_row() {
+        for row in Route::ALL {
+            let path = row.template.replace("{name}", "a-log");
+            let method = row.allowed.split(", ").next().expect("a method");
+            let method: Method = method.parse().expect("a method");
+            let (found, name) = Route::find(&path, &method).expect("a route");
+            assert_eq!(found, row);
+            assert_eq!(name, if row.template.contains('{') { "a-log" } else { "" });
+        }
+    }
+
+    #[test]
+    fn restore_is_a_name_unless_it_is_posted_to() {
+        let find = |method| Route::find("/logs/restore", &method).map(|(r, n)| (r.resource, n));
+        assert_eq!(find(Method::POST), Some((Resource::Restore, "")));
+        assert_eq!(find(Method::GET), Some((Resource::Log, "restore")));
+    }
+
+    #[test]
+    fn other_paths_are_nothing() {
+        for path in ["", "/", "/x", "/logs/", "/logs/a/", "/logs/a/b", "/logs/a/records/", "logs"] {
+            assert_eq!(Route::find(path, &Method::GET), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_merged() {
+        assert_eq!(merged("//logs///a//records"), "/logs/a/records");
+        assert!(matches!(merged("/logs/a"), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,229 @@
+//! `POST /logs/{name}/records`: a body of records into a log.
+//!
+//! ```text
+//! body → decompress → records of the media type → AppendStream → durable → 200
+//! ```
+//!
+//! Memory stays bounded whatever the body's size: before bytes are kept they are
+//! reserved, and the next block waits for the one before. An error says how much
+//! of the request was appended.
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use styx_protocol::{Code, WriteType, binary_records, lines};
+
+use super::answer::{self, Answer};
+use super::body::RequestBody;
+use super::{Call, header, upgrade};
+use crate::session::{AppendStream, Error, Reservation, Written};
+
+/// The JSON of a write's answer.
+#[derive(Debug, Serialize)]
+struct Done {
+    position: u64,
+    count: u64,
+}
+
+pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let headers = call.headers();
+    let known = header::known(headers)?;
+    let log = call.app.sessions.log(call.name, &known)?;
+    if let Some(refusal) = upgrade::refusal(headers) {
+        return Ok(refusal);
+    }
+    let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
+    let condition = header::condition(headers)?;
+    let mut body = call.take_body()?;
+    let payload_bytes_max = log.config().payload_bytes_max();
+    let mut request = Request {
+        stream: log.append(condition),
+        reservation: call.app.sessions.in_flight().reservation(),
+        payload_bytes_max,
+    };
+    let result = match media_type {
+        WriteType::Single => request.one_record(&mut body).await,
+        WriteType::BinaryRecords => {
+            let decoder = binary_records::Decoder::new(payload_bytes_max);
+            request.many_records(&mut body, Decoder::Binary(decoder)).await
+        }
+        WriteType::Lines(ending) => {
+            let decoder = lines::Decoder::new(ending, payload_bytes_max);
+            request.many_records(&mut body, Decoder::Lines(decoder)).await
+        }
+        WriteType::Ndjson => {
+            let decoder = lines::Decoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
+            request.many_records(&mut body, Decoder::Json(decoder)).await
+        }
+    };
+    let written = match result {
+        Ok(written) => written,
+        Err(error) => {
+            let written = request.stream.abandon().await;
+            return Err(error.with("position", written.position.0).with("count", written.count));
+        }
+    };
+    let mut answer = answer::json(&Done { position: written.position.0, count: written.count });
+    answer.headers_mut().insert(header::LOG_ID, header::of_id(log.id()));
+    Ok(answer)
+}
+
+/// A request's way into the log.
+struct Request {
+    stream: AppendStream,
+    reservation: Reservation,
+    payload_bytes_max: usize,
+}
+
+impl Request {
+    /// The whole body is one record; an empty one is none.
+    async fn one_record(&mut self, body: &mut RequestBody) -> Result<Written, Error> {
+        if let Some(bytes) = body.exact_bytes() {
+            self.check_size(bytes)?;
+        }
+        let Some(first) = body.next().await? else { return Ok(Written::default()) };
+        self.reserve(first.len()).await?;
+        let Some(second) = body.next().await? else {
+            self.check_size(first.len() as u64)?;
+            return self.stream.one(&first).await;
+        };
+        let mut payload = BytesMut::from(first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            let bytes = payload.len() + chunk.len();
+            self.check_size(bytes as u64)?;
+            self.reserve(bytes).await?;
+            payload.extend_from_slice(&chunk);
+            next = body.next().await?;
+        }
+        self.stream.one(&payload).await
+    }
+
+    /// The body holds records in one of the forms for many.
+    async fn many_records(
+        &mut self,
+        body: &mut RequestBody,
+        mut decoder: Decoder,
+    ) -> Result<Written, Error> {
+        let mut pushed = 0;
+        while let Some(chunk) = body.next().await? {
+            pushed += chunk.len() as u64;
+            // What is kept: the chunk, the record that is not complete yet, and
+            // the blocks that are not durable yet.
+            let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
+            let blocks = self.stream.held_bytes();
+            self.reserve(blocks.saturating_add(incomplete).saturating_add(chunk.len())).await?;
+            decoder.push(chunk);
+            while let Some(payload) = decoder.next()? {
+                self.stream.push(&payload).await?;
+            }
+        }
+        if let Some(payload) = decoder.finish()? {
+            self.stream.push(&payload).await?;
+        }
+        self.stream.finish().await
+    }
+
+    async fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
+        self.reservation.grow_to(bytes).await
+    }
+
+    fn check_size(&self, payload_bytes: u64) -> Result<(), Error> {
+        if payload_bytes <= self.payload_bytes_max as u64 {
+            return Ok(());
+        }
+        let max = self.payload_bytes_max;
+        let message = format!("a record of more than {max} bytes is over the log's limit");
+        Err(Error::new(Code::RecordTooLarge, message))
+    }
+}
+
+/// The forms in which a body holds many records.
+enum Decoder {
+    Binary(binary_records::Decoder),
+    Lines(lines::Decoder),
+    Json(lines::Decoder),
+}
+
+impl Decoder {
+    fn push(&mut self, chunk: Bytes) {
+        match self {
+            Decoder::Binary(decoder) => decoder.push(chunk),
+            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.push(chunk),
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        match self {
+            Decoder::Binary(decoder) => decoder.offset(),
+            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.offset(),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let offset = self.offset();
+        match self {
+            Decoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
+            Decoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
+            Decoder::Json(decoder) => {
+                checked_json(decoder.next_payload().map_err(of_line)?, offset)
+            }
+        }
+    }
+
+    /// What is left after the last chunk, and that it is whole.
+    fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        let offset = self.offset();
+        match self {
+            Decoder::Binary(decoder) => decoder.finish().map_err(of_binary),
+            Decoder::Lines(decoder) => decoder.finish().map_err(of_line),
+            Decoder::Json(decoder) => checked_json(decoder.finish().map_err(of_line)?, offset),
+        }
+    }
+}
+
+fn of_binary(error: binary_records::Error) -> Error {
+    let code = match error {
+        binary_records::Error::TooLarge { .. } => Code::RecordTooLarge,
+        _ => Code::MalformedRecords,
+    };
+    Error::new(code, error.to_string())
+}
+
+fn of_line(error: lines::Error) -> Error {
+    Error::new(Code::RecordTooLarge, error.to_string())
+}
+
+fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
+    let Some(line) = line else { return Ok(None) };
+    let malformed = |why: &dyn std::fmt::Display| {
+        let message = format!("the line at byte {offset} is not JSON: {why}");
+        Error::new(Code::MalformedRecords, message)
+    };
+    let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
+    Ok(Some(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_not_json_is_named_by_its_byte() {
+        let decode = |text: &'static [u8]| {
+            let mut decoder =
+                Decoder::Json(lines::Decoder::new(styx_protocol::LineEnding::Lf, 1000));
+            decoder.push(Bytes::from_static(text));
+            while decoder.next()?.is_some() {}
+            decoder.finish().map(|_| ())
+        };
+        assert!(decode(b"{\"a\":[1,2]}\n3\n\"x\"\r\nnull").is_ok());
+        for text in [&b"{}\n{,}\n"[..], b"{}\n\n", b"{}\n\"\xff\"\n", b"{}\n{} {}", b"{}\n{"] {
+            let error = decode(text).expect_err("not JSON");
+            assert_eq!(error.code, Code::MalformedRecords);
+            assert!(error.message.starts_with("the line at byte 3 is not JSON"), "{error}");
+        }
+    }
+}

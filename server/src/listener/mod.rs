@@ -1,0 +1,149 @@
+//! From the socket to HTTP: accepts, bounds and watches connections.
+//!
+//! ```text
+//! accept → permit → watched socket → HTTP/1.1 or HTTP/2 → App::serve
+//!        ↘ none left: 503 and close
+//! ```
+//!
+//! Invariant: whatever a peer does or leaves undone, it costs one bounded
+//! connection, and it is let go after a timeout. A panic ends one connection.
+
+mod activity;
+mod connection;
+mod refusal;
+mod tracked;
+mod watched;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::config::{BindAddress, Config};
+use crate::http::App;
+
+/// How long to wait when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds the first address that can be bound.
+pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (host, port) in address.candidates() {
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// The connections of a listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    app: Arc<App>,
+    permits: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    pub(crate) fn new(app: Arc<App>) -> Connections {
+        let permits = app.config.max_connections.min(Semaphore::MAX_PERMITS);
+        Connections { permits: Arc::new(Semaphore::new(permits)), app, tasks: JoinSet::new() }
+    }
+
+    /// Accepts and serves connections; never resolves. Cancel safe.
+    pub(crate) async fn accept_all(&mut self, listener: &TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(ended) = self.tasks.join_next() => {
+                    report(ended);
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, _)) => self.start(stream),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!("cannot accept connections: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, stream: TcpStream) {
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            self.app.metrics.connections_refused.inc();
+            refusal::refuse(stream);
+            return;
+        };
+        set_options(&stream, &self.app.config);
+        let app = self.app.clone();
+        self.tasks.spawn(async move {
+            let _permit = permit;
+            let _counted = Counted::new(&app);
+            connection::serve(app.clone(), stream).await;
+        });
+    }
+
+    /// After the shutdown began: waits until every connection has ended, at
+    /// most so long, then cuts off the rest; says how many those were.
+    pub(crate) async fn drain(mut self, at_most: Duration) -> usize {
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                report(ended);
+            }
+        };
+        let _ = tokio::time::timeout(at_most, all).await;
+        let left = self.tasks.len();
+        self.tasks.shutdown().await;
+        left
+    }
+}
+
+/// Counts a connection as long as it lives.
+struct Counted(Arc<App>);
+
+impl Counted {
+    fn new(app: &Arc<App>) -> Counted {
+        app.metrics.connections.inc();
+        Counted(app.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// What cannot be set is not worth losing a connection for.
+fn set_options(stream: &TcpStream, config: &Config) {
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(config.tcp_timeout)
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(config.tcp_timeout.max(Duration::from_secs(10))));
+}
+
+/// Errors of a connection that was gone before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused)
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection ended by a bug: {error}");
+    }
+}

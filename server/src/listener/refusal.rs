@@ -1,0 +1,52 @@
+//! What a connection gets when there are too many: 503, and out.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Connections that are being refused at a time; more are just closed.
+const REFUSALS_MAX: usize = 64;
+const TIME_MAX: Duration = Duration::from_secs(1);
+const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+Content-Type: application/json\r\n\
+Content-Length: 109\r\n\
+Retry-After: 1\r\n\
+Connection: close\r\n\
+\r\n\
+{\n  \"code\": \"overloaded\",\n  \"message\": \"the server has as many connections as it takes: try again shortly\"\n}\n";
+
+static REFUSALS: AtomicUsize = AtomicUsize::new(0);
+
+/// Answers 503 and closes, without making anybody wait.
+pub(super) fn refuse(mut stream: TcpStream) {
+    if REFUSALS.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
+        REFUSALS.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    tokio::spawn(async move {
+        let refusing = async {
+            stream.write_all(ANSWER).await?;
+            stream.shutdown().await?;
+            // Closing with unread bytes would destroy the answer on its way.
+            let mut unread = [0; 1024];
+            while stream.read(&mut unread).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(TIME_MAX, refusing).await;
+        REFUSALS.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_says_its_own_length() {
+        let text = std::str::from_utf8(ANSWER).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}

@@ -1,0 +1,316 @@
+//! [`Watched`]: a socket that gives up on a peer that has stopped taking part.
+//!
+//! ```text
+//! fresh, or in a request's head    header_time from its beginning
+//! kept alive without a request     idle_time
+//! a request under way              no limit here (bodies have their own)
+//! bytes to write, peer not reading stall_time without progress
+//! ```
+//!
+//! Hyper's own header timeout cannot tell a slow head from an idle connection,
+//! and sets a timer for every request. This one sets none on the hot path: an
+//! alarm that fires too early looks at the clock and is set anew.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::activity::Activity;
+
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How late a deadline may be noticed that appears while nobody polls.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) header_time: Duration,
+    pub(super) idle_time: Duration,
+    pub(super) stall_time: Duration,
+}
+
+/// A socket with deadlines.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: TcpStream,
+    /// Bytes that were read to find out the protocol.
+    replay: Bytes,
+    activity: Arc<Activity>,
+    limits: Limits,
+    /// When the head of the next request began, and how many were begun then.
+    head: Option<(u64, Instant)>,
+    blocked_since: Option<Instant>,
+    read_alarm: Alarm,
+    write_alarm: Alarm,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> Watched {
+        Watched {
+            stream,
+            replay: Bytes::new(),
+            activity,
+            limits,
+            head: None,
+            blocked_since: None,
+            read_alarm: Alarm(None),
+            write_alarm: Alarm(None),
+        }
+    }
+
+    /// Whether the peer begins with HTTP/2; what was read is read again.
+    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        let mut filled = 0;
+        while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let count = self.read(rest).await?;
+            filled += count;
+            if count == 0 || !HTTP2_PREFACE.starts_with(first.get(..filled).unwrap_or_default()) {
+                self.replay = Bytes::copy_from_slice(first.get(..filled).unwrap_or_default());
+                return Ok(false);
+            }
+        }
+        self.replay = Bytes::from_static(HTTP2_PREFACE);
+        Ok(true)
+    }
+
+    /// By when the peer has to have sent something; `None` while a request is
+    /// under way.
+    fn read_deadline(&self) -> Option<Instant> {
+        if !self.activity.is_between_requests() {
+            return None;
+        }
+        let begun = self.activity.requests_begun();
+        Some(match self.head {
+            _ if begun == 0 => self.activity.opened() + self.limits.header_time,
+            // Streams and pings of HTTP/2 are no heads of ours.
+            Some((at, since)) if at == begun && !self.activity.is_http2() => {
+                since + self.limits.header_time
+            }
+            _ => self.activity.idle_since() + self.limits.idle_time,
+        })
+    }
+
+    fn note_read(&mut self) {
+        if self.activity.is_between_requests() {
+            let begun = self.activity.requests_begun();
+            if self.head.is_none_or(|(at, _)| at != begun) {
+                self.head = Some((begun, Instant::now()));
+            }
+        }
+    }
+
+    /// What becomes of an attempt to write: progress, or how long there was
+    /// none.
+    fn watch_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(result) => {
+                self.blocked_since = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let since = *self.blocked_since.get_or_insert_with(Instant::now);
+                let deadline = since + self.limits.stall_time;
+                ready!(self.write_alarm.poll(cx, Some(deadline)));
+                Poll::Ready(Err(timed_out("the peer does not read")))
+            }
+        }
+    }
+}
+
+/// A timer that is moved as rarely as possible.
+#[derive(Debug)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready once the deadline has passed. Without one it is never ready, but
+    /// wakes its task from time to time to be asked again.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        if self.0.is_none() {
+            let at = deadline.unwrap_or_else(|| Instant::now() + LOOK_AGAIN_AFTER);
+            self.0 = Some(Box::pin(tokio::time::sleep_until(at)));
+        }
+        let Some(sleep) = &mut self.0 else { return Poll::Pending };
+        if let Some(deadline) = deadline
+            && sleep.deadline() > deadline
+        {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            match deadline {
+                Some(deadline) if deadline <= now => return Poll::Ready(()),
+                Some(deadline) => sleep.as_mut().reset(deadline),
+                None => sleep.as_mut().reset(now + LOOK_AGAIN_AFTER),
+            }
+        }
+    }
+}
+
+fn timed_out(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.replay.is_empty() {
+            let count = this.replay.len().min(buf.remaining());
+            buf.put_slice(this.replay.get(..count).unwrap_or_default());
+            this.replay.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                this.note_read();
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let deadline = this.read_deadline();
+                ready!(this.read_alarm.poll(cx, deadline));
+                Poll::Ready(Err(timed_out("the peer sends nothing")))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        header_time: Duration::from_millis(100),
+        idle_time: Duration::from_millis(400),
+        stall_time: Duration::from_millis(100),
+    };
+
+    async fn pair() -> (TcpStream, Watched, Arc<Activity>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let activity = Activity::new();
+        let watched = Watched::new(accepted.expect("accept").0, activity.clone(), LIMITS);
+        (peer.expect("connect"), watched, activity)
+    }
+
+    async fn read_fails_after(watched: &mut Watched) -> Duration {
+        let begun = Instant::now();
+        let mut buf = [0; 100];
+        loop {
+            match watched.read(&mut buf).await {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                    return begun.elapsed();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_peer_and_a_slow_head_are_given_up_alike() {
+        let (_peer, mut watched, _) = pair().await;
+        let after = read_fails_after(&mut watched).await;
+        assert!(after >= LIMITS.header_time && after < LIMITS.idle_time, "{after:?}");
+        let (mut peer, mut watched, _) = pair().await;
+        let dribble = tokio::spawn(async move {
+            while peer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let after = read_fails_after(&mut watched).await;
+        assert!(after < LIMITS.idle_time, "{after:?}");
+        drop(watched);
+        dribble.await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn between_requests_the_idle_time_counts_and_within_one_none() {
+        let (_peer, mut watched, activity) = pair().await;
+        let request = activity.begin();
+        let waiting = tokio::time::timeout(LIMITS.idle_time * 2, watched.read_u8()).await;
+        assert!(waiting.is_err(), "a request may take its time");
+        drop(request);
+        let after = read_fails_after(&mut watched).await;
+        assert!(after >= LIMITS.idle_time, "{after:?}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_given_up() {
+        let (_peer, mut watched, _) = pair().await;
+        let bytes = vec![0; 1 << 20];
+        let error = loop {
+            if let Err(error) = watched.write_all(&bytes).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn the_preface_of_http2_is_recognised_and_read_again() {
+        for (sent, expected) in [(&HTTP2_PREFACE[..], true), (b"PRI * HTTP/1.1\r\n\r\n", false)] {
+            let (mut peer, mut watched, _) = pair().await;
+            for part in sent.chunks(5) {
+                peer.write_all(part).await.expect("write");
+            }
+            drop(peer);
+            assert_eq!(watched.begins_http2().await.expect("read"), expected);
+            let mut again = Vec::new();
+            watched.read_to_end(&mut again).await.expect("read");
+            assert_eq!(again, sent);
+        }
+    }
+}

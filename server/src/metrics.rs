@@ -1,0 +1,202 @@
+//! [`Metrics`]: what Prometheus is told.
+//!
+//! Requests and connections are counted as they happen. What is said about logs
+//! is looked up when it is asked for, so that appends pay nothing for it.
+
+use std::sync::Mutex;
+
+use http::{Method, StatusCode};
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::http::Route;
+use crate::session::{LogStats, Sessions};
+
+/// The server's counters.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    /// The two that are counted most, without a look-up.
+    reads: IntCounter,
+    writes: IntCounter,
+    /// Connections open now.
+    pub(crate) connections: IntGauge,
+    /// Connections turned away because there were too many.
+    pub(crate) connections_refused: IntCounter,
+    in_flight_bytes: IntGauge,
+    /// Filled and read under the lock, so that two scrapes do not mix.
+    logs: Mutex<LogMetrics>,
+}
+
+#[derive(Debug)]
+struct LogMetrics {
+    record_count: GaugeVec,
+    file_size: GaugeVec,
+    counters: [IntCounterVec; 3],
+    gauges: [IntGaugeVec; 3],
+}
+
+const RECORDS: &str = "/logs/{name}/records";
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new("styx_http_requests_total", "Requests by method, route and status"),
+            &["method", "route", "status"],
+        );
+        let requests = register(&registry, requests);
+        let connections = IntGauge::new("styx_connections", "Connections open now");
+        let refused = IntCounter::new(
+            "styx_connections_refused_total",
+            "Connections turned away because there were too many",
+        );
+        let in_flight_bytes =
+            IntGauge::new("styx_in_flight_bytes", "Bytes of request bodies in memory now");
+        let build = IntGaugeVec::new(Opts::new("styx_build_info", "1"), &["version"]);
+        register(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // A second collector of the same process cannot meet this registry.
+        let _ = registry.register(Box::new(ProcessCollector::for_self()));
+        Metrics {
+            reads: requests.with_label_values(&["GET", RECORDS, "200"]),
+            writes: requests.with_label_values(&["POST", RECORDS, "200"]),
+            requests,
+            connections: register(&registry, connections),
+            connections_refused: register(&registry, refused),
+            in_flight_bytes: register(&registry, in_flight_bytes),
+            logs: Mutex::new(LogMetrics::new(&registry)),
+            registry,
+        }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn request(&self, method: &Method, route: Option<Route>, status: StatusCode) {
+        let route = route.map_or("", |route| route.template);
+        if status == StatusCode::OK && route == RECORDS {
+            match *method {
+                Method::GET => return self.reads.inc(),
+                Method::POST => return self.writes.inc(),
+                _ => {}
+            }
+        }
+        // A client can invent methods without end.
+        let known = [
+            Method::GET,
+            Method::POST,
+            Method::DELETE,
+            Method::PUT,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PATCH,
+        ];
+        let method = if known.contains(method) { method.as_str() } else { "other" };
+        self.requests.with_label_values(&[method, route, status.as_str()]).inc();
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub(crate) fn text(&self, sessions: &Sessions) -> Vec<u8> {
+        self.in_flight_bytes.set(i64::try_from(sessions.in_flight().bytes()).unwrap_or(i64::MAX));
+        let (list, stats) = (sessions.list(), sessions.stats());
+        // A poisoned lock guards nothing but numbers that are set anew here.
+        let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        logs.reset();
+        for info in &list {
+            logs.record_count.with_label_values(&[&info.name]).set(info.record_count as f64);
+            logs.file_size.with_label_values(&[&info.name]).set(info.file_size as f64);
+        }
+        for (name, stats) in &stats {
+            logs.set(name, stats);
+        }
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!("metrics cannot be written: {error}");
+        }
+        text
+    }
+}
+
+impl LogMetrics {
+    fn new(registry: &Registry) -> LogMetrics {
+        let gauge = |name: &str, help: &str| {
+            register(registry, GaugeVec::new(Opts::new(name, help), &["log"]))
+        };
+        let counter = |name: &str, help: &str| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), &["log"]))
+        };
+        let number = |name: &str, help: &str| {
+            register(registry, IntGaugeVec::new(Opts::new(name, help), &["log"]))
+        };
+        LogMetrics {
+            record_count: gauge("log_record_count", "Records in the log"),
+            file_size: gauge("log_file_size", "Bytes of records in the log"),
+            counters: [
+                counter("styx_log_commits_total", "Groups written and synced since the start"),
+                counter("styx_log_records_appended_total", "Records appended since the start"),
+                counter("styx_log_bytes_written_total", "Bytes written for records"),
+            ],
+            gauges: [
+                number("styx_log_queue_bytes", "Bytes that wait to be committed"),
+                number("styx_log_disk_bytes", "Bytes of the log's segments on disk"),
+                number("styx_log_segments", "Segments of the log"),
+            ],
+        }
+    }
+
+    fn reset(&self) {
+        self.record_count.reset();
+        self.file_size.reset();
+        self.counters.iter().for_each(IntCounterVec::reset);
+        self.gauges.iter().for_each(IntGaugeVec::reset);
+    }
+
+    fn set(&self, name: &str, stats: &LogStats) {
+        let totals = [stats.commits, stats.records_appended, stats.bytes_written];
+        for (counter, total) in self.counters.iter().zip(totals) {
+            counter.with_label_values(&[name]).inc_by(total);
+        }
+        let levels = [stats.queue_bytes, stats.disk_bytes, stats.segments];
+        for (gauge, level) in self.gauges.iter().zip(levels) {
+            gauge.with_label_values(&[name]).set(i64::try_from(level).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect("the names in this file are valid");
+    registry.register(Box::new(collector.clone())).expect("and no two are the same");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_method_route_and_status() {
+        let metrics = Metrics::new();
+        let (route, _) = Route::find("/logs/a/records", &Method::GET).expect("a route");
+        let brew: Method = "BREW".parse().expect("a method");
+        metrics.request(&Method::GET, Some(route), StatusCode::OK);
+        metrics.request(&Method::GET, Some(route), StatusCode::NOT_FOUND);
+        metrics.request(&brew, None, StatusCode::NOT_FOUND);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&metrics.registry.gather(), &mut text).expect("text");
+        let text = String::from_utf8(text).expect("text");
+        for line in [
+            "{method=\"GET\",route=\"/logs/{name}/records\",status=\"200\"} 1",
+            "{method=\"GET\",route=\"/logs/{name}/records\",status=\"404\"} 1",
+            "{method=\"other\",route=\"\",status=\"404\"} 1",
+            "process_open_fds",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

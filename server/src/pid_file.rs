@@ -1,0 +1,96 @@
+//! [`PidFile`]: the process id in a file that is locked while we run.
+//!
+//! The lock, not the file, says that a server runs: after a crash the file is
+//! still there and is taken over; on a clean exit it is removed.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// How often a file that was removed just before we locked it is tried again.
+const ATTEMPTS: usize = 10;
+
+/// A locked pid file. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct PidFile {
+    path: PathBuf,
+    // Closing the file gives up the lock.
+    _file: File,
+}
+
+impl PidFile {
+    /// Writes our process id to `path`.
+    pub(crate) fn take(path: &Path) -> Result<PidFile, Error> {
+        let failed = |source| Error::PidFile { path: path.to_owned(), source };
+        for _ in 0..ATTEMPTS {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(locked(path, file)),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
+            // Its owner may have removed it between our open and our lock.
+            if !is_at(path, &file) {
+                continue;
+            }
+            file.set_len(0).map_err(failed)?;
+            file.rewind().map_err(failed)?;
+            writeln!(file, "{}", std::process::id()).map_err(failed)?;
+            return Ok(PidFile { path: path.to_owned(), _file: file });
+        }
+        Err(failed(std::io::Error::other("it is removed again and again")))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), "cannot remove the pid file: {error}");
+        }
+    }
+}
+
+fn is_at(path: &Path, file: &File) -> bool {
+    let (Ok(there), Ok(ours)) = (std::fs::metadata(path), file.metadata()) else { return false };
+    (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+}
+
+fn locked(path: &Path, file: File) -> Error {
+    let mut process = String::new();
+    let read = file.take(32).read_to_string(&mut process);
+    let process = match (read, process.trim()) {
+        (Ok(_), text) if !text.is_empty() => text.to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    Error::PidFileLocked { path: path.to_owned(), process }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_locked_removed_and_taken_over() {
+        let name = format!("styx-pid-{}-{:x}", std::process::id(), getrandom::u64().expect("rnd"));
+        let path = std::env::temp_dir().join(name);
+        // What a crash leaves behind: a file that nobody locks.
+        std::fs::write(&path, "99999999999999\n").expect("write");
+        let held = PidFile::take(&path).expect("taken over");
+        let pid = std::process::id().to_string();
+        assert_eq!(std::fs::read_to_string(&path).expect("read").trim(), pid);
+        let refused = PidFile::take(&path).expect_err("it is locked");
+        assert!(refused.to_string().contains(&format!("process {pid}")), "{refused}");
+        drop(held);
+        assert!(!path.exists());
+    }
+}

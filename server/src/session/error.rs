@@ -1,0 +1,102 @@
+//! [`Error`]: what a request fails with, in the words of the public table.
+//!
+//! The code is the decision the caller makes; facts are the extra fields of the
+//! answer (`end_position`, `status` …). Front ends only have to write it down.
+
+use styx_protocol::log::{InvalidConfig, InvalidName};
+use styx_protocol::read::InvalidParam;
+use styx_protocol::{Code, LogStatus};
+
+/// Why a request was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Error {
+    /// The row of the public table.
+    pub(crate) code: Code,
+    /// For people: what happened and what to do.
+    pub(crate) message: String,
+    /// More fields of the answer, in their order.
+    pub(crate) facts: Vec<(&'static str, Fact)>,
+    /// Seconds after which it is worth trying again.
+    pub(crate) retry_after: Option<u32>,
+}
+
+/// The value of an extra field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Number(u64),
+    Text(String),
+}
+
+impl Error {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Error {
+        let retry_after = match code {
+            Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
+            _ => None,
+        };
+        Error { code, message: message.into(), facts: Vec::new(), retry_after }
+    }
+
+    pub(crate) fn invalid(name: &'static str, value: &str, accepted: &'static str) -> Error {
+        InvalidParam::new(name, value, accepted).into()
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, name: &'static str, value: u64) -> Error {
+        self.facts.push((name, Fact::Number(value)));
+        self
+    }
+
+    /// Whether the server's operator should hear of it.
+    pub(crate) fn is_our_fault(&self) -> bool {
+        matches!(
+            self.code,
+            Code::UnknownError | Code::OutcomeUnknown | Code::CorruptRecord | Code::StorageFull
+        )
+    }
+}
+
+impl From<styx_engine::Error> for Error {
+    fn from(cause: styx_engine::Error) -> Error {
+        use styx_engine::Error as E;
+        let mut error = Error::new(cause.code(), cause.to_string());
+        match cause {
+            E::OutOfRange { start, end, .. } => {
+                error.with("start_position", start.0).with("end_position", end.0)
+            }
+            E::PositionMismatch { end, .. } => error.with("end_position", end.0),
+            E::SequenceGap { expected, .. } => error.with("expected_sequence", expected),
+            E::CorruptRecord { position, .. } => error.with("position", position.0),
+            E::NotAvailable { status, .. } => {
+                error.facts.push(("status", Fact::Text(status.to_string())));
+                error.retry_after = (status == LogStatus::Scanning).then_some(1);
+                error
+            }
+            _ => error,
+        }
+    }
+}
+
+impl From<InvalidParam> for Error {
+    fn from(cause: InvalidParam) -> Error {
+        Error::new(Code::InvalidParams, cause.to_string())
+    }
+}
+
+impl From<InvalidConfig> for Error {
+    fn from(cause: InvalidConfig) -> Error {
+        Error::new(Code::InvalidParams, cause.to_string())
+    }
+}
+
+impl From<InvalidName> for Error {
+    fn from(cause: InvalidName) -> Error {
+        Error::new(Code::LogInvalidName, cause.to_string())
+    }
+}
+
+impl From<styx_protocol::line_ending::Unknown> for Error {
+    fn from(cause: styx_protocol::line_ending::Unknown) -> Error {
+        Error::new(Code::InvalidParams, cause.to_string())
+    }
+}

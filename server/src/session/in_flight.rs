@@ -1,0 +1,112 @@
+//! [`InFlight`]: the memory that all request bodies together may take.
+//!
+//! A body reserves before it is kept. Who has to wait is slowed down through
+//! its socket; who waits too long is told that the server is overloaded, so
+//! that memory stays bounded whatever arrives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_protocol::Code;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Error;
+
+/// How long a body may wait for memory.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Reservations grow in steps of this.
+const STEP_BYTES: usize = 64 << 10;
+
+/// A budget of bytes.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    free: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+/// Part of the budget; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    free: Arc<Semaphore>,
+    bytes_max: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl InFlight {
+    pub(crate) fn new(bytes_max: usize) -> InFlight {
+        // One reservation is one u32 of permits at most.
+        let bytes_max = bytes_max.min(u32::MAX as usize);
+        InFlight { free: Arc::new(Semaphore::new(bytes_max)), bytes_max }
+    }
+
+    /// Bytes reserved now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(self.free.available_permits())
+    }
+
+    /// An empty reservation.
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation { free: self.free.clone(), bytes_max: self.bytes_max, held: None }
+    }
+}
+
+impl Reservation {
+    /// Makes sure that `bytes` are reserved in all, or the whole budget if it
+    /// is smaller.
+    ///
+    /// # Errors
+    /// `overloaded` when that took too long; what was held stays held.
+    pub(crate) async fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted = bytes.min(self.bytes_max);
+        if held >= wanted {
+            return Ok(());
+        }
+        let step = if held == 0 { wanted } else { (wanted - held).max(STEP_BYTES) };
+        let step = step.min(self.bytes_max - held);
+        let permits = u32::try_from(step).unwrap_or(u32::MAX);
+        let permit = match self.free.clone().try_acquire_many_owned(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let waiting = self.free.clone().acquire_many_owned(permits);
+                match tokio::time::timeout(WAIT_MAX, waiting).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) | Err(_) => return Err(overloaded()),
+                }
+            }
+        };
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        Ok(())
+    }
+}
+
+fn overloaded() -> Error {
+    Error::new(
+        Code::Overloaded,
+        "the server has as many bytes in flight as it takes: send again, more slowly",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_can_be_reserved_again_and_waiting_ends() {
+        let budget = InFlight::new(100);
+        let mut first = budget.reservation();
+        first.grow_to(60).await.expect("there is room");
+        assert_eq!(budget.bytes(), 60);
+        let mut second = budget.reservation();
+        let refused = second.grow_to(50).await.expect_err("no room");
+        assert_eq!((refused.code, refused.retry_after), (Code::Overloaded, Some(1)));
+        drop(first);
+        second.grow_to(50).await.expect("there is room again");
+        second.grow_to(1000).await.expect("the whole budget is enough");
+        drop(second);
+        assert_eq!(budget.bytes(), 0);
+    }
+}

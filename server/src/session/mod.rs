@@ -1,0 +1,149 @@
+//! Everything the front ends may do with logs, and the only room that sees the
+//! engine.
+//!
+//! ```text
+//! http ─┐                       ┌ manage, archive   blocking, on threads for it
+//!       ├→ Sessions → OpenLog → ┼ append            blocks of records, in bounded memory
+//! later ┘                       └ read              memory first, then a thread
+//! ```
+//!
+//! Invariant: nothing here makes an async worker wait for the disk.
+
+mod append;
+mod archive;
+mod error;
+mod identity;
+mod in_flight;
+mod manage;
+mod read;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_engine::{Catalog, Options};
+use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
+use tokio::sync::Semaphore;
+
+pub(crate) use append::{AppendStream, Condition, Written};
+pub(crate) use error::{Error, Fact};
+pub(crate) use identity::Known;
+pub(crate) use in_flight::{InFlight, Reservation};
+pub(crate) use read::Reading;
+pub(crate) use styx_engine::{Batch, LogStats, Producer};
+
+/// Backups and restores at a time; each holds a blocking thread throughout.
+const ARCHIVES_MAX: usize = 8;
+
+/// The open data directory.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    catalog: Catalog,
+    in_flight: InFlight,
+    archives: Arc<Semaphore>,
+}
+
+/// A log that was opened by name for one request.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenLog {
+    log: styx_engine::Log,
+}
+
+/// Why the data directory cannot be used, for people.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct OpenError(#[from] styx_engine::Error);
+
+impl Sessions {
+    /// Opens the data directory; its logs are opened in the background.
+    pub(crate) async fn open(
+        config: &crate::config::LogManager,
+        in_flight_bytes_max: usize,
+    ) -> Result<Sessions, OpenError> {
+        let options =
+            Options { pad_commits: config.pad_commits, ..Options::new(&config.data_directory) };
+        let opened = tokio::task::spawn_blocking(move || Catalog::open(options)).await;
+        let catalog = match opened {
+            Ok(catalog) => catalog?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        Ok(Sessions {
+            catalog,
+            in_flight: InFlight::new(in_flight_bytes_max),
+            archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
+        })
+    }
+
+    /// Whether every log has been opened, well or not.
+    pub(crate) fn is_open(&self) -> bool {
+        self.catalog.is_open()
+    }
+
+    /// The memory that request bodies may take.
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// Opens a log for a request that knows this about it.
+    pub(crate) fn log(&self, name: &str, known: &Known) -> Result<OpenLog, Error> {
+        let log = self.catalog.log(&existing(name)?)?;
+        known.check(log.id(), log.end_position())?;
+        Ok(OpenLog { log })
+    }
+
+    /// Counters of every open log.
+    pub(crate) fn stats(&self) -> Vec<(String, LogStats)> {
+        self.catalog.logs().iter().map(|log| (log.name().to_string(), log.stats())).collect()
+    }
+
+    /// What the API says about every log, sorted by name.
+    pub(crate) fn list(&self) -> Vec<LogInfo> {
+        self.catalog.list()
+    }
+
+    /// Commits what is queued and closes every log; says whether that was done
+    /// within `deadline`.
+    pub(crate) async fn close(&self, deadline: Duration) -> bool {
+        let catalog = self.catalog.clone();
+        tokio::task::spawn_blocking(move || catalog.close(deadline)).await.unwrap_or(false)
+    }
+}
+
+impl OpenLog {
+    /// The log's identity.
+    pub(crate) fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    /// How it is kept.
+    pub(crate) fn config(&self) -> LogConfig {
+        self.log.config()
+    }
+
+    /// Position of the first kept record.
+    pub(crate) fn start_position(&self) -> Position {
+        self.log.start_position()
+    }
+
+    /// Position after the last durable record.
+    pub(crate) fn end_position(&self) -> Position {
+        self.log.end_position()
+    }
+}
+
+/// The name of a log that should be there: one that cannot be a name is the
+/// name of no log.
+fn existing(name: &str) -> Result<LogName, Error> {
+    name.parse().map_err(|invalid: styx_protocol::log::InvalidName| {
+        Error::new(Code::LogNotFound, format!("there is no such log: {invalid}"))
+    })
+}
+
+/// Runs what waits for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, styx_engine::Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(Error::new(Code::UnknownError, format!("the request failed: {panic}"))),
+    }
+}

@@ -1,0 +1,102 @@
+//! [`Reading`]: a request's way through a log, batch by batch.
+//!
+//! ```text
+//! next() → from memory or the page cache → batch
+//!        ↘ needs the disk → a blocking thread ↗
+//! ```
+//!
+//! Between two batches nothing is held but the engine's cursor, so that a
+//! slow or waiting reader costs next to no memory.
+
+use std::time::Duration;
+
+use styx_engine::{Batch, Found, Reader, Record, Seek};
+use styx_protocol::{Code, Position, ReadParams, Whence};
+
+use super::{Error, OpenLog, blocking};
+
+/// A cursor with an end to it.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// Away while a blocking thread reads, and for good if that panicked.
+    reader: Option<Reader>,
+    batch_bytes_max: usize,
+}
+
+impl OpenLog {
+    /// Where a read with these parameters begins.
+    pub(crate) async fn seek(&self, params: &ReadParams) -> Result<Position, Error> {
+        let seek = match params.whence {
+            Whence::Origin => Seek::Origin(params.position),
+            Whence::Start => Seek::Start(params.position),
+            Whence::End => Seek::End(params.position),
+            Whence::Time => {
+                let time = u64::try_from(params.position).unwrap_or(0);
+                let log = self.log.clone();
+                return blocking(move || log.seek(Seek::Time(time))).await;
+            }
+        };
+        Ok(self.log.seek(seek)?)
+    }
+
+    /// The record at this position; `None` at the end of the log.
+    pub(crate) async fn record(&self, position: Position) -> Result<Option<Record>, Error> {
+        let found = match self.log.try_record(position)? {
+            Found::NeedsDisk => {
+                let log = self.log.clone();
+                blocking(move || log.record(position)).await?
+            }
+            found => found,
+        };
+        Ok(match found {
+            Found::Some(record) => Some(record),
+            Found::AtEnd | Found::NeedsDisk => None,
+        })
+    }
+
+    /// Begins to read many records. A batch holds about `batch_bytes_max`.
+    pub(crate) fn read(&self, from: Position, batch_bytes_max: usize) -> Result<Reading, Error> {
+        Ok(Reading { reader: Some(self.log.reader(from)?), batch_bytes_max })
+    }
+}
+
+impl Reading {
+    /// The next records; `None` at the durable end. Cancelling it ends the
+    /// reading.
+    pub(crate) async fn next(&mut self) -> Result<Option<Batch>, Error> {
+        let bytes_max = self.batch_bytes_max;
+        let mut found = self.cursor()?.try_read(bytes_max)?;
+        if matches!(found, Found::NeedsDisk) {
+            let mut reader = self.reader.take().ok_or_else(lost)?;
+            let (read, reader) = blocking(move || Ok((reader.read(bytes_max), reader))).await?;
+            self.reader = Some(reader);
+            found = read?;
+        }
+        match found {
+            Found::Some(batch) => Ok(Some(batch)),
+            Found::AtEnd => Ok(None),
+            Found::NeedsDisk => Err(lost()),
+        }
+    }
+
+    /// Waits until there is something to read, at most so long; says whether
+    /// there is.
+    pub(crate) async fn wait(&mut self, at_most: Option<Duration>) -> Result<bool, Error> {
+        let more = self.cursor()?.wait();
+        Ok(match at_most {
+            Some(at_most) => tokio::time::timeout(at_most, more).await.is_ok(),
+            None => {
+                more.await;
+                true
+            }
+        })
+    }
+
+    fn cursor(&mut self) -> Result<&mut Reader, Error> {
+        self.reader.as_mut().ok_or_else(lost)
+    }
+}
+
+fn lost() -> Error {
+    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
+}
