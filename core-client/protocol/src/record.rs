@@ -20,6 +20,7 @@ use crate::limits::{BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 pub struct Records {
     bytes: Bytes,
     count: u32,
+    longest: usize,
 }
 
 /// Why bytes are not a run of records.
@@ -54,7 +55,7 @@ impl Records {
     pub fn one(payload: &[u8]) -> Records {
         let mut bytes = BytesMut::with_capacity(RECORD_HEADER_BYTES + payload.len());
         encode(payload, &mut bytes);
-        Records { bytes: bytes.freeze(), count: 1 }
+        Records { bytes: bytes.freeze(), count: 1, longest: payload.len() }
     }
 
     /// Takes encoded records and checks every length and CRC.
@@ -62,17 +63,11 @@ impl Records {
     /// # Errors
     /// The first fault found, with its byte offset.
     pub fn parse(bytes: Bytes) -> Result<Records, Error> {
-        let mut count = 0u32;
-        let mut offset = 0;
-        while offset < bytes.len() {
-            let (_, next) = check(&bytes, offset)?;
-            offset = next;
-            count += 1;
+        let records = Records::split(bytes, check)?;
+        if records.count > 1 && records.bytes.len() > BLOCK_RAW_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: records.bytes.len() });
         }
-        if count > 1 && bytes.len() > BLOCK_RAW_BYTES_MAX {
-            return Err(Error::TooLarge { bytes: bytes.len() });
-        }
-        Ok(Records { bytes, count })
+        Ok(records)
     }
 
     /// Takes encoded records whose checksums somebody already vouched for (a
@@ -81,13 +76,21 @@ impl Records {
     /// # Errors
     /// [`Error::Cut`] when the lengths do not add up to `bytes`.
     pub fn parse_lengths(bytes: Bytes) -> Result<Records, Error> {
-        let mut count = 0u32;
-        let mut offset = 0;
+        Records::split(bytes, frame)
+    }
+
+    fn split(
+        bytes: Bytes,
+        next: impl Fn(&[u8], usize) -> Result<(usize, usize), Error>,
+    ) -> Result<Records, Error> {
+        let (mut count, mut longest, mut offset) = (0, 0, 0);
         while offset < bytes.len() {
-            offset = frame(&bytes, offset)?.1;
+            let (start, end) = next(&bytes, offset)?;
             count += 1;
+            longest = longest.max(end - start);
+            offset = end;
         }
-        Ok(Records { bytes, count })
+        Ok(Records { bytes, count, longest })
     }
 
     /// How many records.
@@ -132,24 +135,18 @@ impl Records {
                 Err(_) => break,
             }
         }
-        Records { bytes: self.bytes.slice(offset..), count: self.count - skip }
+        Records {
+            bytes: self.bytes.slice(offset..),
+            count: self.count - skip,
+            longest: self.longest,
+        }
     }
 
-    /// Payload bytes of the longest record; 0 when empty.
+    /// Payload bytes of the longest record; 0 when empty. After
+    /// [`Records::skip`] it may be that of a skipped one.
     #[must_use]
     pub fn longest(&self) -> usize {
-        let mut longest = 0;
-        let mut offset = 0;
-        while offset < self.bytes.len() {
-            match frame(&self.bytes, offset) {
-                Ok((start, end)) => {
-                    longest = longest.max(end - start);
-                    offset = end;
-                }
-                Err(_) => break,
-            }
-        }
-        longest
+        self.longest
     }
 }
 
@@ -158,6 +155,7 @@ impl Records {
 pub struct Builder {
     bytes: BytesMut,
     count: u32,
+    longest: usize,
 }
 
 impl Builder {
@@ -183,6 +181,7 @@ impl Builder {
         }
         encode(payload, &mut self.bytes);
         self.count += 1;
+        self.longest = self.longest.max(payload.len());
         true
     }
 
