@@ -206,7 +206,11 @@ impl Builder {
     /// Takes what was collected and leaves the builder empty.
     #[must_use]
     pub fn take(&mut self) -> Records {
-        Records { bytes: self.bytes.split().freeze(), count: std::mem::take(&mut self.count) }
+        Records {
+            bytes: self.bytes.split().freeze(),
+            count: std::mem::take(&mut self.count),
+            longest: std::mem::take(&mut self.longest),
+        }
     }
 }
 
