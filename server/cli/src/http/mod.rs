@@ -4,6 +4,7 @@
 //! [`Error`] that shows the server's own message.
 
 mod error;
+mod transport;
 
 use std::io::Read;
 use std::time::Duration;
@@ -11,7 +12,11 @@ use std::time::Duration;
 use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::{Method, Request, Uri};
 
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
+
 pub(crate) use error::Error;
+use transport::Deaf;
 
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -20,6 +25,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
+    deaf: Deaf,
     /// Scheme and authority, without a slash at the end.
     base: String,
 }
@@ -112,7 +118,10 @@ impl Client {
         if uri.host().is_some_and(is_this_machine) {
             config = config.proxy(None);
         }
-        Ok(Client { agent: config.build().into(), base })
+        let deaf = Deaf::default();
+        let connector = DefaultConnector::default().chain(deaf.clone());
+        let agent = ureq::Agent::with_parts(config.build(), connector, DefaultResolver::default());
+        Ok(Client { agent, deaf, base })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -134,9 +143,12 @@ impl Client {
         let sent = match body {
             Body::None => request.body(()).map(|request| self.run(call, request)),
             Body::Bytes(bytes) => request.body(bytes).map(|request| self.run(call, request)),
-            Body::Stream(reader) => request
-                .body(ureq::SendBody::from_reader(reader))
-                .map(|request| self.run(call, request)),
+            Body::Stream(reader) => {
+                let mut reader = self.deaf.until(reader);
+                request
+                    .body(ureq::SendBody::from_reader(&mut reader))
+                    .map(|request| self.run(call, request))
+            }
         };
         let answer = sent
             .map_err(ureq::Error::from)

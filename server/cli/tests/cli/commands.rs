@@ -85,6 +85,15 @@ fn an_archive_passes_through() {
     assert!(request.body == archive);
 }
 
+/// A server that refuses an archive in the middle and hangs up must be heard,
+/// not only be found gone.
+#[test]
+fn a_refusal_in_the_middle_of_a_long_request_is_heard() {
+    let server = FakeServer::hanging_up(error(400, "invalid_params", "it is damaged", ""));
+    let archive = vec![0; 50 << 20];
+    server.styx("logs restore cli", &archive).failed(b"", &["Error: it is damaged\n"]);
+}
+
 #[test]
 fn a_cut_archive_is_a_failure() {
     let cut = b"HTTP/1.1 200 X\r\nContent-Length: 9\r\nX-Cut: 1\r\n\r\nabc".to_vec();

@@ -49,6 +49,21 @@ impl FakeServer {
         FakeServer { address, requests }
     }
 
+    /// Gives this answer as soon as a request begins, and hangs up with most of
+    /// its body unread.
+    pub(crate) fn hanging_up(answer: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("is bound"));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("it listens");
+                stream.read_exact(&mut [0; 1 << 20]).expect("it sends");
+                stream.write_all(&answer).expect("it listens");
+            }
+        });
+        FakeServer { address, requests: Arc::default() }
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no thread panicked").clone()
     }
