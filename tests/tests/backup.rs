@@ -183,34 +183,34 @@ fn restore_refuses_what_is_no_archive_and_leaves_nothing() {
 }
 
 #[test]
-fn restore_refuses_an_archive_with_any_flipped_bit() {
+fn an_archive_with_a_flipped_bit_is_refused_or_restored_as_it_was() {
     let server = server();
     let entries = unpack(&server.backup("a"));
-    let mut table = Table::of(&server);
-    let bad = gives(400);
+    let mut failures = Vec::new();
     for (index, (header, bytes)) in entries.iter().enumerate() {
         let path = header.path().expect("a path").display().to_string();
-        let cache = path.ends_with(".idx");
         for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(1)] {
             let mut entries = entries.clone();
             let Some(byte) = entries[index].1.get_mut(at) else { continue };
             *byte ^= 0x10;
             let request = Request::post("/logs/restore?name=b").body(pack(&entries));
-            if cache {
-                // A cache may be rebuilt; what matters is that nothing is wrong.
-                let answer = server.ask(&request);
-                assert!([200, 400].contains(&answer.status()), "{path} {}", answer.shown());
-                if answer.status() == 200 {
-                    assert_eq!(server.read_all("b"), server.read_all("a"));
-                    let _ = server.ask(&Request::delete("/logs/b")).expect(200);
+            let answer = server.ask(&request);
+            if answer.status() == 200 {
+                // What is no data (a cache, one of two slots) may be built again.
+                let mut info = server.info("b");
+                info["name"] = "a".into();
+                let same = server.read_all("b") == server.read_all("a") && info == server.info("a");
+                if path.ends_with(".seg") || !same {
+                    failures.push(format!("byte {at} of {path} was accepted; same: {same}"));
                 }
-            } else {
-                table.row(&format!("byte {at} of {path}"), &request, &bad);
+                let _ = server.ask(&Request::delete("/logs/b")).expect(200);
+            } else if answer.status() != 400 {
+                failures.push(format!("byte {at} of {path}: {}", answer.shown()));
             }
         }
     }
-    table.row("nothing was left", &Request::get("/logs/b"), &error(404, "log_not_found"));
-    table.check();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let _ = server.ask(&Request::get("/logs/b")).expect_error(404, "log_not_found");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use styx_tests::api::{self, read_binary, read_lines, unbinary};
 use styx_tests::http::Ending;
-use styx_tests::{Connection, Request, Settings, Table, TestServer, gives};
+use styx_tests::{Connection, Request, Settings, Table, TestServer, gives, wait};
 
 fn server() -> TestServer {
     let server = TestServer::start();
@@ -232,6 +232,9 @@ fn a_follower_is_told_when_its_records_expired() {
     for number in 0..50 {
         server.append("a", format!("{number}"));
     }
+    wait::until_true("retention", Duration::from_secs(10), || {
+        server.info("a")["start_position"].as_u64() > Some(3)
+    });
     let answer = server.ask(&read_lines("a", "position=3&follow=true"));
     let answer = answer.expect_error(416, "out_of_range");
     let start = answer.json()["start_position"].as_u64().expect("a position");

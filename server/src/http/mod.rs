@@ -37,7 +37,7 @@ use styx_protocol::Code;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::session::{Error, Sessions};
+use crate::session::{Error, Known, Sessions};
 use crate::shutdown::Shutdown;
 
 pub(crate) use answer::{Answer, AnswerBody};
@@ -76,19 +76,20 @@ impl App {
         let path = route::merged(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(Code::NotFound, format!("there is nothing at {path}"));
-            return self.finished(None, &head, begun, Err(error));
+            return self.finished(None, "", &head, begun, Err(error));
         };
         let request = Call { app: &self, head: &head, name, body: Some(body) };
         let handled = AssertUnwindSafe(request.handle(route)).catch_unwind().await;
         let result = handled.unwrap_or_else(|_| {
             Err(Error::new(Code::UnknownError, "the request met a bug: the server's log has it"))
         });
-        self.finished(Some(route), &head, begun, result)
+        self.finished(Some(route), name, &head, begun, result)
     }
 
     fn finished(
         &self,
         route: Option<Route>,
+        name: &str,
         head: &http::request::Parts,
         begun: Option<Instant>,
         result: Result<Answer, Error>,
@@ -103,6 +104,10 @@ impl App {
                 let id = given.cloned().unwrap_or_else(|| self.request_ids.next());
                 report(&error, head, &id);
                 let mut answer = answer::of_error(&error, route.map(Route::allowed));
+                // A refusal says of which log it speaks, as every other answer.
+                if let Ok((_, log_id)) = self.sessions.info(name, &Known::default()) {
+                    answer = management::about(answer, log_id);
+                }
                 request_id::echo(Some(&id), answer.headers_mut());
                 answer
             }
