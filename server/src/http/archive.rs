@@ -8,12 +8,12 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
 use super::answer::{self, Answer, AnswerBody};
-use super::management::{about, new_name};
-use super::{Call, header, params};
+use super::management::new_name;
+use super::{Call, params};
 use crate::session::Error;
 
-pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, Error> {
-    let log = call.app.sessions.log(call.name, &header::known(call.headers())?)?;
+pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let log = call.log()?;
     let mut backup = call.app.sessions.backup(&log)?;
     // What fails at once is an error, not a broken answer.
     let first = backup.next().await.transpose()?;
@@ -32,7 +32,7 @@ pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, Error> {
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    Ok(about(answer, Some(log.id())))
+    Ok(answer)
 }
 
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
@@ -55,7 +55,10 @@ pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
         }
     }
     match (restore.finish().await, broken) {
-        (Ok(id), _) => Ok(about(answer::empty(), Some(id))),
+        (Ok(id), _) => {
+            call.log_id = Some(id);
+            Ok(answer::empty())
+        }
         (Err(_), Some(broken)) => Err(broken),
         (Err(error), None) => Err(error),
     }

@@ -2,7 +2,7 @@
 
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
-use styx_protocol::{LogConfig, LogId, LogName, Position};
+use styx_protocol::{Code, LogConfig, LogName, Position};
 
 use super::answer::{self, Answer};
 use super::{Call, header, params};
@@ -22,46 +22,47 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
     let body = call.take_body()?.small(FORM_BYTES_MAX).await?;
     let (name, config) = if is_json { from_json(&body)? } else { from_form(&body)? };
     let (info, id) = call.app.sessions.create(name, config).await?;
-    Ok(about(answer::json(&info), Some(id)))
+    call.log_id = Some(id);
+    Ok(answer::json(&info))
 }
 
-pub(super) async fn info(call: &Call<'_>) -> Result<Answer, Error> {
-    let known = header::known(call.headers())?;
+pub(super) async fn info(call: &mut Call<'_>) -> Result<Answer, Error> {
     if params::flag(call.query(), "details")? == Some(true) {
-        let log = call.app.sessions.log(call.name, &known)?;
-        return Ok(about(answer::json(&log.details().await?), Some(log.id())));
+        let log = call.log()?;
+        return Ok(answer::json(&log.details().await?));
     }
-    let (info, id) = call.app.sessions.info(call.name, &known)?;
-    Ok(about(answer::json(&info), id))
+    look_at(call)?;
+    Ok(answer::json(&call.app.sessions.info(call.name)?))
 }
 
-pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Error> {
-    let known = header::known(call.headers())?;
-    let id = call.app.sessions.delete(call.name, &known).await?;
-    Ok(about(answer::empty(), id))
+pub(super) async fn delete(call: &mut Call<'_>) -> Result<Answer, Error> {
+    look_at(call)?;
+    call.app.sessions.delete(call.name).await?;
+    Ok(answer::empty())
 }
 
-pub(super) async fn truncate(call: &Call<'_>) -> Result<Answer, Error> {
-    let known = header::known(call.headers())?;
-    let id = call.app.sessions.truncate(call.name, &known).await?;
-    Ok(about(answer::empty(), Some(id)))
+pub(super) async fn truncate(call: &mut Call<'_>) -> Result<Answer, Error> {
+    look_at(call)?;
+    call.log_id = Some(call.app.sessions.truncate(call.name).await?);
+    Ok(answer::empty())
 }
 
-pub(super) async fn trim(call: &Call<'_>) -> Result<Answer, Error> {
+pub(super) async fn trim(call: &mut Call<'_>) -> Result<Answer, Error> {
     const ACCEPTED: &str = "the position before which records may go, 0 or more";
-    let log = call.app.sessions.log(call.name, &header::known(call.headers())?)?;
+    let log = call.log()?;
     let position = params::value(call.query(), "position").unwrap_or_default();
     let number = position.parse().map_err(|_| Error::invalid("position", &position, ACCEPTED))?;
-    let info = log.trim(Position(number)).await?;
-    Ok(about(answer::json(&info), Some(log.id())))
+    Ok(answer::json(&log.trim(Position(number)).await?))
 }
 
-/// The answer with the id of the log it is about.
-pub(super) fn about(mut answer: Answer, id: Option<LogId>) -> Answer {
-    if let Some(id) = id {
-        answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
+/// Opens the log for a request that works on damaged logs too. One whose
+/// identity cannot be looked at is not taken for the one that the request knows.
+fn look_at(call: &mut Call<'_>) -> Result<(), Error> {
+    let knows_nothing = header::known(call.headers())?.is_empty();
+    match call.log() {
+        Err(error) if error.code == Code::LogNotAvailable && knows_nothing => Ok(()),
+        looked => looked.map(|_| ()),
     }
-    answer
 }
 
 /// A name that was given, if it is one.
@@ -122,8 +123,6 @@ fn not_a_number(field: &'static str, value: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use styx_protocol::Code;
-
     use super::*;
 
     #[test]

@@ -33,11 +33,11 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
-use styx_protocol::Code;
+use styx_protocol::{Code, LogId};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::session::{Error, Known, Sessions};
+use crate::session::{Error, OpenLog, Sessions};
 use crate::shutdown::Shutdown;
 
 pub(crate) use answer::{Answer, AnswerBody};
@@ -76,20 +76,25 @@ impl App {
         let path = route::merged(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(Code::NotFound, format!("there is nothing at {path}"));
-            return self.finished(None, "", &head, begun, Err(error));
+            return self.finished(None, &head, begun, Err(error));
         };
-        let request = Call { app: &self, head: &head, name, body: Some(body) };
-        let handled = AssertUnwindSafe(request.handle(route)).catch_unwind().await;
+        let mut call = Call { app: &self, head: &head, name, body: Some(body), log_id: None };
+        let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
+        let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
             Err(Error::new(Code::UnknownError, "the request met a bug: the server's log has it"))
         });
-        self.finished(Some(route), name, &head, begun, result)
+        let mut answer = self.finished(Some(route), &head, begun, result);
+        // A refusal too says of which log it speaks.
+        if let Some(id) = log_id {
+            answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
+        }
+        answer
     }
 
     fn finished(
         &self,
         route: Option<Route>,
-        name: &str,
         head: &http::request::Parts,
         begun: Option<Instant>,
         result: Result<Answer, Error>,
@@ -104,10 +109,6 @@ impl App {
                 let id = given.cloned().unwrap_or_else(|| self.request_ids.next());
                 report(&error, head, &id);
                 let mut answer = answer::of_error(&error, route.map(Route::allowed));
-                // A refusal says of which log it speaks, as every other answer.
-                if let Ok((_, log_id)) = self.sessions.info(name, &Known::default()) {
-                    answer = management::about(answer, log_id);
-                }
                 request_id::echo(Some(&id), answer.headers_mut());
                 answer
             }
@@ -146,28 +147,30 @@ struct Call<'a> {
     /// The log's name as it stands in the path; empty where there is none.
     name: &'a str,
     body: Option<Incoming>,
+    /// The log that the answer is about, once it is known.
+    log_id: Option<LogId>,
 }
 
-impl Call<'_> {
-    async fn handle(mut self, route: Route) -> Result<Answer, Error> {
+impl<'a> Call<'a> {
+    async fn handle(&mut self, route: Route) -> Result<Answer, Error> {
         use Resource as R;
         if let Some(preflight) = self.app.cors.preflight(route, self.head) {
             return Ok(preflight);
         }
         match (route.resource, &self.head.method) {
-            (R::Records, &Method::POST) => write::write(&mut self).await,
-            (R::Records, &Method::GET) => read::read(&self).await,
-            (R::Logs, &Method::GET) => management::list(&self),
-            (R::Logs, &Method::POST) => management::create(&mut self).await,
-            (R::Log, &Method::GET) => management::info(&self).await,
-            (R::Log, &Method::DELETE) => management::delete(&self).await,
-            (R::Truncate, &Method::POST) => management::truncate(&self).await,
-            (R::Trim, &Method::POST) => management::trim(&self).await,
-            (R::Backup, &Method::GET) => archive::backup(&self).await,
-            (R::Restore, &Method::POST) => archive::restore(&mut self).await,
-            (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(&self),
+            (R::Records, &Method::POST) => write::write(self).await,
+            (R::Records, &Method::GET) => read::read(self).await,
+            (R::Logs, &Method::GET) => management::list(self),
+            (R::Logs, &Method::POST) => management::create(self).await,
+            (R::Log, &Method::GET) => management::info(self).await,
+            (R::Log, &Method::DELETE) => management::delete(self).await,
+            (R::Truncate, &Method::POST) => management::truncate(self).await,
+            (R::Trim, &Method::POST) => management::trim(self).await,
+            (R::Backup, &Method::GET) => archive::backup(self).await,
+            (R::Restore, &Method::POST) => archive::restore(self).await,
+            (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(self),
             (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),
-            (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(&self),
+            (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(self),
             (R::Version, &(Method::GET | Method::HEAD)) => meta::version(),
             (R::OpenApi, &(Method::GET | Method::HEAD)) => meta::openapi(),
             (_, method) => {
@@ -178,12 +181,21 @@ impl Call<'_> {
         }
     }
 
-    fn headers(&self) -> &HeaderMap {
+    fn headers(&self) -> &'a HeaderMap {
         &self.head.headers
     }
 
-    fn query(&self) -> &str {
+    fn query(&self) -> &'a str {
         self.head.uri.query().unwrap_or_default()
+    }
+
+    /// The request's log, if it is the one that the request knows.
+    fn log(&mut self) -> Result<OpenLog, Error> {
+        let known = header::known(self.headers())?;
+        let log = self.app.sessions.log(self.name)?;
+        self.log_id = Some(log.id());
+        log.check(&known)?;
+        Ok(log)
     }
 
     /// The request's body, decoded and with its timeout.

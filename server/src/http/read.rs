@@ -27,13 +27,13 @@ use crate::session::{Batch, Error, OpenLog, Reading};
 /// Largest batch that is read, encoded and sent at a time.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-pub(super) async fn read(call: &Call<'_>) -> Result<Answer, Error> {
+pub(super) async fn read(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let log = call.log()?;
     let headers = call.headers();
-    let log = call.app.sessions.log(call.name, &header::known(headers)?)?;
     if let Some(refusal) = upgrade::refusal(headers) {
         return Ok(refusal);
     }
-    let answer = match ReadType::parse(header::text(headers, &ACCEPT))? {
+    match ReadType::parse(header::text(headers, &ACCEPT))? {
         ReadType::Single => one(call, &log).await,
         ReadType::EventStream => events::read(call, &log).await,
         many => {
@@ -45,10 +45,7 @@ pub(super) async fn read(call: &Call<'_>) -> Result<Answer, Error> {
                 finite(call, &log, params, many).await
             }
         }
-    };
-    let mut answer = answer?;
-    answer.headers_mut().insert(header::LOG_ID, header::of_id(log.id()));
-    Ok(answer)
+    }
 }
 
 /// Exactly one record, or nothing at the end of the log.

@@ -27,9 +27,8 @@ struct Done {
 }
 
 pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let log = call.log()?;
     let headers = call.headers();
-    let known = header::known(headers)?;
-    let log = call.app.sessions.log(call.name, &known)?;
     if let Some(refusal) = upgrade::refusal(headers) {
         return Ok(refusal);
     }
@@ -64,9 +63,7 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
             return Err(error.with("position", written.position.0).with("count", written.count));
         }
     };
-    let mut answer = answer::json(&Done { position: written.position.0, count: written.count });
-    answer.headers_mut().insert(header::LOG_ID, header::of_id(log.id()));
-    Ok(answer)
+    Ok(answer::json(&Done { position: written.position.0, count: written.count }))
 }
 
 /// A request's way into the log.

@@ -34,7 +34,8 @@ impl Known {
         Ok(())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether the request knows nothing.
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Known::default()
     }
 }

@@ -2,9 +2,9 @@
 //! blocking thread.
 
 use serde::Serialize;
-use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
+use styx_protocol::{LogConfig, LogId, LogInfo, LogName, Position};
 
-use super::{Error, Known, OpenLog, Sessions, blocking, existing};
+use super::{Error, OpenLog, Sessions, blocking, existing};
 
 /// What `?details=true` adds.
 #[derive(Debug, Clone, Serialize)]
@@ -30,48 +30,21 @@ impl Sessions {
         Ok((log.info(), log.id()))
     }
 
-    /// What the API says about a log, whatever its status, and its id where
-    /// that is known.
-    pub(crate) fn info(
-        &self,
-        name: &str,
-        known: &Known,
-    ) -> Result<(LogInfo, Option<LogId>), Error> {
-        let name = existing(name)?;
-        let id = self.identity(&name, known)?;
-        Ok((self.catalog.info(&name)?, id))
+    /// What the API says about a log, whatever its status.
+    pub(crate) fn info(&self, name: &str) -> Result<LogInfo, Error> {
+        Ok(self.catalog.info(&existing(name)?)?)
     }
 
-    /// Removes a log whatever its status; its id, where that is known.
-    pub(crate) async fn delete(&self, name: &str, known: &Known) -> Result<Option<LogId>, Error> {
-        let name = existing(name)?;
-        let id = self.identity(&name, known)?;
-        let catalog = self.catalog.clone();
-        blocking(move || catalog.delete(&name)).await?;
-        Ok(id)
+    /// Removes a log whatever its status.
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), Error> {
+        let (name, catalog) = (existing(name)?, self.catalog.clone());
+        blocking(move || catalog.delete(&name)).await
     }
 
-    /// Removes all records of a log; its new id.
-    pub(crate) async fn truncate(&self, name: &str, known: &Known) -> Result<LogId, Error> {
-        let name = existing(name)?;
-        self.identity(&name, known)?;
-        let catalog = self.catalog.clone();
+    /// Removes all records of a log whatever its status; its new id.
+    pub(crate) async fn truncate(&self, name: &str) -> Result<LogId, Error> {
+        let (name, catalog) = (existing(name)?, self.catalog.clone());
         Ok(blocking(move || catalog.truncate(&name)).await?.id())
-    }
-
-    /// The id of a log that may be damaged, checked against what is known.
-    fn identity(&self, name: &LogName, known: &Known) -> Result<Option<LogId>, Error> {
-        match self.catalog.log(name) {
-            Ok(log) => {
-                known.check(log.id(), log.end_position())?;
-                Ok(Some(log.id()))
-            }
-            // What cannot be checked is not done to a log that may be another.
-            Err(cause) if !known.is_empty() || cause.code() == Code::LogNotFound => {
-                Err(cause.into())
-            }
-            Err(_) => Ok(None),
-        }
     }
 }
 

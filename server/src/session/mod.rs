@@ -83,11 +83,9 @@ impl Sessions {
         &self.in_flight
     }
 
-    /// Opens a log for a request that knows this about it.
-    pub(crate) fn log(&self, name: &str, known: &Known) -> Result<OpenLog, Error> {
-        let log = self.catalog.log(&existing(name)?)?;
-        known.check(log.id(), log.end_position())?;
-        Ok(OpenLog { log })
+    /// Opens a log by name.
+    pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
+        Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
     }
 
     /// Counters of every open log.
@@ -112,6 +110,11 @@ impl OpenLog {
     /// The log's identity.
     pub(crate) fn id(&self) -> LogId {
         self.log.id()
+    }
+
+    /// Compares the log with what a request knows.
+    pub(crate) fn check(&self, known: &Known) -> Result<(), Error> {
+        known.check(self.log.id(), self.log.end_position())
     }
 
     /// How it is kept.
