@@ -31,9 +31,8 @@ const TRIES_MAX: u32 = 30;
 const CHUNK_BYTES: usize = 128 << 10;
 
 pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
-    // Asked first: a log that is not there is said at once, and no line is
-    // collected that the log would refuse.
-    let payload_bytes_max = payload_bytes_max(client, &arguments.name)?;
+    let log = Log::ask(client, &arguments.name)?;
+    let payload_bytes_max = log.payload_bytes_max;
     let flush = if arguments.unbuffered { Flush::EachRecord } else { Flush::FullOrOld };
     let batches = Arc::new(Batches::new(flush));
     let decoder = if arguments.binary {
@@ -44,7 +43,7 @@ pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
     let filled = Arc::clone(&batches);
     // Not joined: on an error it may wait for input that never comes.
     std::thread::spawn(move || filled.end(fill(&filled, decoder)));
-    let mut sender = Sender::new(client, &arguments.name)?;
+    let mut sender = Sender::new(client, &arguments.name, log)?;
     loop {
         match batches.take() {
             Ok(Some(batch)) => sender.send(&batch)?,
@@ -56,14 +55,26 @@ pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The longest payload that the log takes.
-fn payload_bytes_max(client: &Client, name: &str) -> Result<usize, Failure> {
-    let call = Call::get(path(name, "")?).query("details", true);
-    let answer = client.send(&call, Body::None)?.bytes()?;
-    let info: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let record_bytes_max = info["config"]["max_record_size"].as_u64();
-    let payload_bytes_max = record_bytes_max.unwrap_or(MAX_RECORD_SIZE_MAX).saturating_sub(8);
-    Ok(usize::try_from(payload_bytes_max).unwrap_or(usize::MAX))
+/// What is asked before anything is read: a log that is not there is said at
+/// once, and no line is collected that the log would refuse.
+struct Log {
+    payload_bytes_max: usize,
+    /// Sent with every write, so that the rest of the input never lands in a log
+    /// that was truncated or created anew meanwhile.
+    id: Option<String>,
+}
+
+impl Log {
+    fn ask(client: &Client, name: &str) -> Result<Log, Failure> {
+        let call = Call::get(path(name, "")?).query("details", true);
+        let answer = client.send(&call, Body::None)?;
+        let id = answer.header("x-styx-log-id").map(str::to_owned);
+        let info: Value = serde_json::from_slice(&answer.bytes()?).unwrap_or_default();
+        let record_bytes_max = info["config"]["max_record_size"].as_u64();
+        let payload_bytes_max = record_bytes_max.unwrap_or(MAX_RECORD_SIZE_MAX).saturating_sub(8);
+        let payload_bytes_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
+        Ok(Log { payload_bytes_max, id })
+    }
 }
 
 enum Decoder {
@@ -133,9 +144,12 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn new<'a>(client: &'a Client, name: &str) -> Result<Sender<'a>, Failure> {
-        let call = Call::post(path(name, "/records")?)
+    fn new<'a>(client: &'a Client, name: &str, log: Log) -> Result<Sender<'a>, Failure> {
+        let mut call = Call::post(path(name, "/records")?)
             .header("content-type", WriteType::BinaryRecords.content_type());
+        if let Some(id) = log.id {
+            call = call.header("x-styx-log-id", id);
+        }
         // A spinner between the lines that somebody types would be in the way.
         let typed = std::io::stdin().is_terminal();
         let progress = if typed { Progress::hidden() } else { Progress::of_records() };

@@ -13,7 +13,7 @@ fn log() -> FakeServer {
 
 fn reply(number: usize, body: &[u8]) -> Vec<u8> {
     match number {
-        0 => answer(200, "", b"{\"config\": {\"max_record_size\": 100}}"),
+        0 => answer(200, "X-Styx-Log-Id: ab\r\n", b"{\"config\": {\"max_record_size\": 100}}"),
         _ => answer(200, "", format!("{{\"position\": {}, \"count\": 0}}", body.len()).as_bytes()),
     }
 }
@@ -24,6 +24,7 @@ fn bodies(server: &FakeServer) -> Vec<Vec<u8>> {
     assert_eq!(requests[0].line, "GET /logs/x?details=true");
     for request in &requests[1..] {
         assert_eq!(request.line, "POST /logs/x/records");
+        assert_eq!(request.header("x-styx-log-id"), Some("ab"));
         assert_eq!(request.header("content-type"), Some("application/vnd.styx.binary-records"));
     }
     requests[1..].iter().map(|request| request.body.clone()).collect()
