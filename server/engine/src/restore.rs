@@ -25,6 +25,8 @@ use crate::storage::{File, Storage, write_all_at};
 use crate::{Error, producers, verify, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
+/// Zeros behind the last entry: tar's own padding, generously.
+const PADDING_BYTES_MAX: usize = 1 << 20;
 
 /// Unpacks and verifies an archive into `directory`, which must not exist, and
 /// makes it durable under a new id.
@@ -45,6 +47,7 @@ pub(crate) fn unpack(
     for entry in entries {
         unpacking.entry(entry.map_err(unreadable)?)?;
     }
+    padding(&mut archive.into_inner())?;
     let manifest = unpacking.manifest.ok_or_else(|| bad("it is empty"))?;
     if !matches!(unpacking.stage, Stage::Segments { .. }) {
         return Err(bad("it has no segments"));
@@ -259,6 +262,22 @@ fn copy(
         at += read as u64;
     }
     check.end().map_err(faulty)
+}
+
+/// What follows the last entry: zeros, and the end of the gzip stream, whose
+/// checksum is compared only by whoever reads up to it.
+fn padding(rest: &mut dyn Read) -> Result<(), Error> {
+    let mut buffer = [0; 4096];
+    let mut left = PADDING_BYTES_MAX;
+    loop {
+        let count = rest.read(&mut buffer).map_err(unreadable)?;
+        let zeros = buffer.iter().take(count).all(|byte| *byte == 0);
+        match left.checked_sub(count) {
+            _ if count == 0 => return Ok(()),
+            Some(less) if zeros => left = less,
+            _ => return Err(bad("it goes on behind its end")),
+        }
+    }
 }
 
 fn bad(message: impl Into<String>) -> Error {

@@ -35,9 +35,15 @@ impl Reader {
                 return Ok(None);
             };
             let mut rest = chunk.clone();
-            while batch.len_bytes() < bytes_max.max(1)
-                && let Some((header, body)) = self.checked_block(&place, &mut rest, next)?
-            {
+            while batch.len_bytes() < bytes_max.max(1) {
+                let (header, body) = match self.checked_block(&place, &mut rest, next) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => break,
+                    // What is whole before the damage is given out first: the
+                    // next read, which begins there, names its position.
+                    Err(_) if !batch.runs.is_empty() => break,
+                    Err(error) => return Err(error),
+                };
                 place.offset += header.block_bytes();
                 self.add(&mut batch, &header, body);
                 next = batch_next(&batch).unwrap_or(next);
