@@ -25,6 +25,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) enum AnswerBody {
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>),
+    /// A stream that failed: the connection is broken off at the next poll.
+    Failed(Option<Error>),
 }
 
 impl AnswerBody {
@@ -48,13 +50,18 @@ impl Body for AnswerBody {
         match &mut *self {
             AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            AnswerBody::Stream(stream) => stream.as_mut().poll_next(cx).map(|next| {
-                next.map(|result| {
-                    result
-                        .inspect_err(|error| tracing::warn!("an answer was broken off: {error}"))
-                        .map(Frame::data)
-                })
-            }),
+            AnswerBody::Failed(error) => Poll::Ready(error.take().map(Err)),
+            AnswerBody::Stream(stream) => match stream.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::warn!("an answer is broken off: {error}");
+                    *self = AnswerBody::Failed(Some(error));
+                    // Not yet: hyper sends what it was given before it asks again, and
+                    // would throw it away with the connection.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                polled => polled.map(|next| next.map(|result| result.map(Frame::data))),
+            },
         }
     }
 
@@ -65,7 +72,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Stream(_) => SizeHint::default(),
+            AnswerBody::Stream(_) | AnswerBody::Failed(_) => SizeHint::default(),
         }
     }
 }
