@@ -23,22 +23,22 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine, Format, ServerCommandLine};
 use failure::Failure;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let done = if is_old_server(arguments.first()) {
-        ServerCommandLine::try_parse_from(arguments)
-            .map_err(Failure::from)
-            .and_then(|line| serve::run(line.into(), None))
+    let (done, definition) = if is_old_server(arguments.first()) {
+        let line = ServerCommandLine::try_parse_from(&arguments).map_err(Failure::from);
+        (line.and_then(|line| serve::run(line.into(), None)), ServerCommandLine::command())
     } else {
-        CommandLine::try_parse_from(arguments).map_err(Failure::from).and_then(run)
+        let line = CommandLine::try_parse_from(&arguments).map_err(Failure::from);
+        (line.and_then(run), CommandLine::command())
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(command_line::at_hand(definition, &arguments)),
     }
 }
 

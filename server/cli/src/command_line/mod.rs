@@ -4,6 +4,8 @@
 mod logs;
 mod serve;
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use logs::{Create, LogsCommand, Read, Write};
@@ -62,6 +64,17 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The definition of the command that the arguments name, for its usage.
+pub(crate) fn at_hand(mut command: clap::Command, arguments: &[OsString]) -> clap::Command {
+    command.build();
+    for argument in arguments.iter().skip(1) {
+        if let Some(found) = command.find_subcommand(argument).cloned() {
+            command = found;
+        }
+    }
+    command
 }
 
 #[cfg(test)]

@@ -88,6 +88,19 @@ fn misuse_is_2_and_help_is_0() {
 }
 
 #[test]
+fn usage_is_that_of_the_command_at_hand() {
+    for (line, expected) in [
+        ("styx", "Usage: styx [OPTIONS] <COMMAND>"),
+        ("styx logs -f xml list", "Usage: styx logs list [OPTIONS]"),
+        ("styx -H list logs get x", "Usage: styx logs get [OPTIONS] <NAME>"),
+    ] {
+        let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+        let usage = at_hand(CommandLine::command(), &arguments).render_usage().to_string();
+        assert_eq!(usage, expected, "{line}");
+    }
+}
+
+#[test]
 fn flags_of_serve_become_keys() {
     let line = "styx serve -b :1 --data-directory /d --set tcp_timeout=5 --set pid_file=a=b";
     let Ok(CommandLine { command: Command::Serve(serve), .. }) = parse(line) else {

@@ -105,11 +105,17 @@ fn a_cut_archive_is_a_failure() {
 #[test]
 fn usage_goes_to_standard_error() {
     let server = FakeServer::start(|_, _| Vec::new());
-    for (arguments, code) in
-        [("logs", 2), ("logs frobnicate", 2), ("logs read x -w up", 2), ("--help", 0)]
-    {
+    for (arguments, code, part) in [
+        ("logs", 2, "Commands:"),
+        ("logs frobnicate", 2, "unrecognized subcommand 'frobnicate'"),
+        ("logs read x -w up", 2, "Error: --whence is \"up\": use origin"),
+        ("logs list -f xml", 2, "[possible values: text, json]"),
+        ("logs read x -l zz", 2, "line-ending is \"zz\": use lf, cr or crlf"),
+        ("--help", 0, "Commands:"),
+    ] {
         let ran = server.styx(arguments, b"");
         assert_eq!((ran.code, ran.stdout.len()), (Some(code), 0), "{arguments}");
-        assert!(!ran.stderr.is_empty());
+        assert!(ran.stderr.contains("Usage: styx"), "{arguments}: {}", ran.stderr);
+        assert!(ran.stderr.contains(part), "{arguments}: {}", ran.stderr);
     }
 }
