@@ -4,7 +4,7 @@
 //! item   size: int32 | payload[size]      big-endian
 //! ```
 //!
-//! An item is what follows the CRC of a stored [`record`](crate::record), so
+//! An item is what follows the CRC of a stored [`record`], so
 //! stored records are served without copying ([`items`]). The decoder holds at
 //! most one unfinished item and never allocates for what a size claims, only
 //! for bytes that came.
