@@ -5,7 +5,7 @@
 //! defaults < file < environment (STYX_…) < flags  →  checked Config
 //! ```
 //!
-//! Every key stands once, in [`keys`]; loading, printing, environment names and
+//! Every key stands once, in `keys`; loading, printing, environment names and
 //! the hint for a mistyped key all come from that table. Whoever holds a
 //! [`Config`] need not check it again.
 
