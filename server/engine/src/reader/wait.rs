@@ -9,7 +9,7 @@ use styx_protocol::Position;
 use crate::log::Inner;
 use crate::wait::block_on;
 
-/// See [`Reader::wait`]. Cancel safe.
+/// See [`Reader::wait`](crate::Reader::wait). Cancel safe.
 #[derive(Debug)]
 pub struct Wait {
     pub(super) log: Arc<Inner>,
