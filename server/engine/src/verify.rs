@@ -86,7 +86,10 @@ pub fn verify(
 ) -> Result<Report, Error> {
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
     let listed = crate::opening::list_logs(&*storage, data_directory)?;
-    let _lock = crate::opening::lock_directory(&*storage, data_directory)?;
+    // A directory without logs has nothing to be locked for.
+    let _lock = (!listed.is_empty())
+        .then(|| crate::opening::lock_directory(&*storage, data_directory))
+        .transpose()?;
     let mut sizes = Vec::new();
     for name in &listed {
         sizes.push(segment_bytes(&*storage, &data_directory.join(name.as_str())));
@@ -173,6 +176,7 @@ pub(crate) fn verify_log(
     report.end = report.start;
     let mut prev_crc = None;
     let last = segments.len().saturating_sub(1);
+    let durable = mark.map_or(Position::ORIGIN, |mark| mark.durable);
     for (i, (base, len)) in segments.iter().enumerate() {
         let path = folder.join(name::segment(*base));
         if *base != report.end {
@@ -181,17 +185,12 @@ pub(crate) fn verify_log(
             report.end = *base;
             prev_crc = None;
         }
-        let segment = Segment { path, base: *base, len: *len, newest: i == last };
+        let segment = Segment { path, base: *base, len: *len, newest: i == last, durable };
         prev_crc = segment.verify(storage, prev_crc, &mut report, tell);
     }
-    if let Some(mark) = mark
-        && report.problems.is_empty()
-        && report.end < mark.durable
-    {
-        let message = format!(
-            "the log ends at position {}, but is known to be durable up to {}",
-            report.end, mark.durable
-        );
+    if report.problems.is_empty() && report.end < durable {
+        let message =
+            format!("the log ends here, but is known to be durable up to position {durable}");
         report.problem(folder, 0, message);
     }
     report
@@ -202,6 +201,8 @@ struct Segment {
     base: Position,
     len: u64,
     newest: bool,
+    /// How far the log is known to be durable.
+    durable: Position,
 }
 
 impl Segment {
@@ -262,11 +263,13 @@ impl Segment {
         let message = match stop {
             Stop::Sealed if left == 0 || self.newest => return,
             Stop::EndOfFile if self.newest && walk.offset() > 0 => return,
+            Stop::Invalid(why) if self.newest && walk.position() < self.durable => {
+                format!("{why}; the log is known to be durable up to position {}", self.durable)
+            }
             Stop::Invalid(_) if self.newest && walk.offset() > 0 => {
-                // Judged by the watermark once the end is known.
                 if !is_zero(file, walk.offset(), self.len).unwrap_or(false) {
                     report.notes.push(format!(
-                        "{left} bytes after position {} are no whole block; recovery cuts them off if they were never acknowledged",
+                        "{left} bytes after position {} are no whole block: a crash left them, they were never acknowledged, and recovery cuts them off",
                         walk.position()
                     ));
                 }

@@ -21,6 +21,7 @@ use crate::commit::keeper::Keeper;
 use crate::commit::pool::Pool;
 use crate::log::Services;
 use crate::manifest::Manifest;
+use crate::recovery::read_manifest;
 use crate::storage::{RealStorage, Storage};
 use crate::tail::Budget;
 use crate::wait::lock;
@@ -167,7 +168,7 @@ impl Catalog {
     /// There is none of that name, or it is not available.
     pub fn log(&self, name: &LogName) -> Result<Log, Error> {
         match self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            Some(Slot::Open(log)) => Ok(log.clone()),
+            Some(Slot::Open(log) | Slot::Ending(log)) => Ok(log.clone()),
             Some(Slot::Opening) => Err(scanning(name)),
             Some(Slot::Unknown(cause)) => Err(Error::NotAvailable {
                 name: name.to_string(),
@@ -199,7 +200,7 @@ impl Catalog {
     pub fn logs(&self) -> Vec<Log> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
         let open = slots.values().filter_map(|slot| match slot {
-            Slot::Open(log) => Some(log.clone()),
+            Slot::Open(log) | Slot::Ending(log) => Some(log.clone()),
             _ => None,
         });
         open.collect()
@@ -246,14 +247,21 @@ impl Catalog {
                 return Err(error);
             }
         };
-        if let Err(error) = self.0.build(&directory, next) {
+        let built = self.0.build(&directory, next);
+        let manifest = read_manifest(&*self.0.options.storage, &directory);
+        if let Err(error) = &built
+            && manifest.is_ok_and(|manifest| manifest.generation != next.generation)
+        {
+            // The old manifest stands, so the old log goes on.
             taken.put_back(old);
-            return Err(error);
+            return Err(error.clone());
         }
         if let Slot::Open(log) = old {
             log.0.end_with(&gone(name));
         }
-        taken.fill(self.0.recover(name))
+        // Where the new manifest stands but may not be durable, only a restart
+        // can tell which of the two logs there is.
+        taken.fill(built.and_then(|()| self.0.recover(name)))
     }
 
     /// Makes a log of an archive that [`Log::backup`] wrote. Nothing is left

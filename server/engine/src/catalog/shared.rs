@@ -211,7 +211,7 @@ impl Shared {
         let open: Vec<Log> = slots
             .into_values()
             .filter_map(|slot| match slot {
-                Slot::Open(log) => Some(log),
+                Slot::Open(log) | Slot::Ending(log) => Some(log),
                 _ => None,
             })
             .collect();

@@ -16,7 +16,9 @@ pub(super) enum Slot {
     Open(Log),
     /// Could not be opened, and why.
     Unknown(String),
-    /// Being created, deleted or replaced by somebody.
+    /// Being emptied or deleted; its handles work until that is done.
+    Ending(Log),
+    /// Being created or restored, or ended without ever having been open.
     Busy,
 }
 
@@ -50,11 +52,15 @@ impl Shared {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get_mut(name).ok_or_else(|| not_found(name))?;
         match slot {
-            Slot::Opening => return Err(scanning(name)),
+            Slot::Opening | Slot::Ending(_) => return Err(scanning(name)),
             Slot::Busy => return Err(not_found(name)),
             Slot::Open(_) | Slot::Unknown(_) => {}
         }
-        let old = std::mem::replace(slot, Slot::Busy);
+        let meanwhile = match slot {
+            Slot::Open(log) => Slot::Ending(log.clone()),
+            _ => Slot::Busy,
+        };
+        let old = std::mem::replace(slot, meanwhile);
         Ok((old, Taken { shared: self, name: name.clone(), settled: false }))
     }
 }
@@ -103,7 +109,7 @@ impl Drop for Taken<'_> {
 impl Slot {
     pub(super) fn info(&self, name: &LogName) -> Option<LogInfo> {
         let status = match self {
-            Slot::Open(log) => return Some(log.info()),
+            Slot::Open(log) | Slot::Ending(log) => return Some(log.info()),
             Slot::Opening => LogStatus::Scanning,
             Slot::Unknown(_) => LogStatus::Unknown,
             Slot::Busy => return None,
@@ -124,7 +130,7 @@ pub(super) fn scanning(name: &LogName) -> Error {
     Error::NotAvailable {
         name: name.to_string(),
         status: LogStatus::Scanning,
-        cause: "it is being opened; try again shortly".into(),
+        cause: "it is being opened or emptied; try again shortly".into(),
     }
 }
 
