@@ -1,4 +1,5 @@
-//! Faults of the system under a running server: a sync that fails, a full disk.
+//! Faults of the system under a running server: a sync that fails or is slow, a
+//! full disk.
 //!
 //! `strace` makes a call fail, `unshare` gives the server a small disk of its own;
 //! `cargo xtask test` says when one of them is missing.
@@ -9,17 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use styx_tests::api::write_one;
-use styx_tests::{Request, Scratch, Settings, TestServer, binary, wait};
+use styx_tests::{Request, Scratch, Settings, Table, TestServer, binary, error, gives, wait};
 
 /// A server under `strace`, which injects this fault.
-fn injected(fault: &str, prepare: impl FnOnce(&TestServer)) -> TestServer {
+fn injected(
+    fault: &str,
+    prepare: impl FnOnce(&TestServer),
+    settings: impl FnOnce(Settings) -> Settings,
+) -> TestServer {
     let scratch = Arc::new(Scratch::new("fault"));
     // A first life without faults, so that the fault meets an append alone.
     let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(Settings::default().program(&wrapper(&scratch, fault)));
+    server.restart_with(settings(Settings::default().program(&wrapper(&scratch, fault))));
     server
 }
 
@@ -57,7 +62,8 @@ fn append_until_it_fails(server: &TestServer) -> (u64, styx_tests::Response) {
 
 #[test]
 fn a_failed_sync_stops_the_log_and_is_never_acked() {
-    let mut server = injected("fdatasync:error=EIO:when=30", |server| server.create("a"));
+    let fault = "fdatasync:error=EIO:when=30";
+    let mut server = injected(fault, |server| server.create("a"), |settings| settings);
     let (acked, answer) = append_until_it_fails(&server);
     let _ = answer.expect_error(500, "outcome_unknown");
     let again = server.ask(&write_one("a", "again"));
@@ -124,4 +130,33 @@ fn a_full_disk_refuses_appends_and_takes_them_again() {
     let records = server.read_all("a");
     assert_eq!(records.len() as u64, acked + 1);
     assert!(records[..records.len() - 1].iter().all(|record| *record == large));
+}
+
+#[test]
+fn a_log_that_is_being_opened_says_so_until_it_is() {
+    // Every sync takes a second: opening a log is slow, as on a slow disk.
+    let prepare = |server: &TestServer| {
+        server.create("a");
+        server.append("a", "x");
+    };
+    let slow = "fdatasync:delay_enter=1000000";
+    let server = injected(slow, prepare, Settings::while_scanning);
+    let mut table = Table::of(&server);
+    let ready = table.row("ready", &Request::get("/health/ready"), &gives(503));
+    assert!(ready.header("Retry-After").is_some(), "{}", ready.shown());
+    table.row("live", &Request::get("/health/live"), &gives(200));
+    let scanning =
+        error(503, "log_not_available").field("status", "\"scanning\"").with("Retry-After", "*");
+    table.row("a read", &Request::get("/logs/a/records"), &scanning);
+    table.row("a backup", &Request::get("/logs/a/backup"), &scanning);
+    table.row("a truncation", &Request::post("/logs/a/truncate"), &scanning);
+    let write = server.ask(&write_one("a", "y")).expect_error(503, "log_not_available");
+    assert_eq!(write.json()["status"], "scanning");
+    let info = server.info("a");
+    assert_eq!((&info["status"], &info["end_position"]), (&"scanning".into(), &0.into()));
+    table.check();
+    wait::until_true("the log to be open", Duration::from_secs(30), || {
+        server.ask(&Request::get("/health/ready")).status() == 200
+    });
+    assert_eq!(server.read_all("a"), [b"x"]);
 }

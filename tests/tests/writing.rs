@@ -248,6 +248,36 @@ fn a_body_that_is_cut_off_appends_no_record_that_was_cut() {
 }
 
 #[test]
+fn deleting_a_log_ends_its_writers_with_an_error() {
+    for end in [Request::post("/logs/a/truncate"), Request::delete("/logs/a")] {
+        let server = server();
+        let mut connection = server.connect();
+        let head = Request::new("POST", "/logs/a/records")
+            .header("Content-Type", BINARY)
+            .header("Transfer-Encoding", "chunked");
+        connection.send(&head.head_bytes()).expect("the head can be sent");
+        let chunk = binary(&vec![vec![b'x'; 1000]; 1000]);
+        // Two blocks, so that one is appended before the body ends.
+        connection.send_chunk(&chunk).expect("a chunk can be sent");
+        connection.send_chunk(&chunk).expect("a chunk can be sent");
+        styx_tests::wait::until_true("a first block", std::time::Duration::from_secs(10), || {
+            server.info("a")["end_position"].as_u64() > Some(0)
+        });
+        let _ = server.ask(&end).expect(200);
+        // The server may answer and close while this is still going out.
+        let _ = connection.send_chunk(&chunk);
+        let _ = connection.send_chunk(b"");
+        if let Ok(answer) = connection.response("POST") {
+            assert!([404, 409].contains(&answer.status()), "{}", answer.shown());
+            assert!(answer.json()["count"].as_u64() > Some(0), "{}", answer.shown());
+        }
+        if end.method() == "POST" {
+            assert_eq!(server.info("a")["end_position"], 0, "nothing came after the truncation");
+        }
+    }
+}
+
+#[test]
 fn compressed_bodies_are_unpacked() {
     let server = server();
     let gzip = |bytes: &[u8]| {
