@@ -16,6 +16,22 @@ const LOCK: &str = ".lock";
 pub(crate) const RESTORING: &str = ".restoring-";
 pub(crate) const DELETED: &str = ".deleted-";
 
+/// Creates the data directory and what is missing above it, and makes sure that
+/// its own name is durable: without that, no ack is.
+pub(crate) fn create_directory(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
+    storage.create_dir_all(directory).map_err(Error::io("cannot create", directory))?;
+    let absolute = std::path::absolute(directory).map_err(Error::io("cannot name", directory))?;
+    for above in absolute.ancestors().skip(1) {
+        match storage.sync_dir(above) {
+            Ok(()) => {}
+            // What cannot even be opened was not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            Err(error) => return Err(Error::io("cannot sync", above)(error)),
+        }
+    }
+    Ok(())
+}
+
 /// Takes the directory for this process.
 pub(crate) fn lock_directory(
     storage: &dyn Storage,

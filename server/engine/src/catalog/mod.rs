@@ -81,7 +81,7 @@ impl Catalog {
     pub fn open(options: Options) -> Result<Catalog, Error> {
         let storage = Arc::clone(&options.storage);
         let directory = options.data_directory.clone();
-        storage.create_dir_all(&directory).map_err(Error::io("cannot create", &directory))?;
+        opening::create_directory(&*storage, &directory)?;
         let names = opening::list_logs(&*storage, &directory)?;
         let held = opening::lock_directory(&*storage, &directory)?;
         opening::remove_leftovers(&*storage, &directory)?;

@@ -62,10 +62,10 @@ pub(crate) struct Planned {
 
 impl<'a> Plan<'a> {
     /// An empty plan for what comes next at `end`.
-    pub(crate) fn new(end: &'a End, wall_us: u64, durable: Position, bytes: usize) -> Plan<'a> {
+    pub(crate) fn new(end: &'a End, stamp_us: u64, durable: Position, bytes: usize) -> Plan<'a> {
         Plan {
             end,
-            timestamp_us: wall_us.max(end.cursor.timestamp_us),
+            timestamp_us: stamp_us.max(end.cursor.timestamp_us),
             durable,
             bytes: Vec::with_capacity(bytes),
             open: None,

@@ -60,7 +60,7 @@ impl Inner {
             return true;
         }
         let bytes = items.iter().map(|item| item.append.records.bytes().len() + 96).sum();
-        let mut plan = Plan::new(end, self.wall_us(), self.tail.end(), bytes);
+        let mut plan = Plan::new(end, self.stamp_us(), self.tail.end(), bytes);
         for item in items {
             plan.add(item);
         }

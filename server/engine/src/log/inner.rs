@@ -147,8 +147,9 @@ impl Inner {
         self.tail.end_with(Error::ShuttingDown);
     }
 
-    pub(super) fn wall_us(&self) -> u64 {
-        self.services.time.clock().wall_us()
+    /// What a group is stamped with: the wall clock, unless it was set back.
+    pub(super) fn stamp_us(&self) -> u64 {
+        self.services.time.clock().wall_us().max(self.services.time.now_us())
     }
 
     pub(super) fn monotonic(&self) -> Duration {

@@ -1,0 +1,648 @@
+//! A disk that loses what was not synced, page by page and name by name.
+//!
+//! ```text
+//! file        what everybody reads | per 4 KiB page: what is on the medium, and
+//!             every version written since the last sync | lengths likewise
+//! directory   names everybody sees | names on the medium, and changes since
+//! ```
+//!
+//! A power cut keeps, of each page, the old version, any newer one, or a mixture
+//! by 512-byte sectors; of each length and each change of a name, whatever it
+//! likes. A failed sync loses what it was to sync and leaves the page cache
+//! looking fine. A kill -9 loses nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use styx_engine::storage::{Access, Entry, File, Lock, Storage};
+
+use crate::random::Random;
+
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
+
+/// What a failing call answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The power is gone: every call from here on fails.
+    PowerCut,
+    /// This error, once or for good.
+    Error { kind: ErrorKind, for_good: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    Io,
+    NoSpace,
+    ReadOnly,
+    /// The call is interrupted and must be made again.
+    Interrupted,
+    /// A write takes only some of its bytes, without an error.
+    Short,
+}
+
+impl ErrorKind {
+    fn error(self) -> io::Error {
+        match self {
+            ErrorKind::Io | ErrorKind::Short => io::Error::from_raw_os_error(5),
+            ErrorKind::NoSpace => io::Error::from_raw_os_error(28),
+            ErrorKind::ReadOnly => io::Error::from_raw_os_error(30),
+            ErrorKind::Interrupted => io::ErrorKind::Interrupted.into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    medium: BTreeMap<usize, Vec<u8>>,
+    medium_len: usize,
+    versions: BTreeMap<usize, Vec<Vec<u8>>>,
+    lengths: Vec<usize>,
+}
+
+impl Inode {
+    fn page(&self, page: usize) -> Vec<u8> {
+        let from = (page * PAGE).min(self.bytes.len());
+        let to = (from + PAGE).min(self.bytes.len());
+        let mut bytes = self.bytes[from..to].to_vec();
+        bytes.resize(PAGE, 0);
+        bytes
+    }
+
+    fn touch(&mut self, from: usize, to: usize) {
+        for page in from / PAGE..to.div_ceil(PAGE) {
+            let version = self.page(page);
+            self.versions.entry(page).or_default().push(version);
+        }
+        self.lengths.push(self.bytes.len());
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[offset..end].copy_from_slice(bytes);
+        self.touch(offset, end);
+    }
+
+    fn set_len(&mut self, len: usize) {
+        let old = self.bytes.len();
+        self.bytes.resize(len, 0);
+        if len < old {
+            self.touch(len, old);
+        } else {
+            self.lengths.push(len);
+        }
+    }
+
+    fn sync(&mut self) {
+        for (page, versions) in std::mem::take(&mut self.versions) {
+            if let Some(last) = versions.into_iter().next_back() {
+                self.medium.insert(page, last);
+            }
+        }
+        self.lengths.clear();
+        self.medium_len = self.bytes.len();
+    }
+
+    /// A sync that failed: some pages made it, and all of them look clean.
+    fn fail_sync(&mut self, random: &mut Random) {
+        for (page, versions) in std::mem::take(&mut self.versions) {
+            if random.chance(30)
+                && let Some(last) = versions.into_iter().next_back()
+            {
+                self.medium.insert(page, last);
+            }
+        }
+        if let Some(len) = std::mem::take(&mut self.lengths).pop() {
+            self.medium_len = len;
+        }
+    }
+
+    /// What the device has, where the cache is clean.
+    fn drop_cache(&mut self) {
+        let pages = self.bytes.len().div_ceil(PAGE);
+        for page in 0..pages {
+            if self.versions.contains_key(&page) {
+                continue;
+            }
+            let from = page * PAGE;
+            let to = (from + PAGE).min(self.bytes.len());
+            match self.medium.get(&page) {
+                Some(bytes) => self.bytes[from..to].copy_from_slice(&bytes[..to - from]),
+                None => self.bytes[from..to].fill(0),
+            }
+        }
+    }
+
+    fn cut_power(&mut self, random: &mut Random, keep: u64) {
+        let mut lengths = vec![self.medium_len];
+        lengths.append(&mut self.lengths);
+        let len = if random.chance(keep) {
+            *lengths.last().expect("one at least")
+        } else {
+            *random.pick(&lengths)
+        };
+        for (page, newer) in std::mem::take(&mut self.versions) {
+            let mut versions = vec![self.medium.get(&page).cloned().unwrap_or(vec![0; PAGE])];
+            versions.extend(newer);
+            let kept = match random.below(100) as u64 {
+                p if p < keep => versions.pop().expect("one at least"),
+                _ => match random.below(3) {
+                    0 => versions.swap_remove(0),
+                    1 => random.pick(&versions).clone(),
+                    _ => (0..PAGE / SECTOR)
+                        .flat_map(|s| random.pick(&versions)[s * SECTOR..(s + 1) * SECTOR].to_vec())
+                        .collect(),
+                },
+            };
+            self.medium.insert(page, kept);
+        }
+        self.bytes = vec![0; len];
+        for page in 0..len.div_ceil(PAGE) {
+            let (from, to) = (page * PAGE, ((page + 1) * PAGE).min(len));
+            if let Some(bytes) = self.medium.get(&page) {
+                self.bytes[from..to].copy_from_slice(&bytes[..to - from]);
+            }
+        }
+        self.medium = (0..len.div_ceil(PAGE)).map(|page| (page, self.page(page))).collect();
+        self.medium_len = len;
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    File(usize),
+    Directory(usize),
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Set(String, Node),
+    Remove(String),
+    /// Both or neither: file systems journal a rename.
+    Rename {
+        from: String,
+        to: String,
+        node: Node,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+struct Directory {
+    names: BTreeMap<String, Node>,
+    medium: BTreeMap<String, Node>,
+    changes: Vec<Change>,
+}
+
+impl Directory {
+    fn apply(names: &mut BTreeMap<String, Node>, change: &Change) {
+        match change {
+            Change::Set(name, node) => {
+                names.insert(name.clone(), *node);
+            }
+            Change::Remove(name) => {
+                names.remove(name);
+            }
+            Change::Rename { from, to, node } => {
+                names.remove(from);
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        Directory::apply(&mut self.names, &change);
+        self.changes.push(change);
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    directories: Vec<Directory>,
+    /// Calls left until the fault.
+    fuse: Option<(u64, Fault)>,
+    calls: u64,
+    off: bool,
+    random: Option<Random>,
+    locked: bool,
+    /// Bytes that fit; `None` is no limit.
+    space: Option<usize>,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+impl Disk {
+    pub(crate) fn new(seed: u64) -> Disk {
+        Disk(Arc::new(Mutex::new(State {
+            directories: vec![Directory::default()],
+            random: Some(Random::new(seed)),
+            ..State::default()
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The `calls`-th call from here on that changes something fails.
+    pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
+        self.state().fuse = Some((calls, fault));
+    }
+
+    pub(crate) fn mend(&self) {
+        self.state().fuse = None;
+    }
+
+    /// Calls so far that change something.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.state().off
+    }
+
+    /// Bytes that may be stored in all.
+    pub(crate) fn limit_space(&self, bytes: Option<usize>) {
+        self.state().space = bytes;
+    }
+
+    /// The machine starts again after a kill (nothing lost) or a power cut, in
+    /// which each page and name was kept with a chance of `keep` percent.
+    pub(crate) fn restart(&self, power_cut: Option<u64>) {
+        let mut state = self.state();
+        state.off = false;
+        state.locked = false;
+        state.fuse = None;
+        let Some(keep) = power_cut else { return };
+        let mut random = state.random.take().expect("always there");
+        for directory in &mut state.directories {
+            let mut names = directory.medium.clone();
+            for change in std::mem::take(&mut directory.changes) {
+                if random.chance(50 + keep / 2) {
+                    Directory::apply(&mut names, &change);
+                }
+            }
+            directory.names.clone_from(&names);
+            directory.medium = names;
+        }
+        for inode in &mut state.inodes {
+            inode.cut_power(&mut random, keep);
+        }
+        state.forget_unnamed();
+        state.random = Some(random);
+    }
+
+    /// An independent copy of what everybody sees, as if all of it were synced.
+    pub(crate) fn copy(&self) -> Disk {
+        let mut state = self.state().clone();
+        state.locked = false;
+        state.fuse = None;
+        state.off = false;
+        for inode in &mut state.inodes {
+            inode.sync();
+        }
+        Disk(Arc::new(Mutex::new(state)))
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state();
+        let Some(Node::File(inode)) = state.node(path) else { return None };
+        Some(state.inodes[inode].bytes.clone())
+    }
+
+    /// The bytes of a file, to be damaged.
+    pub(crate) fn with_bytes<T>(
+        &self,
+        path: &Path,
+        f: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Option<T> {
+        let mut state = self.state();
+        let Some(Node::File(inode)) = state.node(path) else { return None };
+        let inode = &mut state.inodes[inode];
+        let result = f(&mut inode.bytes);
+        let len = inode.bytes.len();
+        inode.touch(0, len);
+        inode.sync();
+        Some(result)
+    }
+}
+
+impl State {
+    /// One more call that changes something; whether it fails, and how.
+    fn tick(&mut self) -> Option<ErrorKind> {
+        if self.off {
+            return Some(ErrorKind::Io);
+        }
+        self.calls += 1;
+        let (left, fault) = self.fuse.as_mut()?;
+        if *left > 0 {
+            *left -= 1;
+            return None;
+        }
+        match *fault {
+            Fault::PowerCut => {
+                self.off = true;
+                Some(ErrorKind::Io)
+            }
+            Fault::Error { kind, for_good } => {
+                if !for_good {
+                    self.fuse = None;
+                }
+                Some(kind)
+            }
+        }
+    }
+
+    fn call(&mut self) -> io::Result<()> {
+        match self.tick() {
+            // Only reads and writes can be cut short or interrupted.
+            None | Some(ErrorKind::Short | ErrorKind::Interrupted) => Ok(()),
+            Some(kind) => Err(kind.error()),
+        }
+    }
+
+    fn node(&self, path: &Path) -> Option<Node> {
+        let mut node = Node::Directory(0);
+        for part in path.components().skip(1) {
+            let Node::Directory(directory) = node else { return None };
+            let name = part.as_os_str().to_str()?;
+            node = *self.directories[directory].names.get(name)?;
+        }
+        Some(node)
+    }
+
+    fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
+        match self.node(path) {
+            Some(Node::Directory(directory)) => Ok(&mut self.directories[directory]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn parent(&mut self, path: &Path) -> io::Result<(&mut Directory, String)> {
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let directory = self.directory(path.parent().expect("a parent"))?;
+        Ok((directory, name))
+    }
+
+    /// Frees what no name leads to any more.
+    fn forget_unnamed(&mut self) {
+        let named: std::collections::BTreeSet<usize> = self
+            .directories
+            .iter()
+            .flat_map(|directory| directory.names.values())
+            .filter_map(|node| match node {
+                Node::File(inode) => Some(*inode),
+                Node::Directory(_) => None,
+            })
+            .collect();
+        for (number, inode) in self.inodes.iter_mut().enumerate() {
+            if !named.contains(&number) {
+                *inode = Inode::default();
+            }
+        }
+    }
+
+    /// Bytes of all files that have a name.
+    fn used(&self) -> usize {
+        let named = |directory: &Directory| -> usize {
+            let files = directory.names.values().filter_map(|node| match node {
+                Node::File(inode) => Some(self.inodes[*inode].bytes.len()),
+                Node::Directory(_) => None,
+            });
+            files.sum()
+        };
+        self.directories.iter().map(named).sum()
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    disk: Disk,
+    inode: usize,
+}
+
+#[derive(Debug)]
+struct Held;
+
+impl Lock for Held {}
+
+impl Storage for Disk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.call()?;
+        if state.node(path).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.directories.push(Directory::default());
+        let node = Node::Directory(state.directories.len() - 1);
+        let (parent, name) = state.parent(path)?;
+        parent.change(Change::Set(name, node));
+        Ok(())
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut so_far = std::path::PathBuf::new();
+        for part in path.components() {
+            so_far.push(part);
+            if so_far.parent().is_some() && self.state().node(&so_far).is_none() {
+                self.create_dir(&so_far)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut state = self.state();
+        let names = state.directory(path)?.names.clone();
+        let entry = |(name, node): (String, Node)| match node {
+            Node::File(inode) => {
+                Entry { name, is_dir: false, len: state.inodes[inode].bytes.len() as u64 }
+            }
+            Node::Directory(_) => Entry { name, is_dir: true, len: 0 },
+        };
+        Ok(names.into_iter().map(entry).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        state.call()?;
+        if state.node(path).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.inodes.push(Inode::default());
+        let inode = state.inodes.len() - 1;
+        let (parent, name) = state.parent(path)?;
+        parent.change(Change::Set(name, Node::File(inode)));
+        Ok(Arc::new(Handle { disk: self.clone(), inode }))
+    }
+
+    fn open(&self, path: &Path, _: Access) -> io::Result<Arc<dyn File>> {
+        let state = self.state();
+        if state.off {
+            return Err(ErrorKind::Io.error());
+        }
+        match state.node(path) {
+            Some(Node::File(inode)) => Ok(Arc::new(Handle { disk: self.clone(), inode })),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.call()?;
+        let node = state.node(from).ok_or(io::ErrorKind::NotFound)?;
+        assert_eq!(from.parent(), to.parent(), "the engine renames within a directory");
+        let (parent, from) = state.parent(from)?;
+        let to = to.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        parent.change(Change::Rename { from, to, node });
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(Node::File(_)) = state.node(path) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        state.call()?;
+        let (parent, name) = state.parent(path)?;
+        parent.change(Change::Remove(name));
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        for entry in self.list(path)? {
+            let inner = path.join(&entry.name);
+            if entry.is_dir {
+                self.remove_dir_all(&inner)?;
+            } else {
+                self.remove_file(&inner)?;
+            }
+        }
+        let mut state = self.state();
+        state.call()?;
+        let (parent, name) = state.parent(path)?;
+        parent.change(Change::Remove(name));
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.call()?;
+        let directory = state.directory(path)?;
+        directory.medium = directory.names.clone();
+        directory.changes.clear();
+        Ok(())
+    }
+
+    fn lock(&self, _: &Path, _: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        let mut state = self.state();
+        state.call()?;
+        if std::mem::replace(&mut state.locked, true) {
+            return Ok(Err("the simulation".into()));
+        }
+        Ok(Ok(Box::new(Held)))
+    }
+}
+
+impl File for Handle {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.state();
+        if state.off {
+            return Err(ErrorKind::Io.error());
+        }
+        let bytes = &state.inodes[self.inode].bytes;
+        let from = usize::try_from(offset).expect("small").min(bytes.len());
+        let n = buf.len().min(bytes.len() - from);
+        buf[..n].copy_from_slice(&bytes[from..from + n]);
+        Ok(n)
+    }
+
+    fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read_at(buf, offset).map(Some)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        let mut bytes = bytes;
+        match state.tick() {
+            None => {}
+            Some(ErrorKind::Short) => bytes = &bytes[..bytes.len().div_ceil(2)],
+            Some(kind) => return Err(kind.error()),
+        }
+        let offset = usize::try_from(offset).expect("small");
+        let grows = (offset + bytes.len()).saturating_sub(state.inodes[self.inode].bytes.len());
+        if let Some(space) = state.space {
+            let left = space.saturating_sub(state.used());
+            if grows > left {
+                let fits = bytes.len().saturating_sub(grows - left);
+                if fits == 0 {
+                    return Err(ErrorKind::NoSpace.error());
+                }
+                bytes = &bytes[..fits];
+            }
+        }
+        state.inodes[self.inode].write(bytes, offset);
+        Ok(bytes.len())
+    }
+
+    fn reserve(&self, _: u64, end: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.call()?;
+        let len = state.inodes[self.inode].bytes.len();
+        let grows = usize::try_from(end).expect("small").saturating_sub(len);
+        match state.space {
+            Some(space) if grows > space.saturating_sub(state.used()) => {
+                Err(ErrorKind::NoSpace.error())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let failed = match state.tick() {
+            None | Some(ErrorKind::Short | ErrorKind::Interrupted) => None,
+            Some(kind) => Some(kind.error()),
+        };
+        if let Some(error) = failed {
+            if !state.off {
+                let mut random = state.random.take().expect("always there");
+                state.inodes[self.inode].fail_sync(&mut random);
+                state.random = Some(random);
+            }
+            return Err(error);
+        }
+        state.inodes[self.inode].sync();
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.state().inodes[self.inode].bytes.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.call()?;
+        state.inodes[self.inode].set_len(usize::try_from(len).expect("small"));
+        Ok(())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.off {
+            return Err(ErrorKind::Io.error());
+        }
+        state.inodes[self.inode].drop_cache();
+        Ok(())
+    }
+}

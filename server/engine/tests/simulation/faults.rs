@@ -1,0 +1,210 @@
+//! Errors instead of crashes: the N-th call fails, for every N, once and for
+//! good, with every error there is.
+//!
+//! Whatever fails: nothing that was acked is lost, nothing appears that was not
+//! sent, nothing is acked after a failed sync, and after a restart on a good
+//! disk the log takes appends again.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use styx_engine::{Append, Catalog, Error, Log, Producer, Ticket};
+use styx_protocol::{LogConfig, LogStatus, Records};
+
+use crate::clock::Hands;
+use crate::disk::{Disk, ErrorKind, Fault};
+use crate::run::{name, options};
+use crate::world::read_all;
+
+/// What a scenario did, up to its end or its fault.
+#[derive(Debug, Default)]
+struct Done {
+    sent: Vec<Vec<u8>>,
+    /// What was acked, and what a reader saw.
+    acked: Vec<Vec<u8>>,
+    refused: Vec<Error>,
+    created: bool,
+    emptied: bool,
+    /// An emptying failed: either log may be there.
+    half_emptied: bool,
+    statuses: Vec<LogStatus>,
+}
+
+fn answer(mut ticket: Ticket) -> Option<Result<styx_engine::Appended, Error>> {
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::Pin::new(&mut ticket).poll(&mut context) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
+fn append(catalog: &Catalog, log: &Log, done: &mut Done, sequence: Option<u64>) {
+    let payload = format!("record {} {}", done.sent.len(), "x".repeat(40)).into_bytes();
+    done.sent.push(payload.clone());
+    let append = Append {
+        records: Records::one(&payload),
+        expected: None,
+        producer: sequence.map(|sequence| Producer { id: 5, epoch: None, sequence }),
+    };
+    let ticket = match log.append(append) {
+        Ok(Ok(ticket)) => ticket,
+        Ok(Err(_)) => panic!("the queue is never full here"),
+        Err(error) => return done.refused.push(error),
+    };
+    while catalog.step() {}
+    match answer(ticket).expect("answered once committed") {
+        Ok(_) => done.acked.push(payload),
+        Err(error) => done.refused.push(error),
+    }
+    done.statuses.push(log.status());
+}
+
+/// Create, append across rolls, quiet times, a trim, a backup, an emptying.
+fn scenario(disk: &Disk, clock: &Arc<Hands>) -> Done {
+    let mut done = Done::default();
+    let Ok(catalog) = Catalog::open(options(disk, clock)) else { return done };
+    let config = LogConfig { segment_max_count: 3, ..LogConfig::default() };
+    let Ok(log) = catalog.create(&name(), config) else { return done };
+    done.created = true;
+    for n in 0..8 {
+        append(&catalog, &log, &mut done, (n % 2 == 0).then_some(n / 2));
+        clock.advance(Duration::from_millis(60));
+        catalog.step();
+    }
+    let _ = log.backup(&mut Vec::new());
+    if let Ok(held) = read_all(&log) {
+        assert!(held.len() >= done.acked.len(), "a reader misses what was acked");
+    }
+    let _ = catalog.create(&"other".parse().expect("a name"), config);
+    let _ = catalog.delete(&"other".parse().expect("a name"));
+    append(&catalog, &log, &mut done, None);
+    if catalog.truncate(&name()).is_ok() {
+        done.emptied = true;
+        done.sent.clear();
+        done.acked.clear();
+        let log = catalog.log(&name()).expect("emptied");
+        append(&catalog, &log, &mut done, Some(0));
+    } else {
+        done.half_emptied = true;
+    }
+    done
+}
+
+fn holds_what_was_acked(disk: &Disk, clock: &Arc<Hands>, done: &Done, what: &str) {
+    let catalog = Catalog::open(options(disk, clock)).expect(what);
+    let log = match catalog.log(&name()) {
+        Ok(log) => log,
+        Err(Error::LogNotFound { .. }) if !done.created => return,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    assert_eq!(log.status(), LogStatus::Ok, "{what}: {:?}", log.append(Records::one(b"")));
+    let held = read_all(&log).expect(what);
+    let mut rest = held.iter();
+    let acked = if done.half_emptied && held.is_empty() { &[][..] } else { &done.acked[..] };
+    for acked in acked {
+        assert!(rest.any(|record| record == acked), "{what}: an acked record is lost: {held:?}");
+    }
+    for record in &held {
+        let times = held.iter().filter(|other| *other == record).count();
+        assert_eq!(times, 1, "{what}: a record is there twice");
+        let text = String::from_utf8_lossy(record);
+        assert!(done.sent.contains(record), "{what}: {text} was never sent");
+    }
+    let ticket = log.append(Records::one(b"after")).expect(what).expect("room");
+    while catalog.step() {}
+    answer(ticket).expect("answered").expect(what);
+}
+
+#[test]
+fn whichever_call_fails_nothing_that_was_acked_is_lost() {
+    let clock = Arc::new(Hands::default());
+    let disk = Disk::new(0);
+    let done = scenario(&disk, &clock);
+    assert!(done.emptied && done.refused.is_empty(), "{:?}", done.refused);
+    let calls = disk.calls();
+    assert!(calls > 100, "{calls}");
+    let kinds = [
+        ErrorKind::Io,
+        ErrorKind::NoSpace,
+        ErrorKind::ReadOnly,
+        ErrorKind::Interrupted,
+        ErrorKind::Short,
+    ];
+    for kind in kinds {
+        for for_good in [false, true] {
+            if for_good && matches!(kind, ErrorKind::Interrupted | ErrorKind::Short) {
+                continue;
+            }
+            for call in 0..calls {
+                for power_cut in [None, Some(0), Some(50)] {
+                    let what =
+                        format!("call {call}, {kind:?}, for good: {for_good}, {power_cut:?}");
+                    let clock = Arc::new(Hands::default());
+                    let disk = Disk::new(call);
+                    disk.fail_after(call, Fault::Error { kind, for_good });
+                    let done = scenario(&disk, &clock);
+                    if matches!(kind, ErrorKind::Interrupted | ErrorKind::Short) {
+                        assert!(done.refused.is_empty(), "{what}: {:?}", done.refused);
+                    }
+                    disk.restart(power_cut);
+                    holds_what_was_acked(&disk, &clock, &done, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_ends_appends_keeps_the_cause_and_is_never_tried_again() {
+    let clock = Arc::new(Hands::default());
+    let disk = Disk::new(0);
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let mut done = Done::default();
+    append(&catalog, &log, &mut done, None);
+    // The first call of a commit on prepared space is its write, the second its
+    // sync.
+    disk.fail_after(1, Fault::Error { kind: ErrorKind::Io, for_good: false });
+    append(&catalog, &log, &mut done, None);
+    let before = disk.calls();
+    append(&catalog, &log, &mut done, None);
+    assert!(matches!(done.refused[0], Error::OutcomeUnknown { .. }), "{:?}", done.refused);
+    let Error::NotAvailable { status, cause, .. } = &done.refused[1] else {
+        panic!("{:?}", done.refused)
+    };
+    assert_eq!(*status, LogStatus::Tainted);
+    assert!(cause.contains("sync"), "{cause}");
+    assert_eq!(disk.calls(), before, "nothing is written or synced any more");
+    assert_eq!(read_all(&log).expect("durable records can be read"), done.acked);
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
+    let clock = Arc::new(Hands::default());
+    let disk = Disk::new(0);
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let config = LogConfig { segment_max_count: 5, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    let mut done = Done::default();
+    append(&catalog, &log, &mut done, None);
+    disk.limit_space(Some(0));
+    for _ in 0..600 {
+        append(&catalog, &log, &mut done, None);
+    }
+    let full = done.refused.iter().filter(|error| matches!(error, Error::StorageFull { .. }));
+    assert!(full.count() > 400, "{:?}", done.refused.first());
+    assert_eq!(done.refused.len() + done.acked.len(), 601);
+    assert!(done.statuses.iter().all(|status| *status == LogStatus::Ok));
+    assert_eq!(read_all(&log).expect("reads go on"), done.acked);
+    disk.limit_space(None);
+    let refused = done.refused.len();
+    for _ in 0..20 {
+        append(&catalog, &log, &mut done, None);
+    }
+    assert_eq!(done.refused.len(), refused, "appends resume by themselves");
+    assert_eq!(read_all(&log).expect("read"), done.acked);
+    disk.restart(Some(0));
+    drop(catalog);
+    holds_what_was_acked(&disk, &clock, &done, "after a full disk");
+}

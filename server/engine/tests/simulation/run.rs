@@ -1,0 +1,537 @@
+//! One seed: operations until the power goes, again and again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use styx_engine::{Append, Catalog, Error, Log, Options, Producer, Ticket};
+use styx_protocol::block::{Flags, Header};
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+use styx_protocol::{LogConfig, LogName, LogStatus, Position, record};
+
+use crate::clock::Hands;
+use crate::disk::{Disk, Fault};
+use crate::random::Random;
+use crate::world::{OVERHEAD, World, read_all};
+
+/// What happened in a run, to show that it did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Totals {
+    pub(crate) power_cuts: u64,
+    pub(crate) kills: u64,
+    pub(crate) crashes_in_recovery: u64,
+    pub(crate) acked: u64,
+    pub(crate) rolls: u64,
+    pub(crate) trims: u64,
+    pub(crate) emptied: u64,
+    pub(crate) backups: u64,
+    pub(crate) rot: u64,
+    pub(crate) rot_reported: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Totals) {
+        let pairs = [
+            (&mut self.power_cuts, other.power_cuts),
+            (&mut self.kills, other.kills),
+            (&mut self.crashes_in_recovery, other.crashes_in_recovery),
+            (&mut self.acked, other.acked),
+            (&mut self.rolls, other.rolls),
+            (&mut self.trims, other.trims),
+            (&mut self.emptied, other.emptied),
+            (&mut self.backups, other.backups),
+            (&mut self.rot, other.rot),
+            (&mut self.rot_reported, other.rot_reported),
+        ];
+        for (total, one) in pairs {
+            *total += one;
+        }
+    }
+}
+
+const CYCLES: usize = 5;
+const PRODUCER: u64 = 77;
+
+pub(crate) struct Run {
+    pub(crate) totals: Totals,
+    pub(crate) disk: Disk,
+    random: Random,
+    clock: Arc<Hands>,
+    catalog: Option<Catalog>,
+    log: Option<Log>,
+    world: World,
+    waiting: Vec<(u64, Ticket)>,
+    /// The log is being emptied or deleted: it is there whole, or it is new.
+    ending: bool,
+    pad_commits: bool,
+    config: LogConfig,
+}
+
+pub(crate) fn name() -> LogName {
+    "log".parse().expect("a name")
+}
+
+fn copy_name() -> LogName {
+    "copy".parse().expect("a name")
+}
+
+pub(crate) fn options(disk: &Disk, clock: &Arc<Hands>) -> Options {
+    Options {
+        committers_max: 0,
+        storage: Arc::new(disk.clone()),
+        clock: Arc::clone(clock) as Arc<dyn styx_engine::clock::Clock>,
+        ..Options::new("/data")
+    }
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64) -> Run {
+        let mut random = Random::new(seed);
+        let config = LogConfig {
+            segment_max_size: 20_000,
+            segment_max_count: if random.chance(30) { 12 } else { -1 },
+            // Far more than ever passes, and less than the wall clock jumps.
+            log_max_age: if random.chance(50) { 1_000_000 } else { -1 },
+            ..LogConfig::default()
+        };
+        Run {
+            totals: Totals::default(),
+            disk: Disk::new(random.next()),
+            pad_commits: random.chance(20),
+            random,
+            clock: Arc::default(),
+            catalog: None,
+            log: None,
+            world: World::default(),
+            waiting: Vec::new(),
+            ending: false,
+            config,
+        }
+    }
+
+    /// Plays the seed; an error says which promise was broken.
+    pub(crate) fn play(&mut self) -> Result<(), String> {
+        self.open().map_err(|error| format!("the first start: {error}"))?;
+        for _ in 0..CYCLES {
+            self.light_fuse();
+            while !self.disk.is_off() {
+                self.operate()?;
+            }
+            self.crash()?;
+        }
+        Ok(())
+    }
+
+    fn light_fuse(&mut self) {
+        let calls = 3 + self.random.below(150) as u64;
+        self.disk.fail_after(calls, Fault::PowerCut);
+    }
+
+    fn options(&self) -> Options {
+        Options { pad_commits: self.pad_commits, ..options(&self.disk, &self.clock) }
+    }
+
+    fn open(&mut self) -> Result<(), Error> {
+        let catalog = Catalog::open(self.options())?;
+        match catalog.delete(&copy_name()) {
+            Ok(()) | Err(Error::LogNotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let log = match catalog.log(&name()) {
+            Err(Error::LogNotFound { .. }) if self.ending || self.world.known.is_empty() => {
+                self.world.begin_anew();
+                catalog.create(&name(), self.config)?
+            }
+            found => found?,
+        };
+        self.log = Some(log);
+        self.catalog = Some(catalog);
+        Ok(())
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("open")
+    }
+
+    fn catalog(&self) -> Catalog {
+        self.catalog.clone().expect("open")
+    }
+
+    fn operate(&mut self) -> Result<(), String> {
+        match self.random.below(1000) {
+            0..420 => self.append(),
+            420..760 => self.step(),
+            760..860 => self.pass_time(),
+            860..930 => self.read(),
+            930..950 => self.trim(),
+            950..965 => self.rot(),
+            965..975 => self.empty(),
+            975..985 => self.back_up(),
+            _ => self.kill(),
+        }
+    }
+
+    fn append(&mut self) -> Result<(), String> {
+        let count = *self.random.pick(&[1, 1, 1, 2, 3, 8]);
+        let tails = (0..count).map(|_| self.tail()).collect();
+        let idempotent = self.random.chance(40);
+        let number = self.world.append(tails, idempotent);
+        self.send(number);
+        Ok(())
+    }
+
+    /// The end of a payload: noise, or what an attacker would send.
+    fn tail(&mut self) -> Vec<u8> {
+        let size = *self.random.pick(&[0, 0, 10, 100, 300, 700, 1500, 3000, 6000]);
+        let mut tail = self.random.bytes(size);
+        if self.random.chance(30) {
+            tail.extend(self.forged_blocks());
+        }
+        if self.random.chance(20) {
+            tail.extend(self.copied_bytes());
+        }
+        tail.truncate(15_000 - OVERHEAD);
+        tail
+    }
+
+    /// Blocks that a client could build from what it has read: they follow the
+    /// newest block and claim to be durable far beyond it.
+    fn forged_blocks(&mut self) -> Vec<u8> {
+        let Some((_, bytes)) = self.newest_segment() else { return Vec::new() };
+        let Some(last) = last_header(&bytes) else { return Vec::new() };
+        let (header, prev_crc) = last;
+        let forged = Header {
+            flags: Flags::FILLER,
+            count: 0,
+            body_size: 0,
+            raw_size: 0,
+            base_position: header.end_position() + self.random.below(4) as u64,
+            prev_crc,
+            body_crc: 0,
+            durable_position: 1 << 40,
+            ..header
+        };
+        let times = *self.random.pick(&[1, 1, 30]);
+        forged.encode().0.repeat(times)
+    }
+
+    /// Bytes of the segment as they are.
+    fn copied_bytes(&mut self) -> Vec<u8> {
+        let Some((_, bytes)) = self.newest_segment() else { return Vec::new() };
+        let from = self.random.below(bytes.len());
+        let size = *self.random.pick(&[400, 3000]);
+        bytes[from..(from + size).min(bytes.len())].to_vec()
+    }
+
+    fn newest_segment(&self) -> Option<(PathBuf, Vec<u8>)> {
+        newest_segment(&self.disk)
+    }
+
+    fn send(&mut self, number: u64) {
+        let sent = &self.world.sent[&number];
+        let mut builder = record::Builder::new();
+        for payload in &sent.payloads {
+            assert!(builder.push(payload));
+        }
+        let append = Append {
+            records: builder.take(),
+            expected: None,
+            producer: sent.sequence.map(|sequence| Producer {
+                id: PRODUCER,
+                epoch: None,
+                sequence,
+            }),
+        };
+        if let Ok(Ok(ticket)) = self.log().append(append) {
+            self.waiting.push((number, ticket));
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let segments = self.log().stats().segments;
+        self.catalog().step();
+        self.totals.rolls += self.log().stats().segments.saturating_sub(segments);
+        self.collect()
+    }
+
+    /// Takes the answers that are there.
+    fn collect(&mut self) -> Result<(), String> {
+        let mut context = Context::from_waker(Waker::noop());
+        for (number, mut ticket) in std::mem::take(&mut self.waiting) {
+            match std::pin::Pin::new(&mut ticket).poll(&mut context) {
+                Poll::Pending => self.waiting.push((number, ticket)),
+                Poll::Ready(Ok(appended)) => {
+                    self.totals.acked += 1;
+                    self.world.acked(number, appended.end.0)?;
+                }
+                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.ending => {
+                    return Err(format!("append {number} failed without a fault: {error}"));
+                }
+                Poll::Ready(Err(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_time(&mut self) -> Result<(), String> {
+        let ms = *self.random.pick(&[1, 10, 60, 1100]);
+        self.clock.advance(Duration::from_millis(ms));
+        if self.random.chance(20) {
+            // Years either way: nothing may expire, and no time go back.
+            let years = i64::try_from(self.random.below(7)).expect("small") - 3;
+            self.clock.set_off(years * 31_000_000_000_000);
+        }
+        self.step()
+    }
+
+    fn read(&mut self) -> Result<(), String> {
+        let start = self.log().start_position().0;
+        match read_all(self.log()) {
+            Ok(held) => {
+                for (position, payload) in (start..).zip(held) {
+                    if self
+                        .world
+                        .known
+                        .insert(position, payload.clone())
+                        .is_some_and(|k| k != payload)
+                    {
+                        return Err(format!("a reader saw another record at {position}"));
+                    }
+                }
+                Ok(())
+            }
+            Err(_) if self.disk.is_off() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn trim(&mut self) -> Result<(), String> {
+        let end = self.log().end_position().0;
+        let to = self.random.next() % (end + 1);
+        self.world.start_max = self.world.start_max.max(to);
+        match self.log().trim(Position(to)) {
+            Ok(()) => {
+                self.totals.trims += 1;
+                self.world.start_min = self.log().start_position().0;
+                Ok(())
+            }
+            Err(_) if self.disk.is_off() => Ok(()),
+            Err(error) => Err(format!("trim: {error}")),
+        }
+    }
+
+    fn empty(&mut self) -> Result<(), String> {
+        self.ending = true;
+        let catalog = self.catalog();
+        let emptied = if self.random.chance(50) {
+            catalog.truncate(&name())
+        } else {
+            catalog.delete(&name()).and_then(|()| catalog.create(&name(), self.config))
+        };
+        match emptied {
+            Ok(log) => {
+                self.collect()?;
+                self.waiting.clear();
+                self.totals.emptied += 1;
+                self.ending = false;
+                self.world.begin_anew();
+                self.log = Some(log);
+                Ok(())
+            }
+            Err(_) if self.disk.is_off() => Ok(()),
+            Err(error) => Err(format!("emptying: {error}")),
+        }
+    }
+
+    fn back_up(&mut self) -> Result<(), String> {
+        let mut archive = Vec::new();
+        let source = read_all(self.log());
+        let catalog = self.catalog();
+        let restored = self
+            .log()
+            .backup(&mut archive)
+            .and_then(|()| catalog.restore(&copy_name(), &mut archive.as_slice()));
+        let copy = match restored {
+            Ok(copy) => copy,
+            Err(_) if self.disk.is_off() => return Ok(()),
+            Err(error) => return Err(format!("backup and restore: {error}")),
+        };
+        if !self.disk.is_off() && source? != read_all(&copy)? {
+            return Err("the restored copy holds other records".into());
+        }
+        self.totals.backups += 1;
+        match catalog.delete(&copy_name()) {
+            Err(error) if !self.disk.is_off() => Err(format!("deleting the copy: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The process is killed; the page cache stays.
+    fn kill(&mut self) -> Result<(), String> {
+        if self.disk.is_off() {
+            return Ok(());
+        }
+        self.totals.kills += 1;
+        self.restart(None)?;
+        self.light_fuse();
+        Ok(())
+    }
+
+    fn crash(&mut self) -> Result<(), String> {
+        let power_cut = self.random.chance(75);
+        if power_cut {
+            self.totals.power_cuts += 1;
+        }
+        let keep = *self.random.pick(&[0, 30, 50, 80, 95]);
+        self.restart(power_cut.then_some(keep))
+    }
+
+    /// Starts again until a start succeeds, and holds the log against what is
+    /// known.
+    fn restart(&mut self, power_cut: Option<u64>) -> Result<(), String> {
+        let id = self.log().id();
+        self.log = None;
+        self.catalog = None;
+        self.waiting.clear();
+        // The clock is right when a machine starts.
+        self.clock.set_off(0);
+        self.disk.restart(power_cut);
+        loop {
+            if self.random.chance(30) {
+                self.disk.fail_after(self.random.below(14) as u64, Fault::PowerCut);
+            }
+            match self.open() {
+                Ok(()) if !self.disk.is_off() => break,
+                Err(error) if !self.disk.is_off() => return Err(format!("start: {error}")),
+                _ => {}
+            }
+            self.totals.crashes_in_recovery += 1;
+            self.log = None;
+            self.catalog = None;
+            let keep = self.random.chance(75).then_some(50);
+            self.disk.restart(keep);
+        }
+        self.disk.mend();
+        if self.ending && self.log().id() != id {
+            self.world.begin_anew();
+        }
+        self.ending = false;
+        let log = self.log().clone();
+        self.world.audit(&log)?;
+        // The producer sends again what was not acked, in order.
+        for number in self.world.unacked.clone() {
+            self.send(number);
+        }
+        Ok(())
+    }
+
+    /// On a copy of the disk: damage below the watermark is reported, or costs
+    /// nothing.
+    fn rot(&mut self) -> Result<(), String> {
+        if self.disk.is_off() {
+            return Ok(());
+        }
+        let disk = self.disk.copy();
+        let Some((path, bytes)) = newest_segment(&disk) else { return Ok(()) };
+        let Some(durable) = watermark(&disk, &path) else { return Ok(()) };
+        let used = used_bytes(&bytes);
+        let at = self.random.below(used);
+        let kind = self.random.below(4);
+        let noise = self.random.bytes(512);
+        disk.with_bytes(&path, |bytes| match kind {
+            0 => bytes[at] ^= 1 << (noise[0] % 8),
+            1 => {
+                let from = at / 512 * 512;
+                let to = (from + 512).min(bytes.len());
+                bytes[from..to].fill(0);
+            }
+            2 => {
+                let from = at / 512 * 512;
+                let to = (from + 512).min(bytes.len());
+                bytes[from..to].copy_from_slice(&noise[..to - from]);
+            }
+            _ => bytes.truncate(at),
+        });
+        self.totals.rot += 1;
+        let catalog = match Catalog::open(options(&disk, &self.clock)) {
+            Ok(catalog) => catalog,
+            Err(error) => return Err(format!("rot keeps the catalog from opening: {error}")),
+        };
+        let log = match catalog.log(&name()) {
+            Ok(log) => log,
+            Err(Error::NotAvailable { .. }) => {
+                self.totals.rot_reported += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(format!("rot: {error}")),
+        };
+        if log.status() == LogStatus::Corrupt {
+            self.totals.rot_reported += 1;
+            return Ok(());
+        }
+        let start = log.start_position().0;
+        let held = read_all(&log)?;
+        for (position, payload) in self.world.known.range(start..durable) {
+            let index = usize::try_from(position - start).expect("small");
+            if held.get(index) != Some(payload) {
+                return Err(format!(
+                    "rot ({kind} at {at} of {}): record {position} is gone in silence, below the watermark {durable}",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest segment of the newest generation.
+pub(crate) fn newest_segment(disk: &Disk) -> Option<(PathBuf, Vec<u8>)> {
+    use styx_engine::storage::Storage as _;
+    let log = Path::new("/data/log");
+    let generations = disk.list(log).ok()?;
+    let newest = generations.iter().filter_map(|e| e.name.parse::<u64>().ok()).max()?;
+    let folder = log.join(newest.to_string());
+    let names = disk.list(&folder).ok()?;
+    let segment = names.iter().map(|e| &e.name).filter(|n| n.ends_with(".seg")).max()?;
+    let path = folder.join(segment);
+    let bytes = disk.bytes(&path)?;
+    (!bytes.is_empty()).then_some((path, bytes))
+}
+
+/// The header of the last whole block, and its CRC.
+fn last_header(bytes: &[u8]) -> Option<(Header, u32)> {
+    let mut at = 0;
+    let mut last = None;
+    while let Ok(decoded) = Header::decode(&bytes[at..]) {
+        at += usize::try_from(decoded.0.block_bytes()).ok()?;
+        last = Some(decoded);
+        if at + BLOCK_HEADER_BYTES > bytes.len() {
+            break;
+        }
+    }
+    last
+}
+
+/// Bytes of whole blocks, without the zeros behind them.
+fn used_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((header, _)) = bytes.get(at..).and_then(|rest| Header::decode(rest).ok()) {
+        at += usize::try_from(header.block_bytes()).expect("small");
+    }
+    at.clamp(1, bytes.len())
+}
+
+/// What the watermark beside a segment says is durable.
+fn watermark(disk: &Disk, segment: &Path) -> Option<u64> {
+    let bytes = disk.bytes(&segment.with_file_name("watermark"))?;
+    let slot = |at: usize| {
+        let slot = bytes.get(at..at + 36)?;
+        let word = |at: usize| {
+            slot.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes)
+        };
+        let crc = slot.get(32..36).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+        (crc == Some(crc32fast::hash(&slot[..32]))).then_some((word(4)?, word(24)?))
+    };
+    slot(0).max(slot(4096)).map(|(_, durable)| durable)
+}
