@@ -49,6 +49,7 @@ mod reader;
 mod recovery;
 mod restore;
 mod retention;
+mod sabotage;
 mod seek;
 mod segment;
 mod tail;

@@ -18,10 +18,10 @@ use styx_protocol::block::Flags;
 
 use super::end::{Cursor, End, Failure, Space, write};
 use crate::producers::Table;
-use crate::random;
 use crate::segment::index::Spacing;
 use crate::segment::{Sealed, Segment, name};
 use crate::storage::{Storage, replace_file, temporary_path};
+use crate::{random, sabotage};
 
 /// Where a log's segments are and how they are made.
 #[derive(Debug, Clone)]
@@ -107,7 +107,8 @@ impl Ground {
         let broken =
             |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
         self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
-        self.storage.sync_dir(&self.directory).map_err(broken("syncing the directory"))?;
+        sabotage::sync_new_name(&*self.storage, &self.directory)
+            .map_err(broken("syncing the directory"))?;
         end.cursor.pass(&filler, crc);
         Ok(end)
     }

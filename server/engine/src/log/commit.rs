@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
 use super::upkeep::micros;
-use crate::Error;
 use crate::commit::end::{End, Failure, write};
 use crate::commit::plan::{Plan, Planned};
 use crate::commit::pool::Job;
@@ -21,6 +20,7 @@ use crate::commit::queue::Item;
 use crate::retention::exceeds;
 use crate::tail::Group;
 use crate::wait::lock;
+use crate::{Error, sabotage};
 
 /// Bytes of appends that one group takes, unless a single one is larger.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -90,7 +90,15 @@ impl Inner {
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
         end.space.prepare(&*end.file, at.offset, planned.bytes.len(), segment_bytes)?;
         write(&*end.file, &planned.bytes, at.offset)?;
-        end.file.sync().map_err(|error| Failure::broken("a sync", &error))?;
+        let group =
+            Group { base: at.position, end: planned.cursor.position, bytes: planned.bytes.clone() };
+        if sabotage::SERVE_UNSYNCED {
+            self.tail.publish(planned.cursor.durable(), group.clone());
+        }
+        if sabotage::WATERMARK_AHEAD {
+            let _ = self.write_watermark_ahead(planned.cursor.position);
+        }
+        sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
 
         end.cursor = planned.cursor;
         end.spacing = planned.spacing.clone();
@@ -98,10 +106,7 @@ impl Inner {
         for (id, state) in &planned.producers {
             end.producers.put(*id, state.clone());
         }
-        self.tail.publish(
-            end.cursor.durable(),
-            Group { base: at.position, end: end.cursor.position, bytes: planned.bytes.clone() },
-        );
+        self.tail.publish(end.cursor.durable(), group);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
         self.counters.bytes.fetch_add(planned.bytes.len() as u64, Ordering::Relaxed);

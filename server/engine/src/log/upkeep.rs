@@ -29,6 +29,13 @@ impl Inner {
         watermark.write(Mark { open_epoch, start, durable: view.durable.position })
     }
 
+    /// For [`crate::sabotage`]: a watermark that says more than is durable.
+    pub(super) fn write_watermark_ahead(&self, durable: Position) -> std::io::Result<()> {
+        let mut watermark = lock(&self.watermark);
+        let Some(watermark) = watermark.as_mut() else { return Ok(()) };
+        watermark.write(Mark { durable, ..watermark.mark() })
+    }
+
     /// Asks the keeper to look at this log soon.
     pub(super) fn settle_later(&self) {
         if !self.settling.swap(true, Ordering::AcqRel) {

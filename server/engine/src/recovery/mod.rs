@@ -23,7 +23,6 @@ use std::sync::Arc;
 use styx_protocol::{LogStatus, Position};
 
 use self::newest::Walked;
-use crate::Error;
 use crate::commit::end::{End, Failure, Space};
 use crate::commit::roll::Ground;
 use crate::manifest::{self, Manifest};
@@ -34,6 +33,7 @@ use crate::segment::walk::Stop;
 use crate::storage::{Access, Storage, read_file};
 use crate::tail::{Durable, View};
 use crate::watermark::{Mark, Watermark};
+use crate::{Error, sabotage};
 
 /// A log as recovery found it.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Scene {
         if walked.first.is_none() {
             faults.push(format!("the segment {newest} does not begin as it should"));
         }
-        if mark.durable > walked.cursor.position {
+        if mark.durable > walked.cursor.position && !sabotage::TRUNCATE_ON_ANY_BAD_CRC {
             faults.push(format!(
                 "it is damaged at position {} ({}, byte {}: {}), but is known to be durable up to {}",
                 walked.cursor.position,
