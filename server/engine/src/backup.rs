@@ -106,11 +106,11 @@ impl Picture {
     }
 }
 
-/// The first bytes of a file, as a stream.
-struct Part<'a> {
-    file: &'a dyn File,
-    at: u64,
-    end: u64,
+/// Bytes of a file, as a stream.
+pub(crate) struct Part<'a> {
+    pub(crate) file: &'a dyn File,
+    pub(crate) at: u64,
+    pub(crate) end: u64,
 }
 
 impl Read for Part<'_> {

@@ -32,6 +32,7 @@
 //! ```
 
 pub mod clock;
+pub mod legacy;
 pub mod storage;
 pub mod verify;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use styx_protocol::LogName;
 
-use crate::Error;
 use crate::segment::name::{self, FileName};
 use crate::storage::{Lock, Storage};
+use crate::{Error, legacy};
 
 /// The lock file in a data directory.
 const LOCK: &str = ".lock";
@@ -60,15 +60,11 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
         let path = directory.join(&entry.name);
         let inside = storage.list(&path).map_err(Error::io("cannot list", &path))?;
         let has = |name: &str| inside.iter().any(|inner| !inner.is_dir && inner.name == name);
-        let old_segment = |name: &str| name.starts_with("segment-") && name.ends_with("-records");
-        if has("config")
-            && !has(name::MANIFEST)
-            && inside.iter().any(|inner| old_segment(&inner.name))
-        {
+        if !has(name::MANIFEST) && legacy::is_log(&inside) {
+            let directory = directory.display();
             return Err(Error::DataDirectory {
                 message: format!(
-                    "{} is a data directory of Styx 0.x (its log {log}); it was left untouched: choose another data_directory",
-                    directory.display()
+                    "{directory} is a data directory of Styx 0.x (its log {log}); it was left untouched: copy its logs with `styx import {directory} --data-directory NEW` and serve NEW"
                 ),
             });
         }

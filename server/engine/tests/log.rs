@@ -294,7 +294,7 @@ fn two_processes_cannot_share_a_directory_and_an_old_one_is_left_alone() {
     std::fs::write(old.join("segment-0-0-0-records"), b"").expect("written");
     let refused = Catalog::open(Options::new(directory.path()));
     let Err(Error::DataDirectory { message }) = refused else { panic!("{refused:?}") };
-    assert!(message.contains("0.x"), "{message}");
+    assert!(message.contains("0.x") && message.contains("styx import"), "{message}");
     assert!(old.join("config").exists());
 }
 

@@ -187,21 +187,14 @@ impl Shared {
 
     /// Unpacks an archive under a temporary name, and gives it the log's name.
     pub(super) fn unpack(&self, name: &LogName, archive: &mut dyn Read) -> Result<(), Error> {
-        let storage = &*self.options.storage;
+        let storage = &self.options.storage;
         let temporary = self.beside(opening::RESTORING)?;
         let directory = self.directory(name);
         let id = self.new_id()?;
-        let unpacked = restore::unpack(storage, &temporary, id, archive).and_then(|()| {
-            storage
-                .rename(&temporary, &directory)
-                .map_err(Error::io("cannot rename the restored log to", &directory))
-        });
-        if unpacked.is_err() {
-            let _ = storage.remove_dir_all(&temporary);
-        }
-        unpacked?;
-        let data = &self.options.data_directory;
-        storage.sync_dir(data).map_err(Error::io("cannot sync", data))
+        let now_us = self.options.clock.wall_us();
+        restore::place(&**storage, &temporary, &directory, || {
+            restore::unpack(storage, &temporary, id, now_us, archive)
+        })
     }
 
     pub(super) fn close_all(&self) {

@@ -1,70 +1,28 @@
-//! Making a log of an archive, without trusting a byte of it.
+//! An archive that a backup of ours wrote, entry by entry.
 //!
 //! ```text
-//! gzip ─▶ tar ─▶ names, types, sizes, order ─▶ blocks, as they stream by ─▶
-//! temporary directory ─▶ verified as a log ─▶ new id, synced ─▶ renamed
+//! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg, ascending
 //! ```
 //!
-//! Only what a backup writes is accepted, in the order in which it writes it.
-//! Memory is bounded whatever the archive says, and the first bytes that are not
-//! a block end it, so an archive of zeros unpacks to nothing.
+//! These names in this order and no others. Blocks are judged as they stream by,
+//! so that the first bytes that are none end it; the rest is verified once it is
+//! a log.
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
-use flate2::read::GzDecoder;
 use styx_protocol::block::Header;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{LogId, Position};
+use styx_protocol::{LogConfig, Position};
 
+use super::{bad, unreadable};
 use crate::backup::FOLDER;
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, FileName};
 use crate::storage::{File, Storage, write_all_at};
-use crate::{Error, producers, verify, watermark};
+use crate::{Error, producers, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
-/// Zeros behind the last entry: tar's own padding, generously.
-const PADDING_BYTES_MAX: usize = 1 << 20;
-
-/// Unpacks and verifies an archive into `directory`, which must not exist, and
-/// makes it durable under a new id.
-pub(crate) fn unpack(
-    storage: &dyn Storage,
-    directory: &Path,
-    id: LogId,
-    archive: &mut dyn Read,
-) -> Result<(), Error> {
-    let failed = |doing| Error::io(doing, directory);
-    let folder = directory.join(FOLDER);
-    storage.create_dir(directory).map_err(failed("cannot create"))?;
-    storage.create_dir(&folder).map_err(failed("cannot create"))?;
-    let mut unpacking = Unpacking { storage, directory, stage: Stage::Manifest, manifest: None };
-    let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    // Raw: extensions are entries of a type that is refused, not allocations.
-    let entries = archive.entries().map_err(unreadable)?.raw(true);
-    for entry in entries {
-        unpacking.entry(entry.map_err(unreadable)?)?;
-    }
-    padding(&mut archive.into_inner())?;
-    let manifest = unpacking.manifest.ok_or_else(|| bad("it is empty"))?;
-    if !matches!(unpacking.stage, Stage::Segments { .. }) {
-        return Err(bad("it has no segments"));
-    }
-    let report = verify::verify_log(storage, directory, &mut |_| {});
-    if let Some(problem) = report.problems.first() {
-        let file = problem.file.file_name().unwrap_or_default().to_string_lossy();
-        return Err(bad(format!("{file}, byte {}: {}", problem.offset, problem.message)));
-    }
-    if let Some(note) = report.notes.first() {
-        return Err(bad(note.as_str()));
-    }
-    storage.sync_dir(&folder).map_err(failed("cannot sync"))?;
-    let text = Manifest { id, ..manifest }.encode();
-    let path = directory.join(name::MANIFEST);
-    crate::storage::replace_file(storage, &path, text.as_bytes()).map_err(failed("cannot write"))
-}
 
 /// What may come next.
 #[derive(Debug, Clone, Copy)]
@@ -75,25 +33,32 @@ enum Stage {
     Segments { next: Position },
 }
 
-struct Unpacking<'a> {
+pub(super) struct Ours<'a> {
     storage: &'a dyn Storage,
     directory: &'a Path,
     stage: Stage,
     manifest: Option<Manifest>,
 }
 
-impl Unpacking<'_> {
-    fn entry<R: Read>(&mut self, mut entry: tar::Entry<'_, R>) -> Result<(), Error> {
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !entry.header().entry_type().is_file() {
-            return Err(bad(format!("{path:?} is not a plain file")));
-        }
-        let size = entry.header().size().map_err(unreadable)?;
+impl<'a> Ours<'a> {
+    pub(super) fn begin(storage: &'a dyn Storage, directory: &'a Path) -> Ours<'a> {
+        Ours { storage, directory, stage: Stage::Manifest, manifest: None }
+    }
+
+    /// Whether no entry has come yet.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.stage, Stage::Manifest)
+    }
+
+    /// The next entry.
+    pub(super) fn entry(
+        &mut self,
+        path: &str,
+        size: u64,
+        entry: &mut dyn Read,
+    ) -> Result<(), Error> {
         if path == name::MANIFEST && matches!(self.stage, Stage::Manifest) {
-            return self.manifest(&mut entry, size);
-        }
-        if path == "config" && matches!(self.stage, Stage::Manifest) {
-            return Err(bad("it is an archive of Styx 0.x, which this version cannot restore yet"));
+            return self.manifest(entry, size);
         }
         let within = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let kind = within.map_or(FileName::Stranger, name::parse);
@@ -119,14 +84,23 @@ impl Unpacking<'_> {
         if size > limit {
             return Err(bad(format!("{path:?} is too large")));
         }
-        let target = self.directory.join(&path);
+        let target = self.directory.join(path);
         let file = self.storage.create(&target).map_err(Error::io("cannot create", &target))?;
-        copy(&mut entry, &*file, size, check, &target)?;
+        copy(entry, &*file, size, check, &target)?;
         file.sync().map_err(Error::io("cannot sync", &target))?;
         if let FileName::Segment(_) = kind {
             self.stage = Stage::Segments { next: whole.position };
         }
         Ok(())
+    }
+
+    /// After the last entry.
+    pub(super) fn finish(self) -> Result<LogConfig, Error> {
+        let manifest = self.manifest.ok_or_else(|| bad("it is empty"))?;
+        match self.stage {
+            Stage::Segments { .. } => Ok(manifest.config),
+            _ => Err(bad("it has no segments")),
+        }
     }
 
     fn manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
@@ -139,9 +113,6 @@ impl Unpacking<'_> {
         if manifest.generation != 0 {
             return Err(bad("log.toml names another generation than 0"));
         }
-        let path = self.directory.join(name::MANIFEST);
-        let file = self.storage.create(&path).map_err(Error::io("cannot create", &path))?;
-        write_all_at(&*file, &bytes, 0).map_err(|(e, _)| Error::io("cannot write", &path)(e))?;
         self.manifest = Some(manifest);
         self.stage = Stage::Watermark;
         Ok(())
@@ -262,34 +233,4 @@ fn copy(
         at += read as u64;
     }
     check.end().map_err(faulty)
-}
-
-/// What follows the last entry: zeros, and the end of the gzip stream, whose
-/// checksum is compared only by whoever reads up to it.
-fn padding(rest: &mut dyn Read) -> Result<(), Error> {
-    let mut buffer = [0; 4096];
-    let mut left = PADDING_BYTES_MAX;
-    loop {
-        let count = rest.read(&mut buffer).map_err(unreadable)?;
-        let zeros = buffer.iter().take(count).all(|byte| *byte == 0);
-        match left.checked_sub(count) {
-            _ if count == 0 => return Ok(()),
-            Some(less) if zeros => left = less,
-            _ => return Err(bad("it goes on behind its end")),
-        }
-    }
-}
-
-fn bad(message: impl Into<String>) -> Error {
-    Error::BadArchive { message: message.into() }
-}
-
-/// The archive is at fault, unless the stream that brings it broke.
-fn unreadable(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::ConnectionAborted => {
-            Error::Io { doing: "cannot read", path: "the archive".into(), source: Arc::new(error) }
-        }
-        _ => bad(error.to_string()),
-    }
 }

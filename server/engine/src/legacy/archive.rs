@@ -1,0 +1,178 @@
+//! An archive of 0.x: a flat tar of the log's files, entry by entry.
+//!
+//! ```text
+//! config | segment-…-records, ascending | segment-…-index, ascending
+//! ```
+//!
+//! `config` is first, and each segment has its index somewhere behind it:
+//! without one the archive was cut off between two entries, which no checksum
+//! shows. An index holds nothing that is needed and is only checked.
+//!
+//! ```text
+//! index entry   position: int64 | offset: int64 | CRC-32C of the 16 bytes before it
+//! ```
+
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use styx_protocol::{LogConfig, Position};
+
+use super::conversion::{Conversion, Damage, Failed};
+use super::name::{self, FileName, SegmentName};
+use crate::Error;
+use crate::storage::Storage;
+
+/// Segments of one archive: what is remembered of each is bounded by this.
+const SEGMENTS_MAX: usize = 1 << 18;
+const ENTRY_BYTES: usize = 20;
+
+/// An archive that is being unpacked.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    conversion: Conversion,
+    segments: Vec<SegmentName>,
+    indexes: Vec<Index>,
+}
+
+/// What is remembered of an index.
+#[derive(Debug)]
+struct Index {
+    name: SegmentName,
+    /// Of its last entry.
+    last: Option<Position>,
+}
+
+impl Archive {
+    /// Begins with the first entry, [`CONFIG`](super::CONFIG), of `size` bytes.
+    pub(crate) fn begin(
+        storage: &Arc<dyn Storage>,
+        directory: &Path,
+        now_us: u64,
+        size: u64,
+        from: &mut dyn Read,
+    ) -> Result<Archive, Error> {
+        let conversion =
+            Conversion::begin(storage, directory, now_us, size, from).map_err(refused)?;
+        Ok(Archive { conversion, segments: Vec::new(), indexes: Vec::new() })
+    }
+
+    /// The next entry.
+    pub(crate) fn entry(
+        &mut self,
+        path: &str,
+        size: u64,
+        from: &mut dyn Read,
+    ) -> Result<(), Error> {
+        match name::parse(path) {
+            FileName::Records(name) if self.segments.len() < SEGMENTS_MAX => {
+                self.conversion.segment(name, size, from, &mut |_| {}).map_err(refused)?;
+                self.segments.push(name);
+                Ok(())
+            }
+            FileName::Index(name) if self.indexes.len() < SEGMENTS_MAX => {
+                let last = check_index(name, size, from).map_err(refused)?;
+                self.indexes.push(Index { name, last });
+                Ok(())
+            }
+            FileName::Records(_) | FileName::Index(_) => Err(bad("it has too many segments")),
+            _ => Err(bad(format!("{path:?} has no place there"))),
+        }
+    }
+
+    /// After the last entry: the log is durable but for its manifest, which
+    /// gets this configuration.
+    pub(crate) fn finish(self) -> Result<LogConfig, Error> {
+        let Archive { conversion, segments, indexes } = self;
+        if segments.is_empty() {
+            return Err(bad("it has no segments"));
+        }
+        let ends = segments.iter().skip(1).map(|next| next.position);
+        let ends = ends.chain([conversion.position()]);
+        let mut indexes = indexes.into_iter();
+        for (name, end) in segments.iter().zip(ends) {
+            match indexes.next() {
+                Some(index) if index.name == *name => {
+                    if index.last.is_some_and(|last| last >= end) {
+                        let file = name.index();
+                        return Err(bad(format!("{file}: it goes beyond its segment")));
+                    }
+                }
+                Some(index) => {
+                    let file = index.name.index();
+                    return Err(bad(format!("{file:?} has no place there")));
+                }
+                None => {
+                    return Err(bad(format!("{} is missing: it is cut off", name.index())));
+                }
+            }
+        }
+        if let Some(index) = indexes.next() {
+            return Err(bad(format!("{:?} has no place there", index.name.index())));
+        }
+        for note in &conversion.notes {
+            tracing::warn!(note, "an archive of Styx 0.x is not restored quite as it was");
+        }
+        let config = conversion.config;
+        conversion.finish()?;
+        Ok(config)
+    }
+}
+
+/// Checks an index file and gives back the position of its last entry.
+fn check_index(
+    name: SegmentName,
+    size: u64,
+    from: &mut dyn Read,
+) -> Result<Option<Position>, Failed> {
+    let mut last: Option<(Position, u64)> = None;
+    let damage = |offset: u64, last: Option<(Position, u64)>, message: String| Damage {
+        file: name.index(),
+        offset,
+        position: last.map_or(name.position, |(position, _)| position),
+        message,
+    };
+    let mut from = BufReader::new(from.take(size));
+    let mut at = 0;
+    while at < size {
+        let mut entry = [0; ENTRY_BYTES];
+        from.read_exact(&mut entry)
+            .map_err(|error| Failed::Unreadable(damage(at, last, error.to_string()), error))?;
+        let (fields, stored) = entry.split_at(16);
+        let (position, offset) = fields.split_at(8);
+        let number = |bytes: &[u8]| u64::from_be_bytes(std::array::from_fn(|i| bytes[i]));
+        let this = (Position(number(position)), number(offset));
+        let follows = match last {
+            Some(last) => this.0 > last.0 && this.1 > last.1,
+            None => this.0 >= name.position,
+        };
+        if crc32c::crc32c(fields).to_be_bytes() != *stored || !follows {
+            let message = "the entry fails its checksum or does not follow the one before it";
+            return Err(Failed::Damaged(damage(at, last, message.into())));
+        }
+        last = Some(this);
+        at += ENTRY_BYTES as u64;
+    }
+    Ok(last.map(|(position, _)| position))
+}
+
+/// In the words of a restore.
+fn refused(failed: Failed) -> Error {
+    match failed {
+        Failed::Damaged(Damage { file, offset, position, message }) => {
+            bad(format!("{file}, byte {offset}, position {position}: {message}"))
+        }
+        Failed::Unreadable(Damage { file, .. }, error)
+            if error.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            bad(format!("{file} is cut off"))
+        }
+        Failed::Unreadable(_, error) => crate::restore::unreadable(error),
+        Failed::Refused(message) => bad(message),
+        Failed::Error(error) => error,
+    }
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    crate::restore::bad(message)
+}

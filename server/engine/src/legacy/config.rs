@@ -1,0 +1,89 @@
+//! The configuration of a 0.x log.
+//!
+//! ```text
+//! config (68 bytes)   max_record_size | index_after_size | segment_max_count
+//!                     | segment_max_size | segment_max_age | log_max_count
+//!                     | log_max_size | log_max_age, each int64, big-endian
+//!                     | CRC-32C of the 64 bytes before it: u32
+//! ```
+//!
+//! Invariant: what comes out is within our ranges. A value beyond them becomes
+//! the largest one, which is said; one that means nothing is refused.
+
+use styx_protocol::LogConfig;
+use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
+
+pub(super) const BYTES: usize = 68;
+const FIELD_BYTES: usize = 64;
+
+/// Reads the file's content; also says what could not be kept as it was.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn decode(bytes: &[u8; BYTES]) -> Result<(LogConfig, Vec<String>), String> {
+    let (fields, stored) = bytes.split_at(FIELD_BYTES);
+    if crc32c::crc32c(fields).to_be_bytes() != *stored {
+        return Err("it fails its checksum".into());
+    }
+    let mut config = LogConfig::default();
+    let mut notes = Vec::new();
+    for (index, (name, value)) in LogConfig::FIELDS.iter().zip(fields.chunks_exact(8)).enumerate() {
+        let value = i64::from_be_bytes(std::array::from_fn(|i| value[i]));
+        let largest = match index {
+            0 => i64::try_from(MAX_RECORD_SIZE_MAX).unwrap_or(i64::MAX),
+            _ => CONFIG_VALUE_MAX,
+        };
+        // The first two have no "no limit" here.
+        let kept = if value > largest || (value == -1 && index < 2) { largest } else { value };
+        if kept != value {
+            notes.push(format!("{name} was {value} and is {kept} now, the largest there is"));
+        }
+        if let Some(field) = config.field_mut(name) {
+            *field = kept;
+        }
+    }
+    config.validate().map_err(|error| error.to_string())?;
+    Ok((config, notes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::made::config;
+    use super::*;
+
+    #[test]
+    fn what_0x_wrote_is_read() {
+        let mut recorded = [255; BYTES];
+        for (at, value) in [(0, 4096_i64), (8, 1 << 20), (16, 100), (24, 1 << 30), (40, 1000)] {
+            recorded[at..at + 8].copy_from_slice(&value.to_be_bytes());
+        }
+        recorded[64..].copy_from_slice(&[0x6f, 0x88, 0xe7, 0x35]);
+        let expected = LogConfig {
+            max_record_size: 4096,
+            segment_max_count: 100,
+            log_max_count: 1000,
+            ..LogConfig::default()
+        };
+        assert_eq!(decode(&recorded), Ok((expected, Vec::new())));
+        for bit in 0..BYTES * 8 {
+            let mut flipped = recorded;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn values_beyond_our_ranges_are_clamped_and_nonsense_is_refused() {
+        let beyond = config([-1, -1, i64::MAX, -1, -1, -1, 7, -1]);
+        let (read, notes) = decode(&beyond).expect("clamped");
+        let largest = (1 << 30, CONFIG_VALUE_MAX, CONFIG_VALUE_MAX);
+        let fields = (read.max_record_size, read.index_after_size, read.segment_max_count);
+        assert_eq!(fields, largest);
+        assert_eq!((read.log_max_size, notes.len()), (7, 3), "{notes:?}");
+        for nonsense in [0, -2, i64::MIN] {
+            let bytes = config([100, 100, 100, 100, 100, nonsense, -1, -1]);
+            let message = decode(&bytes).expect_err("refused");
+            assert!(message.contains("log_max_count"), "{message}");
+        }
+    }
+}

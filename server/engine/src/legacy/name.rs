@@ -1,0 +1,106 @@
+//! The names of a 0.x log's files, which say what no byte inside them does.
+//!
+//! ```text
+//! config
+//! lock
+//! segment-<position, 20 digits>-<offset>-<unix time>-records
+//! segment-<position, 20 digits>-<offset>-<unix time>-index
+//! ```
+//!
+//! Position and offset count from the log's creation; the time, in seconds, is
+//! that of the segment's creation.
+
+use styx_protocol::Position;
+
+/// The file that holds the configuration, and comes first in an archive.
+pub(crate) const CONFIG: &str = "config";
+const LOCK: &str = "lock";
+/// 0.x kept positions and offsets as signed numbers.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// What the name of a segment says. Ordered as the segments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SegmentName {
+    pub(super) position: Position,
+    pub(super) offset: u64,
+    pub(super) time_s: u64,
+}
+
+/// What a name in a 0.x log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileName {
+    Config,
+    Lock,
+    Records(SegmentName),
+    Index(SegmentName),
+    Stranger,
+}
+
+impl SegmentName {
+    pub(super) fn records(self) -> String {
+        self.file("records")
+    }
+
+    pub(super) fn index(self) -> String {
+        self.file("index")
+    }
+
+    fn file(self, kind: &str) -> String {
+        let SegmentName { position, offset, time_s } = self;
+        format!("segment-{:020}-{offset:020}-{time_s:020}-{kind}", position.0)
+    }
+}
+
+pub(super) fn parse(name: &str) -> FileName {
+    match name {
+        CONFIG => return FileName::Config,
+        LOCK => return FileName::Lock,
+        _ => {}
+    }
+    let segment = || {
+        let mut parts = name.strip_prefix("segment-")?.split('-');
+        let mut number = || parts.next().and_then(digits);
+        let (position, offset, time_s) = (number()?, number()?, number()?);
+        let segment = SegmentName { position: Position(position), offset, time_s };
+        let kind = parts.next()?;
+        parts.next().is_none().then_some((segment, kind))
+    };
+    match segment() {
+        Some((segment, "records")) => FileName::Records(segment),
+        Some((segment, "index")) => FileName::Index(segment),
+        _ => FileName::Stranger,
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    let plain = text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| plain && *number <= NUMBER_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back_and_nothing_else_does() {
+        let name = SegmentName { position: Position(300), offset: 19974, time_s: 1_795_399_531 };
+        let recorded =
+            "segment-00000000000000000300-00000000000000019974-00000000001795399531-records";
+        assert_eq!(name.records(), recorded);
+        assert_eq!(parse(recorded), FileName::Records(name));
+        assert_eq!(parse(&name.index()), FileName::Index(name));
+        assert_eq!((parse("config"), parse("lock")), (FileName::Config, FileName::Lock));
+        for stranger in [
+            "segment-300-19974-1795399531-records",
+            "segment-0000000000000000-300-00000000000000019974-00000000001795399531-records",
+            "segment-99999999999999999999-00000000000000019974-00000000001795399531-records",
+            "segment-0000000000000000030+-00000000000000019974-00000000001795399531-index",
+            "./config",
+            "config/",
+            "",
+        ] {
+            assert_eq!(parse(stranger), FileName::Stranger, "{stranger}");
+        }
+        assert_eq!(parse(&format!("{recorded}-records")), FileName::Stranger);
+    }
+}

@@ -1,0 +1,259 @@
+//! Writes the segments of a log that nobody uses yet: a chain of blocks, each
+//! finished segment sealed, synced and indexed.
+//!
+//! The log stands under a temporary name, so there is no order of syncs to keep
+//! within it: all of it is synced before it gets its name. Invariant: memory is
+//! one block, that is 1 MiB of records or one larger record.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use styx_protocol::block::{Flags, Header};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
+use styx_protocol::{Position, record};
+
+use crate::producers::Table;
+use crate::segment::index::{self, Entry, Spacing};
+use crate::segment::{Sealed, name};
+use crate::storage::{File, Storage, write_all_at};
+use crate::watermark::{Mark, Watermark};
+use crate::{Error, random};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Writer {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
+    index_after_size: i64,
+    start: Position,
+    /// Of the block at hand.
+    position: Position,
+    timestamp_us: u64,
+    prev_crc: u32,
+    /// A block's header, yet to be written, and its records so far.
+    block: Vec<u8>,
+    count: u32,
+    /// Where the record at hand begins in the block.
+    record_at: usize,
+    newest: Newest,
+    rolled: bool,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Newest {
+    base: Position,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    salt: u64,
+    begins_after: u32,
+    sealed: Sealed,
+    spacing: Spacing,
+    entries: Vec<Entry>,
+}
+
+impl Writer {
+    /// Begins a log at a position, in an empty generation's folder.
+    pub(super) fn begin(
+        storage: &Arc<dyn Storage>,
+        folder: PathBuf,
+        index_after_size: i64,
+        start: Position,
+        timestamp_us: u64,
+    ) -> Result<Writer, Error> {
+        let storage = Arc::clone(storage);
+        let newest = Newest::create(&*storage, &folder, index_after_size, start, 0)?;
+        let mut writer = Writer {
+            storage,
+            folder,
+            index_after_size,
+            start,
+            position: start,
+            timestamp_us,
+            prev_crc: 0,
+            block: vec![0; BLOCK_HEADER_BYTES],
+            count: 0,
+            record_at: 0,
+            newest,
+            rolled: false,
+        };
+        writer.marker(Flags::FILLER)?;
+        Ok(writer)
+    }
+
+    /// What comes from here on was written at this time or later, in a segment
+    /// of its own. Times never go back.
+    pub(super) fn roll(&mut self, timestamp_us: u64) -> Result<(), Error> {
+        self.flush()?;
+        if self.position > self.newest.base {
+            self.marker(Flags::SEAL)?;
+            self.sync()?;
+            let Newest { path, base, sealed, entries, .. } = &self.newest;
+            let sealed = Sealed { end: self.position, seal_crc: self.prev_crc, ..*sealed };
+            let path = path.with_extension("idx");
+            index::write(&*self.storage, &path, *base, &sealed, entries)
+                .map_err(Error::io("cannot write", path))?;
+            let (base, prev_crc) = (self.position, self.prev_crc);
+            self.newest = Newest::create(
+                &*self.storage,
+                &self.folder,
+                self.index_after_size,
+                base,
+                prev_crc,
+            )?;
+            self.timestamp_us = self.timestamp_us.max(timestamp_us);
+            self.rolled = true;
+            return self.marker(Flags::FILLER);
+        }
+        self.timestamp_us = self.timestamp_us.max(timestamp_us);
+        Ok(())
+    }
+
+    /// Begins a record whose size field is this; its payload follows.
+    pub(super) fn begin_record(&mut self, size: [u8; 4]) -> Result<(), Error> {
+        let payload = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
+        let records = self.block.len() - BLOCK_HEADER_BYTES;
+        let whole = records.saturating_add(RECORD_HEADER_BYTES).saturating_add(payload);
+        if self.count > 0 && whole > BLOCK_RAW_BYTES_MAX {
+            self.flush()?;
+        }
+        self.record_at = self.block.len();
+        self.block.extend_from_slice(&[0; 4]);
+        self.block.extend_from_slice(&size);
+        Ok(())
+    }
+
+    /// The next bytes of its payload.
+    pub(super) fn payload(&mut self, bytes: &[u8]) {
+        self.block.extend_from_slice(bytes);
+    }
+
+    /// The record is whole, and part of the log.
+    pub(super) fn end_record(&mut self) {
+        let at = self.record_at;
+        let (size, payload) = self.block[at + 4..].split_at(4);
+        let crc = record::checksum(std::array::from_fn(|i| size[i]), payload);
+        self.block[at..at + 4].copy_from_slice(&crc.to_be_bytes());
+        self.count += 1;
+    }
+
+    /// Makes the log durable, but for the directory above its folder, and says
+    /// which positions it has.
+    pub(super) fn finish(mut self) -> Result<(Position, Position), Error> {
+        self.flush()?;
+        self.sync()?;
+        let file = |name: &str| {
+            let path = self.folder.join(name);
+            let created = self.storage.create(&path).map_err(Error::io("cannot create", &path))?;
+            Ok::<_, Error>((created, path))
+        };
+        if self.rolled {
+            // No producer is known, which spares recovery to look for one.
+            let Newest { base, begins_after, .. } = self.newest;
+            let bytes = Table::default().encode(begins_after, base);
+            let (created, path) = file(&name::producers(base))?;
+            write_all_at(&*created, &bytes, 0)
+                .map_err(|(e, _)| Error::io("cannot write", &path)(e))?;
+            created.sync().map_err(Error::io("cannot sync", path))?;
+        }
+        let (created, path) = file(name::WATERMARK)?;
+        let mark = Mark { open_epoch: 0, start: self.start, durable: self.position };
+        Watermark::create(created, mark).map_err(Error::io("cannot write", path))?;
+        let failed = Error::io("cannot sync", &self.folder);
+        self.storage.sync_dir(&self.folder).map_err(failed)?;
+        Ok((self.start, self.position))
+    }
+
+    /// Writes the block at hand, if it has records.
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let body = &self.block[BLOCK_HEADER_BYTES..];
+        let size = u32::try_from(body.len()).expect("sizes are below 2 GiB");
+        let header = Header {
+            count: self.count,
+            body_size: size,
+            raw_size: size,
+            body_crc: crc32fast::hash(body),
+            ..self.header(Flags::NONE)
+        };
+        self.put(&header)?;
+        if self.block.capacity() > 2 * BLOCK_RAW_BYTES_MAX {
+            self.block = Vec::new();
+        }
+        self.block.resize(BLOCK_HEADER_BYTES, 0);
+        self.count = 0;
+        Ok(())
+    }
+
+    /// Writes a block without records.
+    fn marker(&mut self, flags: Flags) -> Result<(), Error> {
+        debug_assert_eq!(self.count, 0, "blocks are written in their order");
+        self.block.truncate(BLOCK_HEADER_BYTES);
+        self.put(&self.header(flags))
+    }
+
+    fn header(&self, flags: Flags) -> Header {
+        Header {
+            flags,
+            base_position: self.position.0,
+            timestamp_us: self.timestamp_us,
+            segment_salt: self.newest.salt,
+            prev_crc: self.prev_crc,
+            durable_position: self.position.0,
+            ..Header::default()
+        }
+    }
+
+    fn put(&mut self, header: &Header) -> Result<(), Error> {
+        let (encoded, crc) = header.encode();
+        self.block[..BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
+        let newest = &mut self.newest;
+        let sealed = &mut newest.sealed;
+        write_all_at(&*newest.file, &self.block, sealed.bytes)
+            .map_err(|(e, _)| Error::io("cannot write", &newest.path)(e))?;
+        newest.entries.extend(newest.spacing.entry(sealed.bytes, header, crc));
+        if header.count > 0 {
+            if sealed.record_bytes == 0 {
+                sealed.first_timestamp_us = header.timestamp_us;
+            }
+            sealed.last_timestamp_us = header.timestamp_us;
+        }
+        sealed.bytes += header.block_bytes();
+        sealed.record_bytes += u64::from(header.raw_size);
+        self.prev_crc = crc;
+        self.position = Position(header.end_position());
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.newest.file.sync().map_err(Error::io("cannot sync", &self.newest.path))
+    }
+}
+
+impl Newest {
+    fn create(
+        storage: &dyn Storage,
+        folder: &std::path::Path,
+        index_after_size: i64,
+        base: Position,
+        begins_after: u32,
+    ) -> Result<Newest, Error> {
+        let path = folder.join(name::segment(base));
+        let failed = |error: io::Error| Error::io("cannot create", &path)(error);
+        let file = storage.create(&path).map_err(failed)?;
+        let salt = random::u64().map_err(failed)?;
+        let sealed = Sealed {
+            end: base,
+            bytes: 0,
+            record_bytes: 0,
+            first_timestamp_us: 0,
+            last_timestamp_us: 0,
+            seal_crc: 0,
+        };
+        let spacing = Spacing::new(index_after_size);
+        Ok(Newest { base, file, salt, begins_after, sealed, spacing, entries: Vec::new(), path })
+    }
+}
