@@ -1,14 +1,17 @@
 //! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
 //!
-//! A body that stops coming is given up after `tcp_timeout`. Nobody allocates
-//! what a `Content-Length` says; chunks are what arrived.
+//! A body that stops coming, or only drips, is given up after `tcp_timeout`;
+//! time in which nobody asks for it does not count. Nobody allocates what a
+//! `Content-Length` says; chunks are what arrived.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use styx_protocol::Code;
+use tokio::time::Instant;
 
 use super::content_encoding::Decoder;
 use crate::session::Error;
@@ -16,6 +19,8 @@ use crate::session::Error;
 /// How much of a body that nobody wants is read, so that the answer is seen.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// What a body has to bring on average, once it was waited for long enough.
+const BYTES_PER_SECOND_MIN: u64 = 8;
 
 /// The bytes of a request. What is left when it is dropped is read and thrown
 /// away for a while: a client that is still sending could not see the answer.
@@ -26,6 +31,8 @@ pub(super) struct RequestBody {
     silence_max: Duration,
     /// Bytes received, as they came.
     received: u64,
+    /// How long they were waited for.
+    waited: Duration,
 }
 
 impl RequestBody {
@@ -34,13 +41,12 @@ impl RequestBody {
         decoder: Decoder,
         silence_max: Duration,
     ) -> Result<RequestBody, Error> {
-        Ok(RequestBody { incoming, decoder, silence_max, received: 0 })
+        Ok(RequestBody { incoming, decoder, silence_max, received: 0, waited: Duration::ZERO })
     }
 
     /// How many bytes the whole body has, if that is known and they are not
     /// compressed.
     pub(super) fn exact_bytes(&self) -> Option<u64> {
-        use http_body::Body;
         let incoming = self.incoming.as_ref().filter(|_| self.decoder.is_identity())?;
         incoming.size_hint().exact()
     }
@@ -55,25 +61,47 @@ impl RequestBody {
                 return Ok(Some(bytes));
             }
             let Some(incoming) = &mut self.incoming else { return self.decoder.finish() };
+            let received = self.received;
+            // Most bodies are one frame, for which the clock is not looked at.
+            let asked = (received > 0).then(Instant::now);
             let frame = match tokio::time::timeout(self.silence_max, incoming.frame()).await {
-                Ok(Some(frame)) => frame.map_err(|error| self.broken(&error.to_string()))?,
+                Ok(Some(frame)) => {
+                    frame.map_err(|error| broken_off(received, &error.to_string()))?
+                }
                 Ok(None) => {
                     self.incoming = None;
                     continue;
                 }
                 Err(_) => {
                     let silence = format!("nothing came for {} s", self.silence_max.as_secs());
-                    // There is no use in waiting for the rest.
-                    self.incoming = None;
-                    return Err(self.broken(&silence));
+                    return Err(self.given_up(&silence));
                 }
             };
+            if incoming.is_end_stream() {
+                self.incoming = None;
+            }
+            self.waited += asked.map_or(Duration::ZERO, |asked| asked.elapsed());
             // Trailers say nothing to us.
             if let Ok(bytes) = frame.into_data() {
                 self.received += bytes.len() as u64;
                 self.decoder.push(bytes);
             }
+            if self.drips() {
+                return Err(self.given_up("it comes too slowly"));
+            }
         }
+    }
+
+    fn drips(&self) -> bool {
+        self.incoming.is_some()
+            && self.waited > self.silence_max
+            && self.received < self.waited.as_secs() * BYTES_PER_SECOND_MIN
+    }
+
+    /// There is no use in waiting for the rest.
+    fn given_up(&mut self, why: &str) -> Error {
+        self.incoming = None;
+        broken_off(self.received, why)
     }
 
     /// The whole body, if it is not longer than `bytes_max`.
@@ -88,16 +116,10 @@ impl RequestBody {
         }
         Ok(whole)
     }
-
-    fn broken(&self, why: &str) -> Error {
-        let at = self.received;
-        Error::new(Code::MalformedRecords, format!("the body broke off after {at} bytes: {why}"))
-    }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        use http_body::Body;
         let Some(mut incoming) = self.incoming.take().filter(|body| !body.is_end_stream()) else {
             return;
         };
@@ -112,4 +134,8 @@ impl Drop for RequestBody {
             }
         }));
     }
+}
+
+fn broken_off(at: u64, why: &str) -> Error {
+    Error::new(Code::MalformedRecords, format!("the body broke off after {at} bytes: {why}"))
 }

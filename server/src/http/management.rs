@@ -32,18 +32,18 @@ pub(super) async fn info(call: &mut Call<'_>) -> Result<Answer, Error> {
         return Ok(answer::json(&log.details().await?));
     }
     look_at(call)?;
-    Ok(answer::json(&call.app.sessions.info(call.name)?))
+    Ok(answer::json(&call.app.sessions.info(&call.name)?))
 }
 
 pub(super) async fn delete(call: &mut Call<'_>) -> Result<Answer, Error> {
     look_at(call)?;
-    call.app.sessions.delete(call.name).await?;
+    call.app.sessions.delete(&call.name).await?;
     Ok(answer::empty())
 }
 
 pub(super) async fn truncate(call: &mut Call<'_>) -> Result<Answer, Error> {
     look_at(call)?;
-    call.log_id = Some(call.app.sessions.truncate(call.name).await?);
+    call.log_id = Some(call.app.sessions.truncate(&call.name).await?);
     Ok(answer::empty())
 }
 

@@ -31,7 +31,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Method, Request};
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use styx_protocol::{Code, LogId};
 
@@ -72,13 +73,15 @@ impl App {
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         // The body goes to the handler, the rest is needed for the answer.
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let path = route::merged(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(Code::NotFound, format!("there is nothing at {path}"));
             return self.finished(None, &head, begun, Err(error));
         };
-        let mut call = Call { app: &self, head: &head, name, body: Some(body), log_id: None };
+        let name = name.to_owned();
+        let body = Some(body);
+        let mut call = Call { app: &self, head: &mut head, name, body, log_id: None };
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
         let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
@@ -128,7 +131,7 @@ impl App {
 }
 
 /// Errors of ours are for the operator, others for whoever looks closely.
-fn report(error: &Error, head: &http::request::Parts, id: &http::HeaderValue) {
+fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();
     if error.is_our_fault() {
@@ -143,15 +146,15 @@ fn report(error: &Error, head: &http::request::Parts, id: &http::HeaderValue) {
 /// One request on its way to its handler.
 struct Call<'a> {
     app: &'a Arc<App>,
-    head: &'a http::request::Parts,
+    head: &'a mut http::request::Parts,
     /// The log's name as it stands in the path; empty where there is none.
-    name: &'a str,
+    name: String,
     body: Option<Incoming>,
     /// The log that the answer is about, once it is known.
     log_id: Option<LogId>,
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     async fn handle(&mut self, route: Route) -> Result<Answer, Error> {
         use Resource as R;
         if let Some(preflight) = self.app.cors.preflight(route, self.head) {
@@ -181,21 +184,36 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn headers(&self) -> &'a HeaderMap {
+    fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    fn query(&self) -> &'a str {
+    fn query(&self) -> &str {
         self.head.uri.query().unwrap_or_default()
     }
 
     /// The request's log, if it is the one that the request knows.
     fn log(&mut self) -> Result<OpenLog, Error> {
         let known = header::known(self.headers())?;
-        let log = self.app.sessions.log(self.name)?;
+        let log = self.app.sessions.log(&self.name)?;
         self.log_id = Some(log.id());
         log.check(&known)?;
         Ok(log)
+    }
+
+    /// Lets go of the memory that the request came in, before a long wait. Of its
+    /// head what the answer needs is kept.
+    fn shrink(&mut self) {
+        let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+        let mut kept = HeaderMap::with_capacity(2);
+        for name in [ORIGIN, header::REQUEST_ID] {
+            if let Some(value) = self.head.headers.get(&name).and_then(copy) {
+                kept.insert(name, value);
+            }
+        }
+        self.head.headers = kept;
+        self.head.uri = self.head.uri.path().parse().unwrap_or_default();
+        self.body = None;
     }
 
     /// The request's body, decoded and with its timeout.

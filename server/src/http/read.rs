@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response};
-use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines};
+use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines, record};
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events, header, params, upgrade};
@@ -118,7 +118,7 @@ impl Rest {
 
 /// What is there, or the first records that come within the timeout.
 async fn follow(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     log: &OpenLog,
     params: ReadParams,
     read_type: ReadType,
@@ -132,6 +132,7 @@ async fn follow(
     if count_max > 0 {
         found = reading.next().await?;
         if found.is_none() {
+            call.shrink();
             let more = tokio::select! {
                 more = reading.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
@@ -153,17 +154,20 @@ async fn follow(
 /// At most `count_max` records of the batch, and no further one once
 /// `bytes_max` are reached; with how many they are.
 fn encode(batch: &Batch, read_type: ReadType, count_max: u64, bytes_max: usize) -> (Bytes, u64) {
-    let count_max = usize::try_from(count_max).unwrap_or(usize::MAX);
     let mut out = BytesMut::with_capacity(batch.len_bytes().min(bytes_max.saturating_add(1024)));
     let mut count = 0;
-    for record in batch.records().take(count_max) {
-        match read_type {
-            ReadType::Lines(ending) => lines::encode(&record.payload, ending, &mut out),
-            _ => binary_records::encode(&record.payload, &mut out),
-        }
-        count += 1;
-        if out.len() >= bytes_max {
-            break;
+    for (_, records) in batch.blocks() {
+        let (bytes, mut offset) = (records.bytes(), 0);
+        while count < count_max && out.len() < bytes_max {
+            // Past the last record there is none.
+            let Ok((start, end)) = record::frame(bytes, offset) else { break };
+            let payload = bytes.get(start..end).unwrap_or_default();
+            match read_type {
+                ReadType::Lines(ending) => lines::encode(payload, ending, &mut out),
+                _ => binary_records::encode(payload, &mut out),
+            }
+            offset = end;
+            count += 1;
         }
     }
     (out.freeze(), count)

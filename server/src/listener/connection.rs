@@ -16,9 +16,8 @@ use crate::http::App;
 
 /// How long a request's head may take, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
-/// Bytes of a request's head, and headers in it.
+/// Bytes of a request's head. Its headers are at most 100, as hyper has it.
 const HEADER_BYTES_MAX: usize = 32 << 10;
-const HEADERS_MAX: usize = 100;
 /// Bytes of a body that are read at a time, and of an answer that wait to be
 /// sent, at most.
 const BUFFER_BYTES_MIN: usize = HEADER_BYTES_MAX + 8192;
@@ -62,7 +61,6 @@ pub(super) async fn serve(app: Arc<App>, stream: TcpStream) {
                 // `Watched` does this, and knows idle connections from slow heads.
                 .header_read_timeout(None)
                 .timer(TokioTimer::new())
-                .max_headers(HEADERS_MAX)
                 .max_header_size(HEADER_BYTES_MAX)
                 .max_buf_size(buffer_bytes);
             let connection = builder.serve_connection(TokioIo::new(socket), service);
@@ -84,7 +82,8 @@ pub(super) async fn serve(app: Arc<App>, stream: TcpStream) {
                 .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
                 .keep_alive_interval(HTTP2_PING_AFTER)
                 .keep_alive_timeout(config.tcp_timeout);
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+            // Boxed, so that the others need no room for it.
+            let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
             tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = app.shutdown.begun() => {

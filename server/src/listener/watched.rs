@@ -175,7 +175,12 @@ impl AsyncRead for Watched {
             let count = this.replay.len().min(buf.remaining());
             buf.put_slice(this.replay.get(..count).unwrap_or_default());
             this.replay.advance(count);
-            return Poll::Ready(Ok(()));
+            // With what came behind it, because a first read this short would
+            // make hyper double its buffer for as long as the connection lives.
+            return match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => Poll::Ready(Ok(())),
+            };
         }
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(result) => {
