@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | verify | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | verify | import | completions → exit code
 //! ```
 //!
 //! Exit codes: 0 done, 1 failed (`Error: <message>` on standard error), 2 misuse
@@ -12,6 +12,7 @@ mod command_line;
 mod completions;
 mod failure;
 mod http;
+mod import;
 mod logging;
 mod logs;
 mod output;
@@ -54,6 +55,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
+        Command::Import(arguments) => import::run(&arguments, global.format),
         Command::Completions { shell } => completions::run(shell),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

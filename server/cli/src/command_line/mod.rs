@@ -5,8 +5,10 @@ mod logs;
 mod serve;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use styx_protocol::LogName;
 
 pub(crate) use logs::{Create, LogsCommand, Read, Write};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
@@ -55,8 +57,13 @@ pub(crate) enum Command {
     Verify {
         /// The data directory
         #[arg(value_name = "DIR", default_value = "./data")]
-        directory: std::path::PathBuf,
+        directory: PathBuf,
     },
+    /// Copy the logs of a Styx 0.x data directory into one of this version
+    ///
+    /// Stop the 0.x server first. Its directory is only read. Every record is checked; a damaged
+    /// log is reported and not copied, the others are. Positions and configurations stay.
+    Import(Import),
     /// Print the version
     Version,
     /// Print a script that makes a shell complete these commands
@@ -64,6 +71,19 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The data directory of Styx 0.x
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Where the logs are to be kept; created if it is not there, and not in use by a server
+    #[arg(short, long, env = "STYX_DATA_DIRECTORY", value_name = "NEW", default_value = "./data")]
+    pub(crate) data_directory: PathBuf,
+    /// Copy these logs alone
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) log: Vec<LogName>,
 }
 
 /// The definition of the command that the arguments name, for its usage.

@@ -122,3 +122,15 @@ fn the_old_server_takes_its_flags() {
     assert_eq!(serve.log_level, Some(LogLevel::Fatal));
     assert!(parse("styx-server --bind-address :1").is_err());
 }
+
+#[test]
+fn import_takes_a_directory_and_any_number_of_logs() {
+    let line = parse("styx import old --data-directory new --log a b --log c").expect("it is good");
+    let Command::Import(import) = line.command else { panic!("{line:?}") };
+    let logs: Vec<_> = import.log.iter().map(LogName::as_str).collect();
+    assert_eq!((import.directory, import.data_directory), ("old".into(), "new".into()));
+    assert_eq!(logs, ["a", "b", "c"]);
+    for misuse in ["styx import", "styx import old --log a.b", "styx import old new"] {
+        assert_eq!(refused(misuse), 2, "{misuse}");
+    }
+}
