@@ -17,12 +17,14 @@
 //! | [`random`] | numbers that a seed repeats |
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
 //! | [`load`] | producers and followers that keep such notes |
+//! | [`legacy`] | data of 0.x, recorded and made by hand |
 
 pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
 pub mod http;
+pub mod legacy;
 pub mod load;
 pub mod random;
 pub mod scratch;
