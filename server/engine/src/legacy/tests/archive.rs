@@ -8,7 +8,7 @@ use styx_protocol::Position;
 use tempfile::TempDir;
 
 use super::made::{self, config, gzip, index, records, segment, tar};
-use super::{Files, files, is_whole, name, open, payloads};
+use super::{Files, TIME_S, files, is_whole, name, open, payloads};
 use crate::{Catalog, Error, Log};
 
 struct Data {
@@ -139,6 +139,8 @@ fn entries_out_of_place_are_refused() {
     data.refuses("no segments", &with(&|files| files.truncate(1)));
     data.refuses("cut off", &with(&|files| files.truncate(4)));
     data.refuses("one is missing", &with(&|files| files[2].0 = segment(11, 81, 0, "records")));
+    let further = |files: &mut Files| files[2].0 = files[2].0.replace("73-", "74-");
+    data.refuses("one is missing", &with(&further));
     data.refuses("69 bytes", &with(&|files| files[0].1.push(0)));
     data.refuses("beyond its segment", &with(&|files| files[4].1 = index(&[(10, 81)])));
     data.refuses("checksum", &with(&|files| files[4].1 = index(&[(8, 50), (7, 40)])));
@@ -184,4 +186,16 @@ fn a_time_to_come_is_taken_for_now() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
     let (_, last) = log.timestamps().expect("it has records");
     assert!(u128::from(last) <= now.as_micros(), "{last}");
+}
+
+#[test]
+fn times_never_go_back() {
+    let data = Data::new();
+    let mut files = files();
+    for at in [2, 5] {
+        let later = format!("{:020}", TIME_S + 60);
+        files[at].0 = files[at].0.replace(&later, &format!("{:020}", TIME_S - 60));
+    }
+    let log = data.restore(&gzip(&tar(&files))).expect("restored");
+    assert_eq!(log.timestamps(), Some((TIME_S * 1_000_000, TIME_S * 1_000_000)));
 }
