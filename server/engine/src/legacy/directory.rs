@@ -97,7 +97,9 @@ impl Files {
         }
         files.segments.sort_unstable();
         // An index alone tells of records that are gone.
-        if let Some(alone) = indexes.iter().find(|index| !files.segments.contains(index)) {
+        if let Some(alone) =
+            indexes.iter().find(|index| files.segments.binary_search(index).is_err())
+        {
             return Err(Failed::Damaged(Damage {
                 file: alone.records(),
                 offset: 0,
