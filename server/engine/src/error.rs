@@ -107,7 +107,9 @@ pub enum Error {
     ShuttingDown,
     /// A stored record fails its checksum.
     #[error(
-        "the record at position {position} is damaged ({path}, byte {offset}): run `styx verify`"
+        "the record at position {position} is damaged ({}, byte {offset}); {}; `styx verify` says more",
+        path.display(),
+        next_intact(*next)
     )]
     CorruptRecord {
         /// First damaged position.
@@ -116,6 +118,8 @@ pub enum Error {
         path: PathBuf,
         /// Where in it.
         offset: u64,
+        /// The first position behind the damage that can be read, if it is known.
+        next: Option<Position>,
     },
     /// No space left; nothing of this append is kept.
     #[error("no space left on the storage of {path}: free some and try again")]
@@ -148,6 +152,13 @@ pub enum Error {
         /// The cause.
         source: Arc<io::Error>,
     },
+}
+
+fn next_intact(next: Option<Position>) -> String {
+    match next {
+        Some(next) => format!("reading can go on at position {next}"),
+        None => "nothing behind it can be read".into(),
+    }
 }
 
 impl Error {

@@ -123,7 +123,7 @@ impl Shared {
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
             trimming: Mutex::new(()),
-            standing: Mutex::new((from.status, from.cause)),
+            standing: Mutex::new((LogStatus::Ok, String::new())),
             settling: AtomicBool::new(false),
             committed_at_us: AtomicU64::new(0),
             marked_at_us: AtomicU64::new(0),

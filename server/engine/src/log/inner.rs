@@ -88,7 +88,13 @@ impl Inner {
 
     /// Marks damage that was found after the log was opened.
     pub(crate) fn mark_corrupt(&self, cause: &str) {
-        *lock(&self.standing) = (LogStatus::Corrupt, cause.to_owned());
+        {
+            let mut standing = lock(&self.standing);
+            if standing.0 == LogStatus::Corrupt {
+                return;
+            }
+            *standing = (LogStatus::Corrupt, cause.to_owned());
+        }
         tracing::error!(log = %self.name, cause, "the log is damaged; intact records can be read; run styx verify");
         let refusal = self.not_available();
         self.queue.refuse(refusal, false);

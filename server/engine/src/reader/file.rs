@@ -11,10 +11,60 @@ use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use super::{Batch, Disk, Place, READ_BYTES_MIN, Reader, batch_next};
 use crate::Error;
 use crate::segment::index::Key;
+use crate::segment::name::Offset;
+use crate::segment::resume::{self, Goal};
 use crate::tail::View;
 
 impl Reader {
+    /// The next records from the file; `None` when the disk would have to be
+    /// waited for.
     pub(super) fn read_file(
+        &mut self,
+        view: &View,
+        bytes_max: usize,
+        disk: Disk,
+    ) -> Result<Option<Batch>, Error> {
+        match self.read_blocks(view, bytes_max, disk) {
+            Err(Error::CorruptRecord { .. }) if disk == Disk::MayNot => Ok(None),
+            Err(Error::CorruptRecord { offset, .. }) => {
+                self.pass_damage(view, offset)?;
+                self.read_blocks(view, bytes_max, disk)
+            }
+            read => read,
+        }
+    }
+
+    /// Moves behind damage if the position lies there; else says where reading
+    /// can go on.
+    fn pass_damage(&mut self, view: &View, offset: Offset) -> Result<(), Error> {
+        let Some((index, segment)) = view.segment_of(self.position) else {
+            return Err(self.out_of_range(view));
+        };
+        let goal = match segment.summary() {
+            Some(sealed) => Goal::Seal(sealed.seal_crc),
+            None => Goal::Durable(view.durable.position),
+        };
+        let failed = |error| Error::io("cannot read", &segment.path)(error);
+        let file = segment.file().map_err(failed)?;
+        let chain = resume::find(&*file, view.readable_bytes(segment), offset, goal);
+        let chain = chain.map_err(failed)?;
+        let next = match chain {
+            Some(chain) if chain.position <= self.position => {
+                let segment = Arc::clone(segment);
+                self.place = Some(Place { segment, file, offset: chain.offset });
+                return Ok(());
+            }
+            // A seal alone is no record: what comes is in the next segment.
+            Some(chain) if chain.position < chain.end_position => Some(chain.position),
+            _ => view.segments.get(index + 1).map(|next| next.base),
+        };
+        let path = segment.path.clone();
+        let damage = Error::CorruptRecord { position: self.position, path, offset, next };
+        self.log.mark_corrupt(&damage.to_string());
+        Err(damage)
+    }
+
+    fn read_blocks(
         &mut self,
         view: &View,
         bytes_max: usize,

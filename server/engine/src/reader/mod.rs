@@ -173,7 +173,12 @@ impl Reader {
     }
 
     fn damaged(&self, segment: &Segment, offset: Offset) -> Error {
-        Error::CorruptRecord { position: self.position, path: segment.path.clone(), offset }
+        Error::CorruptRecord {
+            position: self.position,
+            path: segment.path.clone(),
+            offset,
+            next: None,
+        }
     }
 
     fn out_of_range(&self, view: &View) -> Error {

@@ -29,6 +29,7 @@ use crate::manifest::{self, Manifest};
 use crate::producers::Table;
 use crate::segment::Segment;
 use crate::segment::name::{self, FileName};
+use crate::segment::resume::{self, Goal};
 use crate::segment::walk::Stop;
 use crate::storage::{Access, Storage, read_file};
 use crate::tail::{Durable, View};
@@ -155,7 +156,16 @@ impl Scene {
             // The log reaches as far as it is known to be durable: what cannot be
             // read of it is damage, not the end.
             let mut durable = walked.cursor.durable();
-            durable.position = durable.position.max(mark.durable);
+            if mark.durable > durable.position {
+                let goal = Goal::Durable(mark.durable);
+                durable.position = mark.durable;
+                if let Ok(Some(chain)) =
+                    resume::find(&*walked.file, walked.len, durable.offset, goal)
+                {
+                    durable.position = chain.end_position;
+                    durable.offset = chain.end_offset;
+                }
+            }
             return Ok(self.corrupt(segments, durable, faults.join("; ")));
         }
         self.cut_torn_tail(newest, &walked)?;

@@ -24,7 +24,7 @@ const TORN_BYTES_MAX: u64 = 64 << 20;
 /// The newest segment, walked to its first invalid block.
 pub(super) struct Walked {
     pub(super) file: Arc<dyn File>,
-    len: u64,
+    pub(super) len: u64,
     pub(super) cursor: Cursor,
     pub(super) first: Option<First>,
     pub(super) epoch: u32,

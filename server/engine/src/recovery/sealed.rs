@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use styx_protocol::Position;
-use styx_protocol::block::Header;
+use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::{Scene, describe};
@@ -32,7 +32,7 @@ impl Scene {
                 Ok(sealed) => sealed,
                 Err((partial, cause)) => {
                     faults.push(cause);
-                    partial
+                    self.to_the_seal(*base, end, partial)?
                 }
             };
             if sealed.end != end {
@@ -63,6 +63,32 @@ impl Scene {
             return Ok(Ok(sealed));
         }
         self.rebuild_index(&*file, len, base)
+    }
+
+    /// What is known of a damaged segment whose seal is where it should be: then
+    /// what lies behind the damage can be found again.
+    fn to_the_seal(&self, base: Position, end: Position, partial: Sealed) -> Result<Sealed, Error> {
+        let path = self.path(&name::segment(base));
+        let failed = |error| Error::io("cannot read", &path)(error);
+        let file = self.storage().open(&path, Access::Read).map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        let Some(at) = len.checked_sub(bytes.len() as u64) else { return Ok(partial) };
+        read_exact_at(&*file, &mut bytes, at).map_err(failed)?;
+        Ok(match Header::decode(&bytes) {
+            Ok((seal, seal_crc))
+                if seal.flags.contains(Flags::SEAL) && seal.base_position == end.0 =>
+            {
+                Sealed {
+                    end,
+                    bytes: len,
+                    last_timestamp_us: seal.timestamp_us,
+                    seal_crc,
+                    ..partial
+                }
+            }
+            _ => partial,
+        })
     }
 
     /// Whether the file ends with the seal its index tells of.

@@ -10,6 +10,7 @@
 
 pub(crate) mod index;
 pub(crate) mod name;
+pub(crate) mod resume;
 mod shared;
 pub(crate) mod walk;
 

@@ -321,11 +321,7 @@ impl Disk {
     }
 
     /// The bytes of a file, to be damaged.
-    pub(crate) fn with_bytes<T>(
-        &self,
-        path: &Path,
-        f: impl FnOnce(&mut Vec<u8>) -> T,
-    ) -> Option<T> {
+    pub(crate) fn damage<T>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
         let mut state = self.state();
         let Some(Node::File(inode)) = state.node(path) else { return None };
         let inode = &mut state.inodes[inode];

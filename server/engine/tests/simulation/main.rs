@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "the environment names the seeds")]
 
 mod clock;
+mod damage;
 mod disk;
 mod faults;
 mod random;

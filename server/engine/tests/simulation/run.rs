@@ -439,7 +439,7 @@ impl Run {
         let at = self.random.below(used);
         let kind = self.random.below(4);
         let noise = self.random.bytes(512);
-        disk.with_bytes(&path, |bytes| match kind {
+        disk.damage(&path, |bytes| match kind {
             0 => bytes[at] ^= 1 << (noise[0] % 8),
             1 => {
                 let from = at / 512 * 512;

@@ -1,0 +1,194 @@
+//! Damage of every kind to a small log: never wrong bytes, never a crash, never
+//! a record below the watermark gone in silence.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_engine::storage::Storage as _;
+use styx_engine::{Catalog, Error, Found};
+use styx_protocol::{LogConfig, LogStatus, Position, Records};
+
+use crate::clock::Hands;
+use crate::disk::Disk;
+use crate::run::{name, options};
+
+const RECORDS: u64 = 14;
+
+fn payload(position: u64) -> Vec<u8> {
+    format!("record {position} {}", "y".repeat(usize::try_from(position).expect("small"))).into()
+}
+
+/// Two sealed segments and an open one, all below the watermark; and another log.
+fn small_log() -> (Disk, Arc<Hands>) {
+    let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let config = LogConfig { segment_max_count: 5, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    for position in 0..RECORDS {
+        let ticket = log.append(Records::one(&payload(position))).expect("taken").expect("room");
+        while catalog.step() {}
+        drop(ticket);
+    }
+    let other = catalog.create(&"other".parse().expect("a name"), config).expect("created");
+    let ticket = other.append(Records::one(b"other")).expect("taken").expect("room");
+    while catalog.step() {}
+    drop(ticket);
+    clock.advance(Duration::from_millis(100));
+    catalog.step();
+    drop(catalog);
+    (disk.copy(), clock)
+}
+
+fn files(disk: &Disk) -> Vec<PathBuf> {
+    let folder = Path::new("/data/log/0");
+    let names = disk.list(folder).expect("listed");
+    names.iter().map(|entry| folder.join(&entry.name)).collect()
+}
+
+/// Opens the damaged copy and reads every position. What is wrong with the log
+/// may be reported; it may not be served, or missed.
+fn check(disk: &Disk, clock: &Arc<Hands>, what: &str) {
+    let catalog = Catalog::open(options(disk, clock)).expect(what);
+    let other = catalog.log(&"other".parse().expect("a name")).expect(what);
+    assert!(matches!(other.record(Position(0)), Ok(Found::Some(_))), "{what}: another log");
+    let log = match catalog.log(&name()) {
+        Ok(log) => log,
+        Err(Error::NotAvailable { .. }) => return,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let mut missing = 0;
+    for position in 0..RECORDS {
+        match log.record(Position(position)) {
+            Ok(Found::Some(record)) => {
+                assert_eq!(record.payload, payload(position), "{what}: wrong bytes at {position}");
+            }
+            Ok(_) => missing += 1,
+            Err(Error::CorruptRecord { next, .. }) => {
+                missing += 1;
+                assert!(next.is_none_or(|next| next.0 > position), "{what}: {next:?}");
+            }
+            Err(_) => missing += 1,
+        }
+    }
+    assert!(
+        missing == 0 || log.status() == LogStatus::Corrupt,
+        "{what}: {missing} records are gone and the log is {}",
+        log.status()
+    );
+    if log.status() == LogStatus::Ok {
+        assert_eq!(log.end_position().0, RECORDS, "{what}");
+    }
+}
+
+fn damaged(
+    disk: &Disk,
+    clock: &Arc<Hands>,
+    path: &Path,
+    what: &str,
+    damage: impl FnOnce(&mut Vec<u8>),
+) {
+    let copy = disk.copy();
+    copy.damage(path, damage).expect("the file is there");
+    check(&copy, clock, &format!("{} {what}", path.display()));
+}
+
+#[test]
+fn any_flipped_bit_is_noticed_or_harmless() {
+    let (disk, clock) = small_log();
+    for path in files(&disk) {
+        let len = disk.bytes(&path).expect("there").len();
+        // Behind the fields of a watermark's slot are zeros that nobody reads, and
+        // so are those behind the blocks of an open segment.
+        let bytes = (0..len).filter(|at| len < 3000 || *at < 1200 || at % 4096 < 48);
+        for at in bytes {
+            for bit in 0..8 {
+                damaged(&disk, &clock, &path, &format!("byte {at}, bit {bit}"), |bytes| {
+                    bytes[at] ^= 1 << bit;
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_is_noticed_to_be_cut_at_any_length_and_zeroed_anywhere() {
+    let (disk, clock) = small_log();
+    for path in files(&disk) {
+        let len = disk.bytes(&path).expect("there").len().min(3000);
+        for to in (0..len).step_by(7) {
+            damaged(&disk, &clock, &path, &format!("cut to {to}"), |bytes| bytes.truncate(to));
+        }
+        for from in (0..len).step_by(64) {
+            damaged(&disk, &clock, &path, &format!("zeros from {from}"), |bytes| {
+                let to = (from + 512).min(bytes.len());
+                bytes[from..to].fill(0);
+            });
+        }
+    }
+}
+
+#[test]
+fn lost_swapped_and_spliced_files_are_noticed() {
+    let (disk, clock) = small_log();
+    let files = files(&disk);
+    for path in &files {
+        let copy = disk.copy();
+        copy.remove_file(path).expect("removed");
+        check(&copy, &clock, &format!("without {}", path.display()));
+        for other in &files {
+            let copy = disk.copy();
+            let bytes = disk.bytes(other).expect("there");
+            copy.damage(path, |old| *old = bytes).expect("there");
+            check(&copy, &clock, &format!("{} as {}", other.display(), path.display()));
+        }
+    }
+    let segments: Vec<_> =
+        files.iter().filter(|path| path.extension().is_some_and(|e| e == "seg")).collect();
+    for target in &segments {
+        for source in &segments {
+            let bytes = disk.bytes(source).expect("there");
+            for from in (0..bytes.len().min(900)).step_by(50) {
+                for at in (0..900).step_by(90) {
+                    let what = format!("{} bytes {from}.. at {at}", source.display());
+                    damaged(&disk, &clock, target, &what, |old| {
+                        for (i, byte) in bytes[from..].iter().take(200).enumerate() {
+                            if let Some(old) = old.get_mut(at + i) {
+                                *old = *byte;
+                            }
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_lies_behind_damage_can_be_read() {
+    let (disk, clock) = small_log();
+    let path = Path::new("/data/log/0/00000000000000000005.seg");
+    let index = path.with_extension("idx");
+    // The second block of the segment, behind the filler and record 5.
+    let second = 96 + 96 + 8 + payload(5).len();
+    for lost_index in [false, true] {
+        let copy = disk.copy();
+        copy.damage(path, |bytes| bytes[second + 30] ^= 1).expect("there");
+        if lost_index {
+            copy.remove_file(&index).expect("removed");
+        }
+        let catalog = Catalog::open(options(&copy, &clock)).expect("opened");
+        let log = catalog.log(&name()).expect("there");
+        for position in (0..RECORDS).filter(|position| *position != 6) {
+            let Ok(Found::Some(record)) = log.record(Position(position)) else {
+                panic!("{position} is intact (without an index: {lost_index})")
+            };
+            assert_eq!(record.payload, payload(position));
+        }
+        let refused = log.record(Position(6));
+        assert!(
+            matches!(refused, Err(Error::CorruptRecord { next: Some(Position(7)), .. })),
+            "{refused:?}"
+        );
+    }
+}
