@@ -17,18 +17,24 @@
 //! | [`random`] | numbers that a seed repeats |
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
 //! | [`load`] | producers and followers that keep such notes |
+//! | [`faults`] | what all loops of faults share |
+//! | [`power`] | filesystems whose power can be cut |
+//! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
 
 pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
+pub mod faults;
 pub mod http;
 pub mod legacy;
 pub mod load;
+pub mod power;
 pub mod random;
 pub mod scratch;
 pub mod server;
+pub mod strace;
 pub mod table;
 pub mod wait;
 

@@ -39,6 +39,15 @@ impl Scratch {
         Scratch { path }
     }
 
+    /// Whether a path is that of a scratch directory whose process is gone.
+    #[must_use]
+    pub fn is_left_behind(path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut words = name.strip_prefix("styx-").unwrap_or_default().rsplit('-');
+        let process = words.nth(1).and_then(|process| process.parse::<u32>().ok());
+        process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -4,13 +4,14 @@
 //! `strace` makes a call fail, `unshare` gives the server a small disk of its own;
 //! `cargo xtask test` says when one of them is missing.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use styx_tests::api::write_one;
-use styx_tests::{Request, Scratch, Settings, Table, TestServer, binary, error, gives, wait};
+use styx_tests::{
+    Request, Scratch, Settings, Table, TestServer, binary, error, gives, strace, wait,
+};
 
 /// A server under `strace`, which injects this fault.
 fn injected(
@@ -24,27 +25,8 @@ fn injected(
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(settings(Settings::default().program(&wrapper(&scratch, fault))));
+    server.restart_with(settings(Settings::default().program(&strace::injecting(&scratch, fault))));
     server
-}
-
-/// A program that runs the server under `strace`.
-fn wrapper(scratch: &Scratch, fault: &str) -> PathBuf {
-    let trace = scratch.join("strace").display().to_string();
-    let styx = binary::styx().display();
-    let calls = fault.split(':').next().expect("the calls");
-    let text = format!(
-        "#!/bin/sh\nexec strace -D -f -qq -o '{trace}' -e trace={calls} \
-         -e 'inject={fault}' '{styx}' \"$@\"\n"
-    );
-    executable(scratch, "under-strace", &text)
-}
-
-fn executable(scratch: &Scratch, name: &str, text: &str) -> PathBuf {
-    let path = scratch.write(name, text);
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, executable).expect("its mode can be set");
-    path
 }
 
 /// Appends until one does not go well, and gives that answer.
@@ -93,7 +75,7 @@ fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
          mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
     );
     std::fs::create_dir_all(data).expect("the data directory");
-    executable(scratch, "on-a-small-disk", &text)
+    strace::executable(scratch, "on-a-small-disk", &text)
 }
 
 #[test]

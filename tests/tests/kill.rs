@@ -1,31 +1,20 @@
 //! kill -9 at random moments, again and again, under load: the checker must find
 //! every promise kept, each time.
 //!
-//! Tiny segments, so that rolls are hit. `STYX_FAULT_CYCLES` asks for another
-//! number of cycles (`cargo xtask faults --cycles N`), `STYX_FAULT_SEED` for the
-//! moments of an earlier run.
+//! Tiny segments, so that rolls are hit. `styx_tests::faults` says how to ask for
+//! more cycles, or for those of an earlier run.
 
 use std::time::Duration;
 
 use styx_tests::checker::Ledger;
+use styx_tests::faults::{CYCLES_PER_SET, Faults, assert_appends_work};
 use styx_tests::load::{LogPlan, Style, Workload};
 use styx_tests::random::Random;
-use styx_tests::{Connection, Request, Scratch, Settings, TestServer, api, wait};
-
-/// Cycles in which one set of logs is used; then it is deleted and made anew.
-const CYCLES_PER_SET: u64 = 10;
-
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, not a number")))
-}
+use styx_tests::{Scratch, Settings, TestServer};
 
 #[test]
 fn no_promise_is_broken_by_kill_9() {
-    let cycles = number("STYX_FAULT_CYCLES").unwrap_or(100);
-    let seed = number("STYX_FAULT_SEED").unwrap_or_else(Random::fresh_seed);
-    println!("{cycles} cycles with STYX_FAULT_SEED={seed}");
-    let mut random = Random::new(seed);
+    let Faults { cycles, seed, mut random } = Faults::new(100);
     let mut server = Settings::default().set("shutdown_timeout = 5").start();
     let (mut acked, mut done) = (0, 0);
     while done < cycles {
@@ -88,15 +77,4 @@ fn restart(server: &mut TestServer, random: &mut Random) {
     server.restart();
     let said = server.said();
     assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
-}
-
-/// An append to a log of its own, within five seconds of the restart.
-fn assert_appends_work(server: &TestServer) {
-    wait::until_true("an append after the fault", Duration::from_secs(5), || {
-        let ask = |request: &Request| {
-            Connection::try_open(server.address()).and_then(|mut c| c.exchange(request))
-        };
-        let _ = ask(&Request::post("/logs").form("name=after"));
-        ask(&api::write_one("after", "x")).is_ok_and(|answer| answer.status() == 200)
-    });
 }

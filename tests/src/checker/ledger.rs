@@ -7,19 +7,29 @@
 //! acked LOG PRODUCER FIRST COUNT END         END: position after them, or -
 //! seen LOG POSITION CRC                      a follower was given this
 //! ```
+//!
+//! While the power goes ([`Ledger::lose_power`]) nothing more counts as acked or
+//! seen: a filesystem that is being shut down may still say yes to a sync.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A file of notes. Shared by all threads that work.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
-    file: Mutex<File>,
+    pen: Mutex<Pen>,
+}
+
+#[derive(Debug)]
+struct Pen {
+    file: File,
+    /// Whether the servers whose answers are noted have power.
+    power: bool,
 }
 
 impl Ledger {
@@ -30,7 +40,24 @@ impl Ledger {
     #[must_use]
     pub fn create(path: &Path) -> Ledger {
         let file = File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        Ledger { path: path.to_owned(), file: Mutex::new(file) }
+        Ledger { path: path.to_owned(), pen: Mutex::new(Pen { file, power: true }) }
+    }
+
+    /// From here on nothing is noted as acked or seen. What was noted before was
+    /// answered before.
+    pub fn lose_power(&self) {
+        self.pen().power = false;
+    }
+
+    /// All is noted again.
+    pub fn regain_power(&self) {
+        self.pen().power = true;
+    }
+
+    /// Whether answers mean what they say.
+    #[must_use]
+    pub fn has_power(&self) -> bool {
+        self.pen().power
     }
 
     /// This producer sends again what was not acked: its records have no gaps.
@@ -44,24 +71,43 @@ impl Ledger {
     }
 
     /// These records were acknowledged; `end` is the position after them, if the
-    /// answer said it.
-    pub fn acked(&self, log: &str, producer: u32, first: u64, count: u32, end: Option<u64>) {
+    /// answer said it. Says whether that counts.
+    pub fn acked(
+        &self,
+        log: &str,
+        producer: u32,
+        first: u64,
+        count: u32,
+        end: Option<u64>,
+    ) -> bool {
         let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-        self.note(&format!("acked {log} {producer} {first} {count} {end}\n"));
+        self.note_with_power(&format!("acked {log} {producer} {first} {count} {end}\n"))
     }
 
-    /// A follower was given these records, from this position on.
-    pub fn seen(&self, log: &str, first: u64, records: &[Vec<u8>]) {
+    /// A follower was given these records, from this position on. Says whether
+    /// that counts.
+    pub fn seen(&self, log: &str, first: u64, records: &[Vec<u8>]) -> bool {
         let mut lines = String::new();
         for (position, record) in (first..).zip(records) {
             let _ = writeln!(lines, "seen {log} {position} {}", crc32fast::hash(record));
         }
-        self.note(&lines);
+        self.note_with_power(&lines)
     }
 
     fn note(&self, lines: &str) {
-        let mut file = self.file.lock().expect("noting does not panic");
-        file.write_all(lines.as_bytes()).expect("the ledger can be written");
+        self.pen().write(lines);
+    }
+
+    fn note_with_power(&self, lines: &str) -> bool {
+        let mut pen = self.pen();
+        if pen.power {
+            pen.write(lines);
+        }
+        pen.power
+    }
+
+    fn pen(&self) -> MutexGuard<'_, Pen> {
+        self.pen.lock().expect("noting does not panic")
     }
 
     /// Everything that was noted so far.
@@ -71,6 +117,12 @@ impl Ledger {
     #[must_use]
     pub fn notes(&self) -> Notes {
         Notes::read(&self.path)
+    }
+}
+
+impl Pen {
+    fn write(&mut self, lines: &str) {
+        self.file.write_all(lines.as_bytes()).expect("the ledger can be written");
     }
 }
 

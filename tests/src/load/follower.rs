@@ -52,6 +52,7 @@ impl Follower<'_> {
                 return Ok(());
             }
             503 => return Err(io::ErrorKind::ConnectionAborted.into()),
+            _ if !self.ledger.has_power() => return Err(io::ErrorKind::ConnectionAborted.into()),
             _ => panic!("{}: {}", self.log, response.shown()),
         }
         self.note(&response, known)?;
@@ -64,7 +65,9 @@ impl Follower<'_> {
     fn note(&self, response: &Response, known: &mut Known) -> io::Result<()> {
         // What came before a cut counts as seen, a record that is cut does not.
         let records = unbinary(&response.body[..whole_records(&response.body)]);
-        self.ledger.seen(self.log, known.next, &records);
+        if !self.ledger.seen(self.log, known.next, &records) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         known.next += records.len() as u64;
         let id = response.header("X-Styx-Log-Id").ok_or(io::ErrorKind::InvalidData)?;
         known.id = Some(id.to_owned());

@@ -82,8 +82,10 @@ impl Producer<'_> {
         let response = connection.exchange(&request)?;
         let Written { position, .. } = self.judge(&response, u64::from(count))?;
         let end = (position > 0).then_some(position);
-        self.ledger.acked(self.log, self.number, *first, count, end);
-        Ok(())
+        match self.ledger.acked(self.log, self.number, *first, count, end) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 
     fn identified(&self, request: Request, sequence: u64) -> Request {
@@ -103,6 +105,7 @@ impl Producer<'_> {
             }
             // A stopping server; the answer itself is judged elsewhere.
             (503, _) => Err(io::ErrorKind::ConnectionAborted.into()),
+            _ if !self.ledger.has_power() => Err(io::ErrorKind::ConnectionAborted.into()),
             _ => panic!("{:?} {}: {}", self.style, self.log, response.shown()),
         }
     }

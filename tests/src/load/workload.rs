@@ -86,6 +86,17 @@ impl Workload {
         self.gate.await_waiting(self.workers.len());
     }
 
+    /// Cuts the power: what is answered from here on counts for nothing.
+    pub fn lose_power(&self, cut: impl FnOnce()) {
+        self.ledger.lose_power();
+        cut();
+    }
+
+    /// All that is answered counts again; for when the workload is closed.
+    pub fn regain_power(&self) {
+        self.ledger.regain_power();
+    }
+
     /// Reads every log and holds it against the notes.
     ///
     /// # Panics

@@ -15,7 +15,7 @@ const USAGE: &str = "\
 cargo xtask test                 everything that CI runs
 cargo xtask test --only NAME     one step of it, or one file of tests/tests
 cargo xtask flights              gets target/flights/flights.csv
-cargo xtask faults --cycles N    kills a server under load N times, and audits it each time
+cargo xtask faults --cycles N    N kills of a server under load, N power cuts of each kind, audited
 cargo xtask docs                 writes the generated documents anew
 ";
 
@@ -39,10 +39,12 @@ fn main() -> ExitCode {
 
 fn faults(cycles: &str) -> bool {
     let mut build = tools::cargo(&["build", "--package", "styx"]);
-    let mut kill = tools::cargo(&["test", "--package", "styx-tests", "--test", "kill"]);
-    kill.args(["--", "--nocapture"]);
-    kill.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
-    run("build", &mut build) && run("faults", &mut kill)
+    let mut faults = tools::cargo(&["test", "--package", "styx-tests"]);
+    faults.args(["--test", "kill", "--test", "power", "--no-fail-fast"]);
+    // One after the other: their seeds and figures are to be read.
+    faults.args(["--", "--nocapture", "--test-threads=1"]);
+    faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
+    run("build", &mut build) && run("faults", &mut faults)
 }
 
 /// Runs a command; says so when it fails.

@@ -1,4 +1,7 @@
 //! Counts what cargo's test runs report, while it passes their output on.
+//!
+//! A test that finds that it cannot prove anything on this machine passes, and
+//! says `skipped: why` on a line of its own: it counts as skipped, not as passed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -9,12 +12,14 @@ pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
+    /// Tests that said they were skipped, of the run whose result is to come.
+    said_skipped: u64,
 }
 
 impl Tally {
     /// Counts one step.
     pub(crate) fn step(went_well: bool) -> Tally {
-        Tally { passed: went_well.into(), failed: (!went_well).into(), skipped: 0 }
+        Tally { passed: went_well.into(), failed: (!went_well).into(), ..Tally::default() }
     }
 
     pub(crate) fn add(&mut self, other: Tally) {
@@ -23,8 +28,12 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
-    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; …`, and `skipped: …`
+    /// before it.
     fn add_line(&mut self, line: &str) {
+        if line.starts_with("skipped: ") {
+            self.said_skipped += 1;
+        }
         let Some(counts) = line.strip_prefix("test result: ") else { return };
         let counts = counts.split_once(". ").map_or(counts, |(_, counts)| counts);
         for part in counts.split(';') {
@@ -37,6 +46,9 @@ impl Tally {
                 _ => {}
             }
         }
+        let skipped = std::mem::take(&mut self.said_skipped).min(self.passed);
+        self.passed -= skipped;
+        self.skipped += skipped;
     }
 }
 
@@ -76,12 +88,28 @@ mod tests {
         ] {
             tally.add_line(line);
         }
-        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2 });
+        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2, said_skipped: 0 });
+    }
+
+    #[test]
+    fn a_test_that_says_it_was_skipped_did_not_pass() {
+        let mut tally = Tally::default();
+        for line in [
+            "test a ... ",
+            "skipped: Xfs: mkfs.xfs cannot be run: No such file or directory",
+            "ok",
+            "I was not skipped: I ran",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+        ] {
+            tally.add_line(line);
+        }
+        assert_eq!(tally, Tally { passed: 4, skipped: 1, ..Tally::default() });
     }
 
     #[test]
     fn a_run_that_dies_is_a_failure() {
-        assert_eq!(run(Command::new("false")), Tally { passed: 0, failed: 1, skipped: 0 });
+        assert_eq!(run(Command::new("false")), Tally { failed: 1, ..Tally::default() });
         assert_eq!(run(Command::new("/no/such/program")).failed, 1);
     }
 }

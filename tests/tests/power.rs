@@ -1,0 +1,140 @@
+//! Power cuts on real filesystems, again and again, under load: what was acked
+//! before the cut is there after it, every log opens, and none calls itself
+//! damaged.
+//!
+//! Needs root, loop devices and the filesystem's mkfs; is skipped without.
+//! `styx_tests::faults` says how to ask for more cycles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_tests::checker::Ledger;
+use styx_tests::faults::{self, CYCLES_PER_SET, Faults, assert_appends_work};
+use styx_tests::load::{LogPlan, Style, Workload};
+use styx_tests::power::{Cutter, Filesystem, LoopDisk};
+use styx_tests::{Scratch, Settings, TestServer, strace};
+
+use Style::{Batch, Idempotent, Single};
+
+#[test]
+fn no_promise_is_broken_by_a_power_cut_on_ext4() {
+    Outages::of(Filesystem::Ext4).play(60);
+}
+
+#[test]
+fn no_promise_is_broken_by_a_power_cut_on_xfs() {
+    Outages::of(Filesystem::Xfs).play(60);
+}
+
+/// A kernel writes pages when it likes. The bytes behind the first missing one
+/// are then no whole log, but no damage either.
+#[test]
+fn pages_that_reach_ext4_out_of_order_are_a_torn_tail() {
+    Outages::of(Filesystem::Ext4).with_pushed_pages().play(50);
+}
+
+#[test]
+fn pages_that_reach_xfs_out_of_order_are_a_torn_tail() {
+    Outages::of(Filesystem::Xfs).with_pushed_pages().play(50);
+}
+
+/// A server on a disk whose power goes.
+struct Outages {
+    filesystem: Filesystem,
+    pushed_pages: bool,
+}
+
+impl Outages {
+    fn of(filesystem: Filesystem) -> Outages {
+        Outages { filesystem, pushed_pages: false }
+    }
+
+    /// Somebody else writes pages of the newest segments to the disk, just before.
+    fn with_pushed_pages(self) -> Outages {
+        Outages { pushed_pages: true, ..self }
+    }
+
+    fn play(self, cycles: u64) {
+        let scratch = Arc::new(Scratch::new("power"));
+        let mut disk = match LoopDisk::make(self.filesystem, &scratch) {
+            Ok(disk) => disk,
+            Err(why) => return faults::skip(&format!("{:?}: {why}", self.filesystem)),
+        };
+        let Faults { cycles, seed, mut random } = Faults::new(cycles);
+        let mut cutter = Cutter::start();
+        let mut server = self.settings(&scratch).start_in(scratch).expect("it starts");
+        let (mut acked, mut torn, mut done) = (0, 0, 0);
+        while done < cycles {
+            let notes = Scratch::elsewhere("ledger");
+            let ledger = Ledger::create(&notes.join("ledger"));
+            let mut workload = Workload::start(&server, self.plans(done), ledger);
+            for _ in 0..CYCLES_PER_SET.min(cycles - done) {
+                workload.open(&server);
+                // The moment of the cut: any will do.
+                std::thread::sleep(Duration::from_millis(random.between(10, 120)));
+                workload.lose_power(|| match self.pushed_pages {
+                    true => cutter.cut_between_pages(disk.mount_point(), random.next_u64()),
+                    false => cutter.cut(disk.mount_point()),
+                });
+                server.kill();
+                workload.close();
+                disk.remount();
+                server.restart();
+                workload.regain_power();
+                torn += u64::from(assert_opened(&server));
+                let violations = workload.audit(&server);
+                assert!(violations.is_empty(), "cycle {done}, seed {seed}: {violations:#?}");
+                assert_appends_work(&server);
+                done += 1;
+            }
+            acked += workload.acked();
+            workload.end(&server);
+        }
+        println!("{acked} records were acked, and every one was there; {torn} torn tails");
+        assert!(acked > cycles * 5, "only {acked} records in {cycles} cycles: that proves little");
+        if self.pushed_pages && cycles >= 50 {
+            assert!(torn > cycles / 10, "only {torn} torn tails in {cycles} cycles");
+        }
+    }
+
+    fn settings(&self, scratch: &Scratch) -> Settings {
+        if self.pushed_pages {
+            // Each sync waits a little before it begins, so that the pages that
+            // are pushed are mostly such as nobody has synced.
+            Settings::default().program(&strace::injecting(scratch, "fdatasync:delay_enter=10000"))
+        } else {
+            Settings::default()
+        }
+    }
+
+    fn plans(&self, round: u64) -> Vec<LogPlan> {
+        let plan = |name: &str, config: &str, producers: &[Style]| LogPlan {
+            name: format!("{name}-{round}"),
+            config: config.to_owned(),
+            producers: producers.to_vec(),
+            followers: 1,
+            may_expire: config.contains("log_max"),
+        };
+        if self.pushed_pages {
+            return vec![
+                plan("plain", "", &[Batch, Batch, Batch]),
+                plan("idempotent", "", &[Idempotent, Batch]),
+                plan("size", "segment_max_size=65536", &[Batch, Batch]),
+                plan("larger", "segment_max_size=262144", &[Batch, Batch, Single]),
+            ];
+        }
+        vec![
+            plan("count", "segment_max_count=30", &[Single, Batch, Idempotent]),
+            plan("size", "segment_max_size=4096&index_after_size=256", &[Single, Idempotent]),
+            plan("plain", "", &[Batch, Idempotent]),
+            plan("expire", "segment_max_count=50&log_max_count=500", &[Batch, Idempotent]),
+        ]
+    }
+}
+
+/// Every log opened without complaint; says whether one had a torn tail.
+fn assert_opened(server: &TestServer) -> bool {
+    let said = server.said();
+    assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
+    said.contains("cut off what a crash left")
+}
