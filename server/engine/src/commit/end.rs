@@ -75,6 +75,8 @@ pub(crate) struct End {
     pub(crate) begun_us: u64,
     pub(crate) spacing: Spacing,
     pub(crate) producers: Table,
+    /// The base of the segment before this one.
+    pub(crate) previous_base: Option<Position>,
     /// Set between the seal of a segment and the birth of its successor.
     pub(crate) sealed: Option<Sealed>,
     pub(crate) space: Space,

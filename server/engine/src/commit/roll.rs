@@ -49,7 +49,7 @@ impl Ground {
             None => seal(end)?,
         };
         end.sealed = Some(sealed);
-        self.snapshot(&end.producers, &sealed)?;
+        self.snapshot(end, &sealed)?;
         let birth = Birth {
             base: sealed.end,
             prev_crc: sealed.seal_crc,
@@ -58,6 +58,7 @@ impl Ground {
         };
         let mut next = self.begin_segment(birth)?;
         next.producers = std::mem::take(&mut end.producers);
+        next.previous_base = Some(end.segment.base);
         let finished = std::mem::replace(end, next).segment;
         if let Err(error) = finished.seal(sealed) {
             tracing::warn!(%error, path = %finished.index_path().display(), "cannot write an index; reads will look longer");
@@ -95,6 +96,7 @@ impl Ground {
             begun_us: birth.timestamp_us,
             spacing: Spacing::new(self.index_after_size),
             producers: Table::default(),
+            previous_base: None,
             sealed: None,
             space: Space::default(),
         };
@@ -113,27 +115,19 @@ impl Ground {
         Ok(end)
     }
 
-    /// Writes the producers as of a seal, and keeps the two newest snapshots.
-    fn snapshot(&self, producers: &Table, sealed: &Sealed) -> Result<(), Failure> {
+    /// Writes the producers as of a seal. The snapshot at the segment's own base
+    /// stays, the one before that goes.
+    fn snapshot(&self, end: &End, sealed: &Sealed) -> Result<(), Failure> {
         let path = self.directory.join(name::producers(sealed.end));
-        let bytes = producers.encode(sealed.seal_crc, sealed.end);
+        let bytes = end.producers.encode(sealed.seal_crc, sealed.end);
         replace_file(&*self.storage, &path, &bytes)
             .map_err(|error| Failure::before_writing("writing the producers", &error))?;
-        let entries = self.storage.list(&self.directory);
-        let entries = entries.map_err(|error| Failure::broken("listing the directory", &error))?;
-        let mut ends: Vec<Position> = entries
-            .iter()
-            .filter_map(|entry| match name::parse(&entry.name) {
-                name::FileName::Producers(end) => Some(end),
-                _ => None,
-            })
-            .collect();
-        ends.sort_unstable();
-        ends.truncate(ends.len().saturating_sub(2));
-        for end in ends {
-            remove_if_there(&*self.storage, &self.directory.join(name::producers(end)))?;
+        match end.previous_base {
+            Some(base) => {
+                remove_if_there(&*self.storage, &self.directory.join(name::producers(base)))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -263,6 +263,7 @@ impl Scene {
             .write(Mark { open_epoch: epoch, start: mark.start, durable })
             .map_err(Error::io("cannot write", path))?;
         let segment = Arc::new(self.newest_segment(newest, &walked));
+        let previous_base = segments.last().map(|segment: &Arc<Segment>| segment.base);
         segments.push(Arc::clone(&segment));
         let first = walked.first.ok_or_else(|| unusable(&segment.path, "it is empty".into()))?;
         let mut end = End {
@@ -274,6 +275,7 @@ impl Scene {
             begun_us: first.timestamp_us,
             spacing: walked.spacing,
             producers: walked.producers,
+            previous_base,
             sealed: walked.sealed,
             space: Space::default(),
         };
