@@ -33,6 +33,7 @@
 
 pub mod clock;
 pub mod legacy;
+pub mod repair;
 pub mod storage;
 pub mod verify;
 
@@ -50,7 +51,9 @@ mod reader;
 mod recovery;
 mod restore;
 mod retention;
+mod rewrite;
 mod sabotage;
+mod scrub;
 mod seek;
 mod segment;
 mod tail;
@@ -62,3 +65,4 @@ pub use catalog::{Catalog, Options};
 pub use error::Error;
 pub use log::{Log, LogStats, Seek};
 pub use reader::{Batch, Found, Reader, Record, Wait};
+pub use scrub::ScrubStats;

@@ -342,3 +342,49 @@ fn hostile_archives_are_refused_and_leave_nothing_behind() {
     let log = restore(&good).expect("the good one still restores");
     assert_eq!(read_all(&log), [b"record".to_vec()]);
 }
+
+#[test]
+fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
+    use styx_engine::repair::{Keep, Mode, Range, repair};
+    for (keep, kept) in [(Keep::Longest, 0..30), (Keep::First, 0..30), (Keep::Last, 31..60)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let catalog = open(directory.path());
+        let config = LogConfig { segment_max_count: 20, ..LogConfig::default() };
+        let log = catalog.create(&name("broken"), config).expect("created");
+        for n in 0..60u8 {
+            append(&log, &[n; 50]);
+        }
+        let (id, times) = (log.id(), log.timestamps());
+        close(catalog);
+        let nothing = repair(directory.path(), &name("broken"), keep, Mode::Look, &mut |_| {});
+        assert!(matches!(nothing, Err(Error::DataDirectory { .. })), "{nothing:?}");
+        // Record 30, in the middle of the second segment.
+        let path = directory.path().join("broken/0/00000000000000000020.seg");
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[96 + 10 * (96 + 58) + 120] ^= 4;
+        std::fs::write(&path, &bytes).expect("written");
+
+        let look = repair(directory.path(), &name("broken"), keep, Mode::Look, &mut |_| {})
+            .expect("looked");
+        assert_eq!(look.set_aside, None);
+        assert_eq!(std::fs::read(&path).expect("read"), bytes, "looking changes nothing");
+        let report = repair(directory.path(), &name("broken"), keep, Mode::Repair, &mut |_| {})
+            .expect("repaired");
+        let range = |from: u64, to: u64| Range { start: Position(from), end: Position(to) };
+        assert_eq!(report.whole, [range(0, 30), range(31, 60)]);
+        assert_eq!(report.kept, range(kept.start, kept.end));
+        let aside = report.set_aside.expect("set aside").join("0/00000000000000000020.seg");
+        assert_eq!(std::fs::read(aside).expect("read"), bytes);
+
+        let catalog = open(directory.path());
+        let log = catalog.log(&name("broken")).expect("open");
+        assert_eq!(log.status(), LogStatus::Ok);
+        assert_ne!(log.id(), id);
+        assert_eq!(log.start_position(), Position(kept.start));
+        let held: Vec<_> =
+            kept.clone().map(|n| vec![u8::try_from(n).expect("small"); 50]).collect();
+        assert_eq!(read_all(&log), held);
+        assert!(log.timestamps() >= times.map(|(first, _)| (first, first)));
+        assert_eq!(append(&log, b"more"), kept.end + 1);
+    }
+}

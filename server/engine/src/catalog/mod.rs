@@ -25,7 +25,7 @@ use crate::recovery::read_manifest;
 use crate::storage::{RealStorage, Storage};
 use crate::tail::Budget;
 use crate::wait::lock;
-use crate::{Error, Log, opening};
+use crate::{Error, Log, ScrubStats, opening, scrub};
 
 /// How a catalog is opened.
 #[derive(Debug, Clone)]
@@ -44,6 +44,10 @@ pub struct Options {
     /// Threads that commit; started when needed. With 0 there is no thread at
     /// all and [`Catalog::step`] does their work, for deterministic tests.
     pub committers_max: usize,
+    /// How fast sealed segments are read again to find damage; 0 is not at all.
+    pub scrub_bytes_per_second: u64,
+    /// How long after one pass of that the next begins.
+    pub scrub_pause: Duration,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clocks.
@@ -61,6 +65,8 @@ impl Options {
             tail_bytes_max: 4 << 20,
             tail_bytes_total_max: 32 << 20,
             committers_max: 32,
+            scrub_bytes_per_second: 16 << 20,
+            scrub_pause: Duration::from_secs(24 * 3600),
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),
         }
@@ -104,6 +110,8 @@ impl Catalog {
             opening: Mutex::new(names.len()),
             opened: Condvar::new(),
             closing: AtomicBool::new(false),
+            scrubbed: Arc::default(),
+            stopper: Arc::default(),
             lock: Mutex::new(Some(held)),
             options,
         });
@@ -124,6 +132,14 @@ impl Catalog {
             }
         } else {
             work(&shared);
+        }
+        if threaded && shared.options.scrub_bytes_per_second > 0 {
+            let (weak, pace) = (Arc::downgrade(&shared), shared.pace());
+            std::thread::Builder::new()
+                .name("styx-scrub".into())
+                .stack_size(512 << 10)
+                .spawn(move || shared::scrub_on(&weak, &pace))
+                .map_err(Error::io("cannot start a thread for", &directory))?;
         }
         Ok(Catalog(shared))
     }
@@ -293,6 +309,21 @@ impl Catalog {
                 true
             }
         }
+    }
+
+    /// Reads every sealed segment now, as fast as it can be read, and says what is
+    /// damaged; such logs are `corrupt` afterwards. Blocks.
+    #[must_use]
+    pub fn scrub(&self) -> Vec<crate::verify::Problem> {
+        let logs = self.logs();
+        let scrubbed = &self.0.scrubbed;
+        logs.iter().flat_map(|log| scrub::scrub(log, scrubbed, &mut |_| true)).collect()
+    }
+
+    /// What the scrub has done so far.
+    #[must_use]
+    pub fn scrub_stats(&self) -> ScrubStats {
+        self.0.scrubbed.stats()
     }
 
     /// With no threads ([`Options::committers_max`] 0): commits one group of one

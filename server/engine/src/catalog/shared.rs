@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
 
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus, Position};
 
@@ -16,6 +16,7 @@ use crate::commit::roll::{Birth, Ground};
 use crate::log::{Counters, Inner, Services};
 use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
+use crate::scrub::{self, Pace, Stopper};
 use crate::segment::name;
 use crate::storage::{Lock, replace_file};
 use crate::tail::{Budget, Tail};
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) opening: Mutex<usize>,
     pub(super) opened: Condvar,
     pub(super) closing: AtomicBool,
+    pub(super) scrubbed: Arc<scrub::Counters>,
+    pub(super) stopper: Arc<Stopper>,
     /// Until the catalog is closed.
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -197,8 +200,16 @@ impl Shared {
         })
     }
 
+    pub(super) fn pace(&self) -> Pace {
+        Pace {
+            bytes_per_second: self.options.scrub_bytes_per_second,
+            stop: Arc::clone(&self.stopper),
+        }
+    }
+
     pub(super) fn close_all(&self) {
         self.closing.store(true, Ordering::Release);
+        self.stopper.stop();
         let slots =
             std::mem::take(&mut *self.slots.write().unwrap_or_else(PoisonError::into_inner));
         let open: Vec<Log> = slots
@@ -228,6 +239,46 @@ impl Drop for Shared {
         // Without threads nobody would commit what is queued.
         if self.options.committers_max > 0 {
             self.close_all();
+        }
+    }
+}
+
+/// The scrub's thread: pass after pass, until the catalog closes. It keeps no
+/// catalog alive.
+pub(super) fn scrub_on(catalog: &Weak<Shared>, pace: &Pace) {
+    loop {
+        let Some(shared) = catalog.upgrade() else { return };
+        let pause = shared.options.scrub_pause;
+        let scrubbed = Arc::clone(&shared.scrubbed);
+        let logs: Vec<Log> = {
+            let slots = shared.slots.read().unwrap_or_else(PoisonError::into_inner);
+            let open = slots.values().filter_map(|slot| match slot {
+                Slot::Open(log) => Some(log.clone()),
+                _ => None,
+            });
+            open.collect()
+        };
+        let opening = *lock(&shared.opening) > 0;
+        drop(shared);
+        if opening {
+            if !pace.stop.wait(std::time::Duration::from_millis(200)) {
+                return;
+            }
+            continue;
+        }
+        for log in logs {
+            let mut go_on = true;
+            scrub::scrub(&log, &scrubbed, &mut |bytes| {
+                go_on = pace.pass(bytes);
+                go_on
+            });
+            if !go_on {
+                return;
+            }
+        }
+        scrubbed.passes.fetch_add(1, Ordering::Relaxed);
+        if !pace.stop.wait(pause) {
+            return;
         }
     }
 }

@@ -14,9 +14,9 @@ use styx_protocol::{LogConfig, Position};
 use super::config;
 use super::name::SegmentName;
 use super::records::Scan;
-use super::writer::Writer;
 use crate::Error;
 use crate::backup::FOLDER;
+use crate::rewrite::Writer;
 use crate::storage::Storage;
 
 const COPY_BYTES: usize = 256 << 10;

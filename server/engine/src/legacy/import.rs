@@ -82,7 +82,7 @@ pub fn import(
     let names = logs_of(&**storage, source, only)?;
     let data = &target.data_directory;
     keep_apart(source, data)?;
-    storage.create_dir_all(data).map_err(Error::io("cannot create", data))?;
+    opening::create_directory(&**storage, data)?;
     opening::list_logs(&**storage, data)?;
     let _lock = opening::lock_directory(&**storage, data)?;
     opening::remove_leftovers(&**storage, data)?;

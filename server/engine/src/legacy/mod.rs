@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tar entries ─▶ archive ───┐
-//!                           ├─▶ conversion ─▶ records ─▶ writer ─▶ our segments
+//!                           ├─▶ conversion ─▶ records ─▶ rewrite ─▶ our segments
 //! files ─▶ directory ───────┘       └ config, name
 //!            ▲
 //!          import: a whole data directory, log by log
@@ -20,7 +20,6 @@ mod directory;
 mod import;
 mod name;
 mod records;
-mod writer;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 use styx_protocol::Position;
 
 use super::conversion::{Damage, Failed};
-use super::writer::Writer;
+use crate::rewrite::Writer;
 
 /// Bytes of a record beside its payload: as many as ours has.
 const OVERHEAD_BYTES: u64 = 8;

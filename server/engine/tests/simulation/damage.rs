@@ -192,3 +192,32 @@ fn what_lies_behind_damage_can_be_read() {
         );
     }
 }
+
+#[test]
+fn the_scrub_finds_every_flipped_bit_of_a_sealed_segment() {
+    let (disk, clock) = small_log();
+    let sealed: Vec<_> = files(&disk)
+        .into_iter()
+        .filter(|path| {
+            path.ends_with("00000000000000000000.seg") || path.ends_with("00000000000000000005.seg")
+        })
+        .collect();
+    assert_eq!(sealed.len(), 2);
+    let catalog = Catalog::open(options(&disk.copy(), &clock)).expect("opened");
+    assert_eq!(catalog.scrub(), []);
+    assert!(catalog.scrub_stats().bytes > 1000);
+    for path in sealed {
+        for at in 0..disk.bytes(&path).expect("there").len() {
+            let copy = disk.copy();
+            copy.damage(&path, |bytes| bytes[at] ^= 1 << (at % 8)).expect("there");
+            let catalog = Catalog::open(options(&copy, &clock)).expect("opened");
+            let found = catalog.scrub();
+            let log = catalog.log(&name()).expect("there");
+            assert_eq!(log.status(), LogStatus::Corrupt, "byte {at}");
+            let told = log.append(Records::one(b"x"));
+            assert!(matches!(told, Err(Error::NotAvailable { .. })), "byte {at}");
+            // A seal that is gone is found at the start already.
+            assert!(found.iter().all(|problem| problem.file == path), "byte {at}: {found:?}");
+        }
+    }
+}

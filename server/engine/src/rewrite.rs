@@ -22,7 +22,7 @@ use crate::{Error, random};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
     folder: PathBuf,
     index_after_size: i64,
@@ -55,7 +55,7 @@ struct Newest {
 
 impl Writer {
     /// Begins a log at a position, in an empty generation's folder.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         storage: &Arc<dyn Storage>,
         folder: PathBuf,
         index_after_size: i64,
@@ -84,7 +84,7 @@ impl Writer {
 
     /// What comes from here on was written at this time or later, in a segment
     /// of its own. Times never go back.
-    pub(super) fn roll(&mut self, timestamp_us: u64) -> Result<(), Error> {
+    pub(crate) fn roll(&mut self, timestamp_us: u64) -> Result<(), Error> {
         self.flush()?;
         if self.position > self.newest.base {
             self.marker(Flags::SEAL)?;
@@ -110,8 +110,31 @@ impl Writer {
         Ok(())
     }
 
+    /// What comes from here on was written at this time; times never go back.
+    pub(crate) fn at(&mut self, timestamp_us: u64) -> Result<(), Error> {
+        if timestamp_us > self.timestamp_us {
+            self.flush()?;
+            self.timestamp_us = timestamp_us;
+        }
+        Ok(())
+    }
+
+    /// A whole record.
+    pub(crate) fn record(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let size = u32::try_from(payload.len()).expect("a record is smaller than 4 GiB");
+        self.begin_record(size.to_be_bytes())?;
+        self.payload(payload);
+        self.end_record();
+        Ok(())
+    }
+
+    /// Bytes of the segment at hand, without the block at hand.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.newest.sealed.bytes
+    }
+
     /// Begins a record whose size field is this; its payload follows.
-    pub(super) fn begin_record(&mut self, size: [u8; 4]) -> Result<(), Error> {
+    pub(crate) fn begin_record(&mut self, size: [u8; 4]) -> Result<(), Error> {
         let payload = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
         let records = self.block.len() - BLOCK_HEADER_BYTES;
         let whole = records.saturating_add(RECORD_HEADER_BYTES).saturating_add(payload);
@@ -125,12 +148,12 @@ impl Writer {
     }
 
     /// The next bytes of its payload.
-    pub(super) fn payload(&mut self, bytes: &[u8]) {
+    pub(crate) fn payload(&mut self, bytes: &[u8]) {
         self.block.extend_from_slice(bytes);
     }
 
     /// The record is whole, and part of the log.
-    pub(super) fn end_record(&mut self) {
+    pub(crate) fn end_record(&mut self) {
         let at = self.record_at;
         let (size, payload) = self.block[at + 4..].split_at(4);
         let crc = record::checksum(std::array::from_fn(|i| size[i]), payload);
@@ -140,7 +163,7 @@ impl Writer {
 
     /// Makes the log durable, but for the directory above its folder, and says
     /// which positions it has.
-    pub(super) fn finish(mut self) -> Result<(Position, Position), Error> {
+    pub(crate) fn finish(mut self) -> Result<(Position, Position), Error> {
         self.flush()?;
         self.sync()?;
         let file = |name: &str| {
