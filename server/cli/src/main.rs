@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | verify | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | verify | repair | import | completions → exit code
 //! ```
 //!
 //! Exit codes: 0 done, 1 failed (`Error: <message>` on standard error), 2 misuse
@@ -17,6 +17,7 @@ mod logging;
 mod logs;
 mod output;
 mod progress;
+mod repair;
 mod serve;
 mod table;
 mod verify;
@@ -55,6 +56,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
+        Command::Repair(arguments) => repair::run(&arguments, global.format),
         Command::Import(arguments) => import::run(&arguments, global.format),
         Command::Completions { shell } => completions::run(shell),
         Command::Version => {

@@ -59,6 +59,11 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR", default_value = "./data")]
         directory: PathBuf,
     },
+    /// Make a usable log of a damaged one, and set the damaged one aside
+    ///
+    /// Positions have no gaps, so a repair keeps one unbroken range of records and loses the others.
+    /// Without --yes it only says what it would do. A backup, if there is one, is better.
+    Repair(Repair),
     /// Copy the logs of a Styx 0.x data directory into one of this version
     ///
     /// Stop the 0.x server first. Its directory is only read. Every record is checked; a damaged
@@ -71,6 +76,32 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// The data directory, of a server that is stopped
+    #[arg(value_name = "DIR", default_value = "./data")]
+    pub(crate) directory: PathBuf,
+    /// The damaged log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) log: LogName,
+    /// Which of the ranges that can be read is kept
+    #[arg(long, value_enum, default_value = "longest")]
+    pub(crate) keep: KeepRange,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeepRange {
+    /// The one with the most records
+    Longest,
+    /// The oldest records, up to the first damage
+    First,
+    /// The newest records, from the last damage on
+    Last,
 }
 
 #[derive(Debug, Args)]

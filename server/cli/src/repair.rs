@@ -1,0 +1,96 @@
+//! `styx repair`: makes a usable log of a damaged one, once somebody has seen
+//! what that costs. Without `--yes` it only looks.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use styx_engine::repair::{Keep, Mode, Range, Report, repair};
+
+use crate::command_line::{Format, KeepRange, Repair};
+use crate::failure::Failure;
+use crate::output;
+
+pub(crate) fn run(arguments: &Repair, format: Format) -> Result<(), Failure> {
+    let Repair { directory, log, keep, yes } = arguments;
+    let keep = match keep {
+        KeepRange::Longest => Keep::Longest,
+        KeepRange::First => Keep::First,
+        KeepRange::Last => Keep::Last,
+    };
+    let mode = if *yes { Mode::Repair } else { Mode::Look };
+    let report = repair(directory, log, keep, mode, &mut |_| {})
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    output::print(&match format {
+        Format::Text => text(log.as_str(), &report),
+        Format::Json => format!("{:#}\n", json(log.as_str(), &report)),
+    })
+}
+
+fn text(log: &str, report: &Report) -> String {
+    let Report { log: all, whole, kept, set_aside } = report;
+    let mut out = format!("{log}: positions {} to {}\n", all.start, all.end);
+    // Writing to a String cannot fail.
+    for range in whole {
+        let keeps = match (range == kept, set_aside) {
+            (false, _) => "",
+            (true, None) => ": would be kept",
+            (true, Some(_)) => ": kept",
+        };
+        let _ = writeln!(out, "  {} to {} can be read{keeps}", range.start, range.end);
+    }
+    let lost = all.records() - kept.records();
+    let _ = match set_aside {
+        None => writeln!(
+            out,
+            "  {lost} records would be lost. Nothing was changed: try a backup first, or add --yes"
+        ),
+        Some(path) => writeln!(
+            out,
+            "  {lost} records were lost; the damaged log is in {}; its consumers will be told that the log has changed",
+            path.display()
+        ),
+    };
+    out
+}
+
+fn json(log: &str, report: &Report) -> Value {
+    let range = |range: &Range| json!({ "start": range.start.0, "end": range.end.0 });
+    json!({
+        "name": log,
+        "positions": range(&report.log),
+        "whole": report.whole.iter().map(range).collect::<Vec<_>>(),
+        "kept": range(&report.kept),
+        "records_lost": report.log.records() - report.kept.records(),
+        "set_aside": report.set_aside.as_ref().map(|path| path.display().to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::Position;
+
+    use super::*;
+
+    fn report(set_aside: Option<&str>) -> Report {
+        let range = |start, end| Range { start: Position(start), end: Position(end) };
+        Report {
+            log: range(0, 60),
+            whole: vec![range(0, 30), range(31, 60)],
+            kept: range(0, 30),
+            set_aside: set_aside.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn it_says_what_would_be_lost_and_what_was() {
+        assert_eq!(
+            text("orders", &report(None)),
+            "orders: positions 0 to 60\n  0 to 30 can be read: would be kept\n  31 to 60 can be read\n  \
+             30 records would be lost. Nothing was changed: try a backup first, or add --yes\n"
+        );
+        let done = text("orders", &report(Some("data/.damaged-orders-1")));
+        assert!(done.contains("0 to 30 can be read: kept"), "{done}");
+        assert!(done.contains("the damaged log is in data/.damaged-orders-1"), "{done}");
+        assert_eq!(json("orders", &report(None))["records_lost"], 30);
+    }
+}
