@@ -9,12 +9,12 @@ use http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
 use crate::http::Route;
-use crate::session::{LogStats, Sessions};
+use crate::session::{LogStats, Sessions, StorageHealth};
 
 /// The server's counters.
 #[derive(Debug)]
@@ -44,8 +44,10 @@ struct LogMetrics {
 const RECORDS: &str = "/logs/{name}/records";
 
 impl Metrics {
-    pub(crate) fn new() -> Metrics {
+    /// Nothing counted yet; what was found of the storage stays as it is.
+    pub(crate) fn new(storage: &StorageHealth) -> Metrics {
         let registry = Registry::new();
+        register_storage(&registry, storage);
         let requests = IntCounterVec::new(
             Opts::new("styx_http_requests_total", "Requests by method, route and status"),
             &["method", "route", "status"],
@@ -166,6 +168,19 @@ impl LogMetrics {
     }
 }
 
+fn register_storage(registry: &Registry, found: &StorageHealth) {
+    let help = "1 when acknowledged records may be lost on this storage, as seen at the start";
+    let weak = IntGaugeVec::new(Opts::new("styx_storage_weak", help), &["reason"]);
+    let weak = register(registry, weak);
+    for (reason, is_weak) in found.reasons() {
+        weak.with_label_values(&[reason]).set(is_weak.into());
+    }
+    if let Some(seconds) = found.sync_seconds {
+        let help = "Writing and syncing 4 KiB, the median of a few at the start";
+        register(registry, Gauge::new("styx_storage_sync_seconds", help)).set(seconds);
+    }
+}
+
 fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     collector: prometheus::Result<C>,
@@ -181,7 +196,7 @@ mod tests {
 
     #[test]
     fn requests_are_counted_by_method_route_and_status() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&StorageHealth::default());
         let (route, _) = Route::find("/logs/a/records", &Method::GET).expect("a route");
         let brew: Method = "BREW".parse().expect("a method");
         metrics.request(&Method::GET, Some(route), StatusCode::OK);

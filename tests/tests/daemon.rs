@@ -270,6 +270,9 @@ fn a_clean_restart_finds_nothing_to_warn_about() {
     server.restart();
     assert_eq!(server.read_all("a").len(), 95);
     let said = server.said();
+    // A disk that is too fast to be true is not what this is about.
+    let lines = said.lines().filter(|line| !line.contains("weak storage"));
+    let said = lines.collect::<Vec<_>>().join("\n");
     for word in ["WARN", "ERROR", "truncat", "corrupt"] {
         assert!(!said.contains(word), "{word}: {said}");
     }

@@ -8,6 +8,7 @@
 //! (usage on standard error). Started under the name `styx-server`, the binary
 //! takes the flags of the 0.x server instead.
 
+mod check_storage;
 mod command_line;
 mod completions;
 mod failure;

@@ -4,7 +4,7 @@ use styx_server::config::{Config, Loaded};
 
 use crate::command_line::Serve;
 use crate::failure::Failure;
-use crate::{logging, output};
+use crate::{check_storage, logging, output};
 
 /// Runs the server until it is told to stop, or does what a flag asks instead.
 /// `host` is the flag of the other commands, which makes no sense here.
@@ -22,6 +22,9 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
             eprintln!("Warning: {warning}");
         }
         return output::print(&loaded.config.to_toml());
+    }
+    if arguments.check_storage {
+        return check_storage::run(&loaded.config.log_manager.data_directory);
     }
     logging::start(arguments.log_level, arguments.log_format)?;
     for warning in &loaded.warnings {

@@ -6,7 +6,7 @@ use std::path::Path;
 use styx_protocol::LogName;
 
 use crate::segment::name::{self, FileName};
-use crate::storage::{Lock, Storage};
+use crate::storage::{Lock, Storage, probe};
 use crate::{Error, legacy};
 
 /// The lock file in a data directory.
@@ -74,13 +74,16 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
     Ok(logs)
 }
 
-/// Removes what a crash left of deletes and restores.
+/// Removes what a crash left of deletes, restores and measurements.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {
             let path = directory.join(&entry.name);
             storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
+        } else if entry.name.starts_with(probe::PREFIX) && !entry.is_dir {
+            // `--check-storage` may be at it just now, and removes it itself.
+            let _ = storage.remove_file(&directory.join(&entry.name));
         }
     }
     Ok(())

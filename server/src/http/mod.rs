@@ -61,9 +61,9 @@ impl App {
     pub(crate) fn new(sessions: Sessions, config: Config) -> App {
         App {
             cors: Cors::new(&config.cors_allowed_origins),
+            metrics: Metrics::new(sessions.storage()),
             sessions,
             config,
-            metrics: Metrics::new(),
             shutdown: Shutdown::new(),
             request_ids: request_id::Source::new(),
         }

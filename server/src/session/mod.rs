@@ -16,6 +16,7 @@ mod identity;
 mod in_flight;
 mod manage;
 mod read;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(crate) use error::{Error, Fact};
 pub(crate) use identity::Known;
 pub(crate) use in_flight::{InFlight, Reservation};
 pub(crate) use read::Reading;
+pub(crate) use storage::StorageHealth;
 pub(crate) use styx_engine::{Batch, LogStats, Producer};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
@@ -40,6 +42,7 @@ pub(crate) struct Sessions {
     catalog: Catalog,
     in_flight: InFlight,
     archives: Arc<Semaphore>,
+    storage: StorageHealth,
 }
 
 /// A log that was opened by name for one request.
@@ -61,13 +64,19 @@ impl Sessions {
     ) -> Result<Sessions, OpenError> {
         let options =
             Options { pad_commits: config.pad_commits, ..Options::new(&config.data_directory) };
-        let opened = tokio::task::spawn_blocking(move || Catalog::open(options)).await;
-        let catalog = match opened {
-            Ok(catalog) => catalog?,
+        let open = move || {
+            let directory = options.data_directory.clone();
+            let catalog = Catalog::open(options)?;
+            // Only now is the directory known to be there, and ours.
+            Ok((catalog, StorageHealth::look(&directory)))
+        };
+        let (catalog, storage) = match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened.map_err(OpenError)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         Ok(Sessions {
             catalog,
+            storage,
             in_flight: InFlight::new(in_flight_bytes_max),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
         })
@@ -76,6 +85,11 @@ impl Sessions {
     /// Whether every log has been opened, well or not.
     pub(crate) fn is_open(&self) -> bool {
         self.catalog.is_open()
+    }
+
+    /// What was found of the storage at the start.
+    pub(crate) fn storage(&self) -> &StorageHealth {
+        &self.storage
     }
 
     /// The memory that request bodies may take.

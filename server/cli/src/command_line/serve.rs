@@ -17,6 +17,10 @@ pub(crate) struct Serve {
     /// Check the configuration and exit; keys that nothing knows are errors
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
+    /// Measure and explain the storage of the data directory, and exit: with 1 if it cannot keep
+    /// what an acknowledgement promises
+    #[arg(long, conflicts_with_all = ["print_config", "check_config"])]
+    pub(crate) check_storage: bool,
     /// Where to listen; :7123 is every interface
     #[arg(short, long, value_name = "HOST:PORT")]
     pub(crate) bind_address: Option<String>,

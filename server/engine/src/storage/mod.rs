@@ -5,6 +5,8 @@
 //! do what their names say and no more; in particular nothing is synced but by
 //! [`File::sync`] and [`Storage::sync_dir`].
 
+pub mod probe;
+
 mod real;
 
 use std::fmt::Debug;

@@ -1,0 +1,116 @@
+//! `styx serve --check-storage`: measures the storage that the data directory is
+//! on and says whether it can keep what an ack promises. Leaves nothing behind.
+
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use styx_engine::storage::probe::{self, Effort, Report, Syncs, Weakness};
+
+use crate::failure::Failure;
+use crate::output;
+
+/// Prints what was found; fails when the storage is weak or cannot be measured.
+pub(crate) fn run(data_directory: &Path) -> Result<(), Failure> {
+    let directory = existing(data_directory)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", data_directory.display())))?;
+    let failed = |error| Failure::Failed(format!("{}: {error}", directory.display()));
+    let report = probe::look(&directory, Effort::Thorough).map_err(failed)?;
+    let bandwidth = probe::bandwidth(&directory);
+    output::print(&text(data_directory, &directory, &report, &bandwidth))?;
+    match (report.weaknesses.len(), report.syncs) {
+        (0, Ok(_)) => Ok(()),
+        (0, Err(error)) => Err(failed(error)),
+        (_, _) => Err(Failure::Failed("the storage is weak".to_owned())),
+    }
+}
+
+/// The directory, or what it will be made in.
+fn existing(directory: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(directory)?;
+    let found = absolute.ancestors().find(|path| path.is_dir());
+    Ok(found.unwrap_or(&absolute).to_owned())
+}
+
+fn text(
+    data_directory: &Path,
+    measured: &Path,
+    report: &Report,
+    bandwidth: &io::Result<f64>,
+) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name:<18}{value}");
+    };
+    line("data directory", &data_directory.display().to_string());
+    if !data_directory.is_dir() {
+        line("", &format!("is not there yet: measured in {}", measured.display()));
+    }
+    match &report.mount {
+        Some(mount) => {
+            let filesystem = &report.filesystem;
+            line("file system", &format!("{filesystem} ({}) at {}", mount.source, mount.point));
+            line("mount options", &mount.options.join(","));
+        }
+        None => line("file system", "unknown: the system does not say"),
+    }
+    match &report.syncs {
+        Ok(syncs) => line("write and sync", &of_syncs(syncs)),
+        Err(error) => line("write and sync", &format!("failed: {error}")),
+    }
+    match bandwidth {
+        Ok(rate) => line("sequential write", &format!("{:.0} MB/s", rate / 1e6)),
+        Err(error) => line("sequential write", &format!("failed: {error}")),
+    }
+    line("verdict", &verdict(&report.weaknesses, report.syncs.is_ok()));
+    out
+}
+
+fn of_syncs(syncs: &Syncs) -> String {
+    let (median, p99) = (micros(syncs.median()), micros(syncs.p99()));
+    format!("median {median}, p99 {p99} (4 KiB appended and synced, {} times)", syncs.count())
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.1} µs", time.as_secs_f64() * 1e6)
+}
+
+fn verdict(weaknesses: &[Weakness], was_measured: bool) -> String {
+    if !weaknesses.is_empty() {
+        let texts: Vec<String> = weaknesses.iter().map(|w| format!("weak: {w}")).collect();
+        return texts.join(&format!("\n{:18}", ""));
+    }
+    if was_measured {
+        // More cannot be seen from here: a disk can lie.
+        "fine: nothing speaks against it; whether the disk itself keeps what it has \
+         acknowledged, only its maker can say"
+            .to_owned()
+    } else {
+        "unknown: it cannot be written to".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weakness_stands_in_the_verdict() {
+        let memory = Weakness::Memory { filesystem: "tmpfs".into() };
+        let option = Weakness::MountOption { option: "nobarrier".into() };
+        let said = verdict(&[memory, option], true);
+        assert!(said.starts_with("weak: ") && said.contains("tmpfs"), "{said}");
+        assert!(said.lines().count() == 2 && said.contains("`nobarrier`"), "{said}");
+        assert!(verdict(&[], true).starts_with("fine: "));
+        assert!(verdict(&[], false).starts_with("unknown: "));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_measured_where_it_will_be() {
+        let here = std::env::current_dir().expect("a directory");
+        assert_eq!(existing(Path::new("no/such/directory")).expect("absolute"), here);
+        assert_eq!(existing(Path::new(".")).expect("absolute"), here);
+    }
+}

@@ -1,0 +1,216 @@
+//! Whether a directory is on storage that can keep what an ack promises.
+//!
+//! ```text
+//! statfs ─▶ memory?      mountinfo ─▶ options that switch syncing off?
+//! 4 KiB written and synced, again and again ─▶ too fast to be true?
+//! ```
+//!
+//! Nothing here changes what the log does: it warns. Files are made under
+//! [`PREFIX`] and removed at once; what a kill leaves goes at the next open.
+
+mod mount;
+mod timing;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use mount::Mount;
+pub use timing::{Syncs, bandwidth};
+
+/// How the names of its files begin.
+pub(crate) const PREFIX: &str = ".probe-";
+
+/// No storage that keeps what it is given syncs faster than this.
+const SYNC_TIME_MIN: Duration = Duration::from_micros(10);
+
+/// How long the looking may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Well under 50 ms, as long as a single sync is: for every start.
+    Quick,
+    /// Up to two seconds: for somebody who waits for the answer.
+    Thorough,
+}
+
+/// What is known of the storage under a directory.
+#[derive(Debug)]
+pub struct Report {
+    /// Its type, as in `ext4`; `unknown` where the system does not say.
+    pub filesystem: String,
+    /// How it is mounted, where the system says so.
+    pub mount: Option<Mount>,
+    /// How long writing and syncing 4 KiB takes.
+    pub syncs: io::Result<Syncs>,
+    /// Why acked records may be lost there; empty when nothing was found.
+    pub weaknesses: Vec<Weakness>,
+}
+
+/// Why acked records may be lost on a storage. Its text says what is wrong and
+/// what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Weakness {
+    /// It is in memory.
+    Memory {
+        /// As in `tmpfs`.
+        filesystem: String,
+    },
+    /// It is mounted with an option that leaves syncing out.
+    MountOption {
+        /// As in `nobarrier`.
+        option: String,
+    },
+    /// Syncs come back sooner than any medium could have done them.
+    FastSync {
+        /// Of a few.
+        median: Duration,
+    },
+}
+
+impl Weakness {
+    /// Every [`reason`](Self::reason) there is.
+    pub const REASONS: [&'static str; 3] = ["memory", "mount_option", "fast_sync"];
+
+    /// One word for it, for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        let [memory, mount_option, fast_sync] = Weakness::REASONS;
+        match self {
+            Weakness::Memory { .. } => memory,
+            Weakness::MountOption { .. } => mount_option,
+            Weakness::FastSync { .. } => fast_sync,
+        }
+    }
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Weakness::Memory { filesystem } => write!(
+                f,
+                "the data directory is in memory ({filesystem}): every acknowledged record is gone \
+                 when the machine or the container stops; keep it on a disk, with ext4 or XFS"
+            ),
+            Weakness::MountOption { option } => write!(
+                f,
+                "the file system is mounted with `{option}`: a sync does not wait for the disk, and \
+                 acknowledged records can be lost with the power; mount it without"
+            ),
+            Weakness::FastSync { median } => write!(
+                f,
+                "a sync takes {median:?}, sooner than any medium can have kept the bytes: something \
+                 below answers for it (a volatile cache, a virtual disk that ignores flushes, \
+                 eatmydata), and acknowledged records can be lost with the power; make it pass \
+                 flushes on"
+            ),
+        }
+    }
+}
+
+/// Looks at the storage under a directory that exists.
+///
+/// # Errors
+/// The directory cannot be looked at. A measurement that fails is part of the
+/// report.
+pub fn look(directory: &Path, effort: Effort) -> io::Result<Report> {
+    let memory = memory_filesystem(directory)?;
+    let mount = mount::of(directory);
+    let syncs = timing::syncs(directory, effort);
+    let weaknesses = weaknesses(memory, mount.as_ref(), syncs.as_ref().ok());
+    let filesystem = mount.as_ref().map_or("unknown", |mount| &mount.filesystem).to_owned();
+    Ok(Report { filesystem, mount, syncs, weaknesses })
+}
+
+fn weaknesses(
+    memory: Option<&'static str>,
+    mount: Option<&Mount>,
+    syncs: Option<&Syncs>,
+) -> Vec<Weakness> {
+    let beneath = || {
+        // What an overlay writes to, if its path means anything here.
+        let upper = PathBuf::from(mount?.overlay_upper()?);
+        Some(format!("overlay on {}", memory_filesystem(&upper).ok()??))
+    };
+    let filesystem = memory.map(str::to_owned).or_else(beneath);
+    let option = mount.and_then(Mount::option_without_syncs);
+    let median = syncs.map(Syncs::median).filter(|median| *median < SYNC_TIME_MIN);
+    // In memory every sync is fast, and there is no more to say than that it is.
+    let median = if filesystem.is_some() { None } else { median };
+    let memory = filesystem.map(|filesystem| Weakness::Memory { filesystem });
+    let option = option.map(|option| Weakness::MountOption { option: option.to_owned() });
+    let fast = median.map(|median| Weakness::FastSync { median });
+    memory.into_iter().chain(option).chain(fast).collect()
+}
+
+/// The type of a file system that is in memory, by the numbers of statfs(2).
+fn memory_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
+    let number = rustix::fs::statfs(path)?.f_type;
+    // Its width and sign differ between machines; the numbers have 32 bits.
+    Ok(match number as u32 {
+        0x0102_1994 => Some("tmpfs"),
+        0x8584_58f6 => Some("ramfs"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{RealStorage, Storage};
+
+    fn check(memory: Option<&'static str>, mount: &str, sync_us: u64, expected: &[&str]) {
+        let mount = Mount::parse(mount).expect("a line of mountinfo");
+        let syncs = Syncs::of(vec![Duration::from_micros(sync_us)]).expect("one is enough");
+        let found = weaknesses(memory, Some(&mount), Some(&syncs));
+        let reasons: Vec<_> = found.iter().map(Weakness::reason).collect();
+        assert_eq!(reasons, expected, "{mount:?}");
+    }
+
+    #[test]
+    fn each_weakness_is_found_and_sound_storage_has_none() {
+        let ext4 = "22 1 8:1 / /data rw - ext4 /dev/sda1 rw,errors=remount-ro";
+        let careless = "22 1 8:1 / /data rw - ext4 /dev/sda1 rw,nobarrier";
+        check(None, ext4, 200, &[]);
+        check(None, ext4, 10, &[]);
+        check(None, ext4, 9, &["fast_sync"]);
+        check(None, careless, 200, &["mount_option"]);
+        check(None, careless, 3, &["mount_option", "fast_sync"]);
+        check(Some("tmpfs"), "22 1 0:5 / /data rw - tmpfs none rw", 1, &["memory"]);
+    }
+
+    #[test]
+    fn an_overlay_is_as_weak_as_what_it_writes_to() {
+        let shm = Path::new("/dev/shm");
+        if !matches!(memory_filesystem(shm), Ok(Some("tmpfs"))) {
+            eprintln!("skipped: /dev/shm is no tmpfs here");
+            return;
+        }
+        let over = "22 1 0:5 / / rw - overlay overlay rw,lowerdir=/a,upperdir=/dev/shm,workdir=/w";
+        check(None, over, 1, &["memory"]);
+        let elsewhere = "22 1 0:5 / / rw - overlay overlay rw,upperdir=/no/such/path";
+        check(None, elsewhere, 100, &[]);
+    }
+
+    #[test]
+    fn looking_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let report = look(directory.path(), Effort::Quick).expect("a report");
+        let syncs = report.syncs.expect("it can be written to");
+        assert!(syncs.count() >= 1 && syncs.median() <= syncs.p99());
+        assert_eq!(RealStorage.list(directory.path()).expect("a list"), []);
+        assert!(look(&directory.path().join("no"), Effort::Quick).is_err());
+    }
+
+    #[test]
+    fn a_directory_in_memory_is_told_by_its_number() {
+        let report = look(Path::new("/dev/shm"), Effort::Quick);
+        match report {
+            Ok(report) if report.filesystem == "tmpfs" => {
+                let memory = Weakness::Memory { filesystem: "tmpfs".into() };
+                assert_eq!(report.weaknesses, [memory]);
+            }
+            other => eprintln!("skipped: /dev/shm is no tmpfs here: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! [`Mount`]: what `/proc/self/mountinfo` says about the mount of a path.
+//!
+//! ```text
+//! 36 35 98:0 /mnt1 /mnt/my\040data rw,noatime master:1 - ext4 /dev/root rw,nobarrier
+//! id    dev  root  point           options    tags …    type source     options
+//! ```
+
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+/// How a file system is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The kernel's number for it.
+    id: u64,
+    device: String,
+    /// Its type, as in `ext4`.
+    pub filesystem: String,
+    /// Where it is mounted.
+    pub point: String,
+    /// What is mounted, as in `/dev/sda1`.
+    pub source: String,
+    /// Its options: those of the mount, then those of the file system.
+    pub options: Vec<String>,
+}
+
+/// Options with which a sync does not wait for the medium: of ext3, ext4 and
+/// others, of ReiserFS, and of overlays.
+const WITHOUT_SYNCS: [&str; 5] =
+    ["nobarrier", "barrier=0", "barrier=none", "volatile", "fsync=volatile"];
+
+impl Mount {
+    /// A line of mountinfo; `None` when it is none.
+    pub(super) fn parse(line: &str) -> Option<Mount> {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ');
+        let id = fields.next()?.parse().ok()?;
+        let device = fields.nth(1)?.to_owned();
+        let point = unescaped(fields.nth(1)?);
+        let of_mount = fields.next()?;
+        let mut fields = filesystem.split(' ');
+        let filesystem = unescaped(fields.next()?);
+        let source = unescaped(fields.next()?);
+        let of_filesystem = fields.next().unwrap_or_default();
+        let all = of_mount.split(',').chain(of_filesystem.split(','));
+        let options = all.filter(|option| !option.is_empty()).map(unescaped).collect();
+        Some(Mount { id, device, filesystem, point, source, options })
+    }
+
+    /// The option with which syncs do not do what they say.
+    pub(super) fn option_without_syncs(&self) -> Option<&str> {
+        let weak = |option: &&String| WITHOUT_SYNCS.contains(&option.as_str());
+        self.options.iter().find(weak).map(String::as_str)
+    }
+
+    /// The directory that an overlay writes to, as whoever mounted it saw it.
+    pub(super) fn overlay_upper(&self) -> Option<&str> {
+        if self.filesystem != "overlay" {
+            return None;
+        }
+        self.options.iter().find_map(|option| option.strip_prefix("upperdir="))
+    }
+}
+
+/// The mount that a path is on; `None` where the system does not say.
+pub(super) fn of(path: &Path) -> Option<Mount> {
+    let flags = StatxFlags::MNT_ID | StatxFlags::BASIC_STATS;
+    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), flags).ok()?;
+    let mounts = mountinfo()?;
+    let mut mounts = mounts.lines().filter_map(Mount::parse);
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
+        return mounts.find(|mount| mount.id == stat.stx_mnt_id);
+    }
+    // Before Linux 5.8: any mount of the same device.
+    let device = format!("{}:{}", stat.stx_dev_major, stat.stx_dev_minor);
+    mounts.find(|mount| mount.device == device)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place for file calls")]
+fn mountinfo() -> Option<String> {
+    let bytes = std::fs::read("/proc/self/mountinfo").ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Spaces and the like are written as three octal digits: `\040`.
+fn unescaped(field: &str) -> String {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if first == b'\\' => {
+                bytes.push(byte);
+                rest = behind.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_any_number_of_tags_and_escaped_names() {
+        for tags in ["", "shared:5 ", "shared:5 master:1 propagate_from:2 "] {
+            let line = format!(
+                r"36 35 98:0 /mnt1 /mnt/my\040data\134x rw,noatime {tags}- ext4 /dev/sda1 rw,nobarrier"
+            );
+            let mount = Mount::parse(&line).expect("a mount");
+            assert_eq!((mount.id, mount.device.as_str()), (36, "98:0"));
+            assert_eq!((mount.filesystem.as_str(), mount.source.as_str()), ("ext4", "/dev/sda1"));
+            assert_eq!(mount.point, r"/mnt/my data\x");
+            assert_eq!(mount.options, ["rw", "noatime", "rw", "nobarrier"]);
+            assert_eq!(mount.option_without_syncs(), Some("nobarrier"));
+        }
+    }
+
+    #[test]
+    fn options_count_as_whole_words() {
+        let option = |options: &str| {
+            let line = format!("1 2 0:3 / / rw - ext4 none {options}");
+            Mount::parse(&line).expect("a mount").option_without_syncs().map(str::to_owned)
+        };
+        for weak in ["nobarrier", "barrier=0", "barrier=none", "volatile"] {
+            assert_eq!(option(&format!("rw,{weak},x")).as_deref(), Some(weak));
+        }
+        for sound in ["rw", "barrier", "barrier=1", "barrier=01", "data=ordered", "nobarriers"] {
+            assert_eq!(option(sound), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_passed_over() {
+        for text in
+            ["", "nonsense", "36 35 98:0 /", "36 35 98:0 / / rw - ext4", "x 1 2:3 / / rw - a b c"]
+        {
+            assert_eq!(Mount::parse(text), None, "{text:?}");
+        }
+        assert_eq!(unescaped(r"a\04"), r"a\04");
+        assert_eq!(unescaped(r"\999\1"), r"\999\1");
+    }
+
+    #[test]
+    fn the_mount_of_proc_is_found() {
+        let Some(mount) = of(Path::new("/proc")) else {
+            eprintln!("skipped: the system does not say what is mounted");
+            return;
+        };
+        assert_eq!((mount.filesystem.as_str(), mount.point.as_str()), ("proc", "/proc"));
+    }
+}
