@@ -39,6 +39,7 @@ struct LogMetrics {
     file_size: GaugeVec,
     counters: [IntCounterVec; 3],
     gauges: [IntGaugeVec; 3],
+    status: IntGaugeVec,
 }
 
 const RECORDS: &str = "/logs/{name}/records";
@@ -110,6 +111,8 @@ impl Metrics {
         for info in &list {
             logs.record_count.with_label_values(&[&info.name]).set(info.record_count as f64);
             logs.file_size.with_label_values(&[&info.name]).set(info.file_size as f64);
+            let status = info.status.to_string();
+            logs.status.with_label_values(&[&info.name, &status]).set(1);
         }
         for (name, stats) in &stats {
             logs.set(name, stats);
@@ -146,6 +149,13 @@ impl LogMetrics {
                 number("styx_log_disk_bytes", "Bytes of the log's segments on disk"),
                 number("styx_log_segments", "Segments of the log"),
             ],
+            status: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("styx_log_status", "1: ok, corrupt, tainted, scanning or unknown"),
+                    &["log", "status"],
+                ),
+            ),
         }
     }
 
@@ -154,6 +164,7 @@ impl LogMetrics {
         self.file_size.reset();
         self.counters.iter().for_each(IntCounterVec::reset);
         self.gauges.iter().for_each(IntGaugeVec::reset);
+        self.status.reset();
     }
 
     fn set(&self, name: &str, stats: &LogStats) {

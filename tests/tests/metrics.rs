@@ -35,6 +35,39 @@ fn prometheus_sees_every_log() {
     assert!(!after.text().contains("log=\"b\""), "a deleted log is not exported");
 }
 
+#[test]
+fn every_log_has_its_status_also_one_that_is_not_open() {
+    let mut server = TestServer::start();
+    for log in ["damaged", "lost", "well"] {
+        server.create(log);
+        server.append(log, "a record that is to be found again");
+    }
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    let log = |name: &str| server.data().join(name);
+    let segment = log("damaged").join("0/00000000000000000000.seg");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&segment, bytes).expect("it can be written");
+    std::fs::write(log("lost").join("log.toml"), "garbage").expect("it can be written");
+    server.restart();
+    let statuses = |server: &TestServer| -> Vec<String> {
+        let answer = server.ask(&Request::get("/metrics")).expect(200);
+        let lines = answer.text().lines().filter(|line| line.starts_with("styx_log_status{"));
+        lines.map(str::to_owned).collect()
+    };
+    let status =
+        |log: &str, status: &str| format!("styx_log_status{{log=\"{log}\",status=\"{status}\"}} 1");
+    let expected = [status("damaged", "corrupt"), status("lost", "unknown"), status("well", "ok")];
+    assert_eq!(statuses(&server), expected);
+
+    let _ = server.ask(&Request::post("/logs/damaged/truncate")).expect(200);
+    let _ = server.ask(&Request::delete("/logs/lost")).expect(200);
+    let expected = [status("damaged", "ok"), status("well", "ok")];
+    assert_eq!(statuses(&server), expected, "what is over is not exported any more");
+}
+
 /// Checks that every line is a comment, or a sample of a family whose type was
 /// said before.
 fn exposition(text: &str) {
