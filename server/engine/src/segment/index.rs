@@ -21,7 +21,7 @@ use std::path::Path;
 use styx_protocol::Position;
 
 use super::name::Offset;
-use super::shared::Sealed;
+use super::sealed::Sealed;
 use super::walk::Block;
 use crate::storage::{File, Storage, read_exact_at, temporary_path, write_all_at};
 

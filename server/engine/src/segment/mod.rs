@@ -11,7 +11,9 @@
 pub(crate) mod index;
 pub(crate) mod name;
 pub(crate) mod resume;
+mod sealed;
 mod shared;
 pub(crate) mod walk;
 
-pub(crate) use shared::{Sealed, Segment};
+pub(crate) use sealed::Sealed;
+pub(crate) use shared::Segment;

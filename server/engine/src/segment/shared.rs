@@ -12,23 +12,9 @@ use styx_protocol::Position;
 
 use super::index::{self, Entry, Key};
 use super::name;
+use super::sealed::Sealed;
 use crate::storage::{Access, File, Storage};
 use crate::wait::lock;
-
-/// What is known of a finished segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sealed {
-    /// The next segment's base.
-    pub(crate) end: Position,
-    /// The file's length.
-    pub(crate) bytes: u64,
-    /// Uncompressed bytes of its records.
-    pub(crate) record_bytes: u64,
-    pub(crate) first_timestamp_us: u64,
-    /// Of its newest record.
-    pub(crate) last_timestamp_us: u64,
-    pub(crate) seal_crc: u32,
-}
 
 /// See the module.
 #[derive(Debug)]
