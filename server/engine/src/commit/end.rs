@@ -71,8 +71,6 @@ pub(crate) struct End {
     pub(crate) cursor: Cursor,
     pub(crate) salt: u64,
     pub(crate) epoch: u32,
-    /// When the segment was begun.
-    pub(crate) begun_us: u64,
     pub(crate) spacing: Spacing,
     pub(crate) producers: Table,
     /// The base of the segment before this one.

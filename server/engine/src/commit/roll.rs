@@ -93,7 +93,6 @@ impl Ground {
             },
             salt,
             epoch: birth.epoch,
-            begun_us: birth.timestamp_us,
             spacing: Spacing::new(self.index_after_size),
             producers: Table::default(),
             previous_base: None,

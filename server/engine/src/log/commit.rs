@@ -127,9 +127,11 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the newest segment's first record is too old to go on with it.
     pub(super) fn is_old(&self, end: &End) -> bool {
-        let age_us = self.services.time.now_us().saturating_sub(end.begun_us);
-        exceeds(age_us / 1_000_000, self.config.segment_max_age)
+        let begun_us = end.cursor.first_timestamp_us;
+        let age_us = self.services.time.now_us().saturating_sub(begun_us);
+        end.cursor.records > 0 && exceeds(age_us / 1_000_000, self.config.segment_max_age)
     }
 
     pub(super) fn roll(&self, end: &mut End) -> Result<(), Failure> {

@@ -137,7 +137,7 @@ impl Scene {
         if let Stop::Unknown(error) = &walked.stop {
             return Err(unusable(&self.path(&name::segment(newest)), error.to_string()));
         }
-        if walked.first.is_none() {
+        if walked.salt.is_none() {
             faults.push(format!("the segment {newest} does not begin as it should"));
         }
         if mark.durable > walked.cursor.position && !sabotage::TRUNCATE_ON_ANY_BAD_CRC {
@@ -265,14 +265,13 @@ impl Scene {
         let segment = Arc::new(self.newest_segment(newest, &walked));
         let previous_base = segments.last().map(|segment: &Arc<Segment>| segment.base);
         segments.push(Arc::clone(&segment));
-        let first = walked.first.ok_or_else(|| unusable(&segment.path, "it is empty".into()))?;
+        let salt = walked.salt.ok_or_else(|| unusable(&segment.path, "it is empty".into()))?;
         let mut end = End {
             segment,
             file: walked.file,
             cursor: walked.cursor,
-            salt: first.salt,
+            salt,
             epoch,
-            begun_us: first.timestamp_us,
             spacing: walked.spacing,
             producers: walked.producers,
             previous_base,

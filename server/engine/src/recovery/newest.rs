@@ -26,19 +26,14 @@ pub(super) struct Walked {
     pub(super) file: Arc<dyn File>,
     pub(super) len: u64,
     pub(super) cursor: Cursor,
-    pub(super) first: Option<First>,
+    /// Of its first block, if that is there.
+    pub(super) salt: Option<u64>,
     pub(super) epoch: u32,
     pub(super) sealed: Option<Sealed>,
     entries: Vec<index::Entry>,
     pub(super) spacing: Spacing,
     pub(super) producers: Table,
     pub(super) stop: Stop,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct First {
-    pub(super) salt: u64,
-    pub(super) timestamp_us: u64,
 }
 
 impl Scene {
@@ -64,7 +59,7 @@ impl Scene {
                 prev_crc: prev_crc.unwrap_or_default(),
                 ..Cursor::default()
             },
-            first: None,
+            salt: None,
             epoch: 0,
             sealed: None,
             entries: Vec::new(),
@@ -152,8 +147,7 @@ impl Scene {
 impl Walked {
     fn pass(&mut self, block: &Block) {
         let header = &block.header;
-        self.first
-            .get_or_insert(First { salt: header.segment_salt, timestamp_us: header.timestamp_us });
+        self.salt.get_or_insert(header.segment_salt);
         self.epoch = self.epoch.max(header.open_epoch);
         self.entries.extend(self.spacing.walked(block));
         self.producers.replay(header);

@@ -5,6 +5,7 @@
 //! repeats it. `STYX_SEEDS=n` runs so many.
 #![allow(clippy::disallowed_methods, reason = "the environment names the seeds")]
 
+mod ages;
 mod clock;
 mod damage;
 mod disk;

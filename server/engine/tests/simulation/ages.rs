@@ -1,0 +1,63 @@
+//! Ages are counted by steady time: segments end and expire when they should, and
+//! a wall clock that jumps changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_engine::{Catalog, Log};
+use styx_protocol::{LogConfig, Records};
+
+use crate::clock::Hands;
+use crate::disk::Disk;
+use crate::run::{name, options};
+
+fn append(catalog: &Catalog, log: &Log) {
+    let ticket = log.append(Records::one(b"record")).expect("taken").expect("room");
+    while catalog.step() {}
+    drop(ticket);
+}
+
+/// Seconds pass, and the keeper looks.
+fn pass(catalog: &Catalog, clock: &Hands, seconds: u64) {
+    clock.advance(Duration::from_secs(seconds));
+    catalog.step();
+}
+
+#[test]
+fn a_segment_ends_and_expires_by_the_age_of_its_records() {
+    let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
+    let config = LogConfig { segment_max_age: 10, log_max_age: 100, ..LogConfig::default() };
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let log = catalog.create(&name(), config).expect("created");
+    let segments = |log: &Log| log.stats().segments;
+    // An empty segment never ends, however old.
+    pass(&catalog, &clock, 50);
+    append(&catalog, &log);
+    pass(&catalog, &clock, 5);
+    append(&catalog, &log);
+    assert_eq!(segments(&log), 1);
+    for years in [9, -9, 0] {
+        clock.set_off(years * 31_000_000_000_000);
+        pass(&catalog, &clock, 1);
+        assert_eq!(segments(&log), 1, "{years} years off");
+    }
+    pass(&catalog, &clock, 4);
+    assert_eq!(segments(&log), 2, "its first record is 12 s old");
+    append(&catalog, &log);
+    for years in [9, -9, 0] {
+        clock.set_off(years * 31_000_000_000_000);
+        pass(&catalog, &clock, 1);
+        assert_eq!(log.start_position().0, 0, "{years} years off");
+    }
+    // Age looks at a segment's newest record, which was appended at 55 s.
+    pass(&catalog, &clock, 89);
+    assert_eq!(log.start_position().0, 0);
+    pass(&catalog, &clock, 5);
+    assert_eq!(log.start_position().0, 2);
+    // The newest segment stays, and a restart changes nothing.
+    drop(catalog);
+    disk.restart(None);
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let log = catalog.log(&name()).expect("there");
+    assert_eq!((log.start_position().0, log.end_position().0), (2, 3));
+}
