@@ -40,6 +40,8 @@ struct LogMetrics {
     counters: [IntCounterVec; 3],
     gauges: [IntGaugeVec; 3],
     status: IntGaugeVec,
+    /// Bytes, passes, problems.
+    scrub: [IntCounter; 3],
 }
 
 const RECORDS: &str = "/logs/{name}/records";
@@ -108,6 +110,12 @@ impl Metrics {
         // A poisoned lock guards nothing but numbers that are set anew here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         logs.reset();
+        let scrubbed = sessions.scrub_stats();
+        let totals = [scrubbed.bytes, scrubbed.passes, scrubbed.problems];
+        for (counter, total) in logs.scrub.iter().zip(totals) {
+            counter.reset();
+            counter.inc_by(total);
+        }
         for info in &list {
             logs.record_count.with_label_values(&[&info.name]).set(info.record_count as f64);
             logs.file_size.with_label_values(&[&info.name]).set(info.file_size as f64);
@@ -133,10 +141,16 @@ impl LogMetrics {
         let counter = |name: &str, help: &str| {
             register(registry, IntCounterVec::new(Opts::new(name, help), &["log"]))
         };
+        let plain = |name: &str, help: &str| register(registry, IntCounter::new(name, help));
         let number = |name: &str, help: &str| {
             register(registry, IntGaugeVec::new(Opts::new(name, help), &["log"]))
         };
         LogMetrics {
+            scrub: [
+                plain("styx_scrub_bytes_total", "Bytes of finished segments read again"),
+                plain("styx_scrub_passes_total", "Times all logs were read again"),
+                plain("styx_scrub_problems_total", "Damaged segments found by that"),
+            ],
             record_count: gauge("log_record_count", "Records in the log"),
             file_size: gauge("log_file_size", "Bytes of records in the log"),
             counters: [

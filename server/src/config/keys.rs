@@ -250,6 +250,12 @@ pub(super) const KEYS: &[Key] = &[
         },
         value: |config| Some(Value::Boolean(config.log_manager.pad_commits)),
     },
+    size_key!(
+        "log_manager.scrub_bytes_per_second",
+        Form::Number { min: 0, max: 1 << 40 },
+        "bytes of finished segments read again a second, to find damage; 0: none",
+        log_manager.scrub_bytes_per_second
+    ),
     statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "udp", protocol),
     statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
     statsd_key!(

@@ -21,7 +21,7 @@ mod storage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_engine::{Catalog, Options};
+use styx_engine::{Catalog, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
@@ -62,8 +62,11 @@ impl Sessions {
         config: &crate::config::LogManager,
         in_flight_bytes_max: usize,
     ) -> Result<Sessions, OpenError> {
-        let options =
-            Options { pad_commits: config.pad_commits, ..Options::new(&config.data_directory) };
+        let options = Options {
+            pad_commits: config.pad_commits,
+            scrub_bytes_per_second: config.scrub_bytes_per_second as u64,
+            ..Options::new(&config.data_directory)
+        };
         let open = move || {
             let directory = options.data_directory.clone();
             let catalog = Catalog::open(options)?;
@@ -100,6 +103,11 @@ impl Sessions {
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
         Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
+    }
+
+    /// What the scrub has done.
+    pub(crate) fn scrub_stats(&self) -> ScrubStats {
+        self.catalog.scrub_stats()
     }
 
     /// Counters of every open log.
