@@ -43,7 +43,7 @@ echo "flights, $bytes bytes, $(wc -l < "$flights") records: write $(median < "$w
 
 "$styx" logs create big --segment-max-size 4294967296 > /dev/null
 lines=$(( 1073741824 / 108 ))
-yes "$(printf 'x%.0s' $(seq 99))" | head -n $lines | "$styx" logs write big
+{ yes "$(printf 'x%.0s' $(seq 99))" || true; } | head -n $lines | "$styx" logs write big
 size=$(curl -sf $STYX_HOST/metrics | awk '/^styx_log_disk_bytes{log="big"}/ { print $2 }')
 for kind in clean kill; do
   for _ in $(seq "$rounds"); do

@@ -27,7 +27,11 @@ struct Done {
 }
 
 pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let log = call.log()?;
+    let log = call.log().map_err(|error| match error.code {
+        // Refused for what the caller knows, as an append would be.
+        Code::LogChanged | Code::LogEndRegressed => error.with("position", 0).with("count", 0),
+        _ => error,
+    })?;
     let headers = call.headers();
     if let Some(refusal) = upgrade::refusal(headers) {
         return Ok(refusal);
@@ -130,8 +134,11 @@ impl Request {
         if payload_bytes <= self.payload_bytes_max as u64 {
             return Ok(());
         }
-        let max = self.payload_bytes_max;
-        let message = format!("a record of more than {max} bytes is over the log's limit");
+        let message = format!(
+            "a record of {} bytes (8 more than its payload) is over max_record_size, {}",
+            payload_bytes + 8,
+            self.payload_bytes_max + 8
+        );
         Err(Error::new(Code::RecordTooLarge, message))
     }
 }
