@@ -4,6 +4,7 @@
 //! clean machine and can say what else is missing there.
 
 mod docs;
+mod sabotage;
 mod steps;
 mod tally;
 mod tools;
@@ -16,6 +17,7 @@ cargo xtask test                 everything that CI runs
 cargo xtask test --only NAME     one step of it, or one file of tests/tests
 cargo xtask flights              gets target/flights/flights.csv
 cargo xtask faults --cycles N    N kills of a server under load, N power cuts of each kind, audited
+cargo xtask sabotage             compiles known mistakes in and shows the tests that catch each
 cargo xtask docs                 writes the generated documents anew
 ";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["flights"] => run("flights", &mut tools::flights()),
         ["faults"] => faults("1000"),
         ["faults", "--cycles", cycles] => faults(cycles),
+        ["sabotage"] => sabotage::all_caught(),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");
