@@ -9,7 +9,9 @@ pub enum Error {
     #[error("{0}")]
     Open(#[from] crate::OpenError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}; stop what listens there, or choose another with --bind-address"
+    )]
     Bind {
         /// As configured.
         address: String,
