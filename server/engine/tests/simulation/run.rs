@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use styx_engine::{Append, Catalog, Error, Log, Options, Producer, Ticket};
+use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Reader, Ticket};
 use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, LogName, LogStatus, Position, record};
@@ -26,6 +26,7 @@ pub(crate) struct Totals {
     pub(crate) trims: u64,
     pub(crate) emptied: u64,
     pub(crate) backups: u64,
+    pub(crate) followed: u64,
     pub(crate) rot: u64,
     pub(crate) rot_reported: u64,
 }
@@ -41,6 +42,7 @@ impl Totals {
             (&mut self.trims, other.trims),
             (&mut self.emptied, other.emptied),
             (&mut self.backups, other.backups),
+            (&mut self.followed, other.followed),
             (&mut self.rot, other.rot),
             (&mut self.rot_reported, other.rot_reported),
         ];
@@ -51,6 +53,10 @@ impl Totals {
 }
 
 const CYCLES: usize = 5;
+const SEGMENT_COUNT: i64 = 12;
+/// Records of one append, at most.
+const APPEND_COUNT: i64 = 8;
+const KEEP_COUNT: i64 = 40;
 const PRODUCER: u64 = 77;
 
 pub(crate) struct Run {
@@ -62,6 +68,8 @@ pub(crate) struct Run {
     log: Option<Log>,
     world: World,
     waiting: Vec<(u64, Ticket)>,
+    /// A reader that goes on from operation to operation.
+    follower: Option<Reader>,
     /// The log is being emptied or deleted: it is there whole, or it is new.
     ending: bool,
     pad_commits: bool,
@@ -88,9 +96,11 @@ pub(crate) fn options(disk: &Disk, clock: &Arc<Hands>) -> Options {
 impl Run {
     pub(crate) fn new(seed: u64) -> Run {
         let mut random = Random::new(seed);
+        let small_segments = random.chance(40);
         let config = LogConfig {
             segment_max_size: 20_000,
-            segment_max_count: if random.chance(30) { 12 } else { -1 },
+            segment_max_count: if small_segments { SEGMENT_COUNT } else { -1 },
+            log_max_count: if small_segments && random.chance(50) { KEEP_COUNT } else { -1 },
             // Far more than ever passes, and less than the wall clock jumps.
             log_max_age: if random.chance(50) { 1_000_000 } else { -1 },
             ..LogConfig::default()
@@ -105,6 +115,7 @@ impl Run {
             log: None,
             world: World::default(),
             waiting: Vec::new(),
+            follower: None,
             ending: false,
             config,
         }
@@ -163,7 +174,8 @@ impl Run {
             0..420 => self.append(),
             420..760 => self.step(),
             760..860 => self.pass_time(),
-            860..930 => self.read(),
+            860..890 => self.read(),
+            890..930 => self.follow(),
             930..950 => self.trim(),
             950..965 => self.rot(),
             965..975 => self.empty(),
@@ -306,6 +318,43 @@ impl Run {
         }
     }
 
+    /// The follower sees each record once, in order, as it will stay.
+    fn follow(&mut self) -> Result<(), String> {
+        let reader = match self.follower.take() {
+            Some(reader) => Ok(reader),
+            None => self.log().reader(self.log().start_position()),
+        };
+        let Ok(mut reader) = reader else { return Ok(()) };
+        let at = reader.position();
+        match reader.read(3000) {
+            Ok(Found::Some(batch)) => {
+                if batch.first() != at {
+                    return Err(format!("the follower at {at} was given {}", batch.first()));
+                }
+                for record in batch.records() {
+                    let payload = record.payload.to_vec();
+                    let known = self.world.known.insert(record.position.0, payload.clone());
+                    if known.is_some_and(|known| known != payload) {
+                        return Err(format!(
+                            "the follower saw another record at {}",
+                            record.position
+                        ));
+                    }
+                }
+                self.totals.followed += batch.count();
+                self.follower = Some(reader);
+            }
+            Ok(_) => self.follower = Some(reader),
+            // What it had yet to read was removed: it is told so.
+            Err(Error::OutOfRange { .. }) if at < self.log().start_position() => {}
+            // The log was emptied under it.
+            Err(Error::LogGone { .. }) => {}
+            Err(_) if self.disk.is_off() => {}
+            Err(error) => return Err(format!("following: {error}")),
+        }
+        Ok(())
+    }
+
     fn trim(&mut self) -> Result<(), String> {
         let end = self.log().end_position().0;
         let to = self.random.next() % (end + 1);
@@ -378,6 +427,17 @@ impl Run {
         Ok(())
     }
 
+    /// How far retention may have removed segments: whole ones whose first record
+    /// lies beyond the limit.
+    fn expect_retention(&mut self, end: u64) {
+        if let Ok(keep) = u64::try_from(self.config.log_max_count)
+            && end > keep
+        {
+            let segment = u64::try_from(SEGMENT_COUNT + APPEND_COUNT).expect("positive");
+            self.world.start_max = self.world.start_max.max(end - keep + segment);
+        }
+    }
+
     fn crash(&mut self) -> Result<(), String> {
         let power_cut = self.random.chance(75);
         if power_cut {
@@ -392,6 +452,7 @@ impl Run {
     fn restart(&mut self, power_cut: Option<u64>) -> Result<(), String> {
         let id = self.log().id();
         self.log = None;
+        self.follower = None;
         self.catalog = None;
         self.waiting.clear();
         // The clock is right when a machine starts.
@@ -418,6 +479,7 @@ impl Run {
         }
         self.ending = false;
         let log = self.log().clone();
+        self.expect_retention(log.end_position().0);
         self.world.audit(&log)?;
         // The producer sends again what was not acked, in order.
         for number in self.world.unacked.clone() {
