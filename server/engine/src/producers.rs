@@ -57,7 +57,8 @@ pub(crate) struct State {
 
 impl State {
     fn add(&mut self, block: Remembered) {
-        self.next_sequence = block.sequence + u64::from(block.count);
+        // Only a forged block can have no next: `judge` refuses what leads there.
+        self.next_sequence = block.sequence.saturating_add(u64::from(block.count));
         self.blocks.push_back(block);
         if self.blocks.len() > BLOCKS_OF_ONE_MAX {
             self.blocks.pop_front();
@@ -96,6 +97,13 @@ pub(crate) fn judge(
     producer: &crate::Producer,
     count: u32,
 ) -> Result<Verdict, Error> {
+    if producer.sequence.checked_add(u64::from(count)).is_none() {
+        return Err(Error::SequenceGap {
+            producer: producer.id,
+            sequence: producer.sequence,
+            expected: state.map_or(0, |state| state.next_sequence),
+        });
+    }
     let Some(state) = state else {
         return Ok(Verdict::Append { skip: 0, epoch: producer.epoch.unwrap_or(0) });
     };
@@ -316,6 +324,27 @@ mod tests {
             check(&table, Some(1), 503, 1),
             Err(Error::ProducerFenced { current: 2, .. })
         ));
+    }
+
+    /// A first append with the largest sequence there is was taken; the sequence
+    /// after it overflowed, which ended the log's committer where that is checked
+    /// and made a retry a gap where it is not.
+    #[test]
+    fn a_sequence_that_has_no_next_is_refused() {
+        let mut table = Table::default();
+        let gap = |table: &Table, sequence, count| {
+            matches!(check(table, None, sequence, count), Err(Error::SequenceGap { .. }))
+        };
+        assert!(gap(&table, u64::MAX, 1));
+        assert!(gap(&table, u64::MAX - 2, 3));
+        assert!(!gap(&table, u64::MAX - 3, 3));
+        table.replay(&header(7, 0, u64::MAX - 3, 3, 10));
+        assert!(gap(&table, u64::MAX, 1));
+        let end = Some(Position(13));
+        assert_eq!(check(&table, None, u64::MAX - 3, 3).unwrap(), Verdict::Repeated { end });
+        // From a block that nobody judged.
+        table.replay(&header(7, 0, u64::MAX, 3, 13));
+        assert!(gap(&table, u64::MAX, 1));
     }
 
     #[test]
