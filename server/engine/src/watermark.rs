@@ -22,6 +22,10 @@ const SLOT_BYTES: u64 = 4096;
 const FIELD_BYTES: usize = 36;
 const VERSION: u32 = 1;
 
+/// More marks than are ever written. A counter beyond it was forged, and would
+/// leave no room for a newer one.
+const COUNTER_MAX: u64 = 1 << 63;
+
 /// Bytes of the file.
 pub(crate) const FILE_BYTES: u64 = 2 * SLOT_BYTES;
 
@@ -113,7 +117,28 @@ fn decode(bytes: &[u8; FIELD_BYTES]) -> Option<(u64, Mark)> {
     if u32_at(32) != crc32fast::hash(&bytes[..32]) || u32_at(0) != VERSION {
         return None;
     }
+    let counter = u64_at(4);
+    if counter > COUNTER_MAX {
+        return None;
+    }
     let mark =
         Mark { open_epoch: u32_at(12), start: Position(u64_at(16)), durable: Position(u64_at(24)) };
-    Some((u64_at(4), mark))
+    Some((counter, mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive may bring any watermark. One whose counter was the largest there
+    /// is was restored: no mark written later counted as newer, so that damage to
+    /// what was acked since would have passed for a torn tail.
+    #[test]
+    fn a_counter_that_leaves_no_room_for_a_newer_mark_is_not_valid() {
+        let mark = Mark { durable: Position(7), ..Mark::default() };
+        let decoded = |counter| decode(&encode(counter, mark));
+        assert_eq!(decoded(COUNTER_MAX), Some((COUNTER_MAX, mark)));
+        assert_eq!(decoded(COUNTER_MAX + 1), None);
+        assert_eq!(decoded(u64::MAX), None);
+    }
 }
