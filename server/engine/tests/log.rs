@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_protocol::block::Header;
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
 
 fn name(text: &str) -> LogName {
@@ -212,6 +214,40 @@ fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
     let log = catalog.truncate(&name("rot")).expect("a corrupt log can be emptied");
     assert_eq!(append(&log, b"anew"), 1);
     catalog.delete(&name("rot")).expect("deleted");
+}
+
+/// A block that claims a record and has none, with every checksum right, once kept
+/// its readers where they were: they were given nothing, again and again.
+#[test]
+fn a_block_with_fewer_records_than_it_claims_is_damage_where_it_stands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("forged"), LogConfig::default()).expect("created");
+    append(&log, b"one");
+    drop(log);
+    close(catalog);
+    let path = newest_segment(directory.path(), "forged");
+    let bytes = std::fs::read(&path).expect("read");
+    let (filler, filler_crc) = Header::decode(&bytes).expect("a filler");
+    let (one, one_crc) = Header::decode(&bytes[BLOCK_HEADER_BYTES..]).expect("a block");
+    assert_eq!((filler.count, one.count, one.prev_crc), (0, 1, filler_crc));
+    let end = 2 * BLOCK_HEADER_BYTES + one.body_size as usize;
+    let (body_size, raw_size, body_crc) = (0, 0, 0);
+    let (base_position, prev_crc) = (1, one_crc);
+    let forged = Header { body_size, raw_size, body_crc, base_position, prev_crc, ..one };
+    std::fs::write(&path, [&bytes[..end], &forged.encode().0].concat()).expect("written");
+
+    let catalog = open(directory.path());
+    let log = catalog.log(&name("forged")).expect("there");
+    let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+    let Ok(Found::Some(batch)) = reader.read(1 << 20) else { panic!("one record is whole") };
+    assert_eq!(batch.next(), Position(1));
+    let read = reader.read(1 << 20);
+    assert!(
+        matches!(&read, Err(Error::CorruptRecord { position: Position(1), offset, .. })
+            if *offset == end as u64),
+        "{read:?}"
+    );
 }
 
 #[test]

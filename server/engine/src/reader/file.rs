@@ -94,8 +94,13 @@ impl Reader {
                     Err(_) if !batch.runs.is_empty() => break,
                     Err(error) => return Err(error),
                 };
+                if !self.add(&mut batch, &header, body) {
+                    if !batch.runs.is_empty() {
+                        break;
+                    }
+                    return Err(self.damaged(&place.segment, place.offset));
+                }
                 place.offset += header.block_bytes();
-                self.add(&mut batch, &header, body);
                 next = batch_next(&batch).unwrap_or(next);
             }
             want = if rest.len() == chunk.len() {

@@ -149,7 +149,7 @@ impl Reader {
         for group in &groups {
             let mut rest = group.bytes.clone();
             while let Some((header, body)) = split_block(&mut rest) {
-                self.add(&mut batch, &header, body);
+                let _ = self.add(&mut batch, &header, body);
             }
         }
         // The file is looked up anew once memory no longer has what comes.
@@ -157,19 +157,24 @@ impl Reader {
         (!batch.runs.is_empty()).then_some(batch)
     }
 
-    /// Adds the records of a block from the position on.
-    fn add(&self, batch: &mut Batch, header: &Header, body: Bytes) {
+    /// Adds the records of a block from the position on, if there are any; says
+    /// whether the block has what its header says.
+    fn add(&self, batch: &mut Batch, header: &Header, body: Bytes) -> bool {
         let skip = self.position.0.saturating_sub(header.base_position);
-        let Ok(skip) = u32::try_from(skip) else { return };
-        if header.is_marker() || skip >= header.count {
-            return;
+        if header.is_marker() || skip >= u64::from(header.count) {
+            return true;
         }
-        let Ok(records) = Records::parse_lengths(body) else { return };
+        let Ok(skip) = u32::try_from(skip) else { return true };
+        let Ok(records) = Records::parse_lengths(body) else { return false };
+        if records.count() != header.count {
+            return false;
+        }
         batch.runs.push(Run {
             first: Position(header.base_position) + u64::from(skip),
             timestamp_us: header.timestamp_us,
             records: if skip == 0 { records } else { records.skip(skip) },
         });
+        true
     }
 
     fn damaged(&self, segment: &Segment, offset: Offset) -> Error {
