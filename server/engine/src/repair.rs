@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use styx_protocol::{LogId, LogName, LogStatus, Position};
 
@@ -21,6 +22,9 @@ use crate::rewrite::Writer;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
 use crate::{Catalog, Error, Found, Log, Options, random};
+
+/// Nothing was appended, so that closing takes no time.
+const CLOSING_MAX: Duration = Duration::from_secs(30);
 
 /// Which of the unbroken ranges is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +92,7 @@ pub fn repair(
 ) -> Result<Report, Error> {
     let options = Options { scrub_bytes_per_second: 0, ..Options::new(data_directory) };
     let storage = Arc::clone(&options.storage);
-    let catalog = Catalog::open(options)?;
+    let Own(catalog) = &Own(Catalog::open(options)?);
     catalog.wait_until_open();
     let damaged = catalog.log(log)?;
     let whole = whole_ranges(&damaged, progress)?;
@@ -112,6 +116,17 @@ pub fn repair(
         report.set_aside = Some(aside);
     }
     Ok(report)
+}
+
+/// A catalog that is closed when this is dropped. Dropping the catalog alone does
+/// not do: its threads may hold it, and with it the lock on the directory, a moment
+/// longer, and who calls next finds the directory in use.
+struct Own(Catalog);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.close(CLOSING_MAX);
+    }
 }
 
 /// Reads the whole log and notes what can be read.
