@@ -8,7 +8,9 @@
 //! A payload may hold anything that looks like a block, so a block behind damage
 //! counts only if the chain from it reaches what is known from outside: the seal
 //! that the index and the next segment name, or the end that the watermark says
-//! is durable. The work is bounded: who fills a log with half-made blocks gets no
+//! is durable; and only if it has the segment's salt, which is random and which no
+//! payload holds unless somebody put it there who reads stored blocks. The work is
+//! bounded: who fills a log with half-made blocks gets no
 //! answer rather than a long one.
 
 use std::io;
@@ -51,6 +53,7 @@ pub(crate) fn find(
     from: Offset,
     goal: Goal,
 ) -> io::Result<Option<Chain>> {
+    let salt = salt_of(file);
     let mut attempts = 0;
     let mut at = from.saturating_add(1);
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -67,14 +70,18 @@ pub(crate) fn find(
             Err(error) => return Err(error),
         }
         for i in 0..=want - BLOCK_HEADER_BYTES {
-            if bytes[i..i + MAGIC.len()] != MAGIC || Header::decode(&bytes[i..]).is_err() {
+            if bytes[i..i + MAGIC.len()] != MAGIC {
+                continue;
+            }
+            let Ok((header, _)) = Header::decode(&bytes[i..]) else { continue };
+            if salt.is_some_and(|salt| salt != header.segment_salt) {
                 continue;
             }
             attempts += 1;
             if attempts > ATTEMPTS_MAX {
                 return Ok(None);
             }
-            if let Some(chain) = follow(file, len, at + i as u64, &bytes[i..], goal)? {
+            if let Some(chain) = follow(file, len, at + i as u64, &header, goal)? {
                 return Ok(Some(chain));
             }
         }
@@ -83,15 +90,21 @@ pub(crate) fn find(
     Ok(None)
 }
 
+/// The segment's salt, as its first block says it; `None` when that is damaged.
+fn salt_of(file: &dyn File) -> Option<u64> {
+    let mut bytes = [0; BLOCK_HEADER_BYTES];
+    read_exact_at(file, &mut bytes, 0).ok()?;
+    Header::decode(&bytes).ok().map(|(header, _)| header.segment_salt)
+}
+
 /// The chain from a header, if it leads to the goal.
 fn follow(
     file: &dyn File,
     len: u64,
     offset: Offset,
-    bytes: &[u8],
+    header: &Header,
     goal: Goal,
 ) -> io::Result<Option<Chain>> {
-    let Ok((header, _)) = Header::decode(bytes) else { return Ok(None) };
     let position = Position(header.base_position);
     let expect = Expect { base: position, prev_crc: None };
     let mut walk = Walk::new(file, len, expect, Bodies::Skip);
@@ -112,4 +125,42 @@ fn follow(
         end_offset: walk.offset(),
         end_position: walk.position(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use styx_protocol::block::Flags;
+
+    use super::*;
+    use crate::storage::{RealStorage, Storage, write_all_at};
+
+    const SALT: u64 = 77;
+
+    /// A segment whose one block is damaged, and holds in its payload a block of
+    /// this salt that ends where the log does.
+    fn segment(salt: u64) -> (tempfile::TempDir, Arc<dyn File>, u64) {
+        let filler = Header { flags: Flags::FILLER, segment_salt: SALT, ..Header::default() };
+        let forged = Header { count: 1, segment_salt: salt, ..Header::default() };
+        let damaged = [0xFF; BLOCK_HEADER_BYTES];
+        let bytes = [filler.encode().0, damaged, forged.encode().0].concat();
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = RealStorage.create(&directory.path().join("segment")).expect("created");
+        write_all_at(&*file, &bytes, 0).expect("written");
+        (directory, file, bytes.len() as u64)
+    }
+
+    /// Where a block was damaged whose payload held a block, that was read as the
+    /// log's own, though it said that it was of another segment.
+    #[test]
+    fn a_block_of_another_segment_in_a_payload_is_no_chain() {
+        let goal = Goal::Durable(Position(1));
+        let from = BLOCK_HEADER_BYTES as u64;
+        let (_directory, file, len) = segment(SALT + 1);
+        assert_eq!(find(&*file, len, from, goal).expect("read"), None);
+        let (_directory, file, len) = segment(SALT);
+        let chain = find(&*file, len, from, goal).expect("read").expect("its own salt");
+        assert_eq!((chain.offset, chain.end_position), (2 * from, Position(1)));
+    }
 }
