@@ -1,8 +1,9 @@
 //! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
 //!
 //! A body that stops coming, or only drips, is given up after `tcp_timeout`;
-//! time in which nobody asks for it does not count. Nobody allocates what a
-//! `Content-Length` says; chunks are what arrived.
+//! time in which nobody asks for it does not count. Speed is judged anew in each
+//! such span, so that nobody earns a right to drip by being fast first. Nobody
+//! allocates what a `Content-Length` says; chunks are what arrived.
 
 use std::time::Duration;
 
@@ -19,8 +20,11 @@ use crate::session::Error;
 /// How much of a body that nobody wants is read, so that the answer is seen.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a body has to bring on average, once it was waited for long enough.
+/// What a body has to bring on average while it was waited for long enough.
 const BYTES_PER_SECOND_MIN: u64 = 8;
+/// The same for one whose memory others wait for, after a shorter time.
+const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
+const WANTED_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes of a request. What is left when it is dropped is read and thrown
 /// away for a while: a client that is still sending could not see the answer.
@@ -31,8 +35,29 @@ pub(super) struct RequestBody {
     silence_max: Duration,
     /// Bytes received, as they came.
     received: u64,
-    /// How long they were waited for.
+    lately: Span,
+    just_now: Span,
+    /// What the last whole `just_now` said.
+    is_slow: bool,
+}
+
+/// What came in a while.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    received: u64,
+    /// How long that was waited for.
     waited: Duration,
+}
+
+impl Span {
+    fn add(&mut self, received: u64, waited: Duration) {
+        self.received += received;
+        self.waited += waited;
+    }
+
+    fn is_slower_than(&self, bytes_per_second: u64) -> bool {
+        self.received < self.waited.as_secs() * bytes_per_second
+    }
 }
 
 impl RequestBody {
@@ -41,7 +66,15 @@ impl RequestBody {
         decoder: Decoder,
         silence_max: Duration,
     ) -> Result<RequestBody, Error> {
-        Ok(RequestBody { incoming, decoder, silence_max, received: 0, waited: Duration::ZERO })
+        Ok(RequestBody {
+            incoming,
+            decoder,
+            silence_max,
+            received: 0,
+            lately: Span::default(),
+            just_now: Span::default(),
+            is_slow: false,
+        })
     }
 
     /// How many bytes the whole body has, if that is known and they are not
@@ -80,22 +113,37 @@ impl RequestBody {
             if incoming.is_end_stream() {
                 self.incoming = None;
             }
-            self.waited += asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+            let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
             // Trailers say nothing to us.
-            if let Ok(bytes) = frame.into_data() {
-                self.received += bytes.len() as u64;
-                self.decoder.push(bytes);
-            }
-            if self.drips() {
+            let bytes = frame.into_data().unwrap_or_default();
+            if self.drips(bytes.len() as u64, waited) {
                 return Err(self.given_up("it comes too slowly"));
+            }
+            if !bytes.is_empty() {
+                self.decoder.push(bytes);
             }
         }
     }
 
-    fn drips(&self) -> bool {
-        self.incoming.is_some()
-            && self.waited > self.silence_max
-            && self.received < self.waited.as_secs() * BYTES_PER_SECOND_MIN
+    /// Takes note of what came, and says whether it came too slowly.
+    fn drips(&mut self, received: u64, waited: Duration) -> bool {
+        self.received += received;
+        self.just_now.add(received, waited);
+        if self.just_now.waited > WANTED_AFTER {
+            self.is_slow = self.just_now.is_slower_than(BYTES_PER_SECOND_WANTED);
+            self.just_now = Span::default();
+        }
+        self.lately.add(received, waited);
+        if self.lately.waited <= self.silence_max {
+            return false;
+        }
+        let lately = std::mem::take(&mut self.lately);
+        self.incoming.is_some() && lately.is_slower_than(BYTES_PER_SECOND_MIN)
+    }
+
+    /// Whether it comes too slowly to keep memory that others want.
+    pub(super) fn is_slow(&self) -> bool {
+        self.incoming.is_some() && self.is_slow
     }
 
     /// There is no use in waiting for the rest.

@@ -84,7 +84,7 @@ impl Request {
             self.check_size(bytes)?;
         }
         let Some(first) = body.next().await? else { return Ok(Written::default()) };
-        self.reserve(first.len()).await?;
+        self.reserve(first.len(), body).await?;
         let Some(second) = body.next().await? else {
             self.check_size(first.len() as u64)?;
             return self.stream.one(&first).await;
@@ -94,7 +94,7 @@ impl Request {
         while let Some(chunk) = next {
             let bytes = payload.len() + chunk.len();
             self.check_size(bytes as u64)?;
-            self.reserve(bytes).await?;
+            self.reserve(bytes, body).await?;
             payload.extend_from_slice(&chunk);
             next = body.next().await?;
         }
@@ -114,7 +114,8 @@ impl Request {
             // the blocks that are not durable yet.
             let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
             let blocks = self.stream.held_bytes();
-            self.reserve(blocks.saturating_add(incomplete).saturating_add(chunk.len())).await?;
+            let kept = blocks.saturating_add(incomplete).saturating_add(chunk.len());
+            self.reserve(kept, body).await?;
             decoder.push(chunk);
             while let Some(payload) = decoder.next()? {
                 self.stream.push(&payload).await?;
@@ -126,7 +127,14 @@ impl Request {
         self.stream.finish().await
     }
 
-    async fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
+    /// Makes room for what is kept of the body, unless that is wanted by others
+    /// and the body is slow to make use of it.
+    async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
+        if body.is_slow() && self.reservation.is_wanted() {
+            let message = "the server is short of memory, and the body comes too slowly to keep \
+                           some: send it again, faster";
+            return Err(Error::new(Code::Overloaded, message));
+        }
         self.reservation.grow_to(bytes).await
     }
 

@@ -5,6 +5,7 @@
 //! that memory stays bounded whatever arrives.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use styx_protocol::Code;
@@ -22,6 +23,7 @@ const STEP_BYTES: usize = 64 << 10;
 pub(crate) struct InFlight {
     free: Arc<Semaphore>,
     bytes_max: usize,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Part of the budget; given back when dropped.
@@ -30,13 +32,30 @@ pub(crate) struct Reservation {
     free: Arc<Semaphore>,
     bytes_max: usize,
     held: Option<OwnedSemaphorePermit>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Counts one that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Waiting<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl InFlight {
     pub(crate) fn new(bytes_max: usize) -> InFlight {
         // One reservation is one u32 of permits at most.
         let bytes_max = bytes_max.min(u32::MAX as usize);
-        InFlight { free: Arc::new(Semaphore::new(bytes_max)), bytes_max }
+        InFlight { free: Arc::new(Semaphore::new(bytes_max)), bytes_max, waiting: Arc::default() }
     }
 
     /// Bytes reserved now.
@@ -46,18 +65,32 @@ impl InFlight {
 
     /// An empty reservation.
     pub(crate) fn reservation(&self) -> Reservation {
-        Reservation { free: self.free.clone(), bytes_max: self.bytes_max, held: None }
+        Reservation {
+            free: self.free.clone(),
+            bytes_max: self.bytes_max,
+            held: None,
+            waiting: self.waiting.clone(),
+        }
     }
 }
 
 impl Reservation {
+    fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Whether it holds more than a little and somebody waits for memory.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.held_bytes() > STEP_BYTES && self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Makes sure that `bytes` are reserved in all, or the whole budget if it
     /// is smaller.
     ///
     /// # Errors
     /// `overloaded` when that took too long; what was held stays held.
     pub(crate) async fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.held_bytes();
         let wanted = bytes.min(self.bytes_max);
         if held >= wanted {
             return Ok(());
@@ -68,8 +101,9 @@ impl Reservation {
         let permit = match self.free.clone().try_acquire_many_owned(permits) {
             Ok(permit) => permit,
             Err(_) => {
-                let waiting = self.free.clone().acquire_many_owned(permits);
-                match tokio::time::timeout(WAIT_MAX, waiting).await {
+                let _counted = Waiting::begin(&self.waiting);
+                let free = self.free.clone().acquire_many_owned(permits);
+                match tokio::time::timeout(WAIT_MAX, free).await {
                     Ok(Ok(permit)) => permit,
                     Ok(Err(_)) | Err(_) => return Err(overloaded()),
                 }
@@ -92,7 +126,26 @@ fn overloaded() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_wanted_while_somebody_waits_for_it() {
+        let budget = InFlight::new(2 * STEP_BYTES);
+        let (mut small, mut large) = (budget.reservation(), budget.reservation());
+        small.grow_to(1).await.expect("there is room");
+        large.grow_to(STEP_BYTES + 1).await.expect("there is room");
+        assert!(!large.is_wanted());
+        {
+            let mut late = budget.reservation();
+            let waiting = late.grow_to(STEP_BYTES);
+            tokio::pin!(waiting);
+            assert!((&mut waiting).now_or_never().is_none());
+            assert!(large.is_wanted() && !small.is_wanted());
+        }
+        assert!(!large.is_wanted(), "who was waiting has gone");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_dropped_can_be_reserved_again_and_waiting_ends() {
