@@ -169,7 +169,11 @@ fn a_request_that_knows_another_log_is_refused() {
     ];
     for (name, request) in &requests {
         let wrong = request.clone().header("X-Styx-Log-Id", other);
-        let changed = error(409, "log_changed").with("X-Styx-Log-Id", &id);
+        let mut changed = error(409, "log_changed").with("X-Styx-Log-Id", &id);
+        if *name == "write" {
+            // A refused write says what it appended.
+            changed = changed.field("position", 0).field("count", 0);
+        }
         table.row(&format!("{name}, another id"), &wrong, &changed);
         let regressed = gives(409).with("X-Styx-Log-Id", &id);
         let ahead = request.clone().header("X-Styx-Log-Id", &id).header("X-Styx-Known-End", 9);

@@ -143,8 +143,9 @@ impl Request {
             return Ok(());
         }
         let message = format!(
-            "a record of {} bytes (8 more than its payload) is over max_record_size, {}",
+            "a record of {} bytes (8 and its payload, which may have {}) is over max_record_size, {}",
             payload_bytes + 8,
+            self.payload_bytes_max,
             self.payload_bytes_max + 8
         );
         Err(Error::new(Code::RecordTooLarge, message))

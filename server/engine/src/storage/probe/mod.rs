@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing here changes what the log does: it warns. Files are made under
-//! [`PREFIX`] and removed at once; what a kill leaves goes at the next open.
+//! `.probe-` and removed at once; what a kill leaves goes at the next open.
 
 mod mount;
 mod timing;
