@@ -1,7 +1,8 @@
 //! Peers that mean harm or have gone away: each is let go within a time, and
 //! meanwhile and afterwards others are served. The silent, the slow, the lying and
-//! the endless; `pressure` has those that are merely slow, `transport` bytes that
-//! are no HTTP, `backup` archives that mean harm.
+//! the endless; `pressure` has those that are merely slow, `streams` those of
+//! HTTP/2, `half_open` the vanished, `transport` bytes that are no HTTP, `backup`
+//! archives that mean harm.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::streams::Streams;
 use super::tracked::Tracked;
 use super::watched::{Limits, Watched};
 use crate::http::App;
@@ -75,7 +76,8 @@ pub(super) async fn serve(app: Arc<App>, stream: TcpStream) {
         }
         Ok(true) => {
             activity.set_http2();
-            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let mut builder =
+                hyper::server::conn::http2::Builder::new(Streams::new(config.tcp_timeout));
             builder
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(HTTP2_STREAMS_MAX)

@@ -11,6 +11,7 @@
 mod activity;
 mod connection;
 mod refusal;
+mod streams;
 mod tracked;
 mod watched;
 

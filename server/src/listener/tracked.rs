@@ -1,25 +1,38 @@
 //! [`Tracked`]: an answer's body that ends its request when it has been sent or
-//! given up.
+//! given up, and tells HTTP/2's stream how far it has come.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::activity::InRequest;
+use super::streams::Progress;
 use crate::http::AnswerBody;
+
+/// Bytes that HTTP/2 is handed at a time: it asks for more when the peer's window
+/// has room for a byte, and keeps whatever it is given until it is sent.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// A body and the request it answers.
 #[derive(Debug)]
 pub(super) struct Tracked {
     body: AnswerBody,
+    /// What is left of the body's last frame, for HTTP/2.
+    rest: Bytes,
+    progress: Option<Arc<Progress>>,
     _request: InRequest,
 }
 
 impl Tracked {
     pub(super) fn new(body: AnswerBody, request: InRequest) -> Tracked {
-        Tracked { body, _request: request }
+        let progress = Progress::of_this_task();
+        if let Some(progress) = &progress {
+            progress.handed_over();
+        }
+        Tracked { body, rest: Bytes::new(), progress, _request: request }
     }
 }
 
@@ -31,14 +44,28 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        let Some(progress) = &this.progress else { return Pin::new(&mut this.body).poll_frame(cx) };
+        progress.taken();
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => this.rest = bytes,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                ended => return Poll::Ready(ended),
+            }
+        }
+        progress.handed_over();
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
