@@ -40,6 +40,41 @@ fn tests() -> BTreeSet<String> {
     names
 }
 
+/// The names in backticks; every one must be a test.
+fn named<'a>(cell: &'a str, of: &str, tests: &BTreeSet<String>) -> Vec<&'a str> {
+    let named: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+    assert!(!named.is_empty(), "{of} has no test");
+    for name in &named {
+        assert!(tests.contains(*name), "{of}: there is no test {name}");
+    }
+    named
+}
+
+#[test]
+fn every_mistake_that_can_be_compiled_in_has_its_row() {
+    let document = fs::read_to_string(root().join("docs/reliability.md")).expect("the document");
+    let sabotage = root().join("server/engine/src/sabotage.rs");
+    let sabotage = fs::read_to_string(sabotage).expect("a source");
+    let features: BTreeSet<&str> =
+        sabotage.split("feature = \"").skip(1).map(until_quote).collect();
+    assert!(features.len() >= 6, "{features:?}");
+    let tests = tests();
+    let mut rows = BTreeSet::new();
+    for row in document.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, mistake, _, caught_by, _] = cells[..] else { continue };
+        if features.contains(mistake) {
+            named(caught_by, mistake, &tests);
+            rows.insert(mistake);
+        }
+    }
+    assert_eq!(rows, features);
+}
+
+fn until_quote(text: &str) -> &str {
+    text.split('"').next().unwrap_or_default()
+}
+
 #[test]
 fn every_test_and_sabotage_that_the_promises_name_exists() {
     let document = fs::read_to_string(root().join("docs/reliability.md")).expect("the document");
@@ -48,16 +83,12 @@ fn every_test_and_sabotage_that_the_promises_name_exists() {
     let mut promises = 0;
     for row in document.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, number, _, named, sabotage, _] = cells[..] else { continue };
+        let [_, number, _, tested_by, sabotage, _] = cells[..] else { continue };
         if number.parse::<u8>().is_err() {
             continue;
         }
         promises += 1;
-        let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "promise {number} has no test");
-        for name in named {
-            assert!(tests.contains(name), "promise {number}: there is no test {name}");
-        }
+        named(tested_by, &format!("promise {number}"), &tests);
         for feature in sabotage.split(", ").filter(|feature| !feature.is_empty()) {
             assert!(manifest.contains(&format!("\n{feature} = []")), "no feature {feature}");
         }
