@@ -32,6 +32,9 @@
 //! ```
 
 pub mod clock;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod legacy;
 pub mod repair;
 pub mod storage;

@@ -4,6 +4,7 @@
 //! clean machine and can say what else is missing there.
 
 mod docs;
+mod fuzz;
 mod sabotage;
 mod steps;
 mod tally;
@@ -18,6 +19,8 @@ cargo xtask test --only NAME     one step of it, or one file of tests/tests
 cargo xtask flights              gets target/flights/flights.csv
 cargo xtask faults --cycles N    N kills of a server under load, N power cuts of each kind, audited
 cargo xtask sabotage             compiles known mistakes in and shows the tests that catch each
+cargo xtask fuzz --seconds N     random bytes for every decoder, N seconds in all
+cargo xtask fuzz NAME --seconds N   for one of them
 cargo xtask docs                 writes the generated documents anew
 ";
 
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         ["faults"] => faults("1000"),
         ["faults", "--cycles", cycles] => faults(cycles),
         ["sabotage"] => sabotage::all_caught(),
+        ["fuzz"] => fuzz("60", None),
+        ["fuzz", "--seconds", seconds] => fuzz(seconds, None),
+        ["fuzz", name, "--seconds", seconds] => fuzz(seconds, Some(name)),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");
@@ -48,6 +54,16 @@ fn faults(cycles: &str) -> bool {
     faults.args(["--", "--nocapture", "--test-threads=1"]);
     faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
     run("build", &mut build) && run("faults", &mut faults)
+}
+
+fn fuzz(seconds: &str, only: Option<&str>) -> bool {
+    match seconds.parse() {
+        Ok(seconds) => fuzz::run_all(seconds, only),
+        Err(e) => {
+            eprintln!("--seconds {seconds}: {e}");
+            false
+        }
+    }
 }
 
 /// Runs a command; says so when it fails.

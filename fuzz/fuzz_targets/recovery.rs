@@ -1,0 +1,4 @@
+//! Opening a log whose segments are arbitrary bytes. See `styx_engine::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("recovery", bytes));

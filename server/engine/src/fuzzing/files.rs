@@ -1,0 +1,90 @@
+//! The small files beside the segments: index, producers, manifest, watermark.
+
+use styx_protocol::Position;
+
+use super::{memory, mend};
+use crate::manifest::Manifest;
+use crate::producers::{Table, judge};
+use crate::segment::index::{self, Key};
+use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
+
+/// A segment's index.
+pub(super) fn index(input: &[u8]) {
+    let Some((mode, bytes)) = input.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    if mode & 1 != 0 && bytes.len() >= 64 {
+        bytes[..4].copy_from_slice(b"STXI");
+        mend::crc(&mut bytes, 4, 8, 64);
+        for at in (64..bytes.len().saturating_sub(31)).step_by(32) {
+            mend::crc(&mut bytes, at + 28, at, at + 28);
+        }
+    }
+    let file = memory::file(bytes);
+    let summary = index::read_summary(&*file, Position(0), 1000).expect("memory can be read");
+    if let Some(sealed) = summary {
+        assert_eq!(sealed.bytes, 1000, "the segment's own length");
+    }
+    for key in [Key::Position(Position(0)), Key::Position(Position(77)), Key::Time(1 << 40)] {
+        let found = index::find_in_file(&*file, key).expect("memory can be read");
+        if let (Some(entry), Key::Position(position)) = (found, key) {
+            assert!(entry.position <= position, "at or before what is looked for");
+        }
+    }
+}
+
+/// A snapshot of the producers.
+pub(super) fn producers(input: &[u8]) {
+    let Some((mode, bytes)) = input.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    if mode & 1 != 0 && bytes.len() >= 8 {
+        bytes[..4].copy_from_slice(b"STXP");
+        let end = bytes.len();
+        mend::crc(&mut bytes, 4, 8, end);
+    }
+    if let Some((table, seal_crc, end)) = Table::decode(&bytes) {
+        let again = table.encode(seal_crc, end);
+        let (table, crc_again, end_again) = Table::decode(&again).expect("what is written reads");
+        assert_eq!((seal_crc, end), (crc_again, end_again));
+        assert_eq!(table.encode(seal_crc, end), again, "written the same again");
+        for id in [0, 1, 7] {
+            for sequence in [0, 1, 500, u64::MAX] {
+                let producer = crate::Producer { id, epoch: None, sequence };
+                let _ = judge(table.get(id), &producer, 3);
+            }
+        }
+    }
+}
+
+/// `log.toml`.
+pub(super) fn manifest(input: &[u8]) {
+    let Some((mode, bytes)) = input.split_first() else { return };
+    let mended = || {
+        let crc = format!("checksum = \"{:08x}\"\n", crc32fast::hash(bytes));
+        [crc.as_bytes(), bytes].concat()
+    };
+    let text = if mode & 1 != 0 { mended() } else { bytes.to_vec() };
+    if let Ok(manifest) = Manifest::decode(&text) {
+        assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest));
+    }
+}
+
+/// The watermark's two slots.
+pub(super) fn watermark(input: &[u8]) {
+    let Some((mode, slots)) = input.split_first() else { return };
+    let mut bytes = vec![0; FILE_BYTES as usize];
+    for (slot, fields) in [0, 4096].into_iter().zip(slots.chunks(36)) {
+        bytes[slot..slot + fields.len()].copy_from_slice(fields);
+        if mode & 1 != 0 {
+            mend::crc(&mut bytes, slot + 32, slot, slot + 32);
+        }
+    }
+    // As it is, and cut off.
+    bytes.truncate(bytes.len() >> (mode >> 6));
+    let opened = Watermark::open(memory::file(bytes)).expect("memory can be read");
+    if let Some(mut watermark) = opened {
+        let mark = watermark.mark();
+        watermark.write(mark).expect("memory can be written");
+        let written = Watermark::open(memory::file(file_bytes(mark))).expect("memory");
+        assert_eq!(written.map(|watermark| watermark.mark()), Some(mark));
+    }
+}

@@ -1,0 +1,86 @@
+//! Every decoder, as a function of arbitrary bytes: not part of the engine's
+//! interface, and compiled only for its own tests and with the feature `fuzzing`.
+//!
+//! ```text
+//! fuzz/fuzz_targets/NAME.rs ─▶ TARGETS[NAME](bytes)    cargo xtask fuzz
+//! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, below
+//! ```
+//!
+//! A target panics when a decoder does, and when what it decoded contradicts what
+//! the decoder promises. No checksum is ever guessed by chance, so that where one
+//! stands in the way, bits of the input's first byte have it [mended](mend).
+
+mod files;
+mod memory;
+mod mend;
+mod recovery;
+mod restore;
+mod wire;
+
+/// Takes any bytes and panics when a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its binary and of its corpus.
+pub const TARGETS: [(&str, Target); 14] = [
+    ("record", wire::record),
+    ("block_header", wire::block_header),
+    ("block", wire::block),
+    ("binary_records", wire::binary_records),
+    ("lines", wire::lines),
+    ("media_type", wire::media_type),
+    ("parameters", wire::parameters),
+    ("names", wire::names),
+    ("index", files::index),
+    ("producers", files::producers),
+    ("manifest", files::manifest),
+    ("watermark", files::watermark),
+    ("recovery", recovery::recovery),
+    ("restore", restore::restore),
+];
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// When there is none, or as the target does.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    target.expect("a target of that name").1(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the corpus is files")]
+
+    use std::path::Path;
+
+    use super::TARGETS;
+
+    /// What was found once is never found again: the whole corpus, without a
+    /// fuzzer.
+    #[test]
+    fn nothing_in_the_corpus_breaks_a_promise() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+        for (name, target) in TARGETS {
+            let corpus = fuzz.join("corpus").join(name);
+            let files = std::fs::read_dir(&corpus);
+            let files = files.unwrap_or_else(|e| panic!("{}: {e}", corpus.display()));
+            let mut inputs = 0;
+            for file in files {
+                let path = file.expect("an entry").path();
+                println!("{}", path.display());
+                target(&std::fs::read(path).expect("it can be read"));
+                inputs += 1;
+            }
+            assert!(inputs > 0, "{name} has no corpus");
+            target(&[]);
+        }
+    }
+
+    #[test]
+    fn every_target_has_a_binary() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+        for (name, _) in TARGETS {
+            assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).is_file(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Opening a log whose segments are arbitrary bytes.
+//!
+//! ```text
+//! mode: u8 | durable: u8 | first: u16 | the first segment | the second segment
+//!  bits 0–2 mend::Mode, 3 there is a second segment, 4 no watermark
+//! ```
+//!
+//! Whatever they are: a log that opens as good holds at least what the watermark
+//! vouches for, takes an append and opens again with it; one that opens as damaged
+//! has not lost a byte.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use styx_protocol::{LogConfig, LogId, LogName, LogStatus, Position, Records};
+
+use super::memory::Memory;
+use super::mend::{self, Link, Mode};
+use crate::manifest::Manifest;
+use crate::segment::name;
+use crate::watermark::{Mark, file_bytes};
+use crate::{Catalog, Error, Found, Log, Options};
+
+const FOLDER: &str = "/data/log/0";
+
+/// Bytes read at once: few, so that reads end between blocks.
+const READ_BYTES: usize = 700;
+
+pub(super) fn recovery(input: &[u8]) {
+    let Some(([mode, durable, first @ ..], bytes)) = input.split_first_chunk::<4>() else {
+        return;
+    };
+    let first = usize::from(u16::from_be_bytes(*first));
+    let disk = Memory::default();
+    let durable = Position(u64::from(*durable));
+    lay_out(&disk, *mode, durable, bytes, first);
+
+    let before = disk.files(".seg");
+    let Ok(log) = open(&disk) else {
+        assert_eq!(before, disk.files(".seg"), "what cannot be opened is left alone");
+        return;
+    };
+    match log.log.status() {
+        LogStatus::Ok => {
+            assert!(*mode & 16 == 0, "without a watermark nobody knows how far it reaches");
+            assert!(log.log.end_position() >= durable, "what is known to be durable is there");
+            goes_on(&disk, log);
+        }
+        _ => {
+            assert_eq!(before, disk.files(".seg"), "damage is never truncated");
+            assert!(log.log.append(Records::one(b"x")).is_err(), "and never appended to");
+            let _ = read_all(&log.log);
+            let _ = log.catalog.scrub();
+        }
+    }
+    let _ = crate::verify::verify_log(&disk, "/data/log".as_ref(), &mut |_| {});
+}
+
+fn lay_out(disk: &Memory, mode: u8, durable: Position, bytes: &[u8], first: usize) {
+    let manifest = Manifest {
+        id: "00112233445566778899aabbccddeeff".parse::<LogId>().expect("32 hex digits"),
+        generation: 0,
+        config: LogConfig::default(),
+    };
+    disk.put("/data/log/log.toml", manifest.encode().into_bytes());
+    if mode & 16 == 0 {
+        let mark = Mark { open_epoch: 1, start: Position::ORIGIN, durable };
+        disk.put(&format!("{FOLDER}/watermark"), file_bytes(mark));
+    }
+    let mut bytes = bytes.to_vec();
+    let second = match mode & 8 {
+        0 => None,
+        _ => Some(bytes.split_off(first.min(bytes.len()))),
+    };
+    let link = mend::blocks(&mut bytes, Mode::of(mode), Link::default());
+    disk.put(&format!("{FOLDER}/{}", name::segment(Position::ORIGIN)), bytes);
+    if let Some(mut second) = second {
+        let _ = mend::blocks(&mut second, Mode::of(mode), link);
+        let base = Position(link.position.max(1));
+        disk.put(&format!("{FOLDER}/{}", name::segment(base)), second);
+    }
+}
+
+/// A log with the catalog that keeps it open.
+struct Opened {
+    catalog: Catalog,
+    log: Log,
+}
+
+fn open(disk: &Memory) -> Result<Opened, Error> {
+    let catalog = Catalog::open(Options {
+        committers_max: 0,
+        storage: Arc::new(disk.clone()),
+        ..Options::new("/data")
+    })?;
+    let log = catalog.log(&"log".parse::<LogName>().expect("a name"))?;
+    Ok(Opened { catalog, log })
+}
+
+/// It takes an append, and still has it after a restart.
+fn goes_on(disk: &Memory, opened: Opened) {
+    // A block whose checksum holds may hold no records, if it was forged: that is
+    // damage, and found when it is read. A codec that cannot be unpacked yet is
+    // found by reading alone.
+    let report = crate::verify::verify_log(disk, "/data/log".as_ref(), &mut |_| {});
+    let Ok(mut held) = read_all(&opened.log) else { return };
+    if !report.problems.is_empty() {
+        return;
+    }
+    let end = opened.log.end_position();
+    let ticket = opened.log.append(Records::one(b"more"));
+    let mut ticket = ticket.expect("a good log takes appends").expect("its queue is empty");
+    while opened.catalog.step() {}
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::Pin::new(&mut ticket).poll(&mut context) {
+        Poll::Ready(Ok(appended)) => assert_eq!(appended.end.0, end.0 + 1),
+        other => panic!("no ack at {end}: {other:?}"),
+    }
+    drop(opened);
+
+    let again = open(disk).expect("it opened before");
+    assert_eq!(again.log.status(), LogStatus::Ok, "what was recovered is whole");
+    assert_eq!(again.log.end_position().0, end.0 + 1);
+    held.push(b"more".to_vec());
+    assert_eq!(read_all(&again.log).expect("it could be read before"), held);
+}
+
+pub(super) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
+    let mut reader = log.reader(log.start_position())?;
+    let mut all = Vec::new();
+    loop {
+        match reader.read(READ_BYTES)? {
+            Found::Some(batch) => all.extend(batch.records().map(|record| record.payload.to_vec())),
+            _ => return Ok(all),
+        }
+    }
+}

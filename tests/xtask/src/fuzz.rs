@@ -1,0 +1,117 @@
+//! `cargo xtask fuzz`: random bytes for every decoder, with libFuzzer.
+//!
+//! The targets and their corpus are in `fuzz/`. What is found on the way stays in
+//! `target/fuzz/corpus`; an input that breaks a promise is kept in
+//! `target/fuzz/artifacts`, and belongs into `fuzz/corpus` once that is mended.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::{root, run, tools};
+
+/// Far more than any decoder needs for inputs of this size.
+const MEMORY_MIB_MAX: u64 = 1024;
+
+/// Runs every target, or one, for its share of the time.
+pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
+    if !is_installed() {
+        return false;
+    }
+    let targets: Vec<String> =
+        targets().into_iter().filter(|name| only.is_none_or(|only| only == name)).collect();
+    if targets.is_empty() {
+        eprintln!("there is no such target in fuzz/fuzz_targets");
+        return false;
+    }
+    if !run("fuzz build", cargo_fuzz("build").args(only)) {
+        return false;
+    }
+    let share = (seconds / targets.len() as u64).max(1);
+    let mut found = Vec::new();
+    for target in &targets {
+        match executed(&mut one(target, share)) {
+            Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {share} s"),
+            Err(said) => {
+                eprintln!("{said}");
+                println!("{target:<16} BROKEN");
+                found.push(target.as_str());
+            }
+        }
+    }
+    println!("\n{} targets, {share} s each; broken: {}", targets.len(), found.len());
+    for target in &found {
+        println!("{target}: see target/fuzz/artifacts/{target}");
+    }
+    found.is_empty()
+}
+
+/// Runs a fuzzer; says how many inputs it tried, or what it said when it found one
+/// that breaks a promise.
+fn executed(command: &mut Command) -> Result<u64, String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let stat =
+        |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
+    match said.lines().find_map(stat) {
+        Some(inputs) if output.status.success() => Ok(inputs),
+        _ => Err(said.into_owned()),
+    }
+}
+
+fn one(target: &str, seconds: u64) -> Command {
+    let grown = tools::target().join("fuzz/corpus").join(target);
+    let artifacts = tools::target().join("fuzz/artifacts").join(target);
+    for folder in [&grown, &artifacts] {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    let mut command = cargo_fuzz("run");
+    // What is new goes into the first folder.
+    command.arg(target).arg(&grown).arg(root().join("fuzz/corpus").join(target));
+    command.arg("--").arg(format!("-max_total_time={seconds}"));
+    command.arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}")).arg("-timeout=10");
+    command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    command.args(["-print_final_stats=1", "-verbosity=0"]).stdin(Stdio::null());
+    command
+}
+
+fn cargo_fuzz(verb: &str) -> Command {
+    let mut command = nightly("cargo");
+    command.args(["fuzz", verb, "--target-dir"]).arg(tools::target().join("fuzz"));
+    command.current_dir(root().join("fuzz"));
+    command
+}
+
+/// A program of the nightly toolchain, which finds what `cargo install` put into
+/// target/tools.
+fn nightly(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", tools::target().join("tools/bin").display()));
+    command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("RUSTC");
+    command
+}
+
+fn is_installed() -> bool {
+    let works = |command: &mut Command| {
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
+    };
+    let compiler = works(nightly("rustc").arg("--version"));
+    if !compiler {
+        eprintln!("missing: a nightly compiler: rustup toolchain install nightly");
+    }
+    let fuzzer = compiler && works(nightly("cargo").args(["fuzz", "--version"]));
+    if compiler && !fuzzer {
+        eprintln!("missing: cargo-fuzz: cargo install cargo-fuzz --locked --root target/tools");
+    }
+    fuzzer
+}
+
+fn targets() -> Vec<String> {
+    let entries = std::fs::read_dir(root().join("fuzz/fuzz_targets"));
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    let mut names: Vec<String> = paths.filter_map(stem).collect();
+    names.sort();
+    names
+}
