@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, root, run, sabotage, tools};
+use crate::{docs, fuzz, root, run, sabotage, tools};
 
 /// A name for `--only`, what it is for people, and how it is done.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -23,6 +23,7 @@ const STEPS: &[Step] = &[
     ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
     ("tests", "all tests, with the examples and the commands in the documents", tests),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
+    ("fuzz", "a minute of random bytes for every decoder", fuzz::step),
     ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
 ];
 

@@ -17,6 +17,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// One step that cannot run here.
+    pub(crate) fn skipped() -> Tally {
+        Tally { skipped: 1, ..Tally::default() }
+    }
+
     /// Counts one step.
     pub(crate) fn step(went_well: bool) -> Tally {
         Tally { passed: went_well.into(), failed: (!went_well).into(), ..Tally::default() }
