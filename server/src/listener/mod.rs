@@ -126,9 +126,11 @@ impl Drop for Counted {
 fn set_options(stream: &TcpStream, config: &Config) {
     let _ = stream.set_nodelay(true);
     let socket = socket2::SockRef::from(stream);
+    // A peer that vanished without a word is noticed about when `tcp_timeout` ends.
+    let second = Duration::from_secs(1);
     let keepalive = socket2::TcpKeepalive::new()
-        .with_time(config.tcp_timeout)
-        .with_interval(Duration::from_secs(10))
+        .with_time((config.tcp_timeout / 2).max(second))
+        .with_interval((config.tcp_timeout / 6).clamp(second, 10 * second))
         .with_retries(3);
     let _ = socket.set_tcp_keepalive(&keepalive);
     #[cfg(target_os = "linux")]
