@@ -117,12 +117,14 @@ impl Catalog {
         });
         let names = Arc::new(Mutex::new(names.into_iter()));
         let work = move |shared: &Shared| {
-            while let Some(name) = { lock_names(&names).next() } {
+            // Released before the log is opened.
+            let next = || lock(&names).next();
+            while let Some(name) = next() {
                 shared.open_one(&name);
             }
         };
         if threaded {
-            let waiting = lock_count(&shared.opening);
+            let waiting = *lock(&shared.opening);
             for _ in 0..OPENERS.min(waiting) {
                 let (shared, work) = (Arc::clone(&shared), work.clone());
                 std::thread::Builder::new()
@@ -155,7 +157,7 @@ impl Catalog {
     /// Whether every log has been opened (well or not).
     #[must_use]
     pub fn is_open(&self) -> bool {
-        lock_count(&self.0.opening) == 0
+        *lock(&self.0.opening) == 0
     }
 
     /// Creates a log, durably; blocks.
@@ -336,13 +338,4 @@ impl Catalog {
         }
         committed
     }
-}
-
-fn lock_count(count: &Mutex<usize>) -> usize {
-    *lock(count)
-}
-
-/// Released at the end of the expression it stands in.
-fn lock_names<T>(names: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    lock(names)
 }

@@ -158,21 +158,38 @@ impl Space {
                 self.ready_until = ahead;
                 return Ok(());
             }
-            self.ready_until = until;
-            return file
-                .reserve(offset, until)
-                .map_err(|error| Failure::before_writing("reserving space", &error));
+            return self.reserve_exactly(file, offset, until);
         }
         self.zeros = (self.zeros * 2).clamp(ZEROS_MIN, ZEROS_MAX);
         let zeros = self.zeros.min(usize::try_from(left).unwrap_or(ZEROS_MAX));
+        if zeros == 0 {
+            return self.reserve_exactly(file, offset, until);
+        }
         match write_all_at(file, &ZEROS[..zeros], until) {
             Ok(()) => self.ready_until = until + zeros as u64,
             // The commit itself may still fit.
             Err((error, _)) if matches!(Failure::before_writing("", &error), Failure::Full) => {
-                self.ready_until = until;
+                return self.reserve_exactly(file, offset, until);
             }
             Err((error, _)) => return Err(Failure::broken("writing zeros", &error)),
         }
+        Ok(())
+    }
+}
+
+impl Space {
+    /// Space for one write alone, on a disk that is nearly full. Only what was
+    /// really reserved counts as ready: a write that finds too little in its
+    /// middle would end the log's appends.
+    fn reserve_exactly(
+        &mut self,
+        file: &dyn File,
+        offset: Offset,
+        until: Offset,
+    ) -> Result<(), Failure> {
+        file.reserve(offset, until)
+            .map_err(|error| Failure::before_writing("reserving space", &error))?;
+        self.ready_until = until;
         Ok(())
     }
 }

@@ -270,6 +270,11 @@ impl Disk {
         self.state().off
     }
 
+    /// Bytes stored in files that have a name.
+    pub(crate) fn used(&self) -> usize {
+        self.state().used()
+    }
+
     /// Bytes that may be stored in all.
     pub(crate) fn limit_space(&self, bytes: Option<usize>) {
         self.state().space = bytes;

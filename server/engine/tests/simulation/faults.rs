@@ -208,3 +208,32 @@ fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
     drop(catalog);
     holds_what_was_acked(&disk, &clock, &done, "after a full disk");
 }
+
+#[test]
+fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
+    // A reservation that failed was taken for made: the second large append was
+    // written into too little space, stopped in the middle, and ended appends.
+    for size in [10_000, 70_000, 200_000] {
+        for room in [0, 1, 5_000, 9_999, 69_000, 199_000] {
+            let (disk, clock) = (Disk::new(0), Arc::new(Hands::default()));
+            let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+            let log = catalog.create(&name(), LogConfig::default()).expect("created");
+            let mut done = Done::default();
+            append(&catalog, &log, &mut done, None);
+            disk.limit_space(Some(disk.used() + room));
+            for _ in 0..30 {
+                let ticket = log.append(Records::one(&vec![b'x'; size]));
+                let ticket = ticket.expect("taken").expect("room in the queue");
+                while catalog.step() {}
+                match answer(ticket).expect("answered") {
+                    Ok(_) | Err(Error::StorageFull { .. }) => {}
+                    Err(error) => panic!("{size} bytes with room for {room}: {error}"),
+                }
+                assert_eq!(log.status(), LogStatus::Ok, "{size} bytes with room for {room}");
+            }
+            disk.limit_space(None);
+            append(&catalog, &log, &mut done, None);
+            assert_eq!(done.acked.len(), 2, "appends resume by themselves");
+        }
+    }
+}
