@@ -1,0 +1,1 @@
+//! Client core of the Styx event streaming database.
