@@ -7,17 +7,22 @@
 //! [`run`] is the whole daemon; [`Server`] is the same for those who have a
 //! runtime already and want to stop it themselves.
 
+mod app;
 pub mod config;
 mod error;
+mod handover;
+mod header;
 mod http;
 mod listener;
 mod metrics;
+mod params;
 mod pid_file;
 mod run;
 mod server;
 mod session;
 mod shutdown;
 mod statsd;
+mod stream;
 
 pub use config::Config;
 pub use error::Error;

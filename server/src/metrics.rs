@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     /// Connections turned away because there were too many.
     pub(crate) connections_refused: IntCounter,
     in_flight_bytes: IntGauge,
+    streams: IntGaugeVec,
     /// Filled and read under the lock, so that two scrapes do not mix.
     logs: Mutex<LogMetrics>,
 }
@@ -63,6 +64,8 @@ impl Metrics {
         );
         let in_flight_bytes =
             IntGauge::new("styx_in_flight_bytes", "Bytes of request bodies in memory now");
+        let streams = Opts::new("styx_streams", "Connections that speak another protocol now");
+        let streams = register(&registry, IntGaugeVec::new(streams, &["protocol"]));
         let build = IntGaugeVec::new(Opts::new("styx_build_info", "1"), &["version"]);
         register(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // A second collector of the same process cannot meet this registry.
@@ -74,9 +77,15 @@ impl Metrics {
             connections: register(&registry, connections),
             connections_refused: register(&registry, refused),
             in_flight_bytes: register(&registry, in_flight_bytes),
+            streams,
             logs: Mutex::new(LogMetrics::new(&registry)),
             registry,
         }
+    }
+
+    /// Connections that were upgraded to this protocol and are open.
+    pub(crate) fn streams(&self, protocol: &str) -> IntGauge {
+        self.streams.with_label_values(&[protocol])
     }
 
     /// Counts an answered request.

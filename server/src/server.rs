@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
-use crate::http::App;
+use crate::app::App;
+use crate::http::Http;
 use crate::listener::{self, Connections};
 use crate::pid_file::PidFile;
 use crate::session::Sessions;
@@ -65,7 +66,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
-        let mut connections = Connections::new(app.clone());
+        let http = Arc::new(Http::new(app.clone(), Vec::new()));
+        let mut connections = Connections::new(http);
         tokio::select! {
             () = connections.accept_all(&self.listener) => {}
             () = shutdown => {}

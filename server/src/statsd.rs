@@ -15,8 +15,8 @@ use std::time::Duration;
 use styx_protocol::LogInfo;
 use tokio::net::UdpSocket;
 
+use crate::app::App;
 use crate::config::Statsd;
-use crate::http::App;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

@@ -7,9 +7,10 @@ use futures_util::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
+use super::Call;
 use super::answer::{self, Answer, AnswerBody};
 use super::management::new_name;
-use super::{Call, params};
+use crate::params;
 use crate::session::Error;
 
 pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {

@@ -18,7 +18,7 @@ use http::header::CONTENT_ENCODING;
 use styx_protocol::Code;
 use zstd::stream::raw::{Decoder as Zstd, InBuffer, Operation, OutBuffer};
 
-use super::header;
+use crate::header;
 use crate::session::Error;
 
 const PIECE_BYTES: usize = 64 << 10;

@@ -50,6 +50,11 @@ impl Cors {
         }
     }
 
+    /// Whether a page of this origin may open a socket.
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        self.permission(origin).is_some()
+    }
+
     /// Adds what browsers need to an answer about logs.
     pub(super) fn decorate(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         answer.append(VARY, HeaderValue::from_static("Origin"));

@@ -22,10 +22,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response};
 use styx_protocol::{ReadParams, ReadType, Whence};
 
+use super::Call;
 use super::answer::{Answer, AnswerBody};
 use super::read::put_positions;
-use super::{App, Call, header, params};
+use crate::app::App;
 use crate::session::{Batch, Error, OpenLog, Reading};
+use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 /// Bytes read at a time: browsers are many and slow.

@@ -4,9 +4,10 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use styx_protocol::{Code, LogConfig, LogName, Position};
 
+use super::Call;
 use super::answer::{self, Answer};
-use super::{Call, header, params};
 use crate::session::Error;
+use crate::{header, params};
 
 /// Bytes of a form or its JSON: nine small fields.
 const FORM_BYTES_MAX: usize = 64 << 10;

@@ -15,11 +15,9 @@ mod body;
 mod content_encoding;
 mod cors;
 mod events;
-mod header;
 mod management;
 mod meta;
 mod openapi;
-mod params;
 mod read;
 mod request_id;
 mod route;
@@ -36,36 +34,33 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use styx_protocol::{Code, LogId};
 
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::session::{Error, OpenLog, Sessions};
-use crate::shutdown::Shutdown;
+use crate::app::App;
+use crate::handover::FrontEnd;
+use crate::header;
+use crate::session::{Error, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
 use route::Resource;
 pub(crate) use route::Route;
 
-/// What every request needs.
+/// Answers requests.
 #[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) sessions: Sessions,
-    pub(crate) config: Config,
-    pub(crate) metrics: Metrics,
-    pub(crate) shutdown: Shutdown,
+pub(crate) struct Http {
+    pub(crate) app: Arc<App>,
     cors: Cors,
     request_ids: request_id::Source,
+    /// Who takes sockets over that leave HTTP.
+    front_ends: Vec<Box<dyn FrontEnd>>,
 }
 
-impl App {
-    pub(crate) fn new(sessions: Sessions, config: Config) -> App {
-        App {
-            cors: Cors::new(&config.cors_allowed_origins),
-            metrics: Metrics::new(sessions.storage()),
-            sessions,
-            config,
-            shutdown: Shutdown::new(),
+impl Http {
+    pub(crate) fn new(app: Arc<App>, front_ends: Vec<Box<dyn FrontEnd>>) -> Http {
+        Http {
+            cors: Cors::new(&app.config.cors_allowed_origins),
+            app,
             request_ids: request_id::Source::new(),
+            front_ends,
         }
     }
 
@@ -81,7 +76,8 @@ impl App {
         };
         let name = name.to_owned();
         let body = Some(body);
-        let mut call = Call { app: &self, head: &mut head, name, body, log_id: None };
+        let mut call =
+            Call { http: &self, app: &self.app, head: &mut head, name, body, log_id: None };
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
         let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
@@ -119,7 +115,7 @@ impl App {
         if route.is_some_and(|route| route.is_about_logs() && route.allows(&head.method)) {
             self.cors.decorate(&head.headers, answer.headers_mut());
         }
-        self.metrics.request(&head.method, route, answer.status());
+        self.app.metrics.request(&head.method, route, answer.status());
         if let Some(begun) = begun {
             let (method, path) = (&head.method, head.uri.path());
             let micros = begun.elapsed().as_micros();
@@ -145,6 +141,7 @@ fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
 
 /// One request on its way to its handler.
 struct Call<'a> {
+    http: &'a Arc<Http>,
     app: &'a Arc<App>,
     head: &'a mut http::request::Parts,
     /// The log's name as it stands in the path; empty where there is none.
@@ -157,7 +154,7 @@ struct Call<'a> {
 impl Call<'_> {
     async fn handle(&mut self, route: Route) -> Result<Answer, Error> {
         use Resource as R;
-        if let Some(preflight) = self.app.cors.preflight(route, self.head) {
+        if let Some(preflight) = self.http.cors.preflight(route, self.head) {
             return Ok(preflight);
         }
         match (route.resource, &self.head.method) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use super::header::REQUEST_ID;
+use crate::header::REQUEST_ID;
 
 const GIVEN_BYTES_MAX: usize = 128;
 

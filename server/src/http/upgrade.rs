@@ -1,31 +1,122 @@
-//! Requests that want to leave HTTP: WebSocket and the styx streams.
+//! Requests that want to leave HTTP: to which front end they go, and the 101.
 //!
-//! The seam for both: they are recognised here, after the log was found, and
-//! refused with 426 until their front ends are built.
+//! They are looked at after the log was found. What is refused is an answer like
+//! any other; what is accepted leaves its [`Slot`] filled for the connection.
 
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, StatusCode};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use styx_protocol::Code;
 
+use super::Call;
 use super::answer::{self, Answer};
-use super::header;
-use crate::session::Error;
+use crate::handover::{FrontEnd, Request, Slot, Taken};
+use crate::header;
+use crate::session::{Error, OpenLog};
 
-/// The answer to a request that asks for another protocol.
-pub(super) fn refusal(headers: &HeaderMap) -> Option<Answer> {
-    let protocol = header::text(headers, &UPGRADE)?;
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
+/// The protocols that a request asks for; `None` when it stays with HTTP.
+pub(super) fn wanted(headers: &HeaderMap) -> Option<String> {
     let mut connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let wanted = connection
+    let wants = connection
         .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case("upgrade")));
-    // A client that offers HTTP/2 is content with HTTP/1.1.
-    if !wanted || protocol.eq_ignore_ascii_case("h2c") {
-        return None;
+    let protocols: Vec<&str> = headers
+        .get_all(UPGRADE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        // A client that offers HTTP/2 is content with HTTP/1.1.
+        .filter(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case("h2c"))
+        .collect();
+    (wants && !protocols.is_empty()).then(|| protocols.join(", "))
+}
+
+/// Whether the request writes: by its method, or because it says so.
+pub(super) fn is_write(call: &Call<'_>) -> bool {
+    let overridden = header::text(call.headers(), &METHOD_OVERRIDE);
+    call.head.method == Method::POST
+        || overridden.is_some_and(|method| method.eq_ignore_ascii_case("POST"))
+}
+
+/// Answers a request for `protocols`.
+pub(super) async fn upgrade(
+    call: &mut Call<'_>,
+    log: OpenLog,
+    protocols: &str,
+) -> Result<Answer, Error> {
+    let front_ends = &call.http.front_ends;
+    let spoken = protocols
+        .split(", ")
+        .find_map(|protocol| front_ends.iter().find(|front_end| front_end.speaks(protocol)));
+    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<Slot>()) else {
+        return Ok(unknown(protocols, front_ends));
+    };
+    check_origin(call)?;
+    if has_body(call.headers()) {
+        let message = "a request to upgrade has no body: send records after the 101";
+        return Err(Error::new(Code::InvalidParams, message));
     }
-    let shown: String = protocol.chars().take(40).collect();
+    let request = Request {
+        app: call.app.clone(),
+        log,
+        known: header::known(call.headers())?,
+        is_write: is_write(call),
+        headers: call.headers().clone(),
+        query: call.query().to_owned(),
+    };
+    let accepted = front_end.accept(request).await?;
+    let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
+        return Ok(unknown(protocols, front_ends));
+    };
+    slot.put(Taken { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
+    let mut answer = answer::empty();
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = accepted.headers;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    Ok(answer)
+}
+
+fn check_origin(call: &Call<'_>) -> Result<(), Error> {
+    match call.headers().get(ORIGIN) {
+        Some(origin) if !call.http.cors.allows(origin) => {
+            let shown: String =
+                String::from_utf8_lossy(origin.as_bytes()).chars().take(100).collect();
+            let message =
+                format!("the origin {shown:?} is not one of the server's cors_allowed_origins");
+            Err(Error::new(Code::Forbidden, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = header::text(headers, &CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+/// Nobody here speaks that, or not on this connection.
+fn unknown(protocols: &str, front_ends: &[Box<dyn FrontEnd>]) -> Answer {
+    let shown: String = protocols.chars().take(40).collect();
+    let known: Vec<_> = front_ends.iter().map(|front_end| front_end.name()).collect();
+    let known = known.join(", ");
     let message = format!(
-        "this server does not speak {shown:?} yet: read and write records with plain HTTP requests"
+        "this server cannot upgrade to {shown:?} here: over HTTP/1.1 it can to {known}; \
+         or read and write records with plain HTTP requests"
     );
     let mut answer = answer::of_error(&Error::new(Code::InvalidParams, message), None);
     *answer.status_mut() = StatusCode::UPGRADE_REQUIRED;
-    Some(answer)
+    let headers = answer.headers_mut();
+    if let Ok(known) = HeaderValue::from_str(&known) {
+        headers.insert(UPGRADE, known);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
+    if shown.eq_ignore_ascii_case("websocket") {
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    answer
 }

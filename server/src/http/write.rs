@@ -16,7 +16,8 @@ use styx_protocol::{Code, WriteType, binary_records, lines};
 
 use super::answer::{self, Answer};
 use super::body::RequestBody;
-use super::{Call, header, upgrade};
+use super::{Call, upgrade};
+use crate::header;
 use crate::session::{AppendStream, Error, Reservation, Written};
 
 /// The JSON of a write's answer.
@@ -32,10 +33,10 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
         Code::LogChanged | Code::LogEndRegressed => error.with("position", 0).with("count", 0),
         _ => error,
     })?;
-    let headers = call.headers();
-    if let Some(refusal) = upgrade::refusal(headers) {
-        return Ok(refusal);
+    if let Some(protocols) = upgrade::wanted(call.headers()) {
+        return upgrade::upgrade(call, log, &protocols).await;
     }
+    let headers = call.headers();
     let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
     let condition = header::condition(headers)?;
     let mut body = call.take_body()?;

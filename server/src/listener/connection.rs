@@ -1,10 +1,12 @@
-//! One connection: HTTP/1.1 or HTTP/2, until it ends or the server stops.
+//! One connection: HTTP/1.1 or HTTP/2, until it ends or the server stops, or
+//! until a front end takes it over.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -13,7 +15,8 @@ use super::activity::Activity;
 use super::streams::Streams;
 use super::tracked::Tracked;
 use super::watched::{Limits, Watched};
-use crate::http::App;
+use crate::handover::{Slot, Socket, Taken};
+use crate::http::Http;
 
 /// How long a request's head may take, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -26,8 +29,62 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 const HTTP2_STREAMS_MAX: u32 = 200;
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
-/// Serves requests on the connection.
-pub(super) async fn serve(app: Arc<App>, stream: TcpStream) {
+/// Serves the connection, whatever it comes to speak.
+pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
+    let slot = Slot::default();
+    // Boxed, so that a socket that was taken over needs no room for it.
+    if let Err(error) = Box::pin(serve_http(&http, stream, &slot)).await {
+        // Peers go away as they like; why is in the error's source.
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::debug!(cause, "a connection ended: {error}");
+    }
+    if let Some(taken) = slot.take() {
+        hand_over(&http, taken).await;
+    }
+}
+
+async fn hand_over(http: &Http, taken: Taken) {
+    let Taken { protocol, on_upgrade, serve } = taken;
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(protocol, "a connection ended before it was upgraded: {error}");
+            return;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else {
+        tracing::error!(protocol, "a connection of an unknown kind cannot be handed over");
+        return;
+    };
+    let (tcp, replay) = parts.io.into_inner().into_parts();
+    let received = joined(replay, parts.read_buf);
+    let streams = http.app.metrics.streams(protocol);
+    streams.inc();
+    let _counted = Uncount(streams);
+    serve(Socket { tcp, received }).await;
+}
+
+/// Takes a stream out of its gauge, however it ends.
+struct Uncount(prometheus::IntGauge);
+
+impl Drop for Uncount {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        // Not a slice of hyper's buffer, which would keep all of it.
+        return Bytes::copy_from_slice(&second);
+    }
+    let mut both = BytesMut::from(first);
+    both.extend_from_slice(&second);
+    both.freeze()
+}
+
+async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<(), hyper::Error> {
+    let app = &http.app;
     let config = &app.config;
     let limits = Limits {
         header_time: config.tcp_timeout.min(HEADER_TIME_MAX),
@@ -38,66 +95,63 @@ pub(super) async fn serve(app: Arc<App>, stream: TcpStream) {
     let mut socket = Watched::new(stream, activity.clone(), limits);
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
-        () = app.shutdown.begun() => return,
+        () = app.shutdown.begun() => return Ok(()),
+    };
+    let begins_http2 = match begins_http2 {
+        Ok(begins) => begins,
+        Err(error) => {
+            tracing::debug!("a connection ended before its first request: {error}");
+            return Ok(());
+        }
     };
     let service = service_fn({
-        let (app, activity) = (app.clone(), activity.clone());
-        move |request| {
-            let (app, in_request) = (app.clone(), activity.begin());
+        let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
+        move |mut request: http::Request<_>| {
+            let (http, in_request) = (http.clone(), activity.begin());
+            if !begins_http2 {
+                request.extensions_mut().insert(slot.clone());
+            }
             async move {
-                let answer = app.serve(request).await;
+                let answer = http.serve(request).await;
                 Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, in_request)))
             }
         }
     });
     let buffer_bytes = config.http_read_buffer_size.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
-    let ended = match begins_http2 {
-        Err(error) => {
-            tracing::debug!("a connection ended before its first request: {error}");
-            return;
-        }
-        Ok(false) => {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder
-                // `Watched` does this, and knows idle connections from slow heads.
-                .header_read_timeout(None)
-                .timer(TokioTimer::new())
-                .max_header_size(HEADER_BYTES_MAX)
-                .max_buf_size(buffer_bytes);
-            let connection = builder.serve_connection(TokioIo::new(socket), service);
-            let mut connection = pin!(connection.with_upgrades());
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = app.shutdown.begun() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+    if begins_http2 {
+        activity.set_http2();
+        let mut builder =
+            hyper::server::conn::http2::Builder::new(Streams::new(config.tcp_timeout));
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
+            .keep_alive_interval(HTTP2_PING_AFTER)
+            .keep_alive_timeout(config.tcp_timeout);
+        // Boxed, so that the others need no room for it.
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
+        return tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = app.shutdown.begun() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
+        };
+    }
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        // `Watched` does this, and knows idle connections from slow heads.
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(buffer_bytes);
+    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection.with_upgrades());
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = app.shutdown.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-        Ok(true) => {
-            activity.set_http2();
-            let mut builder =
-                hyper::server::conn::http2::Builder::new(Streams::new(config.tcp_timeout));
-            builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(HTTP2_STREAMS_MAX)
-                .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
-                .keep_alive_interval(HTTP2_PING_AFTER)
-                .keep_alive_timeout(config.tcp_timeout);
-            // Boxed, so that the others need no room for it.
-            let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = app.shutdown.begun() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // Peers go away as they like; why is in the error's source.
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::debug!(cause, "a connection ended: {error}");
     }
 }

@@ -1,7 +1,7 @@
 //! From the socket to HTTP: accepts, bounds and watches connections.
 //!
 //! ```text
-//! accept → permit → watched socket → HTTP/1.1 or HTTP/2 → App::serve
+//! accept → permit → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
 //!        ↘ none left: 503 and close
 //! ```
 //!
@@ -23,8 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::app::App;
 use crate::config::{BindAddress, Config};
-use crate::http::App;
+use crate::http::Http;
 
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,15 +45,15 @@ pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
 /// The connections of a listener.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    app: Arc<App>,
+    http: Arc<Http>,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
 impl Connections {
-    pub(crate) fn new(app: Arc<App>) -> Connections {
-        let permits = app.config.max_connections.min(Semaphore::MAX_PERMITS);
-        Connections { permits: Arc::new(Semaphore::new(permits)), app, tasks: JoinSet::new() }
+    pub(crate) fn new(http: Arc<Http>) -> Connections {
+        let permits = http.app.config.max_connections.min(Semaphore::MAX_PERMITS);
+        Connections { permits: Arc::new(Semaphore::new(permits)), http, tasks: JoinSet::new() }
     }
 
     /// Accepts and serves connections; never resolves. Cancel safe.
@@ -78,16 +79,16 @@ impl Connections {
 
     fn start(&mut self, stream: TcpStream) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            self.app.metrics.connections_refused.inc();
+            self.http.app.metrics.connections_refused.inc();
             refusal::refuse(stream);
             return;
         };
-        set_options(&stream, &self.app.config);
-        let app = self.app.clone();
+        set_options(&stream, &self.http.app.config);
+        let http = self.http.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            let _counted = Counted::new(&app);
-            connection::serve(app.clone(), stream).await;
+            let _counted = Counted::new(&http.app);
+            connection::serve(http, stream).await;
         });
     }
 

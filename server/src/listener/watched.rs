@@ -66,6 +66,11 @@ impl Watched {
         }
     }
 
+    /// The socket itself, and what was read of it and not yet given out.
+    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.replay)
+    }
+
     /// Whether the peer begins with HTTP/2; what was read is read again.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
         let mut first = [0; HTTP2_PREFACE.len()];

@@ -2,9 +2,9 @@
 //! engine.
 //!
 //! ```text
-//! http ─┐                       ┌ manage, archive   blocking, on threads for it
-//!       ├→ Sessions → OpenLog → ┼ append            blocks of records, in bounded memory
-//! later ┘                       └ read              memory first, then a thread
+//! http      ─┐                       ┌ manage, archive   blocking, on threads for it
+//! websocket ─┼→ Sessions → OpenLog → ┼ append, pipeline  blocks of records, in bounded memory
+//! stream    ─┘                       └ read              memory first, then a thread
 //! ```
 //!
 //! Invariant: nothing here makes an async worker wait for the disk.
@@ -15,6 +15,7 @@ mod error;
 mod identity;
 mod in_flight;
 mod manage;
+mod pipeline;
 mod read;
 mod storage;
 
@@ -29,9 +30,10 @@ pub(crate) use append::{AppendStream, Condition, Written};
 pub(crate) use error::{Error, Fact};
 pub(crate) use identity::Known;
 pub(crate) use in_flight::{InFlight, Reservation};
+pub(crate) use pipeline::{Pipeline, Progress};
 pub(crate) use read::Reading;
 pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Batch, LogStats, Producer};
+pub(crate) use styx_engine::{Append, Appended, Batch, LogStats, Producer};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;

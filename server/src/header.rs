@@ -5,11 +5,11 @@ use styx_protocol::{LogId, Position};
 
 use crate::session::{Condition, Error, Known, Producer};
 
-pub(super) const LOG_ID: HeaderName = HeaderName::from_static("x-styx-log-id");
-pub(super) const START_POSITION: HeaderName = HeaderName::from_static("x-styx-start-position");
-pub(super) const END_POSITION: HeaderName = HeaderName::from_static("x-styx-end-position");
-pub(super) const NEXT_POSITION: HeaderName = HeaderName::from_static("x-styx-next-position");
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const LOG_ID: HeaderName = HeaderName::from_static("x-styx-log-id");
+pub(crate) const START_POSITION: HeaderName = HeaderName::from_static("x-styx-start-position");
+pub(crate) const END_POSITION: HeaderName = HeaderName::from_static("x-styx-end-position");
+pub(crate) const NEXT_POSITION: HeaderName = HeaderName::from_static("x-styx-next-position");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KNOWN_END: HeaderName = HeaderName::from_static("x-styx-known-end");
 const EXPECTED_POSITION: HeaderName = HeaderName::from_static("x-styx-expected-position");
 const PRODUCER: HeaderName = HeaderName::from_static("x-styx-producer");
@@ -19,7 +19,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-styx-timeout");
 
 /// A header's text; `None` when it is missing, empty or not text. The last
 /// duplicate wins.
-pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let value = headers.get_all(name).iter().next_back()?;
     value.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
@@ -56,7 +56,7 @@ fn number<T: std::str::FromStr>(
 }
 
 /// What the request knows about the log.
-pub(super) fn known(headers: &HeaderMap) -> Result<Known, Error> {
+pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
     let accepted = "the 32 hex digits of an earlier answer";
     let id = match required_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
         Some(text) => Some(
@@ -69,7 +69,7 @@ pub(super) fn known(headers: &HeaderMap) -> Result<Known, Error> {
 }
 
 /// Under which condition the request's records are to be appended.
-pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
+pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
     let expected = number(
         headers,
         &EXPECTED_POSITION,
@@ -104,7 +104,7 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
 }
 
 /// How long a following read waits; `None` is without end.
-pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
+pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "whole seconds, 0 for at once or -1 for no limit";
     let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
     match seconds {
@@ -117,12 +117,12 @@ pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>
 }
 
 /// A number as a header's value.
-pub(super) fn of_position(position: Position) -> HeaderValue {
+pub(crate) fn of_position(position: Position) -> HeaderValue {
     HeaderValue::from(position.0)
 }
 
 /// A log's id as a header's value.
-pub(super) fn of_id(id: LogId) -> HeaderValue {
+pub(crate) fn of_id(id: LogId) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(id.to_string()))
         .unwrap_or(HeaderValue::from_static(""))
 }

@@ -8,18 +8,18 @@ use styx_protocol::read::parse_bool;
 use crate::session::Error;
 
 /// The pairs of a query string or a form, decoded.
-pub(super) fn pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(text.as_bytes())
 }
 
 /// The value of one parameter; `None` when it is missing or empty.
-pub(super) fn value<'t>(text: &'t str, name: &str) -> Option<Cow<'t, str>> {
+pub(crate) fn value<'t>(text: &'t str, name: &str) -> Option<Cow<'t, str>> {
     let given = pairs(text).filter(|(key, _)| key.eq_ignore_ascii_case(name));
     given.map(|(_, value)| value).last().filter(|value| !value.is_empty())
 }
 
 /// A boolean parameter; `None` when it is missing or empty.
-pub(super) fn flag(text: &str, name: &'static str) -> Result<Option<bool>, Error> {
+pub(crate) fn flag(text: &str, name: &'static str) -> Result<Option<bool>, Error> {
     match value(text, name) {
         Some(value) => Ok(Some(parse_bool(name, &value)?)),
         None => Ok(None),

@@ -1,0 +1,136 @@
+//! From a request that wants to leave HTTP to the front end that takes its
+//! socket over.
+//!
+//! ```text
+//! http ── Request ──▶ FrontEnd::accept ──▶ Accepted ── 101 ──▶ peer
+//!                       (or an Error,         │
+//!                        written by http)     └ serve ◀── Socket ── listener
+//! ```
+//!
+//! A front end knows this room and `session`, never http. Invariant: bytes that
+//! arrived with the handshake are the first that the front end reads, and it
+//! runs in the connection's own task, so that limits, counters and the shutdown
+//! apply to it as to any other connection.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use hyper::upgrade::OnUpgrade;
+use styx_protocol::ReadParams;
+use tokio::net::TcpStream;
+
+use crate::app::App;
+use crate::session::{Error, Known, OpenLog};
+use crate::{header, params};
+
+/// Something other than HTTP that a socket can speak.
+pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
+    /// For metrics and messages.
+    fn name(&self) -> &'static str;
+
+    /// Whether it is what an `Upgrade` header with this protocol asks for.
+    fn speaks(&self, protocol: &str) -> bool;
+
+    /// Decides about a handshake. An error is answered as HTTP would.
+    fn accept<'a>(
+        &'a self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>>;
+}
+
+/// A handshake: what was asked of which log.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) app: Arc<App>,
+    /// Found, and the one that the request knows.
+    pub(crate) log: OpenLog,
+    pub(crate) known: Known,
+    /// POST, or GET with `X-HTTP-Method-Override: POST`.
+    pub(crate) is_write: bool,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: String,
+}
+
+impl Request {
+    /// The parameters of a read.
+    pub(crate) fn read_params(&self) -> Result<ReadParams, Error> {
+        Ok(ReadParams::parse(params::pairs(&self.query))?)
+    }
+
+    /// A boolean parameter; `None` when it is missing or empty.
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
+        params::flag(&self.query, name)
+    }
+
+    /// The value of one parameter; `None` when it is missing or empty.
+    pub(crate) fn param(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        params::value(&self.query, name)
+    }
+
+    /// A header's text; `None` when it is missing, empty or not text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        header::text(&self.headers, name)
+    }
+}
+
+/// What a front end does once its 101 is sent.
+pub(crate) type Serve = Box<dyn FnOnce(Socket) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A handshake that is agreed to.
+pub(crate) struct Accepted {
+    /// Headers of the 101 beside `Connection`.
+    pub(crate) headers: HeaderMap,
+    pub(crate) serve: Serve,
+}
+
+impl Accepted {
+    /// Answers 101 with these headers, then runs `serve`.
+    pub(crate) fn new<F>(
+        headers: HeaderMap,
+        serve: impl FnOnce(Socket) -> F + Send + 'static,
+    ) -> Accepted
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Accepted { headers, serve: Box::new(move |socket| Box::pin(serve(socket))) }
+    }
+}
+
+/// A connection after its 101.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) tcp: TcpStream,
+    /// What arrived already; comes before what `tcp` has.
+    pub(crate) received: Bytes,
+}
+
+/// Where a request leaves word for its connection that it was upgraded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Slot(Arc<Mutex<Option<Taken>>>);
+
+/// A connection that is no longer HTTP's.
+pub(crate) struct Taken {
+    pub(crate) protocol: &'static str,
+    pub(crate) on_upgrade: OnUpgrade,
+    pub(crate) serve: Serve,
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taken").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    pub(crate) fn put(&self, taken: Taken) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    }
+
+    pub(crate) fn take(&self) -> Option<Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,147 @@
+//! [`Pipeline`]: the appends of a connection, many on their way at a time.
+//!
+//! ```text
+//! offer ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
+//! ```
+//!
+//! Answers come in the order of the appends. What is on its way is bounded: the
+//! front end stops reading its socket while there is no [`room`](Pipeline::has_room).
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use styx_engine::{Append, Appended, Full, Log, Room, Ticket};
+
+use super::{Error, OpenLog};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    log: Log,
+    bytes_max: usize,
+    appends_max: usize,
+    /// Found the log's queue full.
+    waiting: Option<(Append, Room)>,
+    on_their_way: VecDeque<(Ticket, usize)>,
+    bytes: usize,
+}
+
+/// What has come of the appends since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Durable now, in order.
+    pub(crate) appended: Vec<Appended>,
+    /// Why the next one is not; what follows it may be all the same.
+    pub(crate) failed: Option<Error>,
+}
+
+impl OpenLog {
+    /// Begins to append, at most so many bytes and so many appends at a time; one
+    /// append of any size is always taken.
+    pub(crate) fn pipeline(&self, bytes_max: usize, appends_max: usize) -> Pipeline {
+        Pipeline {
+            log: self.log.clone(),
+            bytes_max,
+            appends_max,
+            waiting: None,
+            on_their_way: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Whether another append may be offered.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.is_none()
+            && self.bytes < self.bytes_max
+            && self.on_their_way.len() < self.appends_max
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_none() && self.on_their_way.is_empty()
+    }
+
+    /// Bytes that are on their way.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends; to be called while there is [room](Self::has_room).
+    ///
+    /// # Errors
+    /// Refused at once; what was offered before goes on.
+    pub(crate) fn offer(&mut self, append: Append) -> Result<(), Error> {
+        let bytes = bytes_of(&append);
+        match self.log.append(append)? {
+            Ok(ticket) => self.on_their_way.push_back((ticket, bytes)),
+            Err(Full(append)) => self.waiting = Some((append, self.log.room())),
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Waits until an append is durable, has failed, or has left the place where
+    /// it waited for room; then gives out all that is known. Without an append it
+    /// never resolves. Cancel safe.
+    pub(crate) async fn progress(&mut self) -> Progress {
+        poll_fn(|context| self.poll_progress(context)).await
+    }
+
+    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
+        let mut progress = Progress::default();
+        while let Some((ticket, bytes)) = self.on_their_way.front_mut() {
+            let Poll::Ready(result) = Pin::new(ticket).poll(context) else { break };
+            self.bytes -= *bytes;
+            self.on_their_way.pop_front();
+            match result {
+                Ok(appended) => progress.appended.push(appended),
+                Err(error) => {
+                    progress.failed = Some(error.into());
+                    return Poll::Ready(progress);
+                }
+            }
+        }
+        let moved = match self.poll_waiting(context) {
+            Ok(moved) => moved,
+            Err(error) => {
+                progress.failed = Some(error);
+                return Poll::Ready(progress);
+            }
+        };
+        if moved || !progress.appended.is_empty() {
+            return Poll::Ready(progress);
+        }
+        Poll::Pending
+    }
+
+    /// Tries again what found the queue full; says whether it was taken.
+    fn poll_waiting(&mut self, context: &mut Context<'_>) -> Result<bool, Error> {
+        while let Some((append, mut room)) = self.waiting.take() {
+            if Pin::new(&mut room).poll(context).is_pending() {
+                self.waiting = Some((append, room));
+                return Ok(false);
+            }
+            let bytes = bytes_of(&append);
+            match self.log.append(append) {
+                Ok(Ok(ticket)) => {
+                    self.on_their_way.push_back((ticket, bytes));
+                    return Ok(true);
+                }
+                Ok(Err(Full(append))) => self.waiting = Some((append, self.log.room())),
+                Err(error) => {
+                    self.bytes -= bytes;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn bytes_of(append: &Append) -> usize {
+    append.records.bytes().len()
+}

@@ -1,0 +1,12 @@
+//! The binary protocols: styx/0 for clients of old, styx/1 for everyone who
+//! wants speed. docs/protocol.md has their bytes.
+//!
+//! ```text
+//! socket ─▶ decoder ─▶ session::Pipeline ─▶ acks ─▶ socket      a producer's
+//! socket ◀─ blocks or records ◀─ session::Reading               a consumer's
+//! ```
+//!
+//! Each connection is one task. What both protocols share stands here: the
+//! time-outs of a handshake and the heartbeats that follow from them.
+
+mod pulse;
