@@ -18,6 +18,7 @@
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
 //! | [`load`] | producers and followers that keep such notes |
 //! | [`faults`] | what all loops of faults share |
+//! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
@@ -31,6 +32,7 @@ pub mod http;
 pub mod legacy;
 pub mod load;
 pub mod power;
+pub mod proxy;
 pub mod random;
 pub mod scratch;
 pub mod server;

@@ -1,0 +1,321 @@
+//! [`Proxy`]: a network that goes wrong, between a client and a server.
+//!
+//! ```text
+//! client ⇄ two threads a connection ⇄ server
+//!          forward in random pieces, now and then late,
+//!          until the connection's fate comes
+//! ```
+//!
+//! A [`Fate`] comes to each connection after a random while: it is reset on
+//! both sides, closed, half-closed, or goes silent without a word. The same seed
+//! gives the same fates, though not the same moments in the bytes.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::random::Random;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Both sides get a reset; what is under way is lost.
+    Reset,
+    /// Both sides see an orderly end, in the middle of whatever there is.
+    Close,
+    /// The server sees the client's end; its answers still pass.
+    HalfClose,
+    /// Nothing passes any more, and nobody is told.
+    Silence,
+}
+
+/// How a proxy treats its connections.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    /// How long a connection lives, at least and at most.
+    pub life: (Duration, Duration),
+    /// One connection in so many goes silent; 0 for none.
+    pub silence_one_in: u64,
+    /// How long the silence lasts before the connection is reset.
+    pub silence: Duration,
+    /// Longest delay of a piece; one piece in twenty gets one.
+    pub delay_max: Duration,
+}
+
+impl Weather {
+    /// Lives of a few to some dozens of milliseconds, no silence.
+    #[must_use]
+    pub fn stormy() -> Weather {
+        Weather {
+            life: (Duration::from_millis(1), Duration::from_millis(40)),
+            silence_one_in: 0,
+            silence: Duration::from_secs(4),
+            delay_max: Duration::from_millis(3),
+        }
+    }
+}
+
+/// See the module. It ends with all its connections when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: Mutex<SocketAddr>,
+    weather: Mutex<Option<Weather>>,
+    random: Mutex<Random>,
+    cuts: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Proxy {
+    /// Begins to forward to a server, without any fault until
+    /// [`storm`](Self::storm).
+    ///
+    /// # Panics
+    /// When no port can be had.
+    #[must_use]
+    pub fn start(server: SocketAddr, seed: u64) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            weather: Mutex::new(None),
+            random: Mutex::new(Random::new(seed)),
+            cuts: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        });
+        let acceptor = std::thread::spawn({
+            let shared = shared.clone();
+            move || accept_all(&listener, &shared)
+        });
+        Proxy { address, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections from here on go to this server.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn aim(&self, server: SocketAddr) {
+        *self.shared.server.lock().expect("nobody panics with it") = server;
+    }
+
+    /// Connections from here on have this weather; `None` is calm.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn storm(&self, weather: Option<Weather>) {
+        *self.shared.weather.lock().expect("nobody panics with it") = weather;
+    }
+
+    /// Connections that met their fate.
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.shared.cuts.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept() {
+        if shared.ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let server = *shared.server.lock().expect("nobody panics with it");
+        // Without a server the client sees its connection end, as it would.
+        let Ok(server) = TcpStream::connect(server) else { continue };
+        let seed = shared.random.lock().expect("nobody panics with it").next_u64();
+        let shared = shared.clone();
+        std::thread::spawn(move || carry(&shared, client, server, seed));
+    }
+}
+
+/// What both directions of a connection look at.
+#[derive(Debug, Default)]
+struct Line {
+    is_silent: AtomicBool,
+    is_over: AtomicBool,
+}
+
+/// Carries one connection to its end.
+fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
+    let mut random = Random::new(seed);
+    let weather = shared.weather.lock().expect("nobody panics with it").clone();
+    let line = Arc::new(Line::default());
+    let delay_max = weather.as_ref().map_or(Duration::ZERO, |weather| weather.delay_max);
+    let begun = Instant::now();
+    let pumps = [(&client, &server), (&server, &client)].map(|(from, to)| {
+        let (from, to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+        let (line, random) = (line.clone(), Random::new(random.next_u64()));
+        std::thread::spawn(move || pump(from, to, &line, random, delay_max))
+    });
+    let life = weather.as_ref().map(|weather| between(&mut random, weather.life));
+    loop {
+        if pumps.iter().all(JoinHandle::is_finished) || shared.ended.load(Ordering::Relaxed) {
+            break;
+        }
+        if life.is_some_and(|life| begun.elapsed() >= life) {
+            shared.cuts.fetch_add(1, Ordering::Relaxed);
+            let weather = weather.as_ref().expect("it has a life");
+            strike(fate(&mut random, weather), weather, &line, &client, &server);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    line.is_over.store(true, Ordering::Relaxed);
+    for end in [&client, &server] {
+        let _ = end.shutdown(Shutdown::Both);
+    }
+    for pump in pumps {
+        let _ = pump.join();
+    }
+}
+
+fn fate(random: &mut Random, weather: &Weather) -> Fate {
+    if weather.silence_one_in > 0 && random.between(0, weather.silence_one_in) == 0 {
+        return Fate::Silence;
+    }
+    match random.between(0, 4) {
+        0 => Fate::Close,
+        1 => Fate::HalfClose,
+        _ => Fate::Reset,
+    }
+}
+
+fn strike(fate: Fate, weather: &Weather, line: &Line, client: &TcpStream, server: &TcpStream) {
+    match fate {
+        Fate::Close => {}
+        Fate::Reset => {
+            // With this, closing a socket resets it.
+            for end in [client, server] {
+                let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
+            }
+        }
+        Fate::HalfClose => {
+            let _ = server.shutdown(Shutdown::Write);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Fate::Silence => {
+            line.is_silent.store(true, Ordering::Relaxed);
+            std::thread::sleep(weather.silence);
+        }
+    }
+}
+
+/// Forwards one direction, in pieces.
+fn pump(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    line: &Line,
+    mut random: Random,
+    delay_max: Duration,
+) {
+    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
+    let mut buffer = vec![0; 64 << 10];
+    while !line.is_over.load(Ordering::Relaxed) {
+        let most = random.between(1, buffer.len() as u64) as usize;
+        let piece = match from.read(&mut buffer[..most]) {
+            Ok(0) => {
+                let _ = to.shutdown(Shutdown::Write);
+                return;
+            }
+            Ok(count) => &buffer[..count],
+            Err(error) if is_of_time(&error) => continue,
+            Err(_) => return,
+        };
+        if random.between(0, 20) == 0 {
+            std::thread::sleep(between(&mut random, (Duration::ZERO, delay_max)));
+        }
+        if line.is_silent.load(Ordering::Relaxed) {
+            continue;
+        }
+        // Split where nobody would expect it.
+        let (first, rest) = piece.split_at(random.between(0, piece.len() as u64 + 1) as usize);
+        if to.write_all(first).and_then(|()| to.write_all(rest)).is_err() {
+            return;
+        }
+    }
+}
+
+fn is_of_time(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(error.kind(), K::WouldBlock | K::TimedOut | K::Interrupted)
+}
+
+fn between(random: &mut Random, (low, high): (Duration, Duration)) -> Duration {
+    Duration::from_micros(random.between(low.as_micros() as u64, high.as_micros() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn echo() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            while let Ok((mut peer, _)) = listener.accept() {
+                std::thread::spawn(move || {
+                    let mut back = peer.try_clone().expect("a handle");
+                    let _ = std::io::copy(&mut peer, &mut back);
+                    let _ = back.shutdown(Shutdown::Write);
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn in_calm_weather_every_byte_passes() {
+        let proxy = Proxy::start(echo(), 1);
+        let bytes = Random::new(2).bytes(1 << 20);
+        let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+        let mut sender = client.try_clone().expect("a handle");
+        let sent = bytes.clone();
+        let sending = std::thread::spawn(move || {
+            sender.write_all(&sent).expect("it is taken");
+            sender.shutdown(Shutdown::Write).expect("it is open");
+        });
+        let mut back = Vec::new();
+        client.read_to_end(&mut back).expect("an end");
+        sending.join().expect("it was sent");
+        assert!(back == bytes);
+        assert_eq!(proxy.cuts(), 0);
+    }
+
+    #[test]
+    fn in_a_storm_every_connection_ends_soon() {
+        let proxy = Proxy::start(echo(), 1);
+        proxy.storm(Some(Weather::stormy()));
+        for _ in 0..20 {
+            let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+            let mut buffer = [0; 16];
+            while client.write_all(b"x").is_ok() && client.read(&mut buffer).is_ok_and(|n| n > 0) {}
+        }
+        crate::wait::until_true("each to be counted", Duration::from_secs(5), || {
+            proxy.cuts() == 20
+        });
+    }
+}
