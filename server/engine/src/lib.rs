@@ -66,6 +66,6 @@ mod watermark;
 pub use append::{Append, Appended, Full, Producer, Room, Ticket};
 pub use catalog::{Catalog, Options};
 pub use error::Error;
-pub use log::{Log, LogStats, Seek};
+pub use log::{Gone, Log, LogStats, Seek};
 pub use reader::{Batch, Found, Reader, Record, Wait};
 pub use scrub::ScrubStats;

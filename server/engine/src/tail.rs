@@ -131,6 +131,8 @@ struct State {
     groups: VecDeque<Group>,
     bytes: usize,
     waiting: Wakers,
+    /// Who waits for the log's end alone: commits do not wake them.
+    watching: Wakers,
     ended: Option<Error>,
 }
 
@@ -143,6 +145,7 @@ impl Tail {
                 groups: VecDeque::new(),
                 bytes: 0,
                 waiting: Wakers::default(),
+                watching: Wakers::default(),
                 ended: None,
             }),
             budget,
@@ -235,9 +238,25 @@ impl Tail {
             let mut state = lock(&self.state);
             state.ended.get_or_insert(error);
             self.forget(&mut state);
-            state.waiting.drain()
+            let mut woken = state.waiting.drain();
+            woken.extend(state.watching.drain());
+            woken
         };
         wake(woken);
+    }
+
+    /// Why nothing is published any more, or registers to be woken then.
+    pub(crate) fn watch(&self, key: &mut Option<u64>, waker: &Waker) -> Option<Error> {
+        let mut state = lock(&self.state);
+        if state.ended.is_none() {
+            state.watching.register(key, waker);
+        }
+        state.ended.clone()
+    }
+
+    /// Takes a registration of [`Tail::watch`] back.
+    pub(crate) fn unwatch(&self, key: Option<u64>) {
+        lock(&self.state).watching.forget(key);
     }
 
     /// Registers to be woken, unless there is something beyond `position`.

@@ -3,7 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
@@ -423,4 +426,32 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
         assert!(log.timestamps() >= times.map(|(first, _)| (first, first)));
         assert_eq!(append(&log, b"more"), kept.end + 1);
     }
+}
+
+#[test]
+fn who_watches_for_the_end_is_woken_by_it_alone_and_told_why() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("short"), LogConfig::default()).expect("created");
+    assert!(log.check_appendable().is_ok());
+    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let (mut gone, mut given_up) = (log.gone(), log.gone());
+    assert!(Pin::new(&mut gone).poll(&mut context).is_pending());
+    assert!(Pin::new(&mut given_up).poll(&mut context).is_pending());
+    drop(given_up);
+    append(&log, b"a commit");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "a commit is no end");
+    catalog.delete(&name("short")).expect("deleted");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    let why = Pin::new(&mut gone).poll(&mut context);
+    assert!(matches!(why, Poll::Ready(Error::LogGone { .. })), "{why:?}");
+    assert!(matches!(log.check_appendable(), Err(Error::LogGone { .. })));
 }

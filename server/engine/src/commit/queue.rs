@@ -128,6 +128,11 @@ impl Queue {
         room.into_iter().for_each(Waker::wake);
     }
 
+    /// Why appends are refused; `None` while they are not.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        lock(&self.state).refusal.clone()
+    }
+
     /// Answers everything that waits with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
         let items = {

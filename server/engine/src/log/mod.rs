@@ -5,6 +5,7 @@
 //! committers run, and [`upkeep`], which is done later.
 
 mod commit;
+mod gone;
 mod inner;
 mod upkeep;
 
@@ -19,6 +20,7 @@ use crate::commit::queue::Pushed;
 use crate::wait::{lock, promise};
 use crate::{Append, Error, Found, Full, Reader, Record, Room, Ticket, backup, seek};
 
+pub use gone::Gone;
 pub(crate) use inner::{Counters, Inner, Services};
 
 /// Where a read begins. Nothing is clamped.
@@ -164,6 +166,21 @@ impl Log {
             Pushed::Behind => {}
         }
         Ok(Ok(Ticket(answer)))
+    }
+
+    /// Whether an append would be refused now, whatever it holds.
+    ///
+    /// # Errors
+    /// The log is not `ok`, or gone.
+    pub fn check_appendable(&self) -> Result<(), Error> {
+        self.0.queue.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Resolves once the log is gone for its handles (deleted, truncated or
+    /// closed), with why. Commits do not wake it.
+    #[must_use]
+    pub fn gone(&self) -> Gone {
+        Gone { log: Arc::clone(&self.0), key: None }
     }
 
     /// Appends and blocks until it is durable, waiting for room if there is
