@@ -15,7 +15,7 @@ const EXPECTED_POSITION: HeaderName = HeaderName::from_static("x-styx-expected-p
 const PRODUCER: HeaderName = HeaderName::from_static("x-styx-producer");
 const EPOCH: HeaderName = HeaderName::from_static("x-styx-epoch");
 const SEQUENCE: HeaderName = HeaderName::from_static("x-styx-sequence");
-const TIMEOUT: HeaderName = HeaderName::from_static("x-styx-timeout");
+pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-styx-timeout");
 
 /// A header's text; `None` when it is missing, empty or not text. The last
 /// duplicate wins.
@@ -54,6 +54,9 @@ fn number<T: std::str::FromStr>(
         None => Ok(None),
     }
 }
+
+/// What a stream's peer has to wait at least.
+pub(crate) const STREAM_TIMEOUT_SECONDS_MIN: u64 = 2;
 
 /// What the request knows about the log.
 pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
@@ -116,6 +119,19 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>
     }
 }
 
+/// How long the peer of a stream waits for a sign of life; `None` when it does
+/// not say.
+pub(crate) fn stream_timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
+    const ACCEPTED: &str = "2 or more whole seconds";
+    let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    let Some(given) = seconds else { return Ok(None) };
+    let seconds =
+        u64::try_from(given).ok().filter(|seconds| *seconds >= STREAM_TIMEOUT_SECONDS_MIN);
+    let seconds =
+        seconds.ok_or_else(|| Error::invalid("X-Styx-Timeout", &given.to_string(), ACCEPTED))?;
+    Ok(Some(std::time::Duration::from_secs(seconds)))
+}
+
 /// A number as a header's value.
 pub(crate) fn of_position(position: Position) -> HeaderValue {
     HeaderValue::from(position.0)
@@ -147,6 +163,17 @@ mod tests {
             let error = parse(part).expect_err("a part of it");
             assert!(error.message.starts_with("X-Styx-"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_stream_needs_time_for_its_heartbeats() {
+        let parse = |value| stream_timeout(&headers(&[("x-styx-timeout", value)]));
+        for value in ["x", "-2", "-1", "0", "1", "1.5", "+3"] {
+            assert!(parse(value).is_err(), "{value}");
+        }
+        assert_eq!(parse("2").ok(), Some(Some(std::time::Duration::from_secs(2))));
+        assert_eq!(parse("").ok(), Some(None));
+        assert_eq!(stream_timeout(&headers(&[])).ok(), Some(None));
     }
 
     #[test]

@@ -141,6 +141,18 @@ impl OpenLog {
         known.check(self.log.id(), self.log.end_position())
     }
 
+    /// Whether an append would be refused now, whatever it holds.
+    pub(crate) fn check_appendable(&self) -> Result<(), Error> {
+        Ok(self.log.check_appendable()?)
+    }
+
+    /// Resolves once the log is gone (deleted, truncated or closed), with why.
+    /// Cancel safe; commits do not wake it.
+    pub(crate) fn gone(&self) -> impl Future<Output = Error> + Send + 'static + use<> {
+        let gone = self.log.gone();
+        async move { gone.await.into() }
+    }
+
     /// How it is kept.
     pub(crate) fn config(&self) -> LogConfig {
         self.log.config()

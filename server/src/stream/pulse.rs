@@ -8,14 +8,15 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use styx_protocol::Code;
 use tokio::time::{Instant, Sleep};
 
 use crate::handover::Request;
 use crate::header;
 use crate::session::Error;
 
-const TIMEOUT_MIN: Duration = Duration::from_secs(2);
+const TIMEOUT_MIN: Duration = Duration::from_secs(header::STREAM_TIMEOUT_SECONDS_MIN);
+/// Longer ones are kept as this: nobody notices, and it can be added to any time.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What both sides announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +30,8 @@ pub(super) struct Timeouts {
 impl Timeouts {
     /// Those of a handshake; ours is what the 101 has to announce.
     pub(super) fn of(request: &Request) -> Result<Timeouts, Error> {
-        let ours = request.app.config.tcp_timeout.max(TIMEOUT_MIN);
-        let peers = header::timeout(&request.headers)?.unwrap_or(ours);
-        if peers < TIMEOUT_MIN {
-            let seconds = peers.as_secs();
-            let message = format!("X-Styx-Timeout is {seconds}: use 2 seconds or more");
-            return Err(Error::new(Code::InvalidParams, message));
-        }
+        let ours = request.app.config.tcp_timeout.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
+        let peers = header::stream_timeout(&request.headers)?.unwrap_or(ours).min(TIMEOUT_MAX);
         Ok(Timeouts { ours, peers })
     }
 }
