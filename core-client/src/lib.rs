@@ -1,1 +1,41 @@
 //! Client core of the Styx event streaming database.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), styx_client::Error> {
+//! use styx_client::{Client, LogConfig};
+//!
+//! let client = Client::connect("styx://localhost:7123").await?;
+//! client.create_log("orders", LogConfig::default(), true).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Futures of this crate may be awaited on any executor: sockets and timers live
+//! on threads of the client's own. Dropping a future stops the waiting; what it
+//! says about cancelling is on each method.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`client`] | [`Client`] and its [`Builder`](client::Builder) |
+//! | [`logs`] | managing logs: create, list, delete, back up, … |
+//! | [`address`] | `styx://host:7123` and its kin |
+//! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
+//! | [`options`] | defaults and bounds |
+
+#![allow(dead_code, unused_imports, reason = "the producer and the consumer use the rest")]
+
+pub mod address;
+mod backoff;
+pub mod client;
+pub mod error;
+pub mod logs;
+pub mod options;
+mod runtime;
+mod transport;
+mod wait;
+
+pub use address::Address;
+pub use client::Client;
+pub use error::{Error, Kind};
+pub use logs::LogDetails;
+pub use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, LogStatus, Position};

@@ -1,0 +1,180 @@
+//! [`Address`]: where a server is, and whether the way there is encrypted.
+//!
+//! ```text
+//! styx://host[:7123]   styxs://host[:7123]   http://host[:80]   https://host[:443]
+//! ```
+//! `styx` is `http` with another default port: one port of a server serves
+//! everything.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// The port of a `styx://` or `styxs://` address that names none.
+pub const DEFAULT_PORT: u16 = 7123;
+
+/// A server's address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A name or an IP address, without brackets.
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+/// Why a text is not an address; holds the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// No scheme, or another one.
+    #[error("{0:?} is not an address: it has to begin with styx://, styxs://, http:// or https://")]
+    Scheme(String),
+    /// The host is missing or cannot be one.
+    #[error("{0:?} is not an address: its host is missing or has characters no host has")]
+    Host(String),
+    /// The port is not a number from 1 to 65535.
+    #[error("{0:?} is not an address: its port is not a number from 1 to 65535")]
+    Port(String),
+    /// A path, query, fragment or user stands where only a host and a port may.
+    #[error("{0:?} is not an address: nothing but a host and a port may follow the scheme")]
+    Surplus(String),
+}
+
+impl Address {
+    /// The host: a name or an IP address, an IPv6 one without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
+    /// `host:port`, as it stands in a `Host` header.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Address, ParseError> {
+        const SCHEMES: [(&str, bool, u16); 4] = [
+            ("styx", false, DEFAULT_PORT),
+            ("styxs", true, DEFAULT_PORT),
+            ("http", false, 80),
+            ("https", true, 443),
+        ];
+        let shown = || text.to_owned();
+        let (scheme, rest) =
+            text.trim().split_once("://").ok_or_else(|| ParseError::Scheme(shown()))?;
+        let known = SCHEMES.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(scheme));
+        let (_, tls, default_port) = known.ok_or_else(|| ParseError::Scheme(shown()))?;
+        let rest = rest.trim_end_matches('/');
+        if rest.contains(['/', '?', '#', '@']) {
+            return Err(ParseError::Surplus(shown()));
+        }
+        let (host, port) = split(rest).ok_or_else(|| ParseError::Host(shown()))?;
+        let port = match port {
+            None => default_port,
+            Some(digits) => {
+                let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
+                let number = digits.parse().ok().filter(|port| all_digits && *port != 0);
+                number.ok_or_else(|| ParseError::Port(shown()))?
+            }
+        };
+        Ok(Address { host: host.to_owned(), port, tls })
+    }
+}
+
+/// Host and port of `name`, `name:port`, `[v6]` or `[v6]:port`.
+fn split(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        return match after.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => after.is_empty().then_some((host, None)),
+        };
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    (!host.is_empty() && host.bytes().all(allowed)).then_some((host, port))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "styxs" } else { "styx" }, self.authority())
+    }
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Error {
+        Error::invalid(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (text, shown, tls) in [
+            ("styx://localhost", "styx://localhost:7123", false),
+            ("STYXS://db-1.example.com", "styxs://db-1.example.com:7123", true),
+            ("http://10.0.0.1", "styx://10.0.0.1:80", false),
+            ("https://example.com/", "styxs://example.com:443", true),
+            ("styx://[::1]", "styx://[::1]:7123", false),
+            ("styx://[fe80::1]:9", "styx://[fe80::1]:9", false),
+            (" http://host_1:65535// ", "styx://host_1:65535", false),
+        ] {
+            let address: Address = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!((address.to_string().as_str(), address.is_encrypted()), (shown, tls));
+            assert_eq!(address.to_string().parse(), Ok(address), "what is shown can be read");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        let error = |text: &str| text.parse::<Address>().expect_err(text);
+        for text in ["", "localhost:7123", "ftp://host", "styx:/host"] {
+            assert_eq!(error(text), ParseError::Scheme(text.to_owned()));
+        }
+        for text in [
+            "styx://",
+            "styx://:7123",
+            "styx://a b",
+            "styx://[::1",
+            "styx://[x]",
+            "styx://[::1]7",
+            "styx://::1",
+        ] {
+            assert_eq!(error(text), ParseError::Host(text.to_owned()));
+        }
+        for text in ["styx://h:", "styx://h:0", "styx://h:65536", "styx://h:+1"] {
+            assert_eq!(error(text), ParseError::Port(text.to_owned()));
+        }
+        for text in ["http://h/path", "http://h?x", "http://h#x", "http://me@h"] {
+            assert_eq!(error(text), ParseError::Surplus(text.to_owned()));
+        }
+    }
+}

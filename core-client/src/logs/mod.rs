@@ -1,0 +1,161 @@
+//! Managing logs: create, list, look at, truncate, trim, delete, back up,
+//! restore. One HTTP request each.
+
+mod archive;
+mod details;
+
+pub use archive::{Backup, Restore};
+pub use details::LogDetails;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use styx_protocol::{Code, LogConfig, LogInfo, LogName, Position};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::transport::{Request, Whole};
+
+impl Client {
+    /// Creates a log. With `exist_ok` a log of that name that exists already is
+    /// left as it is, whatever its configuration.
+    ///
+    /// # Errors
+    /// `log_exist`, `log_invalid_name`, `invalid_params` for a configuration
+    /// that is out of range, and what any call can meet.
+    pub async fn create_log(
+        &self,
+        name: &str,
+        config: LogConfig,
+        exist_ok: bool,
+    ) -> Result<LogInfo, Error> {
+        let name = new_name(name)?;
+        config.validate().map_err(|e| Error::code_error(Code::InvalidParams, e.to_string()))?;
+        let body = create_body(&name, config)?;
+        let request = Request::post("/logs").header("content-type", "application/json");
+        match self.call(request, body).await {
+            Err(e) if exist_ok && e.is(Code::LogExist) => self.get_log(name.as_str()).await,
+            answered => answered?.decode(),
+        }
+    }
+
+    /// All logs, sorted by name.
+    ///
+    /// # Errors
+    /// What any call can meet.
+    pub async fn list_logs(&self) -> Result<Vec<LogInfo>, Error> {
+        self.call(Request::get("/logs"), Bytes::new()).await?.decode()
+    }
+
+    /// What there is to know about a log at a glance.
+    ///
+    /// # Errors
+    /// `log_not_found`, and what any call can meet.
+    pub async fn get_log(&self, name: &str) -> Result<LogInfo, Error> {
+        self.call(Request::get(path(name)?), Bytes::new()).await?.decode()
+    }
+
+    /// As [`get_log`](Self::get_log), with the log's id, its configuration and
+    /// the times of its first and last record.
+    ///
+    /// # Errors
+    /// `log_not_found`, `log_not_available` while it is opened, and what any
+    /// call can meet.
+    pub async fn get_log_details(&self, name: &str) -> Result<LogDetails, Error> {
+        let request = Request::get(path(name)?).query("details", true);
+        details::read(&self.call(request, Bytes::new()).await?)
+    }
+
+    /// Deletes a log. Its readers and writers are ended.
+    ///
+    /// # Errors
+    /// `log_not_found`, and what any call can meet.
+    pub async fn delete_log(&self, name: &str) -> Result<(), Error> {
+        self.call(Request::new(Method::DELETE, path(name)?), Bytes::new()).await.map(drop)
+    }
+
+    /// Removes all records of a log: positions start again at 0, and the log
+    /// gets a new id. Its readers and writers are ended.
+    ///
+    /// # Errors
+    /// `log_not_found`, and what any call can meet.
+    pub async fn truncate_log(&self, name: &str) -> Result<(), Error> {
+        let request = Request::post(format!("{}/truncate", path(name)?));
+        self.call(request, Bytes::new()).await.map(drop)
+    }
+
+    /// Removes whole segments before `position`; positions stay, and the newest
+    /// segment is always kept.
+    ///
+    /// # Errors
+    /// `log_not_found`, `out_of_range`, and what any call can meet.
+    pub async fn trim_log(&self, name: &str, position: Position) -> Result<LogInfo, Error> {
+        let request = Request::post(format!("{}/trim", path(name)?)).query("position", position);
+        self.call(request, Bytes::new()).await?.decode()
+    }
+
+    /// Begins a backup: a consistent copy of the log up to its durable end, as
+    /// a tar.gz that comes in chunks while appends go on.
+    ///
+    /// # Errors
+    /// `log_not_found`, and what any call can meet.
+    pub async fn backup_log(&self, name: &str) -> Result<Backup, Error> {
+        archive::backup(self, &path(name)?).await
+    }
+
+    /// Begins to restore a log from an archive that [`backup_log`]
+    /// (Self::backup_log) made, under any name that is free. Nothing is there
+    /// until [`Restore::finish`] has returned.
+    ///
+    /// # Errors
+    /// `log_invalid_name`. Other faults come out of [`Restore`].
+    pub async fn restore_log(&self, name: &str) -> Result<Restore, Error> {
+        archive::restore(self, &new_name(name)?)
+    }
+
+    async fn call(&self, request: Request, body: Bytes) -> Result<Whole, Error> {
+        let transport = Arc::clone(self.transport());
+        self.runtime().run(async move { transport.fetch(&request, body).await }).await
+    }
+}
+
+/// The path of a log.
+fn path(name: &str) -> Result<String, Error> {
+    // What is no name is the name of no log, as the server would answer.
+    let name: LogName =
+        name.parse().map_err(|e| Error::code_error(Code::LogNotFound, format!("{e}")))?;
+    Ok(format!("/logs/{name}"))
+}
+
+fn new_name(name: &str) -> Result<LogName, Error> {
+    name.parse().map_err(|e| Error::code_error(Code::LogInvalidName, format!("{e}")))
+}
+
+fn create_body(name: &LogName, config: LogConfig) -> Result<Bytes, Error> {
+    let unusable = |e: serde_json::Error| Error::invalid(e.to_string());
+    let mut body = serde_json::to_value(config).map_err(unusable)?;
+    body["name"] = name.as_str().into();
+    serde_json::to_vec(&body).map(Bytes::from).map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_before_anything_is_asked() {
+        assert_eq!(path("orders").ok().as_deref(), Some("/logs/orders"));
+        assert!(path("a/b").expect_err("no name").is(Code::LogNotFound));
+        assert!(new_name("").expect_err("no name").is(Code::LogInvalidName));
+    }
+
+    #[test]
+    fn creating_says_every_field() {
+        let config = LogConfig { log_max_age: 7, ..LogConfig::default() };
+        let body = create_body(&new_name("orders").expect("a name"), config).expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!((&body["name"], &body["log_max_age"]), (&"orders".into(), &7.into()));
+        assert_eq!(body.as_object().map(serde_json::Map::len), Some(1 + LogConfig::FIELDS.len()));
+    }
+}

@@ -1,0 +1,182 @@
+//! [`Runtime`]: the threads that own a client's sockets.
+//!
+//! Each client has a runtime of its own, on threads named `styx-client`, which
+//! its clones, producers and consumers share; the last of them that is dropped
+//! ends it, without waiting. Callers' futures stand on primitives that need no
+//! runtime, so any executor may poll them.
+//!
+//! A forked child has a copy of everything but these threads: whoever waits
+//! there would wait for ever. So each call compares process ids first.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Kind};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    handle: Handle,
+    /// Taken when the last owner is dropped.
+    owned: Mutex<Option<tokio::runtime::Runtime>>,
+    process: Process,
+}
+
+/// The process that something belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    /// The one that runs this.
+    pub(crate) fn current() -> Process {
+        Process(std::process::id())
+    }
+
+    /// Whether this is still the process that it was. One system call.
+    ///
+    /// # Errors
+    /// [`Kind::Forked`] in a forked child.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        self.compare(Process::current())
+    }
+
+    fn compare(self, current: Process) -> Result<(), Error> {
+        if self == current {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Forked,
+            format!(
+                "this client belongs to process {}, from which this one ({}) was forked: connect \
+                 again after the fork",
+                self.0, current.0
+            ),
+        ))
+    }
+}
+
+impl Runtime {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system gives no thread or no poller.
+    pub(crate) fn start(threads: usize) -> Result<Runtime, Error> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("styx-client")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|e| {
+                Error::new(Kind::ConnectionFailed, format!("cannot start threads: {e}"))
+            })?;
+        let handle = runtime.handle().clone();
+        Ok(Runtime { handle, owned: Mutex::new(Some(runtime)), process: Process::current() })
+    }
+
+    /// The process that the threads are in.
+    pub(crate) fn process(&self) -> Process {
+        self.process
+    }
+
+    /// Starts a task that goes on by itself. In a forked child it never runs.
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// Runs a future on the core's threads. Dropping the returned future ends it.
+    ///
+    /// # Errors
+    /// The future's own; [`Kind::Forked`]; [`Kind::Closed`] when the client is
+    /// dropped meanwhile.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.process.check()?;
+        let mut task = AbortOnDrop(self.spawn(future));
+        match (&mut task.0).await {
+            Ok(result) => result,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::closed("client")),
+            },
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let owned = self.owned.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(runtime) = owned else { return };
+        if self.process.check().is_ok() {
+            runtime.shutdown_background();
+        } else {
+            // Its threads are not in this process: ending it would wait for them.
+            std::mem::forget(runtime);
+        }
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+#[derive(Debug)]
+pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_is_told() {
+        let here = Process::current();
+        assert!(here.check().is_ok());
+        let error = here.compare(Process(here.0 + 1)).expect_err("another process");
+        assert_eq!((error.kind(), error.is_retriable()), (Kind::Forked, false));
+    }
+
+    #[test]
+    fn calls_fail_in_a_forked_child_instead_of_waiting() {
+        let mut runtime = Runtime::start(1).expect("threads");
+        runtime.process = Process(runtime.process.0 + 1);
+        let error = crate::wait::block_on(runtime.run(async { Ok(()) })).expect_err("forked");
+        assert_eq!(error.kind(), Kind::Forked);
+    }
+
+    #[test]
+    fn futures_run_on_the_cores_threads_and_end_with_their_caller() {
+        let runtime = Runtime::start(1).expect("threads");
+        let name = crate::wait::block_on(
+            runtime.run(async { Ok(std::thread::current().name().map(str::to_owned)) }),
+        );
+        assert_eq!(name.expect("it runs").as_deref(), Some("styx-client"));
+
+        let (alive, ended) = std::sync::mpsc::channel::<()>();
+        let mut call = Box::pin(runtime.run(async move {
+            let _alive = alive;
+            std::future::pending::<Result<(), Error>>().await
+        }));
+        assert!(crate::wait::block_on_for(call.as_mut(), std::time::Duration::ZERO).is_none());
+        drop(call);
+        assert!(ended.recv().is_err(), "dropping the call drops what it ran");
+    }
+
+    #[test]
+    fn dropping_the_client_ends_what_it_ran() {
+        let runtime = Runtime::start(1).expect("threads");
+        let task = runtime.spawn(std::future::pending::<()>());
+        drop(runtime);
+        assert!(crate::wait::block_on(task).expect_err("ended").is_cancelled());
+    }
+}

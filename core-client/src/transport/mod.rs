@@ -1,0 +1,198 @@
+//! The way to the server: connections, requests, upgrades.
+//!
+//! ```text
+//! connect ─▶ Socket (TCP or TLS) ─┬─▶ http: one request, one answer; the connection is kept
+//!                                 │     (fetch: a whole small answer, asked for again where that is safe)
+//!                                 └─▶ upgrade: the socket and the bytes read with the 101
+//! ```
+//! Everything here runs on the core's own threads. An answer that is not the
+//! one asked for becomes an [`Error`] with the server's own words, in `refusal`.
+
+mod connect;
+mod fetch;
+mod http;
+mod refusal;
+mod socket;
+mod tls;
+mod upgrade;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use ::http::{HeaderName, HeaderValue, Method};
+use tokio_rustls::rustls::ClientConfig;
+
+pub(crate) use self::http::{Body, Piece};
+pub(crate) use fetch::Whole;
+pub(crate) use socket::Socket;
+pub(crate) use upgrade::Upgraded;
+
+use self::http::Connection;
+use crate::address::Address;
+use crate::error::Error;
+use crate::options::{Headers, Options};
+
+/// Connections that are kept for the next request.
+const IDLE_CONNECTIONS_MAX: usize = 4;
+
+/// Everything that is needed to reach one server.
+pub(crate) struct Transport {
+    address: Address,
+    options: Options,
+    headers: Headers,
+    authority: HeaderValue,
+    /// There for encrypted addresses.
+    tls: Option<Arc<ClientConfig>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// What is asked of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    method: Method,
+    /// Path and query.
+    target: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Transport {
+    /// Checks the options and reads the certificates; connects to nothing.
+    ///
+    /// # Errors
+    /// An option that cannot be used.
+    pub(crate) fn new(address: Address, options: Options) -> Result<Transport, Error> {
+        let headers = options.check()?;
+        let authority = HeaderValue::from_str(&address.authority())
+            .map_err(|_| Error::invalid(format!("{address} cannot stand in a request")))?;
+        let tls = match address.is_encrypted() {
+            true => Some(tls::config(&options.roots)?),
+            false => None,
+        };
+        Ok(Transport { address, options, headers, authority, tls, idle: Mutex::default() })
+    }
+
+    /// The server's address.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the client was told.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Connects and keeps the connection for the next request.
+    ///
+    /// # Errors
+    /// No connection came about.
+    pub(crate) async fn probe(&self) -> Result<(), Error> {
+        let connection = self.open().await?;
+        self.keep(connection);
+        Ok(())
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|kept| !kept.is_closed());
+        if idle.len() < IDLE_CONNECTIONS_MAX && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    fn kept(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| idle.pop()).find(|kept| !kept.is_closed())
+    }
+
+    /// The request as hyper takes it.
+    fn build<B>(&self, request: &Request, body: B) -> Result<::http::Request<B>, Error> {
+        let mut built = ::http::Request::builder()
+            .method(request.method.clone())
+            .uri(request.target.as_str())
+            .header(HOST, &self.authority)
+            .header(USER_AGENT, &self.headers.user_agent);
+        if let Some(authorization) = &self.headers.authorization {
+            built = built.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in &request.headers {
+            built = built.header(name, value);
+        }
+        built.body(body).map_err(|e| Error::invalid(format!("{}: {e}", request.target)))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("address", &self.address)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    /// A request of this path, which needs no escaping.
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Request {
+        Request { method, target: path.into(), headers: Vec::new() }
+    }
+
+    /// A `GET`.
+    pub(crate) fn get(path: impl Into<String>) -> Request {
+        Request::new(Method::GET, path)
+    }
+
+    /// A `POST`.
+    pub(crate) fn post(path: impl Into<String>) -> Request {
+        Request::new(Method::POST, path)
+    }
+
+    /// Adds a query parameter.
+    pub(crate) fn query(mut self, name: &str, value: impl fmt::Display) -> Request {
+        self.target.push(if self.target.contains('?') { '&' } else { '?' });
+        self.target.push_str(name);
+        self.target.push('=');
+        escape(&value.to_string(), &mut self.target);
+        self
+    }
+
+    /// Adds a header. One whose value no header can hold is left out, which no
+    /// number, id or name of ours is.
+    pub(crate) fn header(mut self, name: &'static str, value: impl fmt::Display) -> Request {
+        if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+
+    /// Whether repeating it changes nothing.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.method.is_safe()
+    }
+}
+
+/// Percent-encodes what has a meaning in a query.
+fn escape(text: &str, out: &mut String) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(DIGITS[usize::from(byte >> 4)]);
+            out.push(DIGITS[usize::from(byte & 15)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        let request = Request::get("/logs/x").query("position", -3).query("a", "1 +%ü");
+        assert_eq!(request.target, "/logs/x?position=-3&a=1%20%2B%25%C3%BC");
+    }
+}

@@ -1,0 +1,100 @@
+//! An answer that is not the one asked for, as an [`Error`].
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{HeaderMap, RETRY_AFTER};
+use serde_json::Value;
+use styx_protocol::Code;
+
+use crate::error::{Error, Facts, Kind};
+
+/// The error in an answer of this status, with these headers and this body.
+pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let number = |name: &str| json[name].as_u64();
+    let facts = Facts {
+        start_position: number("start_position"),
+        end_position: number("end_position"),
+        position: number("position"),
+        next_intact_position: number("next_position"),
+        expected_sequence: number("expected_sequence"),
+        count: number("count"),
+        status: serde_json::from_value(json["status"].clone()).ok(),
+        retry_after: retry_after(headers),
+    };
+    let (kind, fallback) = match json["code"].as_str().map(Code::from_text) {
+        Some(Some(code)) => (Kind::Code(code), code.meaning().to_owned()),
+        // An error that a newer server knows, or the answer of something else.
+        _ => {
+            let message = format!("the server answered {status}, and not as a Styx server does");
+            (of_status(status), message)
+        }
+    };
+    let message = json["message"].as_str().map_or(fallback, str::to_owned);
+    Error::with_facts(kind, message, facts)
+}
+
+/// What proxies say when the server behind them is away is worth another try.
+fn of_status(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        401 => Kind::Code(Code::Unauthorized),
+        403 => Kind::Code(Code::Forbidden),
+        429 => Kind::Code(Code::TooManyRequests),
+        502..=504 => Kind::ConnectionFailed,
+        _ => Kind::BadAnswer,
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::LogStatus;
+
+    use super::*;
+
+    fn parse(status: u16, body: &str) -> Error {
+        let status = StatusCode::from_u16(status).expect("a status");
+        error(status, &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_refusal_has_the_servers_words_and_facts() {
+        let body =
+            r#"{"code": "out_of_range", "message": "m", "start_position": 3, "end_position": 9}"#;
+        let error = parse(416, body);
+        assert_eq!((error.code(), error.message()), ("out_of_range", "m"));
+        assert_eq!((error.facts().start_position, error.facts().end_position), (Some(3), Some(9)));
+
+        let error =
+            parse(503, r#"{"code": "log_not_available", "message": "m", "status": "corrupt"}"#);
+        assert_eq!((error.facts().status, error.is_retriable()), (Some(LogStatus::Corrupt), false));
+    }
+
+    #[test]
+    fn retry_after_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "3".parse().expect("a value"));
+        let error = error(StatusCode::SERVICE_UNAVAILABLE, &headers, br#"{"code": "overloaded"}"#);
+        assert_eq!(error.facts().retry_after, Some(Duration::from_secs(3)));
+        assert_eq!(error.message(), Code::Overloaded.meaning());
+    }
+
+    #[test]
+    fn the_answer_of_something_else_is_named() {
+        for (status, kind, retriable) in [
+            (404, Kind::BadAnswer, false),
+            (401, Kind::Code(Code::Unauthorized), false),
+            (502, Kind::ConnectionFailed, true),
+        ] {
+            let error = parse(status, "<html>");
+            assert_eq!((error.kind(), error.is_retriable()), (kind, retriable));
+            assert!(error.message().contains("not as a Styx server does"), "{error}");
+        }
+        assert_eq!(parse(400, r#"{"code": "new", "message": "m"}"#).message(), "m");
+    }
+}

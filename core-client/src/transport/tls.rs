@@ -1,0 +1,93 @@
+//! TLS by rustls: whom to trust, and which name the server must prove.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::error::Error;
+use crate::options::Roots;
+
+/// The configuration of all encrypted connections of a client.
+///
+/// # Errors
+/// A certificate file that cannot be read or holds no certificate; a machine
+/// that trusts nobody.
+pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Roots::System => add_system(&mut store)?,
+        Roots::Pem(pem) => add_pem(&mut store, pem, "the given certificates")?,
+        Roots::File(path) => {
+            let shown = path.display().to_string();
+            let pem = std::fs::read(path).map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
+            add_pem(&mut store, &pem, &shown)?;
+        }
+    }
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::invalid(format!("TLS cannot be used: {e}")))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn add_system(store: &mut RootCertStore) -> Result<(), Error> {
+    let found = rustls_native_certs::load_native_certs();
+    let (added, _) = store.add_parsable_certificates(found.certs);
+    if added > 0 {
+        return Ok(());
+    }
+    let why = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
+    Err(Error::invalid(format!(
+        "this machine trusts no certificate authority{why}; name a file with one"
+    )))
+}
+
+fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Error> {
+    let mut found = false;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
+        store.add(certificate).map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
+        found = true;
+    }
+    match found {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("{shown}: no certificate is in there"))),
+    }
+}
+
+/// The name that the server's certificate must have.
+///
+/// # Errors
+/// No certificate can have such a name.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::invalid(format!("no certificate can have the name {host:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_must_be_certificates() {
+        let error = |roots: Roots| config(&roots).map(|_| ()).expect_err("unusable");
+        assert!(error(Roots::Pem(b"nothing".to_vec())).message().contains("no certificate"));
+        let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(error(Roots::Pem(broken.to_vec())).message().starts_with("the given certificates"));
+        assert!(error(Roots::File("/nowhere/ca.pem".into())).message().starts_with("/nowhere/"));
+    }
+
+    #[test]
+    fn names_and_addresses_can_be_proven() {
+        for name in ["localhost", "db.example.com", "10.0.0.1", "::1"] {
+            assert!(server_name(name).is_ok(), "{name}");
+        }
+        assert!(server_name("a b").is_err());
+    }
+}
