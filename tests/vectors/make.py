@@ -131,9 +131,104 @@ write("block", "Blocks, parsed with max_record_size 2 MiB: their fields and payl
     vector("raw_size over the limit", header(count=2, codec=1, body_size=8, raw_size=(1 << 20) + 1),
            error="too_large"),
     vector("one record over the limit", header(count=1, body_size=(2 << 20) + 1, raw_size=(2 << 20) + 1),
-           error="too_large"),
-    vector("lz4, not unpacked yet", block(SOME, codec=1), error="codec_unavailable"),
-    vector("zstd, not unpacked yet", block(SOME, codec=2), error="codec_unavailable"),
+           error="record_too_large"),
+])
+
+LZ4, ZSTD = 1, 2
+
+
+def lz4_number(more):
+    """What a length has beyond the 15 in its token."""
+    return b"\xff" * (more // 255) + bytes([more % 255])
+
+
+def lz4(raw):
+    """A raw LZ4 block, greedily: literals, then a match, and so on; the last five bytes are literals."""
+    out, at, begun, seen = b"", 0, 0, {}
+    while at + 12 < len(raw):
+        word = raw[at:at + 4]
+        back = at - seen.get(word, at)
+        seen[word] = at
+        if not 0 < back < 1 << 16:
+            at += 1
+            continue
+        size = 4
+        while at + size < len(raw) - 5 and raw[at + size] == raw[at + size - back]:
+            size += 1
+        literals = at - begun
+        out += bytes([min(literals, 15) << 4 | min(size - 4, 15)])
+        out += lz4_number(literals - 15) if literals >= 15 else b""
+        out += raw[begun:at] + struct.pack("<H", back)
+        out += lz4_number(size - 19) if size >= 19 else b""
+        at = begun = at + size
+    literals = len(raw) - begun
+    return (out + bytes([min(literals, 15) << 4]) + (lz4_number(literals - 15) if literals >= 15 else b"")
+            + raw[begun:])
+
+
+def zstd_block(kind, size, content, last):
+    return struct.pack("<I", size << 3 | kind << 1 | last)[:3] + content
+
+
+def zstd(raw, window=None, claimed=None):
+    """A zstd frame of raw blocks and one of a repeated byte: with its content size, or with a window instead."""
+    if window is None:
+        head = b"\xa0" + struct.pack("<I", len(raw) if claimed is None else claimed)
+    else:
+        head = b"\x00" + bytes([window])
+    run = len(raw) - len(raw.rstrip(raw[-1:]))
+    blocks = zstd_block(0, len(raw) - run, raw[:-run], 0) + zstd_block(1, run, raw[-1:], 1)
+    return b"\x28\xb5\x2f\xfd" + head + blocks
+
+
+def packed(payloads, codec, body, **fields):
+    raw_bytes = sum(8 + len(payload) for payload in payloads)
+    told = {"codec": codec, "count": len(payloads), "body_size": len(body), "raw_size": raw_bytes,
+            "body_crc": crc(body), **fields}
+    return header(**told) + body
+
+
+MANY = [b"the same words again" + bytes([i]) + b"\0" * 40 for i in range(20)]
+raw = b"".join(map(record, MANY))
+by_lz4, by_zstd = lz4(raw), zstd(raw)
+assert len(by_lz4) < len(raw) and len(by_zstd) < len(raw)
+
+write("packed-block", "Blocks with packed bodies, as \"block\" has plain ones.", [
+    good("lz4", packed(MANY, LZ4, by_lz4), MANY, producer=True),
+    good("lz4, one run of literals", packed(SOME, LZ4, bytes([0xF0]) + lz4_number(len(body) - 15) + body), SOME,
+         producer=True),
+    good("lz4 of a producer, expecting a position",
+         packed(MANY, LZ4, by_lz4, flags=1, base_position=7, producer_id=9, producer_epoch=2, sequence=5), MANY,
+         producer=True),
+    good("zstd", packed(MANY, ZSTD, by_zstd), MANY, producer=True),
+    good("zstd, a window of 2 GiB and no content size", packed(MANY, ZSTD, zstd(raw, window=21 << 3)), MANY,
+         producer=True),
+    good("zstd, every field set", packed(MANY, ZSTD, by_zstd, **FULL), MANY, producer=False),
+    vector("lz4, body wrong", flip(packed(MANY, LZ4, by_lz4), 120), error="body_checksum"),
+    vector("lz4, raw_size too small", packed(MANY, LZ4, by_lz4, raw_size=len(raw) - 1), error="contradiction"),
+    vector("lz4, raw_size too large", packed(MANY, LZ4, by_lz4, raw_size=len(raw) + 1), error="contradiction"),
+    vector("lz4, raw_size over the limit", packed(MANY, LZ4, by_lz4, raw_size=(1 << 20) + 1), error="too_large"),
+    vector("lz4, cut", packed(MANY, LZ4, by_lz4[:-1]), error="packed"),
+    vector("lz4, empty", packed(MANY, LZ4, b""), error="packed"),
+    vector("lz4, a match before the beginning", packed(MANY, LZ4, b"\x11a\x02\x00" + b"\x50aaaaa"), error="packed"),
+    vector("lz4, a match at distance 0", packed(MANY, LZ4, b"\x11a\x00\x00" + b"\x50aaaaa"), error="packed"),
+    vector("lz4, count wrong", packed(MANY, LZ4, by_lz4, count=19), error="contradiction"),
+    vector("lz4, a record's CRC wrong inside", packed(MANY, LZ4, lz4(flip(raw, 0))), error="record"),
+    vector("lz4 body called zstd", packed(MANY, ZSTD, by_lz4), error="packed"),
+    vector("zstd body called lz4", packed(SOME, LZ4, zstd(body)), error="packed"),
+    vector("zstd, raw_size too small", packed(MANY, ZSTD, by_zstd, raw_size=len(raw) - 1), error="contradiction"),
+    vector("zstd, raw_size too large", packed(MANY, ZSTD, by_zstd, raw_size=len(raw) + 1), error="contradiction"),
+    vector("zstd, no content size and raw_size too small",
+           packed(MANY, ZSTD, zstd(raw, window=0), raw_size=len(raw) - 1), error="contradiction"),
+    vector("zstd, its own content size wrong", packed(MANY, ZSTD, zstd(raw, claimed=len(raw) + 1)), error="packed"),
+    vector("zstd, its own content size 4 GiB", packed(MANY, ZSTD, zstd(raw, claimed=0xFFFFFFFF)), error="packed"),
+    vector("zstd, a window over what zstd knows", packed(MANY, ZSTD, zstd(raw, window=0xFF)), error="packed"),
+    vector("zstd, cut", packed(MANY, ZSTD, by_zstd[:-1]), error="packed"),
+    vector("zstd, empty", packed(MANY, ZSTD, b""), error="packed"),
+    vector("zstd, a byte behind the frame", packed(MANY, ZSTD, by_zstd + b"\0"), error="packed"),
+    vector("zstd, two frames", packed(MANY + MANY, ZSTD, by_zstd + by_zstd), error="packed"),
+    vector("zstd, a frame to be skipped", packed(MANY, ZSTD, b"\x50\x2a\x4d\x18\x04\0\0\0abcd"), error="contradiction"),
+    vector("zstd, a record's CRC wrong inside", packed(MANY, ZSTD, zstd(flip(raw, 0))), error="record"),
 ])
 
 write("binary-records", f"Bodies of binary-records, payloads of at most {BINARY_MAX} bytes: payloads, or those before "

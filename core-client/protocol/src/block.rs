@@ -13,10 +13,15 @@
 //! is never a field of [`Header`]: encoding computes it, decoding checks it.
 //! docs/format.md is the full description.
 
+mod build;
+mod checked;
 mod whole;
 
-pub use whole::{Block, Origin, ParseError, build, check_sizes};
+pub use build::{Origin, build, build_with};
+pub use checked::Checked;
+pub use whole::{Block, ParseError, check_sizes};
 
+pub use crate::codec::Codec;
 use crate::limits::BLOCK_HEADER_BYTES;
 
 /// The first four bytes of every block.
@@ -24,37 +29,6 @@ pub const MAGIC: [u8; 4] = *b"STYX";
 
 /// The version this crate writes, and the only one it reads.
 pub const VERSION: u8 = 1;
-
-/// How a block's body is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Codec {
-    /// The records as they are.
-    #[default]
-    None,
-    /// One raw LZ4 block that unpacks to `raw_size` bytes.
-    Lz4,
-    /// One zstd frame.
-    Zstd,
-}
-
-impl Codec {
-    fn from_byte(byte: u8) -> Option<Codec> {
-        match byte {
-            0 => Some(Codec::None),
-            1 => Some(Codec::Lz4),
-            2 => Some(Codec::Zstd),
-            _ => None,
-        }
-    }
-
-    fn byte(self) -> u8 {
-        match self {
-            Codec::None => 0,
-            Codec::Lz4 => 1,
-            Codec::Zstd => 2,
-        }
-    }
-}
 
 /// A block's flag bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`record`] | one record: `crc \| size \| payload`, and validated runs of them |
 //! | [`block`] | the 96-byte header in front of a run of records, and both together |
+//! | [`codec`] | how bodies of blocks are packed |
 //! | [`binary_records`] | records behind their sizes, decoded from chunks |
 //! | [`lines`] | records ended by a [`line_ending`], decoded from chunks |
 //! | [`media_type`] | which of these forms a body has |
@@ -19,6 +20,7 @@
 
 pub mod binary_records;
 pub mod block;
+pub mod codec;
 pub mod error;
 pub mod limits;
 pub mod line_ending;
@@ -29,6 +31,7 @@ pub mod position;
 pub mod read;
 pub mod record;
 
+pub use codec::{Codec, Codecs};
 pub use error::Code;
 pub use line_ending::LineEnding;
 pub use log::{LogConfig, LogId, LogInfo, LogName, LogStatus};

@@ -63,11 +63,8 @@ impl Records {
     /// # Errors
     /// The first fault found, with its byte offset.
     pub fn parse(bytes: Bytes) -> Result<Records, Error> {
-        let records = Records::split(bytes, check)?;
-        if records.count > 1 && records.bytes.len() > BLOCK_RAW_BYTES_MAX {
-            return Err(Error::TooLarge { bytes: records.bytes.len() });
-        }
-        Ok(records)
+        let run = check_run(&bytes)?;
+        Ok(Records::of(bytes, run))
     }
 
     /// Takes encoded records whose checksums somebody already vouched for (a
@@ -76,21 +73,12 @@ impl Records {
     /// # Errors
     /// [`Error::Cut`] when the lengths do not add up to `bytes`.
     pub fn parse_lengths(bytes: Bytes) -> Result<Records, Error> {
-        Records::split(bytes, frame)
+        let run = walk(&bytes, frame)?;
+        Ok(Records::of(bytes, run))
     }
 
-    fn split(
-        bytes: Bytes,
-        next: impl Fn(&[u8], usize) -> Result<(usize, usize), Error>,
-    ) -> Result<Records, Error> {
-        let (mut count, mut longest, mut offset) = (0, 0, 0);
-        while offset < bytes.len() {
-            let (start, end) = next(&bytes, offset)?;
-            count += 1;
-            longest = longest.max(end - start);
-            offset = end;
-        }
-        Ok(Records { bytes, count, longest })
+    fn of(bytes: Bytes, run: Run) -> Records {
+        Records { bytes, count: run.count, longest: run.longest }
     }
 
     /// How many records.
@@ -148,6 +136,36 @@ impl Records {
     pub fn longest(&self) -> usize {
         self.longest
     }
+}
+
+/// What is known of well-formed records that nobody keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) count: u32,
+    pub(crate) longest: usize,
+}
+
+/// Checks every length and CRC, as [`Records::parse`] does.
+pub(crate) fn check_run(bytes: &[u8]) -> Result<Run, Error> {
+    let run = walk(bytes, check)?;
+    if run.count > 1 && bytes.len() > BLOCK_RAW_BYTES_MAX {
+        return Err(Error::TooLarge { bytes: bytes.len() });
+    }
+    Ok(run)
+}
+
+fn walk(
+    bytes: &[u8],
+    next: impl Fn(&[u8], usize) -> Result<(usize, usize), Error>,
+) -> Result<Run, Error> {
+    let (mut count, mut longest, mut offset) = (0, 0, 0);
+    while offset < bytes.len() {
+        let (start, end) = next(bytes, offset)?;
+        count += 1;
+        longest = longest.max(end - start);
+        offset = end;
+    }
+    Ok(Run { count, longest })
 }
 
 /// Collects payloads into [`Records`] until they fill one block.

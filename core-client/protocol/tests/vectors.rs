@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use styx_protocol::block::{self, Block, Header, Origin, ParseError};
+use styx_protocol::block::{self, Block, Codec, Header, Origin, ParseError};
 use styx_protocol::{LineEnding, Position, Records, binary_records, lines, record};
 
 const PAYLOAD_BYTES_MAX: usize = 16;
@@ -62,23 +62,60 @@ fn records() {
 
 #[test]
 fn blocks() {
-    each("block", |vector, bytes| {
-        let parsed = Block::parse(bytes.clone(), 2 << 20);
-        let records = parsed.clone().and_then(|(block, _)| block.checked_records());
-        if let Some(kind) = vector["error"].as_str() {
-            assert_eq!(records.map_err(fault), Err(kind));
-            return;
-        }
-        let (block, rest) = parsed.expect("is good");
-        assert!(rest.is_empty());
-        assert_eq!(records.expect("are good").payloads().collect::<Vec<_>>(), payloads(vector));
-        assert_eq!(block.check_from_producer().is_ok(), vector["producer"] == true);
-        check_fields(&block, &vector["fields"]);
-        assert_eq!(block.header().encode().0, bytes[..96]);
-        if vector["producer"] == true && block.header().flags.bits() < 2 {
+    each("block", check_block);
+}
+
+#[test]
+fn packed_blocks() {
+    each("packed-block", check_block);
+}
+
+fn check_block(vector: &Value, bytes: Bytes) {
+    let parsed = Block::parse(bytes.clone(), 2 << 20);
+    let records = parsed.clone().and_then(|(block, _)| block.checked_records());
+    if let Some(kind) = vector["error"].as_str() {
+        let checked = parsed.and_then(|(block, _)| block.into_checked(usize::MAX));
+        assert_eq!(records.map_err(fault), Err(kind));
+        assert_eq!(checked.map_err(fault), Err(kind));
+        return;
+    }
+    let (block, rest) = parsed.expect("is good");
+    assert!(rest.is_empty());
+    assert_eq!(records.expect("are good").payloads().collect::<Vec<_>>(), payloads(vector));
+    assert_eq!(block.check_from_producer().is_ok(), vector["producer"] == true);
+    check_fields(&block, &vector["fields"]);
+    assert_eq!(block.header().encode().0, bytes[..96]);
+    let plain = block.header().codec == Codec::None;
+    if vector["producer"] == true {
+        check_checked(vector, &block);
+        if plain && block.header().flags.bits() < 2 {
             assert_eq!(rebuild(&block), bytes);
         }
-    });
+    }
+    match block.unpacked().expect("is good") {
+        None => assert!(plain),
+        Some(unpacked) => {
+            assert_eq!(unpacked.checked_records(), block.checked_records());
+            let (header, crc) = unpacked.header().encode();
+            assert_eq!(crc, unpacked.header_crc());
+            let bytes = [&header[..], unpacked.body()].concat();
+            let again = Block::parse(bytes.into(), 2 << 20).expect("is good");
+            assert_eq!(again, (unpacked, Bytes::new()));
+        }
+    }
+}
+
+fn check_checked(vector: &Value, block: &Block) {
+    let longest = payloads(vector).iter().map(Bytes::len).max().expect("it has records");
+    let checked = block.clone().into_checked(longest).expect("is good");
+    assert_eq!(checked.block(), block);
+    assert_eq!(checked.body().as_ptr(), block.body().as_ptr());
+    assert_eq!((checked.count() as usize, checked.longest()), (payloads(vector).len(), longest));
+    let expected = (block.header().flags.bits() & 1 == 1).then_some(block.header().base_position);
+    assert_eq!(checked.expected(), expected.map(Position));
+    let refused = block.clone().into_checked(longest - 1);
+    let (size, max) = (longest as u64 + 8, longest as u64 + 7);
+    assert_eq!(refused, Err(ParseError::RecordTooLarge { size, max }));
 }
 
 fn check_fields(block: &Block, fields: &Value) {
@@ -129,7 +166,8 @@ fn fault(error: ParseError) -> &'static str {
         ParseError::BodyChecksum => "body_checksum",
         ParseError::Contradiction { .. } => "contradiction",
         ParseError::Records(_) => "record",
-        ParseError::CodecUnavailable(_) => "codec_unavailable",
+        ParseError::RecordTooLarge { .. } => "record_too_large",
+        ParseError::Packed(_) => "packed",
         ParseError::ServerField(_) => "server_field",
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Bytes become a block in two steps. [`Block::parse`] finds its end, holds its
 //! sizes against the limits and checks the body's CRC; then [`Block::records`]
-//! or [`Block::checked_records`] gives the records. A client makes blocks with
-//! [`build`]; the server's fields are 0 in them.
+//! or [`Block::checked_records`] gives the records, unpacked if need be. What a
+//! server has checked whole is [`Checked`]; a client makes blocks with
+//! [`build`](super::build()).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{Codec, Error, Flags, Header};
-use crate::Position;
+use super::{Checked, Codec, Error, Flags, Header};
+use crate::codec::{self, Fault};
+use crate::error::Code;
 use crate::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use crate::record::{self, Records};
 
@@ -35,12 +37,20 @@ pub enum ParseError {
         /// What follows it.
         present: usize,
     },
-    /// More than one block may hold, or a record over `max_record_size`.
+    /// More than a block of several records may hold.
     #[error("the block's body has {claimed} bytes, more than the {max} allowed")]
     TooLarge {
         /// What the header claims, stored or raw.
         claimed: u32,
         /// The limit.
+        max: u64,
+    },
+    /// A record over `max_record_size`.
+    #[error("a record of {size} bytes (8 more than its payload) is over max_record_size, {max}")]
+    RecordTooLarge {
+        /// Payload plus 8, or what the header of a block of one record claims.
+        size: u64,
+        /// The limit, likewise with 8 bytes for the record's header.
         max: u64,
     },
     /// The body's CRC does not match.
@@ -53,19 +63,30 @@ pub enum ParseError {
         what: &'static str,
         /// What the header claims.
         claimed: u32,
-        /// What the body has.
+        /// What the body has; of packed bytes that are too many, at least so many.
         found: u64,
     },
+    /// The body is not what its codec writes.
+    #[error("the block's body cannot be unpacked as {0}")]
+    Packed(Codec),
     /// The body is not well-formed records.
     #[error("in the block's body, {0}")]
     Records(#[from] record::Error),
-    /// This version cannot unpack the codec yet.
-    #[error("this version of Styx cannot unpack blocks of codec {0:?}")]
-    CodecUnavailable(Codec),
     /// A producer's block has a field set that is the server's, or has none of
     /// its own records.
     #[error("the block's {0} is the server's to set")]
     ServerField(&'static str),
+}
+
+impl ParseError {
+    /// What a server answers to a producer's block with this fault.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            ParseError::RecordTooLarge { .. } => Code::RecordTooLarge,
+            _ => Code::MalformedRecords,
+        }
+    }
 }
 
 impl Block {
@@ -113,7 +134,7 @@ impl Block {
     /// them, so each one's own is not checked again. None in fillers and seals.
     ///
     /// # Errors
-    /// [`ParseError::CodecUnavailable`], `Records` or `Contradiction`.
+    /// [`ParseError::Packed`], `Records` or `Contradiction`.
     pub fn records(&self) -> Result<Records, ParseError> {
         self.decode(Records::parse_lengths)
     }
@@ -125,6 +146,37 @@ impl Block {
     /// As [`Block::records`].
     pub fn checked_records(&self) -> Result<Records, ParseError> {
         self.decode(Records::parse)
+    }
+
+    /// The same block with its body unpacked, for a reader that does not take
+    /// its codec: every other field as it was, `header_crc` computed again.
+    /// `None` when it is plain already.
+    ///
+    /// # Errors
+    /// [`ParseError::Packed`] or `Contradiction`; records are not looked at.
+    pub fn unpacked(&self) -> Result<Option<Block>, ParseError> {
+        if self.header.codec == Codec::None || self.header.is_marker() {
+            return Ok(None);
+        }
+        let body = self.raw()?;
+        let header = Header {
+            codec: Codec::None,
+            body_size: self.header.raw_size,
+            body_crc: crc32fast::hash(&body),
+            ..self.header
+        };
+        let header_crc = header.encode().1;
+        Ok(Some(Block { header, header_crc, body }))
+    }
+
+    /// What a server accepts from a producer: a block with good checksums down
+    /// to each record's, of at most `payload_bytes_max` bytes a record, with no
+    /// field of the server's set. Keeps the body as it came.
+    ///
+    /// # Errors
+    /// See [`ParseError`]; [`ParseError::code`] is what to answer.
+    pub fn into_checked(self, payload_bytes_max: usize) -> Result<Checked, ParseError> {
+        Checked::check(self, payload_bytes_max)
     }
 
     /// What a server asks of a producer's block besides good checksums: it has
@@ -158,15 +210,39 @@ impl Block {
         if self.header.is_marker() {
             return Ok(Records::default());
         }
-        if self.header.codec != Codec::None {
-            return Err(ParseError::CodecUnavailable(self.header.codec));
-        }
-        let records = parse(self.body.clone())?;
-        let (claimed, found) = (self.header.count, u64::from(records.count()));
-        if u64::from(claimed) != found {
-            return Err(ParseError::Contradiction { what: "records", claimed, found });
-        }
+        let records = parse(self.raw()?)?;
+        self.check_count(records.count())?;
         Ok(records)
+    }
+
+    /// The body's records, unpacked but not parsed.
+    fn raw(&self) -> Result<Bytes, ParseError> {
+        let raw_bytes = self.raw_bytes();
+        let raw = codec::unpack(self.header.codec, &self.body, raw_bytes);
+        raw.map_err(|fault| self.unpack_error(fault))
+    }
+
+    pub(super) fn raw_bytes(&self) -> usize {
+        usize::try_from(self.header.raw_size).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn unpack_error(&self, fault: Fault) -> ParseError {
+        match fault {
+            Fault::Malformed => ParseError::Packed(self.header.codec),
+            Fault::Length(found) => {
+                let claimed = self.header.raw_size;
+                ParseError::Contradiction { what: "bytes", claimed, found }
+            }
+        }
+    }
+
+    pub(super) fn check_count(&self, found: u32) -> Result<(), ParseError> {
+        let (claimed, found) = (self.header.count, u64::from(found));
+        if u64::from(claimed) == found {
+            Ok(())
+        } else {
+            Err(ParseError::Contradiction { what: "records", claimed, found })
+        }
     }
 }
 
@@ -174,14 +250,18 @@ impl Block {
 /// for.
 ///
 /// # Errors
-/// [`ParseError::TooLarge`] or `Contradiction`.
+/// [`ParseError::TooLarge`], `RecordTooLarge` or `Contradiction`.
 pub fn check_sizes(header: &Header, record_bytes_max: u64) -> Result<(), ParseError> {
-    let block_bytes_max = BLOCK_RAW_BYTES_MAX as u64;
-    let max =
-        if header.count == 1 { block_bytes_max.max(record_bytes_max) } else { block_bytes_max };
     let claimed = header.raw_size.max(header.body_size);
+    let max = BLOCK_RAW_BYTES_MAX as u64;
     if u64::from(claimed) > max {
-        return Err(ParseError::TooLarge { claimed, max });
+        if header.count != 1 {
+            return Err(ParseError::TooLarge { claimed, max });
+        }
+        if u64::from(claimed) > record_bytes_max {
+            let max = record_bytes_max;
+            return Err(ParseError::RecordTooLarge { size: claimed.into(), max });
+        }
     }
     let plain = header.codec == Codec::None && !header.is_marker();
     if plain && header.raw_size != header.body_size {
@@ -189,41 +269,4 @@ pub fn check_sizes(header: &Header, record_bytes_max: u64) -> Result<(), ParseEr
         return Err(ParseError::Contradiction { what: "bytes", claimed: header.raw_size, found });
     }
     Ok(())
-}
-
-/// Whose block it is, and where it must go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Origin {
-    /// The producer; 0 is none.
-    pub producer_id: u64,
-    /// The producer's epoch.
-    pub producer_epoch: u32,
-    /// Number of the first record in the producer's stream.
-    pub sequence: u64,
-    /// Append only if the log ends here.
-    pub expected: Option<Position>,
-}
-
-/// A block of these records as a producer sends it: codec none, the server's
-/// fields 0.
-#[must_use]
-pub fn build(records: &Records, origin: Origin) -> Bytes {
-    let body = records.bytes();
-    let body_size = u32::try_from(body.len()).expect("records are at most about 1 GiB");
-    let header = Header {
-        flags: if origin.expected.is_some() { Flags::EXPECT_POSITION } else { Flags::NONE },
-        count: records.count(),
-        body_size,
-        raw_size: body_size,
-        base_position: origin.expected.unwrap_or_default().0,
-        producer_id: origin.producer_id,
-        sequence: origin.sequence,
-        producer_epoch: origin.producer_epoch,
-        body_crc: crc32fast::hash(body),
-        ..Header::default()
-    };
-    let mut block = BytesMut::with_capacity(BLOCK_HEADER_BYTES + body.len());
-    block.extend_from_slice(&header.encode().0);
-    block.extend_from_slice(body);
-    block.freeze()
 }

@@ -1,0 +1,61 @@
+//! Blocks as a producer sends them: the server's fields are 0.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Codec, Flags, Header};
+use crate::codec;
+use crate::limits::BLOCK_HEADER_BYTES;
+use crate::{Position, Records};
+
+/// Whose block it is, and where it must go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The producer; 0 is none.
+    pub producer_id: u64,
+    /// The producer's epoch.
+    pub producer_epoch: u32,
+    /// Number of the first record in the producer's stream.
+    pub sequence: u64,
+    /// Append only if the log ends here.
+    pub expected: Option<Position>,
+}
+
+/// A block of these records, plain.
+#[must_use]
+pub fn build(records: &Records, origin: Origin) -> Bytes {
+    build_with(Codec::None, None, records, origin)
+}
+
+/// A block of these records, packed by `codec`, or plain when that would be no
+/// smaller. `level` is for zstd alone: -7 (fastest) to 22, 3 when `None`.
+///
+/// The result has no spare capacity: it costs the memory it is long.
+#[must_use]
+pub fn build_with(codec: Codec, level: Option<i32>, records: &Records, origin: Origin) -> Bytes {
+    let raw = records.bytes();
+    match codec::pack(codec, level, raw) {
+        Some(packed) => join(codec, &packed, records, origin),
+        None => join(Codec::None, raw, records, origin),
+    }
+}
+
+fn join(codec: Codec, body: &[u8], records: &Records, origin: Origin) -> Bytes {
+    let size = |bytes: usize| u32::try_from(bytes).expect("records are at most about 1 GiB");
+    let header = Header {
+        codec,
+        flags: if origin.expected.is_some() { Flags::EXPECT_POSITION } else { Flags::NONE },
+        count: records.count(),
+        body_size: size(body.len()),
+        raw_size: size(records.bytes().len()),
+        base_position: origin.expected.unwrap_or_default().0,
+        producer_id: origin.producer_id,
+        sequence: origin.sequence,
+        producer_epoch: origin.producer_epoch,
+        body_crc: crc32fast::hash(body),
+        ..Header::default()
+    };
+    let mut block = BytesMut::with_capacity(BLOCK_HEADER_BYTES + body.len());
+    block.extend_from_slice(&header.encode().0);
+    block.extend_from_slice(body);
+    block.freeze()
+}
