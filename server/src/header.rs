@@ -1,21 +1,21 @@
 //! The names of our headers, and what requests say in them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use styx_protocol::{LogId, Position};
+use styx_protocol::{LogId, Position, header};
 
 use crate::session::{Condition, Error, Known, Producer};
 
-pub(crate) const LOG_ID: HeaderName = HeaderName::from_static("x-styx-log-id");
-pub(crate) const START_POSITION: HeaderName = HeaderName::from_static("x-styx-start-position");
-pub(crate) const END_POSITION: HeaderName = HeaderName::from_static("x-styx-end-position");
-pub(crate) const NEXT_POSITION: HeaderName = HeaderName::from_static("x-styx-next-position");
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KNOWN_END: HeaderName = HeaderName::from_static("x-styx-known-end");
-const EXPECTED_POSITION: HeaderName = HeaderName::from_static("x-styx-expected-position");
-const PRODUCER: HeaderName = HeaderName::from_static("x-styx-producer");
-const EPOCH: HeaderName = HeaderName::from_static("x-styx-epoch");
-const SEQUENCE: HeaderName = HeaderName::from_static("x-styx-sequence");
-pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-styx-timeout");
+pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
+pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
+pub(crate) const END_POSITION: HeaderName = HeaderName::from_static(header::END_POSITION);
+pub(crate) const NEXT_POSITION: HeaderName = HeaderName::from_static(header::NEXT_POSITION);
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
+const KNOWN_END: HeaderName = HeaderName::from_static(header::KNOWN_END);
+const EXPECTED_POSITION: HeaderName = HeaderName::from_static(header::EXPECTED_POSITION);
+const PRODUCER: HeaderName = HeaderName::from_static(header::PRODUCER);
+const EPOCH: HeaderName = HeaderName::from_static(header::EPOCH);
+const SEQUENCE: HeaderName = HeaderName::from_static(header::SEQUENCE);
+pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(header::TIMEOUT);
 
 /// A header's text; `None` when it is missing, empty or not text. The last
 /// duplicate wins.

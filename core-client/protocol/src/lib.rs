@@ -9,19 +9,25 @@
 //! | [`record`] | one record: `crc \| size \| payload`, and validated runs of them |
 //! | [`block`] | the 96-byte header in front of a run of records, and both together |
 //! | [`codec`] | how bodies of blocks are packed |
+//! | [`handshake`] | how a request becomes a stream |
+//! | [`header`] | the names of HTTP headers |
 //! | [`binary_records`] | records behind their sizes, decoded from chunks |
 //! | [`lines`] | records ended by a [`line_ending`], decoded from chunks |
 //! | [`media_type`] | which of these forms a body has |
 //! | [`read`] | the parameters of a read |
 //! | [`position`] | [`Position`], the number of a record in its log |
+//! | [`checkpoint`] | [`Checkpoint`], a position and the log it belongs to |
 //! | [`log`] | names, ids, configuration and information about logs |
 //! | [`error`] | the one table of error codes, statuses and close codes |
 //! | [`limits`] | every bound that both sides know |
 
 pub mod binary_records;
 pub mod block;
+pub mod checkpoint;
 pub mod codec;
 pub mod error;
+pub mod handshake;
+pub mod header;
 pub mod limits;
 pub mod line_ending;
 pub mod lines;
@@ -31,6 +37,7 @@ pub mod position;
 pub mod read;
 pub mod record;
 
+pub use checkpoint::Checkpoint;
 pub use codec::{Codec, Codecs};
 pub use error::Code;
 pub use line_ending::LineEnding;
