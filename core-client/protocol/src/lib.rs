@@ -9,6 +9,7 @@
 //! | [`record`] | one record: `crc \| size \| payload`, and validated runs of them |
 //! | [`block`] | the 96-byte header in front of a run of records, and both together |
 //! | [`codec`] | how bodies of blocks are packed |
+//! | [`frame`] | styx/1: the frames around blocks, acks, heartbeats, errors |
 //! | [`handshake`] | how a request becomes a stream |
 //! | [`header`] | the names of HTTP headers |
 //! | [`binary_records`] | records behind their sizes, decoded from chunks |
@@ -26,6 +27,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod codec;
 pub mod error;
+pub mod frame;
 pub mod handshake;
 pub mod header;
 pub mod limits;
