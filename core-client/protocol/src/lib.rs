@@ -10,6 +10,7 @@
 //! | [`block`] | the 96-byte header in front of a run of records, and both together |
 //! | [`codec`] | how bodies of blocks are packed |
 //! | [`frame`] | styx/1: the frames around blocks, acks, heartbeats, errors |
+//! | [`styx0`] | styx/0: the messages of the first binary protocol |
 //! | [`handshake`] | how a request becomes a stream |
 //! | [`header`] | the names of HTTP headers |
 //! | [`binary_records`] | records behind their sizes, decoded from chunks |
@@ -38,6 +39,7 @@ pub mod media_type;
 pub mod position;
 pub mod read;
 pub mod record;
+pub mod styx0;
 
 pub use checkpoint::Checkpoint;
 pub use codec::{Codec, Codecs};

@@ -1,0 +1,328 @@
+//! The messages of styx/0, the first binary protocol, kept for its clients.
+//!
+//! ```text
+//! message    type: int16, then
+//!   1 record     size: int32 | payload[size]
+//!   2 ack        position: int64 | count: int64
+//!   3 heartbeat  nothing
+//!   4 error      code: int16
+//! ```
+//!
+//! All integers are big-endian. From its size on, a message with a record is the
+//! tail of a stored record, so that [`encode_records`] copies and computes
+//! nothing. The [`Decoder`] lends payloads out of the buffer that the socket
+//! reads into: a small record costs no allocation and no counting.
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use crate::limits::RECORD_HEADER_BYTES;
+use crate::{Position, Records, record};
+
+const TYPE_BYTES: usize = 2;
+const RECORD_HEAD_BYTES: usize = TYPE_BYTES + 4;
+const ACK_BYTES: usize = TYPE_BYTES + 16;
+const ERROR_BYTES: usize = TYPE_BYTES + 2;
+
+const RECORD: i16 = 1;
+const ACK: i16 = 2;
+const HEARTBEAT: i16 = 3;
+const ERROR: i16 = 4;
+
+/// The only code that error messages have: this protocol knows no others.
+pub const UNKNOWN_ERROR: i16 = 0;
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'b> {
+    /// A record's payload; lies in the decoder's buffer.
+    Record(&'b [u8]),
+    /// What has become durable.
+    Ack {
+        /// The position after the last durable record of this stream.
+        position: Position,
+        /// Durable records of this stream in all.
+        count: u64,
+    },
+    /// A sign of life.
+    Heartbeat,
+    /// The stream has failed; its code.
+    Error(i16),
+}
+
+/// Why bytes are not messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A type that this protocol does not have.
+    #[error("a message of type {0}: this protocol has 1 to 4")]
+    Type(i16),
+    /// A record's size is below zero.
+    #[error("a record has a size of {0}")]
+    NegativeSize(i32),
+    /// A record is over what the log takes.
+    #[error("a record has {size} bytes, more than the {payload_bytes_max} allowed")]
+    TooLarge {
+        /// The size it claims.
+        size: i32,
+        /// The limit.
+        payload_bytes_max: usize,
+    },
+    /// An ack's position or count is below zero.
+    #[error("an ack has {0} as its position or count")]
+    NegativeAck(i64),
+    /// The stream ended inside a message.
+    #[error("the stream ended inside a message")]
+    Cut,
+}
+
+/// Turns bytes, however they are cut, into messages.
+///
+/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
+/// has none. Which messages the peer may send is for the caller to judge.
+#[derive(Debug)]
+pub struct Decoder {
+    payload_bytes_max: usize,
+    buffer: BytesMut,
+    /// Bytes at the front of the buffer that were given out.
+    taken: usize,
+    missing: usize,
+}
+
+impl Decoder {
+    /// A decoder at the first byte after the handshake. Payloads over
+    /// `payload_bytes_max` are refused.
+    #[must_use]
+    pub fn new(payload_bytes_max: usize) -> Decoder {
+        Decoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
+    }
+
+    /// The buffer that the socket reads into, without what was given out; bytes
+    /// are only ever appended. Whoever is idle with an empty one may replace it
+    /// by a new one to free its memory.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        self.buffer.advance(self.taken);
+        self.taken = 0;
+        &mut self.buffer
+    }
+
+    /// Appends bytes by copying them, such as those read with the handshake.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
+    /// Bytes without which [`next`](Self::next) has no further message. Never 0,
+    /// and never more than the largest record's message has.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Whether bytes of a message are there without the rest of it; to be asked
+    /// when there is no next one.
+    #[must_use]
+    pub fn is_mid_message(&self) -> bool {
+        self.buffer.len() > self.taken
+    }
+
+    /// To be asked once the peer has closed its side and there is no next
+    /// message.
+    ///
+    /// # Errors
+    /// [`Error::Cut`] when that was in the middle of a message.
+    pub fn finish(&self) -> Result<(), Error> {
+        if self.is_mid_message() { Err(Error::Cut) } else { Ok(()) }
+    }
+
+    /// The next message, or `None` until [`missing`](Self::missing) more bytes
+    /// are there.
+    ///
+    /// # Errors
+    /// See [`Error`]; the same again at every further call.
+    #[expect(clippy::should_implement_trait, reason = "it lends, is fallible, and may go on")]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Message<'_>>, Error> {
+        let bytes = self.buffer.get(self.taken..).unwrap_or_default();
+        match split(bytes, self.payload_bytes_max)? {
+            Split::Message(message, message_bytes) => {
+                self.taken += message_bytes;
+                Ok(Some(message))
+            }
+            Split::Needs(message_bytes) => {
+                self.missing = message_bytes.saturating_sub(bytes.len()).max(1);
+                Ok(None)
+            }
+        }
+    }
+}
+
+enum Split<'b> {
+    Message(Message<'b>, usize),
+    /// Bytes that the first message has at least.
+    Needs(usize),
+}
+
+#[inline]
+fn split(bytes: &[u8], payload_bytes_max: usize) -> Result<Split<'_>, Error> {
+    let Some((kind, mut body)) = bytes.split_first_chunk() else {
+        return Ok(Split::Needs(TYPE_BYTES));
+    };
+    match i16::from_be_bytes(*kind) {
+        RECORD => {
+            let Some((size, body)) = body.split_first_chunk() else {
+                return Ok(Split::Needs(RECORD_HEAD_BYTES));
+            };
+            let size = i32::from_be_bytes(*size);
+            let payload_bytes = usize::try_from(size).map_err(|_| Error::NegativeSize(size))?;
+            if payload_bytes > payload_bytes_max {
+                return Err(Error::TooLarge { size, payload_bytes_max });
+            }
+            let message_bytes = RECORD_HEAD_BYTES + payload_bytes;
+            match body.get(..payload_bytes) {
+                Some(payload) => Ok(Split::Message(Message::Record(payload), message_bytes)),
+                None => Ok(Split::Needs(message_bytes)),
+            }
+        }
+        ACK => {
+            let (Ok(position), Ok(count)) = (body.try_get_i64(), body.try_get_i64()) else {
+                return Ok(Split::Needs(ACK_BYTES));
+            };
+            let positive = |value| u64::try_from(value).map_err(|_| Error::NegativeAck(value));
+            let position = Position(positive(position)?);
+            Ok(Split::Message(Message::Ack { position, count: positive(count)? }, ACK_BYTES))
+        }
+        HEARTBEAT => Ok(Split::Message(Message::Heartbeat, TYPE_BYTES)),
+        ERROR => match body.try_get_i16() {
+            Ok(code) => Ok(Split::Message(Message::Error(code), ERROR_BYTES)),
+            Err(_) => Ok(Split::Needs(ERROR_BYTES)),
+        },
+        unknown => Err(Error::Type(unknown)),
+    }
+}
+
+/// Appends a record.
+///
+/// # Panics
+/// Never for payloads under 2 GiB; longer ones cannot be encoded.
+pub fn encode_record(payload: &[u8], out: &mut BytesMut) {
+    let size = i32::try_from(payload.len()).expect("a record is smaller than 2 GiB");
+    out.reserve(RECORD_HEAD_BYTES + payload.len());
+    out.put_i16(RECORD);
+    out.put_i32(size);
+    out.put_slice(payload);
+}
+
+/// Appends the first `count_max` of these records, or all; gives back how many.
+pub fn encode_records(records: &Records, count_max: u64, out: &mut BytesMut) -> u32 {
+    let count = u32::try_from(count_max).unwrap_or(u32::MAX).min(records.count());
+    let bytes = records.bytes();
+    // Each record's CRC, 4 bytes, becomes a type, 2 bytes.
+    out.reserve(bytes.len());
+    let mut offset = 0;
+    for _ in 0..count {
+        let Ok((start, end)) = record::frame(bytes, offset) else { break };
+        out.put_i16(RECORD);
+        let tail = start - RECORD_HEADER_BYTES + 4..end;
+        out.put_slice(bytes.get(tail).unwrap_or_default());
+        offset = end;
+    }
+    count
+}
+
+/// Appends an ack: the position after the last durable record of the stream,
+/// and how many of its records are durable in all.
+pub fn encode_ack(position: Position, count: u64, out: &mut BytesMut) {
+    let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
+    out.put_i16(ACK);
+    out.put_i64(signed(position.0));
+    out.put_i64(signed(count));
+}
+
+/// Appends a heartbeat.
+pub fn encode_heartbeat(out: &mut BytesMut) {
+    out.put_i16(HEARTBEAT);
+}
+
+/// Appends an error, of code [`UNKNOWN_ERROR`].
+pub fn encode_error(out: &mut BytesMut) {
+    out.put_i16(ERROR);
+    out.put_i16(UNKNOWN_ERROR);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Builder;
+
+    /// Every message that `bytes` hold, each shown, and how they end.
+    fn check(bytes: &[u8], expected: &[Message<'_>], end: Result<(), Error>) {
+        for step in [bytes.len().max(1), 1, 3] {
+            let mut decoder = Decoder::new(5);
+            let (mut found, mut result) = (Vec::new(), Ok(()));
+            'all: for chunk in bytes.chunks(step) {
+                decoder.push(chunk);
+                loop {
+                    match decoder.next() {
+                        Ok(Some(message)) => found.push(format!("{message:?}")),
+                        Ok(None) => break,
+                        Err(error) => {
+                            result = Err(error);
+                            break 'all;
+                        }
+                    }
+                }
+            }
+            let expected: Vec<_> = expected.iter().map(|m| format!("{m:?}")).collect();
+            assert_eq!(found, expected, "chunks of {step}");
+            assert_eq!(result.and_then(|()| decoder.finish()), end, "chunks of {step}");
+        }
+    }
+
+    #[test]
+    fn messages_come_out_as_they_went_in() {
+        let mut bytes = BytesMut::new();
+        encode_record(b"three", &mut bytes);
+        encode_heartbeat(&mut bytes);
+        encode_record(b"", &mut bytes);
+        encode_ack(Position(7), 2, &mut bytes);
+        encode_error(&mut bytes);
+        let messages = [
+            Message::Record(b"three"),
+            Message::Heartbeat,
+            Message::Record(b""),
+            Message::Ack { position: Position(7), count: 2 },
+            Message::Error(UNKNOWN_ERROR),
+        ];
+        check(&bytes, &messages, Ok(()));
+        check(&bytes[..9], &[], Err(Error::Cut));
+        check(&bytes[..bytes.len() - 1], &messages[..4], Err(Error::Cut));
+    }
+
+    #[test]
+    fn what_is_no_message_is_told() {
+        let too_large = Error::TooLarge { size: 6, payload_bytes_max: 5 };
+        check(b"\0\x01\0\0\0\x06abcdef", &[], Err(too_large));
+        check(b"\0\x03\0\x01\xff\xff\xff\xff", &[Message::Heartbeat], Err(Error::NegativeSize(-1)));
+        check(b"\0\0", &[], Err(Error::Type(0)));
+        check(b"\xff\xfe", &[], Err(Error::Type(-2)));
+        let negative = [&b"\0\x02"[..], &[0xff; 8], &[0; 8]].concat();
+        check(&negative, &[], Err(Error::NegativeAck(-1)));
+    }
+
+    #[test]
+    fn stored_records_become_messages() {
+        let payloads: [&[u8]; 3] = [b"one", b"", b"three"];
+        let mut builder = Builder::new();
+        let mut single = BytesMut::new();
+        let mut ends = vec![0];
+        for payload in payloads {
+            assert!(builder.push(payload));
+            encode_record(payload, &mut single);
+            ends.push(single.len());
+        }
+        let records = builder.take();
+        for (count_max, count) in [(0, 0), (1, 1), (3, 3), (u64::MAX, 3)] {
+            let mut out = BytesMut::new();
+            assert_eq!(encode_records(&records, count_max, &mut out), count);
+            assert_eq!(out, single[..ends[count as usize]]);
+        }
+    }
+}
