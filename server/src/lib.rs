@@ -9,6 +9,7 @@
 
 mod app;
 pub mod config;
+mod descriptors;
 mod error;
 mod handover;
 mod header;

@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Error, Server};
+use crate::{Config, Error, Server, descriptors};
 
 /// Starts a runtime, serves until SIGINT or SIGTERM, stops gracefully. Prints
 /// one line to standard output once it listens: `listening on http://ADDRESS`.
@@ -36,6 +36,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let failed = |source| Error::System { doing: "cannot listen for signals", source };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    descriptors::raise_limit(config.max_connections);
     let server = Server::bind(config).await?;
     let address = server.local_addr();
     tracing::info!(%address, "listening");

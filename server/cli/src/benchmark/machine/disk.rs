@@ -1,0 +1,107 @@
+//! The disk under the data directory: sequential bandwidth and one small sync.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode as Permissions, OFlags};
+
+/// What the engine writes as one group at most.
+const GROUP_BYTES: usize = 4 << 20;
+const BANDWIDTH_BYTES_MAX: u64 = 1 << 30;
+const BANDWIDTH_TIME: Duration = Duration::from_secs(1);
+const SYNC_BYTES: usize = 4096;
+const SYNC_SPACE: usize = 1 << 20;
+const SYNC_TIME: Duration = Duration::from_millis(500);
+const ALIGNMENT: usize = 4096;
+
+/// How the page cache takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Buffered,
+    Direct,
+}
+
+/// A file that goes when it is dropped.
+struct Probe {
+    path: PathBuf,
+    file: File,
+}
+
+impl Probe {
+    fn create(directory: &Path, mode: Mode) -> io::Result<Probe> {
+        let path = directory.join(format!(".styx-benchmark-{}", std::process::id()));
+        let mut flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
+        if mode == Mode::Direct {
+            flags |= OFlags::DIRECT;
+        }
+        let file = File::from(rustix::fs::open(&path, flags, Permissions::from(0o600))?);
+        Ok(Probe { path, file })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Bytes a second of groups written one behind the other, each synced.
+pub(super) fn sequential(directory: &Path, mode: Mode) -> io::Result<f64> {
+    let probe = Probe::create(directory, mode)?;
+    let buffer = Aligned::new(GROUP_BYTES);
+    // The first groups are for the filesystem to find its pace.
+    let (mut at, mut begun_at, mut begun) = (0, 0, None::<Instant>);
+    while at < BANDWIDTH_BYTES_MAX && begun.is_none_or(|begun| begun.elapsed() < BANDWIDTH_TIME) {
+        probe.file.write_all_at(buffer.bytes(), at)?;
+        probe.file.sync_data()?;
+        at += GROUP_BYTES as u64;
+        if begun.is_none() && at >= 4 * GROUP_BYTES as u64 {
+            (begun, begun_at) = (Some(Instant::now()), at);
+        }
+    }
+    let seconds = begun.map_or(f64::INFINITY, |begun| begun.elapsed().as_secs_f64());
+    Ok((at - begun_at) as f64 / seconds)
+}
+
+/// The median time of a small write onto space that was written before, and its
+/// sync.
+pub(super) fn sync(directory: &Path) -> io::Result<Duration> {
+    let probe = Probe::create(directory, Mode::Buffered)?;
+    probe.file.write_all_at(&vec![1; SYNC_SPACE], 0)?;
+    probe.file.sync_all()?;
+    let small = vec![2; SYNC_BYTES];
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while begun.elapsed() < SYNC_TIME {
+        let at = (times.len() * SYNC_BYTES % SYNC_SPACE) as u64;
+        let started = Instant::now();
+        probe.file.write_all_at(&small, at)?;
+        probe.file.sync_data()?;
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+}
+
+/// Memory that direct writes take, touched already.
+struct Aligned {
+    bytes: Vec<u8>,
+    from: usize,
+    len: usize,
+}
+
+impl Aligned {
+    fn new(len: usize) -> Aligned {
+        // Not zeros, which some disks store as nothing.
+        let bytes: Vec<u8> = (0..len + ALIGNMENT).map(|i| (i * 31 % 251) as u8).collect();
+        let from = bytes.as_ptr().align_offset(ALIGNMENT);
+        Aligned { bytes, from, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.from..self.from + self.len).unwrap_or_default()
+    }
+}

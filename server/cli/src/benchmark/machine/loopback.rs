@@ -1,0 +1,70 @@
+//! The network inside the machine: one TCP stream, and the way there and back.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const CHUNK_BYTES: usize = 256 << 10;
+const WARM_UP: Duration = Duration::from_millis(100);
+const TIME: Duration = Duration::from_millis(600);
+
+/// Bytes a second that one thread sends and another takes.
+pub(super) fn bandwidth() -> io::Result<f64> {
+    let (mut sender, receiver) = with_peer(|mut peer| {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        while peer.read(&mut buffer)? > 0 {}
+        Ok(())
+    })?;
+    let chunk = vec![7; CHUNK_BYTES];
+    let mut send_for = |time: Duration| -> io::Result<f64> {
+        let (begun, mut sent) = (Instant::now(), 0);
+        while begun.elapsed() < time {
+            sender.write_all(&chunk)?;
+            sent += chunk.len();
+        }
+        Ok(sent as f64 / begun.elapsed().as_secs_f64())
+    };
+    send_for(WARM_UP)?;
+    let rate = send_for(TIME)?;
+    drop(sender);
+    finish(receiver)?;
+    Ok(rate)
+}
+
+/// The median time of a byte there and back.
+pub(super) fn round_trip() -> io::Result<Duration> {
+    let (mut asker, echo) = with_peer(|mut peer| {
+        peer.set_nodelay(true)?;
+        let mut byte = [0];
+        while peer.read(&mut byte)? > 0 {
+            peer.write_all(&byte)?;
+        }
+        Ok(())
+    })?;
+    asker.set_nodelay(true)?;
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while begun.elapsed() < TIME {
+        let started = Instant::now();
+        asker.write_all(&[1])?;
+        asker.read_exact(&mut [0])?;
+        times.push(started.elapsed());
+    }
+    drop(asker);
+    finish(echo)?;
+    times.sort_unstable();
+    Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+}
+
+fn with_peer(
+    serve: impl FnOnce(TcpStream) -> io::Result<()> + Send + 'static,
+) -> io::Result<(TcpStream, JoinHandle<io::Result<()>>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let peer = std::thread::spawn(move || serve(listener.accept()?.0));
+    Ok((TcpStream::connect(address)?, peer))
+}
+
+fn finish(peer: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    peer.join().unwrap_or_else(|_| Err(io::Error::other("the peer's thread panicked")))
+}

@@ -1,0 +1,60 @@
+//! Several rounds of one measurement: their median and their range.
+
+/// The rounds' figures in ascending order; at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rounds(Vec<f64>);
+
+impl Rounds {
+    /// `None` of no rounds.
+    pub(super) fn of(mut figures: Vec<f64>) -> Option<Rounds> {
+        figures.sort_by(f64::total_cmp);
+        (!figures.is_empty()).then_some(Rounds(figures))
+    }
+
+    /// The middle one; the lower of two.
+    pub(super) fn median(&self) -> f64 {
+        self.0.get((self.0.len() - 1) / 2).copied().unwrap_or_default()
+    }
+
+    pub(super) fn low(&self) -> f64 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    pub(super) fn high(&self) -> f64 {
+        self.0.last().copied().unwrap_or_default()
+    }
+}
+
+/// A rate for people, as in `12.3 M`.
+pub(super) fn shown(rate: f64) -> String {
+    let (value, unit) = match rate {
+        r if r >= 1e9 => (r / 1e9, " G"),
+        r if r >= 1e6 => (r / 1e6, " M"),
+        r if r >= 1e3 => (r / 1e3, " k"),
+        r => (r, ""),
+    };
+    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    format!("{value:.digits$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_a_round_that_was() {
+        let rounds = Rounds::of(vec![3.0, 1.0, 2.0]).expect("three");
+        assert_eq!((rounds.low(), rounds.median(), rounds.high()), (1.0, 2.0, 3.0));
+        assert_eq!(Rounds::of(vec![4.0, 3.0]).expect("two").median(), 3.0);
+        assert_eq!(Rounds::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn rates_are_shown_with_three_digits() {
+        for (rate, expected) in
+            [(0.5, "0.50"), (12.34, "12.3"), (999.0, "999"), (12_345.0, "12.3 k"), (1.7e9, "1.70 G")]
+        {
+            assert_eq!(shown(rate), expected);
+        }
+    }
+}
