@@ -21,12 +21,14 @@
 //! | [`address`] | `styx://host:7123` and its kin |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
 //! | [`options`] | defaults and bounds |
+//! | [`completion`] | what bindings for other languages wait on |
 
 #![allow(dead_code, unused_imports, reason = "the producer and the consumer use the rest")]
 
 pub mod address;
 mod backoff;
 pub mod client;
+pub mod completion;
 pub mod error;
 pub mod logs;
 pub mod options;

@@ -1,0 +1,180 @@
+//! The queue as a binding sees it: through its descriptor and its drains.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::epoll;
+
+use super::{Completion, CompletionQueue, Drained, Outcome, readable};
+use crate::{Error, Kind};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+fn queue(capacity: usize) -> CompletionQueue {
+    CompletionQueue::new(capacity).expect("a descriptor")
+}
+
+fn is_readable(queue: &CompletionQueue) -> bool {
+    readable(queue.as_fd(), Some(Duration::ZERO))
+}
+
+/// Drains up to `max`; gives the tokens and positions, and whether it was woken.
+fn drain(queue: &CompletionQueue, max: usize) -> (Vec<(u64, Option<u64>)>, bool) {
+    let mut completions = Vec::new();
+    let drained = queue.drain(max, &mut completions);
+    assert_eq!(drained.completions, completions.len());
+    let seen = completions.iter().map(|c| match c.result {
+        Ok(Outcome::Position(position)) => (c.token, Some(position)),
+        _ => (c.token, None),
+    });
+    (seen.collect(), drained.woken)
+}
+
+fn complete(queue: &CompletionQueue, token: u64, position: u64) {
+    let ticket = queue.ticket(token).expect("a place");
+    ticket.complete(Ok(Outcome::Position(position)));
+}
+
+#[test]
+fn it_is_readable_exactly_while_something_is_there() {
+    let queue = queue(10);
+    assert!(!is_readable(&queue));
+    (0..3).for_each(|token| complete(&queue, token, token + 100));
+    assert!(is_readable(&queue) && is_readable(&queue), "level-triggered");
+    assert_eq!(drain(&queue, 2), (vec![(0, Some(100)), (1, Some(101))], false));
+    assert!(is_readable(&queue), "one is left");
+    assert_eq!(drain(&queue, 2), (vec![(2, Some(102))], false));
+    assert!(!is_readable(&queue));
+    assert_eq!(drain(&queue, 2), (vec![], false));
+    complete(&queue, 9, 9);
+    assert!(is_readable(&queue), "again");
+}
+
+#[test]
+fn a_ticket_holds_its_place_until_it_is_drained() {
+    let queue = queue(2);
+    let first = queue.ticket(1).expect("a place");
+    let second = queue.ticket(2).expect("a place");
+    let full = || queue.ticket(3).map_err(|error| error.kind()).err();
+    assert_eq!(full(), Some(Kind::WouldBlock));
+    first.complete(Ok(Outcome::Done));
+    second.complete(Err(Error::invalid("no")));
+    assert_eq!(full(), Some(Kind::WouldBlock), "both wait to be drained");
+    assert_eq!(drain(&queue, 1).0, [(1, None)]);
+    assert_eq!(full(), None);
+}
+
+#[test]
+fn a_dropped_ticket_completes_as_closed() {
+    let queue = queue(1);
+    drop(queue.ticket(7));
+    let mut completions = Vec::new();
+    let drained = queue.drain(10, &mut completions);
+    assert_eq!(drained, Drained { completions: 1, woken: false });
+    let [Completion { token: 7, result: Err(error) }] = &completions[..] else {
+        panic!("{completions:?}")
+    };
+    assert_eq!(error.kind(), Kind::Closed);
+    assert!(queue.ticket(8).is_ok(), "the place is free again");
+}
+
+#[test]
+fn a_source_tells_once_between_two_drains() {
+    let queue = queue(0);
+    let source = queue.source(5);
+    (0..3).for_each(|_| source.ready());
+    assert_eq!(drain(&queue, 10).0, [(5, None)]);
+    assert!(!is_readable(&queue));
+    source.clone().ready();
+    source.ready();
+    assert_eq!(drain(&queue, 10).0, [(5, None)]);
+}
+
+#[test]
+fn a_wakeup_is_told_once_and_takes_nothing_away() {
+    let queue = queue(1);
+    (0..3).for_each(|_| queue.wakeup());
+    assert!(is_readable(&queue));
+    assert_eq!(drain(&queue, 10), (vec![], true));
+    assert!(!is_readable(&queue));
+    complete(&queue, 1, 1);
+    queue.wakeup();
+    assert_eq!(drain(&queue, 0), (vec![], true));
+    assert!(is_readable(&queue), "a completion is left");
+    assert_eq!(drain(&queue, 10), (vec![(1, Some(1))], false));
+    assert!(!is_readable(&queue));
+}
+
+#[test]
+fn waiting_ends_with_a_completion_a_wakeup_or_its_time() {
+    let queue = queue(1);
+    assert!(!queue.wait(Duration::from_millis(1)));
+    let other = queue.clone();
+    let thread = std::thread::spawn(move || other.wakeup());
+    assert!(queue.wait(WAIT));
+    thread.join().expect("no panic");
+    assert!(queue.drain(1, &mut Vec::new()).woken);
+}
+
+/// Threads complete as fast as they can while one drains, woken by nothing but
+/// epoll, level-triggered: were a completion ever left behind with the
+/// descriptor unreadable, the last wait would end by its time.
+#[test]
+fn nothing_is_lost_between_many_threads_and_one_epoll() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 5000;
+    let queue = queue(64);
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor");
+    let interest = epoll::EventFlags::IN;
+    epoll::add(&epoll, &queue, epoll::EventData::new_u64(1), interest).expect("added");
+    let mut seen = vec![0u64; THREADS as usize];
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let queue = queue.clone();
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let ticket = loop {
+                        match queue.ticket(thread) {
+                            Ok(ticket) => break ticket,
+                            Err(_full) => std::thread::yield_now(),
+                        }
+                    };
+                    ticket.complete(Ok(Outcome::Position(n)));
+                }
+            });
+        }
+        while seen.iter().any(|n| *n < EACH) {
+            let mut events = Vec::with_capacity(4);
+            let wait = rustix::event::Timespec::try_from(WAIT).expect("it fits");
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            let ready = epoll::wait(&epoll, spare, Some(&wait)).expect("epoll");
+            assert!(ready > 0, "nothing came any more at {seen:?}");
+            for (token, position) in drain(&queue, 10).0 {
+                let next = &mut seen[token as usize];
+                assert_eq!(position, Some(*next), "a thread's completions keep their order");
+                *next += 1;
+            }
+        }
+    });
+    assert!(!is_readable(&queue));
+}
+
+/// A wake-up that meets a drain is told by that drain or by the next, which
+/// the descriptor asks for: never by none.
+#[test]
+fn no_wakeup_is_lost_to_a_drain() {
+    let queue = queue(1);
+    for _ in 0..2000 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.wakeup());
+            let mut woken = false;
+            while !woken {
+                assert!(queue.wait(WAIT), "the wake-up was lost");
+                woken = queue.drain(1, &mut Vec::new()).woken;
+            }
+        });
+        // At most one empty drain is left of it.
+        assert_eq!(drain(&queue, 1), (vec![], false));
+        assert!(!is_readable(&queue));
+    }
+}
