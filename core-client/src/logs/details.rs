@@ -1,7 +1,7 @@
 //! [`LogDetails`]: everything a server says about one log.
 
 use serde_json::Value;
-use styx_protocol::{LogConfig, LogId, LogInfo};
+use styx_protocol::{LogConfig, LogId, LogInfo, header};
 
 use crate::error::Error;
 use crate::transport::Whole;
@@ -25,7 +25,7 @@ pub struct LogDetails {
 
 /// Reads the answer of `GET /logs/{name}?details=true`.
 pub(super) fn read(answer: &Whole) -> Result<LogDetails, Error> {
-    let id = answer.header("x-styx-log-id").and_then(|text| text.parse().ok());
+    let id = answer.header(header::LOG_ID).and_then(|text| text.parse().ok());
     let id = id.ok_or_else(|| Error::bad_answer("the server's answer has no X-Styx-Log-Id"))?;
     let json: Value = answer.decode()?;
     let unreadable = |e| Error::bad_answer(format!("the server's answer cannot be read: {e}"));

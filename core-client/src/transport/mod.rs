@@ -25,12 +25,13 @@ use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use self::http::{Body, Piece};
 pub(crate) use fetch::Whole;
+pub(crate) use refusal::of_fault;
 pub(crate) use socket::Socket;
 pub(crate) use upgrade::Upgraded;
 
 use self::http::Connection;
 use crate::address::Address;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::options::{Headers, Options};
 
 /// Connections that are kept for the next request.
@@ -90,6 +91,30 @@ impl Transport {
         let connection = self.open().await?;
         self.keep(connection);
         Ok(())
+    }
+
+    /// A stream's connection that broke.
+    pub(crate) fn broken(&self, error: &std::io::Error) -> Error {
+        Error::new(
+            Kind::ConnectionFailed,
+            format!("the connection to {} broke: {error}", self.address),
+        )
+    }
+
+    /// A stream's connection that the server closed without a word.
+    pub(crate) fn closed_by_peer(&self) -> Error {
+        Error::new(Kind::ConnectionFailed, format!("{} closed the connection", self.address))
+    }
+
+    /// A stream's connection on which nothing came for the silence time-out.
+    pub(crate) fn silent(&self) -> Error {
+        let text = format!("{} was silent for {:?}", self.address, self.options.silence_timeout);
+        Error::new(Kind::TimedOut, text)
+    }
+
+    /// A stream on which something came that no server sends.
+    pub(crate) fn confused(&self, error: &styx_protocol::frame::Error) -> Error {
+        Error::bad_answer(format!("{} does not speak styx/1 properly: {error}", self.address))
     }
 
     fn keep(&self, connection: Connection) {

@@ -1,4 +1,5 @@
-//! An answer that is not the one asked for, as an [`Error`].
+//! What a server refuses, as an [`Error`]: an answer that is not the one asked
+//! for, or the error frame that ends a stream.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use http::StatusCode;
 use http::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use styx_protocol::Code;
+use styx_protocol::frame::{Fault, Outcome};
 
 use crate::error::{Error, Facts, Kind};
 
@@ -35,6 +37,28 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Err
     Error::with_facts(kind, message, facts)
 }
 
+/// The error in a stream's last frame.
+pub(crate) fn of_fault(fault: &Fault) -> Error {
+    let ends = fault.ends();
+    let damage = fault.damage();
+    let facts = Facts {
+        start_position: ends.map(|ends| ends.start.0),
+        end_position: ends.map(|ends| ends.end).or(fault.end_position()).map(|end| end.0),
+        position: damage.map(|damage| damage.position.0),
+        next_intact_position: damage.and_then(|damage| damage.next_intact).map(|next| next.0),
+        expected_sequence: fault.expected_sequence(),
+        retry_after: (fault.retry_after_ms > 0)
+            .then(|| Duration::from_millis(fault.retry_after_ms.into())),
+        ..Facts::default()
+    };
+    let message = match fault.message.as_str() {
+        "" => fault.code.meaning(),
+        message => message,
+    };
+    Error::with_facts(Kind::Code(fault.code), message, facts)
+        .with_maybe_appended(fault.outcome == Outcome::Unknown)
+}
+
 /// What proxies say when the server behind them is away is worth another try.
 fn of_status(status: StatusCode) -> Kind {
     match status.as_u16() {
@@ -53,7 +77,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use styx_protocol::LogStatus;
+    use styx_protocol::frame::Ends;
+    use styx_protocol::{LogStatus, Position};
 
     use super::*;
 
@@ -73,6 +98,22 @@ mod tests {
         let error =
             parse(503, r#"{"code": "log_not_available", "message": "m", "status": "corrupt"}"#);
         assert_eq!((error.facts().status, error.is_retriable()), (Some(LogStatus::Corrupt), false));
+    }
+
+    #[test]
+    fn a_fault_keeps_its_facts_and_its_outcome() {
+        let ends = Ends { start: Position(3), end: Position(9) };
+        let error = of_fault(&Fault::new(Code::OutOfRange, "m").with_ends(ends));
+        assert_eq!((error.facts().start_position, error.facts().end_position), (Some(3), Some(9)));
+        let gap = Fault::new(Code::SequenceGap, "").with_expected_sequence(5);
+        let error = of_fault(&gap.with_retry_after_ms(20));
+        assert_eq!(error.facts().expected_sequence, Some(5));
+        assert_eq!(error.facts().retry_after, Some(Duration::from_millis(20)));
+        assert_eq!(error.message(), Code::SequenceGap.meaning());
+        let mut fault = Fault::new(Code::UnknownError, "m");
+        assert!(of_fault(&fault).maybe_appended());
+        fault.outcome = Outcome::NotAppended;
+        assert!(!of_fault(&fault).maybe_appended(), "the frame knows better than the table");
     }
 
     #[test]

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
+use styx_protocol::handshake::Protocol;
 
 use super::http::Answer;
 use super::{Body, Request, Socket, Transport};
 use crate::error::{Error, Kind};
 
 /// The protocol that is asked for.
-const PROTOCOL: &str = "styx/1";
+const PROTOCOL: &str = Protocol::Styx1.token();
 
 /// A socket after its 101.
 #[derive(Debug)]
