@@ -8,6 +8,7 @@
 //! runtime already and want to stop it themselves.
 
 mod app;
+mod closing;
 pub mod config;
 mod descriptors;
 mod error;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each connection is one task. What both protocols share stands here: the
-//! time-outs of a handshake and the heartbeats that follow from them, and how a
-//! connection ends.
+//! time-outs of a handshake and the heartbeats that follow from them.
 
-mod closing;
 mod pulse;
+
+use crate::closing;

@@ -30,7 +30,7 @@ const SCRATCH_BYTES: usize = 16 << 10;
 ///
 /// # Errors
 /// The connection is gone, or the peer took too long.
-pub(super) async fn close(
+pub(crate) async fn close(
     tcp: &TcpStream,
     mut last_words: &[u8],
     silence_max: Duration,
