@@ -4,39 +4,52 @@
 //! `target/fuzz/corpus`; an input that breaks a promise is kept in
 //! `target/fuzz/artifacts`, and belongs into `fuzz/corpus` once that is mended.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::tally::Tally;
 use crate::{root, run, tools};
 
+const COMPILER_MISSING: &str =
+    "there is no nightly compiler, which libFuzzer needs: rustup toolchain install nightly";
+
 /// Far more than any decoder needs for inputs of this size.
 const MEMORY_MIB_MAX: u64 = 1024;
 
-/// A minute for all targets, where the tools are there; else that is skipped. The
+/// A minute for all targets where a nightly compiler is; else that is skipped. The
 /// corpus is replayed by the engine's tests either way.
 pub(crate) fn step() -> Tally {
-    if is_installed() { Tally::step(run_all(60, None)) } else { Tally::skipped() }
+    if has_compiler() {
+        return Tally::step(run_all(60, None));
+    }
+    println!("skipped: {COMPILER_MISSING}");
+    Tally::skipped()
 }
 
 /// Runs every target, or one, for its share of the time.
 pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
-    if !is_installed() {
+    if !has_compiler() {
+        eprintln!("{COMPILER_MISSING}");
         return false;
     }
+    let Some(program) = tools::cargo_fuzz() else { return false };
     let targets: Vec<String> =
         targets().into_iter().filter(|name| only.is_none_or(|only| only == name)).collect();
     if targets.is_empty() {
         eprintln!("there is no such target in fuzz/fuzz_targets");
         return false;
     }
-    if !run("fuzz build", cargo_fuzz("build").args(only)) {
+    let start = Instant::now();
+    if !run("fuzz build", cargo_fuzz(&program, "build").args(only)) {
         return false;
     }
+    println!("built in {:.1} s", start.elapsed().as_secs_f64());
     let share = (seconds / targets.len() as u64).max(1);
     let mut found = Vec::new();
     for target in &targets {
-        match executed(&mut one(target, share)) {
+        match executed(&mut one(&program, target, share)) {
             Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {share} s"),
             Err(said) => {
                 eprintln!("{said}");
@@ -65,13 +78,13 @@ fn executed(command: &mut Command) -> Result<u64, String> {
     }
 }
 
-fn one(target: &str, seconds: u64) -> Command {
+fn one(program: &Path, target: &str, seconds: u64) -> Command {
     let grown = tools::target().join("fuzz/corpus").join(target);
     let artifacts = tools::target().join("fuzz/artifacts").join(target);
     for folder in [&grown, &artifacts] {
         let _ = std::fs::create_dir_all(folder);
     }
-    let mut command = cargo_fuzz("run");
+    let mut command = cargo_fuzz(program, "run");
     // What is new goes into the first folder.
     command.arg(target).arg(&grown).arg(root().join("fuzz/corpus").join(target));
     command.arg("--").arg(format!("-max_total_time={seconds}"));
@@ -81,37 +94,27 @@ fn one(target: &str, seconds: u64) -> Command {
     command
 }
 
-fn cargo_fuzz(verb: &str) -> Command {
-    let mut command = nightly("cargo");
+fn cargo_fuzz(program: &Path, verb: &str) -> Command {
+    let mut command = nightly(program);
     command.args(["fuzz", verb, "--target-dir"]).arg(tools::target().join("fuzz"));
     command.current_dir(root().join("fuzz"));
     command
 }
 
-/// A program of the nightly toolchain, which finds what `cargo install` put into
-/// target/tools.
-fn nightly(program: &str) -> Command {
+/// A program whose cargo and rustc are those of the nightly toolchain. That is not
+/// fetched for this: where it is not installed, the program fails.
+fn nightly(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", tools::target().join("tools/bin").display()));
-    command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("RUSTC");
+    command.env("RUSTUP_TOOLCHAIN", "nightly").env("RUSTUP_AUTO_INSTALL", "0");
+    command.env_remove("CARGO").env_remove("RUSTC");
     command
 }
 
-fn is_installed() -> bool {
-    let works = |command: &mut Command| {
-        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
-        quiet.status().is_ok_and(|status| status.success())
-    };
-    let compiler = works(nightly("rustc").arg("--version"));
-    if !compiler {
-        eprintln!("missing: a nightly compiler: rustup toolchain install nightly");
-    }
-    let fuzzer = compiler && works(nightly("cargo").args(["fuzz", "--version"]));
-    if compiler && !fuzzer {
-        eprintln!("missing: cargo-fuzz: cargo install cargo-fuzz --locked --root target/tools");
-    }
-    fuzzer
+/// Whether there is a nightly compiler, which the fuzzer's instruments need.
+fn has_compiler() -> bool {
+    let mut compiler = nightly("rustc");
+    compiler.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    compiler.status().is_ok_and(|status| status.success())
 }
 
 fn targets() -> Vec<String> {

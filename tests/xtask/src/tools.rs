@@ -1,13 +1,31 @@
-//! The programs that the steps call, what to do when one is missing, and
-//! cargo-deny, which is built into target/tools when it is not installed.
+//! The programs that the steps call, what to do when one is missing, and those
+//! that are built into target/tools when they are not installed.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::{root, run};
 
-/// Its version is fixed, so that a new release does not fail old commits.
-const CARGO_DENY: &str = "0.20.2";
+/// A program of crates.io. Its version is fixed, so that a new release does not
+/// fail old commits.
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+    /// What `cargo install` needs beside its name and version.
+    install: &'static [&'static str],
+    /// How long its installation takes, for people.
+    takes: &'static str,
+}
+
+const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    install: &["--no-default-features"],
+    takes: "two minutes",
+};
+
+const CARGO_FUZZ: Tool =
+    Tool { name: "cargo-fuzz", version: "0.13.2", install: &[], takes: "half a minute" };
 
 /// What the tests need beside cargo: the program, a call that shows it works,
 /// what needs it, and how to get it.
@@ -71,30 +89,36 @@ pub(crate) fn flights() -> Command {
     command
 }
 
+impl Tool {
+    /// The program, which is built first if it is not there; `None` when it
+    /// cannot be.
+    fn program(&self) -> Option<PathBuf> {
+        let Tool { name, version, install, takes } = self;
+        let tools = target().join("tools");
+        let installed = tools.join("bin").join(name);
+        let said = format!("{name} {version}");
+        let right = |program: &PathBuf| {
+            let output = Command::new(program).arg("--version").output();
+            output.is_ok_and(|output| output.stdout.trim_ascii() == said.as_bytes())
+        };
+        if let Some(there) = [PathBuf::from(name), installed.clone()].into_iter().find(right) {
+            return Some(there);
+        }
+        println!("building {said} into target/tools: about {takes}, once");
+        let mut cargo = cargo(&["install", name, "--version", version, "--locked", "--quiet"]);
+        cargo.args(*install).arg("--root").arg(&tools);
+        run("cargo install", &mut cargo).then_some(installed)
+    }
+}
+
+/// cargo-fuzz; `None` when it cannot be built.
+pub(crate) fn cargo_fuzz() -> Option<PathBuf> {
+    CARGO_FUZZ.program()
+}
+
 /// Checks dependencies, licenses and sources with cargo-deny.
 pub(crate) fn deny() -> bool {
-    let tools = target().join("tools");
-    let installed = tools.join("bin").join("cargo-deny");
-    let version = |program: &PathBuf| {
-        let output = Command::new(program).arg("--version").output().ok()?;
-        String::from_utf8(output.stdout).ok()
-    };
-    let right = |program: &PathBuf| {
-        version(program).is_some_and(|v| v.trim() == format!("cargo-deny {CARGO_DENY}"))
-    };
-    let on_path = PathBuf::from("cargo-deny");
-    let program = match [on_path, installed.clone()].into_iter().find(right) {
-        Some(program) => program,
-        None => {
-            println!("building cargo-deny {CARGO_DENY} into target/tools: about two minutes, once");
-            let mut install = cargo(&["install", "cargo-deny", "--locked", "--quiet"]);
-            install.args(["--no-default-features", "--version", CARGO_DENY, "--root"]).arg(&tools);
-            if !run("cargo install", &mut install) {
-                return false;
-            }
-            installed
-        }
-    };
+    let Some(program) = CARGO_DENY.program() else { return false };
     // Advisories come from a database on the network: not part of this run.
     let mut deny = Command::new(program);
     deny.args(["--log-level", "error", "check", "--hide-inclusion-graph"]);
