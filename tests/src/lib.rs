@@ -20,6 +20,7 @@
 //! | [`faults`] | what all loops of faults share |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`power`] | filesystems whose power can be cut |
+//! | [`network`] | a server on a network of its own, with a cable that can be pulled |
 //! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
 
@@ -31,6 +32,7 @@ pub mod faults;
 pub mod http;
 pub mod legacy;
 pub mod load;
+pub mod network;
 pub mod power;
 pub mod proxy;
 pub mod random;

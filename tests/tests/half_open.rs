@@ -1,103 +1,127 @@
-//! A peer that vanished without a word: its machine lost power, its cable was
+//! Peers that vanished without a word: their machine lost power, a cable was
 //! pulled. Nothing comes any more, not even the end of the connection, and the
-//! server has to find out by itself.
+//! server has to find out by itself, within `tcp_timeout`. Readers that are merely
+//! slow or paused must not be taken for them.
 //!
-//! `unshare` gives the server a network of its own, which is then switched off;
-//! where that is not allowed the test says that it was skipped.
+//! Server and peers get networks of their own; where that is not allowed the test
+//! says that it was skipped. `STYX_FAULT_TCP_TIMEOUT=30` tries the default.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use styx_tests::{Scratch, Settings, TestServer, binary, faults, strace, wait};
+use styx_tests::api::LINES;
+use styx_tests::network::{self, Network, Running};
+use styx_tests::{Scratch, Settings, faults, wait};
 
-/// Whether a network of one's own can be had here.
-fn is_possible() -> bool {
-    let script = "ip link set lo up && ip link set lo down";
-    let tried = Command::new("unshare").args(["-Urn", "sh", "-c", script]).output();
-    tried.is_ok_and(|tried| tried.status.success())
+/// More than all buffers between two programs hold.
+const LARGE_LINES: usize = 48_000;
+const LINE_BYTES: usize = 1000;
+
+fn tcp_timeout() -> Duration {
+    let seconds = std::env::var("STYX_FAULT_TCP_TIMEOUT").ok();
+    Duration::from_secs(seconds.map_or(12, |seconds| seconds.parse().expect("a number")))
 }
 
-/// A program that runs the server in a network that nobody else is in.
-fn alone(scratch: &Scratch) -> std::path::PathBuf {
-    let styx = binary::styx().display();
-    let text = format!(
-        "#!/bin/sh\nexport STYX='{styx}'\n\
-         exec unshare -Urn sh -c 'ip link set lo up && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
-    );
-    strace::executable(scratch, "alone", &text)
+fn get(target: &str, accept: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n")
 }
 
-/// A command in the server's network.
-fn beside(server: &TestServer, script: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    let process = server.process().to_string();
-    command.args(["-t", &process, "-U", "-n", "--preserve-credentials", "bash", "-c", script]);
-    command.stdin(Stdio::null());
-    command
-}
-
-fn must(mut command: Command) -> String {
-    let output = command.output().expect("it can be run");
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The server's open sockets.
-fn sockets(server: &TestServer) -> usize {
-    let folder = format!("/proc/{}/fd", server.process());
-    let entries = std::fs::read_dir(Path::new(&folder)).expect("a list of descriptors");
-    let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
-}
-
-/// A client that sends a request and waits, until it is killed.
-struct Waiting(Child);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn request(server: &TestServer, request: &str) -> Waiting {
-    let port = server.address().port();
-    let script =
-        format!("exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{request}' >&3; exec sleep 1000");
-    Waiting(beside(server, &script).spawn().expect("it can be run"))
+/// What each of them was doing when it vanished.
+fn vanishing(network: &Network) -> Vec<Running> {
+    const EVENTS: &str = "text/event-stream";
+    let follow = |log: &str| format!("/logs/{log}/records?whence=end&follow=true");
+    let half = "POST /logs/quiet/records HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf";
+    let told = [
+        // Followers of a quiet log, which is silent but for its keep-alive.
+        get(&follow("quiet"), EVENTS),
+        // And with more requests behind it, for which hyper does not read.
+        get(&follow("quiet"), EVENTS) + &get("/version", "*/*"),
+        // One to whom records are sent when it is not there any more.
+        get(&follow("busy"), EVENTS),
+        // Long polls: of a log that stays quiet, and of one that answers at last.
+        get(&follow("quiet"), LINES),
+        get(&follow("late"), LINES),
+        // Kept alive, and idle.
+        get("/version", "*/*"),
+        half.to_owned(),
+        // A reader that had stopped before.
+        get("/logs/large/records", LINES),
+    ];
+    let http2 = "exec curl -sN --http2-prior-knowledge -H 'Accept: text/event-stream' \
+                 \"$URL/logs/quiet/records?whence=end&follow=true\"";
+    let told = told.iter().map(|bytes| network.send_far(bytes));
+    told.chain([network.start_far(http2)]).collect()
 }
 
 #[test]
 fn a_peer_that_vanished_is_let_go() {
-    if !is_possible() {
+    // Followers were let go only after once and a half the time-out, and whoever
+    // was sent something late, after twice.
+    if !network::is_possible() {
         return faults::skip("no network of its own can be had here (unshare -Urn, ip)");
     }
+    let tcp_timeout = tcp_timeout();
     let scratch = Arc::new(Scratch::new("alone"));
-    let settings = Settings::default().program(&alone(&scratch)).set("tcp_timeout = 2");
+    let settings = Settings::default().program(&network::alone(&scratch));
+    let settings = settings.argument("--bind-address").argument("0.0.0.0:0");
+    let settings = settings.set(&format!("tcp_timeout = {}", tcp_timeout.as_secs()));
     // It cannot be reached from here.
     let server = settings.while_scanning().start_in(scratch).expect("it starts");
-    let url = format!("http://127.0.0.1:{}", server.address().port());
-    let before = sockets(&server);
-    must(beside(&server, &format!("curl -sSf -d name=a {url}/logs")));
-    wait::until_true("curl's connection to go", Duration::from_secs(10), || {
-        sockets(&server) == before
+    let network = Network::of(&server);
+    for log in ["quiet", "busy", "late", "large"] {
+        network.near(&format!("curl -sSf -d name={log} $URL/logs"));
+    }
+    network.near(&format!(
+        "yes \"$(printf 'x%.0s' {{2..{LINE_BYTES}}})\" | head -n {LARGE_LINES} | curl -sSf -H \
+         'Content-Type: {LINES}' --data-binary @- $URL/logs/large/records"
+    ));
+    let vanishing = vanishing(&network);
+    wait::until_true("all of them", Duration::from_secs(10), || {
+        network.open_from_far() == vanishing.len()
     });
+    let (paused, slow) = (paused(&network, tcp_timeout), slow(&network, tcp_timeout));
 
-    // A follower of a quiet log says nothing for as long as it likes.
-    let follow = r"GET /logs/a/records?whence=end&follow=true HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
-    let waiting = [request(&server, follow), request(&server, follow)];
-    wait::until_true("the followers", Duration::from_secs(10), || sockets(&server) == before + 2);
-    must(beside(&server, "ip link set lo down"));
+    network.pull_the_cable();
     let start = Instant::now();
-    wait::until_true("the vanished to be let go", Duration::from_secs(30), || {
-        sockets(&server) == before
+    let (mut left, mut is_late) = (vanishing.len(), false);
+    wait::until_true("the vanished to be let go", 3 * tcp_timeout, || {
+        network.near("curl -sSf -d x $URL/logs/busy/records");
+        if !is_late && start.elapsed() > tcp_timeout / 2 {
+            is_late = true;
+            network.near("curl -sSf -d x $URL/logs/late/records");
+        }
+        let now = network.open_from_far();
+        if now < left {
+            println!("{} let go after {:?}", left - now, start.elapsed());
+            left = now;
+        }
+        now == 0
     });
-    println!("they were let go after {:?}", start.elapsed());
-    drop(waiting);
+    let took = start.elapsed();
+    assert!(took < tcp_timeout, "the last was let go after {took:?}, of {tcp_timeout:?} allowed");
+    for (name, reader) in [("paused", paused), ("slow", slow)] {
+        let read = reader.finish();
+        assert_eq!(read.trim(), (LARGE_LINES * LINE_BYTES).to_string(), "a {name} reader is cut");
+    }
+    drop(vanishing);
+}
 
-    must(beside(&server, "ip link set lo up"));
-    let answer = must(beside(&server, &format!("curl -sSf -d x {url}/logs/a/records")));
-    assert!(answer.contains("\"position\": 1"), "{answer}");
+/// Begins to read, does not for a while, and reads the rest; says how many bytes.
+fn paused(network: &Network, tcp_timeout: Duration) -> Running {
+    reading(network, &format!("sleep {}", (tcp_timeout * 5 / 6).as_secs_f64()))
+}
+
+/// Reads a little at a time for longer than a vanished peer is kept, then the rest.
+fn slow(network: &Network, tcp_timeout: Duration) -> Running {
+    let steps = tcp_timeout.as_secs() * 5;
+    reading(network, &format!("for i in $(seq {steps}); do head -c 40000 <&3; sleep 0.2; done"))
+}
+
+fn reading(network: &Network, first: &str) -> Running {
+    network.start_near(&format!(
+        "exec 3<>/dev/tcp/$HOST/$PORT; \
+         printf 'GET /logs/large/records HTTP/1.0\\r\\nAccept: {LINES}\\r\\n\\r\\n' >&3; \
+         while read -r line <&3; do [ \"$line\" = $'\\r' ] && break; done; \
+         {{ {first}; cat <&3; }} | wc -c"
+    ))
 }

@@ -10,6 +10,7 @@
 
 mod activity;
 mod connection;
+mod presence;
 mod refusal;
 mod streams;
 mod tracked;
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::app::App;
-use crate::config::{BindAddress, Config};
+use crate::config::BindAddress;
 use crate::http::Http;
 
 /// How long to wait when the system has no more descriptors.
@@ -83,7 +84,8 @@ impl Connections {
             refusal::refuse(stream);
             return;
         };
-        set_options(&stream, &self.http.app.config);
+        let _ = stream.set_nodelay(true);
+        presence::ask_when_silent(&stream, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
@@ -121,21 +123,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }
-}
-
-/// What cannot be set is not worth losing a connection for.
-fn set_options(stream: &TcpStream, config: &Config) {
-    let _ = stream.set_nodelay(true);
-    let socket = socket2::SockRef::from(stream);
-    // A peer that vanished without a word is noticed about when `tcp_timeout` ends.
-    let second = Duration::from_secs(1);
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time((config.tcp_timeout / 2).max(second))
-        .with_interval((config.tcp_timeout / 6).clamp(second, 10 * second))
-        .with_retries(3);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(config.tcp_timeout.max(Duration::from_secs(10))));
 }
 
 /// Errors of a connection that was gone before it was accepted.

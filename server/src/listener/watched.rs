@@ -5,6 +5,7 @@
 //! kept alive without a request     idle_time
 //! a request under way              no limit here (bodies have their own)
 //! bytes to write, peer not reading stall_time without progress
+//! at any time, peer vanished       see `presence`
 //! ```
 //!
 //! Hyper's own header timeout cannot tell a slow head from an idle connection,
@@ -24,10 +25,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
+use super::presence::Presence;
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How late a deadline may be noticed that appears while nobody polls.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,7 @@ pub(super) struct Watched {
     blocked_since: Option<Instant>,
     read_alarm: Alarm,
     write_alarm: Alarm,
+    presence: Presence,
 }
 
 impl Watched {
@@ -63,6 +64,7 @@ impl Watched {
             blocked_since: None,
             read_alarm: Alarm(None),
             write_alarm: Alarm(None),
+            presence: Presence::new(limits.stall_time),
         }
     }
 
@@ -128,8 +130,10 @@ impl Watched {
             Poll::Pending => {
                 let since = *self.blocked_since.get_or_insert_with(Instant::now);
                 let deadline = since + self.limits.stall_time;
-                ready!(self.write_alarm.poll(cx, Some(deadline)));
-                Poll::Ready(Err(timed_out("the peer does not read")))
+                if self.write_alarm.poll(cx, Some(deadline)).is_ready() {
+                    return Poll::Ready(Err(timed_out("the peer does not read")));
+                }
+                self.presence.poll_gone(cx, &self.stream).map(Err)
             }
         }
     }
@@ -140,27 +144,20 @@ impl Watched {
 struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Ready once the deadline has passed. Without one it is never ready, but
-    /// wakes its task from time to time to be asked again.
+    /// Ready once the deadline has passed. Without one it is never ready; who has
+    /// one later is woken by the looks at its peer's presence, and asks again.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        if self.0.is_none() {
-            let at = deadline.unwrap_or_else(|| Instant::now() + LOOK_AGAIN_AFTER);
-            self.0 = Some(Box::pin(tokio::time::sleep_until(at)));
-        }
-        let Some(sleep) = &mut self.0 else { return Poll::Pending };
-        if let Some(deadline) = deadline
-            && sleep.deadline() > deadline
-        {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
         loop {
             ready!(sleep.as_mut().poll(cx));
-            let now = Instant::now();
-            match deadline {
-                Some(deadline) if deadline <= now => return Poll::Ready(()),
-                Some(deadline) => sleep.as_mut().reset(deadline),
-                None => sleep.as_mut().reset(now + LOOK_AGAIN_AFTER),
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
             }
+            sleep.as_mut().reset(deadline);
         }
     }
 }
@@ -194,8 +191,10 @@ impl AsyncRead for Watched {
             }
             Poll::Pending => {
                 let deadline = this.read_deadline();
-                ready!(this.read_alarm.poll(cx, deadline));
-                Poll::Ready(Err(timed_out("the peer sends nothing")))
+                if this.read_alarm.poll(cx, deadline).is_ready() {
+                    return Poll::Ready(Err(timed_out("the peer sends nothing")));
+                }
+                this.presence.poll_gone(cx, &this.stream).map(Err)
             }
         }
     }
@@ -225,7 +224,13 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        // Hyper comes here whenever it looks after the connection, also when it
+        // does not read because more requests wait already.
+        if let Poll::Ready(gone) = this.presence.poll_gone(cx, &this.stream) {
+            return Poll::Ready(Err(gone));
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
