@@ -35,6 +35,18 @@ pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
     /// Whether it is what an `Upgrade` header with this protocol asks for.
     fn speaks(&self, protocol: &str) -> bool;
 
+    /// Whether it speaks the version that a handshake of its protocol names
+    /// beside the protocol. If not, the answer is 426 with
+    /// [`versions`](Self::versions).
+    fn speaks_version_of(&self, _headers: &HeaderMap) -> bool {
+        true
+    }
+
+    /// Headers of a 426 that say which versions it speaks.
+    fn versions(&self) -> HeaderMap {
+        HeaderMap::new()
+    }
+
     /// Decides about a handshake. An error is answered as HTTP would.
     fn accept<'a>(
         &'a self,

@@ -25,6 +25,7 @@ mod session;
 mod shutdown;
 mod statsd;
 mod stream;
+mod websocket;
 
 pub use config::Config;
 pub use error::Error;

@@ -11,6 +11,7 @@ use crate::http::Http;
 use crate::listener::{self, Connections};
 use crate::pid_file::PidFile;
 use crate::session::Sessions;
+use crate::websocket::WebSocket;
 use crate::{Config, Error, statsd};
 
 /// What closing the logs may take when requests have used up the whole
@@ -66,7 +67,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
-        let http = Arc::new(Http::new(app.clone(), Vec::new()));
+        let http = Arc::new(Http::new(app.clone(), vec![Box::new(WebSocket)]));
         let mut connections = Connections::new(http);
         tokio::select! {
             () = connections.accept_all(&self.listener) => {}

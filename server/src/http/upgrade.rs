@@ -3,10 +3,7 @@
 //! They are looked at after the log was found. What is refused is an answer like
 //! any other; what is accepted leaves its [`Slot`] filled for the connection.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use styx_protocol::Code;
@@ -56,6 +53,9 @@ pub(super) async fn upgrade(
     let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<Slot>()) else {
         return Ok(unknown(protocols, front_ends));
     };
+    if !front_end.speaks_version_of(call.headers()) {
+        return Ok(unknown_version(&**front_end));
+    }
     check_origin(call)?;
     if has_body(call.headers()) {
         let message = "a request to upgrade has no body: send records after the 101";
@@ -108,15 +108,32 @@ fn unknown(protocols: &str, front_ends: &[Box<dyn FrontEnd>]) -> Answer {
         "this server cannot upgrade to {shown:?} here: over HTTP/1.1 it can to {known}; \
          or read and write records with plain HTTP requests"
     );
+    let mut answer = upgrade_required(message, &known);
+    for front_end in front_ends {
+        answer.headers_mut().extend(front_end.versions());
+    }
+    answer
+}
+
+fn unknown_version(front_end: &dyn FrontEnd) -> Answer {
+    let (name, versions) = (front_end.name(), front_end.versions());
+    let shown: Vec<String> = versions
+        .iter()
+        .map(|(header, value)| format!("{header}: {}", value.to_str().unwrap_or_default()))
+        .collect();
+    let message = format!("use a version of {name} that is spoken here: {}", shown.join(", "));
+    let mut answer = upgrade_required(message, name);
+    answer.headers_mut().extend(versions);
+    answer
+}
+
+fn upgrade_required(message: String, known: &str) -> Answer {
     let mut answer = answer::of_error(&Error::new(Code::InvalidParams, message), None);
     *answer.status_mut() = StatusCode::UPGRADE_REQUIRED;
     let headers = answer.headers_mut();
-    if let Ok(known) = HeaderValue::from_str(&known) {
+    if let Ok(known) = HeaderValue::from_str(known) {
         headers.insert(UPGRADE, known);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    if shown.eq_ignore_ascii_case("websocket") {
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     answer
 }

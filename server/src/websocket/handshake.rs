@@ -1,0 +1,117 @@
+//! From a handshake to the connection that it asks for.
+//!
+//! ```text
+//! GET                                                     read
+//! POST, GET with X-HTTP-Method-Override: POST, mode=write write
+//! ```
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+use styx_protocol::Code;
+use tungstenite::handshake::derive_accept_key;
+
+use super::decoder::Decoder;
+use super::line::Line;
+use super::read::Consumer;
+use super::write::{Acks, Producer, READ_BYTES_MIN};
+use crate::app::App;
+use crate::handover::{Accepted, Request, Socket};
+use crate::header;
+use crate::session::{Condition, Error};
+
+const VERSION: &str = "13";
+const KEY_BYTES: usize = 16;
+/// Largest read, and batch of records, at a time.
+const READ_BYTES_MAX: usize = 64 << 10;
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Whether the handshake is of the one version there is.
+pub(super) fn is_of_our_version(headers: &HeaderMap) -> bool {
+    header::text(headers, &SEC_WEBSOCKET_VERSION) == Some(VERSION)
+}
+
+/// What a handshake of another version is told.
+pub(super) fn versions() -> HeaderMap {
+    let version = (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+    HeaderMap::from_iter([version])
+}
+
+pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&request)?);
+    if writes(&request)? { write(&request, headers) } else { read(&request, headers).await }
+}
+
+async fn read(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Error> {
+    let (app, log) = (request.app.clone(), &request.log);
+    let params = request.read_params()?;
+    let end = log.end_position();
+    let from = log.seek(&params).await?;
+    let there_is = if params.follow { u64::MAX } else { end.since(from) };
+    let left = there_is.min(params.count.unwrap_or(u64::MAX));
+    let config = &app.config;
+    let sizes = [config.log_manager.read_buffer_size, config.websocket_write_buffer_size];
+    let batch_bytes = sizes.into_iter().fold(BATCH_BYTES_MAX, usize::min);
+    let reading = log.read(from, batch_bytes)?;
+    let consumer = Consumer { reading, left, follow: params.follow };
+    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
+    headers.insert(header::END_POSITION, header::of_position(end));
+    if !params.follow {
+        headers.insert(header::NEXT_POSITION, header::of_position(from + left));
+    }
+    Ok(Accepted::new(headers, move |socket| {
+        let line = line(&app, socket, Decoder::new(None));
+        consumer.serve(line, app)
+    }))
+}
+
+fn write(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Error> {
+    let (app, log) = (request.app.clone(), request.log.clone());
+    log.check_appendable()?;
+    if header::condition(&request.headers)? != Condition::default() {
+        let message = "X-Styx-Expected-Position and X-Styx-Producer are not possible over a \
+                       WebSocket: use HTTP or styx/1";
+        return Err(Error::new(Code::InvalidParams, message));
+    }
+    let acks = if request.flag("acks")? == Some(true) { Acks::Asked } else { Acks::Unasked };
+    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
+    headers.insert(header::END_POSITION, header::of_position(log.end_position()));
+    Ok(Accepted::new(headers, move |socket| {
+        let decoder = Decoder::new(Some(log.config().payload_bytes_max()));
+        let line = line(&app, socket, decoder);
+        let read_bytes_max = app.config.websocket_read_buffer_size;
+        let read_bytes_max = read_bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        Producer::new(app, log, acks, read_bytes_max).serve(line)
+    }))
+}
+
+fn line(app: &Arc<App>, socket: Socket, decoder: Decoder) -> Line {
+    Line::new(socket, app.config.tcp_timeout, decoder)
+}
+
+/// What proves to the client that a WebSocket was understood.
+fn accept_key(request: &Request) -> Result<HeaderValue, Error> {
+    let key = request.header(&SEC_WEBSOCKET_KEY).unwrap_or_default();
+    if !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES) {
+        return Err(Error::invalid("Sec-WebSocket-Key", key, "16 bytes in base64"));
+    }
+    let accept = derive_accept_key(key.as_bytes());
+    Ok(HeaderValue::from_str(&accept).expect("base64 is a header's value"))
+}
+
+fn writes(request: &Request) -> Result<bool, Error> {
+    match request.param("mode").as_deref() {
+        None => Ok(request.is_write),
+        Some("write") => Ok(true),
+        Some("read") if !request.is_write => Ok(false),
+        Some(other) => {
+            let accepted = "read or write; a POST writes";
+            Err(Error::invalid("mode", other, accepted))
+        }
+    }
+}

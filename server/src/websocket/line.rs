@@ -1,0 +1,220 @@
+//! [`Line`]: a WebSocket's connection, from messages down to the socket.
+//!
+//! ```text
+//! decoder ◀── receive ─── socket ◀── flush ─── out: frames, whole, one write for many
+//!    └ pings, pongs, closes are dealt with here; messages are given out
+//! ```
+//!
+//! What is to be sent is bounded by who sends: the next is encoded only once the
+//! line [is free](Line::is_free); a pong replaces one that was not sent yet. Each
+//! wait is cancel safe.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tungstenite::protocol::frame::coding::OpCode;
+
+use super::decoder::{Decoder, Said};
+use super::ended::Ended;
+use super::frame;
+use super::liveness::{Due, Liveness};
+use crate::closing;
+use crate::handover::Socket;
+use crate::shutdown::Shutdown;
+
+/// A buffer up to this size is kept for the next frames.
+const KEPT_BYTES_MAX: usize = 1 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Line {
+    tcp: TcpStream,
+    timeout: Duration,
+    decoder: Decoder,
+    /// Frames, of which the first bytes are sent.
+    out: Vec<u8>,
+    sent: usize,
+    pong: Option<BytesMut>,
+    is_ping_due: bool,
+    /// Nothing can be sent any more; what was received before can be read.
+    is_deaf: bool,
+    liveness: Liveness,
+}
+
+/// What came of an attempt to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing is there now.
+    Nothing,
+}
+
+/// Whether the peer is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listen {
+    Yes,
+    /// There is no room for what it says; its silence does not count.
+    No,
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket, timeout: Duration, mut decoder: Decoder) -> Line {
+        decoder.received().extend_from_slice(&socket.received);
+        // A reader may stall for longer while it is heard of; who is not heard of
+        // is let go by `liveness`.
+        let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
+        Line {
+            tcp: socket.tcp,
+            timeout,
+            decoder,
+            out: Vec::new(),
+            sent: 0,
+            pong: None,
+            is_ping_due: false,
+            is_deaf: false,
+            liveness: Liveness::new(timeout),
+        }
+    }
+
+    /// The next whole message of what was received; pings and pongs on the way to
+    /// it are dealt with.
+    pub(super) fn next(&mut self) -> Result<Option<BytesMut>, Ended> {
+        loop {
+            match self.decoder.next()? {
+                Some(Said::Message(payload)) => return Ok(Some(payload)),
+                Some(Said::Ping(payload)) => self.pong = Some(BytesMut::from(&*payload)),
+                Some(Said::Pong) => {}
+                Some(Said::Close(code)) => return Err(Ended::ByPeer(code)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Bytes of a message that is not whole yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
+    }
+
+    /// Reads what is there, at most about so much; never waits.
+    ///
+    /// # Errors
+    /// The peer has closed, or is gone.
+    pub(super) fn receive(&mut self, bytes_max: usize) -> Result<Received, Ended> {
+        let received = self.decoder.received();
+        received.reserve(bytes_max);
+        match self.tcp.try_read_buf(received) {
+            Ok(0) => Err(Ended::Gone("the peer ended the connection without a close")),
+            Ok(count) => {
+                self.liveness.heard();
+                Ok(Received::Bytes(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.decoder.shrink();
+                Ok(Received::Nothing)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether all that was to be sent has been handed to the system.
+    pub(super) fn is_free(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Whether the peer can be told nothing any more.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
+    /// Makes room for frames of so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
+    /// Puts a message behind what is to be sent.
+    pub(super) fn put(&mut self, opcode: OpCode, payload: &[u8]) {
+        frame::encode(opcode, payload, &mut self.out);
+    }
+
+    /// Sends what the system takes now; says whether that was all.
+    fn flush(&mut self) -> bool {
+        loop {
+            if self.is_deaf {
+                self.pong = None;
+                self.is_ping_due = false;
+                self.sent = self.out.len();
+            }
+            let rest = self.out.get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.sent = 0;
+                self.out.clear();
+                self.out.shrink_to(KEPT_BYTES_MAX);
+                if let Some(payload) = self.pong.take() {
+                    self.put(frame::PONG, &payload);
+                } else if std::mem::take(&mut self.is_ping_due) {
+                    self.put(frame::PING, &[]);
+                } else {
+                    return true;
+                }
+                continue;
+            }
+            match self.tcp.try_write(rest) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // What the peer sent before it went is still to be read.
+                Err(_) => self.is_deaf = true,
+            }
+        }
+    }
+
+    /// Sends, and resolves when something can be received, or when what was to be
+    /// sent has been. Cancel safe.
+    ///
+    /// # Errors
+    /// The peer was silent for too long.
+    pub(super) async fn ready(&mut self, listen: Listen) -> Result<(), Ended> {
+        let was_free = self.is_free();
+        let listens = listen == Listen::Yes;
+        loop {
+            let is_free = self.flush();
+            if is_free && !was_free {
+                return Ok(());
+            }
+            tokio::select! {
+                ready = self.tcp.readable(), if listens => return Ok(ready?),
+                ready = self.tcp.writable(), if !is_free => ready?,
+                due = self.liveness.due(), if listens => match due {
+                    Due::Ping => self.is_ping_due = true,
+                    Due::Silence => {
+                        // What is left to send would be kept for nobody.
+                        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+                        return Err(Ended::Gone("the peer was silent for too long"));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what the system takes now, without waiting.
+    pub(super) fn send_some(&mut self) {
+        let _ = self.flush();
+    }
+
+    /// The peer was not listened to for a while, through no fault of its own.
+    pub(super) fn forgive(&mut self) {
+        self.liveness.heard();
+    }
+
+    /// Says why it is over, after what was to be sent before, and ends the
+    /// connection.
+    pub(super) async fn close(mut self, ended: &Ended, shutdown: &Shutdown) {
+        let Some((code, reason)) = ended.told() else { return };
+        frame::encode_close(code, &reason, &mut self.out);
+        let last_words = self.out.get(self.sent..).unwrap_or_default();
+        // A peer that goes away before it has heard is not worth a word.
+        let _ = closing::close(&self.tcp, last_words, self.timeout, shutdown).await;
+    }
+}

@@ -1,0 +1,58 @@
+//! WebSocket: a message is a record.
+//!
+//! ```text
+//! socket ─▶ decoder ─▶ write ─▶ session::Pipeline ─▶ acks ─▶ socket     a producer's
+//! socket ◀─ frames ◀── read ◀── session::Reading                        a consumer's
+//! ```
+//!
+//! Each connection is one task, and all it does to its socket goes through its
+//! [`Line`](line::Line): frames out, pings, pongs, the close. Invariants: an idle
+//! connection owns no buffer; a consumer that does not read costs one batch; every
+//! message that arrived whole is appended, however the connection ends.
+
+mod decoder;
+mod ended;
+mod frame;
+mod handshake;
+mod line;
+mod liveness;
+mod pace;
+mod read;
+mod write;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::HeaderMap;
+
+use crate::handover::{Accepted, FrontEnd, Request};
+use crate::session::Error;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct WebSocket;
+
+impl FrontEnd for WebSocket {
+    fn name(&self) -> &'static str {
+        "websocket"
+    }
+
+    fn speaks(&self, protocol: &str) -> bool {
+        protocol.eq_ignore_ascii_case("websocket")
+    }
+
+    fn speaks_version_of(&self, headers: &HeaderMap) -> bool {
+        handshake::is_of_our_version(headers)
+    }
+
+    fn versions(&self) -> HeaderMap {
+        handshake::versions()
+    }
+
+    fn accept<'a>(
+        &'a self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        Box::pin(handshake::accept(request))
+    }
+}
