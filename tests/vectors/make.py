@@ -268,3 +268,193 @@ write("lines", f"Line-delimited bodies, lines of at most {BINARY_MAX} bytes: pay
     lines("too long", "lf", b"one\n" + b"x" * (BINARY_MAX + 1) + b"\n", [b"one"], error="too_long", offset=4),
     lines("too long without ending", "crlf", b"x" * BINARY_MAX + b"\r", [], error="too_long", offset=0),
 ])
+
+BLOCKS, ACK, HEARTBEAT, ERROR, END = 1, 2, 3, 4, 5
+
+
+def frame(kind, frame_body=b"", flags=0, zero=0, size=None):
+    size = len(frame_body) if size is None else size
+    return struct.pack(">BBHI", kind, flags, zero, size) + frame_body
+
+
+def ack(count, *runs):
+    return struct.pack(">Q", count) + b"".join(struct.pack(">QI", *run) for run in runs)
+
+
+def fault(code, outcome=0, zero=0, retry_after_ms=0, a=0, b=0, message=b""):
+    return struct.pack(">HBBIQQ", code, outcome, zero, retry_after_ms, a, b) + message
+
+
+def told(code, outcome="not_appended", retry_after_ms=0, a=0, b=0, message=""):
+    return {"error": {"code": code, "outcome": outcome, "retry_after_ms": retry_after_ms, "a": a, "b": b,
+                      "message": message}}
+
+
+def acked(count, *runs):
+    return {"ack": {"count": count, "runs": [list(run) for run in runs]}}
+
+
+def stream(name, route, data, events, **expected):
+    return vector(name, data, route=route, events=events, **expected)
+
+
+TO_SERVER, FROM_CONSUMER, TO_PRODUCER, TO_CONSUMER = ("producer_to_server", "consumer_to_server", "server_to_producer",
+                                                      "server_to_consumer")
+first, second = block([b"one"], producer_id=9, sequence=0), packed(MANY, LZ4, by_lz4, producer_id=9, sequence=1)
+seal = header(flags=4, **FULL)
+end, beat = frame(END), frame(HEARTBEAT)
+ONE = {"block": first.hex()}
+
+write("frame", "Streams of styx/1 from one side, max_record_size 2 MiB: the events that come out, then the fault.", [
+    stream("none", TO_SERVER, b"", []),
+    stream("one block", TO_SERVER, frame(BLOCKS, first), [ONE]),
+    stream("two blocks in a frame, one in the next", TO_SERVER, frame(BLOCKS, first + second) + frame(BLOCKS, first),
+           [ONE, {"block": second.hex()}, ONE]),
+    stream("to a consumer, a seal and a filler among them", TO_CONSUMER,
+           frame(BLOCKS, first + seal + header(flags=2, **FULL) + first) + frame(HEARTBEAT, struct.pack(">QQ", 3, 9)),
+           [ONE, {"block": seal.hex()}, {"block": header(flags=2, **FULL).hex()}, ONE, {"heartbeat": [3, 9]}]),
+    stream("heartbeats around blocks, then the end", TO_SERVER, beat + frame(BLOCKS, first) + beat + end + beat,
+           [{"heartbeat": None}, ONE, {"heartbeat": None}, {"end": False}, {"heartbeat": None}]),
+    stream("an end that asks to be forgotten", TO_SERVER, frame(END, flags=1), [{"end": True}]),
+    stream("acks", TO_PRODUCER, frame(ACK, ack(3, (100, 3))) + beat + frame(ACK, ack(10, (103, 1), (40, 6))),
+           [acked(3, (100, 3)), {"heartbeat": None}, acked(10, (103, 1), (40, 6))]),
+    stream("an ack of the largest numbers", TO_PRODUCER, frame(ACK, ack(2**32 - 1, (2**64 - 2**32, 2**32 - 1))),
+           [acked(2**32 - 1, (2**64 - 2**32, 2**32 - 1))]),
+    stream("acks, then the end", TO_PRODUCER, frame(ACK, ack(1, (0, 1))) + end, [acked(1, (0, 1)), {"end": False}]),
+    stream("nothing of a log", TO_CONSUMER, frame(HEARTBEAT, bytes(16)) + end, [{"heartbeat": [0, 0]}, {"end": False}]),
+    stream("position outside the log", TO_CONSUMER, frame(ERROR, fault(9, a=5, b=12, message=b"no such position")),
+           [told("out_of_range", a=5, b=12, message="no such position")]),
+    stream("damage", TO_CONSUMER, frame(ERROR, fault(21, a=7, b=9)), [told("corrupt_record", a=7, b=9)]),
+    stream("a sequence left out", TO_PRODUCER, frame(ERROR, fault(13, a=77)), [told("sequence_gap", a=77)]),
+    stream("another end", TO_PRODUCER, frame(ERROR, fault(12, a=8)), [told("position_mismatch", a=8)]),
+    stream("a failed sync", TO_PRODUCER, frame(ERROR, fault(18, outcome=1, message="ch\u00eane".encode())),
+           [told("outcome_unknown", outcome="unknown", message="ch\u00eane")]),
+    stream("a stopping server", TO_PRODUCER, frame(ERROR, fault(20, retry_after_ms=1500)),
+           [told("shutting_down", retry_after_ms=1500)]),
+    stream("an unknown error", TO_CONSUMER, frame(ERROR, fault(0, outcome=1)),
+           [told("unknown_error", outcome="unknown")]),
+    stream("the longest message", TO_CONSUMER, frame(ERROR, fault(0, message=b"m" * 4096)),
+           [told("unknown_error", message="m" * 4096)]),
+
+    stream("header cut", TO_SERVER, frame(BLOCKS, first)[:7], [], error="cut"),
+    stream("cut in a block's header", TO_SERVER, frame(BLOCKS, first)[:100], [], error="cut"),
+    stream("cut in a block's body", TO_SERVER, frame(BLOCKS, first)[:-1], [], error="cut"),
+    stream("cut between two blocks of a frame", TO_SERVER, frame(BLOCKS, first + first)[:-len(first)], [ONE],
+           error="cut"),
+    stream("an ack cut", TO_PRODUCER, frame(ACK, ack(1, (0, 1)))[:-1], [], error="cut"),
+    stream("type 0", TO_SERVER, frame(0), [], error="kind"),
+    stream("type 6", TO_SERVER, frame(6), [], error="kind"),
+    stream("flag on blocks", TO_SERVER, frame(BLOCKS, first, flags=1), [], error="flags"),
+    stream("flag on a heartbeat", TO_SERVER, frame(HEARTBEAT, flags=1), [], error="flags"),
+    stream("flag bit 1 on an end", TO_SERVER, frame(END, flags=2), [], error="flags"),
+    stream("a server that asks to be forgotten", TO_PRODUCER, frame(END, flags=1), [], error="flags"),
+    stream("reserved byte", TO_SERVER, frame(BLOCKS, first, zero=1), [], error="reserved"),
+    stream("reserved byte, high", TO_SERVER, frame(END, zero=0x100), [], error="reserved"),
+    stream("no block", TO_SERVER, frame(BLOCKS), [], error="size"),
+    stream("less than a block's header", TO_SERVER, frame(BLOCKS, first[:95]), [], error="size"),
+    stream("blocks over 1 GiB", TO_SERVER, frame(BLOCKS, size=(1 << 30) + 97), [], error="size"),
+    stream("an end with a body", TO_SERVER, frame(END, b"x"), [], error="size"),
+    stream("a producer that tells ends", TO_SERVER, frame(HEARTBEAT, bytes(16)), [], error="size"),
+    stream("a producer that is told ends", TO_PRODUCER, frame(HEARTBEAT, bytes(16)), [], error="size"),
+    stream("a consumer that is not told ends", TO_CONSUMER, beat, [], error="size"),
+    stream("a heartbeat of 8 bytes", TO_CONSUMER, frame(HEARTBEAT, bytes(8)), [], error="size"),
+    stream("an ack without runs", TO_PRODUCER, frame(ACK, ack(0)), [], error="size"),
+    stream("an ack with half a run", TO_PRODUCER, frame(ACK, ack(1, (0, 1)) + bytes(6)), [], error="size"),
+    stream("an ack of 4097 runs", TO_PRODUCER, frame(ACK, size=8 + 12 * 4097), [], error="size"),
+    stream("an error cut short by its size", TO_PRODUCER, frame(ERROR, fault(0)[:-1]), [], error="size"),
+    stream("a message too long", TO_PRODUCER, frame(ERROR, fault(0, message=b"m" * 4097)), [], error="size"),
+    stream("blocks from a consumer", FROM_CONSUMER, beat + frame(BLOCKS, first), [{"heartbeat": None}],
+           error="unexpected"),
+    stream("an end from a consumer", FROM_CONSUMER, end, [], error="unexpected"),
+    stream("an ack from a producer", TO_SERVER, frame(ACK, ack(1, (0, 1))), [], error="unexpected"),
+    stream("an error from a producer", TO_SERVER, frame(ERROR, fault(0)), [], error="unexpected"),
+    stream("blocks to a producer", TO_PRODUCER, frame(BLOCKS, first), [], error="unexpected"),
+    stream("an ack to a consumer", TO_CONSUMER, frame(ACK, ack(1, (0, 1))), [], error="unexpected"),
+    stream("blocks after the end", TO_SERVER, end + frame(BLOCKS, first), [{"end": False}], error="after_last"),
+    stream("a second end", TO_SERVER, end + end, [{"end": False}], error="after_last"),
+    stream("a heartbeat after a server's end", TO_PRODUCER, end + beat, [{"end": False}], error="after_last"),
+    stream("an ack after an error", TO_PRODUCER, frame(ERROR, fault(20)) + frame(ACK, ack(1, (0, 1))),
+           [told("shutting_down")], error="after_last"),
+    stream("no block in a frame of blocks", TO_SERVER, frame(BLOCKS, bytes(96)), [], error="block"),
+    stream("a block of version 2", TO_SERVER, frame(BLOCKS, block(SOME, version=2)), [], error="block"),
+    stream("a block too large", TO_SERVER, frame(BLOCKS, header(count=2, body_size=1 << 21, raw_size=1 << 21)), [],
+           error="block"),
+    stream("a record too large", TO_SERVER,
+           frame(BLOCKS, header(count=1, body_size=(2 << 20) + 1, raw_size=(2 << 20) + 1)), [], error="block"),
+    stream("a block longer than its frame", TO_SERVER, frame(BLOCKS, first, size=len(first) - 1), [], error="boundary"),
+    stream("95 bytes behind a block", TO_SERVER, frame(BLOCKS, first + first[:95]), [ONE], error="boundary"),
+    stream("over 16 MiB, and not one block", TO_SERVER, frame(BLOCKS, first, size=(16 << 20) + 1), [],
+           error="boundary"),
+    stream("a run of no records", TO_PRODUCER, frame(ACK, ack(0, (0, 0))), [], error="field"),
+    stream("a run over the last position", TO_PRODUCER, frame(ACK, ack(1, (2**64 - 1, 1))), [], error="field"),
+    stream("a count that is not the runs' sum", TO_PRODUCER, frame(ACK, ack(2, (0, 1))), [], error="field"),
+    stream("a count that falls", TO_PRODUCER, frame(ACK, ack(2, (0, 2))) + frame(ACK, ack(1, (2, 1))),
+           [acked(2, (0, 2))], error="field"),
+    stream("ends the wrong way round", TO_CONSUMER, frame(HEARTBEAT, struct.pack(">QQ", 9, 3)), [], error="field"),
+    stream("a code nobody knows", TO_PRODUCER, frame(ERROR, fault(999)), [], error="field"),
+    stream("outcome 2", TO_PRODUCER, frame(ERROR, fault(18, outcome=2)), [], error="field"),
+    stream("reserved byte of an error", TO_PRODUCER, frame(ERROR, fault(18, zero=1)), [], error="reserved"),
+    stream("a message that is not UTF-8", TO_PRODUCER, frame(ERROR, fault(18, message=b"\xff")), [], error="text"),
+])
+
+
+def message(kind, *numbers, payload=b""):
+    """A message of styx/0; its numbers are int16 after an error, int32 after a record, int64 after an ack."""
+    code = {1: "i", 2: "q", 4: "h"}.get(kind, "")
+    return struct.pack(">h", kind) + b"".join(struct.pack(">" + code, n) for n in numbers) + payload
+
+
+def put(payload):
+    return message(1, len(payload), payload=payload)
+
+
+# What a client and a server of 0.x sent each other, as it was recorded.
+RECORDED_RECORDS = bytes.fromhex("0001000000036f6e6500010000000374776f0001000000057468726565")
+RECORDED_ACK = bytes.fromhex("000200000000000000030000000000000003")
+WORDS = [b"one", b"two", b"three"]
+
+
+def messages(name, data, expected, **fault):
+    return vector(name, data, messages=[{"record": m.hex()} if isinstance(m, bytes) else m for m in expected], **fault)
+
+
+write("styx0", f"Streams of styx/0, payloads of at most {BINARY_MAX} bytes: the messages, then the fault.", [
+    messages("none", b"", []),
+    messages("recorded: three records", RECORDED_RECORDS, WORDS),
+    messages("recorded: their ack", RECORDED_ACK, [{"ack": [3, 3]}]),
+    messages("every message", put(b"") + message(3) + message(2, 2**63 - 1, 1) + message(4, 0) + message(4, -1),
+             [b"", {"heartbeat": None}, {"ack": [2**63 - 1, 1]}, {"error": 0}, {"error": -1}]),
+    messages("longest", put(b"x" * BINARY_MAX), [b"x" * BINARY_MAX]),
+    messages("cut in the type", put(b"one") + b"\0", [b"one"], error="cut"),
+    messages("cut in the size", message(3) + put(b"one")[:5], [{"heartbeat": None}], error="cut"),
+    messages("cut in the payload", put(b"one") + put(b"two")[:-1], [b"one"], error="cut"),
+    messages("cut in an ack", RECORDED_ACK[:-1], [], error="cut"),
+    messages("cut in an error", message(4, 0)[:-1], [], error="cut"),
+    messages("type 0", message(0), [], error="type"),
+    messages("type 5", put(b"one") + message(5), [b"one"], error="type"),
+    messages("type -1", message(-1), [], error="type"),
+    messages("size negative", message(1, -1), [], error="negative_size"),
+    messages("size most negative", message(1, -2**31), [], error="negative_size"),
+    messages("size over the limit", message(1, BINARY_MAX + 1), [], error="too_large"),
+    messages("position negative", message(2, -1, 0), [], error="negative_ack"),
+    messages("count negative", message(2, 0, -1), [], error="negative_ack"),
+])
+
+
+def checkpoint(name, text, **expected):
+    return {"name": name, "text": text, **expected}
+
+
+ID = "00112233445566778899aabbccddeeff"
+write("checkpoint", "Checkpoints: what they say, or that they are none.", [
+    checkpoint("at the beginning", f"{ID}:0", log_id=ID, position=0),
+    checkpoint("last position", f"{ID}:{2**64 - 1}", log_id=ID, position=2**64 - 1),
+    checkpoint("id of zeros", f"{'0' * 32}:7", log_id="0" * 32, position=7),
+    *[checkpoint(name, text, error=True) for name, text in [
+        ("empty", ""), ("no position", ID), ("empty position", f"{ID}:"), ("no id", ":7"), ("id short", f"{ID[1:]}:7"),
+        ("id long", f"0{ID}:7"), ("id in upper case", f"{ID.upper()}:7"), ("no hex", f"{ID[:-1]}g:7"),
+        ("negative", f"{ID}:-1"), ("sign", f"{ID}:+1"), ("leading zero", f"{ID}:07"), ("no number", f"{ID}:x"),
+        ("over the last position", f"{ID}:{2**64}"), ("space before", f" {ID}:7"), ("line behind", f"{ID}:7\n"),
+        ("more behind", f"{ID}:7:8"),
+    ]],
+])

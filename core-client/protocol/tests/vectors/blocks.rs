@@ -1,39 +1,11 @@
-//! The golden bytes in tests/vectors, decoded and, where they are good, encoded
-//! again. They were written by a program that shares no code with this crate.
+//! Records and blocks, plain and packed.
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use styx_protocol::block::{self, Block, Codec, Header, Origin, ParseError};
-use styx_protocol::{LineEnding, Position, Records, binary_records, lines, record};
+use styx_protocol::{Position, Records, record};
 
-const PAYLOAD_BYTES_MAX: usize = 16;
-
-/// Hands every vector of a file to `check`, with its bytes.
-fn each(file: &str, check: impl Fn(&Value, Bytes)) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/");
-    let text = std::fs::read_to_string(format!("{folder}{file}.json")).expect("the file is there");
-    let json: Value = serde_json::from_str(&text).expect("it is JSON");
-    let vectors = json["vectors"].as_array().expect("it has vectors");
-    assert!(!vectors.is_empty());
-    for vector in vectors {
-        println!("{file}: {}", vector["name"]);
-        check(vector, unhex(&vector["hex"]));
-    }
-}
-
-fn unhex(text: &Value) -> Bytes {
-    let text = text.as_str().expect("hex is text").as_bytes();
-    let pairs = text.chunks(2).map(|pair| std::str::from_utf8(pair).expect("hex is ASCII"));
-    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
-}
-
-fn payloads(vector: &Value) -> Vec<Bytes> {
-    vector["payloads"].as_array().into_iter().flatten().map(unhex).collect()
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().expect("a number")
-}
+use super::{each, number, payloads};
 
 #[test]
 fn records() {
@@ -170,76 +142,4 @@ fn fault(error: ParseError) -> &'static str {
         ParseError::Packed(_) => "packed",
         ParseError::ServerField(_) => "server_field",
     }
-}
-
-#[test]
-fn binary_records_bodies() {
-    use binary_records::{Decoder, Error, encode};
-    each("binary-records", |vector, bytes| {
-        let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
-        decoder.push(bytes.clone());
-        let mut found = Vec::new();
-        let end = loop {
-            match decoder.finish() {
-                Ok(Some(payload)) => found.push(payload),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        assert_eq!(found, payloads(vector));
-        let expected = vector["error"].as_str().map(|kind| {
-            let offset = number(&vector["offset"]);
-            let size = || i32::try_from(vector["size"].as_i64().expect("a number")).expect("fits");
-            match kind {
-                "cut" => Error::Cut { offset },
-                "negative_size" => Error::NegativeSize { offset, size: size() },
-                "too_large" => {
-                    let payload_bytes_max = PAYLOAD_BYTES_MAX;
-                    Error::TooLarge { offset, size: size(), payload_bytes_max }
-                }
-                other => panic!("no such error: {other}"),
-            }
-        });
-        assert_eq!(end.err(), expected);
-        if expected.is_none() {
-            let mut again = BytesMut::new();
-            found.iter().for_each(|payload| encode(payload, &mut again));
-            assert_eq!(again, bytes);
-        }
-    });
-}
-
-#[test]
-fn line_delimited_bodies() {
-    each("lines", |vector, bytes| {
-        let ending: LineEnding =
-            vector["ending"].as_str().expect("is text").parse().expect("is an ending");
-        let mut decoder = lines::Decoder::new(ending, PAYLOAD_BYTES_MAX);
-        decoder.push(bytes);
-        let mut found = Vec::new();
-        let end = loop {
-            match decoder.finish() {
-                Ok(Some(payload)) => found.push(payload),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        assert_eq!(found, payloads(vector));
-        let expected = vector["error"].as_str().map(|_| lines::Error::TooLong {
-            offset: number(&vector["offset"]),
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
-        });
-        assert_eq!(end.err(), expected);
-    });
-}
-
-#[test]
-fn errors_md_is_what_the_table_says() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
-    let stored = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        stored == styx_protocol::error::to_markdown(),
-        "docs/errors.md is not what the table says: run `cargo xtask docs`, or \
-         `cargo run -p styx-protocol --example errors_md > docs/errors.md`"
-    );
 }
