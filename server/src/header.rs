@@ -9,11 +9,17 @@ pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
 pub(crate) const END_POSITION: HeaderName = HeaderName::from_static(header::END_POSITION);
 pub(crate) const NEXT_POSITION: HeaderName = HeaderName::from_static(header::NEXT_POSITION);
+pub(crate) const POSITION: HeaderName = HeaderName::from_static(header::POSITION);
+pub(crate) const NEXT_SEQUENCE: HeaderName = HeaderName::from_static(header::NEXT_SEQUENCE);
+pub(crate) const MAX_BLOCK_SIZE: HeaderName = HeaderName::from_static(header::MAX_BLOCK_SIZE);
+pub(crate) const MAX_IN_FLIGHT_BLOCKS: HeaderName =
+    HeaderName::from_static(header::MAX_IN_FLIGHT_BLOCKS);
+pub(crate) const FEATURES: HeaderName = HeaderName::from_static(header::FEATURES);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
 const KNOWN_END: HeaderName = HeaderName::from_static(header::KNOWN_END);
 const EXPECTED_POSITION: HeaderName = HeaderName::from_static(header::EXPECTED_POSITION);
 const PRODUCER: HeaderName = HeaderName::from_static(header::PRODUCER);
-const EPOCH: HeaderName = HeaderName::from_static(header::EPOCH);
+pub(crate) const EPOCH: HeaderName = HeaderName::from_static(header::EPOCH);
 const SEQUENCE: HeaderName = HeaderName::from_static(header::SEQUENCE);
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(header::TIMEOUT);
 

@@ -12,7 +12,7 @@ use crate::listener::{self, Connections};
 use crate::pid_file::PidFile;
 use crate::session::Sessions;
 use crate::websocket::WebSocket;
-use crate::{Config, Error, statsd};
+use crate::{Config, Error, statsd, stream};
 
 /// What closing the logs may take when requests have used up the whole
 /// `shutdown_timeout`.
@@ -67,7 +67,9 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
-        let http = Arc::new(Http::new(app.clone(), vec![Box::new(WebSocket)]));
+        let mut front_ends = stream::front_ends();
+        front_ends.push(Box::new(WebSocket));
+        let http = Arc::new(Http::new(app.clone(), front_ends));
         let mut connections = Connections::new(http);
         tokio::select! {
             () = connections.accept_all(&self.listener) => {}

@@ -21,6 +21,7 @@
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`network`] | a server on a network of its own, with a cable that can be pulled |
+//! | [`styx1`] | streams of styx/1, in frames and blocks |
 //! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
 
@@ -39,6 +40,7 @@ pub mod random;
 pub mod scratch;
 pub mod server;
 pub mod strace;
+pub mod styx1;
 pub mod table;
 pub mod wait;
 

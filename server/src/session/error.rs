@@ -66,7 +66,13 @@ impl From<styx_engine::Error> for Error {
             }
             E::PositionMismatch { end, .. } => error.with("end_position", end.0),
             E::SequenceGap { expected, .. } => error.with("expected_sequence", expected),
-            E::CorruptRecord { position, .. } => error.with("position", position.0),
+            E::CorruptRecord { position, next, .. } => {
+                let error = error.with("position", position.0);
+                match next {
+                    Some(next) => error.with("next_intact_position", next.0),
+                    None => error,
+                }
+            }
             E::NotAvailable { status, .. } => {
                 error.facts.push(("status", Fact::Text(status.to_string())));
                 error.retry_after = (status == LogStatus::Scanning).then_some(1);

@@ -117,6 +117,16 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// Gives back what is reserved beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let extra = self.held_bytes().saturating_sub(bytes);
+        if let Some(held) = &mut self.held {
+            drop(held.split(extra));
+        }
+    }
+}
+
 fn overloaded() -> Error {
     Error::new(
         Code::Overloaded,
@@ -159,6 +169,9 @@ mod tests {
         drop(first);
         second.grow_to(50).await.expect("there is room again");
         second.grow_to(1000).await.expect("the whole budget is enough");
+        second.shrink_to(30);
+        second.shrink_to(40);
+        assert_eq!(budget.bytes(), 30);
         drop(second);
         assert_eq!(budget.bytes(), 0);
     }

@@ -4,18 +4,21 @@
 //! ```text
 //! http      ─┐                       ┌ manage, archive   blocking, on threads for it
 //! websocket ─┼→ Sessions → OpenLog → ┼ append, pipeline  blocks of records, in bounded memory
-//! stream    ─┘                       └ read              memory first, then a thread
+//! stream    ─┘                       ├ producers         one connection each
+//!                                    └ read, blocks      memory first, then a thread
 //! ```
 //!
 //! Invariant: nothing here makes an async worker wait for the disk.
 
 mod append;
 mod archive;
+mod blocks;
 mod error;
 mod identity;
 mod in_flight;
 mod manage;
 mod pipeline;
+mod producers;
 mod read;
 mod storage;
 
@@ -27,13 +30,15 @@ use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
 pub(crate) use append::{AppendStream, Condition, Written};
+pub(crate) use blocks::{BlockReading, Blocks};
 pub(crate) use error::{Error, Fact};
 pub(crate) use identity::Known;
 pub(crate) use in_flight::{InFlight, Reservation};
 pub(crate) use pipeline::{Pipeline, Progress};
+pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::Reading;
 pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Append, Appended, Batch, LogStats, Producer};
+pub(crate) use styx_engine::{Append, Batch, LogStats, Producer};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;
@@ -44,6 +49,7 @@ pub(crate) struct Sessions {
     catalog: Catalog,
     in_flight: InFlight,
     archives: Arc<Semaphore>,
+    producers: Producers,
     storage: StorageHealth,
 }
 
@@ -84,6 +90,7 @@ impl Sessions {
             storage,
             in_flight: InFlight::new(in_flight_bytes_max),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
+            producers: Producers::default(),
         })
     }
 
@@ -100,6 +107,11 @@ impl Sessions {
     /// The memory that request bodies may take.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.in_flight
+    }
+
+    /// Which connection a producer has.
+    pub(crate) fn producers(&self) -> &Producers {
+        &self.producers
     }
 
     /// Opens a log by name.

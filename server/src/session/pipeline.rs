@@ -66,6 +66,7 @@ impl Pipeline {
     }
 
     /// Bytes that are on their way.
+    #[allow(dead_code, reason = "not every front end needs it")]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

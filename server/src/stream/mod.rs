@@ -10,5 +10,11 @@
 //! time-outs of a handshake and the heartbeats that follow from them.
 
 mod pulse;
+mod v1;
 
-use crate::closing;
+use crate::handover::FrontEnd;
+
+/// Those who speak these protocols.
+pub(crate) fn front_ends() -> Vec<Box<dyn FrontEnd>> {
+    vec![Box::new(v1::Styx1)]
+}

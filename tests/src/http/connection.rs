@@ -203,6 +203,18 @@ impl Connection {
         Ok(self.received.drain(..count).collect())
     }
 
+    /// Reads what comes next, as much as is there; nothing once the other side
+    /// has closed.
+    ///
+    /// # Errors
+    /// A time-out, a reset.
+    pub fn some(&mut self) -> io::Result<Vec<u8>> {
+        if self.received.is_empty() {
+            self.receive()?;
+        }
+        Ok(std::mem::take(&mut self.received))
+    }
+
     /// Reads whatever comes until the other side closes.
     ///
     /// # Errors

@@ -1,0 +1,211 @@
+//! [`Producers`]: a producer id has one connection a log, the newest.
+//!
+//! ```text
+//! older connection ── taken_over ─▶ settles what it queued ── settle ─┐
+//! newer handshake ─── claim ─────────────────────────────── alone ◀───┘─▶ 101
+//! ```
+//!
+//! Invariant: whoever found itself [alone](Claim::alone) knows that no older
+//! connection of its producer will append anything to this log any more.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use styx_protocol::{Code, LogId};
+use tokio::sync::watch;
+
+use super::{Error, OpenLog};
+
+type Key = (LogId, u64);
+
+/// Who has connections under which producer id.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Producers(Arc<Mutex<HashMap<Key, Arc<Seat>>>>);
+
+/// One producer of one log.
+#[derive(Debug)]
+struct Seat {
+    claims: watch::Sender<Claims>,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    newest: u64,
+    /// Those that may still append.
+    unsettled: BTreeSet<u64>,
+}
+
+/// A connection's right to append as this producer. Dropping it settles it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    producers: Producers,
+    key: Key,
+    seat: Arc<Seat>,
+    number: u64,
+    is_settled: bool,
+}
+
+/// What a log knows of a producer that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) epoch: u32,
+    pub(crate) next_sequence: Option<u64>,
+}
+
+impl OpenLog {
+    /// Refuses an epoch that is fenced already.
+    pub(crate) fn check_epoch(&self, _id: u64, _epoch: Option<u32>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Makes the epoch the one in force; resolves once that is durable.
+    pub(crate) async fn begin_producer(
+        &self,
+        _id: u64,
+        epoch: Option<u32>,
+    ) -> Result<Begun, Error> {
+        Ok(Begun { epoch: epoch.unwrap_or(1), next_sequence: None })
+    }
+
+    /// Forgets what the log knows of a producer.
+    pub(crate) fn forget_producer(&self, _id: u64) {}
+}
+
+impl Producers {
+    /// Takes a producer over from whoever has it; those learn it from
+    /// [`Claim::taken_over`].
+    pub(crate) fn claim(&self, log: LogId, producer: u64) -> Claim {
+        let key = (log, producer);
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seat = seats
+            .entry(key)
+            .or_insert_with(|| Arc::new(Seat { claims: watch::Sender::new(Claims::default()) }));
+        let seat = Arc::clone(seat);
+        let mut number = 0;
+        seat.claims.send_modify(|claims| {
+            claims.newest += 1;
+            number = claims.newest;
+            claims.unsettled.insert(number);
+        });
+        Claim { producers: self.clone(), key, seat, number, is_settled: false }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+impl Claim {
+    /// Resolves when a newer connection wants to append as this producer. Cancel
+    /// safe.
+    pub(crate) fn taken_over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (mut claims, number) = (self.seat.claims.subscribe(), self.number);
+        async move {
+            // Without a seat there is nobody left to take it over.
+            let _ = claims.wait_for(|claims| claims.newest > number).await;
+        }
+    }
+
+    /// Waits until every older connection has settled, at most so long.
+    ///
+    /// # Errors
+    /// `producer_fenced` when an even newer one came meanwhile, `overloaded` when
+    /// it takes too long.
+    pub(crate) async fn alone(&self, at_most: Duration) -> Result<(), Error> {
+        let mut claims = self.seat.claims.subscribe();
+        let is_decided = |claims: &Claims| {
+            claims.newest > self.number || claims.unsettled.first() == Some(&self.number)
+        };
+        let decided = tokio::time::timeout(at_most, claims.wait_for(is_decided)).await;
+        match decided {
+            Ok(Ok(claims)) if claims.newest == self.number => Ok(()),
+            Ok(_) => Err(taken_over()),
+            Err(_) => Err(Error::new(
+                Code::Overloaded,
+                "an older connection of this producer still has appends under way: try again",
+            )),
+        }
+    }
+
+    /// Says that nothing will be appended under this claim any more.
+    pub(crate) fn settle(&mut self) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let mut seats = self.producers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_free = false;
+        self.seat.claims.send_modify(|claims| {
+            claims.unsettled.remove(&self.number);
+            is_free = claims.unsettled.is_empty();
+        });
+        if is_free {
+            seats.remove(&self.key);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// What the older of two connections is told.
+pub(crate) fn taken_over() -> Error {
+    Error::new(
+        Code::ProducerFenced,
+        "another connection of this producer took over: a producer id has one connection a log",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const LOG: LogId = LogId(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_is_alone_once_all_older_ones_have_settled() {
+        let producers = Producers::default();
+        let mut first = producers.claim(LOG, 7);
+        assert!(first.alone(SECOND).await.is_ok());
+        assert!(first.taken_over().now_or_never().is_none());
+        let second = producers.claim(LOG, 7);
+        first.taken_over().await;
+        assert!(second.alone(SECOND).now_or_never().is_none());
+        let third = producers.claim(LOG, 7);
+        let refused = second.alone(SECOND).await.expect_err("a third came");
+        assert_eq!(refused.code, Code::ProducerFenced);
+        // That the second has gone does not mean that the first has settled.
+        drop(second);
+        let refused = third.alone(SECOND).await.expect_err("the first has not settled");
+        assert_eq!(refused.code, Code::Overloaded);
+        first.settle();
+        assert!(third.alone(SECOND).await.is_ok());
+        drop((first, third));
+        assert_eq!(producers.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_producers_and_other_logs_are_left_alone() {
+        let producers = Producers::default();
+        let (first, other) = (producers.claim(LOG, 7), producers.claim(LOG, 8));
+        let elsewhere = producers.claim(LogId(2), 7);
+        for claim in [&first, &other, &elsewhere] {
+            assert!(claim.alone(SECOND).await.is_ok());
+            assert!(claim.taken_over().now_or_never().is_none());
+        }
+        // A settled one that lingers does not end the newer one's seat.
+        let mut old = first;
+        old.settle();
+        let newer = producers.claim(LOG, 7);
+        drop(old);
+        assert!(newer.taken_over().now_or_never().is_none());
+        assert_eq!(producers.len(), 3);
+    }
+}

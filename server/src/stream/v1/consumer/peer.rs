@@ -1,0 +1,168 @@
+//! [`Peer`]: a consumer's side of its socket: what it is sent, that it is alive,
+//! and when it has gone.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_protocol::frame::{self, Decoder, Ends, Fault, Route};
+use tokio::net::TcpStream;
+
+use crate::app::App;
+use crate::handover::Socket;
+use crate::session::{Error, OpenLog};
+use crate::stream::pulse::{Due, Pulse, Timeouts};
+use crate::stream::v1::fault;
+use crate::stream::v1::outbox::Outbox;
+
+/// After so long without progress, what waits no longer shares memory with others.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of heartbeats that are read at once.
+const READ_BYTES: usize = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) tcp: TcpStream,
+    pub(super) outbox: Outbox,
+    app: Arc<App>,
+    log: OpenLog,
+    timeouts: Timeouts,
+    decoder: Decoder,
+    pulse: Pulse,
+}
+
+/// Why there is nothing more to send.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The consumer is told why.
+    Fault(Fault),
+    /// It has closed, or the connection is gone.
+    Gone(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Gone(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Fault(fault::of(&error))
+    }
+}
+
+impl Peer {
+    pub(super) fn new(app: Arc<App>, log: OpenLog, timeouts: Timeouts, socket: Socket) -> Peer {
+        // A consumer may stall as long as it sends heartbeats, which its system
+        // knows nothing of.
+        let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
+        let mut decoder = Decoder::new(Route::ConsumerToServer, 0);
+        decoder.push(&socket.received);
+        Peer {
+            tcp: socket.tcp,
+            outbox: Outbox::default(),
+            app,
+            log,
+            timeouts,
+            decoder,
+            pulse: Pulse::new(timeouts),
+        }
+    }
+
+    /// Waits for this, and looks after the consumer meanwhile.
+    ///
+    /// # Errors
+    /// There is no use in waiting any longer.
+    pub(super) async fn attend<F: Future>(&mut self, future: F) -> Result<F::Output, Stop> {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut future => return Ok(output),
+                stopped = self.step() => stopped?,
+            }
+        }
+    }
+
+    /// Sends all that waits.
+    ///
+    /// # Errors
+    /// There is no use in sending any more.
+    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
+        self.send()?;
+        while !self.outbox.is_empty() {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what the log holds.
+    pub(super) fn beat(&mut self) {
+        let ends = Ends { start: self.log.start_position(), end: self.log.end_position() };
+        frame::encode_heartbeat(Some(ends), self.outbox.frames());
+    }
+
+    /// Waits for the next thing that happens, and does what is due. Cancel safe.
+    async fn step(&mut self) -> Result<(), Stop> {
+        let is_sending = !self.outbox.is_empty();
+        let is_shared = self.outbox.is_shared();
+        tokio::select! {
+            biased;
+            () = self.app.shutdown.begun() => Err(fault::shutting_down().into()),
+            readable = self.tcp.readable() => {
+                readable?;
+                self.hear()
+            }
+            writable = self.tcp.writable(), if is_sending => {
+                writable?;
+                self.send()
+            }
+            due = self.pulse.due() => match due {
+                Due::Silence => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
+                Due::Heartbeat => {
+                    // Frames that a consumer does not take are not interrupted.
+                    if !is_sending {
+                        self.beat();
+                        self.send()?;
+                    }
+                    self.pulse.said();
+                    Ok(())
+                }
+            },
+            () = tokio::time::sleep(STALLED_AFTER), if is_shared => {
+                self.outbox.own();
+                Ok(())
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Stop> {
+        if self.outbox.send(&self.tcp)? {
+            self.pulse.said();
+        }
+        Ok(())
+    }
+
+    /// Takes what the consumer says: heartbeats.
+    fn hear(&mut self) -> Result<(), Stop> {
+        let mut bytes = [0; READ_BYTES];
+        match self.tcp.try_read(&mut bytes) {
+            Ok(0) => return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => self.decoder.push(bytes.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        self.pulse.heard();
+        loop {
+            match self.decoder.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(Stop::Fault(fault::malformed(&error))),
+            }
+        }
+    }
+}

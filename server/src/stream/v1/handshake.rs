@@ -1,0 +1,34 @@
+//! What the 101s of both directions have in common.
+
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue};
+use styx_protocol::Codecs;
+
+use super::super::pulse::Timeouts;
+use crate::handover::Request;
+use crate::header;
+
+/// The features that a request asks for.
+pub(super) fn codecs(request: &Request) -> Codecs {
+    let values = request.headers.get_all(&header::FEATURES).iter();
+    let named = values.filter_map(|value| value.to_str().ok());
+    // A word can stand in several headers as in one.
+    Codecs::from_features(&named.collect::<Vec<_>>().join(","))
+}
+
+/// The headers of every 101: what is kept of the log now, and the time-out.
+pub(super) fn headers(request: &Request, timeouts: Timeouts, granted: Codecs) -> HeaderMap {
+    let log = &request.log;
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(UPGRADE, HeaderValue::from_static("styx/1"));
+    headers.insert(header::TIMEOUT, HeaderValue::from(timeouts.ours.as_secs()));
+    headers.insert(header::LOG_ID, header::of_id(log.id()));
+    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
+    headers.insert(header::END_POSITION, header::of_position(log.end_position()));
+    if let Some(granted) =
+        HeaderValue::from_str(&granted.to_string()).ok().filter(|value| !value.is_empty())
+    {
+        headers.insert(header::FEATURES, granted);
+    }
+    headers
+}

@@ -1,0 +1,132 @@
+//! [`Outbox`]: what waits to be sent, as it came: blocks in memory that others
+//! share, and small frames in a buffer of its own.
+//!
+//! ```text
+//! chunks: [header][blocks…][header][blocks…]   frames: heartbeat, ack, error
+//!         └──────────── one vectored write ──────────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+/// Room for small frames that is kept while there are none.
+const KEPT_BYTES: usize = 1 << 10;
+/// Chunks in one write.
+const SLICES_MAX: usize = 64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    chunks: VecDeque<Bytes>,
+    /// Comes after the chunks.
+    frames: BytesMut,
+    bytes: usize,
+    is_shared: bool,
+}
+
+impl Outbox {
+    /// Where to append small frames.
+    pub(super) fn frames(&mut self) -> &mut BytesMut {
+        &mut self.frames
+    }
+
+    /// Appends bytes without copying them.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        if !self.frames.is_empty() {
+            let frames = self.frames.split().freeze();
+            self.bytes += frames.len();
+            self.chunks.push_back(frames);
+        }
+        self.is_shared = true;
+        self.bytes += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// Whether all of it was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.bytes + self.frames.len()
+    }
+
+    /// Whether what waits may be a small part of memory that others could free.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared && self.bytes > 0
+    }
+
+    /// Copies what waits, so that nothing else is kept for its sake.
+    pub(super) fn own(&mut self) {
+        let mut copy = BytesMut::with_capacity(self.bytes);
+        self.chunks.drain(..).for_each(|chunk| copy.extend_from_slice(&chunk));
+        self.chunks = VecDeque::from([copy.freeze()]);
+        self.is_shared = false;
+    }
+
+    /// Takes all that waits.
+    pub(super) fn take(&mut self) -> Bytes {
+        if !self.chunks.is_empty() {
+            self.push(Bytes::new());
+            self.own();
+            self.bytes = 0;
+            return self.chunks.pop_front().unwrap_or_default();
+        }
+        self.frames.split().freeze()
+    }
+
+    /// Sends what the socket takes now; says whether that was anything.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) fn send(&mut self, tcp: &TcpStream) -> io::Result<bool> {
+        let before = self.len();
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let chunks = self.chunks.iter().map(|chunk| &**chunk).chain([&*self.frames]);
+            let count = slices.iter_mut().zip(chunks).map(|(slice, chunk)| {
+                *slice = IoSlice::new(chunk);
+            });
+            let count = count.count();
+            match tcp.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => self.forget(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.is_empty() {
+            self.rest();
+        }
+        Ok(self.len() < before)
+    }
+
+    fn forget(&mut self, mut sent: usize) {
+        while let Some(first) = self.chunks.front_mut().filter(|_| sent > 0) {
+            let part = sent.min(first.len());
+            first.advance(part);
+            self.bytes -= part;
+            sent -= part;
+            if first.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+        self.frames.advance(sent);
+    }
+
+    fn rest(&mut self) {
+        self.is_shared = false;
+        if self.chunks.capacity() > SLICES_MAX {
+            self.chunks = VecDeque::new();
+        }
+        // What was sent is forgotten, and its room used again.
+        self.frames.clear();
+        if self.frames.capacity() > KEPT_BYTES {
+            self.frames = BytesMut::new();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A producer's stream: from the handshake to its end.
+//!
+//! ```text
+//! claim the producer id ─▶ alone ─▶ epoch is durable ─▶ 101 ─▶ connection
+//! ```
+//!
+//! Invariant: what the 101 says of the producer is final. Nothing that an older
+//! connection sent is appended after it.
+
+mod connection;
+mod inbox;
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use styx_protocol::handshake::ProducerParams;
+use styx_protocol::limits::{BLOCK_RAW_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX};
+
+use super::super::pulse::Timeouts;
+use super::handshake;
+use crate::handover::{Accepted, Request};
+use crate::session::{Claim, Error};
+use crate::{header, params};
+use connection::Connection;
+
+/// How long older connections may take to settle.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Whose blocks a connection takes.
+#[derive(Debug)]
+struct Named {
+    id: u64,
+    epoch: u32,
+    claim: Claim,
+}
+
+/// Agrees to a handshake, or says why not.
+pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
+    let timeouts = Timeouts::of(&request)?;
+    request.log.check_appendable()?;
+    let (named, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
+        Some(asked) => {
+            let (named, next_sequence) = begin(&request, asked).await?;
+            (Some(named), next_sequence)
+        }
+        None => (None, None),
+    };
+    // The log that it knows may have gone while older connections settled.
+    request.log.check(&request.known)?;
+    // Packed blocks are stored as they come: every codec is taken.
+    let codecs = handshake::codecs(&request);
+    let mut headers = handshake::headers(&request, timeouts, codecs);
+    headers.insert(header::MAX_BLOCK_SIZE, HeaderValue::from(BLOCK_RAW_BYTES_MAX));
+    headers.insert(header::MAX_IN_FLIGHT_BLOCKS, HeaderValue::from(IN_FLIGHT_BLOCKS_MAX));
+    if let Some(named) = &named {
+        headers.insert(header::EPOCH, HeaderValue::from(named.epoch));
+    }
+    if let Some(next_sequence) = next_sequence {
+        headers.insert(header::NEXT_SEQUENCE, HeaderValue::from(next_sequence));
+    }
+    let (app, log) = (request.app, request.log);
+    Ok(Accepted::new(headers, move |socket| {
+        Connection::new(app, log, timeouts, named, socket).serve()
+    }))
+}
+
+/// Takes the producer over, and makes its epoch the one in force.
+async fn begin(request: &Request, asked: ProducerParams) -> Result<(Named, Option<u64>), Error> {
+    let log = &request.log;
+    let id = asked.id.get();
+    // Whoever is fenced already ends nobody.
+    log.check_epoch(id, asked.epoch)?;
+    let claim = request.app.sessions.producers().claim(log.id(), id);
+    claim.alone(SETTLE_TIME_MAX).await?;
+    let begun = log.begin_producer(id, asked.epoch);
+    let state = tokio::select! {
+        state = begun => state?,
+        () = claim.taken_over() => return Err(crate::session::taken_over()),
+    };
+    Ok((Named { id, epoch: state.epoch, claim }, state.next_sequence))
+}
