@@ -63,7 +63,7 @@ mod tail;
 mod wait;
 mod watermark;
 
-pub use append::{Append, Appended, Full, Producer, Room, Ticket};
+pub use append::{Append, Appended, Full, Producer, ProducerState, Room, Stream, Ticket};
 pub use catalog::{Catalog, Options};
 pub use error::Error;
 pub use log::{Gone, Log, LogStats, Seek};

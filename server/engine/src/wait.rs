@@ -1,14 +1,17 @@
 //! Waiting without a runtime: one answer ([`Promise`] → `Answer`), and
-//! many wakers to be woken together ([`Wakers`]).
+//! many wakers to be woken together ([`Wakers`], [`Woken`]).
 //!
-//! The invariant of both: a waker is registered under the same lock that guards
-//! what it waits for, so no wake-up is lost; wakers run outside that lock.
+//! The invariant of all: a waker is registered under the same lock that guards
+//! what it waits for, so no wake-up is lost; wakers run outside that lock. A
+//! promise that is dropped is answered too, so nobody waits forever.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+
+use crate::Error;
 
 /// Locks, and goes on where another thread panicked: each guarded value is
 /// valid between any two statements.
@@ -40,11 +43,11 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 #[derive(Debug)]
 enum State<T> {
     Waiting(Option<Waker>),
-    Done(T),
+    Done(Result<T, Error>),
     Taken,
 }
 
-/// The side that answers, once.
+/// The side that answers, once; at the latest when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Promise<T>(Arc<Mutex<State<T>>>);
 
@@ -59,19 +62,40 @@ pub(crate) fn promise<T>() -> (Promise<T>, Answer<T>) {
 }
 
 impl<T> Promise<T> {
-    /// Answers and wakes whoever waits; a second answer is dropped.
-    pub(crate) fn keep(&self, value: T) {
-        let waker = {
-            let mut state = lock(&self.0);
-            match &mut *state {
-                State::Waiting(waker) => {
-                    let waker = waker.take();
-                    *state = State::Done(value);
-                    waker
-                }
-                State::Done(_) | State::Taken => None,
+    /// Answers and wakes whoever waits.
+    pub(crate) fn keep(self, value: Result<T, Error>) {
+        if let Some(waker) = self.keep_quietly(value) {
+            waker.wake();
+        }
+    }
+
+    /// Answers; gives back who waits, for the caller to wake.
+    #[must_use]
+    pub(crate) fn keep_quietly(self, value: Result<T, Error>) -> Option<Waker> {
+        self.answer(|| value)
+    }
+
+    /// The first answer counts.
+    fn answer(&self, value: impl FnOnce() -> Result<T, Error>) -> Option<Waker> {
+        let mut state = lock(&self.0);
+        match &mut *state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                *state = State::Done(value());
+                waker
             }
+            State::Done(_) | State::Taken => None,
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    /// Nobody is left without an answer, even if a committer panics.
+    fn drop(&mut self) {
+        let unknown = || Error::OutcomeUnknown {
+            cause: "the request was dropped before it was answered".into(),
         };
+        let waker = self.answer(|| Err(unknown()));
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -79,9 +103,9 @@ impl<T> Promise<T> {
 }
 
 impl<T> Future for Answer<T> {
-    type Output = T;
+    type Output = Result<T, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
         let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, State::Taken) {
             State::Done(value) => Poll::Ready(value),
@@ -131,5 +155,25 @@ impl Wakers {
             return Vec::new();
         }
         self.waiting.drain().map(|(_, waker)| waker).collect()
+    }
+}
+
+/// Whom to wake when a group's last answer is there, so that who waits for many
+/// of them is woken once and finds all.
+#[derive(Debug, Default)]
+pub(crate) struct Woken(Vec<Waker>);
+
+impl Woken {
+    /// Who waited for one answer.
+    pub(crate) fn add(&mut self, waker: Option<Waker>) {
+        let Some(waker) = waker else { return };
+        if !self.0.last().is_some_and(|last| last.will_wake(&waker)) {
+            self.0.push(waker);
+        }
+    }
+
+    /// Wakes them all.
+    pub(crate) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
     }
 }

@@ -296,7 +296,7 @@ fn idempotence_survives_rolls_trims_and_reopening() {
     let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
     let log = catalog.create(&name("once"), config).expect("created");
     let send = |log: &Log, sequence: u64, epoch: Option<u32>| {
-        log.append_durably(Append {
+        log.append_durably(Append::Records {
             records: Records::one(&sequence.to_be_bytes()),
             expected: None,
             producer: Some(Producer { id: 9, epoch, sequence }),

@@ -153,7 +153,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
         Operation::AppendExpecting { records: sizes, off_by } => {
             let payloads = model.payloads(sizes);
             let expected = Some(Position(model.end() + off_by));
-            let append = Append { records: records(&payloads), expected, producer: None };
+            let append = Append::Records { records: records(&payloads), expected, producer: None };
             let appended = engine.log().append_durably(append);
             if *off_by == 0 {
                 assert_eq!(appended.expect("appended").count as usize, payloads.len());
@@ -168,7 +168,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             let sequence = sent.len() as u64 - back;
             let mut payloads = sent[usize::try_from(sequence).expect("small")..].to_vec();
             payloads.extend(model.payloads(sizes));
-            let append = Append {
+            let append = Append::Records {
                 records: records(&payloads),
                 expected: None,
                 producer: Some(Producer { id: *producer, epoch: None, sequence }),

@@ -126,7 +126,7 @@ impl AppendStream {
         let sent = u64::from(records.count());
         self.committing_bytes = records.bytes().len();
         let Condition { expected, producer } = self.next;
-        let mut append = Append { records, expected, producer };
+        let mut append = Append::Records { records, expected, producer };
         let deadline = tokio::time::Instant::now() + ROOM_WAIT_MAX;
         self.committing = loop {
             match self.log.append(append)? {

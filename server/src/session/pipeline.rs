@@ -12,14 +12,14 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use styx_engine::{Append, Appended, Full, Log, Room, Ticket};
+use styx_engine::{Append, Appended, Full, Room, Stream, Ticket};
 
 use super::{Error, OpenLog};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    log: Log,
+    stream: Stream,
     bytes_max: usize,
     appends_max: usize,
     /// Found the log's queue full.
@@ -33,7 +33,7 @@ pub(crate) struct Pipeline {
 pub(crate) struct Progress {
     /// Durable now, in order.
     pub(crate) appended: Vec<Appended>,
-    /// Why the next one is not; what follows it may be all the same.
+    /// Why the next one is not, and none that follows it.
     pub(crate) failed: Option<Error>,
 }
 
@@ -42,7 +42,7 @@ impl OpenLog {
     /// append of any size is always taken.
     pub(crate) fn pipeline(&self, bytes_max: usize, appends_max: usize) -> Pipeline {
         Pipeline {
-            log: self.log.clone(),
+            stream: self.log.stream(),
             bytes_max,
             appends_max,
             waiting: None,
@@ -76,10 +76,10 @@ impl Pipeline {
     /// # Errors
     /// Refused at once; what was offered before goes on.
     pub(crate) fn offer(&mut self, append: Append) -> Result<(), Error> {
-        let bytes = bytes_of(&append);
-        match self.log.append(append)? {
+        let bytes = append.len_bytes();
+        match self.stream.append(append)? {
             Ok(ticket) => self.on_their_way.push_back((ticket, bytes)),
-            Err(Full(append)) => self.waiting = Some((append, self.log.room())),
+            Err(Full(append)) => self.waiting = Some((append, self.stream.room())),
         }
         self.bytes += bytes;
         Ok(())
@@ -126,13 +126,13 @@ impl Pipeline {
                 self.waiting = Some((append, room));
                 return Ok(false);
             }
-            let bytes = bytes_of(&append);
-            match self.log.append(append) {
+            let bytes = append.len_bytes();
+            match self.stream.append(append) {
                 Ok(Ok(ticket)) => {
                     self.on_their_way.push_back((ticket, bytes));
                     return Ok(true);
                 }
-                Ok(Err(Full(append))) => self.waiting = Some((append, self.log.room())),
+                Ok(Err(Full(append))) => self.waiting = Some((append, self.stream.room())),
                 Err(error) => {
                     self.bytes -= bytes;
                     return Err(error.into());
@@ -141,8 +141,4 @@ impl Pipeline {
         }
         Ok(false)
     }
-}
-
-fn bytes_of(append: &Append) -> usize {
-    append.records.bytes().len()
 }

@@ -113,6 +113,7 @@ impl Shared {
         from: Recovered,
     ) -> Arc<Inner> {
         let config = from.manifest.config;
+        let producers = from.end.as_ref().map(|end| Arc::clone(&end.producers));
         let log = Arc::new_cyclic(|me| Inner {
             me: me.clone(),
             name: name.clone(),
@@ -123,6 +124,7 @@ impl Shared {
             services: self.services.clone(),
             queue: Queue::new(self.options.queue_bytes_max),
             tail: Tail::new(from.view, Arc::clone(&self.budget), self.options.tail_bytes_max),
+            producers: producers.unwrap_or_default(),
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
             trimming: Mutex::new(()),

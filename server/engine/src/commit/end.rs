@@ -6,7 +6,7 @@
 //! trace.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use styx_protocol::Position;
 use styx_protocol::block::{Flags, Header};
@@ -72,7 +72,8 @@ pub(crate) struct End {
     pub(crate) salt: u64,
     pub(crate) epoch: u32,
     pub(crate) spacing: Spacing,
-    pub(crate) producers: Table,
+    /// What is durable; others look at it.
+    pub(crate) producers: Arc<Mutex<Table>>,
     /// The base of the segment before this one.
     pub(crate) previous_base: Option<Position>,
     /// Set between the seal of a segment and the birth of its successor.

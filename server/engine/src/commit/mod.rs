@@ -7,9 +7,10 @@
 //!
 //! Natural group commit: what arrives while a group is being written is the next
 //! group; there is no timer. [`end`] owns the mutable end of the log, [`plan`]
-//! decides what becomes of each append, [`pool`] lends the threads, [`keeper`]
-//! does what is due later (watermark, retention).
+//! decides what becomes of each request, [`build`] makes the blocks, [`pool`] lends
+//! the threads, [`keeper`] does what is due later (watermark, retention).
 
+pub(crate) mod build;
 pub(crate) mod end;
 pub(crate) mod keeper;
 pub(crate) mod plan;

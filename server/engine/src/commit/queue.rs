@@ -5,26 +5,62 @@
 //! one log.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use crate::append::{Append, Appended};
+use crate::Error;
+use crate::append::{Append, Appended, Fault, ProducerState};
 use crate::wait::{Promise, Wakers, lock};
-use crate::{Error, Full};
 
-/// One append that waits for its group.
+/// One request that waits for its group.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) append: Append,
-    pub(crate) promise: Promise<Result<Appended, Error>>,
+pub(crate) enum Item {
+    /// Records to append.
+    Append {
+        append: Append,
+        /// Of the stream in which it stands.
+        fault: Option<Arc<Fault>>,
+        promise: Promise<Appended>,
+    },
+    /// A producer begins: what it queued before is settled first.
+    Begin { producer: u64, epoch: Option<u32>, promise: Promise<ProducerState> },
+    /// A producer is to be forgotten, after what it queued before.
+    Forget { producer: u64 },
 }
 
-impl Drop for Item {
-    /// Nobody is left without an answer, even if a committer panics.
-    fn drop(&mut self) {
-        self.promise.keep(Err(Error::OutcomeUnknown {
-            cause: "the append was dropped before it was answered".into(),
-        }));
+impl Item {
+    /// Bytes of records, as they will be stored.
+    pub(crate) fn len_bytes(&self) -> usize {
+        match self {
+            Item::Append { append, .. } => append.len_bytes(),
+            Item::Begin { .. } | Item::Forget { .. } => 0,
+        }
+    }
+
+    /// Records.
+    pub(crate) fn count(&self) -> u32 {
+        match self {
+            Item::Append { append, .. } => append.count(),
+            Item::Begin { .. } | Item::Forget { .. } => 0,
+        }
+    }
+
+    /// Answers that it came to nothing, or that nobody knows.
+    pub(crate) fn fail(self, error: &Error) {
+        match self {
+            Item::Append { fault, promise, .. } => {
+                if let Some(fault) = fault {
+                    fault.set(error);
+                }
+                promise.keep(Err(error.clone()));
+            }
+            Item::Begin { promise, .. } => promise.keep(Err(error.clone())),
+            Item::Forget { .. } => {}
+        }
+    }
+
+    fn cost(&self) -> usize {
+        ITEM_BYTES + self.len_bytes()
     }
 }
 
@@ -55,7 +91,7 @@ pub(crate) enum Pushed {
     /// Queued behind others.
     Behind,
     /// Not queued.
-    Full(Full),
+    Full(Item),
 }
 
 impl Queue {
@@ -63,26 +99,24 @@ impl Queue {
         Queue { state: Mutex::default(), bytes_max }
     }
 
-    /// Queues an append unless the queue is full; a queue with nothing in it
-    /// takes any.
+    /// Queues a request. An append has to wait while the queue is full, but a
+    /// queue with nothing in it takes any; what comes at most once a connection
+    /// is always taken.
     ///
     /// # Errors
     /// Why the log takes no appends.
-    pub(crate) fn push(
-        &self,
-        append: Append,
-        promise: Promise<Result<Appended, Error>>,
-    ) -> Result<Pushed, Error> {
-        let cost = ITEM_BYTES + append.records.bytes().len();
+    pub(crate) fn push(&self, item: Item) -> Result<Pushed, Error> {
+        let cost = item.cost();
         let mut state = lock(&self.state);
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
-        if state.bytes > 0 && state.bytes + cost > self.bytes_max {
-            return Ok(Pushed::Full(Full(append)));
+        let waits = matches!(item, Item::Append { .. });
+        if waits && state.bytes > 0 && state.bytes + cost > self.bytes_max {
+            return Ok(Pushed::Full(item));
         }
         state.bytes += cost;
-        state.items.push_back(Item { append, promise });
+        state.items.push_back(item);
         Ok(if std::mem::replace(&mut state.busy, true) { Pushed::Behind } else { Pushed::First })
     }
 
@@ -94,15 +128,14 @@ impl Queue {
         let (room, idle) = {
             let mut state = lock(&self.state);
             while let Some(item) = state.items.front() {
-                bytes += item.append.records.bytes().len();
-                records += u64::from(item.append.records.count());
+                bytes += item.len_bytes();
+                records += u64::from(item.count());
                 if !group.is_empty() && (bytes > bytes_max || records > records_max) {
                     break;
                 }
                 group.extend(state.items.pop_front());
             }
-            let costs = group.iter().map(|item| ITEM_BYTES + item.append.records.bytes().len());
-            state.bytes -= costs.sum::<usize>();
+            state.bytes -= group.iter().map(Item::cost).sum::<usize>();
             let idle = if group.is_empty() {
                 state.busy = false;
                 state.idle.drain()
@@ -140,9 +173,7 @@ impl Queue {
             state.bytes = 0;
             std::mem::take(&mut state.items)
         };
-        for item in items {
-            item.promise.keep(Err(error.clone()));
-        }
+        items.into_iter().for_each(|item| item.fail(error));
     }
 
     /// Bytes that wait.

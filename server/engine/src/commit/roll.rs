@@ -17,10 +17,10 @@ use styx_protocol::Position;
 use styx_protocol::block::Flags;
 
 use super::end::{Cursor, End, Failure, Space, write};
-use crate::producers::Table;
 use crate::segment::index::Spacing;
 use crate::segment::{Sealed, Segment, name};
 use crate::storage::{Storage, replace_file, temporary_path};
+use crate::wait::lock;
 use crate::{random, sabotage};
 
 /// Where a log's segments are and how they are made.
@@ -57,7 +57,7 @@ impl Ground {
             epoch: end.epoch,
         };
         let mut next = self.begin_segment(birth)?;
-        next.producers = std::mem::take(&mut end.producers);
+        next.producers = Arc::clone(&end.producers);
         next.previous_base = Some(end.segment.base);
         let finished = std::mem::replace(end, next).segment;
         if let Err(error) = finished.seal(sealed) {
@@ -94,7 +94,7 @@ impl Ground {
             salt,
             epoch: birth.epoch,
             spacing: Spacing::new(self.index_after_size),
-            producers: Table::default(),
+            producers: Arc::default(),
             previous_base: None,
             sealed: None,
             space: Space::default(),
@@ -118,7 +118,7 @@ impl Ground {
     /// stays, the one before that goes.
     fn snapshot(&self, end: &End, sealed: &Sealed) -> Result<(), Failure> {
         let path = self.directory.join(name::producers(sealed.end));
-        let bytes = end.producers.encode(sealed.seal_crc, sealed.end);
+        let bytes = lock(&end.producers).encode(sealed.seal_crc, sealed.end);
         replace_file(&*self.storage, &path, &bytes)
             .map_err(|error| Failure::before_writing("writing the producers", &error))?;
         match end.previous_base {

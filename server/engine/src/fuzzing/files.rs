@@ -1,10 +1,11 @@
 //! The small files beside the segments: index, producers, manifest, watermark.
 
 use styx_protocol::Position;
+use styx_protocol::block::Header;
 
 use super::{memory, mend};
 use crate::manifest::Manifest;
-use crate::producers::{Table, judge};
+use crate::producers::{Drafts, Known, Table};
 use crate::segment::index::{self, Key};
 use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
 
@@ -48,8 +49,11 @@ pub(super) fn producers(input: &[u8]) {
         assert_eq!(table.encode(seal_crc, end), again, "written the same again");
         for id in [0, 1, 7] {
             for sequence in [0, 1, 500, u64::MAX] {
-                let producer = crate::Producer { id, epoch: None, sequence };
-                let _ = judge(table.get(id), &producer, 3);
+                let drafts = Drafts::new();
+                let known = Known::of(id, &table, &drafts);
+                let _ = known.judge(&crate::Producer { id, epoch: None, sequence }, 3);
+                let _ = known.judge_block(&Header { sequence, count: 3, ..Header::default() });
+                let _ = known.begin(None);
             }
         }
     }

@@ -11,10 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+
 use super::inner::Inner;
 use super::upkeep::micros;
+use crate::commit::build::{Build, Built};
 use crate::commit::end::{End, Failure, write};
-use crate::commit::plan::{Plan, Planned};
+use crate::commit::plan::Plan;
 use crate::commit::pool::Job;
 use crate::commit::queue::Item;
 use crate::retention::exceeds;
@@ -51,73 +54,70 @@ impl Inner {
         }
         let Some(end) = end else {
             let error = Error::OutcomeUnknown { cause: self.cause() };
-            items.iter().for_each(|item| item.promise.keep(Err(error.clone())));
+            items.into_iter().for_each(|item| item.fail(&error));
             return true;
         };
         if let Err(failure) = self.roll_if_due(end, &items) {
             let error = self.failed(failure);
-            items.iter().for_each(|item| item.promise.keep(Err(error.clone())));
+            items.into_iter().for_each(|item| item.fail(&error));
             return true;
         }
-        let bytes = items.iter().map(|item| item.append.records.bytes().len() + 96).sum();
-        let mut plan = Plan::new(end, self.stamp_us(), self.tail.end(), bytes);
-        for item in items {
-            plan.add(item);
-        }
-        let planned = plan.finish(self.services.pad_commits);
-        let failed = match self.make_durable(end, &planned) {
-            Ok(()) => None,
-            Err(failure) => Some(self.failed(failure)),
+        let bytes = items.iter().map(|item| item.len_bytes() + BLOCK_HEADER_BYTES).sum();
+        let producers = Arc::clone(&end.producers);
+        let (built, drafts, answers) = {
+            let table = lock(&producers);
+            let build = Build::new(end, self.stamp_us(), self.tail.end(), bytes);
+            let mut plan = Plan::new(build, &table);
+            items.into_iter().for_each(|item| plan.add(item));
+            plan.finish(self.services.pad_commits)
         };
-        for (item, answer) in planned.answers {
-            // What was refused is refused either way; the rest stands or falls
-            // with the write.
-            let answer = match (&failed, answer) {
-                (Some(error), Ok(_)) => Err(error.clone()),
-                (_, answer) => answer,
-            };
-            item.promise.keep(answer);
+        match self.make_durable(end, &built) {
+            Ok(()) => {
+                lock(&producers).apply(drafts);
+                answers.give();
+            }
+            Err(failure) => {
+                let durable = end.cursor.position;
+                answers.fail(&self.failed(failure), durable);
+            }
         }
         true
     }
 
-    /// Writes and syncs a plan, then moves the end and publishes.
-    fn make_durable(&self, end: &mut End, planned: &Planned) -> Result<(), Failure> {
-        if planned.bytes.is_empty() {
+    /// Writes and syncs a group's blocks, then moves the end and publishes.
+    fn make_durable(&self, end: &mut End, built: &Built) -> Result<(), Failure> {
+        if built.bytes.is_empty() {
             return Ok(());
         }
         let at = end.cursor;
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
-        end.space.prepare(&*end.file, at.offset, planned.bytes.len(), segment_bytes)?;
-        write(&*end.file, &planned.bytes, at.offset)?;
+        end.space.prepare(&*end.file, at.offset, built.bytes.len(), segment_bytes)?;
+        write(&*end.file, &built.bytes, at.offset)?;
         let group =
-            Group { base: at.position, end: planned.cursor.position, bytes: planned.bytes.clone() };
+            Group { base: at.position, end: built.cursor.position, bytes: built.bytes.clone() };
         if sabotage::SERVE_UNSYNCED {
-            self.tail.publish(planned.cursor.durable(), group.clone());
+            self.tail.publish(built.cursor.durable(), group.clone());
         }
         if sabotage::WATERMARK_AHEAD {
-            let _ = self.write_watermark_ahead(planned.cursor.position);
+            let _ = self.write_watermark_ahead(built.cursor.position);
         }
         sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
 
-        end.cursor = planned.cursor;
-        end.spacing = planned.spacing.clone();
-        planned.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
-        for (id, state) in &planned.producers {
-            end.producers.put(*id, state.clone());
-        }
+        end.cursor = built.cursor;
+        end.spacing = built.spacing.clone();
+        built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
         self.tail.publish(end.cursor.durable(), group);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
-        self.counters.bytes.fetch_add(planned.bytes.len() as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(built.bytes.len() as u64, Ordering::Relaxed);
         self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
         self.settle_later();
         Ok(())
     }
 
     fn roll_if_due(&self, end: &mut End, items: &[Item]) -> Result<(), Failure> {
-        let records: u64 = items.iter().map(|item| u64::from(item.append.records.count())).sum();
-        let bytes: usize = items.iter().map(|item| item.append.records.bytes().len()).sum();
+        let records: u64 = items.iter().map(|item| u64::from(item.count())).sum();
+        let bytes: usize = items.iter().map(Item::len_bytes).sum();
         let cursor = end.cursor;
         let full = exceeds(cursor.records + records, self.config.segment_max_count)
             || exceeds(cursor.offset + bytes as u64 + 192, self.config.segment_max_size);

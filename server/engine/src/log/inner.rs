@@ -8,14 +8,16 @@ use std::time::Duration;
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
+use crate::append::{Append, Appended, Fault, Full, Ticket};
 use crate::clock::SteadyTime;
 use crate::commit::end::{End, Failure};
 use crate::commit::keeper::Keeper;
-use crate::commit::pool::Pool;
-use crate::commit::queue::Queue;
+use crate::commit::pool::{Job, Pool};
+use crate::commit::queue::{Item, Pushed, Queue};
 use crate::commit::roll::Ground;
+use crate::producers::Table;
 use crate::tail::Tail;
-use crate::wait::lock;
+use crate::wait::{lock, promise};
 use crate::watermark::Watermark;
 
 /// What a log shares with the catalog.
@@ -40,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) services: Services,
     pub(crate) queue: Queue,
     pub(crate) tail: Tail,
+    /// What is durable of idempotent producers; the committer changes it.
+    pub(crate) producers: Arc<Mutex<Table>>,
     /// `None` for a log that cannot be appended to.
     pub(crate) end: Mutex<Option<End>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
@@ -60,6 +64,47 @@ pub(crate) struct Counters {
 }
 
 impl Inner {
+    /// Queues an append; see [`Log::append`](crate::Log::append).
+    pub(crate) fn enqueue(
+        &self,
+        append: Append,
+        fault: Option<Arc<Fault>>,
+    ) -> Result<Result<Ticket, Full>, Error> {
+        let longest = append.longest();
+        if longest > self.config.payload_bytes_max() {
+            return Err(Error::RecordTooLarge {
+                size: longest as u64 + 8,
+                max: self.config.max_record_size.unsigned_abs(),
+            });
+        }
+        let (promise, answer) = promise();
+        if append.count() == 0 {
+            let end = self.tail.end();
+            promise.keep(Ok(Appended { base: end, end, count: 0, repeated: 0 }));
+            return Ok(Ok(Ticket(answer)));
+        }
+        match self.push(Item::Append { append, fault, promise })? {
+            Some(Item::Append { append, .. }) => Ok(Err(Full(append))),
+            _ => Ok(Ok(Ticket(answer))),
+        }
+    }
+
+    /// Queues a request and sees to it that somebody comes for it; gives it back
+    /// when the queue is full.
+    pub(crate) fn push(&self, item: Item) -> Result<Option<Item>, Error> {
+        match self.queue.push(item)? {
+            Pushed::Full(item) => return Ok(Some(item)),
+            Pushed::First => {
+                // Gone only when nobody can wait for it any more.
+                if let Some(me) = self.me.upgrade() {
+                    self.services.pool.submit(me as Arc<dyn Job>);
+                }
+            }
+            Pushed::Behind => {}
+        }
+        Ok(None)
+    }
+
     /// Turns a failure into the answer of the group, and poisons the log unless
     /// nothing has happened.
     pub(super) fn failed(&self, failure: Failure) -> Error {

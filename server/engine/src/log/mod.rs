@@ -15,10 +15,12 @@ use std::sync::atomic::Ordering;
 
 use styx_protocol::{LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
 
-use crate::commit::pool::Job;
-use crate::commit::queue::Pushed;
+use crate::commit::queue::Item;
+use crate::producers::{Drafts, Known};
 use crate::wait::{lock, promise};
-use crate::{Append, Error, Found, Full, Reader, Record, Room, Ticket, backup, seek};
+use crate::{
+    Append, Error, Found, Full, ProducerState, Reader, Record, Room, Stream, Ticket, backup, seek,
+};
 
 pub use gone::Gone;
 pub(crate) use inner::{Counters, Inner, Services};
@@ -147,25 +149,13 @@ impl Log {
     /// Outer: what is certain at once (too large a record, a log that is not
     /// `ok`, one that is gone). Inner: the queue is full; the append comes back.
     pub fn append(&self, append: impl Into<Append>) -> Result<Result<Ticket, Full>, Error> {
-        let append = append.into();
-        let longest = append.records.longest();
-        if longest > self.0.config.payload_bytes_max() {
-            return Err(Error::RecordTooLarge {
-                size: longest as u64 + 8,
-                max: self.0.config.max_record_size.unsigned_abs(),
-            });
-        }
-        let (promise, answer) = promise();
-        if append.records.is_empty() {
-            promise.keep(Ok(crate::Appended { end: self.end_position(), count: 0 }));
-            return Ok(Ok(Ticket(answer)));
-        }
-        match self.0.queue.push(append, promise)? {
-            Pushed::Full(full) => return Ok(Err(full)),
-            Pushed::First => self.0.services.pool.submit(Arc::clone(&self.0) as Arc<dyn Job>),
-            Pushed::Behind => {}
-        }
-        Ok(Ok(Ticket(answer)))
+        self.0.enqueue(append.into(), None)
+    }
+
+    /// Appends that stand in a row: what is durable of them is a prefix.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        Stream { log: Arc::clone(&self.0), fault: Arc::default() }
     }
 
     /// Whether an append would be refused now, whatever it holds.
@@ -203,6 +193,49 @@ impl Log {
     #[must_use]
     pub fn room(&self) -> Room {
         Room { log: Arc::clone(&self.0), key: None }
+    }
+
+    /// An idempotent producer begins, or begins again: everything that was queued
+    /// before is settled first, so that the answer is final. `epoch` is the one it
+    /// was given earlier, or a higher one; `None` is for the next one, which is 1
+    /// for a producer that the log does not know. An epoch that is raised is
+    /// durable once the ticket says so, and fences lower ones from then on. Never
+    /// refused for a full queue: a connection does this once.
+    ///
+    /// # Errors
+    /// What is certain at once; on the ticket, [`Error::ProducerFenced`] for a lower
+    /// epoch than the one in force.
+    pub fn begin_producer(
+        &self,
+        id: u64,
+        epoch: Option<u32>,
+    ) -> Result<Ticket<ProducerState>, Error> {
+        let (promise, answer) = promise();
+        self.0.push(Item::Begin { producer: id, epoch, promise })?;
+        Ok(Ticket(answer))
+    }
+
+    /// What is durable of a producer now; `None` when the log does not know it.
+    /// Never waits. What is queued may change it: [`Log::begin_producer`] is the
+    /// final answer.
+    #[must_use]
+    pub fn producer(&self, id: u64) -> Option<ProducerState> {
+        let table = lock(&self.0.producers);
+        table.get(id)?;
+        let drafts = Drafts::new();
+        let known = Known::of(id, &table, &drafts);
+        Some(ProducerState { epoch: known.epoch(), next_sequence: known.next_sequence() })
+    }
+
+    /// Forgets a producer, its epoch included, once everything is durable that was
+    /// queued before: it will not come back. A crash may bring back what was
+    /// forgotten since the segment began, which does no harm to a producer that
+    /// does not append any more.
+    ///
+    /// # Errors
+    /// What is certain at once.
+    pub fn forget_producer(&self, id: u64) -> Result<(), Error> {
+        self.0.push(Item::Forget { producer: id }).map(drop)
     }
 
     /// Where a read that begins there begins. [`Seek::Time`] may wait for the

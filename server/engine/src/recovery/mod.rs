@@ -18,7 +18,7 @@ mod table;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use styx_protocol::{LogStatus, Position};
 
@@ -273,7 +273,7 @@ impl Scene {
             salt,
             epoch,
             spacing: walked.spacing,
-            producers: walked.producers,
+            producers: Arc::new(Mutex::new(walked.producers)),
             previous_base,
             sealed: walked.sealed,
             space: Space::default(),

@@ -42,7 +42,7 @@ fn answer(mut ticket: Ticket) -> Option<Result<styx_engine::Appended, Error>> {
 fn append(catalog: &Catalog, log: &Log, done: &mut Done, sequence: Option<u64>) {
     let payload = format!("record {} {}", done.sent.len(), "x".repeat(40)).into_bytes();
     done.sent.push(payload.clone());
-    let append = Append {
+    let append = Append::Records {
         records: Records::one(&payload),
         expected: None,
         producer: sequence.map(|sequence| Producer { id: 5, epoch: None, sequence }),

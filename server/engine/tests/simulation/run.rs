@@ -246,7 +246,7 @@ impl Run {
         for payload in &sent.payloads {
             assert!(builder.push(payload));
         }
-        let append = Append {
+        let append = Append::Records {
             records: builder.take(),
             expected: None,
             producer: sent.sequence.map(|sequence| Producer {

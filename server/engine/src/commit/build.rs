@@ -1,0 +1,221 @@
+//! The blocks of a group, one behind the other in one buffer.
+//!
+//! ```text
+//! loose records ─▶ shared block ┐
+//! a producer's records ─▶ block ┼─▶ [header|body][header|body][filler]… ─▶ written once
+//! a client's block, a filler ───┘     server's fields filled in, header_crc anew
+//! ```
+//!
+//! Records that name no producer share a block up to its bound; everything else
+//! stands in a block of its own. A client's body is copied as it came. Building
+//! changes nothing but itself: the end of the log moves when this was written.
+
+use bytes::Bytes;
+use styx_protocol::block::{Flags, Header};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
+use styx_protocol::{Position, Records};
+
+use super::end::{Cursor, End};
+use crate::segment::index::{Entry, Spacing};
+
+/// Where groups begin on media that may tear a sector.
+const PAD_BYTES: u64 = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Build<'a> {
+    end: &'a End,
+    timestamp_us: u64,
+    durable: Position,
+    bytes: Vec<u8>,
+    open: Option<OpenBlock>,
+    /// The position after everything put in; the cursor lags an open block.
+    position: Position,
+    cursor: Cursor,
+    spacing: Spacing,
+    entries: Vec<Entry>,
+}
+
+/// The shared block, to which records are still added.
+#[derive(Debug)]
+struct OpenBlock {
+    at: usize,
+    count: u32,
+}
+
+/// Whose block it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) producer: u64,
+    pub(crate) epoch: u32,
+    pub(crate) sequence: u64,
+}
+
+/// A group's bytes and where they lead.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) bytes: Bytes,
+    pub(crate) cursor: Cursor,
+    pub(crate) spacing: Spacing,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl<'a> Build<'a> {
+    /// Nothing yet, of about `bytes` bytes that will come next at `end`.
+    pub(crate) fn new(end: &'a End, stamp_us: u64, durable: Position, bytes: usize) -> Build<'a> {
+        Build {
+            end,
+            timestamp_us: stamp_us.max(end.cursor.timestamp_us),
+            durable,
+            bytes: Vec::with_capacity(bytes),
+            open: None,
+            position: end.cursor.position,
+            cursor: end.cursor,
+            spacing: end.spacing.clone(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// The position of the next record.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Adds records of nobody in particular to the shared block.
+    pub(crate) fn loose(&mut self, records: &Records) {
+        let len = records.bytes().len();
+        let fits = |open: &OpenBlock| {
+            self.bytes.len() - open.at - BLOCK_HEADER_BYTES + len <= BLOCK_RAW_BYTES_MAX
+        };
+        if !self.open.as_ref().is_some_and(fits) {
+            self.close_shared();
+            self.open = Some(OpenBlock { at: self.bytes.len(), count: 0 });
+            self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
+        }
+        self.bytes.extend_from_slice(records.bytes());
+        if let Some(open) = &mut self.open {
+            open.count += records.count();
+        }
+        self.position = self.position + u64::from(records.count());
+    }
+
+    /// A block of a producer's loose records.
+    pub(crate) fn owned(&mut self, records: &Records, owner: Owner) -> Header {
+        let body = records.bytes();
+        let size = size_of(body);
+        let header = Header {
+            count: records.count(),
+            body_size: size,
+            raw_size: size,
+            producer_id: owner.producer,
+            sequence: owner.sequence,
+            producer_epoch: owner.epoch,
+            body_crc: crc32fast::hash(body),
+            ..Header::default()
+        };
+        self.block(&header, body)
+    }
+
+    /// A filler that raises a producer's epoch.
+    pub(crate) fn epoch(&mut self, producer: u64, epoch: u32) -> Header {
+        let header = Header {
+            flags: Flags::FILLER,
+            producer_id: producer,
+            producer_epoch: epoch,
+            ..Header::default()
+        };
+        self.block(&header, &[])
+    }
+
+    /// A block with this body. Of its header, what is the server's to say is
+    /// filled in, and the expected position is left out: it was met.
+    pub(crate) fn block(&mut self, header: &Header, body: &[u8]) -> Header {
+        self.close_shared();
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
+        self.bytes.extend_from_slice(body);
+        self.stamp(at, header)
+    }
+
+    /// Finishes the header of the block that begins at `at` and is the last.
+    fn stamp(&mut self, at: usize, header: &Header) -> Header {
+        let header = Header {
+            flags: header.flags.without(Flags::EXPECT_POSITION),
+            codec: header.codec,
+            count: header.count,
+            body_size: header.body_size,
+            raw_size: header.raw_size,
+            producer_id: header.producer_id,
+            sequence: header.sequence,
+            producer_epoch: header.producer_epoch,
+            body_crc: header.body_crc,
+            prev_crc: self.cursor.prev_crc,
+            base_position: self.cursor.position.0,
+            durable_position: self.durable.0,
+            ..self.end.marker(Flags::NONE, self.timestamp_us)
+        };
+        let (encoded, crc) = header.encode();
+        self.bytes[at..at + BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
+        self.entries.extend(self.spacing.entry(self.cursor.offset, &header, crc));
+        self.cursor.pass(&header, crc);
+        self.position = self.cursor.position;
+        header
+    }
+
+    fn close_shared(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let body = &self.bytes[open.at + BLOCK_HEADER_BYTES..];
+        let size = size_of(body);
+        let body_crc = crc32fast::hash(body);
+        let header = Header {
+            count: open.count,
+            body_size: size,
+            raw_size: size,
+            body_crc,
+            ..Header::default()
+        };
+        self.stamp(open.at, &header);
+    }
+
+    /// A filler up to the next 4 KiB boundary.
+    fn pad(&mut self) {
+        let past = self.cursor.offset % PAD_BYTES;
+        if self.bytes.is_empty() || past == 0 {
+            return;
+        }
+        let header_bytes = BLOCK_HEADER_BYTES as u64;
+        let mut total = PAD_BYTES - past;
+        if total < header_bytes {
+            total += PAD_BYTES;
+        }
+        let body = vec![0; usize::try_from(total - header_bytes).expect("under 8 KiB")];
+        let size = size_of(&body);
+        let body_crc = crc32fast::hash(&body);
+        let header = Header {
+            flags: Flags::FILLER,
+            body_size: size,
+            raw_size: size,
+            body_crc,
+            ..Header::default()
+        };
+        self.block(&header, &body);
+    }
+
+    /// The bytes to write and where they lead.
+    pub(crate) fn finish(mut self, pad: bool) -> Built {
+        self.close_shared();
+        if pad {
+            self.pad();
+        }
+        Built {
+            bytes: Bytes::from(self.bytes),
+            cursor: self.cursor,
+            spacing: self.spacing,
+            entries: self.entries,
+        }
+    }
+}
+
+fn size_of(body: &[u8]) -> u32 {
+    u32::try_from(body.len()).expect("a block is smaller than 4 GiB")
+}

@@ -1,0 +1,152 @@
+//! The table as a file, written at every roll.
+//!
+//! ```text
+//! <end_position>.producers
+//!   "STXP" | crc: u32 of bytes 8.. | version: u32 | seal_crc: u32 | end_position: u64
+//!   | producers: u32 | zero: u32
+//!   then each: id: u64 | epoch: u32 | blocks: u32 | next_sequence: u64
+//!              | last_used_us: u64 | blocks × block
+//!   block:     sequence: u64 | count: u32 | body_crc: u32 | base_position: u64
+//! ```
+//!
+//! The longest unused producer stands first. A snapshot belongs to the seal whose
+//! `header_crc` it carries, and is not used with another.
+
+use styx_protocol::Position;
+
+use super::{BLOCKS_MAX, PRODUCERS_MAX, Remembered, State, Table};
+
+const MAGIC: [u8; 4] = *b"STXP";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+const PRODUCER_BYTES: usize = 32;
+const BLOCK_BYTES: usize = 24;
+
+/// More than any snapshot has.
+pub(crate) const BYTES_MAX: u64 =
+    (HEADER_BYTES + PRODUCERS_MAX * PRODUCER_BYTES + BLOCKS_MAX * BLOCK_BYTES) as u64;
+
+impl Table {
+    /// The snapshot of this table at a seal.
+    pub(crate) fn encode(&self, seal_crc: u32, end: Position) -> Vec<u8> {
+        let mut out = Vec::with_capacity(
+            HEADER_BYTES + self.states.len() * PRODUCER_BYTES + self.blocks * BLOCK_BYTES,
+        );
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&VERSION.to_be_bytes());
+        out.extend_from_slice(&seal_crc.to_be_bytes());
+        out.extend_from_slice(&end.0.to_be_bytes());
+        out.extend_from_slice(&u32_of(self.states.len()));
+        out.extend_from_slice(&[0; 4]);
+        for (_, id) in &self.by_use {
+            let Some(state) = self.states.get(id) else { continue };
+            out.extend_from_slice(&id.to_be_bytes());
+            out.extend_from_slice(&state.epoch.to_be_bytes());
+            out.extend_from_slice(&u32_of(state.blocks.len()));
+            out.extend_from_slice(&state.next_sequence.to_be_bytes());
+            out.extend_from_slice(&state.last_used_us.to_be_bytes());
+            for block in &state.blocks {
+                out.extend_from_slice(&block.sequence.to_be_bytes());
+                out.extend_from_slice(&block.count.to_be_bytes());
+                out.extend_from_slice(&block.body_crc.to_be_bytes());
+                out.extend_from_slice(&block.base.0.to_be_bytes());
+            }
+        }
+        let crc = crc32fast::hash(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_be_bytes());
+        out
+    }
+
+    /// Reads a snapshot; gives it back with the seal it belongs to. `None` when
+    /// the bytes are no snapshot.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Table, u32, Position)> {
+        let mut read = Fields(bytes);
+        let magic = read.take::<4>()?;
+        let crc = u32::from_be_bytes(read.take()?);
+        if magic != MAGIC || crc != crc32fast::hash(read.0) || read.u32()? != VERSION {
+            return None;
+        }
+        let seal_crc = read.u32()?;
+        let end = Position(read.u64()?);
+        let count = read.u32()?;
+        read.u32()?;
+        let mut table = Table::default();
+        for _ in 0..count {
+            let id = read.u64()?;
+            let mut state = State { epoch: read.u32()?, ..State::default() };
+            let blocks = read.u32()?;
+            state.next_sequence = read.u64()?;
+            state.last_used_us = read.u64()?;
+            for _ in 0..blocks {
+                state.blocks.push_back(Remembered {
+                    sequence: read.u64()?,
+                    count: read.u32()?,
+                    body_crc: read.u32()?,
+                    base: Position(read.u64()?),
+                });
+            }
+            table.update(id, |known| *known = state);
+        }
+        read.0.is_empty().then_some((table, seal_crc, end))
+    }
+}
+
+fn u32_of(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// Fixed-width fields from the front of some bytes.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::block::{Flags, Header};
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_reads_back_and_any_flipped_bit_is_refused() {
+        let mut table = Table::default();
+        let header = Header {
+            producer_id: 7,
+            producer_epoch: 2,
+            sequence: 500,
+            count: 3,
+            base_position: 10,
+            timestamp_us: 11,
+            ..Header::default()
+        };
+        table.replay(&header);
+        table.replay(&Header { producer_id: 8, producer_epoch: 0, count: 1, ..header });
+        // One that has begun and not appended yet.
+        let flags = Flags::FILLER;
+        table.replay(&Header { producer_id: 9, producer_epoch: 4, count: 0, flags, ..header });
+        let bytes = table.encode(99, Position(14));
+        let (read, seal_crc, end) = Table::decode(&bytes).expect("it reads back");
+        assert_eq!((seal_crc, end), (99, Position(14)));
+        assert_eq!(read.states, table.states);
+        assert_eq!(read.states[&9].epoch, 4);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Table::decode(&flipped).is_none(), "bit {bit}");
+        }
+    }
+}

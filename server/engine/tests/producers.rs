@@ -1,0 +1,389 @@
+//! Blocks as clients send them, and the producers that send them: stored byte by
+//! byte, never twice, never with a gap, and an older producer is fenced.
+#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use styx_engine::{
+    Append, Appended, Catalog, Error, Found, Log, Options, Producer, ProducerState, Ticket,
+};
+use styx_protocol::block::{Block, Checked, Flags, Header, Origin, build};
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+use styx_protocol::{LogConfig, LogName, Position, Records, record};
+
+const ID: u64 = 77;
+
+fn name(text: &str) -> LogName {
+    text.parse().expect("a name")
+}
+
+fn open(directory: &Path) -> Catalog {
+    let catalog = Catalog::open(Options::new(directory)).expect("opened");
+    catalog.wait_until_open();
+    catalog
+}
+
+/// A catalog without threads: a group is committed when `step` says so.
+fn open_by_hand(directory: &Path) -> Catalog {
+    Catalog::open(Options { committers_max: 0, ..Options::new(directory) }).expect("opened")
+}
+
+fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
+    assert!(catalog.close(Duration::from_secs(30)));
+    drop(catalog);
+    let catalog = open(directory);
+    let log = catalog.log(&name("log")).expect("open");
+    (catalog, log)
+}
+
+fn records(payloads: &[&str]) -> Records {
+    let mut builder = record::Builder::new();
+    for payload in payloads {
+        assert!(builder.push(payload.as_bytes()));
+    }
+    builder.take()
+}
+
+fn checked(bytes: Bytes) -> Checked {
+    let (block, rest) = Block::parse(bytes, 1 << 20).expect("a block");
+    assert!(rest.is_empty());
+    block.into_checked(1 << 20).expect("a producer's block")
+}
+
+fn origin(epoch: u32, sequence: u64) -> Origin {
+    Origin { producer_id: ID, producer_epoch: epoch, sequence, expected: None }
+}
+
+fn block(epoch: u32, sequence: u64, payloads: &[&str]) -> Checked {
+    checked(build(&records(payloads), origin(epoch, sequence)))
+}
+
+fn send(log: &Log, block: Checked) -> Result<Appended, Error> {
+    log.append_durably(block)
+}
+
+fn added(base: u64, count: u32) -> Appended {
+    let (base, end) = (Position(base), Position(base + u64::from(count)));
+    Appended { base, end, count, repeated: 0 }
+}
+
+fn repeated(base: u64, count: u32) -> Appended {
+    Appended { count: 0, repeated: count, ..added(base, count) }
+}
+
+fn begin(log: &Log, epoch: Option<u32>) -> Result<(u32, Option<u64>), Error> {
+    let state = log.begin_producer(ID, epoch)?.wait()?;
+    Ok((state.epoch, state.next_sequence))
+}
+
+fn read_all(log: &Log) -> Vec<String> {
+    let mut reader = log.reader(log.start_position()).expect("a reader");
+    let mut all = Vec::new();
+    while let Found::Some(batch) = reader.read(64 << 10).expect("read") {
+        all.extend(batch.records().map(|r| String::from_utf8_lossy(&r.payload).into_owned()));
+    }
+    all
+}
+
+/// The stored blocks of a log's first segment, with their bodies.
+fn stored(directory: &Path) -> Vec<(Header, Vec<u8>)> {
+    let path = directory.join("log/0/00000000000000000000.seg");
+    let bytes = std::fs::read(path).expect("read");
+    let mut rest = &bytes[..];
+    let mut blocks = Vec::new();
+    while let Ok((header, _)) = Header::decode(rest) {
+        let (block, behind) = rest.split_at(usize::try_from(header.block_bytes()).expect("small"));
+        blocks.push((header, block[BLOCK_HEADER_BYTES..].to_vec()));
+        rest = behind;
+    }
+    blocks
+}
+
+fn answer<T>(ticket: &mut Ticket<T>, waker: &Waker) -> Poll<Result<T, Error>> {
+    Pin::new(ticket).poll(&mut Context::from_waker(waker))
+}
+
+fn take<T: std::fmt::Debug>(mut ticket: Ticket<T>) -> Result<T, Error> {
+    match answer(&mut ticket, Waker::noop()) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("not answered"),
+    }
+}
+
+fn queue(log: &Log, append: impl Into<Append>) -> Ticket {
+    log.append(append).expect("taken").expect("room")
+}
+
+#[test]
+fn a_clients_block_is_stored_with_the_body_it_came_with() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open_by_hand(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let expecting = Origin { expected: Some(Position(2)), ..origin(3, 500) };
+    let mut bytes = BytesMut::from(&build(&records(&["c", "d"]), expecting)[..]);
+    // A flag that nobody knows yet, of those that are stored and ignored.
+    bytes[10] |= 0x40;
+    let crc = crc32fast::hash(&bytes[8..BLOCK_HEADER_BYTES]).to_be_bytes();
+    bytes[4..8].copy_from_slice(&crc);
+    let sent = checked(bytes.freeze());
+    let body = sent.body().clone();
+
+    let tickets = [
+        queue(&log, records(&["a"])),
+        queue(&log, records(&["b"])),
+        queue(&log, sent),
+        queue(&log, block(3, 502, &["e"])),
+        queue(&log, records(&["f"])),
+    ];
+    assert!(catalog.step());
+    let answers = tickets.map(|ticket| take(ticket).expect("appended"));
+    assert_eq!(answers, [added(0, 1), added(1, 1), added(2, 2), added(4, 1), added(5, 1)]);
+    assert_eq!(read_all(&log), ["a", "b", "c", "d", "e", "f"]);
+
+    let blocks = stored(directory.path());
+    let counts: Vec<_> = blocks.iter().map(|(header, _)| header.count).collect();
+    assert_eq!(counts, [0, 2, 2, 1, 1], "loose records share a block, a client's has its own");
+    let (filler, (header, stored)) = (blocks[0].0, &blocks[2]);
+    assert_eq!(*stored, body);
+    assert_eq!(header.flags.bits(), 0x4000, "the condition was met and is not stored");
+    assert_eq!((header.producer_id, header.sequence, header.producer_epoch), (ID, 500, 3));
+    assert_eq!((header.base_position, header.durable_position), (2, 0));
+    assert_eq!((header.segment_salt, header.open_epoch), (filler.segment_salt, 1));
+    assert!(header.timestamp_us > 0);
+}
+
+#[test]
+fn a_block_is_appended_once_whatever_comes_in_between() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 4, ..LogConfig::default() };
+    let log = catalog.create(&name("log"), config).expect("created");
+    assert_eq!(send(&log, block(1, 10, &["a", "b", "c"])).expect("appended"), added(0, 3));
+    assert_eq!(send(&log, block(1, 13, &["d"])).expect("appended"), added(3, 1));
+    assert_eq!(send(&log, block(1, 14, &["e", "f"])).expect("appended"), added(4, 2));
+
+    let check = |log: &Log| {
+        assert_eq!(send(log, block(1, 10, &["a", "b", "c"])).expect("known"), repeated(0, 3));
+        assert_eq!(send(log, block(1, 14, &["e", "f"])).expect("known"), repeated(4, 2));
+        for (sequence, payloads) in
+            [(10, &["a", "b", "x"][..]), (10, &["a", "b"]), (11, &["b", "c"]), (9, &["y"])]
+        {
+            let refused = send(log, block(1, sequence, payloads));
+            assert!(
+                matches!(refused, Err(Error::SequenceReused { producer: ID, sequence: s })
+                    if s == sequence),
+                "{refused:?}"
+            );
+        }
+        for (sequence, payloads) in [(17, &["g"][..]), (14, &["e", "f", "g"])] {
+            let refused = send(log, block(1, sequence, payloads));
+            assert!(matches!(refused, Err(Error::SequenceGap { expected: 16, .. })), "{refused:?}");
+        }
+        let fenced = send(log, block(0, 16, &["g"]));
+        assert!(matches!(fenced, Err(Error::ProducerFenced { current: 1, .. })), "{fenced:?}");
+        assert_eq!(log.producer(ID), Some(ProducerState { epoch: 1, next_sequence: Some(16) }));
+        let kept = usize::try_from(log.start_position().0).expect("small");
+        assert_eq!(read_all(log), ["a", "b", "c", "d", "e", "f"][kept..]);
+    };
+    check(&log);
+    let (catalog, log) = reopen(catalog, directory.path());
+    check(&log);
+    // Retention removes the headers that the memory was made of.
+    assert!(log.stats().segments >= 2);
+    log.trim(Position(4)).expect("trimmed");
+    assert_eq!(log.start_position(), Position(4));
+    check(&log);
+    let (catalog, log) = reopen(catalog, directory.path());
+    check(&log);
+    let mut archive = Vec::new();
+    log.backup(&mut archive).expect("backed up");
+    catalog.delete(&name("log")).expect("deleted");
+    let log = catalog.restore(&name("log"), &mut archive.as_slice()).expect("restored");
+    check(&log);
+    assert_eq!(send(&log, block(1, 16, &["g"])).expect("appended"), added(6, 1));
+}
+
+#[test]
+fn a_block_without_a_producer_is_appended_as_often_as_it_comes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let nobodys = || checked(build(&records(&["a"]), Origin::default()));
+    assert_eq!(send(&log, nobodys()).expect("appended"), added(0, 1));
+    assert_eq!(send(&log, nobodys()).expect("appended"), added(1, 1));
+    assert_eq!(log.producer(0), None);
+}
+
+#[test]
+fn a_repetition_is_recognised_before_the_expected_position_is_looked_at() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let expecting = |sequence, expected| {
+        let expected = Some(Position(expected));
+        checked(build(&records(&["a"]), Origin { expected, ..origin(1, sequence) }))
+    };
+    let refused = send(&log, expecting(0, 1));
+    assert!(
+        matches!(refused, Err(Error::PositionMismatch { end: Position(0), .. })),
+        "{refused:?}"
+    );
+    assert_eq!(send(&log, expecting(0, 0)).expect("appended"), added(0, 1));
+    assert_eq!(send(&log, expecting(0, 0)).expect("known"), repeated(0, 1));
+    let refused = send(&log, expecting(2, 1));
+    assert!(matches!(refused, Err(Error::SequenceGap { expected: 1, .. })), "{refused:?}");
+}
+
+#[test]
+fn loose_records_and_blocks_of_one_producer_continue_each_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let loose = |sequence, payloads: &[&str]| {
+        let producer = Some(Producer { id: ID, epoch: None, sequence });
+        log.append_durably(Append::Records { records: records(payloads), expected: None, producer })
+    };
+    assert_eq!(send(&log, block(2, 0, &["a", "b"])).expect("appended"), added(0, 2));
+    let rest = Appended { repeated: 1, ..added(2, 2) };
+    assert_eq!(loose(1, &["b", "c", "d"]).expect("appended"), rest);
+    let again = Appended { base: Position(4), end: Position(4), count: 0, repeated: 3 };
+    assert_eq!(loose(1, &["b", "c", "d"]).expect("known"), again);
+    assert_eq!(send(&log, block(2, 4, &["e"])).expect("appended"), added(4, 1));
+    assert_eq!(read_all(&log), ["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn who_begins_fences_who_began_before_and_a_crash_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
+    let log = catalog.create(&name("log"), config).expect("created");
+    assert_eq!(log.producer(ID), None);
+    assert_eq!(begin(&log, None).expect("begun"), (1, None), "nothing is remembered yet");
+    assert_eq!(begin(&log, None).expect("begun"), (2, None));
+    let (catalog, log) = reopen(catalog, directory.path());
+    let fenced = send(&log, block(1, 0, &["a"]));
+    assert!(matches!(fenced, Err(Error::ProducerFenced { current: 2, .. })), "{fenced:?}");
+    let fenced = begin(&log, Some(1));
+    assert!(matches!(fenced, Err(Error::ProducerFenced { current: 2, .. })), "{fenced:?}");
+
+    // The epoch it was given: nothing is written.
+    let written = log.stats().bytes_written;
+    assert_eq!(begin(&log, Some(2)).expect("begun"), (2, None));
+    assert_eq!(log.stats().bytes_written, written);
+    assert_eq!(send(&log, block(2, 40, &["a", "b"])).expect("appended"), added(0, 2));
+    assert_eq!(begin(&log, Some(7)).expect("begun"), (7, Some(42)));
+    assert_eq!(log.stats().bytes_written, written + (96 + 18) + 96);
+
+    // A block raises the epoch too, as does what a roll has snapshotted.
+    assert_eq!(send(&log, block(9, 42, &["c"])).expect("appended"), added(2, 1));
+    assert_eq!(begin(&log, None).expect("begun"), (10, Some(43)));
+    for sequence in 43..47 {
+        send(&log, block(10, sequence, &["d"])).expect("appended");
+    }
+    log.trim(log.end_position()).expect("trimmed");
+    assert!(log.start_position() > Position(3));
+    let (_catalog, log) = reopen(catalog, directory.path());
+    assert_eq!(begin(&log, Some(10)).expect("begun"), (10, Some(47)));
+    let fenced = send(&log, block(9, 47, &["e"]));
+    assert!(matches!(fenced, Err(Error::ProducerFenced { current: 10, .. })), "{fenced:?}");
+}
+
+#[test]
+fn a_begin_is_answered_once_everything_before_it_is_settled() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open_by_hand(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let older = queue(&log, block(1, 0, &["a"]));
+    let newer = log.begin_producer(ID, None).expect("taken");
+    let late = queue(&log, block(1, 1, &["b"]));
+    let forgotten = {
+        log.forget_producer(ID).expect("taken");
+        queue(&log, block(0, 5, &["c"]))
+    };
+    assert_eq!(log.producer(ID), None, "nothing is durable yet");
+    assert!(catalog.step());
+    assert_eq!(take(older).expect("appended"), added(0, 1));
+    let state = take(newer).expect("begun");
+    assert_eq!(state, ProducerState { epoch: 2, next_sequence: Some(1) });
+    let fenced = take(late);
+    assert!(matches!(fenced, Err(Error::ProducerFenced { current: 2, .. })), "{fenced:?}");
+    assert_eq!(take(forgotten).expect("appended"), added(1, 1));
+    assert_eq!(log.producer(ID), Some(ProducerState { epoch: 0, next_sequence: Some(6) }));
+    assert_eq!(read_all(&log), ["a", "c"]);
+
+    let raised =
+        stored(directory.path()).into_iter().find(|(header, _)| header.producer_epoch == 2);
+    let (header, body) = raised.expect("a filler raises the epoch");
+    assert_eq!((header.flags, header.producer_id, header.sequence), (Flags::FILLER, ID, 0));
+    assert_eq!((header.count, header.base_position, body.len()), (0, 1, 0));
+}
+
+#[test]
+fn what_is_durable_of_a_stream_is_a_prefix_of_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open_by_hand(directory.path());
+    let config = LogConfig { max_record_size: 100, ..LogConfig::default() };
+    let log = catalog.create(&name("log"), config).expect("created");
+    let (stream, other) = (log.stream(), log.stream());
+    let queue = |append: Append| stream.append(append).expect("taken").expect("room");
+    assert_eq!(send_by_hand(&catalog, &log, block(1, 10, &["a"])).expect("appended"), added(0, 1));
+    let first = queue(records(&["b"]).into());
+    let refused = queue(block(1, 10, &["other"]).into());
+    // Good by itself, but behind what was refused.
+    let behind = queue(block(1, 11, &["c"]).into());
+    let others = other.append(records(&["d"])).expect("taken").expect("room");
+    assert!(catalog.step());
+    assert_eq!(take(first).expect("appended"), added(1, 1));
+    assert!(matches!(take(refused), Err(Error::SequenceReused { .. })));
+    assert!(matches!(take(behind), Err(Error::SequenceReused { .. })));
+    assert_eq!(take(others).expect("appended"), added(2, 1));
+    let later = stream.append(records(&["e"]));
+    assert!(matches!(later, Err(Error::SequenceReused { .. })), "{later:?}");
+
+    let long = "x".repeat(200);
+    let refused = other.append(records(&[&long]));
+    assert!(matches!(refused, Err(Error::RecordTooLarge { size: 208, max: 100 })), "{refused:?}");
+    let later = other.append(records(&["f"]));
+    assert!(matches!(later, Err(Error::RecordTooLarge { .. })), "{later:?}");
+    assert_eq!(read_all(&log), ["a", "b", "d"]);
+}
+
+fn send_by_hand(catalog: &Catalog, log: &Log, block: Checked) -> Result<Appended, Error> {
+    let ticket = queue(log, block);
+    assert!(catalog.step());
+    take(ticket)
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_waits_for_many_answers_is_woken_once_and_finds_them_all() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open_by_hand(directory.path());
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut tickets: Vec<_> =
+        (0..20).map(|sequence| queue(&log, block(1, sequence, &["a"]))).collect();
+    for ticket in &mut tickets {
+        assert!(answer(ticket, &waker).is_pending());
+    }
+    assert!(catalog.step());
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    for (base, ticket) in (0..).zip(tickets) {
+        assert_eq!(take(ticket).expect("appended"), added(base, 1));
+    }
+}
