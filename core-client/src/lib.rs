@@ -21,12 +21,14 @@
 //! | [`address`] | `styx://host:7123` and its kin |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
 //! | [`options`] | defaults and bounds |
+//! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`completion`] | what bindings for other languages wait on |
 
 #![allow(dead_code, unused_imports, reason = "the producer and the consumer use the rest")]
 
 pub mod address;
 mod backoff;
+pub mod batch;
 pub mod client;
 pub mod completion;
 pub mod error;
@@ -37,7 +39,10 @@ mod transport;
 mod wait;
 
 pub use address::Address;
+pub use batch::{Record, RecordBatch};
 pub use client::Client;
 pub use error::{Error, Kind};
 pub use logs::LogDetails;
-pub use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
+pub use styx_protocol::{
+    Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
+};

@@ -215,8 +215,12 @@ impl Block {
         Ok(records)
     }
 
-    /// The body's records, unpacked but not parsed.
-    fn raw(&self) -> Result<Bytes, ParseError> {
+    /// The bytes of the records, unpacked but not parsed: the body itself when
+    /// it is plain. Exactly `raw_size` of them.
+    ///
+    /// # Errors
+    /// [`ParseError::Packed`] or `Contradiction`.
+    pub fn raw(&self) -> Result<Bytes, ParseError> {
         let raw_bytes = self.raw_bytes();
         let raw = codec::unpack(self.header.codec, &self.body, raw_bytes);
         raw.map_err(|fault| self.unpack_error(fault))
