@@ -15,13 +15,14 @@ mod memory;
 mod mend;
 mod recovery;
 mod restore;
+mod streams;
 mod wire;
 
 /// Takes any bytes and panics when a promise is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its binary and of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
     ("block", wire::block),
@@ -30,6 +31,10 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("media_type", wire::media_type),
     ("parameters", wire::parameters),
     ("names", wire::names),
+    ("frame", streams::frame),
+    ("styx0", streams::styx0),
+    ("packed_block", streams::packed_block),
+    ("handshake", streams::handshake),
     ("index", files::index),
     ("producers", files::producers),
     ("manifest", files::manifest),

@@ -1,0 +1,205 @@
+//! What comes over a stream: frames, messages, packed blocks, handshakes.
+
+use bytes::BytesMut;
+use styx_protocol::block::{Block, Codec, Header, Origin, build_with};
+use styx_protocol::frame::{self, Event, Route};
+use styx_protocol::handshake::ProducerParams;
+use styx_protocol::limits::{
+    ACK_RUNS_MAX, BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, FRAME_HEADER_BYTES,
+};
+use styx_protocol::styx0::{self, Message};
+use styx_protocol::{Checkpoint, Codecs};
+
+use super::mend;
+
+/// Records over this are refused, so that the refusal is met.
+const RECORD_BYTES_MAX: u64 = 2 * BLOCK_RAW_BYTES_MAX as u64;
+const PAYLOAD_BYTES_MAX: usize = 300;
+
+/// A stream of styx/1. However the bytes are cut into chunks, the same events and
+/// the same fault come out, and never more is asked for than the largest has.
+pub(super) fn frame(input: &[u8]) {
+    let [mode, cut, bytes @ ..] = input else { return };
+    let route = match mode & 3 {
+        0 => Route::ProducerToServer,
+        1 => Route::ConsumerToServer,
+        2 => Route::ServerToProducer,
+        _ => Route::ServerToConsumer,
+    };
+    let mut bytes = bytes.to_vec();
+    if mode & 4 != 0 {
+        mend_frames(&mut bytes, mend::Mode::of(mode >> 3 | 1));
+    }
+    let whole = decode_frames(route, &bytes, bytes.len());
+    assert_eq!(decode_frames(route, &bytes, (*cut).into()), whole, "chunks of {cut}");
+    let mut again = BytesMut::new();
+    for event in &whole.0 {
+        match event {
+            Event::Block(block) => {
+                Header::decode(block).expect("its header was good");
+                let _ = Block::parse(block.clone(), RECORD_BYTES_MAX)
+                    .and_then(|(block, rest)| {
+                        assert!(rest.is_empty(), "one block at a time");
+                        block.into_checked(PAYLOAD_BYTES_MAX)
+                    })
+                    .map(|checked| assert!(checked.longest() <= PAYLOAD_BYTES_MAX));
+                again.extend_from_slice(&frame::blocks_header(block.len()));
+                again.extend_from_slice(block);
+            }
+            Event::Ack(ack) => ack.clone().encode(&mut again),
+            Event::Heartbeat(ends) => frame::encode_heartbeat(*ends, &mut again),
+            Event::Error(fault) => {
+                let _ = (fault.ends(), fault.damage(), fault.end_position());
+                fault.encode(&mut again);
+            }
+            Event::End { forget } => frame::encode_end(*forget, &mut again),
+        }
+    }
+    let (events, end) = decode_frames(route, &again, again.len());
+    assert_eq!((events, end), (whole.0, Ok(())), "what is encoded again is the same");
+}
+
+fn decode_frames(
+    route: Route,
+    bytes: &[u8],
+    chunk_bytes: usize,
+) -> (Vec<Event>, Result<(), frame::Error>) {
+    let largest = BLOCK_HEADER_BYTES + RECORD_BYTES_MAX as usize;
+    let bound = largest.max(FRAME_HEADER_BYTES + 8 + 12 * ACK_RUNS_MAX);
+    let mut decoder = frame::Decoder::new(route, RECORD_BYTES_MAX);
+    let mut events = Vec::new();
+    for chunk in bytes.chunks(chunk_bytes.max(1)) {
+        decoder.push(chunk);
+        loop {
+            match decoder.next() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(error) => return (events, Err(error)),
+            }
+        }
+        assert!((1..=bound).contains(&decoder.missing()), "{} missing", decoder.missing());
+    }
+    let end = decoder.finish();
+    (events, end)
+}
+
+/// Sizes of frames, as far as they lead, and the blocks in them.
+fn mend_frames(bytes: &mut [u8], mode: mend::Mode) {
+    let mut rest = bytes;
+    while rest.len() >= FRAME_HEADER_BYTES {
+        let (head, behind) = rest.split_at_mut(FRAME_HEADER_BYTES);
+        let claimed = u32::from_be_bytes(std::array::from_fn(|i| head[4 + i])) as usize;
+        let size = claimed.min(behind.len());
+        head[4..8].copy_from_slice(&(size as u32).to_be_bytes());
+        let (body, after) = behind.split_at_mut(size);
+        if head[0] == 1 {
+            let _ = mend::blocks(body, mode, mend::Link::default());
+        }
+        rest = after;
+    }
+}
+
+/// A stream of styx/0, likewise.
+pub(super) fn styx0(input: &[u8]) {
+    let Some((cut, bytes)) = input.split_first() else { return };
+    let decode = |chunk_bytes: usize| {
+        let mut decoder = styx0::Decoder::new(PAYLOAD_BYTES_MAX);
+        let (mut again, mut shown) = (BytesMut::new(), Vec::new());
+        for chunk in bytes.chunks(chunk_bytes.max(1)) {
+            decoder.push(chunk);
+            loop {
+                match decoder.next() {
+                    Ok(Some(message)) => {
+                        shown.push(format!("{message:?}"));
+                        encode_styx0(message, &mut again);
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (shown, again, Err(error)),
+                }
+            }
+            assert!((1..=PAYLOAD_BYTES_MAX + 6).contains(&decoder.missing()));
+        }
+        let end = decoder.finish();
+        (shown, again, end)
+    };
+    let whole = decode(bytes.len());
+    assert_eq!(decode((*cut).into()), whole, "chunks of {cut}");
+    let (shown, again, end) = whole;
+    let lost_a_code = shown.iter().any(|message| message.starts_with("Error"));
+    assert!(lost_a_code || bytes.starts_with(&again));
+    assert!(end.is_err() || again.len() == bytes.len(), "nothing is left out");
+}
+
+fn encode_styx0(message: Message<'_>, out: &mut BytesMut) {
+    match message {
+        Message::Record(payload) => {
+            assert!(payload.len() <= PAYLOAD_BYTES_MAX);
+            styx0::encode_record(payload, out);
+        }
+        Message::Ack { position, count } => styx0::encode_ack(position, count, out),
+        Message::Heartbeat => styx0::encode_heartbeat(out),
+        Message::Error(_) => styx0::encode_error(out),
+    }
+}
+
+/// A packed body under a header that fits it, and what it claims to unpack to.
+pub(super) fn packed_block(input: &[u8]) {
+    let [mode, high, low, body @ ..] = input else { return };
+    let codec = if mode & 1 == 0 { Codec::Lz4 } else { Codec::Zstd };
+    let header = |count| Header {
+        codec,
+        count,
+        body_size: body.len() as u32,
+        raw_size: u16::from_be_bytes([*high, *low]).into(),
+        body_crc: crc32fast::hash(body),
+        ..Header::default()
+    };
+    let parse = |header: Header| {
+        let bytes = [&header.encode().0[..], body].concat();
+        let (block, rest) = Block::parse(bytes.into(), 0).expect("its header fits");
+        assert!(rest.is_empty());
+        block
+    };
+    let claimed = parse(header(1));
+    let raw = match claimed.unpacked() {
+        Ok(Some(unpacked)) => unpacked,
+        Ok(None) => panic!("it was not plain"),
+        Err(error) => {
+            assert_eq!(claimed.records().map_err(Some), Err(Some(error)));
+            return;
+        }
+    };
+    assert_eq!(raw.body().len(), claimed.header().raw_size as usize, "as long as the header says");
+    let mut mended = raw.body().to_vec();
+    let count = mend::records(&mut mended);
+    let block = parse(header(count));
+    let (checked, vouched) = (block.checked_records(), block.records());
+    if let Ok(records) = &checked {
+        assert_eq!(vouched.as_ref(), Ok(records), "what is checked needs no check");
+        assert_eq!(records.bytes(), raw.body());
+        if count > 0 {
+            let typed = block.into_checked(usize::MAX).expect("every record is good");
+            assert_eq!((typed.count(), typed.longest()), (count, records.longest()));
+        }
+        let again = build_with(codec, Some((mode >> 1).into()), records, Origin::default());
+        assert!(again.len() <= BLOCK_HEADER_BYTES + records.bytes().len());
+        let (again, _) = Block::parse(again, 0).expect("what is built parses");
+        assert_eq!(again.checked_records().as_ref(), Ok(records));
+    }
+}
+
+/// What a handshake says of itself, and what consumers keep.
+pub(super) fn handshake(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(checkpoint) = text.parse::<Checkpoint>() {
+        assert_eq!(checkpoint.to_string(), text, "a checkpoint has one form");
+    }
+    let codecs = Codecs::from_features(&text);
+    assert_eq!(Codecs::from_features(&codecs.to_string()), codecs);
+    let pairs = text.lines().map(|line| line.split_once('=').unwrap_or((line, "")));
+    if let Ok(Some(producer)) = ProducerParams::parse(pairs) {
+        let query = producer.to_query();
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        assert_eq!(ProducerParams::parse(pairs), Ok(Some(producer)));
+    }
+}
