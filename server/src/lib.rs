@@ -17,6 +17,7 @@ mod header;
 mod http;
 mod listener;
 mod metrics;
+mod pace;
 mod params;
 mod pid_file;
 mod run;

@@ -6,9 +6,11 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use styx_tests::api::{BINARY, LINES, ONE};
+use styx_tests::random::Random;
 use styx_tests::{Request, Settings, TestServer, wait};
 
 const TCP_TIMEOUT: &str = "tcp_timeout = 2";
@@ -226,5 +228,92 @@ fn archives_that_stall_hold_up_others_for_a_time_only() {
     assert_eq!(server.read_all("whole"), [b"x"]);
     for mut connection in stalled {
         assert!(connection.response("POST").is_ok_and(|answer| answer.status() == 400));
+    }
+}
+
+/// A server with a log whose archive is larger than what two kernels hold.
+fn with_a_large_log() -> TestServer {
+    let server = Settings::default().set(TCP_TIMEOUT).start();
+    server.create("a");
+    let mut random = Random::new(7);
+    for _ in 0..8 {
+        server.append("a", random.bytes(1_000_000));
+    }
+    server
+}
+
+#[test]
+fn backups_that_are_taken_too_slowly_hold_up_others_for_a_time_only() {
+    // Eight readers that took a little again and again were never stalled, and held
+    // the places of all backups and restores for as long as they liked.
+    let server = with_a_large_log();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = Ends(&is_over);
+        for _ in 0..8 {
+            let mut socket = TcpStream::connect(server.address()).expect("it listens");
+            // The smallest window there is, so that the server sees every little read.
+            rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 1).expect("a size");
+            socket.write_all(b"GET /logs/a/backup HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+            socket.read_exact(&mut [0; 12]).expect("an answer begins");
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) && socket.read(&mut [0; 512]).is_ok() {
+                    // This is what the test is about.
+                    std::thread::sleep(Duration::from_millis(250));
+                }
+            });
+        }
+        let refused = server.ask(&Request::get("/logs/a/backup"));
+        assert!(refused.header("Retry-After").is_some(), "{}", refused.shown());
+        let _ = refused.expect_error(503, "overloaded");
+        let start = Instant::now();
+        wait::until_true("room for a backup", CLOSED_WITHIN, || {
+            server.ask(&Request::get("/logs/a/backup")).status() == 200
+        });
+        println!("there was room after {:?}", start.elapsed());
+        assert!(server.said().contains("takes too little"), "{}", server.said());
+    });
+}
+
+#[test]
+fn an_archive_that_trickles_in_is_given_up() {
+    let server = with_a_large_log();
+    let archive = server.backup("a");
+    let head = format!(
+        "POST /logs/restore?name=b HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        archive.len()
+    );
+    let mut connection = server.connect();
+    connection.send(head.as_bytes()).expect("the head can be sent");
+    let start = Instant::now();
+    for part in archive.chunks(1024) {
+        // Far from a stall, and far from being done in anybody's lifetime.
+        std::thread::sleep(Duration::from_millis(250));
+        if connection.send(part).is_err() || has_answer(connection.socket()) {
+            break;
+        }
+        assert!(start.elapsed() < CLOSED_WITHIN, "it was not given up");
+    }
+    let answer = connection.response("POST").expect("an answer");
+    assert!(answer.text().contains("too slowly"), "{}", answer.shown());
+    let _ = answer.expect_error(400, "malformed_records");
+    println!("it was given up after {:?}", start.elapsed());
+    nothing_restored(&server);
+}
+
+fn has_answer(socket: &TcpStream) -> bool {
+    socket.set_nonblocking(true).expect("a socket");
+    let peeked = socket.peek(&mut [0]);
+    socket.set_nonblocking(false).expect("a socket");
+    peeked.is_ok()
+}
+
+/// Sets a flag when it is dropped, also by a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

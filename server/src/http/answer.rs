@@ -24,10 +24,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The bytes of an answer: known as a whole, or made as they are sent.
 pub(crate) enum AnswerBody {
     Whole(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>),
+    Stream(Chunks),
+    /// A stream whose reader has to take so many bytes a second.
+    Paced(Chunks, u64),
     /// A stream that failed: the connection is broken off at the next poll.
     Failed(Option<Error>),
 }
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl AnswerBody {
     /// A body of unknown length. An error aborts the connection, so that it is
@@ -36,6 +40,23 @@ impl AnswerBody {
         stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
     ) -> AnswerBody {
         AnswerBody::Stream(Box::pin(stream))
+    }
+
+    /// The same, for a reader that may not take its time, because much is kept for it.
+    pub(super) fn paced(
+        stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
+        bytes_per_second_min: u64,
+    ) -> AnswerBody {
+        AnswerBody::Paced(Box::pin(stream), bytes_per_second_min)
+    }
+
+    /// What its reader has to take on average while it is waited for; 0 for whatever
+    /// it likes.
+    pub(crate) fn bytes_per_second_min(&self) -> u64 {
+        match self {
+            AnswerBody::Paced(_, least) => *least,
+            AnswerBody::Whole(_) | AnswerBody::Stream(_) | AnswerBody::Failed(_) => 0,
+        }
     }
 }
 
@@ -51,17 +72,19 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             AnswerBody::Failed(error) => Poll::Ready(error.take().map(Err)),
-            AnswerBody::Stream(stream) => match stream.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Err(error))) => {
-                    tracing::warn!("an answer is broken off: {error}");
-                    *self = AnswerBody::Failed(Some(error));
-                    // Not yet: hyper sends what it was given before it asks again, and
-                    // would throw it away with the connection.
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
+            AnswerBody::Stream(stream) | AnswerBody::Paced(stream, _) => {
+                match stream.as_mut().poll_next(cx) {
+                    Poll::Ready(Some(Err(error))) => {
+                        tracing::warn!("an answer is broken off: {error}");
+                        *self = AnswerBody::Failed(Some(error));
+                        // Not yet: hyper sends what it was given before it asks again, and
+                        // would throw it away with the connection.
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    polled => polled.map(|next| next.map(|result| result.map(Frame::data))),
                 }
-                polled => polled.map(|next| next.map(|result| result.map(Frame::data))),
-            },
+            }
         }
     }
 
@@ -72,7 +95,9 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Stream(_) | AnswerBody::Failed(_) => SizeHint::default(),
+            AnswerBody::Stream(_) | AnswerBody::Paced(..) | AnswerBody::Failed(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

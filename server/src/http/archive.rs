@@ -1,4 +1,5 @@
-//! Backups out and archives in, streamed.
+//! Backups out and archives in, streamed. There are only a few at a time: a peer
+//! that dawdles is let go.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +14,10 @@ use super::management::new_name;
 use crate::params;
 use crate::session::Error;
 
+/// What an archive has to move on average in each `tcp_timeout` that its peer is
+/// waited for.
+const BYTES_PER_SECOND_MIN: u64 = 8 << 10;
+
 pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
     let log = call.log()?;
     let mut backup = call.app.sessions.backup(&log)?;
@@ -25,7 +30,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
         };
         Some((chunk, (None, backup)))
     });
-    let mut answer = Response::new(AnswerBody::stream(rest));
+    let mut answer = Response::new(AnswerBody::paced(rest, BYTES_PER_SECOND_MIN));
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let disposition = format!("attachment; filename={}-{seconds}.tar.gz", call.name);
     let headers = answer.headers_mut();
@@ -38,7 +43,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
     let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
-    let mut body = call.take_body()?;
+    let mut body = call.take_body()?.at_least(BYTES_PER_SECOND_MIN);
     let mut restore = call.app.sessions.restore(name)?;
     let mut broken = None;
     loop {

@@ -1,9 +1,8 @@
 //! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
 //!
 //! A body that stops coming, or only drips, is given up after `tcp_timeout`;
-//! time in which nobody asks for it does not count. Speed is judged anew in each
-//! such span, so that nobody earns a right to drip by being fast first. Nobody
-//! allocates what a `Content-Length` says; chunks are what arrived.
+//! time in which nobody asks for it does not count. Nobody allocates what a
+//! `Content-Length` says; chunks are what arrived.
 
 use std::time::Duration;
 
@@ -15,12 +14,13 @@ use styx_protocol::Code;
 use tokio::time::Instant;
 
 use super::content_encoding::Decoder;
+use crate::pace::{Pace, Verdict};
 use crate::session::Error;
 
 /// How much of a body that nobody wants is read, so that the answer is seen.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a body has to bring on average while it was waited for long enough.
+/// What a body has to bring on average in each `tcp_timeout` that it is waited for.
 const BYTES_PER_SECOND_MIN: u64 = 8;
 /// The same for one whose memory others wait for, after a shorter time.
 const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
@@ -35,29 +35,10 @@ pub(super) struct RequestBody {
     silence_max: Duration,
     /// Bytes received, as they came.
     received: u64,
-    lately: Span,
-    just_now: Span,
+    lately: Pace,
+    just_now: Pace,
     /// What the last whole `just_now` said.
     is_slow: bool,
-}
-
-/// What came in a while.
-#[derive(Debug, Clone, Copy, Default)]
-struct Span {
-    received: u64,
-    /// How long that was waited for.
-    waited: Duration,
-}
-
-impl Span {
-    fn add(&mut self, received: u64, waited: Duration) {
-        self.received += received;
-        self.waited += waited;
-    }
-
-    fn is_slower_than(&self, bytes_per_second: u64) -> bool {
-        self.received < self.waited.as_secs() * bytes_per_second
-    }
 }
 
 impl RequestBody {
@@ -71,10 +52,16 @@ impl RequestBody {
             decoder,
             silence_max,
             received: 0,
-            lately: Span::default(),
-            just_now: Span::default(),
+            lately: Pace::new(BYTES_PER_SECOND_MIN, silence_max),
+            just_now: Pace::new(BYTES_PER_SECOND_WANTED, WANTED_AFTER),
             is_slow: false,
         })
+    }
+
+    /// The same body, which has to bring more than others because much is kept for it.
+    pub(super) fn at_least(mut self, bytes_per_second: u64) -> RequestBody {
+        self.lately = Pace::new(bytes_per_second, self.silence_max);
+        self
     }
 
     /// How many bytes the whole body has, if that is known and they are not
@@ -93,11 +80,29 @@ impl RequestBody {
             if let Some(bytes) = self.decoder.next()? {
                 return Ok(Some(bytes));
             }
-            let Some(incoming) = &mut self.incoming else { return self.decoder.finish() };
+            if self.incoming.is_none() {
+                return self.decoder.finish();
+            }
+            let bytes = self.receive().await?;
+            if !bytes.is_empty() {
+                self.decoder.push(bytes);
+            }
+        }
+    }
+
+    /// What comes next, as it was sent; nothing at the end, which is then known.
+    async fn receive(&mut self) -> Result<Bytes, Error> {
+        let mut silence = Duration::ZERO;
+        loop {
+            let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
             let received = self.received;
             // Most bodies are one frame, for which the clock is not looked at.
             let asked = (received > 0).then(Instant::now);
-            let frame = match tokio::time::timeout(self.silence_max, incoming.frame()).await {
+            let mut patience = self.silence_max - silence;
+            if asked.is_some() {
+                patience = patience.min(self.lately.left());
+            }
+            let frame = match tokio::time::timeout(patience, incoming.frame()).await {
                 Ok(Some(frame)) => {
                     frame.map_err(|error| broken_off(received, &error.to_string()))?
                 }
@@ -106,39 +111,41 @@ impl RequestBody {
                     continue;
                 }
                 Err(_) => {
-                    let silence = format!("nothing came for {} s", self.silence_max.as_secs());
-                    return Err(self.given_up(&silence));
+                    silence += patience;
+                    if silence >= self.silence_max {
+                        let why = format!("nothing came for {} s", self.silence_max.as_secs());
+                        return Err(self.given_up(&why));
+                    }
+                    self.note(0, patience)?;
+                    continue;
                 }
             };
             if incoming.is_end_stream() {
                 self.incoming = None;
             }
-            let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
             // Trailers say nothing to us.
             let bytes = frame.into_data().unwrap_or_default();
-            if self.drips(bytes.len() as u64, waited) {
-                return Err(self.given_up("it comes too slowly"));
-            }
-            if !bytes.is_empty() {
-                self.decoder.push(bytes);
-            }
+            let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+            self.note(bytes.len() as u64, waited)?;
+            return Ok(bytes);
         }
     }
 
-    /// Takes note of what came, and says whether it came too slowly.
-    fn drips(&mut self, received: u64, waited: Duration) -> bool {
+    /// Takes note of what came.
+    ///
+    /// # Errors
+    /// It came too slowly, and is not all there.
+    fn note(&mut self, received: u64, waited: Duration) -> Result<(), Error> {
         self.received += received;
-        self.just_now.add(received, waited);
-        if self.just_now.waited > WANTED_AFTER {
-            self.is_slow = self.just_now.is_slower_than(BYTES_PER_SECOND_WANTED);
-            self.just_now = Span::default();
+        if let Some(verdict) = self.just_now.note(received, waited) {
+            self.is_slow = verdict == Verdict::TooSlow;
         }
-        self.lately.add(received, waited);
-        if self.lately.waited <= self.silence_max {
-            return false;
+        let verdict = self.lately.note(received, waited);
+        if verdict != Some(Verdict::TooSlow) || self.incoming.is_none() {
+            return Ok(());
         }
-        let lately = std::mem::take(&mut self.lately);
-        self.incoming.is_some() && lately.is_slower_than(BYTES_PER_SECOND_MIN)
+        let least = self.lately.bytes_per_second_min();
+        Err(self.given_up(&format!("it comes too slowly, below {least} bytes a second")))
     }
 
     /// Whether it comes too slowly to keep memory that others want.

@@ -21,6 +21,8 @@ pub(super) struct Activity {
     /// When the last request ended, in µs after `opened`.
     idle_since_us: AtomicU64,
     is_http2: AtomicBool,
+    /// What the reader of the answer under way has to take; 0 for whatever it likes.
+    bytes_per_second_min: AtomicU64,
 }
 
 /// One request, until its answer was sent or given up.
@@ -35,6 +37,7 @@ impl Activity {
             begun: AtomicU64::new(0),
             idle_since_us: AtomicU64::new(0),
             is_http2: AtomicBool::new(false),
+            bytes_per_second_min: AtomicU64::new(0),
         })
     }
 
@@ -61,12 +64,23 @@ impl Activity {
         self.opened + Duration::from_micros(self.idle_since_us.load(Ordering::Relaxed))
     }
 
+    pub(super) fn bytes_per_second_min(&self) -> u64 {
+        self.bytes_per_second_min.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_http2(&self) {
         self.is_http2.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_http2(&self) -> bool {
         self.is_http2.load(Ordering::Relaxed)
+    }
+}
+
+impl InRequest {
+    /// The connection's one answer, on HTTP/1.1, has to be taken this fast.
+    pub(super) fn pace(&self, bytes_per_second_min: u64) {
+        self.0.bytes_per_second_min.store(bytes_per_second_min, Ordering::Relaxed);
     }
 }
 

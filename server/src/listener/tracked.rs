@@ -29,8 +29,13 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn new(body: AnswerBody, request: InRequest) -> Tracked {
         let progress = Progress::of_this_task();
-        if let Some(progress) = &progress {
-            progress.handed_over();
+        let bytes_per_second_min = body.bytes_per_second_min();
+        match &progress {
+            Some(progress) => {
+                progress.pace(bytes_per_second_min);
+                progress.handed_over(0);
+            }
+            None => request.pace(bytes_per_second_min),
         }
         Tracked { body, rest: Bytes::new(), progress, _request: request }
     }
@@ -56,8 +61,8 @@ impl Body for Tracked {
                 ended => return Poll::Ready(ended),
             }
         }
-        progress.handed_over();
         let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        progress.handed_over(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -5,6 +5,7 @@
 //! kept alive without a request     idle_time
 //! a request under way              no limit here (bodies have their own)
 //! bytes to write, peer not reading stall_time without progress
+//! … of an answer with a pace       too little in stall_time
 //! at any time, peer vanished       see `presence`
 //! ```
 //!
@@ -26,6 +27,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
 use super::presence::Presence;
+use super::streams::TOO_SLOW;
+use crate::pace::{Pace, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -48,6 +51,8 @@ pub(super) struct Watched {
     /// When the head of the next request began, and how many were begun then.
     head: Option<(u64, Instant)>,
     blocked_since: Option<Instant>,
+    /// Of the answer under way, if it has one.
+    pace: Option<Pace>,
     read_alarm: Alarm,
     write_alarm: Alarm,
     presence: Presence,
@@ -62,6 +67,7 @@ impl Watched {
             limits,
             head: None,
             blocked_since: None,
+            pace: None,
             read_alarm: Alarm(None),
             write_alarm: Alarm(None),
             presence: Presence::new(limits.stall_time),
@@ -117,25 +123,48 @@ impl Watched {
 
     /// What becomes of an attempt to write: progress, or how long there was
     /// none.
-    fn watch_write<T>(
+    fn watch_write(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        match written {
-            Poll::Ready(result) => {
-                self.blocked_since = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                let since = *self.blocked_since.get_or_insert_with(Instant::now);
-                let deadline = since + self.limits.stall_time;
-                if self.write_alarm.poll(cx, Some(deadline)).is_ready() {
-                    return Poll::Ready(Err(timed_out("the peer does not read")));
-                }
-                self.presence.poll_gone(cx, &self.stream).map(Err)
-            }
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let since = self.blocked_since.take();
+        if let Poll::Ready(result) = written {
+            let count = *result.as_ref().unwrap_or(&0) as u64;
+            let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+            let verdict = self.pace().and_then(|pace| pace.note(count, waited));
+            return Poll::Ready(if verdict == Some(Verdict::TooSlow) {
+                Err(too_slow())
+            } else {
+                result
+            });
         }
+        let since = *self.blocked_since.insert(since.unwrap_or_else(Instant::now));
+        let stall_time = self.limits.stall_time;
+        let in_time = self.pace().map_or(stall_time, |pace| pace.left());
+        if self.write_alarm.poll(cx, Some(since + in_time)).is_pending() {
+            return self.presence.poll_gone(cx, &self.stream).map(Err);
+        }
+        let Some(pace) = self.pace() else {
+            return Poll::Ready(Err(timed_out("the peer does not read")));
+        };
+        if pace.note(0, since.elapsed()) == Some(Verdict::TooSlow) {
+            return Poll::Ready(Err(too_slow()));
+        }
+        // It was fast enough up to now: another span begins.
+        self.blocked_since = None;
+        self.watch_write(cx, Poll::Pending)
+    }
+
+    /// How fast the answer under way has to be taken.
+    fn pace(&mut self) -> Option<&mut Pace> {
+        let least = self.activity.bytes_per_second_min();
+        if least == 0 {
+            self.pace = None;
+        } else if self.pace.is_none() {
+            self.pace = Some(Pace::new(least, self.limits.stall_time));
+        }
+        self.pace.as_mut()
     }
 }
 
@@ -160,6 +189,11 @@ impl Alarm {
             sleep.as_mut().reset(deadline);
         }
     }
+}
+
+fn too_slow() -> io::Error {
+    tracing::info!("a connection is given up: {TOO_SLOW}");
+    timed_out(TOO_SLOW)
 }
 
 fn timed_out(why: &'static str) -> io::Error {
@@ -312,6 +346,31 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_a_paced_answer_too_slowly_is_given_up() {
+        // Nobody takes as much as the second has to, and anybody as much as the first.
+        for (bytes_per_second_min, is_given_up) in [(1, false), (u64::MAX, true)] {
+            let (mut peer, mut watched, activity) = pair().await;
+            let request = activity.begin();
+            request.pace(bytes_per_second_min);
+            let reading = tokio::spawn(async move {
+                let mut buf = vec![0; 1 << 20];
+                while peer.read(&mut buf).await.is_ok_and(|count| count > 0) {
+                    // A slow reader is what this is about.
+                    tokio::time::sleep(LIMITS.stall_time / 10).await;
+                }
+            });
+            let bytes = vec![0; 1 << 20];
+            let (begun, mut given_up) = (Instant::now(), false);
+            while !given_up && begun.elapsed() < 8 * LIMITS.stall_time {
+                given_up = watched.write_all(&bytes).await.is_err();
+            }
+            assert_eq!(given_up, is_given_up, "{bytes_per_second_min}");
+            drop(watched);
+            reading.await.expect("it ends");
+        }
     }
 
     #[tokio::test]
