@@ -1,6 +1,7 @@
 //! The names of our headers, and what requests say in them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
 use styx_protocol::{LogId, Position, header};
 
 use crate::session::{Condition, Error, Known, Producer};
@@ -60,9 +61,6 @@ fn number<T: std::str::FromStr>(
         None => Ok(None),
     }
 }
-
-/// What a stream's peer has to wait at least.
-pub(crate) const STREAM_TIMEOUT_SECONDS_MIN: u64 = 2;
 
 /// What the request knows about the log.
 pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {

@@ -24,6 +24,7 @@
 //! | [`styx1`] | streams of styx/1, in frames and blocks |
 //! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
+//! | [`styx0`] | a client of styx/0, as plain as its bytes |
 
 pub mod api;
 pub mod binary;
@@ -40,6 +41,7 @@ pub mod random;
 pub mod scratch;
 pub mod server;
 pub mod strace;
+pub mod styx0;
 pub mod styx1;
 pub mod table;
 pub mod wait;

@@ -283,8 +283,28 @@ impl TestServer {
     /// # Panics
     /// When it does not run.
     pub fn ask_to_stop(&self) {
+        self.tell(Signal::TERM);
+    }
+
+    /// Holds all of its threads up, as a machine that is out of breath would.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pause(&self) {
+        self.tell(Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self) {
+        self.tell(Signal::CONT);
+    }
+
+    fn tell(&self, signal: Signal) {
         let id = i32::try_from(self.process()).ok().and_then(Pid::from_raw);
-        kill_process(id.expect("a child has an id"), Signal::TERM).expect("a child can be told");
+        kill_process(id.expect("a child has an id"), signal).expect("a child can be told");
     }
 
     /// Waits until it has ended by itself.

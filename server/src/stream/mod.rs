@@ -10,11 +10,12 @@
 //! time-outs of a handshake and the heartbeats that follow from them.
 
 mod pulse;
+mod v0;
 mod v1;
 
 use crate::handover::FrontEnd;
 
 /// Those who speak these protocols.
 pub(crate) fn front_ends() -> Vec<Box<dyn FrontEnd>> {
-    vec![Box::new(v1::Styx1)]
+    vec![Box::new(v1::Styx1), Box::new(v0::Styx0)]
 }

@@ -5,16 +5,19 @@
 //! nothing for as long, and so says something at half of the other's. Any byte
 //! counts as heard.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::time::Duration;
 
+use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::handover::Request;
 use crate::header;
 use crate::session::Error;
 
-const TIMEOUT_MIN: Duration = Duration::from_secs(header::STREAM_TIMEOUT_SECONDS_MIN);
+const TIMEOUT_MIN: Duration = Duration::from_secs(STREAM_TIMEOUT_SECONDS_MIN);
 /// Longer ones are kept as this: nobody notices, and it can be added to any time.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,6 +37,15 @@ impl Timeouts {
         let peers = header::stream_timeout(&request.headers)?.unwrap_or(ours).min(TIMEOUT_MAX);
         Ok(Timeouts { ours, peers })
     }
+}
+
+/// Whether the peer said something that nobody has read, or has closed its side;
+/// to be asked before it is taken for silent. A server that was held up may see
+/// its timers fire before it is told of bytes.
+pub(super) fn has_unread(tcp: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    // Asks the system itself; the runtime knows only what it was told.
+    socket2::SockRef::from(tcp).peek(&mut byte).is_ok()
 }
 
 /// See the module.

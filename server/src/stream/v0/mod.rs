@@ -1,0 +1,80 @@
+//! styx/0, the first binary protocol, as its clients know it.
+//!
+//! ```text
+//! GET   consumer   101 · 50 ms of nothing · records ─▶ … FIN
+//! POST  producer   101 · ◀─ records · acks ─▶ … FIN
+//! ```
+//!
+//! Either side sends heartbeats, and error 0 when it cannot go on. What is wrong
+//! with a handshake is answered as HTTP, before the 101.
+
+mod consumer;
+mod peer;
+mod producer;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue};
+use styx_protocol::handshake::Protocol;
+
+use self::consumer::Consumer;
+use self::peer::Peer;
+use self::producer::Producer;
+use super::pulse::Timeouts;
+use crate::handover::{Accepted, FrontEnd, Request};
+use crate::header;
+use crate::session::Error;
+
+/// The front end.
+#[derive(Debug)]
+pub(crate) struct Styx0;
+
+impl FrontEnd for Styx0 {
+    fn name(&self) -> &'static str {
+        Protocol::Styx0.token()
+    }
+
+    fn speaks(&self, protocol: &str) -> bool {
+        protocol.eq_ignore_ascii_case(self.name())
+    }
+
+    fn accept<'a>(
+        &'a self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        Box::pin(accept(request))
+    }
+}
+
+async fn accept(request: Request) -> Result<Accepted, Error> {
+    let timeouts = Timeouts::of(&request)?;
+    let headers = headers(timeouts);
+    let app = Arc::clone(&request.app);
+    if request.is_write {
+        request.log.check_appendable()?;
+        let log = request.log;
+        return Ok(Accepted::new(headers, move |socket| async move {
+            let peer = Peer::new(&app, socket, timeouts, log.config().payload_bytes_max());
+            let gone = log.gone();
+            Producer::new(peer, &app, &log).serve(gone).await;
+        }));
+    }
+    let params = request.read_params()?;
+    let consumer = Consumer::new(&app, &request.log, &params).await?;
+    Ok(Accepted::new(headers, move |socket| async move {
+        // A consumer has no records for us.
+        let peer = Peer::new(&app, socket, timeouts, 0);
+        consumer.serve(peer).await;
+    }))
+}
+
+/// Those of the 101. The first clients need the time-out to be there.
+fn headers(timeouts: Timeouts) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(UPGRADE, HeaderValue::from_static(Protocol::Styx0.token()));
+    headers.insert(header::TIMEOUT, HeaderValue::from(timeouts.ours.as_secs()));
+    headers
+}

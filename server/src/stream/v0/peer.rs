@@ -1,0 +1,260 @@
+//! [`Peer`]: a connection's bytes in both directions, and its signs of life.
+//!
+//! ```text
+//! socket ─▶ decoder       one buffer, grown while there is work
+//! socket ◀─ outgoing      whole messages
+//! ```
+//!
+//! Invariant: both buffers are let go when nothing has moved for a while, so that
+//! an idle connection holds next to nothing.
+
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use styx_protocol::styx0::{self, Decoder};
+use tokio::net::TcpStream;
+
+use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
+use crate::app::App;
+use crate::closing;
+use crate::handover::Socket;
+
+/// What the first read of a burst takes; doubled while reads fill it.
+pub(super) const READ_BYTES_MIN: usize = 4 << 10;
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+/// After how long without work memory is let go.
+pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
+
+/// How a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// All is done: nothing but the FIN.
+    Finished,
+    /// Not as it should: error 0, then the FIN.
+    Failed,
+    /// There is nobody left to tell.
+    Lost,
+}
+
+/// What happened on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Bytes came, or the end of them.
+    Received,
+    /// All that was to be sent was handed to the system.
+    Sent,
+    /// The peer was silent for all its time.
+    Silence,
+    /// The server stops.
+    Stopping,
+    /// The connection is gone.
+    Lost,
+}
+
+/// See the module.
+pub(super) struct Peer {
+    app: Arc<App>,
+    tcp: TcpStream,
+    timeouts: Timeouts,
+    pub(super) pulse: Pulse,
+    pub(super) decoder: Decoder,
+    read_bytes: usize,
+    read_bytes_max: usize,
+    /// The peer has closed its side; what it sent before may still be undecoded.
+    pub(super) has_finished: bool,
+    pub(super) outgoing: BytesMut,
+    /// How much of it was sent.
+    sent: usize,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_stopping: bool,
+}
+
+impl Peer {
+    /// Takes a connection over; what came with the handshake is there to be
+    /// decoded.
+    pub(super) fn new(
+        app: &Arc<App>,
+        socket: Socket,
+        timeouts: Timeouts,
+        payload_bytes_max: usize,
+    ) -> Peer {
+        let Socket { tcp, received } = socket;
+        // Who still sends heartbeats may stop reading for as long as it likes.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(None);
+        let mut decoder = Decoder::new(payload_bytes_max);
+        if !received.is_empty() {
+            decoder.push(&received);
+        }
+        let (app, waiter) = (Arc::clone(app), Arc::clone(app));
+        Peer {
+            tcp,
+            timeouts,
+            pulse: Pulse::new(timeouts),
+            decoder,
+            read_bytes: READ_BYTES_MIN,
+            read_bytes_max: app.config.tcp_read_buffer_size.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX),
+            has_finished: false,
+            outgoing: BytesMut::new(),
+            sent: 0,
+            stopping: Box::pin(async move { waiter.shutdown.begun().await }),
+            is_stopping: false,
+            app,
+        }
+    }
+
+    /// Bytes of the buffer that it reads into.
+    pub(super) fn held_bytes(&mut self) -> usize {
+        self.decoder.buffer().capacity()
+    }
+
+    /// How much the next read takes, if all is well.
+    pub(super) fn read_bytes(&self) -> usize {
+        self.read_bytes
+    }
+
+    /// Waits until something happens; of what the peer sends, at most `bytes_max`
+    /// is read. Heartbeats are sent on the way. Cancel safe.
+    pub(super) async fn event(&mut self, bytes_max: usize) -> Event {
+        loop {
+            let may_read = bytes_max > 0 && !self.has_finished;
+            let must_write = self.has_unsent();
+            let event = tokio::select! {
+                ready = self.tcp.readable(), if may_read => match ready {
+                    Ok(()) => self.receive(bytes_max),
+                    Err(_) => Some(Event::Lost),
+                },
+                ready = self.tcp.writable(), if must_write => match ready {
+                    Ok(()) => self.flush(),
+                    Err(_) => Some(Event::Lost),
+                },
+                () = self.stopping.as_mut(), if !self.is_stopping => {
+                    self.is_stopping = true;
+                    Some(Event::Stopping)
+                }
+                due = self.pulse.due() => self.due(due, if may_read { bytes_max } else { 0 }),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    /// Reads until the socket is empty or so much has come.
+    fn receive(&mut self, bytes_max: usize) -> Option<Event> {
+        let mut received = 0;
+        while received < bytes_max {
+            let room = self.read_bytes.min(bytes_max - received);
+            let buffer = self.decoder.buffer();
+            buffer.reserve(room);
+            match self.tcp.try_read_buf(&mut buffer.limit(room)) {
+                Ok(0) => {
+                    self.has_finished = true;
+                    self.pulse.heard();
+                    return Some(Event::Received);
+                }
+                Ok(count) => {
+                    received += count;
+                    if count == self.read_bytes {
+                        self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    tracing::debug!("a styx/0 connection ended: {error}");
+                    return Some(Event::Lost);
+                }
+            }
+        }
+        if received == 0 {
+            return None;
+        }
+        self.pulse.heard();
+        Some(Event::Received)
+    }
+
+    /// Sends what the system takes of what is to be sent.
+    pub(super) fn flush(&mut self) -> Option<Event> {
+        while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.tcp.try_write(rest) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.pulse.said();
+                    if self.has_finished {
+                        // It has no other way left to show that it is there.
+                        self.pulse.heard();
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    tracing::debug!("a styx/0 connection ended: {error}");
+                    return Some(Event::Lost);
+                }
+            }
+        }
+        self.outgoing.clear();
+        self.sent = 0;
+        Some(Event::Sent)
+    }
+
+    /// Whether something waits to be sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    fn due(&mut self, due: Due, bytes_max: usize) -> Option<Event> {
+        match due {
+            Due::Heartbeat => {
+                self.pulse.said();
+                // Behind something else it would come no sooner than that.
+                if self.has_unsent() {
+                    return None;
+                }
+                styx0::encode_heartbeat(&mut self.outgoing);
+                self.flush().filter(|event| *event == Event::Lost)
+            }
+            // Nobody listened, or it came while this server was held up.
+            Due::Silence if !self.has_finished && (bytes_max == 0 || has_unread(&self.tcp)) => {
+                self.pulse.heard();
+                None
+            }
+            Due::Silence => Some(Event::Silence),
+        }
+    }
+
+    /// Whether memory is held that nothing is in.
+    pub(super) fn has_spare_memory(&mut self) -> bool {
+        let can_read = !self.decoder.is_mid_message() && self.decoder.buffer().capacity() > 0;
+        can_read || (!self.has_unsent() && self.outgoing.capacity() > 0)
+    }
+
+    /// Lets go of memory that nothing is in.
+    pub(super) fn release(&mut self) {
+        if !self.decoder.is_mid_message() {
+            *self.decoder.buffer() = BytesMut::new();
+            self.read_bytes = READ_BYTES_MIN;
+        }
+        if !self.has_unsent() {
+            self.outgoing = BytesMut::new();
+        }
+    }
+
+    /// Ends the connection; what was to be sent is sent first.
+    pub(super) async fn close(mut self, end: End) {
+        match end {
+            End::Lost => return,
+            End::Failed => styx0::encode_error(&mut self.outgoing),
+            End::Finished => {}
+        }
+        *self.decoder.buffer() = BytesMut::new();
+        let last_words = self.outgoing.get(self.sent..).unwrap_or_default();
+        let closed =
+            closing::close(&self.tcp, last_words, self.timeouts.ours, &self.app.shutdown).await;
+        if let Err(error) = closed {
+            tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! [`Stream`]: a client of styx/0 that is as plain as its bytes, so that a test
+//! can do what no real client does.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{Connection, Request, Response, TestServer};
+
+/// A sign of life.
+pub const HEARTBEAT: &[u8] = b"\0\x03";
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A record's payload.
+    Record(Vec<u8>),
+    /// What is durable.
+    Ack {
+        /// The position after the stream's last durable record.
+        position: u64,
+        /// The stream's durable records in all.
+        count: u64,
+    },
+    /// A sign of life.
+    Heartbeat,
+    /// The stream has failed.
+    Error(i16),
+}
+
+/// The bytes of a record.
+///
+/// # Panics
+/// When it is longer than 2 GiB.
+#[must_use]
+pub fn record(payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let size = i32::try_from(payload.len()).expect("a record below 2 GiB");
+    [&b"\0\x01"[..], &size.to_be_bytes(), payload].concat()
+}
+
+/// The bytes of several records.
+#[must_use]
+pub fn records(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    payloads.iter().flat_map(record).collect()
+}
+
+/// A request to become a stream; further headers may follow.
+#[must_use]
+pub fn handshake(method: &str, log: &str, query: &str) -> Request {
+    Request::new(method, &format!("/logs/{log}/records?{query}"))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "styx/0")
+}
+
+/// A connection after its 101.
+#[derive(Debug)]
+pub struct Stream {
+    connection: Connection,
+    /// Heartbeats that [`Stream::message`] has passed over.
+    pub heartbeats: usize,
+}
+
+impl Stream {
+    /// Sends a handshake and reads its 101.
+    ///
+    /// # Errors
+    /// The answer, when it is another.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn open(server: &TestServer, handshake: &Request) -> Result<Stream, Box<Response>> {
+        Stream::open_with(server, &handshake.bytes())
+    }
+
+    /// As [`Stream::open`], with the bytes of the handshake and of what comes with it.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn open_with(server: &TestServer, bytes: &[u8]) -> Result<Stream, Box<Response>> {
+        let mut connection = server.connect();
+        connection.send(bytes).expect("the handshake can be sent");
+        let answer = connection.response("GET").expect("an answer");
+        match answer.status() {
+            101 => Ok(Stream { connection, heartbeats: 0 }),
+            _ => Err(Box::new(answer)),
+        }
+    }
+
+    /// Begins to produce.
+    ///
+    /// # Panics
+    /// When that is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn produce(server: &TestServer, log: &str) -> Stream {
+        Stream::open(server, &handshake("POST", log, ""))
+            .unwrap_or_else(|a| panic!("{}", a.shown()))
+    }
+
+    /// Begins to consume; `query` without its question mark.
+    ///
+    /// # Panics
+    /// When that is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
+        Stream::open(server, &handshake("GET", log, query))
+            .unwrap_or_else(|a| panic!("{}", a.shown()))
+    }
+
+    /// The connection below.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.connection.send(bytes).expect("it can be sent");
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.connection.finish_sending().expect("it can be closed");
+    }
+
+    /// The next message, heartbeats too; `None` at the FIN.
+    ///
+    /// # Errors
+    /// A time-out, a reset, bytes that are no message.
+    pub fn any(&mut self) -> io::Result<Option<Message>> {
+        let kind = match self.connection.raw(2) {
+            Ok(kind) => [kind[0], kind[1]],
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                let rest = self.connection.until_close()?;
+                return if rest.is_empty() { Ok(None) } else { Err(e) };
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(Some(match i16::from_be_bytes(kind) {
+            1 => {
+                let size = self.number(4)?;
+                Message::Record(self.connection.raw(usize::try_from(size).expect("a size"))?)
+            }
+            2 => Message::Ack { position: self.number(8)?, count: self.number(8)? },
+            3 => Message::Heartbeat,
+            4 => Message::Error(i16::try_from(self.number(2)?).expect("a code above 0")),
+            other => return Err(io::Error::other(format!("a message of type {other}"))),
+        }))
+    }
+
+    fn number(&mut self, bytes: usize) -> io::Result<u64> {
+        let raw = self.connection.raw(bytes)?;
+        Ok(raw.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// The next message that is no heartbeat; `None` at the FIN.
+    ///
+    /// # Panics
+    /// On a time-out, a reset, bytes that are no message.
+    #[track_caller]
+    pub fn message(&mut self) -> Option<Message> {
+        loop {
+            match self.any() {
+                Ok(Some(Message::Heartbeat)) => self.heartbeats += 1,
+                Ok(message) => return message,
+                Err(error) => panic!("{error} instead of a message"),
+            }
+        }
+    }
+
+    /// All messages up to the FIN, without heartbeats.
+    ///
+    /// # Panics
+    /// As [`Stream::message`].
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<Message> {
+        std::iter::from_fn(|| self.message()).collect()
+    }
+
+    /// The payloads of the next `count` messages, which must be records.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[track_caller]
+    pub fn take(&mut self, count: usize) -> Vec<Vec<u8>> {
+        (0..count)
+            .map(|_| match self.message() {
+                Some(Message::Record(payload)) => payload,
+                other => panic!("{other:?} instead of a record"),
+            })
+            .collect()
+    }
+
+    /// Reads acks until so many records are durable, and gives the last position.
+    ///
+    /// # Panics
+    /// When something else comes, or acks go backwards.
+    #[track_caller]
+    pub fn acked(&mut self, count_wanted: u64) -> u64 {
+        let mut last = 0;
+        loop {
+            match self.message() {
+                Some(Message::Ack { position, count }) => {
+                    assert!(count > last, "an ack of {count} after one of {last}");
+                    last = count;
+                    assert!(count <= count_wanted, "{count} records are acked");
+                    if count == count_wanted {
+                        return position;
+                    }
+                }
+                other => panic!("{other:?} after acks of {last} records"),
+            }
+        }
+    }
+
+    /// Whether nothing comes for so long.
+    ///
+    /// # Panics
+    /// On a reset.
+    #[must_use]
+    pub fn is_quiet_for(&mut self, limit: Duration) -> bool {
+        let socket = self.connection.socket();
+        let before = socket.read_timeout().expect("a socket");
+        self.connection.set_patience(limit);
+        let found = self.any();
+        self.connection.socket().set_read_timeout(before).expect("a socket");
+        match found {
+            Err(e) => matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+            Ok(_) => false,
+        }
+    }
+}
