@@ -129,20 +129,20 @@ impl Stream {
     }
 
     /// Acks until so many records of the stream are durable; where all of those
-    /// lie that were acked meanwhile.
+    /// lie that were acked meanwhile, in as few runs as there can be.
     ///
     /// # Panics
     /// When something else comes.
     #[track_caller]
     pub fn acked(&mut self, count: u64) -> Vec<Run> {
-        let mut all = Vec::new();
+        let mut all = Ack::default();
         loop {
             match self.next_but_heartbeats() {
                 Some(Event::Ack(Ack { count: so_far, runs })) => {
-                    all.extend(runs);
+                    runs.iter().for_each(|run| all.add(run.base, run.count));
                     assert!(so_far <= count, "{so_far} are acked");
                     if so_far == count {
-                        return all;
+                        return all.runs;
                     }
                 }
                 other => panic!("{other:?} in place of an ack"),

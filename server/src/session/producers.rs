@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use styx_engine::ProducerState;
 use styx_protocol::{Code, LogId};
 use tokio::sync::watch;
 
@@ -46,30 +47,33 @@ pub(crate) struct Claim {
     is_settled: bool,
 }
 
-/// What a log knows of a producer that begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Begun {
-    pub(crate) epoch: u32,
-    pub(crate) next_sequence: Option<u64>,
-}
-
 impl OpenLog {
-    /// Refuses an epoch that is fenced already.
-    pub(crate) fn check_epoch(&self, _id: u64, _epoch: Option<u32>) -> Result<(), Error> {
-        Ok(())
+    /// Refuses an epoch that is fenced already; `None` never is.
+    pub(crate) fn check_epoch(&self, id: u64, epoch: Option<u32>) -> Result<(), Error> {
+        match (self.log.producer(id), epoch) {
+            (Some(state), Some(epoch)) if epoch < state.epoch => {
+                let current = state.epoch;
+                Err(styx_engine::Error::ProducerFenced { producer: id, epoch, current }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Makes the epoch the one in force; resolves once that is durable.
+    /// Makes the epoch, or the next one, the one in force; everything that was
+    /// queued before is settled then, and the epoch is durable.
     pub(crate) async fn begin_producer(
         &self,
-        _id: u64,
+        id: u64,
         epoch: Option<u32>,
-    ) -> Result<Begun, Error> {
-        Ok(Begun { epoch: epoch.unwrap_or(1), next_sequence: None })
+    ) -> Result<ProducerState, Error> {
+        Ok(self.log.begin_producer(id, epoch)?.await?)
     }
 
-    /// Forgets what the log knows of a producer.
-    pub(crate) fn forget_producer(&self, _id: u64) {}
+    /// Forgets a producer that will not come back, once everything is durable that
+    /// was queued before.
+    pub(crate) fn forget_producer(&self, id: u64) -> Result<(), Error> {
+        Ok(self.log.forget_producer(id)?)
+    }
 }
 
 impl Producers {

@@ -55,7 +55,6 @@ pub(super) struct Connection {
     ack: Ack,
     pulse: Pulse,
     record_bytes_max: u64,
-    counts: std::collections::VecDeque<u32>,
     /// Why an offered block was refused, if one was.
     refused: Option<Fault>,
 }
@@ -101,7 +100,6 @@ impl Connection {
             ack: Ack::default(),
             pulse: Pulse::new(timeouts),
             record_bytes_max,
-            counts: Default::default(),
             refused: None,
         }
     }
@@ -120,7 +118,8 @@ impl Connection {
         match self.refused.take().map_or(ending, Ending::Fault) {
             Ending::End { forget } => {
                 if let Some(named) = self.named.as_ref().filter(|_| forget) {
-                    self.log.forget_producer(named.id);
+                    // What cannot be forgotten now will be in a week.
+                    let _ = self.log.forget_producer(named.id);
                 }
             }
             Ending::Fault(fault) => {
@@ -272,26 +271,14 @@ impl Connection {
         let record_bytes_max = usize::try_from(self.record_bytes_max).unwrap_or(usize::MAX);
         let payload_bytes_max = record_bytes_max.saturating_sub(RECORD_HEADER_BYTES);
         let checked = block.into_checked(payload_bytes_max).map_err(unusable)?;
-        let header = *checked.header();
-        let append = Append {
-            records: checked.block().records().map_err(unusable)?,
-            expected: checked.expected(),
-            producer: (header.producer_id != 0).then_some(crate::session::Producer {
-                id: header.producer_id,
-                epoch: Some(header.producer_epoch),
-                sequence: header.sequence,
-            }),
-        };
-        self.counts.push_back(header.count);
-        self.pipeline.offer(append).map_err(|error| fault::of(&error))
+        self.pipeline.offer(Append::from(checked)).map_err(|error| fault::of(&error))
     }
 
     /// Acks what is durable, in one frame.
     fn note(&mut self, progress: Progress) {
         for appended in &progress.appended {
-            let count = self.counts.pop_front().unwrap_or(0);
-            let base = appended.end.0.saturating_sub(count.into());
-            self.ack.add(styx_protocol::Position(base), count);
+            // Of a block either all is new or all was there.
+            self.ack.add(appended.base, appended.count + appended.repeated);
         }
         self.ack.encode(self.outbox.frames());
         if let Some(error) = progress.failed {
