@@ -67,5 +67,5 @@ pub use append::{Append, Appended, Full, Producer, ProducerState, Room, Stream, 
 pub use catalog::{Catalog, Options};
 pub use error::Error;
 pub use log::{Gone, Log, LogStats, Seek};
-pub use reader::{Batch, Found, Reader, Record, Wait};
+pub use reader::{Batch, Blocks, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;

@@ -7,13 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use styx_protocol::block::Codec;
-use styx_protocol::{Position, Records};
+use styx_protocol::Position;
+use styx_protocol::block::{self, check_sizes};
+use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 
 use crate::Error;
 use crate::recovery::read_manifest;
 use crate::segment::name::{self, FileName};
-use crate::segment::walk::{Block, Bodies, Expect, Stop, Walk};
+use crate::segment::walk::{self, Bodies, Expect, Stop, Walk};
 use crate::storage::{Access, File, RealStorage, Storage, read_exact_at};
 use crate::watermark::Watermark;
 
@@ -245,17 +246,14 @@ impl Segment {
         (stop == Stop::Sealed).then(|| walk.prev_crc()).flatten()
     }
 
-    fn check_records(&self, block: &Block, report: &mut LogReport) {
-        if block.header.is_marker() || block.header.codec != Codec::None {
-            return;
-        }
-        let fault = match Records::parse(block.body.clone()) {
-            Ok(records) if records.count() == block.header.count => return,
-            Ok(records) => format!("{} records instead of {}", records.count(), block.header.count),
-            Err(error) => error.to_string(),
-        };
+    fn check_records(&self, block: &walk::Block, report: &mut LogReport) {
+        let walk::Block { header, header_crc, body, .. } = block;
+        let records = check_sizes(header, MAX_RECORD_SIZE_MAX).and_then(|()| {
+            block::Block::vouched(*header, *header_crc, body.clone()).checked_records()
+        });
+        let Err(fault) = records else { return };
         report.end = Position(block.header.base_position);
-        report.problem(self.path.clone(), block.offset, fault);
+        report.problem(self.path.clone(), block.offset, fault.to_string());
     }
 
     fn judge_end(&self, stop: &Stop, walk: &Walk<'_>, file: &dyn File, report: &mut LogReport) {

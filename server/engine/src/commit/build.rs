@@ -11,12 +11,13 @@
 //! changes nothing but itself: the end of the log moves when this was written.
 
 use bytes::Bytes;
-use styx_protocol::block::{Flags, Header};
+use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
 use super::end::{Cursor, End};
 use crate::segment::index::{Entry, Spacing};
+use crate::tail::Group;
 
 /// Where groups begin on media that may tear a sector.
 const PAD_BYTES: u64 = 4096;
@@ -34,6 +35,7 @@ pub(crate) struct Build<'a> {
     cursor: Cursor,
     spacing: Spacing,
     entries: Vec<Entry>,
+    headers: Vec<(Header, u32)>,
 }
 
 /// The shared block, to which records are still added.
@@ -54,7 +56,7 @@ pub(crate) struct Owner {
 /// A group's bytes and where they lead.
 #[derive(Debug)]
 pub(crate) struct Built {
-    pub(crate) bytes: Bytes,
+    pub(crate) group: Group,
     pub(crate) cursor: Cursor,
     pub(crate) spacing: Spacing,
     pub(crate) entries: Vec<Entry>,
@@ -73,6 +75,7 @@ impl<'a> Build<'a> {
             cursor: end.cursor,
             spacing: end.spacing.clone(),
             entries: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -157,6 +160,7 @@ impl<'a> Build<'a> {
         let (encoded, crc) = header.encode();
         self.bytes[at..at + BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
         self.entries.extend(self.spacing.entry(self.cursor.offset, &header, crc));
+        self.headers.push((header, crc));
         self.cursor.pass(&header, crc);
         self.position = self.cursor.position;
         header
@@ -207,8 +211,14 @@ impl<'a> Build<'a> {
         if pad {
             self.pad();
         }
+        let bytes = Bytes::from(self.bytes);
+        let mut rest = bytes.clone();
+        let blocks = self.headers.into_iter().map(|(header, crc)| {
+            let mut block = rest.split_to(BLOCK_HEADER_BYTES + header.body_size as usize);
+            Block::vouched(header, crc, block.split_off(BLOCK_HEADER_BYTES))
+        });
         Built {
-            bytes: Bytes::from(self.bytes),
+            group: Group::new(self.end.cursor.position, bytes.clone(), blocks),
             cursor: self.cursor,
             spacing: self.spacing,
             entries: self.entries,

@@ -100,8 +100,7 @@ fn open(disk: &Memory) -> Result<Opened, Error> {
 /// It takes an append, and still has it after a restart.
 fn goes_on(disk: &Memory, opened: Opened) {
     // A block whose checksum holds may hold no records, if it was forged: that is
-    // damage, and found when it is read. A codec that cannot be unpacked yet is
-    // found by reading alone.
+    // damage, and found when it is read.
     let report = crate::verify::verify_log(disk, "/data/log".as_ref(), &mut |_| {});
     let Ok(mut held) = read_all(&opened.log) else { return };
     if !report.problems.is_empty() {

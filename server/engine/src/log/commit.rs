@@ -21,7 +21,6 @@ use crate::commit::plan::Plan;
 use crate::commit::pool::Job;
 use crate::commit::queue::Item;
 use crate::retention::exceeds;
-use crate::tail::Group;
 use crate::wait::lock;
 use crate::{Error, sabotage};
 
@@ -86,17 +85,16 @@ impl Inner {
 
     /// Writes and syncs a group's blocks, then moves the end and publishes.
     fn make_durable(&self, end: &mut End, built: &Built) -> Result<(), Failure> {
-        if built.bytes.is_empty() {
+        let bytes = &built.group.bytes;
+        if bytes.is_empty() {
             return Ok(());
         }
         let at = end.cursor;
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
-        end.space.prepare(&*end.file, at.offset, built.bytes.len(), segment_bytes)?;
-        write(&*end.file, &built.bytes, at.offset)?;
-        let group =
-            Group { base: at.position, end: built.cursor.position, bytes: built.bytes.clone() };
+        end.space.prepare(&*end.file, at.offset, bytes.len(), segment_bytes)?;
+        write(&*end.file, bytes, at.offset)?;
         if sabotage::SERVE_UNSYNCED {
-            self.tail.publish(built.cursor.durable(), group.clone());
+            self.tail.publish(built.cursor.durable(), built.group.clone());
         }
         if sabotage::WATERMARK_AHEAD {
             let _ = self.write_watermark_ahead(built.cursor.position);
@@ -106,10 +104,10 @@ impl Inner {
         end.cursor = built.cursor;
         end.spacing = built.spacing.clone();
         built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
-        self.tail.publish(end.cursor.durable(), group);
+        self.tail.publish(end.cursor.durable(), built.group.clone());
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
-        self.counters.bytes.fetch_add(built.bytes.len() as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
         self.settle_later();
         Ok(())

@@ -1,7 +1,11 @@
-//! What a read gives out: records, as runs of whole or partial blocks.
+//! [`Batch`]: records, as runs of whole or partial blocks.
 
 use bytes::Bytes;
+use styx_protocol::block::Header;
 use styx_protocol::{Position, Records};
+
+use super::take::{Bound, Take, Taken};
+use crate::tail::Group;
 
 /// One record as it was appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +21,15 @@ pub struct Record {
 /// Records of one or more blocks, in order and without a gap.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    pub(super) runs: Vec<Run>,
+    runs: Vec<Run>,
 }
 
 /// The records of one block.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) first: Position,
-    pub(super) timestamp_us: u64,
-    pub(super) records: Records,
+struct Run {
+    first: Position,
+    timestamp_us: u64,
+    records: Records,
 }
 
 impl Batch {
@@ -67,5 +71,51 @@ impl Batch {
     /// The records block by block, each with the position of its first.
     pub fn blocks(&self) -> impl Iterator<Item = (Position, &Records)> + '_ {
         self.runs.iter().map(|run| (run.first, &run.records))
+    }
+}
+
+impl Take for Batch {
+    /// Records take their memory unpacked.
+    fn measure(header: &Header) -> usize {
+        header.raw_size as usize
+    }
+
+    fn take(
+        groups: &[Group],
+        from: Position,
+        bytes_max: usize,
+    ) -> Result<Option<Taken<Batch>>, usize> {
+        let mut bound = Bound::new(bytes_max);
+        let mut batch = Batch::default();
+        let mut used = 0;
+        'groups: for group in groups {
+            for kept in group.blocks_from(from) {
+                let header = kept.block.header();
+                if header.is_marker() {
+                    continue;
+                }
+                if !bound.admits(Batch::measure(header)) {
+                    break 'groups;
+                }
+                let Some(records) = kept.records() else {
+                    if batch.runs.is_empty() {
+                        return Err(kept.at);
+                    }
+                    // What is whole is given out first: the next read, which
+                    // begins there, tells of it.
+                    break 'groups;
+                };
+                let skip = from.since(Position(header.base_position));
+                let skip = u32::try_from(skip).unwrap_or(u32::MAX);
+                batch.runs.push(Run {
+                    first: Position(header.base_position) + u64::from(skip),
+                    timestamp_us: header.timestamp_us,
+                    records: if skip == 0 { records } else { records.skip(skip) },
+                });
+                used = kept.at + kept.len_bytes();
+            }
+        }
+        let next = batch.next();
+        Ok((!batch.runs.is_empty()).then_some(Taken { found: batch, next, used }))
     }
 }

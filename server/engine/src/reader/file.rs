@@ -5,25 +5,34 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::Position;
-use styx_protocol::block::Header;
-use styx_protocol::limits::BLOCK_HEADER_BYTES;
+use styx_protocol::block::{Block, Header, ParseError};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
-use super::{Batch, Disk, Place, READ_BYTES_MIN, Reader, batch_next};
+use super::take::{Bound, Take, Taken};
+use super::{Disk, Place, READ_BYTES_MIN, Reader};
 use crate::Error;
 use crate::segment::index::Key;
 use crate::segment::name::Offset;
 use crate::segment::resume::{self, Goal};
-use crate::tail::View;
+use crate::tail::{Group, View};
+
+/// What a look at some bytes of a segment came to.
+struct Scanned {
+    /// Bytes of blocks that lie before the position; may be more than there were.
+    passed: u64,
+    /// The whole blocks from the position on, if there is one.
+    group: Option<Group>,
+}
 
 impl Reader {
-    /// The next records from the file; `None` when the disk would have to be
+    /// What comes next, from the file; `None` when the disk would have to be
     /// waited for.
-    pub(super) fn read_file(
+    pub(super) fn read_file<T: Take>(
         &mut self,
         view: &View,
         bytes_max: usize,
         disk: Disk,
-    ) -> Result<Option<Batch>, Error> {
+    ) -> Result<Option<Taken<T>>, Error> {
         match self.read_blocks(view, bytes_max, disk) {
             Err(Error::CorruptRecord { .. }) if disk == Disk::MayNot => Ok(None),
             Err(Error::CorruptRecord { offset, .. }) => {
@@ -64,18 +73,17 @@ impl Reader {
         Err(damage)
     }
 
-    fn read_blocks(
+    fn read_blocks<T: Take>(
         &mut self,
         view: &View,
         bytes_max: usize,
         disk: Disk,
-    ) -> Result<Option<Batch>, Error> {
+    ) -> Result<Option<Taken<T>>, Error> {
         let Some(mut place) = self.place(view, disk)? else { return Ok(None) };
         let limit = view.readable_bytes(&place.segment);
-        let mut want = bytes_max.max(READ_BYTES_MIN);
-        let mut batch = Batch::default();
-        let mut next = self.position;
-        while batch.runs.is_empty() {
+        // Packed blocks may fill the bound long before their bytes do.
+        let mut want = bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN);
+        loop {
             if place.offset >= limit {
                 // The segment was to hold the position.
                 return Err(self.damaged(&place.segment, place.offset));
@@ -84,38 +92,28 @@ impl Reader {
                 self.place = Some(place);
                 return Ok(None);
             };
-            let mut rest = chunk.clone();
-            while batch.len_bytes() < bytes_max.max(1) {
-                let (header, body) = match self.checked_block(&place, &mut rest, next) {
-                    Ok(Some(block)) => block,
-                    Ok(None) => break,
-                    // What is whole before the damage is given out first: the
-                    // next read, which begins there, names its position.
-                    Err(_) if !batch.runs.is_empty() => break,
-                    Err(error) => return Err(error),
-                };
-                if !self.add(&mut batch, &header, body) {
-                    if !batch.runs.is_empty() {
-                        break;
-                    }
-                    return Err(self.damaged(&place.segment, place.offset));
+            let scanned = self.scan::<T>(&place, &chunk, bytes_max)?;
+            place.offset += scanned.passed;
+            let Some(group) = scanned.group else {
+                if scanned.passed == 0 {
+                    // Not one whole block: it is longer than what was read.
+                    want = self.block_bytes(&place, &chunk, limit)?;
                 }
-                place.offset += header.block_bytes();
-                next = batch_next(&batch).unwrap_or(next);
-            }
-            want = if rest.len() == chunk.len() {
-                // Not one whole block: it is longer than what was read.
-                self.block_bytes(&place, &chunk, limit, next)?
-            } else {
-                bytes_max.max(READ_BYTES_MIN)
+                continue;
             };
+            let damaged = |at| self.damaged(&place.segment, place.offset + at as u64);
+            let group = std::slice::from_ref(&group);
+            let taken = T::take(group, self.position, bytes_max).map_err(damaged)?;
+            let Some(taken) = taken else { return Err(damaged(0)) };
+            place.offset += taken.used as u64;
+            self.used = taken.used;
+            self.place = Some(place);
+            return Ok(Some(taken));
         }
-        self.place = Some(place);
-        Ok(Some(batch))
     }
 
     /// The place at hand if it is good for the position, else one looked up.
-    fn place(&self, view: &View, disk: Disk) -> Result<Option<Place>, Error> {
+    pub(super) fn place(&self, view: &View, disk: Disk) -> Result<Option<Place>, Error> {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
@@ -180,49 +178,67 @@ impl Reader {
         Ok(Some(buffer.freeze()))
     }
 
-    /// The next whole block of a chunk that begins at the place, checked. `None`
-    /// when the chunk ends before the block does.
-    fn checked_block(
-        &self,
-        place: &Place,
-        rest: &mut Bytes,
-        next: Position,
-    ) -> Result<Option<(Header, Bytes)>, Error> {
-        if rest.len() < BLOCK_HEADER_BYTES {
-            return Ok(None);
-        }
-        let damaged = || self.damaged(&place.segment, place.offset);
-        let (header, _) = Header::decode(rest).map_err(|_| damaged())?;
-        if header.base_position > next.0 {
-            return Err(damaged());
-        }
-        let size = header.body_size as usize;
-        if rest.len() - BLOCK_HEADER_BYTES < size {
-            return Ok(None);
-        }
-        let block = rest.split_to(BLOCK_HEADER_BYTES + size);
-        let body = block.slice(BLOCK_HEADER_BYTES..);
-        // Blocks that are only passed over need not be whole.
-        let needed = !header.is_marker() && header.end_position() > next.0;
-        if needed && crc32fast::hash(&body) != header.body_crc {
-            return Err(damaged());
-        }
-        Ok(Some((header, body)))
-    }
-
-    /// Bytes of the block at the place, of which `chunk` is the beginning.
-    fn block_bytes(
+    /// Goes through a chunk that begins at the place. Blocks before the position
+    /// are passed over and need not be whole; from there on each is checked, and
+    /// follows the one before it.
+    fn scan<T: Take>(
         &self,
         place: &Place,
         chunk: &Bytes,
-        limit: u64,
-        next: Position,
-    ) -> Result<usize, Error> {
+        bytes_max: usize,
+    ) -> Result<Scanned, Error> {
+        let mut bound = Bound::new(bytes_max);
+        let mut blocks: Vec<Block> = Vec::new();
+        let (mut passed, mut at) = (0, 0);
+        let mut next = self.position;
+        while let Some(rest) = chunk.get(at..).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
+            // What is whole before damage is given out first: the next read, which
+            // begins there, tells of it.
+            let damaged = || match blocks.is_empty() {
+                true => Err(self.damaged(&place.segment, place.offset + at as u64)),
+                false => Ok(()),
+            };
+            let Ok((header, _)) = Header::decode(rest) else {
+                damaged()?;
+                break;
+            };
+            let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
+            if blocks.is_empty() && header.end_position() <= next.0 {
+                at = at.saturating_add(bytes);
+                passed = at;
+                continue;
+            }
+            let begins = header.base_position;
+            if if blocks.is_empty() { begins > next.0 } else { begins != next.0 } {
+                damaged()?;
+                break;
+            }
+            if !bound.admits(T::measure(&header)) {
+                break;
+            }
+            match Block::parse(chunk.slice(at..), MAX_RECORD_SIZE_MAX) {
+                Ok((block, _)) => blocks.push(block),
+                Err(ParseError::Cut { .. }) => break,
+                Err(_) => {
+                    damaged()?;
+                    break;
+                }
+            }
+            at += bytes;
+            next = Position(header.end_position());
+        }
+        let base = blocks.first().map(|block| Position(block.header().base_position));
+        let group = base.map(|base| Group::new(base, chunk.slice(passed..at), blocks));
+        Ok(Scanned { passed: passed as u64, group })
+    }
+
+    /// Bytes of the block at the place, of which `chunk` is the beginning.
+    fn block_bytes(&self, place: &Place, chunk: &Bytes, limit: u64) -> Result<usize, Error> {
         let damaged = || self.damaged(&place.segment, place.offset);
         let (header, _) = Header::decode(chunk).map_err(|_| damaged())?;
         let fits = place.offset + header.block_bytes() <= limit;
         let bytes = usize::try_from(header.block_bytes()).map_err(|_| damaged())?;
-        if !fits || bytes <= chunk.len() || header.base_position > next.0 {
+        if !fits || bytes <= chunk.len() {
             return Err(damaged());
         }
         Ok(bytes)

@@ -1,25 +1,27 @@
 //! Reading: a cursor over durable records, from memory or from the file.
 //!
 //! ```text
-//! try_read ─▶ the last commits in memory ─▶ the page cache ─▶ NeedsDisk
-//! read     ─▶ the same, and the disk
+//! try_read, try_blocks ─▶ the last commits in memory ─▶ the page cache ─▶ NeedsDisk
+//! read, blocks         ─▶ the same, and the disk
+//! span                 ─▶ a part of a file, to be sent by the kernel
 //! ```
 //!
 //! Every block from the file is checked as a whole (header and body CRC) before
-//! a record of it is given out. Nothing beyond the durable end is looked at.
+//! it, or a record of it, is given out; a span alone is left to its receiver to
+//! check. Nothing beyond the durable end is looked at.
 
 mod batch;
+mod blocks;
 mod file;
+mod span;
+mod take;
 mod wait;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use styx_protocol::block::Header;
-use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{Position, Records};
+use styx_protocol::Position;
 
-use self::batch::Run;
+use self::take::{Take, Taken};
 use crate::Error;
 use crate::log::Inner;
 use crate::segment::Segment;
@@ -28,6 +30,8 @@ use crate::storage::File;
 use crate::tail::View;
 
 pub use self::batch::{Batch, Record};
+pub use self::blocks::Blocks;
+pub use self::span::Span;
 pub use self::wait::Wait;
 
 /// What a read found.
@@ -49,6 +53,8 @@ pub struct Reader {
     log: Arc<Inner>,
     position: Position,
     place: Option<Place>,
+    /// Bytes of the file that the last read of it made use of.
+    used: usize,
 }
 
 /// Where the block with the reader's position begins, or one before it.
@@ -71,7 +77,7 @@ enum Disk {
 
 impl Reader {
     pub(crate) fn new(log: Arc<Inner>, from: Position) -> Result<Reader, Error> {
-        let reader = Reader { log, position: from, place: None };
+        let reader = Reader { log, position: from, place: None, used: usize::MAX };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
             return Err(reader.out_of_range(&view));
@@ -103,6 +109,24 @@ impl Reader {
         self.next(bytes_max, Disk::May)
     }
 
+    /// As [`Reader::try_read`], but blocks as they are stored, the one that holds the
+    /// position first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
+        self.next(bytes_max, Disk::MayNot)
+    }
+
+    /// As [`Reader::try_blocks`], but waits for the disk; never
+    /// [`Found::NeedsDisk`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
+        self.next(bytes_max, Disk::May)
+    }
+
     /// Resolves when there is something to read at the position, or the log is
     /// gone (the next read says so).
     #[must_use]
@@ -113,7 +137,7 @@ impl Reader {
     /// The record at the position.
     pub(crate) fn one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
         let disk = if may_wait { Disk::May } else { Disk::MayNot };
-        Ok(match self.next(0, disk)? {
+        Ok(match self.next::<Batch>(0, disk)? {
             Found::Some(batch) => match batch.records().next() {
                 Some(record) => Found::Some(record),
                 None => Found::AtEnd,
@@ -123,7 +147,7 @@ impl Reader {
         })
     }
 
-    fn next(&mut self, bytes_max: usize, disk: Disk) -> Result<Found<Batch>, Error> {
+    fn next<T: Take>(&mut self, bytes_max: usize, disk: Disk) -> Result<Found<T>, Error> {
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
@@ -131,50 +155,23 @@ impl Reader {
         if self.position >= view.durable.position {
             return Ok(Found::AtEnd);
         }
-        let batch = self.read_memory(bytes_max);
-        let batch = match batch {
-            Some(batch) => batch,
+        let taken = match self.read_memory(bytes_max) {
+            Some(taken) => taken,
             None => match self.read_file(&view, bytes_max, disk)? {
-                Some(batch) => batch,
+                Some(taken) => taken,
                 None => return Ok(Found::NeedsDisk),
             },
         };
-        self.position = batch.next();
-        Ok(Found::Some(batch))
+        self.position = taken.next;
+        Ok(Found::Some(taken.found))
     }
 
-    fn read_memory(&mut self, bytes_max: usize) -> Option<Batch> {
+    fn read_memory<T: Take>(&mut self, bytes_max: usize) -> Option<Taken<T>> {
         let groups = self.log.tail.cached(self.position, bytes_max);
-        let mut batch = Batch::default();
-        for group in &groups {
-            let mut rest = group.bytes.clone();
-            while let Some((header, body)) = split_block(&mut rest) {
-                let _ = self.add(&mut batch, &header, body);
-            }
-        }
+        let taken = T::take(&groups, self.position, bytes_max).ok()??;
         // The file is looked up anew once memory no longer has what comes.
         self.place = None;
-        (!batch.runs.is_empty()).then_some(batch)
-    }
-
-    /// Adds the records of a block from the position on, if there are any; says
-    /// whether the block has what its header says.
-    fn add(&self, batch: &mut Batch, header: &Header, body: Bytes) -> bool {
-        let skip = self.position.0.saturating_sub(header.base_position);
-        if header.is_marker() || skip >= u64::from(header.count) {
-            return true;
-        }
-        let Ok(skip) = u32::try_from(skip) else { return true };
-        let Ok(records) = Records::parse_lengths(body) else { return false };
-        if records.count() != header.count {
-            return false;
-        }
-        batch.runs.push(Run {
-            first: Position(header.base_position) + u64::from(skip),
-            timestamp_us: header.timestamp_us,
-            records: if skip == 0 { records } else { records.skip(skip) },
-        });
-        true
+        Some(taken)
     }
 
     fn damaged(&self, segment: &Segment, offset: Offset) -> Error {
@@ -193,18 +190,4 @@ impl Reader {
             end: view.durable.position,
         }
     }
-}
-
-fn batch_next(batch: &Batch) -> Option<Position> {
-    (!batch.runs.is_empty()).then(|| batch.next())
-}
-
-/// The first block of bytes that the committer wrote: known to be good.
-fn split_block(rest: &mut Bytes) -> Option<(Header, Bytes)> {
-    if rest.is_empty() {
-        return None;
-    }
-    let (header, _) = Header::decode(rest).ok()?;
-    let block = rest.split_to(usize::try_from(header.block_bytes()).ok()?);
-    Some((header, block.slice(BLOCK_HEADER_BYTES..)))
 }

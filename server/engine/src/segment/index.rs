@@ -49,6 +49,8 @@ pub(crate) enum Key {
     Position(Position),
     /// The first block at or after this time.
     Time(u64),
+    /// The block that begins at this byte.
+    Offset(Offset),
 }
 
 impl Key {
@@ -58,6 +60,7 @@ impl Key {
         match self {
             Key::Position(position) => entry.position <= position,
             Key::Time(time) => entry.timestamp_us < time,
+            Key::Offset(offset) => entry.offset <= offset,
         }
     }
 }

@@ -11,6 +11,7 @@ mod real;
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -164,6 +165,12 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// As the call.
     fn drop_cache(&self) -> io::Result<()>;
+
+    /// The kernel's handle on the file, for calls that move bytes from it to a
+    /// socket; `None` where there is no kernel.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.

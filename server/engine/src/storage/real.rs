@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,5 +141,9 @@ impl File for RealFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed).map_err(io::Error::from)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 }

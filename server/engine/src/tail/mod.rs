@@ -9,18 +9,21 @@
 //! last commits stay in memory as they were written, bounded per log and for
 //! all logs together, so that followers never touch the file.
 
+mod group;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use bytes::Bytes;
 use styx_protocol::Position;
 
 use crate::Error;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
 use crate::wait::{Wakers, lock};
+
+pub(crate) use group::{Group, Kept};
 
 /// How far the newest segment is durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,14 +83,6 @@ impl View {
             _ => 0,
         }
     }
-}
-
-/// One commit as it was written: whole blocks.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    pub(crate) base: Position,
-    pub(crate) end: Position,
-    pub(crate) bytes: Bytes,
 }
 
 /// Bytes of recent commits in memory, of all logs together.
@@ -195,14 +190,17 @@ impl Tail {
         taken
     }
 
-    /// Publishes a commit and wakes who waits.
+    /// Publishes a commit and wakes who waits for records, if it has some.
     pub(crate) fn publish(&self, durable: Durable, group: Group) {
         let (woken, evicted) = {
             let mut state = lock(&self.state);
             state.view.durable = durable;
             self.durable.store(durable.position.0, Ordering::Release);
-            let evicted = self.remember(&mut state, group);
-            (state.waiting.drain(), evicted)
+            // A group of markers alone is nothing to a reader.
+            match group.end > group.base {
+                true => (state.waiting.drain(), self.remember(&mut state, group)),
+                false => (Vec::new(), Vec::new()),
+            }
         };
         drop(evicted);
         wake(woken);
@@ -216,8 +214,8 @@ impl Tail {
             self.durable.store(durable.position.0, Ordering::Release);
             let start = state.view.start();
             while let Some(group) = state.groups.pop_front_if(|group| group.base < start) {
-                state.bytes -= group.bytes.len();
-                self.budget.give(group.bytes.len());
+                state.bytes -= group.cost();
+                self.budget.give(group.cost());
             }
             state.waiting.drain()
         };
@@ -282,7 +280,7 @@ impl Tail {
     /// Keeps a commit, at the cost of older ones; gives back what is to be freed
     /// outside the lock.
     fn remember(&self, state: &mut State, group: Group) -> Vec<Group> {
-        let bytes = group.bytes.len();
+        let bytes = group.cost();
         let mut evicted = Vec::new();
         while !state.groups.is_empty()
             && (state.bytes + bytes > self.bytes_max || bytes > self.bytes_max)
@@ -305,8 +303,8 @@ impl Tail {
 
     fn evict(&self, state: &mut State) -> Option<Group> {
         let group = state.groups.pop_front()?;
-        state.bytes -= group.bytes.len();
-        self.budget.give(group.bytes.len());
+        state.bytes -= group.cost();
+        self.budget.give(group.cost());
         Some(group)
     }
 

@@ -1,0 +1,353 @@
+//! Reading: records and blocks, plain and packed, from memory, from the file and as
+//! a part of the file.
+#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use styx_engine::{Batch, Blocks, Catalog, Error, Found, Log, Options, Reader, Seek, verify};
+use styx_protocol::block::{Block, Header, Origin, build_with};
+use styx_protocol::codec::{Codec, Codecs};
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+
+fn name() -> LogName {
+    "log".parse().expect("a name")
+}
+
+fn open(directory: &Path) -> Catalog {
+    let catalog = Catalog::open(Options::new(directory)).expect("opened");
+    catalog.wait_until_open();
+    catalog
+}
+
+/// What was in memory is not any more.
+fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
+    assert!(catalog.close(Duration::from_secs(30)));
+    let catalog = open(directory);
+    let log = catalog.log(&name()).expect("open");
+    (catalog, log)
+}
+
+fn payload(position: u64) -> Vec<u8> {
+    format!("{{\"record\":{position},\"filling\":\"{}\"}}", "no more ".repeat(9)).into()
+}
+
+fn records(positions: std::ops::Range<u64>) -> Records {
+    let mut builder = record::Builder::new();
+    for position in positions {
+        assert!(builder.push(&payload(position)));
+    }
+    builder.take()
+}
+
+/// Appends the next records as a block of this codec.
+fn append(log: &Log, codec: Codec, count: u64) {
+    let from = log.end_position().0;
+    let bytes = build_with(codec, None, &records(from..from + count), Origin::default());
+    let (block, _) = Block::parse(bytes, 1 << 20).expect("a block");
+    assert_eq!(block.header().codec, codec, "it is worth packing");
+    let checked = block.into_checked(1 << 20).expect("a producer's");
+    let appended = log.append_durably(checked).expect("appended");
+    assert_eq!((appended.base.0, appended.end.0), (from, from + count));
+}
+
+const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
+
+/// Blocks of every codec, in several segments.
+fn mixed(directory: &Path) -> (Catalog, Log) {
+    let catalog = open(directory);
+    let config = LogConfig { segment_max_count: 100, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    for i in 0..40 {
+        append(&log, CODECS[i % 3], [1, 7, 20][i % 3]);
+    }
+    (catalog, log)
+}
+
+fn batch(found: Found<Batch>) -> Option<Batch> {
+    match found {
+        Found::Some(batch) => Some(batch),
+        Found::AtEnd => None,
+        Found::NeedsDisk => panic!("a blocking read waits for the disk"),
+    }
+}
+
+fn check_batches(log: &Log, from: u64, bytes_max: usize) {
+    let mut reader = log.reader(Position(from)).expect("a reader");
+    let mut next = from;
+    while let Some(batch) = batch(reader.read(bytes_max).expect("read")) {
+        assert_eq!(batch.first().0, next);
+        for record in batch.records() {
+            assert_eq!(record.position.0, next);
+            assert_eq!(record.payload, payload(next));
+            next += 1;
+        }
+        assert_eq!(batch.next().0, next);
+        assert!(batch.len_bytes() <= bytes_max || batch.blocks().count() == 1);
+    }
+    assert_eq!(next, log.end_position().0);
+}
+
+/// The records of blocks that come one behind the other, the position of the first
+/// and the one after the last.
+fn unpack(bytes: Bytes) -> (u64, u64) {
+    let (mut rest, mut first, mut next) = (bytes, None, 0);
+    while !rest.is_empty() {
+        let (block, behind) = Block::parse(rest, 1 << 20).expect("a whole block");
+        rest = behind;
+        if block.header().is_marker() {
+            continue;
+        }
+        let base = block.header().base_position;
+        let expected = *first.get_or_insert(base);
+        assert!(next == base || base == expected, "{base} after {next}");
+        next = base;
+        for payload_read in block.records().expect("records").payloads() {
+            assert_eq!(payload_read, payload(next));
+            next += 1;
+        }
+    }
+    (first.expect("a block with records"), next)
+}
+
+fn check_blocks(log: &Log, from: u64, bytes_max: usize) {
+    let mut reader = log.reader(Position(from)).expect("a reader");
+    let mut next = from;
+    loop {
+        let blocks = match reader.blocks(bytes_max).expect("read") {
+            Found::Some(blocks) => blocks,
+            Found::AtEnd => break,
+            Found::NeedsDisk => panic!("a blocking read waits for the disk"),
+        };
+        let bytes: Vec<u8> = blocks.parts().flat_map(|part| part.to_vec()).collect();
+        assert_eq!(bytes.len(), blocks.len_bytes());
+        assert!(bytes.len() <= bytes_max || blocks.blocks().count() == 1);
+        let (first, end) = unpack(bytes.into());
+        assert_eq!((first, end), (blocks.first().0, blocks.next().0));
+        assert!(if next == from { first <= from } else { first == next }, "{first}, not {next}");
+        assert!(end > next);
+        let codecs = blocks.blocks().map(|block| block.header().codec);
+        assert_eq!(codecs.fold(Codecs::PLAIN, Codecs::with), blocks.codecs());
+        let counts = blocks.blocks().map(|block| u64::from(block.header().count));
+        assert_eq!(counts.sum::<u64>(), end - first);
+        next = end;
+        assert_eq!(reader.position().0, next);
+    }
+    assert_eq!(next, log.end_position().0);
+}
+
+#[test]
+fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (catalog, log) = mixed(directory.path());
+    let check = |log: &Log| {
+        for from in [0, 1, 5, 99, 100, 101, 250, log.end_position().0] {
+            for bytes_max in [1, 300, 5000, 1 << 20] {
+                check_batches(log, from, bytes_max);
+                check_blocks(log, from, bytes_max);
+            }
+        }
+        for position in 0..log.end_position().0 {
+            let Ok(Found::Some(record)) = log.record(Position(position)) else {
+                panic!("{position} is there")
+            };
+            assert_eq!(record.payload, payload(position));
+            let Ok(found) = log.seek(Seek::Time(record.timestamp_us)) else { panic!("a time") };
+            assert!(found.0 <= position);
+        }
+    };
+    check(&log);
+    let (catalog, log) = reopen(catalog, directory.path());
+    check(&log);
+    let mut archive = Vec::new();
+    log.backup(&mut archive).expect("backed up");
+    catalog.delete(&name()).expect("deleted");
+    let log = catalog.restore(&name(), &mut archive.as_slice()).expect("restored");
+    check(&log);
+    drop(log);
+    assert!(catalog.close(Duration::from_secs(30)));
+    let report = verify::verify(directory.path(), &mut |_| {}).expect("verified");
+    assert!(report.is_good(), "{report:?}");
+}
+
+fn try_blocks(reader: &mut Reader) -> Blocks {
+    match reader.try_blocks(1 << 20) {
+        Ok(Found::Some(blocks)) => blocks,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn followers_share_the_bytes_of_the_last_commits_and_get_each_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let mut readers: Vec<_> =
+        (0..3).map(|_| log.reader(Position::ORIGIN).expect("a reader")).collect();
+    for codec in CODECS {
+        let from = log.end_position();
+        append(&log, codec, 10);
+        let read: Vec<Blocks> = readers.iter_mut().map(try_blocks).collect();
+        for blocks in &read {
+            assert_eq!((blocks.first(), blocks.next().0), (from, from.0 + 10));
+            let shared = read[0].parts().zip(blocks.parts());
+            assert!(shared.into_iter().all(|(a, b)| a.as_ptr() == b.as_ptr()));
+        }
+        for reader in &mut readers {
+            assert!(matches!(reader.try_blocks(1 << 20), Ok(Found::AtEnd)));
+            assert!(matches!(reader.span(1 << 20), Ok(None)), "nothing is there");
+        }
+    }
+    let mut late = log.reader(Position(3)).expect("a reader");
+    assert!(matches!(late.span(1 << 20), Ok(None)), "it is in memory");
+    assert_eq!(try_blocks(&mut late).first(), Position::ORIGIN, "it starts inside a block");
+}
+
+/// All that spans give out, as their receiver sees it: whole blocks, and where the
+/// first and the last of their records are.
+fn check_spans(log: &Log, from: u64, bytes_max: u64) -> usize {
+    let mut reader = log.reader(Position(from)).expect("a reader");
+    let (mut next, mut spans) = (from, 0);
+    while next < log.end_position().0 {
+        let Some(span) = reader.span(bytes_max).expect("no fault") else {
+            // Too little for what lies between two entries of the index.
+            let found = reader.blocks(usize::try_from(bytes_max).expect("small"));
+            let Ok(Found::Some(blocks)) = found else { panic!("{found:?}") };
+            next = blocks.next().0;
+            continue;
+        };
+        assert!(span.len() <= bytes_max);
+        let file = std::fs::File::from(span.as_fd().try_clone_to_owned().expect("a handle"));
+        let mut bytes = vec![0; usize::try_from(span.len()).expect("small")];
+        file.read_exact_at(&mut bytes, span.offset()).expect("read");
+        let (first, end) = unpack(bytes.into());
+        assert!(if next == from { first <= from } else { first == next }, "{first}, not {next}");
+        assert_eq!(end, span.next().0);
+        next = end;
+        assert_eq!(reader.position().0, next);
+        spans += 1;
+    }
+    assert!(matches!(reader.span(bytes_max), Ok(None)));
+    spans
+}
+
+#[test]
+fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config =
+        LogConfig { segment_max_size: 200_000, index_after_size: 1000, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    for i in 0..300 {
+        append(&log, CODECS[i % 3], 1 + i as u64 % 30);
+    }
+    assert!(log.stats().segments >= 2);
+    let (_catalog, log) = reopen(catalog, directory.path());
+    let end = log.end_position().0;
+    for from in [0, 1, 17, end / 2, end - 1, end] {
+        for bytes_max in [96, 4000, 70_000, 1 << 24] {
+            let spans = check_spans(&log, from, bytes_max);
+            assert!(spans > 0 || bytes_max < 70_000 || from == end, "{from}, {bytes_max}");
+        }
+    }
+    // What is appended now is in memory; what was there is still in the file.
+    let mut reader = log.reader(Position(end - 1)).expect("a reader");
+    append(&log, Codec::None, 5);
+    let span = reader.span(1 << 20).expect("no fault").expect("a span");
+    assert_eq!(span.next(), log.end_position(), "what is in the file goes with it");
+    let mut reader = log.reader(Position(end)).expect("a reader");
+    assert!(matches!(reader.span(1 << 20), Ok(None)));
+    // Removed under the reader.
+    let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+    let held = reader.span(4000).expect("no fault").expect("a span");
+    log.trim(log.end_position()).expect("trimmed");
+    assert!(log.start_position() > held.next());
+    let gone = reader.span(4000);
+    assert!(matches!(gone, Err(Error::OutOfRange { .. })), "{gone:?}");
+    let file = std::fs::File::from(held.as_fd().try_clone_to_owned().expect("a handle"));
+    let mut bytes = vec![0; usize::try_from(held.len()).expect("small")];
+    file.read_exact_at(&mut bytes, held.offset()).expect("it can be read as long as it is held");
+}
+
+/// A body whose checksum holds, but which is not what its codec writes, or not what
+/// its header says, must not be served, must not end the reader's process, and must
+/// not hide what lies behind it.
+#[test]
+fn a_packed_body_that_does_not_unpack_is_damage_where_it_stands() {
+    for (codec, raw_size, body) in [
+        (Codec::Lz4, 5000, vec![0xFF; 300]),
+        (Codec::Zstd, 5000, vec![0xFF; 300]),
+        // What unpacks to something else than it should.
+        (Codec::Lz4, 1 << 30, vec![0x10, b'x']),
+        (Codec::Lz4, 1, vec![0x10, b'x']),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let catalog = open(directory.path());
+        let log = catalog.create(&name(), LogConfig::default()).expect("created");
+        for _ in 0..3 {
+            append(&log, Codec::None, 2);
+        }
+        drop(log);
+        assert!(catalog.close(Duration::from_secs(30)));
+        forge(directory.path(), codec, raw_size, &body);
+
+        let catalog = open(directory.path());
+        let log = catalog.log(&name()).expect("there");
+        let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+        let Ok(Found::Some(batch)) = reader.read(1 << 20) else { panic!("two are whole") };
+        assert_eq!(batch.next(), Position(2));
+        assert!(matches!(reader.try_read(1 << 20), Ok(Found::NeedsDisk)), "{codec}");
+        let read = reader.read(1 << 20);
+        assert!(
+            matches!(
+                read,
+                Err(Error::CorruptRecord { position: Position(2), next: Some(Position(4)), .. })
+            ),
+            "{codec}: {read:?}"
+        );
+        assert_eq!(log.status(), LogStatus::Corrupt);
+        let mut behind = log.reader(Position(4)).expect("a reader");
+        let Ok(Found::Some(batch)) = behind.read(1 << 20) else { panic!("two are whole") };
+        assert_eq!((batch.first(), batch.next()), (Position(4), Position(6)));
+        // As it is, it can be sent on, and its receiver finds what we found; but not
+        // what no block may claim to be.
+        let mut reader = log.reader(Position(2)).expect("a reader");
+        let sent = matches!(reader.blocks(1 << 20), Ok(Found::Some(_)));
+        assert_eq!(sent, raw_size <= 5000, "{codec}");
+        let mut reader = log.reader(Position(2)).expect("a reader");
+        assert!(matches!(reader.span(1 << 20), Ok(None)), "not of a damaged log");
+        drop((log, reader, behind));
+        assert!(catalog.close(Duration::from_secs(30)));
+        let report = verify::verify(directory.path(), &mut |_| {}).expect("verified");
+        assert!(!report.is_good(), "{codec}");
+    }
+}
+
+/// Puts this body into the middle one of three blocks; checksums and the chain hold.
+fn forge(directory: &Path, codec: Codec, raw_size: u32, body: &[u8]) {
+    let path = directory.join("log/0/00000000000000000000.seg");
+    let stored = std::fs::read(&path).expect("read");
+    let (mut forged, mut rest, mut prev_crc) = (Vec::new(), &stored[..], 0);
+    while let Ok((header, _)) = Header::decode(rest) {
+        let len = usize::try_from(header.block_bytes()).expect("small");
+        let (block, behind) = rest.split_at(len);
+        let (header, body) = match header.base_position {
+            2 => {
+                let body_size = u32::try_from(body.len()).expect("small");
+                let body_crc = crc32fast::hash(body);
+                (Header { codec, body_size, raw_size, body_crc, ..header }, body)
+            }
+            _ => (header, &block[BLOCK_HEADER_BYTES..]),
+        };
+        let (encoded, crc) = Header { prev_crc, ..header }.encode();
+        prev_crc = crc;
+        forged.extend_from_slice(&encoded);
+        forged.extend_from_slice(body);
+        rest = behind;
+    }
+    std::fs::write(&path, forged).expect("written");
+}
