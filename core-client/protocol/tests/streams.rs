@@ -76,7 +76,8 @@ fn frames(route: Route) -> impl Strategy<Value = (BytesMut, Vec<Event>)> {
     let last = match route {
         Route::ConsumerToServer => Just(None).boxed(),
         Route::ProducerToServer => prop::option::of(end).boxed(),
-        _ => prop::option::of(prop_oneof![fault, end]).boxed(),
+        Route::ServerToProducer => prop::option::of(fault).boxed(),
+        Route::ServerToConsumer => prop::option::of(prop_oneof![fault, end]).boxed(),
     };
     (vec(body, 0..6), last).prop_map(|(frames, last)| {
         let (mut bytes, mut events, mut acked) = (BytesMut::new(), Vec::new(), 0);

@@ -22,7 +22,7 @@ pub enum Route {
     ProducerToServer,
     /// Heartbeats.
     ConsumerToServer,
-    /// Acks, heartbeats, an error, an end.
+    /// Acks, heartbeats, an error.
     ServerToProducer,
     /// Blocks, heartbeats with the log's ends, an error, an end.
     ServerToConsumer,
@@ -36,7 +36,7 @@ impl Route {
             Kind::Ack => self == Route::ServerToProducer,
             Kind::Heartbeat => true,
             Kind::Error => from_server,
-            Kind::End => from_server || self == Route::ProducerToServer,
+            Kind::End => matches!(self, Route::ProducerToServer | Route::ServerToConsumer),
         }
     }
 }
@@ -364,7 +364,7 @@ mod tests {
         let sides = [
             (Route::ProducerToServer, [true, false, true, false, false, true]),
             (Route::ConsumerToServer, [false, false, true, false, false, false]),
-            (Route::ServerToProducer, [false, true, true, false, true, true]),
+            (Route::ServerToProducer, [false, true, true, false, true, false]),
             (Route::ServerToConsumer, [true, false, false, true, true, true]),
         ];
         for (route, accepted) in sides {
@@ -389,9 +389,11 @@ mod tests {
         let both = Ok(vec![end, Event::Heartbeat(None)]);
         check(Route::ProducerToServer, &bytes, both);
         let flags = Error::Flags { kind: Kind::End, flags: 1 };
-        check(Route::ServerToProducer, &bytes, Err(flags));
+        check(Route::ServerToConsumer, &bytes, Err(flags));
+        let mut bytes = BytesMut::new();
+        Fault::new(Code::ShuttingDown, "").encode(&mut bytes);
+        encode_heartbeat(None, &mut bytes);
         let last = Error::AfterLast(Kind::Heartbeat);
-        bytes[1] = 0;
         check(Route::ServerToProducer, &bytes, Err(last));
     }
 
