@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`client`] | [`Client`] and its [`Builder`](client::Builder) |
 //! | [`logs`] | managing logs: create, list, delete, back up, … |
+//! | [`producer`] | [`Producer`]: appends records, each once |
 //! | [`address`] | `styx://host:7123` and its kin |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
 //! | [`options`] | defaults and bounds |
@@ -34,6 +35,7 @@ pub mod completion;
 pub mod error;
 pub mod logs;
 pub mod options;
+pub mod producer;
 mod runtime;
 mod transport;
 mod wait;
@@ -43,6 +45,7 @@ pub use batch::{Record, RecordBatch};
 pub use client::Client;
 pub use error::{Error, Kind};
 pub use logs::LogDetails;
+pub use producer::{Ack, Producer};
 pub use styx_protocol::{
     Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
 };

@@ -120,12 +120,15 @@ impl Client {
     }
 }
 
+/// The name of a log that should be there. What is no name is the name of no
+/// log, as the server would answer.
+pub(crate) fn known_name(name: &str) -> Result<LogName, Error> {
+    name.parse().map_err(|e| Error::code_error(Code::LogNotFound, format!("{e}")))
+}
+
 /// The path of a log.
 fn path(name: &str) -> Result<String, Error> {
-    // What is no name is the name of no log, as the server would answer.
-    let name: LogName =
-        name.parse().map_err(|e| Error::code_error(Code::LogNotFound, format!("{e}")))?;
-    Ok(format!("/logs/{name}"))
+    Ok(format!("/logs/{}", known_name(name)?))
 }
 
 fn new_name(name: &str) -> Result<LogName, Error> {

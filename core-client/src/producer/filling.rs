@@ -1,0 +1,266 @@
+//! [`Filling`]: records that wait to be sent, in the blocks they will be sent in.
+//!
+//! ```text
+//! append ─▶ [ room for headers | record | record | … ]  waiting, the last one takes records
+//!                                                         │ take: the oldest
+//!                                                         ▼
+//!                                                    sealed and sent by the link
+//! ```
+//! A record is encoded where it will be sent from. Pure but for the time at which
+//! a block is begun. Bound: a record is taken as long as fewer than `in_flight_bytes` are
+//! waiting or unacked, so that there are never more than these and one append.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use styx_protocol::limits::{
+    BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES,
+};
+
+use super::ack::{Ack, Outcome};
+use crate::runtime::Process;
+
+/// What stands before a block's records: the frame's header and the block's.
+pub(super) const PREFIX_BYTES: usize = FRAME_HEADER_BYTES + BLOCK_HEADER_BYTES;
+
+/// Room for the first block, and for each one after smaller ones.
+const CAPACITY_MIN: usize = 1 << 10;
+
+/// The bounds of what waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// A block takes no further record once it has so many bytes of them.
+    pub(super) block_bytes: usize,
+    /// Bytes that may wait or be unacked.
+    pub(super) in_flight_bytes: usize,
+    /// Blocks that may be unacked.
+    pub(super) blocks: usize,
+}
+
+/// A block of records, not yet sealed.
+#[derive(Debug)]
+pub(super) struct Filled {
+    /// [`PREFIX_BYTES`] of zeros, then the records.
+    pub(super) bytes: Vec<u8>,
+    pub(super) count: u32,
+    /// Sequence of the first record.
+    pub(super) first: u64,
+    /// When the first record was appended.
+    pub(super) since: Instant,
+    pub(super) outcome: Arc<Outcome>,
+}
+
+impl Filled {
+    /// Bytes of the records.
+    pub(super) fn raw_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(PREFIX_BYTES)
+    }
+}
+
+/// Encoded records that have to stand in one block.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// [`PREFIX_BYTES`] of zeros, then the records.
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+/// What an append came to.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) ack: Ack,
+    /// Whether a block was begun or became full: the link may want to know.
+    pub(super) news: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Filling {
+    limits: Limits,
+    process: Process,
+    waiting: VecDeque<Filled>,
+    next_sequence: u64,
+    /// Bytes that wait or are unacked.
+    in_flight_bytes: usize,
+    /// Blocks that were taken and are unacked.
+    unacked_blocks: usize,
+    /// Room for the next block: about what the last one needed.
+    capacity: usize,
+}
+
+impl Filling {
+    pub(super) fn new(limits: Limits, process: Process) -> Filling {
+        Filling {
+            limits,
+            process,
+            waiting: VecDeque::new(),
+            next_sequence: 0,
+            in_flight_bytes: 0,
+            unacked_blocks: 0,
+            capacity: CAPACITY_MIN,
+        }
+    }
+
+    /// Begins at this sequence; before the first record.
+    pub(super) fn start_at(&mut self, sequence: u64) {
+        self.next_sequence = sequence;
+    }
+
+    /// The sequence that the next record will get.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// What the server takes.
+    pub(super) fn set_blocks(&mut self, blocks: usize) {
+        self.limits.blocks = blocks;
+    }
+
+    /// Whether another record or batch is taken.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight_bytes < self.limits.in_flight_bytes
+    }
+
+    /// Whether the next record of this size begins a block.
+    pub(super) fn begins_block(&self, record_bytes: usize) -> bool {
+        !self.waiting.back().is_some_and(|open| self.takes(open, record_bytes))
+    }
+
+    /// Adds one record, whose checksum is given; there must be room.
+    #[inline]
+    pub(super) fn push(&mut self, crc: u32, size: [u8; 4], payload: &[u8]) -> Appended {
+        let record_bytes = RECORD_HEADER_BYTES + payload.len();
+        let begins = self.begins_block(record_bytes);
+        if begins {
+            let capacity = self.capacity.max(PREFIX_BYTES + record_bytes);
+            let mut bytes = Vec::with_capacity(capacity);
+            bytes.resize(PREFIX_BYTES, 0);
+            self.begin(bytes);
+        }
+        let full = self.limits.block_bytes;
+        let open = self.waiting.back_mut().expect("a block was begun where there was none");
+        open.bytes.reserve(record_bytes);
+        open.bytes.extend_from_slice(&crc.to_be_bytes());
+        open.bytes.extend_from_slice(&size);
+        open.bytes.extend_from_slice(payload);
+        open.count += 1;
+        let outcome = Arc::clone(&open.outcome);
+        let news = begins || open.raw_bytes() >= full;
+        self.count(outcome, record_bytes, 1, news)
+    }
+
+    /// Adds records that have to stand in one block; there must be room.
+    pub(super) fn push_run(&mut self, run: Run) -> Appended {
+        let (run_bytes, count) = (run.raw_bytes(), run.count);
+        let begins = self.begins_block(run_bytes);
+        if begins {
+            self.begin(run.bytes);
+        } else if let Some(open) = self.waiting.back_mut() {
+            open.bytes.extend_from_slice(run.bytes.get(PREFIX_BYTES..).unwrap_or_default());
+        }
+        let full = self.limits.block_bytes;
+        let open = self.waiting.back_mut().expect("a block was begun where there was none");
+        open.count += count;
+        let outcome = Arc::clone(&open.outcome);
+        let news = begins || open.raw_bytes() >= full;
+        self.count(outcome, run_bytes, count, news)
+    }
+
+    /// Whether the oldest block need not wait for more records.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() > 1
+            || self.waiting.front().is_some_and(|open| open.raw_bytes() >= self.limits.block_bytes)
+    }
+
+    /// The oldest block that waits.
+    pub(super) fn oldest(&self) -> Option<&Filled> {
+        self.waiting.front()
+    }
+
+    /// Takes the oldest block out, to be sent. It counts as in flight until it
+    /// is [released](Self::release).
+    pub(super) fn take(&mut self) -> Option<Filled> {
+        let taken = self.waiting.pop_front()?;
+        self.unacked_blocks += 1;
+        self.capacity = taken.bytes.len().next_power_of_two();
+        let most = PREFIX_BYTES + self.limits.block_bytes;
+        self.capacity = self.capacity.clamp(CAPACITY_MIN, most.max(CAPACITY_MIN));
+        Some(taken)
+    }
+
+    /// A block that was taken is settled.
+    pub(super) fn release(&mut self, raw_bytes: usize) {
+        self.unacked_blocks = self.unacked_blocks.saturating_sub(1);
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(raw_bytes);
+    }
+
+    /// Takes out everything that waits; it will not be sent.
+    pub(super) fn drain(&mut self) -> VecDeque<Filled> {
+        let drained = std::mem::take(&mut self.waiting);
+        let bytes: usize = drained.iter().map(Filled::raw_bytes).sum();
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        drained
+    }
+
+    /// Whether nothing waits and nothing is unacked.
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.unacked_blocks == 0
+    }
+
+    /// A block takes records up to `block_bytes`. When as many blocks are under
+    /// way as the server remembers, what waits is merged into larger ones.
+    fn takes(&self, open: &Filled, record_bytes: usize) -> bool {
+        let crowded = self.unacked_blocks + self.waiting.len() > self.limits.blocks;
+        let most = if crowded { BLOCK_RAW_BYTES_MAX } else { self.limits.block_bytes };
+        open.raw_bytes() + record_bytes <= most
+    }
+
+    fn begin(&mut self, bytes: Vec<u8>) {
+        let first = self.next_sequence;
+        let outcome = Outcome::new(first, self.process);
+        self.waiting.push_back(Filled { bytes, count: 0, first, since: Instant::now(), outcome });
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Arc<Outcome>, bytes: usize, count: u32, news: bool) -> Appended {
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.saturating_add(count.into());
+        self.in_flight_bytes += bytes;
+        Appended { ack: Ack::new(outcome, sequence, count.into()), news }
+    }
+}
+
+impl Run {
+    /// An empty run.
+    pub(super) fn new() -> Run {
+        Run { bytes: vec![0; PREFIX_BYTES], count: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of the records.
+    pub(super) fn raw_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(PREFIX_BYTES)
+    }
+
+    /// Whether a record of this size can stand in the same block.
+    pub(super) fn fits(&self, record_bytes: usize) -> bool {
+        self.count == 0 || self.raw_bytes() + record_bytes <= BLOCK_RAW_BYTES_MAX
+    }
+
+    pub(super) fn push(&mut self, crc: u32, size: [u8; 4], payload: &[u8]) {
+        self.bytes.extend_from_slice(&crc.to_be_bytes());
+        self.bytes.extend_from_slice(&size);
+        self.bytes.extend_from_slice(payload);
+        self.count += 1;
+    }
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run::new()
+    }
+}

@@ -1,0 +1,136 @@
+//! [`Sealed`]: a block as it is sent, again and again until it is acked.
+//!
+//! ```text
+//! frame header | block header | records, or their packed form
+//! └ 8 bytes      └ 96 bytes     └ where they were encoded, when they are plain
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use styx_protocol::Records;
+use styx_protocol::block::{self, Codec, Flags, Header, Origin};
+use styx_protocol::frame::blocks_header;
+use styx_protocol::limits::FRAME_HEADER_BYTES;
+
+use super::ack::Outcome;
+use super::filling::{Filled, PREFIX_BYTES};
+
+/// What may have become of a block that is not acked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The server cannot have it whole.
+    NotSent,
+    /// It was sent whole, on the connection that is open.
+    SentHere,
+    /// It was sent whole on a connection that broke.
+    SentBefore,
+}
+
+/// See the module. Its bytes never change.
+#[derive(Debug, Clone)]
+pub(super) struct Sealed {
+    pub(super) frame: Bytes,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    /// Bytes of the records before packing.
+    pub(super) raw_bytes: usize,
+    /// When its first record was appended.
+    pub(super) since: Instant,
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) fate: Fate,
+}
+
+impl Sealed {
+    /// Seals a block: its bytes are decided here once and for all.
+    pub(super) fn seal(filled: Filled, origin: Origin, codec: Codec) -> Sealed {
+        let raw_bytes = filled.raw_bytes();
+        let Filled { bytes, count, first, since, outcome } = filled;
+        let frame = match codec {
+            Codec::None => plain(bytes, count, origin),
+            packed => pack(bytes, packed, origin),
+        };
+        Sealed { frame, first, count, raw_bytes, since, outcome, fate: Fate::NotSent }
+    }
+
+    /// The sequence behind its last record.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(self.count.into())
+    }
+}
+
+fn plain(mut bytes: Vec<u8>, count: u32, origin: Origin) -> Bytes {
+    let (prefix, body) = bytes.split_at_mut(PREFIX_BYTES);
+    let size = u32::try_from(body.len()).expect("records are at most about 1 GiB");
+    let header = Header {
+        flags: if origin.expected.is_some() { Flags::EXPECT_POSITION } else { Flags::NONE },
+        count,
+        body_size: size,
+        raw_size: size,
+        base_position: origin.expected.unwrap_or_default().0,
+        producer_id: origin.producer_id,
+        sequence: origin.sequence,
+        producer_epoch: origin.producer_epoch,
+        body_crc: crc32fast::hash(body),
+        ..Header::default()
+    };
+    let (frame_header, block_header) = prefix.split_at_mut(FRAME_HEADER_BYTES);
+    frame_header.copy_from_slice(&blocks_header(block_header.len() + body.len()));
+    block_header.copy_from_slice(&header.encode().0);
+    // A block that turned out small does not keep the room of a large one.
+    if bytes.capacity() / 2 > bytes.len() {
+        bytes.shrink_to_fit();
+    }
+    bytes.into()
+}
+
+fn pack(bytes: Vec<u8>, codec: Codec, origin: Origin) -> Bytes {
+    let records = Records::parse_lengths(Bytes::from(bytes).slice(PREFIX_BYTES..));
+    let records = records.expect("they were encoded here");
+    let block = block::build_with(codec, None, &records, origin);
+    let mut frame = BytesMut::with_capacity(FRAME_HEADER_BYTES + block.len());
+    frame.extend_from_slice(&blocks_header(block.len()));
+    frame.extend_from_slice(&block);
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::Position;
+    use styx_protocol::block::build_with;
+    use styx_protocol::record;
+
+    use super::super::filling::{Filling, Limits};
+    use super::*;
+    use crate::runtime::Process;
+
+    /// What this crate builds in place is what the protocol builds by copying.
+    #[test]
+    fn a_sealed_block_is_the_protocols_block_in_a_frame() {
+        let limits = Limits { block_bytes: 1 << 18, in_flight_bytes: 1 << 20, blocks: 8 };
+        let payloads: Vec<Vec<u8>> = (0..50u8).map(|i| vec![i / 10; usize::from(i)]).collect();
+        let origin = Origin {
+            producer_id: 7,
+            producer_epoch: 2,
+            sequence: 11,
+            expected: Some(Position(40)),
+        };
+        for (codec, origin) in
+            Codec::ALL.into_iter().flat_map(|codec| [(codec, origin), (codec, Origin::default())])
+        {
+            let mut filling = Filling::new(limits, Process::current());
+            let mut builder = record::Builder::new();
+            for payload in &payloads {
+                let size = u32::try_from(payload.len()).expect("small").to_be_bytes();
+                filling.push(record::checksum(size, payload), size, payload);
+                assert!(builder.push(payload));
+            }
+            let sealed = Sealed::seal(filling.take().expect("a block"), origin, codec);
+            let block = build_with(codec, None, &builder.take(), origin);
+            let expected = [&blocks_header(block.len())[..], &block].concat();
+            assert_eq!(sealed.frame, expected, "{codec}");
+            assert_eq!((sealed.count, sealed.end()), (50, 50));
+        }
+    }
+}
