@@ -22,6 +22,7 @@
 //! | [`address`] | `styx://host:7123` and its kin |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
 //! | [`options`] | defaults and bounds |
+//! | [`consumer`] | [`Consumer`]: reads a log, over connections that heal |
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`completion`] | what bindings for other languages wait on |
 
@@ -32,6 +33,7 @@ mod backoff;
 pub mod batch;
 pub mod client;
 pub mod completion;
+pub mod consumer;
 pub mod error;
 pub mod logs;
 pub mod options;
@@ -43,6 +45,7 @@ mod wait;
 pub use address::Address;
 pub use batch::{Record, RecordBatch};
 pub use client::Client;
+pub use consumer::{Consumer, Start};
 pub use error::{Error, Kind};
 pub use logs::LogDetails;
 pub use producer::{Ack, Producer};

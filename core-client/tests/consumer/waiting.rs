@@ -1,0 +1,192 @@
+//! What a caller can do while there is nothing: give up waiting, watch, wake,
+//! close.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use styx_client::completion::{CompletionQueue, Outcome};
+use styx_client::consumer::{Polled, Start};
+use styx_client::{Consumer, Kind};
+
+use crate::log::Log;
+use crate::peer::Peer;
+use crate::{client, seen, take, wait};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// A peer that follows its log, and sends the block of each position it is
+/// told.
+fn peer(log: &Log) -> (Peer, mpsc::Sender<u64>) {
+    let (sender, receiver) = mpsc::channel();
+    let (log, receiver) = (log.clone(), std::sync::Mutex::new(receiver));
+    let peer = Peer::start(move |mut connection| {
+        let position = connection.position(&log);
+        connection.agree(&log, position);
+        for position in receiver.lock().expect("no panic").iter() {
+            connection.send_blocks(&log, position, position + 1);
+        }
+        connection.wait_for_end();
+    });
+    (peer, sender)
+}
+
+fn follow(peer: &Peer) -> Consumer {
+    wait(client(peer).consumer("orders").start(Start::Position(0)).follow(true).open())
+        .expect("opens")
+}
+
+fn is_readable(consumer: &Consumer, at_most: Duration) -> bool {
+    let descriptor = consumer.descriptor().expect("a descriptor");
+    let mut watched = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    let at_most = Timespec::try_from(at_most).expect("fits");
+    poll(&mut watched, Some(&at_most)).expect("polls") > 0
+}
+
+/// Futures that are dropped after one poll, over and over: nothing is lost.
+#[test]
+fn waiting_can_be_given_up_at_any_time() {
+    let log = Log::of(200, 1);
+    let (peer, send) = peer(&log);
+    let mut consumer = follow(&peer);
+    (0..200).for_each(|position| send.send(position).expect("served"));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut records = Vec::new();
+    let mut given_up = 0;
+    while records.len() < 200 {
+        // Once in a while records one by one, which leaves a rest.
+        if records.len() % 3 == 0 {
+            if let Poll::Ready(record) = pin!(consumer.next_record()).poll(&mut context) {
+                let r = record.expect("no error").expect("a record");
+                records.push((r.position(), r.timestamp(), r.payload().to_vec()));
+                continue;
+            }
+        } else if let Poll::Ready(batch) = pin!(consumer.next_batch()).poll(&mut context) {
+            records.extend(seen(&batch.expect("no error").expect("a batch")));
+            continue;
+        }
+        given_up += 1;
+        std::thread::yield_now();
+    }
+    assert_eq!(records, log.records(0, 200));
+    assert!(given_up > 0 || records.len() == 200);
+}
+
+#[test]
+fn a_wakeup_ends_a_poll_and_nothing_else() {
+    let log = Log::of(3, 1);
+    let (peer, send) = peer(&log);
+    let mut consumer = follow(&peer);
+    let handle = consumer.handle();
+    handle.wakeup();
+    assert!(matches!(wait(consumer.poll()), Ok(Polled::Nothing)), "one before counts");
+    let waking = std::thread::spawn({
+        let handle = handle.clone();
+        move || handle.wakeup()
+    });
+    assert!(matches!(wait(consumer.poll()), Ok(Polled::Nothing)));
+    waking.join().expect("no panic");
+    handle.wakeup();
+    send.send(0).expect("served");
+    let batch = wait(consumer.next_batch()).expect("no error").expect("a batch");
+    assert_eq!(seen(&batch), log.records(0, 1));
+}
+
+#[test]
+fn closing_from_another_thread_ends_a_call_that_waits() {
+    let log = Log::of(3, 1);
+    let (peer, _send) = peer(&log);
+    let mut consumer = follow(&peer);
+    let handle = consumer.handle();
+    let closing = std::thread::spawn(move || {
+        handle.close();
+        handle.close();
+    });
+    for _ in 0..2 {
+        let error = wait(consumer.next_batch()).expect_err("closed");
+        assert_eq!((error.kind(), error.is_retriable()), (Kind::Closed, false));
+    }
+    closing.join().expect("no panic");
+    (0..2).for_each(|_| wait(consumer.close()));
+}
+
+/// The peer hears that a consumer has gone, however it went.
+#[test]
+fn the_connection_ends_with_the_consumer() {
+    let ends: [fn(Consumer); 3] = [
+        drop,
+        |mut consumer| wait(consumer.close()),
+        |consumer| {
+            consumer.handle().close();
+            std::mem::forget(consumer);
+        },
+    ];
+    for end in ends {
+        let log = Log::of(3, 1);
+        let (gone, is_gone) = mpsc::channel();
+        let peer = Peer::start(move |mut connection| {
+            connection.agree(&log, 0);
+            connection.wait_for_end();
+            gone.send(()).expect("waited for");
+        });
+        end(follow(&peer));
+        is_gone.recv_timeout(WAIT).expect("it has gone");
+    }
+}
+
+#[test]
+fn the_descriptor_is_readable_exactly_while_a_call_would_not_wait() {
+    let log = Log::of(3, 1);
+    let (peer, send) = peer(&log);
+    let mut consumer = follow(&peer);
+    assert!(!is_readable(&consumer, Duration::ZERO));
+    for position in 0..2 {
+        send.send(position).expect("served");
+        assert!(is_readable(&consumer, WAIT) && is_readable(&consumer, Duration::ZERO));
+        assert!(matches!(consumer.try_next_batch(), Ok(Polled::Batch(_))));
+        assert!(!is_readable(&consumer, Duration::ZERO));
+        assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
+    }
+    consumer.handle().wakeup();
+    assert!(is_readable(&consumer, Duration::ZERO));
+    assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
+    assert!(!is_readable(&consumer, Duration::ZERO));
+    consumer.handle().close();
+    for _ in 0..2 {
+        assert!(is_readable(&consumer, Duration::ZERO), "the end stays");
+        assert!(consumer.try_next_batch().is_err());
+    }
+}
+
+#[test]
+fn a_descriptor_that_is_made_late_knows_what_waits() {
+    let log = Log::of(3, 1);
+    let peer = Peer::start(move |connection| connection.serve(&log, usize::MAX));
+    let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
+    let first = wait(consumer.next_record()).expect("no error").is_some();
+    assert!(first && is_readable(&consumer, WAIT));
+}
+
+#[test]
+fn a_source_is_told_when_something_comes() {
+    let log = Log::of(3, 1);
+    let (peer, send) = peer(&log);
+    let mut consumer = follow(&peer);
+    let queue = CompletionQueue::new(1).expect("a descriptor");
+    consumer.notify(queue.source(42));
+    for position in 0..3 {
+        send.send(position).expect("served");
+        assert!(queue.wait(WAIT));
+        let mut completions = Vec::new();
+        assert_eq!(queue.drain(10, &mut completions).completions, 1);
+        assert_eq!(completions[0].token, 42);
+        assert!(matches!(completions[0].result, Ok(Outcome::Ready)));
+        assert_eq!(take(&mut consumer, 1), log.records(position, position + 1));
+        assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
+    }
+    drop(consumer);
+    assert!(queue.wait(WAIT), "its end is told too");
+}
