@@ -18,10 +18,12 @@
 mod ack;
 mod decoder;
 mod fault;
+mod route;
 
 pub use ack::{Ack, Run};
-pub use decoder::{Decoder, Event, Route};
+pub use decoder::{Decoder, Event};
 pub use fault::{Damage, Fault, Outcome};
+pub use route::Route;
 
 use bytes::{Buf, BufMut, BytesMut};
 

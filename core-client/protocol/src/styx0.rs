@@ -13,7 +13,11 @@
 //! nothing. The [`Decoder`] lends payloads out of the buffer that the socket
 //! reads into: a small record costs no allocation and no counting.
 
-use bytes::{Buf, BufMut, BytesMut};
+mod decoder;
+
+pub use decoder::{Decoder, Error};
+
+use bytes::{BufMut, BytesMut};
 
 use crate::limits::RECORD_HEADER_BYTES;
 use crate::{Position, Records, record};
@@ -47,155 +51,6 @@ pub enum Message<'b> {
     Heartbeat,
     /// The stream has failed; its code.
     Error(i16),
-}
-
-/// Why bytes are not messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// A type that this protocol does not have.
-    #[error("a message of type {0}: this protocol has 1 to 4")]
-    Type(i16),
-    /// A record's size is below zero.
-    #[error("a record has a size of {0}")]
-    NegativeSize(i32),
-    /// A record is over what the log takes.
-    #[error("a record has {size} bytes, more than the {payload_bytes_max} allowed")]
-    TooLarge {
-        /// The size it claims.
-        size: i32,
-        /// The limit.
-        payload_bytes_max: usize,
-    },
-    /// An ack's position or count is below zero.
-    #[error("an ack has {0} as its position or count")]
-    NegativeAck(i64),
-    /// The stream ended inside a message.
-    #[error("the stream ended inside a message")]
-    Cut,
-}
-
-/// Turns bytes, however they are cut, into messages.
-///
-/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
-/// has none. Which messages the peer may send is for the caller to judge.
-#[derive(Debug)]
-pub struct Decoder {
-    payload_bytes_max: usize,
-    buffer: BytesMut,
-    /// Bytes at the front of the buffer that were given out.
-    taken: usize,
-    missing: usize,
-}
-
-impl Decoder {
-    /// A decoder at the first byte after the handshake. Payloads over
-    /// `payload_bytes_max` are refused.
-    #[must_use]
-    pub fn new(payload_bytes_max: usize) -> Decoder {
-        Decoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
-    }
-
-    /// The buffer that the socket reads into, without what was given out; bytes
-    /// are only ever appended. Whoever is idle with an empty one may replace it
-    /// by a new one to free its memory.
-    pub fn buffer(&mut self) -> &mut BytesMut {
-        self.buffer.advance(self.taken);
-        self.taken = 0;
-        &mut self.buffer
-    }
-
-    /// Appends bytes by copying them, such as those read with the handshake.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer().extend_from_slice(bytes);
-    }
-
-    /// Bytes without which [`next`](Self::next) has no further message. Never 0,
-    /// and never more than the largest record's message has.
-    #[must_use]
-    pub fn missing(&self) -> usize {
-        self.missing
-    }
-
-    /// Whether bytes of a message are there without the rest of it; to be asked
-    /// when there is no next one.
-    #[must_use]
-    pub fn is_mid_message(&self) -> bool {
-        self.buffer.len() > self.taken
-    }
-
-    /// To be asked once the peer has closed its side and there is no next
-    /// message.
-    ///
-    /// # Errors
-    /// [`Error::Cut`] when that was in the middle of a message.
-    pub fn finish(&self) -> Result<(), Error> {
-        if self.is_mid_message() { Err(Error::Cut) } else { Ok(()) }
-    }
-
-    /// The next message, or `None` until [`missing`](Self::missing) more bytes
-    /// are there.
-    ///
-    /// # Errors
-    /// See [`Error`]; the same again at every further call.
-    #[expect(clippy::should_implement_trait, reason = "it lends, is fallible, and may go on")]
-    #[inline]
-    pub fn next(&mut self) -> Result<Option<Message<'_>>, Error> {
-        let bytes = self.buffer.get(self.taken..).unwrap_or_default();
-        match split(bytes, self.payload_bytes_max)? {
-            Split::Message(message, message_bytes) => {
-                self.taken += message_bytes;
-                Ok(Some(message))
-            }
-            Split::Needs(message_bytes) => {
-                self.missing = message_bytes.saturating_sub(bytes.len()).max(1);
-                Ok(None)
-            }
-        }
-    }
-}
-
-enum Split<'b> {
-    Message(Message<'b>, usize),
-    /// Bytes that the first message has at least.
-    Needs(usize),
-}
-
-#[inline]
-fn split(bytes: &[u8], payload_bytes_max: usize) -> Result<Split<'_>, Error> {
-    let Some((kind, mut body)) = bytes.split_first_chunk() else {
-        return Ok(Split::Needs(TYPE_BYTES));
-    };
-    match i16::from_be_bytes(*kind) {
-        RECORD => {
-            let Some((size, body)) = body.split_first_chunk() else {
-                return Ok(Split::Needs(RECORD_HEAD_BYTES));
-            };
-            let size = i32::from_be_bytes(*size);
-            let payload_bytes = usize::try_from(size).map_err(|_| Error::NegativeSize(size))?;
-            if payload_bytes > payload_bytes_max {
-                return Err(Error::TooLarge { size, payload_bytes_max });
-            }
-            let message_bytes = RECORD_HEAD_BYTES + payload_bytes;
-            match body.get(..payload_bytes) {
-                Some(payload) => Ok(Split::Message(Message::Record(payload), message_bytes)),
-                None => Ok(Split::Needs(message_bytes)),
-            }
-        }
-        ACK => {
-            let (Ok(position), Ok(count)) = (body.try_get_i64(), body.try_get_i64()) else {
-                return Ok(Split::Needs(ACK_BYTES));
-            };
-            let positive = |value| u64::try_from(value).map_err(|_| Error::NegativeAck(value));
-            let position = Position(positive(position)?);
-            Ok(Split::Message(Message::Ack { position, count: positive(count)? }, ACK_BYTES))
-        }
-        HEARTBEAT => Ok(Split::Message(Message::Heartbeat, TYPE_BYTES)),
-        ERROR => match body.try_get_i16() {
-            Ok(code) => Ok(Split::Message(Message::Error(code), ERROR_BYTES)),
-            Err(_) => Ok(Split::Needs(ERROR_BYTES)),
-        },
-        unknown => Err(Error::Type(unknown)),
-    }
 }
 
 /// Appends a record.

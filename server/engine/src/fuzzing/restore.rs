@@ -50,7 +50,7 @@ pub(super) fn restore(input: &[u8]) {
         }
         Ok(log) => {
             assert_eq!(log.status(), LogStatus::Ok);
-            // A codec that cannot be unpacked yet is stored all the same.
+            // A packed body that is no such thing is stored all the same: its CRC holds.
             let held = read_all(&log).ok();
             let mut backup = Vec::new();
             log.backup(&mut backup).expect("a good log has a backup");
