@@ -23,6 +23,7 @@
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
 //! | [`options`] | defaults and bounds |
 //! | [`consumer`] | [`Consumer`]: reads a log, over connections that heal |
+//! | [`blocking`] | the same names for programs without an executor |
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`completion`] | what bindings for other languages wait on |
 
@@ -31,6 +32,7 @@
 pub mod address;
 mod backoff;
 pub mod batch;
+pub mod blocking;
 pub mod client;
 pub mod completion;
 pub mod consumer;

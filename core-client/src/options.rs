@@ -1,4 +1,5 @@
-//! [`Options`]: what a client was told, checked when it is built.
+//! Defaults and bounds of a client's options, and what it was told, checked when
+//! it is built.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -20,9 +20,14 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits until the future is done.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+/// Waits on this thread until the future is done. It needs no executor, and has
+/// to be one that needs none, as all of this crate are.
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
+    // Most calls are ready at once, and need no waker of their own.
+    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return output;
+    }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -33,12 +38,9 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits until the future is done or the time is over; then it can be waited
-/// for again. Polls at least once.
-pub(crate) fn block_on_for<F: Future>(
-    mut future: Pin<&mut F>,
-    patience: Duration,
-) -> Option<F::Output> {
+/// As [`block_on`], but only until the time is over: then it gives `None`, and
+/// the future can be waited for again. Polls at least once.
+pub fn block_on_for<F: Future>(mut future: Pin<&mut F>, patience: Duration) -> Option<F::Output> {
     let end = Instant::now().checked_add(patience);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);

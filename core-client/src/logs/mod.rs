@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use styx_protocol::{Code, LogConfig, LogInfo, LogName, Position};
+use styx_protocol::{Code, LogConfig, LogInfo, LogName};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -90,7 +90,7 @@ impl Client {
     ///
     /// # Errors
     /// `log_not_found`, `out_of_range`, and what any call can meet.
-    pub async fn trim_log(&self, name: &str, position: Position) -> Result<LogInfo, Error> {
+    pub async fn trim_log(&self, name: &str, position: u64) -> Result<LogInfo, Error> {
         let request = Request::post(format!("{}/trim", path(name)?)).query("position", position);
         self.call(request, Bytes::new()).await?.decode()
     }
@@ -104,9 +104,9 @@ impl Client {
         archive::backup(self, &path(name)?).await
     }
 
-    /// Begins to restore a log from an archive that [`backup_log`]
-    /// (Self::backup_log) made, under any name that is free. Nothing is there
-    /// until [`Restore::finish`] has returned.
+    /// Begins to restore a log, under any name that is free, from an archive
+    /// that [`backup_log`](Self::backup_log) made. Nothing is there until
+    /// [`Restore::finish`] has returned.
     ///
     /// # Errors
     /// `log_invalid_name`. Other faults come out of [`Restore`].

@@ -1,0 +1,41 @@
+//! The same names for programs without an executor: each call waits on the
+//! caller's own thread, which needs no runtime.
+//!
+//! ```no_run
+//! use styx_client::blocking::Client;
+//!
+//! # fn main() -> Result<(), styx_client::Error> {
+//! let client = Client::connect("styx://localhost:7123")?;
+//! let producer = client.producer("orders").open()?;
+//! let position = producer.send(b"book")?;
+//! println!("at {position}");
+//! producer.close()
+//! # }
+//! ```
+//!
+//! What a method guarantees is said at the one of that name outside of this
+//! module. [`wait`] and [`wait_for`] wait for any future of this crate, such as
+//! one that should be given up after a time.
+
+mod client;
+mod producer;
+
+pub use crate::wait::{block_on as wait, block_on_for as wait_for};
+pub use client::{Backup, Builder, Client, Restore};
+pub use producer::{Ack, Producer, ProducerBuilder};
+
+/// Methods of a builder that hand on to the one it wraps.
+macro_rules! forward {
+    ($builder:ty => $to:literal: $($name:ident($value:ty)),* $(,)?) => {
+        impl $builder {
+            $(
+                #[doc = concat!("See [`", $to, "::", stringify!($name), "`].")]
+                pub fn $name(mut self, value: $value) -> Self {
+                    self.0 = self.0.$name(value);
+                    self
+                }
+            )*
+        }
+    };
+}
+use forward;
