@@ -17,6 +17,7 @@
 //! | [`random`] | numbers that a seed repeats |
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
 //! | [`load`] | producers and followers that keep such notes |
+//! | [`crowd`] | very many connections that wait |
 //! | [`faults`] | what all loops of faults share |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`power`] | filesystems whose power can be cut |
@@ -30,6 +31,7 @@ pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
+pub mod crowd;
 pub mod faults;
 pub mod http;
 pub mod legacy;

@@ -113,7 +113,7 @@ impl Proxy {
         *self.shared.server.lock().expect("nobody panics with it") = server;
     }
 
-    /// Connections from here on have this weather; `None` is calm.
+    /// From here on every connection, old or new, has this weather; `None` is calm.
     ///
     /// # Panics
     /// Never.
@@ -155,6 +155,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
 /// What both directions of a connection look at.
 #[derive(Debug, Default)]
 struct Line {
+    delay_max_us: AtomicU64,
     is_silent: AtomicBool,
     is_over: AtomicBool,
 }
@@ -162,25 +163,24 @@ struct Line {
 /// Carries one connection to its end.
 fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     let mut random = Random::new(seed);
-    let weather = shared.weather.lock().expect("nobody panics with it").clone();
     let line = Arc::new(Line::default());
-    let delay_max = weather.as_ref().map_or(Duration::ZERO, |weather| weather.delay_max);
-    let begun = Instant::now();
     let pumps = [(&client, &server), (&server, &client)].map(|(from, to)| {
         let (from, to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
         let (line, random) = (line.clone(), Random::new(random.next_u64()));
-        std::thread::spawn(move || pump(from, to, &line, random, delay_max))
+        std::thread::spawn(move || pump(from, to, &line, random))
     });
-    let life = weather.as_ref().map(|weather| between(&mut random, weather.life));
-    loop {
-        if pumps.iter().all(JoinHandle::is_finished) || shared.ended.load(Ordering::Relaxed) {
-            break;
-        }
-        if life.is_some_and(|life| begun.elapsed() >= life) {
-            shared.cuts.fetch_add(1, Ordering::Relaxed);
-            let weather = weather.as_ref().expect("it has a life");
-            strike(fate(&mut random, weather), weather, &line, &client, &server);
-            break;
+    let mut end = None;
+    while !pumps.iter().all(JoinHandle::is_finished) && !shared.ended.load(Ordering::Relaxed) {
+        let weather = shared.weather.lock().expect("nobody panics with it").clone();
+        if let Some(weather) = weather {
+            line.delay_max_us.store(weather.delay_max.as_micros() as u64, Ordering::Relaxed);
+            let end =
+                *end.get_or_insert_with(|| Instant::now() + between(&mut random, weather.life));
+            if end <= Instant::now() {
+                shared.cuts.fetch_add(1, Ordering::Relaxed);
+                strike(fate(&mut random, &weather), &weather, &line, &client, &server);
+                break;
+            }
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -225,13 +225,7 @@ fn strike(fate: Fate, weather: &Weather, line: &Line, client: &TcpStream, server
 }
 
 /// Forwards one direction, in pieces.
-fn pump(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    line: &Line,
-    mut random: Random,
-    delay_max: Duration,
-) {
+fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random) {
     let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
     let mut buffer = vec![0; 64 << 10];
     while !line.is_over.load(Ordering::Relaxed) {
@@ -246,6 +240,7 @@ fn pump(
             Err(_) => return,
         };
         if random.between(0, 20) == 0 {
+            let delay_max = Duration::from_micros(line.delay_max_us.load(Ordering::Relaxed));
             std::thread::sleep(between(&mut random, (Duration::ZERO, delay_max)));
         }
         if line.is_silent.load(Ordering::Relaxed) {
