@@ -72,7 +72,7 @@ impl Inner {
         };
         match self.make_durable(end, &built) {
             Ok(()) => {
-                lock(&producers).apply(drafts);
+                lock(&producers).apply(drafts, self.services.time.now_us());
                 answers.give();
             }
             Err(failure) => {

@@ -307,7 +307,7 @@ mod tests {
         let known = Known::of(7, &table, &drafts);
         assert_eq!((known.next_sequence(), known.epoch()), (None, 0));
         drafts.entry(7).or_default().append(&header(0, 1, 1, 14));
-        table.apply(drafts);
+        table.apply(drafts, 0);
         let none = Drafts::new();
         let known = Known::of(7, &table, &none);
         assert_eq!((known.next_sequence(), known.epoch()), (Some(2), 0));

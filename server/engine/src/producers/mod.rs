@@ -92,8 +92,9 @@ impl Table {
         self.states.get(&id)
     }
 
-    /// Takes over what a group did, once that is durable.
-    pub(crate) fn apply(&mut self, drafts: Drafts) {
+    /// Takes over what a group did, once that is durable, and forgets what is too
+    /// old by steady time: the stamps of blocks follow a wall clock that may jump.
+    pub(crate) fn apply(&mut self, drafts: Drafts, now_us: u64) {
         for (id, draft) in drafts {
             if draft.forgets {
                 self.remove(id);
@@ -102,6 +103,9 @@ impl Table {
                 self.update(id, |state| state.extend(later));
             }
         }
+        self.forget_while(|table, last_used_us| {
+            table.is_crowded() || now_us.saturating_sub(last_used_us) > UNUSED_US_MAX
+        });
     }
 
     /// Takes a stored block into account; those without a producer are none of
@@ -112,16 +116,15 @@ impl Table {
         }
     }
 
-    /// Changes a producer's state, and forgets what is too old or too much.
+    /// Changes a producer's state, and forgets what is too much.
     fn update(&mut self, id: u64, change: impl FnOnce(&mut State)) {
         let state = self.states.entry(id).or_default();
         self.by_use.remove(&(state.last_used_us, id));
         self.blocks -= state.blocks.len();
         change(state);
         self.blocks += state.blocks.len();
-        let now_us = state.last_used_us;
-        self.by_use.insert((now_us, id));
-        self.forget(now_us);
+        self.by_use.insert((state.last_used_us, id));
+        self.forget_while(|table, _| table.is_crowded());
     }
 
     fn remove(&mut self, id: u64) {
@@ -131,13 +134,15 @@ impl Table {
         }
     }
 
-    fn forget(&mut self, now_us: u64) {
-        while let Some(&(last_used_us, id)) = self.by_use.first() {
-            let expired = now_us.saturating_sub(last_used_us) > UNUSED_US_MAX;
-            let crowded = self.states.len() > PRODUCERS_MAX || self.blocks > BLOCKS_MAX;
-            if !expired && !crowded {
-                return;
-            }
+    fn is_crowded(&self) -> bool {
+        self.states.len() > PRODUCERS_MAX || self.blocks > BLOCKS_MAX
+    }
+
+    /// Forgets the longest unused, again and again.
+    fn forget_while(&mut self, goes: impl Fn(&Table, u64) -> bool) {
+        while let Some(&(last_used_us, id)) = self.by_use.first()
+            && goes(self, last_used_us)
+        {
             self.remove(id);
         }
     }
@@ -166,11 +171,15 @@ mod tests {
         }
         assert!(table.get(1).is_none());
         assert!(table.get(2).is_some());
-        let mut late = header(9, 1, 5);
-        late.timestamp_us = UNUSED_US_MAX * 2;
+        let late = header(9, 1, UNUSED_US_MAX * 2);
         table.replay(&late);
+        assert!(table.get(2).is_some(), "the stamp of a block tells nothing of the time");
+        table.apply(Drafts::new(), UNUSED_US_MAX + 3);
+        assert!(table.get(2).is_some());
+        table.apply(Drafts::new(), UNUSED_US_MAX + 4);
         assert!(table.get(2).is_none());
-        assert!(table.get(9).is_some());
+        table.apply(Drafts::new(), UNUSED_US_MAX * 2);
+        assert_eq!(table.states.keys().collect::<Vec<_>>(), [&9]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_engine::{Catalog, Log};
+use styx_engine::{Append, Catalog, Log, Producer};
 use styx_protocol::{LogConfig, Records};
 
 use crate::clock::Hands;
@@ -60,4 +60,32 @@ fn a_segment_ends_and_expires_by_the_age_of_its_records() {
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
     let log = catalog.log(&name()).expect("there");
     assert_eq!((log.start_position().0, log.end_position().0), (2, 3));
+}
+
+/// A wall clock that jumped by years, as on a machine that starts without the right
+/// time, made every other producer look unused for a week: what it sent again was
+/// appended again.
+#[test]
+fn a_wall_clock_that_jumps_makes_no_producer_forgotten() {
+    let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
+    let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let send = |log: &Log, catalog: &Catalog, id: u64, sequence: u64| {
+        let producer = Some(Producer { id, epoch: None, sequence });
+        let records = Records::one(b"record");
+        let append = Append::Records { records, expected: None, producer };
+        let _ticket = log.append(append).expect("taken").expect("room");
+        while catalog.step() {}
+    };
+    send(&log, &catalog, 1, 0);
+    for years in [3, -3, 0] {
+        clock.set_off(years * 31_000_000_000_000);
+        send(&log, &catalog, 2, 0);
+        send(&log, &catalog, 1, 0);
+        assert_eq!(log.end_position().0, 2, "{years} years off");
+    }
+    // A week in which nobody jumps.
+    clock.advance(Duration::from_secs(7 * 24 * 3600 + 1));
+    send(&log, &catalog, 2, 1);
+    assert_eq!(log.producer(1), None);
 }
