@@ -1,17 +1,28 @@
 //! The engine against a plain vector: any sequence of appends, reads, trims,
-//! truncates, backups and reopens leaves the same records in both.
+//! truncates, backups and reopens leaves the same records in both, and the same
+//! memory of producers.
 
 #![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
 
+mod producers;
+
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_protocol::codec::Codec;
 use styx_protocol::{LogConfig, LogName, Position, Records, record};
+
+use self::producers::{Shape, Told, codecs, shapes};
 
 #[derive(Debug, Clone)]
 enum Operation {
     Append(Vec<u16>),
     AppendExpecting { records: Vec<u16>, off_by: u64 },
     AppendAs { producer: u64, back: u64, records: Vec<u16> },
+    AppendBlock { producer: u64, older: u32, shape: Shape, codec: Codec, records: Vec<u16> },
+    Begin { producer: u64, asked: Option<i64> },
+    Forget { producer: u64 },
     Read { from: u64, bytes_max: usize },
     SeekTime(u64),
     Trim(u64),
@@ -29,6 +40,14 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
             .prop_map(|(records, off_by)| Operation::AppendExpecting { records, off_by }),
         3 => (1u64..4, 0u64..6, sizes())
             .prop_map(|(producer, back, records)| Operation::AppendAs { producer, back, records }),
+        8 => (1u64..4, 0u32..2, shapes(), codecs(), sizes()).prop_map(
+            |(producer, older, shape, codec, records)| {
+                Operation::AppendBlock { producer, older, shape, codec, records }
+            }
+        ),
+        2 => (1u64..4, prop::option::of(-1i64..3))
+            .prop_map(|(producer, asked)| Operation::Begin { producer, asked }),
+        1 => (1u64..4).prop_map(|producer| Operation::Forget { producer }),
         3 => (any::<u64>(), 1usize..2000)
             .prop_map(|(from, bytes_max)| Operation::Read { from, bytes_max }),
         1 => any::<u64>().prop_map(Operation::SeekTime),
@@ -47,8 +66,9 @@ struct Model {
     start: u64,
     /// From position 0 on; what was trimmed is still here.
     records: Vec<Vec<u8>>,
-    /// Next sequence of each producer, and the records it sent.
-    producers: std::collections::HashMap<u64, Vec<Vec<u8>>>,
+    producers: HashMap<u64, Told>,
+    /// A producer that was forgotten goes on under another id.
+    forgotten: u64,
     written: u64,
 }
 
@@ -65,6 +85,10 @@ impl Model {
 
     fn end(&self) -> u64 {
         self.records.len() as u64
+    }
+
+    fn id(&self, producer: u64) -> u64 {
+        producer + 10 * self.forgotten
     }
 }
 
@@ -140,6 +164,7 @@ fn check(engine: &Engine, model: &mut Model) {
     let bytes: usize = kept.iter().map(|record| record.len() + 8).sum();
     assert_eq!(info.file_size, bytes as u64);
     assert_eq!(info.record_count, kept.len() as u64);
+    model.check_producers(log);
 }
 
 fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
@@ -163,7 +188,8 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             }
         }
         Operation::AppendAs { producer, back, records: sizes } => {
-            let sent = model.producers.entry(*producer).or_default().clone();
+            let id = model.id(*producer);
+            let sent = model.producers.entry(id).or_default().sent().to_vec();
             let back = (*back).min(sent.len() as u64);
             let sequence = sent.len() as u64 - back;
             let mut payloads = sent[usize::try_from(sequence).expect("small")..].to_vec();
@@ -171,14 +197,37 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             let append = Append::Records {
                 records: records(&payloads),
                 expected: None,
-                producer: Some(Producer { id: *producer, epoch: None, sequence }),
+                producer: Some(Producer { id, epoch: None, sequence }),
             };
             let appended = engine.log().append_durably(append).expect("appended");
             let new = payloads.split_off(usize::try_from(back).expect("small"));
-            assert_eq!(appended.count as usize, new.len());
-            model.records.extend(new.iter().cloned());
-            model.producers.entry(*producer).or_default().extend(new);
+            assert_eq!((appended.count as usize, u64::from(appended.repeated)), (new.len(), back));
+            assert_eq!(appended.base.0, model.end());
+            let (base, body) = (model.end(), records(&new));
+            model.producers.entry(id).or_default().appended(base, &new, body.bytes());
+            model.records.extend(new);
             assert_eq!(appended.end.0, model.end());
+        }
+        Operation::AppendBlock { producer, older, shape, codec, records: sizes } => {
+            let (id, new) = (model.id(*producer), model.payloads(sizes));
+            let epoch = model.epoch(id).saturating_sub(*older);
+            let told = model.producers.entry(id).or_default();
+            if let Some(draft) = told.draft(id, epoch, shape, new, *codec) {
+                model.send(engine.log(), draft);
+            }
+        }
+        Operation::Begin { producer, asked } => {
+            model.begin(engine.log(), model.id(*producer), *asked);
+        }
+        Operation::Forget { producer } => {
+            let id = model.id(*producer);
+            engine.log().forget_producer(id).expect("taken");
+            // What is queued behind it tells when it is done.
+            engine.log().begin_producer(id + 5, Some(0)).expect("taken").wait().expect("begun");
+            assert_eq!(engine.log().producer(id), None);
+            model.forgotten += 1;
+            // A crash may bring it back: nothing is known of it.
+            model.producers.remove(&id);
         }
         Operation::Read { from, bytes_max } => {
             let from = from % (model.end() + 2);
@@ -228,7 +277,8 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             engine.log = Some(engine.catalog().truncate(&name()).expect("truncated"));
             assert!(matches!(old.append(Records::one(b"x")), Err(Error::LogGone { .. })));
             assert_ne!(old.id(), engine.log().id());
-            *model = Model { written: model.written, ..Model::default() };
+            *model =
+                Model { written: model.written, forgotten: model.forgotten, ..Model::default() };
         }
         Operation::Reopen => {
             assert!(engine.catalog().close(std::time::Duration::from_secs(30)));
