@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use styx_engine::{Append, Catalog, Error, Log, Producer, Ticket};
-use styx_protocol::{LogConfig, LogStatus, Records};
+use styx_engine::{Append, Appended, Catalog, Error, Log, Producer, Ticket};
+use styx_protocol::block::{Block, Checked, Origin, build};
+use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::clock::Hands;
 use crate::disk::{Disk, ErrorKind, Fault};
@@ -24,6 +25,8 @@ struct Done {
     /// What was acked, and what a reader saw.
     acked: Vec<Vec<u8>>,
     refused: Vec<Error>,
+    /// The last one that a producer was given.
+    epoch: u32,
     created: bool,
     emptied: bool,
     /// An emptying failed: either log may be there.
@@ -31,7 +34,7 @@ struct Done {
     statuses: Vec<LogStatus>,
 }
 
-fn answer(mut ticket: Ticket) -> Option<Result<styx_engine::Appended, Error>> {
+fn answer<T>(mut ticket: Ticket<T>) -> Option<Result<T, Error>> {
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::Pin::new(&mut ticket).poll(&mut context) {
         Poll::Ready(answer) => Some(answer),
@@ -39,13 +42,34 @@ fn answer(mut ticket: Ticket) -> Option<Result<styx_engine::Appended, Error>> {
     }
 }
 
-fn append(catalog: &Catalog, log: &Log, done: &mut Done, sequence: Option<u64>) {
+/// How a record is sent.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Loose(Option<u64>),
+    Block(u64),
+}
+
+const LOOSE: u64 = 5;
+const BLOCKS: u64 = 6;
+
+fn block(epoch: u32, sequence: u64, payload: &[u8]) -> Checked {
+    let origin = Origin { producer_id: BLOCKS, producer_epoch: epoch, sequence, expected: None };
+    let bytes = build(&Records::one(payload), origin);
+    let (block, _) = Block::parse(bytes, 1 << 20).expect("a block");
+    block.into_checked(1 << 20).expect("a producer's")
+}
+
+fn append(catalog: &Catalog, log: &Log, done: &mut Done, how: How) {
     let payload = format!("record {} {}", done.sent.len(), "x".repeat(40)).into_bytes();
     done.sent.push(payload.clone());
-    let append = Append::Records {
-        records: Records::one(&payload),
-        expected: None,
-        producer: sequence.map(|sequence| Producer { id: 5, epoch: None, sequence }),
+    let append = match how {
+        How::Loose(sequence) => Append::Records {
+            records: Records::one(&payload),
+            expected: None,
+            producer: sequence.map(|sequence| Producer { id: LOOSE, epoch: None, sequence }),
+        },
+        // Never lower than what a `begin` was given.
+        How::Block(sequence) => Append::Block(block(u32::MAX, sequence, &payload)),
     };
     let ticket = match log.append(append) {
         Ok(Ok(ticket)) => ticket,
@@ -60,6 +84,21 @@ fn append(catalog: &Catalog, log: &Log, done: &mut Done, sequence: Option<u64>) 
     done.statuses.push(log.status());
 }
 
+/// A producer begins; what it is given is never given again.
+fn begin(catalog: &Catalog, log: &Log, done: &mut Done) {
+    let begun = log.begin_producer(BLOCKS, None).and_then(|ticket| {
+        while catalog.step() {}
+        answer(ticket).expect("answered once committed")
+    });
+    match begun {
+        Ok(state) => {
+            assert!(state.epoch > done.epoch);
+            done.epoch = state.epoch;
+        }
+        Err(error) => done.refused.push(error),
+    }
+}
+
 /// Create, append across rolls, quiet times, a trim, a backup, an emptying.
 fn scenario(disk: &Disk, clock: &Arc<Hands>) -> Done {
     let mut done = Done::default();
@@ -67,8 +106,13 @@ fn scenario(disk: &Disk, clock: &Arc<Hands>) -> Done {
     let config = LogConfig { segment_max_count: 3, ..LogConfig::default() };
     let Ok(log) = catalog.create(&name(), config) else { return done };
     done.created = true;
-    for n in 0..8 {
-        append(&catalog, &log, &mut done, (n % 2 == 0).then_some(n / 2));
+    for n in 0..12 {
+        let sequence = n / 3;
+        match n % 3 {
+            0 => append(&catalog, &log, &mut done, How::Loose(Some(sequence))),
+            1 => begin(&catalog, &log, &mut done),
+            _ => append(&catalog, &log, &mut done, How::Loose(None)),
+        }
         clock.advance(Duration::from_millis(60));
         catalog.step();
     }
@@ -78,13 +122,14 @@ fn scenario(disk: &Disk, clock: &Arc<Hands>) -> Done {
     }
     let _ = catalog.create(&"other".parse().expect("a name"), config);
     let _ = catalog.delete(&"other".parse().expect("a name"));
-    append(&catalog, &log, &mut done, None);
+    append(&catalog, &log, &mut done, How::Block(0));
     if catalog.truncate(&name()).is_ok() {
         done.emptied = true;
         done.sent.clear();
         done.acked.clear();
+        done.epoch = 0;
         let log = catalog.log(&name()).expect("emptied");
-        append(&catalog, &log, &mut done, Some(0));
+        append(&catalog, &log, &mut done, How::Block(0));
     } else {
         done.half_emptied = true;
     }
@@ -99,6 +144,10 @@ fn holds_what_was_acked(disk: &Disk, clock: &Arc<Hands>, done: &Done, what: &str
         Err(error) => panic!("{what}: {error}"),
     };
     assert_eq!(log.status(), LogStatus::Ok, "{what}: {:?}", log.append(Records::one(b"")));
+    if !done.half_emptied {
+        let known = log.producer(BLOCKS).map_or(0, |known| known.epoch);
+        assert!(known >= done.epoch, "{what}: epoch {} was given, {known} is known", done.epoch);
+    }
     let held = read_all(&log).expect(what);
     let mut rest = held.iter();
     let acked = if done.half_emptied && held.is_empty() { &[][..] } else { &done.acked[..] };
@@ -162,13 +211,13 @@ fn a_failed_sync_ends_appends_keeps_the_cause_and_is_never_tried_again() {
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
     let log = catalog.create(&name(), LogConfig::default()).expect("created");
     let mut done = Done::default();
-    append(&catalog, &log, &mut done, None);
+    append(&catalog, &log, &mut done, How::Loose(None));
     // The first call of a commit on prepared space is its write, the second its
     // sync.
     disk.fail_after(1, Fault::Error { kind: ErrorKind::Io, for_good: false });
-    append(&catalog, &log, &mut done, None);
+    append(&catalog, &log, &mut done, How::Loose(None));
     let before = disk.calls();
-    append(&catalog, &log, &mut done, None);
+    append(&catalog, &log, &mut done, How::Loose(None));
     assert!(matches!(done.refused[0], Error::OutcomeUnknown { .. }), "{:?}", done.refused);
     let Error::NotAvailable { status, cause, .. } = &done.refused[1] else {
         panic!("{:?}", done.refused)
@@ -187,10 +236,10 @@ fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
     let config = LogConfig { segment_max_count: 5, ..LogConfig::default() };
     let log = catalog.create(&name(), config).expect("created");
     let mut done = Done::default();
-    append(&catalog, &log, &mut done, None);
+    append(&catalog, &log, &mut done, How::Loose(None));
     disk.limit_space(Some(0));
     for _ in 0..600 {
-        append(&catalog, &log, &mut done, None);
+        append(&catalog, &log, &mut done, How::Loose(None));
     }
     let full = done.refused.iter().filter(|error| matches!(error, Error::StorageFull { .. }));
     assert!(full.count() > 400, "{:?}", done.refused.first());
@@ -200,7 +249,7 @@ fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
     disk.limit_space(None);
     let refused = done.refused.len();
     for _ in 0..20 {
-        append(&catalog, &log, &mut done, None);
+        append(&catalog, &log, &mut done, How::Loose(None));
     }
     assert_eq!(done.refused.len(), refused, "appends resume by themselves");
     assert_eq!(read_all(&log).expect("read"), done.acked);
@@ -219,7 +268,7 @@ fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
             let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
             let log = catalog.create(&name(), LogConfig::default()).expect("created");
             let mut done = Done::default();
-            append(&catalog, &log, &mut done, None);
+            append(&catalog, &log, &mut done, How::Loose(None));
             disk.limit_space(Some(disk.used() + room));
             for _ in 0..30 {
                 let ticket = log.append(Records::one(&vec![b'x'; size]));
@@ -232,8 +281,63 @@ fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
                 assert_eq!(log.status(), LogStatus::Ok, "{size} bytes with room for {room}");
             }
             disk.limit_space(None);
-            append(&catalog, &log, &mut done, None);
+            append(&catalog, &log, &mut done, How::Loose(None));
             assert_eq!(done.acked.len(), 2, "appends resume by themselves");
+        }
+    }
+}
+
+/// A repetition that met its original in one group was to be acked with it; when the
+/// group fails, so must the repetition, and what rests on it. What was durable before
+/// stays acked.
+#[test]
+fn what_is_repeated_in_a_group_that_fails_fails_with_it() {
+    for kind in [ErrorKind::Io, ErrorKind::NoSpace] {
+        let clock = Arc::new(Hands::default());
+        let disk = Disk::new(0);
+        let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
+        let log = catalog.create(&name(), LogConfig::default()).expect("created");
+        let queue = |block| log.append(block).expect("taken").expect("room");
+        let durable = queue(block(1, 0, b"durable"));
+        while catalog.step() {}
+        answer(durable).expect("answered").expect("appended");
+
+        let stream = log.stream();
+        // The write, or the sync behind it.
+        let call = if kind == ErrorKind::Io { 1 } else { 0 };
+        disk.fail_after(call, Fault::Error { kind, for_good: false });
+        let again = queue(block(1, 0, b"durable"));
+        let failing = [
+            queue(block(1, 1, b"new")),
+            queue(block(1, 1, b"new")),
+            // Refused on the ground of what is to come to nothing.
+            queue(block(1, 1, b"other")),
+            stream.append(block(1, 9, b"ahead")).expect("taken").expect("room"),
+        ];
+        let begun = log.begin_producer(BLOCKS, None).expect("taken");
+        while catalog.step() {}
+        let repeated = Appended { base: Position(0), end: Position(1), count: 0, repeated: 1 };
+        assert_eq!(answer(again).expect("answered").expect("it is durable"), repeated);
+        let is_failure = |error: &Error| match kind {
+            ErrorKind::NoSpace => matches!(error, Error::StorageFull { .. }),
+            _ => matches!(error, Error::OutcomeUnknown { .. }),
+        };
+        for ticket in failing {
+            let failed = answer(ticket).expect("answered").expect_err("the group failed");
+            assert!(is_failure(&failed), "{failed}");
+        }
+        let failed = answer(begun).expect("answered").expect_err("the group failed");
+        assert!(is_failure(&failed), "{failed}");
+        let failed = stream.append(block(1, 1, b"later")).expect_err("its stream failed");
+        assert!(is_failure(&failed), "{failed}");
+        let known = log.producer(BLOCKS).expect("known");
+        assert_eq!((known.epoch, known.next_sequence), (1, Some(1)), "nothing of it is known");
+
+        if kind == ErrorKind::NoSpace {
+            let new = queue(block(1, 1, b"new"));
+            while catalog.step() {}
+            let appended = answer(new).expect("answered").expect("there is room again");
+            assert_eq!((appended.base, appended.count), (Position(1), 1));
         }
     }
 }

@@ -38,5 +38,6 @@ fn whatever_a_crash_leaves_the_log_holds_what_was_acked() {
     println!("{count} seeds: {totals:?}");
     if count >= 100 {
         assert!(totals.power_cuts > count && totals.rolls > count && totals.rot > count / 10);
+        assert!(totals.begun > count && totals.fenced > count / 10 && totals.repeated > count / 10);
     }
 }

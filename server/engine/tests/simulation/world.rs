@@ -6,14 +6,40 @@
 use std::collections::{BTreeMap, HashMap};
 
 use styx_engine::{Found, Log};
+use styx_protocol::codec::Codec;
 use styx_protocol::{LogStatus, Position};
 
 /// One append as it was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) payloads: Vec<Vec<u8>>,
-    /// First sequence, for those of the idempotent producer.
-    pub(crate) sequence: Option<u64>,
+    /// Whose it is, and its first sequence.
+    pub(crate) of: Option<(Who, u64)>,
+    /// How a block of it is packed; loose records are in no block yet.
+    pub(crate) codec: Option<Codec>,
+}
+
+/// The idempotent producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Who {
+    /// Sends loose records.
+    Loose,
+    /// Sends blocks under an epoch that it was given.
+    Blocks,
+}
+
+/// What an idempotent producer keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// Appends that are not acked yet, in order.
+    pub(crate) unacked: Vec<u64>,
+    /// Appends that are, the newest last.
+    pub(crate) acked: Vec<u64>,
+    pub(crate) next_sequence: u64,
+    /// The sequence after the last acked record.
+    pub(crate) acked_sequence: u64,
+    /// The last one it was given, durably.
+    pub(crate) epoch: u32,
 }
 
 #[derive(Debug, Default)]
@@ -26,16 +52,19 @@ pub(crate) struct World {
     /// First position that is certainly kept, and the last that may be first.
     pub(crate) start_min: u64,
     pub(crate) start_max: u64,
-    /// Appends of the idempotent producer that are not acked yet, in order.
-    pub(crate) unacked: Vec<u64>,
-    pub(crate) next_sequence: u64,
+    pub(crate) lines: BTreeMap<Who, Line>,
 }
 
 const HEAD: usize = 16;
 
 impl World {
     /// Draws up an append of records with these tails.
-    pub(crate) fn append(&mut self, tails: Vec<Vec<u8>>, idempotent: bool) -> u64 {
+    pub(crate) fn append(
+        &mut self,
+        tails: Vec<Vec<u8>>,
+        who: Option<Who>,
+        codec: Option<Codec>,
+    ) -> u64 {
         self.appends += 1;
         let number = self.appends;
         let payload = |(i, tail): (usize, Vec<u8>)| {
@@ -45,19 +74,33 @@ impl World {
             payload
         };
         let payloads: Vec<_> = tails.into_iter().enumerate().map(payload).collect();
-        let sequence = idempotent.then_some(self.next_sequence);
-        if idempotent {
-            self.next_sequence += payloads.len() as u64;
-            self.unacked.push(number);
-        }
-        self.sent.insert(number, Sent { payloads, sequence });
+        let of = who.map(|who| {
+            let line = self.line(who);
+            let sequence = line.next_sequence;
+            line.next_sequence += payloads.len() as u64;
+            line.unacked.push(number);
+            (who, sequence)
+        });
+        self.sent.insert(number, Sent { payloads, of, codec });
         number
+    }
+
+    pub(crate) fn line(&mut self, who: Who) -> &mut Line {
+        self.lines.entry(who).or_default()
     }
 
     /// The append is durable and ends here.
     pub(crate) fn acked(&mut self, number: u64, end: u64) -> Result<(), String> {
-        self.unacked.retain(|other| *other != number);
         let Some(sent) = self.sent.get(&number) else { return Ok(()) };
+        if let Some((who, sequence)) = sent.of {
+            let end = sequence + sent.payloads.len() as u64;
+            let line = self.lines.entry(who).or_default();
+            line.acked_sequence = line.acked_sequence.max(end);
+            if let Some(at) = line.unacked.iter().position(|other| *other == number) {
+                line.unacked.remove(at);
+                line.acked.push(number);
+            }
+        }
         let first = end
             .checked_sub(sent.payloads.len() as u64)
             .ok_or(format!("append {number} acked at {end}"))?;
@@ -115,7 +158,7 @@ impl World {
     /// where retention has cut.
     fn audit_whole_appends(&self, start: u64, held: &[Vec<u8>]) -> Result<(), String> {
         let mut seen: HashMap<u64, usize> = HashMap::new();
-        let mut sequence = None;
+        let mut sequences: BTreeMap<Who, u64> = BTreeMap::new();
         for (position, payload) in (start..).zip(held) {
             let word = |at: usize| {
                 let bytes = payload.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
@@ -132,12 +175,12 @@ impl World {
                 return Err(format!("append {number}: record {index} instead of {next}"));
             }
             *next += 1;
-            if let Some(first) = sent.sequence {
+            if let Some((who, first)) = sent.of {
                 let this = first + index as u64;
-                if sequence.is_some_and(|last| this != last + 1) {
-                    return Err(format!("sequence {this} after {sequence:?}"));
+                let last = sequences.insert(who, this);
+                if last.is_some_and(|last| this != last + 1) {
+                    return Err(format!("{who:?}: sequence {this} after {last:?}"));
                 }
-                sequence = Some(this);
             }
         }
         for (number, next) in seen {

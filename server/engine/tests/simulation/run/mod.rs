@@ -1,19 +1,21 @@
 //! One seed: operations until the power goes, again and again.
 
+mod producer;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Reader, Ticket};
+use styx_engine::{Batch, Blocks, Catalog, Error, Found, Log, Options, Reader, Ticket};
 use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{LogConfig, LogName, LogStatus, Position, record};
+use styx_protocol::{LogConfig, LogName, LogStatus, Position};
 
+use self::producer::Producing;
 use crate::clock::Hands;
 use crate::disk::{Disk, Fault};
 use crate::random::Random;
-use crate::world::{OVERHEAD, World, read_all};
+use crate::world::{OVERHEAD, Who, World, read_all};
 
 /// What happened in a run, to show that it did.
 #[derive(Debug, Default, Clone, Copy)]
@@ -29,6 +31,9 @@ pub(crate) struct Totals {
     pub(crate) followed: u64,
     pub(crate) rot: u64,
     pub(crate) rot_reported: u64,
+    pub(crate) begun: u64,
+    pub(crate) fenced: u64,
+    pub(crate) repeated: u64,
 }
 
 impl Totals {
@@ -45,6 +50,9 @@ impl Totals {
             (&mut self.followed, other.followed),
             (&mut self.rot, other.rot),
             (&mut self.rot_reported, other.rot_reported),
+            (&mut self.begun, other.begun),
+            (&mut self.fenced, other.fenced),
+            (&mut self.repeated, other.repeated),
         ];
         for (total, one) in pairs {
             *total += one;
@@ -57,7 +65,6 @@ const SEGMENT_COUNT: i64 = 12;
 /// Records of one append, at most.
 const APPEND_COUNT: i64 = 8;
 const KEEP_COUNT: i64 = 40;
-const PRODUCER: u64 = 77;
 
 pub(crate) struct Run {
     pub(crate) totals: Totals,
@@ -68,6 +75,7 @@ pub(crate) struct Run {
     log: Option<Log>,
     world: World,
     waiting: Vec<(u64, Ticket)>,
+    producing: Producing,
     /// A reader that goes on from operation to operation.
     follower: Option<Reader>,
     /// The log is being emptied or deleted: it is there whole, or it is new.
@@ -115,6 +123,7 @@ impl Run {
             log: None,
             world: World::default(),
             waiting: Vec::new(),
+            producing: Producing::default(),
             follower: None,
             ending: false,
             config,
@@ -124,6 +133,7 @@ impl Run {
     /// Plays the seed; an error says which promise was broken.
     pub(crate) fn play(&mut self) -> Result<(), String> {
         self.open().map_err(|error| format!("the first start: {error}"))?;
+        self.begin()?;
         for _ in 0..CYCLES {
             self.light_fuse();
             while !self.disk.is_off() {
@@ -171,8 +181,11 @@ impl Run {
 
     fn operate(&mut self) -> Result<(), String> {
         match self.random.below(1000) {
-            0..420 => self.append(),
-            420..760 => self.step(),
+            0..400 => self.append(),
+            400..410 => self.begin(),
+            410..425 => self.send_fenced(),
+            425..440 => self.repeat(),
+            440..760 => self.step(),
             760..860 => self.pass_time(),
             860..890 => self.read(),
             890..930 => self.follow(),
@@ -182,15 +195,6 @@ impl Run {
             975..985 => self.back_up(),
             _ => self.kill(),
         }
-    }
-
-    fn append(&mut self) -> Result<(), String> {
-        let count = *self.random.pick(&[1, 1, 1, 2, 3, 8]);
-        let tails = (0..count).map(|_| self.tail()).collect();
-        let idempotent = self.random.chance(40);
-        let number = self.world.append(tails, idempotent);
-        self.send(number);
-        Ok(())
     }
 
     /// The end of a payload: noise, or what an attacker would send.
@@ -240,50 +244,11 @@ impl Run {
         newest_segment(&self.disk)
     }
 
-    fn send(&mut self, number: u64) {
-        let sent = &self.world.sent[&number];
-        let mut builder = record::Builder::new();
-        for payload in &sent.payloads {
-            assert!(builder.push(payload));
-        }
-        let append = Append::Records {
-            records: builder.take(),
-            expected: None,
-            producer: sent.sequence.map(|sequence| Producer {
-                id: PRODUCER,
-                epoch: None,
-                sequence,
-            }),
-        };
-        if let Ok(Ok(ticket)) = self.log().append(append) {
-            self.waiting.push((number, ticket));
-        }
-    }
-
     fn step(&mut self) -> Result<(), String> {
         let segments = self.log().stats().segments;
         self.catalog().step();
         self.totals.rolls += self.log().stats().segments.saturating_sub(segments);
         self.collect()
-    }
-
-    /// Takes the answers that are there.
-    fn collect(&mut self) -> Result<(), String> {
-        let mut context = Context::from_waker(Waker::noop());
-        for (number, mut ticket) in std::mem::take(&mut self.waiting) {
-            match std::pin::Pin::new(&mut ticket).poll(&mut context) {
-                Poll::Pending => self.waiting.push((number, ticket)),
-                Poll::Ready(Ok(appended)) => {
-                    self.totals.acked += 1;
-                    self.world.acked(number, appended.end.0)?;
-                }
-                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.ending => {
-                    return Err(format!("append {number} failed without a fault: {error}"));
-                }
-                Poll::Ready(Err(_)) => {}
-            }
-        }
-        Ok(())
     }
 
     fn pass_time(&mut self) -> Result<(), String> {
@@ -326,25 +291,29 @@ impl Run {
         };
         let Ok(mut reader) = reader else { return Ok(()) };
         let at = reader.position();
-        match reader.read(3000) {
-            Ok(Found::Some(batch)) => {
-                if batch.first() != at {
-                    return Err(format!("the follower at {at} was given {}", batch.first()));
+        let read = match self.random.chance(50) {
+            true => reader.read(3000).map(records_of_batch),
+            false => reader.blocks(3000).map(records_of_blocks),
+        };
+        match read {
+            Ok(Some((first, payloads))) => {
+                // Blocks may begin before the position.
+                if first > at || reader.position().0 != first.0 + payloads.len() as u64 {
+                    return Err(format!("the follower at {at} was given {first}"));
                 }
-                for record in batch.records() {
-                    let payload = record.payload.to_vec();
-                    let known = self.world.known.insert(record.position.0, payload.clone());
-                    if known.is_some_and(|known| known != payload) {
-                        return Err(format!(
-                            "the follower saw another record at {}",
-                            record.position
-                        ));
+                self.totals.followed += reader.position().since(at);
+                for (position, payload) in (first.0..).zip(payloads) {
+                    let known = self.world.known.get(&position);
+                    if known.is_some_and(|known| *known != payload) {
+                        return Err(format!("the follower saw another record at {position}"));
+                    }
+                    if position >= at.0 {
+                        self.world.known.insert(position, payload);
                     }
                 }
-                self.totals.followed += batch.count();
                 self.follower = Some(reader);
             }
-            Ok(_) => self.follower = Some(reader),
+            Ok(None) => self.follower = Some(reader),
             // What it had yet to read was removed: it is told so.
             Err(Error::OutOfRange { .. }) if at < self.log().start_position() => {}
             // The log was emptied under it.
@@ -381,12 +350,12 @@ impl Run {
         match emptied {
             Ok(log) => {
                 self.collect()?;
-                self.waiting.clear();
+                self.disconnect();
                 self.totals.emptied += 1;
                 self.ending = false;
                 self.world.begin_anew();
                 self.log = Some(log);
-                Ok(())
+                self.begin()
             }
             Err(_) if self.disk.is_off() => Ok(()),
             Err(error) => Err(format!("emptying: {error}")),
@@ -408,6 +377,11 @@ impl Run {
         };
         if !self.disk.is_off() && source? != read_all(&copy)? {
             return Err("the restored copy holds other records".into());
+        }
+        for id in [Who::Loose.id(), Who::Blocks.id()] {
+            if !self.disk.is_off() && copy.producer(id) != self.log().producer(id) {
+                return Err(format!("the restored copy knows something else of producer {id}"));
+            }
         }
         self.totals.backups += 1;
         match catalog.delete(&copy_name()) {
@@ -454,7 +428,7 @@ impl Run {
         self.log = None;
         self.follower = None;
         self.catalog = None;
-        self.waiting.clear();
+        self.disconnect();
         // The clock is right when a machine starts.
         self.clock.set_off(0);
         self.disk.restart(power_cut);
@@ -481,11 +455,8 @@ impl Run {
         let log = self.log().clone();
         self.expect_retention(log.end_position().0);
         self.world.audit(&log)?;
-        // The producer sends again what was not acked, in order.
-        for number in self.world.unacked.clone() {
-            self.send(number);
-        }
-        Ok(())
+        self.audit_producers()?;
+        self.resume()
     }
 
     /// On a copy of the disk: damage below the watermark is reported, or costs
@@ -545,6 +516,22 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// The records a follower was given, and the position of the first.
+type Given = Option<(Position, Vec<Vec<u8>>)>;
+
+fn records_of_batch(found: Found<Batch>) -> Given {
+    let Found::Some(batch) = found else { return None };
+    Some((batch.first(), batch.records().map(|record| record.payload.to_vec()).collect()))
+}
+
+fn records_of_blocks(found: Found<Blocks>) -> Given {
+    let Found::Some(blocks) = found else { return None };
+    let records = blocks.blocks().map(|block| block.records().expect("a good block"));
+    let payloads = records
+        .flat_map(|records| records.payloads().map(|payload| payload.to_vec()).collect::<Vec<_>>());
+    Some((blocks.first(), payloads.collect()))
 }
 
 /// The newest segment of the newest generation.
