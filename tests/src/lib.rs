@@ -13,6 +13,7 @@
 //! | [`api`] | create, append, read, in one line each |
 //! | [`cli`] | the `styx` command as a child |
 //! | [`table`] | requests and the answers they must get, row by row |
+//! | [`websocket`] | WebSocket in bytes, with frames that no library would send |
 //! | [`wait`] | waits for a condition instead of sleeping |
 //! | [`random`] | numbers that a seed repeats |
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
@@ -47,8 +48,10 @@ pub mod styx0;
 pub mod styx1;
 pub mod table;
 pub mod wait;
+pub mod websocket;
 
 pub use http::{Connection, Request, Response};
 pub use scratch::Scratch;
 pub use server::{Settings, TestServer};
 pub use table::{Table, error, gives};
+pub use websocket::WebSocket;

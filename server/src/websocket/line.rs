@@ -26,6 +26,8 @@ use crate::shutdown::Shutdown;
 
 /// A buffer up to this size is kept for the next frames.
 const KEPT_BYTES_MAX: usize = 1 << 10;
+/// The code of a close for a reason that no peer is likely to hear.
+const TIMED_OUT: u16 = 1011;
 
 /// See the module.
 #[derive(Debug)]
@@ -188,14 +190,25 @@ impl Line {
                 ready = self.tcp.writable(), if !is_free => ready?,
                 due = self.liveness.due(), if listens => match due {
                     Due::Ping => self.is_ping_due = true,
-                    Due::Silence => {
-                        // What is left to send would be kept for nobody.
-                        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
-                        return Err(Ended::Gone("the peer was silent for too long"));
-                    }
+                    Due::Silence => return Err(self.give_up()),
                 },
+                // Nothing to send and nobody to listen to: something else ends this.
+                () = std::future::pending(), if !listens && is_free => {}
             }
         }
+    }
+
+    /// The peer is not waited for any longer, whether it is there or not.
+    fn give_up(&mut self) -> Ended {
+        let reason = "nothing came for tcp_timeout, not even an answer to a ping";
+        if self.is_free() {
+            frame::encode_close(Some(TIMED_OUT), reason, &mut self.out);
+        }
+        if !self.flush() {
+            // What is left to send would be kept for nobody.
+            let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        }
+        Ended::Gone(reason)
     }
 
     /// Sends what the system takes now, without waiting.
@@ -210,11 +223,13 @@ impl Line {
 
     /// Says why it is over, after what was to be sent before, and ends the
     /// connection.
-    pub(super) async fn close(mut self, ended: &Ended, shutdown: &Shutdown) {
+    pub(super) async fn close(self, ended: &Ended, shutdown: &Shutdown) {
         let Some((code, reason)) = ended.told() else { return };
-        frame::encode_close(code, &reason, &mut self.out);
-        let last_words = self.out.get(self.sent..).unwrap_or_default();
+        // Of a part of a message nothing is kept while the peer takes its time.
+        let Line { tcp, timeout, mut out, sent, .. } = self;
+        frame::encode_close(code, &reason, &mut out);
+        let last_words = out.get(sent..).unwrap_or_default();
         // A peer that goes away before it has heard is not worth a word.
-        let _ = closing::close(&self.tcp, last_words, self.timeout, shutdown).await;
+        let _ = closing::close(&tcp, last_words, timeout, shutdown).await;
     }
 }

@@ -44,6 +44,7 @@ impl Consumer {
     pub(super) async fn serve(mut self, mut line: Line, app: Arc<App>) {
         let Err(ended) = self.run(&mut line, &app).await;
         ended.report();
+        drop(self);
         line.close(&ended, &app.shutdown).await;
     }
 

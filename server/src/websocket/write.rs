@@ -95,7 +95,10 @@ impl Producer {
             ended = error.into();
         }
         ended.report();
-        line.close(&ended, &self.app.shutdown).await;
+        // Its memory is others' while the peer takes its time.
+        let app = self.app.clone();
+        drop(self);
+        line.close(&ended, &app.shutdown).await;
     }
 
     async fn run(&mut self, line: &mut Line) -> Result<Infallible, Ended> {

@@ -1,0 +1,190 @@
+//! Frames of clients, well and badly made, in pieces of every size.
+
+use super::*;
+
+const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
+
+/// A client's frame: its first byte, then length, mask and masked payload.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | u8::try_from(length).expect("short")),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    frame::unmask(&mut frame[start..], MASK);
+    frame
+}
+
+/// All that is said, given in pieces of this size, and how it ended.
+fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<Said>, Option<Violation>) {
+    let mut decoder = Decoder::new(Some(1000));
+    let mut said = Vec::new();
+    for piece in bytes.chunks(piece_bytes) {
+        decoder.received().extend_from_slice(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(next)) => said.push(next),
+                Ok(None) => break,
+                Err(violation) => return (said, Some(violation)),
+            }
+        }
+        decoder.shrink();
+        assert!(decoder.held_bytes() <= 1000 + 14);
+    }
+    (said, None)
+}
+
+/// The same however it is cut up.
+fn check(frames: &[Vec<u8>], expected: &[Said], violation: Option<Violation>) {
+    let bytes = frames.concat();
+    for piece_bytes in [1, 2, 3, 7, 64, bytes.len()] {
+        let (said, ended) = decode(&bytes, piece_bytes);
+        assert_eq!(said, expected, "in pieces of {piece_bytes}");
+        assert_eq!(ended, violation, "in pieces of {piece_bytes}");
+    }
+}
+
+fn message(payload: &[u8]) -> Said {
+    Said::Message(payload.into())
+}
+
+#[test]
+fn messages_are_put_together_and_controls_come_between() {
+    let long = [b'x'; 300];
+    check(
+        &[
+            frame(0x82, b"one"),
+            frame(0x81, b""),
+            frame(0x01, b"zw\xc3"),
+            frame(0x89, b"there?"),
+            frame(0x00, b""),
+            frame(0x8a, b""),
+            frame(0x80, b"\xb6lf"),
+            frame(0x82, &long),
+            frame(0x88, b"\x03\xe8bye"),
+        ],
+        &[
+            message(b"one"),
+            message(b""),
+            Said::Ping(b"there?"[..].into()),
+            Said::Pong,
+            message("zw\u{f6}lf".as_bytes()),
+            message(&long),
+            Said::Close(Some(1000)),
+        ],
+        None,
+    );
+}
+
+#[test]
+fn characters_may_be_cut_by_frames_but_not_by_the_message() {
+    let whole = [frame(0x01, b"\xc3"), frame(0x80, b"\xb6")];
+    check(&whole, &[message("\u{f6}".as_bytes())], None);
+    check(&[frame(0x01, b"\xc3"), frame(0x80, b"x")], &[], Some(Violation::NotText));
+    check(&[frame(0x81, b"\xff")], &[], Some(Violation::NotText));
+    check(&[frame(0x82, b"\xff")], &[message(b"\xff")], None);
+    check(&[frame(0x88, b"\x03\xe8\xff")], &[], Some(Violation::NotText));
+}
+
+#[test]
+fn what_must_not_be_is_refused_and_what_came_before_is_kept() {
+    let unmasked = vec![0x82, 1, b'x'];
+    let long_length = [&[0x82, 0xfe, 0, 5][..], &MASK, b"abcde"].concat();
+    let endless_ping = [&[0x89, 0xfe, 0, 126][..], &MASK].concat();
+    for (name, bad) in [
+        ("unmasked", unmasked),
+        ("a reserved bit", frame(0xc2, b"x")),
+        ("a reserved bit of a control frame", frame(0x99, b"")),
+        ("a reserved opcode", frame(0x83, b"x")),
+        ("a reserved control opcode", frame(0x8b, b"")),
+        ("a long length", long_length),
+        ("a ping in parts", frame(0x09, b"")),
+        ("a ping of 126 bytes", endless_ping),
+        ("a continuation of nothing", frame(0x80, b"x")),
+        ("half a close code", frame(0x88, b"\x03")),
+        ("a close code that is none", frame(0x88, b"\x03\xed")),
+    ] {
+        let (said, ended) = decode(&[frame(0x82, b"before"), bad].concat(), 5);
+        assert_eq!(said, [message(b"before")], "{name}");
+        assert!(matches!(ended, Some(Protocol(_))), "{name}: {ended:?}");
+    }
+    let within = [frame(0x02, b"a"), frame(0x82, b"b")];
+    check(&within, &[], Some(Protocol("a message begins within another")));
+}
+
+#[test]
+fn lengths_beyond_the_bound_are_refused_by_their_header() {
+    let too_large = Some(Violation::TooLarge { payload_bytes_max: 1000 });
+    check(&[frame(0x82, &[0; 1000])], &[message(&[0; 1000])], None);
+    check(&[[&[0x82, 0xfe, 0x03, 0xe9][..], &MASK].concat()], &[], too_large);
+    let huge = [&[0x82, 0xff][..], &[0xff; 8], &MASK].concat();
+    check(&[huge], &[], too_large);
+    check(&[frame(0x02, &[0; 600]), frame(0x00, &[0; 400])], &[], None);
+    check(&[frame(0x02, &[0; 600]), frame(0x80, &[0; 401])], &[], too_large);
+}
+
+#[test]
+fn a_connection_that_reads_takes_controls_alone() {
+    let mut decoder = Decoder::new(None);
+    decoder.received().extend_from_slice(&frame(0x89, b"x"));
+    decoder.received().extend_from_slice(&frame(0x82, b""));
+    assert_eq!(decoder.next(), Ok(Some(Said::Ping(b"x"[..].into()))));
+    assert_eq!(decoder.next(), Err(Violation::Unasked));
+}
+
+#[test]
+fn nothing_is_allocated_on_a_lengths_word_and_nothing_is_kept_idle() {
+    let mut decoder = Decoder::new(Some(1 << 30));
+    let header = [&[0x82, 0xff][..], &(1u64 << 30).to_be_bytes(), &MASK].concat();
+    decoder.received().extend_from_slice(&header);
+    assert_eq!(decoder.next(), Ok(None));
+    assert!(decoder.received().capacity() < 100, "{}", decoder.received().capacity());
+
+    let mut decoder = Decoder::new(Some(1 << 20));
+    decoder.received().reserve(1 << 16);
+    decoder.received().extend_from_slice(&frame(0x82, &[0; 60_000]));
+    drop(decoder.next().expect("a message"));
+    decoder.received().extend_from_slice(&[0x82]);
+    assert_eq!(decoder.next(), Ok(None));
+    decoder.shrink();
+    assert!(decoder.received().capacity() < SMALL_BYTES);
+    decoder.received().extend_from_slice(&frame(0x82, b"x")[1..]);
+    assert_eq!(decoder.next(), Ok(Some(message(b"x"))));
+    decoder.shrink();
+    assert_eq!(decoder.received().capacity(), 0);
+}
+
+#[test]
+fn arbitrary_bytes_mean_the_same_in_any_pieces() {
+    // A small generator: what it makes is the same in every run.
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize
+    };
+    for _ in 0..2000 {
+        let mut bytes = Vec::new();
+        for _ in 0..random() % 6 {
+            let firsts = [0x82, 0x81, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0x01];
+            let first = firsts.get(random() % 12).copied().unwrap_or(random() as u8);
+            let payload = vec![random() as u8 % 0x80; random() % 140];
+            let mut frame = frame(first, &payload);
+            if random().is_multiple_of(8) {
+                let at = random() % frame.len();
+                frame[at] ^= 1 << (random() % 8);
+            }
+            bytes.extend_from_slice(&frame);
+        }
+        bytes.truncate(bytes.len() - random() % (bytes.len() + 1) / 8);
+        let whole = decode(&bytes, bytes.len().max(1));
+        for piece_bytes in [1, 1 + random() % 50] {
+            assert_eq!(decode(&bytes, piece_bytes), whole, "{bytes:02x?}");
+        }
+    }
+}

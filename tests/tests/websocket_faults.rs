@@ -1,0 +1,375 @@
+//! WebSockets while the server is killed and stopped, while logs go, expire and are
+//! emptied, and many at once: what was acked is there, a follower misses nothing
+//! and sees nothing twice, and everybody is told.
+
+use std::io::{self, Read as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use styx_tests::faults::{Faults, assert_appends_work};
+use styx_tests::websocket::{self, BINARY, CLOSE, TEXT, frame, handshake};
+use styx_tests::{Request, Scratch, Settings, TestServer, WebSocket, strace, wait};
+
+fn message(number: u64) -> Vec<u8> {
+    format!("{number} {}", "x".repeat(usize::try_from(number % 300).expect("small"))).into_bytes()
+}
+
+/// Sends numbered messages until the connection breaks; says how many were sent,
+/// and notes how many were acked.
+fn produce(server: &TestServer, mut next: u64, acked: &AtomicU64) -> u64 {
+    let mut socket = server.websocket_write("a", "&acks=true");
+    let mut acks = Acks::of(&socket);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Ok(position) = acks.next() {
+                acked.store(position, Ordering::SeqCst);
+            }
+        });
+        loop {
+            let batch: Vec<u8> =
+                (next..next + 7).flat_map(|n| frame(BINARY, &message(n))).collect();
+            next += 7;
+            if socket.send_bytes(&batch).is_err() {
+                return next;
+            }
+            // Behind by so much at most: it is acks that are to be tested.
+            while next > acked.load(Ordering::SeqCst) + 2000 {
+                if socket.socket().peek(&mut [0]).is_ok_and(|count| count == 0) {
+                    return next;
+                }
+                std::thread::yield_now();
+            }
+        }
+    })
+}
+
+/// Reads acks beside whoever writes.
+struct Acks(TcpStream);
+
+impl Acks {
+    fn of(socket: &WebSocket) -> Acks {
+        Acks(socket.socket().try_clone().expect("a socket"))
+    }
+
+    /// The position of the next.
+    fn next(&mut self) -> io::Result<u64> {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head)?;
+        let mut payload = vec![0; usize::from(head[1])];
+        self.0.read_exact(&mut payload)?;
+        if head[0] != TEXT {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let json: serde_json::Value = serde_json::from_slice(&payload)?;
+        json["position"].as_u64().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// Follows from a position until the connection breaks; what it was given.
+fn follow(server: &TestServer, from: u64) -> Vec<Vec<u8>> {
+    let mut socket = server.websocket_read("a", &format!("follow=true&position={from}"));
+    let mut seen = Vec::new();
+    while let Ok(frame) = socket.receive() {
+        if frame.first == CLOSE {
+            break;
+        }
+        seen.push(frame.payload);
+    }
+    seen
+}
+
+#[test]
+fn what_was_acked_is_there_after_kill_9() {
+    let Faults { cycles, seed, mut random } = Faults::new(20);
+    let mut server = TestServer::start();
+    server.create_with("a", "segment_max_count=500");
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    let mut total = 0;
+    for cycle in 0..cycles {
+        let end = server.info("a")["end_position"].as_u64().expect("a number");
+        let (acked, process) = (AtomicU64::new(end), server.process());
+        let wait = Duration::from_millis(random.between(20, 300));
+        let (more, sent) = std::thread::scope(|scope| {
+            let (server, acked, from) = (&server, &acked, seen.len() as u64);
+            let follower = scope.spawn(move || follow(server, from));
+            let producer = scope.spawn(move || produce(server, end, acked));
+            // The moment of the fault: any will do.
+            std::thread::sleep(wait);
+            kill(process);
+            (follower.join().expect("no panic"), producer.join().expect("no panic"))
+        });
+        seen.extend(more);
+        server.restart();
+        let records = server.read_all("a");
+        let (acked, there) = (acked.into_inner(), records.len() as u64);
+        assert!(
+            acked <= there && there <= sent,
+            "cycle {cycle}, seed {seed}: {acked} {there} {sent}"
+        );
+        assert!(
+            records.iter().eq((0..there).map(message).collect::<Vec<_>>().iter()),
+            "seed {seed}"
+        );
+        assert!(seen[..] == records[..seen.len()], "cycle {cycle}, seed {seed}: seen and gone");
+        total += acked - end;
+        assert_appends_work(&server);
+    }
+    println!("{total} messages were acked, and every one was there");
+    assert!(total > cycles * 20, "only {total} acks in {cycles} cycles: that proves little");
+}
+
+/// SIGKILL; the server is only restarted behind it.
+fn kill(process: u32) {
+    let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    let process = process.expect("a child has an id");
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+}
+
+#[test]
+fn a_stopping_server_says_so_after_it_has_finished() {
+    let mut server = TestServer::start();
+    server.create("a");
+    let mut follower = server.websocket_read("a", "follow=true");
+    let mut writer = server.websocket_write("a", "&acks=true");
+    let messages: Vec<u8> = (0..1000).flat_map(|n| frame(BINARY, &message(n))).collect();
+    writer.send_bytes(&messages).expect("it can be sent");
+    let first = writer.ack();
+    server.ask_to_stop();
+    let (mut durable, mut reason) = (first.count, String::new());
+    while let Ok(frame) = writer.receive() {
+        if frame.first == CLOSE {
+            let (code, why) = websocket::closed(&frame);
+            assert_eq!(code, Some(4020), "{why}");
+            reason = why;
+            break;
+        }
+        let json: serde_json::Value = serde_json::from_slice(&frame.payload).expect("an ack");
+        durable += json["count"].as_u64().expect("a number");
+    }
+    assert!(reason.starts_with("shutting_down"), "{reason:?}");
+    let mut followed = 0;
+    loop {
+        let frame = follower.receive().expect("a frame");
+        if frame.first == CLOSE {
+            assert_eq!(websocket::closed(&frame).0, Some(4020));
+            break;
+        }
+        followed += 1;
+    }
+    drop((writer, follower));
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert!(stopped.took < Duration::from_secs(3), "{:?}", stopped.took);
+    server.restart();
+    let records = server.read_all("a").len() as u64;
+    assert!(durable <= records && followed <= records, "{durable} acked, {records} there");
+}
+
+#[test]
+fn a_log_that_goes_ends_its_readers_and_writers() {
+    let server = TestServer::start();
+    for (end, code) in [("truncate", 4016), ("delete", 4016)] {
+        server.create("a");
+        server.append("a", "x");
+        let mut sockets = [
+            server.websocket_read("a", "follow=true&whence=end"),
+            server.websocket_write("a", "&acks=true"),
+            // Busy, where the others are idle.
+            server.websocket_write("a", "&acks=true"),
+        ];
+        sockets[2].send(TEXT, b"y");
+        sockets[2].acks(1);
+        assert_eq!(sockets[0].record(), b"y");
+        let request = match end {
+            "truncate" => Request::post("/logs/a/truncate"),
+            _ => Request::delete("/logs/a"),
+        };
+        let _ = server.ask(&request).expect(200);
+        // Meant for the log that is gone: it does not land in another.
+        let _ = sockets[2].send_bytes(&frame(TEXT, b"too late"));
+        for socket in &mut sockets {
+            let reason = socket.expect_close(code);
+            assert!(reason.starts_with("log_changed"), "{end}: {reason}");
+        }
+        if end == "truncate" {
+            assert_eq!(server.info("a")["end_position"], 0);
+            let _ = server.ask(&Request::delete("/logs/a")).expect(200);
+        }
+    }
+}
+
+#[test]
+fn retention_under_a_follower_is_said_and_never_skipped() {
+    let server = TestServer::start();
+    server.create_with("a", "segment_max_count=10&log_max_count=10");
+    let mut slow = server.websocket_read("a", "follow=true");
+    let records = vec![vec![b'x'; 60_000]; 10];
+    for _ in 0..100 {
+        server.append_all("a", &records);
+    }
+    wait::until_true("retention", Duration::from_secs(10), || {
+        server.info("a")["start_position"].as_u64() > Some(900)
+    });
+    let mut got = 0;
+    loop {
+        let frame = slow.receive().expect("a frame");
+        if frame.first == CLOSE {
+            let (code, reason) = websocket::closed(&frame);
+            assert_eq!(code, Some(4009), "{reason}");
+            assert!(reason.starts_with("out_of_range"), "{reason}");
+            break;
+        }
+        got += 1;
+    }
+    println!("{got} of 1000 records came before the others expired");
+    assert!(got < 1000);
+    // Where it could go on.
+    let start = server.info("a")["start_position"].as_u64().expect("a number");
+    let mut again = server.websocket_read("a", &format!("position={start}"));
+    assert_eq!(again.record().len(), 60_000);
+}
+
+#[test]
+fn a_failed_sync_is_told_and_never_acked() {
+    let scratch = Arc::new(Scratch::new("fault"));
+    // A first life without faults, so that the fault meets an append alone.
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    server.create("a");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    let program = strace::injecting(&scratch, "fdatasync:error=EIO:when=30");
+    server.restart_with(Settings::default().program(&program));
+    let mut socket = server.websocket_write("a", "&acks=true");
+    let mut acked = 0;
+    loop {
+        assert!(acked < 1000, "the fault never came");
+        socket.send(BINARY, &message(acked));
+        let frame = socket.receive().expect("an ack or a close");
+        if frame.first == CLOSE {
+            let (code, reason) = websocket::closed(&frame);
+            assert_eq!(code, Some(4018), "{reason}");
+            assert!(reason.starts_with("outcome_unknown"), "{reason}");
+            break;
+        }
+        acked += 1;
+    }
+    assert_eq!(server.info("a")["end_position"], acked);
+    let answer = server.upgrade(&handshake("/logs/a/records?mode=write"));
+    let answer = answer.expect_err("it takes nothing").expect_error(503, "log_not_available");
+    assert_eq!(answer.json()["status"], "tainted");
+    let mut reader = server.websocket_read("a", "");
+    for number in 0..acked {
+        assert_eq!(reader.record(), message(number));
+    }
+    reader.expect_close(1000);
+}
+
+#[test]
+fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
+    // While there is no room for what it sends it is not listened to, for longer
+    // than a peer may be silent.
+    let scratch = Arc::new(Scratch::new("fault"));
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    server.create("a");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    let program = strace::injecting(&scratch, "fdatasync:delay_enter=2000000:when=20+");
+    server.restart_with(Settings::default().program(&program).set("tcp_timeout = 1"));
+    let mut socket = server.websocket_write("a", "&acks=true");
+    let (mut before, mut took) = (0, Duration::ZERO);
+    while took < Duration::from_secs(1) {
+        let start = Instant::now();
+        socket.send(BINARY, b"");
+        socket.acks(1);
+        (before, took) = (before + 1, start.elapsed());
+        assert!(before < 1000, "the disk never became slow");
+    }
+    let message = frame(BINARY, &vec![b'x'; 200_000]);
+    let mut sender = socket.socket().try_clone().expect("a socket");
+    const MESSAGES: u64 = 50;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..MESSAGES {
+                io::Write::write_all(&mut sender, &message).expect("it is read some day");
+            }
+        });
+        let start = Instant::now();
+        assert_eq!(socket.acks(MESSAGES), before + MESSAGES);
+        println!("{MESSAGES} messages took {:?}", start.elapsed());
+        assert!(start.elapsed() > Duration::from_secs(3), "the disk was not slow");
+    });
+    assert!(socket.close().is_empty());
+}
+
+#[test]
+fn two_hundred_followers_get_everything_in_order() {
+    const FOLLOWERS: usize = 200;
+    const RECORDS: u64 = 500;
+    let server = TestServer::start();
+    server.create("a");
+    let idle = server.memory_bytes();
+    let mut sockets: Vec<WebSocket> =
+        (0..FOLLOWERS).map(|_| server.websocket_read("a", "follow=true&whence=end")).collect();
+    wait::until_true("all of them", Duration::from_secs(20), || count_open(&server) == FOLLOWERS);
+    let each = server.memory_bytes().saturating_sub(idle) / FOLLOWERS as u64;
+    println!("{FOLLOWERS} idle followers: {each} bytes each");
+    let mut writer = server.websocket_write("a", "&acks=true");
+    for number in 0..RECORDS {
+        writer.send(BINARY, &message(number));
+    }
+    assert_eq!(writer.acks(RECORDS), RECORDS);
+    for socket in &mut sockets {
+        for number in 0..RECORDS {
+            assert_eq!(socket.record(), message(number));
+        }
+    }
+    // What a burst needed is let go of.
+    let after = server.memory_bytes().saturating_sub(idle) / FOLLOWERS as u64;
+    println!("after a burst: {after} bytes each");
+    for socket in sockets {
+        assert!(socket.close().is_empty());
+    }
+}
+
+fn count_open(server: &TestServer) -> usize {
+    let metrics = server.ask(&Request::get("/metrics")).expect(200);
+    let line = "styx_streams{protocol=\"websocket\"} ";
+    metrics.text().lines().find_map(|l| l.strip_prefix(line)?.parse().ok()).unwrap_or(0)
+}
+
+/// Opens a socket without the buffers of a client that reads.
+fn open_idle(address: SocketAddr, target: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    io::Write::write_all(&mut socket, &handshake(target).bytes()).expect("it can be sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", head.escape_ascii());
+    socket
+}
+
+#[test]
+fn an_idle_socket_costs_at_most_16_kib() {
+    const SOCKETS: u64 = 1000;
+    let server = TestServer::start();
+    server.create("a");
+    server.append("a", "x");
+    for (kind, target) in [
+        ("followers", "/logs/a/records?follow=true&whence=end"),
+        ("producers", "/logs/a/records?mode=write&acks=true"),
+    ] {
+        // What the server needs once it needs only once.
+        let warm: Vec<_> = (0..100).map(|_| open_idle(server.address(), target)).collect();
+        let before = server.memory_bytes();
+        let sockets: Vec<_> = (0..SOCKETS).map(|_| open_idle(server.address(), target)).collect();
+        let each = server.memory_bytes().saturating_sub(before) / SOCKETS;
+        println!("{SOCKETS} idle {kind}: {each} bytes each");
+        assert!(each <= 16 << 10, "an idle one of {kind} costs {each} bytes");
+        drop((warm, sockets));
+    }
+}

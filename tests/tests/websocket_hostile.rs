@@ -1,0 +1,343 @@
+//! WebSockets that break the rules, that vanish, that do not read, that promise
+//! more than they send: each is told so or let go within a time, costs a bounded
+//! buffer, and others are served meanwhile.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use styx_tests::api::write_one;
+use styx_tests::random::Random;
+use styx_tests::websocket::{self, BINARY, CLOSE, PING, PONG, TEXT, frame, head};
+use styx_tests::{Request, Settings, TestServer, WebSocket, wait};
+
+const MIB: u64 = 1 << 20;
+const CLOSED_WITHIN: Duration = Duration::from_secs(20);
+
+fn impatient() -> TestServer {
+    let server = Settings::default().set("tcp_timeout = 2").start();
+    server.create("a");
+    server
+}
+
+/// How many WebSockets the server has.
+fn open_sockets(server: &TestServer) -> u64 {
+    let metrics = server.ask(&Request::get("/metrics")).expect(200);
+    let line = "styx_streams{protocol=\"websocket\"} ";
+    metrics.text().lines().find_map(|l| l.strip_prefix(line)?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn what_is_against_the_protocol_is_told_and_what_came_before_is_kept() {
+    let server = impatient();
+    let unmasked = vec![BINARY, 5, b'p', b'l', b'a', b'i', b'n'];
+    let long_length = [&[BINARY, 0xfe, 0, 1][..], &[0; 4], b"x"].concat();
+    let violations: Vec<(&str, u16, Vec<u8>)> = vec![
+        ("an unmasked message", 1002, unmasked),
+        ("an unmasked ping", 1002, vec![PING, 0]),
+        ("the first reserved bit, as of a compressed message", 1002, frame(0xc2, b"x")),
+        ("the second reserved bit", 1002, frame(0xa2, b"x")),
+        ("the third reserved bit of a ping", 1002, frame(0x99, b"")),
+        ("a reserved opcode", 1002, frame(0x83, b"x")),
+        ("a reserved control opcode", 1002, frame(0x8f, b"")),
+        ("a length in more bytes than it needs", 1002, long_length),
+        ("a ping in parts", 1002, frame(0x09, b"x")),
+        ("a ping of 126 bytes", 1002, frame(PING, &[0; 126])),
+        ("a continuation of nothing", 1002, frame(0x80, b"x")),
+        ("a message within a message", 1002, [frame(0x02, b"x"), frame(BINARY, b"y")].concat()),
+        ("half a close code", 1002, frame(CLOSE, b"\x03")),
+        ("a close code for inner use", 1002, frame(CLOSE, b"\x03\xee")),
+        ("text that is none", 1007, frame(TEXT, b"\xff\xfe")),
+        ("text that is cut off", 1007, [frame(0x01, b"gr\xc3"), frame(0x80, b"")].concat()),
+        ("a close whose reason is none", 1007, frame(CLOSE, b"\x03\xe8\xff")),
+        ("HTTP", 1002, Request::get("/logs").bytes()),
+        ("zeros", 1002, vec![0; 5000]),
+    ];
+    for (round, (name, code, bytes)) in (1..).zip(violations) {
+        let mut socket = server.websocket_write("a", "&acks=true");
+        let all = [frame(BINARY, name.as_bytes()), bytes, frame(BINARY, b"after it")].concat();
+        socket.send_bytes(&all).expect("it can be sent");
+        assert_eq!(socket.acks(1), round, "{name}");
+        let reason = socket.expect_close(code);
+        assert!(!reason.is_empty(), "{name}: no reason");
+        assert_eq!(server.read_from("a", round - 1), [name.as_bytes()], "{name}");
+    }
+    for (name, bytes) in [("unmasked", vec![PING, 0]), ("reserved", frame(0xc2, b""))] {
+        let mut socket = server.websocket_read("a", "follow=true&whence=end");
+        socket.send_bytes(&bytes).expect("it can be sent");
+        let reason = socket.expect_close(1002);
+        assert!(!reason.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn arbitrary_bytes_do_no_harm() {
+    let server = impatient();
+    let mut random = Random::new(7);
+    for round in 0..200 {
+        let mut socket = if round % 2 == 0 {
+            server.websocket_write("a", "&acks=true")
+        } else {
+            server.websocket_read("a", "follow=true")
+        };
+        let length = usize::try_from(random.between(1, 400)).expect("a small number");
+        let mut bytes = random.bytes(length);
+        if round % 3 == 0 {
+            // Past the first checks, so that more of it is looked at.
+            bytes.splice(0..0, frame([0x02, 0x01, PING][round % 9 / 3], b"x"));
+        }
+        let _ = socket.send_bytes(&bytes);
+        let _ = socket.socket().shutdown(std::net::Shutdown::Write);
+        let rest = socket.until_close();
+        assert!(!matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock), "{bytes:02x?}");
+    }
+    assert_eq!(server.ask(&write_one("a", "x")).status(), 200);
+    assert!(!server.said().contains("panic"), "{}", server.said());
+}
+
+#[test]
+fn the_silent_are_asked_and_then_let_go() {
+    let server = impatient();
+    for query in ["follow=true&whence=end", "mode=write"] {
+        let start = Instant::now();
+        let mut socket = server.upgrade(&websocket::handshake(&format!("/logs/a/records?{query}")));
+        let socket = socket.as_mut().expect("it is agreed to");
+        assert_eq!(socket.frame().expect("a ping").first, PING, "{query}");
+        let asked = start.elapsed();
+        assert!(asked < Duration::from_millis(1900), "{query}: asked after {asked:?}");
+        // It is told why, in case it is there.
+        let reason = socket.expect_close(1011);
+        assert!(reason.contains("tcp_timeout"), "{reason}");
+        let closed = start.elapsed();
+        let within = Duration::from_millis(1900)..Duration::from_secs(10);
+        assert!(within.contains(&closed), "{query}: closed after {closed:?}");
+    }
+}
+
+#[test]
+fn who_answers_pings_stays_though_it_does_nothing_else() {
+    let server = impatient();
+    let mut sockets: Vec<WebSocket> = vec![
+        server.websocket_read("a", "follow=true&whence=end"),
+        server.websocket_write("a", "&acks=true"),
+    ];
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(7) {
+        for socket in &mut sockets {
+            let ping = socket.frame().expect("a ping");
+            assert_eq!(ping.first, PING);
+            socket.send(PONG, &ping.payload);
+        }
+    }
+    let [reader, writer] = &mut sockets[..] else { unreachable!() };
+    writer.send(TEXT, b"still here");
+    assert_eq!(reader.record(), b"still here");
+    assert_eq!(writer.acks(1), 1);
+}
+
+#[test]
+fn a_reader_that_pauses_stays_as_long_as_it_is_heard_of() {
+    // Nothing of it can be sent meanwhile, not even a ping: its own count.
+    let server = impatient();
+    fill(&server, "a", 24);
+    let mut paused = server.websocket_read("a", "follow=true");
+    let mut silent = server.websocket_read("a", "follow=true");
+    let before = server.memory_bytes();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(14) {
+        paused.send(PING, b"still here");
+        let appended = Instant::now();
+        server.append("a", vec![b'y'; 1000]);
+        assert!(appended.elapsed() < Duration::from_secs(2), "others are held up");
+        // This is what the test is about: a reader that does not read for a while.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let more = server.memory_bytes().saturating_sub(before);
+    assert!(more < 16 * MIB, "a paused reader holds {} KiB", more >> 10);
+    assert_eq!(open_sockets(&server), 1, "who says nothing at all is let go");
+    let end = server.info("a")["end_position"].as_u64().expect("a number");
+    for position in 0..end {
+        let record = paused.next_record();
+        assert!(record.starts_with(if position < 24 * 16 { b"x" } else { b"y" }), "{position}");
+    }
+    // Of the silent one's answer there is no clean end.
+    while let Ok(frame) = silent.frame() {
+        assert_ne!(frame.first, CLOSE, "what is cut off has no close");
+    }
+}
+
+/// A log of so many MiB, in records of 64 KiB.
+fn fill(server: &TestServer, log: &str, mib: usize) {
+    let records = vec![vec![b'x'; (1 << 16) - 8]; 16];
+    for _ in 0..mib {
+        server.append_all(log, &records);
+    }
+}
+
+trait Records {
+    fn next_record(&mut self) -> Vec<u8>;
+}
+
+impl Records for WebSocket {
+    /// The next record; pongs on the way to it are passed over.
+    #[track_caller]
+    fn next_record(&mut self) -> Vec<u8> {
+        loop {
+            let frame = self.frame().expect("a frame");
+            match frame.first {
+                BINARY => return frame.payload,
+                PING | PONG => {}
+                other => panic!("{other:#x}: {}", websocket::shown(&frame)),
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_that_stopped_hold_little_memory() {
+    let server = TestServer::start();
+    server.create("a");
+    fill(&server, "a", 32);
+    let before = server.memory_bytes();
+    let stopped: Vec<_> = (0..100).map(|_| server.websocket_read("a", "")).collect();
+    for number in 0..20 {
+        assert_eq!(server.append("a", "on it goes"), 32 * 16 + number + 1);
+    }
+    let each = server.memory_bytes().saturating_sub(before) / 100;
+    println!("{} stopped readers: {} KiB each", stopped.len(), each >> 10);
+    assert!(each < MIB + MIB / 2, "a stopped reader holds {} KiB", each >> 10);
+}
+
+#[test]
+fn a_writer_that_reads_no_acks_holds_little_memory_and_is_served() {
+    let server = TestServer::start();
+    server.create("a");
+    let before = server.memory_bytes();
+    let mut socket = server.websocket_write("a", "&acks=true");
+    for _ in 0..200 {
+        let messages: Vec<u8> = (0..500).flat_map(|_| frame(BINARY, b"")).collect();
+        socket.send_bytes(&messages).expect("it can be sent");
+    }
+    wait::until_true("all records", Duration::from_secs(60), || {
+        server.info("a")["end_position"] == 100_000
+    });
+    assert_eq!(socket.acks(100_000), 100_000, "late, and perhaps together");
+    let more = server.memory_bytes().saturating_sub(before);
+    assert!(more < 32 * MIB, "{} KiB more", more >> 10);
+}
+
+#[test]
+fn lengths_that_promise_much_allocate_nothing() {
+    let server = TestServer::start();
+    server.create_with("a", "max_record_size=1073741824");
+    let before = server.memory_bytes_most();
+    let mut sockets: Vec<_> = (0..200)
+        .map(|_| {
+            let mut socket = server.websocket_write("a", "");
+            socket.send_bytes(&head(BINARY, (1 << 30) - 8)).expect("it can be sent");
+            socket.send_bytes(b"not much of it").expect("it can be sent");
+            socket
+        })
+        .collect();
+    // Dealt with in order, on each: a ping before the header is answered.
+    assert_eq!(server.append("a", "others are served"), 1);
+    let mut last = server.websocket_write("a", "");
+    last.send(PING, b"");
+    assert_eq!(last.frame().expect("a pong").first, PONG);
+    let each = server.memory_bytes_most().saturating_sub(before) / 200;
+    println!("a message of which there is little: {} KiB", each >> 10);
+    assert!(each < 64 << 10, "{each} bytes for each promise");
+    sockets.clear();
+    assert_eq!(server.info("a")["end_position"], 1);
+}
+
+#[test]
+fn parts_of_messages_are_held_in_a_bounded_budget_and_the_slow_make_room() {
+    // 4 MiB for all: so many half messages do not fit, and who stalls with one
+    // must not keep others from writing for ever.
+    let settings = Settings::default().set("max_in_flight_bytes = 4194304");
+    let server = settings.set("tcp_timeout = 30").start();
+    server.create("a");
+    let before = server.memory_bytes();
+    let part = head(BINARY, 1_000_000);
+    let mut stalled: Vec<_> = (0..20)
+        .map(|_| {
+            let mut socket = server.websocket_write("a", "");
+            socket.send_bytes(&part).expect("it can be sent");
+            let _ = socket.socket().set_nonblocking(true);
+            let _ = std::io::Write::write(&mut socket.socket(), &[b'x'; 900_000]);
+            let _ = socket.socket().set_nonblocking(false);
+            socket
+        })
+        .collect();
+    let start = Instant::now();
+    wait::until_true("an honest writer's turn", Duration::from_secs(60), || {
+        let mut honest = server.websocket_write("a", "&acks=true");
+        honest.send(BINARY, &[b'y'; 500_000]);
+        matches!(honest.receive(), Ok(frame) if frame.first == TEXT)
+    });
+    println!("an honest writer had its turn after {:?}", start.elapsed());
+    // What a connection held was once kept until its peer had closed too.
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+    let more = server.memory_bytes().saturating_sub(before);
+    println!("{} KiB for {} parts of messages", more >> 10, stalled.len());
+    assert!(more < 24 * MIB, "{} MiB", more / MIB);
+    let mut overloaded = 0;
+    for socket in &mut stalled {
+        socket.set_patience(Duration::from_millis(100));
+        while let Ok(frame) = socket.frame() {
+            if frame.first == CLOSE {
+                let (code, reason) = websocket::closed(&frame);
+                assert_eq!(code, Some(4019), "{reason}");
+                overloaded += 1;
+            }
+        }
+    }
+    assert!(overloaded > 0, "nobody was told why");
+    assert!(!server.said().contains("panic"), "{}", server.said());
+}
+
+#[test]
+fn floods_of_pings_are_answered_in_little_memory() {
+    let server = impatient();
+    let before = server.memory_bytes();
+    let mut socket = server.websocket_read("a", "follow=true");
+    let pings: Vec<u8> = (0..10_000).flat_map(|_| frame(PING, &[b'p'; 125])).collect();
+    let start = Instant::now();
+    let mut sender = socket.socket().try_clone().expect("a socket");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..10 {
+                if std::io::Write::write_all(&mut sender, &pings).is_err() {
+                    return;
+                }
+            }
+            let last = frame(PING, b"the last one");
+            std::io::Write::write_all(&mut sender, &last).expect("it can be sent");
+        });
+        while socket.frame().expect("a pong").payload != b"the last one" {}
+    });
+    println!("100,000 pings in {:?}", start.elapsed());
+    let more = server.memory_bytes().saturating_sub(before);
+    assert!(more < 8 * MIB, "{} KiB more", more >> 10);
+}
+
+#[test]
+fn a_peer_that_does_not_close_after_the_close_is_let_go() {
+    let server = impatient();
+    let mut sockets = Vec::new();
+    for query in ["count=0", "mode=write"] {
+        let mut socket = server
+            .upgrade(&websocket::handshake(&format!("/logs/a/records?{query}")))
+            .expect("101");
+        socket.send_bytes(&frame(0x83, b"")).expect("it can be sent");
+        while socket.frame().expect("a close").first != CLOSE {}
+        sockets.push(socket);
+    }
+    let start = Instant::now();
+    for socket in &mut sockets {
+        socket.send(BINARY, b"after the close");
+    }
+    wait::until_true("both to be let go", CLOSED_WITHIN, || open_sockets(&server) == 0);
+    println!("let go after {:?}", start.elapsed());
+    assert_eq!(server.info("a")["end_position"], 0);
+}
