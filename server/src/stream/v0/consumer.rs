@@ -14,13 +14,15 @@ use std::time::Duration;
 use styx_protocol::styx0::{self, Message};
 use styx_protocol::{Code, ReadParams};
 
-use super::peer::{End, Event, IDLE_AFTER, Peer, READ_BYTES_MIN};
+use super::peer::{End, Event, IDLE_AFTER, Peer};
 use crate::app::App;
 use crate::session::{Batch, Error, OpenLog, Reading};
 
 /// How long nothing is sent after the 101: the first client loses what arrives
 /// together with it.
 const QUIET_TIME: Duration = Duration::from_millis(50);
+/// What is read at once from a consumer.
+const HEARTBEATS_BYTES: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const WRITE_BYTES_MIN: usize = 4 << 10;
 
@@ -65,6 +67,8 @@ impl Consumer {
             Ok(()) => self.send_all(&mut peer).await,
             Err(end) => end,
         };
+        // A peer may take its time to close.
+        drop(self);
         peer.close(end).await;
     }
 
@@ -118,7 +122,7 @@ impl Consumer {
                 more = self.reading.wait(None) => {
                     return more.map(drop).map_err(|error| failed(&error));
                 }
-                event = peer.event(READ_BYTES_MIN) => heed(peer, event)?,
+                event = peer.event(HEARTBEATS_BYTES) => heed(peer, event)?,
                 () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => peer.release(),
             }
         }
@@ -131,7 +135,7 @@ async fn sent(peer: &mut Peer) -> Result<(), End> {
         return Err(End::Lost);
     }
     while peer.has_unsent() {
-        let event = peer.event(READ_BYTES_MIN).await;
+        let event = peer.event(HEARTBEATS_BYTES).await;
         heed(peer, event)?;
     }
     Ok(())
@@ -146,7 +150,7 @@ async fn attended<T>(
         tokio::select! {
             biased;
             done = &mut work => return Ok(done),
-            event = peer.event(READ_BYTES_MIN) => heed(peer, event)?,
+            event = peer.event(HEARTBEATS_BYTES) => heed(peer, event)?,
         }
     }
 }

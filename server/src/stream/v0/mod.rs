@@ -9,6 +9,7 @@
 //! with a handshake is answered as HTTP, before the 101.
 
 mod consumer;
+mod memory;
 mod peer;
 mod producer;
 

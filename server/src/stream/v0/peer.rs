@@ -23,8 +23,12 @@ use crate::closing;
 use crate::handover::Socket;
 
 /// What the first read of a burst takes; doubled while reads fill it.
-pub(super) const READ_BYTES_MIN: usize = 4 << 10;
+pub(super) const READ_BYTES_MIN: usize = 8 << 10;
 const BUFFER_BYTES_MAX: usize = 1 << 20;
+/// What a buffer may have beyond what is in it for as long as it likes.
+const SPARE_BYTES: usize = 256;
+/// What is moved to another buffer to let go of the rest.
+const MOVED_BYTES_MAX: usize = 4 << 10;
 /// After how long without work memory is let go.
 pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
@@ -106,14 +110,20 @@ impl Peer {
         }
     }
 
-    /// Bytes of the buffer that it reads into.
-    pub(super) fn held_bytes(&mut self) -> usize {
-        self.decoder.buffer().capacity()
+    /// Bytes in the buffer that it reads into, and how many that could hold.
+    pub(super) fn held_bytes(&mut self) -> (usize, usize) {
+        let buffer = self.decoder.buffer();
+        (buffer.len(), buffer.capacity())
     }
 
-    /// How much the next read takes, if all is well.
+    /// How much to read at once: more while more comes.
     pub(super) fn read_bytes(&self) -> usize {
         self.read_bytes
+    }
+
+    /// Begins with little again.
+    pub(super) fn read_little(&mut self) {
+        self.read_bytes = READ_BYTES_MIN;
     }
 
     /// Waits until something happens; of what the peer sends, at most `bytes_max`
@@ -147,7 +157,7 @@ impl Peer {
     fn receive(&mut self, bytes_max: usize) -> Option<Event> {
         let mut received = 0;
         while received < bytes_max {
-            let room = self.read_bytes.min(bytes_max - received);
+            let room = (bytes_max - received).min(BUFFER_BYTES_MAX);
             let buffer = self.decoder.buffer();
             buffer.reserve(room);
             match self.tcp.try_read_buf(&mut buffer.limit(room)) {
@@ -156,12 +166,7 @@ impl Peer {
                     self.pulse.heard();
                     return Some(Event::Received);
                 }
-                Ok(count) => {
-                    received += count;
-                    if count == self.read_bytes {
-                        self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
-                    }
-                }
+                Ok(count) => received += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => {
                     tracing::debug!("a styx/0 connection ended: {error}");
@@ -171,6 +176,9 @@ impl Peer {
         }
         if received == 0 {
             return None;
+        }
+        if received >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
         }
         self.pulse.heard();
         Some(Event::Received)
@@ -227,15 +235,16 @@ impl Peer {
 
     /// Whether memory is held that nothing is in.
     pub(super) fn has_spare_memory(&mut self) -> bool {
-        let can_read = !self.decoder.is_mid_message() && self.decoder.buffer().capacity() > 0;
-        can_read || (!self.has_unsent() && self.outgoing.capacity() > 0)
+        is_mostly_empty(self.decoder.buffer())
+            || (!self.has_unsent() && self.outgoing.capacity() > 0)
     }
 
     /// Lets go of memory that nothing is in.
     pub(super) fn release(&mut self) {
-        if !self.decoder.is_mid_message() {
-            *self.decoder.buffer() = BytesMut::new();
-            self.read_bytes = READ_BYTES_MIN;
+        self.read_little();
+        let buffer = self.decoder.buffer();
+        if is_mostly_empty(buffer) {
+            *buffer = BytesMut::from(&**buffer);
         }
         if !self.has_unsent() {
             self.outgoing = BytesMut::new();
@@ -257,4 +266,8 @@ impl Peer {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }
     }
+}
+
+fn is_mostly_empty(buffer: &BytesMut) -> bool {
+    buffer.len() <= MOVED_BYTES_MAX && buffer.capacity() > buffer.len() + SPARE_BYTES
 }

@@ -12,30 +12,47 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use styx_protocol::styx0::{self, Message};
+use styx_protocol::{Code, Position};
 
-use super::peer::{End, Event, IDLE_AFTER, Peer};
+use super::memory::Memory;
+use super::peer::{End, Event, IDLE_AFTER, Peer, READ_BYTES_MIN};
 use crate::app::App;
-use crate::session::{Append, Error, OpenLog, Pipeline, Progress, Reservation};
+use crate::pace::{Pace, Verdict};
+use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
 
 /// Records of one connection that are on their way to the disk.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 const IN_FLIGHT_APPENDS_MAX: usize = 1024;
-/// What may come before memory is reserved for it.
-const AHEAD_BYTES: usize = 8 << 10;
-/// Who holds more must not wait for memory without end: others wait for this.
-const HELD_BYTES_WAITING_MAX: usize = 64 << 10;
+/// From here on a record is large.
+const LARGE_BYTES: usize = 64 << 10;
+/// As often it is in memory: in a buffer that doubles, and in a block.
+const LARGE_COPIES: usize = 3;
+/// Up to here memory is reserved because a record says that it is so large.
+const BELIEVED_BYTES: usize = 4 << 20;
+/// How fast a large record has to come while others wait for memory.
+const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
+const WANTED_AFTER: Duration = Duration::from_secs(1);
+
+/// What the next read takes.
+struct Need {
+    /// To be reserved in all.
+    bytes: usize,
+    /// Bytes that are there already.
+    held_bytes: usize,
+    read_bytes: usize,
+    /// Of one large record.
+    is_large: bool,
+}
 
 /// See the module.
 pub(super) struct Producer {
-    app: Arc<App>,
     peer: Peer,
-    /// Of the server's memory for what comes in.
-    reservation: Reservation,
+    memory: Memory,
+    pace: Pace,
     filling: Builder,
     pipeline: Pipeline,
     /// The position after the last durable record, and how many there are.
@@ -50,9 +67,9 @@ pub(super) struct Producer {
 impl Producer {
     pub(super) fn new(peer: Peer, app: &Arc<App>, log: &OpenLog) -> Producer {
         Producer {
-            app: Arc::clone(app),
             peer,
-            reservation: app.sessions.in_flight().reservation(),
+            memory: Memory::new(app),
+            pace: Pace::new(BYTES_PER_SECOND_WANTED, WANTED_AFTER),
             filling: Builder::new(),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_APPENDS_MAX),
             durable: (Position::ORIGIN, 0),
@@ -75,72 +92,91 @@ impl Producer {
             if let Some(end) = self.ending
                 && (is_settled || self.is_refused)
             {
-                return self.peer.close(end).await;
+                return self.into_peer().close(end).await;
             }
-            let is_wanted = self.reservation.is_wanted();
+            let is_wanted = self.memory.is_wanted();
             if is_wanted && is_settled {
                 self.release();
             }
             // Others get their turn once this one's records are durable.
             let yields = is_wanted && !is_settled;
             let takes_more = self.ending.is_none() && self.pipeline.has_room() && !yields;
-            let wanted = self.held_bytes() + self.ahead_bytes();
-            let lacks_memory = takes_more && !self.has_memory(wanted);
-            let read_bytes = match takes_more && !lacks_memory {
-                true => self.ahead_bytes(),
-                false => 0,
-            };
+            let need = self.need();
+            let lacks_memory = takes_more && !self.memory.has(need.bytes);
+            let read_bytes = if takes_more && !lacks_memory { need.read_bytes } else { 0 };
             if read_bytes > 0 && !was_reading {
                 // Until now nobody listened.
                 self.peer.pulse.heard();
             }
             was_reading = read_bytes > 0;
+            let is_waited_for = read_bytes > 0 && need.is_large && is_settled;
             let has_spare_memory = is_settled && self.peer.has_spare_memory();
+            let asked = Instant::now();
             tokio::select! {
                 event = self.peer.event(read_bytes), if self.ending != Some(End::Lost) => {
                     self.heed(event);
                 }
                 progress = self.pipeline.progress(), if !is_settled => self.count(progress),
                 error = &mut gone, if self.ending.is_none() => self.fail(&error),
-                grown = self.reservation.grow_to(wanted), if lacks_memory && is_settled => {
-                    if let Err(error) = grown {
-                        self.heed_lack_of_memory(&error);
+                reserved = self.memory.reserve(need.bytes), if lacks_memory && is_settled => {
+                    if let Err(error) = reserved {
+                        self.fail(&error);
                     }
                 }
+                () = tokio::time::sleep(self.pace.left()), if is_waited_for => {}
                 () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => self.release(),
+            }
+            if is_waited_for {
+                self.note_pace(need.held_bytes, asked.elapsed());
             }
         }
     }
 
-    /// Bytes of memory that the connection's records take.
-    fn held_bytes(&mut self) -> usize {
-        self.pipeline.bytes() + self.filling.len_bytes() + self.peer.held_bytes()
+    /// Lets everything else go: a peer may take its time to close.
+    fn into_peer(self) -> Peer {
+        self.peer
     }
 
-    /// What may come before memory is reserved for it.
-    fn ahead_bytes(&self) -> usize {
-        self.peer.read_bytes().max(AHEAD_BYTES)
+    /// What is to be read, and the memory that it takes.
+    fn need(&mut self) -> Need {
+        let (held_bytes, capacity) = self.peer.held_bytes();
+        let coming = match self.peer.decoder.is_mid_message() {
+            true => self.peer.decoder.missing(),
+            false => 0,
+        };
+        let others = self.pipeline.bytes() + self.filling.len_bytes();
+        if coming <= LARGE_BYTES {
+            let read_bytes = self.peer.read_bytes();
+            // An idle connection needs no reservation for the little it begins with.
+            let is_idle = others + held_bytes == 0 && read_bytes == READ_BYTES_MIN;
+            let bytes = if is_idle { 0 } else { others + capacity + read_bytes };
+            return Need { bytes, held_bytes, read_bytes, is_large: false };
+        }
+        // Of a large record nothing is read before there is memory for all of it, so
+        // that those who wait hold little. What it claims is believed step by step.
+        self.peer.read_little();
+        let step = (held_bytes * 2).max(BELIEVED_BYTES);
+        let bytes = others + (held_bytes + coming).min(step) * LARGE_COPIES;
+        Need { bytes, held_bytes, read_bytes: coming, is_large: true }
     }
 
-    /// Whether so much is reserved. An idle connection needs no reservation for the
-    /// little that it begins with.
-    fn has_memory(&mut self, wanted: usize) -> bool {
-        let is_idle = wanted == AHEAD_BYTES;
-        is_idle || matches!(self.reservation.grow_to(wanted).now_or_never(), Some(Ok(())))
-    }
-
-    fn heed_lack_of_memory(&mut self, error: &Error) {
-        // With little of it in hand there is nobody whom waiting on could harm.
-        if self.held_bytes() > HELD_BYTES_WAITING_MAX {
-            self.fail(error);
+    /// Gives up a large record that comes too slowly to keep memory that others
+    /// wait for.
+    fn note_pace(&mut self, before: usize, waited: Duration) {
+        let (now, _) = self.peer.held_bytes();
+        let verdict = self.pace.note(now.saturating_sub(before) as u64, waited);
+        if verdict == Some(Verdict::TooSlow) && self.memory.is_wanted() {
+            let message = "the server is short of memory, and a record comes too slowly to keep \
+                           some: send it again, faster";
+            self.fail(&Error::new(Code::Overloaded, message));
         }
     }
 
     fn release(&mut self) {
         self.peer.release();
         self.filling = Builder::new();
-        if self.peer.held_bytes() == 0 {
-            self.reservation = self.app.sessions.in_flight().reservation();
+        if self.peer.held_bytes().0 == 0 {
+            self.memory.give_back();
         }
     }
 
