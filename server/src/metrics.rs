@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     /// Connections turned away because there were too many.
     pub(crate) connections_refused: IntCounter,
     in_flight_bytes: IntGauge,
+    answer_bytes: IntGauge,
     streams: IntGaugeVec,
     /// Filled and read under the lock, so that two scrapes do not mix.
     logs: Mutex<LogMetrics>,
@@ -66,6 +67,8 @@ impl Metrics {
             IntGauge::new("styx_in_flight_bytes", "Bytes of request bodies in memory now");
         let streams = Opts::new("styx_streams", "Connections that speak another protocol now");
         let streams = register(&registry, IntGaugeVec::new(streams, &["protocol"]));
+        let answer_bytes =
+            IntGauge::new("styx_answer_bytes", "Bytes of answers that wait to be sent now");
         let build = IntGaugeVec::new(Opts::new("styx_build_info", "1"), &["version"]);
         register(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // A second collector of the same process cannot meet this registry.
@@ -77,6 +80,7 @@ impl Metrics {
             connections: register(&registry, connections),
             connections_refused: register(&registry, refused),
             in_flight_bytes: register(&registry, in_flight_bytes),
+            answer_bytes: register(&registry, answer_bytes),
             streams,
             logs: Mutex::new(LogMetrics::new(&registry)),
             registry,
@@ -115,6 +119,7 @@ impl Metrics {
     /// Everything, in Prometheus' text format.
     pub(crate) fn text(&self, sessions: &Sessions) -> Vec<u8> {
         self.in_flight_bytes.set(i64::try_from(sessions.in_flight().bytes()).unwrap_or(i64::MAX));
+        self.answer_bytes.set(i64::try_from(sessions.answers().bytes()).unwrap_or(i64::MAX));
         let (list, stats) = (sessions.list(), sessions.stats());
         // A poisoned lock guards nothing but numbers that are set anew here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

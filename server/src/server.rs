@@ -39,7 +39,7 @@ impl Server {
         let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
         let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let sessions = Sessions::open(&config.log_manager, config.max_in_flight_bytes).await?;
+        let sessions = Sessions::open(&config).await?;
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,

@@ -10,6 +10,9 @@ use styx_tests::{Connection, Request, Response, Settings, TestServer, wait};
 
 const MIB: u64 = 1 << 20;
 const RECORD_BYTES: usize = 1_000_000;
+/// Sixteen of them fill a block.
+const LARGE_RECORD_BYTES: usize = (1 << 16) - 8;
+const LARGE_BLOCKS: usize = 24;
 
 /// Bodies of 4 MiB may be in memory in all.
 fn small() -> TestServer {
@@ -98,8 +101,7 @@ fn three_times_the_load_is_refused_in_bounded_memory() {
     println!("{} MiB of memory more", more / MIB);
     assert!(more < 100 * MIB, "{} MiB for a budget of 4", more / MIB);
     assert!(was_taken(server.ask(&write_one("a", vec![b'x'; RECORD_BYTES]))), "it is over");
-    let metrics = server.ask(&Request::get("/metrics")).expect(200);
-    assert!(metrics.text().contains("\nstyx_in_flight_bytes 0\n"), "nothing is kept");
+    assert_eq!(metric(&server, "styx_in_flight_bytes"), 0, "nothing is kept");
 }
 
 /// Sets a flag when it is dropped, also by a panic.
@@ -129,9 +131,7 @@ fn check_drip(drip: &'static [u8], settings: Settings) {
             });
         }
         wait::until_true("the memory to be full", Duration::from_secs(10), || {
-            let metrics = server.ask(&Request::get("/metrics")).expect(200);
-            let line = metrics.text().lines().find_map(|l| l.strip_prefix("styx_in_flight_bytes "));
-            line.and_then(|bytes| bytes.parse::<u64>().ok()).is_some_and(|bytes| bytes > 3 * MIB)
+            metric(&server, "styx_in_flight_bytes") > 3 * MIB
         });
         let start = Instant::now();
         wait::until_true("an honest append", Duration::from_secs(20), || {
@@ -190,43 +190,84 @@ fn a_flood_of_connections_is_refused_and_those_inside_go_on() {
     });
 }
 
-#[test]
-fn many_stuck_readers_of_a_large_log_cost_a_bounded_buffer_each() {
-    let server = Settings::default().set("tcp_timeout = 5").start();
+/// A log of more than two kernels hold, in blocks as large as there are.
+fn with_a_large_log(settings: Settings) -> TestServer {
+    let server = settings.start();
     server.create("a");
-    let records = vec![vec![b'x'; (1 << 16) - 8]; 16];
+    let records = vec![vec![b'x'; LARGE_RECORD_BYTES]; 16];
     let mut connection = server.connect();
-    for _ in 0..64 {
+    for _ in 0..LARGE_BLOCKS {
         let _ = connection.exchange(&write_binary("a", &records)).expect("an answer").expect(200);
     }
-    let before = server.memory_bytes();
-    let stuck = |count: u64| -> Vec<Connection> {
-        let open = |_| {
-            let mut connection = server.connect();
-            connection.send(&read_binary("a", "").bytes()).expect("the request can be sent");
-            connection.head("GET").expect("the answer begins");
-            connection
-        };
-        (0..count).map(open).collect()
+    server
+}
+
+/// Readers that stop once the answer has begun.
+fn stuck(server: &TestServer, count: u64, request: &Request) -> Vec<Connection> {
+    let open = |_| {
+        let mut connection = server.connect();
+        connection.send(&request.bytes()).expect("the request can be sent");
+        connection.head("GET").expect("the answer begins");
+        connection
     };
-    let readers = stuck(100);
+    (0..count).map(open).collect()
+}
+
+/// A number without labels.
+fn metric(server: &TestServer, name: &str) -> u64 {
+    let metrics = server.ask(&Request::get("/metrics")).expect(200);
+    let line = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn stuck_readers_share_what_answers_may_hold_and_nobody_is_refused() {
+    // Each held about 1 MiB for as long as it was not let go, however many they were.
+    let settings = Settings::default().set("max_answer_bytes = 8388608");
+    let server = with_a_large_log(settings.set("tcp_timeout = 20"));
+    // What the first answers cost once stays.
+    let whole = || server.ask(&read_binary("a", "")).expect(200).body.len();
+    let bytes = LARGE_BLOCKS * 16 * (LARGE_RECORD_BYTES + 4);
+    assert_eq!(whole(), bytes);
+    let before = server.memory_bytes();
+    let events = Request::get("/logs/a/records").header("Accept", "text/event-stream");
+    let readers = [stuck(&server, 300, &read_binary("a", "")), stuck(&server, 50, &events)];
+    let held = metric(&server, "styx_answer_bytes");
+    let more = server.memory_bytes().saturating_sub(before);
+    println!("350 stuck readers: {} KiB of answers, {} KiB of memory", held >> 10, more >> 10);
+    assert!(held > 7 * MIB, "{held} bytes: that was no test");
+    // Beyond the 8 MiB everybody has 64 KiB, or the record that reaches beyond them.
+    assert!(held < 8 * MIB + 350 * 128 * 1024, "{held} bytes of answers");
+    assert!(more < 80 * MIB, "{} MiB of memory more", more / MIB);
+    let start = Instant::now();
+    assert_eq!(whole(), bytes, "who reads gets everything, in small pieces");
+    println!("a whole read beside them took {:?}", start.elapsed());
+    drop(readers);
+    wait::until_true("what they held to be free", Duration::from_secs(10), || {
+        metric(&server, "styx_answer_bytes") == 0
+    });
+}
+
+#[test]
+fn many_stuck_readers_of_a_large_log_cost_a_bounded_buffer_each() {
+    let server = with_a_large_log(Settings::default().set("tcp_timeout = 5"));
+    let before = server.memory_bytes();
+    let readers = stuck(&server, 100, &read_binary("a", ""));
     let more = server.memory_bytes().saturating_sub(before);
     println!("{} stuck readers: {} KiB each", readers.len(), (more >> 10) / 100);
     let start = Instant::now();
     for number in 0..20 {
-        assert_eq!(server.append("a", "on it goes"), 64 * 16 + number + 1);
+        assert_eq!(server.append("a", "on it goes"), LARGE_BLOCKS as u64 * 16 + number + 1);
     }
     println!("20 appends beside them took {:?}", start.elapsed());
     assert!(more < 300 * MIB, "100 stuck readers hold {} MiB", more / MIB);
 
     // Who does not read for `tcp_timeout` is let go, and with it what it held.
     wait::until_true("stuck readers to be let go", Duration::from_secs(20), || {
-        let metrics = server.ask(&Request::get("/metrics")).expect(200);
-        let count = metrics.text().lines().find_map(|l| l.strip_prefix("styx_connections "));
-        count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count < 10)
+        metric(&server, "styx_connections") < 10
     });
     drop(readers);
-    let again = stuck(100);
+    let again = stuck(&server, 100, &read_binary("a", ""));
     let most = server.memory_bytes_most().saturating_sub(before);
     println!("another {}: {} KiB each at most", again.len(), (most >> 10) / 100);
     assert!(most < 400 * MIB, "memory grows with every round: {} MiB", most / MIB);

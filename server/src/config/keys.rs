@@ -199,6 +199,12 @@ pub(super) const KEYS: &[Key] = &[
         max_in_flight_bytes
     ),
     size_key!(
+        "max_answer_bytes",
+        Form::Number { min: 1 << 20, max: 1 << 40 },
+        "bytes of answers in memory at a time, in all; beyond it they go out in small pieces",
+        max_answer_bytes
+    ),
+    size_key!(
         "worker_threads",
         Form::Number { min: 0, max: 1024 },
         "threads that serve connections; 0: half the cores",

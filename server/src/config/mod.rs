@@ -51,6 +51,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Bytes of request bodies that may be in memory at a time, in all.
     pub max_in_flight_bytes: usize,
+    /// Bytes of answers that may wait to be sent at a time, in all; while there are
+    /// more, each is read and sent in small pieces.
+    pub max_answer_bytes: usize,
     /// Threads that serve connections; 0: half the cores.
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
@@ -108,6 +111,7 @@ impl Default for Config {
             websocket_write_buffer_size: MIB,
             max_connections: 15_000,
             max_in_flight_bytes: 256 * MIB,
+            max_answer_bytes: 64 * MIB,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
             log_manager: LogManager {

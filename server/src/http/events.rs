@@ -26,7 +26,7 @@ use super::Call;
 use super::answer::{Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Reading};
+use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -58,6 +58,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let events = Events {
         reading: log.read(from, batch_bytes)?,
+        pieces: call.app.sessions.answers().pieces(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
         encoding,
@@ -77,6 +78,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
 
 struct Events {
     reading: Reading,
+    pieces: Pieces,
     left: u64,
     follow: bool,
     encoding: Encoding,
@@ -90,8 +92,11 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
-            if let Some(batch) = self.reading.next().await? {
-                return Ok(Some(self.events(&batch)));
+            if let Some((batch, share)) = self.reading.next_within(&self.pieces).await? {
+                let (events, count) = self.events(&batch, share.bytes_max());
+                self.left -= count;
+                self.reading.go_back_to(batch.first() + count)?;
+                return Ok(Some(share.keep(events)));
             }
             if !self.follow {
                 return Ok(None);
@@ -106,16 +111,19 @@ impl Events {
         }
     }
 
-    fn events(&mut self, batch: &Batch) -> Bytes {
-        let mut out = String::with_capacity(batch.len_bytes());
+    /// Events of the batch, no further one once there are `bytes_max`; with how many
+    /// they are.
+    fn events(&self, batch: &Batch, bytes_max: usize) -> (Bytes, u64) {
+        let mut out = String::with_capacity(batch.len_bytes().min(bytes_max));
+        let mut count = 0;
         for record in batch.records() {
-            if self.left == 0 {
+            if count == self.left || out.len() >= bytes_max {
                 break;
             }
-            self.left -= 1;
+            count += 1;
             event(&mut out, (record.position + 1).0, &record.payload, self.encoding);
         }
-        out.into()
+        (out.into(), count)
     }
 }
 

@@ -22,7 +22,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events, upgrade};
-use crate::session::{Batch, Error, OpenLog, Reading};
+use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
 use crate::{header, params};
 
 /// Largest batch that is read, encoded and sent at a time.
@@ -76,7 +76,8 @@ async fn finite(
     // The log may have grown between the two looks at its end.
     let left = end.since(from).min(params.count.unwrap_or(u64::MAX));
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
-    let mut rest = Rest { reading: log.read(from, batch_bytes)?, left, read_type };
+    let (reading, pieces) = (log.read(from, batch_bytes)?, call.app.sessions.answers().pieces());
+    let mut rest = Rest { reading, left, read_type, pieces };
     let first = rest.next_chunk().await?.unwrap_or_default();
     let mut answer = if rest.left == 0 {
         of_records(first, read_type)
@@ -99,6 +100,7 @@ struct Rest {
     reading: Reading,
     left: u64,
     read_type: ReadType,
+    pieces: Pieces,
 }
 
 impl Rest {
@@ -107,13 +109,14 @@ impl Rest {
         if self.left == 0 {
             return Ok(None);
         }
-        let Some(batch) = self.reading.next().await? else {
+        let Some((batch, share)) = self.reading.next_within(&self.pieces).await? else {
             let message = "the log ends before the end it had when the read began";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
-        let (bytes, count) = encode(&batch, self.read_type, self.left, usize::MAX);
+        let (bytes, count) = encode(&batch, self.read_type, self.left, share.bytes_max());
         self.left -= count;
-        Ok(Some(bytes))
+        self.reading.go_back_to(batch.first() + count)?;
+        Ok(Some(share.keep(bytes)))
     }
 }
 
@@ -128,10 +131,11 @@ async fn follow(
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
     let mut reading = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let pieces = call.app.sessions.answers().pieces();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reading.next().await?;
+        found = reading.next_within(&pieces).await?;
         if found.is_none() {
             call.shrink();
             let more = tokio::select! {
@@ -139,12 +143,16 @@ async fn follow(
                 () = call.app.shutdown.begun() => false,
             };
             if more {
-                found = reading.next().await?;
+                found = reading.next_within(&pieces).await?;
             }
         }
     }
     let (bytes, count) = match found {
-        Some(batch) => encode(&batch, read_type, count_max, answer_bytes),
+        Some((batch, share)) => {
+            let bytes_max = answer_bytes.min(share.bytes_max());
+            let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
+            (share.keep(bytes), count)
+        }
         None => (Bytes::new(), 0),
     };
     let mut answer = of_records(bytes, read_type);

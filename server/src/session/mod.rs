@@ -10,6 +10,7 @@
 //!
 //! Invariant: nothing here makes an async worker wait for the disk.
 
+mod answers;
 mod append;
 mod archive;
 mod blocks;
@@ -29,6 +30,7 @@ use styx_engine::{Catalog, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
+pub(crate) use answers::{Answers, Pieces, Share};
 pub(crate) use append::{AppendStream, Condition, Written};
 pub(crate) use blocks::{BlockReading, Blocks};
 pub(crate) use error::{Error, Fact};
@@ -48,6 +50,7 @@ const ARCHIVES_MAX: usize = 8;
 pub(crate) struct Sessions {
     catalog: Catalog,
     in_flight: InFlight,
+    answers: Answers,
     archives: Arc<Semaphore>,
     producers: Producers,
     storage: StorageHealth,
@@ -66,14 +69,12 @@ pub struct OpenError(#[from] styx_engine::Error);
 
 impl Sessions {
     /// Opens the data directory; its logs are opened in the background.
-    pub(crate) async fn open(
-        config: &crate::config::LogManager,
-        in_flight_bytes_max: usize,
-    ) -> Result<Sessions, OpenError> {
+    pub(crate) async fn open(config: &crate::config::Config) -> Result<Sessions, OpenError> {
+        let logs = &config.log_manager;
         let options = Options {
-            pad_commits: config.pad_commits,
-            scrub_bytes_per_second: config.scrub_bytes_per_second as u64,
-            ..Options::new(&config.data_directory)
+            pad_commits: logs.pad_commits,
+            scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
+            ..Options::new(&logs.data_directory)
         };
         let open = move || {
             let directory = options.data_directory.clone();
@@ -88,7 +89,8 @@ impl Sessions {
         Ok(Sessions {
             catalog,
             storage,
-            in_flight: InFlight::new(in_flight_bytes_max),
+            in_flight: InFlight::new(config.max_in_flight_bytes),
+            answers: Answers::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             producers: Producers::default(),
         })
@@ -112,6 +114,11 @@ impl Sessions {
     /// Which connection a producer has.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
+    }
+
+    /// The memory that answers may take.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Opens a log by name.

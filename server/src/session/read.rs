@@ -13,7 +13,7 @@ use std::time::Duration;
 use styx_engine::{Batch, Found, Reader, Record, Seek};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
-use super::{Error, OpenLog, blocking};
+use super::{Error, OpenLog, Pieces, Share, blocking};
 
 /// A cursor with an end to it.
 #[derive(Debug)]
@@ -64,7 +64,21 @@ impl Reading {
     /// The next records; `None` at the durable end. Cancelling it ends the
     /// reading.
     pub(crate) async fn next(&mut self) -> Result<Option<Batch>, Error> {
-        let bytes_max = self.batch_bytes_max;
+        self.read(self.batch_bytes_max).await
+    }
+
+    /// The same for a piece of an answer, within its share of memory. A block is read as a whole:
+    /// who takes less of the batch, as [`Share::bytes_max`] asks, goes
+    /// [back](Self::go_back_to) to the rest.
+    pub(crate) async fn next_within(
+        &mut self,
+        answer: &Pieces,
+    ) -> Result<Option<(Batch, Share)>, Error> {
+        let share = answer.share(self.batch_bytes_max).await;
+        Ok(self.read(share.bytes()).await?.map(|batch| (batch, share)))
+    }
+
+    async fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, Error> {
         let mut found = self.cursor()?.try_read(bytes_max)?;
         if matches!(found, Found::NeedsDisk) {
             let mut reader = self.reader.take().ok_or_else(lost)?;
@@ -77,6 +91,12 @@ impl Reading {
             Found::AtEnd => Ok(None),
             Found::NeedsDisk => Err(lost()),
         }
+    }
+
+    /// Goes on from a position that was read already.
+    pub(crate) fn go_back_to(&mut self, position: Position) -> Result<(), Error> {
+        self.cursor()?.go_back_to(position);
+        Ok(())
     }
 
     /// Waits until there is something to read, at most so long; says whether

@@ -91,6 +91,16 @@ impl Reader {
         self.position
     }
 
+    /// Moves back to a position that was read already, or is just to be read; who
+    /// could not use all of a batch goes on there. Never moves forward.
+    pub fn go_back_to(&mut self, position: Position) {
+        if position < self.position {
+            self.position = position;
+            // It may lie in a block before that place.
+            self.place = None;
+        }
+    }
+
     /// Reads at most about `bytes_max` (one block at least) and moves on. Never
     /// waits for the disk.
     ///
