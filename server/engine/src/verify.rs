@@ -3,7 +3,6 @@
 //! Used by `styx verify` on a stopped server's directory, and by restore before
 //! an archive becomes a log. Says what is damaged, where, and which positions.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::Error;
 use crate::recovery::read_manifest;
 use crate::segment::name::{self, FileName};
 use crate::segment::walk::{self, Bodies, Expect, Stop, Walk};
-use crate::storage::{Access, File, RealStorage, Storage, read_exact_at};
+use crate::storage::{Access, File, RealStorage, Storage, zeros_from};
 use crate::watermark::Watermark;
 
 /// How far a verification is.
@@ -265,7 +264,7 @@ impl Segment {
                 format!("{why}; the log is known to be durable up to position {}", self.durable)
             }
             Stop::Invalid(_) if self.newest && walk.offset() > 0 => {
-                if !is_zero(file, walk.offset(), self.len).unwrap_or(false) {
+                if !zeros_from(file, self.len).is_ok_and(|zeros| zeros <= walk.offset()) {
                     report.notes.push(format!(
                         "{left} bytes after position {} are no whole block: a crash left them, they were never acknowledged, and recovery cuts them off",
                         walk.position()
@@ -286,19 +285,4 @@ impl LogReport {
     fn problem(&mut self, file: PathBuf, offset: u64, message: String) {
         self.problems.push(Problem { file, offset, position: self.end, message });
     }
-}
-
-fn is_zero(file: &dyn File, from: u64, to: u64) -> io::Result<bool> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut at = from;
-    while at < to {
-        let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
-        let part = &mut buffer[..want];
-        read_exact_at(file, part, at)?;
-        if part.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        at += want as u64;
-    }
-    Ok(true)
 }

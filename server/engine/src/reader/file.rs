@@ -51,7 +51,7 @@ impl Reader {
         };
         let goal = match segment.summary() {
             Some(sealed) => Goal::Seal(sealed.seal_crc),
-            None => Goal::Durable(view.durable.position),
+            None => Goal::End(view.durable.position),
         };
         let failed = |error| Error::io("cannot read", &segment.path)(error);
         let file = segment.file().map_err(failed)?;

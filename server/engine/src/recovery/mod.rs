@@ -157,7 +157,7 @@ impl Scene {
             // read of it is damage, not the end.
             let mut durable = walked.cursor.durable();
             if mark.durable > durable.position {
-                let goal = Goal::Durable(mark.durable);
+                let goal = Goal::EndOfBlocks(mark.durable);
                 durable.position = mark.durable;
                 if let Ok(Some(chain)) =
                     resume::find(&*walked.file, walked.len, durable.offset, goal)

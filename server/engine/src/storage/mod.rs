@@ -196,6 +196,27 @@ pub(crate) fn read_exact_at(
     Ok(())
 }
 
+/// Where the zeros begin with which the first `len` bytes of a file end; `len` if
+/// there are none.
+///
+/// # Errors
+/// As the reads.
+pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut end = len;
+    while end > 0 {
+        let count = usize::try_from(end).unwrap_or(usize::MAX).min(buffer.len());
+        let part = &mut buffer[..count];
+        let start = end - count as u64;
+        read_exact_at(file, part, start)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 /// Writes all bytes. On an error the second value says how many went out.
 ///
 /// # Errors
