@@ -14,9 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use styx_protocol::limits::{
-    BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES,
-};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES};
 
 use super::ack::{Ack, Outcome};
 use crate::runtime::Process;
@@ -32,6 +30,8 @@ const CAPACITY_MIN: usize = 1 << 10;
 pub(super) struct Limits {
     /// A block takes no further record once it has so many bytes of them.
     pub(super) block_bytes: usize,
+    /// Bytes of records that a block of several may have.
+    pub(super) block_bytes_max: usize,
     /// Bytes that may wait or be unacked.
     pub(super) in_flight_bytes: usize,
     /// Blocks that may be unacked.
@@ -113,8 +113,10 @@ impl Filling {
     }
 
     /// What the server takes.
-    pub(super) fn set_blocks(&mut self, blocks: usize) {
+    pub(super) fn set_limits(&mut self, blocks: usize, block_bytes_max: usize) {
         self.limits.blocks = blocks;
+        self.limits.block_bytes_max = block_bytes_max;
+        self.limits.block_bytes = self.limits.block_bytes.min(block_bytes_max);
     }
 
     /// Whether another record or batch is taken.
@@ -212,7 +214,8 @@ impl Filling {
     /// way as the server remembers, what waits is merged into larger ones.
     fn takes(&self, open: &Filled, record_bytes: usize) -> bool {
         let crowded = self.unacked_blocks + self.waiting.len() > self.limits.blocks;
-        let most = if crowded { BLOCK_RAW_BYTES_MAX } else { self.limits.block_bytes };
+        let Limits { block_bytes, block_bytes_max, .. } = self.limits;
+        let most = if crowded { block_bytes_max } else { block_bytes };
         open.raw_bytes() + record_bytes <= most
     }
 
@@ -247,8 +250,8 @@ impl Run {
     }
 
     /// Whether a record of this size can stand in the same block.
-    pub(super) fn fits(&self, record_bytes: usize) -> bool {
-        self.count == 0 || self.raw_bytes() + record_bytes <= BLOCK_RAW_BYTES_MAX
+    pub(super) fn fits(&self, record_bytes: usize, block_bytes_max: usize) -> bool {
+        self.count == 0 || self.raw_bytes() + record_bytes <= block_bytes_max
     }
 
     pub(super) fn push(&mut self, crc: u32, size: [u8; 4], payload: &[u8]) {

@@ -24,7 +24,7 @@ pub(super) struct Welcome {
     pub(super) epoch: u32,
     /// `None` when the log knows no record of this producer.
     pub(super) next_sequence: Option<u64>,
-    /// Bytes of records that a block may have.
+    /// Bytes of records that a block may have, unless it is one larger record.
     pub(super) block_bytes_max: usize,
     /// Blocks that may be unacked.
     pub(super) blocks_max: usize,
@@ -48,7 +48,8 @@ impl Welcome {
             log_id: answer.required(header::LOG_ID)?,
             epoch,
             next_sequence: answer.parsed(header::NEXT_SEQUENCE)?,
-            block_bytes_max: usize::try_from(block_bytes_max).unwrap_or(usize::MAX),
+            block_bytes_max: usize::try_from(block_bytes_max)
+                .map_or(BLOCK_RAW_BYTES_MAX, |max| max.clamp(1, BLOCK_RAW_BYTES_MAX)),
             blocks_max: blocks_max.max(1),
             timeout: Duration::from_secs(seconds).max(SILENCE_TIMEOUT_MIN),
             codecs: Codecs::from_features(answer.header(header::FEATURES).unwrap_or_default()),
@@ -168,11 +169,6 @@ impl Known {
         }
         Ok(())
     }
-}
-
-/// The longest record that a block can hold, its 8 bytes included.
-pub(super) fn record_bytes_max(welcome: &Welcome) -> usize {
-    welcome.block_bytes_max.max(BLOCK_RAW_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{self, End};
 use super::filling::Filled;
-use super::handshake::{Known, Welcome, record_bytes_max};
+use super::handshake::{Known, Welcome};
 use super::options::Settings;
 use super::sealed::{Fate, Sealed};
 use super::shared::{Asked, Shared, Turn, Wish};
@@ -131,7 +131,7 @@ impl Link {
                 Ok(Ok((upgraded, welcome))) => {
                     self.known.learn(&welcome, None)?;
                     self.shared.start_at(welcome.next_sequence.unwrap_or(0));
-                    self.shared.set_blocks(welcome.blocks_max);
+                    self.shared.set_limits(welcome.blocks_max, welcome.block_bytes_max);
                     return Ok((upgraded, welcome));
                 }
                 Ok(Err(error)) => error,
@@ -164,7 +164,7 @@ impl Link {
             log_id: welcome.log_id,
             producer_id: identity.map(|identity| identity.id.get()),
             epoch: identity.and_then(|identity| identity.epoch),
-            record_bytes_max: record_bytes_max(welcome),
+            block_bytes_max: welcome.block_bytes_max,
             close_timeout: Duration::ZERO,
         }
     }
@@ -172,7 +172,7 @@ impl Link {
     fn learn(&mut self, welcome: &Welcome) -> Result<(), Error> {
         let next = self.shared.next_unsent();
         self.known.learn(welcome, Some(self.window.sequences().unwrap_or((next, next))))?;
-        self.shared.set_blocks(welcome.blocks_max);
+        self.shared.set_limits(welcome.blocks_max, welcome.block_bytes_max);
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_protocol::limits::RECORD_HEADER_BYTES;
+use styx_protocol::limits::{MAX_RECORD_SIZE_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::record::checksum;
 use styx_protocol::{Code, LogId};
 
@@ -61,7 +61,7 @@ struct Opened {
     log_id: LogId,
     producer_id: Option<u64>,
     epoch: Option<u32>,
-    record_bytes_max: usize,
+    block_bytes_max: usize,
     close_timeout: Duration,
 }
 
@@ -74,8 +74,10 @@ impl Producer {
     /// nothing.
     ///
     /// # Errors
-    /// `record_too_large` for one that no block can hold; [`Kind::Closed`], or
-    /// the error that ended the producer. The record was not appended then.
+    /// `record_too_large` for one that no log takes; [`Kind::Closed`], or the
+    /// error that ended the producer. The record was not appended then. One that
+    /// is over the log's own `max_record_size` is refused by the server, which
+    /// ends the producer.
     pub async fn append(&self, payload: &[u8]) -> Result<Ack, Error> {
         let (crc, size) = self.measure(payload)?;
         match self.shared.push(crc, size, payload)? {
@@ -115,7 +117,7 @@ impl Producer {
         for payload in batch {
             let payload = payload.as_ref();
             let (crc, size) = self.measure(payload)?;
-            if !run.fits(RECORD_HEADER_BYTES + payload.len()) {
+            if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
                 parts.push(self.append_run(std::mem::take(&mut run)).await?);
             }
             run.push(crc, size, payload);
@@ -140,7 +142,7 @@ impl Producer {
         for payload in batch {
             let payload = payload.as_ref();
             let (crc, size) = self.measure(payload)?;
-            if !run.fits(RECORD_HEADER_BYTES + payload.len()) {
+            if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
                 return Err(Error::invalid("the batch is over 1 MiB: append it in parts, or wait"));
             }
             run.push(crc, size, payload);
@@ -221,8 +223,8 @@ impl Producer {
     /// A record's checksum and size.
     #[inline]
     fn measure(&self, payload: &[u8]) -> Result<(u32, [u8; 4]), Error> {
-        if payload.len() > self.opened.record_bytes_max.saturating_sub(RECORD_HEADER_BYTES) {
-            return Err(too_large(payload.len(), self.opened.record_bytes_max));
+        if (payload.len() + RECORD_HEADER_BYTES) as u64 > MAX_RECORD_SIZE_MAX {
+            return Err(too_large(payload.len()));
         }
         let size = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
         Ok((checksum(size, payload), size))
@@ -242,10 +244,10 @@ impl Producer {
 }
 
 #[cold]
-fn too_large(payload_bytes: usize, record_bytes_max: usize) -> Error {
+fn too_large(payload_bytes: usize) -> Error {
     let text = format!(
-        "a record of {payload_bytes} bytes and 8 more is over the {record_bytes_max} that a block \
-         of this log may have"
+        "a record of {payload_bytes} bytes and 8 more is over the {MAX_RECORD_SIZE_MAX} that any \
+         log takes"
     );
     Error::code_error(Code::RecordTooLarge, text)
 }

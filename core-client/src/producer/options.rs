@@ -198,6 +198,7 @@ impl Options {
             linger: self.linger,
             limits: Limits {
                 block_bytes: self.block_bytes,
+                block_bytes_max: BLOCK_RAW_BYTES_MAX,
                 in_flight_bytes: self.in_flight_bytes,
                 blocks: IN_FLIGHT_BLOCKS_MAX,
             },

@@ -108,7 +108,12 @@ mod tests {
     /// What this crate builds in place is what the protocol builds by copying.
     #[test]
     fn a_sealed_block_is_the_protocols_block_in_a_frame() {
-        let limits = Limits { block_bytes: 1 << 18, in_flight_bytes: 1 << 20, blocks: 8 };
+        let limits = Limits {
+            block_bytes: 1 << 18,
+            block_bytes_max: 1 << 20,
+            in_flight_bytes: 1 << 20,
+            blocks: 8,
+        };
         let payloads: Vec<Vec<u8>> = (0..50u8).map(|i| vec![i / 10; usize::from(i)]).collect();
         let origin = Origin {
             producer_id: 7,

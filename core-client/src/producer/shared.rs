@@ -297,9 +297,9 @@ impl Shared {
         state.settled_before = sequence;
     }
 
-    /// How many blocks the server remembers.
-    pub(super) fn set_blocks(&self, blocks: usize) {
-        self.lock().filling.set_blocks(blocks);
+    /// How many blocks the server remembers, and bytes of records in one.
+    pub(super) fn set_limits(&self, blocks: usize, block_bytes_max: usize) {
+        self.lock().filling.set_limits(blocks, block_bytes_max);
     }
 
     /// The sequence of the oldest record that was not taken to be sent.

@@ -450,10 +450,22 @@ fn a_large_batch_is_cut_and_acked_when_all_of_it_is() {
 }
 
 #[test]
-fn a_record_no_block_can_hold_is_refused_alone() {
+fn a_server_that_takes_smaller_blocks_gets_them() {
+    let peer = Peer::start();
+    let (producer, mut connection) = open_with(&peer, |b| b, &[("x-styx-max-block-size", "100")]);
+    wait(producer.append_many([[7u8; 40]; 4])).expect("taken");
+    for _ in 0..2 {
+        assert_eq!(connection.block().header().count, 2);
+    }
+    append(&producer, &"x".repeat(1000));
+    assert_eq!(connection.block().header().count, 1, "a larger record stands alone");
+}
+
+#[test]
+fn a_record_that_no_log_takes_is_refused_alone() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
-    let error = wait(producer.append(&vec![0; 1 << 20])).expect_err("8 bytes too many");
+    let error = wait(producer.append(&vec![0; 1 << 30])).expect_err("8 bytes too many");
     assert!(error.is(Code::RecordTooLarge));
     append(&producer, "the next one works");
     connection.block();
