@@ -15,7 +15,7 @@
 //!
 //! Invariant: whoever holds a batch holds checked records. Every index entry
 //! lies within `data`, every block's checksum was compared, and nothing in it
-//! changes any more. Blocks become batches in [`assembler`].
+//! changes any more. Blocks become batches in `assembler`.
 
 mod assembler;
 mod iter;

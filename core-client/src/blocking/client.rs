@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use styx_protocol::{LogConfig, LogInfo};
 
-use super::{ProducerBuilder, forward, wait};
+use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::error::{Error, Kind};
 use crate::{Address, LogDetails, client, logs};
 
@@ -83,6 +83,11 @@ impl Client {
     /// See [`Client::producer`](crate::Client::producer).
     pub fn producer(&self, log: &str) -> ProducerBuilder {
         ProducerBuilder(self.0.producer(log))
+    }
+
+    /// See [`Client::consumer`](crate::Client::consumer).
+    pub fn consumer(&self, log: &str) -> ConsumerBuilder {
+        ConsumerBuilder(self.0.consumer(log))
     }
 
     /// See [`Client::create_log`](crate::Client::create_log).

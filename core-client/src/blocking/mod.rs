@@ -9,7 +9,11 @@
 //! let producer = client.producer("orders").open()?;
 //! let position = producer.send(b"book")?;
 //! println!("at {position}");
-//! producer.close()
+//! producer.close()?;
+//! for batch in client.consumer("orders").open()?.batches() {
+//!     batch?.payloads().for_each(|payload| println!("{}", payload.escape_ascii()));
+//! }
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -18,10 +22,12 @@
 //! one that should be given up after a time.
 
 mod client;
+mod consumer;
 mod producer;
 
 pub use crate::wait::{block_on as wait, block_on_for as wait_for};
 pub use client::{Backup, Builder, Client, Restore};
+pub use consumer::{Batches, Consumer, ConsumerBuilder};
 pub use producer::{Ack, Producer, ProducerBuilder};
 
 /// Methods of a builder that hand on to the one it wraps.

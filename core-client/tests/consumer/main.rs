@@ -1,6 +1,7 @@
 //! Consumers against a peer that speaks styx/1, and breaks off, damages,
 //! refuses or falls silent as a test has it.
 
+mod blocking;
 mod faults;
 mod log;
 mod pace;
@@ -13,12 +14,15 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use styx_client::{Client, Consumer, RecordBatch};
 
 use log::Record;
 use peer::Peer;
+
+/// How long anything may take here: far longer than it should.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits on a thread of no runtime, as any caller may.
 fn wait<F: Future>(future: F) -> F::Output {
@@ -30,10 +34,12 @@ fn wait<F: Future>(future: F) -> F::Output {
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
+    let end = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < end, "nothing came for {PATIENCE:?}");
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+            Poll::Pending => std::thread::park_timeout(PATIENCE),
         }
     }
 }

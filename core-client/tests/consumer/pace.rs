@@ -2,15 +2,12 @@
 
 use std::io::{ErrorKind, Write};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use styx_client::Codec;
 
 use crate::log::Log;
 use crate::peer::Peer;
-use crate::{client, take, wait};
-
-const WAIT: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, client, take, wait};
 
 /// While its caller takes nothing, a consumer holds a bounded amount and reads
 /// no more from its connection; its heartbeats go on, and when the caller goes
@@ -49,7 +46,7 @@ fn a_caller_that_takes_nothing_holds_the_server_back_and_stays_alive() {
     });
     let builder = client(&peer).consumer("orders").buffer_bytes(64 << 10);
     let mut consumer = wait(builder.open()).expect("opens");
-    let (written, all) = sent.recv_timeout(WAIT).expect("it stalls");
+    let (written, all) = sent.recv_timeout(PATIENCE).expect("it stalls");
     // The system's own buffers hold some megabytes.
     assert!(written < all / 2, "{written} of {all} bytes were taken");
     assert!(take(&mut consumer, usize::MAX) == log.records(0, 400));

@@ -14,9 +14,7 @@ use styx_client::{Consumer, Kind};
 
 use crate::log::Log;
 use crate::peer::Peer;
-use crate::{client, seen, take, wait};
-
-const WAIT: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, client, seen, take, wait};
 
 /// A peer that follows its log, and sends the block of each position it is
 /// told.
@@ -133,7 +131,7 @@ fn the_connection_ends_with_the_consumer() {
             gone.send(()).expect("waited for");
         });
         end(follow(&peer));
-        is_gone.recv_timeout(WAIT).expect("it has gone");
+        is_gone.recv_timeout(PATIENCE).expect("it has gone");
     }
 }
 
@@ -145,7 +143,7 @@ fn the_descriptor_is_readable_exactly_while_a_call_would_not_wait() {
     assert!(!is_readable(&consumer, Duration::ZERO));
     for position in 0..2 {
         send.send(position).expect("served");
-        assert!(is_readable(&consumer, WAIT) && is_readable(&consumer, Duration::ZERO));
+        assert!(is_readable(&consumer, PATIENCE) && is_readable(&consumer, Duration::ZERO));
         assert!(matches!(consumer.try_next_batch(), Ok(Polled::Batch(_))));
         assert!(!is_readable(&consumer, Duration::ZERO));
         assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
@@ -167,7 +165,7 @@ fn a_descriptor_that_is_made_late_knows_what_waits() {
     let peer = Peer::start(move |connection| connection.serve(&log, usize::MAX));
     let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
     let first = wait(consumer.next_record()).expect("no error").is_some();
-    assert!(first && is_readable(&consumer, WAIT));
+    assert!(first && is_readable(&consumer, PATIENCE));
 }
 
 #[test]
@@ -179,7 +177,7 @@ fn a_source_is_told_when_something_comes() {
     consumer.notify(queue.source(42));
     for position in 0..3 {
         send.send(position).expect("served");
-        assert!(queue.wait(WAIT));
+        assert!(queue.wait(PATIENCE));
         let mut completions = Vec::new();
         assert_eq!(queue.drain(10, &mut completions).completions, 1);
         assert_eq!(completions[0].token, 42);
@@ -188,5 +186,5 @@ fn a_source_is_told_when_something_comes() {
         assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
     }
     drop(consumer);
-    assert!(queue.wait(WAIT), "its end is told too");
+    assert!(queue.wait(PATIENCE), "its end is told too");
 }

@@ -1,0 +1,62 @@
+//! The same consumer for programs without an executor.
+
+use std::time::Duration;
+
+use styx_client::Kind;
+use styx_client::blocking::{Client, Consumer};
+use styx_client::consumer::{Polled, Start};
+
+use crate::log::Log;
+use crate::peer::Peer;
+use crate::{PATIENCE, seen};
+
+fn consumer(peer: &Peer) -> Consumer {
+    let client = Client::builder(&peer.address()).build().expect("good options");
+    client.consumer("orders").start(2).follow(true).count(6).open().expect("opens")
+}
+
+#[test]
+fn batches_are_an_iterator() {
+    let log = Log::of(10, 3);
+    let served = log.clone();
+    let peer = Peer::start(move |connection| connection.serve(&served, usize::MAX));
+    let mut consumer = consumer(&peer);
+    let first = consumer.next_record().expect("no error").map(|record| record.position());
+    assert_eq!(first, Some(2));
+    let batches: Result<Vec<_>, _> = consumer.batches().collect();
+    let records: Vec<_> = batches.expect("no error").iter().flat_map(seen).collect();
+    assert_eq!(records, log.records(3, 8));
+    assert!(consumer.batches().next().is_none());
+    consumer.seek(Start::Position(9)).expect("seeks");
+    assert_eq!((consumer.position(), consumer.lag(), consumer.caught_up()), (9, 1, false));
+    assert_eq!(consumer.checkpoint().log_id, log.id);
+}
+
+#[test]
+fn a_poll_ends_with_its_time_and_a_batch_that_came_is_not_lost() {
+    let log = Log::of(10, 5);
+    let served = log.clone();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let peer = Peer::start(move |mut connection| {
+        connection.agree(&served, 2);
+        wait.lock().expect("no panic").recv().expect("told");
+        connection.send_blocks(&served, 2, 5);
+        connection.wait_for_end();
+    });
+    let mut consumer = consumer(&peer);
+    for time in [Duration::ZERO, Duration::from_millis(5)] {
+        assert!(matches!(consumer.poll(time), Ok(Polled::Nothing)));
+    }
+    consumer.handle().wakeup();
+    assert!(matches!(consumer.poll(PATIENCE), Ok(Polled::Nothing)));
+    go.send(()).expect("served");
+    let Ok(Polled::Batch(batch)) = consumer.poll(PATIENCE) else { panic!("no batch") };
+    assert_eq!(seen(&batch), log.records(2, 5));
+    consumer.give_back(batch.slice(1..3)).expect("the last ones");
+    let Ok(Polled::Batch(batch)) = consumer.poll(Duration::ZERO) else { panic!("no batch") };
+    assert_eq!(seen(&batch), log.records(3, 5));
+    consumer.close();
+    let items: Vec<_> = consumer.batches().map(|item| item.map_err(|e| e.kind())).collect();
+    assert!(matches!(items[..], [Err(Kind::Closed)]), "{items:?}");
+}
