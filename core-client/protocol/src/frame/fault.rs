@@ -180,6 +180,8 @@ mod tests {
             let damage = Damage { position: Position(7), next_intact };
             assert_eq!(fault(Code::CorruptRecord).with_damage(damage).damage(), Some(damage));
         }
+        let backwards = Fault { a: 7, b: 7, ..fault(Code::CorruptRecord) };
+        assert_eq!(backwards.damage().map(|damage| damage.next_intact), Some(None));
         let gap = fault(Code::SequenceGap).with_expected_sequence(5);
         assert_eq!((gap.expected_sequence(), gap.end_position()), (Some(5), None));
         let mismatch = fault(Code::PositionMismatch).with_end_position(Position(4));

@@ -63,6 +63,9 @@ fn check_block(vector: &Value, bytes: Bytes) {
         if plain && block.header().flags.bits() < 2 {
             assert_eq!(rebuild(&block), bytes);
         }
+    } else {
+        let refused = block.clone().into_checked(usize::MAX);
+        assert_eq!(refused.map_err(fault), Err("server_field"));
     }
     match block.unpacked().expect("is good") {
         None => assert!(plain),
