@@ -24,11 +24,13 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The log was deleted, truncated or restored while this handle was held.
-    #[error("the log {name} was deleted or truncated meanwhile: open it again")]
+    /// The log was deleted or truncated while this handle was held.
+    #[error("the log {name} was {} meanwhile: open it again", gone(*how))]
     LogGone {
         /// The name.
         name: String,
+        /// What became of it.
+        how: Removal,
     },
     /// The log cannot do this in the state it is in.
     #[error("the log {name} is {status}: {cause}")]
@@ -154,6 +156,22 @@ pub enum Error {
     },
 }
 
+/// How a log went away under its handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// There is none of its name any more.
+    Deleted,
+    /// There is an empty one of its name, with another identity.
+    Truncated,
+}
+
+fn gone(how: Removal) -> &'static str {
+    match how {
+        Removal::Deleted => "deleted",
+        Removal::Truncated => "truncated",
+    }
+}
+
 fn next_intact(next: Option<Position>) -> String {
     match next {
         Some(next) => format!("reading can go on at position {next}"),
@@ -167,8 +185,10 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::LogExists { .. } => Code::LogExist,
-            Error::LogNotFound { .. } => Code::LogNotFound,
-            Error::LogGone { .. } => Code::LogChanged,
+            Error::LogNotFound { .. } | Error::LogGone { how: Removal::Deleted, .. } => {
+                Code::LogNotFound
+            }
+            Error::LogGone { how: Removal::Truncated, .. } => Code::LogChanged,
             Error::NotAvailable { .. } => Code::LogNotAvailable,
             Error::OutOfRange { .. } => Code::OutOfRange,
             Error::RecordTooLarge { .. } => Code::RecordTooLarge,

@@ -65,7 +65,7 @@ mod watermark;
 
 pub use append::{Append, Appended, Full, Producer, ProducerState, Room, Stream, Ticket};
 pub use catalog::{Catalog, Options};
-pub use error::Error;
+pub use error::{Error, Removal};
 pub use log::{Gone, Log, LogStats, Seek};
 pub use reader::{Batch, Blocks, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;

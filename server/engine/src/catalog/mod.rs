@@ -25,7 +25,7 @@ use crate::recovery::read_manifest;
 use crate::storage::{RealStorage, Storage};
 use crate::tail::Budget;
 use crate::wait::lock;
-use crate::{Error, Log, ScrubStats, opening, scrub};
+use crate::{Error, Log, Removal, ScrubStats, opening, scrub};
 
 /// How a catalog is opened.
 #[derive(Debug, Clone)]
@@ -241,7 +241,7 @@ impl Catalog {
             return Err(error);
         }
         if let Slot::Open(log) = old {
-            log.0.end_with(&gone(name));
+            log.0.end_with(&gone(name, Removal::Deleted));
         }
         let data = &self.0.options.data_directory;
         let synced = storage.sync_dir(data).map_err(Error::io("cannot sync", data));
@@ -275,7 +275,7 @@ impl Catalog {
             return Err(error.clone());
         }
         if let Slot::Open(log) = old {
-            log.0.end_with(&gone(name));
+            log.0.end_with(&gone(name, Removal::Truncated));
         }
         // Where the new manifest stands but may not be durable, only a restart
         // can tell which of the two logs there is.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use styx_protocol::{LogInfo, LogName, LogStatus};
 
 use super::shared::Shared;
-use crate::{Error, Log};
+use crate::{Error, Log, Removal};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -140,6 +140,6 @@ pub(super) fn not_found(name: &LogName) -> Error {
 }
 
 /// What handles of a log get that is no more.
-pub(super) fn gone(name: &LogName) -> Error {
-    Error::LogGone { name: name.to_string() }
+pub(super) fn gone(name: &LogName, how: Removal) -> Error {
+    Error::LogGone { name: name.to_string(), how }
 }

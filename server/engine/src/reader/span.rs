@@ -65,6 +65,12 @@ impl AsFd for Span {
 }
 
 impl Reader {
+    /// Whether what comes next is in memory, or there is nothing. Never waits.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.position >= self.log.tail.end() || !self.log.tail.cached(self.position, 0).is_empty()
+    }
+
     /// What comes next as a part of a file, at most `bytes_max`, and moves on; `None`
     /// when it is in memory or cannot be had so: then read
     /// [blocks](Reader::try_blocks). May wait for the disk.
@@ -81,9 +87,7 @@ impl Reader {
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
         }
-        let in_memory = !self.log.tail.cached(self.position, 0).is_empty();
-        let damaged = lock(&self.log.standing).0 == LogStatus::Corrupt;
-        if self.position >= view.durable.position || in_memory || damaged {
+        if self.is_in_memory() || lock(&self.log.standing).0 == LogStatus::Corrupt {
             return Ok(None);
         }
         let Some(place) = self.place(&view, Disk::May)? else { return Ok(None) };
