@@ -1,10 +1,10 @@
 //! A producer's stream of styx/1, byte by byte.
 
 use bytes::Bytes;
-use styx_protocol::block::{self, Header, Origin};
-use styx_protocol::frame::Outcome;
+use styx_protocol::block::{self, Codec, Header, Origin};
+use styx_protocol::frame::{Outcome, Route};
 use styx_protocol::{Code, Position};
-use styx_tests::styx1::{block, consume, framed, produce, records, run};
+use styx_tests::styx1::{block, consume, framed, open, produce, produce_request, records, run};
 use styx_tests::{Settings, TestServer};
 
 #[test]
@@ -224,4 +224,27 @@ fn many_blocks_are_on_their_way_at_a_time_and_the_rest_waits_in_the_socket() {
     let mut consumer = consume(&server, "a", "");
     let read = consumer.records(0, 500);
     assert!((0..500).zip(&read).all(|(i, record)| payload(i) == *record));
+}
+
+#[test]
+fn packed_blocks_are_stored_as_they_came() {
+    let mut server = TestServer::start();
+    server.create("a");
+    let payloads: Vec<_> = (0..1000).map(|i| format!("record {i}")).collect();
+    let request = produce_request("a", "").header("X-Styx-Features", "lz4, zstd");
+    let mut producer = open(&server, &request, Route::ServerToProducer);
+    for codec in [Codec::Lz4, Codec::Zstd] {
+        let packed = block::build_with(codec, None, &records(&payloads), Origin::default());
+        producer.send_blocks(&[packed]);
+    }
+    assert_eq!(producer.acked(2000).len(), 1);
+    // Who did not ask for a codec must not use it.
+    let mut plain = produce(&server, "a", "");
+    let packed = block::build_with(Codec::Lz4, None, &records(&payloads), Origin::default());
+    plain.send_blocks(&[packed]);
+    let _ = plain.fails_with(Code::MalformedRecords);
+    server.kill();
+    server.restart();
+    let read = server.read_all("a");
+    assert!(read.iter().eq(payloads.iter().chain(&payloads).map(String::as_bytes)));
 }

@@ -113,6 +113,7 @@ fn a_block_of_another_producer_or_epoch_than_the_handshakes_is_refused() {
     for (query, right, wrong) in [
         ("", block(&["right"]), block_of(ID, 1, 0, &["wrong"])),
         ("", block(&["right"]), block_of(0, 1, 0, &["wrong"])),
+        ("", block(&["right"]), block_of(0, 0, 1, &["wrong"])),
         ("producer=5", block_of(5, 1, 0, &["right"]), block(&["wrong"])),
         ("producer=6", block_of(6, 1, 0, &["right"]), block_of(5, 1, 1, &["wrong"])),
         ("producer=7", block_of(7, 1, 0, &["right"]), block_of(7, 2, 1, &["wrong"])),
@@ -123,7 +124,7 @@ fn a_block_of_another_producer_or_epoch_than_the_handshakes_is_refused() {
         let fault = producer.fails_with(Code::InvalidParams);
         assert!(fault.message.contains("handshake"), "{fault:?}");
     }
-    assert_eq!(server.read_all("a"), [b"right"; 5]);
+    assert_eq!(server.read_all("a"), [b"right"; 6]);
 }
 
 #[test]

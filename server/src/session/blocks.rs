@@ -1,35 +1,76 @@
-//! [`BlockReading`]: a log's blocks as they are stored, for those who send them
-//! on whole.
+//! [`BlockReading`]: a log's blocks for those who send them on whole: from
+//! memory, or as a part of a file that the kernel can send by itself.
+//!
+//! ```text
+//! in memory ───────────────────────────▶ parts, shared with the log's tail
+//! in the file, every codec is taken ───▶ a span, nothing read
+//! else ─▶ page cache, or a thread ─────▶ parts ─▶ unpacked one by one if need be
+//! ```
+//!
+//! What is packed is small and what it unpacks to is not: no more is unpacked at a
+//! time than is read at a time.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use styx_protocol::block::{self, Header, Origin};
-use styx_protocol::{Codecs, Position};
+use styx_engine::{Blocks, Found, Reader, Span};
+use styx_protocol::block::Block;
+use styx_protocol::{Code, Codecs, Position};
 
-use super::{Error, OpenLog, Reading};
+use super::{Error, OpenLog, blocking};
 
-/// Whole blocks, in order.
+/// Bytes of a file that are sent as one span: as many as a frame may have.
+const SPAN_BYTES_MAX: u64 = styx_protocol::limits::FRAME_BLOCKS_BYTES_MAX as u64;
+
+/// Which blocks are wanted, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// No block that begins here or behind it.
+    pub(crate) until: Option<Position>,
+    /// How bodies may be packed.
+    pub(crate) codecs: Codecs,
+    /// Bytes that are read at a time, unless it is one block.
+    pub(crate) bytes_max: usize,
+}
+
+/// Whole blocks that follow each other.
 #[derive(Debug)]
-pub(crate) struct Blocks {
-    /// Their bytes, cut anywhere.
-    pub(crate) chunks: Vec<Bytes>,
+pub(crate) enum Stretch {
+    /// In memory, cut anywhere.
+    Parts(Vec<Bytes>),
+    /// In a file.
+    Span(Span),
 }
 
 /// A way through a log, block by block.
 #[derive(Debug)]
 pub(crate) struct BlockReading {
-    reading: Reading,
+    log: OpenLog,
+    /// Away while a blocking thread reads, and for good if that panicked.
+    reader: Option<Reader>,
+    wanted: Wanted,
     position: Position,
+    /// Read, and still to be given out one by one.
+    single: VecDeque<Block>,
+    may_span: bool,
 }
 
 impl OpenLog {
     /// Begins to read at this position. Blocks are read whole: the first may
-    /// begin before it. About `bytes_max` are read at a time.
+    /// begin before it.
     pub(crate) fn read_blocks(
         &self,
         from: Position,
-        bytes_max: usize,
+        wanted: Wanted,
     ) -> Result<BlockReading, Error> {
-        Ok(BlockReading { reading: self.read(from, bytes_max)?, position: from })
+        Ok(BlockReading {
+            log: self.clone(),
+            reader: Some(self.log.reader(from)?),
+            wanted,
+            position: from,
+            single: VecDeque::new(),
+            may_span: false,
+        })
     }
 }
 
@@ -39,25 +80,127 @@ impl BlockReading {
         self.position
     }
 
-    /// The next blocks, packed by these codecs at most; `None` at the durable end.
-    /// Cancelling it ends the reading.
-    pub(crate) async fn next(&mut self, _codecs: Codecs) -> Result<Option<Blocks>, Error> {
-        let Some(batch) = self.reading.next().await? else { return Ok(None) };
-        let timestamp_us = batch.records().next().map_or(0, |record| record.timestamp_us);
-        let mut chunks = Vec::new();
-        for (first, records) in batch.blocks() {
-            let built = block::build(records, Origin::default());
-            let Ok((header, _)) = Header::decode(&built) else { continue };
-            let header = Header { base_position: first.0, timestamp_us, ..header };
-            chunks.push(Bytes::copy_from_slice(&header.encode().0));
-            chunks.push(records.bytes().clone());
+    /// The next blocks; `None` at the durable end. Cancelling it ends the reading.
+    ///
+    /// # Errors
+    /// Damage, retention, a log that is gone.
+    pub(crate) async fn next(&mut self) -> Result<Option<Stretch>, Error> {
+        if !self.single.is_empty() {
+            return self.next_of_single().map(Some);
         }
-        self.position = batch.next();
-        Ok(Some(Blocks { chunks }))
+        let bytes_max = self.wanted.bytes_max;
+        let found = if self.wants_span()? {
+            self.on_a_thread(move |reader| {
+                Ok(match reader.span(SPAN_BYTES_MAX)? {
+                    Some(span) => Read::Span(span),
+                    None => Read::Blocks(reader.blocks(bytes_max)?),
+                })
+            })
+            .await?
+        } else {
+            match self.cursor()?.try_blocks(bytes_max)? {
+                Found::NeedsDisk => {
+                    self.on_a_thread(move |reader| reader.blocks(bytes_max).map(Read::Blocks))
+                        .await?
+                }
+                found => Read::Blocks(found),
+            }
+        };
+        // Where a consumer begins, all is checked: it may have found damage there.
+        self.may_span = SPANS;
+        match found {
+            Read::Span(span) => {
+                self.position = span.next();
+                Ok(Some(Stretch::Span(span)))
+            }
+            Read::Blocks(Found::Some(blocks)) => self.give(&blocks).map(Some),
+            Read::Blocks(Found::AtEnd) => Ok(None),
+            Read::Blocks(Found::NeedsDisk) => Err(lost()),
+        }
     }
 
     /// Resolves when there is more to read, or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
-        self.reading.wait(None).await.map(|_| ())
+        self.cursor()?.wait().await;
+        Ok(())
     }
+
+    /// Whether what comes is better sent by the kernel.
+    fn wants_span(&mut self) -> Result<bool, Error> {
+        let end = self.log.end_position();
+        let all = self.wanted.until.is_none_or(|until| until >= end);
+        let any_codec = self.wanted.codecs == Codecs::ALL;
+        Ok(self.may_span && all && any_codec && !self.cursor()?.is_in_memory())
+    }
+
+    fn give(&mut self, blocks: &Blocks) -> Result<Stretch, Error> {
+        let until = self.wanted.until;
+        let codecs = blocks.codecs();
+        if codecs.common(self.wanted.codecs) == codecs
+            && until.is_none_or(|until| blocks.next() <= until)
+        {
+            self.position = blocks.next();
+            return Ok(Stretch::Parts(blocks.parts().cloned().collect()));
+        }
+        let begins_before =
+            |block: &&Block| until.is_none_or(|until| block.header().base_position < until.0);
+        self.single = blocks.blocks().take_while(begins_before).cloned().collect();
+        self.next_of_single()
+    }
+
+    /// Blocks one by one, in a form that is wanted.
+    fn next_of_single(&mut self) -> Result<Stretch, Error> {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        while let Some(block) = self.single.front() {
+            let header = block.header();
+            let is_wanted = self.wanted.codecs.contains(header.codec);
+            let body_bytes = if is_wanted { header.body_size } else { header.raw_size } as usize;
+            if bytes > 0 && bytes + body_bytes > self.wanted.bytes_max {
+                break;
+            }
+            bytes += body_bytes;
+            let unpacked = match is_wanted {
+                true => None,
+                false => block.unpacked().map_err(|error| {
+                    let message = format!("a stored block cannot be unpacked: {error}");
+                    Error::new(Code::CorruptRecord, message).with("position", header.base_position)
+                })?,
+            };
+            let given = unpacked.as_ref().unwrap_or(block);
+            parts.push(Bytes::copy_from_slice(&given.header().encode().0));
+            parts.push(given.body().clone());
+            self.position = Position(header.end_position());
+            self.single.pop_front();
+        }
+        if self.single.is_empty() {
+            self.single = VecDeque::new();
+        }
+        Ok(Stretch::Parts(parts))
+    }
+
+    async fn on_a_thread(
+        &mut self,
+        read: impl FnOnce(&mut Reader) -> Result<Read, styx_engine::Error> + Send + 'static,
+    ) -> Result<Read, Error> {
+        let mut reader = self.reader.take().ok_or_else(lost)?;
+        let (read, reader) = blocking(move || Ok((read(&mut reader), reader))).await?;
+        self.reader = Some(reader);
+        Ok(read?)
+    }
+
+    fn cursor(&mut self) -> Result<&mut Reader, Error> {
+        self.reader.as_mut().ok_or_else(lost)
+    }
+}
+
+enum Read {
+    Blocks(Found<Blocks>),
+    Span(Span),
+}
+
+/// Whether a kernel that sends files is at hand.
+const SPANS: bool = cfg!(target_os = "linux");
+
+fn lost() -> Error {
+    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
 }

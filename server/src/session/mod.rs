@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use answers::{Answers, Pieces, Share};
 pub(crate) use append::{AppendStream, Condition, Written};
-pub(crate) use blocks::{BlockReading, Blocks};
+pub(crate) use blocks::{BlockReading, Stretch, Wanted};
 pub(crate) use error::{Error, Fact};
 pub(crate) use identity::Known;
 pub(crate) use in_flight::{InFlight, Reservation};
@@ -40,7 +40,7 @@ pub(crate) use pipeline::{Pipeline, Progress};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::Reading;
 pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Append, Batch, LogStats, Producer};
+pub(crate) use styx_engine::{Append, Batch, LogStats, Producer, Span};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;

@@ -13,14 +13,13 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use styx_protocol::frame;
+use styx_protocol::{Position, frame};
 
-use super::Asked;
 use super::peer::{Peer, Stop};
 use crate::app::App;
 use crate::closing;
 use crate::handover::Socket;
-use crate::session::{BlockReading, Blocks, OpenLog};
+use crate::session::{BlockReading, OpenLog, Stretch};
 use crate::stream::pulse::Timeouts;
 
 /// Frames in a row, before others have their turn.
@@ -32,7 +31,8 @@ pub(super) struct Connection {
     app: Arc<App>,
     log: OpenLog,
     timeouts: Timeouts,
-    asked: Asked,
+    /// Where the asked range ends; `None` when it goes on for ever.
+    until: Option<Position>,
     reading: BlockReading,
     peer: Peer,
 }
@@ -42,12 +42,12 @@ impl Connection {
         app: Arc<App>,
         log: OpenLog,
         timeouts: Timeouts,
-        asked: Asked,
+        until: Option<Position>,
         reading: BlockReading,
         socket: Socket,
     ) -> Connection {
         let peer = Peer::new(Arc::clone(&app), log.clone(), timeouts, socket);
-        Connection { app, log, timeouts, asked, reading, peer }
+        Connection { app, log, timeouts, until, reading, peer }
     }
 
     /// Serves it until it ends.
@@ -82,12 +82,12 @@ impl Connection {
                 self.peer.beat();
             }
             self.peer.flush().await?;
-            if self.asked.until.is_some_and(|until| position >= until) {
+            if self.until.is_some_and(|until| position >= until) {
                 return Ok(());
             }
-            match self.peer.attend(self.reading.next(self.asked.codecs)).await?? {
-                Some(blocks) => {
-                    self.frame(blocks);
+            match self.peer.attend(self.reading.next()).await?? {
+                Some(stretch) => {
+                    self.send(stretch).await?;
                     is_told = false;
                 }
                 None => self.peer.attend(self.reading.wait()).await??,
@@ -99,11 +99,17 @@ impl Connection {
         }
     }
 
-    /// Puts blocks into a frame.
-    fn frame(&mut self, blocks: Blocks) {
-        let bytes = blocks.chunks.iter().map(Bytes::len).sum();
-        let outbox = &mut self.peer.outbox;
-        outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
-        blocks.chunks.into_iter().for_each(|chunk| outbox.push(chunk));
+    /// Puts blocks into a frame; those in memory are sent with what follows.
+    async fn send(&mut self, stretch: Stretch) -> Result<(), Stop> {
+        match stretch {
+            Stretch::Parts(parts) => {
+                let bytes = parts.iter().map(Bytes::len).sum();
+                let outbox = &mut self.peer.outbox;
+                outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
+                parts.into_iter().for_each(|part| outbox.push(part));
+                Ok(())
+            }
+            Stretch::Span(span) => self.peer.send_span(span).await,
+        }
     }
 }

@@ -2,45 +2,37 @@
 
 mod connection;
 mod peer;
-
-use styx_protocol::{Codecs, Position};
+#[cfg(target_os = "linux")]
+mod transfer;
 
 use super::super::pulse::Timeouts;
 use super::handshake;
 use crate::handover::{Accepted, Request};
 use crate::header;
-use crate::session::Error;
+use crate::session::{Error, Wanted};
 use connection::Connection;
 
 /// Bytes of blocks that are read at a time, and sent in one frame, unless it is
 /// one block.
 const BLOCKS_BYTES_MAX: usize = 1 << 20;
 
-/// What a consumer is to get.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    /// Where it ends; `None` when it goes on forever.
-    until: Option<Position>,
-    /// How blocks may be packed.
-    codecs: Codecs,
-}
-
 /// Agrees to a handshake, or says why not.
 pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     let timeouts = Timeouts::of(&request)?;
     let params = request.read_params()?;
     let from = request.log.seek(&params).await?;
-    let reading = request.log.read_blocks(from, BLOCKS_BYTES_MAX)?;
     let mut until = (!params.follow).then(|| request.log.end_position());
     if let Some(count) = params.count {
         let counted = from + count;
         until = Some(until.map_or(counted, |until| until.min(counted)));
     }
     let codecs = handshake::codecs(&request);
+    let wanted = Wanted { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
+    let reading = request.log.read_blocks(from, wanted)?;
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
     let (app, log) = (request.app, request.log);
     Ok(Accepted::new(headers, move |socket| {
-        Connection::new(app, log, timeouts, Asked { until, codecs }, reading, socket).serve()
+        Connection::new(app, log, timeouts, until, reading, socket).serve()
     }))
 }

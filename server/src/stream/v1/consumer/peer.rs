@@ -10,9 +10,11 @@ use std::time::Duration;
 use styx_protocol::frame::{self, Decoder, Ends, Fault, Route};
 use tokio::net::TcpStream;
 
+#[cfg(target_os = "linux")]
+use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
-use crate::session::{Error, OpenLog};
+use crate::session::{Error, OpenLog, Span};
 use crate::stream::pulse::{Due, Pulse, Timeouts};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
@@ -25,13 +27,15 @@ const READ_BYTES: usize = 512;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) tcp: TcpStream,
+    pub(super) tcp: Arc<TcpStream>,
     pub(super) outbox: Outbox,
     app: Arc<App>,
     log: OpenLog,
     timeouts: Timeouts,
     decoder: Decoder,
     pulse: Pulse,
+    /// A file is on its way, and no frame of ours may come in between.
+    is_mid_span: bool,
 }
 
 /// Why there is nothing more to send.
@@ -63,13 +67,14 @@ impl Peer {
         let mut decoder = Decoder::new(Route::ConsumerToServer, 0);
         decoder.push(&socket.received);
         Peer {
-            tcp: socket.tcp,
+            tcp: Arc::new(socket.tcp),
             outbox: Outbox::default(),
             app,
             log,
             timeouts,
             decoder,
             pulse: Pulse::new(timeouts),
+            is_mid_span: false,
         }
     }
 
@@ -100,6 +105,48 @@ impl Peer {
         Ok(())
     }
 
+    /// Sends a part of a file, in a frame.
+    ///
+    /// # Errors
+    /// There is no use in sending any more. In the middle of the frame the
+    /// consumer cannot be told why.
+    pub(super) async fn send_span(&mut self, span: Span) -> Result<(), Stop> {
+        let bytes = usize::try_from(span.len()).unwrap_or(usize::MAX);
+        self.outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
+        self.flush().await?;
+        self.is_mid_span = true;
+        let sent = self.transfer(span).await;
+        self.is_mid_span = false;
+        sent.map_err(|stop| match stop {
+            Stop::Fault(fault) => Stop::Gone(io::Error::other(fault.message)),
+            gone => gone,
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn transfer(&mut self, span: Span) -> Result<(), Stop> {
+        let tcp = Arc::clone(&self.tcp);
+        let mut transfer = Transfer::new(span, Arc::clone(&tcp));
+        loop {
+            let run = move || (transfer.run(), transfer);
+            let ran = self.attend(tokio::task::spawn_blocking(run)).await?;
+            let (result, back) = ran.map_err(io::Error::from)?;
+            result?;
+            self.pulse.said();
+            if back.is_done() {
+                return Ok(());
+            }
+            transfer = back;
+            self.attend(takes_something(&tcp)).await??;
+        }
+    }
+
+    /// Elsewhere no spans are asked for.
+    #[cfg(not(target_os = "linux"))]
+    async fn transfer(&mut self, _: Span) -> Result<(), Stop> {
+        Err(Stop::Gone(io::ErrorKind::Unsupported.into()))
+    }
+
     /// Tells what the log holds.
     pub(super) fn beat(&mut self) {
         let ends = Ends { start: self.log.start_position(), end: self.log.end_position() };
@@ -125,7 +172,7 @@ impl Peer {
                 Due::Silence => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
                 Due::Heartbeat => {
                     // Frames that a consumer does not take are not interrupted.
-                    if !is_sending {
+                    if !is_sending && !self.is_mid_span {
                         self.beat();
                         self.send()?;
                     }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use styx_protocol::Code;
-use styx_protocol::block::Block;
+use styx_protocol::block::{Block, Header, ParseError};
 use styx_protocol::frame::{self, Ack, Event, Fault};
 use styx_protocol::limits::{IN_FLIGHT_BLOCKS_MAX, RECORD_HEADER_BYTES};
+use styx_protocol::{Code, Codecs};
 use tokio::net::TcpStream;
 
 use super::Named;
@@ -48,6 +48,7 @@ pub(super) struct Connection {
     log: OpenLog,
     timeouts: Timeouts,
     named: Option<Named>,
+    codecs: Codecs,
     tcp: TcpStream,
     inbox: Inbox,
     outbox: Outbox,
@@ -84,6 +85,7 @@ impl Connection {
         log: OpenLog,
         timeouts: Timeouts,
         named: Option<Named>,
+        codecs: Codecs,
         socket: Socket,
     ) -> Connection {
         let record_bytes_max = u64::try_from(log.config().max_record_size).unwrap_or(u64::MAX);
@@ -95,6 +97,7 @@ impl Connection {
             log,
             timeouts,
             named,
+            codecs,
             tcp: socket.tcp,
             outbox: Outbox::default(),
             ack: Ack::default(),
@@ -254,24 +257,33 @@ impl Connection {
     }
 
     fn offer(&mut self, bytes: Bytes) -> Result<(), Fault> {
-        let refused = |code, message: String| fault::of(&Error::new(code, message));
-        let unusable =
-            |error: styx_protocol::block::ParseError| refused(error.code(), error.to_string());
         let (block, _) = Block::parse(bytes, self.record_bytes_max).map_err(unusable)?;
-        let header = block.header();
-        let named = (header.producer_id, header.producer_epoch);
-        let expected = self.named.as_ref().map_or((0, 0), |named| (named.id, named.epoch));
-        if named != expected {
-            let message = format!(
-                "the block names producer {} with epoch {}, the handshake {} with {}",
-                named.0, named.1, expected.0, expected.1,
-            );
-            return Err(refused(Code::InvalidParams, message));
-        }
+        self.check_agreed(block.header())?;
         let record_bytes_max = usize::try_from(self.record_bytes_max).unwrap_or(usize::MAX);
         let payload_bytes_max = record_bytes_max.saturating_sub(RECORD_HEADER_BYTES);
         let checked = block.into_checked(payload_bytes_max).map_err(unusable)?;
         self.pipeline.offer(Append::from(checked)).map_err(|error| fault::of(&error))
+    }
+
+    /// Whether a block is one that the handshake speaks of.
+    fn check_agreed(&self, header: &Header) -> Result<(), Fault> {
+        let (id, epoch) = self.named.as_ref().map_or((0, 0), |named| (named.id, named.epoch));
+        let is_of = (header.producer_id, header.producer_epoch);
+        let message = if is_of != (id, epoch) {
+            format!(
+                "the block names producer {} with epoch {}, the handshake {id} with {epoch}",
+                is_of.0, is_of.1,
+            )
+        } else if id == 0 && header.sequence != 0 {
+            format!("the block has sequence {}, the handshake no producer", header.sequence)
+        } else if !self.codecs.contains(header.codec) {
+            let codec = header.codec;
+            let message = format!("the block is packed as {codec}, which the 101 does not name");
+            return Err(fault::of(&Error::new(Code::MalformedRecords, message)));
+        } else {
+            return Ok(());
+        };
+        Err(fault::of(&Error::new(Code::InvalidParams, message)))
     }
 
     /// Acks what is durable, in one frame.
@@ -317,4 +329,8 @@ async fn ended(
         () = app.shutdown.begun() => fault::shutting_down(),
         error = gone => error,
     }
+}
+
+fn unusable(error: ParseError) -> Fault {
+    fault::of(&Error::new(error.code(), error.to_string()))
 }

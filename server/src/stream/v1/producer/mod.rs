@@ -47,7 +47,6 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     };
     // The log that it knows may have gone while older connections settled.
     request.log.check(&request.known)?;
-    // Packed blocks are stored as they come: every codec is taken.
     let codecs = handshake::codecs(&request);
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::MAX_BLOCK_SIZE, HeaderValue::from(BLOCK_RAW_BYTES_MAX));
@@ -60,7 +59,7 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     }
     let (app, log) = (request.app, request.log);
     Ok(Accepted::new(headers, move |socket| {
-        Connection::new(app, log, timeouts, named, socket).serve()
+        Connection::new(app, log, timeouts, named, codecs, socket).serve()
     }))
 }
 

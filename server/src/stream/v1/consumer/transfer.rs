@@ -1,0 +1,89 @@
+//! [`Transfer`]: a part of a file on its way to a socket, by the kernel alone.
+//!
+//! ```text
+//! run, on a thread: sendfile ─▶ socket full ─▶ a short wait ─▶ still full: back
+//! ```
+//!
+//! The file may have to be read from the disk first, which is why this is done on
+//! a thread that may wait.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::session::Span;
+
+/// How long a thread waits for a socket that is full, in nanoseconds.
+const PATIENCE_NS: i64 = 5_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    span: Span,
+    tcp: Arc<TcpStream>,
+    sent: u64,
+}
+
+impl Transfer {
+    /// Of this part to this socket.
+    pub(super) fn new(span: Span, tcp: Arc<TcpStream>) -> Transfer {
+        Transfer { span, tcp, sent: 0 }
+    }
+
+    /// Whether all of it was sent.
+    pub(super) fn is_done(&self) -> bool {
+        self.sent >= self.span.len()
+    }
+
+    /// Sends until all is sent or the socket takes nothing for a moment. May wait
+    /// for the disk.
+    ///
+    /// # Errors
+    /// The connection is gone, or the file is shorter than it was.
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        while !self.is_done() {
+            let mut offset = self.span.offset() + self.sent;
+            let left = usize::try_from(self.span.len() - self.sent).unwrap_or(usize::MAX);
+            match sendfile(&*self.tcp, &self.span, Some(&mut offset), left) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(sent) => self.sent += sent as u64,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if takes_more(&self.tcp, PATIENCE_NS)? => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Resolves when a socket that was full takes something again. Cancel safe.
+///
+/// # Errors
+/// The connection is gone.
+pub(super) async fn takes_something(tcp: &TcpStream) -> io::Result<()> {
+    loop {
+        tcp.writable().await?;
+        // What the runtime remembers of the socket is older than the transfer.
+        let looked = tcp.try_io(Interest::WRITABLE, || match takes_more(tcp, 0)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        match looked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            looked => return looked,
+        }
+    }
+}
+
+/// Whether the socket takes something, now or within this time.
+fn takes_more(tcp: &TcpStream, at_most_ns: i64) -> io::Result<bool> {
+    let mut sockets = [PollFd::new(tcp, PollFlags::OUT)];
+    let time = Timespec { tv_sec: 0, tv_nsec: at_most_ns };
+    Ok(poll(&mut sockets, Some(&time))? > 0)
+}
