@@ -1,7 +1,8 @@
 //! Finds the `styx` binary that all tests run, and builds it when nobody did.
 //!
-//! `STYX_BIN` names it; `cargo xtask test` sets that. Without it the workspace's
-//! own binary is built first, so that a test never runs yesterday's server.
+//! `STYX_BIN` names it, and `STYX_RELEASE_BIN` the one that users run; `cargo xtask
+//! test` sets both. Without them the workspace's own binary is built first, so that
+//! a test never runs yesterday's server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,14 +15,25 @@ use std::sync::OnceLock;
 #[must_use]
 pub fn styx() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| match std::env::var_os("STYX_BIN") {
-        Some(path) => std::path::absolute(path).expect("STYX_BIN is a path"),
-        None => build(),
-    })
+    PATH.get_or_init(|| named("STYX_BIN").unwrap_or_else(|| build(!cfg!(debug_assertions))))
 }
 
-fn build() -> PathBuf {
-    let release = !cfg!(debug_assertions);
+/// The binary as it is released, for what only its optimised code can show.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn released() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| named("STYX_RELEASE_BIN").unwrap_or_else(|| build(true)))
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable)?;
+    Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is no path: {e}")))
+}
+
+fn build(release: bool) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--package", "styx", "--bin", "styx"]);
     if release {

@@ -1,7 +1,7 @@
 //! A server whose system calls fail or are slow.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Scratch, binary};
 
@@ -12,8 +12,17 @@ use crate::{Scratch, binary};
 /// When it cannot be written.
 #[must_use]
 pub fn injecting(scratch: &Scratch, fault: &str) -> PathBuf {
+    injecting_into(binary::styx(), scratch, fault)
+}
+
+/// The same with another binary.
+///
+/// # Panics
+/// When it cannot be written.
+#[must_use]
+pub fn injecting_into(styx: &Path, scratch: &Scratch, fault: &str) -> PathBuf {
     let trace = scratch.join("strace").display().to_string();
-    let styx = binary::styx().display();
+    let styx = styx.display();
     let calls = fault.split(':').next().expect("the calls");
     let text = format!(
         "#!/bin/sh\nexec strace -D -f --seccomp-bpf -qq -o '{trace}' -e trace={calls} \

@@ -1,8 +1,8 @@
 //! Faults of the system under a running server: a sync that fails or is slow, a
 //! full disk.
 //!
-//! `strace` makes a call fail, `unshare` gives the server a small disk of its own;
-//! `cargo xtask test` says when one of them is missing.
+//! `strace` makes a call of the released binary fail, `unshare` gives the server a
+//! small disk of its own; `cargo xtask test` says when one of them is missing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,12 @@ use styx_tests::{
     Request, Scratch, Settings, Table, TestServer, binary, error, gives, strace, wait,
 };
 
-/// A server under `strace`, which injects this fault.
+/// The server as users run it.
+fn released() -> Settings {
+    Settings::default().program(binary::released())
+}
+
+/// The same under `strace`, which injects this fault.
 fn injected(
     fault: &str,
     prepare: impl FnOnce(&TestServer),
@@ -21,11 +26,12 @@ fn injected(
 ) -> TestServer {
     let scratch = Arc::new(Scratch::new("fault"));
     // A first life without faults, so that the fault meets an append alone.
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    let mut server = released().start_in(Arc::clone(&scratch)).expect("it starts");
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(settings(Settings::default().program(&strace::injecting(&scratch, fault))));
+    let program = strace::injecting_into(binary::released(), &scratch, fault);
+    server.restart_with(settings(Settings::default().program(&program)));
     server
 }
 
@@ -55,7 +61,7 @@ fn a_failed_sync_stops_the_log_and_is_never_acked() {
     let acked = usize::try_from(acked).expect("a small number");
     assert_eq!(server.read_all("a").len(), acked, "what was acked can be read");
 
-    server.restart_with(Settings::default());
+    server.restart_with(released());
     check_recovered(&server, acked);
 }
 
@@ -84,7 +90,7 @@ fn whichever_sync_fails_nothing_that_was_acked_is_lost() {
         assert_eq!(server.info("a")["status"], "tainted", "{nth}");
         let acked = usize::try_from(acked).expect("a small number");
         assert_eq!(server.read_all("a").len(), acked, "{nth}: what was acked can be read");
-        server.restart_with(Settings::default());
+        server.restart_with(released());
         check_recovered(&server, acked);
     }
 }

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::tally::Tally;
@@ -47,22 +48,31 @@ pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
     }
     println!("built in {:.1} s", start.elapsed().as_secs_f64());
     let share = (seconds / targets.len() as u64).max(1);
-    let mut found = Vec::new();
-    for target in &targets {
-        match executed(&mut one(&program, target, share)) {
-            Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {share} s"),
-            Err(said) => {
-                eprintln!("{said}");
-                println!("{target:<16} BROKEN");
-                found.push(target.as_str());
-            }
-        }
-    }
+    let found = each_for(share, &targets, &program);
     println!("\n{} targets, {share} s each; broken: {}", targets.len(), found.len());
     for target in &found {
         println!("{target}: see target/fuzz/artifacts/{target}");
     }
     found.is_empty()
+}
+
+/// Runs each for so long, as many at a time as there are cores; gives the broken.
+fn each_for(seconds: u64, targets: &[String], program: &Path) -> Vec<String> {
+    let (next, found) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        while let Some(target) = next.lock().ok().and_then(|mut next| next.next()) {
+            match executed(&mut one(program, target, seconds)) {
+                Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {seconds} s"),
+                Err(said) => {
+                    println!("{said}\n{target:<16} BROKEN");
+                    found.lock().expect("nobody panics with it").push(target.clone());
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    found.into_inner().expect("nobody panics with it")
 }
 
 /// Runs a fuzzer; says how many inputs it tried, or what it said when it found one

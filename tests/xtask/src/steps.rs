@@ -20,6 +20,9 @@ const STEPS: &[Step] = &[
     }),
     ("docs", "generated documents are unchanged", || Tally::step(docs::unchanged())),
     ("build", "the styx binary", || cargo(&["build", "--locked", "--package", "styx"], &[])),
+    ("release", "the styx binary as it is released, for tests that are about that one", || {
+        cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
+    }),
     ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
     ("tests", "all tests, with the examples and the commands in the documents", tests),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
@@ -81,6 +84,6 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Tally {
 
 fn tests() -> Tally {
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-    command.env("STYX_BIN", tools::styx());
+    command.env("STYX_BIN", tools::styx()).env("STYX_RELEASE_BIN", tools::released_styx());
     tally::run(command)
 }

@@ -81,6 +81,11 @@ pub(crate) fn styx() -> PathBuf {
     target().join("debug").join("styx")
 }
 
+/// The same, as it is released.
+pub(crate) fn released_styx() -> PathBuf {
+    target().join("release").join("styx")
+}
+
 /// Gets the flights' data, if it is not there.
 pub(crate) fn flights() -> Command {
     let mut command = Command::new("bash");
