@@ -1,0 +1,126 @@
+//! styx/0 over a disk that fails or is slow, made so by `strace`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
+use styx_tests::{Scratch, Settings, TestServer, strace};
+
+/// A server with the log `a`, into which this fault is injected.
+fn injected(fault: &str, settings: Settings) -> TestServer {
+    let scratch = Arc::new(Scratch::new("fault"));
+    // A first life without faults, so that the fault meets an append alone.
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    server.create("a");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart_with(settings.program(&strace::injecting(&scratch, fault)));
+    server
+}
+
+/// Appends until a sync takes its time; says how many records that were. Sends
+/// heartbeats while it waits.
+fn append_until_slow(stream: &mut Stream) -> u64 {
+    stream.connection().set_patience(Duration::from_millis(500));
+    for count in 1..1000 {
+        let start = Instant::now();
+        stream.send(&record("x"));
+        let ack = loop {
+            match stream.any() {
+                Ok(Some(Message::Heartbeat)) => {}
+                Ok(message) => break message,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => stream.send(HEARTBEAT),
+                Err(e) => panic!("{e} instead of an ack"),
+            }
+        };
+        assert!(matches!(ack, Some(Message::Ack { count: acked, .. }) if acked == count));
+        if start.elapsed() > Duration::from_secs(1) {
+            stream.connection().set_patience(Duration::from_secs(30));
+            return count;
+        }
+    }
+    panic!("the disk never became slow");
+}
+
+#[test]
+fn a_failed_sync_is_error_0_and_never_acked() {
+    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
+    let mut stream = Stream::produce(&server, "a");
+    let mut idle = Stream::produce(&server, "a");
+    let mut acked = 0;
+    loop {
+        stream.send(&record(format!("{acked}")));
+        match stream.message() {
+            Some(Message::Ack { position, count }) => {
+                acked += 1;
+                assert_eq!((position, count), (acked, acked));
+            }
+            other => {
+                assert_eq!(other, Some(Message::Error(0)));
+                break;
+            }
+        }
+        assert!(acked < 1000, "the fault never came");
+    }
+    assert_eq!(stream.rest(), []);
+    assert_eq!(server.info("a")["end_position"], acked);
+    // Another one that tries now gets no ack either.
+    idle.send(&record("too late"));
+    assert_eq!(idle.rest(), [Message::Error(0)]);
+    let refused = Stream::open(&server, &handshake("POST", "a", "")).expect_err("it takes nothing");
+    let refused = refused.expect_error(503, "log_not_available");
+    assert_eq!(refused.json()["status"], "tainted");
+    let mut consumer = Stream::consume(&server, "a", "");
+    for number in 0..acked {
+        assert_eq!(consumer.take(1), [number.to_string().as_bytes()]);
+    }
+    assert_eq!(consumer.rest(), []);
+}
+
+#[test]
+fn a_producer_is_not_blamed_for_a_disk_that_is_slow() {
+    // While there is no room for what it sends nobody listens to it, for longer
+    // than it may be silent.
+    let fault = "fdatasync:delay_enter=2500000:when=20+";
+    let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
+    let mut stream = Stream::produce(&server, "a");
+    let before = append_until_slow(&mut stream);
+    const RECORDS: usize = 40;
+    let bytes = records(&vec![vec![b'x'; 200_000]; RECORDS]);
+    let mut sender = stream.connection().socket().try_clone().expect("a socket");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            sender.write_all(&bytes).expect("it is read some day");
+            sender.shutdown(std::net::Shutdown::Write).expect("it can be closed");
+        });
+        assert_eq!(stream.acked(before + RECORDS as u64), before + RECORDS as u64);
+    });
+    assert!(start.elapsed() > Duration::from_secs(4), "the disk was not slow");
+    assert_eq!(stream.rest(), []);
+}
+
+#[test]
+fn a_stopping_server_waits_for_what_is_on_its_way() {
+    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
+    let mut stream = Stream::produce(&server, "a");
+    let before = append_until_slow(&mut stream);
+    stream.send(&records(&["x"; 1000]));
+    // They have come, and are being synced.
+    std::thread::sleep(Duration::from_millis(500));
+    server.ask_to_stop();
+    let mut last = Some(before);
+    let messages = stream.rest();
+    for message in &messages {
+        if let Message::Ack { count, .. } = message {
+            last = Some(*count);
+        }
+    }
+    assert_eq!(last, Some(before + 1000));
+    assert_eq!(messages.last(), Some(&Message::Error(0)));
+    drop(stream);
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success(), "{stopped:?}");
+}
