@@ -3,9 +3,9 @@
 //! and sees nothing twice, and everybody is told.
 
 use std::io::{self, Read as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use styx_tests::faults::{Faults, assert_appends_work};
@@ -165,6 +165,45 @@ fn a_stopping_server_says_so_after_it_has_finished() {
     server.restart();
     let records = server.read_all("a").len() as u64;
     assert!(durable <= records && followed <= records, "{durable} acked, {records} there");
+}
+
+#[test]
+fn a_writer_that_never_pauses_hears_acks_and_the_stop() {
+    // As long as there was something to read it was told nothing.
+    let mut server = TestServer::start();
+    server.create("a");
+    let mut socket = server.websocket_write("a", "&acks=true");
+    let mut sender = socket.socket().try_clone().expect("a socket");
+    let flood: Vec<u8> = (0..5000).flat_map(|_| frame(BINARY, b"")).collect();
+    let is_over = AtomicBool::new(false);
+    let durable = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst)
+                && io::Write::write_all(&mut sender, &flood).is_ok()
+            {}
+            let _ = sender.shutdown(Shutdown::Write);
+        });
+        let mut durable = 0;
+        for _ in 0..10 {
+            durable += socket.ack().count;
+        }
+        server.ask_to_stop();
+        loop {
+            let frame = socket.receive().expect("an ack or a close");
+            if frame.first == CLOSE {
+                is_over.store(true, Ordering::SeqCst);
+                assert_eq!(websocket::closed(&frame).0, Some(4020));
+                return durable;
+            }
+            let json: serde_json::Value = serde_json::from_slice(&frame.payload).expect("an ack");
+            durable += json["count"].as_u64().expect("a number");
+        }
+    });
+    drop(socket);
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success() && !stopped.said.contains("under way"), "{stopped:?}");
+    server.restart();
+    assert_eq!(server.info("a")["end_position"], durable, "what was taken in was acked");
 }
 
 #[test]

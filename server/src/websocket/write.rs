@@ -18,7 +18,6 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use styx_protocol::record::Builder;
 use styx_protocol::{Code, Position};
 
@@ -35,6 +34,8 @@ const PIPELINE_APPENDS_MAX: usize = 32;
 /// A read grows from this while it is filled, and is this again after a pause.
 pub(super) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_GROWTH: usize = 4;
+/// After a read of this size others on the same thread have their turn.
+const LONG_BYTES: usize = 16 << 10;
 
 /// Whether the peer hears of what is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,36 +108,47 @@ impl Producer {
         let mut gone = pin!(self.log.gone());
         loop {
             let listen = if self.pipeline.has_room() { Listen::Yes } else { Listen::No };
+            let mut has_more = false;
             if listen == Listen::Yes {
-                if let Received::Bytes(_) = self.take_in(line).await? {
-                    if let Some(progress) = self.pipeline.progress().now_or_never() {
-                        self.settle(progress)?;
+                match self.take_in(line).await? {
+                    Received::Bytes(count) => {
+                        has_more = true;
+                        if count >= LONG_BYTES {
+                            tokio::task::yield_now().await;
+                        }
                     }
-                    tokio::task::coop::consume_budget().await;
-                    continue;
-                }
-                self.hand_over()?;
-                if line.held_bytes() == 0 {
-                    self.reservation = app.sessions.in_flight().reservation();
+                    Received::Nothing => self.pause(line)?,
                 }
             }
             self.acknowledge(line);
-            let is_coming = line.held_bytes() > 0;
+            line.send_some();
+            let is_coming = line.held_bytes() > 0 && !has_more;
             tokio::select! {
-                ready = line.ready(listen) => ready?,
+                biased;
                 progress = self.pipeline.progress() => {
                     self.settle(progress)?;
                     if listen == Listen::No && self.pipeline.has_room() {
                         line.forgive();
                     }
                 }
-                error = &mut gone => return Err(error.into()),
                 () = &mut stopping => return Err(Ended::stopping()),
+                error = &mut gone => return Err(error.into()),
+                () = tokio::task::coop::consume_budget(), if has_more => {}
+                ready = line.ready(listen), if !has_more => ready?,
                 () = tokio::time::sleep_until(self.pace.look_again_at()), if is_coming => {
                     self.check_pace()?;
                 }
             }
         }
+    }
+
+    /// There is nothing more for now: what is there is appended.
+    fn pause(&mut self, line: &Line) -> Result<(), Error> {
+        self.hand_over()?;
+        if line.held_bytes() == 0 {
+            self.reservation = self.app.sessions.in_flight().reservation();
+        }
+        Ok(())
     }
 
     /// Puts what was received into blocks, and receives more.
