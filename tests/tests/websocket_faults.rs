@@ -209,7 +209,8 @@ fn a_writer_that_never_pauses_hears_acks_and_the_stop() {
 #[test]
 fn a_log_that_goes_ends_its_readers_and_writers() {
     let server = TestServer::start();
-    for (end, code) in [("truncate", 4016), ("delete", 4016)] {
+    for (end, code, name) in [("truncate", 4016, "log_changed"), ("delete", 4006, "log_not_found")]
+    {
         server.create("a");
         server.append("a", "x");
         let mut sockets = [
@@ -230,7 +231,7 @@ fn a_log_that_goes_ends_its_readers_and_writers() {
         let _ = sockets[2].send_bytes(&frame(TEXT, b"too late"));
         for socket in &mut sockets {
             let reason = socket.expect_close(code);
-            assert!(reason.starts_with("log_changed"), "{end}: {reason}");
+            assert!(reason.starts_with(name), "{end}: {reason}");
         }
         if end == "truncate" {
             assert_eq!(server.info("a")["end_position"], 0);

@@ -12,7 +12,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
@@ -24,8 +24,6 @@ use crate::closing;
 use crate::handover::Socket;
 use crate::shutdown::Shutdown;
 
-/// A buffer up to this size is kept for the next frames.
-const KEPT_BYTES_MAX: usize = 1 << 10;
 /// The code of a close for a reason that no peer is likely to hear.
 const TIMED_OUT: u16 = 1011;
 
@@ -35,9 +33,10 @@ pub(super) struct Line {
     tcp: TcpStream,
     timeout: Duration,
     decoder: Decoder,
-    /// Frames, of which the first bytes are sent.
-    out: Vec<u8>,
-    sent: usize,
+    /// What is being sent: whole frames, but for what of the first is sent already.
+    out: Bytes,
+    /// Frames that come behind it.
+    put: Vec<u8>,
     pong: Option<BytesMut>,
     is_ping_due: bool,
     /// Nothing can be sent any more; what was received before can be read.
@@ -72,8 +71,8 @@ impl Line {
             tcp: socket.tcp,
             timeout,
             decoder,
-            out: Vec::new(),
-            sent: 0,
+            out: Bytes::new(),
+            put: Vec::new(),
             pong: None,
             is_ping_due: false,
             is_deaf: false,
@@ -123,7 +122,7 @@ impl Line {
 
     /// Whether all that was to be sent has been handed to the system.
     pub(super) fn is_free(&self) -> bool {
-        self.out.is_empty()
+        self.out.is_empty() && self.put.is_empty()
     }
 
     /// Whether the peer can be told nothing any more.
@@ -131,40 +130,39 @@ impl Line {
         self.is_deaf
     }
 
-    /// Makes room for frames of so many bytes.
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.out.reserve(bytes);
+    /// Sends these frames; only to be called while the line is free. They are let
+    /// go of once they are sent.
+    pub(super) fn send(&mut self, frames: Bytes) {
+        self.out = frames;
     }
 
-    /// Puts a message behind what is to be sent.
+    /// Puts a short message behind what is to be sent.
     pub(super) fn put(&mut self, opcode: OpCode, payload: &[u8]) {
-        frame::encode(opcode, payload, &mut self.out);
+        frame::encode(opcode, payload, &mut self.put);
     }
 
     /// Sends what the system takes now; says whether that was all.
     fn flush(&mut self) -> bool {
         loop {
             if self.is_deaf {
-                self.pong = None;
+                (self.out, self.put, self.pong) = (Bytes::new(), Vec::new(), None);
                 self.is_ping_due = false;
-                self.sent = self.out.len();
             }
-            let rest = self.out.get(self.sent..).unwrap_or_default();
-            if rest.is_empty() {
-                self.sent = 0;
-                self.out.clear();
-                self.out.shrink_to(KEPT_BYTES_MAX);
+            if self.out.is_empty() {
                 if let Some(payload) = self.pong.take() {
                     self.put(frame::PONG, &payload);
-                } else if std::mem::take(&mut self.is_ping_due) {
+                }
+                if std::mem::take(&mut self.is_ping_due) {
                     self.put(frame::PING, &[]);
-                } else {
+                }
+                self.out = std::mem::take(&mut self.put).into();
+                if self.out.is_empty() {
                     return true;
                 }
-                continue;
             }
-            match self.tcp.try_write(rest) {
-                Ok(count) => self.sent += count,
+            match self.tcp.try_write(&self.out) {
+                Ok(count) if count == self.out.len() => self.out = Bytes::new(),
+                Ok(count) => self.out.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // What the peer sent before it went is still to be read.
                 Err(_) => self.is_deaf = true,
@@ -202,7 +200,7 @@ impl Line {
     fn give_up(&mut self) -> Ended {
         let reason = "nothing came for tcp_timeout, not even an answer to a ping";
         if self.is_free() {
-            frame::encode_close(Some(TIMED_OUT), reason, &mut self.out);
+            frame::encode_close(Some(TIMED_OUT), reason, &mut self.put);
         }
         if !self.flush() {
             // What is left to send would be kept for nobody.
@@ -225,11 +223,13 @@ impl Line {
     /// connection.
     pub(super) async fn close(self, ended: &Ended, shutdown: &Shutdown) {
         let Some((code, reason)) = ended.told() else { return };
+        let Line { tcp, timeout, decoder, out, put, .. } = self;
         // Of a part of a message nothing is kept while the peer takes its time.
-        let Line { tcp, timeout, mut out, sent, .. } = self;
-        frame::encode_close(code, &reason, &mut out);
-        let last_words = out.get(sent..).unwrap_or_default();
-        // A peer that goes away before it has heard is not worth a word.
-        let _ = closing::close(&tcp, last_words, timeout, shutdown).await;
+        drop(decoder);
+        let mut last_words = [&out[..], &put].concat();
+        frame::encode_close(code, &reason, &mut last_words);
+        // A peer that goes away before it has heard is not worth a word. What counts
+        // `out`'s memory counts it until then.
+        let _ = closing::close(&tcp, &last_words, timeout, shutdown).await;
     }
 }

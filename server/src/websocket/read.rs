@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Invariant: a batch is read only once the one before has been handed to the
-//! system, so that a consumer that does not read costs one.
+//! system, so that a consumer that does not read costs one; when all of them
+//! together hold too much, a small one.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use styx_protocol::limits::RECORD_HEADER_BYTES;
 use styx_protocol::{Code, record};
 
@@ -20,7 +22,7 @@ use super::ended::Ended;
 use super::frame;
 use super::line::{Line, Listen};
 use crate::app::App;
-use crate::session::{Batch, Error, Reading};
+use crate::session::{Batch, Error, Pieces, Reading};
 
 /// Bytes of control frames that are read at a time.
 const CONTROLS_BYTES: usize = 256;
@@ -33,6 +35,8 @@ const LONG_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) reading: Reading,
+    /// The memory that batches may take until they are sent.
+    pub(super) pieces: Pieces,
     /// Records that it is still to get.
     pub(super) left: u64,
     /// Wait for new ones at the end.
@@ -61,10 +65,13 @@ impl Consumer {
                 if self.left == 0 {
                     return Err(Ended::Complete);
                 }
-                match self.reading.next().await? {
-                    Some(batch) => {
-                        self.put(&batch, line);
-                        if batch.len_bytes() >= LONG_BYTES {
+                match self.reading.next_within(&self.pieces).await? {
+                    Some((batch, share)) => {
+                        let frames = self.frames(&batch, share.bytes_max())?;
+                        let is_long = frames.len() >= LONG_BYTES;
+                        line.send(share.keep(frames));
+                        drop(batch);
+                        if is_long {
                             tokio::task::yield_now().await;
                         }
                     }
@@ -86,19 +93,25 @@ impl Consumer {
         }
     }
 
-    /// Puts the batch's records on the line, as many as are left.
-    fn put(&mut self, batch: &Batch, line: &mut Line) {
-        let count = usize::try_from(batch.count().min(self.left)).unwrap_or(usize::MAX);
-        line.reserve(batch.len_bytes() + count * MORE_BYTES);
+    /// The batch's records as messages: as many as are left, and no further one
+    /// once there are so many bytes; the reading goes on behind them.
+    fn frames(&mut self, batch: &Batch, bytes_max: usize) -> Result<Bytes, Error> {
+        let count_max = usize::try_from(batch.count().min(self.left)).unwrap_or(usize::MAX);
+        let bytes = batch.len_bytes().saturating_add(count_max.saturating_mul(MORE_BYTES));
+        let mut out = Vec::with_capacity(bytes.min(bytes_max));
+        let mut count = 0;
         for (_, records) in batch.blocks() {
             let (bytes, mut offset) = (records.bytes(), 0);
-            while self.left > 0 {
+            while count < self.left && out.len() < bytes_max {
                 // Past the last record there is none.
                 let Ok((start, end)) = record::frame(bytes, offset) else { break };
-                line.put(frame::BINARY, bytes.get(start..end).unwrap_or_default());
+                frame::encode(frame::BINARY, bytes.get(start..end).unwrap_or_default(), &mut out);
                 offset = end;
-                self.left -= 1;
+                count += 1;
             }
         }
+        self.left -= count;
+        self.reading.go_back_to(batch.first() + count)?;
+        Ok(out.into())
     }
 }
