@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use styx_tests::api::{binary, info_json, read_binary};
 use styx_tests::cli::{run, styx};
+use styx_tests::proxy::Proxy;
 use styx_tests::{Request, TestServer};
 
 fn server() -> TestServer {
@@ -175,4 +176,64 @@ fn a_read_of_a_closed_pipe_ends_quietly() {
     assert!(!said.contains("panicked"), "{said}");
     assert_eq!(output.status.code(), Some(0), "as `styx logs read a | head -1`: {said}");
     assert_eq!(server.ask(&read_binary("a", "count=1")).expect(200).body.len(), 104);
+}
+
+/// The server's port changes with a restart; the proxy's does not.
+#[test]
+fn a_follower_goes_on_after_the_server_was_killed_and_restarted() {
+    let mut server = server();
+    let proxy = Proxy::start(server.address(), 1);
+    let mut command = styx(&["logs", "read", "a", "-F"]);
+    command.args(["-H", &format!("http://{}", proxy.address())]);
+    let mut follower = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(follower.stdout.take().expect("it is piped")).lines();
+    for number in 0..5 {
+        let text = format!("record {number}");
+        server.append("a", text.as_str());
+        assert_eq!(lines.next().expect("a line").expect("text"), text);
+        server.kill();
+        server.restart();
+        proxy.aim(server.address());
+    }
+    follower.kill().expect("it runs");
+    follower.wait().expect("it ends");
+}
+
+#[test]
+fn a_write_goes_on_after_the_server_was_killed_and_restarted() {
+    let mut server = server();
+    let proxy = Proxy::start(server.address(), 1);
+    let mut command = styx(&["logs", "write", "a"]);
+    command.args(["-H", &format!("http://{}", proxy.address())]);
+    let mut writer = command.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut input = writer.stdin.take().expect("it is piped");
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for number in 0..5000 {
+            let line = format!("round {round}, line {number}");
+            writeln!(input, "{line}").expect("it reads");
+            expected.push(line.into_bytes());
+        }
+        server.kill();
+        server.restart();
+        proxy.aim(server.address());
+    }
+    drop(input);
+    assert!(writer.wait().expect("it ends").success());
+    assert!(server.read_all("a") == expected, "each line once and in order");
+}
+
+#[test]
+fn a_write_with_a_producer_id_can_be_repeated() {
+    let server = server();
+    let lines: Vec<String> = (0..3000).map(|number| format!("line {number}\n")).collect();
+    let write = |lines: &[String]| {
+        let arguments = ["logs", "write", "a", "--producer-id", "7", "-c", "lz4"];
+        let _ = server.cli(&arguments, lines.concat().as_bytes()).expect_ok();
+    };
+    write(&lines[..1000]);
+    write(&lines);
+    write(&lines);
+    let stored = server.cli(&["logs", "read", "a"], b"").expect_text();
+    assert!(stored == lines.concat(), "each line once and in order");
 }

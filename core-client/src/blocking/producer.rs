@@ -109,6 +109,12 @@ impl Producer {
         self.0.next_sequence()
     }
 
+    /// See [`Producer::durable_sequence`](crate::Producer::durable_sequence).
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.0.durable_sequence()
+    }
+
     /// See [`Producer::producer_id`](crate::Producer::producer_id).
     #[must_use]
     pub fn producer_id(&self) -> Option<u64> {

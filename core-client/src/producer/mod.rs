@@ -196,6 +196,13 @@ impl Producer {
         self.shared.next_sequence()
     }
 
+    /// The sequence before which every record is durable. Of a producer that is
+    /// not idempotent: before which every record is durable or has failed.
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.shared.settled_before()
+    }
+
     /// The producer's id; `None` when it is not idempotent.
     #[must_use]
     pub fn producer_id(&self) -> Option<u64> {

@@ -269,6 +269,10 @@ impl Shared {
         self.lock_here().map(|state| state.filling.next_sequence()).unwrap_or_default()
     }
 
+    pub(super) fn settled_before(&self) -> u64 {
+        self.lock().settled_before
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,6 +16,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 
+use super::deaf::Deaf;
 use super::{Request, Transport, refusal};
 use crate::error::{Error, Kind};
 
@@ -74,7 +75,7 @@ impl Transport {
     pub(super) async fn open(&self) -> Result<Connection, Error> {
         let socket = self.connect().await?;
         let (sender, connection) =
-            http1::handshake(TokioIo::new(socket)).await.map_err(|e| self.lost(&e))?;
+            http1::handshake(TokioIo::new(Deaf::new(socket))).await.map_err(|e| self.lost(&e))?;
         // With upgrades: both kinds of request open their connection here.
         tokio::spawn(async move {
             if let Err(e) = connection.with_upgrades().await {

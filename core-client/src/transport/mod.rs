@@ -9,6 +9,7 @@
 //! one asked for becomes an [`Error`] with the server's own words, in `refusal`.
 
 mod connect;
+mod deaf;
 mod fetch;
 mod http;
 mod refusal;

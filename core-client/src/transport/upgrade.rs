@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use styx_protocol::handshake::Protocol;
 
+use super::deaf::Deaf;
 use super::http::Answer;
 use super::{Body, Request, Socket, Transport};
 use crate::error::{Error, Kind};
@@ -94,10 +95,12 @@ impl Transport {
         }
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(|e| self.lost(&e))?;
         let headers = std::mem::take(response.headers_mut());
-        match upgraded.downcast::<TokioIo<Socket>>() {
-            Ok(parts) => {
-                Ok(Upgraded { socket: parts.io.into_inner(), read: parts.read_buf, headers })
-            }
+        match upgraded.downcast::<TokioIo<Deaf>>() {
+            Ok(parts) => Ok(Upgraded {
+                socket: parts.io.into_inner().into_inner(),
+                read: parts.read_buf,
+                headers,
+            }),
             Err(_) => Err(Error::bad_answer("the connection was not given back after its upgrade")),
         }
     }

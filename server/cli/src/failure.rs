@@ -5,8 +5,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::http;
-
 const HINT: &str = "For more information, try '--help'.";
 
 /// Why a command did not work.
@@ -69,11 +67,5 @@ fn usage(error: &clap::Error, command: &mut clap::Command) -> String {
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Failure {
         Failure::Usage(error)
-    }
-}
-
-impl From<http::Error> for Failure {
-    fn from(error: http::Error) -> Failure {
-        Failure::Failed(error.to_string())
     }
 }

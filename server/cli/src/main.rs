@@ -12,7 +12,6 @@ mod check_storage;
 mod command_line;
 mod completions;
 mod failure;
-mod http;
 mod import;
 mod logging;
 mod logs;
@@ -20,6 +19,7 @@ mod output;
 mod progress;
 mod repair;
 mod serve;
+mod server;
 mod table;
 mod verify;
 

@@ -29,12 +29,9 @@ impl Progress {
         Progress::new(bar, template)
     }
 
-    /// Records and their bytes.
+    /// Records.
     pub(crate) fn of_records() -> Progress {
-        Progress::new(
-            ProgressBar::new_spinner(),
-            "{spinner} {msg} records, {binary_bytes} in {elapsed}, {binary_bytes_per_sec}",
-        )
+        Progress::new(ProgressBar::new_spinner(), "{spinner} {msg} records in {elapsed}")
     }
 
     /// Shows nothing.
@@ -53,10 +50,14 @@ impl Progress {
         Progress { bar, records: 0 }
     }
 
-    /// So many more records of so many bytes are done.
-    pub(crate) fn add(&mut self, records: u64, bytes: u64) {
-        self.records += records;
+    /// So many records in all are done.
+    pub(crate) fn at_record(&mut self, records: u64) {
+        self.records = records;
         self.bar.set_message(HumanCount(self.records).to_string());
+    }
+
+    /// So many more bytes are done.
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
@@ -82,12 +83,12 @@ impl Progress {
         } else {
             HumanDuration(elapsed).to_string()
         };
-        let records = match self.records {
-            0 => String::new(),
-            records => format!("{} records, ", HumanCount(records)),
+        let what = match self.records {
+            0 => BinaryBytes(bytes).to_string(),
+            records => format!("{} records", HumanCount(records)),
         };
         self.bar.finish_and_clear();
-        eprintln!("{done} {records}{} in {took}", BinaryBytes(bytes));
+        eprintln!("{done} {what} in {took}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The flags of `styx logs …`.
 
 use clap::{Args, Subcommand};
+use styx_client::Codec;
 use styx_protocol::{LineEnding, LogConfig};
 
 #[derive(Debug, Subcommand)]
@@ -84,8 +85,8 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    /// The fields that were given, by their names in the API.
-    pub(crate) fn config(&self) -> Vec<(&'static str, i64)> {
+    /// The defaults, and over them what was given.
+    pub(crate) fn config(&self) -> LogConfig {
         let values = [
             self.max_record_size,
             self.index_after_size,
@@ -96,8 +97,13 @@ impl Create {
             self.log_max_size,
             self.log_max_age,
         ];
-        let named = LogConfig::FIELDS.into_iter().zip(values);
-        named.filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+        let mut config = LogConfig::default();
+        for (name, value) in LogConfig::FIELDS.into_iter().zip(values) {
+            if let (Some(field), Some(value)) = (config.field_mut(name), value) {
+                *field = value;
+            }
+        }
+        config
     }
 }
 
@@ -105,7 +111,7 @@ impl Create {
 pub(crate) struct Write {
     /// The log
     pub(crate) name: String,
-    /// Send each record at once, one request each
+    /// Send each record by itself, and the next one when it is durable
     #[arg(short, long)]
     pub(crate) unbuffered: bool,
     /// Standard input is binary-records: size (int32, big-endian), then so many bytes
@@ -114,6 +120,17 @@ pub(crate) struct Write {
     /// What ends a line: lf, cr or crlf
     #[arg(short, long, default_value_t, value_name = "ENDING")]
     pub(crate) line_ending: LineEnding,
+    /// How records are compressed on their way and in the log: none, lz4 or zstd
+    #[arg(short, long, default_value = "none", value_name = "CODEC", value_parser = codec)]
+    pub(crate) compression: Codec,
+    /// A number of your own for this input, from 1 on: the same command again then goes on where
+    /// the log has the input up to, instead of appending it once more
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) producer_id: Option<u64>,
+}
+
+fn codec(text: &str) -> Result<Codec, String> {
+    text.parse().map_err(|_| "use none, lz4 or zstd".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -33,10 +33,23 @@ pub(crate) struct Global {
     /// Server to talk to [default: http://localhost:7123]
     #[arg(short = 'H', long, global = true, env = "STYX_HOST", value_name = "URL")]
     pub(crate) host: Option<String>,
+    /// Bearer token, for a server behind a proxy that wants one
+    #[arg(long, global = true, env = "STYX_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// PEM file with the authority that vouches for the server [default: the system's]
+    #[arg(long, global = true, env = "STYX_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// How to print what the server answers
     #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     #[arg(value_name = "text|json")]
     pub(crate) format: Format,
+}
+
+impl Global {
+    /// The server that is meant.
+    pub(crate) fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or(DEFAULT_HOST)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

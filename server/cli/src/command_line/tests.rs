@@ -1,7 +1,7 @@
 //! Lines as users type them, and what they mean.
 
 use clap::CommandFactory;
-use styx_protocol::LineEnding;
+use styx_protocol::{LineEnding, LogConfig};
 
 use super::*;
 
@@ -57,11 +57,11 @@ fn flags_stand_after_the_name() {
 }
 
 #[test]
-fn create_sends_what_was_given() {
+fn create_sends_the_defaults_and_over_them_what_was_given() {
     let line = "styx logs create x --log-max-age -1 --max-record-size=9 --segment-max-count 5";
     let (_, command) = logs(line);
     let LogsCommand::Create(create) = command else { panic!("{command:?}") };
-    let expected = vec![("max_record_size", 9), ("segment_max_count", 5), ("log_max_age", -1)];
+    let expected = LogConfig { max_record_size: 9, segment_max_count: 5, ..LogConfig::default() };
     assert_eq!(create.config(), expected);
 }
 

@@ -3,11 +3,14 @@
 
 use std::io::{IsTerminal, Read};
 
-use super::path;
+use bytes::Bytes;
+use styx_client::blocking::Client;
+
 use crate::failure::Failure;
-use crate::http::{Body, Call, Client, Error};
 use crate::output;
 use crate::progress::Progress;
+
+const CHUNK_BYTES: usize = 256 << 10;
 
 pub(super) fn backup(client: &Client, name: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
@@ -17,14 +20,11 @@ pub(super) fn backup(client: &Client, name: &str) -> Result<(), Failure> {
         );
         return Err(Failure::Failed(message));
     }
-    let answer = client.send(&Call::get(path(name, "/backup")?), Body::None)?;
-    let progress = Progress::of_bytes(None);
-    let mut archive = progress.count_bytes(answer.reader());
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let read = archive.read(&mut buffer).map_err(Error::lost)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        output::write(bytes)?;
+    let mut archive = client.backup_log(name)?;
+    let mut progress = Progress::of_bytes(None);
+    while let Some(chunk) = archive.next_chunk()? {
+        output::write(&chunk)?;
+        progress.add_bytes(chunk.len() as u64);
     }
     progress.finish("backed up");
     Ok(())
@@ -38,14 +38,20 @@ pub(super) fn restore(client: &Client, name: &str) -> Result<(), Failure> {
         );
         return Err(Failure::Failed(message));
     }
+    // The server may refuse the name before a long archive is sent.
+    let mut restore = client.restore_log(name)?;
     let progress = Progress::of_bytes(stdin_bytes());
     let mut archive = progress.count_bytes(std::io::stdin().lock());
-    // The server may refuse the name before a long archive is sent.
-    let call = Call::post("/logs/restore")
-        .query("name", name)
-        .header("content-type", "application/gzip")
-        .header("expect", "100-continue");
-    client.send(&call, Body::Stream(&mut archive))?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let unreadable = |error| Failure::Failed(format!("cannot read standard input: {error}"));
+        let read = archive.read(&mut buffer).map_err(unreadable)?;
+        match buffer.get(..read) {
+            None | Some([]) => break,
+            Some(bytes) => restore.write(Bytes::copy_from_slice(bytes))?,
+        }
+    }
+    restore.finish()?;
     progress.finish("restored");
     Ok(())
 }

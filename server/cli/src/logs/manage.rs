@@ -1,21 +1,20 @@
-//! The commands that are one small request: list, create, get, delete,
-//! truncate, trim.
+//! The commands that are one small request: list, create, get, trim.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use styx_protocol::LogInfo;
+use serde::Serialize;
+use styx_client::LogInfo;
+use styx_client::blocking::Client;
 
-use super::path;
 use crate::command_line::{Create, Format};
 use crate::failure::Failure;
-use crate::http::{self, Answer, Body, Call, Client};
 use crate::{output, table};
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn list(client: &Client, format: Format) -> Result<(), Failure> {
-    output::write(&fetch_list(client, format)?)
+    output::print(&fetch_list(client, format)?)
 }
 
 /// Draws the list over the one before, or below it if nobody looks.
@@ -27,46 +26,29 @@ pub(super) fn watch(client: &Client, format: Format) -> Result<(), Failure> {
     loop {
         let list = fetch_list(client, format)?;
         if on_terminal {
-            let text = String::from_utf8_lossy(&list).replace('\n', "\x1b[K\n");
+            let text = list.replace('\n', "\x1b[K\n");
             output::print(&format!("\x1b[H{text}\x1b[J"))?;
         } else {
-            output::write(&list)?;
+            output::print(&list)?;
         }
         std::thread::sleep(WATCH_INTERVAL);
     }
 }
 
-fn fetch_list(client: &Client, format: Format) -> Result<Vec<u8>, Failure> {
-    let json = client.send(&Call::get("/logs"), Body::None)?.bytes()?;
+fn fetch_list(client: &Client, format: Format) -> Result<String, Failure> {
+    let infos = client.list_logs()?;
     match format {
-        Format::Json => Ok(json),
-        Format::Text => {
-            let infos: Vec<LogInfo> = serde_json::from_slice(&json).map_err(not_understood)?;
-            Ok(table::log_list(&infos).into_bytes())
-        }
+        Format::Json => json(&infos),
+        Format::Text => Ok(table::log_list(&infos)),
     }
 }
 
 pub(super) fn create(client: &Client, create: &Create, format: Format) -> Result<(), Failure> {
-    let config: Vec<_> = create.config().into_iter().map(|(n, v)| (n, v.to_string())).collect();
-    let pairs = config.iter().map(|(name, value)| (*name, value.as_str()));
-    let form = http::form(std::iter::once(("name", create.name.as_str())).chain(pairs));
-    let call = Call::post("/logs").header("content-type", "application/x-www-form-urlencoded");
-    print_info(client.send(&call, Body::Bytes(form.as_bytes()))?, format)
+    print_info(&client.create_log(&create.name, create.config(), false)?, format)
 }
 
 pub(super) fn get(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
-    print_info(client.send(&Call::get(path(name, "")?), Body::None)?, format)
-}
-
-pub(super) fn delete(client: &Client, name: &str) -> Result<(), Failure> {
-    client.send(&Call::delete(path(name, "")?), Body::None)?;
-    Ok(())
-}
-
-pub(super) fn truncate(client: &Client, name: &str) -> Result<(), Failure> {
-    client.send(&Call::post(path(name, "/truncate")?), Body::Bytes(&[]))?;
-    Ok(())
+    print_info(&client.get_log(name)?, format)
 }
 
 pub(super) fn trim(
@@ -75,21 +57,18 @@ pub(super) fn trim(
     position: u64,
     format: Format,
 ) -> Result<(), Failure> {
-    let call = Call::post(path(name, "/trim")?).query("position", position);
-    print_info(client.send(&call, Body::Bytes(&[]))?, format)
+    print_info(&client.trim_log(name, position)?, format)
 }
 
-fn print_info(answer: Answer, format: Format) -> Result<(), Failure> {
-    let json = answer.bytes()?;
+fn print_info(info: &LogInfo, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::write(&json),
-        Format::Text => {
-            let info: LogInfo = serde_json::from_slice(&json).map_err(not_understood)?;
-            output::print(&table::log_info(&info))
-        }
+        Format::Json => output::print(&json(info)?),
+        Format::Text => output::print(&table::log_info(info)),
     }
 }
 
-fn not_understood(error: serde_json::Error) -> Failure {
-    Failure::Failed(format!("the server's answer is not as expected: {error}"))
+/// As the API writes it: indented, with a newline at the end.
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))
 }

@@ -17,12 +17,14 @@ fn check(arguments: &str, stdin: &[u8], reply: Vec<u8>) -> (Ran, Request) {
 }
 
 #[test]
-fn create_sends_a_form() {
+fn create_sends_the_whole_configuration() {
     let (ran, request) = check("logs create cli --log-max-age 5", b"", answer(200, "", INFO));
     ran.printed(INFO_TEXT);
     assert_eq!(request.line, "POST /logs");
-    assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
-    assert_eq!(request.body, b"name=cli&log_max_age=5");
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!((&body["name"], &body["log_max_age"]), (&"cli".into(), &5.into()));
+    assert_eq!(body["max_record_size"], 1 << 20);
 }
 
 #[test]
@@ -31,9 +33,12 @@ fn json_is_the_apis_own() {
     ran.printed(INFO);
     assert_eq!(request.line, "GET /logs/cli");
 
-    let list = [b"[", INFO, b"]"].concat();
-    let (ran, _) = check("-f json logs list", b"", answer(200, "", &list));
-    ran.printed(&list);
+    let text = String::from_utf8_lossy(INFO);
+    let list = format!("[\n  {}\n]\n", text.trim_end().replace('\n', "\n  "));
+    for list in [list.as_bytes(), b"[]\n"] {
+        let (ran, _) = check("-f json logs list", b"", answer(200, "", list));
+        ran.printed(list);
+    }
 }
 
 #[test]
@@ -60,7 +65,7 @@ fn a_refusal_is_the_servers_message() {
 fn nobody_listening_says_what_to_do() {
     let server = FakeServer::start(|_, _| Vec::new());
     let ran = server.styx("logs list -H http://127.0.0.1:1", b"");
-    ran.failed(b"", &["http://127.0.0.1:1", "styx serve"]);
+    ran.failed(b"", &["127.0.0.1:1", "styx serve"]);
 }
 
 #[test]
@@ -97,9 +102,9 @@ fn a_refusal_in_the_middle_of_a_long_request_is_heard() {
 #[test]
 fn a_cut_archive_is_a_failure() {
     let cut = b"HTTP/1.1 200 X\r\nContent-Length: 9\r\nX-Cut: 1\r\n\r\nabc".to_vec();
-    check("logs backup cli", b"", cut).0.failed(b"abc", &["the connection to the server broke"]);
+    check("logs backup cli", b"", cut).0.failed(b"abc", &["Error: the connection to ", " broke: "]);
     let cut = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
-    check("logs backup cli", b"", cut).0.failed(b"abc", &["the connection to the server broke"]);
+    check("logs backup cli", b"", cut).0.failed(b"abc", &["Error: the connection to ", " broke: "]);
 }
 
 #[test]

@@ -3,6 +3,4 @@
 //! the `tests` crate.
 
 mod commands;
-mod read;
 mod support;
-mod write;

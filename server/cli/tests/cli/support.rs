@@ -140,12 +140,6 @@ pub(crate) fn error(status: u16, code: &str, message: &str, more: &str) -> Vec<u
     answer(status, "", body.as_bytes())
 }
 
-/// Payloads as binary-records.
-pub(crate) fn binary_records(payloads: &[&[u8]]) -> Vec<u8> {
-    let item = |p: &&[u8]| [&(p.len() as u32).to_be_bytes(), *p].concat();
-    payloads.iter().flat_map(item).collect()
-}
-
 fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     let mut writer = stream;
