@@ -137,14 +137,6 @@ impl Error {
         self
     }
 
-    /// The same error behind words that say what was being done.
-    #[must_use]
-    pub(crate) fn context(&self, what: impl fmt::Display) -> Error {
-        let mut inner = Inner::clone(&self.inner);
-        inner.message = format!("{what}: {}", inner.message);
-        Error { inner: Arc::new(inner), maybe_appended: self.maybe_appended }
-    }
-
     /// What kind of thing went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -229,12 +221,5 @@ mod tests {
         let kind = Kind::Code(Code::LogNotAvailable);
         assert!(Error::with_facts(kind, "m", scanning).is_retriable());
         assert!(!Error::with_facts(kind, "m", corrupt).is_retriable());
-    }
-
-    #[test]
-    fn context_stands_before_the_message() {
-        let error = Error::invalid("it is empty").context("the log's name");
-        assert_eq!(error.to_string(), "the log's name: it is empty");
-        assert_eq!(error.kind(), Kind::InvalidArgument);
     }
 }

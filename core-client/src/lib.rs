@@ -27,8 +27,6 @@
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`completion`] | what bindings for other languages wait on |
 
-#![allow(dead_code, unused_imports, reason = "the producer and the consumer use the rest")]
-
 pub mod address;
 mod backoff;
 pub mod batch;

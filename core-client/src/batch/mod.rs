@@ -184,14 +184,6 @@ impl RecordBatch {
     }
 }
 
-impl Shared {
-    /// The timestamp of the record at `at`.
-    fn timestamp(&self, at: usize) -> u64 {
-        let run = self.runs.partition_point(|run| run.first <= at).checked_sub(1);
-        run.and_then(|run| self.runs.get(run)).map_or(0, |run| run.timestamp)
-    }
-}
-
 impl<'a> Record<'a> {
     /// Its position in the log.
     #[must_use]

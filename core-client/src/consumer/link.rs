@@ -209,7 +209,7 @@ async fn read(socket: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder) -> i
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use styx_protocol::block::{self, Codec, Header, Origin};
     use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
