@@ -77,6 +77,8 @@ pub(crate) struct Queue {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// The largest that was turned away since something was taken.
+    wanted: usize,
     busy: bool,
     refusal: Option<Error>,
     room: Wakers,
@@ -113,6 +115,7 @@ impl Queue {
         }
         let waits = matches!(item, Item::Append { .. });
         if waits && state.bytes > 0 && state.bytes + cost > self.bytes_max {
+            state.wanted = state.wanted.max(cost);
             return Ok(Pushed::Full(item));
         }
         state.bytes += cost;
@@ -136,6 +139,7 @@ impl Queue {
                 group.extend(state.items.pop_front());
             }
             state.bytes -= group.iter().map(Item::cost).sum::<usize>();
+            state.wanted = 0;
             let idle = if group.is_empty() {
                 state.busy = false;
                 state.idle.drain()
@@ -184,7 +188,9 @@ impl Queue {
     /// Registers to be woken when there is room; `false` if there is some now.
     pub(crate) fn register_room(&self, key: &mut Option<u64>, waker: &Waker) -> bool {
         let mut state = lock(&self.state);
-        let waits = state.bytes >= self.bytes_max / 2 && state.refusal.is_none();
+        let crowded =
+            state.bytes >= self.bytes_max / 2 || state.bytes + state.wanted > self.bytes_max;
+        let waits = state.bytes > 0 && crowded && state.refusal.is_none();
         if waits {
             state.room.register(key, waker);
         }
@@ -203,5 +209,34 @@ impl Queue {
     /// Takes a registration for room back.
     pub(crate) fn unregister_room(&self, key: Option<u64>) {
         lock(&self.state).room.forget(key);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use styx_protocol::Records;
+
+    use super::*;
+    use crate::wait::promise;
+
+    fn item(payload_bytes: usize) -> Item {
+        let append = Records::one(&vec![b'x'; payload_bytes]).into();
+        Item::Append { append, fault: None, promise: promise().0 }
+    }
+
+    /// A large append that did not fit beside what took less than half of the queue was
+    /// told at once that there was room again: whoever waited span until the queue
+    /// was taken.
+    #[test]
+    fn who_was_turned_away_waits_until_something_is_taken() {
+        let queue = Queue::new(10_000);
+        assert!(matches!(queue.push(item(3000)), Ok(Pushed::First)));
+        let (mut key, waker) = (None, Waker::noop());
+        assert!(!queue.register_room(&mut key, waker), "nobody was turned away");
+        assert!(matches!(queue.push(item(8000)), Ok(Pushed::Full(_))));
+        assert!(queue.register_room(&mut key, waker));
+        assert_eq!(queue.take(usize::MAX, u64::MAX).len(), 1);
+        assert!(!queue.register_room(&mut key, waker));
+        assert!(matches!(queue.push(item(8000)), Ok(Pushed::Behind)));
     }
 }
