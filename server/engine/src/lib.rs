@@ -36,6 +36,9 @@ pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod legacy;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod models;
 pub mod repair;
 pub mod storage;
 pub mod verify;
@@ -59,6 +62,7 @@ mod sabotage;
 mod scrub;
 mod seek;
 mod segment;
+mod sync;
 mod tail;
 mod wait;
 mod watermark;

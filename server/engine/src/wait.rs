@@ -7,15 +7,16 @@
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use crate::Error;
+use crate::sync::{self, Mutex};
 
 /// Locks, and goes on where another thread panicked: each guarded value is
 /// valid between any two statements.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -77,7 +78,7 @@ impl<T> Promise<T> {
 
     /// The first answer counts.
     fn answer(&self, value: impl FnOnce() -> Result<T, Error>) -> Option<Waker> {
-        let mut state = lock(&self.0);
+        let mut state = sync::lock(&self.0);
         match &mut *state {
             State::Waiting(waker) => {
                 let waker = waker.take();
@@ -106,7 +107,7 @@ impl<T> Future for Answer<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        let mut state = lock(&self.0);
+        let mut state = sync::lock(&self.0);
         match std::mem::replace(&mut *state, State::Taken) {
             State::Done(value) => Poll::Ready(value),
             State::Waiting(_) => {

@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     }),
     ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
     ("tests", "all tests, with the examples and the commands in the documents", tests),
+    ("loom", "nobody waits forever, in whichever order threads take their steps", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("fuzz", "a minute of random bytes for every decoder", fuzz::step),
     ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
@@ -85,5 +86,15 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Tally {
 fn tests() -> Tally {
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.env("STYX_BIN", tools::styx()).env("STYX_RELEASE_BIN", tools::released_styx());
+    tally::run(command)
+}
+
+/// The models of `styx_engine::models`. Built apart and without optimisation: the
+/// code is small, and so is the time it takes.
+fn loom() -> Tally {
+    let mut command = tools::cargo(&["test", "--locked", "--package", "styx-engine"]);
+    command.args(["--test", "loom", "--config", "profile.dev.debug=0"]);
+    command.args(["--config", "profile.dev.package.'*'.opt-level=0"]);
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", tools::target().join("loom"));
     tally::run(command)
 }

@@ -5,12 +5,13 @@
 //! one log.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::Error;
 use crate::append::{Append, Appended, Fault, ProducerState};
-use crate::wait::{Promise, Wakers, lock};
+use crate::sync::{Mutex, lock};
+use crate::wait::{Promise, Wakers};
 
 /// One request that waits for its group.
 #[derive(Debug)]

@@ -12,8 +12,8 @@
 mod group;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use styx_protocol::Position;
@@ -21,7 +21,8 @@ use styx_protocol::Position;
 use crate::Error;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
-use crate::wait::{Wakers, lock};
+use crate::sync::{AtomicU64, Mutex, lock};
+use crate::wait::Wakers;
 
 pub(crate) use group::{Group, Kept};
 
