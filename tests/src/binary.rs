@@ -1,8 +1,10 @@
-//! Finds the `styx` binary that all tests run, and builds it when nobody did.
+//! Finds the `styx` binary that all tests run, and the examples, and builds them
+//! when nobody did.
 //!
-//! `STYX_BIN` names it, and `STYX_RELEASE_BIN` the one that users run; `cargo xtask
-//! test` sets both. Without them the workspace's own binary is built first, so that
-//! a test never runs yesterday's server.
+//! `STYX_BIN` names it, `STYX_RELEASE_BIN` the one that users run, and
+//! `STYX_EXAMPLES` the folder of the examples; `cargo xtask test` sets all three.
+//! Without them the workspace's own are built first, so that a test never runs
+//! yesterday's server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,20 +30,36 @@ pub fn released() -> &'static Path {
     PATH.get_or_init(|| named("STYX_RELEASE_BIN").unwrap_or_else(|| build(true)))
 }
 
+/// One of the programs in `examples/rust`.
+///
+/// # Panics
+/// When they cannot be built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let built = || {
+        cargo_build(&["--package", "styx-examples", "--bins"]);
+        target().join("debug")
+    };
+    FOLDER.get_or_init(|| named("STYX_EXAMPLES").unwrap_or_else(built)).join(name)
+}
+
 fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable)?;
     Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is no path: {e}")))
 }
 
 fn build(release: bool) -> PathBuf {
+    let profile = if release { "release" } else { "dev" };
+    cargo_build(&["--package", "styx", "--bin", "styx", "--profile", profile]);
+    target().join(if release { "release" } else { "debug" }).join("styx")
+}
+
+fn cargo_build(arguments: &[&str]) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "styx", "--bin", "styx"]);
-    if release {
-        cargo.arg("--release");
-    }
+    cargo.args(["build", "--quiet"]).args(arguments);
     let status = cargo.current_dir(workspace()).status().expect("cargo can be run");
     assert!(status.success(), "`{cargo:?}` failed: the tests have no binary to test");
-    target().join(if release { "release" } else { "debug" }).join("styx")
 }
 
 /// The workspace's root.

@@ -19,7 +19,7 @@ const STEPS: &[Step] = &[
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
     }),
     ("docs", "generated documents are unchanged", || Tally::step(docs::unchanged())),
-    ("build", "the styx binary", || cargo(&["build", "--locked", "--package", "styx"], &[])),
+    ("build", "the styx binary and the examples", || cargo(&[BUILD, &["--locked"]].concat(), &[])),
     ("release", "the styx binary as it is released, for tests that are about that one", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
     }),
@@ -30,6 +30,9 @@ const STEPS: &[Step] = &[
     ("fuzz", "a minute of random bytes for every decoder", fuzz::step),
     ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
 ];
+
+/// Builds what the tests run.
+const BUILD: &[&str] = &["build", "--package", "styx", "--package", "styx-examples", "--bins"];
 
 /// Runs all steps, or one; says how many passed. A step that fails does not
 /// keep the others from running.
@@ -64,9 +67,9 @@ fn test_file(name: &str) -> bool {
         eprintln!("the steps are: {}", names.join(", "));
         return false;
     }
-    let mut total = cargo(&["build", "--package", "styx"], &[]);
+    let mut total = cargo(BUILD, &[]);
     let mut command = tools::cargo(&["test", "--package", "styx-tests", "--test", name]);
-    command.env("STYX_BIN", tools::styx());
+    command.env("STYX_BIN", tools::styx()).env("STYX_EXAMPLES", tools::examples());
     total.add(tally::run(command));
     summary(total)
 }
@@ -86,6 +89,7 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Tally {
 fn tests() -> Tally {
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.env("STYX_BIN", tools::styx()).env("STYX_RELEASE_BIN", tools::released_styx());
+    command.env("STYX_EXAMPLES", tools::examples());
     tally::run(command)
 }
 

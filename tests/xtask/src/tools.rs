@@ -86,6 +86,11 @@ pub(crate) fn released_styx() -> PathBuf {
     target().join("release").join("styx")
 }
 
+/// The folder of the examples' programs.
+pub(crate) fn examples() -> PathBuf {
+    target().join("debug")
+}
+
 /// Gets the flights' data, if it is not there.
 pub(crate) fn flights() -> Command {
     let mut command = Command::new("bash");
