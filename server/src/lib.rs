@@ -20,6 +20,7 @@ mod metrics;
 mod pace;
 mod params;
 mod pid_file;
+mod presence;
 mod run;
 mod server;
 mod session;

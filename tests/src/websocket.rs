@@ -171,6 +171,14 @@ impl WebSocket {
         self.connection.finish_sending().expect("a socket");
     }
 
+    /// Exactly so many bytes of what the server sent, whatever they are.
+    ///
+    /// # Errors
+    /// As [`frame`](Self::frame).
+    pub fn raw(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        self.connection.raw(count)
+    }
+
     /// The next frame, whatever it is.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use styx_tests::api::LINES;
 use styx_tests::network::{self, Network, Running};
-use styx_tests::{Scratch, Settings, faults, wait};
+use styx_tests::{Scratch, Settings, faults, wait, websocket};
 
 /// More than all buffers between two programs hold.
 const LARGE_LINES: usize = 48_000;
@@ -24,6 +24,10 @@ fn tcp_timeout() -> Duration {
 
 fn get(target: &str, accept: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n")
+}
+
+fn websocket(target: &str) -> String {
+    String::from_utf8(websocket::handshake(target).bytes()).expect("a handshake is text")
 }
 
 /// What each of them was doing when it vanished.
@@ -46,6 +50,11 @@ fn vanishing(network: &Network) -> Vec<Running> {
         half.to_owned(),
         // A reader that had stopped before.
         get("/logs/large/records", LINES),
+        // WebSockets: idle ones, one that is sent records, and one that had stopped.
+        websocket(&follow("quiet")),
+        websocket("/logs/quiet/records?mode=write"),
+        websocket(&follow("busy")),
+        websocket("/logs/large/records"),
     ];
     let http2 = "exec curl -sN --http2-prior-knowledge -H 'Accept: text/event-stream' \
                  \"$URL/logs/quiet/records?whence=end&follow=true\"";

@@ -178,9 +178,10 @@ fn a_writer_that_never_pauses_hears_acks_and_the_stop() {
     let is_over = AtomicBool::new(false);
     let durable = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(Ordering::SeqCst)
-                && io::Write::write_all(&mut sender, &flood).is_ok()
-            {}
+            let mut is_taken = true;
+            while is_taken && !is_over.load(Ordering::SeqCst) {
+                is_taken = io::Write::write_all(&mut sender, &flood).is_ok();
+            }
             let _ = sender.shutdown(Shutdown::Write);
         });
         let mut durable = 0;

@@ -10,7 +10,6 @@
 
 mod activity;
 mod connection;
-mod presence;
 mod refusal;
 mod streams;
 mod tracked;
@@ -27,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::app::App;
 use crate::config::BindAddress;
 use crate::http::Http;
+use crate::presence;
 
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

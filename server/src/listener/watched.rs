@@ -26,9 +26,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
-use super::presence::Presence;
 use super::streams::TOO_SLOW;
 use crate::pace::{Pace, Verdict};
+use crate::presence::Presence;
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

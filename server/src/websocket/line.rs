@@ -10,6 +10,7 @@
 //! wait is cancel safe.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -22,8 +23,12 @@ use super::frame;
 use super::liveness::{Due, Liveness};
 use crate::closing;
 use crate::handover::Socket;
+use crate::presence;
 use crate::shutdown::Shutdown;
 
+/// What the system takes beyond what the peer has room for: with its usual
+/// megabytes it would be long before a slow reader is seen to read.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// The code of a close for a reason that no peer is likely to hear.
 const TIMED_OUT: u16 = 1011;
 
@@ -39,6 +44,10 @@ pub(super) struct Line {
     put: Vec<u8>,
     pong: Option<BytesMut>,
     is_ping_due: bool,
+    /// The system took nothing of it when it was last asked.
+    is_blocked: bool,
+    /// The peer was sent something, pings apart, since it was last heard.
+    has_to_read: bool,
     /// Nothing can be sent any more; what was received before can be read.
     is_deaf: bool,
     liveness: Liveness,
@@ -64,9 +73,11 @@ pub(super) enum Listen {
 impl Line {
     pub(super) fn new(socket: Socket, timeout: Duration, mut decoder: Decoder) -> Line {
         decoder.received().extend_from_slice(&socket.received);
-        // A reader may stall for longer while it is heard of; who is not heard of
-        // is let go by `liveness`.
-        let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
+        // Who does not read may stay while it is heard of, and the system would close
+        // its connection: here that is for `look`.
+        let system = socket2::SockRef::from(&socket.tcp);
+        let _ = system.set_tcp_user_timeout(None);
+        let _ = system.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         Line {
             tcp: socket.tcp,
             timeout,
@@ -75,6 +86,8 @@ impl Line {
             put: Vec::new(),
             pong: None,
             is_ping_due: false,
+            is_blocked: false,
+            has_to_read: false,
             is_deaf: false,
             liveness: Liveness::new(timeout),
         }
@@ -109,6 +122,7 @@ impl Line {
         match self.tcp.try_read_buf(received) {
             Ok(0) => Err(Ended::Gone("the peer ended the connection without a close")),
             Ok(count) => {
+                self.has_to_read = false;
                 self.liveness.heard();
                 Ok(Received::Bytes(count))
             }
@@ -134,11 +148,13 @@ impl Line {
     /// go of once they are sent.
     pub(super) fn send(&mut self, frames: Bytes) {
         self.out = frames;
+        self.has_to_read = true;
     }
 
     /// Puts a short message behind what is to be sent.
     pub(super) fn put(&mut self, opcode: OpCode, payload: &[u8]) {
         frame::encode(opcode, payload, &mut self.put);
+        self.has_to_read = true;
     }
 
     /// Sends what the system takes now; says whether that was all.
@@ -150,22 +166,35 @@ impl Line {
             }
             if self.out.is_empty() {
                 if let Some(payload) = self.pong.take() {
-                    self.put(frame::PONG, &payload);
+                    frame::encode(frame::PONG, &payload, &mut self.put);
                 }
                 if std::mem::take(&mut self.is_ping_due) {
-                    self.put(frame::PING, &[]);
+                    frame::encode(frame::PING, &[], &mut self.put);
                 }
                 self.out = std::mem::take(&mut self.put).into();
                 if self.out.is_empty() {
                     return true;
                 }
             }
-            match self.tcp.try_write(&self.out) {
-                Ok(count) if count == self.out.len() => self.out = Bytes::new(),
-                Ok(count) => self.out.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            let count = match self.tcp.try_write(&self.out) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_blocked = true;
+                    return false;
+                }
                 // What the peer sent before it went is still to be read.
-                Err(_) => self.is_deaf = true,
+                Err(_) => {
+                    self.is_deaf = true;
+                    continue;
+                }
+            };
+            if std::mem::take(&mut self.is_blocked) {
+                self.liveness.heard();
+            }
+            self.out.advance(count);
+            if self.out.is_empty() {
+                // Not what is left of them, which would keep all of it.
+                self.out = Bytes::new();
             }
         }
     }
@@ -174,7 +203,7 @@ impl Line {
     /// sent has been. Cancel safe.
     ///
     /// # Errors
-    /// The peer was silent for too long.
+    /// The peer is gone, or was silent for too long.
     pub(super) async fn ready(&mut self, listen: Listen) -> Result<(), Ended> {
         let was_free = self.is_free();
         let listens = listen == Listen::Yes;
@@ -188,7 +217,7 @@ impl Line {
                 ready = self.tcp.writable(), if !is_free => ready?,
                 due = self.liveness.due(), if listens => match due {
                     Due::Ping => self.is_ping_due = true,
-                    Due::Silence => return Err(self.give_up()),
+                    Due::Look => self.look()?,
                 },
                 // Nothing to send and nobody to listen to: something else ends this.
                 () = std::future::pending(), if !listens && is_free => {}
@@ -196,17 +225,35 @@ impl Line {
         }
     }
 
-    /// The peer is not waited for any longer, whether it is there or not.
-    fn give_up(&mut self) -> Ended {
+    /// Whether to go on with a peer that says nothing and takes nothing.
+    fn look(&mut self) -> Result<(), Ended> {
+        if self.has_unread() {
+            // It is this side that is late.
+            self.liveness.heard();
+            return Ok(());
+        }
+        let is_free = self.is_free();
+        if !presence::is_gone(&self.tcp, self.timeout) {
+            // All that it was sent may lie unread where it is, the ping behind it.
+            let may_be_busy = is_free && self.has_to_read;
+            if may_be_busy || !self.liveness.is_over() {
+                return Ok(());
+            }
+        }
         let reason = "nothing came for tcp_timeout, not even an answer to a ping";
-        if self.is_free() {
+        if is_free {
             frame::encode_close(Some(TIMED_OUT), reason, &mut self.put);
         }
         if !self.flush() {
             // What is left to send would be kept for nobody.
             let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
         }
-        Ended::Gone(reason)
+        Err(Ended::Gone(reason))
+    }
+
+    /// Asks the system itself: the runtime knows only what it was told.
+    fn has_unread(&self) -> bool {
+        socket2::SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).is_ok()
     }
 
     /// Sends what the system takes now, without waiting.

@@ -16,7 +16,6 @@ mod frame;
 mod handshake;
 mod line;
 mod liveness;
-mod pace;
 mod read;
 mod write;
 

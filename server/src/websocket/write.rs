@@ -17,15 +17,18 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use styx_protocol::record::Builder;
 use styx_protocol::{Code, Position};
+use tokio::time::Instant;
 
 use super::ended::Ended;
 use super::frame;
 use super::line::{Line, Listen, Received};
-use super::pace::Pace;
 use crate::app::App;
+use crate::pace::{Pace, Verdict};
 use crate::session::{Error, OpenLog, Pipeline, Progress, Reservation};
 
 /// Bytes and appends of one connection that are on their way at a time.
@@ -34,6 +37,11 @@ const PIPELINE_APPENDS_MAX: usize = 32;
 /// A read grows from this while it is filled, and is this again after a pause.
 pub(super) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_GROWTH: usize = 4;
+/// Who holds no more may wait for memory for as long as it takes.
+const WAITING_BYTES_MAX: usize = 16 << 10;
+/// What has to come of a message whose memory others wait for.
+const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+const PACE_SPAN: Duration = Duration::from_secs(1);
 /// After a read of this size others on the same thread have their turn.
 const LONG_BYTES: usize = 16 << 10;
 
@@ -42,6 +50,19 @@ const LONG_BYTES: usize = 16 << 10;
 pub(super) enum Acks {
     Asked,
     Unasked,
+}
+
+/// What a producer's connection goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// There may be more at once; so much came that others are to have their turn.
+    Rest { is_long: bool },
+    /// More, once it comes.
+    More,
+    /// Room in the pipeline.
+    Room,
+    /// Memory.
+    Memory,
 }
 
 /// Durable, and not told yet.
@@ -62,7 +83,9 @@ pub(super) struct Producer {
     block: Builder,
     /// For the block, and the message that is still coming.
     reservation: Reservation,
+    /// Of the message that is still coming.
     pace: Pace,
+    is_slow: bool,
     pipeline: Pipeline,
     /// For each append in the pipeline.
     on_their_way: VecDeque<Reservation>,
@@ -79,7 +102,8 @@ impl Producer {
             read_bytes: READ_BYTES_MIN,
             read_bytes_max,
             block: Builder::new(),
-            pace: Pace::new(),
+            pace: pace(),
+            is_slow: false,
             pipeline: log.pipeline(PIPELINE_BYTES_MAX, PIPELINE_APPENDS_MAX),
             on_their_way: VecDeque::new(),
             durable: None,
@@ -106,96 +130,98 @@ impl Producer {
         let app = self.app.clone();
         let mut stopping = pin!(app.shutdown.begun());
         let mut gone = pin!(self.log.gone());
+        let mut was_listening = true;
         loop {
-            let listen = if self.pipeline.has_room() { Listen::Yes } else { Listen::No };
-            let mut has_more = false;
-            if listen == Listen::Yes {
-                match self.take_in(line).await? {
-                    Received::Bytes(count) => {
-                        has_more = true;
-                        if count >= LONG_BYTES {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    Received::Nothing => self.pause(line)?,
-                }
+            let next = self.take_in(line)?;
+            if matches!(next, Next::Rest { is_long: true }) {
+                tokio::task::yield_now().await;
             }
+            let listen = if next == Next::More { Listen::Yes } else { Listen::No };
+            if listen == Listen::Yes && !was_listening {
+                line.forgive();
+            }
+            was_listening = matches!(next, Next::More | Next::Rest { .. });
             self.acknowledge(line);
             line.send_some();
-            let is_coming = line.held_bytes() > 0 && !has_more;
+            let has_rest = matches!(next, Next::Rest { .. });
+            let bytes = self.wanted_bytes(line);
+            let asked = (next == Next::More && line.held_bytes() > 0).then(Instant::now);
             tokio::select! {
                 biased;
-                progress = self.pipeline.progress() => {
-                    self.settle(progress)?;
-                    if listen == Listen::No && self.pipeline.has_room() {
-                        line.forgive();
-                    }
-                }
+                progress = self.pipeline.progress() => self.settle(progress)?,
                 () = &mut stopping => return Err(Ended::stopping()),
                 error = &mut gone => return Err(error.into()),
-                () = tokio::task::coop::consume_budget(), if has_more => {}
-                ready = line.ready(listen), if !has_more => ready?,
-                () = tokio::time::sleep_until(self.pace.look_again_at()), if is_coming => {
-                    self.check_pace()?;
+                () = tokio::task::coop::consume_budget(), if has_rest => {}
+                ready = line.ready(listen), if !has_rest => ready?,
+                reserved = self.reservation.grow_to(bytes), if next == Next::Memory => {
+                    self.check_reserved(reserved, line)?;
                 }
+                () = tokio::time::sleep(self.pace.left()), if asked.is_some() => {}
+            }
+            if let Some(asked) = asked {
+                self.note_pace(0, asked.elapsed())?;
             }
         }
-    }
-
-    /// There is nothing more for now: what is there is appended.
-    fn pause(&mut self, line: &Line) -> Result<(), Error> {
-        self.hand_over()?;
-        if line.held_bytes() == 0 {
-            self.reservation = self.app.sessions.in_flight().reservation();
-        }
-        Ok(())
     }
 
     /// Puts what was received into blocks, and receives more.
-    async fn take_in(&mut self, line: &mut Line) -> Result<Received, Ended> {
-        while let Some(message) = line.next()? {
+    fn take_in(&mut self, line: &mut Line) -> Result<Next, Ended> {
+        while self.pipeline.has_room() {
+            let Some(message) = line.next()? else { return self.receive(line) };
             if !self.block.push(&message) {
                 self.hand_over()?;
                 // An empty block takes any message.
                 let _ = self.block.push(&message);
-                if !self.pipeline.has_room() {
-                    return Ok(Received::Bytes(0));
-                }
             }
         }
-        if line.held_bytes() > 0 {
-            self.check_pace()?;
+        Ok(Next::Room)
+    }
+
+    fn receive(&mut self, line: &mut Line) -> Result<Next, Ended> {
+        let bytes = self.wanted_bytes(line);
+        match self.reservation.grow_to(bytes).now_or_never() {
+            Some(reserved) => reserved?,
+            None => return Ok(Next::Memory),
         }
-        self.reserve(line).await?;
-        let received = line.receive(self.read_bytes)?;
-        match received {
+        match line.receive(self.read_bytes)? {
             Received::Bytes(count) => {
-                self.pace.note(count);
+                self.note_pace(count as u64, Duration::ZERO)?;
                 if count >= self.read_bytes {
                     self.read_bytes = (self.read_bytes * READ_GROWTH).min(self.read_bytes_max);
                 }
+                Ok(Next::Rest { is_long: count >= LONG_BYTES })
             }
-            Received::Nothing => self.read_bytes = READ_BYTES_MIN,
-        }
-        Ok(received)
-    }
-
-    /// Makes room in the budget for what is held and is to be read.
-    async fn reserve(&mut self, line: &mut Line) -> Result<(), Ended> {
-        let bytes = self.block.len_bytes() + line.held_bytes() + self.read_bytes;
-        loop {
-            tokio::select! {
-                biased;
-                reserved = self.reservation.grow_to(bytes) => return Ok(reserved?),
-                // Durable appends give back what they hold.
-                progress = self.pipeline.progress() => self.settle(progress)?,
+            Received::Nothing => {
+                self.read_bytes = READ_BYTES_MIN;
+                self.hand_over()?;
+                if line.held_bytes() == 0 {
+                    self.reservation = self.app.sessions.in_flight().reservation();
+                    self.pace = pace();
+                    self.is_slow = false;
+                }
+                Ok(Next::More)
             }
         }
     }
 
-    /// Gives up a message that comes too slowly to keep the memory that it needs.
-    fn check_pace(&mut self) -> Result<(), Error> {
-        if self.pace.is_slow() && self.reservation.is_wanted() {
+    /// What is held and is to be read.
+    fn wanted_bytes(&self, line: &Line) -> usize {
+        self.block.len_bytes() + line.held_bytes() + self.read_bytes
+    }
+
+    /// Who holds much cannot wait for more without end: others wait for that.
+    fn check_reserved(&self, reserved: Result<(), Error>, line: &Line) -> Result<(), Error> {
+        let held = self.block.len_bytes() + line.held_bytes();
+        if held > WAITING_BYTES_MAX { reserved } else { Ok(()) }
+    }
+
+    /// Takes note of what came and how long it was waited for, and gives up a
+    /// message that comes too slowly to keep the memory that it needs.
+    fn note_pace(&mut self, bytes: u64, waited: Duration) -> Result<(), Error> {
+        if let Some(verdict) = self.pace.note(bytes, waited) {
+            self.is_slow = verdict == Verdict::TooSlow;
+        }
+        if self.is_slow && self.reservation.is_wanted() {
             let message = "the server is short of memory, and a message comes too slowly to keep \
                            some: send it again, faster";
             return Err(Error::new(Code::Overloaded, message));
@@ -267,4 +293,8 @@ impl Producer {
         self.put_ack(line);
         Ok(())
     }
+}
+
+fn pace() -> Pace {
+    Pace::new(BYTES_PER_SECOND_MIN, PACE_SPAN)
 }

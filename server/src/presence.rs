@@ -34,7 +34,7 @@ const USER_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// Has the kernel ask a silent peer whether it is there. What cannot be set is not
 /// worth losing a connection for.
-pub(super) fn ask_when_silent(stream: &TcpStream, tcp_timeout: Duration) {
+pub(crate) fn ask_when_silent(stream: &TcpStream, tcp_timeout: Duration) {
     let socket = socket2::SockRef::from(stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time((tcp_timeout / 3).max(SECOND))
@@ -47,7 +47,7 @@ pub(super) fn ask_when_silent(stream: &TcpStream, tcp_timeout: Duration) {
 
 /// Looks at a connection from time to time.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(crate) struct Presence {
     silence_max: Duration,
     look_after: Duration,
     /// The next look; none before the connection first had to wait.
@@ -55,16 +55,16 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    pub(super) fn new(tcp_timeout: Duration) -> Presence {
+    pub(crate) fn new(tcp_timeout: Duration) -> Presence {
         Presence {
-            silence_max: (tcp_timeout * 2 / 3).max(2 * SECOND),
+            silence_max: silence_max(tcp_timeout),
             look_after: (tcp_timeout / 6).clamp(SECOND / 2, LOOK_AFTER_MAX),
             next: None,
         }
     }
 
     /// Ready when the peer is found to be gone. Wakes its task at every look.
-    pub(super) fn poll_gone(
+    pub(crate) fn poll_gone(
         &mut self,
         cx: &mut Context<'_>,
         stream: &TcpStream,
@@ -80,6 +80,15 @@ impl Presence {
             next.as_mut().reset(Instant::now() + look_after);
         }
     }
+}
+
+/// Whether the peer is gone as far as the kernel knows, by the same rule.
+pub(crate) fn is_gone(stream: &TcpStream, tcp_timeout: Duration) -> bool {
+    silence_of_one_asked(stream).is_some_and(|silence| silence >= silence_max(tcp_timeout))
+}
+
+fn silence_max(tcp_timeout: Duration) -> Duration {
+    (tcp_timeout * 2 / 3).max(2 * SECOND)
 }
 
 /// How long nothing came from a peer that owes an answer to its kernel or ours.
