@@ -50,6 +50,7 @@ pub(super) fn recovery(input: &[u8]) {
             assert_eq!(before, disk.files(".seg"), "damage is never truncated");
             assert!(log.log.append(Records::one(b"x")).is_err(), "and never appended to");
             let _ = read_all(&log.log);
+            let _ = read_all_blocks(&log.log);
             let _ = log.catalog.scrub();
         }
     }
@@ -103,6 +104,7 @@ fn goes_on(disk: &Memory, opened: Opened) {
     // damage, and found when it is read.
     let report = crate::verify::verify_log(disk, "/data/log".as_ref(), &mut |_| {});
     let Ok(mut held) = read_all(&opened.log) else { return };
+    assert_eq!(read_all_blocks(&opened.log).expect("they could be read"), held);
     if !report.problems.is_empty() {
         return;
     }
@@ -131,6 +133,23 @@ pub(super) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
         match reader.read(READ_BYTES)? {
             Found::Some(batch) => all.extend(batch.records().map(|record| record.payload.to_vec())),
             _ => return Ok(all),
+        }
+    }
+}
+
+/// The same, of blocks as they are stored.
+fn read_all_blocks(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
+    let mut reader = log.reader(log.start_position())?;
+    let mut all = Vec::new();
+    loop {
+        let at = reader.position();
+        let Found::Some(blocks) = reader.blocks(READ_BYTES)? else { return Ok(all) };
+        assert!(blocks.first() <= at && blocks.next() > at, "it moves on, without a gap");
+        let parts: usize = blocks.parts().map(bytes::Bytes::len).sum();
+        assert_eq!(parts, blocks.len_bytes());
+        for block in blocks.blocks() {
+            let Ok(records) = block.records() else { continue };
+            all.extend(records.payloads().map(|payload| payload.to_vec()));
         }
     }
 }

@@ -196,11 +196,11 @@ impl Log {
     }
 
     /// An idempotent producer begins, or begins again: everything that was queued
-    /// before is settled first, so that the answer is final. `epoch` is the one it
-    /// was given earlier, or a higher one; `None` is for the next one, which is 1
-    /// for a producer that the log does not know. An epoch that is raised is
-    /// durable once the ticket says so, and fences lower ones from then on. Never
-    /// refused for a full queue: a connection does this once.
+    /// before is settled first, so that the answer is final. Its id is not 0.
+    /// `epoch` is the one it was given earlier, or a higher one; `None` is for the
+    /// next one, which is 1 for a producer that the log does not know. An epoch
+    /// that is raised is durable once the ticket says so, and fences lower ones from
+    /// then on. Never refused for a full queue: a connection does this once.
     ///
     /// # Errors
     /// What is certain at once; on the ticket, [`Error::ProducerFenced`] for a lower
