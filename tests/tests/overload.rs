@@ -231,14 +231,26 @@ fn stuck_readers_share_what_answers_may_hold_and_nobody_is_refused() {
     assert_eq!(whole(), bytes);
     let before = server.memory_bytes();
     let events = Request::get("/logs/a/records").header("Accept", "text/event-stream");
-    let readers = [stuck(&server, 300, &read_binary("a", "")), stuck(&server, 50, &events)];
+    let upgrade = |to: &str| {
+        let request = Request::get("/logs/a/records").header("Connection", "Upgrade");
+        request.header("Upgrade", to).header("X-Styx-Timeout", "20")
+    };
+    let websocket = upgrade("websocket").header("Sec-WebSocket-Version", "13");
+    let websocket = websocket.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let readers = [
+        stuck(&server, 200, &read_binary("a", "")),
+        stuck(&server, 50, &events),
+        stuck(&server, 50, &upgrade("styx/0")),
+        stuck(&server, 50, &websocket),
+    ];
     let held = metric(&server, "styx_answer_bytes");
     let more = server.memory_bytes().saturating_sub(before);
     println!("350 stuck readers: {} KiB of answers, {} KiB of memory", held >> 10, more >> 10);
     assert!(held > 7 * MIB, "{held} bytes: that was no test");
     // Beyond the 8 MiB everybody has 64 KiB, or the record that reaches beyond them.
     assert!(held < 8 * MIB + 350 * 128 * 1024, "{held} bytes of answers");
-    assert!(more < 80 * MIB, "{} MiB of memory more", more / MIB);
+    // With what the allocator keeps; without a bound it was three times that.
+    assert!(more < 128 * MIB, "{} MiB of memory more", more / MIB);
     let start = Instant::now();
     assert_eq!(whole(), bytes, "who reads gets everything, in small pieces");
     println!("a whole read beside them took {:?}", start.elapsed());

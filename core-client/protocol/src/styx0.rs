@@ -69,8 +69,10 @@ pub fn encode_record(payload: &[u8], out: &mut BytesMut) {
 pub fn encode_records(records: &Records, count_max: u64, out: &mut BytesMut) -> u32 {
     let count = u32::try_from(count_max).unwrap_or(u32::MAX).min(records.count());
     let bytes = records.bytes();
-    // Each record's CRC, 4 bytes, becomes a type, 2 bytes.
-    out.reserve(bytes.len());
+    if count == records.count() {
+        // Each record's CRC, 4 bytes, becomes a type, 2 bytes.
+        out.reserve(bytes.len());
+    }
     let mut offset = 0;
     for _ in 0..count {
         let Ok((start, end)) = record::frame(bytes, offset) else { break };

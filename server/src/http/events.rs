@@ -92,7 +92,7 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
-            if let Some((batch, share)) = self.reading.next_within(&self.pieces).await? {
+            if let Some((batch, share)) = self.reading.next(&self.pieces).await? {
                 let (events, count) = self.events(&batch, share.bytes_max());
                 self.left -= count;
                 self.reading.go_back_to(batch.first() + count)?;

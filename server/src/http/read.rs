@@ -109,7 +109,7 @@ impl Rest {
         if self.left == 0 {
             return Ok(None);
         }
-        let Some((batch, share)) = self.reading.next_within(&self.pieces).await? else {
+        let Some((batch, share)) = self.reading.next(&self.pieces).await? else {
             let message = "the log ends before the end it had when the read began";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
@@ -135,7 +135,7 @@ async fn follow(
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reading.next_within(&pieces).await?;
+        found = reading.next(&pieces).await?;
         if found.is_none() {
             call.shrink();
             let more = tokio::select! {
@@ -143,7 +143,7 @@ async fn follow(
                 () = call.app.shutdown.begun() => false,
             };
             if more {
-                found = reading.next_within(&pieces).await?;
+                found = reading.next(&pieces).await?;
             }
         }
     }

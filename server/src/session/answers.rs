@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use styx_engine::Batch;
 use tokio::sync::Notify;
 
 /// What anybody gets, whatever the others hold. A record larger than that is
@@ -101,6 +102,26 @@ impl Share {
     /// read as a whole.
     pub(crate) fn bytes_max(&self) -> usize {
         if self.is_a_little { self.bytes } else { usize::MAX }
+    }
+
+    /// How many of the batch's records it has room for, one at least.
+    pub(crate) fn records_max(&self, batch: &Batch) -> u64 {
+        if !self.is_a_little {
+            return batch.count();
+        }
+        let mut bytes = 0;
+        let records = batch.blocks().flat_map(|(_, records)| records.payloads());
+        let fitting = records.take_while(|payload| {
+            let fits = bytes < self.bytes;
+            bytes += payload.len();
+            fits
+        });
+        fitting.count() as u64
+    }
+
+    /// So many bytes are kept elsewhere until this is dropped.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.resize(bytes);
     }
 
     /// The same bytes, which count until the last of them is dropped.

@@ -1,8 +1,8 @@
 //! [`Reading`]: a request's way through a log, batch by batch.
 //!
 //! ```text
-//! next() → from memory or the page cache → batch
-//!        ↘ needs the disk → a blocking thread ↗
+//! next() → share of memory → from memory or the page cache → batch
+//!                          ↘ needs the disk → a blocking thread ↗
 //! ```
 //!
 //! Between two batches nothing is held but the engine's cursor, so that a
@@ -61,19 +61,11 @@ impl OpenLog {
 }
 
 impl Reading {
-    /// The next records; `None` at the durable end. Cancelling it ends the
-    /// reading.
-    pub(crate) async fn next(&mut self) -> Result<Option<Batch>, Error> {
-        self.read(self.batch_bytes_max).await
-    }
-
-    /// The same for a piece of an answer, within its share of memory. A block is read as a whole:
-    /// who takes less of the batch, as [`Share::bytes_max`] asks, goes
-    /// [back](Self::go_back_to) to the rest.
-    pub(crate) async fn next_within(
-        &mut self,
-        answer: &Pieces,
-    ) -> Result<Option<(Batch, Share)>, Error> {
+    /// The next records for an answer, with their share of the answers' memory; `None`
+    /// at the durable end. A block is read as a whole: who takes less of the batch
+    /// than all, as the share asks, goes [back](Self::go_back_to) to the rest.
+    /// Cancelling it ends the reading.
+    pub(crate) async fn next(&mut self, answer: &Pieces) -> Result<Option<(Batch, Share)>, Error> {
         let share = answer.share(self.batch_bytes_max).await;
         Ok(self.read(share.bytes()).await?.map(|batch| (batch, share)))
     }

@@ -65,7 +65,7 @@ impl Consumer {
                 if self.left == 0 {
                     return Err(Ended::Complete);
                 }
-                match self.reading.next_within(&self.pieces).await? {
+                match self.reading.next(&self.pieces).await? {
                     Some((batch, share)) => {
                         let frames = self.frames(&batch, share.bytes_max())?;
                         let is_long = frames.len() >= LONG_BYTES;
