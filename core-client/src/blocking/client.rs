@@ -24,14 +24,14 @@ pub struct Client(crate::Client);
 pub struct Builder(client::Builder);
 
 forward! { Builder => "client::Builder":
-    token(String),
-    ca_file(PathBuf),
-    ca_pem(Vec<u8>),
-    server_name(String),
+    token(impl Into<String>),
+    ca_file(impl Into<PathBuf>),
+    ca_pem(impl Into<Vec<u8>>),
+    server_name(impl Into<String>),
     connect_timeout(Duration),
     timeout(Duration),
     silence_timeout(Duration),
-    user_agent(String),
+    user_agent(impl Into<String>),
     retry(bool),
     threads(usize),
 }

@@ -9,7 +9,8 @@
 //! cargo xtask flights
 //! cargo run -p styx-examples --bin import -- flights target/flights/flights.csv
 //! ```
-//! Kill it and start it again, with the same file and log.
+//! Kill it and start it again, with the same file and log, within 7 days: so long
+//! a log remembers its producers.
 
 use std::error::Error;
 use std::fs::File;
