@@ -61,6 +61,24 @@ fn lines_are_produced_and_consumed() {
 }
 
 #[test]
+fn the_first_program_of_the_document_works() {
+    let path = binary::workspace().join("examples/rust/src/bin/first.rs");
+    let program = std::fs::read_to_string(path).expect("a program");
+    let (_, code) = program.split_once("\n\n").expect("code behind its description");
+    let document = std::fs::read_to_string(binary::workspace().join("docs/rust.md"));
+    let shown = format!("```rust,no_run\n{code}```\n");
+    assert!(document.expect("a document").contains(&shown), "docs/rust.md shows another program");
+
+    let server = TestServer::start();
+    for position in 0..2 {
+        let mut command = Command::new(binary::example("first"));
+        command.env("STYX_HOST", format!("styx://{}", server.address()));
+        let said = cli::run(command, b"").expect_text();
+        assert_eq!(said, format!("stored at position {position}\n{position}: a book\n"));
+    }
+}
+
+#[test]
 fn the_address_comes_from_the_environment_too() {
     let server = TestServer::start();
     let mut command = Command::new(binary::example("produce"));

@@ -1,5 +1,7 @@
 //! What the examples share: their command line. Each program in `src/bin` is
 //! complete but for that, and says in its first lines what it shows.
+//!
+//! The programs in docs/rust.md are compiled as tests of this crate.
 
 /// The server's address and the arguments that `usage` names, such as
 /// `"LOG FILE"`.
@@ -27,3 +29,7 @@ pub fn arguments<const N: usize>(usage: &str) -> (String, [String; N]) {
         }
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+mod document {}

@@ -1,0 +1,25 @@
+//! The first record: appended, and read back. The program of docs/rust.md.
+//!
+//! ```console
+//! cargo run -p styx-examples --bin first
+//! ```
+
+use styx_client::LogConfig;
+use styx_client::blocking::Client;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::var("STYX_HOST").unwrap_or("styx://localhost:7123".into());
+    let client = Client::connect(&address)?;
+    client.create_log("orders", LogConfig::default(), true)?;
+
+    let producer = client.producer("orders").open()?;
+    let position = producer.send(b"a book")?;
+    println!("stored at position {position}");
+    producer.close()?;
+
+    let mut consumer = client.consumer("orders").start(position).open()?;
+    while let Some(record) = consumer.next_record()? {
+        println!("{}: {}", record.position(), String::from_utf8_lossy(record.payload()));
+    }
+    Ok(())
+}
