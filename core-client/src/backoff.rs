@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The first span.
 pub(crate) const FIRST: Duration = Duration::from_millis(20);
 /// The longest span.
-pub(crate) const LONGEST: Duration = Duration::from_secs(2);
+pub(crate) const LONGEST: Duration = Duration::from_secs(1);
 
 /// Waits between attempts that fail one after the other.
 #[derive(Debug, Clone)]

@@ -178,8 +178,12 @@ fn every_record_is_there_once_although_the_server_is_killed() {
             .collect();
         let mut random = Random::new(3);
         for _ in 0..kills {
+            let end = || server.info("orders")["end_position"].as_u64().expect("a number");
+            let before = end();
+            let patience = Duration::from_secs(30);
+            styx_tests::wait::until_true("appends to go on", patience, || end() > before);
             // The moment of the fault: any will do.
-            std::thread::sleep(Duration::from_millis(random.between(5, 150)));
+            std::thread::sleep(Duration::from_millis(random.between(0, 30)));
             server.kill();
             server.restart();
             proxy.aim(server.address());
@@ -215,7 +219,7 @@ fn every_record_is_there_once_although_the_network_fails() {
 
 /// How often the server is killed; more on demand.
 fn kills() -> u64 {
-    std::env::var("STYX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(15)
+    std::env::var("STYX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
 /// Appends until told to stop; gives back each payload and where it stands.

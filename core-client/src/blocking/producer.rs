@@ -5,7 +5,7 @@ use std::time::Duration;
 use styx_protocol::{Codec, LogId};
 
 use super::{forward, wait};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::producer;
 
 /// See [`producer::Builder`].
@@ -46,7 +46,10 @@ impl Producer {
     /// # Errors
     /// As there.
     pub fn append(&self, payload: &[u8]) -> Result<Ack, Error> {
-        wait(self.0.append(payload)).map(Ack)
+        match self.0.try_append(payload) {
+            Err(error) if error.kind() == Kind::WouldBlock => wait(self.0.append(payload)).map(Ack),
+            done => done.map(Ack),
+        }
     }
 
     /// See [`Producer::try_append`](crate::Producer::try_append).

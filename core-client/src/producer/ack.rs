@@ -89,35 +89,49 @@ impl Outcome {
 pub struct Ack {
     outcome: Arc<Outcome>,
     sequence: u64,
+    /// What a batch has to say besides; small, because most acks are ignored.
+    batch: Option<Box<Batch>>,
+}
+
+#[derive(Debug, Clone)]
+struct Batch {
     count: u64,
-    /// Of a batch over 1 MiB: the blocks after the first.
-    others: Box<[Arc<Outcome>]>,
+    /// The blocks after the first, of a batch over 1 MiB.
+    others: Vec<Arc<Outcome>>,
 }
 
 impl Ack {
-    pub(super) fn new(outcome: Arc<Outcome>, sequence: u64, count: u64) -> Ack {
-        Ack { outcome, sequence, count, others: Box::default() }
+    /// The ack of one record.
+    #[inline]
+    pub(super) fn of_one(outcome: Arc<Outcome>, sequence: u64) -> Ack {
+        Ack { outcome, sequence, batch: None }
+    }
+
+    /// The ack of records in one block.
+    pub(super) fn of_batch(outcome: Arc<Outcome>, sequence: u64, count: u64) -> Ack {
+        let batch = Some(Box::new(Batch { count, others: Vec::new() }));
+        Ack { outcome, sequence, batch }
     }
 
     /// The ack of a batch without records.
     pub(super) fn of_nothing(sequence: u64, process: Process) -> Ack {
         let outcome = Outcome::new(sequence, process);
         outcome.settle(Ok(0));
-        Ack::new(outcome, sequence, 0)
+        Ack::of_batch(outcome, sequence, 0)
     }
 
-    /// The ack of parts that were appended one after the other; the first part
-    /// is there.
+    /// The ack of parts that were appended one after the other; `None` without
+    /// any.
     pub(super) fn join(parts: Vec<Ack>) -> Option<Ack> {
         let mut parts = parts.into_iter();
         let first = parts.next()?;
-        let mut count = first.count;
+        let mut count = first.count();
         let others = parts.map(|part| {
-            count += part.count;
+            count += part.count();
             part.outcome
         });
         let others = others.collect();
-        Some(Ack { outcome: first.outcome, sequence: first.sequence, count, others })
+        Some(Ack { batch: Some(Box::new(Batch { count, others })), ..first })
     }
 
     /// Number of the (first) record in its producer's stream.
@@ -129,7 +143,11 @@ impl Ack {
     /// How many records it speaks of.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.count
+        self.batch.as_ref().map_or(1, |batch| batch.count)
+    }
+
+    fn others(&self) -> &[Arc<Outcome>] {
+        self.batch.as_ref().map_or(&[], |batch| &batch.others)
     }
 
     /// Waits until the records are durable, and gives the position of the first.
@@ -143,7 +161,7 @@ impl Ack {
     pub async fn position(&self) -> Result<u64, Error> {
         self.outcome.process.check()?;
         let base = self.outcome.wait().await;
-        for other in &self.others {
+        for other in self.others() {
             other.wait().await?;
         }
         base.map(|base| self.of(base))
@@ -153,11 +171,11 @@ impl Ack {
     /// while it is not known.
     #[must_use]
     pub fn try_position(&self) -> Option<Result<u64, Error>> {
-        if self.others.iter().any(|other| other.result.get().is_none()) {
+        if self.others().iter().any(|other| other.result.get().is_none()) {
             return None;
         }
         let base = self.outcome.base()?;
-        let failed = self.others.iter().find_map(|other| other.base()?.err());
+        let failed = self.others().iter().find_map(|other| other.base()?.err());
         Some(match (base, failed) {
             (Ok(base), None) => Ok(self.of(base)),
             (Err(error), _) | (Ok(_), Some(error)) => Err(error),
@@ -181,7 +199,7 @@ mod tests {
     #[test]
     fn records_of_a_block_count_from_its_position() {
         let block = outcome(10);
-        let acks = [10, 12].map(|sequence| Ack::new(Arc::clone(&block), sequence, 1));
+        let acks = [10, 12].map(|sequence| Ack::of_one(Arc::clone(&block), sequence));
         assert!(acks[1].try_position().is_none());
         block.settle(Ok(100));
         block.settle(Err(Error::closed("producer")));
@@ -194,7 +212,7 @@ mod tests {
     #[test]
     fn settling_wakes_who_waits() {
         let block = outcome(0);
-        let ack = Ack::new(Arc::clone(&block), 0, 1);
+        let ack = Ack::of_one(Arc::clone(&block), 0);
         let waiting = std::thread::spawn(move || block_on(ack.position()));
         block.settle(Ok(7));
         assert_eq!(waiting.join().expect("it ends").ok(), Some(7));
@@ -203,7 +221,7 @@ mod tests {
     #[test]
     fn a_failure_is_unseen_until_an_ack_tells_it() {
         let block = outcome(0);
-        let ack = Ack::new(Arc::clone(&block), 0, 1);
+        let ack = Ack::of_one(Arc::clone(&block), 0);
         assert!(block.unseen_failure().is_none());
         block.settle(Err(Error::closed("producer")));
         assert!(block.unseen_failure().is_some());
@@ -214,8 +232,9 @@ mod tests {
     #[test]
     fn parts_are_acked_when_all_of_them_are() {
         let (one, two) = (outcome(0), outcome(5));
-        let parts = || vec![Ack::new(Arc::clone(&one), 0, 5), Ack::new(Arc::clone(&two), 5, 2)];
-        let ack = Ack::join(parts()).expect("there are parts");
+        let parts =
+            vec![Ack::of_batch(Arc::clone(&one), 0, 5), Ack::of_batch(Arc::clone(&two), 5, 2)];
+        let ack = Ack::join(parts).expect("there are parts");
         assert_eq!((ack.sequence(), ack.count()), (0, 7));
         one.settle(Ok(3));
         assert!(ack.try_position().is_none());

@@ -125,48 +125,53 @@ impl Filling {
     }
 
     /// Whether the next record of this size begins a block.
+    #[inline]
     pub(super) fn begins_block(&self, record_bytes: usize) -> bool {
         !self.waiting.back().is_some_and(|open| self.takes(open, record_bytes))
     }
 
-    /// Adds one record, whose checksum is given; there must be room.
+    /// Adds one record behind its 8 bytes of header; there must be room.
     #[inline]
-    pub(super) fn push(&mut self, crc: u32, size: [u8; 4], payload: &[u8]) -> Appended {
+    pub(super) fn push(
+        &mut self,
+        header: [u8; RECORD_HEADER_BYTES],
+        payload: &[u8],
+        begins_block: bool,
+    ) -> Appended {
         let record_bytes = RECORD_HEADER_BYTES + payload.len();
-        let begins = self.begins_block(record_bytes);
-        if begins {
+        if begins_block {
             let capacity = self.capacity.max(PREFIX_BYTES + record_bytes);
             let mut bytes = Vec::with_capacity(capacity);
             bytes.resize(PREFIX_BYTES, 0);
             self.begin(bytes);
         }
-        let full = self.limits.block_bytes;
         let open = self.waiting.back_mut().expect("a block was begun where there was none");
-        open.bytes.reserve(record_bytes);
-        open.bytes.extend_from_slice(&crc.to_be_bytes());
-        open.bytes.extend_from_slice(&size);
+        open.bytes.extend_from_slice(&header);
         open.bytes.extend_from_slice(payload);
         open.count += 1;
-        let outcome = Arc::clone(&open.outcome);
-        let news = begins || open.raw_bytes() >= full;
-        self.count(outcome, record_bytes, 1, news)
+        let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
+        let ack = Ack::of_one(Arc::clone(&open.outcome), self.next_sequence);
+        self.next_sequence += 1;
+        self.in_flight_bytes += record_bytes;
+        Appended { ack, news }
     }
 
     /// Adds records that have to stand in one block; there must be room.
-    pub(super) fn push_run(&mut self, run: Run) -> Appended {
+    pub(super) fn push_run(&mut self, run: Run, begins_block: bool) -> Appended {
         let (run_bytes, count) = (run.raw_bytes(), run.count);
-        let begins = self.begins_block(run_bytes);
-        if begins {
+        if begins_block {
             self.begin(run.bytes);
         } else if let Some(open) = self.waiting.back_mut() {
             open.bytes.extend_from_slice(run.bytes.get(PREFIX_BYTES..).unwrap_or_default());
         }
-        let full = self.limits.block_bytes;
         let open = self.waiting.back_mut().expect("a block was begun where there was none");
         open.count += count;
+        let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
         let outcome = Arc::clone(&open.outcome);
-        let news = begins || open.raw_bytes() >= full;
-        self.count(outcome, run_bytes, count, news)
+        let ack = Ack::of_batch(outcome, self.next_sequence, count.into());
+        self.next_sequence += u64::from(count);
+        self.in_flight_bytes += run_bytes;
+        Appended { ack, news }
     }
 
     /// Whether the oldest block need not wait for more records.
@@ -224,14 +229,6 @@ impl Filling {
         let outcome = Outcome::new(first, self.process);
         self.waiting.push_back(Filled { bytes, count: 0, first, since: Instant::now(), outcome });
     }
-
-    #[inline]
-    fn count(&mut self, outcome: Arc<Outcome>, bytes: usize, count: u32, news: bool) -> Appended {
-        let sequence = self.next_sequence;
-        self.next_sequence = sequence.saturating_add(count.into());
-        self.in_flight_bytes += bytes;
-        Appended { ack: Ack::new(outcome, sequence, count.into()), news }
-    }
 }
 
 impl Run {
@@ -254,9 +251,8 @@ impl Run {
         self.count == 0 || self.raw_bytes() + record_bytes <= block_bytes_max
     }
 
-    pub(super) fn push(&mut self, crc: u32, size: [u8; 4], payload: &[u8]) {
-        self.bytes.extend_from_slice(&crc.to_be_bytes());
-        self.bytes.extend_from_slice(&size);
+    pub(super) fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
+        self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(payload);
         self.count += 1;
     }

@@ -79,10 +79,10 @@ impl Producer {
     /// is over the log's own `max_record_size` is refused by the server, which
     /// ends the producer.
     pub async fn append(&self, payload: &[u8]) -> Result<Ack, Error> {
-        let (crc, size) = self.measure(payload)?;
-        match self.shared.push(crc, size, payload)? {
+        let header = header_of(payload)?;
+        match self.shared.push(header, payload)? {
             Some(ack) => Ok(ack),
-            None => self.shared.when_room(|| self.shared.push(crc, size, payload)).await,
+            None => self.shared.when_room(|| self.shared.push(header, payload)).await,
         }
     }
 
@@ -90,9 +90,9 @@ impl Producer {
     ///
     /// # Errors
     /// [`Kind::WouldBlock`] where `append` would wait.
+    #[inline]
     pub fn try_append(&self, payload: &[u8]) -> Result<Ack, Error> {
-        let (crc, size) = self.measure(payload)?;
-        self.shared.push(crc, size, payload)?.ok_or_else(no_room)
+        self.shared.push(header_of(payload)?, payload)?.ok_or_else(no_room)
     }
 
     /// Appends records one after the other. Those that are at most 1 MiB
@@ -116,11 +116,11 @@ impl Producer {
         let mut run = Run::new();
         for payload in batch {
             let payload = payload.as_ref();
-            let (crc, size) = self.measure(payload)?;
+            let header = header_of(payload)?;
             if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
                 parts.push(self.append_run(std::mem::take(&mut run)).await?);
             }
-            run.push(crc, size, payload);
+            run.push(header, payload);
         }
         if !run.is_empty() {
             parts.push(self.append_run(run).await?);
@@ -141,11 +141,11 @@ impl Producer {
         let mut run = Run::new();
         for payload in batch {
             let payload = payload.as_ref();
-            let (crc, size) = self.measure(payload)?;
+            let header = header_of(payload)?;
             if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
                 return Err(Error::invalid("the batch is over 1 MiB: append it in parts, or wait"));
             }
-            run.push(crc, size, payload);
+            run.push(header, payload);
         }
         if run.is_empty() {
             return Ok(self.ack_of_nothing());
@@ -227,16 +227,6 @@ impl Producer {
         &self.client
     }
 
-    /// A record's checksum and size.
-    #[inline]
-    fn measure(&self, payload: &[u8]) -> Result<(u32, [u8; 4]), Error> {
-        if (payload.len() + RECORD_HEADER_BYTES) as u64 > MAX_RECORD_SIZE_MAX {
-            return Err(too_large(payload.len()));
-        }
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-        Ok((checksum(size, payload), size))
-    }
-
     async fn append_run(&self, run: Run) -> Result<Ack, Error> {
         let mut run = Some(run);
         match self.shared.push_run(&mut run)? {
@@ -248,6 +238,18 @@ impl Producer {
     fn ack_of_nothing(&self) -> Ack {
         Ack::of_nothing(self.next_sequence(), self.client.runtime().process())
     }
+}
+
+/// A record's checksum and size.
+#[inline]
+fn header_of(payload: &[u8]) -> Result<[u8; RECORD_HEADER_BYTES], Error> {
+    if (payload.len() + RECORD_HEADER_BYTES) as u64 > MAX_RECORD_SIZE_MAX {
+        return Err(too_large(payload.len()));
+    }
+    let size = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let [a, b, c, d] = checksum(size, payload).to_be_bytes();
+    let [e, f, g, h] = size;
+    Ok([a, b, c, d, e, f, g, h])
 }
 
 #[cold]

@@ -102,6 +102,7 @@ mod tests {
     use styx_protocol::record;
 
     use super::super::filling::{Filling, Limits};
+    use super::super::header_of;
     use super::*;
     use crate::runtime::Process;
 
@@ -127,8 +128,8 @@ mod tests {
             let mut filling = Filling::new(limits, Process::current());
             let mut builder = record::Builder::new();
             for payload in &payloads {
-                let size = u32::try_from(payload.len()).expect("small").to_be_bytes();
-                filling.push(record::checksum(size, payload), size, payload);
+                let begins_block = filling.begins_block(payload.len());
+                filling.push(header_of(payload).expect("small"), payload, begins_block);
                 assert!(builder.push(payload));
             }
             let sealed = Sealed::seal(filling.take().expect("a block"), origin, codec);

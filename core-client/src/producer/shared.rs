@@ -119,27 +119,28 @@ impl Shared {
         }
     }
 
-    /// Adds a record; `None` when there is no room.
+    /// Adds a record behind its header; `None` when there is no room.
     ///
     /// # Errors
     /// No record is taken any more, or this is a forked child.
     #[inline]
     pub(super) fn push(
         &self,
-        crc: u32,
-        size: [u8; 4],
+        header: [u8; RECORD_HEADER_BYTES],
         payload: &[u8],
     ) -> Result<Option<Ack>, Error> {
-        self.add(RECORD_HEADER_BYTES + payload.len(), |filling| filling.push(crc, size, payload))
+        self.add(RECORD_HEADER_BYTES + payload.len(), |filling, begins_block| {
+            filling.push(header, payload, begins_block)
+        })
     }
 
     /// As [`push`](Self::push), for records that have to stand in one block. The
     /// run is taken out where there is room.
     pub(super) fn push_run(&self, run: &mut Option<Run>) -> Result<Option<Ack>, Error> {
         let Some(bytes) = run.as_ref().map(Run::raw_bytes) else { return Ok(None) };
-        self.add(bytes, |filling| {
+        self.add(bytes, |filling, begins_block| {
             let run = run.take().expect("it was looked at above");
-            filling.push_run(run)
+            filling.push_run(run, begins_block)
         })
     }
 
@@ -147,7 +148,7 @@ impl Shared {
     fn add(
         &self,
         bytes: usize,
-        push: impl FnOnce(&mut Filling) -> Appended,
+        push: impl FnOnce(&mut Filling, bool) -> Appended,
     ) -> Result<Option<Ack>, Error> {
         let mut state = self.lock_here()?;
         if !matches!(state.phase, Phase::Open) {
@@ -162,7 +163,7 @@ impl Shared {
             self.process.check()?;
             state.unchecked_records = 0;
         }
-        let appended = push(&mut state.filling);
+        let appended = push(&mut state.filling, begins);
         let wake = appended.news && std::mem::take(&mut state.link_waits);
         drop(state);
         if wake {
