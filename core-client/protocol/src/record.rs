@@ -302,10 +302,12 @@ pub fn frame(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
 /// [`Error::Cut`] or [`Error::Checksum`].
 pub fn check(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
     let (start, end) = frame(bytes, offset)?;
-    let stored = bytes.get(offset..offset + 4).and_then(|s| s.try_into().ok());
-    let stored = u32::from_be_bytes(stored.ok_or(Error::Cut { offset })?);
-    let checked = bytes.get(offset + 4..end).ok_or(Error::Cut { offset })?;
-    if crc32fast::hash(checked) == stored {
+    let cut = Error::Cut { offset };
+    let header: &[u8; RECORD_HEADER_BYTES] =
+        bytes.get(offset..start).and_then(<[u8]>::first_chunk).ok_or(cut)?;
+    let [a, b, c, d, size @ ..] = *header;
+    let payload = bytes.get(start..end).ok_or(cut)?;
+    if checksum(size, payload) == u32::from_be_bytes([a, b, c, d]) {
         Ok((start, end))
     } else {
         Err(Error::Checksum { offset })
