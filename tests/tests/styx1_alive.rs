@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use styx_protocol::Code;
 use styx_protocol::frame::{Event, Outcome, Route};
 use styx_tests::styx1::{block, consume, consume_request, framed, open, produce, produce_request};
-use styx_tests::{Settings, TestServer};
+use styx_tests::{Request, Settings, TestServer, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn the_server_beats_at_half_of_what_its_peer_announces() {
     let server = TestServer::start();
     server.create("a");
-    let announce = |request: styx_tests::Request| request.header("X-Styx-Timeout", 2);
+    let announce = |request: Request| request.header("X-Styx-Timeout", 2);
     let producer = announce(produce_request("a", ""));
     let consumer = announce(consume_request("a", "follow=true"));
     for (request, route) in
@@ -111,6 +111,33 @@ fn a_consumer_that_stalls_and_beats_may_do_so_and_costs_little() {
         let rest = silent.connection.until_close();
         assert!(rest.is_err() || rest.is_ok_and(|rest| rest.len() < 50 << 20));
     }
+}
+
+#[test]
+fn stalled_consumers_share_what_answers_may_hold_and_nobody_is_refused() {
+    let server = Settings::default().set("max_answer_bytes = 4194304").start();
+    server.create("a");
+    let mut producer = produce(&server, "a", "");
+    let small = block(&vec![vec![b'x'; 1016]; 16]);
+    for _ in 0..64 {
+        producer.send_blocks(&vec![small.clone(); 50]);
+    }
+    let _ = producer.acked(64 * 50 * 16);
+    let held = || {
+        let metrics = server.ask(&Request::get("/metrics")).expect(200);
+        let metrics = metrics.text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("styx_answer_bytes "));
+        line.and_then(|number| number.parse::<u64>().ok()).expect("a number")
+    };
+    let stalled: Vec<_> = (0..20).map(|_| consume(&server, "a", "")).collect();
+    // They read nothing but their 101s; what the sockets do not take is held.
+    wait::until_true("consumers to stall", 20 * SECOND, || held() > 3 << 20);
+    assert!(held() <= (4 << 20) + 20 * (64 << 10), "{} bytes are held", held());
+    let mut reader = consume(&server, "a", "");
+    assert_eq!(reader.records(0, 64 * 50 * 16).len(), 64 * 50 * 16);
+    reader.ends();
+    drop(stalled);
+    wait::until_true("what they held to be free", 20 * SECOND, || held() == 0);
 }
 
 #[test]

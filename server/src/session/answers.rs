@@ -133,7 +133,8 @@ impl Share {
         Bytes::from_owner(Kept { bytes, _share: self })
     }
 
-    fn resize(&mut self, bytes: usize) {
+    /// Counts so many bytes from now on, more or fewer than before.
+    pub(crate) fn resize(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.held.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else {

@@ -17,10 +17,11 @@ use styx_engine::{Blocks, Found, Reader, Span};
 use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
-use super::{Error, OpenLog, blocking};
+use super::{Error, OpenLog, Pieces, Share, blocking};
 
-/// Bytes of a file that are sent as one span: as many as a frame may have.
-const SPAN_BYTES_MAX: u64 = styx_protocol::limits::FRAME_BLOCKS_BYTES_MAX as u64;
+/// Bytes of a file that are sent as one span: a quarter of what a frame may have,
+/// because nothing can be told to a consumer in the middle of one.
+const SPAN_BYTES_MAX: u64 = 4 << 20;
 
 /// Which blocks are wanted, and how.
 #[derive(Debug, Clone, Copy)]
@@ -52,16 +53,20 @@ pub(crate) struct BlockReading {
     position: Position,
     /// Read, and still to be given out one by one.
     single: VecDeque<Block>,
+    /// The memory of all that was read and not yet sent.
+    pieces: Pieces,
+    share: Option<Share>,
     may_span: bool,
 }
 
 impl OpenLog {
     /// Begins to read at this position. Blocks are read whole: the first may
-    /// begin before it.
+    /// begin before it. They count among `pieces` until the next are asked for.
     pub(crate) fn read_blocks(
         &self,
         from: Position,
         wanted: Wanted,
+        pieces: Pieces,
     ) -> Result<BlockReading, Error> {
         Ok(BlockReading {
             log: self.clone(),
@@ -69,6 +74,8 @@ impl OpenLog {
             wanted,
             position: from,
             single: VecDeque::new(),
+            pieces,
+            share: None,
             may_span: false,
         })
     }
@@ -80,7 +87,8 @@ impl BlockReading {
         self.position
     }
 
-    /// The next blocks; `None` at the durable end. Cancelling it ends the reading.
+    /// The next blocks, once those before were sent; `None` at the durable end.
+    /// Cancelling it ends the reading.
     ///
     /// # Errors
     /// Damage, retention, a log that is gone.
@@ -88,8 +96,11 @@ impl BlockReading {
         if !self.single.is_empty() {
             return self.next_of_single().map(Some);
         }
-        let bytes_max = self.wanted.bytes_max;
-        let found = if self.wants_span()? {
+        self.sent();
+        let is_span_wanted = self.wants_span()?;
+        let share = self.pieces.share(self.wanted.bytes_max).await;
+        let bytes_max = share.bytes();
+        let found = if is_span_wanted {
             self.on_a_thread(move |reader| {
                 Ok(match reader.span(SPAN_BYTES_MAX)? {
                     Some(span) => Read::Span(span),
@@ -113,14 +124,23 @@ impl BlockReading {
                 self.position = span.next();
                 Ok(Some(Stretch::Span(span)))
             }
-            Read::Blocks(Found::Some(blocks)) => self.give(&blocks).map(Some),
+            Read::Blocks(Found::Some(blocks)) => {
+                self.share = Some(share);
+                self.give(&blocks).map(Some)
+            }
             Read::Blocks(Found::AtEnd) => Ok(None),
             Read::Blocks(Found::NeedsDisk) => Err(lost()),
         }
     }
 
+    /// Says that all was sent that was read.
+    pub(crate) fn sent(&mut self) {
+        self.share = None;
+    }
+
     /// Resolves when there is more to read, or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
+        self.sent();
         self.cursor()?.wait().await;
         Ok(())
     }
@@ -140,6 +160,7 @@ impl BlockReading {
             && until.is_none_or(|until| blocks.next() <= until)
         {
             self.position = blocks.next();
+            self.count(blocks.len_bytes());
             return Ok(Stretch::Parts(blocks.parts().cloned().collect()));
         }
         let begins_before =
@@ -175,7 +196,15 @@ impl BlockReading {
         if self.single.is_empty() {
             self.single = VecDeque::new();
         }
+        let waiting: u64 = self.single.iter().map(|block| block.header().block_bytes()).sum();
+        self.count(bytes + usize::try_from(waiting).unwrap_or(usize::MAX));
         Ok(Stretch::Parts(parts))
+    }
+
+    fn count(&mut self, bytes: usize) {
+        if let Some(share) = &mut self.share {
+            share.resize(bytes);
+        }
     }
 
     async fn on_a_thread(

@@ -59,7 +59,10 @@ impl Connection {
 
     async fn run(&mut self) -> io::Result<()> {
         match self.send_all().await {
-            Ok(()) => frame::encode_end(false, self.peer.outbox.frames()),
+            Ok(()) => {
+                self.reading.sent();
+                frame::encode_end(false, self.peer.outbox.frames());
+            }
             Err(Stop::Fault(fault)) => {
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a consumer's stream ends: {}", fault.message);

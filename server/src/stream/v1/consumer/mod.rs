@@ -28,7 +28,7 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     }
     let codecs = handshake::codecs(&request);
     let wanted = Wanted { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
-    let reading = request.log.read_blocks(from, wanted)?;
+    let reading = request.log.read_blocks(from, wanted, request.app.sessions.answers().pieces())?;
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
     let (app, log) = (request.app, request.log);
