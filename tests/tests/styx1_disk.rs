@@ -1,0 +1,137 @@
+//! styx/1 over a disk that fails or is slow, made so by `strace`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use styx_protocol::Code;
+use styx_protocol::frame::{Event, Outcome, Route};
+use styx_tests::styx1::{
+    Stream, block, block_of, consume, framed, produce, produce_request, run, try_open,
+};
+use styx_tests::{Scratch, Settings, TestServer, strace};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server with the log `a`, into which this fault is injected.
+fn injected(fault: &str, settings: Settings) -> TestServer {
+    let scratch = Arc::new(Scratch::new("fault"));
+    // A first life without faults, so that the fault meets an append alone.
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    server.create("a");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart_with(settings.program(&strace::injecting(&scratch, fault)));
+    server
+}
+
+/// Appends with this id, or none, until a sync takes its time; says how many
+/// records that were. Sends heartbeats while it waits.
+fn append_until_slow(producer: &mut Stream, id: u64) -> u64 {
+    for count in 1..1000 {
+        let start = Instant::now();
+        let (epoch, sequence) = if id == 0 { (0, 0) } else { (1, count - 1) };
+        producer.send_blocks(&[block_of(id, epoch, sequence, &["x"])]);
+        loop {
+            producer.beat();
+            match producer.next() {
+                Some(Event::Ack(ack)) => break assert_eq!(ack.count, count),
+                Some(Event::Heartbeat(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        if start.elapsed() > SECOND {
+            return count;
+        }
+    }
+    panic!("the disk never became slow");
+}
+
+#[test]
+fn a_failed_sync_is_an_unknown_outcome_and_never_acked() {
+    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
+    let mut producer = produce(&server, "a", "producer=5");
+    let mut idle = produce(&server, "a", "");
+    let mut acked = 0;
+    let fault = loop {
+        producer.send_blocks(&[block_of(5, 1, acked, &[format!("{acked}")])]);
+        match producer.next_but_heartbeats() {
+            Some(Event::Ack(ack)) => {
+                assert_eq!((ack.count, &ack.runs[..]), (acked + 1, &[run(acked, 1)][..]));
+                acked += 1;
+            }
+            Some(Event::Error(fault)) => break fault,
+            other => panic!("{other:?}"),
+        }
+        assert!(acked < 1000, "the fault never came");
+    };
+    assert_eq!((fault.code, fault.outcome), (Code::OutcomeUnknown, Outcome::Unknown), "{fault:?}");
+    producer.is_closed();
+    // Who sends only now knows that nothing of it is appended.
+    idle.send_blocks(&[block(&["too late"])]);
+    let fault = idle.fails_with(Code::LogNotAvailable);
+    assert_eq!(fault.outcome, Outcome::NotAppended);
+    let refused = try_open(&server, &produce_request("a", ""), Route::ServerToProducer);
+    let refused = refused.expect_err("it takes nothing").expect_error(503, "log_not_available");
+    assert_eq!(refused.json()["status"], "tainted");
+    let mut consumer = consume(&server, "a", "");
+    let count = usize::try_from(acked).expect("small");
+    let numbers: Vec<_> = (0..acked).map(|number| number.to_string()).collect();
+    assert_eq!(consumer.records(0, count), numbers);
+    consumer.ends();
+}
+
+#[test]
+fn a_slow_disk_is_back_pressure_and_the_server_goes_on_beating() {
+    // Nobody listens to a producer while there is no room for what it sends, for
+    // longer than it may be silent; it hears of the server all the same.
+    let fault = "fdatasync:delay_enter=2500000:when=20+";
+    let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
+    let request = produce_request("a", "").header("X-Styx-Timeout", 2);
+    let mut producer = styx_tests::styx1::open(&server, &request, Route::ServerToProducer);
+    producer.connection.set_patience(2 * SECOND);
+    let before = append_until_slow(&mut producer, 0);
+    let many = framed(&[block(&vec![vec![b'x'; 1016]; 900])]);
+    let mut sending = producer.connection.socket().try_clone().expect("a second handle");
+    let start = Instant::now();
+    let sender = std::thread::spawn(move || {
+        (0..40).for_each(|_| sending.write_all(&many).expect("it is read some day"));
+        sending.shutdown(std::net::Shutdown::Write).expect("it can be closed");
+    });
+    assert_eq!(producer.acked(before + 40 * 900), [run(before, 40 * 900)]);
+    sender.join().expect("it was sent");
+    producer.is_closed();
+    assert!(start.elapsed() > 4 * SECOND, "the disk was not slow");
+}
+
+#[test]
+fn a_newer_connection_waits_for_what_the_older_one_has_on_its_way() {
+    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let server = injected(fault, Settings::default());
+    let mut older = produce(&server, "a", "producer=5");
+    let acked = append_until_slow(&mut older, 5);
+    older.send_blocks(&[block_of(5, 1, acked, &["on its way"])]);
+    older.is_quiet_for(SECOND / 2);
+    let newer = produce(&server, "a", "producer=5");
+    assert_eq!(newer.head.number("X-Styx-Next-Sequence"), acked + 1);
+    assert_eq!(newer.head.number("X-Styx-Epoch"), 2);
+    let _ = older.acked(acked + 1);
+    let _ = older.fails_with(Code::ProducerFenced);
+}
+
+#[test]
+fn a_stopping_server_waits_for_what_is_on_its_way() {
+    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
+    let mut producer = produce(&server, "a", "");
+    let acked = append_until_slow(&mut producer, 0);
+    producer.send_blocks(&[block(&["x"; 1000])]);
+    // It has come, and is being synced.
+    producer.is_quiet_for(SECOND / 2);
+    server.ask_to_stop();
+    let _ = producer.acked(acked + 1000);
+    let _ = producer.fails_with(Code::ShuttingDown);
+    drop(producer);
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success(), "{stopped:?}");
+}
