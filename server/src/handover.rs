@@ -67,7 +67,6 @@ pub(crate) struct Request {
     pub(crate) query: String,
 }
 
-#[allow(dead_code, reason = "not every front end needs all of it")]
 impl Request {
     /// The parameters of a read.
     pub(crate) fn read_params(&self) -> Result<ReadParams, Error> {

@@ -141,6 +141,25 @@ fn stalled_consumers_share_what_answers_may_hold_and_nobody_is_refused() {
 }
 
 #[test]
+fn a_connection_that_does_nothing_costs_little() {
+    let server = TestServer::start();
+    server.create("a");
+    // Of the first the server keeps more than of each.
+    let few = [produce(&server, "a", "producer=1"), consume(&server, "a", "follow=true")];
+    let before = server.memory_bytes();
+    let many: Vec<_> = (0..500)
+        .flat_map(|i| {
+            let query = format!("producer={}", i + 2);
+            [produce(&server, "a", &query), consume(&server, "a", "follow=true")]
+        })
+        .collect();
+    let each = server.memory_bytes().saturating_sub(before) / many.len() as u64;
+    println!("{each} bytes each");
+    assert!(each <= 16 << 10, "{each} bytes each");
+    drop((few, many));
+}
+
+#[test]
 fn a_server_that_stops_acks_what_came_and_says_so() {
     let mut server = TestServer::start();
     server.create("a");

@@ -66,7 +66,6 @@ impl Pipeline {
     }
 
     /// Bytes that are on their way.
-    #[allow(dead_code, reason = "not every front end needs it")]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -130,3 +130,57 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn chunks_and_frames_arrive_in_their_order_however_little_the_socket_takes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut peer, tcp) = (peer.expect("connect"), accepted.expect("accept").0);
+        let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
+        for number in 0..200u8 {
+            let chunk = Bytes::from(vec![number; 70_000]);
+            outbox.frames().extend_from_slice(&[b'<', number]);
+            outbox.push(chunk.clone());
+            outbox.frames().extend_from_slice(b">");
+            sent.extend([&[b'<', number][..], &chunk, b">"].concat());
+        }
+        assert_eq!(outbox.len(), sent.len());
+        let sending = async {
+            while !outbox.is_empty() {
+                tcp.writable().await.expect("it is there");
+                let before = outbox.len();
+                let moved = outbox.send(&tcp).expect("it is there");
+                assert_eq!(moved, outbox.len() < before);
+                if outbox.is_shared() {
+                    outbox.own();
+                    assert!(!outbox.is_shared());
+                }
+            }
+            socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).expect("it can");
+        };
+        let mut received = Vec::new();
+        let (_, read) = tokio::join!(sending, peer.read_to_end(&mut received));
+        read.expect("no reset");
+        assert!(received == sent);
+    }
+
+    #[test]
+    fn what_is_taken_is_all_that_waits() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.take(), "");
+        outbox.frames().extend_from_slice(b"a");
+        assert_eq!(outbox.take(), "a");
+        outbox.push(Bytes::from_static(b"b"));
+        outbox.frames().extend_from_slice(b"c");
+        assert_eq!(outbox.take(), "bc");
+        assert!(outbox.is_empty());
+    }
+}

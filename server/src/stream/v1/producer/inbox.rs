@@ -128,7 +128,7 @@ impl Inbox {
     }
 
     /// A retired buffer of this size that nobody needs any more. Smaller ones are
-    /// let go.
+    /// let go, and those that a huge record needed.
     fn reclaim(&mut self, wanted: usize) -> Option<Retired> {
         while let Some(mut oldest) = self.retired.pop_front() {
             oldest.bytes.clear();
@@ -136,7 +136,7 @@ impl Inbox {
                 self.retired.push_front(oldest);
                 return None;
             }
-            if oldest.capacity >= wanted {
+            if (wanted..=wanted.max(BUFFER_BYTES_MAX)).contains(&oldest.capacity) {
                 return Some(oldest);
             }
         }
@@ -173,5 +173,103 @@ impl Inbox {
             self.capacity = 0;
         }
         self.reservation.shrink_to(self.capacity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::Records;
+    use styx_protocol::block::{Origin, build};
+    use styx_protocol::frame::blocks_header;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::session::InFlight;
+
+    const BUDGET_BYTES: usize = 64 << 20;
+
+    fn block(number: usize, payload_bytes: usize) -> Bytes {
+        let payload = vec![u8::try_from(number % 251).expect("small"); payload_bytes];
+        build(&Records::one(&payload), Origin::default())
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (peer.expect("connect"), accepted.expect("accept").0)
+    }
+
+    /// Blocks of these sizes come out as they were sent, while the last `kept` of
+    /// them are on their way; says how much memory that took at most.
+    async fn check(sizes: &[usize], kept: usize) -> usize {
+        let (mut peer, tcp) = pair().await;
+        let budget = InFlight::new(BUDGET_BYTES);
+        let mut inbox = Inbox::new(1 << 30, budget.reservation(), &Bytes::new());
+        assert!(!inbox.holds_memory());
+        let sending = async {
+            for (number, size) in sizes.iter().enumerate() {
+                let block = block(number, *size);
+                let frame = [&blocks_header(block.len())[..], &block].concat();
+                peer.write_all(&frame).await.expect("it is read");
+            }
+            peer.shutdown().await.expect("it can be closed");
+        };
+        let receiving = async {
+            let (mut on_their_way, mut count, mut most) = (VecDeque::new(), 0, 0);
+            loop {
+                while let Some(event) = inbox.next().expect("good frames") {
+                    let Event::Block(found) = event else { panic!("{event:?}") };
+                    assert_eq!(found, block(count, sizes[count]));
+                    on_their_way.push_back(found);
+                    count += 1;
+                    if on_their_way.len() > kept {
+                        on_their_way.pop_front();
+                    }
+                }
+                tcp.readable().await.expect("it is there");
+                inbox.make_room().await.expect("there is memory");
+                most = most.max(inbox.held_bytes());
+                if inbox.read(&tcp).expect("it is there") == Heard::End {
+                    break;
+                }
+            }
+            inbox.finish().expect("no frame is cut");
+            assert_eq!(count, sizes.len());
+            most
+        };
+        let ((), most) = tokio::join!(sending, receiving);
+        assert!(budget.bytes() >= inbox.held_bytes());
+        inbox.rest();
+        assert_eq!((inbox.held_bytes(), budget.bytes()), (0, 0));
+        most
+    }
+
+    #[tokio::test]
+    async fn few_small_blocks_take_one_small_buffer() {
+        assert!(check(&[100; 10], 10).await <= BUFFER_BYTES_MIN);
+    }
+
+    #[tokio::test]
+    async fn buffers_are_used_again_once_their_blocks_are_gone() {
+        let most = check(&[60_000; 1000], 8).await;
+        assert!(most <= 3 * BUFFER_BYTES_MAX, "60 MB took {most} bytes at a time");
+    }
+
+    #[tokio::test]
+    async fn any_sizes_come_whole_in_bounded_memory() {
+        let sizes: Vec<_> = (0..2000).map(|i| (i * i * 7919) % 40_000).collect();
+        let most = check(&sizes, 30).await;
+        assert!(most <= 4 * BUFFER_BYTES_MAX, "{most} bytes at a time");
+        let _ = check(&sizes, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_huge_block_gets_room_as_it_comes_and_leaves_none_behind() {
+        let mut sizes = vec![20 << 20];
+        sizes.extend([1000; 5000]);
+        let most = check(&sizes, 1).await;
+        assert!((20 << 20..=BUDGET_BYTES).contains(&most), "{most} bytes at a time");
     }
 }
