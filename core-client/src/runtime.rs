@@ -43,6 +43,12 @@ impl Process {
         self.compare(Process::current())
     }
 
+    /// The one that a forked child takes its threads to be in.
+    #[cfg(test)]
+    pub(crate) fn of_a_parent() -> Process {
+        Process(Process::current().0 + 1)
+    }
+
     fn compare(self, current: Process) -> Result<(), Error> {
         if self == current {
             return Ok(());
@@ -142,14 +148,14 @@ mod tests {
     fn a_forked_child_is_told() {
         let here = Process::current();
         assert!(here.check().is_ok());
-        let error = here.compare(Process(here.0 + 1)).expect_err("another process");
+        let error = here.compare(Process::of_a_parent()).expect_err("another process");
         assert_eq!((error.kind(), error.is_retriable()), (Kind::Forked, false));
     }
 
     #[test]
     fn calls_fail_in_a_forked_child_instead_of_waiting() {
         let mut runtime = Runtime::start(1).expect("threads");
-        runtime.process = Process(runtime.process.0 + 1);
+        runtime.process = Process::of_a_parent();
         let error = crate::wait::block_on(runtime.run(async { Ok(()) })).expect_err("forked");
         assert_eq!(error.kind(), Kind::Forked);
     }

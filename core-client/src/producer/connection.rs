@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::transport::{Socket, Upgraded, of_fault};
 
 /// Acks are small.
-const READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 4 << 10;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -241,6 +241,9 @@ impl Connection<'_> {
 async fn advance(writer: &mut WriteHalf<Socket>, bytes: &[u8]) -> std::io::Result<usize> {
     match bytes {
         [] => writer.flush().await.map(|()| 0),
-        bytes => writer.write(bytes).await,
+        bytes => match writer.write(bytes).await {
+            Ok(0) => Err(std::io::ErrorKind::WriteZero.into()),
+            wrote => wrote,
+        },
     }
 }

@@ -151,7 +151,7 @@ impl Filling {
         open.count += 1;
         let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
         let ack = Ack::of_one(Arc::clone(&open.outcome), self.next_sequence);
-        self.next_sequence += 1;
+        self.next_sequence = self.next_sequence.saturating_add(1);
         self.in_flight_bytes += record_bytes;
         Appended { ack, news }
     }
@@ -169,7 +169,7 @@ impl Filling {
         let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
         let outcome = Arc::clone(&open.outcome);
         let ack = Ack::of_batch(outcome, self.next_sequence, count.into());
-        self.next_sequence += u64::from(count);
+        self.next_sequence = self.next_sequence.saturating_add(count.into());
         self.in_flight_bytes += run_bytes;
         Appended { ack, news }
     }

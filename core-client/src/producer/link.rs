@@ -79,8 +79,12 @@ pub(super) async fn open(client: Client, settings: Settings) -> Result<Producer,
 }
 
 impl Link {
-    async fn run(mut self, opened: oneshot::Sender<Result<Opened, Error>>) {
-        let first = match self.open().await {
+    async fn run(mut self, mut opened: oneshot::Sender<Result<Opened, Error>>) {
+        let first = tokio::select! {
+            first = self.open() => first,
+            () = opened.closed() => return,
+        };
+        let first = match first {
             Ok(first) => first,
             Err(error) => {
                 self.end(Some(error.clone()));

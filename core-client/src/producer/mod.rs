@@ -27,6 +27,7 @@ pub use ack::Ack;
 pub use options::Builder;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use styx_protocol::record::checksum;
 use styx_protocol::{Code, LogId};
 
 use crate::client::Client;
+use crate::completion::{self, Source, Ticket};
 use crate::error::{Error, Kind};
 use filling::Run;
 use shared::Shared;
@@ -225,6 +227,40 @@ impl Producer {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Tells this source, instead of another, whenever acks came, an append that
+    /// had to wait may go on, or the producer ended; and once at once. For
+    /// bindings: look at acks in their order, which is that of their settling.
+    pub fn notify(&self, source: Source) {
+        self.shared.notify(source);
+    }
+
+    /// As [`flush`](Self::flush), for bindings: whoever holds the queue is told.
+    pub fn flush_to(&self, ticket: Ticket) {
+        let shared = Arc::clone(&self.shared);
+        self.complete(ticket, async move { shared.flush().await });
+    }
+
+    /// As [`close`](Self::close), for bindings: whoever holds the queue is told.
+    pub fn close_to(&self, ticket: Ticket) {
+        let (shared, patience) = (Arc::clone(&self.shared), self.opened.close_timeout);
+        self.complete(ticket, async move { shared.close(patience).await });
+    }
+
+    /// Waits on the core's threads.
+    fn complete(
+        &self,
+        ticket: Ticket,
+        waiting: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) {
+        let runtime = self.client.runtime();
+        match runtime.process().check() {
+            Ok(()) => drop(runtime.spawn(async move {
+                ticket.complete(waiting.await.map(|()| completion::Outcome::Done));
+            })),
+            Err(error) => ticket.complete(Err(error)),
+        }
     }
 
     async fn append_run(&self, run: Run) -> Result<Ack, Error> {

@@ -1,0 +1,138 @@
+//! Waits that are given up, children that were forked, bindings that are told.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use styx_protocol::Code;
+use styx_protocol::frame::{Event, Fault};
+
+use super::*;
+use crate::completion::{CompletionQueue, Outcome};
+use crate::error::Kind;
+use crate::producer::filling::Limits;
+use crate::producer::peer::texts;
+use crate::producer::shared::Shared;
+use crate::runtime::Process;
+
+/// Polls a wait once and gives it up.
+fn give_up<T>(waiting: impl Future<Output = T>) {
+    let mut waiting = Box::pin(waiting);
+    assert!(block_on_for(waiting.as_mut(), Duration::ZERO).is_none(), "it had to wait");
+}
+
+#[test]
+fn giving_up_a_send_or_a_flush_does_not_take_back_the_record() {
+    let peer = Peer::start();
+    let (producer, mut connection) = open(&peer, |b| b);
+    give_up(producer.send(b"sent"));
+    give_up(producer.flush());
+    assert_eq!(texts(&connection.block()), ["sent"]);
+    connection.ack(0, 1);
+    wait(producer.flush()).expect("durable");
+    assert_eq!((producer.next_sequence(), producer.durable_sequence()), (1, 1));
+}
+
+#[test]
+fn giving_up_an_acks_wait_takes_nothing_from_the_others() {
+    let peer = Peer::start();
+    let (producer, mut connection) = open(&peer, |b| b);
+    let ack = append(&producer, "a");
+    give_up(ack.position());
+    connection.block();
+    connection.ack(7, 1);
+    assert_eq!(wait(ack.position()).ok(), Some(7));
+    assert_eq!(wait(ack.clone().position()).ok(), Some(7));
+}
+
+#[test]
+fn giving_up_close_goes_on_closing() {
+    let peer = Peer::start();
+    let (producer, mut connection) = open(&peer, |b| b);
+    append(&producer, "a");
+    give_up(producer.close());
+    connection.block();
+    connection.ack(0, 1);
+    assert_eq!(connection.event(), Some(Event::End { forget: true }));
+    connection.cut();
+    wait(producer.close()).expect("closed");
+}
+
+#[test]
+fn giving_up_open_ends_the_connection() {
+    let peer = Peer::start();
+    let client = Client::builder(&peer.address()).build().expect("good options");
+    let mut opening = Box::pin(client.producer("orders").open());
+    assert!(block_on_for(opening.as_mut(), Duration::ZERO).is_none());
+    let mut connection = peer.accept();
+    drop(opening);
+    assert_eq!(connection.event(), None, "the client has closed");
+}
+
+#[test]
+fn a_forked_child_is_told_and_never_waits() {
+    let limits = Limits {
+        block_bytes: 1 << 10,
+        block_bytes_max: 1 << 20,
+        in_flight_bytes: 1 << 20,
+        blocks: 8,
+    };
+    let shared = Shared::new(limits, Duration::ZERO, Process::of_a_parent());
+    let check = |result: Result<(), Error>| {
+        assert_eq!(result.expect_err("forked").kind(), Kind::Forked);
+    };
+    check(shared.push([0; 8], b"").map(drop));
+    check(wait(shared.flush()));
+    check(wait(shared.close(Duration::from_secs(1))));
+    shared.abandon();
+    // Another thread held the lock when the process was forked: it is not here
+    // to let go of it.
+    thread::scope(|scope| {
+        let (held, is_held) = mpsc::channel();
+        let (done, is_done) = mpsc::channel::<()>();
+        let shared = &shared;
+        scope.spawn(move || {
+            let _lock = shared.hold();
+            held.send(()).expect("it is waited for");
+            is_done.recv().expect("it comes");
+        });
+        is_held.recv().expect("it comes");
+        check(shared.push([0; 8], b"").map(drop));
+        shared.abandon();
+        assert_eq!(shared.next_sequence(), 0);
+        done.send(()).expect("it is waited for");
+    });
+}
+
+#[test]
+fn bindings_are_told_of_acks_and_of_the_end() {
+    let queue = CompletionQueue::new(16).expect("a queue");
+    let mut told = Vec::new();
+    let mut next = |queue: &CompletionQueue| {
+        while told.is_empty() {
+            assert!(queue.wait(PATIENCE), "something comes");
+            let _ = queue.drain(1, &mut told);
+        }
+        let completion = told.pop().expect("there is one");
+        (completion.token, completion.result)
+    };
+    let peer = Peer::start();
+    let (producer, mut connection) = open(&peer, |b| b);
+    producer.notify(queue.source(1));
+    assert!(matches!(next(&queue), (1, Ok(Outcome::Ready))), "once at once");
+    let ack = append(&producer, "a");
+    connection.block();
+    connection.ack(5, 1);
+    assert!(matches!(next(&queue), (1, Ok(Outcome::Ready))));
+    assert_eq!(ack.try_position().and_then(Result::ok), Some(5));
+
+    producer.flush_to(queue.ticket(2).expect("there is room"));
+    assert!(matches!(next(&queue), (2, Ok(Outcome::Done))));
+    append(&producer, "b");
+    connection.block();
+    connection.fault(&Fault::new(Code::ProducerFenced, "another took over"));
+    assert!(matches!(next(&queue), (1, Ok(Outcome::Ready))), "it ended");
+    producer.close_to(queue.ticket(3).expect("there is room"));
+    let (token, result) = next(&queue);
+    assert_eq!((token, result.expect_err("lost").kind()), (3, Kind::Code(Code::ProducerFenced)));
+    assert_eq!(producer.durable_sequence(), 1, "what failed is not durable");
+}
