@@ -11,10 +11,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use styx_protocol::Position;
 use styx_protocol::block::{Codec, Origin};
 use styx_protocol::codec::Codecs;
 use styx_protocol::frame::Ack;
+use styx_protocol::{Code, Position};
 use tokio::sync::oneshot;
 
 use super::connection::{self, End};
@@ -42,7 +42,14 @@ pub(super) struct Link {
     expected_position: Option<Position>,
     /// Why the last connection ended, for when the deadline is missed.
     last_error: Option<Error>,
+    /// Times in a row, without an ack, that the server found the stream
+    /// malformed. A network that ends a connection in the middle of a frame makes
+    /// that of good bytes; what is really wrong is wrong each time.
+    malformed: u32,
 }
+
+/// So often in a row it is really wrong.
+const MALFORMED_MAX: u32 = 5;
 
 /// Why the link has to stop.
 #[derive(Debug)]
@@ -69,6 +76,7 @@ pub(super) async fn open(client: Client, settings: Settings) -> Result<Producer,
         backoff: Backoff::random(),
         expected_position: settings.expected_position.map(Position),
         last_error: None,
+        malformed: 0,
         settings,
     };
     let (opened, answer) = oneshot::channel();
@@ -197,7 +205,10 @@ impl Link {
         };
         tracing::debug!(log = %self.settings.log, "a producer's connection ended: {error}");
         self.window.disconnected(none_appended);
-        if !error.is_retriable() {
+        let is_malformed = error.is(Code::MalformedRecords);
+        self.malformed += u32::from(is_malformed);
+        let may_pass = is_malformed && self.malformed < MALFORMED_MAX;
+        if !error.is_retriable() && !may_pass {
             return Err(Some(error));
         }
         if self.known.identity().is_none() {
@@ -296,6 +307,7 @@ impl Link {
         let Some(last) = settled.blocks.last() else { return Ok(()) };
         self.known.acked(settled.end_position);
         self.last_error = None;
+        self.malformed = 0;
         self.backoff.reset();
         let before = last.end();
         self.shared.acked(settled.blocks.iter().map(|block| block.raw_bytes), before);

@@ -19,7 +19,7 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Err
         start_position: number("start_position"),
         end_position: number("end_position"),
         position: number("position"),
-        next_intact_position: number("next_position"),
+        next_intact_position: number("next_intact_position"),
         expected_sequence: number("expected_sequence"),
         count: number("count"),
         status: serde_json::from_value(json["status"].clone()).ok(),
