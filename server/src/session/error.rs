@@ -5,7 +5,7 @@
 
 use styx_protocol::log::{InvalidConfig, InvalidName};
 use styx_protocol::read::InvalidParam;
-use styx_protocol::{Code, LogStatus};
+use styx_protocol::{Code, LogStatus, Position};
 
 /// Why a request was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,6 +19,8 @@ pub(crate) struct Error {
     pub(crate) facts: Vec<(&'static str, Fact)>,
     /// Seconds after which it is worth trying again.
     pub(crate) retry_after: Option<u32>,
+    /// Behind damage, the first position that can be read; for streams alone.
+    pub(crate) next_intact: Option<Position>,
 }
 
 /// The value of an extra field.
@@ -34,7 +36,7 @@ impl Error {
             Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
             _ => None,
         };
-        Error { code, message: message.into(), facts: Vec::new(), retry_after }
+        Error { code, message: message.into(), facts: Vec::new(), retry_after, next_intact: None }
     }
 
     pub(crate) fn invalid(name: &'static str, value: &str, accepted: &'static str) -> Error {
@@ -67,11 +69,8 @@ impl From<styx_engine::Error> for Error {
             E::PositionMismatch { end, .. } => error.with("end_position", end.0),
             E::SequenceGap { expected, .. } => error.with("expected_sequence", expected),
             E::CorruptRecord { position, next, .. } => {
-                let error = error.with("position", position.0);
-                match next {
-                    Some(next) => error.with("next_intact_position", next.0),
-                    None => error,
-                }
+                error.next_intact = next;
+                error.with("position", position.0)
             }
             E::NotAvailable { status, .. } => {
                 error.facts.push(("status", Fact::Text(status.to_string())));

@@ -25,10 +25,7 @@ pub(super) fn of(error: &Error) -> Fault {
             _ => fault,
         },
         Code::CorruptRecord => match position("position") {
-            Some(at) => fault.with_damage(Damage {
-                position: at,
-                next_intact: position("next_intact_position"),
-            }),
+            Some(at) => fault.with_damage(Damage { position: at, next_intact: error.next_intact }),
             None => fault,
         },
         Code::SequenceGap => match number("expected_sequence") {
@@ -76,9 +73,9 @@ mod tests {
         let ends = error(Code::OutOfRange).with("start_position", 3).with("end_position", 9);
         let found = of(&ends).ends();
         assert_eq!(found, Some(Ends { start: Position(3), end: Position(9) }));
-        let damage =
-            of(&error(Code::CorruptRecord).with("position", 4).with("next_intact_position", 7));
         let next_intact = Some(Position(7));
+        let damaged = error(Code::CorruptRecord).with("position", 4);
+        let damage = of(&Error { next_intact, ..damaged });
         assert_eq!(damage.damage(), Some(Damage { position: Position(4), next_intact }));
         let gap = of(&error(Code::SequenceGap).with("expected_sequence", 5));
         assert_eq!(gap.expected_sequence(), Some(5));
