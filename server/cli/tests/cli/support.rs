@@ -56,6 +56,8 @@ impl FakeServer {
         let address = format!("http://{}", listener.local_addr().expect("is bound"));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
+                // Not before the request: what nobody asked for is refused.
+                stream.read_exact(&mut [0]).expect("it sends");
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("it listens");
                 stream.read_exact(&mut [0; 1 << 20]).expect("it sends");
                 stream.write_all(&answer).expect("it listens");
