@@ -35,6 +35,9 @@ pub struct Options {
     /// Start every commit on a 4 KiB boundary, for media on which an
     /// interrupted sector write may leave neither old nor new bytes.
     pub pad_commits: bool,
+    /// Bytes from which on a commit is written past the page cache: copying it there
+    /// costs more than it saves those who read it later from the file.
+    pub direct_bytes_min: usize,
     /// Bytes that may wait in one log's queue.
     pub queue_bytes_max: usize,
     /// Bytes of recent commits kept in memory for followers, per log.
@@ -61,6 +64,7 @@ impl Options {
         Options {
             data_directory: data_directory.into(),
             pad_commits: false,
+            direct_bytes_min: 512 << 10,
             queue_bytes_max: 16 << 20,
             tail_bytes_max: 4 << 20,
             tail_bytes_total_max: 32 << 20,
@@ -104,6 +108,7 @@ impl Catalog {
                 keeper: Arc::new(keeper),
                 time: SteadyTime::new(Arc::clone(&options.clock)),
                 pad_commits: options.pad_commits,
+                direct_bytes_min: options.direct_bytes_min,
             },
             budget: Arc::new(Budget::new(options.tail_bytes_total_max)),
             slots: RwLock::new(names.iter().map(|name| (name.clone(), Slot::Opening)).collect()),

@@ -9,6 +9,9 @@
 //! Records that name no producer share a block up to its bound; everything else
 //! stands in a block of its own. A client's body is copied as it came. Building
 //! changes nothing but itself: the end of the log moves when this was written.
+//!
+//! A large group is made to be written past the page cache: fillers bring it to a
+//! boundary first and last, and it stands in memory as it will on the disk.
 
 use bytes::Bytes;
 use styx_protocol::block::{Block, Flags, Header};
@@ -17,10 +20,23 @@ use styx_protocol::{Position, Records};
 
 use super::end::{Cursor, End};
 use crate::segment::index::{Entry, Spacing};
+use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
 
-/// Where groups begin on media that may tear a sector.
-const PAD_BYTES: u64 = 4096;
+/// Where groups begin on media that may tear a sector, and what is written past the
+/// page cache.
+const PAD_BYTES: u64 = DIRECT_ALIGNMENT as u64;
+
+/// How the bytes of a group lie on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Wherever the last one ended.
+    Dense,
+    /// The next one begins on a boundary.
+    Padded,
+    /// This one and the next one do.
+    Aligned,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -28,7 +44,10 @@ pub(crate) struct Build<'a> {
     end: &'a End,
     timestamp_us: u64,
     durable: Position,
+    layout: Layout,
     bytes: Vec<u8>,
+    /// Bytes before the first block, so that it lies in memory as on the disk.
+    skipped: usize,
     open: Option<OpenBlock>,
     /// The position after everything put in; the cursor lags an open block.
     position: Position,
@@ -57,19 +76,33 @@ pub(crate) struct Owner {
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) group: Group,
+    pub(crate) layout: Layout,
     pub(crate) cursor: Cursor,
     pub(crate) spacing: Spacing,
     pub(crate) entries: Vec<Entry>,
 }
 
 impl<'a> Build<'a> {
-    /// Nothing yet, of about `bytes` bytes that will come next at `end`.
-    pub(crate) fn new(end: &'a End, stamp_us: u64, durable: Position, bytes: usize) -> Build<'a> {
+    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `end`.
+    pub(crate) fn new(
+        end: &'a End,
+        stamp_us: u64,
+        durable: Position,
+        bytes: usize,
+        layout: Layout,
+    ) -> Build<'a> {
+        let (bytes, skipped) = match layout {
+            Layout::Dense => (Vec::with_capacity(bytes), 0),
+            Layout::Padded => (Vec::with_capacity(bytes + FILLER_BYTES_MAX), 0),
+            Layout::Aligned => aligned(bytes + 2 * FILLER_BYTES_MAX, end.cursor.offset),
+        };
         Build {
             end,
             timestamp_us: stamp_us.max(end.cursor.timestamp_us),
             durable,
-            bytes: Vec::with_capacity(bytes),
+            layout,
+            bytes,
+            skipped,
             open: None,
             position: end.cursor.position,
             cursor: end.cursor,
@@ -92,6 +125,7 @@ impl<'a> Build<'a> {
         };
         if !self.open.as_ref().is_some_and(fits) {
             self.close_shared();
+            self.begin();
             self.open = Some(OpenBlock { at: self.bytes.len(), count: 0 });
             self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
         }
@@ -134,6 +168,18 @@ impl<'a> Build<'a> {
     /// filled in, and the expected position is left out: it was met.
     pub(crate) fn block(&mut self, header: &Header, body: &[u8]) -> Header {
         self.close_shared();
+        self.begin();
+        self.add(header, body)
+    }
+
+    /// Brings the first block of a group to a boundary, where it is to be on one.
+    fn begin(&mut self) {
+        if self.layout == Layout::Aligned && self.bytes.len() == self.skipped {
+            self.pad();
+        }
+    }
+
+    fn add(&mut self, header: &Header, body: &[u8]) -> Header {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
         self.bytes.extend_from_slice(body);
@@ -181,10 +227,10 @@ impl<'a> Build<'a> {
         self.stamp(open.at, &header);
     }
 
-    /// A filler up to the next 4 KiB boundary.
+    /// A filler up to the next boundary.
     fn pad(&mut self) {
         let past = self.cursor.offset % PAD_BYTES;
-        if self.bytes.is_empty() || past == 0 {
+        if past == 0 {
             return;
         }
         let header_bytes = BLOCK_HEADER_BYTES as u64;
@@ -202,16 +248,16 @@ impl<'a> Build<'a> {
             body_crc,
             ..Header::default()
         };
-        self.block(&header, &body);
+        self.add(&header, &body);
     }
 
     /// The bytes to write and where they lead.
-    pub(crate) fn finish(mut self, pad: bool) -> Built {
+    pub(crate) fn finish(mut self) -> Built {
         self.close_shared();
-        if pad {
+        if self.layout != Layout::Dense && self.bytes.len() > self.skipped {
             self.pad();
         }
-        let bytes = Bytes::from(self.bytes);
+        let bytes = Bytes::from(self.bytes).slice(self.skipped..);
         let mut rest = bytes.clone();
         let blocks = self.headers.into_iter().map(|(header, crc)| {
             let mut block = rest.split_to(BLOCK_HEADER_BYTES + header.body_size as usize);
@@ -219,11 +265,26 @@ impl<'a> Build<'a> {
         });
         Built {
             group: Group::new(self.end.cursor.position, bytes.clone(), blocks),
+            layout: self.layout,
             cursor: self.cursor,
             spacing: self.spacing,
             entries: self.entries,
         }
     }
+}
+
+/// The largest filler: one that has no room for its header before the next boundary
+/// goes on to the one after it.
+const FILLER_BYTES_MAX: usize = DIRECT_ALIGNMENT + BLOCK_HEADER_BYTES;
+
+/// Room for so many bytes, and what to leave out at its beginning so that they are
+/// as far from a boundary in memory as `offset` is from one in the file.
+fn aligned(bytes: usize, offset: u64) -> (Vec<u8>, usize) {
+    let mut room: Vec<u8> = Vec::with_capacity(bytes + 2 * DIRECT_ALIGNMENT);
+    let past = usize::try_from(offset % PAD_BYTES).unwrap_or_default();
+    let skipped = room.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
+    room.resize(skipped, 0);
+    (room, skipped)
 }
 
 fn size_of(body: &[u8]) -> u32 {

@@ -15,7 +15,7 @@ use crate::producers::Table;
 use crate::segment::index::Spacing;
 use crate::segment::name::Offset;
 use crate::segment::{Sealed, Segment};
-use crate::storage::{File, write_all_at};
+use crate::storage::{DIRECT_ALIGNMENT, File, write_all_at, write_all_direct_at};
 use crate::tail::Durable;
 
 /// Where the next block goes and what it follows.
@@ -200,5 +200,24 @@ pub(crate) fn write(file: &dyn File, bytes: &[u8], offset: Offset) -> Result<(),
     write_all_at(file, bytes, offset).map_err(|(error, written)| match written {
         0 => Failure::before_writing("a write", &error),
         _ => Failure::broken("a write", &error),
+    })
+}
+
+/// As [`write`], past the page cache from the first boundary on: the filler before it
+/// shares its page with what is there already.
+pub(crate) fn write_aligned(file: &dyn File, bytes: &[u8], offset: Offset) -> Result<(), Failure> {
+    let boundary = offset.next_multiple_of(DIRECT_ALIGNMENT as u64);
+    let ahead = usize::try_from(boundary - offset).unwrap_or_default().min(bytes.len());
+    let (filler, rest) = bytes.split_at(ahead);
+    let whole_pages = rest.len().is_multiple_of(DIRECT_ALIGNMENT);
+    if !whole_pages || rest.as_ptr().align_offset(DIRECT_ALIGNMENT) != 0 {
+        return write(file, bytes, offset);
+    }
+    write(file, filler, offset)?;
+    write_all_direct_at(file, rest, boundary).map_err(|(error, written)| {
+        match ahead + written {
+            0 => Failure::before_writing("a write", &error),
+            _ => Failure::broken("a write", &error),
+        }
     })
 }

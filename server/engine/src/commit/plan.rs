@@ -129,8 +129,8 @@ impl<'a> Plan<'a> {
     }
 
     /// What to write, what producers did, and whom to answer then.
-    pub(crate) fn finish(self, pad: bool) -> (Built, Drafts, Answers) {
-        (self.build.finish(pad), self.drafts, self.answers)
+    pub(crate) fn finish(self) -> (Built, Drafts, Answers) {
+        (self.build.finish(), self.drafts, self.answers)
     }
 }
 

@@ -15,8 +15,8 @@ use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::inner::Inner;
 use super::upkeep::micros;
-use crate::commit::build::{Build, Built};
-use crate::commit::end::{End, Failure, write};
+use crate::commit::build::{Build, Built, Layout};
+use crate::commit::end::{End, Failure, write, write_aligned};
 use crate::commit::plan::Plan;
 use crate::commit::pool::Job;
 use crate::commit::queue::Item;
@@ -61,14 +61,15 @@ impl Inner {
             items.into_iter().for_each(|item| item.fail(&error));
             return true;
         }
-        let bytes = items.iter().map(|item| item.len_bytes() + BLOCK_HEADER_BYTES).sum();
+        let bytes: usize = items.iter().map(|item| item.len_bytes() + BLOCK_HEADER_BYTES).sum();
         let producers = Arc::clone(&end.producers);
         let (built, drafts, answers) = {
             let table = lock(&producers);
-            let build = Build::new(end, self.stamp_us(), self.tail.end(), bytes);
+            let layout = self.layout(bytes);
+            let build = Build::new(end, self.stamp_us(), self.tail.end(), bytes, layout);
             let mut plan = Plan::new(build, &table);
             items.into_iter().for_each(|item| plan.add(item));
-            plan.finish(self.services.pad_commits)
+            plan.finish()
         };
         match self.make_durable(end, &built) {
             Ok(()) => {
@@ -83,6 +84,17 @@ impl Inner {
         true
     }
 
+    /// How a group of about so many bytes is to be written.
+    fn layout(&self, bytes: usize) -> Layout {
+        if bytes >= self.services.direct_bytes_min {
+            Layout::Aligned
+        } else if self.services.pad_commits {
+            Layout::Padded
+        } else {
+            Layout::Dense
+        }
+    }
+
     /// Writes and syncs a group's blocks, then moves the end and publishes.
     fn make_durable(&self, end: &mut End, built: &Built) -> Result<(), Failure> {
         let bytes = &built.group.bytes;
@@ -92,7 +104,10 @@ impl Inner {
         let at = end.cursor;
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
         end.space.prepare(&*end.file, at.offset, bytes.len(), segment_bytes)?;
-        write(&*end.file, bytes, at.offset)?;
+        match built.layout {
+            Layout::Dense | Layout::Padded => write(&*end.file, bytes, at.offset)?,
+            Layout::Aligned => write_aligned(&*end.file, bytes, at.offset)?,
+        }
         if sabotage::SERVE_UNSYNCED {
             self.tail.publish(built.cursor.durable(), built.group.clone());
         }

@@ -27,6 +27,7 @@ pub(crate) struct Services {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) time: SteadyTime,
     pub(crate) pad_commits: bool,
+    pub(crate) direct_bytes_min: usize,
 }
 
 /// The log itself.

@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 pub use real::RealStorage;
 
+/// What [`File::write_direct_at`] takes: multiples of this. The largest block of
+/// the devices and filesystems in use; see `open(2)`, `O_DIRECT`.
+pub const DIRECT_ALIGNMENT: usize = 4096;
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -125,6 +129,17 @@ pub trait File: Debug + Send + Sync {
     /// As the call.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// As [`File::write_at`], past the page cache where that can be done: neither
+    /// the bytes nor their way there pass through it, and reading them asks the
+    /// device. The bytes' address, their number and `offset` are multiples of
+    /// [`DIRECT_ALIGNMENT`]. Durable after [`File::sync`], as any other.
+    ///
+    /// # Errors
+    /// As the call.
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(bytes, offset)
+    }
+
     /// Makes sure that writes up to byte `end` find space. The file's length
     /// stays. A storage that cannot promise this does nothing.
     ///
@@ -226,9 +241,32 @@ pub(crate) fn write_all_at(
     bytes: &[u8],
     offset: u64,
 ) -> Result<(), (io::Error, usize)> {
+    write_all(bytes, |done| file.write_at(&bytes[done..], offset + done as u64))
+}
+
+/// As [`write_all_at`], past the page cache; what was written in part need not be
+/// aligned any more and is finished through it.
+///
+/// # Errors
+/// As the writes.
+pub(crate) fn write_all_direct_at(
+    file: &dyn File,
+    bytes: &[u8],
+    offset: u64,
+) -> Result<(), (io::Error, usize)> {
+    write_all(bytes, |done| match done % DIRECT_ALIGNMENT {
+        0 => file.write_direct_at(&bytes[done..], offset + done as u64),
+        _ => file.write_at(&bytes[done..], offset + done as u64),
+    })
+}
+
+fn write_all(
+    bytes: &[u8],
+    mut write_from: impl FnMut(usize) -> io::Result<usize>,
+) -> Result<(), (io::Error, usize)> {
     let mut done = 0;
     while done < bytes.len() {
-        match file.write_at(&bytes[done..], offset + done as u64) {
+        match write_from(done) {
             Ok(0) => return Err((io::ErrorKind::WriteZero.into(), done)),
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

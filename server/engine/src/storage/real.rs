@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Access, Entry, File, Lock, Storage};
@@ -17,8 +18,33 @@ use super::{Access, Entry, File, Lock, Storage};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealStorage;
 
+/// An open file, with a second descriptor of it once something was written past
+/// the page cache. A write on that one fails by itself; [`File::sync`] is always on
+/// the first one, which has heard of every error of a delayed write.
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    direct: OnceLock<Option<fs::File>>,
+    /// The filesystem wants other alignments than ours.
+    is_buffered: AtomicBool,
+}
+
+impl RealFile {
+    fn new(file: fs::File) -> RealFile {
+        RealFile { file, direct: OnceLock::new(), is_buffered: AtomicBool::new(false) }
+    }
+
+    /// The same file, whatever its name is now; not every filesystem has this.
+    fn direct(&self) -> Option<&fs::File> {
+        let open = || {
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).ok().map(fs::File::from)
+        };
+        let direct = self.direct.get_or_init(open).as_ref();
+        direct.filter(|_| !self.is_buffered.load(Ordering::Relaxed))
+    }
+}
 
 #[derive(Debug)]
 struct RealLock(#[expect(dead_code, reason = "held for its lock")] fs::File);
@@ -54,12 +80,12 @@ impl Storage for RealStorage {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -103,12 +129,12 @@ impl Storage for RealStorage {
 
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         let mut slices = [IoSliceMut::new(buf)];
-        match rustix::io::preadv2(&self.0, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        match rustix::io::preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
             Ok(n) => Ok(Some(n)),
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(None),
             Err(e) => Err(e.into()),
@@ -116,34 +142,45 @@ impl File for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
+    }
+
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let Some(direct) = self.direct() else { return self.write_at(bytes, offset) };
+        match direct.write_at(bytes, offset) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
+                self.is_buffered.store(true, Ordering::Relaxed);
+                self.write_at(bytes, offset)
+            }
+            written => written,
+        }
     }
 
     fn reserve(&self, offset: u64, end: u64) -> io::Result<()> {
         let len = end.saturating_sub(offset);
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, len) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed).map_err(io::Error::from)
+        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).map_err(io::Error::from)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        Some(self.file.as_fd())
     }
 }

@@ -117,7 +117,11 @@ impl Engine {
     }
 
     fn open(&mut self) {
-        let options = Options { committers_max: 2, ..Options::new(self.directory.path()) };
+        let options = Options {
+            committers_max: 2,
+            direct_bytes_min: 1500,
+            ..Options::new(self.directory.path())
+        };
         let catalog = Catalog::open(options).expect("opened");
         catalog.wait_until_open();
         self.log = catalog.log(&name()).ok();

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use styx_engine::storage::{Access, Entry, File, Lock, Storage};
+use styx_engine::storage::{Access, DIRECT_ALIGNMENT, Entry, File, Lock, Storage};
 
 use crate::random::Random;
 
@@ -594,6 +594,15 @@ impl File for Handle {
         }
         state.inodes[self.inode].write(bytes, offset);
         Ok(bytes.len())
+    }
+
+    /// As lossy as any write: only a sync empties a device's own cache.
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let aligned = bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) == 0
+            && bytes.len().is_multiple_of(DIRECT_ALIGNMENT)
+            && offset.is_multiple_of(DIRECT_ALIGNMENT as u64);
+        assert!(aligned, "{} bytes at {:p} for offset {offset}", bytes.len(), bytes.as_ptr());
+        self.write_at(bytes, offset)
     }
 
     fn reserve(&self, _: u64, end: u64) -> io::Result<()> {

@@ -81,6 +81,7 @@ pub(crate) struct Run {
     /// The log is being emptied or deleted: it is there whole, or it is new.
     ending: bool,
     pad_commits: bool,
+    direct_bytes_min: usize,
     config: LogConfig,
 }
 
@@ -117,6 +118,7 @@ impl Run {
             totals: Totals::default(),
             disk: Disk::new(random.next()),
             pad_commits: random.chance(20),
+            direct_bytes_min: *random.pick(&[0, 600, usize::MAX]),
             random,
             clock: Arc::default(),
             catalog: None,
@@ -150,7 +152,11 @@ impl Run {
     }
 
     fn options(&self) -> Options {
-        Options { pad_commits: self.pad_commits, ..options(&self.disk, &self.clock) }
+        Options {
+            pad_commits: self.pad_commits,
+            direct_bytes_min: self.direct_bytes_min,
+            ..options(&self.disk, &self.clock)
+        }
     }
 
     fn open(&mut self) -> Result<(), Error> {
