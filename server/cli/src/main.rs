@@ -1,13 +1,15 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | verify | repair | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | benchmark/… | verify | repair | import | completions → exit code
 //! ```
 //!
 //! Exit codes: 0 done, 1 failed (`Error: <message>` on standard error), 2 misuse
 //! (usage on standard error). Started under the name `styx-server`, the binary
 //! takes the flags of the 0.x server instead.
 
+#[allow(dead_code, reason = "the workloads that use the rest come one by one")]
+mod benchmark;
 mod check_storage;
 mod command_line;
 mod completions;
@@ -56,6 +58,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
+        Command::Benchmark(arguments) => benchmark::run(&arguments, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),
         Command::Import(arguments) => import::run(&arguments, global.format),

@@ -16,6 +16,11 @@ impl Rounds {
         self.0.get((self.0.len() - 1) / 2).copied().unwrap_or_default()
     }
 
+    /// Every round's, in ascending order.
+    pub(super) fn all(&self) -> &[f64] {
+        &self.0
+    }
+
     pub(super) fn low(&self) -> f64 {
         self.0.first().copied().unwrap_or_default()
     }
@@ -33,7 +38,13 @@ pub(super) fn shown(rate: f64) -> String {
         r if r >= 1e3 => (r / 1e3, " k"),
         r => (r, ""),
     };
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$}{unit}")
 }
 
@@ -51,9 +62,13 @@ mod tests {
 
     #[test]
     fn rates_are_shown_with_three_digits() {
-        for (rate, expected) in
-            [(0.5, "0.50"), (12.34, "12.3"), (999.0, "999"), (12_345.0, "12.3 k"), (1.7e9, "1.70 G")]
-        {
+        for (rate, expected) in [
+            (0.5, "0.50"),
+            (12.34, "12.3"),
+            (999.0, "999"),
+            (12_345.0, "12.3 k"),
+            (1.7e9, "1.70 G"),
+        ] {
             assert_eq!(shown(rate), expected);
         }
     }

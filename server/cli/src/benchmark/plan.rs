@@ -1,0 +1,110 @@
+//! What is measured: from the names, protocols and sizes that were asked for to
+//! a list of cases.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::outcome::Protocol;
+use super::payload::Kind;
+use crate::command_line::Benchmark;
+
+/// What there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// Records appended as fast as they become durable
+    Produce,
+    /// Records read as fast as they come, from a cache that is warm
+    Consume,
+}
+
+/// One line of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Produce(Protocol, Kind),
+    Consume(Protocol, Kind),
+}
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) seconds: Duration,
+    pub(super) warm_up: Duration,
+    pub(super) rate: u32,
+    /// Everything in little.
+    pub(super) quick: bool,
+}
+
+impl Settings {
+    pub(super) fn of(arguments: &Benchmark) -> Settings {
+        let Benchmark { quick, rate, .. } = *arguments;
+        let by_default = if quick { Duration::from_millis(20) } else { Duration::from_secs(1) };
+        let seconds = arguments.seconds.unwrap_or(by_default);
+        Settings {
+            rounds: arguments.rounds.map_or(if quick { 1 } else { 3 }, usize::from),
+            seconds,
+            warm_up: (seconds * 3 / 10).min(Duration::from_secs(1)),
+            rate,
+            quick,
+        }
+    }
+}
+
+/// Every case that the arguments ask for, in the order of the report.
+pub(super) fn cases(arguments: &Benchmark) -> Vec<Case> {
+    let or = |asked: &[Workload]| match asked {
+        [] => Workload::value_variants().to_vec(),
+        asked => asked.to_vec(),
+    };
+    let asked = or(&arguments.workloads);
+    let all = Workload::value_variants().iter().filter(|workload| asked.contains(workload));
+    all.flat_map(|workload| of(*workload, arguments)).collect()
+}
+
+fn of(workload: Workload, arguments: &Benchmark) -> Vec<Case> {
+    match workload {
+        Workload::Produce => streams(arguments, Case::Produce),
+        Workload::Consume => streams(arguments, Case::Consume),
+    }
+}
+
+/// The protocols for each kind of payload; JSON lines, which are to be
+/// compressed, where there is compression.
+fn streams(arguments: &Benchmark, case: fn(Protocol, Kind) -> Case) -> Vec<Case> {
+    let by_default = [10, 100, 1000, 64_000].map(Kind::Random).into_iter().chain([Kind::Json]);
+    let kinds =
+        if arguments.size.is_empty() { by_default.collect() } else { arguments.size.clone() };
+    let mut cases = Vec::new();
+    for kind in kinds {
+        let fits = |protocol: Protocol| kind != Kind::Json || protocol == Protocol::Styx1;
+        let protocols = Protocol::ALL.into_iter().filter(|p| is_asked(arguments, *p) && fits(*p));
+        cases.extend(protocols.map(|protocol| case(protocol, kind)));
+    }
+    cases
+}
+
+fn is_asked(arguments: &Benchmark, protocol: Protocol) -> bool {
+    // The others come one by one.
+    protocol == Protocol::Styx1 && arguments.protocol.is_empty()
+        || arguments.protocol.contains(&protocol)
+}
+
+/// What `--list` prints.
+pub(super) fn list() -> String {
+    let lines = Workload::value_variants().iter().filter_map(|workload| {
+        let value = workload.to_possible_value()?;
+        Some(format!("{:<12}{}\n", value.get_name(), value.get_help()?))
+    });
+    lines.collect()
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
+            Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
+        }
+    }
+}

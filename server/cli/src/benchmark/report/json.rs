@@ -1,0 +1,85 @@
+//! A run's report for programs. Rates are a second, times in seconds, memory in
+//! bytes.
+
+use serde_json::{Value, json};
+
+use super::Report;
+use crate::benchmark::machine::Limits;
+use crate::benchmark::outcome::{Bound, Figure, Outcome, Unit};
+
+pub(super) fn of(report: &Report) -> Value {
+    let c = &report.conditions;
+    let (moved, share) = report.before.drift(report.after);
+    let middle = report.limits();
+    json!({
+        "styx": c.version,
+        "server": c.server,
+        "alone": c.alone,
+        "directory": c.directory,
+        "filesystem": c.filesystem,
+        "kernel": c.kernel,
+        "cores": c.cores,
+        "memory_bytes": c.memory_bytes,
+        "date": c.date,
+        "parameters": {
+            "rounds": c.rounds,
+            "seconds": c.seconds.as_secs_f64(),
+            "warm_up_seconds": c.warm_up.as_secs_f64(),
+            "rate": c.rate,
+        },
+        "limits": { "before": limits(&report.before), "after": limits(&report.after) },
+        "moved_most": { "limit": moved, "share": share },
+        "valid": report.invalid().is_none(),
+        "results": report.outcomes.iter().map(|o| outcome(o, &middle)).collect::<Vec<_>>(),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "disk": limits.disk,
+        "disk_is_direct": limits.disk_is_direct,
+        "sync": limits.sync.as_secs_f64(),
+        "loop": limits.loopback,
+        "trip": limits.round_trip.as_secs_f64(),
+    })
+}
+
+fn outcome(outcome: &Outcome, limits: &Limits) -> Value {
+    json!({
+        "workload": outcome.workload,
+        "protocol": outcome.protocol.map(|protocol| protocol.to_string()),
+        "payload": outcome.payload.map(|kind| kind.to_string()),
+        "load": outcome.load,
+        "written": outcome.written,
+        "checked": outcome.checked,
+        "figures": outcome.figures.iter().map(|f| figure(f, limits)).collect::<Vec<_>>(),
+        "notes": outcome.notes,
+    })
+}
+
+fn figure(figure: &Figure, limits: &Limits) -> Value {
+    let unit = match figure.unit {
+        Unit::Records => "records/s",
+        Unit::Requests => "requests/s",
+        Unit::Seconds => "s",
+        Unit::SecondsPerGib => "s/GiB",
+        Unit::Bytes => "bytes",
+        Unit::Ratio => "ratio",
+    };
+    let bare = match figure.bound {
+        Some(Bound::Bare(rate)) => Some(rate),
+        _ => None,
+    };
+    json!({
+        "name": figure.name,
+        "unit": unit,
+        "median": figure.rounds.median(),
+        "low": figure.rounds.low(),
+        "high": figure.rounds.high(),
+        "rounds": figure.rounds.all(),
+        "bytes_per_second": figure.bytes_per_second(),
+        "limit": figure.bound.map(Bound::name),
+        "bare": bare,
+        "share": figure.share(limits),
+    })
+}

@@ -1,0 +1,90 @@
+//! What becomes of records that are read: counted while the clock runs, checked
+//! when it does not.
+
+use std::time::{Duration, Instant};
+
+use crate::benchmark::payload::Checker;
+use crate::failure::Failure;
+
+/// Takes records as they come.
+pub(super) trait Visitor {
+    /// Takes records that came together; `false` when it wants no more.
+    ///
+    /// # Errors
+    /// They are wrong.
+    fn visit<'p>(&mut self, payloads: impl Iterator<Item = &'p [u8]>) -> Result<bool, Failure>;
+}
+
+impl Visitor for Checker {
+    fn visit<'p>(&mut self, payloads: impl Iterator<Item = &'p [u8]>) -> Result<bool, Failure> {
+        for payload in payloads {
+            self.check(payload).map_err(Failure::Failed)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Counts records and their bytes, looking at the length of each. The clock
+/// starts when the first ones are there, which do not count: what opening takes
+/// is no part of the rate.
+#[derive(Debug)]
+pub(super) struct Counter {
+    until: Instant,
+    begun: Option<Instant>,
+    /// Records in all.
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+    uncounted: u64,
+    last: Duration,
+}
+
+impl Counter {
+    /// Wants no more after `until`.
+    pub(super) fn new(until: Instant) -> Counter {
+        Counter {
+            until,
+            begun: None,
+            records: 0,
+            payload_bytes: 0,
+            uncounted: 0,
+            last: Duration::ZERO,
+        }
+    }
+
+    /// Records that count, and the time that they took.
+    pub(super) fn counted(&self) -> (u64, Duration) {
+        (self.records - self.uncounted, self.last)
+    }
+}
+
+impl Visitor for Counter {
+    fn visit<'p>(&mut self, payloads: impl Iterator<Item = &'p [u8]>) -> Result<bool, Failure> {
+        for payload in payloads {
+            self.records += 1;
+            self.payload_bytes += payload.len() as u64;
+        }
+        let now = Instant::now();
+        match self.begun {
+            Some(begun) => self.last = now - begun,
+            None => (self.begun, self.uncounted) = (Some(now), self.records),
+        }
+        Ok(now < self.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_starts_the_clock() {
+        let mut counter = Counter::new(Instant::now() + Duration::from_secs(60));
+        let payloads: [&[u8]; 3] = [b"a", b"bc", b""];
+        assert!(counter.visit(payloads.into_iter()).expect("counted"));
+        assert_eq!(counter.counted(), (0, Duration::ZERO));
+        assert!(counter.visit(payloads.into_iter()).expect("counted"));
+        assert_eq!((counter.counted().0, counter.records, counter.payload_bytes), (3, 6, 6));
+        let mut late = Counter::new(Instant::now());
+        assert!(!late.visit(payloads.into_iter()).expect("counted"), "time is over");
+    }
+}
