@@ -32,6 +32,11 @@ use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine, Format, ServerCommandLine};
 use failure::Failure;
 
+/// The system's allocator keeps pages that thousands of idle connections have once
+/// used; see docs/decisions/0008.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (done, definition) = if is_old_server(arguments.first()) {

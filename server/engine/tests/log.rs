@@ -150,6 +150,34 @@ fn retention_keeps_whole_segments_within_the_limits() {
     assert_eq!(log.seek(Seek::Start(5)).expect("inside"), Position(75));
 }
 
+/// What goes past the page cache fills whole pages of its own; what came before it and
+/// comes after it is as ever.
+#[test]
+fn a_large_commit_stands_on_pages_of_its_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options { direct_bytes_min: 100_000, ..Options::new(directory.path()) };
+    let catalog = Catalog::open(options).expect("opened");
+    catalog.wait_until_open();
+    let log = catalog.create(&name("pages"), LogConfig::default()).expect("created");
+    let payloads: Vec<Vec<u8>> = [7, 200_000, 150_000, 9, 300_001, 5]
+        .iter()
+        .zip(b"abcdef")
+        .map(|(len, byte)| vec![*byte; *len])
+        .collect();
+    let mut ends = Vec::new();
+    for payload in &payloads {
+        append(&log, payload);
+        ends.push(log.stats().disk_bytes);
+    }
+    assert_ne!(ends[0] % 4096, 0, "a small one stands wherever the last one ended");
+    assert_eq!([ends[1] % 4096, ends[2] % 4096, ends[4] % 4096], [0; 3]);
+    assert!(ends[2] - ends[1] < 150_000 + 4096 + 200, "between two large ones lies one filler");
+    assert!(read_all(&log) == payloads);
+    close(catalog);
+    let catalog = open(directory.path());
+    assert!(read_all(&catalog.log(&name("pages")).expect("a log")) == payloads);
+}
+
 #[test]
 fn a_torn_tail_is_cut_off_and_reported_never_called_corrupt() {
     let directory = tempfile::tempdir().expect("a directory");
