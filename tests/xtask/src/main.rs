@@ -5,6 +5,7 @@
 
 mod docs;
 mod fuzz;
+mod instructions;
 mod sabotage;
 mod steps;
 mod tally;
@@ -21,6 +22,8 @@ cargo xtask faults --cycles N    N kills of a server under load, N power cuts of
 cargo xtask sabotage             compiles known mistakes in and shows the tests that catch each
 cargo xtask fuzz --seconds N     random bytes for every decoder, N seconds in all
 cargo xtask fuzz NAME --seconds N   for one of them
+cargo xtask bench-instructions   instructions per record, held against the baseline
+cargo xtask bench-instructions --accept   makes them the baseline
 cargo xtask docs                 writes the generated documents anew
 ";
 
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz("60", None),
         ["fuzz", "--seconds", seconds] => fuzz(seconds, None),
         ["fuzz", name, "--seconds", seconds] => fuzz(seconds, Some(name)),
+        ["bench-instructions"] => instructions::compare(),
+        ["bench-instructions", "--accept"] => instructions::accept(),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");

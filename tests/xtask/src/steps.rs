@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, root, run, sabotage, tools};
+use crate::{docs, fuzz, instructions, root, run, sabotage, tools};
 
 /// A name for `--only`, what it is for people, and how it is done.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -23,6 +23,7 @@ const STEPS: &[Step] = &[
     ("release", "the styx binary as it is released, for tests that are about that one", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
     }),
+    ("instructions", "no hot piece of work takes more of them than it did", instructions::step),
     ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
     ("tests", "all tests, with the examples and the commands in the documents", tests),
     ("loom", "nobody waits forever, in whichever order threads take their steps", loom),

@@ -61,10 +61,18 @@ pub(crate) fn all_there() -> bool {
     missing == 0
 }
 
-/// cargo, in the workspace.
+/// cargo, in the workspace. It gets none of what `cargo run` says of this package:
+/// build scripts look at that, and would have ring and all that depends on it built
+/// anew whenever somebody calls cargo in between.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    let said = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(said) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

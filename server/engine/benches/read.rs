@@ -1,0 +1,54 @@
+//! Reads of what is durable: records and stored blocks, from memory and from the
+//! file. `cargo bench --package styx-engine --bench read`.
+
+mod scene;
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use styx_engine::{Found, Reader};
+use styx_protocol::{LogConfig, Position};
+
+use scene::Scene;
+
+/// Bytes of records in the log.
+const LOG_BYTES: usize = 16 << 20;
+
+/// Bytes asked for by one read.
+const READ_BYTES: usize = 1 << 20;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for payload_bytes in [10, 100] {
+        for (place, tail_bytes_max) in [("memory", 4 * LOG_BYTES), ("file", 0)] {
+            let scene = Scene::new(LogConfig::default(), tail_bytes_max);
+            scene.fill(LOG_BYTES, payload_bytes);
+            let id = |what: &str| BenchmarkId::new(format!("{what} from {place}"), payload_bytes);
+            let reader = || scene.log.reader(Position::ORIGIN).expect("it begins there");
+            let mut group = criterion.benchmark_group("read");
+            group.throughput(Throughput::Elements(scene.log.end_position().0));
+            group.bench_function(id("records"), |bencher| bencher.iter(|| records(reader())));
+            group.bench_function(id("blocks"), |bencher| bencher.iter(|| blocks(reader())));
+            group.finish();
+        }
+    }
+    criterion.final_summary();
+}
+
+/// Each record, as the front ends that send them one by one see it.
+fn records(mut reader: Reader) {
+    while let Found::Some(batch) = reader.read(READ_BYTES).expect("an intact log") {
+        batch.records().for_each(|record| {
+            black_box(record);
+        });
+    }
+}
+
+/// Stored blocks, as they are sent to a consumer of styx/1.
+fn blocks(mut reader: Reader) {
+    while let Found::Some(blocks) = reader.blocks(READ_BYTES).expect("an intact log") {
+        blocks.parts().for_each(|part| {
+            black_box(part);
+        });
+    }
+}

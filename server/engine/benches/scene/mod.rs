@@ -1,0 +1,122 @@
+//! A log to measure: in a directory of its own, without threads, on a clock that is
+//! set by hand.
+//!
+//! Files are in memory where that can be had: what is measured is the engine, not the
+//! disk. [`Catalog::step`] commits on the measuring thread.
+#![allow(dead_code, reason = "no benchmark needs all of it")]
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use styx_engine::clock::Clock;
+use styx_engine::{Append, Catalog, Log, Options, Ticket};
+use styx_protocol::block::{Block, Origin, build};
+use styx_protocol::limits::RECORD_HEADER_BYTES;
+use styx_protocol::record::Builder;
+use styx_protocol::{LogConfig, LogName};
+use tempfile::TempDir;
+
+/// Bytes of records in a block: what a producer puts into one by default.
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+
+/// When the first record is appended, µs since the epoch.
+pub(crate) const BEGIN_US: u64 = 1_700_000_000_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) catalog: Catalog,
+    pub(crate) log: Log,
+    pub(crate) clock: Arc<ByHand>,
+    directory: TempDir,
+    options: Options,
+}
+
+/// Stands until it is moved on.
+#[derive(Debug, Default)]
+pub(crate) struct ByHand(AtomicU64);
+
+impl ByHand {
+    pub(crate) fn pass(&self, us: u64) {
+        self.0.fetch_add(us, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ByHand {
+    fn wall_us(&self) -> u64 {
+        BEGIN_US + self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Scene {
+    /// An empty log that keeps so many bytes of recent commits in memory.
+    pub(crate) fn new(config: LogConfig, tail_bytes_max: usize) -> Scene {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = directory.expect("a temporary directory");
+        let clock = Arc::new(ByHand::default());
+        let options = Options {
+            committers_max: 0,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            tail_bytes_max,
+            tail_bytes_total_max: tail_bytes_max,
+            ..Options::new(directory.path())
+        };
+        let catalog = Catalog::open(options.clone()).expect("an empty data directory");
+        let log = catalog.create(&name(), config).expect("a new log");
+        Scene { catalog, log, clock, directory, options }
+    }
+
+    /// Appends all of these in one commit.
+    pub(crate) fn append(&self, appends: Vec<Append>) {
+        let queued = appends.into_iter().map(|append| {
+            let queued = self.log.append(append).expect("the log is well");
+            queued.expect("the queue has room")
+        });
+        let tickets: Vec<Ticket> = queued.collect();
+        while self.catalog.step() {}
+        for ticket in tickets {
+            ticket.wait().expect("it is durable");
+        }
+    }
+
+    /// Appends blocks until the log has so many bytes of records.
+    pub(crate) fn fill(&self, bytes: usize, payload_bytes: usize) {
+        for _ in 0..bytes / BLOCK_BYTES {
+            self.append(vec![block(BLOCK_BYTES, payload_bytes)]);
+        }
+    }
+
+    /// Closes the catalog and opens it again: as often as wanted.
+    pub(crate) fn closed(self) -> impl FnMut() -> Log {
+        let Scene { catalog, log, directory, options, .. } = self;
+        drop(log);
+        drop(catalog);
+        move || {
+            let _kept = &directory;
+            let catalog = Catalog::open(options.clone()).expect("it was closed");
+            catalog.log(&name()).expect("a log that is well")
+        }
+    }
+}
+
+fn name() -> LogName {
+    "measured".parse().expect("a name")
+}
+
+/// A block of nobody in particular, checked.
+pub(crate) fn block(records_bytes: usize, payload_bytes: usize) -> Append {
+    let payload = vec![b'x'; payload_bytes];
+    let mut builder = Builder::new();
+    for _ in 0..records_bytes / (RECORD_HEADER_BYTES + payload_bytes) {
+        assert!(builder.push(&payload), "less than a block");
+    }
+    let block = build(&builder.take(), Origin::default());
+    let (block, _) = Block::parse(block, u64::MAX).expect("a good block");
+    block.into_checked(1 << 20).expect("a good block").into()
+}

@@ -1,0 +1,54 @@
+//! Looking a place up: a time, and a record by its position, in the index in memory
+//! (of the newest segment) and in those of finished segments.
+//! `cargo bench --package styx-engine --bench seek`.
+
+mod scene;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use styx_engine::Seek;
+use styx_protocol::{LogConfig, Position};
+
+use scene::{BEGIN_US, Scene, block};
+
+/// Blocks in the log, one a commit and a millisecond.
+const BLOCKS: u64 = 8192;
+
+/// Bytes of records in each; every one has its entry in an index.
+const BLOCK_BYTES: usize = 4 << 10;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for (place, segment_max_size) in [("memory", 1 << 30), ("files", 4 << 20)] {
+        let index_after_size = BLOCK_BYTES as i64;
+        let config = LogConfig { segment_max_size, index_after_size, ..LogConfig::default() };
+        let scene = Scene::new(config, 0);
+        for _ in 0..BLOCKS {
+            scene.append(vec![block(BLOCK_BYTES, 100)]);
+            scene.clock.pass(1000);
+        }
+        measure(&mut criterion, place, &scene);
+    }
+    criterion.final_summary();
+}
+
+fn measure(criterion: &mut Criterion, place: &str, scene: &Scene) {
+    let end = scene.log.end_position().0;
+    let mut group = criterion.benchmark_group("seek");
+    group.throughput(Throughput::Elements(1));
+    let mut step = 0u64;
+    // All over the log, and not where the last one was.
+    let mut next = |within: u64| {
+        step = step.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        (step >> 16) % within
+    };
+    group.bench_function(BenchmarkId::new("time", place), |bencher| {
+        bencher.iter(|| {
+            let time = BEGIN_US + next(BLOCKS * 1000);
+            scene.log.seek(Seek::Time(time)).expect("any time will do")
+        });
+    });
+    group.bench_function(BenchmarkId::new("record", place), |bencher| {
+        bencher.iter(|| scene.log.record(Position(next(end))).expect("it is in the log"));
+    });
+    group.finish();
+}

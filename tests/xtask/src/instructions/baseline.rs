@@ -1,0 +1,190 @@
+//! The baseline: what was accepted, in a file that people read too.
+//!
+//! ```text
+//! # why and how
+//! rustc = "1.95.0"
+//!
+//! [instructions_per_record]
+//! record_encode_10 = 61.250
+//! ```
+//! Of TOML it has what it needs: this crate depends on nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Counts;
+use crate::root;
+
+/// Where it is, from the workspace's root.
+pub(super) const PATH: &str = "tests/instructions/baseline.toml";
+
+const HEAD: &str = "\
+# Instructions per record of each case in tests/instructions, the number behind its
+# name being the payload's bytes. Written by `cargo xtask bench-instructions --accept`,
+# which `cargo xtask bench-instructions` compares with: over 5 % more is a failure.
+#
+# Callgrind shows programs a CPU of its own (AVX2 and carry-less multiplication, no
+# AVX-512), so that they take the same paths on every x86_64 machine that has as much.
+# Other compilers give other counts: then nothing is compared. What the C library does
+# (memory, copies) is counted as well, a large copy as one instruction a byte; another
+# one may need a new baseline too.
+";
+
+const SECTION: &str = "[instructions_per_record]";
+
+/// What was accepted, and of which compiler.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Baseline {
+    pub(super) rustc: String,
+    pub(super) counts: Counts,
+}
+
+/// What a change means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Same,
+    Better,
+    Worse,
+    /// Nobody has accepted it yet.
+    New,
+    /// It was accepted, and is counted no more.
+    Gone,
+}
+
+/// One case, then and now.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    name: String,
+    then: Option<f64>,
+    now: Option<f64>,
+    pub(super) verdict: Verdict,
+}
+
+/// Where it is.
+pub(super) fn path() -> PathBuf {
+    root().join(PATH)
+}
+
+/// What was accepted; `None`, once it was said why, when there is nothing usable.
+pub(super) fn read() -> Option<Baseline> {
+    let text = std::fs::read_to_string(path());
+    let read = text.map_err(|e| e.to_string()).and_then(|text| Baseline::decode(&text));
+    if let Err(why) = &read {
+        eprintln!("{PATH}: {why}; to make it: cargo xtask bench-instructions --accept");
+    }
+    read.ok()
+}
+
+impl Baseline {
+    fn decode(text: &str) -> Result<Baseline, String> {
+        let (mut rustc, mut counts) = (None, Counts::new());
+        let lines = text.lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let wrong = || format!("`{line}` is not understood");
+            if line == SECTION {
+                continue;
+            }
+            let (name, value) = line.split_once(" = ").ok_or_else(wrong)?;
+            match name {
+                "rustc" => rustc = Some(value.trim_matches('"').to_owned()),
+                name => counts.push((name.to_owned(), value.parse().map_err(|_| wrong())?)),
+            }
+        }
+        let rustc = rustc.ok_or("it does not say of which rustc it is")?;
+        Ok(Baseline { rustc, counts })
+    }
+
+    /// The file's text.
+    pub(super) fn encode(&self) -> String {
+        let Baseline { rustc, counts } = self;
+        let lines = counts.iter().map(|(name, count)| format!("{name} = {count:.3}\n"));
+        format!("{HEAD}rustc = \"{rustc}\"\n\n{SECTION}\n{}", lines.collect::<String>())
+    }
+
+    /// Each case that was accepted, and each that was counted.
+    pub(super) fn against(&self, counts: &[(String, f64)], percent: f64) -> Vec<Row> {
+        let find = |counts: &[(String, f64)], name: &str| {
+            counts.iter().find(|(known, _)| known == name).map(|(_, count)| *count)
+        };
+        let row = |name: &String| {
+            let (then, now) = (find(&self.counts, name), find(counts, name));
+            Row { name: name.clone(), then, now, verdict: verdict(then, now, percent) }
+        };
+        let gone = self.counts.iter().filter(|(name, _)| find(counts, name).is_none());
+        counts.iter().chain(gone).map(|(name, _)| row(name)).collect()
+    }
+}
+
+fn verdict(then: Option<f64>, now: Option<f64>, percent: f64) -> Verdict {
+    match (then, now) {
+        (None, _) => Verdict::New,
+        (_, None) => Verdict::Gone,
+        (Some(then), Some(now)) if now > then * (1.0 + percent / 100.0) => Verdict::Worse,
+        (Some(then), Some(now)) if now < then * (1.0 - percent / 100.0) => Verdict::Better,
+        _ => Verdict::Same,
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count =
+            |count: Option<f64>| count.map_or("-".to_owned(), |count| format!("{count:.3}"));
+        let change = match (self.then, self.now) {
+            (Some(then), Some(now)) if then > 0.0 => {
+                format!("{:+.1} %", (now / then - 1.0) * 100.0)
+            }
+            _ => "-".to_owned(),
+        };
+        let word = match self.verdict {
+            Verdict::Same => "",
+            Verdict::Better => "  better",
+            Verdict::Worse => "  WORSE",
+            Verdict::New => "  NEW",
+            Verdict::Gone => "  GONE",
+        };
+        let (then, now) = (count(self.then), count(self.now));
+        write!(f, "{:<28} {then:>12} {now:>12} {change:>8}{word}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(counts: &[(&str, f64)]) -> Counts {
+        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn what_is_written_reads() {
+        let counts = counts(&[("a_10", 61.25), ("b_100", 0.125)]);
+        let baseline = Baseline { rustc: "1.95.0".to_owned(), counts };
+        assert_eq!(Baseline::decode(&baseline.encode()), Ok(baseline));
+    }
+
+    #[test]
+    fn what_is_no_baseline_is_told() {
+        for text in ["", "rustc = \"1\"\na_10 = many", "rustc = \"1\"\n[section]", "a_10 = 5"] {
+            assert!(Baseline::decode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn five_per_cent_more_is_worse_and_a_case_without_its_match_is_told() {
+        let accepted =
+            counts(&[("same", 100.0), ("worse", 100.0), ("better", 100.0), ("gone", 1.0)]);
+        let baseline = Baseline { rustc: String::new(), counts: accepted };
+        let now = counts(&[("same", 104.9), ("worse", 105.1), ("better", 94.9), ("new", 1.0)]);
+        let rows = baseline.against(&now, 5.0);
+        let verdicts: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.verdict)).collect();
+        let expected = [
+            ("same", Verdict::Same),
+            ("worse", Verdict::Worse),
+            ("better", Verdict::Better),
+            ("new", Verdict::New),
+            ("gone", Verdict::Gone),
+        ];
+        assert_eq!(verdicts, expected);
+        assert!(rows[1].to_string().ends_with("+5.1 %  WORSE"), "{}", rows[1]);
+    }
+}
