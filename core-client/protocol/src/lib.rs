@@ -26,6 +26,7 @@
 pub mod binary_records;
 pub mod block;
 pub mod checkpoint;
+mod checksum;
 pub mod codec;
 pub mod error;
 pub mod frame;

@@ -11,6 +11,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+pub use crate::checksum::checksum;
 use crate::limits::{BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 
 /// A whole number of well-formed records, encoded one behind the other.
@@ -246,41 +247,6 @@ pub fn encode(payload: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(payload);
 }
 
-/// The CRC-32 that stands in front of a record.
-#[inline]
-#[must_use]
-pub fn checksum(size: [u8; 4], payload: &[u8]) -> u32 {
-    let of_size = match size {
-        [0, 0, 0, small] => SMALL_SIZES[usize::from(small)],
-        _ => crc32fast::hash(&size),
-    };
-    let mut hasher = crc32fast::Hasher::new_with_initial(of_size);
-    hasher.update(payload);
-    hasher.finalize()
-}
-
-/// The CRC-32 of each size below 256 as its four bytes: with ten bytes of
-/// payload, computing it would be a third of the work.
-const SMALL_SIZES: [u32; 256] = {
-    let mut crcs = [0; 256];
-    let mut size = 0u32;
-    while size < 256 {
-        // Bit by bit, as the polynomial says; the first three bytes are 0.
-        let mut crc = u32::MAX;
-        let mut bit = 0;
-        while bit < 32 {
-            if bit == 24 {
-                crc ^= size;
-            }
-            crc = if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0xEDB8_8320 };
-            bit += 1;
-        }
-        crcs[size as usize] = !crc;
-        size += 1;
-    }
-    crcs
-};
-
 /// Where the payload of the record at `offset` begins and ends; its checksum
 /// is not looked at.
 ///
@@ -311,24 +277,5 @@ pub fn check(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
         Ok((start, end))
     } else {
         Err(Error::Checksum { offset })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checksum_covers_the_size_and_the_payload() {
-        for payload_bytes in [0, 1, 10, 255, 256, 257, 70_000] {
-            let payload = vec![0xA5; payload_bytes];
-            let size = (payload_bytes as u32).to_be_bytes();
-            let covered = [&size[..], &payload].concat();
-            assert_eq!(checksum(size, &payload), crc32fast::hash(&covered), "{payload_bytes}");
-        }
-        for size in 0..=u8::MAX {
-            let covered = [0, 0, 0, size];
-            assert_eq!(checksum(covered, b""), crc32fast::hash(&covered), "{size}");
-        }
     }
 }

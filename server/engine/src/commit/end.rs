@@ -214,10 +214,8 @@ pub(crate) fn write_aligned(file: &dyn File, bytes: &[u8], offset: Offset) -> Re
         return write(file, bytes, offset);
     }
     write(file, filler, offset)?;
-    write_all_direct_at(file, rest, boundary).map_err(|(error, written)| {
-        match ahead + written {
-            0 => Failure::before_writing("a write", &error),
-            _ => Failure::broken("a write", &error),
-        }
+    write_all_direct_at(file, rest, boundary).map_err(|(error, written)| match ahead + written {
+        0 => Failure::before_writing("a write", &error),
+        _ => Failure::broken("a write", &error),
     })
 }
