@@ -9,6 +9,7 @@
 //! before and after, and a run in which one moved too far does not count.
 
 mod conditions;
+mod latency;
 mod machine;
 mod outcome;
 mod payload;
@@ -16,6 +17,7 @@ mod place;
 mod plan;
 mod report;
 mod statistics;
+mod wire;
 mod workload;
 
 use styx_client::blocking::Client;

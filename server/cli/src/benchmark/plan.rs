@@ -17,6 +17,12 @@ pub(crate) enum Workload {
     Produce,
     /// Records read as fast as they come, from a cache that is warm
     Consume,
+    /// One record of 100 B a request over HTTP, on many connections
+    Post,
+    /// The same, reading
+    Get,
+    /// Time to the ack at a constant rate, from when a record was meant to be sent
+    Paced,
 }
 
 /// One line of the plan.
@@ -24,6 +30,10 @@ pub(crate) enum Workload {
 pub(super) enum Case {
     Produce(Protocol, Kind),
     Consume(Protocol, Kind),
+    /// On so many connections.
+    Post(usize),
+    Get(usize),
+    Paced(Protocol),
 }
 
 /// How long and how often.
@@ -40,7 +50,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn of(arguments: &Benchmark) -> Settings {
         let Benchmark { quick, rate, .. } = *arguments;
-        let by_default = if quick { Duration::from_millis(20) } else { Duration::from_secs(1) };
+        let by_default = if quick { Duration::from_millis(100) } else { Duration::from_secs(1) };
         let seconds = arguments.seconds.unwrap_or(by_default);
         Settings {
             rounds: arguments.rounds.map_or(if quick { 1 } else { 3 }, usize::from),
@@ -67,7 +77,24 @@ fn of(workload: Workload, arguments: &Benchmark) -> Vec<Case> {
     match workload {
         Workload::Produce => streams(arguments, Case::Produce),
         Workload::Consume => streams(arguments, Case::Consume),
+        Workload::Post => crowds(arguments, &[64, 256], Case::Post),
+        Workload::Get => crowds(arguments, &[64], Case::Get),
+        Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
     }
+}
+
+fn protocols(arguments: &Benchmark) -> impl Iterator<Item = Protocol> {
+    Protocol::ALL.into_iter().filter(|protocol| is_asked(arguments, *protocol))
+}
+
+/// A case for each number of connections, where HTTP is asked for.
+fn crowds(arguments: &Benchmark, by_default: &[u16], case: fn(usize) -> Case) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Http) {
+        return Vec::new();
+    }
+    let asked = &arguments.connections;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| case(usize::from(*count))).collect()
 }
 
 /// The protocols for each kind of payload; JSON lines, which are to be
@@ -79,16 +106,14 @@ fn streams(arguments: &Benchmark, case: fn(Protocol, Kind) -> Case) -> Vec<Case>
     let mut cases = Vec::new();
     for kind in kinds {
         let fits = |protocol: Protocol| kind != Kind::Json || protocol == Protocol::Styx1;
-        let protocols = Protocol::ALL.into_iter().filter(|p| is_asked(arguments, *p) && fits(*p));
+        let protocols = protocols(arguments).filter(|protocol| fits(*protocol));
         cases.extend(protocols.map(|protocol| case(protocol, kind)));
     }
     cases
 }
 
 fn is_asked(arguments: &Benchmark, protocol: Protocol) -> bool {
-    // The others come one by one.
-    protocol == Protocol::Styx1 && arguments.protocol.is_empty()
-        || arguments.protocol.contains(&protocol)
+    arguments.protocol.is_empty() || arguments.protocol.contains(&protocol)
 }
 
 /// What `--list` prints.
@@ -105,6 +130,9 @@ impl fmt::Display for Case {
         match self {
             Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
+            Case::Post(connections) => write!(f, "post on {connections} connections"),
+            Case::Get(connections) => write!(f, "get on {connections} connections"),
+            Case::Paced(protocol) => write!(f, "paced over {protocol}"),
         }
     }
 }

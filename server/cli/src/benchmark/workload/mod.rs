@@ -1,7 +1,11 @@
 //! The workloads, one file each, and what they share: the server, the clock and
 //! the reading back.
 
+mod bare;
 mod consume;
+mod get;
+mod paced;
+mod post;
 mod produce;
 mod read_back;
 mod visitor;
@@ -12,6 +16,8 @@ use super::place::Server;
 use super::plan::{Case, Settings};
 use crate::failure::Failure;
 use consume::Stock;
+
+pub(super) use visitor::Visitor;
 
 /// What workloads work with.
 #[derive(Debug)]
@@ -35,6 +41,9 @@ impl Bench {
         match case {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
+            Case::Post(connections) => post::run(self, connections),
+            Case::Get(connections) => get::run(self, connections),
+            Case::Paced(protocol) => paced::run(self, protocol),
         }
     }
 }
