@@ -23,6 +23,16 @@ pub(crate) enum Workload {
     Get,
     /// Time to the ack at a constant rate, from when a record was meant to be sent
     Paced,
+    /// Time to each of many followers at a constant rate
+    FanOut,
+    /// 1,000 producers with one append in flight each: to one log, and to a log each
+    Logs,
+    /// Memory of each of 10,000 idle followers; on a server of its own
+    Followers,
+    /// Memory of an empty server and of each idle log; on a server of its own
+    Memory,
+    /// Time to open after a kill -9; on a server of its own
+    Open,
 }
 
 /// One line of the plan.
@@ -34,6 +44,12 @@ pub(super) enum Case {
     Post(usize),
     Get(usize),
     Paced(Protocol),
+    /// To so many followers.
+    FanOut(usize),
+    Logs,
+    Followers,
+    Memory,
+    Open,
 }
 
 /// How long and how often.
@@ -45,6 +61,13 @@ pub(super) struct Settings {
     pub(super) rate: u32,
     /// Everything in little.
     pub(super) quick: bool,
+}
+
+impl Case {
+    /// Whether it looks into a server's process, or kills it.
+    pub(super) fn needs_own_server(self) -> bool {
+        matches!(self, Case::Followers | Case::Memory | Case::Open)
+    }
 }
 
 impl Settings {
@@ -80,7 +103,27 @@ fn of(workload: Workload, arguments: &Benchmark) -> Vec<Case> {
         Workload::Post => crowds(arguments, &[64, 256], Case::Post),
         Workload::Get => crowds(arguments, &[64], Case::Get),
         Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
+        Workload::FanOut => fan_out(arguments),
+        Workload::Logs => one(arguments, Case::Logs),
+        Workload::Followers => one(arguments, Case::Followers),
+        Workload::Memory => vec![Case::Memory],
+        Workload::Open => vec![Case::Open],
     }
+}
+
+fn fan_out(arguments: &Benchmark) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Styx1) {
+        return Vec::new();
+    }
+    let by_default: &[u16] = if arguments.quick { &[1, 10] } else { &[1, 10, 100, 1000] };
+    let asked = &arguments.followers;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| Case::FanOut(usize::from(*count))).collect()
+}
+
+/// A case over styx/1, where that is asked for.
+fn one(arguments: &Benchmark, case: Case) -> Vec<Case> {
+    if is_asked(arguments, Protocol::Styx1) { vec![case] } else { Vec::new() }
 }
 
 fn protocols(arguments: &Benchmark) -> impl Iterator<Item = Protocol> {
@@ -133,6 +176,11 @@ impl fmt::Display for Case {
             Case::Post(connections) => write!(f, "post on {connections} connections"),
             Case::Get(connections) => write!(f, "get on {connections} connections"),
             Case::Paced(protocol) => write!(f, "paced over {protocol}"),
+            Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
+            Case::Logs => f.write_str("logs"),
+            Case::Followers => f.write_str("followers"),
+            Case::Memory => f.write_str("memory"),
+            Case::Open => f.write_str("open"),
         }
     }
 }

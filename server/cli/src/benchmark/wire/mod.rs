@@ -8,12 +8,14 @@
 //! stream       producing and consuming over styx/0 and WebSocket
 //! http         batches over HTTP
 //! crowd        many connections on one thread, one request in flight on each
+//! flock        many streams of styx/1 on one thread
 //! answer       an answer of HTTP/1.1
 //! ```
 
 pub(super) mod answer;
 pub(super) mod connection;
 pub(super) mod crowd;
+pub(super) mod flock;
 pub(super) mod http;
 mod inbox;
 mod message;

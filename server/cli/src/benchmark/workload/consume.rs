@@ -112,10 +112,14 @@ fn round(
     while time < settings.seconds {
         let mut counter = Counter::new(settings.seconds - time);
         read(server, protocol, stock.log.name(), &mut counter)?;
-        if counter.records > stock.records {
+        let wrong_bytes = match stock.templates.kind() {
+            Kind::Random(len) => counter.payload_bytes != counter.records * len as u64,
+            Kind::Json => false,
+        };
+        if wrong_bytes || counter.records > stock.records {
             return Err(Failure::Failed(format!(
-                "{} records were read of {}",
-                counter.records, stock.records
+                "{} records of {} bytes in all were read of {}",
+                counter.records, counter.payload_bytes, stock.records
             )));
         }
         let (counted, took) = counter.counted();

@@ -3,13 +3,21 @@
 
 mod bare;
 mod consume;
+mod fan_out;
+mod followers;
 mod get;
+mod many_logs;
+mod memory;
+mod open;
 mod paced;
 mod post;
 mod produce;
 mod read_back;
 mod visitor;
 mod window;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 
 use super::outcome::Outcome;
 use super::place::Server;
@@ -26,11 +34,21 @@ pub(super) struct Bench {
     pub(super) settings: Settings,
     /// What there is to consume.
     stock: Option<Stock>,
+    /// Where further servers have their data.
+    directory: PathBuf,
+    servers: Cell<u32>,
 }
 
 impl Bench {
-    pub(super) fn new(server: Server, settings: Settings) -> Bench {
-        Bench { server, settings, stock: None }
+    pub(super) fn new(server: Server, settings: Settings, directory: &Path) -> Bench {
+        let directory = directory.to_owned();
+        Bench { server, settings, stock: None, directory, servers: Cell::new(0) }
+    }
+
+    /// A data directory that no server had before.
+    fn data(&self) -> PathBuf {
+        self.servers.set(self.servers.get() + 1);
+        self.directory.join(format!("data-{}", self.servers.get()))
     }
 
     /// Measures one case.
@@ -44,6 +62,11 @@ impl Bench {
             Case::Post(connections) => post::run(self, connections),
             Case::Get(connections) => get::run(self, connections),
             Case::Paced(protocol) => paced::run(self, protocol),
+            Case::FanOut(followers) => fan_out::run(self, followers),
+            Case::Logs => many_logs::run(self),
+            Case::Followers => followers::run(self),
+            Case::Memory => memory::run(self),
+            Case::Open => open::run(self),
         }
     }
 }

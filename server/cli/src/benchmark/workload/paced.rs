@@ -27,17 +27,17 @@ use crate::failure::Failure;
 
 const KIND: Kind = Kind::Random(100);
 
-/// The load of one round.
+/// A load at a constant rate, in one round.
 #[derive(Debug, Clone, Copy)]
-struct Load {
-    rate: u32,
+pub(super) struct Load {
+    pub(super) rate: u32,
     /// Records before those that count.
-    warm_up: u64,
-    records: u64,
+    pub(super) warm_up: u64,
+    pub(super) records: u64,
 }
 
 impl Load {
-    fn of(settings: Settings) -> Load {
+    pub(super) fn of(settings: Settings) -> Load {
         let rate = f64::from(settings.rate);
         let warm_up = (settings.warm_up.as_secs_f64() * rate) as u64;
         // Percentiles need more of them than a rate does.
