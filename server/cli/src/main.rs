@@ -8,7 +8,6 @@
 //! (usage on standard error). Started under the name `styx-server`, the binary
 //! takes the flags of the 0.x server instead.
 
-#[allow(dead_code, reason = "the workloads that use the rest come one by one")]
 mod benchmark;
 mod check_storage;
 mod command_line;

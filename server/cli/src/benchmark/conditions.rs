@@ -25,6 +25,8 @@ pub(super) struct Conditions {
     pub(super) seconds: Duration,
     pub(super) warm_up: Duration,
     pub(super) rate: u32,
+    /// Everything was done in little: no figure counts.
+    pub(super) quick: bool,
 }
 
 /// What the system says of itself.

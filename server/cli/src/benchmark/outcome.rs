@@ -76,8 +76,6 @@ pub(super) enum Bound {
     Bare(f64),
     /// An ack needs a sync and a round trip; figures are multiples of both.
     SyncAndTrip,
-    /// The way to another process and back.
-    Trip,
 }
 
 impl Bound {
@@ -87,7 +85,6 @@ impl Bound {
             Bound::Loop => "LOOP",
             Bound::Bare(_) => "BARE",
             Bound::SyncAndTrip => "SYNC+TRIP",
-            Bound::Trip => "TRIP",
         }
     }
 }
@@ -102,7 +99,6 @@ impl Figure {
             Bound::Loop => limits.loopback,
             Bound::Bare(rate) => rate,
             Bound::SyncAndTrip => seconds(limits.sync + limits.round_trip),
-            Bound::Trip => seconds(limits.round_trip),
         };
         Some(value / limit.max(f64::MIN_POSITIVE))
     }

@@ -17,6 +17,22 @@ pub(crate) enum Workload {
     Produce,
     /// Records read as fast as they come, from a cache that is warm
     Consume,
+    /// One record of 100 B a request over HTTP, on many connections
+    Post,
+    /// The same, reading
+    Get,
+    /// Time to the ack at a constant rate, from when a record was meant to be sent
+    Paced,
+    /// Time to each of many followers at a constant rate
+    FanOut,
+    /// 1,000 producers with one append in flight each: to one log, and to a log each
+    Logs,
+    /// Memory of each of 10,000 idle followers; on a server of its own
+    Followers,
+    /// Memory of an empty server and of each idle log; on a server of its own
+    Memory,
+    /// Time to open after a kill -9; on a server of its own
+    Open,
 }
 
 /// One line of the plan.
@@ -24,6 +40,16 @@ pub(crate) enum Workload {
 pub(super) enum Case {
     Produce(Protocol, Kind),
     Consume(Protocol, Kind),
+    /// On so many connections.
+    Post(usize),
+    Get(usize),
+    Paced(Protocol),
+    /// To so many followers.
+    FanOut(usize),
+    Logs,
+    Followers,
+    Memory,
+    Open,
 }
 
 /// How long and how often.
@@ -37,10 +63,17 @@ pub(super) struct Settings {
     pub(super) quick: bool,
 }
 
+impl Case {
+    /// Whether it looks into a server's process, or kills it.
+    pub(super) fn needs_own_server(self) -> bool {
+        matches!(self, Case::Followers | Case::Memory | Case::Open)
+    }
+}
+
 impl Settings {
     pub(super) fn of(arguments: &Benchmark) -> Settings {
         let Benchmark { quick, rate, .. } = *arguments;
-        let by_default = if quick { Duration::from_millis(20) } else { Duration::from_secs(1) };
+        let by_default = if quick { Duration::from_millis(100) } else { Duration::from_secs(1) };
         let seconds = arguments.seconds.unwrap_or(by_default);
         Settings {
             rounds: arguments.rounds.map_or(if quick { 1 } else { 3 }, usize::from),
@@ -67,7 +100,44 @@ fn of(workload: Workload, arguments: &Benchmark) -> Vec<Case> {
     match workload {
         Workload::Produce => streams(arguments, Case::Produce),
         Workload::Consume => streams(arguments, Case::Consume),
+        Workload::Post => crowds(arguments, &[64, 256], Case::Post),
+        Workload::Get => crowds(arguments, &[64], Case::Get),
+        Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
+        Workload::FanOut => fan_out(arguments),
+        Workload::Logs => one(arguments, Case::Logs),
+        Workload::Followers => one(arguments, Case::Followers),
+        Workload::Memory => vec![Case::Memory],
+        Workload::Open => vec![Case::Open],
     }
+}
+
+fn fan_out(arguments: &Benchmark) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Styx1) {
+        return Vec::new();
+    }
+    let by_default: &[u16] = if arguments.quick { &[1, 10] } else { &[1, 10, 100, 1000] };
+    let asked = &arguments.followers;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| Case::FanOut(usize::from(*count))).collect()
+}
+
+/// A case over styx/1, where that is asked for.
+fn one(arguments: &Benchmark, case: Case) -> Vec<Case> {
+    if is_asked(arguments, Protocol::Styx1) { vec![case] } else { Vec::new() }
+}
+
+fn protocols(arguments: &Benchmark) -> impl Iterator<Item = Protocol> {
+    Protocol::ALL.into_iter().filter(|protocol| is_asked(arguments, *protocol))
+}
+
+/// A case for each number of connections, where HTTP is asked for.
+fn crowds(arguments: &Benchmark, by_default: &[u16], case: fn(usize) -> Case) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Http) {
+        return Vec::new();
+    }
+    let asked = &arguments.connections;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| case(usize::from(*count))).collect()
 }
 
 /// The protocols for each kind of payload; JSON lines, which are to be
@@ -79,16 +149,14 @@ fn streams(arguments: &Benchmark, case: fn(Protocol, Kind) -> Case) -> Vec<Case>
     let mut cases = Vec::new();
     for kind in kinds {
         let fits = |protocol: Protocol| kind != Kind::Json || protocol == Protocol::Styx1;
-        let protocols = Protocol::ALL.into_iter().filter(|p| is_asked(arguments, *p) && fits(*p));
+        let protocols = protocols(arguments).filter(|protocol| fits(*protocol));
         cases.extend(protocols.map(|protocol| case(protocol, kind)));
     }
     cases
 }
 
 fn is_asked(arguments: &Benchmark, protocol: Protocol) -> bool {
-    // The others come one by one.
-    protocol == Protocol::Styx1 && arguments.protocol.is_empty()
-        || arguments.protocol.contains(&protocol)
+    arguments.protocol.is_empty() || arguments.protocol.contains(&protocol)
 }
 
 /// What `--list` prints.
@@ -105,6 +173,14 @@ impl fmt::Display for Case {
         match self {
             Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
+            Case::Post(connections) => write!(f, "post on {connections} connections"),
+            Case::Get(connections) => write!(f, "get on {connections} connections"),
+            Case::Paced(protocol) => write!(f, "paced over {protocol}"),
+            Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
+            Case::Logs => f.write_str("logs"),
+            Case::Followers => f.write_str("followers"),
+            Case::Memory => f.write_str("memory"),
+            Case::Open => f.write_str("open"),
         }
     }
 }

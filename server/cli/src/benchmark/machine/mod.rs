@@ -6,14 +6,18 @@
 //! SYNC  one write of 4 KiB onto written space, synced
 //! LOOP  one TCP stream over loopback
 //! TRIP  one byte over loopback and back
+//! BARE  requests that a service answers that does nothing else: beside each result
 //! ```
 
+mod bare;
 mod disk;
 mod loopback;
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
+
+pub(super) use bare::Bare;
 
 /// What was measured; a larger number is better for rates, a smaller for times.
 #[derive(Debug, Clone, Copy)]

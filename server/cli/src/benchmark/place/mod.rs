@@ -3,12 +3,17 @@
 //! included, its processes, directories and logs are gone in the end.
 
 mod alone;
+pub(super) mod descriptors;
 mod interrupt;
 mod log;
 mod scratch;
 
+use std::path::Path;
+
 use styx_client::Address;
 use styx_client::blocking::Client;
+
+use crate::failure::Failure;
 
 pub(super) use alone::Alone;
 pub(super) use interrupt::{Duties, Duty};
@@ -27,6 +32,16 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// A server of our own, with its data in `data`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) fn alone(data: &Path, duties: &Duties) -> Result<Server, Failure> {
+        let alone = Alone::start(data, duties)?;
+        let client = Client::builder(alone.address()).build()?;
+        Ok(Server { client, token: None, duties: duties.clone(), alone: Some(alone) })
+    }
+
     pub(super) fn address(&self) -> &Address {
         self.client.address()
     }

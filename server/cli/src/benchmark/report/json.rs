@@ -29,7 +29,8 @@ pub(super) fn of(report: &Report) -> Value {
         },
         "limits": { "before": limits(&report.before), "after": limits(&report.after) },
         "moved_most": { "limit": moved, "share": share },
-        "valid": report.invalid().is_none(),
+        "quick": c.quick,
+        "valid": !c.quick && report.invalid().is_none(),
         "results": report.outcomes.iter().map(|o| outcome(o, &middle)).collect::<Vec<_>>(),
     })
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::produce::{BATCH_BYTES, codec};
 use super::visitor::{Counter, Visitor};
@@ -17,6 +17,9 @@ use crate::benchmark::payload::{Checker, Framing, Kind, Maker, Templates};
 use crate::benchmark::place::{Log, Server};
 use crate::benchmark::plan::Settings;
 use crate::benchmark::statistics::Rounds;
+use crate::benchmark::wire::connection::Route;
+use crate::benchmark::wire::http;
+use crate::benchmark::wire::stream::Stream;
 use crate::failure::Failure;
 
 /// How much there is to read at most.
@@ -27,12 +30,29 @@ const STOCK_BYTES_QUICK: u64 = 1 << 20;
 /// A log to read.
 #[derive(Debug)]
 pub(super) struct Stock {
-    log: Log,
-    templates: Arc<Templates>,
-    records: u64,
+    pub(super) log: Log,
+    pub(super) templates: Arc<Templates>,
+    pub(super) records: u64,
 }
 
 impl Stock {
+    /// The log that is there, or a new one in its place.
+    pub(super) fn of<'s>(
+        place: &'s mut Option<Stock>,
+        server: &Server,
+        kind: Kind,
+        settings: Settings,
+    ) -> Result<&'s Stock, Failure> {
+        let there = place.take_if(|stock| stock.templates.kind() == kind);
+        // The old log goes first: not two in the page cache.
+        *place = None;
+        let stock = match there {
+            Some(stock) => stock,
+            None => Stock::fill(server, kind, settings)?,
+        };
+        Ok(place.insert(stock))
+    }
+
     fn fill(server: &Server, kind: Kind, settings: Settings) -> Result<Stock, Failure> {
         let templates = Arc::new(Templates::new(kind));
         let log = Log::create(server)?;
@@ -51,13 +71,8 @@ impl Stock {
 }
 
 pub(super) fn run(bench: &mut Bench, protocol: Protocol, kind: Kind) -> Result<Outcome, Failure> {
-    if bench.stock.as_ref().is_none_or(|stock| stock.templates.kind() != kind) {
-        // The old log goes first: not two in the page cache.
-        bench.stock = None;
-        bench.stock = Some(Stock::fill(&bench.server, kind, bench.settings)?);
-    }
+    let stock = Stock::of(&mut bench.stock, &bench.server, kind, bench.settings)?;
     let (server, settings) = (&bench.server, bench.settings);
-    let Some(stock) = &bench.stock else { return Err(Failure::Failed("no stock".to_owned())) };
     let mut checker = Checker::new(&stock.templates, 1);
     read(server, protocol, stock.log.name(), &mut checker)?;
     let checked = read_back::expect(stock.records, checker.checked())?;
@@ -93,15 +108,18 @@ fn round(
     stock: &Stock,
     settings: Settings,
 ) -> Result<f64, Failure> {
-    let until = Instant::now() + settings.seconds;
     let (mut records, mut time) = (0, Duration::ZERO);
-    while time.is_zero() || Instant::now() < until {
-        let mut counter = Counter::new(until);
+    while time < settings.seconds {
+        let mut counter = Counter::new(settings.seconds - time);
         read(server, protocol, stock.log.name(), &mut counter)?;
-        if counter.records > stock.records {
+        let wrong_bytes = match stock.templates.kind() {
+            Kind::Random(len) => counter.payload_bytes != counter.records * len as u64,
+            Kind::Json => false,
+        };
+        if wrong_bytes || counter.records > stock.records {
             return Err(Failure::Failed(format!(
-                "{} records were read of {}",
-                counter.records, stock.records
+                "{} records of {} bytes in all were read of {}",
+                counter.records, counter.payload_bytes, stock.records
             )));
         }
         let (counted, took) = counter.counted();
@@ -119,7 +137,9 @@ fn read(
 ) -> Result<(), Failure> {
     match protocol {
         Protocol::Styx1 => read_back::read(server, log, visitor),
-        _ => Err(Failure::Failed(format!("{protocol} is not there yet"))),
+        Protocol::Styx0 => Stream::Styx0.consume(&Route::to(server)?, log, visitor),
+        Protocol::WebSocket => Stream::WebSocket.consume(&Route::to(server)?, log, visitor),
+        Protocol::Http => http::consume(&Route::to(server)?, log, visitor),
     }
 }
 

@@ -1,17 +1,31 @@
 //! The workloads, one file each, and what they share: the server, the clock and
 //! the reading back.
 
+mod bare;
 mod consume;
+mod fan_out;
+mod followers;
+mod get;
+mod many_logs;
+mod memory;
+mod open;
+mod paced;
+mod post;
 mod produce;
 mod read_back;
 mod visitor;
 mod window;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 
 use super::outcome::Outcome;
 use super::place::Server;
 use super::plan::{Case, Settings};
 use crate::failure::Failure;
 use consume::Stock;
+
+pub(super) use visitor::Visitor;
 
 /// What workloads work with.
 #[derive(Debug)]
@@ -20,11 +34,21 @@ pub(super) struct Bench {
     pub(super) settings: Settings,
     /// What there is to consume.
     stock: Option<Stock>,
+    /// Where further servers have their data.
+    directory: PathBuf,
+    servers: Cell<u32>,
 }
 
 impl Bench {
-    pub(super) fn new(server: Server, settings: Settings) -> Bench {
-        Bench { server, settings, stock: None }
+    pub(super) fn new(server: Server, settings: Settings, directory: &Path) -> Bench {
+        let directory = directory.to_owned();
+        Bench { server, settings, stock: None, directory, servers: Cell::new(0) }
+    }
+
+    /// A data directory that no server had before.
+    fn data(&self) -> PathBuf {
+        self.servers.set(self.servers.get() + 1);
+        self.directory.join(format!("data-{}", self.servers.get()))
     }
 
     /// Measures one case.
@@ -35,6 +59,14 @@ impl Bench {
         match case {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
+            Case::Post(connections) => post::run(self, connections),
+            Case::Get(connections) => get::run(self, connections),
+            Case::Paced(protocol) => paced::run(self, protocol),
+            Case::FanOut(followers) => fan_out::run(self, followers),
+            Case::Logs => many_logs::run(self),
+            Case::Followers => followers::run(self),
+            Case::Memory => memory::run(self),
+            Case::Open => open::run(self),
         }
     }
 }

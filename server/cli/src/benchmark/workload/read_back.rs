@@ -47,6 +47,14 @@ pub(super) fn expect(written: u64, checked: u64) -> Result<u64, Failure> {
     Err(Failure::Failed(format!("{written} records were acked, and {checked} were read back")))
 }
 
+/// Holds what was acked against what was sent and has to be acked.
+pub(super) fn expect_acked(sent: u64, acked: u64) -> Result<(), Failure> {
+    if sent == acked {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("{sent} records were sent, and {acked} were acked")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +64,7 @@ mod tests {
         assert_eq!(expect(3, 3).expect("all are there"), 3);
         for checked in [2, 4] {
             assert!(expect(3, checked).is_err());
+            assert!(expect_acked(3, checked).is_err());
         }
     }
 }

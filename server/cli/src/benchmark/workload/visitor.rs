@@ -7,7 +7,7 @@ use crate::benchmark::payload::Checker;
 use crate::failure::Failure;
 
 /// Takes records as they come.
-pub(super) trait Visitor {
+pub(in crate::benchmark) trait Visitor {
     /// Takes records that came together; `false` when it wants no more.
     ///
     /// # Errors
@@ -26,49 +26,53 @@ impl Visitor for Checker {
 
 /// Counts records and their bytes, looking at the length of each. The clock
 /// starts when the first ones are there, which do not count: what opening takes
-/// is no part of the rate.
+/// is no part of the rate, unless all came at once.
 #[derive(Debug)]
 pub(super) struct Counter {
-    until: Instant,
+    time: Duration,
+    made: Instant,
     begun: Option<Instant>,
     /// Records in all.
     pub(super) records: u64,
     pub(super) payload_bytes: u64,
     uncounted: u64,
-    last: Duration,
+    last: Instant,
 }
 
 impl Counter {
-    /// Wants no more after `until`.
-    pub(super) fn new(until: Instant) -> Counter {
-        Counter {
-            until,
-            begun: None,
-            records: 0,
-            payload_bytes: 0,
-            uncounted: 0,
-            last: Duration::ZERO,
-        }
+    /// Wants no more when `time` has passed since the first ones.
+    pub(super) fn new(time: Duration) -> Counter {
+        let made = Instant::now();
+        Counter { time, made, begun: None, records: 0, payload_bytes: 0, uncounted: 0, last: made }
     }
 
     /// Records that count, and the time that they took.
     pub(super) fn counted(&self) -> (u64, Duration) {
-        (self.records - self.uncounted, self.last)
+        match self.begun {
+            Some(begun) if self.records > self.uncounted => {
+                (self.records - self.uncounted, self.last - begun)
+            }
+            _ => (self.records, self.last - self.made),
+        }
     }
 }
 
 impl Visitor for Counter {
     fn visit<'p>(&mut self, payloads: impl Iterator<Item = &'p [u8]>) -> Result<bool, Failure> {
+        let before = self.records;
         for payload in payloads {
             self.records += 1;
             self.payload_bytes += payload.len() as u64;
         }
-        let now = Instant::now();
-        match self.begun {
-            Some(begun) => self.last = now - begun,
-            None => (self.begun, self.uncounted) = (Some(now), self.records),
+        if self.records == before {
+            return Ok(true);
         }
-        Ok(now < self.until)
+        self.last = Instant::now();
+        let begun = *self.begun.get_or_insert_with(|| {
+            self.uncounted = self.records;
+            self.last
+        });
+        Ok(self.last - begun < self.time)
     }
 }
 
@@ -78,13 +82,15 @@ mod tests {
 
     #[test]
     fn what_comes_first_starts_the_clock() {
-        let mut counter = Counter::new(Instant::now() + Duration::from_secs(60));
+        let mut counter = Counter::new(Duration::from_secs(60));
         let payloads: [&[u8]; 3] = [b"a", b"bc", b""];
+        assert!(counter.visit(std::iter::empty()).expect("counted"));
         assert!(counter.visit(payloads.into_iter()).expect("counted"));
-        assert_eq!(counter.counted(), (0, Duration::ZERO));
+        assert_eq!(counter.counted().0, 3, "all came at once");
         assert!(counter.visit(payloads.into_iter()).expect("counted"));
         assert_eq!((counter.counted().0, counter.records, counter.payload_bytes), (3, 6, 6));
-        let mut late = Counter::new(Instant::now());
+        let mut late = Counter::new(Duration::ZERO);
+        assert!(late.visit(std::iter::empty()).expect("counted"), "nothing came yet");
         assert!(!late.visit(payloads.into_iter()).expect("counted"), "time is over");
     }
 }
