@@ -257,6 +257,12 @@ pub(super) const KEYS: &[Key] = &[
         value: |config| Some(Value::Boolean(config.log_manager.pad_commits)),
     },
     size_key!(
+        "log_manager.direct_write_size",
+        Form::Number { min: 0, max: 1 << 40 },
+        "bytes from which on a commit is written past the page cache",
+        log_manager.direct_write_size
+    ),
+    size_key!(
         "log_manager.scrub_bytes_per_second",
         Form::Number { min: 0, max: 1 << 40 },
         "bytes of finished segments read again a second, to find damage; 0: none",

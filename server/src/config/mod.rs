@@ -77,6 +77,9 @@ pub struct LogManager {
     /// Start every commit on a 4 KiB boundary, for media on which an
     /// interrupted sector write may leave neither old nor new bytes.
     pub pad_commits: bool,
+    /// Bytes from which on a commit is written past the page cache (`O_DIRECT`),
+    /// where the filesystem has that.
+    pub direct_write_size: usize,
     /// Bytes of finished segments that are read again each second, once a day, to
     /// find damage; 0 for not at all.
     pub scrub_bytes_per_second: usize,
@@ -119,6 +122,7 @@ impl Default for Config {
                 read_buffer_size: MIB,
                 write_buffer_size: MIB,
                 pad_commits: false,
+                direct_write_size: 512 << 10,
                 scrub_bytes_per_second: 16 * MIB,
             },
             statsd: None,

@@ -73,6 +73,7 @@ impl Sessions {
         let logs = &config.log_manager;
         let options = Options {
             pad_commits: logs.pad_commits,
+            direct_bytes_min: logs.direct_write_size,
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             ..Options::new(&logs.data_directory)
         };
