@@ -43,7 +43,7 @@ mod transport;
 mod wait;
 
 pub use address::Address;
-pub use batch::{Record, RecordBatch};
+pub use batch::{OwnedRecord, Record, RecordBatch};
 pub use client::Client;
 pub use consumer::{Consumer, Start};
 pub use error::{Error, Kind};

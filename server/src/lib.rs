@@ -12,6 +12,9 @@ mod closing;
 pub mod config;
 mod descriptors;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod header;
 mod http;

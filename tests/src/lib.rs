@@ -21,6 +21,7 @@
 //! | [`crowd`] | very many connections that wait |
 //! | [`faults`] | what all loops of faults share |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
+//! | [`tls`] | TLS in front of a server, and the requests that came through it |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`network`] | a server on a network of its own, with a cable that can be pulled |
 //! | [`styx1`] | streams of styx/1, in frames and blocks |
@@ -47,6 +48,7 @@ pub mod strace;
 pub mod styx0;
 pub mod styx1;
 pub mod table;
+pub mod tls;
 pub mod wait;
 pub mod websocket;
 

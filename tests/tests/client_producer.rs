@@ -135,26 +135,85 @@ fn a_producer_can_ask_where_its_log_ends() {
     assert_eq!(records(&server, "orders"), [b"a", b"b"]);
 }
 
+/// What happens to a log under a producer, and what the producer says: none of
+/// its records ever goes into another log of that name.
 #[test]
-fn another_log_of_that_name_is_noticed() {
-    let server = TestServer::start();
-    let client = client(&server);
-    for change in ["truncate", "recreate"] {
-        create(&client, change);
-        let producer = client.producer(change).open().expect("it opens");
-        producer.send(b"before").expect("it works");
-        client.truncate_log(change).expect("it is there");
-        if change == "recreate" {
-            client.delete_log(change).expect("it is there");
-            create(&client, change);
+fn a_log_that_is_not_the_same_any_more_is_never_appended_to() {
+    let truncate = |server: &TestServer| {
+        let _ = server.ask(&Request::post("/logs/a/truncate")).expect(200);
+    };
+    let delete = |server: &TestServer| {
+        let _ = server.ask(&Request::delete("/logs/a")).expect(200);
+    };
+    let recreate = |server: &TestServer| {
+        delete(server);
+        server.create("a");
+    };
+    // The server's end of the connection goes, and the way to it for a while.
+    let leave = |server: &mut TestServer, proxy: &Proxy| {
+        proxy.aim(([127, 0, 0, 1], 1).into());
+        server.kill();
+        server.restart();
+    };
+    type Change<'a> = &'a dyn Fn(&mut TestServer, &Proxy);
+    let changes: [(&str, Change, &[Code]); 5] = [
+        ("truncated", &|server, _| truncate(server), &[Code::LogChanged]),
+        ("deleted", &|server, _| delete(server), &[Code::LogChanged, Code::LogNotFound]),
+        (
+            "created anew",
+            &|server, _| recreate(server),
+            // It hears of the deletion, or asks again after the creation.
+            &[Code::LogChanged, Code::LogNotFound],
+        ),
+        (
+            "truncated while away",
+            &|server, proxy| {
+                leave(server, proxy);
+                truncate(server);
+            },
+            &[Code::LogChanged],
+        ),
+        (
+            "created anew while away",
+            &|server, proxy| {
+                leave(server, proxy);
+                recreate(server);
+            },
+            &[Code::LogChanged],
+        ),
+    ];
+    for ((what, change, codes), has_acked) in changes.iter().flat_map(|c| [(c, true), (c, false)]) {
+        let mut server = TestServer::start();
+        server.create("a");
+        let proxy = Proxy::start(server.address(), 1);
+        let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
+        let producer = client.producer("a").open().expect("it opens");
+        if has_acked {
+            producer.send(b"before").expect("it works");
         }
-        let started = Instant::now();
-        let error = producer.send(b"after").expect_err("it is another log");
-        assert_eq!(error.kind(), Kind::Code(Code::LogChanged), "{change}: {error:?}");
-        assert!(started.elapsed() < Duration::from_secs(10));
-        assert_eq!(records(&server, change), Vec::<Vec<u8>>::new());
+        change(&mut server, &proxy);
+        let others: &[&[u8]] = if *what == "deleted" { &[] } else { &[b"of", b"others"] };
+        for record in others {
+            server.append("a", *record);
+        }
+        let waiting = producer.append(b"while away");
+        proxy.aim(server.address());
+        let error = waiting.and_then(|ack| ack.position()).expect_err("it is another log");
+        let Kind::Code(code) = error.kind() else { panic!("{what}: {error:?}") };
+        assert!(codes.contains(&code), "{what}, {has_acked}: {error:?}");
+        let after = producer.send(b"after").expect_err("it does not come back");
+        assert_eq!(after.kind(), error.kind(), "{what}, {has_acked}");
+        assert!(!error.is_retriable(), "{what}, {has_acked}: {error:?}");
+        if *what != "deleted" {
+            assert_eq!(records(&server, "a"), others, "{what}, {has_acked}");
+        }
     }
-    let error = client.producer("nothing").open().expect_err("no such log");
+}
+
+#[test]
+fn no_producer_opens_on_a_log_that_is_not_there() {
+    let server = TestServer::start();
+    let error = client(&server).producer("nothing").open().expect_err("no such log");
     assert_eq!(error.kind(), Kind::Code(Code::LogNotFound));
 }
 

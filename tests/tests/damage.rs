@@ -1,12 +1,13 @@
 //! Damage on the disk: it is reported with its position, never repaired by
 //! truncation, and other logs go on.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use styx_tests::api::{read_binary, unbinary, write_one};
 use styx_tests::http::Ending;
-use styx_tests::{Request, Settings, Table, TestServer, error, gives};
+use styx_tests::{Request, Settings, Table, TestServer, cli, error, gives};
 
 /// A server whose log `a` has 40 records in segments of 10, and is stopped.
 fn stopped() -> TestServer {
@@ -211,4 +212,99 @@ fn verify_finds_nothing_in_a_log_that_is_well() {
     let data = server.data().display().to_string();
     let verify = styx_tests::cli::run(styx_tests::cli::styx(&["verify", &data]), b"");
     assert_eq!(verify.code, 0, "{}", verify.stderr);
+}
+
+/// Everything in a log's directory, with its bytes, but for the watermark: every
+/// opening is noted there.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else if !path.ends_with("watermark") {
+            found.insert(path.clone(), std::fs::read(&path).expect("a file"));
+        }
+    }
+    found
+}
+
+/// As somebody does it who has a damaged log and no backup: verify, look, repair,
+/// serve.
+#[test]
+fn repair_keeps_what_can_be_read_and_the_damaged_log_beside_it() {
+    for (keep, range) in [("longest", 15..40), ("first", 0..14)] {
+        let mut server = stopped();
+        let file = flip(&server, "record number 14");
+        let data = server.data().display().to_string();
+        let run = |arguments: &[&str]| cli::run(cli::styx(arguments), b"");
+        let repair = ["repair", &data, "--log", "a", "--keep", keep];
+
+        let verify = run(&["verify", &data]);
+        let said = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
+        assert_eq!(verify.code, 1, "{said}");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(said.contains(&name) && said.contains("position 14"), "{said}");
+
+        // Without a yes it only looks.
+        let log = server.data().join("a");
+        let (before, id, names) = (tree(&log), id(&log), entries(&server.data()));
+        let look = run(&repair).expect_text();
+        let lost = 40 - (range.end - range.start);
+        assert!(look.contains(&format!("{lost} records would be lost")), "{look}");
+        assert!(tree(&log) == before, "nothing has changed");
+        assert_eq!(entries(&server.data()), names, "and nothing was added");
+
+        let done = run(&[&repair[..], &["--yes"]].concat()).expect_text();
+        assert!(done.contains(&format!("{} to {} can be read: kept", range.start, range.end)));
+        assert!(done.contains(&format!("{lost} records were lost")), "{done}");
+        let aside: Vec<PathBuf> = entries(&server.data())
+            .into_iter()
+            .filter(|path| path.display().to_string().contains("/.damaged-a-"))
+            .collect();
+        let [aside] = &aside[..] else { panic!("one is set aside: {aside:?}") };
+        assert!(done.contains(&aside.display().to_string()), "it says where: {done}");
+        let moved = |path: &PathBuf| aside.join(path.strip_prefix(&log).expect("of the log"));
+        let kept: BTreeMap<_, _> =
+            before.iter().map(|(p, bytes)| (moved(p), bytes.clone())).collect();
+        assert!(tree(aside) == kept, "the damaged log is kept to the byte");
+
+        assert_eq!(run(&["verify", &data]).code, 0, "what is left is good");
+        server.restart();
+        let info = server.info("a");
+        assert_eq!(info["status"], "ok", "{info}");
+        assert_eq!(
+            (&info["start_position"], &info["end_position"]),
+            (&range.start.into(), &range.end.into())
+        );
+        let expected: Vec<_> = range.clone().map(payload).collect();
+        assert_eq!(server.read_all("a"), expected);
+        assert_ne!(server.log_id("a"), id, "its readers are told that it has changed");
+        assert_eq!(server.append("a", "goes on"), range.end + 1);
+        assert_eq!(server.read_all("other"), [b"well"]);
+        let listed = server.ask(&Request::get("/logs")).expect(200).json();
+        assert_eq!(
+            listed.as_array().map(Vec::len),
+            Some(2),
+            "the one set aside is no log: {listed}"
+        );
+        server.kill();
+        server.restart();
+        assert!(aside.is_dir(), "it stays until somebody removes it");
+    }
+}
+
+/// The names in a directory, those of logs and all others.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The log's id, as its file says.
+fn id(log: &Path) -> String {
+    let text = std::fs::read_to_string(log.join("log.toml")).expect("a log's file");
+    let line = text.lines().find(|line| line.starts_with("id")).expect("an id");
+    line.split('"').nth(1).expect("a text").to_owned()
 }

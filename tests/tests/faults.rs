@@ -2,15 +2,17 @@
 //! full disk.
 //!
 //! `strace` makes a call of the released binary fail, `unshare` gives the server a
-//! small disk of its own; `cargo xtask test` says when one of them is missing.
+//! small disk of its own in memory, and a loop device a small ext4 or XFS; `cargo xtask
+//! test` says when one of them is missing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use styx_tests::api::write_one;
+use styx_tests::power::{Filesystem, LoopDisk};
 use styx_tests::{
-    Request, Scratch, Settings, Table, TestServer, binary, error, gives, strace, wait,
+    Request, Scratch, Settings, Table, TestServer, binary, error, faults, gives, strace, wait,
 };
 
 /// The server as users run it.
@@ -113,35 +115,101 @@ fn a_full_disk_refuses_appends_and_takes_them_again() {
     let scratch = Arc::new(Scratch::new("full"));
     let settings = Settings::default().program(&small_disk(&scratch, 48));
     let server = settings.start_in(scratch).expect("it starts");
+    fill_and_relieve(&server);
+}
+
+#[test]
+fn a_full_ext4_refuses_appends_and_takes_them_again() {
+    on_a_full(Filesystem::Ext4, 64 << 20);
+}
+
+#[test]
+fn a_full_xfs_refuses_appends_and_takes_them_again() {
+    // There are no smaller ones.
+    on_a_full(Filesystem::Xfs, 320 << 20);
+}
+
+/// The same on a real filesystem, which keeps what a server left on it.
+fn on_a_full(filesystem: Filesystem, bytes: u64) {
+    let scratch = Arc::new(Scratch::new("full"));
+    let _disk = match LoopDisk::make_of(filesystem, bytes, &scratch) {
+        Ok(disk) => disk,
+        Err(why) => return faults::skip(&format!("{filesystem:?}: {why}")),
+    };
+    let mut server = released().start_in(scratch).expect("it starts");
+    let kept = fill_and_relieve(&server);
+    server.kill();
+    server.restart();
+    assert!(server.read_all("a") == kept, "a restart finds what was acked and nothing else");
+    for log in ["a", "counted"] {
+        assert_eq!(server.info(log)["status"], "ok", "{log}");
+    }
+}
+
+/// Fills the disk, and makes room on it in every way there is. Gives what the
+/// log `a` holds then.
+fn fill_and_relieve(server: &TestServer) -> Vec<Vec<u8>> {
     let config = "segment_max_size=1048576";
     server.create_with("ballast", config);
+    server.create_with("counted", &format!("{config}&log_max_count=100"));
     server.create_with("a", config);
     let large = vec![b'x'; 500_000];
-    for _ in 0..40 {
+    for _ in 0..16 {
         server.append("ballast", large.clone());
     }
-    let mut acked = 0u64;
-    let refused = loop {
+    for _ in 0..12 {
+        server.append("counted", large.clone());
+    }
+    let mut acked = Vec::new();
+    let fill = |acked: &mut Vec<Vec<u8>>| loop {
         let answer = server.ask(&write_one("a", large.clone()));
         if answer.status() != 200 {
-            break answer;
+            let _ = answer.expect_error(507, "storage_full");
+            return;
         }
-        acked += 1;
-        assert!(acked < 200, "100 MB fit on a disk of 48");
+        acked.push(large.clone());
+        assert!(acked.len() < 2000, "a GB fits on this disk");
     };
-    let _ = refused.expect_error(507, "storage_full");
-    assert_eq!(server.info("a")["status"], "ok", "a full disk taints nothing");
-    assert_eq!(server.info("a")["end_position"], acked, "nothing of the refused append is kept");
-    let read = server.ask(&Request::get("/logs/a/records?whence=end&position=-1")).expect(200);
-    assert!(read.body == large, "reads go on");
+    let check = |acked: &[Vec<u8>]| {
+        let info = server.info("a");
+        assert_eq!(info["status"], "ok", "a full disk taints nothing");
+        assert_eq!(info["end_position"], acked.len() as u64, "nothing of a refused append is kept");
+        assert!(server.read_all("a") == acked, "reads go on");
+    };
+    fill(&mut acked);
+    // A refused one is not half there, and does not make room for a second.
+    fill(&mut acked);
+    check(&acked);
 
+    // Retention: small records still fit, and push large ones out.
+    let start = |log: &str| server.info(log)["start_position"].as_u64().expect("a position");
+    assert_eq!(start("counted"), 0);
+    server.append_all("counted", &[b"small"; 100]);
+    resumes(server, &mut acked, "retention");
+    assert!(start("counted") >= 10, "{}: it was retention that made room", start("counted"));
+    fill(&mut acked);
+    check(&acked);
+
+    // A trim.
+    let _ = server.ask(&Request::post("/logs/ballast/trim?position=8")).expect(200);
+    resumes(server, &mut acked, "a trim");
+    fill(&mut acked);
+    check(&acked);
+
+    // A deletion.
     let _ = server.ask(&Request::delete("/logs/ballast")).expect(200);
-    wait::until_true("appends by themselves", Duration::from_secs(10), || {
-        server.ask(&write_one("a", "room again")).status() == 200
+    resumes(server, &mut acked, "a deletion");
+    check(&acked);
+    acked
+}
+
+/// Waits until a large record is appended, with nobody's help.
+fn resumes(server: &TestServer, acked: &mut Vec<Vec<u8>>, why: &str) {
+    let large = vec![b'x'; 500_000];
+    wait::until_true(&format!("appends after {why}"), Duration::from_secs(10), || {
+        server.ask(&write_one("a", large.clone())).status() == 200
     });
-    let records = server.read_all("a");
-    assert_eq!(records.len() as u64, acked + 1);
-    assert!(records[..records.len() - 1].iter().all(|record| *record == large));
+    acked.push(large);
 }
 
 #[test]

@@ -19,6 +19,7 @@
 
 mod assembler;
 mod iter;
+mod owned;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use styx_protocol::{Checkpoint, LogId, Position};
 
 pub(crate) use assembler::{Assembler, Cause, Fault};
 pub use iter::{Iter, Payloads};
+pub use owned::OwnedRecord;
 
 /// Records of one log that follow each other, in shared memory.
 ///

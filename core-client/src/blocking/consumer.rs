@@ -9,7 +9,7 @@ use std::time::Duration;
 use styx_protocol::{Checkpoint, Codecs, LogId};
 
 use super::{forward, wait, wait_for};
-use crate::batch::{Record, RecordBatch};
+use crate::batch::{OwnedRecord, Record, RecordBatch};
 use crate::completion::Source;
 use crate::consumer::{self, Handle, Polled, Start};
 use crate::error::Error;
@@ -86,6 +86,12 @@ impl Consumer {
     /// over. An error is the last item.
     pub fn batches(&mut self) -> Batches<'_> {
         Batches { consumer: Some(self) }
+    }
+
+    /// The records from here on, each by itself and owned. An error is the last
+    /// item.
+    pub fn records(&mut self) -> Records<'_> {
+        Records(self.0.records())
     }
 
     /// See [`Consumer::give_back`](crate::Consumer::give_back).
@@ -179,3 +185,18 @@ impl Iterator for Batches<'_> {
 }
 
 impl FusedIterator for Batches<'_> {}
+
+/// See [`Consumer::records`].
+#[derive(Debug)]
+#[must_use = "an iterator reads nothing until it is asked"]
+pub struct Records<'a>(consumer::Records<'a>);
+
+impl Iterator for Records<'_> {
+    type Item = Result<OwnedRecord, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        wait(self.0.next())
+    }
+}
+
+impl FusedIterator for Records<'_> {}

@@ -16,11 +16,13 @@ mod course;
 mod handle;
 mod link;
 mod reader;
+mod records;
 mod start;
 mod waiting;
 
 pub use builder::{Builder, DEADLINE};
 pub use handle::Handle;
+pub use records::Records;
 pub use start::Start;
 
 use std::fmt;
@@ -28,6 +30,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use styx_protocol::{Checkpoint, LogId, Position};
 
@@ -105,14 +108,21 @@ impl Consumer {
     /// An error is lasting: every further call gives it again, until
     /// [`seek`](Self::seek).
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
+        poll_fn(|context| self.poll_batch(context)).await
+    }
+
+    fn poll_batch(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<RecordBatch>, Error>> {
         loop {
             if let Some(batch) = self.take_current() {
-                return Ok(Some(batch));
+                return Poll::Ready(Ok(Some(batch)));
             }
             self.client.runtime().process().check()?;
-            match poll_fn(|context| self.waiting.poll_take(context)).await {
-                Taken::Batch(batch) => return Ok(Some(self.give_out(batch))),
-                Taken::Over(outcome) => return outcome.map(|()| None),
+            match ready!(self.waiting.poll_take(context)) {
+                Taken::Batch(batch) => return Poll::Ready(Ok(Some(self.give_out(batch)))),
+                Taken::Over(outcome) => return Poll::Ready(outcome.map(|()| None)),
                 Taken::Woken => {}
             }
         }
@@ -153,22 +163,32 @@ impl Consumer {
     /// # Errors
     /// As there.
     pub async fn next_record(&mut self) -> Result<Option<Record<'_>>, Error> {
+        match poll_fn(|context| self.poll_current(context)).await? {
+            true => Ok(self.take_record()),
+            false => Ok(None),
+        }
+    }
+
+    /// Waits until `current` has a record to give out; `false`: none comes.
+    fn poll_current(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         let is_over = |(batch, given): &(RecordBatch, usize)| *given >= batch.len();
         if self.current.as_ref().is_none_or(is_over) {
             self.current = None;
-            match self.next_batch().await? {
-                None => return Ok(None),
-                Some(batch) => {
-                    self.position = batch.first_position();
-                    self.current = Some((batch, 0));
-                }
-            }
+            let Some(batch) = ready!(self.poll_batch(context))? else {
+                return Poll::Ready(Ok(false));
+            };
+            self.position = batch.first_position();
+            self.current = Some((batch, 0));
         }
-        let Some((batch, given)) = &mut self.current else { return Ok(None) };
+        Poll::Ready(Ok(true))
+    }
+
+    fn take_record(&mut self) -> Option<Record<'_>> {
+        let (batch, given) = self.current.as_mut()?;
         let record = batch.get(*given);
         *given += 1;
         self.position += 1;
-        Ok(record)
+        record
     }
 
     /// Gives records back that were the last of what was given out, such as

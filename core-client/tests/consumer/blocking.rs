@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use styx_client::Kind;
 use styx_client::blocking::{Client, Consumer};
 use styx_client::consumer::{Polled, Start};
+use styx_client::{Kind, OwnedRecord};
 
 use crate::log::Log;
 use crate::peer::Peer;
@@ -30,6 +30,45 @@ fn batches_are_an_iterator() {
     consumer.seek(Start::Position(9)).expect("seeks");
     assert_eq!((consumer.position(), consumer.lag(), consumer.caught_up()), (9, 1, false));
     assert_eq!(consumer.checkpoint().log_id, log.id);
+}
+
+#[test]
+fn records_are_an_iterator_of_what_can_be_kept() {
+    let log = Log::of(10, 3);
+    let served = log.clone();
+    let peer = Peer::start(move |connection| connection.serve(&served, usize::MAX));
+    let mut consumer = consumer(&peer);
+    let mut kept = Vec::new();
+    for record in consumer.records().take(2) {
+        kept.push(record.expect("no error"));
+    }
+    assert_eq!(consumer.position(), 4, "behind what was given out");
+    assert_eq!(kept[1].checkpoint(), consumer.checkpoint());
+    let batch = consumer.next_batch().expect("no error").expect("what comes next");
+    assert_eq!(batch.first_position(), 4, "and nothing else is taken");
+    consumer.give_back(batch).expect("the last ones");
+    let rest: Result<Vec<_>, _> = consumer.records().collect();
+    kept.extend(rest.expect("no error"));
+    assert!(consumer.records().next().is_none());
+    drop(consumer);
+    let owned = |r: OwnedRecord| (r.position(), r.timestamp(), r.into_payload().to_vec());
+    let kept: Vec<_> = kept.into_iter().map(owned).collect();
+    assert_eq!(kept, log.records(2, 8), "they outlive it");
+}
+
+#[test]
+fn an_error_is_the_last_of_the_records() {
+    let log = Log::of(10, 3);
+    let peer = Peer::start(move |connection| connection.serve(&log, usize::MAX));
+    let mut consumer = consumer(&peer);
+    let handle = consumer.handle();
+    let mut records = consumer.records();
+    assert!(records.next().is_some_and(|record| record.is_ok()));
+    handle.close();
+    // What is in hand comes, then the error, then nothing.
+    let items: Vec<_> = records.by_ref().map(|item| item.map_err(|e| e.kind())).collect();
+    assert!(matches!(items[..], [.., Err(Kind::Closed)]), "{items:?}");
+    assert!(items[..items.len() - 1].iter().all(Result::is_ok) && records.next().is_none());
 }
 
 #[test]

@@ -27,6 +27,9 @@ use http::HeaderMap;
 use crate::handover::{Accepted, FrontEnd, Request};
 use crate::session::Error;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use decoder::fuzzing::decoder as fuzz_decoder;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct WebSocket;

@@ -25,7 +25,7 @@ impl Filesystem {
     }
 }
 
-/// More than the smallest XFS; the image is sparse.
+/// More than the smallest XFS that today's mkfs makes; the image is sparse.
 const IMAGE_BYTES: u64 = 320 << 20;
 
 /// A mounted image. It is unmounted when this is dropped.
@@ -44,10 +44,23 @@ impl LoopDisk {
     /// # Errors
     /// This machine cannot, and why.
     pub fn make(filesystem: Filesystem, scratch: &Arc<Scratch>) -> Result<LoopDisk, String> {
+        LoopDisk::make_of(filesystem, IMAGE_BYTES, scratch)
+    }
+
+    /// As [`make`](Self::make), with so many bytes for all that the filesystem
+    /// holds, its own structures included.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn make_of(
+        filesystem: Filesystem,
+        bytes: u64,
+        scratch: &Arc<Scratch>,
+    ) -> Result<LoopDisk, String> {
         unmount_leftovers();
         let (image, mount_point) = (scratch.join("image"), scratch.join("data"));
         let made = std::fs::create_dir(&mount_point)
-            .and_then(|()| std::fs::File::create(&image)?.set_len(IMAGE_BYTES));
+            .and_then(|()| std::fs::File::create(&image)?.set_len(bytes));
         made.map_err(|e| format!("no image can be made: {e}"))?;
         run(Command::new(filesystem.mkfs()).arg("-q").arg(&image))?;
         mount(&image, &mount_point)?;

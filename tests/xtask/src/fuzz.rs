@@ -20,7 +20,7 @@ const COMPILER_MISSING: &str =
 const MEMORY_MIB_MAX: u64 = 1024;
 
 /// A minute for all targets where a nightly compiler is; else that is skipped. The
-/// corpus is replayed by the engine's tests either way.
+/// corpus is replayed by the engine's and the server's tests either way.
 pub(crate) fn step() -> Tally {
     if has_compiler() {
         return Tally::step(run_all(60, None));

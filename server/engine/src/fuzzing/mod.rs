@@ -11,6 +11,7 @@
 //! stands in the way, bits of the input's first byte have it [mended](mend).
 
 mod files;
+mod legacy;
 mod memory;
 mod mend;
 mod recovery;
@@ -22,7 +23,7 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its binary and of its corpus.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
     ("block", wire::block),
@@ -41,6 +42,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("watermark", files::watermark),
     ("recovery", recovery::recovery),
     ("restore", restore::restore),
+    ("legacy", legacy::legacy),
 ];
 
 /// Runs the target of this name.

@@ -62,7 +62,7 @@ pub(super) fn restore(input: &[u8]) {
     }
 }
 
-fn compressed(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     out.write_all(bytes).expect("memory");
     out.finish().expect("memory")

@@ -1,35 +1,80 @@
 //! The engine against a plain vector: any sequence of appends, reads, trims,
 //! truncates, backups and reopens leaves the same records in both, and the same
-//! memory of producers.
+//! memory of producers; followers see them all, and retention keeps what it must.
+//!
+//! A case is one seed; `STYX_SEED=n cargo test -p styx-engine --test model`
+//! repeats it. `STYX_SEEDS=n` runs so many.
 
 #![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
 
+mod follower;
 mod producers;
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
 use styx_protocol::codec::Codec;
 use styx_protocol::{LogConfig, LogName, Position, Records, record};
 
+use self::follower::Follower;
 use self::producers::{Shape, Told, codecs, shapes};
 
 #[derive(Debug, Clone)]
 enum Operation {
     Append(Vec<u16>),
-    AppendExpecting { records: Vec<u16>, off_by: u64 },
-    AppendAs { producer: u64, back: u64, records: Vec<u16> },
-    AppendBlock { producer: u64, older: u32, shape: Shape, codec: Codec, records: Vec<u16> },
-    Begin { producer: u64, asked: Option<i64> },
-    Forget { producer: u64 },
-    Read { from: u64, bytes_max: usize },
+    AppendExpecting {
+        records: Vec<u16>,
+        off_by: u64,
+    },
+    AppendAs {
+        producer: u64,
+        back: u64,
+        records: Vec<u16>,
+    },
+    AppendBlock {
+        producer: u64,
+        older: u32,
+        shape: Shape,
+        codec: Codec,
+        records: Vec<u16>,
+    },
+    Begin {
+        producer: u64,
+        asked: Option<i64>,
+    },
+    Forget {
+        producer: u64,
+    },
+    Read {
+        from: u64,
+        bytes_max: usize,
+    },
     SeekTime(u64),
+    /// A further follower, from a position that is kept.
+    Follow(u64),
     Trim(u64),
     Truncate,
     Reopen,
     Crash,
     BackupAndRestore,
+}
+
+/// A log, and what becomes of it.
+#[derive(Debug, Clone)]
+struct Case {
+    /// How many records are kept; `None` is all.
+    log_max_count: Option<u64>,
+    operations: Vec<Operation>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (prop::option::of(15u64..60), operations())
+        .prop_map(|(log_max_count, operations)| Case { log_max_count, operations })
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -51,6 +96,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         3 => (any::<u64>(), 1usize..2000)
             .prop_map(|(from, bytes_max)| Operation::Read { from, bytes_max }),
         1 => any::<u64>().prop_map(Operation::SeekTime),
+        2 => any::<u64>().prop_map(Operation::Follow),
         1 => any::<u64>().prop_map(Operation::Trim),
         1 => Just(Operation::Truncate),
         1 => Just(Operation::Reopen),
@@ -70,6 +116,7 @@ struct Model {
     /// A producer that was forgotten goes on under another id.
     forgotten: u64,
     written: u64,
+    log_max_count: Option<u64>,
 }
 
 impl Model {
@@ -96,22 +143,41 @@ struct Engine {
     directory: tempfile::TempDir,
     catalog: Option<Catalog>,
     log: Option<Log>,
+    followers: Vec<Follower>,
 }
 
 fn name() -> LogName {
     "model".parse().expect("a name")
 }
 
-fn config() -> LogConfig {
-    LogConfig { segment_max_size: 3000, index_after_size: 300, ..LogConfig::default() }
+/// The most records of a segment whose log keeps only so many.
+const SEGMENT_RECORDS_MAX: u64 = 10;
+
+fn config(log_max_count: Option<u64>) -> LogConfig {
+    let limits =
+        LogConfig { segment_max_size: 3000, index_after_size: 300, ..LogConfig::default() };
+    match log_max_count.and_then(|count| i64::try_from(count).ok()) {
+        None => limits,
+        Some(log_max_count) => {
+            LogConfig { segment_max_count: SEGMENT_RECORDS_MAX as i64, log_max_count, ..limits }
+        }
+    }
+}
+
+/// A directory in memory where there is such a thing: what syncs are good for is
+/// tested elsewhere, and here they would only take time.
+fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a directory")
 }
 
 impl Engine {
-    fn new() -> Engine {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut engine = Engine { directory, catalog: None, log: None };
+    fn new(log_max_count: Option<u64>) -> Engine {
+        let directory = directory();
+        let mut engine = Engine { directory, catalog: None, log: None, followers: Vec::new() };
         engine.open();
-        let log = engine.catalog().create(&name(), config()).expect("created");
+        let log = engine.catalog().create(&name(), config(log_max_count)).expect("created");
         engine.log = Some(log);
         engine
     }
@@ -126,6 +192,18 @@ impl Engine {
         catalog.wait_until_open();
         self.log = catalog.log(&name()).ok();
         self.catalog = Some(catalog);
+    }
+
+    /// Leaves the log as it is, or is to be copied.
+    fn leave(&mut self) {
+        self.log = None;
+        self.catalog = None;
+        self.end_followers();
+    }
+
+    /// Their log is gone.
+    fn end_followers(&mut self) {
+        self.followers.drain(..).for_each(Follower::expect_end);
     }
 
     fn catalog(&self) -> &Catalog {
@@ -157,11 +235,32 @@ fn read_all(log: &Log) -> Vec<Vec<u8>> {
     all
 }
 
-fn check(engine: &Engine, model: &mut Model) {
+/// Waits until retention has removed what it is to remove; it is the keeper's,
+/// and comes a moment after the commit. From then on the start stands still.
+fn settle(log: &Log, model: &Model) {
+    let Some(count_max) = model.log_max_count else { return };
+    let since = Instant::now();
+    while log.info().record_count > count_max {
+        let count = log.info().record_count;
+        assert!(since.elapsed() < Duration::from_secs(20), "{count} of {count_max} records");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn check(engine: &mut Engine, model: &mut Model, totals: &Totals) {
+    let count = |total: &AtomicU64, n: usize| total.fetch_add(n as u64, Ordering::Relaxed);
     let log = engine.log();
+    settle(log, model);
     let info = log.info();
     assert_eq!(info.end_position, model.end());
-    assert!(info.start_position >= model.start, "what was trimmed came back");
+    assert!(info.start_position >= model.start, "what was removed came back");
+    if info.start_position > model.start {
+        let must_keep = model.log_max_count.expect("nothing else removes anything here");
+        // A segment goes whole, once its first record is one too many.
+        let first = model.end().saturating_sub(must_keep);
+        assert!(info.start_position < first + 2 * SEGMENT_RECORDS_MAX, "too much was removed");
+        count(&totals.retained, 1);
+    }
     model.start = info.start_position;
     let kept = &model.records[usize::try_from(model.start).expect("small")..];
     assert_eq!(read_all(log), kept);
@@ -169,6 +268,8 @@ fn check(engine: &Engine, model: &mut Model) {
     assert_eq!(info.file_size, bytes as u64);
     assert_eq!(info.record_count, kept.len() as u64);
     model.check_producers(log);
+    engine.followers.retain_mut(|follower| follower.catch_up(model));
+    count(&totals.followed, engine.followers.len());
 }
 
 fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
@@ -271,31 +372,41 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
                 assert!(stamp(Position(found.0 - 1)) < time);
             }
         }
+        Operation::Follow(pick) => {
+            let from = model.start + pick % (model.end() - model.start + 1);
+            let follower = Follower::start(engine.log(), from);
+            engine.followers.push(follower);
+        }
         Operation::Trim(to) => {
             let to = to % (model.end() + 1);
             engine.log().trim(Position(to)).expect("trimmed");
-            assert!(engine.log().start_position().0 <= to.max(model.start));
+            let start = engine.log().start_position().0;
+            assert!((model.start..=to.max(model.start)).contains(&start), "{start} for {to}");
+            model.start = start;
         }
         Operation::Truncate => {
             let old = engine.log().clone();
             engine.log = Some(engine.catalog().truncate(&name()).expect("truncated"));
             assert!(matches!(old.append(Records::one(b"x")), Err(Error::LogGone { .. })));
             assert_ne!(old.id(), engine.log().id());
-            *model =
-                Model { written: model.written, forgotten: model.forgotten, ..Model::default() };
+            engine.end_followers();
+            *model = Model {
+                written: model.written,
+                forgotten: model.forgotten,
+                log_max_count: model.log_max_count,
+                ..Model::default()
+            };
         }
         Operation::Reopen => {
-            assert!(engine.catalog().close(std::time::Duration::from_secs(30)));
-            engine.log = None;
-            engine.catalog = None;
+            assert!(engine.catalog().close(Duration::from_secs(30)));
+            engine.leave();
             engine.open();
         }
         Operation::Crash => {
             // The files as they are, without any closing step.
-            let copy = tempfile::tempdir().expect("a directory");
+            let copy = directory();
             copy_tree(engine.directory.path(), copy.path());
-            engine.log = None;
-            engine.catalog = None;
+            engine.leave();
             engine.directory = copy;
             engine.open();
         }
@@ -304,6 +415,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             engine.log().backup(&mut archive).expect("backed up");
             let id = engine.log().id();
             engine.catalog().delete(&name()).expect("deleted");
+            engine.end_followers();
             let log = engine.catalog().restore(&name(), &mut archive.as_slice());
             engine.log = Some(log.expect("restored"));
             assert_ne!(engine.log().id(), id);
@@ -311,7 +423,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
     }
 }
 
-fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+fn copy_tree(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("list") {
         let entry = entry.expect("an entry");
         let target = to.join(entry.file_name());
@@ -325,20 +437,76 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 96,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+/// What happened, so that a test in which nothing does cannot pass.
+#[derive(Debug, Default)]
+struct Totals {
+    retained: AtomicU64,
+    followed: AtomicU64,
+}
 
-    #[test]
-    fn the_log_holds_what_the_vector_holds(operations in operations()) {
-        let mut engine = Engine::new();
-        let mut model = Model::default();
-        for operation in &operations {
-            apply(&mut engine, &mut model, operation);
-            check(&engine, &mut model);
+fn play(case: &Case, totals: &Totals) {
+    let mut engine = Engine::new(case.log_max_count);
+    let mut model = Model { log_max_count: case.log_max_count, ..Model::default() };
+    for operation in &case.operations {
+        apply(&mut engine, &mut model, operation);
+        check(&mut engine, &mut model, totals);
+    }
+}
+
+/// The case of a seed; when it fails, the smallest one found that fails too.
+fn play_seed(seed: u64, totals: &Totals) -> Result<(), String> {
+    let config = Config {
+        cases: 1,
+        max_shrink_iters: 300,
+        max_shrink_time: 15_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let played = TestRunner::new_with_rng(config, rng).run(&cases(), |case| {
+        play(&case, totals);
+        Ok(())
+    });
+    played.map_err(|error| error.to_string())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn the_log_holds_what_the_vector_holds() {
+    let seeds = match number("STYX_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("STYX_SEEDS").unwrap_or(500),
+    };
+    // Cases wait for retention most of their time: several at once.
+    let (next, totals) = (AtomicU64::new(seeds.start), Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..8.min(seeds.end - seeds.start) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if !seeds.contains(&seed) {
+                        return;
+                    }
+                    if let Err(fault) = play_seed(seed, &totals) {
+                        // The others need not go on.
+                        next.store(seeds.end, Ordering::Relaxed);
+                        panic!(
+                            "{fault}\nagain: STYX_SEED={seed} cargo test -p styx-engine --test model"
+                        );
+                    }
+                }
+            });
         }
+    });
+    let count = seeds.end - seeds.start;
+    println!("{count} seeds: {totals:?}");
+    if count >= 100 {
+        let Totals { retained, followed } = totals;
+        assert!(retained.into_inner() > count / 5 && followed.into_inner() > count);
     }
 }

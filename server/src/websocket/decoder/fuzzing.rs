@@ -1,0 +1,118 @@
+//! The decoder as a fuzzer's target: see `crate::fuzzing`.
+//!
+//! ```text
+//! mode: u8 | cut: u8 | what a client sends
+//!  bit 0 frames are mended: masked, no reserved bits, short lengths cut to what is
+//!  there; bit 1 nothing is to be sent; bit 2 unmasked with zeros
+//! ```
+//!
+//! However the bytes are cut into pieces, the same is said and the same is refused;
+//! never more is held than a message and a frame's head; what was said, framed
+//! anew, means the same again.
+
+use super::{CONTROL_BYTES_MAX, Decoder, Said, Violation};
+
+/// Messages over this are refused, so that the refusal is met.
+const PAYLOAD_BYTES_MAX: usize = 300;
+/// Of a frame, with the mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+pub(crate) fn decoder(input: &[u8]) {
+    let [mode, cut, bytes @ ..] = input else { return };
+    let mut bytes = bytes.to_vec();
+    if mode & 1 != 0 {
+        mend(&mut bytes, mode & 4 != 0);
+    }
+    let payload_bytes_max = (mode & 2 == 0).then_some(PAYLOAD_BYTES_MAX);
+    let (said, violation) = decode(payload_bytes_max, &bytes, bytes.len());
+    let pieces = decode(payload_bytes_max, &bytes, usize::from(*cut));
+    assert_eq!(pieces, (said, violation), "pieces of {cut}");
+    let (said, violation) = pieces;
+    let mut again = Vec::new();
+    for said in &said {
+        match said {
+            Said::Message(payload) => {
+                assert!(payload_bytes_max.is_some_and(|max| payload.len() <= max));
+                frame(0x82, payload, &mut again);
+            }
+            Said::Ping(payload) => {
+                assert!(payload.len() as u64 <= CONTROL_BYTES_MAX);
+                frame(0x89, payload, &mut again);
+            }
+            Said::Pong => frame(0x8a, b"", &mut again),
+            Said::Close(None) => frame(0x88, b"", &mut again),
+            Said::Close(Some(code)) => frame(0x88, &code.to_be_bytes(), &mut again),
+        }
+    }
+    assert_eq!(decode(payload_bytes_max, &again, again.len()), (said, None), "framed anew");
+    if let Some(Violation::TooLarge { payload_bytes_max }) = violation {
+        assert_eq!(payload_bytes_max, PAYLOAD_BYTES_MAX);
+    }
+}
+
+/// All that is said, given in pieces of this size, and how it ended.
+fn decode(
+    payload_bytes_max: Option<usize>,
+    bytes: &[u8],
+    piece_bytes: usize,
+) -> (Vec<Said>, Option<Violation>) {
+    let most = payload_bytes_max.unwrap_or(0).max(CONTROL_BYTES_MAX as usize) + HEADER_BYTES_MAX;
+    // A part of a message waits while a control frame comes in between.
+    let most = most + payload_bytes_max.unwrap_or(0);
+    let mut decoder = Decoder::new(payload_bytes_max);
+    let mut said = Vec::new();
+    for piece in bytes.chunks(piece_bytes.max(1)) {
+        decoder.received().extend_from_slice(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(next)) => said.push(next),
+                Ok(None) => break,
+                Err(violation) => return (said, Some(violation)),
+            }
+        }
+        decoder.shrink();
+        assert!(decoder.held_bytes() <= most, "{} bytes are held", decoder.held_bytes());
+        if decoder.held_bytes() == 0 {
+            assert_eq!(decoder.received().capacity(), 0, "nothing is kept between messages");
+        }
+    }
+    (said, None)
+}
+
+/// A client's frame, with a mask.
+fn frame(first: u8, payload: &[u8], out: &mut Vec<u8>) {
+    let mask = [0x11, 0x22, 0x33, 0x44];
+    out.push(first);
+    match payload.len() {
+        length @ 0..126 => out.push(0x80 | length as u8),
+        length => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+}
+
+/// Makes frames acceptable one by one, as far as their lengths lead.
+fn mend(bytes: &mut [u8], plain: bool) {
+    let mut at = 0;
+    while let Some(frame) = bytes.get_mut(at..).filter(|frame| frame.len() >= 6) {
+        frame[0] &= 0x8f;
+        frame[1] |= 0x80;
+        let (head, length) = match frame[1] & 0x7f {
+            126 if frame.len() >= 8 => (4, u16::from_be_bytes([frame[2], frame[3]]).into()),
+            // As long as what there is, or too long to be taken.
+            126 | 127 => return,
+            length => {
+                let length = usize::from(length).min(frame.len() - 6);
+                frame[1] = 0x80 | length as u8;
+                (2, length)
+            }
+        };
+        if plain {
+            frame[head..head + 4].fill(0);
+        }
+        at += head + 4 + length;
+    }
+}

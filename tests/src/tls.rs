@@ -1,0 +1,207 @@
+//! [`TlsGate`]: TLS in front of a server that speaks none, and the requests that
+//! came through it.
+//!
+//! ```text
+//! client ══TLS══▶ gate ──▶ server
+//!                  └─ notes what clients said: the heads of their requests
+//! ```
+//! Its certificate is for `localhost` alone, and from an authority of its own,
+//! which no machine trusts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// See the module. It ends with all its connections when it is dropped.
+#[derive(Debug)]
+pub struct TlsGate {
+    address: SocketAddr,
+    authority: String,
+    lines: Arc<Lines>,
+    // Last: it ends the tasks that use the rest.
+    _runtime: Runtime,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Lines {
+    server: SocketAddr,
+    /// What each connection's client said, up to its upgrade.
+    said: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
+    /// How often all connections were cut.
+    cuts: watch::Sender<u64>,
+}
+
+impl TlsGate {
+    /// A gate in front of this server.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    #[must_use]
+    pub fn start(server: SocketAddr) -> TlsGate {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .expect("a port of its own");
+        let address = listener.local_addr().expect("an address");
+        let (acceptor, authority) = acceptor(&format!("authority of {address}"));
+        let lines = Arc::new(Lines { server, said: Mutex::default(), cuts: watch::Sender::new(0) });
+        runtime.spawn(accept_all(listener, acceptor, Arc::clone(&lines)));
+        TlsGate { address, authority, lines, _runtime: runtime }
+    }
+
+    /// The address by its right name.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("styxs://localhost:{}", self.address.port())
+    }
+
+    /// The address by a name that the certificate does not have.
+    #[must_use]
+    pub fn url_by_number(&self) -> String {
+        format!("styxs://{}", self.address)
+    }
+
+    /// The certificate of the authority, in PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Ends every connection there is, in the middle of whatever it does.
+    pub fn cut(&self) {
+        self.lines.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// The heads of all requests so far, upgrades among them.
+    ///
+    /// # Panics
+    /// When what came is not HTTP.
+    #[must_use]
+    pub fn heads(&self) -> Vec<String> {
+        let said = self.lines.said.lock().expect("nobody panics with it");
+        said.iter().flat_map(|said| heads(&said.lock().expect("nor with it"))).collect()
+    }
+}
+
+/// An authority of this name, and a server that it vouches for.
+fn acceptor(name: &str) -> (TlsAcceptor, String) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let authority = params.self_signed(&key).expect("a certificate").pem();
+    let issuer = Issuer::new(params, key);
+    let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .expect("the key is the certificate's");
+    (TlsAcceptor::from(Arc::new(config)), authority)
+}
+
+async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, lines: Arc<Lines>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let (acceptor, lines) = (acceptor.clone(), Arc::clone(&lines));
+        tokio::spawn(async move {
+            let mut cuts = lines.cuts.subscribe();
+            tokio::select! {
+                () = carry(client, &acceptor, &lines) => {}
+                _ = cuts.changed() => {}
+            }
+        });
+    }
+}
+
+/// Carries one connection to its end.
+async fn carry(client: TcpStream, acceptor: &TlsAcceptor, lines: &Lines) {
+    let _ = client.set_nodelay(true);
+    // One whose certificate is refused never says anything.
+    let Ok(client) = acceptor.accept(client).await else { return };
+    let Ok(server) = TcpStream::connect(lines.server).await else { return };
+    let _ = server.set_nodelay(true);
+    let said = Arc::<Mutex<Vec<u8>>>::default();
+    lines.said.lock().expect("nobody panics with it").push(Arc::clone(&said));
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = server.into_split();
+    let there = async {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+            said.lock().expect("nobody panics with it").extend_from_slice(&buffer[..count]);
+            if to_server.write_all(&buffer[..count]).await.is_err() {
+                break;
+            }
+        }
+        let _ = to_server.shutdown().await;
+    };
+    let back = async {
+        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(there, back);
+}
+
+/// The heads in what a client said on one connection; what comes behind an
+/// upgrade, or is not whole yet, is left out.
+fn heads(mut said: &[u8]) -> Vec<String> {
+    let mut heads = Vec::new();
+    while let Some(end) = find(said, b"\r\n\r\n") {
+        let head = String::from_utf8(said[..end].to_vec()).expect("a head is text");
+        let body = &said[end + 4..];
+        let length = match (header(&head, "upgrade"), header(&head, "transfer-encoding")) {
+            (Some(_), _) => body.len(),
+            (_, Some(_)) => chunked_length(body),
+            _ => header(&head, "content-length").map_or(0, |n| n.parse().expect("a number")),
+        };
+        heads.push(head);
+        said = &body[length.min(body.len())..];
+    }
+    heads
+}
+
+/// A header of a request's head.
+#[must_use]
+pub fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .next()
+}
+
+fn chunked_length(body: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(line) = find(&body[at..], b"\r\n") {
+        let size = std::str::from_utf8(&body[at..at + line]).expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        at += line + 2 + size + 2;
+        if size == 0 || at > body.len() {
+            break;
+        }
+    }
+    at
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
