@@ -132,6 +132,9 @@ impl Peer {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
+            let (tcp, has_finished) = (&self.tcp, self.has_finished);
+            // Nobody listens, or it came while this server was held up.
+            let is_excused = || !has_finished && (!may_read || has_unread(tcp));
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
@@ -145,7 +148,7 @@ impl Peer {
                     self.is_stopping = true;
                     Some(Event::Stopping)
                 }
-                due = self.pulse.due() => self.due(due, if may_read { bytes_max } else { 0 }),
+                due = self.pulse.due(is_excused) => self.due(due),
             };
             if let Some(event) = event {
                 return event;
@@ -213,7 +216,7 @@ impl Peer {
         !self.outgoing.is_empty()
     }
 
-    fn due(&mut self, due: Due, bytes_max: usize) -> Option<Event> {
+    fn due(&mut self, due: Due) -> Option<Event> {
         match due {
             Due::Heartbeat => {
                 self.pulse.said();
@@ -223,11 +226,6 @@ impl Peer {
                 }
                 styx0::encode_heartbeat(&mut self.outgoing);
                 self.flush().filter(|event| *event == Event::Lost)
-            }
-            // Nobody listened, or it came while this server was held up.
-            Due::Silence if !self.has_finished && (bytes_max == 0 || has_unread(&self.tcp)) => {
-                self.pulse.heard();
-                None
             }
             Due::Silence => Some(Event::Silence),
         }

@@ -15,7 +15,7 @@ use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
 use crate::session::{Error, OpenLog, Span};
-use crate::stream::pulse::{Due, Pulse, Timeouts};
+use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
 
@@ -157,6 +157,7 @@ impl Peer {
     async fn step(&mut self) -> Result<(), Stop> {
         let is_sending = !self.outbox.is_empty();
         let is_shared = self.outbox.is_shared();
+        let tcp = &self.tcp;
         tokio::select! {
             biased;
             () = self.app.shutdown.begun() => Err(fault::shutting_down().into()),
@@ -168,7 +169,7 @@ impl Peer {
                 writable?;
                 self.send()
             }
-            due = self.pulse.due() => match due {
+            due = self.pulse.due(|| has_unread(tcp)) => match due {
                 Due::Silence => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
                 Due::Heartbeat => {
                     // Frames that a consumer does not take are not interrupted.

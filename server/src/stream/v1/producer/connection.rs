@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::closing;
 use crate::handover::Socket;
 use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
-use crate::stream::pulse::{Due, Pulse, Timeouts};
+use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
 
@@ -154,6 +154,7 @@ impl Connection {
             if is_reading && !std::mem::replace(&mut was_reading, is_reading) {
                 self.pulse.heard();
             }
+            let tcp = &self.tcp;
             let may_rest = self.inbox.holds_memory() && self.pipeline.is_settled();
             let woken = tokio::select! {
                 biased;
@@ -163,7 +164,7 @@ impl Connection {
                 writable = self.tcp.writable(), if !self.outbox.is_empty() => {
                     writable.map(|()| Woken::Writable)?
                 }
-                due = self.pulse.due() => Woken::Due(due),
+                due = self.pulse.due(|| !is_reading || has_unread(tcp)) => Woken::Due(due),
                 () = tokio::time::sleep(REST_AFTER), if may_rest => Woken::Idle,
             };
             match woken {
@@ -184,10 +185,9 @@ impl Connection {
                     }
                 }
                 Woken::Writable => {}
-                Woken::Due(Due::Silence) if is_reading => {
+                Woken::Due(Due::Silence) => {
                     return Ok(Ending::Fault(fault::silence(self.timeouts.ours)));
                 }
-                Woken::Due(Due::Silence) => self.pulse.heard(),
                 Woken::Due(Due::Heartbeat) => self.beat(),
                 Woken::Idle => self.inbox.rest(),
             }
@@ -202,10 +202,8 @@ impl Connection {
                 biased;
                 progress = self.pipeline.progress() => self.note(progress),
                 writable = self.tcp.writable(), if !self.outbox.is_empty() => writable?,
-                due = self.pulse.due() => match due {
-                    Due::Silence => self.pulse.heard(),
-                    Due::Heartbeat => self.beat(),
-                },
+                // Nobody listens: only a heartbeat can be due.
+                _ = self.pulse.due(|| true) => self.beat(),
             }
         }
         Ok(())
