@@ -21,6 +21,7 @@ use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::app::App;
 use crate::closing;
 use crate::handover::Socket;
+use crate::presence::Presence;
 
 /// What the first read of a burst takes; doubled while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
@@ -64,6 +65,7 @@ pub(super) struct Peer {
     tcp: TcpStream,
     timeouts: Timeouts,
     pub(super) pulse: Pulse,
+    presence: Presence,
     pub(super) decoder: Decoder,
     read_bytes: usize,
     read_bytes_max: usize,
@@ -98,6 +100,7 @@ impl Peer {
             tcp,
             timeouts,
             pulse: Pulse::new(timeouts),
+            presence: Presence::new(timeouts.ours),
             decoder,
             read_bytes: READ_BYTES_MIN,
             read_bytes_max: app.config.tcp_read_buffer_size.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX),
@@ -149,6 +152,10 @@ impl Peer {
                     Some(Event::Stopping)
                 }
                 due = self.pulse.due(is_excused) => self.due(due),
+                gone = self.presence.gone(tcp) => {
+                    tracing::debug!("a styx/0 connection ended: {gone}");
+                    Some(Event::Lost)
+                }
             };
             if let Some(event) = event {
                 return event;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
+use crate::presence::Presence;
 use crate::session::{Error, OpenLog, Span};
 use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
@@ -34,6 +35,7 @@ pub(super) struct Peer {
     timeouts: Timeouts,
     decoder: Decoder,
     pulse: Pulse,
+    presence: Presence,
     /// A file is on its way, and no frame of ours may come in between.
     is_mid_span: bool,
 }
@@ -74,6 +76,7 @@ impl Peer {
             timeouts,
             decoder,
             pulse: Pulse::new(timeouts),
+            presence: Presence::new(timeouts.ours),
             is_mid_span: false,
         }
     }
@@ -181,6 +184,7 @@ impl Peer {
                     Ok(())
                 }
             },
+            gone = self.presence.gone(tcp) => Err(gone.into()),
             () = tokio::time::sleep(STALLED_AFTER), if is_shared => {
                 self.outbox.own();
                 Ok(())

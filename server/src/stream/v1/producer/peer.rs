@@ -9,6 +9,7 @@ use std::io;
 use styx_protocol::frame;
 use tokio::net::TcpStream;
 
+use crate::presence::Presence;
 use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::outbox::Outbox;
 
@@ -22,6 +23,7 @@ pub(super) struct Peer {
     pub(super) tcp: TcpStream,
     pub(super) outbox: Outbox,
     pulse: Pulse,
+    presence: Presence,
 }
 
 /// What happened on the connection.
@@ -37,7 +39,8 @@ pub(super) enum Event {
 
 impl Peer {
     pub(super) fn new(tcp: TcpStream, timeouts: Timeouts) -> Peer {
-        Peer { tcp, outbox: Outbox::default(), pulse: Pulse::new(timeouts) }
+        let (pulse, presence) = (Pulse::new(timeouts), Presence::new(timeouts.ours));
+        Peer { tcp, outbox: Outbox::default(), pulse, presence }
     }
 
     /// Something came, or it was not listened to until now.
@@ -74,6 +77,7 @@ impl Peer {
                     Due::Silence => return Ok(Event::Silence),
                     Due::Heartbeat => self.beat()?,
                 },
+                gone = self.presence.gone(tcp) => return Err(gone),
             }
         }
     }
