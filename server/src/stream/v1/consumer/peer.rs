@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use styx_protocol::frame::{self, Decoder, Ends, Fault, Route};
 use tokio::net::TcpStream;
@@ -20,8 +19,6 @@ use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
 
-/// After so long without progress, what waits no longer shares memory with others.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of heartbeats that are read at once.
 const READ_BYTES: usize = 512;
 
@@ -159,7 +156,6 @@ impl Peer {
     /// Waits for the next thing that happens, and does what is due. Cancel safe.
     async fn step(&mut self) -> Result<(), Stop> {
         let is_sending = !self.outbox.is_empty();
-        let is_shared = self.outbox.is_shared();
         let tcp = &self.tcp;
         tokio::select! {
             biased;
@@ -185,7 +181,7 @@ impl Peer {
                 }
             },
             gone = self.presence.gone(tcp) => Err(gone.into()),
-            () = tokio::time::sleep(STALLED_AFTER), if is_shared => {
+            () = self.outbox.stalled() => {
                 self.outbox.own();
                 Ok(())
             }
