@@ -7,7 +7,7 @@
 //! A socket that is closed while bytes lie unread in it sends a reset, and a
 //! reset makes the peer lose what it has not read yet: the last ack, the error.
 //! So what still comes is read and thrown away. Bounded in time whatever the
-//! peer does.
+//! peer does, and not waited for when it has vanished.
 
 use std::io;
 use std::net::Shutdown as Side;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::presence::Presence;
 use crate::shutdown::Shutdown;
 
 /// The longest that any peer may take.
@@ -26,7 +27,8 @@ const STOPPING_TIME_MAX: Duration = Duration::from_secs(1);
 const SCRATCH_BYTES: usize = 16 << 10;
 
 /// Sends the last words, closes this side, and waits until the peer has closed
-/// too. `silence_max` is for how long nothing may move in either direction.
+/// too. `silence_max` is for how long nothing may move in either direction, and
+/// what a peer that has vanished is found out within.
 ///
 /// # Errors
 /// The connection is gone, or the peer took too long.
@@ -38,6 +40,7 @@ pub(crate) async fn close(
 ) -> io::Result<()> {
     let mut stopping = pin!(shutdown.begun());
     let (mut is_stopping, mut peer_has_closed, mut has_closed) = (false, false, false);
+    let mut presence = Presence::new(silence_max);
     let mut scratch = Vec::new();
     let mut moved = Instant::now();
     let mut last = moved + TIME_MAX;
@@ -67,6 +70,7 @@ pub(crate) async fn close(
                 last = last.min(Instant::now() + STOPPING_TIME_MAX);
                 continue;
             }
+            gone = presence.gone(tcp) => return Err(gone),
             () = tokio::time::sleep_until(last.min(moved + silence_max)) => {
                 return Err(io::ErrorKind::TimedOut.into());
             }

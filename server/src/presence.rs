@@ -16,7 +16,8 @@
 //! twice. Half the limit would close readers that are merely paused, because
 //! since Linux 5.11 the time for which a window is closed counts, answered probes
 //! or not. As it is, that limit is what `Watched` allows a reader that does not
-//! read, and the last resort for sockets that another front end took over.
+//! read, and the last resort for sockets that another front end took over; those
+//! look for themselves.
 
 use std::future::Future;
 use std::io;
@@ -61,6 +62,11 @@ impl Presence {
             look_after: (tcp_timeout / 6).clamp(SECOND / 2, LOOK_AFTER_MAX),
             next: None,
         }
+    }
+
+    /// Resolves when the peer is found to be gone. Cancel safe.
+    pub(crate) async fn gone(&mut self, stream: &TcpStream) -> io::Error {
+        std::future::poll_fn(|cx| self.poll_gone(cx, stream)).await
     }
 
     /// Ready when the peer is found to be gone. Wakes its task at every look.
@@ -166,7 +172,7 @@ mod tests {
         assert!(written.is_err(), "it took all that");
         let stays = async |stream: &TcpStream| {
             let mut presence = Presence::new(tcp_timeout);
-            let gone = std::future::poll_fn(|cx| presence.poll_gone(cx, stream));
+            let gone = presence.gone(stream);
             tokio::time::timeout(2 * presence_max(tcp_timeout), gone).await.is_err()
         };
         assert_eq!(tokio::join!(stays(&idle), stays(&paused)), (true, true));

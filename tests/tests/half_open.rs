@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use styx_tests::api::LINES;
 use styx_tests::network::{self, Network, Running};
-use styx_tests::{Scratch, Settings, faults, wait, websocket};
+use styx_tests::{Request, Scratch, Settings, faults, styx0, styx1, wait, websocket};
 
 /// More than all buffers between two programs hold.
 const LARGE_LINES: usize = 48_000;
@@ -27,7 +27,11 @@ fn get(target: &str, accept: &str) -> String {
 }
 
 fn websocket(target: &str) -> String {
-    String::from_utf8(websocket::handshake(target).bytes()).expect("a handshake is text")
+    handshake(&websocket::handshake(target))
+}
+
+fn handshake(request: &Request) -> String {
+    String::from_utf8(request.bytes()).expect("a handshake is text")
 }
 
 /// What each of them was doing when it vanished.
@@ -55,6 +59,15 @@ fn vanishing(network: &Network) -> Vec<Running> {
         websocket("/logs/quiet/records?mode=write"),
         websocket(&follow("busy")),
         websocket("/logs/large/records"),
+        // Streams: consumers of the same kinds, and producers.
+        handshake(&styx0::handshake("GET", "quiet", "follow=true&whence=end")),
+        handshake(&styx0::handshake("GET", "busy", "follow=true&whence=end")),
+        handshake(&styx0::handshake("GET", "large", "")),
+        handshake(&styx0::handshake("POST", "quiet", "")),
+        handshake(&styx1::consume_request("quiet", "follow=true&whence=end")),
+        handshake(&styx1::consume_request("busy", "follow=true&whence=end")),
+        handshake(&styx1::consume_request("large", "")),
+        handshake(&styx1::produce_request("quiet", "producer=7")),
     ];
     let http2 = "exec curl -sN --http2-prior-knowledge -H 'Accept: text/event-stream' \
                  \"$URL/logs/quiet/records?whence=end&follow=true\"";
@@ -65,7 +78,8 @@ fn vanishing(network: &Network) -> Vec<Running> {
 #[test]
 fn a_peer_that_vanished_is_let_go() {
     // Followers were let go only after once and a half the time-out, and whoever
-    // was sent something late, after twice.
+    // was sent something late, after twice; so were all streams, because they were
+    // waited for once more when they had been silent for too long.
     if !network::is_possible() {
         return faults::skip("no network of its own can be had here (unshare -Urn, ip)");
     }

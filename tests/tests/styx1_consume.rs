@@ -212,6 +212,34 @@ fn a_file_is_sent_as_it_is_also_while_retention_removes_it() {
 }
 
 #[test]
+fn who_falls_behind_what_is_in_memory_goes_on_with_the_block_that_comes_next() {
+    // What the file's index led to was sent: up to 64 KiB of blocks a second time.
+    let server = TestServer::start();
+    server.create("a");
+    let mut producer = produce(&server, "a", "");
+    let request = consume_request("a", "follow=true").header("X-Styx-Features", "lz4, zstd");
+    let mut consumer = open(&server, &request, Route::ServerToConsumer);
+    let small = block(&vec![vec![b'x'; 1016]; 3]);
+    for count in 1..=10 {
+        producer.send_blocks(std::slice::from_ref(&small));
+        let _ = producer.acked(3 * count);
+        assert_eq!(consumer.records(3 * (count - 1), 3).len(), 3);
+    }
+    // Far more than memory and sockets hold.
+    for _ in 0..200 {
+        producer.send_blocks(&vec![small.clone(); 80]);
+    }
+    let end = 3 * (10 + 200 * 80);
+    let _ = producer.acked(end);
+    let mut next = 30;
+    while next < end {
+        let header = *consumer.block().header();
+        assert_eq!(header.base_position, next, "it does not follow the one before it");
+        next = header.end_position();
+    }
+}
+
+#[test]
 fn retention_that_overtakes_a_consumer_is_told() {
     let server = TestServer::start();
     server.create_with("a", "segment_max_size=1000000");

@@ -345,6 +345,82 @@ fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
 }
 
 #[test]
+fn whole_messages_are_appended_though_the_server_stops_on_a_slow_disk() {
+    // Those that had come while there was no room for them were thrown away.
+    let scratch = Arc::new(Scratch::new("fault"));
+    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+    server.create("a");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    let program = strace::injecting(&scratch, "fdatasync:delay_enter=3000000:when=20+");
+    server.restart_with(Settings::default().program(&program).set("shutdown_timeout = 25"));
+    let mut socket = server.websocket_write("a", "&acks=true");
+    let (mut before, mut took) = (0, Duration::ZERO);
+    while took < Duration::from_secs(1) {
+        let start = Instant::now();
+        socket.send(BINARY, b"");
+        socket.acks(1);
+        (before, took) = (before + 1, start.elapsed());
+        assert!(before < 1000, "the disk never became slow");
+    }
+    // More than it takes, until it takes no more.
+    let message = frame(BINARY, &[b'x'; 1000]);
+    let sent = AtomicU64::new(0);
+    let arrived = std::thread::scope(|scope| {
+        let (mut sender, sent, message) = (socket.socket(), &sent, &message);
+        scope.spawn(move || {
+            for _ in 0..20_000 {
+                if io::Write::write_all(&mut sender, message).is_err() {
+                    return;
+                }
+                sent.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let message_bytes = message.len() as u64;
+        let arrived =
+            || sent.load(Ordering::SeqCst).saturating_sub(unread(&socket).div_ceil(message_bytes));
+        let mut last = (0, Instant::now());
+        wait::until_true("it to take no more", Duration::from_secs(10), || {
+            let now = arrived();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            now > 0 && last.1.elapsed() > Duration::from_millis(500)
+        });
+        server.ask_to_stop();
+        let arrived = last.0;
+        let _ = socket.socket().shutdown(Shutdown::Write);
+        arrived
+    });
+    drop(socket);
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart_with(Settings::default());
+    let end = server.info("a")["end_position"].as_u64().expect("a number");
+    println!("{arrived} messages had come, {} are there", end - before);
+    assert!(end >= before + arrived, "{arrived} had come, {} are there", end - before);
+}
+
+/// Bytes that were sent on this connection, and that the server has not read.
+fn unread(socket: &WebSocket) -> u64 {
+    let own = socket.socket().local_addr().expect("an address").port();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a list of connections");
+    let number = |text: &str| u64::from_str_radix(text, 16).expect("a number");
+    let queues = table.lines().skip(1).map(|row| {
+        let columns: Vec<_> = row.split_whitespace().collect();
+        let is_own =
+            |address: &str| number(address.rsplit(':').next().unwrap_or("")) == u64::from(own);
+        let (unsent, unread) = columns[4].split_once(':').expect("two numbers");
+        match (is_own(columns[1]), is_own(columns[2])) {
+            (true, _) => number(unsent),
+            (_, true) => number(unread),
+            _ => 0,
+        }
+    });
+    queues.sum()
+}
+
+#[test]
 fn two_hundred_followers_get_everything_in_order() {
     const FOLLOWERS: usize = 200;
     const RECORDS: u64 = 500;

@@ -224,6 +224,9 @@ fn check_spans(log: &Log, from: u64, bytes_max: u64) -> usize {
         let file = std::fs::File::from(span.as_fd().try_clone_to_owned().expect("a handle"));
         let mut bytes = vec![0; usize::try_from(span.len()).expect("small")];
         file.read_exact_at(&mut bytes, span.offset()).expect("read");
+        let (header, _) = Header::decode(&bytes).expect("a whole block");
+        let held = header.base_position..header.end_position();
+        assert!(held.contains(&next), "it begins with {held:?}, not with the block of {next}");
         let (first, end) = unpack(bytes.into());
         assert!(if next == from { first <= from } else { first == next }, "{first}, not {next}");
         assert_eq!(end, span.next().0);
@@ -271,6 +274,33 @@ fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
     let file = std::fs::File::from(held.as_fd().try_clone_to_owned().expect("a handle"));
     let mut bytes = vec![0; usize::try_from(held.len()).expect("small")];
     file.read_exact_at(&mut bytes, held.offset()).expect("it can be read as long as it is held");
+}
+
+/// Who had read from memory and then fell behind went on with a span that began at
+/// an entry of the index: up to 64 KiB of blocks came a second time, in mid-stream.
+#[test]
+fn a_span_after_memory_begins_with_the_very_block_that_comes_next() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options { tail_bytes_max: 4000, ..Options::new(directory.path()) };
+    let catalog = Catalog::open(options).expect("opened");
+    catalog.wait_until_open();
+    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+    for _ in 0..200 {
+        append(&log, Codec::None, 3);
+        let _ = try_blocks(&mut reader);
+    }
+    // The next ones are too many to stay in memory.
+    for _ in 0..200 {
+        append(&log, Codec::None, 3);
+    }
+    assert!(!reader.is_in_memory());
+    let next = reader.position();
+    let span = reader.span(1 << 20).expect("no fault").expect("a span");
+    let file = std::fs::File::from(span.as_fd().try_clone_to_owned().expect("a handle"));
+    let mut bytes = vec![0; usize::try_from(span.len()).expect("small")];
+    file.read_exact_at(&mut bytes, span.offset()).expect("read");
+    assert_eq!(unpack(bytes.into()), (next.0, log.end_position().0));
 }
 
 /// A body whose checksum holds, but which is not what its codec writes, or not what

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! Each connection is one task. What both protocols share stands here: the
-//! time-outs of a handshake and the heartbeats that follow from them.
+//! time-outs of a handshake and the heartbeats that follow from them, and what a
+//! producer may keep of the memory that is for all.
 
+mod memory;
 mod pulse;
 mod v0;
 mod v1;

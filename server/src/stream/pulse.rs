@@ -84,15 +84,21 @@ impl Pulse {
     }
 
     /// Resolves when something is due; asked again at once, it says the same
-    /// until [`heard`](Self::heard) or [`said`](Self::said). Cancel safe, and
-    /// cheap: the timer is moved only when it has fired.
-    pub(super) async fn due(&mut self) -> Due {
+    /// until [`heard`](Self::heard) or [`said`](Self::said). Before silence is held
+    /// against the peer, `is_excused` is asked: it is when nobody listened, or when
+    /// something [lies unread](has_unread). Cancel safe, and cheap: the timer is
+    /// moved only when it has fired.
+    pub(super) async fn due(&mut self, is_excused: impl Fn() -> bool) -> Due {
         loop {
             let (beat, silence) =
                 (self.said + self.timeouts.peers / 2, self.heard + self.timeouts.ours);
             let now = Instant::now();
             if silence <= now {
-                return Due::Silence;
+                if !is_excused() {
+                    return Due::Silence;
+                }
+                self.heard = now;
+                continue;
             }
             if beat <= now {
                 return Due::Heartbeat;
@@ -116,20 +122,28 @@ mod tests {
     async fn a_heartbeat_is_due_at_half_the_peers_time_and_silence_at_ours() {
         let begun = Instant::now();
         let mut pulse = Pulse::new(Timeouts { ours: 30 * SECOND, peers: 10 * SECOND });
+        let not_excused = || false;
         for beat in 1..=5 {
-            assert_eq!(pulse.due().await, Due::Heartbeat);
+            assert_eq!(pulse.due(not_excused).await, Due::Heartbeat);
             assert_eq!(begun.elapsed(), beat * 5 * SECOND);
             pulse.said();
         }
         pulse.heard();
         tokio::time::advance(SECOND).await;
         pulse.said();
-        assert_eq!(pulse.due().await, Due::Heartbeat);
+        assert_eq!(pulse.due(not_excused).await, Due::Heartbeat);
         assert_eq!(begun.elapsed(), 31 * SECOND);
         pulse.heard();
-        while pulse.due().await == Due::Heartbeat {
+        while pulse.due(not_excused).await == Due::Heartbeat {
             pulse.said();
         }
         assert_eq!(begun.elapsed(), 61 * SECOND);
+        // Excused once, it has all its time again.
+        let asked = std::cell::Cell::new(0);
+        let excused_once = || asked.replace(asked.get() + 1) == 0;
+        while pulse.due(excused_once).await == Due::Heartbeat {
+            pulse.said();
+        }
+        assert_eq!((begun.elapsed(), asked.get()), (91 * SECOND, 2));
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Line {
     has_to_read: bool,
     /// Nothing can be sent any more; what was received before can be read.
     is_deaf: bool,
+    /// The peer has said its last, or what it must not: nothing behind that counts.
+    has_said_all: bool,
     liveness: Liveness,
 }
 
@@ -89,13 +91,26 @@ impl Line {
             is_blocked: false,
             has_to_read: false,
             is_deaf: false,
+            has_said_all: false,
             liveness: Liveness::new(timeout),
         }
     }
 
     /// The next whole message of what was received; pings and pongs on the way to
     /// it are dealt with.
+    ///
+    /// # Errors
+    /// The peer has closed, or has broken the rules; from then on there is nothing.
     pub(super) fn next(&mut self) -> Result<Option<BytesMut>, Ended> {
+        if self.has_said_all {
+            return Ok(None);
+        }
+        let next = self.next_said();
+        self.has_said_all = next.is_err();
+        next
+    }
+
+    fn next_said(&mut self) -> Result<Option<BytesMut>, Ended> {
         loop {
             match self.decoder.next()? {
                 Some(Said::Message(payload)) => return Ok(Some(payload)),

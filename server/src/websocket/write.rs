@@ -166,15 +166,21 @@ impl Producer {
 
     /// Puts what was received into blocks, and receives more.
     fn take_in(&mut self, line: &mut Line) -> Result<Next, Ended> {
+        if self.take_whole(line)? { self.receive(line) } else { Ok(Next::Room) }
+    }
+
+    /// Puts what was received into blocks while there is room for them; says whether
+    /// that was all of it.
+    fn take_whole(&mut self, line: &mut Line) -> Result<bool, Ended> {
         while self.pipeline.has_room() {
-            let Some(message) = line.next()? else { return self.receive(line) };
+            let Some(message) = line.next()? else { return Ok(true) };
             if !self.block.push(&message) {
                 self.hand_over()?;
                 // An empty block takes any message.
                 let _ = self.block.push(&message);
             }
         }
-        Ok(Next::Room)
+        Ok(false)
     }
 
     fn receive(&mut self, line: &mut Line) -> Result<Next, Ended> {
@@ -273,16 +279,23 @@ impl Producer {
         }
     }
 
-    /// Appends what is left and waits until all of it is durable.
+    /// Appends what is left of what was received, and waits until all of it is
+    /// durable.
     ///
     /// # Errors
     /// An append failed now.
     async fn finish(&mut self, line: &mut Line) -> Result<(), Error> {
         while !self.has_failed {
+            let is_all = match self.take_whole(line) {
+                Ok(is_all) => is_all,
+                Err(Ended::Fault(error)) => return Err(error),
+                // Why it is over was settled before.
+                Err(_) => true,
+            };
             if self.pipeline.has_room() {
                 self.hand_over()?;
             }
-            if self.pipeline.is_settled() {
+            if is_all && self.pipeline.is_settled() {
                 break;
             }
             self.acknowledge(line);

@@ -143,6 +143,42 @@ impl Reader {
         Ok(Some(Place { segment: Arc::clone(segment), file, offset }))
     }
 
+    /// Goes on from a place to where the block with the position begins. May wait
+    /// for the disk.
+    pub(super) fn at_its_block(&self, mut place: Place, view: &View) -> Result<Place, Error> {
+        let limit = view.readable_bytes(&place.segment);
+        // Mostly it is there already.
+        let mut want = BLOCK_HEADER_BYTES;
+        while let Some(chunk) = self.chunk(&place, limit, want, Disk::May)? {
+            let passed = self.pass(&place, &chunk)?;
+            if passed == 0 {
+                break;
+            }
+            place.offset += passed;
+            want = READ_BYTES_MIN;
+        }
+        Ok(place)
+    }
+
+    /// How many bytes of blocks lie before the position, of a chunk that begins at
+    /// the place; may be more than there were. They need not be whole.
+    fn pass(&self, place: &Place, chunk: &Bytes) -> Result<u64, Error> {
+        let mut passed = 0u64;
+        let left = |passed| chunk.get(usize::try_from(passed).unwrap_or(usize::MAX)..);
+        while let Some(rest) = left(passed).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
+            let damaged = || self.damaged(&place.segment, place.offset + passed);
+            let (header, _) = Header::decode(rest).map_err(|_| damaged())?;
+            if header.end_position() > self.position.0 {
+                if header.base_position > self.position.0 {
+                    return Err(damaged());
+                }
+                break;
+            }
+            passed = passed.saturating_add(header.block_bytes());
+        }
+        Ok(passed)
+    }
+
     /// Up to `want` bytes at the place, within the readable part.
     fn chunk(
         &self,
@@ -189,7 +225,9 @@ impl Reader {
     ) -> Result<Scanned, Error> {
         let mut bound = Bound::new(bytes_max);
         let mut blocks: Vec<Block> = Vec::new();
-        let (mut passed, mut at) = (0, 0);
+        let passed = self.pass(place, chunk)?;
+        let begins = usize::try_from(passed).unwrap_or(usize::MAX);
+        let mut at = begins;
         let mut next = self.position;
         while let Some(rest) = chunk.get(at..).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
             // What is whole before damage is given out first: the next read, which
@@ -203,14 +241,8 @@ impl Reader {
                 break;
             };
             let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
-            if blocks.is_empty() && header.end_position() <= next.0 {
-                at = at.saturating_add(bytes);
-                passed = at;
-                continue;
-            }
-            let begins = header.base_position;
-            if if blocks.is_empty() { begins > next.0 } else { begins != next.0 } {
-                damaged()?;
+            // The first may hold the position anywhere.
+            if !blocks.is_empty() && header.base_position != next.0 {
                 break;
             }
             if !bound.admits(T::measure(&header)) {
@@ -228,8 +260,8 @@ impl Reader {
             next = Position(header.end_position());
         }
         let base = blocks.first().map(|block| Position(block.header().base_position));
-        let group = base.map(|base| Group::new(base, chunk.slice(passed..at), blocks));
-        Ok(Scanned { passed: passed as u64, group })
+        let group = base.map(|base| Group::new(base, chunk.slice(begins..at), blocks));
+        Ok(Scanned { passed, group })
     }
 
     /// Bytes of the block at the place, of which `chunk` is the beginning.

@@ -3,12 +3,13 @@
 //! ```text
 //! index    entry            entry            entry          (at most 64 KiB apart)
 //! file     [block][block]…  [block][block]…  [block]…  end
-//!          └───────────── span ──────────────┘
+//!                 └────────── span ──────────┘
 //! ```
 //!
-//! A span begins with the block that holds the position, or one before it, and
-//! ends where an index entry or the readable end says that a block ends: no header
-//! is read for it, and none is checked.
+//! A span begins with the very block that holds the position: headers are read on
+//! the way there from an index entry, and none when the reader stands there
+//! already. It ends where an index entry or the readable end says that a block
+//! ends. Of what is in it nothing is checked.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -75,10 +76,11 @@ impl Reader {
     /// when it is in memory or cannot be had so: then read
     /// [blocks](Reader::try_blocks). May wait for the disk.
     ///
-    /// The receiver checks the blocks, skips those before the position it asked for
-    /// (there may be some), skips fillers and seals, and finds what is damaged; a
-    /// reader at the damaged position then says so. A span may hold blocks of every
-    /// codec. Of a log that is known to be damaged there are no spans.
+    /// It begins with the block that holds the position, as
+    /// [blocks](Reader::blocks) do. The receiver checks the blocks, skips fillers and
+    /// seals, and finds what is damaged; a reader at the damaged position then says
+    /// so. A span may hold blocks of every codec. Of a log that is known to be
+    /// damaged there are no spans.
     ///
     /// # Errors
     /// Retention, a log that is gone; the index cannot be read.
@@ -94,6 +96,11 @@ impl Reader {
         if place.file.fd().is_none() {
             return Ok(None);
         }
+        let place = match self.at_its_block(place, &view) {
+            // Whoever reads there says what it is.
+            Err(Error::CorruptRecord { .. }) => return Ok(None),
+            place => place?,
+        };
         let Place { segment, file, offset } = place;
         let readable = view.readable_bytes(&segment);
         let limit = offset.saturating_add(bytes_max);

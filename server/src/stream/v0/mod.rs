@@ -9,7 +9,6 @@
 //! with a handshake is answered as HTTP, before the 101.
 
 mod consumer;
-mod memory;
 mod peer;
 mod producer;
 

@@ -21,6 +21,7 @@ use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::app::App;
 use crate::closing;
 use crate::handover::Socket;
+use crate::presence::Presence;
 
 /// What the first read of a burst takes; doubled while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
@@ -64,6 +65,7 @@ pub(super) struct Peer {
     tcp: TcpStream,
     timeouts: Timeouts,
     pub(super) pulse: Pulse,
+    presence: Presence,
     pub(super) decoder: Decoder,
     read_bytes: usize,
     read_bytes_max: usize,
@@ -98,6 +100,7 @@ impl Peer {
             tcp,
             timeouts,
             pulse: Pulse::new(timeouts),
+            presence: Presence::new(timeouts.ours),
             decoder,
             read_bytes: READ_BYTES_MIN,
             read_bytes_max: app.config.tcp_read_buffer_size.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX),
@@ -132,6 +135,9 @@ impl Peer {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
+            let (tcp, has_finished) = (&self.tcp, self.has_finished);
+            // Nobody listens, or it came while this server was held up.
+            let is_excused = || !has_finished && (!may_read || has_unread(tcp));
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
@@ -145,7 +151,11 @@ impl Peer {
                     self.is_stopping = true;
                     Some(Event::Stopping)
                 }
-                due = self.pulse.due() => self.due(due, if may_read { bytes_max } else { 0 }),
+                due = self.pulse.due(is_excused) => self.due(due),
+                gone = self.presence.gone(tcp) => {
+                    tracing::debug!("a styx/0 connection ended: {gone}");
+                    Some(Event::Lost)
+                }
             };
             if let Some(event) = event {
                 return event;
@@ -213,7 +223,7 @@ impl Peer {
         !self.outgoing.is_empty()
     }
 
-    fn due(&mut self, due: Due, bytes_max: usize) -> Option<Event> {
+    fn due(&mut self, due: Due) -> Option<Event> {
         match due {
             Due::Heartbeat => {
                 self.pulse.said();
@@ -223,11 +233,6 @@ impl Peer {
                 }
                 styx0::encode_heartbeat(&mut self.outgoing);
                 self.flush().filter(|event| *event == Event::Lost)
-            }
-            // Nobody listened, or it came while this server was held up.
-            Due::Silence if !self.has_finished && (bytes_max == 0 || has_unread(&self.tcp)) => {
-                self.pulse.heard();
-                None
             }
             Due::Silence => Some(Event::Silence),
         }

@@ -14,14 +14,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use styx_protocol::styx0::{self, Message};
-use styx_protocol::{Code, Position};
 
-use super::memory::Memory;
+use super::super::memory::Memory;
 use super::peer::{End, Event, IDLE_AFTER, Peer, READ_BYTES_MIN};
 use crate::app::App;
-use crate::pace::{Pace, Verdict};
 use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
 
 /// Records of one connection that are on their way to the disk.
@@ -33,9 +32,6 @@ const LARGE_BYTES: usize = 64 << 10;
 const LARGE_COPIES: usize = 3;
 /// Up to here memory is reserved because a record says that it is so large.
 const BELIEVED_BYTES: usize = 4 << 20;
-/// How fast a large record has to come while others wait for memory.
-const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
-const WANTED_AFTER: Duration = Duration::from_secs(1);
 
 /// What the next read takes.
 struct Need {
@@ -52,7 +48,6 @@ struct Need {
 pub(super) struct Producer {
     peer: Peer,
     memory: Memory,
-    pace: Pace,
     filling: Builder,
     pipeline: Pipeline,
     /// The position after the last durable record, and how many there are.
@@ -68,8 +63,7 @@ impl Producer {
     pub(super) fn new(peer: Peer, app: &Arc<App>, log: &OpenLog) -> Producer {
         Producer {
             peer,
-            memory: Memory::new(app),
-            pace: Pace::new(BYTES_PER_SECOND_WANTED, WANTED_AFTER),
+            memory: Memory::new(app.sessions.in_flight().reservation()),
             filling: Builder::new(),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_APPENDS_MAX),
             durable: (Position::ORIGIN, 0),
@@ -111,6 +105,7 @@ impl Producer {
             was_reading = read_bytes > 0;
             let is_waited_for = read_bytes > 0 && need.is_large && is_settled;
             let has_spare_memory = is_settled && self.peer.has_spare_memory();
+            let judged_in = self.memory.is_judged_in();
             let asked = Instant::now();
             tokio::select! {
                 event = self.peer.event(read_bytes), if self.ending != Some(End::Lost) => {
@@ -123,7 +118,7 @@ impl Producer {
                         self.fail(&error);
                     }
                 }
-                () = tokio::time::sleep(self.pace.left()), if is_waited_for => {}
+                () = tokio::time::sleep(judged_in), if is_waited_for => {}
                 () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => self.release(),
             }
             if is_waited_for {
@@ -164,11 +159,9 @@ impl Producer {
     /// wait for.
     fn note_pace(&mut self, before: usize, waited: Duration) {
         let (now, _) = self.peer.held_bytes();
-        let verdict = self.pace.note(now.saturating_sub(before) as u64, waited);
-        if verdict == Some(Verdict::TooSlow) && self.memory.is_wanted() {
-            let message = "the server is short of memory, and a record comes too slowly to keep \
-                           some: send it again, faster";
-            self.fail(&Error::new(Code::Overloaded, message));
+        let came = now.saturating_sub(before) as u64;
+        if let Err(error) = self.memory.note_pace(came, waited) {
+            self.fail(&error);
         }
     }
 
@@ -176,7 +169,7 @@ impl Producer {
         self.peer.release();
         self.filling = Builder::new();
         if self.peer.held_bytes().0 == 0 {
-            self.memory.give_back();
+            self.memory.shrink_to(0);
         }
     }
 

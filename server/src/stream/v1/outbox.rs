@@ -8,14 +8,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Room for small frames that is kept while there are none.
 const KEPT_BYTES: usize = 1 << 10;
 /// Chunks in one write.
 const SLICES_MAX: usize = 64;
+/// After so long without progress, what waits no longer shares memory with others.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,7 +28,8 @@ pub(super) struct Outbox {
     /// Comes after the chunks.
     frames: BytesMut,
     bytes: usize,
-    is_shared: bool,
+    /// Since when shared memory is kept and nothing of it was sent.
+    shared_since: Option<Instant>,
 }
 
 impl Outbox {
@@ -40,7 +45,7 @@ impl Outbox {
             self.bytes += frames.len();
             self.chunks.push_back(frames);
         }
-        self.is_shared = true;
+        self.shared_since.get_or_insert_with(Instant::now);
         self.bytes += chunk.len();
         self.chunks.push_back(chunk);
     }
@@ -55,9 +60,14 @@ impl Outbox {
         self.bytes + self.frames.len()
     }
 
-    /// Whether what waits may be a small part of memory that others could free.
-    pub(super) fn is_shared(&self) -> bool {
-        self.is_shared && self.bytes > 0
+    /// Resolves when what waits has not moved for long, and may be a small part of
+    /// memory that others could free: then it is to be [owned](Self::own). However
+    /// often it is asked anew: the time counts from the last progress.
+    pub(super) async fn stalled(&self) {
+        match self.shared_since {
+            Some(since) => tokio::time::sleep_until(since + STALLED_AFTER).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Copies what waits, so that nothing else is kept for its sake.
@@ -65,7 +75,7 @@ impl Outbox {
         let mut copy = BytesMut::with_capacity(self.bytes);
         self.chunks.drain(..).for_each(|chunk| copy.extend_from_slice(&chunk));
         self.chunks = VecDeque::from([copy.freeze()]);
-        self.is_shared = false;
+        self.shared_since = None;
     }
 
     /// Takes all that waits.
@@ -94,7 +104,12 @@ impl Outbox {
             let count = count.count();
             match tcp.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(sent) => self.forget(sent),
+                Ok(sent) => {
+                    self.forget(sent);
+                    if self.shared_since.is_some() {
+                        self.shared_since = (self.bytes > 0).then(Instant::now);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -119,7 +134,7 @@ impl Outbox {
     }
 
     fn rest(&mut self) {
-        self.is_shared = false;
+        self.shared_since = None;
         if self.chunks.capacity() > SLICES_MAX {
             self.chunks = VecDeque::new();
         }
@@ -159,10 +174,7 @@ mod tests {
                 let before = outbox.len();
                 let moved = outbox.send(&tcp).expect("it is there");
                 assert_eq!(moved, outbox.len() < before);
-                if outbox.is_shared() {
-                    outbox.own();
-                    assert!(!outbox.is_shared());
-                }
+                outbox.own();
             }
             socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).expect("it can");
         };
@@ -170,6 +182,21 @@ mod tests {
         let (_, read) = tokio::join!(sending, peer.read_to_end(&mut received));
         read.expect("no reset");
         assert!(received == sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_move_is_kept_from_others_for_a_second_whatever_else_happens() {
+        // Each sign of life of a consumer that took nothing began the second anew.
+        let (mut outbox, begun) = (Outbox::default(), Instant::now());
+        outbox.push(Bytes::from_static(b"a part of much"));
+        let sign_of_life = STALLED_AFTER * 9 / 10;
+        while tokio::time::timeout(sign_of_life, outbox.stalled()).await.is_err() {
+            assert!(begun.elapsed() < 3 * STALLED_AFTER, "it is kept for ever");
+        }
+        assert_eq!(begun.elapsed(), STALLED_AFTER);
+        outbox.own();
+        let never = tokio::time::timeout(10 * STALLED_AFTER, outbox.stalled()).await;
+        assert!(never.is_err(), "it is its own");
     }
 
     #[test]

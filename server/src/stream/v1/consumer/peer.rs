@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use styx_protocol::frame::{self, Decoder, Ends, Fault, Route};
 use tokio::net::TcpStream;
@@ -14,13 +13,12 @@ use tokio::net::TcpStream;
 use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
+use crate::presence::Presence;
 use crate::session::{Error, OpenLog, Span};
-use crate::stream::pulse::{Due, Pulse, Timeouts};
+use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
 
-/// After so long without progress, what waits no longer shares memory with others.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of heartbeats that are read at once.
 const READ_BYTES: usize = 512;
 
@@ -34,6 +32,7 @@ pub(super) struct Peer {
     timeouts: Timeouts,
     decoder: Decoder,
     pulse: Pulse,
+    presence: Presence,
     /// A file is on its way, and no frame of ours may come in between.
     is_mid_span: bool,
 }
@@ -74,6 +73,7 @@ impl Peer {
             timeouts,
             decoder,
             pulse: Pulse::new(timeouts),
+            presence: Presence::new(timeouts.ours),
             is_mid_span: false,
         }
     }
@@ -156,7 +156,7 @@ impl Peer {
     /// Waits for the next thing that happens, and does what is due. Cancel safe.
     async fn step(&mut self) -> Result<(), Stop> {
         let is_sending = !self.outbox.is_empty();
-        let is_shared = self.outbox.is_shared();
+        let tcp = &self.tcp;
         tokio::select! {
             biased;
             () = self.app.shutdown.begun() => Err(fault::shutting_down().into()),
@@ -168,7 +168,7 @@ impl Peer {
                 writable?;
                 self.send()
             }
-            due = self.pulse.due() => match due {
+            due = self.pulse.due(|| has_unread(tcp)) => match due {
                 Due::Silence => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
                 Due::Heartbeat => {
                     // Frames that a consumer does not take are not interrupted.
@@ -180,7 +180,8 @@ impl Peer {
                     Ok(())
                 }
             },
-            () = tokio::time::sleep(STALLED_AFTER), if is_shared => {
+            gone = self.presence.gone(tcp) => Err(gone.into()),
+            () = self.outbox.stalled() => {
                 self.outbox.own();
                 Ok(())
             }

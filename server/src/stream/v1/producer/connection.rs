@@ -7,7 +7,7 @@
 //!
 //! Invariant: blocks are offered in the order in which they came, and none after
 //! one that was refused; everything offered is settled and acked before the last
-//! words.
+//! words. Whatever it waits for, memory too, it beats, and heeds what ends it.
 
 use std::io;
 use std::pin::pin;
@@ -16,28 +16,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use styx_protocol::block::{Block, Header, ParseError};
-use styx_protocol::frame::{self, Ack, Event, Fault};
+use styx_protocol::frame::{self, Ack, Fault};
 use styx_protocol::limits::{IN_FLIGHT_BLOCKS_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Code, Codecs};
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Named;
 use super::inbox::{Heard, Inbox};
+use super::peer::{Event, Peer};
 use crate::app::App;
 use crate::closing;
 use crate::handover::Socket;
 use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
-use crate::stream::pulse::{Due, Pulse, Timeouts};
+use crate::stream::memory::Memory;
+use crate::stream::pulse::Timeouts;
 use crate::stream::v1::fault;
-use crate::stream::v1::outbox::Outbox;
 
 /// Bytes of blocks that are on their way at a time, unless it is one block.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
-/// Bytes of acks that wait for a producer that does not read them: then nothing
-/// more is read of it.
-const OUTBOX_BYTES_MAX: usize = 64 << 10;
-/// For how long memory is kept while nothing comes.
-const REST_AFTER: Duration = Duration::from_secs(1);
 /// Reads in a row, before others have their turn.
 const READS_MAX: u32 = 8;
 
@@ -49,12 +45,10 @@ pub(super) struct Connection {
     timeouts: Timeouts,
     named: Option<Named>,
     codecs: Codecs,
-    tcp: TcpStream,
+    peer: Peer,
     inbox: Inbox,
-    outbox: Outbox,
     pipeline: Pipeline,
     ack: Ack,
-    pulse: Pulse,
     record_bytes_max: u64,
     /// Why an offered block was refused, if one was.
     refused: Option<Fault>,
@@ -73,10 +67,10 @@ enum Ending {
 enum Woken {
     Progress(Progress),
     Ended(Error),
-    Readable,
-    Writable,
-    Due(Due),
-    Idle,
+    Event(Event),
+    Memory(Result<(), Error>),
+    Tired,
+    Judgement,
 }
 
 impl Connection {
@@ -89,19 +83,17 @@ impl Connection {
         socket: Socket,
     ) -> Connection {
         let record_bytes_max = u64::try_from(log.config().max_record_size).unwrap_or(u64::MAX);
-        let reservation = app.sessions.in_flight().reservation();
+        let memory = Memory::new(app.sessions.in_flight().reservation());
         Connection {
-            inbox: Inbox::new(record_bytes_max, reservation, &socket.received),
+            inbox: Inbox::new(record_bytes_max, memory, &socket.received),
+            peer: Peer::new(socket.tcp, timeouts),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX),
             app,
             log,
             timeouts,
             named,
             codecs,
-            tcp: socket.tcp,
-            outbox: Outbox::default(),
             ack: Ack::default(),
-            pulse: Pulse::new(timeouts),
             record_bytes_max,
             refused: None,
         }
@@ -128,15 +120,16 @@ impl Connection {
             Ending::Fault(fault) => {
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a producer's stream ends: {}", fault.message);
-                fault.encode(self.outbox.frames());
+                fault.encode(self.peer.outbox.frames());
             }
         }
         if let Some(named) = &mut self.named {
             named.claim.settle();
         }
-        self.inbox.rest();
-        let last_words = self.outbox.take();
-        closing::close(&self.tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        // Its memory is others' while the peer takes its time.
+        self.inbox.end();
+        let last_words = self.peer.outbox.take();
+        closing::close(&self.peer.tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Takes blocks until something ends that.
@@ -144,52 +137,80 @@ impl Connection {
         let app = Arc::clone(&self.app);
         let taken_over = self.named.as_ref().map(|named| named.claim.taken_over());
         let mut ended = pin!(ended(&app, self.log.gone(), taken_over));
-        let (mut was_reading, mut reads) = (true, 0);
+        let (mut was_listening, mut lacks_memory, mut reads) = (true, false, 0);
         loop {
+            if let Some(fault) = &self.refused {
+                return Ok(Ending::Fault(fault.clone()));
+            }
             if let Some(ending) = self.offer_all() {
                 return Ok(ending);
             }
-            self.send()?;
-            let is_reading = self.pipeline.has_room() && self.outbox.len() < OUTBOX_BYTES_MAX;
-            if is_reading && !std::mem::replace(&mut was_reading, is_reading) {
-                self.pulse.heard();
+            self.peer.send()?;
+            let is_settled = self.pipeline.is_settled();
+            let is_wanted = self.inbox.memory().is_wanted();
+            if is_wanted && is_settled {
+                self.inbox.rest();
             }
-            let may_rest = self.inbox.holds_memory() && self.pipeline.is_settled();
+            // Others get their turn once this one's blocks are durable.
+            let yields = is_wanted && !is_settled;
+            let takes_more = self.pipeline.has_room() && !self.peer.leaves_acks() && !yields;
+            if lacks_memory && takes_more {
+                lacks_memory = !self.inbox.has_room();
+            }
+            let is_listening = takes_more && !lacks_memory;
+            if is_listening && !was_listening {
+                // Until now nobody listened.
+                self.peer.heard();
+            }
+            was_listening = is_listening;
+            // What it has begun, and what it does not take, are its to go on with.
+            let is_waited_for =
+                is_settled && self.inbox.is_amid() && (is_listening || self.peer.leaves_acks());
+            let judged_in = self.inbox.memory().is_judged_in();
+            let rests_at = self.inbox.rests_at().filter(|_| is_settled && !lacks_memory);
+            let asked = Instant::now();
             let woken = tokio::select! {
                 biased;
                 progress = self.pipeline.progress() => Woken::Progress(progress),
                 error = &mut ended => Woken::Ended(error),
-                readable = self.tcp.readable(), if is_reading => readable.map(|()| Woken::Readable)?,
-                writable = self.tcp.writable(), if !self.outbox.is_empty() => {
-                    writable.map(|()| Woken::Writable)?
+                event = self.peer.event(is_listening) => Woken::Event(event?),
+                // What is on its way gives memory back when it is durable.
+                reserved = self.inbox.wait_for_memory(),
+                    if lacks_memory && takes_more && is_settled => Woken::Memory(reserved),
+                () = tokio::time::sleep_until(rests_at.unwrap_or(asked)), if rests_at.is_some() => {
+                    Woken::Tired
                 }
-                due = self.pulse.due() => Woken::Due(due),
-                () = tokio::time::sleep(REST_AFTER), if may_rest => Woken::Idle,
+                () = tokio::time::sleep(judged_in), if is_waited_for => Woken::Judgement,
             };
+            let waited = if is_waited_for { asked.elapsed() } else { Duration::ZERO };
+            let mut came = 0;
             match woken {
-                Woken::Progress(progress) => {
-                    self.note(progress);
-                    if let Some(fault) = &self.refused {
-                        return Ok(Ending::Fault(fault.clone()));
-                    }
-                }
+                Woken::Progress(progress) => self.note(progress),
                 Woken::Ended(error) => return Ok(Ending::Fault(fault::of(&error))),
-                Woken::Readable => {
-                    if let Some(ending) = self.read().await? {
-                        return Ok(ending);
-                    }
-                    reads += 1;
-                    if reads % READS_MAX == 0 {
-                        tokio::task::yield_now().await;
+                Woken::Event(Event::Readable) => {
+                    lacks_memory = !self.inbox.has_room();
+                    if !lacks_memory {
+                        match self.read()? {
+                            Ok(count) => came = count,
+                            Err(ending) => return Ok(ending),
+                        }
+                        reads += 1;
+                        if reads % READS_MAX == 0 {
+                            tokio::task::yield_now().await;
+                        }
                     }
                 }
-                Woken::Writable => {}
-                Woken::Due(Due::Silence) if is_reading => {
+                Woken::Event(Event::TookAcks) | Woken::Judgement => {}
+                Woken::Event(Event::Silence) => {
                     return Ok(Ending::Fault(fault::silence(self.timeouts.ours)));
                 }
-                Woken::Due(Due::Silence) => self.pulse.heard(),
-                Woken::Due(Due::Heartbeat) => self.beat(),
-                Woken::Idle => self.inbox.rest(),
+                Woken::Memory(Err(error)) => return Ok(Ending::Fault(fault::of(&error))),
+                Woken::Memory(Ok(())) => {}
+                Woken::Tired => self.inbox.rest(),
+            }
+            if is_waited_for && let Err(error) = self.inbox.memory().note_pace(came as u64, waited)
+            {
+                return Ok(Ending::Fault(fault::of(&error)));
             }
         }
     }
@@ -197,40 +218,25 @@ impl Connection {
     /// Waits until what was offered is durable or has failed.
     async fn settle(&mut self) -> io::Result<()> {
         while !self.pipeline.is_settled() {
-            self.send()?;
+            self.peer.send()?;
             tokio::select! {
                 biased;
                 progress = self.pipeline.progress() => self.note(progress),
-                writable = self.tcp.writable(), if !self.outbox.is_empty() => writable?,
-                due = self.pulse.due() => match due {
-                    Due::Silence => self.pulse.heard(),
-                    Due::Heartbeat => self.beat(),
-                },
+                event = self.peer.event(false) => drop(event?),
             }
         }
         Ok(())
     }
 
-    /// Reads once, when there is memory for it.
-    async fn read(&mut self) -> io::Result<Option<Ending>> {
-        let room = tokio::select! {
-            biased;
-            room = self.inbox.make_room() => room,
-            progress = self.pipeline.progress() => {
-                self.note(progress);
-                return Ok(None);
+    /// Reads once, into the room that was made; says how much came.
+    fn read(&mut self) -> io::Result<Result<usize, Ending>> {
+        Ok(match self.inbox.read(&self.peer.tcp)? {
+            Heard::Some(count) => {
+                self.peer.heard();
+                Ok(count)
             }
-        };
-        if let Err(error) = room {
-            return Ok(Some(Ending::Fault(fault::of(&error))));
-        }
-        Ok(match self.inbox.read(&self.tcp)? {
-            Heard::Some => {
-                self.pulse.heard();
-                None
-            }
-            Heard::Nothing => None,
-            Heard::End => Some(match self.inbox.finish() {
+            Heard::Nothing => Ok(0),
+            Heard::End => Err(match self.inbox.finish() {
                 Ok(()) => Ending::End { forget: false },
                 Err(error) => Ending::Fault(fault::malformed(&error)),
             }),
@@ -242,12 +248,12 @@ impl Connection {
         while self.pipeline.has_room() {
             match self.inbox.next() {
                 Ok(None) => return None,
-                Ok(Some(Event::Block(bytes))) => {
+                Ok(Some(frame::Event::Block(bytes))) => {
                     if let Err(fault) = self.offer(bytes) {
                         return Some(Ending::Fault(fault));
                     }
                 }
-                Ok(Some(Event::End { forget })) => return Some(Ending::End { forget }),
+                Ok(Some(frame::Event::End { forget })) => return Some(Ending::End { forget }),
                 // Of the others a producer sends heartbeats alone.
                 Ok(Some(_)) => {}
                 Err(error) => return Some(Ending::Fault(fault::malformed(&error))),
@@ -292,23 +298,10 @@ impl Connection {
             // Of a block either all is new or all was there.
             self.ack.add(appended.base, appended.count + appended.repeated);
         }
-        self.ack.encode(self.outbox.frames());
+        self.ack.encode(self.peer.outbox.frames());
         if let Some(error) = progress.failed {
             self.refused.get_or_insert_with(|| fault::of(&error));
         }
-    }
-
-    fn beat(&mut self) {
-        frame::encode_heartbeat(None, self.outbox.frames());
-        // Bytes that a peer does not take are no reason to make more of them.
-        self.pulse.said();
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        if self.outbox.send(&self.tcp)? {
-            self.pulse.said();
-        }
-        Ok(())
     }
 }
 

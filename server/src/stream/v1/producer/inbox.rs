@@ -12,12 +12,16 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use styx_protocol::frame::{self, Decoder, Event, Route};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use crate::session::{Error, Reservation};
+use crate::session::Error;
+use crate::stream::memory::Memory;
 
 /// The first buffer of a connection that begins to send.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
@@ -27,6 +31,12 @@ const BUFFER_BYTES_MAX: usize = 2 << 20;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// With less room than this a buffer is full.
 const ROOM_BYTES_MIN: usize = 2 << 10;
+/// Up to here there is room for a block because it says that it is so large.
+const BELIEVED_BYTES: usize = BLOCK_RAW_BYTES_MAX + BLOCK_HEADER_BYTES;
+/// For how long memory is kept while little comes.
+const REST_AFTER: Duration = Duration::from_secs(1);
+/// What a buffer may have for each byte in it when it rests.
+const SPARE_FACTOR: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,9 +46,11 @@ pub(super) struct Inbox {
     capacity: usize,
     /// Full ones, oldest first; blocks in them may still be on their way.
     retired: VecDeque<Retired>,
-    reservation: Reservation,
+    memory: Memory,
     /// What the next buffer has.
     buffer_bytes: usize,
+    /// When a read last brought much.
+    much_came: Instant,
 }
 
 #[derive(Debug)]
@@ -50,8 +62,8 @@ struct Retired {
 /// What reading has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Bytes.
-    Some,
+    /// So many bytes.
+    Some(usize),
     /// Nothing for now.
     Nothing,
     /// The peer sends no more.
@@ -60,15 +72,16 @@ pub(super) enum Heard {
 
 impl Inbox {
     /// Begins with what came along with the handshake.
-    pub(super) fn new(record_bytes_max: u64, reservation: Reservation, received: &Bytes) -> Inbox {
+    pub(super) fn new(record_bytes_max: u64, memory: Memory, received: &Bytes) -> Inbox {
         let mut decoder = Decoder::new(Route::ProducerToServer, record_bytes_max);
         decoder.push(received);
         Inbox {
             capacity: decoder.buffer().capacity(),
             decoder,
             retired: VecDeque::new(),
-            reservation,
+            memory,
             buffer_bytes: BUFFER_BYTES_MIN,
+            much_came: Instant::now(),
         }
     }
 
@@ -89,42 +102,65 @@ impl Inbox {
         self.decoder.finish()
     }
 
-    /// Whether it holds memory.
-    pub(super) fn holds_memory(&self) -> bool {
-        self.held_bytes() > 0
+    /// The server's memory that it holds.
+    pub(super) fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// Whether a part of something is here that has yet to come whole.
+    pub(super) fn is_amid(&mut self) -> bool {
+        !self.decoder.buffer().is_empty()
     }
 
     fn held_bytes(&self) -> usize {
         self.capacity + self.retired.iter().map(|retired| retired.capacity).sum::<usize>()
     }
 
-    /// Makes room to read into, as soon as memory is free for it. Cancel safe.
-    ///
-    /// # Errors
-    /// `overloaded` when that takes too long.
-    pub(super) async fn make_room(&mut self) -> Result<(), Error> {
+    /// What a new buffer has to hold; `None` while there is room in the one at hand.
+    fn wanted_bytes(&mut self) -> Option<usize> {
         let buffer = self.decoder.buffer();
         let filled = buffer.len();
         if buffer.capacity() - filled >= ROOM_BYTES_MIN {
-            return Ok(());
+            return None;
         }
-        // A block that announces itself as huge gets its room as it comes.
-        let missing = self.decoder.missing().min(self.buffer_bytes.max(filled));
-        let wanted = self.buffer_bytes.max(filled + missing + ROOM_BYTES_MIN);
-        let mut fresh = match self.reclaim(wanted) {
+        // A block of the usual size gets its room at once, so that who waits for it
+        // holds little; one that announces itself as huge gets its own as it comes.
+        let believed = self.buffer_bytes.max(filled).max(BELIEVED_BYTES);
+        let missing = self.decoder.missing().min(believed);
+        Some(self.buffer_bytes.max(filled + missing + ROOM_BYTES_MIN))
+    }
+
+    /// Makes room to read into, if memory for it can be had at once; says whether
+    /// there is room now.
+    pub(super) fn has_room(&mut self) -> bool {
+        let Some(wanted) = self.wanted_bytes() else { return true };
+        let fresh = match self.reclaim(wanted) {
             Some(reclaimed) => reclaimed,
-            None => {
-                self.reservation.grow_to(self.held_bytes() + wanted).await?;
+            None if self.memory.has(self.held_bytes() + wanted) => {
                 Retired { bytes: BytesMut::with_capacity(wanted), capacity: wanted }
             }
+            None => return false,
         };
+        self.go_on_in(fresh);
+        true
+    }
+
+    /// Waits for memory to make room with, after which it is asked for again.
+    ///
+    /// # Errors
+    /// As of [`Memory::reserve`].
+    pub(super) async fn wait_for_memory(&mut self) -> Result<(), Error> {
+        let Some(wanted) = self.wanted_bytes() else { return Ok(()) };
+        self.memory.reserve(self.held_bytes() + wanted).await
+    }
+
+    fn go_on_in(&mut self, mut fresh: Retired) {
         fresh.bytes.extend_from_slice(self.decoder.buffer());
         let bytes = std::mem::replace(self.decoder.buffer(), fresh.bytes);
         let capacity = std::mem::replace(&mut self.capacity, fresh.capacity);
         if capacity > 0 {
             self.retired.push_back(Retired { bytes, capacity });
         }
-        Ok(())
     }
 
     /// A retired buffer of this size that nobody needs any more. Smaller ones are
@@ -156,23 +192,41 @@ impl Inbox {
                 if count == room {
                     self.buffer_bytes = (self.buffer_bytes * 2).min(BUFFER_BYTES_MAX);
                 }
-                Ok(Heard::Some)
+                if count == room || count >= BUFFER_BYTES_MIN {
+                    self.much_came = Instant::now();
+                }
+                Ok(Heard::Some(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Heard::Nothing),
             Err(error) => Err(error),
         }
     }
 
-    /// Lets go of memory that is not needed while nothing comes; what has come
+    /// When it is to [rest](Self::rest), if it holds anything: a while after much
+    /// came last, whatever little came since.
+    pub(super) fn rests_at(&self) -> Option<Instant> {
+        (self.held_bytes() > 0).then(|| self.much_came + REST_AFTER)
+    }
+
+    /// Lets go of memory that is not needed while little comes; what has come
     /// stays.
     pub(super) fn rest(&mut self) {
         self.buffer_bytes = BUFFER_BYTES_MIN;
         self.retired.clear();
-        if self.decoder.buffer().is_empty() {
-            *self.decoder.buffer() = BytesMut::new();
-            self.capacity = 0;
+        let buffer = self.decoder.buffer();
+        if buffer.len() * SPARE_FACTOR <= self.capacity {
+            // Not all of it is kept for the sake of a little.
+            *buffer = BytesMut::from(&**buffer);
+            self.capacity = buffer.capacity();
         }
-        self.reservation.shrink_to(self.capacity);
+        self.memory.shrink_to(self.capacity);
+        self.much_came = Instant::now();
+    }
+
+    /// Lets go of everything: nothing more is taken.
+    pub(super) fn end(&mut self) {
+        self.decoder.buffer().clear();
+        self.rest();
     }
 }
 
@@ -206,8 +260,8 @@ mod tests {
     async fn check(sizes: &[usize], kept: usize) -> usize {
         let (mut peer, tcp) = pair().await;
         let budget = InFlight::new(BUDGET_BYTES);
-        let mut inbox = Inbox::new(1 << 30, budget.reservation(), &Bytes::new());
-        assert!(!inbox.holds_memory());
+        let mut inbox = Inbox::new(1 << 30, Memory::new(budget.reservation()), &Bytes::new());
+        assert_eq!(inbox.held_bytes(), 0);
         let sending = async {
             for (number, size) in sizes.iter().enumerate() {
                 let block = block(number, *size);
@@ -229,7 +283,7 @@ mod tests {
                     }
                 }
                 tcp.readable().await.expect("it is there");
-                inbox.make_room().await.expect("there is memory");
+                assert!(inbox.has_room(), "there is memory");
                 most = most.max(inbox.held_bytes());
                 if inbox.read(&tcp).expect("it is there") == Heard::End {
                     break;
@@ -271,5 +325,42 @@ mod tests {
         sizes.extend([1000; 5000]);
         let most = check(&sizes, 1).await;
         assert!((20 << 20..=BUDGET_BYTES).contains(&most), "{most} bytes at a time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_buffers_are_given_back_while_little_comes_however_often() {
+        // Who sent a heartbeat every 0.9 seconds kept megabytes for ever.
+        let (mut peer, tcp) = pair().await;
+        let budget = InFlight::new(BUDGET_BYTES);
+        let mut inbox = Inbox::new(1 << 30, Memory::new(budget.reservation()), &Bytes::new());
+        let large = block(0, 1 << 20);
+        let sending = async {
+            let frame = [&blocks_header(large.len())[..], &large].concat();
+            peer.write_all(&frame).await.expect("it is read");
+        };
+        let receiving = async {
+            while inbox.next().expect("good frames").is_none() {
+                tcp.readable().await.expect("it is there");
+                assert!(inbox.has_room(), "there is memory");
+                let _ = inbox.read(&tcp).expect("it is there");
+            }
+        };
+        tokio::join!(sending, receiving);
+        assert!(budget.bytes() >= 1 << 20);
+        let begun = Instant::now();
+        let mut beat = BytesMut::new();
+        frame::encode_heartbeat(None, &mut beat);
+        while inbox.rests_at().is_some_and(|at| at > Instant::now()) {
+            assert!(begun.elapsed() < 3 * REST_AFTER, "they are kept for ever");
+            tokio::time::advance(REST_AFTER * 9 / 10).await;
+            peer.write_all(&beat[..5]).await.expect("it is read");
+            tcp.readable().await.expect("it is there");
+            assert!(inbox.has_room(), "there is memory");
+            assert_eq!(inbox.read(&tcp).expect("it is there"), Heard::Some(5));
+        }
+        inbox.rest();
+        // The beginning of a frame is kept, and the buffer in which it lay is not.
+        assert!(inbox.is_amid() && inbox.held_bytes() < 1 << 10, "{}", inbox.held_bytes());
+        assert_eq!(budget.bytes(), inbox.held_bytes());
     }
 }

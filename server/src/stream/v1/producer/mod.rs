@@ -9,6 +9,7 @@
 
 mod connection;
 mod inbox;
+mod peer;
 
 use std::time::Duration;
 

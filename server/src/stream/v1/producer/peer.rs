@@ -1,0 +1,132 @@
+//! [`Peer`]: a producer's side of its socket: when there is something to read of
+//! it, what it is told, and that it is alive.
+//!
+//! Invariant: heartbeats go out on the way, whatever else is waited for, and end no
+//! wait of others.
+
+use std::io;
+
+use styx_protocol::frame;
+use tokio::net::TcpStream;
+
+use crate::presence::Presence;
+use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
+use crate::stream::v1::outbox::Outbox;
+
+/// Bytes of acks that wait for a producer that does not read them: then nothing
+/// more is read of it.
+const OUTBOX_BYTES_MAX: usize = 64 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) tcp: TcpStream,
+    pub(super) outbox: Outbox,
+    pulse: Pulse,
+    presence: Presence,
+}
+
+/// What happened on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// There is something to be read.
+    Readable,
+    /// It has taken so much of its acks that it may be listened to again.
+    TookAcks,
+    /// It was silent for all its time.
+    Silence,
+}
+
+impl Peer {
+    pub(super) fn new(tcp: TcpStream, timeouts: Timeouts) -> Peer {
+        let (pulse, presence) = (Pulse::new(timeouts), Presence::new(timeouts.ours));
+        Peer { tcp, outbox: Outbox::default(), pulse, presence }
+    }
+
+    /// Something came, or it was not listened to until now.
+    pub(super) fn heard(&mut self) {
+        self.pulse.heard();
+    }
+
+    /// Whether it leaves so many acks unread that nothing more is to be read of it.
+    pub(super) fn leaves_acks(&self) -> bool {
+        self.outbox.len() >= OUTBOX_BYTES_MAX
+    }
+
+    /// Waits until something happens. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) async fn event(&mut self, is_listening: bool) -> io::Result<Event> {
+        loop {
+            let tcp = &self.tcp;
+            tokio::select! {
+                biased;
+                readable = tcp.readable(), if is_listening => {
+                    return readable.map(|()| Event::Readable);
+                }
+                writable = tcp.writable(), if !self.outbox.is_empty() => {
+                    writable?;
+                    let left_acks = self.leaves_acks();
+                    self.send()?;
+                    if left_acks && !self.leaves_acks() {
+                        return Ok(Event::TookAcks);
+                    }
+                }
+                due = self.pulse.due(|| !is_listening || has_unread(tcp)) => match due {
+                    Due::Silence => return Ok(Event::Silence),
+                    Due::Heartbeat => self.beat()?,
+                },
+                gone = self.presence.gone(tcp) => return Err(gone),
+            }
+        }
+    }
+
+    /// Sends what the socket takes now.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) fn send(&mut self) -> io::Result<()> {
+        if self.outbox.send(&self.tcp)? {
+            self.pulse.said();
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self) -> io::Result<()> {
+        self.pulse.said();
+        // Behind something else it would come no sooner than that.
+        if self.outbox.is_empty() {
+            frame::encode_heartbeat(None, self.outbox.frames());
+            self.send()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_said_something_is_not_silent_though_the_runtime_was_told_nothing_of_it() {
+        // A server that was held up closed connections whose heartbeats lay unread.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let mut client = std::net::TcpStream::connect(address).expect("connect");
+        let (tcp, _) = listener.accept().await.expect("accept");
+        let (ours, peers) = (Duration::from_millis(50), Duration::from_secs(30));
+        let mut peer = Peer::new(tcp, Timeouts { ours, peers });
+        let read = |peer: &Peer| peer.tcp.try_read(&mut [0; 9]).ok();
+        assert_eq!(read(&peer), None, "nothing is there, and the runtime notes it");
+        client.write_all(b"x").expect("it can be sent");
+        std::thread::sleep(2 * ours);
+        assert_eq!(peer.event(true).await.expect("it is there"), Event::Readable);
+        assert_eq!((read(&peer), read(&peer)), (Some(1), None));
+        peer.heard();
+        assert_eq!(peer.event(true).await.expect("it is there"), Event::Silence);
+    }
+}
