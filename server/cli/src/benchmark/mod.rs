@@ -20,6 +20,8 @@ mod statistics;
 mod wire;
 mod workload;
 
+use std::time::Duration;
+
 use crate::command_line::{Benchmark, Global};
 use crate::failure::Failure;
 use crate::{output, server};
@@ -33,6 +35,10 @@ use workload::Bench;
 pub(crate) use outcome::Protocol;
 pub(crate) use payload::Kind;
 pub(crate) use plan::Workload;
+
+/// How long each limit is measured, before and after.
+const LIMIT_TIME: Duration = Duration::from_secs(1);
+const LIMIT_TIME_QUICK: Duration = Duration::from_millis(50);
 
 /// Measures what is asked for and prints the report.
 pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure> {
@@ -48,7 +54,7 @@ pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure>
     let conditions = conditions(&server, &scratch, arguments, settings);
 
     eprint!("limits of the machine: ");
-    let before = measure(&scratch)?;
+    let before = measure(&scratch, settings)?;
     let mut bench = Bench::new(server, settings, scratch.path());
     let mut outcomes = Vec::new();
     for (at, case) in cases.iter().enumerate() {
@@ -67,7 +73,7 @@ pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure>
     }
     drop(bench);
     eprint!("limits of the machine: ");
-    let after = measure(&scratch)?;
+    let after = measure(&scratch, settings)?;
 
     let report = Report { conditions, before, after, outcomes };
     output::print(&report.written_as(global.format))?;
@@ -91,9 +97,10 @@ fn open(global: &Global, scratch: &Scratch, duties: &Duties) -> Result<Server, F
     Server::alone(&scratch.path().join("data"), duties)
 }
 
-fn measure(scratch: &Scratch) -> Result<Limits, Failure> {
+fn measure(scratch: &Scratch, settings: Settings) -> Result<Limits, Failure> {
     let path = scratch.path();
-    let limits = Limits::measure(path)
+    let time = if settings.quick { LIMIT_TIME_QUICK } else { LIMIT_TIME };
+    let limits = Limits::measure(path, time)
         .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     eprintln!("{}", report::limits_in_short(&limits));
     Ok(limits)

@@ -184,3 +184,50 @@ impl fmt::Display for Case {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::command_line::{Command, CommandLine};
+
+    fn planned(line: &str) -> Vec<String> {
+        let words = ["styx", "benchmark"].into_iter().chain(line.split_whitespace());
+        let parsed = CommandLine::try_parse_from(words).expect("a command line");
+        let Command::Benchmark(arguments) = parsed.command else { panic!("another command") };
+        cases(&arguments).iter().map(Case::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_asked_for_is_planned_and_nothing_else() {
+        for (line, expected) in [
+            ("produce --protocol styx/1 --size 1kB", &["produce 1 kB over styx/1"][..]),
+            (
+                "consume --protocol http,styx/0 --size 10,json",
+                &["consume 10 B over styx/0", "consume 10 B over http"],
+            ),
+            ("get post --connections 7", &["post on 7 connections", "get on 7 connections"]),
+            ("post logs --protocol websocket", &[]),
+            ("fan-out --followers 3", &["fan-out to 3 followers"]),
+            ("memory open --protocol http", &["memory", "open"]),
+        ] {
+            assert_eq!(planned(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn everything_is_planned_when_nothing_is_named() {
+        let all = planned("");
+        let of = |word: &str| all.iter().filter(|case| case.starts_with(word)).count();
+        assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 1));
+        assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
+        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 49));
+    }
+
+    #[test]
+    fn every_workload_is_listed_with_what_it_does() {
+        assert_eq!(list().lines().count(), Workload::value_variants().len());
+        assert!(list().starts_with("produce     Records appended"), "{}", list());
+    }
+}

@@ -11,10 +11,8 @@ use rustix::fs::{Mode as Permissions, OFlags};
 /// What the engine writes as one group at most.
 const GROUP_BYTES: usize = 4 << 20;
 const BANDWIDTH_BYTES_MAX: u64 = 1 << 30;
-const BANDWIDTH_TIME: Duration = Duration::from_secs(1);
 const SYNC_BYTES: usize = 4096;
 const SYNC_SPACE: usize = 1 << 20;
-const SYNC_TIME: Duration = Duration::from_millis(500);
 const ALIGNMENT: usize = 4096;
 
 /// How the page cache takes part.
@@ -48,13 +46,14 @@ impl Drop for Probe {
     }
 }
 
-/// Bytes a second of groups written one behind the other, each synced.
-pub(super) fn sequential(directory: &Path, mode: Mode) -> io::Result<f64> {
+/// Bytes a second of groups written one behind the other for some time, each
+/// synced.
+pub(super) fn sequential(directory: &Path, mode: Mode, time: Duration) -> io::Result<f64> {
     let probe = Probe::create(directory, mode)?;
     let buffer = Aligned::new(GROUP_BYTES);
     // The first groups are for the filesystem to find its pace.
     let (mut at, mut begun_at, mut begun) = (0, 0, None::<Instant>);
-    while at < BANDWIDTH_BYTES_MAX && begun.is_none_or(|begun| begun.elapsed() < BANDWIDTH_TIME) {
+    while at < BANDWIDTH_BYTES_MAX && begun.is_none_or(|begun| begun.elapsed() < time) {
         probe.file.write_all_at(buffer.bytes(), at)?;
         probe.file.sync_data()?;
         at += GROUP_BYTES as u64;
@@ -68,14 +67,14 @@ pub(super) fn sequential(directory: &Path, mode: Mode) -> io::Result<f64> {
 
 /// The median time of a small write onto space that was written before, and its
 /// sync.
-pub(super) fn sync(directory: &Path) -> io::Result<Duration> {
+pub(super) fn sync(directory: &Path, time: Duration) -> io::Result<Duration> {
     let probe = Probe::create(directory, Mode::Buffered)?;
     probe.file.write_all_at(&vec![1; SYNC_SPACE], 0)?;
     probe.file.sync_all()?;
     let small = vec![2; SYNC_BYTES];
     let begun = Instant::now();
     let mut times = Vec::new();
-    while begun.elapsed() < SYNC_TIME {
+    while begun.elapsed() < time {
         let at = (times.len() * SYNC_BYTES % SYNC_SPACE) as u64;
         let started = Instant::now();
         probe.file.write_all_at(&small, at)?;

@@ -6,11 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const CHUNK_BYTES: usize = 256 << 10;
-const WARM_UP: Duration = Duration::from_millis(100);
-const TIME: Duration = Duration::from_millis(600);
 
 /// Bytes a second that one thread sends and another takes.
-pub(super) fn bandwidth() -> io::Result<f64> {
+pub(super) fn bandwidth(time: Duration) -> io::Result<f64> {
     let (mut sender, receiver) = with_peer(|mut peer| {
         let mut buffer = vec![0; CHUNK_BYTES];
         while peer.read(&mut buffer)? > 0 {}
@@ -25,15 +23,15 @@ pub(super) fn bandwidth() -> io::Result<f64> {
         }
         Ok(sent as f64 / begun.elapsed().as_secs_f64())
     };
-    send_for(WARM_UP)?;
-    let rate = send_for(TIME)?;
+    send_for(time / 5)?;
+    let rate = send_for(time)?;
     drop(sender);
     finish(receiver)?;
     Ok(rate)
 }
 
 /// The median time of a byte there and back.
-pub(super) fn round_trip() -> io::Result<Duration> {
+pub(super) fn round_trip(time: Duration) -> io::Result<Duration> {
     let (mut asker, echo) = with_peer(|mut peer| {
         peer.set_nodelay(true)?;
         let mut byte = [0];
@@ -44,7 +42,7 @@ pub(super) fn round_trip() -> io::Result<Duration> {
     })?;
     asker.set_nodelay(true)?;
     let (begun, mut times) = (Instant::now(), Vec::new());
-    while begun.elapsed() < TIME {
+    while begun.elapsed() < time {
         let started = Instant::now();
         asker.write_all(&[1])?;
         asker.read_exact(&mut [0])?;

@@ -36,18 +36,18 @@ pub(super) struct Limits {
 pub(super) const DRIFT_MAX: f64 = 0.2;
 
 impl Limits {
-    /// Measures for some four seconds. `directory` is one on the filesystem that
-    /// the server's data is on.
-    pub(super) fn measure(directory: &Path) -> io::Result<Limits> {
-        let buffered = disk::sequential(directory, disk::Mode::Buffered)?;
+    /// Measures, each limit for about `time`. `directory` is one on the filesystem
+    /// that the server's data is on.
+    pub(super) fn measure(directory: &Path, time: Duration) -> io::Result<Limits> {
+        let buffered = disk::sequential(directory, disk::Mode::Buffered, time)?;
         // Not every filesystem has it.
-        let direct = disk::sequential(directory, disk::Mode::Direct).unwrap_or(0.0);
+        let direct = disk::sequential(directory, disk::Mode::Direct, time).unwrap_or(0.0);
         Ok(Limits {
             disk: buffered.max(direct),
             disk_is_direct: direct > buffered,
-            sync: disk::sync(directory)?,
-            loopback: loopback::bandwidth()?,
-            round_trip: loopback::round_trip()?,
+            sync: disk::sync(directory, time)?,
+            loopback: loopback::bandwidth(time)?,
+            round_trip: loopback::round_trip(time)?,
         })
     }
 
@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn every_limit_is_measured() {
         let directory = std::env::temp_dir();
-        let limits = Limits::measure(&directory).expect("a disk and a loopback");
+        let limits =
+            Limits::measure(&directory, Duration::from_millis(50)).expect("a disk and a loopback");
         assert!(limits.disk > 0.0 && limits.loopback > 0.0);
         assert!(limits.sync > Duration::ZERO && limits.round_trip > Duration::ZERO);
     }

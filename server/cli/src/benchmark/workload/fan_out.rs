@@ -31,6 +31,7 @@ pub(super) fn run(bench: &Bench, followers: usize) -> Result<Outcome, Failure> {
     let load = Load::of(bench.settings);
     let (mut rounds, mut delivered) = (Vec::new(), 0);
     for _ in 0..bench.settings.rounds {
+        bench.settle();
         let (latencies, records) = round(bench, followers, &templates, load)?;
         rounds.push(latencies);
         delivered += records;
@@ -41,7 +42,7 @@ pub(super) fn run(bench: &Bench, followers: usize) -> Result<Outcome, Failure> {
         workload: "fan-out",
         protocol: Some(Protocol::Styx1),
         payload: Some(KIND),
-        load: format!("{followers} followers, {} records/s", load.rate),
+        load: format!("followers: {followers}; {} records/s", load.rate),
         figures: latency::figures(&rounds, Bound::SyncAndTrip),
         written,
         checked: delivered,

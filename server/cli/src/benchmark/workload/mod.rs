@@ -45,6 +45,15 @@ impl Bench {
         Bench { server, settings, stock: None, directory, servers: Cell::new(0) }
     }
 
+    /// Lets the filesystem finish what is under way, such as removing the logs
+    /// of the round before: it is no part of the next one.
+    fn settle(&self) {
+        if let Ok(directory) = std::fs::File::open(&self.directory) {
+            // Where it cannot, the warm-up has to do.
+            let _ = rustix::fs::syncfs(&directory);
+        }
+    }
+
     /// A data directory that no server had before.
     fn data(&self) -> PathBuf {
         self.servers.set(self.servers.get() + 1);
@@ -56,6 +65,7 @@ impl Bench {
     /// # Errors
     /// Something failed, or what was read back is not what was written.
     pub(super) fn run(&mut self, case: Case) -> Result<Outcome, Failure> {
+        self.settle();
         match case {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),

@@ -52,6 +52,7 @@ pub(super) fn run(bench: &Bench, protocol: Protocol) -> Result<Outcome, Failure>
     let load = Load::of(settings);
     let (mut rounds, mut checked) = (Vec::new(), 0);
     for _ in 0..settings.rounds {
+        bench.settle();
         let log = Log::create(server)?;
         let latencies = match protocol {
             Protocol::Styx1 => styx1(server, log.name(), &templates, load),

@@ -27,6 +27,7 @@ pub(super) fn run(bench: &Bench, connections: usize) -> Result<Outcome, Failure>
     let route = Route::to(server)?;
     let (mut rates, mut bares, mut written, mut checked) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..settings.rounds {
+        bench.settle();
         bares.push(bare::rate(connections, |route| {
             Posts::new(route, "bare", &templates, connections, settings)
         })?);

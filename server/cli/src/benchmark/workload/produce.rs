@@ -44,6 +44,7 @@ pub(super) fn run(bench: &Bench, protocol: Protocol, kind: Kind) -> Result<Outco
     let producers = if protocol == Protocol::Http { HTTP_CONNECTIONS } else { 1 };
     let (mut rates, mut written, mut checked) = (Vec::new(), 0, 0);
     for _ in 0..settings.rounds {
+        bench.settle();
         let log = Log::create(server)?;
         let round = match protocol {
             Protocol::Styx1 => styx1(server, log.name(), &templates, settings),
