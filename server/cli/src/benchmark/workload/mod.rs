@@ -30,10 +30,10 @@ pub(super) use visitor::Visitor;
 /// What workloads work with.
 #[derive(Debug)]
 pub(super) struct Bench {
+    /// What there is to consume; it goes before the server that it is on.
+    stock: Option<Stock>,
     pub(super) server: Server,
     pub(super) settings: Settings,
-    /// What there is to consume.
-    stock: Option<Stock>,
     /// Where further servers have their data.
     directory: PathBuf,
     servers: Cell<u32>,
