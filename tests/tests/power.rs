@@ -26,6 +26,17 @@ fn no_promise_is_broken_by_a_power_cut_on_xfs() {
     Outages::of(Filesystem::Xfs).play(60);
 }
 
+/// Every commit past the page cache, not only those that are large enough.
+#[test]
+fn what_goes_past_the_page_cache_survives_a_power_cut_of_ext4() {
+    Outages::of(Filesystem::Ext4).past_the_cache().play(20);
+}
+
+#[test]
+fn what_goes_past_the_page_cache_survives_a_power_cut_of_xfs() {
+    Outages::of(Filesystem::Xfs).past_the_cache().play(20);
+}
+
 /// A kernel writes pages when it likes. The bytes behind the first missing one
 /// are then no whole log, but no damage either.
 #[test]
@@ -42,11 +53,16 @@ fn pages_that_reach_xfs_out_of_order_are_a_torn_tail() {
 struct Outages {
     filesystem: Filesystem,
     pushed_pages: bool,
+    past_the_cache: bool,
 }
 
 impl Outages {
     fn of(filesystem: Filesystem) -> Outages {
-        Outages { filesystem, pushed_pages: false }
+        Outages { filesystem, pushed_pages: false, past_the_cache: false }
+    }
+
+    fn past_the_cache(self) -> Outages {
+        Outages { past_the_cache: true, ..self }
     }
 
     /// Somebody else writes pages of the newest segments to the disk, just before.
@@ -98,7 +114,9 @@ impl Outages {
     }
 
     fn settings(&self, scratch: &Scratch) -> Settings {
-        if self.pushed_pages {
+        if self.past_the_cache {
+            Settings::default().set_log_manager("direct_write_size = 0")
+        } else if self.pushed_pages {
             // Each sync waits a little before it begins, so that the pages that
             // are pushed are mostly such as nobody has synced.
             Settings::default().program(&strace::injecting(scratch, "fdatasync:delay_enter=10000"))
