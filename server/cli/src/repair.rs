@@ -42,7 +42,7 @@ fn text(log: &str, report: &Report) -> String {
     let _ = match set_aside {
         None => writeln!(
             out,
-            "  {lost} records would be lost. Nothing was changed: try a backup first, or add --yes"
+            "  {lost} records would be lost. The log was left as it is: try a backup first, or add --yes"
         ),
         Some(path) => writeln!(
             out,
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(
             text("orders", &report(None)),
             "orders: positions 0 to 60\n  0 to 30 can be read: would be kept\n  31 to 60 can be read\n  \
-             30 records would be lost. Nothing was changed: try a backup first, or add --yes\n"
+             30 records would be lost. The log was left as it is: try a backup first, or add --yes\n"
         );
         let done = text("orders", &report(Some("data/.damaged-orders-1")));
         assert!(done.contains("0 to 30 can be read: kept"), "{done}");

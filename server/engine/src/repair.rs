@@ -64,7 +64,7 @@ pub struct Report {
     pub whole: Vec<Range>,
     /// The one that is kept.
     pub kept: Range,
-    /// Where the damaged log is now; `None` when nothing was changed.
+    /// Where the damaged log is now; `None` when it was left as it is.
     pub set_aside: Option<PathBuf>,
 }
 
