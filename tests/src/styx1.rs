@@ -188,16 +188,20 @@ impl Stream {
     /// When something else comes.
     #[track_caller]
     pub fn block(&mut self) -> Block {
+        match self.next_of_note() {
+            Some(Event::Block(bytes)) => parsed(bytes),
+            other => panic!("{other:?} in place of a block"),
+        }
+    }
+
+    /// What it says next beside heartbeats, seals and fillers, which may come
+    /// anywhere.
+    #[track_caller]
+    fn next_of_note(&mut self) -> Option<Event> {
         loop {
             match self.next_but_heartbeats() {
-                Some(Event::Block(bytes)) => {
-                    let (block, rest) = Block::parse(bytes, 1 << 30).expect("a whole block");
-                    assert!(rest.is_empty());
-                    if !block.header().is_marker() {
-                        return block;
-                    }
-                }
-                other => panic!("{other:?} in place of a block"),
+                Some(Event::Block(bytes)) if parsed(bytes.clone()).header().is_marker() => {}
+                event => return event,
             }
         }
     }
@@ -235,7 +239,7 @@ impl Stream {
     /// The end of what was asked for, and of the connection.
     #[track_caller]
     pub fn ends(&mut self) {
-        assert_eq!(self.next_but_heartbeats(), Some(Event::End { forget: false }));
+        assert_eq!(self.next_of_note(), Some(Event::End { forget: false }));
         self.is_closed();
     }
 
@@ -332,6 +336,14 @@ pub fn block(payloads: &[impl AsRef<[u8]>]) -> Bytes {
 pub fn block_of(id: u64, epoch: u32, sequence: u64, payloads: &[impl AsRef<[u8]>]) -> Bytes {
     let origin = Origin { producer_id: id, producer_epoch: epoch, sequence, ..Origin::default() };
     block::build(&records(payloads), origin)
+}
+
+/// The one block that these bytes are.
+#[track_caller]
+fn parsed(bytes: Bytes) -> Block {
+    let (block, rest) = Block::parse(bytes, 1 << 30).expect("a whole block");
+    assert!(rest.is_empty());
+    block
 }
 
 /// Where records lie.
