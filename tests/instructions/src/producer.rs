@@ -24,6 +24,7 @@ const WELCOME: &str = "HTTP/1.1 101 Switching Protocols\r\n\
 
 /// Longer than it takes under callgrind.
 const LONG: Duration = Duration::from_secs(3600);
+const WARM_UP_PASSES: usize = 3;
 
 /// One record a call. Its ack is dropped at once.
 pub(crate) fn append(payloads: Payloads) -> Work {
@@ -33,6 +34,13 @@ pub(crate) fn append(payloads: Payloads) -> Work {
     let client = Client::builder(&address).build().expect("good options");
     let producer = client.producer("counted").in_flight_bytes(1 << 30).deadline(LONG);
     let producer = producer.linger(Duration::from_secs(60)).open().expect("it is welcome");
+    // How the first block grows depends on what lies beside it in memory; those that
+    // follow have room for what the one before needed. It is sent on another thread,
+    // which has as much time for that as it can need.
+    for _ in 0..WARM_UP_PASSES {
+        payloads.each().for_each(|payload| drop(producer.append(payload)));
+        std::thread::sleep(Duration::from_millis(100));
+    }
     Box::new(move || {
         for payload in payloads.each() {
             black_box(producer.append(payload).expect("there is room"));

@@ -115,10 +115,15 @@ impl Baseline {
     }
 }
 
+/// Instructions per record that are nothing: what is shared out among thousands of
+/// records comes to less than one each, and moves with the layout of the memory.
+const NOTHING: f64 = 1.0;
+
 fn verdict(then: Option<f64>, now: Option<f64>, percent: f64) -> Verdict {
     match (then, now) {
         (None, _) => Verdict::New,
         (_, None) => Verdict::Gone,
+        (Some(then), Some(now)) if (now - then).abs() < NOTHING => Verdict::Same,
         (Some(then), Some(now)) if now > then * (1.0 + percent / 100.0) => Verdict::Worse,
         (Some(then), Some(now)) if now < then * (1.0 - percent / 100.0) => Verdict::Better,
         _ => Verdict::Same,
@@ -171,16 +176,28 @@ mod tests {
 
     #[test]
     fn five_per_cent_more_is_worse_and_a_case_without_its_match_is_told() {
-        let accepted =
-            counts(&[("same", 100.0), ("worse", 100.0), ("better", 100.0), ("gone", 1.0)]);
+        let accepted = counts(&[
+            ("same", 100.0),
+            ("worse", 100.0),
+            ("better", 100.0),
+            ("tiny", 0.04),
+            ("gone", 1.0),
+        ]);
         let baseline = Baseline { rustc: String::new(), counts: accepted };
-        let now = counts(&[("same", 104.9), ("worse", 105.1), ("better", 94.9), ("new", 1.0)]);
+        let now = counts(&[
+            ("same", 104.9),
+            ("worse", 105.1),
+            ("better", 94.9),
+            ("tiny", 0.08),
+            ("new", 1.0),
+        ]);
         let rows = baseline.against(&now, 5.0);
         let verdicts: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.verdict)).collect();
         let expected = [
             ("same", Verdict::Same),
             ("worse", Verdict::Worse),
             ("better", Verdict::Better),
+            ("tiny", Verdict::Same),
             ("new", Verdict::New),
             ("gone", Verdict::Gone),
         ];
