@@ -5,8 +5,9 @@
 //! fin, opcode: u8 | mask bit, length: 1, 3 or 9 bytes | mask: 4 bytes | payload
 //! ```
 
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::http::{Connection, Head, Request, Response};
@@ -82,10 +83,36 @@ pub fn upgrade(request: Request) -> Request {
         .header("Sec-WebSocket-Key", KEY)
 }
 
+/// The sending half of a connection: no frame of another thread, as a pong, comes
+/// into the middle of what it sends.
+#[derive(Debug)]
+pub struct Sender {
+    socket: TcpStream,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Sender {
+    /// Sends whole frames.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn send_bytes(&self, frames: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        (&self.socket).write_all(frames)
+    }
+
+    /// Says that nothing more will be sent; without an error for one that is gone.
+    pub fn finish(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
 /// A connection after its 101.
 #[derive(Debug)]
 pub struct WebSocket {
     connection: Connection,
+    /// Whose turn it is to send.
+    turn: Arc<Mutex<()>>,
     /// What the 101 said.
     pub head: Head,
 }
@@ -102,7 +129,7 @@ impl TestServer {
         let mut connection = self.connect();
         let answer = connection.exchange(request).expect("an answer");
         match answer.status() {
-            101 => Ok(WebSocket { connection, head: answer.head }),
+            101 => Ok(WebSocket { connection, turn: Arc::default(), head: answer.head }),
             _ => Err(Box::new(answer)),
         }
     }
@@ -151,7 +178,18 @@ impl WebSocket {
     /// # Errors
     /// What the socket says.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.connection.send(bytes)
+    }
+
+    /// Sends from another thread while this one receives, and answers pings.
+    ///
+    /// # Panics
+    /// When the process has no descriptor for it.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        let socket = self.socket().try_clone().expect("a descriptor");
+        Sender { socket, turn: Arc::clone(&self.turn) }
     }
 
     /// Sends a frame.

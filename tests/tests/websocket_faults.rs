@@ -173,16 +173,16 @@ fn a_writer_that_never_pauses_hears_acks_and_the_stop() {
     let mut server = TestServer::start();
     server.create("a");
     let mut socket = server.websocket_write("a", "&acks=true");
-    let mut sender = socket.socket().try_clone().expect("a socket");
+    let sender = socket.sender();
     let flood: Vec<u8> = (0..5000).flat_map(|_| frame(BINARY, b"")).collect();
     let is_over = AtomicBool::new(false);
     let durable = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut is_taken = true;
             while is_taken && !is_over.load(Ordering::SeqCst) {
-                is_taken = io::Write::write_all(&mut sender, &flood).is_ok();
+                is_taken = sender.send_bytes(&flood).is_ok();
             }
-            let _ = sender.shutdown(Shutdown::Write);
+            sender.finish();
         });
         let mut durable = 0;
         for _ in 0..10 {
@@ -328,12 +328,12 @@ fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
         assert!(before < 1000, "the disk never became slow");
     }
     let message = frame(BINARY, &vec![b'x'; 200_000]);
-    let mut sender = socket.socket().try_clone().expect("a socket");
+    let sender = socket.sender();
     const MESSAGES: u64 = 50;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for _ in 0..MESSAGES {
-                io::Write::write_all(&mut sender, &message).expect("it is read some day");
+                sender.send_bytes(&message).expect("it is read some day");
             }
         });
         let start = Instant::now();
@@ -367,10 +367,10 @@ fn whole_messages_are_appended_though_the_server_stops_on_a_slow_disk() {
     let message = frame(BINARY, &[b'x'; 1000]);
     let sent = AtomicU64::new(0);
     let arrived = std::thread::scope(|scope| {
-        let (mut sender, sent, message) = (socket.socket(), &sent, &message);
+        let (sender, sent, message) = (socket.sender(), &sent, &message);
         scope.spawn(move || {
             for _ in 0..20_000 {
-                if io::Write::write_all(&mut sender, message).is_err() {
+                if sender.send_bytes(message).is_err() {
                     return;
                 }
                 sent.fetch_add(1, Ordering::SeqCst);

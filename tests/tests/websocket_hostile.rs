@@ -335,16 +335,16 @@ fn floods_of_pings_are_answered_in_little_memory() {
     let mut socket = server.websocket_read("a", "follow=true");
     let pings: Vec<u8> = (0..10_000).flat_map(|_| frame(PING, &[b'p'; 125])).collect();
     let start = Instant::now();
-    let mut sender = socket.socket().try_clone().expect("a socket");
+    let sender = socket.sender();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for _ in 0..10 {
-                if std::io::Write::write_all(&mut sender, &pings).is_err() {
+                if sender.send_bytes(&pings).is_err() {
                     return;
                 }
             }
             let last = frame(PING, b"the last one");
-            std::io::Write::write_all(&mut sender, &last).expect("it can be sent");
+            sender.send_bytes(&last).expect("it can be sent");
         });
         while socket.frame().expect("a pong").payload != b"the last one" {}
     });
