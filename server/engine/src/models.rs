@@ -7,14 +7,14 @@
 //!                         └─────▶ Tail    ─▶ followers  what is published, who is woken
 //! ```
 //!
-//! A committer is whoever found the queue idle, as the pool would have it: one job
-//! for a log at a time.
+//! A committer is whoever is told to submit a job, as the pool would have it; the
+//! groups of two of them are written one at a time, as they were taken.
 
 use std::sync::Arc;
 
 use loom::future::block_on;
 use loom::model::Builder;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::Mutex;
 use loom::thread;
 use styx_protocol::block::{Block, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
@@ -23,6 +23,7 @@ use styx_protocol::{Position, Records};
 use crate::Error;
 use crate::append::Appended;
 use crate::commit::queue::{Item, Pushed, Queue};
+use crate::sync::lock;
 use crate::tail::{Budget, Durable, Group, Tail, View};
 use crate::wait::{Answer, Woken, promise};
 
@@ -38,16 +39,17 @@ fn appended() -> Appended {
     Appended { base: Position(0), end: Position(1), count: 1, repeated: 0 }
 }
 
-/// The queue of a log, and whether somebody commits to it.
+/// The queue of a log, and how many groups were taken from it and written.
 struct Log {
     queue: Queue,
-    committing: AtomicBool,
+    ahead: Mutex<u32>,
+    end: Mutex<u32>,
 }
 
 impl Log {
-    fn new(queue_bytes_max: usize) -> Arc<Log> {
-        let committing = AtomicBool::new(false);
-        Arc::new(Log { queue: Queue::new(queue_bytes_max), committing })
+    fn new(queue_bytes_max: usize, second_job_from: usize) -> Arc<Log> {
+        let queue = Queue::new(queue_bytes_max, second_job_from);
+        Arc::new(Log { queue, ahead: Mutex::new(0), end: Mutex::new(0) })
     }
 
     /// Queues an append once there is room; `None` when it is refused.
@@ -59,7 +61,7 @@ impl Log {
             match self.queue.push(item).ok()? {
                 Pushed::Full(back) => item = back,
                 Pushed::Behind => return Some(answer),
-                Pushed::First => {
+                Pushed::Submit => {
                     self.commit();
                     return Some(answer);
                 }
@@ -78,19 +80,23 @@ impl Log {
     /// What a committer does until there is nothing left.
     fn commit(&self) {
         loop {
+            let mut ahead = lock(&self.ahead);
             let group = self.queue.take(usize::MAX, u64::MAX);
             if group.is_empty() {
                 return;
             }
-            let alone = !self.committing.swap(true, Ordering::AcqRel);
-            assert!(alone, "two threads commit to one log");
+            let mut end = lock(&self.end);
+            assert_eq!(*ahead, *end, "it is written after the one taken before it");
+            *ahead += 1;
+            drop(ahead);
+            *end += 1;
             let mut woken = Woken::default();
             for item in group {
                 if let Item::Append { promise, .. } = item {
                     woken.add(promise.keep_quietly(Ok(appended())));
                 }
             }
-            self.committing.store(false, Ordering::Release);
+            drop(end);
             woken.wake();
         }
     }
@@ -116,7 +122,7 @@ impl Log {
 /// answered.
 pub fn every_append_is_answered() {
     check(|| {
-        let log = Log::new(usize::MAX);
+        let log = Log::new(usize::MAX, usize::MAX);
         let other = Arc::clone(&log);
         let thread = thread::spawn(move || other.append_durably());
         let answers = [log.append(), log.append()];
@@ -128,10 +134,23 @@ pub fn every_append_is_answered() {
     });
 }
 
+/// The same when a second committer comes to help whenever something waits.
+pub fn two_committers_leave_nothing_behind() {
+    check(|| {
+        let log = Log::new(usize::MAX, 1);
+        let other = Arc::clone(&log);
+        let thread = thread::spawn(move || other.append_durably());
+        log.append_durably();
+        thread.join().expect("no panic");
+        log.wait_until_idle();
+        assert_eq!(log.queue.bytes(), 0, "nothing is left behind");
+    });
+}
+
 /// With room for one append alone, the others wait for it and get it.
 pub fn who_finds_the_queue_full_gets_its_turn() {
     check(|| {
-        let log = Log::new(1);
+        let log = Log::new(1, usize::MAX);
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let log = Arc::clone(&log);
@@ -146,7 +165,7 @@ pub fn who_finds_the_queue_full_gets_its_turn() {
 /// Who closes a log waits for what is queued, and is woken when that is done.
 pub fn who_waits_for_the_committer_is_woken() {
     check(|| {
-        let log = Log::new(usize::MAX);
+        let log = Log::new(usize::MAX, usize::MAX);
         let other = Arc::clone(&log);
         let thread = thread::spawn(move || other.append());
         log.queue.refuse(Error::ShuttingDown, false);

@@ -10,6 +10,11 @@ fn every_append_is_answered() {
 }
 
 #[test]
+fn two_committers_leave_nothing_behind() {
+    models::two_committers_leave_nothing_behind();
+}
+
+#[test]
 fn who_finds_the_queue_full_gets_its_turn() {
     models::who_finds_the_queue_full_gets_its_turn();
 }

@@ -38,6 +38,9 @@ pub struct Options {
     /// Bytes from which on a commit is written past the page cache: copying it there
     /// costs more than it saves those who read it later from the file.
     pub direct_bytes_min: usize,
+    /// Bytes that wait from which on a commit is prepared while another of at least as
+    /// many is written. Less than that waits until it is durable, and grows meanwhile.
+    pub overlap_bytes_min: usize,
     /// Bytes that may wait in one log's queue.
     pub queue_bytes_max: usize,
     /// Bytes of recent commits kept in memory for followers, per log.
@@ -65,6 +68,7 @@ impl Options {
             data_directory: data_directory.into(),
             pad_commits: false,
             direct_bytes_min: 512 << 10,
+            overlap_bytes_min: 1 << 20,
             queue_bytes_max: 16 << 20,
             tail_bytes_max: 4 << 20,
             tail_bytes_total_max: 32 << 20,
@@ -109,6 +113,7 @@ impl Catalog {
                 time: SteadyTime::new(Arc::clone(&options.clock)),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
+                overlap_bytes_min: options.overlap_bytes_min,
             },
             budget: Arc::new(Budget::new(options.tail_bytes_total_max)),
             slots: RwLock::new(names.iter().map(|name| (name.clone(), Slot::Opening)).collect()),

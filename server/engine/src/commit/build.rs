@@ -18,8 +18,8 @@ use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
-use super::end::{Cursor, End};
-use crate::segment::index::{Entry, Spacing};
+use super::end::{Cursor, Front};
+use crate::segment::index::Entry;
 use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
 
@@ -40,8 +40,10 @@ pub(crate) enum Layout {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Build<'a> {
-    end: &'a End,
+pub(crate) struct Build {
+    begin: Cursor,
+    /// Its cursor lags an open block.
+    front: Front,
     timestamp_us: u64,
     durable: Position,
     layout: Layout,
@@ -49,10 +51,8 @@ pub(crate) struct Build<'a> {
     /// Bytes before the first block, so that it lies in memory as on the disk.
     skipped: usize,
     open: Option<OpenBlock>,
-    /// The position after everything put in; the cursor lags an open block.
+    /// The position after everything put in.
     position: Position,
-    cursor: Cursor,
-    spacing: Spacing,
     entries: Vec<Entry>,
     headers: Vec<(Header, u32)>,
 }
@@ -77,36 +77,37 @@ pub(crate) struct Owner {
 pub(crate) struct Built {
     pub(crate) group: Group,
     pub(crate) layout: Layout,
-    pub(crate) cursor: Cursor,
-    pub(crate) spacing: Spacing,
+    /// Where it was made to go.
+    pub(crate) begin: Cursor,
+    /// Where the next one goes.
+    pub(crate) front: Front,
     pub(crate) entries: Vec<Entry>,
 }
 
-impl<'a> Build<'a> {
-    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `end`.
+impl Build {
+    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `front`.
     pub(crate) fn new(
-        end: &'a End,
+        front: Front,
         stamp_us: u64,
         durable: Position,
         bytes: usize,
         layout: Layout,
-    ) -> Build<'a> {
+    ) -> Build {
         let (bytes, skipped) = match layout {
             Layout::Dense => (Vec::with_capacity(bytes), 0),
             Layout::Padded => (Vec::with_capacity(bytes + FILLER_BYTES_MAX), 0),
-            Layout::Aligned => aligned(bytes + 2 * FILLER_BYTES_MAX, end.cursor.offset),
+            Layout::Aligned => aligned(bytes + 2 * FILLER_BYTES_MAX, front.cursor.offset),
         };
         Build {
-            end,
-            timestamp_us: stamp_us.max(end.cursor.timestamp_us),
+            begin: front.cursor,
+            front,
+            timestamp_us: stamp_us.max(front.cursor.timestamp_us),
             durable,
             layout,
             bytes,
             skipped,
             open: None,
-            position: end.cursor.position,
-            cursor: end.cursor,
-            spacing: end.spacing.clone(),
+            position: front.cursor.position,
             entries: Vec::new(),
             headers: Vec::new(),
         }
@@ -198,17 +199,16 @@ impl<'a> Build<'a> {
             sequence: header.sequence,
             producer_epoch: header.producer_epoch,
             body_crc: header.body_crc,
-            prev_crc: self.cursor.prev_crc,
-            base_position: self.cursor.position.0,
             durable_position: self.durable.0,
-            ..self.end.marker(Flags::NONE, self.timestamp_us)
+            ..self.front.marker(Flags::NONE, self.timestamp_us)
         };
         let (encoded, crc) = header.encode();
         self.bytes[at..at + BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
-        self.entries.extend(self.spacing.entry(self.cursor.offset, &header, crc));
+        let Front { cursor, spacing, .. } = &mut self.front;
+        self.entries.extend(spacing.entry(cursor.offset, &header, crc));
         self.headers.push((header, crc));
-        self.cursor.pass(&header, crc);
-        self.position = self.cursor.position;
+        cursor.pass(&header, crc);
+        self.position = cursor.position;
         header
     }
 
@@ -229,7 +229,7 @@ impl<'a> Build<'a> {
 
     /// A filler up to the next boundary.
     fn pad(&mut self) {
-        let past = self.cursor.offset % PAD_BYTES;
+        let past = self.front.cursor.offset % PAD_BYTES;
         if past == 0 {
             return;
         }
@@ -264,10 +264,10 @@ impl<'a> Build<'a> {
             Block::vouched(header, crc, block.split_off(BLOCK_HEADER_BYTES))
         });
         Built {
-            group: Group::new(self.end.cursor.position, bytes.clone(), blocks),
+            group: Group::new(self.begin.position, bytes.clone(), blocks),
             layout: self.layout,
-            cursor: self.cursor,
-            spacing: self.spacing,
+            begin: self.begin,
+            front: self.front,
             entries: self.entries,
         }
     }

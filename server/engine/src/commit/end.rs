@@ -19,7 +19,7 @@ use crate::storage::{DIRECT_ALIGNMENT, File, write_all_at, write_all_direct_at};
 use crate::tail::Durable;
 
 /// Where the next block goes and what it follows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) offset: Offset,
     pub(crate) position: Position,
@@ -63,6 +63,33 @@ impl Cursor {
     }
 }
 
+/// Where a group will go, durable or not what comes before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Front {
+    pub(crate) cursor: Cursor,
+    pub(crate) salt: u64,
+    pub(crate) epoch: u32,
+    pub(crate) spacing: Spacing,
+    /// Only after a roll.
+    pub(crate) is_sealed: bool,
+}
+
+impl Front {
+    /// The header of a block without records that would go here.
+    pub(crate) fn marker(&self, flags: Flags, timestamp_us: u64) -> Header {
+        Header {
+            flags,
+            base_position: self.cursor.position.0,
+            timestamp_us,
+            segment_salt: self.salt,
+            open_epoch: self.epoch,
+            prev_crc: self.cursor.prev_crc,
+            durable_position: self.cursor.position.0,
+            ..Header::default()
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct End {
@@ -82,18 +109,10 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// The header of a block without records that would go here.
-    pub(crate) fn marker(&self, flags: Flags, timestamp_us: u64) -> Header {
-        Header {
-            flags,
-            base_position: self.cursor.position.0,
-            timestamp_us,
-            segment_salt: self.salt,
-            open_epoch: self.epoch,
-            prev_crc: self.cursor.prev_crc,
-            durable_position: self.cursor.position.0,
-            ..Header::default()
-        }
+    /// Where the next group goes when everything before it is durable.
+    pub(crate) fn front(&self) -> Front {
+        let End { cursor, salt, epoch, spacing, .. } = *self;
+        Front { cursor, salt, epoch, spacing, is_sealed: self.sealed.is_some() }
     }
 }
 

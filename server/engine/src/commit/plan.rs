@@ -7,8 +7,9 @@
 //!
 //! A plan changes nothing but itself: the end of the log moves, and the producers
 //! with it, when it was written. Then [`Answers`] are given, or all of them fail.
+//! The group before it may be in flight meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use styx_protocol::Position;
 
@@ -16,22 +17,22 @@ use super::build::{Build, Built, Owner};
 use super::queue::Item;
 use crate::append::{Append, Appended, Fault, ProducerState};
 use crate::producers::{BlockVerdict, Drafts, Known, Table, Verdict};
-use crate::wait::{Promise, Woken};
+use crate::wait::{Promise, Woken, lock};
 use crate::{Error, Producer};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    build: Build<'a>,
-    table: &'a Table,
+    build: Build,
+    producers: &'a Mutex<Table>,
     drafts: Drafts,
     answers: Answers,
 }
 
 impl<'a> Plan<'a> {
     /// An empty plan for what comes next, after what these producers did.
-    pub(crate) fn new(build: Build<'a>, table: &'a Table) -> Plan<'a> {
-        Plan { build, table, drafts: Drafts::new(), answers: Answers::default() }
+    pub(crate) fn new(build: Build, producers: &'a Mutex<Table>) -> Plan<'a> {
+        Plan { build, producers, drafts: Drafts::new(), answers: Answers::default() }
     }
 
     /// Decides one request.
@@ -64,9 +65,9 @@ impl<'a> Plan<'a> {
                 Ok(self.appended(base, 0))
             }
             Append::Records { records, expected, producer: Some(producer) } => {
-                let known = Known::of(producer.id, self.table, &self.drafts);
                 let count = records.count();
-                let (skip, epoch) = match known.judge(producer, count)? {
+                let verdict = self.known(producer.id, |known| known.judge(producer, count))?;
+                let (skip, epoch) = match verdict {
                     Verdict::Append { skip, epoch } => (skip, epoch),
                     Verdict::Repeated { end } => {
                         let end = end.unwrap_or_default();
@@ -83,9 +84,10 @@ impl<'a> Plan<'a> {
             }
             Append::Block(block) => {
                 let header = block.header();
-                let known = Known::of(header.producer_id, self.table, &self.drafts);
-                if header.producer_id != 0
-                    && let BlockVerdict::Repeated { base } = known.judge_block(header)?
+                let id = header.producer_id;
+                if id != 0
+                    && let BlockVerdict::Repeated { base } =
+                        self.known(id, |known| known.judge_block(header))?
                 {
                     let count = header.count;
                     let end = base + u64::from(count);
@@ -103,14 +105,24 @@ impl<'a> Plan<'a> {
     }
 
     fn begin(&mut self, producer: u64, asked: Option<u32>) -> Result<ProducerState, Error> {
-        let known = Known::of(producer, self.table, &self.drafts);
-        let epoch = known.begin(asked)?;
-        let next_sequence = known.next_sequence();
-        if epoch > known.epoch() {
+        let (epoch, current, next_sequence) = self.known(producer, |known| {
+            Ok((known.begin(asked)?, known.epoch(), known.next_sequence()))
+        })?;
+        if epoch > current {
             let header = self.build.epoch(producer, epoch);
             self.drafts.entry(producer).or_default().append(&header);
         }
         Ok(ProducerState { epoch, next_sequence })
+    }
+
+    /// What is known of a producer here. The lock is not held for longer, so that
+    /// the group in flight can be answered meanwhile.
+    fn known<T>(
+        &self,
+        producer: u64,
+        judge: impl FnOnce(Known<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        judge(Known::of(producer, &lock(self.producers), &self.drafts))
     }
 
     fn expect(&self, expected: Option<Position>) -> Result<(), Error> {

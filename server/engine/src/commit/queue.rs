@@ -1,8 +1,8 @@
 //! The queue in front of a log: bounded in bytes, drained whole.
 //!
-//! Invariant: while anything waits, `busy` is set and exactly one job for this
-//! log is with the pool, so nothing waits forever and no two threads commit to
-//! one log.
+//! Invariant: while anything waits, a job for this log is with the pool, so nothing
+//! waits forever. A second one comes to its help when much waits, and goes when
+//! that is over, never the last one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ const ITEM_BYTES: usize = 256;
 pub(crate) struct Queue {
     state: Mutex<State>,
     bytes_max: usize,
+    /// Bytes that are worth a second job.
+    second_job_from: usize,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +82,8 @@ struct State {
     bytes: usize,
     /// The largest that was turned away since something was taken.
     wanted: usize,
-    busy: bool,
+    /// With the pool: none, one, or two.
+    jobs: usize,
     refusal: Option<Error>,
     room: Wakers,
     idle: Wakers,
@@ -89,17 +92,17 @@ struct State {
 /// What [`Queue::push`] did.
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// Queued; the job is to be submitted.
-    First,
-    /// Queued behind others.
+    /// Queued; a job is to be submitted.
+    Submit,
+    /// Queued behind others, whose job will come to it.
     Behind,
     /// Not queued.
     Full(Item),
 }
 
 impl Queue {
-    pub(crate) fn new(bytes_max: usize) -> Queue {
-        Queue { state: Mutex::default(), bytes_max }
+    pub(crate) fn new(bytes_max: usize, second_job_from: usize) -> Queue {
+        Queue { state: Mutex::default(), bytes_max, second_job_from }
     }
 
     /// Queues a request. An append has to wait while the queue is full, but a
@@ -121,17 +124,24 @@ impl Queue {
         }
         state.bytes += cost;
         state.items.push_back(item);
-        Ok(if std::mem::replace(&mut state.busy, true) { Pushed::Behind } else { Pushed::First })
+        let jobs = if state.bytes < self.second_job_from { 1 } else { 2 };
+        if state.jobs >= jobs {
+            return Ok(Pushed::Behind);
+        }
+        state.jobs += 1;
+        Ok(Pushed::Submit)
     }
 
     /// Takes the next group: the first item and what follows it within the
-    /// bounds. Nothing left means that the job is over.
+    /// bounds. Nothing means that the job is over: nothing is left, or so little
+    /// that it is left to the other one.
     pub(crate) fn take(&self, bytes_max: usize, records_max: u64) -> Vec<Item> {
         let mut group = Vec::new();
         let (mut bytes, mut records) = (0, 0);
         let (room, idle) = {
             let mut state = lock(&self.state);
-            while let Some(item) = state.items.front() {
+            let is_others = state.jobs > 1 && state.bytes < self.second_job_from;
+            while let Some(item) = state.items.front().filter(|_| !is_others) {
                 bytes += item.len_bytes();
                 records += u64::from(item.count());
                 if !group.is_empty() && (bytes > bytes_max || records > records_max) {
@@ -142,8 +152,11 @@ impl Queue {
             state.bytes -= group.iter().map(Item::cost).sum::<usize>();
             state.wanted = 0;
             let idle = if group.is_empty() {
-                state.busy = false;
-                state.idle.drain()
+                state.jobs -= 1;
+                match state.jobs {
+                    0 => state.idle.drain(),
+                    _ => Vec::new(),
+                }
             } else {
                 Vec::new()
             };
@@ -198,13 +211,13 @@ impl Queue {
         waits
     }
 
-    /// Registers to be woken when the job is over; `false` if it is.
+    /// Registers to be woken when the last job is over; `false` if it is.
     pub(crate) fn register_idle(&self, key: &mut Option<u64>, waker: &Waker) -> bool {
         let mut state = lock(&self.state);
-        if state.busy {
+        if state.jobs > 0 {
             state.idle.register(key, waker);
         }
-        state.busy
+        state.jobs > 0
     }
 
     /// Takes a registration for room back.
@@ -230,8 +243,8 @@ mod tests {
     /// was taken.
     #[test]
     fn who_was_turned_away_waits_until_something_is_taken() {
-        let queue = Queue::new(10_000);
-        assert!(matches!(queue.push(item(3000)), Ok(Pushed::First)));
+        let queue = Queue::new(10_000, usize::MAX);
+        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
         let (mut key, waker) = (None, Waker::noop());
         assert!(!queue.register_room(&mut key, waker), "nobody was turned away");
         assert!(matches!(queue.push(item(8000)), Ok(Pushed::Full(_))));
@@ -239,5 +252,23 @@ mod tests {
         assert_eq!(queue.take(usize::MAX, u64::MAX).len(), 1);
         assert!(!queue.register_room(&mut key, waker));
         assert!(matches!(queue.push(item(8000)), Ok(Pushed::Behind)));
+    }
+
+    #[test]
+    fn a_second_job_comes_for_much_and_leaves_little_to_the_first() {
+        let queue = Queue::new(usize::MAX, 5000);
+        let take_one = || queue.take(0, u64::MAX).len();
+        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
+        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
+        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Behind)), "two are enough");
+        assert_eq!(take_one(), 1);
+        assert_eq!(take_one(), 1);
+        assert_eq!(take_one(), 0, "one of them is over");
+        let (mut key, waker) = (None, Waker::noop());
+        assert!(queue.register_idle(&mut key, waker));
+        assert_eq!(take_one(), 1, "the other one goes on");
+        assert!(queue.register_idle(&mut key, waker));
+        assert_eq!(take_one(), 0);
+        assert!(!queue.register_idle(&mut key, waker));
     }
 }

@@ -99,7 +99,7 @@ impl Ground {
             sealed: None,
             space: Space::default(),
         };
-        let filler = end.marker(Flags::FILLER, birth.timestamp_us);
+        let filler = end.front().marker(Flags::FILLER, birth.timestamp_us);
         let (bytes, crc) = filler.encode();
         // Under a temporary name nothing depends on these bytes yet.
         crate::storage::write_all_at(&*end.file, &bytes, 0)
@@ -133,7 +133,7 @@ impl Ground {
 /// Writes and syncs the last block of a segment, and cuts the file behind it.
 fn seal(end: &mut End) -> Result<Sealed, Failure> {
     // As old as the block before it, so that ages can be read off a seal.
-    let header = end.marker(Flags::SEAL, end.cursor.timestamp_us);
+    let header = end.front().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
     end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
     write(&*end.file, &bytes, end.cursor.offset)?;

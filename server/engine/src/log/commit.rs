@@ -1,22 +1,31 @@
 //! What a committer thread does with a log: one group after the other.
 //!
 //! ```text
-//! take ─▶ roll if due ─▶ plan ─▶ write ─▶ sync ─▶ publish ─▶ answer
+//! one thread     take ─▶ roll if due ─▶ plan ─▶ write ─▶ sync ─▶ publish ─▶ answer
+//! another one                             take ─▶ plan ─▶ (waits) ─▶ write ─▶ …
+//!                └── ahead ─────────────────┘
+//!                                         └── end ───────────────┘
 //! ```
+//!
+//! A group is taken and planned under `ahead`, written and published under `end`,
+//! which is locked before `ahead` is let go: groups are written in the order in
+//! which they were planned, one at a time. While a large one is written the next is
+//! planned on what it will leave behind. If it fails, so does the next.
 //!
 //! Invariant: nothing is published or answered before its sync has returned, and
 //! a failed write or sync ends the log's appends for good.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, TryLockError};
 
+use styx_protocol::LogStatus;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::inner::Inner;
 use super::upkeep::micros;
 use crate::commit::build::{Build, Built, Layout};
-use crate::commit::end::{End, Failure, write, write_aligned};
+use crate::commit::end::{Cursor, End, Failure, Front, write, write_aligned};
 use crate::commit::plan::Plan;
 use crate::commit::pool::Job;
 use crate::commit::queue::Item;
@@ -27,23 +36,28 @@ use crate::{Error, sabotage};
 /// Bytes of appends that one group takes, unless a single one is larger.
 const GROUP_BYTES_MAX: usize = 4 << 20;
 
+/// The log's end, `None` when it takes no appends.
+pub(super) type Slot<'a> = MutexGuard<'a, Option<End>>;
+
 impl Job for Inner {
     fn run(&self) -> bool {
-        let mut end = lock(&self.end);
-        match catch_unwind(AssertUnwindSafe(|| self.commit_group(&mut end))) {
-            Ok(more) => more,
-            Err(_) => {
-                self.taint("the committer panicked; see the server's log");
-                true
-            }
-        }
+        catch_unwind(AssertUnwindSafe(|| self.commit_group())).unwrap_or_else(|_| {
+            self.taint("the committer panicked; see the server's log");
+            true
+        })
     }
 }
 
 impl Inner {
     /// Commits one group; says whether there was one.
-    fn commit_group(&self, end: &mut Option<End>) -> bool {
-        let records = end.as_ref().map_or(0, |end| end.cursor.records);
+    fn commit_group(&self) -> bool {
+        let mut ahead = lock(&self.ahead);
+        let mut slot = self.end_unless_in_flight(&ahead);
+        let front = match &slot {
+            Some(slot) => slot.as_ref().map(End::front),
+            None => *ahead,
+        };
+        let records = front.map_or(0, |front| front.cursor.records);
         let limit = u64::try_from(self.config.segment_max_count).unwrap_or(u64::MAX);
         // A full segment rolls before the group, which may then fill the next.
         let records_max = if records >= limit { limit } else { limit - records };
@@ -51,37 +65,87 @@ impl Inner {
         if items.is_empty() {
             return false;
         }
-        let Some(end) = end else {
+        let Some(mut front) = front else {
             let error = Error::OutcomeUnknown { cause: self.cause() };
             items.into_iter().for_each(|item| item.fail(&error));
             return true;
         };
-        if let Err(failure) = self.roll_if_due(end, &items) {
-            let error = self.failed(failure);
-            items.into_iter().for_each(|item| item.fail(&error));
-            return true;
+        if self.is_roll_due(&front, &items) {
+            *ahead = None;
+            let slot = slot.get_or_insert_with(|| lock(&self.end));
+            match self.roll_at(slot, &front.cursor) {
+                Ok(next) => front = next,
+                Err(error) => {
+                    items.into_iter().for_each(|item| item.fail(&error));
+                    return true;
+                }
+            }
         }
         let bytes: usize = items.iter().map(|item| item.len_bytes() + BLOCK_HEADER_BYTES).sum();
-        let producers = Arc::clone(&end.producers);
         let (built, drafts, answers) = {
-            let table = lock(&producers);
             let layout = self.layout(bytes);
-            let build = Build::new(end, self.stamp_us(), self.tail.end(), bytes, layout);
-            let mut plan = Plan::new(build, &table);
+            let build = Build::new(front, self.stamp_us(), self.tail.end(), bytes, layout);
+            let mut plan = Plan::new(build, &self.producers);
             items.into_iter().for_each(|item| plan.add(item));
             plan.finish()
         };
-        match self.make_durable(end, &built) {
+
+        let mut slot = slot.unwrap_or_else(|| lock(&self.end));
+        let done = match self.end_at(&mut slot, &built.begin) {
+            Err(error) => {
+                *ahead = None;
+                Err(error)
+            }
+            Ok(end) => {
+                let is_large = built.group.bytes.len() >= self.services.overlap_bytes_min;
+                *ahead = is_large.then_some(built.front);
+                lock(&self.producers).depart(drafts);
+                drop(ahead);
+                self.make_durable(end, &built).map_err(|failure| self.failed(failure))
+            }
+        };
+        let durable = slot.as_ref().map_or_else(|| self.tail.end(), |end| end.cursor.position);
+        match done {
             Ok(()) => {
-                lock(&producers).apply(drafts, self.services.time.now_us());
+                lock(&self.producers).land(self.services.time.now_us());
+                drop(slot);
                 answers.give();
             }
-            Err(failure) => {
-                let durable = end.cursor.position;
-                answers.fail(&self.failed(failure), durable);
+            Err(error) => {
+                lock(&self.producers).turn_back();
+                answers.fail(&error, durable);
             }
         }
         true
+    }
+
+    /// The end, unless a group is being written on which the next may be planned.
+    fn end_unless_in_flight(&self, ahead: &Option<Front>) -> Option<Slot<'_>> {
+        match self.end.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if ahead.is_some() => None,
+            Err(TryLockError::WouldBlock) => Some(lock(&self.end)),
+        }
+    }
+
+    /// The end, with no group in flight and none planned on one.
+    pub(super) fn end_alone(&self) -> Slot<'_> {
+        let mut ahead = lock(&self.ahead);
+        let slot = lock(&self.end);
+        *ahead = None;
+        slot
+    }
+
+    /// The end, where a group was planned to go; an error if the group before it came
+    /// to nothing.
+    fn end_at<'a>(&self, slot: &'a mut Slot<'_>, planned: &Cursor) -> Result<&'a mut End, Error> {
+        let is_over = slot.is_none() || lock(&self.standing).0 == LogStatus::Tainted;
+        match slot.as_mut().filter(|end| end.cursor == *planned) {
+            Some(end) => Ok(end),
+            None if is_over => Err(Error::OutcomeUnknown { cause: self.cause() }),
+            None => Err(Error::StorageFull { path: self.directory.clone() }),
+        }
     }
 
     /// How a group of about so many bytes is to be written.
@@ -109,15 +173,15 @@ impl Inner {
             Layout::Aligned => write_aligned(&*end.file, bytes, at.offset)?,
         }
         if sabotage::SERVE_UNSYNCED {
-            self.tail.publish(built.cursor.durable(), built.group.clone());
+            self.tail.publish(built.front.cursor.durable(), built.group.clone());
         }
         if sabotage::WATERMARK_AHEAD {
-            let _ = self.write_watermark_ahead(built.cursor.position);
+            let _ = self.write_watermark_ahead(built.front.cursor.position);
         }
         sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
 
-        end.cursor = built.cursor;
-        end.spacing = built.spacing.clone();
+        end.cursor = built.front.cursor;
+        end.spacing = built.front.spacing;
         built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
         self.tail.publish(end.cursor.durable(), built.group.clone());
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -128,23 +192,27 @@ impl Inner {
         Ok(())
     }
 
-    fn roll_if_due(&self, end: &mut End, items: &[Item]) -> Result<(), Failure> {
+    /// Whether the segment is to end before these items.
+    fn is_roll_due(&self, front: &Front, items: &[Item]) -> bool {
+        let cursor = &front.cursor;
         let records: u64 = items.iter().map(|item| u64::from(item.count())).sum();
         let bytes: usize = items.iter().map(Item::len_bytes).sum();
-        let cursor = end.cursor;
         let full = exceeds(cursor.records + records, self.config.segment_max_count)
             || exceeds(cursor.offset + bytes as u64 + 192, self.config.segment_max_size);
-        if end.sealed.is_some() || (cursor.records > 0 && (full || self.is_old(end))) {
-            self.roll(end)?;
-        }
-        Ok(())
+        front.is_sealed || (cursor.records > 0 && (full || self.is_old(cursor)))
+    }
+
+    /// Rolls, if the log's end is where it was planned to; where the next group goes.
+    fn roll_at(&self, slot: &mut Slot<'_>, planned: &Cursor) -> Result<Front, Error> {
+        let end = self.end_at(slot, planned)?;
+        self.roll(end).map_err(|failure| self.failed(failure))?;
+        Ok(end.front())
     }
 
     /// Whether the newest segment's first record is too old to go on with it.
-    pub(super) fn is_old(&self, end: &End) -> bool {
-        let begun_us = end.cursor.first_timestamp_us;
-        let age_us = self.services.time.now_us().saturating_sub(begun_us);
-        end.cursor.records > 0 && exceeds(age_us / 1_000_000, self.config.segment_max_age)
+    pub(super) fn is_old(&self, newest: &Cursor) -> bool {
+        let age_us = self.services.time.now_us().saturating_sub(newest.first_timestamp_us);
+        newest.records > 0 && exceeds(age_us / 1_000_000, self.config.segment_max_age)
     }
 
     pub(super) fn roll(&self, end: &mut End) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 use crate::Error;
 use crate::append::{Append, Appended, Fault, Full, Ticket};
 use crate::clock::SteadyTime;
-use crate::commit::end::{End, Failure};
+use crate::commit::end::{End, Failure, Front};
 use crate::commit::keeper::Keeper;
 use crate::commit::pool::{Job, Pool};
 use crate::commit::queue::{Item, Pushed, Queue};
@@ -28,6 +28,7 @@ pub(crate) struct Services {
     pub(crate) time: SteadyTime,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
+    pub(crate) overlap_bytes_min: usize,
 }
 
 /// The log itself.
@@ -45,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) tail: Tail,
     /// What is durable of idempotent producers; the committer changes it.
     pub(crate) producers: Arc<Mutex<Table>>,
+    /// Where the next group goes while this large one is still written; locked
+    /// before `end` by who takes from the queue.
+    pub(crate) ahead: Mutex<Option<Front>>,
     /// `None` for a log that cannot be appended to.
     pub(crate) end: Mutex<Option<End>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
@@ -95,7 +99,7 @@ impl Inner {
     pub(crate) fn push(&self, item: Item) -> Result<Option<Item>, Error> {
         match self.queue.push(item)? {
             Pushed::Full(item) => return Ok(Some(item)),
-            Pushed::First => {
+            Pushed::Submit => {
                 // Gone only when nobody can wait for it any more.
                 if let Some(me) = self.me.upgrade() {
                     self.services.pool.submit(me as Arc<dyn Job>);
@@ -167,7 +171,7 @@ impl Inner {
     /// Ends the log under its handles: what waits is refused, readers end.
     pub(crate) fn end_with(&self, error: &Error) {
         self.queue.refuse(error.clone(), true);
-        let mut end = lock(&self.end);
+        let mut end = self.end_alone();
         self.queue.fail_all(error);
         *end = None;
         *lock(&self.watermark) = None;
@@ -185,7 +189,7 @@ impl Inner {
                 std::task::Poll::Ready(())
             }
         }));
-        let mut slot = lock(&self.end);
+        let mut slot = self.end_alone();
         if let Some(end) = slot.take()
             && lock(&self.standing).0 == LogStatus::Ok
         {

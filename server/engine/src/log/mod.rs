@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use styx_protocol::{LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
 
 use crate::commit::queue::Item;
-use crate::producers::{Drafts, Known};
+use crate::producers::Known;
 use crate::wait::{lock, promise};
 use crate::{
     Append, Error, Found, Full, ProducerState, Reader, Record, Room, Stream, Ticket, backup, seek,
@@ -222,8 +222,7 @@ impl Log {
     pub fn producer(&self, id: u64) -> Option<ProducerState> {
         let table = lock(&self.0.producers);
         table.get(id)?;
-        let drafts = Drafts::new();
-        let known = Known::of(id, &table, &drafts);
+        let known = Known::durable(id, &table);
         Some(ProducerState { epoch: known.epoch(), next_sequence: known.next_sequence() })
     }
 

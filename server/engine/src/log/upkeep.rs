@@ -77,11 +77,11 @@ impl Inner {
         if self.is_settled() {
             return;
         }
-        let mut slot = lock(&self.end);
+        let mut slot = self.end_alone();
         if let Some(end) = slot.as_mut()
             && end.cursor.records > 0
             && end.sealed.is_none()
-            && self.is_old(end)
+            && self.is_old(&end.cursor)
             && let Err(failure) = self.roll(end)
         {
             self.failed(failure);

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   remembered blocks …… next          Table, durable
-//!                         │  planned … next'     Drafts, this group
+//!                         │ in flight, planned … next'     Drafts of one or two groups
 //!   block:   wholly behind: the same one? │ next: append │ ahead, or across: gap
 //!   records: behind: skipped              │ the rest: append │ ahead: gap
 //! ```
 //!
-//! A group is judged against what is durable and what it has planned so far
-//! ([`Known`]); what it plans is kept apart ([`Drafts`]) until it is durable. A
-//! producer without a remembered block may begin anywhere.
+//! A group is judged against what is durable, what the group before it does while
+//! that is being written, and what it has planned so far ([`Known`]); what it plans
+//! is kept apart ([`Drafts`]) until it is durable. A producer without a remembered block may begin anywhere.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use super::{BLOCKS_OF_ONE_MAX, Remembered, State, Table};
 use crate::{Error, Producer};
 
 /// What a group does to one producer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Draft {
     /// What was remembered before is not any more.
     pub(super) forgets: bool,
@@ -47,8 +47,8 @@ impl Draft {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known<'a> {
     id: u64,
-    durable: Option<&'a State>,
-    planned: Option<&'a State>,
+    /// Durable, in flight, planned.
+    states: [Option<&'a State>; 3],
 }
 
 /// What to do with loose records of a producer.
@@ -72,9 +72,21 @@ pub(crate) enum BlockVerdict {
 impl<'a> Known<'a> {
     /// Of this producer, with what a group has planned.
     pub(crate) fn of(id: u64, table: &'a Table, drafts: &'a Drafts) -> Known<'a> {
-        let draft = drafts.get(&id);
-        let durable = table.get(id).filter(|_| !draft.is_some_and(|draft| draft.forgets));
-        Known { id, durable, planned: draft.and_then(|draft| draft.state.as_ref()) }
+        let mut states = [table.get(id), None, None];
+        let groups = [table.in_flight.get(&id), drafts.get(&id)];
+        for (layer, draft) in (1..).zip(groups) {
+            let Some(draft) = draft else { continue };
+            if draft.forgets {
+                states = [None; 3];
+            }
+            states[layer] = draft.state.as_ref();
+        }
+        Known { id, states }
+    }
+
+    /// Of this producer, only what is durable.
+    pub(crate) fn durable(id: u64, table: &'a Table) -> Known<'a> {
+        Known { id, states: [table.get(id), None, None] }
     }
 
     /// The epoch in force; 0 before there is one.
@@ -168,7 +180,7 @@ impl<'a> Known<'a> {
 
     /// Newest first.
     fn states(&self) -> impl Iterator<Item = &'a State> + use<'a> {
-        self.planned.into_iter().chain(self.durable)
+        self.states.into_iter().rev().flatten()
     }
 
     /// The remembered blocks, newest first.
@@ -200,23 +212,31 @@ mod tests {
         Header { flags: Flags::FILLER, body_crc: 0, ..header(epoch, 0, 0, 0) }
     }
 
-    /// What is known after these blocks: however many of them are durable and
-    /// however many are only planned, the verdict is the same.
+    /// What is known after these blocks: however many of them are durable, in flight
+    /// and only planned, the verdict is the same.
     fn check<T: PartialEq + std::fmt::Debug>(
         headers: &[Header],
         verdict: impl Fn(Known<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let with = |durable: usize| {
-            let (mut table, mut drafts) = (Table::default(), Drafts::new());
-            headers[..durable].iter().for_each(|header| table.replay(header));
-            for header in &headers[durable..] {
+        let drafted = |headers: &[Header]| {
+            let mut drafts = Drafts::new();
+            for header in headers {
                 drafts.entry(7).or_default().append(header);
             }
-            verdict(Known::of(7, &table, &drafts))
+            drafts
         };
-        let all = with(headers.len());
-        for durable in 0..headers.len() {
-            assert_eq!(format!("{:?}", with(durable)), format!("{all:?}"), "{durable} are durable");
+        let with = |durable: usize, in_flight: usize| {
+            let mut table = Table::default();
+            headers[..durable].iter().for_each(|header| table.replay(header));
+            table.depart(drafted(&headers[durable..in_flight]));
+            verdict(Known::of(7, &table, &drafted(&headers[in_flight..])))
+        };
+        let all = with(headers.len(), headers.len());
+        for in_flight in 0..=headers.len() {
+            for durable in 0..=in_flight {
+                let some = format!("{:?}", with(durable, in_flight));
+                assert_eq!(some, format!("{all:?}"), "{durable} durable, {in_flight} in flight");
+            }
         }
         all
     }
@@ -307,7 +327,8 @@ mod tests {
         let known = Known::of(7, &table, &drafts);
         assert_eq!((known.next_sequence(), known.epoch()), (None, 0));
         drafts.entry(7).or_default().append(&header(0, 1, 1, 14));
-        table.apply(drafts, 0);
+        table.depart(drafts);
+        table.land(0);
         let none = Drafts::new();
         let known = Known::of(7, &table, &none);
         assert_eq!((known.next_sequence(), known.epoch()), (Some(2), 0));

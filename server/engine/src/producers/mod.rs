@@ -9,7 +9,8 @@
 //! rebuilt from block headers, and snapshotted at every roll because retention
 //! may remove the headers. Bounds: 65,536 producers and 262,144 blocks a log,
 //! 128 blocks a producer; the longest unused goes first, each 7 days after its
-//! last append. Invariant: the table of a log has what is durable and no more.
+//! last append. Invariant: the table of a log has what is durable and no more; what is
+//! in flight stands beside it.
 
 mod judge;
 mod snapshot;
@@ -84,6 +85,8 @@ pub(crate) struct Table {
     states: HashMap<u64, State>,
     by_use: BTreeSet<(u64, u64)>,
     blocks: usize,
+    /// What the group does that is being written.
+    in_flight: Drafts,
 }
 
 impl Table {
@@ -92,10 +95,20 @@ impl Table {
         self.states.get(&id)
     }
 
-    /// Takes over what a group did, once that is durable, and forgets what is too
-    /// old by steady time: the stamps of blocks follow a wall clock that may jump.
-    pub(crate) fn apply(&mut self, drafts: Drafts, now_us: u64) {
-        for (id, draft) in drafts {
+    /// A group is about to be written that does this.
+    pub(crate) fn depart(&mut self, drafts: Drafts) {
+        self.in_flight = drafts;
+    }
+
+    /// The group in flight came to nothing.
+    pub(crate) fn turn_back(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// The group in flight is durable: takes over what it did, and forgets what is
+    /// too old by steady time: the stamps of blocks follow a wall clock that may jump.
+    pub(crate) fn land(&mut self, now_us: u64) {
+        for (id, draft) in std::mem::take(&mut self.in_flight) {
             if draft.forgets {
                 self.remove(id);
             }
@@ -174,11 +187,11 @@ mod tests {
         let late = header(9, 1, UNUSED_US_MAX * 2);
         table.replay(&late);
         assert!(table.get(2).is_some(), "the stamp of a block tells nothing of the time");
-        table.apply(Drafts::new(), UNUSED_US_MAX + 3);
+        table.land(UNUSED_US_MAX + 3);
         assert!(table.get(2).is_some());
-        table.apply(Drafts::new(), UNUSED_US_MAX + 4);
+        table.land(UNUSED_US_MAX + 4);
         assert!(table.get(2).is_none());
-        table.apply(Drafts::new(), UNUSED_US_MAX * 2);
+        table.land(UNUSED_US_MAX * 2);
         assert_eq!(table.states.keys().collect::<Vec<_>>(), [&9]);
     }
 

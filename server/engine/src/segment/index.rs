@@ -66,7 +66,7 @@ impl Key {
 }
 
 /// Collects entries while a segment is written or walked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Spacing {
     bytes: u64,
     last: Option<Offset>,

@@ -186,6 +186,7 @@ impl Engine {
         let options = Options {
             committers_max: 2,
             direct_bytes_min: 1500,
+            overlap_bytes_min: 1,
             ..Options::new(self.directory.path())
         };
         let catalog = Catalog::open(options).expect("opened");

@@ -82,6 +82,7 @@ pub(crate) struct Run {
     ending: bool,
     pad_commits: bool,
     direct_bytes_min: usize,
+    overlap_bytes_min: usize,
     config: LogConfig,
 }
 
@@ -119,6 +120,7 @@ impl Run {
             disk: Disk::new(random.next()),
             pad_commits: random.chance(20),
             direct_bytes_min: *random.pick(&[0, 600, usize::MAX]),
+            overlap_bytes_min: *random.pick(&[0, usize::MAX]),
             random,
             clock: Arc::default(),
             catalog: None,
@@ -155,6 +157,7 @@ impl Run {
         Options {
             pad_commits: self.pad_commits,
             direct_bytes_min: self.direct_bytes_min,
+            overlap_bytes_min: self.overlap_bytes_min,
             ..options(&self.disk, &self.clock)
         }
     }

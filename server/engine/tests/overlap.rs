@@ -1,0 +1,363 @@
+//! A group that is planned while the one before it is being written: it comes behind
+//! that one, knows what that one did, and comes to nothing if that one does.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use styx_engine::storage::{Access, Entry, File, Lock, RealStorage, Storage};
+use styx_engine::{Appended, Catalog, Error, Found, Log, Options, Producer, Ticket};
+use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+
+/// A call of the committer that can be made to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Reserve,
+    Sync,
+}
+
+/// Where the next such call waits until it is told what to answer.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: Option<Call>,
+    somebody_waits: bool,
+    /// What it answers; then it is no gate any more.
+    answers: Option<Vec<io::ErrorKind>>,
+}
+
+impl Gate {
+    fn close(&self, call: Call) {
+        self.state.lock().expect("no panic").closed = Some(call);
+    }
+
+    fn pass(&self, call: Call) -> io::Result<()> {
+        let mut state = self.state.lock().expect("no panic");
+        if state.closed != Some(call) {
+            return Ok(());
+        }
+        state.somebody_waits = true;
+        self.changed.notify_all();
+        let state = self.changed.wait_while(state, |state| state.answers.is_none());
+        let mut state = state.expect("no panic");
+        match state.answers.as_mut().and_then(Vec::pop) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_for_somebody(&self) {
+        let state = self.state.lock().expect("no panic");
+        drop(self.changed.wait_while(state, |state| !state.somebody_waits).expect("no panic"));
+    }
+
+    /// Opens it for good, after these errors.
+    fn open(&self, answers: &[io::ErrorKind]) {
+        self.state.lock().expect("no panic").answers = Some(answers.to_vec());
+        self.changed.notify_all();
+    }
+}
+
+/// The real storage, with a gate.
+#[derive(Debug)]
+struct Gated {
+    real: RealStorage,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug)]
+struct GatedFile {
+    real: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl Gated {
+    fn file(&self, real: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(GatedFile { real, gate: Arc::clone(&self.gate) })
+    }
+}
+
+impl Storage for Gated {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.real.create_dir(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.real.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.real.list(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(self.real.create(path)?))
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(self.real.open(path, access)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.real.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.real.remove_dir_all(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.real.sync_dir(path)
+    }
+    fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        self.real.lock(path, content)
+    }
+}
+
+impl File for GatedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.real.read_at(buf, offset)
+    }
+    fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.real.try_read_at(buf, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.real.write_at(bytes, offset)
+    }
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.real.write_direct_at(bytes, offset)
+    }
+    fn reserve(&self, offset: u64, end: u64) -> io::Result<()> {
+        self.gate.pass(Call::Reserve)?;
+        self.real.reserve(offset, end)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.gate.pass(Call::Sync)?;
+        self.real.sync()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.real.set_len(len)
+    }
+    fn drop_cache(&self) -> io::Result<()> {
+        self.real.drop_cache()
+    }
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.real.fd()
+    }
+}
+
+fn name() -> LogName {
+    "log".parse().expect("a name")
+}
+
+/// A log whose groups overlap whenever they can.
+struct Scene {
+    gate: Arc<Gate>,
+    log: Log,
+    catalog: Catalog,
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let directory = tempfile::tempdir().expect("a directory");
+        let gate = Arc::<Gate>::default();
+        let storage = Arc::new(Gated { real: RealStorage, gate: Arc::clone(&gate) });
+        let catalog = Catalog::open(Options {
+            storage,
+            overlap_bytes_min: 1,
+            ..Options::new(directory.path())
+        })
+        .expect("opened");
+        let log = catalog.create(&name(), LogConfig::default()).expect("created");
+        Scene { gate, log, catalog, directory }
+    }
+
+    fn append(&self, records: Records, sequence: Option<u64>) -> Ticket {
+        let producer = sequence.map(|sequence| Producer { id: 7, epoch: None, sequence });
+        let append = styx_engine::Append::Records { records, expected: None, producer };
+        self.log.append(append).expect("taken").expect("room")
+    }
+
+    /// Two appends: the first is stopped in this call, the second is planned.
+    fn overlapping(&self, call: Call, sequences: [Option<u64>; 2]) -> [Ticket; 2] {
+        self.gate.close(call);
+        let first = self.append(large(b'1'), sequences[0]);
+        self.gate.wait_for_somebody();
+        let second = self.append(large(b'2'), sequences[1]);
+        while self.log.stats().queue_bytes > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(self.log.end_position(), Position(0), "nothing is published before its sync");
+        [first, second]
+    }
+
+    /// What is there after the server was started again.
+    fn reopened(self) -> Vec<u8> {
+        let Scene { log, catalog, directory, .. } = self;
+        drop(log);
+        assert!(catalog.close(std::time::Duration::from_secs(30)));
+        drop(catalog);
+        let catalog = Catalog::open(Options::new(directory.path())).expect("opened");
+        catalog.wait_until_open();
+        let log = catalog.log(&name()).expect("open");
+        assert_eq!(log.status(), LogStatus::Ok);
+        read_all(&log)
+    }
+}
+
+/// A record whose space is reserved before it is written.
+fn large(byte: u8) -> Records {
+    Records::one(&[byte; 100_000])
+}
+
+/// The first byte of each record.
+fn read_all(log: &Log) -> Vec<u8> {
+    let mut reader = log.reader(log.start_position()).expect("a reader");
+    let mut all = Vec::new();
+    while let Found::Some(batch) = reader.read(1 << 20).expect("read") {
+        all.extend(batch.records().map(|record| record.payload[0]));
+    }
+    all
+}
+
+fn added(base: u64) -> Appended {
+    Appended { base: Position(base), end: Position(base + 1), count: 1, repeated: 0 }
+}
+
+#[test]
+fn a_group_is_planned_while_another_is_written_and_comes_behind_it() {
+    let scene = Scene::new();
+    let [first, second] = scene.overlapping(Call::Sync, [None, None]);
+    scene.gate.open(&[]);
+    assert_eq!(first.wait().expect("durable"), added(0));
+    assert_eq!(second.wait().expect("durable"), added(1));
+    assert_eq!(scene.log.stats().commits, 2);
+    assert_eq!(read_all(&scene.log), b"12");
+    assert_eq!(scene.reopened(), b"12");
+}
+
+#[test]
+fn what_was_planned_on_a_group_that_broke_comes_to_nothing() {
+    let scene = Scene::new();
+    let [first, second] = scene.overlapping(Call::Sync, [None, None]);
+    scene.gate.open(&[io::ErrorKind::Other]);
+    for ticket in [first, second] {
+        let answer = ticket.wait();
+        assert!(matches!(answer, Err(Error::OutcomeUnknown { .. })), "{answer:?}");
+    }
+    assert_eq!((scene.log.status(), scene.log.end_position()), (LogStatus::Tainted, Position(0)));
+    // The first may have reached the disk; the second was never on its way.
+    assert!([&b""[..], b"1"].contains(&&scene.reopened()[..]));
+}
+
+#[test]
+fn what_was_planned_on_a_group_without_room_is_told_so_and_appends_go_on() {
+    let scene = Scene::new();
+    let [first, second] = scene.overlapping(Call::Reserve, [Some(0), Some(1)]);
+    // With the space ahead, and without.
+    scene.gate.open(&[io::ErrorKind::StorageFull; 2]);
+    for ticket in [first, second] {
+        let answer = ticket.wait();
+        assert!(matches!(answer, Err(Error::StorageFull { .. })), "{answer:?}");
+    }
+    assert_eq!(scene.log.status(), LogStatus::Ok);
+    assert!(scene.log.producer(7).is_none(), "what came to nothing is not remembered");
+    for (sequence, byte) in (0..).zip(b'3'..=b'5') {
+        let answer = scene.append(large(byte), Some(sequence)).wait();
+        assert_eq!(answer.expect("durable"), added(sequence));
+    }
+    assert_eq!(read_all(&scene.log), b"345");
+    assert_eq!(scene.reopened(), b"345");
+}
+
+#[test]
+fn what_is_sent_again_while_it_is_written_is_stored_once() {
+    let scene = Scene::new();
+    let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
+    assert!(scene.log.producer(7).is_none(), "only what is durable is told");
+    scene.gate.open(&[]);
+    assert_eq!(first.wait().expect("durable"), added(0));
+    let again = again.wait().expect("durable");
+    assert_eq!((again.end, again.count, again.repeated), (Position(1), 0, 1));
+    assert_eq!(scene.reopened(), b"1");
+}
+
+#[test]
+fn what_is_sent_again_is_not_called_repeated_when_it_came_to_nothing() {
+    let scene = Scene::new();
+    let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
+    scene.gate.open(&[io::ErrorKind::Other]);
+    for ticket in [first, again] {
+        let answer = ticket.wait();
+        assert!(matches!(answer, Err(Error::OutcomeUnknown { .. })), "{answer:?}");
+    }
+}
+
+#[test]
+fn many_overlapping_groups_roll_and_keep_everybodys_order() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = || Options {
+        overlap_bytes_min: 1,
+        direct_bytes_min: 3000,
+        ..Options::new(directory.path())
+    };
+    let catalog = Catalog::open(options()).expect("opened");
+    let config = LogConfig { segment_max_count: 1000, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    const PRODUCERS: u64 = 4;
+    const APPENDS: u64 = 300;
+    std::thread::scope(|scope| {
+        for id in 1..=PRODUCERS {
+            let log = &log;
+            scope.spawn(move || {
+                let mut tickets = Vec::new();
+                let mut sequence = 0;
+                for turn in 0..APPENDS {
+                    let mut records = record::Builder::new();
+                    for n in 0..turn % 30 {
+                        assert!(records.push(format!("{id} {}", sequence + n).as_bytes()));
+                    }
+                    let producer = Some(Producer { id, epoch: None, sequence });
+                    let records = records.take();
+                    sequence += u64::from(records.count());
+                    let append = styx_engine::Append::Records { records, expected: None, producer };
+                    tickets.push(log.append(append).expect("taken").expect("room"));
+                }
+                let mut end = Position(0);
+                for ticket in tickets {
+                    let appended = ticket.wait().expect("durable");
+                    assert!(appended.count == 0 || appended.base >= end, "in order");
+                    end = end.max(appended.end);
+                }
+            });
+        }
+    });
+    assert!(log.stats().segments > 5);
+    let check = |log: &Log| {
+        let mut next = [0; PRODUCERS as usize + 1];
+        let mut reader = log.reader(log.start_position()).expect("a reader");
+        while let Found::Some(batch) = reader.read(1 << 20).expect("read") {
+            for record in batch.records() {
+                let text = std::str::from_utf8(&record.payload).expect("text");
+                let (id, sequence) = text.split_once(' ').expect("two numbers");
+                let next = &mut next[id.parse::<usize>().expect("a number")];
+                assert_eq!(sequence, next.to_string());
+                *next += 1;
+            }
+        }
+        assert_eq!(next.iter().sum::<u64>(), log.end_position().0);
+    };
+    check(&log);
+    drop(log);
+    assert!(catalog.close(std::time::Duration::from_secs(30)));
+    drop(catalog);
+    let catalog = Catalog::open(options()).expect("opened");
+    catalog.wait_until_open();
+    check(&catalog.log(&name()).expect("open"));
+}
