@@ -17,7 +17,7 @@ mod build;
 mod checked;
 mod whole;
 
-pub use build::{Origin, build, build_with};
+pub use build::{Origin, build, build_with, header_of, pack_behind};
 pub use checked::Checked;
 pub use whole::{Block, ParseError, check_sizes};
 

@@ -8,7 +8,8 @@
 
 mod packed;
 
-pub(crate) use packed::{Fault, pack, unpack, with_unpacked};
+pub use packed::pack_behind;
+pub(crate) use packed::{Fault, unpack, with_unpacked};
 
 use std::fmt;
 use std::str::FromStr;

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use styx_protocol::block::{Codec, pack_behind};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES};
 
 use super::ack::{Ack, Outcome};
@@ -38,11 +39,56 @@ pub(super) struct Limits {
     pub(super) blocks: usize,
 }
 
+/// The body of a block to be, and room for what stands before it.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// [`PREFIX_BYTES`] of zeros, then the records, or what they were packed to.
+    pub(super) bytes: Vec<u8>,
+    /// How they are stored and how many bytes they were, once that is decided.
+    packed: Option<(Codec, usize)>,
+}
+
+impl Body {
+    fn with_capacity(bytes: usize) -> Body {
+        let mut body = Body { bytes: Vec::with_capacity(bytes), packed: None };
+        body.bytes.resize(PREFIX_BYTES, 0);
+        body
+    }
+
+    /// Bytes of the records before packing.
+    pub(super) fn raw_bytes(&self) -> usize {
+        self.packed.map_or(self.bytes.len().saturating_sub(PREFIX_BYTES), |(_, bytes)| bytes)
+    }
+
+    /// Decides how the records are stored, if that was not done: packed where it makes
+    /// them fewer. From here on it takes no more of them.
+    pub(super) fn pack(&mut self, codec: Codec) -> Codec {
+        if let Some((decided, _)) = self.packed {
+            return decided;
+        }
+        let raw = self.bytes.get(PREFIX_BYTES..).unwrap_or_default();
+        let raw_bytes = raw.len();
+        let decided = match pack_behind(PREFIX_BYTES, codec, None, raw) {
+            Some(packed) => {
+                self.bytes = packed;
+                codec
+            }
+            None => Codec::None,
+        };
+        self.packed = Some((decided, raw_bytes));
+        decided
+    }
+
+    fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
+        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(payload);
+    }
+}
+
 /// A block of records, not yet sealed.
 #[derive(Debug)]
 pub(super) struct Filled {
-    /// [`PREFIX_BYTES`] of zeros, then the records.
-    pub(super) bytes: Vec<u8>,
+    pub(super) body: Body,
     pub(super) count: u32,
     /// Sequence of the first record.
     pub(super) first: u64,
@@ -54,15 +100,14 @@ pub(super) struct Filled {
 impl Filled {
     /// Bytes of the records.
     pub(super) fn raw_bytes(&self) -> usize {
-        self.bytes.len().saturating_sub(PREFIX_BYTES)
+        self.body.raw_bytes()
     }
 }
 
 /// Encoded records that have to stand in one block.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// [`PREFIX_BYTES`] of zeros, then the records.
-    bytes: Vec<u8>,
+    body: Body,
     count: u32,
 }
 
@@ -140,14 +185,10 @@ impl Filling {
     ) -> Appended {
         let record_bytes = RECORD_HEADER_BYTES + payload.len();
         if begins_block {
-            let capacity = self.capacity.max(PREFIX_BYTES + record_bytes);
-            let mut bytes = Vec::with_capacity(capacity);
-            bytes.resize(PREFIX_BYTES, 0);
-            self.begin(bytes);
+            self.begin(Body::with_capacity(self.capacity.max(PREFIX_BYTES + record_bytes)));
         }
         let open = self.waiting.back_mut().expect("a block was begun where there was none");
-        open.bytes.extend_from_slice(&header);
-        open.bytes.extend_from_slice(payload);
+        open.body.push(header, payload);
         open.count += 1;
         let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
         let ack = Ack::of_one(Arc::clone(&open.outcome), self.next_sequence);
@@ -160,9 +201,10 @@ impl Filling {
     pub(super) fn push_run(&mut self, run: Run, begins_block: bool) -> Appended {
         let (run_bytes, count) = (run.raw_bytes(), run.count);
         if begins_block {
-            self.begin(run.bytes);
+            self.begin(run.body);
         } else if let Some(open) = self.waiting.back_mut() {
-            open.bytes.extend_from_slice(run.bytes.get(PREFIX_BYTES..).unwrap_or_default());
+            let records = run.body.bytes.get(PREFIX_BYTES..).unwrap_or_default();
+            open.body.bytes.extend_from_slice(records);
         }
         let open = self.waiting.back_mut().expect("a block was begun where there was none");
         open.count += count;
@@ -190,7 +232,7 @@ impl Filling {
     pub(super) fn take(&mut self) -> Option<Filled> {
         let taken = self.waiting.pop_front()?;
         self.unacked_blocks += 1;
-        self.capacity = taken.bytes.len().next_power_of_two();
+        self.capacity = (PREFIX_BYTES + taken.raw_bytes()).next_power_of_two();
         let most = PREFIX_BYTES + self.limits.block_bytes;
         self.capacity = self.capacity.clamp(CAPACITY_MIN, most.max(CAPACITY_MIN));
         Some(taken)
@@ -218,23 +260,36 @@ impl Filling {
     /// A block takes records up to `block_bytes`. When as many blocks are under
     /// way as the server remembers, what waits is merged into larger ones.
     fn takes(&self, open: &Filled, record_bytes: usize) -> bool {
+        if open.body.packed.is_some() {
+            return false;
+        }
         let crowded = self.unacked_blocks + self.waiting.len() > self.limits.blocks;
         let Limits { block_bytes, block_bytes_max, .. } = self.limits;
         let most = if crowded { block_bytes_max } else { block_bytes };
         open.raw_bytes() + record_bytes <= most
     }
 
-    fn begin(&mut self, bytes: Vec<u8>) {
+    fn begin(&mut self, body: Body) {
         let first = self.next_sequence;
         let outcome = Outcome::new(first, self.process);
-        self.waiting.push_back(Filled { bytes, count: 0, first, since: Instant::now(), outcome });
+        self.waiting.push_back(Filled { body, count: 0, first, since: Instant::now(), outcome });
     }
 }
 
 impl Run {
     /// An empty run.
     pub(super) fn new() -> Run {
-        Run { bytes: vec![0; PREFIX_BYTES], count: 0 }
+        Run { body: Body::with_capacity(PREFIX_BYTES), count: 0 }
+    }
+
+    /// Before the first record: makes room for it and for so many more that may be as
+    /// large, as far as they can stand in one block. Growing step by step copies all of
+    /// them again.
+    pub(super) fn expect(&mut self, record_bytes: usize, more: usize, block_bytes_max: usize) {
+        if self.is_empty() {
+            let bytes = more.saturating_add(1).saturating_mul(record_bytes);
+            self.body.bytes.reserve(bytes.min(block_bytes_max));
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -243,7 +298,16 @@ impl Run {
 
     /// Bytes of the records.
     pub(super) fn raw_bytes(&self) -> usize {
-        self.bytes.len().saturating_sub(PREFIX_BYTES)
+        self.body.raw_bytes()
+    }
+
+    /// Packs the records before they are appended; they stand in a block of their own.
+    pub(super) fn pack(&mut self, codec: Codec) {
+        self.body.pack(codec);
+    }
+
+    pub(super) fn is_packed(&self) -> bool {
+        self.body.packed.is_some()
     }
 
     /// Whether a record of this size can stand in the same block.
@@ -252,8 +316,7 @@ impl Run {
     }
 
     pub(super) fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
-        self.bytes.extend_from_slice(&header);
-        self.bytes.extend_from_slice(payload);
+        self.body.push(header, payload);
         self.count += 1;
     }
 }

@@ -177,6 +177,7 @@ impl Link {
             producer_id: identity.map(|identity| identity.id.get()),
             epoch: identity.and_then(|identity| identity.epoch),
             block_bytes_max: welcome.block_bytes_max,
+            codec: self.codec(welcome.codecs),
             close_timeout: Duration::ZERO,
         }
     }
@@ -292,9 +293,12 @@ impl Link {
             sequence: identity.map_or(0, |_| filled.first),
             expected: self.expected_position.take(),
         };
+        self.window.push(Sealed::seal(filled, origin, self.codec(granted)));
+    }
+
+    fn codec(&self, granted: Codecs) -> Codec {
         let asked = self.settings.compression;
-        let codec = if granted.contains(asked) { asked } else { Codec::None };
-        self.window.push(Sealed::seal(filled, origin, codec));
+        if granted.contains(asked) { asked } else { Codec::None }
     }
 
     /// Whether the log may forget this producer when it is closed.

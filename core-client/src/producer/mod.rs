@@ -31,6 +31,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use styx_protocol::block::Codec;
 use styx_protocol::limits::{MAX_RECORD_SIZE_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::record::checksum;
 use styx_protocol::{Code, LogId};
@@ -64,8 +65,13 @@ struct Opened {
     producer_id: Option<u64>,
     epoch: Option<u32>,
     block_bytes_max: usize,
+    codec: Codec,
     close_timeout: Duration,
 }
+
+/// A batch from this size on is packed where it is appended, when the link has more
+/// to pack than it can: smaller ones gain more from sharing a block.
+const PACKED_BYTES_MIN: usize = 64 << 10;
 
 impl Producer {
     /// Appends a record, waiting only while
@@ -114,14 +120,18 @@ impl Producer {
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
     {
+        let block_bytes_max = self.opened.block_bytes_max;
         let mut parts = Vec::new();
         let mut run = Run::new();
-        for payload in batch {
+        let mut batch = batch.into_iter();
+        while let Some(payload) = batch.next() {
             let payload = payload.as_ref();
             let header = header_of(payload)?;
-            if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
+            let record_bytes = RECORD_HEADER_BYTES + payload.len();
+            if !run.fits(record_bytes, block_bytes_max) {
                 parts.push(self.append_run(std::mem::take(&mut run)).await?);
             }
+            run.expect(record_bytes, batch.size_hint().0, block_bytes_max);
             run.push(header, payload);
         }
         if !run.is_empty() {
@@ -140,17 +150,25 @@ impl Producer {
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
     {
+        let block_bytes_max = self.opened.block_bytes_max;
         let mut run = Run::new();
-        for payload in batch {
+        let mut batch = batch.into_iter();
+        while let Some(payload) = batch.next() {
             let payload = payload.as_ref();
             let header = header_of(payload)?;
-            if !run.fits(RECORD_HEADER_BYTES + payload.len(), self.opened.block_bytes_max) {
+            let record_bytes = RECORD_HEADER_BYTES + payload.len();
+            if !run.fits(record_bytes, block_bytes_max) {
                 return Err(Error::invalid("the batch is over 1 MiB: append it in parts, or wait"));
             }
+            run.expect(record_bytes, batch.size_hint().0, block_bytes_max);
             run.push(header, payload);
         }
         if run.is_empty() {
             return Ok(self.ack_of_nothing());
+        }
+        // For nothing where it would be turned away.
+        if self.shared.has_room() {
+            self.help_to_pack(&mut run);
         }
         self.shared.push_run(&mut Some(run))?.ok_or_else(no_room)
     }
@@ -263,11 +281,22 @@ impl Producer {
         }
     }
 
-    async fn append_run(&self, run: Run) -> Result<Ack, Error> {
+    async fn append_run(&self, mut run: Run) -> Result<Ack, Error> {
+        self.help_to_pack(&mut run);
         let mut run = Some(run);
         match self.shared.push_run(&mut run)? {
             Some(ack) => Ok(ack),
             None => self.shared.when_room(|| self.shared.push_run(&mut run)).await,
+        }
+    }
+
+    /// The link packs blocks one after the other; with one that is full still waiting
+    /// for it, this thread packs too.
+    fn help_to_pack(&self, run: &mut Run) {
+        let codec = self.opened.codec;
+        let is_large = run.raw_bytes() >= PACKED_BYTES_MIN;
+        if codec != Codec::None && is_large && self.shared.is_behind() {
+            run.pack(codec);
         }
     }
 

@@ -8,9 +8,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use styx_protocol::Records;
-use styx_protocol::block::{self, Codec, Flags, Header, Origin};
+use bytes::Bytes;
+use styx_protocol::block::{self, Codec, Origin};
 use styx_protocol::frame::blocks_header;
 use styx_protocol::limits::FRAME_HEADER_BYTES;
 
@@ -45,12 +44,20 @@ pub(super) struct Sealed {
 impl Sealed {
     /// Seals a block: its bytes are decided here once and for all.
     pub(super) fn seal(filled: Filled, origin: Origin, codec: Codec) -> Sealed {
-        let raw_bytes = filled.raw_bytes();
-        let Filled { bytes, count, first, since, outcome } = filled;
-        let frame = match codec {
-            Codec::None => plain(bytes, count, origin),
-            packed => pack(bytes, packed, origin),
-        };
+        let Filled { mut body, count, first, since, outcome } = filled;
+        let codec = body.pack(codec);
+        let raw_bytes = body.raw_bytes();
+        let mut bytes = body.bytes;
+        let (prefix, body) = bytes.split_at_mut(PREFIX_BYTES);
+        let header = block::header_of(codec, count, raw_bytes, body, origin);
+        let (frame_header, block_header) = prefix.split_at_mut(FRAME_HEADER_BYTES);
+        frame_header.copy_from_slice(&blocks_header(block_header.len() + body.len()));
+        block_header.copy_from_slice(&header.encode().0);
+        // A block that turned out small does not keep the room of a large one.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
+        let frame = bytes.into();
         Sealed { frame, first, count, raw_bytes, since, outcome, fate: Fate::NotSent }
     }
 
@@ -60,48 +67,13 @@ impl Sealed {
     }
 }
 
-fn plain(mut bytes: Vec<u8>, count: u32, origin: Origin) -> Bytes {
-    let (prefix, body) = bytes.split_at_mut(PREFIX_BYTES);
-    let size = u32::try_from(body.len()).expect("records are at most about 1 GiB");
-    let header = Header {
-        flags: if origin.expected.is_some() { Flags::EXPECT_POSITION } else { Flags::NONE },
-        count,
-        body_size: size,
-        raw_size: size,
-        base_position: origin.expected.unwrap_or_default().0,
-        producer_id: origin.producer_id,
-        sequence: origin.sequence,
-        producer_epoch: origin.producer_epoch,
-        body_crc: crc32fast::hash(body),
-        ..Header::default()
-    };
-    let (frame_header, block_header) = prefix.split_at_mut(FRAME_HEADER_BYTES);
-    frame_header.copy_from_slice(&blocks_header(block_header.len() + body.len()));
-    block_header.copy_from_slice(&header.encode().0);
-    // A block that turned out small does not keep the room of a large one.
-    if bytes.capacity() / 2 > bytes.len() {
-        bytes.shrink_to_fit();
-    }
-    bytes.into()
-}
-
-fn pack(bytes: Vec<u8>, codec: Codec, origin: Origin) -> Bytes {
-    let records = Records::parse_lengths(Bytes::from(bytes).slice(PREFIX_BYTES..));
-    let records = records.expect("they were encoded here");
-    let block = block::build_with(codec, None, &records, origin);
-    let mut frame = BytesMut::with_capacity(FRAME_HEADER_BYTES + block.len());
-    frame.extend_from_slice(&blocks_header(block.len()));
-    frame.extend_from_slice(&block);
-    frame.freeze()
-}
-
 #[cfg(test)]
 mod tests {
     use styx_protocol::Position;
     use styx_protocol::block::build_with;
     use styx_protocol::record;
 
-    use super::super::filling::{Filling, Limits};
+    use super::super::filling::{Filling, Limits, Run};
     use super::super::header_of;
     use super::*;
     use crate::runtime::Process;
@@ -137,6 +109,36 @@ mod tests {
             let expected = [&blocks_header(block.len())[..], &block].concat();
             assert_eq!(sealed.frame, expected, "{codec}");
             assert_eq!((sealed.count, sealed.end()), (50, 50));
+        }
+    }
+
+    /// A batch that the caller packed is sealed as one that the link packs, and stands
+    /// alone.
+    #[test]
+    fn a_run_that_comes_packed_is_the_protocols_block_and_takes_no_more() {
+        let limits = Limits {
+            block_bytes: 1 << 18,
+            block_bytes_max: 1 << 20,
+            in_flight_bytes: 1 << 20,
+            blocks: 8,
+        };
+        for (codec, payload) in
+            Codec::ALL.into_iter().flat_map(|codec| [(codec, &[7; 200][..]), (codec, b"")])
+        {
+            let mut filling = Filling::new(limits, Process::current());
+            let (mut run, mut builder) = (Run::new(), record::Builder::new());
+            run.push(header_of(payload).expect("small"), payload);
+            assert!(builder.push(payload));
+            let raw_bytes = run.raw_bytes();
+            run.pack(codec);
+            assert_eq!(run.raw_bytes(), raw_bytes);
+            let begins_block = filling.begins_block(raw_bytes);
+            filling.push_run(run, begins_block);
+            assert!(filling.begins_block(8), "it takes no more");
+            let sealed = Sealed::seal(filling.take().expect("a block"), Origin::default(), codec);
+            let block = build_with(codec, None, &builder.take(), Origin::default());
+            assert_eq!(sealed.frame, [&blocks_header(block.len())[..], &block].concat(), "{codec}");
+            assert_eq!((sealed.count, sealed.raw_bytes), (1, raw_bytes));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Blocks as a producer sends them: the server's fields are 0.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Codec, Flags, Header};
-use crate::codec;
+pub use crate::codec::pack_behind;
 use crate::limits::BLOCK_HEADER_BYTES;
 use crate::{Position, Records};
 
@@ -33,29 +33,40 @@ pub fn build(records: &Records, origin: Origin) -> Bytes {
 #[must_use]
 pub fn build_with(codec: Codec, level: Option<i32>, records: &Records, origin: Origin) -> Bytes {
     let raw = records.bytes();
-    match codec::pack(codec, level, raw) {
-        Some(packed) => join(codec, &packed, records, origin),
-        None => join(Codec::None, raw, records, origin),
-    }
+    let (codec, mut block) = match pack_behind(BLOCK_HEADER_BYTES, codec, level, raw) {
+        Some(packed) => (codec, packed),
+        None => (Codec::None, [&[0; BLOCK_HEADER_BYTES], &raw[..]].concat()),
+    };
+    let (header, body) = block.split_at_mut(BLOCK_HEADER_BYTES);
+    header.copy_from_slice(&header_of(codec, records.count(), raw.len(), body, origin).encode().0);
+    block.into()
 }
 
-fn join(codec: Codec, body: &[u8], records: &Records, origin: Origin) -> Bytes {
+/// The header of a block whose body is made: `count` records of `raw_bytes` in all, as
+/// they are or packed by `codec`.
+///
+/// # Panics
+/// For bodies of 4 GiB and more, which are no block's.
+#[must_use]
+pub fn header_of(
+    codec: Codec,
+    count: u32,
+    raw_bytes: usize,
+    body: &[u8],
+    origin: Origin,
+) -> Header {
     let size = |bytes: usize| u32::try_from(bytes).expect("records are at most about 1 GiB");
-    let header = Header {
+    Header {
         codec,
         flags: if origin.expected.is_some() { Flags::EXPECT_POSITION } else { Flags::NONE },
-        count: records.count(),
+        count,
         body_size: size(body.len()),
-        raw_size: size(records.bytes().len()),
+        raw_size: size(raw_bytes),
         base_position: origin.expected.unwrap_or_default().0,
         producer_id: origin.producer_id,
         sequence: origin.sequence,
         producer_epoch: origin.producer_epoch,
         body_crc: crc32fast::hash(body),
         ..Header::default()
-    };
-    let mut block = BytesMut::with_capacity(BLOCK_HEADER_BYTES + body.len());
-    block.extend_from_slice(&header.encode().0);
-    block.extend_from_slice(body);
-    block.freeze()
+    }
 }

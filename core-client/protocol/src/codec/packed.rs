@@ -36,9 +36,15 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
-/// The packed form of `raw` or `None`
+/// The packed form of `raw` behind so many zeros, with no spare capacity, or `None`
 /// when it would not be smaller than `raw`. `level` is zstd's; its default is 3.
-pub(crate) fn pack(codec: Codec, level: Option<i32>, raw: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn pack_behind(
+    prefix_bytes: usize,
+    codec: Codec,
+    level: Option<i32>,
+    raw: &[u8],
+) -> Option<Vec<u8>> {
     KEPT.with_borrow_mut(|kept| {
         let packed_bytes = match codec {
             Codec::None => None,
@@ -55,7 +61,12 @@ pub(crate) fn pack(codec: Codec, level: Option<i32>, raw: &[u8]) -> Option<Vec<u
             }
         };
         let packed = packed_bytes.filter(|bytes| *bytes < raw.len());
-        let packed = packed.and_then(|bytes| kept.bytes.get(..bytes)).map(<[u8]>::to_vec);
+        let packed = packed.and_then(|bytes| kept.bytes.get(..bytes)).map(|packed| {
+            let mut bytes = Vec::with_capacity(prefix_bytes + packed.len());
+            bytes.resize(prefix_bytes, 0);
+            bytes.extend_from_slice(packed);
+            bytes
+        });
         kept.shrink();
         packed
     })
@@ -153,6 +164,10 @@ mod tests {
     use super::*;
 
     const CODECS: [Codec; 2] = [Codec::Lz4, Codec::Zstd];
+
+    fn pack(codec: Codec, level: Option<i32>, raw: &[u8]) -> Option<Vec<u8>> {
+        pack_behind(0, codec, level, raw)
+    }
 
     #[test]
     fn what_was_packed_unpacks_to_the_same_bytes() {

@@ -24,7 +24,7 @@ impl Shared {
         header: [u8; RECORD_HEADER_BYTES],
         payload: &[u8],
     ) -> Result<Option<Ack>, Error> {
-        self.add(RECORD_HEADER_BYTES + payload.len(), |filling, begins_block| {
+        self.add(RECORD_HEADER_BYTES + payload.len(), false, |filling, begins_block| {
             filling.push(header, payload, begins_block)
         })
     }
@@ -35,17 +35,31 @@ impl Shared {
         &self,
         run: &mut Option<Run>,
     ) -> Result<Option<Ack>, Error> {
-        let Some(bytes) = run.as_ref().map(Run::raw_bytes) else { return Ok(None) };
-        self.add(bytes, |filling, begins_block| {
+        let Some((bytes, alone)) = run.as_ref().map(|run| (run.raw_bytes(), run.is_packed()))
+        else {
+            return Ok(None);
+        };
+        self.add(bytes, alone, |filling, begins_block| {
             let run = run.take().expect("it was looked at above");
             filling.push_run(run, begins_block)
         })
+    }
+
+    /// Whether an append would be taken now.
+    pub(in crate::producer) fn has_room(&self) -> bool {
+        self.lock_here().is_ok_and(|state| state.filling.has_room())
+    }
+
+    /// Whether a block waits that is full: the link does not keep up.
+    pub(in crate::producer) fn is_behind(&self) -> bool {
+        self.lock_here().is_ok_and(|state| state.filling.is_full())
     }
 
     #[inline]
     fn add(
         &self,
         bytes: usize,
+        alone: bool,
         push: impl FnOnce(&mut Filling, bool) -> Appended,
     ) -> Result<Option<Ack>, Error> {
         let mut state = self.lock_here()?;
@@ -56,7 +70,7 @@ impl Shared {
             return Ok(None);
         }
         state.unchecked_records += 1;
-        let begins = state.filling.begins_block(bytes);
+        let begins = alone || state.filling.begins_block(bytes);
         if begins || state.unchecked_records >= UNCHECKED_RECORDS_MAX {
             self.process.check()?;
             state.unchecked_records = 0;
