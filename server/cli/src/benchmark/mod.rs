@@ -36,9 +36,10 @@ pub(crate) use outcome::Protocol;
 pub(crate) use payload::Kind;
 pub(crate) use plan::Workload;
 
-/// How long each limit is measured, before and after.
-const LIMIT_TIME: Duration = Duration::from_secs(1);
-const LIMIT_TIME_QUICK: Duration = Duration::from_millis(50);
+/// How long one of the measurements of a limit takes: all of them together some
+/// 5 seconds, before the workloads and again after them.
+const LIMIT_TIME: Duration = Duration::from_millis(130);
+const LIMIT_TIME_QUICK: Duration = Duration::from_millis(10);
 
 /// Measures what is asked for and prints the report.
 pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure> {

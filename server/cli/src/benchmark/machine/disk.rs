@@ -11,6 +11,8 @@ use rustix::fs::{Mode as Permissions, OFlags};
 /// What the engine writes as one group at most.
 const GROUP_BYTES: usize = 4 << 20;
 const BANDWIDTH_BYTES_MAX: u64 = 1 << 30;
+/// Groups that are for the filesystem to find its pace.
+const WARM_UP_GROUPS: u64 = 2;
 const SYNC_BYTES: usize = 4096;
 const SYNC_SPACE: usize = 1 << 20;
 const ALIGNMENT: usize = 4096;
@@ -51,13 +53,12 @@ impl Drop for Probe {
 pub(super) fn sequential(directory: &Path, mode: Mode, time: Duration) -> io::Result<f64> {
     let probe = Probe::create(directory, mode)?;
     let buffer = Aligned::new(GROUP_BYTES);
-    // The first groups are for the filesystem to find its pace.
     let (mut at, mut begun_at, mut begun) = (0, 0, None::<Instant>);
     while at < BANDWIDTH_BYTES_MAX && begun.is_none_or(|begun| begun.elapsed() < time) {
         probe.file.write_all_at(buffer.bytes(), at)?;
         probe.file.sync_data()?;
         at += GROUP_BYTES as u64;
-        if begun.is_none() && at >= 4 * GROUP_BYTES as u64 {
+        if begun.is_none() && at >= WARM_UP_GROUPS * GROUP_BYTES as u64 {
             (begun, begun_at) = (Some(Instant::now()), at);
         }
     }

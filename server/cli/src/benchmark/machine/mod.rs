@@ -8,6 +8,13 @@
 //! TRIP  one byte over loopback and back
 //! BARE  requests that a service answers that does nothing else: beside each result
 //! ```
+//! Each of the first four is the median of short measurements that take turns, so
+//! that what disturbs the machine for a moment disturbs few of any limit's.
+//!
+//! ```text
+//! warm-up  DISK DISK SYNC LOOP TRIP     counts for nothing
+//! 1 … 5    DISK DISK SYNC LOOP TRIP     the middle one of each column
+//! ```
 
 mod bare;
 mod disk;
@@ -17,7 +24,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::statistics::Rounds;
+
 pub(super) use bare::Bare;
+
+/// Measurements of each limit, whose median counts.
+pub(super) const MEASUREMENTS: usize = 5;
 
 /// What was measured; a larger number is better for rates, a smaller for times.
 #[derive(Debug, Clone, Copy)]
@@ -36,18 +48,23 @@ pub(super) struct Limits {
 pub(super) const DRIFT_MAX: f64 = 0.2;
 
 impl Limits {
-    /// Measures, each limit for about `time`. `directory` is one on the filesystem
-    /// that the server's data is on.
+    /// Measures, once to warm up and then each limit [`MEASUREMENTS`] times, for
+    /// about `time` each. `directory` is one on the filesystem that the server's
+    /// data is on.
     pub(super) fn measure(directory: &Path, time: Duration) -> io::Result<Limits> {
-        let buffered = disk::sequential(directory, disk::Mode::Buffered, time)?;
-        // Not every filesystem has it.
-        let direct = disk::sequential(directory, disk::Mode::Direct, time).unwrap_or(0.0);
+        Turn::take(directory, time)?;
+        let turns = (0..MEASUREMENTS).map(|_| Turn::take(directory, time));
+        let turns = turns.collect::<io::Result<Vec<_>>>()?;
+        let median = |of: fn(&Turn) -> f64| {
+            Rounds::of(turns.iter().map(of).collect()).map_or(0.0, |rounds| rounds.median())
+        };
+        let (buffered, direct) = (median(|turn| turn.buffered), median(|turn| turn.direct));
         Ok(Limits {
             disk: buffered.max(direct),
             disk_is_direct: direct > buffered,
-            sync: disk::sync(directory, time)?,
-            loopback: loopback::bandwidth(time)?,
-            round_trip: loopback::round_trip(time)?,
+            sync: Duration::from_secs_f64(median(|turn| turn.sync.as_secs_f64())),
+            loopback: median(|turn| turn.loopback),
+            round_trip: Duration::from_secs_f64(median(|turn| turn.round_trip.as_secs_f64())),
         })
     }
 
@@ -79,6 +96,28 @@ impl Limits {
     }
 }
 
+/// Each limit, measured once; of the disk both ways to write.
+struct Turn {
+    buffered: f64,
+    direct: f64,
+    sync: Duration,
+    loopback: f64,
+    round_trip: Duration,
+}
+
+impl Turn {
+    fn take(directory: &Path, time: Duration) -> io::Result<Turn> {
+        Ok(Turn {
+            buffered: disk::sequential(directory, disk::Mode::Buffered, time)?,
+            // Not every filesystem has it.
+            direct: disk::sequential(directory, disk::Mode::Direct, time).unwrap_or(0.0),
+            sync: disk::sync(directory, time)?,
+            loopback: loopback::bandwidth(time)?,
+            round_trip: loopback::round_trip(time)?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +143,7 @@ mod tests {
     fn every_limit_is_measured() {
         let directory = std::env::temp_dir();
         let limits =
-            Limits::measure(&directory, Duration::from_millis(50)).expect("a disk and a loopback");
+            Limits::measure(&directory, Duration::from_millis(5)).expect("a disk and a loopback");
         assert!(limits.disk > 0.0 && limits.loopback > 0.0);
         assert!(limits.sync > Duration::ZERO && limits.round_trip > Duration::ZERO);
     }

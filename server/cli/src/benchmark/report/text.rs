@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Report;
-use crate::benchmark::machine::{DRIFT_MAX, Limits};
+use crate::benchmark::machine::{DRIFT_MAX, Limits, MEASUREMENTS};
 use crate::benchmark::outcome::{Bound, Figure, Outcome, Unit};
 use crate::benchmark::statistics::shown;
 
@@ -73,7 +73,7 @@ fn limits(report: &Report, out: &mut String) {
     let mut line = |name: &str, about: &str, value: String| {
         let _ = writeln!(out, "{name:<14}{about:<58}{value}");
     };
-    line("LIMIT", "", "BEFORE, AFTER".to_owned());
+    line("LIMIT", &format!("medians of {MEASUREMENTS}"), "BEFORE, AFTER".to_owned());
     let way = if report.before.disk_is_direct { "O_DIRECT" } else { "buffered" };
     let disk = format!("sequential writes of 4 MiB, each synced, {way}");
     let rate = |rate: f64| format!("{}B/s", shown(rate));
