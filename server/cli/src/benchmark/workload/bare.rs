@@ -2,6 +2,8 @@
 //! them.
 
 use crate::benchmark::machine::Bare;
+use crate::benchmark::outcome::{Bound, Figure, Unit};
+use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::crowd::{Crowd, Script};
 use crate::failure::Failure;
@@ -24,4 +26,18 @@ pub(super) fn rate<S: Timed>(
     let mut script = script(&route);
     crowd.run(&mut script)?;
     Ok(script.rate())
+}
+
+/// The requests a second of all rounds, beside the median of what the bare
+/// service answered before each.
+pub(super) fn figures(rates: Vec<f64>, bares: Vec<f64>) -> Vec<Figure> {
+    let bare = Rounds::of(bares).map_or(0.0, |rounds| rounds.median());
+    let figure = |rounds| Figure {
+        name: "requests",
+        unit: Unit::Requests,
+        rounds,
+        record_bytes: None,
+        bound: Some(Bound::Bare(bare)),
+    };
+    Rounds::of(rates).map(figure).into_iter().collect()
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::consume::Stock;
 use super::window::Window;
 use super::{Bench, bare};
-use crate::benchmark::outcome::{Bound, Figure, Outcome, Protocol, Unit};
+use crate::benchmark::outcome::{Outcome, Protocol};
 use crate::benchmark::payload::{Kind, Stamp, Templates};
 use crate::benchmark::plan::Settings;
-use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::answer::Answer;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::crowd::{Crowd, Script};
@@ -36,20 +35,12 @@ pub(super) fn run(bench: &mut Bench, connections: usize) -> Result<Outcome, Fail
         rates.push(gets.window.rate());
         checked += gets.answered;
     }
-    let bare = Rounds::of(bares).map_or(0.0, |rounds| rounds.median());
-    let figure = |rounds| Figure {
-        name: "requests",
-        unit: Unit::Requests,
-        rounds,
-        record_bytes: None,
-        bound: Some(Bound::Bare(bare)),
-    };
     Ok(Outcome {
         workload: "get",
         protocol: Some(Protocol::Http),
         payload: Some(KIND),
         load: format!("{connections} connections, 1 record a request, warm"),
-        figures: Rounds::of(rates).map(figure).into_iter().collect(),
+        figures: bare::figures(rates, bares),
         written: checked,
         checked,
         notes: Vec::new(),

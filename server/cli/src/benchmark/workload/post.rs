@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use super::window::Window;
 use super::{Bench, bare, read_back};
-use crate::benchmark::outcome::{Bound, Figure, Outcome, Protocol, Unit};
+use crate::benchmark::outcome::{Outcome, Protocol};
 use crate::benchmark::payload::{Kind, Stamp, Templates};
 use crate::benchmark::place::Log;
 use crate::benchmark::plan::Settings;
-use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::answer::Answer;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::crowd::{Crowd, Script};
@@ -38,20 +37,12 @@ pub(super) fn run(bench: &Bench, connections: usize) -> Result<Outcome, Failure>
         written += posts.answered;
         checked += read_back::check(server, log.name(), &templates, connections, posts.answered)?;
     }
-    let bare = Rounds::of(bares).map_or(0.0, |rounds| rounds.median());
-    let figure = |rounds| Figure {
-        name: "requests",
-        unit: Unit::Requests,
-        rounds,
-        record_bytes: None,
-        bound: Some(Bound::Bare(bare)),
-    };
     Ok(Outcome {
         workload: "post",
         protocol: Some(Protocol::Http),
         payload: Some(KIND),
         load: format!("{connections} connections, 1 record a request"),
-        figures: Rounds::of(rates).map(figure).into_iter().collect(),
+        figures: bare::figures(rates, bares),
         written,
         checked,
         notes: Vec::new(),
