@@ -75,6 +75,15 @@ fn everything_is_measured_checked_and_cleared_away() {
     for workload in WORKLOADS {
         assert!(results.iter().any(|result| result["workload"] == workload), "{workload}");
     }
+    let of_get: Vec<_> = results.iter().filter(|r| is_get(r)).map(|r| &r["load"]).collect();
+    assert_eq!(
+        of_get,
+        [
+            "64 connections, 1 record a request, blocks of 1 record, warm",
+            "64 connections, 1 record a request, blocks of 128 KiB or more, warm"
+        ],
+        "each tells what it reads from"
+    );
     for (protocol, payloads) in [("styx/1", 5), ("styx/0", 4), ("websocket", 4), ("http", 4)] {
         for workload in ["produce", "consume"] {
             let of = |r: &&Value| r["workload"] == workload && r["protocol"] == protocol;
@@ -84,17 +93,21 @@ fn everything_is_measured_checked_and_cleared_away() {
     assert!(is_empty(&scratch), "nothing is left");
 }
 
+fn is_get(result: &Value) -> bool {
+    result["workload"].as_str().is_some_and(|workload| workload.starts_with("get"))
+}
+
 #[test]
 fn another_server_is_measured_and_left_as_it_was() {
     let (server, scratch) = (TestServer::start(), Scratch::new("benchmark"));
     server.create("theirs");
     let before = server.ask(&Request::get("/logs")).expect(200).body;
     let url = server.url("");
-    let arguments = ["produce", "post", "memory", "--size", "100", "-H", &url, "-f", "json"];
+    let arguments = ["produce", "post", "get", "memory", "--size", "100", "-H", &url, "-f", "json"];
     let done = benchmark(&scratch, &arguments);
     assert!(done.stderr.contains("memory: left out"), "{}", done.stderr);
     let results = results(done);
-    assert_eq!(results.len(), 4 + 2, "four protocols, twice as many connections");
+    assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, blocks twice");
     assert_eq!(server.ask(&Request::get("/logs")).expect(200).body, before);
     assert!(is_empty(&scratch), "nothing is left");
 }

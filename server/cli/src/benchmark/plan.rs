@@ -19,7 +19,7 @@ pub(crate) enum Workload {
     Consume,
     /// One record of 100 B a request over HTTP, on many connections
     Post,
-    /// The same, reading
+    /// The same, reading: from blocks of one record, then from large ones
     Get,
     /// Time to the ack at a constant rate, from when a record was meant to be sent
     Paced,
@@ -42,7 +42,7 @@ pub(super) enum Case {
     Consume(Protocol, Kind),
     /// On so many connections.
     Post(usize),
-    Get(usize),
+    Get(Blocks, usize),
     Paced(Protocol),
     /// To so many followers.
     FanOut(usize),
@@ -50,6 +50,13 @@ pub(super) enum Case {
     Followers,
     Memory,
     Open,
+}
+
+/// How a log was written that is read at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocks {
+    OfOneRecord,
+    Large,
 }
 
 /// How long and how often.
@@ -101,7 +108,11 @@ fn of(workload: Workload, arguments: &Benchmark) -> Vec<Case> {
         Workload::Produce => streams(arguments, Case::Produce),
         Workload::Consume => streams(arguments, Case::Consume),
         Workload::Post => crowds(arguments, &[64, 256], Case::Post),
-        Workload::Get => crowds(arguments, &[64], Case::Get),
+        Workload::Get => {
+            let single = crowds(arguments, &[64], |count| Case::Get(Blocks::OfOneRecord, count));
+            let large = crowds(arguments, &[64], |count| Case::Get(Blocks::Large, count));
+            single.into_iter().chain(large).collect()
+        }
         Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
         Workload::FanOut => fan_out(arguments),
         Workload::Logs => one(arguments, Case::Logs),
@@ -174,7 +185,12 @@ impl fmt::Display for Case {
             Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
             Case::Post(connections) => write!(f, "post on {connections} connections"),
-            Case::Get(connections) => write!(f, "get on {connections} connections"),
+            Case::Get(Blocks::OfOneRecord, connections) => {
+                write!(f, "get on {connections} connections")
+            }
+            Case::Get(Blocks::Large, connections) => {
+                write!(f, "get from large blocks on {connections} connections")
+            }
             Case::Paced(protocol) => write!(f, "paced over {protocol}"),
             Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
             Case::Logs => f.write_str("logs"),
@@ -207,7 +223,14 @@ mod tests {
                 "consume --protocol http,styx/0 --size 10,json",
                 &["consume 10 B over styx/0", "consume 10 B over http"],
             ),
-            ("get post --connections 7", &["post on 7 connections", "get on 7 connections"]),
+            (
+                "get post --connections 7",
+                &[
+                    "post on 7 connections",
+                    "get on 7 connections",
+                    "get from large blocks on 7 connections",
+                ],
+            ),
             ("post logs --protocol websocket", &[]),
             ("fan-out --followers 3", &["fan-out to 3 followers"]),
             ("memory open --protocol http", &["memory", "open"]),
@@ -220,9 +243,9 @@ mod tests {
     fn everything_is_planned_when_nothing_is_named() {
         let all = planned("");
         let of = |word: &str| all.iter().filter(|case| case.starts_with(word)).count();
-        assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 1));
+        assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 2));
         assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
-        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 49));
+        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 50));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use styx_protocol::Records;
+use styx_protocol::block::{self, Origin};
 use styx_protocol::frame::{self, Decoder, Event};
 
 use super::broken;
@@ -45,6 +47,13 @@ pub(in crate::benchmark) const STYX1: &str = "Upgrade: styx/1\r\n";
 /// The server refuses.
 pub(in crate::benchmark) fn follow(route: &Route, log: &str) -> Result<Upgraded, Failure> {
     route.upgrade(&format!("GET /logs/{log}/records?whence=start&follow=true"), STYX1)
+}
+
+/// Appends a frame with a block of one record.
+pub(in crate::benchmark) fn encode_record(payload: &[u8], origin: Origin, out: &mut BytesMut) {
+    let block = block::build(&Records::one(payload), origin);
+    out.extend_from_slice(&frame::blocks_header(block.len()));
+    out.extend_from_slice(&block);
 }
 
 impl Flock {

@@ -6,69 +6,20 @@
 //!                                       └▶ passes that count, round after round
 //! ```
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::produce::{BATCH_BYTES, codec};
+use super::stock::Stock;
 use super::visitor::{Counter, Visitor};
 use super::{Bench, read_back};
 use crate::benchmark::outcome::{Bound, Figure, Outcome, Protocol, Unit};
-use crate::benchmark::payload::{Checker, Framing, Kind, Maker, Templates};
-use crate::benchmark::place::{Log, Server};
+use crate::benchmark::payload::{Checker, Kind, Templates};
+use crate::benchmark::place::Server;
 use crate::benchmark::plan::Settings;
 use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::http;
 use crate::benchmark::wire::stream::Stream;
 use crate::failure::Failure;
-
-/// How much there is to read at most.
-const STOCK_BYTES: u64 = 512 << 20;
-const STOCK_RECORDS: u64 = 4_000_000;
-const STOCK_BYTES_QUICK: u64 = 1 << 20;
-
-/// A log to read.
-#[derive(Debug)]
-pub(super) struct Stock {
-    pub(super) log: Log,
-    pub(super) templates: Arc<Templates>,
-    pub(super) records: u64,
-}
-
-impl Stock {
-    /// The log that is there, or a new one in its place.
-    pub(super) fn of<'s>(
-        place: &'s mut Option<Stock>,
-        server: &Server,
-        kind: Kind,
-        settings: Settings,
-    ) -> Result<&'s Stock, Failure> {
-        let there = place.take_if(|stock| stock.templates.kind() == kind);
-        // The old log goes first: not two in the page cache.
-        *place = None;
-        let stock = match there {
-            Some(stock) => stock,
-            None => Stock::fill(server, kind, settings)?,
-        };
-        Ok(place.insert(stock))
-    }
-
-    fn fill(server: &Server, kind: Kind, settings: Settings) -> Result<Stock, Failure> {
-        let templates = Arc::new(Templates::new(kind));
-        let log = Log::create(server)?;
-        let producer = server.client.producer(log.name()).compression(codec(kind)).open()?;
-        let mut maker = Maker::new(&templates, 0, Framing::Bare);
-        let bytes_max = if settings.quick { STOCK_BYTES_QUICK } else { STOCK_BYTES };
-        let mut bytes = 0;
-        while bytes < bytes_max && maker.made() < STOCK_RECORDS {
-            let batch = maker.batch(BATCH_BYTES);
-            bytes += batch.bytes().len() as u64;
-            producer.append_many(batch.payloads())?;
-        }
-        producer.close()?;
-        Ok(Stock { log, templates, records: maker.made() })
-    }
-}
 
 pub(super) fn run(bench: &mut Bench, protocol: Protocol, kind: Kind) -> Result<Outcome, Failure> {
     let stock = Stock::of(&mut bench.stock, &bench.server, kind, bench.settings)?;

@@ -1,14 +1,18 @@
 //! `get`: many clients read one record at a time over HTTP, each at another
 //! position. Every answer is checked as it comes.
+//!
+//! A record is found by reading its block. The figure that counts is that of a log
+//! whose blocks are single records, as POSTs make it; beside it stands what copying
+//! a large block for each record makes of that.
 
 use std::sync::Arc;
 
-use super::consume::Stock;
+use super::stock::Stock;
 use super::window::Window;
 use super::{Bench, bare};
 use crate::benchmark::outcome::{Outcome, Protocol};
 use crate::benchmark::payload::{Kind, Stamp, Templates};
-use crate::benchmark::plan::Settings;
+use crate::benchmark::plan::{Blocks, Settings};
 use crate::benchmark::wire::answer::Answer;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::crowd::{Crowd, Script};
@@ -19,10 +23,24 @@ const KIND: Kind = Kind::Random(100);
 /// Digits of a position in a request.
 const DIGITS: usize = 12;
 
-pub(super) fn run(bench: &mut Bench, connections: usize) -> Result<Outcome, Failure> {
-    let stock = Stock::of(&mut bench.stock, &bench.server, KIND, bench.settings)?;
-    let (settings, templates) = (bench.settings, &stock.templates);
-    let route = Route::to(&bench.server)?;
+pub(super) fn run(
+    bench: &mut Bench,
+    blocks: Blocks,
+    connections: usize,
+) -> Result<Outcome, Failure> {
+    let (server, settings) = (&bench.server, bench.settings);
+    let single_records;
+    let (workload, of_blocks, stock) = match blocks {
+        Blocks::OfOneRecord => {
+            single_records = Stock::of_single_records(server, KIND, settings)?;
+            ("get", "1 record", &single_records)
+        }
+        Blocks::Large => {
+            let stock = Stock::of(&mut bench.stock, server, KIND, settings)?;
+            ("get-large-blocks", "128 KiB or more", stock)
+        }
+    };
+    let (templates, route) = (&stock.templates, Route::to(server)?);
     let (mut rates, mut bares, mut checked) = (Vec::new(), Vec::new(), 0);
     for _ in 0..settings.rounds {
         bares.push(bare::rate(connections, |route| Gets {
@@ -36,10 +54,10 @@ pub(super) fn run(bench: &mut Bench, connections: usize) -> Result<Outcome, Fail
         checked += gets.answered;
     }
     Ok(Outcome {
-        workload: "get",
+        workload,
         protocol: Some(Protocol::Http),
         payload: Some(KIND),
-        load: format!("{connections} connections, 1 record a request, warm"),
+        load: format!("{connections} connections, 1 record a request, blocks of {of_blocks}, warm"),
         figures: bare::figures(rates, bares),
         written: checked,
         checked,

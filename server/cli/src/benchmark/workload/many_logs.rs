@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use styx_protocol::Records;
-use styx_protocol::block::{self, Origin};
+use styx_protocol::block::Origin;
 use styx_protocol::frame::{self, Event};
 
 use super::window::Window;
@@ -17,7 +16,7 @@ use crate::benchmark::place::Log;
 use crate::benchmark::plan::Settings;
 use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::connection::Route;
-use crate::benchmark::wire::flock::{Flock, STYX1};
+use crate::benchmark::wire::flock::{Flock, STYX1, encode_record};
 use crate::failure::Failure;
 
 const KIND: Kind = Kind::Random(100);
@@ -151,12 +150,10 @@ impl Member {
     fn append(&mut self, templates: &Templates) -> Bytes {
         let mut payload = Vec::new();
         templates.append(self.stamp, &mut payload);
-        let block = block::build(&Records::one(&payload), self.origin);
+        let mut bytes = BytesMut::new();
+        encode_record(&payload, self.origin, &mut bytes);
         self.stamp.index += 1;
         self.origin.sequence += 1;
-        let mut bytes = BytesMut::with_capacity(block.len() + 8);
-        bytes.extend_from_slice(&frame::blocks_header(block.len()));
-        bytes.extend_from_slice(&block);
         bytes.freeze()
     }
 }

@@ -13,6 +13,7 @@ mod paced;
 mod post;
 mod produce;
 mod read_back;
+mod stock;
 mod visitor;
 mod window;
 
@@ -23,7 +24,7 @@ use super::outcome::Outcome;
 use super::place::Server;
 use super::plan::{Case, Settings};
 use crate::failure::Failure;
-use consume::Stock;
+use stock::Stock;
 
 pub(super) use visitor::Visitor;
 
@@ -70,7 +71,7 @@ impl Bench {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
             Case::Post(connections) => post::run(self, connections),
-            Case::Get(connections) => get::run(self, connections),
+            Case::Get(blocks, connections) => get::run(self, blocks, connections),
             Case::Paced(protocol) => paced::run(self, protocol),
             Case::FanOut(followers) => fan_out::run(self, followers),
             Case::Logs => many_logs::run(self),
