@@ -2,7 +2,7 @@
 //! all of it, and leaves nothing behind. How fast anything is, no test says.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::Stdio;
+use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -137,6 +137,34 @@ fn a_server_that_is_not_there_is_named() {
 #[test]
 fn ctrl_c_leaves_no_process_and_no_file() {
     let scratch = Scratch::new("benchmark");
+    let (mut child, mut stderr) = one_that_takes_long(&scratch);
+    let server = the_child_of(child.id());
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it can be told");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("text");
+    assert!(!rest.contains("panicked"), "{rest}");
+    assert!(is_empty(&scratch), "nothing is left");
+    wait_for_the_end_of(server);
+}
+
+/// The server of a benchmark that was killed ran on, with its port, its memory and
+/// a lock on its directory, until somebody found it.
+#[test]
+fn kill_9_leaves_a_directory_that_says_whose_it_was_and_no_process() {
+    let scratch = Scratch::new("benchmark");
+    let (mut child, _stderr) = one_that_takes_long(&scratch);
+    let server = the_child_of(child.id());
+    kill_process(Pid::from_child(&child), Signal::KILL).expect("it can be killed");
+    child.wait().expect("it ends");
+    wait_for_the_end_of(server);
+    let left = std::fs::read_dir(scratch.path()).expect("a directory");
+    let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left, [format!("styx-benchmark-{}", child.id()).as_str()]);
+}
+
+/// A benchmark whose server runs, and what it goes on to say.
+fn one_that_takes_long(scratch: &Scratch) -> (Child, BufReader<ChildStderr>) {
     let mut command = styx(&["benchmark", "produce", "--protocol", "styx/1", "--seconds", "600"]);
     command.arg("--directory").arg(scratch.path());
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -145,15 +173,12 @@ fn ctrl_c_leaves_no_process_and_no_file() {
     let mut line = String::new();
     stderr.read_line(&mut line).expect("the limits are measured");
     assert!(line.starts_with("limits of the machine: DISK"), "{line}");
-    let server = the_child_of(child.id());
-    kill_process(Pid::from_child(&child), Signal::INT).expect("it can be told");
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("text");
-    assert!(!rest.contains("panicked"), "{rest}");
-    assert!(is_empty(&scratch), "nothing is left");
+    (child, stderr)
+}
+
+fn wait_for_the_end_of(process: u32) {
     styx_tests::wait::until("the server's end", std::time::Duration::from_secs(30), || {
-        let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
 }

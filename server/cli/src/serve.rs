@@ -1,5 +1,6 @@
 //! `styx serve`: from flags, environment and file to a running server.
 
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use styx_server::config::{Config, Loaded};
 
 use crate::command_line::Serve;
@@ -26,11 +27,25 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     if arguments.check_storage {
         return check_storage::run(&loaded.config.log_manager.data_directory);
     }
+    if let Some(parent) = arguments.end_with {
+        end_with(parent)?;
+    }
     logging::start(arguments.log_level, arguments.log_format)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     styx_server::run(loaded.config).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Ends this process, as a power cut would, when the thread that started it ends.
+fn end_with(parent: i32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Failure::Failed(format!("cannot end with process {parent}: {error}")))?;
+    // It may have ended before it was watched.
+    if getppid() != Pid::from_raw(parent) {
+        return Err(Failure::Failed(format!("process {parent} has not started this server")));
+    }
+    Ok(())
 }
 
 fn load(arguments: &Serve) -> Result<Loaded, Failure> {

@@ -30,6 +30,9 @@ pub(crate) struct Serve {
     /// File for the process id, locked while the server runs
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<String>,
+    /// End with the process of this id, which starts the server: for `styx benchmark`
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) end_with: Option<i32>,
     /// Any other key of the configuration, as in --set log_manager.pad_commits=true
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,

@@ -1,5 +1,6 @@
 //! [`Alone`]: a server of this binary as a child process, on a free port and a
-//! directory of its own.
+//! directory of its own. It ends when it is dropped, and when this process does,
+//! kill -9 included.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub(in crate::benchmark) struct Alone {
 
 impl Alone {
     /// Starts one whose data is in `data`, and returns once it listens; logs
-    /// may still be opening.
+    /// may still be opening. It ends with the thread that calls this.
     ///
     /// # Errors
     /// It did not start; with what it said.
@@ -43,6 +44,7 @@ impl Alone {
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.args(["serve", "--bind-address", "127.0.0.1:0", "--log-level", "warn"]);
         command.arg("--data-directory").arg(data);
+        command.arg("--end-with").arg(std::process::id().to_string());
         // Nothing of the caller's environment configures what is measured.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {

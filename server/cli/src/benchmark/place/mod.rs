@@ -1,6 +1,7 @@
 //! Where a benchmark happens: a directory for what it puts on the disk, and the
 //! server that it talks to, its own or another. Whatever happens, Ctrl-C
-//! included, its processes, directories and logs are gone in the end.
+//! included, its processes, directories and logs are gone in the end; after a
+//! kill -9 its processes alone.
 
 mod alone;
 pub(super) mod descriptors;
