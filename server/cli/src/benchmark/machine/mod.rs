@@ -4,8 +4,8 @@
 //! ```text
 //! DISK  sequential writes of 4 MiB, each synced: the better of buffered and direct
 //! SYNC  one write of 4 KiB onto written space, synced
-//! LOOP  one TCP stream over loopback, both ends on one core
-//! TRIP  one byte over loopback and back, both ends on one core
+//! LOOP  one TCP stream over loopback
+//! TRIP  one byte over loopback and back
 //! BARE  requests that a service answers that does nothing else: beside each result
 //! ```
 //! Each of the first four is the median of short measurements that take turns, so

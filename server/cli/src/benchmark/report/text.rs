@@ -79,12 +79,8 @@ fn limits(report: &Report, out: &mut String) {
     let rate = |rate: f64| format!("{}B/s", shown(rate));
     line("DISK", &disk, both(&|l| rate(l.disk)));
     line("SYNC", "one write of 4 KiB and its sync", both(&|l| time(l.sync.as_secs_f64())));
-    line("LOOP", "one TCP stream over loopback, on one core", both(&|l| rate(l.loopback)));
-    line(
-        "TRIP",
-        "one byte over loopback and back, on one core",
-        both(&|l| time(l.round_trip.as_secs_f64())),
-    );
+    line("LOOP", "one TCP stream over loopback", both(&|l| rate(l.loopback)));
+    line("TRIP", "one byte over loopback and back", both(&|l| time(l.round_trip.as_secs_f64())));
     line("BARE", "a bare HTTP service under the same load", "beside each result\n".to_owned());
 }
 
