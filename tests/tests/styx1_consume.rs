@@ -213,7 +213,7 @@ fn a_file_is_sent_as_it_is_also_while_retention_removes_it() {
 
 #[test]
 fn who_falls_behind_what_is_in_memory_goes_on_with_the_block_that_comes_next() {
-    // What the file's index led to was sent: up to 64 KiB of blocks a second time.
+    // What the file's index led to was sent: blocks a second time.
     let server = TestServer::start();
     server.create("a");
     let mut producer = produce(&server, "a", "");

@@ -179,6 +179,25 @@ fn a_large_commit_stands_on_pages_of_its_own() {
 }
 
 #[test]
+fn a_large_commit_stays_in_memory_for_who_follows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        direct_bytes_min: 100_000,
+        tail_bytes_max: 200_000,
+        ..Options::new(directory.path())
+    };
+    let catalog = Catalog::open(options).expect("opened");
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
+    append(&log, &[b'x'; 400_000]);
+    // No page cache has it.
+    let found = log.try_record(Position(0)).expect("read");
+    assert!(matches!(found, Found::Some(_)), "{found:?}");
+    append(&log, &[b'y'; 90_000]);
+    let found = log.try_record(Position(1)).expect("read");
+    assert!(matches!(found, Found::Some(_)), "{found:?}");
+}
+
+#[test]
 fn a_torn_tail_is_cut_off_and_reported_never_called_corrupt() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());

@@ -277,7 +277,7 @@ fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
 }
 
 /// Who had read from memory and then fell behind went on with a span that began at
-/// an entry of the index: up to 64 KiB of blocks came a second time, in mid-stream.
+/// an entry of the index: up to that many bytes of blocks came a second time, in mid-stream.
 #[test]
 fn a_span_after_memory_begins_with_the_very_block_that_comes_next() {
     let directory = tempfile::tempdir().expect("a directory");

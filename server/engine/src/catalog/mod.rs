@@ -43,7 +43,8 @@ pub struct Options {
     pub overlap_bytes_min: usize,
     /// Bytes that may wait in one log's queue.
     pub queue_bytes_max: usize,
-    /// Bytes of recent commits kept in memory for followers, per log.
+    /// Bytes of recent commits kept in memory for followers, per log; three times as many
+    /// of those that were written past the page cache.
     pub tail_bytes_max: usize,
     /// The same for all logs together.
     pub tail_bytes_total_max: usize,

@@ -263,8 +263,9 @@ impl Build {
             let mut block = rest.split_to(BLOCK_HEADER_BYTES + header.body_size as usize);
             Block::vouched(header, crc, block.split_off(BLOCK_HEADER_BYTES))
         });
+        let group = Group::new(self.begin.position, bytes.clone(), blocks);
         Built {
-            group: Group::new(self.begin.position, bytes.clone(), blocks),
+            group: Group { is_direct: self.layout == Layout::Aligned, ..group },
             layout: self.layout,
             begin: self.begin,
             front: self.front,

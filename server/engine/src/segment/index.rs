@@ -31,7 +31,7 @@ const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 
 /// Entries are never farther apart than this, so that a look-up reads little.
-const SPACING_BYTES_MAX: u64 = 64 << 10;
+const SPACING_BYTES_MAX: u64 = 16 << 10;
 
 /// One block's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

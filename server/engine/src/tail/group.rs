@@ -25,6 +25,8 @@ pub(crate) struct Group {
     pub(crate) end: Position,
     pub(crate) bytes: Bytes,
     pub(crate) blocks: Arc<[Kept]>,
+    /// Written past the page cache: whoever does not find it in memory asks the device.
+    pub(crate) is_direct: bool,
 }
 
 /// One block of a group.
@@ -51,7 +53,7 @@ impl Group {
         });
         let blocks: Arc<[Kept]> = kept.collect();
         let end = blocks.last().map_or(base, Kept::end);
-        Group { base, end, bytes, blocks }
+        Group { base, end, bytes, blocks, is_direct: false }
     }
 
     /// What it takes of memory.
