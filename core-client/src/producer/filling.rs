@@ -57,7 +57,7 @@ impl Body {
 
     /// Bytes of the records before packing.
     pub(super) fn raw_bytes(&self) -> usize {
-        self.packed.map_or(self.bytes.len().saturating_sub(PREFIX_BYTES), |(_, bytes)| bytes)
+        self.packed.map_or(self.open_bytes(), |(_, bytes)| bytes)
     }
 
     /// Decides how the records are stored, if that was not done: packed where it makes
@@ -79,6 +79,13 @@ impl Body {
         decided
     }
 
+    /// Bytes of the records of one that takes more; packed ones do not.
+    #[inline]
+    fn open_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(PREFIX_BYTES)
+    }
+
+    #[inline]
     fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(payload);
@@ -190,7 +197,7 @@ impl Filling {
         let open = self.waiting.back_mut().expect("a block was begun where there was none");
         open.body.push(header, payload);
         open.count += 1;
-        let news = begins_block || open.raw_bytes() >= self.limits.block_bytes;
+        let news = begins_block || open.body.open_bytes() >= self.limits.block_bytes;
         let ack = Ack::of_one(Arc::clone(&open.outcome), self.next_sequence);
         self.next_sequence = self.next_sequence.saturating_add(1);
         self.in_flight_bytes += record_bytes;
@@ -259,14 +266,12 @@ impl Filling {
 
     /// A block takes records up to `block_bytes`. When as many blocks are under
     /// way as the server remembers, what waits is merged into larger ones.
+    #[inline]
     fn takes(&self, open: &Filled, record_bytes: usize) -> bool {
-        if open.body.packed.is_some() {
-            return false;
-        }
         let crowded = self.unacked_blocks + self.waiting.len() > self.limits.blocks;
         let Limits { block_bytes, block_bytes_max, .. } = self.limits;
         let most = if crowded { block_bytes_max } else { block_bytes };
-        open.raw_bytes() + record_bytes <= most
+        open.body.packed.is_none() && open.body.open_bytes() + record_bytes <= most
     }
 
     fn begin(&mut self, body: Body) {

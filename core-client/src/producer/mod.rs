@@ -166,10 +166,7 @@ impl Producer {
         if run.is_empty() {
             return Ok(self.ack_of_nothing());
         }
-        // For nothing where it would be turned away.
-        if self.shared.has_room() {
-            self.help_to_pack(&mut run);
-        }
+        self.help_to_pack(&mut run, false);
         self.shared.push_run(&mut Some(run))?.ok_or_else(no_room)
     }
 
@@ -282,7 +279,7 @@ impl Producer {
     }
 
     async fn append_run(&self, mut run: Run) -> Result<Ack, Error> {
-        self.help_to_pack(&mut run);
+        self.help_to_pack(&mut run, true);
         let mut run = Some(run);
         match self.shared.push_run(&mut run)? {
             Some(ack) => Ok(ack),
@@ -292,10 +289,10 @@ impl Producer {
 
     /// The link packs blocks one after the other; with one that is full still waiting
     /// for it, this thread packs too.
-    fn help_to_pack(&self, run: &mut Run) {
+    fn help_to_pack(&self, run: &mut Run, would_wait: bool) {
         let codec = self.opened.codec;
         let is_large = run.raw_bytes() >= PACKED_BYTES_MIN;
-        if codec != Codec::None && is_large && self.shared.is_behind() {
+        if codec != Codec::None && is_large && self.shared.is_behind(would_wait) {
             run.pack(codec);
         }
     }

@@ -45,14 +45,14 @@ impl Shared {
         })
     }
 
-    /// Whether an append would be taken now.
-    pub(in crate::producer) fn has_room(&self) -> bool {
-        self.lock_here().is_ok_and(|state| state.filling.has_room())
-    }
-
-    /// Whether a block waits that is full: the link does not keep up.
-    pub(in crate::producer) fn is_behind(&self) -> bool {
-        self.lock_here().is_ok_and(|state| state.filling.is_full())
+    /// Whether the link does not keep up: a block waits that is full. A caller that
+    /// does not wait asks only where its append would be taken.
+    pub(in crate::producer) fn is_behind(&self, would_wait: bool) -> bool {
+        if self.process.check().is_err() {
+            return false;
+        }
+        let state = self.lock();
+        state.filling.is_full() && (would_wait || state.filling.has_room())
     }
 
     #[inline]

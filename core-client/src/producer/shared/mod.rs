@@ -110,7 +110,8 @@ impl Shared {
     }
 
     /// The lock, for a caller that may be a forked child.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "a call costs each append a tenth of its work")]
+    #[inline(always)]
     fn lock_here(&self) -> Result<MutexGuard<'_, State>, Error> {
         for _ in 0..TRIES {
             match self.state.try_lock() {
