@@ -107,6 +107,9 @@ impl Producer {
     /// together, 8 bytes for each and its payload, are appended all or none; a
     /// larger batch is cut into such parts.
     ///
+    /// With [`compression`](Builder::compression), a batch of 64 KiB and more is packed
+    /// by the caller's thread while the producer's own cannot keep up.
+    ///
     /// The ack of a batch is there when all of it is, with the position of the
     /// first record; that of no records is there at once, with position 0.
     ///

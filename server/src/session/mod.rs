@@ -74,6 +74,7 @@ impl Sessions {
         let options = Options {
             pad_commits: logs.pad_commits,
             direct_bytes_min: logs.direct_write_size,
+            // Two groups that go past the page cache; never more than the default.
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             ..Options::new(&logs.data_directory)

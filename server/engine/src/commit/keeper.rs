@@ -12,10 +12,6 @@ use crate::log::Inner;
 use crate::wait::lock;
 
 const OWED_EVERY: Duration = Duration::from_millis(25);
-/// Logs that may owe a watermark before each has to wait longer for it.
-const OWED_FEW: usize = 64;
-/// A quiet log's watermark is written after this, where few logs owe one.
-const QUIET: Duration = Duration::from_millis(50);
 const AGES_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module. Its thread ends when the last handle is gone.
@@ -103,13 +99,9 @@ impl Shared {
             let aging = if look { state.aging.clone() } else { Vec::new() };
             (std::mem::take(&mut state.owed), aging)
         };
-        // Each is a write and a sync: a thousand logs that all commit now and then are
-        // no quiet logs, and their watermarks would take the disk from their commits.
-        let share = owed.len().div_ceil(OWED_FEW).max(1);
-        let quiet = QUIET * u32::try_from(share).unwrap_or(u32::MAX);
         let still: Vec<_> = owed
             .into_iter()
-            .filter(|log| log.upgrade().is_some_and(|log| !log.settle(now, quiet)))
+            .filter(|log| log.upgrade().is_some_and(|log| !log.settle(now)))
             .collect();
         lock(&self.state).owed.extend(still);
         for log in aging.iter().filter_map(Weak::upgrade) {

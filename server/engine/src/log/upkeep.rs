@@ -12,7 +12,8 @@ use crate::tail::View;
 use crate::wait::lock;
 use crate::watermark::Mark;
 
-/// A busy log's watermark is written that often.
+/// A quiet log's watermark is written after this, a busy one's that often.
+const WATERMARK_QUIET: Duration = Duration::from_millis(50);
 const WATERMARK_BUSY: Duration = Duration::from_secs(1);
 
 impl Inner {
@@ -42,14 +43,15 @@ impl Inner {
         }
     }
 
-    /// Does what is due after commits and rolls, once that was so long ago that the log
-    /// is quiet, or a second after the last time; `false` to be asked again.
-    pub(crate) fn settle(&self, now: Duration, quiet: Duration) -> bool {
+    /// Does what is due after commits and rolls; `false` to be asked again.
+    pub(crate) fn settle(&self, now: Duration) -> bool {
         let now_us = micros(now);
         let since = |mark: &AtomicU64| {
             Duration::from_micros(now_us.saturating_sub(mark.load(Ordering::Relaxed)))
         };
-        if since(&self.committed_at_us) < quiet && since(&self.marked_at_us) < WATERMARK_BUSY {
+        if since(&self.committed_at_us) < WATERMARK_QUIET
+            && since(&self.marked_at_us) < WATERMARK_BUSY
+        {
             return false;
         }
         // Whatever commits from here on asks again.

@@ -481,7 +481,7 @@ fn number(variable: &str) -> Option<u64> {
 fn the_log_holds_what_the_vector_holds() {
     let seeds = match number("STYX_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STYX_SEEDS").unwrap_or(500),
+        None => 0..number("STYX_SEEDS").unwrap_or(2000),
     };
     // Cases wait for retention most of their time: several at once.
     let (next, totals) = (AtomicU64::new(seeds.start), Totals::default());
