@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Scratch, TestServer, binary, strace, wait};
+use crate::{Scratch, TestServer, binary, wait};
 
 const NEAR: &str = "10.77.0.1";
 const FAR: &str = "10.77.0.2";
@@ -65,16 +65,16 @@ pub fn is_possible() -> bool {
     tried.is_ok_and(|tried| tried.status.success())
 }
 
-/// A program that runs the server on a network that nobody else is on. It has to
+/// A script that runs the server on a network that nobody else is on. It has to
 /// listen on every address (`--bind-address 0.0.0.0:0`).
 #[must_use]
 pub fn alone(scratch: &Scratch) -> PathBuf {
     let styx = binary::styx().display();
     let text = format!(
-        "#!/bin/sh\nexport STYX='{styx}'\n\
+        "export STYX='{styx}'\n\
          exec unshare -Urn sh -c 'ip link set lo up && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
     );
-    strace::executable(scratch, "alone", &text)
+    scratch.write("alone", &text)
 }
 
 impl Network {

@@ -26,6 +26,7 @@ pub struct Settings {
     whole: Option<String>,
     arguments: Vec<String>,
     program: Option<PathBuf>,
+    script: bool,
     old_name: bool,
     scanning: bool,
 }
@@ -74,6 +75,14 @@ impl Settings {
     pub fn program(mut self, path: &Path) -> Settings {
         self.program = Some(path.to_owned());
         self
+    }
+
+    /// Runs this shell script in place of the usual binary. The shell reads it, for
+    /// a file that was just written cannot be executed while a child that another
+    /// thread has forked still holds it open (`ETXTBSY`).
+    #[must_use]
+    pub fn script(self, path: &Path) -> Settings {
+        Settings { script: true, ..self.program(path) }
     }
 
     /// Starts it as 0.x was: by the name `styx-server`, with nothing but flags.
@@ -136,8 +145,8 @@ impl Settings {
             }
             command = Command::new(link);
         } else {
-            command = Command::new(program);
-            command.arg("serve");
+            command = Command::new(if self.script { Path::new("/bin/sh") } else { program });
+            command.args(self.script.then_some(program)).arg("serve");
         }
         command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
         // Nothing of the caller's environment configures a test's server.

@@ -1,11 +1,35 @@
 //! A server whose system calls fail or are slow.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::{Scratch, binary};
+use crate::{Scratch, Settings, TestServer, binary};
 
-/// A program that runs the server under `strace`, which injects this fault, as in
+/// A server into whose binary this fault is injected, once it has been prepared in
+/// a first life without: the fault meets appends alone.
+///
+/// The calls that `when=` counts are those of one thread.
+///
+/// # Panics
+/// When the server cannot be started or prepared.
+#[must_use]
+pub fn injected(
+    styx: &Path,
+    fault: &str,
+    settings: Settings,
+    prepare: impl FnOnce(&TestServer),
+) -> TestServer {
+    let scratch = Arc::new(Scratch::new("fault"));
+    let first = Settings::default().program(styx);
+    let mut server = first.start_in(Arc::clone(&scratch)).expect("it starts");
+    prepare(&server);
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart_with(settings.script(&injecting_into(styx, &scratch, fault)));
+    server
+}
+
+/// A script that runs the server under `strace`, which injects this fault, as in
 /// `fdatasync:error=EIO:when=30`.
 ///
 /// # Panics
@@ -25,20 +49,8 @@ pub fn injecting_into(styx: &Path, scratch: &Scratch, fault: &str) -> PathBuf {
     let styx = styx.display();
     let calls = fault.split(':').next().expect("the calls");
     let text = format!(
-        "#!/bin/sh\nexec strace -D -f --seccomp-bpf -qq -o '{trace}' -e trace={calls} \
+        "exec strace -D -f --seccomp-bpf -qq -o '{trace}' -e trace={calls} \
          -e 'inject={fault}' '{styx}' \"$@\"\n"
     );
-    executable(scratch, "under-strace", &text)
-}
-
-/// Writes a script that can be run.
-///
-/// # Panics
-/// When it cannot be written.
-#[must_use]
-pub fn executable(scratch: &Scratch, name: &str, text: &str) -> PathBuf {
-    let path = scratch.write(name, text);
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, executable).expect("its mode can be set");
-    path
+    scratch.write("under-strace", &text)
 }

@@ -21,20 +21,8 @@ fn released() -> Settings {
 }
 
 /// The same under `strace`, which injects this fault.
-fn injected(
-    fault: &str,
-    prepare: impl FnOnce(&TestServer),
-    settings: impl FnOnce(Settings) -> Settings,
-) -> TestServer {
-    let scratch = Arc::new(Scratch::new("fault"));
-    // A first life without faults, so that the fault meets an append alone.
-    let mut server = released().start_in(Arc::clone(&scratch)).expect("it starts");
-    prepare(&server);
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    let program = strace::injecting_into(binary::released(), &scratch, fault);
-    server.restart_with(settings(Settings::default().program(&program)));
-    server
+fn injected(fault: &str, settings: Settings, prepare: impl FnOnce(&TestServer)) -> TestServer {
+    strace::injected(binary::released(), fault, settings, prepare)
 }
 
 /// Appends until one does not go well, and gives that answer.
@@ -53,7 +41,7 @@ fn append_until_it_fails(server: &TestServer) -> (u64, styx_tests::Response) {
 #[test]
 fn a_failed_sync_stops_the_log_and_is_never_acked() {
     let fault = "fdatasync:error=EIO:when=30";
-    let mut server = injected(fault, |server| server.create("a"), |settings| settings);
+    let mut server = injected(fault, released(), |server| server.create("a"));
     let (acked, answer) = append_until_it_fails(&server);
     let _ = answer.expect_error(500, "outcome_unknown");
     let again = server.ask(&write_one("a", "again"));
@@ -86,7 +74,7 @@ fn whichever_sync_fails_nothing_that_was_acked_is_lost() {
     for nth in 60..110 {
         let fault = format!("fdatasync:error=EIO:when={nth}");
         let create = |server: &TestServer| server.create_with("a", "segment_max_count=7");
-        let mut server = injected(&fault, create, |settings| settings);
+        let mut server = injected(&fault, released(), create);
         let (acked, answer) = append_until_it_fails(&server);
         assert!([500, 503].contains(&answer.status()), "{nth}: {}", answer.shown());
         assert_eq!(server.info("a")["status"], "tainted", "{nth}");
@@ -97,23 +85,23 @@ fn whichever_sync_fails_nothing_that_was_acked_is_lost() {
     }
 }
 
-/// A program that runs the server with a data directory of so many MiB.
+/// A script that runs the server with a data directory of so many MiB.
 fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
     let data = scratch.join("data").display().to_string();
     let styx = binary::styx().display();
     // A mount of its own namespace, which goes with the server.
     let text = format!(
-        "#!/bin/sh\nexport STYX='{styx}' DATA='{data}'\nexec unshare -Urm sh -c '\
+        "export STYX='{styx}' DATA='{data}'\nexec unshare -Urm sh -c '\
          mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
     );
     std::fs::create_dir_all(data).expect("the data directory");
-    strace::executable(scratch, "on-a-small-disk", &text)
+    scratch.write("on-a-small-disk", &text)
 }
 
 #[test]
 fn a_full_disk_refuses_appends_and_takes_them_again() {
     let scratch = Arc::new(Scratch::new("full"));
-    let settings = Settings::default().program(&small_disk(&scratch, 48));
+    let settings = Settings::default().script(&small_disk(&scratch, 48));
     let server = settings.start_in(scratch).expect("it starts");
     fill_and_relieve(&server);
 }
@@ -220,7 +208,7 @@ fn a_log_that_is_being_opened_says_so_until_it_is() {
         server.append("a", "x");
     };
     let slow = "fdatasync:delay_enter=1000000";
-    let server = injected(slow, prepare, Settings::while_scanning);
+    let server = injected(slow, released().while_scanning(), prepare);
     let mut table = Table::of(&server);
     let ready = table.row("ready", &Request::get("/health/ready"), &gives(503));
     assert!(ready.header("Retry-After").is_some(), "{}", ready.shown());

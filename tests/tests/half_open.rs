@@ -85,7 +85,7 @@ fn a_peer_that_vanished_is_let_go() {
     }
     let tcp_timeout = tcp_timeout();
     let scratch = Arc::new(Scratch::new("alone"));
-    let settings = Settings::default().program(&network::alone(&scratch));
+    let settings = Settings::default().script(&network::alone(&scratch));
     let settings = settings.argument("--bind-address").argument("0.0.0.0:0");
     let settings = settings.set(&format!("tcp_timeout = {}", tcp_timeout.as_secs()));
     // It cannot be reached from here.

@@ -119,7 +119,7 @@ impl Outages {
         } else if self.pushed_pages {
             // Each sync waits a little before it begins, so that the pages that
             // are pushed are mostly such as nobody has synced.
-            Settings::default().program(&strace::injecting(scratch, "fdatasync:delay_enter=10000"))
+            Settings::default().script(&strace::injecting(scratch, "fdatasync:delay_enter=10000"))
         } else {
             Settings::default()
         }

@@ -1,22 +1,14 @@
 //! styx/0 over a disk that fails or is slow, made so by `strace`.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
-use styx_tests::{Scratch, Settings, TestServer, strace};
+use styx_tests::{Settings, TestServer, binary, strace};
 
 /// A server with the log `a`, into which this fault is injected.
 fn injected(fault: &str, settings: Settings) -> TestServer {
-    let scratch = Arc::new(Scratch::new("fault"));
-    // A first life without faults, so that the fault meets an append alone.
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
-    server.create("a");
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(settings.program(&strace::injecting(&scratch, fault)));
-    server
+    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
 }
 
 /// Appends until a sync takes its time; says how many records that were. Sends
@@ -82,7 +74,7 @@ fn a_failed_sync_is_error_0_and_never_acked() {
 fn a_producer_is_not_blamed_for_a_disk_that_is_slow() {
     // While there is no room for what it sends nobody listens to it, for longer
     // than it may be silent.
-    let fault = "fdatasync:delay_enter=2500000:when=20+";
+    let fault = "fdatasync:delay_enter=2500000";
     let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
     let mut stream = Stream::produce(&server, "a");
     let before = append_until_slow(&mut stream);
@@ -103,7 +95,7 @@ fn a_producer_is_not_blamed_for_a_disk_that_is_slow() {
 
 #[test]
 fn a_stopping_server_waits_for_what_is_on_its_way() {
-    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let fault = "fdatasync:delay_enter=1500000";
     let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
     let mut stream = Stream::produce(&server, "a");
     let before = append_until_slow(&mut stream);

@@ -1,7 +1,6 @@
 //! styx/1 over a disk that fails or is slow, made so by `strace`.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use styx_protocol::Code;
@@ -9,20 +8,13 @@ use styx_protocol::frame::{Event, Outcome, Route};
 use styx_tests::styx1::{
     Stream, block, block_of, consume, framed, produce, produce_request, run, try_open,
 };
-use styx_tests::{Scratch, Settings, TestServer, strace};
+use styx_tests::{Settings, TestServer, binary, strace};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A server with the log `a`, into which this fault is injected.
 fn injected(fault: &str, settings: Settings) -> TestServer {
-    let scratch = Arc::new(Scratch::new("fault"));
-    // A first life without faults, so that the fault meets an append alone.
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
-    server.create("a");
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(settings.program(&strace::injecting(&scratch, fault)));
-    server
+    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
 }
 
 /// Appends with this id, or none, until a sync takes its time; says how many
@@ -85,7 +77,7 @@ fn a_failed_sync_is_an_unknown_outcome_and_never_acked() {
 fn a_slow_disk_is_back_pressure_and_the_server_goes_on_beating() {
     // Nobody listens to a producer while there is no room for what it sends, for
     // longer than it may be silent; it hears of the server all the same.
-    let fault = "fdatasync:delay_enter=2500000:when=20+";
+    let fault = "fdatasync:delay_enter=2500000";
     let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
     let request = produce_request("a", "").header("X-Styx-Timeout", 2);
     let mut producer = styx_tests::styx1::open(&server, &request, Route::ServerToProducer);
@@ -106,7 +98,7 @@ fn a_slow_disk_is_back_pressure_and_the_server_goes_on_beating() {
 
 #[test]
 fn a_newer_connection_waits_for_what_the_older_one_has_on_its_way() {
-    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let fault = "fdatasync:delay_enter=1500000";
     let server = injected(fault, Settings::default());
     let mut older = produce(&server, "a", "producer=5");
     let acked = append_until_slow(&mut older, 5);
@@ -121,7 +113,7 @@ fn a_newer_connection_waits_for_what_the_older_one_has_on_its_way() {
 
 #[test]
 fn a_stopping_server_waits_for_what_is_on_its_way() {
-    let fault = "fdatasync:delay_enter=1500000:when=20+";
+    let fault = "fdatasync:delay_enter=1500000";
     let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
     let mut producer = produce(&server, "a", "");
     let acked = append_until_slow(&mut producer, 0);

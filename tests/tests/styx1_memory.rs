@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use styx_protocol::Code;
 use styx_protocol::frame::{self, Event, Outcome, Route};
 use styx_tests::styx1::{Stream, block, framed, open, produce, produce_request};
-use styx_tests::{Request, Scratch, Settings, TestServer, strace, wait};
+use styx_tests::{Request, Settings, TestServer, binary, strace, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A record of this size, and how much is sent of one that is to stay unfinished.
@@ -172,13 +172,8 @@ fn who_waits_for_memory_hears_the_server_and_is_told_when_it_stops() {
 #[test]
 fn who_waits_for_memory_is_told_that_an_append_failed() {
     // It was told nothing, then or later, unless it sent another block.
-    let scratch = Arc::new(Scratch::new("fault"));
-    let mut server = scarce().start_in(Arc::clone(&scratch)).expect("it starts");
-    create(&server);
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
     let fault = "fdatasync:error=EIO:delay_enter=3000000:when=30+";
-    server.restart_with(scarce().program(&strace::injecting(&scratch, fault)));
+    let server = strace::injected(binary::styx(), fault, scarce(), create);
     let holding = Holding::begin(&server);
     let mut producer = produce(&server, "a", "");
     producer.connection.set_patience(SECOND);

@@ -4,13 +4,17 @@
 
 use std::io::{self, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use styx_tests::faults::{Faults, assert_appends_work};
 use styx_tests::websocket::{self, BINARY, CLOSE, TEXT, frame, handshake};
-use styx_tests::{Request, Scratch, Settings, TestServer, WebSocket, strace, wait};
+use styx_tests::{Request, Settings, TestServer, WebSocket, binary, strace, wait};
+
+/// A server with the log `a`, into which this fault is injected.
+fn injected(fault: &str, settings: Settings) -> TestServer {
+    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
+}
 
 fn message(number: u64) -> Vec<u8> {
     format!("{number} {}", "x".repeat(usize::try_from(number % 300).expect("small"))).into_bytes()
@@ -274,14 +278,7 @@ fn retention_under_a_follower_is_said_and_never_skipped() {
 
 #[test]
 fn a_failed_sync_is_told_and_never_acked() {
-    let scratch = Arc::new(Scratch::new("fault"));
-    // A first life without faults, so that the fault meets an append alone.
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
-    server.create("a");
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    let program = strace::injecting(&scratch, "fdatasync:error=EIO:when=30");
-    server.restart_with(Settings::default().program(&program));
+    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
     let mut socket = server.websocket_write("a", "&acks=true");
     let mut acked = 0;
     loop {
@@ -311,13 +308,8 @@ fn a_failed_sync_is_told_and_never_acked() {
 fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
     // While there is no room for what it sends it is not listened to, for longer
     // than a peer may be silent.
-    let scratch = Arc::new(Scratch::new("fault"));
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
-    server.create("a");
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    let program = strace::injecting(&scratch, "fdatasync:delay_enter=2000000:when=20+");
-    server.restart_with(Settings::default().program(&program).set("tcp_timeout = 1"));
+    let server =
+        injected("fdatasync:delay_enter=2000000", Settings::default().set("tcp_timeout = 1"));
     let mut socket = server.websocket_write("a", "&acks=true");
     let (mut before, mut took) = (0, Duration::ZERO);
     while took < Duration::from_secs(1) {
@@ -347,13 +339,8 @@ fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
 #[test]
 fn whole_messages_are_appended_though_the_server_stops_on_a_slow_disk() {
     // Those that had come while there was no room for them were thrown away.
-    let scratch = Arc::new(Scratch::new("fault"));
-    let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
-    server.create("a");
-    let stopped = server.stop();
-    assert!(stopped.status.success(), "{stopped:?}");
-    let program = strace::injecting(&scratch, "fdatasync:delay_enter=3000000:when=20+");
-    server.restart_with(Settings::default().program(&program).set("shutdown_timeout = 25"));
+    let mut server =
+        injected("fdatasync:delay_enter=3000000", Settings::default().set("shutdown_timeout = 25"));
     let mut socket = server.websocket_write("a", "&acks=true");
     let (mut before, mut took) = (0, Duration::ZERO);
     while took < Duration::from_secs(1) {
