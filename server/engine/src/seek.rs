@@ -3,7 +3,7 @@
 use styx_protocol::Position;
 
 use crate::log::Inner;
-use crate::segment::index::Key;
+use crate::segment::index::{Key, Stretch};
 use crate::segment::walk::{Bodies, Expect, Walk};
 use crate::tail::View;
 use crate::{Error, Seek};
@@ -40,11 +40,11 @@ fn at_time(view: &View, time_us: u64) -> Result<Position, Error> {
     };
     let failed = |error| Error::io("cannot read", &segment.path)(error);
     let file = segment.file().map_err(failed)?;
-    let entry = segment.find(Key::Time(time_us)).map_err(failed)?;
+    let stretch = segment.find(Key::Time(time_us)).map_err(failed)?;
     let expect = Expect { base: segment.base, prev_crc: None };
     let mut walk = Walk::new(&*file, view.readable_bytes(segment), expect, Bodies::Skip);
-    if let Some(entry) = entry {
-        walk.begin_at(entry.offset, entry.position);
+    if let Some(Stretch { from, .. }) = stretch {
+        walk.begin_at(from.offset, from.position);
     }
     while let Ok(block) = walk.step().map_err(failed)? {
         if !block.header.is_marker() && block.header.timestamp_us >= time_us {

@@ -174,6 +174,43 @@ fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
     assert!(report.is_good(), "{report:?}");
 }
 
+/// Single records out of blocks that are nothing alike: how much is read for one is
+/// guessed from the index and from the block that was read before, and a guess that is
+/// wrong is mended.
+#[test]
+fn any_record_is_found_however_large_the_blocks_around_it_are() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let index_after_size = 256;
+    let config = LogConfig { segment_max_count: 9000, index_after_size, ..LogConfig::default() };
+    let log = catalog.create(&name(), config).expect("created");
+    for round in 0..400 {
+        let count = [1, 1, 2, 3, 1, 60, 1, 400][round % 8];
+        append(
+            &log,
+            [Codec::None, Codec::None, Codec::Lz4][round % 3 * usize::from(count > 3)],
+            count,
+        );
+    }
+    let (catalog, log) = reopen(catalog, directory.path());
+    let end = log.end_position().0;
+    assert!(end > 2 * 9000, "a finished segment, its index longer than is read at once");
+    for step in 0..end {
+        // Back and forth, so that the last block says nothing of the next.
+        let position = step * 7919 % end;
+        match log.record(Position(position)).expect("read") {
+            Found::Some(record) => {
+                assert_eq!(
+                    (record.position.0, &record.payload[..]),
+                    (position, &payload(position)[..])
+                );
+            }
+            nothing => panic!("{position}: {nothing:?}"),
+        }
+    }
+    assert!(catalog.close(Duration::from_secs(30)));
+}
+
 fn try_blocks(reader: &mut Reader) -> Blocks {
     match reader.try_blocks(1 << 20) {
         Ok(Found::Some(blocks)) => blocks,

@@ -27,8 +27,8 @@ pub(super) fn index(input: &[u8]) {
     }
     for key in [Key::Position(Position(0)), Key::Position(Position(77)), Key::Time(1 << 40)] {
         let found = index::find_in_file(&*file, key).expect("memory can be read");
-        if let (Some(entry), Key::Position(position)) = (found, key) {
-            assert!(entry.position <= position, "at or before what is looked for");
+        if let (Some(found), Key::Position(position)) = (found, key) {
+            assert!(found.from.position <= position, "at or before what is looked for");
         }
     }
 }

@@ -11,10 +11,15 @@ use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 use super::take::{Bound, Take, Taken};
 use super::{Disk, Place, READ_BYTES_MIN, Reader};
 use crate::Error;
-use crate::segment::index::Key;
+use crate::segment::Segment;
+use crate::segment::index::{Key, Stretch};
 use crate::segment::name::Offset;
 use crate::segment::resume::{self, Goal};
 use crate::tail::{Group, View};
+
+/// Bytes read at once for a single record, at least; at most [`READ_BYTES_MIN`], unless
+/// its block is larger.
+const REACH_BYTES_MIN: usize = 1 << 10;
 
 /// What a look at some bytes of a segment came to.
 struct Scanned {
@@ -79,10 +84,13 @@ impl Reader {
         bytes_max: usize,
         disk: Disk,
     ) -> Result<Option<Taken<T>>, Error> {
-        let Some(mut place) = self.place(view, disk)? else { return Ok(None) };
+        let Some((mut place, reach)) = self.place(view, disk)? else { return Ok(None) };
         let limit = view.readable_bytes(&place.segment);
-        // Packed blocks may fill the bound long before their bytes do.
-        let mut want = bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN);
+        let mut want = match bytes_max {
+            0 => reach,
+            // Packed blocks may fill the bound long before their bytes do.
+            _ => bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN),
+        };
         loop {
             if place.offset >= limit {
                 // The segment was to hold the position.
@@ -95,10 +103,11 @@ impl Reader {
             let scanned = self.scan::<T>(&place, &chunk, bytes_max)?;
             place.offset += scanned.passed;
             let Some(group) = scanned.group else {
-                if scanned.passed == 0 {
+                want = match scanned.passed {
                     // Not one whole block: it is longer than what was read.
-                    want = self.block_bytes(&place, &chunk, limit)?;
-                }
+                    0 => self.block_bytes(&place, &chunk, limit)?,
+                    _ => want.max(READ_BYTES_MIN),
+                };
                 continue;
             };
             let damaged = |at| self.damaged(&place.segment, place.offset + at as u64);
@@ -107,13 +116,17 @@ impl Reader {
             let Some(taken) = taken else { return Err(damaged(0)) };
             place.offset += taken.used as u64;
             self.used = taken.used;
+            if bytes_max == 0 {
+                place.segment.note_block_bytes(taken.used);
+            }
             self.place = Some(place);
             return Ok(Some(taken));
         }
     }
 
-    /// The place at hand if it is good for the position, else one looked up.
-    pub(super) fn place(&self, view: &View, disk: Disk) -> Result<Option<Place>, Error> {
+    /// The place at hand if it is good for the position, else one looked up; with how
+    /// many bytes from there on probably hold the position's block.
+    pub(super) fn place(&self, view: &View, disk: Disk) -> Result<Option<(Place, usize)>, Error> {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
@@ -121,7 +134,7 @@ impl Reader {
             && place.segment.base == segment.base
             && place.offset < view.readable_bytes(segment)
         {
-            return Ok(Some(place.clone()));
+            return Ok(Some((place.clone(), READ_BYTES_MIN)));
         }
         let open_failed = |error: io::Error| {
             // Retention may have removed it since the view was taken.
@@ -136,11 +149,32 @@ impl Reader {
             (None, Disk::MayNot) => return Ok(None),
             (None, Disk::May) => segment.file().map_err(open_failed)?,
         };
-        let entry = segment
+        let stretch = segment
             .find(Key::Position(self.position))
             .map_err(Error::io("cannot read the index of", &segment.path))?;
-        let offset = entry.map_or(0, |entry| entry.offset);
-        Ok(Some(Place { segment: Arc::clone(segment), file, offset }))
+        let offset = stretch.map_or(0, |stretch| stretch.from.offset);
+        let reach = stretch.and_then(|stretch| self.reach(segment, stretch));
+        let place = Place { segment: Arc::clone(segment), file, offset };
+        Ok(Some((place, reach.unwrap_or(READ_BYTES_MIN))))
+    }
+
+    /// How many bytes of this stretch to read for the block with the position: up to
+    /// where it ends if blocks are alike, never more than all. A guess; who reads too
+    /// little reads again.
+    fn reach(&self, segment: &Segment, stretch: Stretch) -> Option<usize> {
+        let Stretch { from, until: Some(until) } = stretch else { return None };
+        let bytes = until.offset.checked_sub(from.offset)?;
+        let most = usize::try_from(bytes).ok()?.clamp(REACH_BYTES_MIN, READ_BYTES_MIN);
+        let block_bytes = match segment.block_bytes() {
+            0 => return Some(most),
+            known => known,
+        };
+        let records = until.position.since(from.position).max(1);
+        let before = u128::from(bytes) * u128::from(self.position.since(from.position));
+        let before = usize::try_from(before / u128::from(records)).ok()?;
+        // Blocks of one kind differ a little.
+        let spare = most / 16;
+        Some(before.saturating_add(block_bytes + spare).clamp(REACH_BYTES_MIN, most))
     }
 
     /// Goes on from a place to where the block with the position begins. May wait

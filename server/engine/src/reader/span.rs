@@ -92,7 +92,7 @@ impl Reader {
         if self.is_in_memory() || lock(&self.log.standing).0 == LogStatus::Corrupt {
             return Ok(None);
         }
-        let Some(place) = self.place(&view, Disk::May)? else { return Ok(None) };
+        let Some((place, _)) = self.place(&view, Disk::May)? else { return Ok(None) };
         if place.file.fd().is_none() {
             return Ok(None);
         }
@@ -108,9 +108,9 @@ impl Reader {
             let next = segment.summary().map_or(view.durable.position, |sealed| sealed.end);
             (readable, next)
         } else {
-            let entry = segment.find(Key::Offset(limit));
+            let stretch = segment.find(Key::Offset(limit));
             let failed = Error::io("cannot read the index of", &segment.path);
-            match entry.map_err(failed)? {
+            match stretch.map_err(failed)?.map(|stretch| stretch.from) {
                 Some(entry) if entry.position > self.position => (entry.offset, entry.position),
                 _ => return Ok(None),
             }

@@ -65,6 +65,14 @@ impl Key {
     }
 }
 
+/// Where to look: from one entry to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from: Entry,
+    /// `None` at the end of the index.
+    pub(crate) until: Option<Entry>,
+}
+
 /// Collects entries while a segment is written or walked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spacing {
@@ -104,37 +112,55 @@ impl Spacing {
     }
 }
 
-/// The last entry at or before the key, of entries in memory.
-pub(crate) fn find(entries: &[Entry], key: Key) -> Option<Entry> {
+/// From the last entry at or before the key on, of entries in memory.
+pub(crate) fn find(entries: &[Entry], key: Key) -> Option<Stretch> {
     let after = entries.partition_point(|entry| key.is_at_or_behind(entry));
-    entries.get(after.checked_sub(1)?).copied()
+    let from = *entries.get(after.checked_sub(1)?)?;
+    Some(Stretch { from, until: entries.get(after).copied() })
 }
 
-/// The last entry at or before the key, of an index file. `None` when there is
+/// Entries of an index file that are read in one go: a page of them.
+const ENTRIES_AT_ONCE: u64 = 128;
+
+/// From the last entry at or before the key on, of an index file. `None` when there is
 /// none, or the file is not what it should be: then begin at the segment's
 /// start.
-pub(crate) fn find_in_file(file: &dyn File, key: Key) -> io::Result<Option<Entry>> {
+pub(crate) fn find_in_file(file: &dyn File, key: Key) -> io::Result<Option<Stretch>> {
     let Some(count) = file.len()?.checked_sub(HEADER_BYTES as u64).map(|b| b / ENTRY_BYTES as u64)
     else {
         return Ok(None);
     };
+    let at = |index: u64| HEADER_BYTES as u64 + index * ENTRY_BYTES as u64;
     let (mut low, mut high) = (0, count);
+    while high - low > ENTRIES_AT_ONCE {
+        let middle = low + (high - low) / 2;
+        let mut bytes = [0; ENTRY_BYTES];
+        read_exact_at(file, &mut bytes, at(middle))?;
+        match decode_entry(&bytes) {
+            Some(entry) if key.is_at_or_behind(&entry) => low = middle,
+            Some(_) => high = middle,
+            None => return Ok(None),
+        }
+    }
+    // The one behind them too, where there is one.
+    let mut bytes = [0; (ENTRIES_AT_ONCE as usize + 1) * ENTRY_BYTES];
+    let bytes = &mut bytes[..(count.min(high + 1) - low) as usize * ENTRY_BYTES];
+    read_exact_at(file, bytes, at(low))?;
+    let (entries, _) = bytes.as_chunks();
+    let (mut low, mut high) = (0, (high - low) as usize);
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        let mut bytes = [0; ENTRY_BYTES];
-        read_exact_at(file, &mut bytes, HEADER_BYTES as u64 + middle * ENTRY_BYTES as u64)?;
-        let Some(entry) = decode_entry(&bytes) else {
-            return Ok(None);
-        };
-        if key.is_at_or_behind(&entry) {
-            found = Some(entry);
-            low = middle + 1;
-        } else {
-            high = middle;
+        match decode_entry(&entries[middle]) {
+            Some(entry) if key.is_at_or_behind(&entry) => {
+                found = Some(entry);
+                low = middle + 1;
+            }
+            Some(_) => high = middle,
+            None => return Ok(None),
         }
     }
-    Ok(found)
+    Ok(found.map(|from| Stretch { from, until: entries.get(low).and_then(decode_entry) }))
 }
 
 /// Writes the index of a sealed segment whole.

@@ -6,11 +6,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use styx_protocol::Position;
 
-use super::index::{self, Entry, Key};
+use super::index::{self, Entry, Key, Stretch};
 use super::name;
 use super::sealed::Sealed;
 use crate::storage::{Access, File, Storage};
@@ -26,6 +27,8 @@ pub(crate) struct Segment {
     entries: RwLock<Vec<Entry>>,
     file: Mutex<Handle>,
     index_file: Mutex<Option<Weak<dyn File>>>,
+    /// Bytes of the block that somebody read a record of last; 0 before that.
+    block_bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl Segment {
             entries: RwLock::new(entries),
             file: Mutex::new(Handle::Open(file)),
             index_file: Mutex::new(None),
+            block_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -70,7 +74,18 @@ impl Segment {
             entries: RwLock::new(Vec::new()),
             file: Mutex::new(Handle::Closed),
             index_file: Mutex::new(None),
+            block_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Bytes of a block as they were found last; 0 when that is not known.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.block_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Tells others how large a block was.
+    pub(crate) fn note_block_bytes(&self, bytes: usize) {
+        self.block_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// What is known once it is sealed.
@@ -124,12 +139,12 @@ impl Segment {
         upgrade(&lock(&self.file))
     }
 
-    /// Where to begin looking: an entry at or before the key, or `None` for the
+    /// Where to look: from an entry at or before the key on, or `None` for the
     /// segment's first byte.
     ///
     /// # Errors
     /// The index exists and cannot be read.
-    pub(crate) fn find(&self, key: Key) -> io::Result<Option<Entry>> {
+    pub(crate) fn find(&self, key: Key) -> io::Result<Option<Stretch>> {
         if self.sealed.get().is_none() {
             let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             return Ok(index::find(&entries, key));
