@@ -143,7 +143,7 @@ impl Failure {
 /// Space made ready in front of the end.
 ///
 /// Small commits go onto zeros that were written before, which spares each sync
-/// the journal of a growing file (half its time on ext4). Large ones reserve
+/// what says that a file has grown (half its time on ext4). Large ones reserve
 /// their space, so that a full disk is noticed before the first byte goes out.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
