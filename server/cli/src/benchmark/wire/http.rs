@@ -8,7 +8,7 @@ use super::broken;
 use super::connection::Route;
 use super::inbox::{Inbox, Stop};
 use super::message;
-use crate::benchmark::workload::Visitor;
+use super::visitor::Visitor;
 use crate::failure::Failure;
 
 const BINARY_RECORDS: &str = "application/vnd.styx.binary-records";

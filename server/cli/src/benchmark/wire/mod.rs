@@ -10,6 +10,7 @@
 //! crowd        many connections on one thread, one request in flight on each
 //! flock        many streams of styx/1 on one thread
 //! answer       an answer of HTTP/1.1
+//! visitor      what becomes of records that are read
 //! ```
 
 pub(super) mod answer;
@@ -20,6 +21,7 @@ pub(super) mod http;
 mod inbox;
 mod message;
 pub(super) mod stream;
+pub(super) mod visitor;
 
 use crate::failure::Failure;
 

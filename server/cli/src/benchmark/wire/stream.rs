@@ -8,8 +8,8 @@ use super::broken;
 use super::connection::{Route, Upgraded};
 use super::inbox::{Inbox, Stop};
 use super::message::{self, Parsed};
+use super::visitor::Visitor;
 use crate::benchmark::payload::Framing;
-use crate::benchmark::workload::Visitor;
 use crate::failure::Failure;
 
 /// Which of them.

@@ -9,7 +9,6 @@
 use std::time::{Duration, Instant};
 
 use super::stock::Stock;
-use super::visitor::{Counter, Visitor};
 use super::{Bench, read_back};
 use crate::benchmark::outcome::{Bound, Figure, Outcome, Protocol, Unit};
 use crate::benchmark::payload::{Checker, Kind, Templates};
@@ -19,6 +18,7 @@ use crate::benchmark::statistics::Rounds;
 use crate::benchmark::wire::connection::Route;
 use crate::benchmark::wire::http;
 use crate::benchmark::wire::stream::Stream;
+use crate::benchmark::wire::visitor::{Counter, Visitor};
 use crate::failure::Failure;
 
 pub(super) fn run(bench: &mut Bench, protocol: Protocol, kind: Kind) -> Result<Outcome, Failure> {

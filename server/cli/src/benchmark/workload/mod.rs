@@ -14,7 +14,6 @@ mod post;
 mod produce;
 mod read_back;
 mod stock;
-mod visitor;
 mod window;
 
 use std::cell::Cell;
@@ -25,8 +24,6 @@ use super::place::Server;
 use super::plan::{Case, Settings};
 use crate::failure::Failure;
 use stock::Stock;
-
-pub(super) use visitor::Visitor;
 
 /// What workloads work with.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use styx_client::Start;
 
-use super::visitor::Visitor;
 use crate::benchmark::payload::{Checker, Templates};
 use crate::benchmark::place::Server;
+use crate::benchmark::wire::visitor::Visitor;
 use crate::failure::Failure;
 
 /// Reads a log through the client core and hands its records to the visitor,

@@ -28,26 +28,26 @@ impl Visitor for Checker {
 /// starts when the first ones are there, which do not count: what opening takes
 /// is no part of the rate, unless all came at once.
 #[derive(Debug)]
-pub(super) struct Counter {
+pub(in crate::benchmark) struct Counter {
     time: Duration,
     made: Instant,
     begun: Option<Instant>,
     /// Records in all.
-    pub(super) records: u64,
-    pub(super) payload_bytes: u64,
+    pub(in crate::benchmark) records: u64,
+    pub(in crate::benchmark) payload_bytes: u64,
     uncounted: u64,
     last: Instant,
 }
 
 impl Counter {
     /// Wants no more when `time` has passed since the first ones.
-    pub(super) fn new(time: Duration) -> Counter {
+    pub(in crate::benchmark) fn new(time: Duration) -> Counter {
         let made = Instant::now();
         Counter { time, made, begun: None, records: 0, payload_bytes: 0, uncounted: 0, last: made }
     }
 
     /// Records that count, and the time that they took.
-    pub(super) fn counted(&self) -> (u64, Duration) {
+    pub(in crate::benchmark) fn counted(&self) -> (u64, Duration) {
         match self.begun {
             Some(begun) if self.records > self.uncounted => {
                 (self.records - self.uncounted, self.last - begun)
