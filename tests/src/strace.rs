@@ -25,26 +25,26 @@ pub fn injected(
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
-    server.restart_with(settings.script(&injecting_into(styx, &scratch, fault)));
+    server.restart_with(settings.script(&injecting(styx, &scratch, fault)));
     server
 }
 
-/// A script that runs the server under `strace`, which injects this fault, as in
+/// The same with the usual binary, and an empty log `a`.
+///
+/// # Panics
+/// As [`injected`].
+#[must_use]
+pub fn injected_log(fault: &str, settings: Settings) -> TestServer {
+    injected(binary::styx(), fault, settings, |server| server.create("a"))
+}
+
+/// A script that runs this binary under `strace`, which injects this fault, as in
 /// `fdatasync:error=EIO:when=30`.
 ///
 /// # Panics
 /// When it cannot be written.
 #[must_use]
-pub fn injecting(scratch: &Scratch, fault: &str) -> PathBuf {
-    injecting_into(binary::styx(), scratch, fault)
-}
-
-/// The same with another binary.
-///
-/// # Panics
-/// When it cannot be written.
-#[must_use]
-pub fn injecting_into(styx: &Path, scratch: &Scratch, fault: &str) -> PathBuf {
+pub fn injecting(styx: &Path, scratch: &Scratch, fault: &str) -> PathBuf {
     let trace = scratch.join("strace").display().to_string();
     let styx = styx.display();
     let calls = fault.split(':').next().expect("the calls");

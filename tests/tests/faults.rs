@@ -69,8 +69,8 @@ fn check_recovered(server: &TestServer, acked: usize) {
 
 #[test]
 fn whichever_sync_fails_nothing_that_was_acked_is_lost() {
-    // The first syncs are the start's own; from here on they are commits, rolls,
-    // snapshots and watermarks, as they come.
+    // The n-th of whichever thread comes to so many first: commits, rolls, snapshots
+    // and watermarks, as they come.
     for nth in 60..110 {
         let fault = format!("fdatasync:error=EIO:when={nth}");
         let create = |server: &TestServer| server.create_with("a", "segment_max_count=7");

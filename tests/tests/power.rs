@@ -12,7 +12,7 @@ use styx_tests::checker::Ledger;
 use styx_tests::faults::{self, CYCLES_PER_SET, Faults, assert_appends_work};
 use styx_tests::load::{LogPlan, Style, Workload};
 use styx_tests::power::{Cutter, Filesystem, LoopDisk};
-use styx_tests::{Scratch, Settings, TestServer, strace};
+use styx_tests::{Scratch, Settings, TestServer, binary, strace};
 
 use Style::{Batch, Idempotent, Single};
 
@@ -119,7 +119,11 @@ impl Outages {
         } else if self.pushed_pages {
             // Each sync waits a little before it begins, so that the pages that
             // are pushed are mostly such as nobody has synced.
-            Settings::default().script(&strace::injecting(scratch, "fdatasync:delay_enter=10000"))
+            Settings::default().script(&strace::injecting(
+                binary::styx(),
+                scratch,
+                "fdatasync:delay_enter=10000",
+            ))
         } else {
             Settings::default()
         }

@@ -3,13 +3,9 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use styx_tests::Settings;
+use styx_tests::strace::injected_log;
 use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
-use styx_tests::{Settings, TestServer, binary, strace};
-
-/// A server with the log `a`, into which this fault is injected.
-fn injected(fault: &str, settings: Settings) -> TestServer {
-    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
-}
 
 /// Appends until a sync takes its time; says how many records that were. Sends
 /// heartbeats while it waits.
@@ -37,7 +33,7 @@ fn append_until_slow(stream: &mut Stream) -> u64 {
 
 #[test]
 fn a_failed_sync_is_error_0_and_never_acked() {
-    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
+    let server = injected_log("fdatasync:error=EIO:when=30", Settings::default());
     let mut stream = Stream::produce(&server, "a");
     let mut idle = Stream::produce(&server, "a");
     let mut acked = 0;
@@ -75,7 +71,7 @@ fn a_producer_is_not_blamed_for_a_disk_that_is_slow() {
     // While there is no room for what it sends nobody listens to it, for longer
     // than it may be silent.
     let fault = "fdatasync:delay_enter=2500000";
-    let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
+    let server = injected_log(fault, Settings::default().set("tcp_timeout = 2"));
     let mut stream = Stream::produce(&server, "a");
     let before = append_until_slow(&mut stream);
     const RECORDS: usize = 40;
@@ -96,7 +92,7 @@ fn a_producer_is_not_blamed_for_a_disk_that_is_slow() {
 #[test]
 fn a_stopping_server_waits_for_what_is_on_its_way() {
     let fault = "fdatasync:delay_enter=1500000";
-    let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
+    let mut server = injected_log(fault, Settings::default().set("shutdown_timeout = 25"));
     let mut stream = Stream::produce(&server, "a");
     let before = append_until_slow(&mut stream);
     stream.send(&records(&["x"; 1000]));

@@ -5,17 +5,13 @@ use std::time::{Duration, Instant};
 
 use styx_protocol::Code;
 use styx_protocol::frame::{Event, Outcome, Route};
+use styx_tests::Settings;
+use styx_tests::strace::injected_log;
 use styx_tests::styx1::{
     Stream, block, block_of, consume, framed, produce, produce_request, run, try_open,
 };
-use styx_tests::{Settings, TestServer, binary, strace};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A server with the log `a`, into which this fault is injected.
-fn injected(fault: &str, settings: Settings) -> TestServer {
-    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
-}
 
 /// Appends with this id, or none, until a sync takes its time; says how many
 /// records that were. Sends heartbeats while it waits.
@@ -41,7 +37,7 @@ fn append_until_slow(producer: &mut Stream, id: u64) -> u64 {
 
 #[test]
 fn a_failed_sync_is_an_unknown_outcome_and_never_acked() {
-    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
+    let server = injected_log("fdatasync:error=EIO:when=30", Settings::default());
     let mut producer = produce(&server, "a", "producer=5");
     let mut idle = produce(&server, "a", "");
     let mut acked = 0;
@@ -78,7 +74,7 @@ fn a_slow_disk_is_back_pressure_and_the_server_goes_on_beating() {
     // Nobody listens to a producer while there is no room for what it sends, for
     // longer than it may be silent; it hears of the server all the same.
     let fault = "fdatasync:delay_enter=2500000";
-    let server = injected(fault, Settings::default().set("tcp_timeout = 2"));
+    let server = injected_log(fault, Settings::default().set("tcp_timeout = 2"));
     let request = produce_request("a", "").header("X-Styx-Timeout", 2);
     let mut producer = styx_tests::styx1::open(&server, &request, Route::ServerToProducer);
     producer.connection.set_patience(2 * SECOND);
@@ -99,7 +95,7 @@ fn a_slow_disk_is_back_pressure_and_the_server_goes_on_beating() {
 #[test]
 fn a_newer_connection_waits_for_what_the_older_one_has_on_its_way() {
     let fault = "fdatasync:delay_enter=1500000";
-    let server = injected(fault, Settings::default());
+    let server = injected_log(fault, Settings::default());
     let mut older = produce(&server, "a", "producer=5");
     let acked = append_until_slow(&mut older, 5);
     older.send_blocks(&[block_of(5, 1, acked, &["on its way"])]);
@@ -114,7 +110,7 @@ fn a_newer_connection_waits_for_what_the_older_one_has_on_its_way() {
 #[test]
 fn a_stopping_server_waits_for_what_is_on_its_way() {
     let fault = "fdatasync:delay_enter=1500000";
-    let mut server = injected(fault, Settings::default().set("shutdown_timeout = 25"));
+    let mut server = injected_log(fault, Settings::default().set("shutdown_timeout = 25"));
     let mut producer = produce(&server, "a", "");
     let acked = append_until_slow(&mut producer, 0);
     producer.send_blocks(&[block(&["x"; 1000])]);

@@ -8,13 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use styx_tests::faults::{Faults, assert_appends_work};
+use styx_tests::strace::injected_log;
 use styx_tests::websocket::{self, BINARY, CLOSE, TEXT, frame, handshake};
-use styx_tests::{Request, Settings, TestServer, WebSocket, binary, strace, wait};
-
-/// A server with the log `a`, into which this fault is injected.
-fn injected(fault: &str, settings: Settings) -> TestServer {
-    strace::injected(binary::styx(), fault, settings, |server| server.create("a"))
-}
+use styx_tests::{Request, Settings, TestServer, WebSocket, wait};
 
 fn message(number: u64) -> Vec<u8> {
     format!("{number} {}", "x".repeat(usize::try_from(number % 300).expect("small"))).into_bytes()
@@ -278,7 +274,7 @@ fn retention_under_a_follower_is_said_and_never_skipped() {
 
 #[test]
 fn a_failed_sync_is_told_and_never_acked() {
-    let server = injected("fdatasync:error=EIO:when=30", Settings::default());
+    let server = injected_log("fdatasync:error=EIO:when=30", Settings::default());
     let mut socket = server.websocket_write("a", "&acks=true");
     let mut acked = 0;
     loop {
@@ -309,7 +305,7 @@ fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
     // While there is no room for what it sends it is not listened to, for longer
     // than a peer may be silent.
     let server =
-        injected("fdatasync:delay_enter=2000000", Settings::default().set("tcp_timeout = 1"));
+        injected_log("fdatasync:delay_enter=2000000", Settings::default().set("tcp_timeout = 1"));
     let mut socket = server.websocket_write("a", "&acks=true");
     let (mut before, mut took) = (0, Duration::ZERO);
     while took < Duration::from_secs(1) {
@@ -339,8 +335,10 @@ fn a_writer_is_not_blamed_for_a_disk_that_is_slow() {
 #[test]
 fn whole_messages_are_appended_though_the_server_stops_on_a_slow_disk() {
     // Those that had come while there was no room for them were thrown away.
-    let mut server =
-        injected("fdatasync:delay_enter=3000000", Settings::default().set("shutdown_timeout = 25"));
+    let mut server = injected_log(
+        "fdatasync:delay_enter=3000000",
+        Settings::default().set("shutdown_timeout = 25"),
+    );
     let mut socket = server.websocket_write("a", "&acks=true");
     let (mut before, mut took) = (0, Duration::ZERO);
     while took < Duration::from_secs(1) {
