@@ -58,6 +58,18 @@ fn results(done: Done) -> Vec<Value> {
         let (written, checked) = (result["written"].as_u64(), result["checked"].as_u64());
         assert!(written > Some(0), "{result:#}");
         assert_eq!(written, checked, "all of it was read back: {result:#}");
+        let limits: &[&str] = match result["workload"].as_str() {
+            Some("produce") => &["disk"],
+            Some("consume") => &["loop"],
+            Some("paced") => &["sync", "trip"],
+            _ => &[],
+        };
+        let measured = result["limits"].as_object().expect("limits");
+        assert!(measured.keys().eq(limits), "{result:#}");
+        for limit in measured.values() {
+            assert!(limit["before"].as_f64() > Some(0.0) && limit["after"].as_f64() > Some(0.0));
+        }
+        assert!(result["counts"].is_boolean(), "{result:#}");
         for figure in result["figures"].as_array().expect("figures") {
             let number = |key: &str| figure[key].as_f64().expect("a number");
             assert!(number("low") <= number("median") && number("median") <= number("high"));

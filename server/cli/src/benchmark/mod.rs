@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! plan (cases) ─┐
-//! place (server, directory) ─▶ machine (limits) ─▶ workload… ─▶ machine (limits) ─▶ report
+//! place (server, directory) ─▶ beside: machine (limits) ─ workload ─ machine (limits)… ─▶ report
 //! ```
 //! What holds for every figure: only durable records count; everything that was
-//! written is read back and checked; the limits were measured in the same run,
-//! before and after, and a run in which one moved too far does not count.
+//! written is read back and checked; its limits were measured right before and
+//! right after, and a run in which one moved too far meanwhile does not count.
 
+mod beside;
 mod conditions;
 mod latency;
 mod machine;
@@ -25,8 +26,8 @@ use std::time::Duration;
 use crate::command_line::{Benchmark, Global};
 use crate::failure::Failure;
 use crate::{output, server};
+use beside::Beside;
 use conditions::{Conditions, System};
-use machine::Limits;
 use place::{Duties, Scratch, Server, descriptors};
 use plan::Settings;
 use report::Report;
@@ -36,8 +37,8 @@ pub(crate) use outcome::Protocol;
 pub(crate) use payload::Kind;
 pub(crate) use plan::Workload;
 
-/// How long one of the measurements of a limit takes: all of them together some
-/// 5 seconds, before the workloads and again after them.
+/// How long one of the measurements of a limit takes: all limits together some 5
+/// seconds, before the workloads and again after them; those of one case some 1 or 2.
 const LIMIT_TIME: Duration = Duration::from_millis(130);
 const LIMIT_TIME_QUICK: Duration = Duration::from_millis(10);
 
@@ -55,7 +56,10 @@ pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure>
     let conditions = conditions(&server, &scratch, arguments, settings);
 
     eprint!("limits of the machine: ");
-    let before = measure(&scratch, settings)?;
+    let time = if settings.quick { LIMIT_TIME_QUICK } else { LIMIT_TIME };
+    let mut beside = Beside::new(scratch.path().to_owned(), time, settings.quick)?;
+    let before = beside.latest();
+    eprintln!("{}", report::limits_in_short(&before));
     let mut bench = Bench::new(server, settings, scratch.path());
     let mut outcomes = Vec::new();
     for (at, case) in cases.iter().enumerate() {
@@ -68,20 +72,23 @@ pub(crate) fn run(arguments: &Benchmark, global: &Global) -> Result<(), Failure>
             continue;
         }
         eprint!("[{}/{}] {case}: ", at + 1, cases.len());
-        let outcome = bench.run(*case).inspect_err(|_| eprintln!("failed"))?;
-        eprintln!("{}", report::summary(&outcome));
-        outcomes.push(outcome);
+        let again = |name, share| eprint!("{}; once more: ", report::moved(name, share));
+        let measured = beside.run(*case, |case| bench.run(case), again);
+        let measured = measured.inspect_err(|_| eprintln!("failed"))?;
+        eprintln!("{}", report::summary(&measured));
+        outcomes.push(measured);
     }
     drop(bench);
     eprint!("limits of the machine: ");
-    let after = measure(&scratch, settings)?;
+    let after = beside.measure()?;
+    eprintln!("{}", report::limits_in_short(&after));
 
     let report = Report { conditions, before, after, outcomes };
     output::print(&report.written_as(global.format))?;
     match report.invalid() {
-        Some((limit, _)) if !settings.quick => Err(Failure::Failed(format!(
-            "the run does not count: {limit} moved too far meanwhile; run it again"
-        ))),
+        Some(why) if !settings.quick => {
+            Err(Failure::Failed(format!("the run does not count: {why}; run it again")))
+        }
         _ => Ok(()),
     }
 }
@@ -96,15 +103,6 @@ fn open(global: &Global, scratch: &Scratch, duties: &Duties) -> Result<Server, F
         return Ok(Server { client, token, duties: duties.clone(), alone: None });
     }
     Server::alone(&scratch.path().join("data"), duties)
-}
-
-fn measure(scratch: &Scratch, settings: Settings) -> Result<Limits, Failure> {
-    let path = scratch.path();
-    let time = if settings.quick { LIMIT_TIME_QUICK } else { LIMIT_TIME };
-    let limits = Limits::measure(path, time)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    eprintln!("{}", report::limits_in_short(&limits));
-    Ok(limits)
 }
 
 fn conditions(

@@ -89,6 +89,23 @@ impl Bound {
     }
 }
 
+impl Outcome {
+    /// Of a workload that did nothing.
+    #[cfg(test)]
+    pub(super) fn nothing(workload: &'static str) -> Outcome {
+        Outcome {
+            workload,
+            protocol: None,
+            payload: None,
+            load: String::new(),
+            figures: Vec::new(),
+            written: 0,
+            checked: 0,
+            notes: Vec::new(),
+        }
+    }
+}
+
 impl Figure {
     /// The median beside its bound: a share of a rate, a multiple of a time.
     pub(super) fn share(&self, limits: &Limits) -> Option<f64> {

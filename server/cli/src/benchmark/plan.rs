@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::machine::Limit;
 use super::outcome::Protocol;
 use super::payload::Kind;
 use crate::command_line::Benchmark;
@@ -74,6 +75,18 @@ impl Case {
     /// Whether it looks into a server's process, or kills it.
     pub(super) fn needs_own_server(self) -> bool {
         matches!(self, Case::Followers | Case::Memory | Case::Open)
+    }
+
+    /// The machine's limits that its figures are held against; BARE, which is measured
+    /// right before each round, is none of them.
+    pub(super) fn limits(self) -> &'static [Limit] {
+        match self {
+            Case::Produce(..) => &[Limit::Disk],
+            Case::Consume(..) => &[Limit::Loop],
+            Case::Paced(_) => &[Limit::Sync, Limit::Trip],
+            Case::Post(_) | Case::Get(..) | Case::FanOut(_) => &[],
+            Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! A run's report for programs. Rates are a second, times in seconds, memory in
 //! bytes.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Report;
-use crate::benchmark::machine::Limits;
-use crate::benchmark::outcome::{Bound, Figure, Outcome, Unit};
+use crate::benchmark::beside::Measured;
+use crate::benchmark::machine::{Limit, Limits};
+use crate::benchmark::outcome::{Bound, Figure, Unit};
 
 pub(super) fn of(report: &Report) -> Value {
     let c = &report.conditions;
     let (moved, share) = report.before.drift(report.after);
-    let middle = report.limits();
     json!({
         "styx": c.version,
         "server": c.server,
@@ -31,7 +31,7 @@ pub(super) fn of(report: &Report) -> Value {
         "moved_most": { "limit": moved, "share": share },
         "quick": c.quick,
         "valid": !c.quick && report.invalid().is_none(),
-        "results": report.outcomes.iter().map(|o| outcome(o, &middle)).collect::<Vec<_>>(),
+        "results": report.outcomes.iter().map(measured).collect::<Vec<_>>(),
     })
 }
 
@@ -45,7 +45,20 @@ fn limits(limits: &Limits) -> Value {
     })
 }
 
-fn outcome(outcome: &Outcome, limits: &Limits) -> Value {
+/// One limit of a case, right before it and right after it.
+fn limit(limit: Limit, before: &Limits, after: &Limits) -> (String, Value) {
+    let (name, of): (_, fn(&Limits) -> f64) = match limit {
+        Limit::Disk => ("disk", |limits| limits.disk),
+        Limit::Sync => ("sync", |limits| limits.sync.as_secs_f64()),
+        Limit::Loop => ("loop", |limits| limits.loopback),
+        Limit::Trip => ("trip", |limits| limits.round_trip.as_secs_f64()),
+    };
+    (name.to_owned(), json!({ "before": of(before), "after": of(after) }))
+}
+
+fn measured(measured: &Measured) -> Value {
+    let Measured { case, outcome, before, after } = measured;
+    let middle = measured.limits();
     json!({
         "workload": outcome.workload,
         "protocol": outcome.protocol.map(|protocol| protocol.to_string()),
@@ -53,7 +66,9 @@ fn outcome(outcome: &Outcome, limits: &Limits) -> Value {
         "load": outcome.load,
         "written": outcome.written,
         "checked": outcome.checked,
-        "figures": outcome.figures.iter().map(|f| figure(f, limits)).collect::<Vec<_>>(),
+        "figures": outcome.figures.iter().map(|f| figure(f, &middle)).collect::<Vec<_>>(),
+        "limits": case.limits().iter().map(|l| limit(*l, before, after)).collect::<Map<_, _>>(),
+        "counts": measured.invalid().is_none(),
         "notes": outcome.notes,
     })
 }

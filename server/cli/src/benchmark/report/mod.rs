@@ -4,11 +4,11 @@
 mod json;
 mod text;
 
-pub(super) use text::{limits_in_short, summary};
+pub(super) use text::{limits_in_short, moved, summary};
 
+use super::beside::Measured;
 use super::conditions::Conditions;
-use super::machine::{DRIFT_MAX, Limits};
-use super::outcome::Outcome;
+use super::machine::Limits;
 use crate::command_line::Format;
 
 /// Everything that a run found.
@@ -17,19 +17,18 @@ pub(super) struct Report {
     pub(super) conditions: Conditions,
     pub(super) before: Limits,
     pub(super) after: Limits,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<Measured>,
 }
 
 impl Report {
-    /// What shares are shares of.
-    fn limits(&self) -> Limits {
-        self.before.middle(self.after)
-    }
-
-    /// The limit that moved most, by which share, if that is too far for the run
-    /// to count.
-    pub(super) fn invalid(&self) -> Option<(&'static str, f64)> {
-        Some(self.before.drift(self.after)).filter(|(_, share)| *share > DRIFT_MAX)
+    /// Why the run does not count: which cases' limits moved too far.
+    pub(super) fn invalid(&self) -> Option<String> {
+        let moved = self.outcomes.iter().filter_map(|measured| {
+            let (name, share) = measured.invalid()?;
+            Some(format!("{} during {}", text::moved(name, share), measured.case))
+        });
+        let moved: Vec<_> = moved.collect();
+        (!moved.is_empty()).then(|| moved.join(", "))
     }
 
     pub(super) fn written_as(&self, format: Format) -> String {

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Report;
+use crate::benchmark::beside::Measured;
 use crate::benchmark::machine::{DRIFT_MAX, Limits, MEASUREMENTS};
-use crate::benchmark::outcome::{Bound, Figure, Outcome, Unit};
+use crate::benchmark::outcome::{Bound, Figure, Unit};
 use crate::benchmark::statistics::shown;
 
 const COLUMNS: usize = 9;
@@ -14,16 +15,17 @@ pub(super) fn of(report: &Report) -> String {
     let mut out = String::new();
     conditions(report, &mut out);
     limits(report, &mut out);
-    let limits = report.limits();
     let mut rows = vec![
         ["WORKLOAD", "PROTOCOL", "PAYLOAD", "LOAD", "FIGURE", "MEDIAN", "RANGE", "BYTES", "LIMIT"]
             .map(str::to_owned),
     ];
-    for outcome in &report.outcomes {
-        rows.extend(outcome.figures.iter().enumerate().map(|(at, f)| row(outcome, at, f, &limits)));
+    for measured in &report.outcomes {
+        let figures = measured.outcome.figures.iter().enumerate();
+        rows.extend(figures.map(|(at, figure)| row(measured, at, figure)));
     }
     table(&rows, &mut out);
-    let mut notes = report.outcomes.iter().flat_map(|o| o.notes.iter().map(move |n| (o, n)));
+    let outcomes = report.outcomes.iter().map(|measured| &measured.outcome);
+    let mut notes = outcomes.flat_map(|o| o.notes.iter().map(move |note| (o, note)));
     if let Some(first) = notes.next() {
         out.push('\n');
         for (outcome, note) in std::iter::once(first).chain(notes) {
@@ -73,7 +75,7 @@ fn limits(report: &Report, out: &mut String) {
     let mut line = |name: &str, about: &str, value: String| {
         let _ = writeln!(out, "{name:<14}{about:<58}{value}");
     };
-    line("LIMIT", &format!("medians of {MEASUREMENTS}"), "BEFORE, AFTER".to_owned());
+    line("LIMIT", &format!("medians of {MEASUREMENTS}"), "FIRST, LAST".to_owned());
     let way = if report.before.disk_is_direct { "O_DIRECT" } else { "buffered" };
     let disk = format!("sequential writes of 4 MiB, each synced, {way}");
     let rate = |rate: f64| format!("{}B/s", shown(rate));
@@ -84,15 +86,20 @@ fn limits(report: &Report, out: &mut String) {
     line("BARE", "a bare HTTP service under the same load", "beside each result\n".to_owned());
 }
 
-fn row(outcome: &Outcome, at: usize, figure: &Figure, limits: &Limits) -> [String; COLUMNS] {
+fn row(measured: &Measured, at: usize, figure: &Figure) -> [String; COLUMNS] {
+    let Measured { outcome, .. } = measured;
     let rounds = &figure.rounds;
     let value = |value| quantity(value, figure.unit);
     let bound = |bound: Bound| {
-        let share = figure.share(limits).unwrap_or_default();
-        match (bound, figure.unit) {
+        let share = figure.share(&measured.limits()).unwrap_or_default();
+        let beside = match (bound, figure.unit) {
             (Bound::Bare(rate), _) => format!("{share:.2} of {} ({}/s)", bound.name(), shown(rate)),
             (_, Unit::Seconds) => format!("{share:.2} x {}", bound.name()),
             _ => format!("{share:.2} of {}", bound.name()),
+        };
+        match measured.invalid() {
+            Some((name, share)) => format!("{beside}; {}", moved(name, share)),
+            None => beside,
         }
     };
     // What stands in the row above is not repeated.
@@ -148,10 +155,9 @@ fn table(rows: &[[String; COLUMNS]], out: &mut String) {
 }
 
 fn verdict(report: &Report, out: &mut String) {
-    let (written, checked) = report
-        .outcomes
-        .iter()
-        .fold((0, 0), |(w, c), outcome| (w + outcome.written, c + outcome.checked));
+    let outcomes = || report.outcomes.iter().map(|measured| &measured.outcome);
+    let written: u64 = outcomes().map(|outcome| outcome.written).sum();
+    let checked: u64 = outcomes().map(|outcome| outcome.checked).sum();
     let _ = writeln!(
         out,
         "\n{written} records were acked, and only such count; {checked} were read back, and all were right."
@@ -161,30 +167,39 @@ fn verdict(report: &Report, out: &mut String) {
             let _ = writeln!(out, "QUICK: everything works; how fast, a longer run has to say.");
         }
         None => {
-            let (name, share) = report.before.drift(report.after);
             let _ = writeln!(
                 out,
-                "VALID: no limit moved more than {:.0} % during the run ({name}: {:.0} %).",
-                DRIFT_MAX * 100.0,
-                share * 100.0
+                "VALID: no figure's limit moved more than {:.0} % while it was measured.",
+                DRIFT_MAX * 100.0
             );
+            let (name, share) = report.before.drift(report.after);
+            if share > DRIFT_MAX {
+                let _ = writeln!(
+                    out,
+                    "From first to last {}: compare shares, not rates, of cases far apart.",
+                    moved(name, share)
+                );
+            }
         }
-        Some((name, share)) => {
+        Some(why) => {
             let _ = writeln!(
                 out,
-                "INVALID: {name} moved {:.0} % during the run. Something else used the machine: do \
-                 not quote these figures; give it some peace and run again.",
-                share * 100.0
+                "INVALID: {why}. Something else used the machine: do not quote these figures; \
+                 give it some peace and run again."
             );
         }
     }
 }
 
+/// What a limit did, as in `DISK moved 31 %`.
+pub(in crate::benchmark) fn moved(name: &str, share: f64) -> String {
+    format!("{name} moved {:.0} %", share * 100.0)
+}
+
 /// For lines of progress.
-pub(in crate::benchmark) fn summary(outcome: &Outcome) -> String {
-    let figures = outcome
-        .figures
-        .iter()
+pub(in crate::benchmark) fn summary(measured: &Measured) -> String {
+    let figures = measured.outcome.figures.iter();
+    let figures = figures
         .map(|figure| format!("{} {}", figure.name, quantity(figure.rounds.median(), figure.unit)));
     figures.collect::<Vec<_>>().join(", ")
 }
