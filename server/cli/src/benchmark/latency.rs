@@ -18,6 +18,9 @@ const SLEEP_ERROR: Duration = Duration::from_micros(60);
 /// The percentiles that are told, with their quantiles.
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
+/// Those of what a record takes without a server.
+const BARE_PERCENTILES: [(&str, f64); 2] = [("bare p50", 0.5), ("bare p99", 0.99)];
+
 /// Times, as a histogram in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Latencies(Histogram<u64>);
@@ -49,16 +52,29 @@ impl Latencies {
 
 /// A figure for each percentile over all rounds.
 pub(super) fn figures(rounds: &[Latencies], bound: Bound) -> Vec<Figure> {
-    let figure = |(name, quantile)| {
+    percentiles(rounds, &PERCENTILES, Some(bound))
+}
+
+/// The same of what there was no server in.
+pub(super) fn bare_figures(rounds: &[Latencies]) -> Vec<Figure> {
+    percentiles(rounds, &BARE_PERCENTILES, None)
+}
+
+fn percentiles(
+    rounds: &[Latencies],
+    which: &[(&'static str, f64)],
+    bound: Option<Bound>,
+) -> Vec<Figure> {
+    let figure = |(name, quantile): &(&'static str, f64)| {
         Some(Figure {
             name,
             unit: Unit::Seconds,
-            rounds: Rounds::of(rounds.iter().map(|round| round.at(quantile)).collect())?,
+            rounds: Rounds::of(rounds.iter().map(|round| round.at(*quantile)).collect())?,
             record_bytes: None,
-            bound: Some(bound),
+            bound,
         })
     };
-    PERCENTILES.into_iter().filter_map(figure).collect()
+    which.iter().filter_map(figure).collect()
 }
 
 /// When each record is meant to be sent: at a constant rate, whatever happens.

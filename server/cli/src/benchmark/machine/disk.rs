@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode as Permissions, OFlags};
@@ -24,15 +25,28 @@ pub(super) enum Mode {
     Direct,
 }
 
+/// Numbers of probes: no two are one file.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// A file that goes when it is dropped.
-struct Probe {
+#[derive(Debug)]
+pub(super) struct Probe {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Probe {
+    /// One of so many bytes, which are written and synced.
+    pub(super) fn written(directory: &Path, bytes: usize) -> io::Result<Probe> {
+        let probe = Probe::create(directory, Mode::Buffered)?;
+        probe.file.write_all_at(&vec![1; bytes], 0)?;
+        probe.file.sync_all()?;
+        Ok(probe)
+    }
+
     fn create(directory: &Path, mode: Mode) -> io::Result<Probe> {
-        let path = directory.join(format!(".styx-benchmark-{}", std::process::id()));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!(".styx-benchmark-{}-{number}", std::process::id()));
         let mut flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
         if mode == Mode::Direct {
             flags |= OFlags::DIRECT;
@@ -69,9 +83,7 @@ pub(super) fn sequential(directory: &Path, mode: Mode, time: Duration) -> io::Re
 /// The median time of a small write onto space that was written before, and its
 /// sync.
 pub(super) fn sync(directory: &Path, time: Duration) -> io::Result<Duration> {
-    let probe = Probe::create(directory, Mode::Buffered)?;
-    probe.file.write_all_at(&vec![1; SYNC_SPACE], 0)?;
-    probe.file.sync_all()?;
+    let probe = Probe::written(directory, SYNC_SPACE)?;
     let small = vec![2; SYNC_BYTES];
     let begun = Instant::now();
     let mut times = Vec::new();

@@ -7,6 +7,7 @@
 //! LOOP  one TCP stream over loopback
 //! TRIP  one byte over loopback and back
 //! BARE  requests that a service answers that does nothing else: beside each result
+//! bare  records that a thread syncs and answers: beside each result of paced
 //! ```
 //! Each of the first four is the median of short measurements that take turns, so
 //! that what disturbs the machine for a moment disturbs few of any limit's.
@@ -18,6 +19,7 @@
 
 mod bare;
 mod disk;
+mod echo;
 mod loopback;
 
 use std::io;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use super::statistics::Rounds;
 
 pub(super) use bare::Bare;
+pub(super) use echo::Echo;
 
 /// Measurements of each limit, whose median counts.
 pub(super) const MEASUREMENTS: usize = 5;

@@ -6,16 +6,22 @@
 //! sender  waits until record i is due ─▶ sends it, whatever is still unacked
 //! acks    ◀─ record i is durable: now - due(i)
 //! ```
+//! Beside each round the same records go, as often a second, to a thread that does
+//! nothing but write, sync and answer ([`Echo`]): the least that an ack takes at this
+//! rate, on which threads and the disk fall asleep between two records.
+//!
 //! Over HTTP a connection has one request in flight: records that are due
 //! meanwhile wait, and their waiting counts.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::produce::joined;
 use super::{Bench, read_back};
 use crate::benchmark::latency::{self, Latencies, Pace};
+use crate::benchmark::machine::Echo;
 use crate::benchmark::outcome::{Bound, Outcome, Protocol};
 use crate::benchmark::payload::{Framing, Kind, Maker, Templates};
 use crate::benchmark::place::{Log, Server};
@@ -50,9 +56,10 @@ pub(super) fn run(bench: &Bench, protocol: Protocol) -> Result<Outcome, Failure>
     let (server, settings) = (&bench.server, bench.settings);
     let templates = Arc::new(Templates::new(KIND));
     let load = Load::of(settings);
-    let (mut rounds, mut checked) = (Vec::new(), 0);
+    let (mut rounds, mut bares, mut checked) = (Vec::new(), Vec::new(), 0);
     for _ in 0..settings.rounds {
         bench.settle();
+        bares.push(bare(&bench.directory, &templates, load)?);
         let log = Log::create(server)?;
         let latencies = match protocol {
             Protocol::Styx1 => styx1(server, log.name(), &templates, load),
@@ -64,16 +71,37 @@ pub(super) fn run(bench: &Bench, protocol: Protocol) -> Result<Outcome, Failure>
         rounds.push(latencies);
         checked += read_back::check(server, log.name(), &templates, 1, load.records)?;
     }
+    let mut figures = latency::figures(&rounds, Bound::SyncAndTrip);
+    figures.extend(latency::bare_figures(&bares));
     Ok(Outcome {
         workload: "paced",
         protocol: Some(protocol),
         payload: Some(KIND),
         load: format!("1 producer, {} records/s", load.rate),
-        figures: latency::figures(&rounds, Bound::SyncAndTrip),
+        figures,
         written: load.records * rounds.len() as u64,
         checked,
         notes: Vec::new(),
     })
+}
+
+/// The same without a server; a third of the records will do for its percentiles.
+fn bare(directory: &Path, templates: &Arc<Templates>, load: Load) -> Result<Latencies, Failure> {
+    let failed = |error| Failure::Failed(format!("{}: {error}", directory.display()));
+    let mut maker = Maker::new(templates, 0, Framing::Bare);
+    let record_bytes = maker.batch(1).bytes().len();
+    let mut echo = Echo::start(directory, record_bytes).map_err(failed)?;
+    let mut latencies = Latencies::new()?;
+    let pace = Pace::begin(load.rate);
+    Pace::sharpen();
+    for index in 0..load.warm_up + (load.records - load.warm_up) / 3 {
+        pace.wait_for(index);
+        echo.ask(maker.batch(1).bytes()).map_err(failed)?;
+        if index >= load.warm_up {
+            latencies.record(pace.due(index).elapsed(), 1);
+        }
+    }
+    Ok(latencies)
 }
 
 fn styx1(
