@@ -5,6 +5,7 @@ use styx_protocol::Position;
 use crate::log::Inner;
 use crate::segment::index::{Key, Stretch};
 use crate::segment::walk::{Bodies, Expect, Walk};
+use crate::storage::Disk;
 use crate::tail::View;
 use crate::{Error, Seek};
 
@@ -40,7 +41,7 @@ fn at_time(view: &View, time_us: u64) -> Result<Position, Error> {
     };
     let failed = |error| Error::io("cannot read", &segment.path)(error);
     let file = segment.file().map_err(failed)?;
-    let stretch = segment.find(Key::Time(time_us)).map_err(failed)?;
+    let stretch = segment.find(Key::Time(time_us), Disk::May).map_err(failed)?;
     let expect = Expect { base: segment.base, prev_crc: None };
     let mut walk = Walk::new(&*file, view.readable_bytes(segment), expect, Bodies::Skip);
     if let Some(Stretch { from, .. }) = stretch {

@@ -7,6 +7,7 @@ use super::{memory, mend};
 use crate::manifest::Manifest;
 use crate::producers::{Drafts, Known, Table};
 use crate::segment::index::{self, Key};
+use crate::storage::Disk;
 use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
 
 /// A segment's index.
@@ -26,7 +27,7 @@ pub(super) fn index(input: &[u8]) {
         assert_eq!(sealed.bytes, 1000, "the segment's own length");
     }
     for key in [Key::Position(Position(0)), Key::Position(Position(77)), Key::Time(1 << 40)] {
-        let found = index::find_in_file(&*file, key).expect("memory can be read");
+        let found = index::find_in_file(&*file, key, Disk::May).expect("memory can be read");
         if let (Some(found), Key::Position(position)) = (found, key) {
             assert!(found.from.position <= position, "at or before what is looked for");
         }

@@ -9,12 +9,13 @@ use styx_protocol::block::{Block, Header, ParseError};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
 use super::take::{Bound, Take, Taken};
-use super::{Disk, Place, READ_BYTES_MIN, Reader};
+use super::{Place, READ_BYTES_MIN, Reader};
 use crate::Error;
 use crate::segment::Segment;
 use crate::segment::index::{Key, Stretch};
 use crate::segment::name::Offset;
 use crate::segment::resume::{self, Goal};
+use crate::storage::Disk;
 use crate::tail::{Group, View};
 
 /// Bytes read at once for a single record, at least; at most [`READ_BYTES_MIN`], unless
@@ -149,9 +150,13 @@ impl Reader {
             (None, Disk::MayNot) => return Ok(None),
             (None, Disk::May) => segment.file().map_err(open_failed)?,
         };
-        let stretch = segment
-            .find(Key::Position(self.position))
-            .map_err(Error::io("cannot read the index of", &segment.path))?;
+        let stretch = match segment.find(Key::Position(self.position), disk) {
+            Ok(stretch) => stretch,
+            Err(error) if disk == Disk::MayNot && error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::io("cannot read the index of", &segment.path)(error)),
+        };
         let offset = stretch.map_or(0, |stretch| stretch.from.offset);
         let reach = stretch.and_then(|stretch| self.reach(segment, stretch));
         let place = Place { segment: Arc::clone(segment), file, offset };
@@ -226,11 +231,7 @@ impl Reader {
         let mut filled = 0;
         while filled < buffer.len() {
             let offset = place.offset + filled as u64;
-            let read = match disk {
-                Disk::May => place.file.read_at(&mut buffer[filled..], offset).map(Some),
-                Disk::MayNot => place.file.try_read_at(&mut buffer[filled..], offset),
-            };
-            match read {
+            match disk.read_at(&*place.file, &mut buffer[filled..], offset) {
                 Ok(Some(0)) => break,
                 Ok(Some(n)) => filled += n,
                 Ok(None) => return Ok(None),

@@ -26,7 +26,7 @@ use crate::Error;
 use crate::log::Inner;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
-use crate::storage::File;
+use crate::storage::{Disk, File};
 use crate::tail::View;
 
 pub use self::batch::{Batch, Record};
@@ -67,13 +67,6 @@ struct Place {
 
 /// Bytes read at once when little is asked for.
 const READ_BYTES_MIN: usize = 16 << 10;
-
-/// Whether a read may wait for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    May,
-    MayNot,
-}
 
 impl Reader {
     pub(crate) fn new(log: Arc<Inner>, from: Position) -> Result<Reader, Error> {

@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use styx_protocol::{LogStatus, Position};
 
-use super::{Disk, Place, Reader};
+use super::{Place, Reader};
 use crate::Error;
 use crate::segment::index::Key;
 use crate::segment::name::Offset;
-use crate::storage::File;
+use crate::storage::{Disk, File};
 use crate::wait::lock;
 
 /// Whole blocks in a file, with the handle to send them by (`AsFd`). They stay
@@ -108,7 +108,7 @@ impl Reader {
             let next = segment.summary().map_or(view.durable.position, |sealed| sealed.end);
             (readable, next)
         } else {
-            let stretch = segment.find(Key::Offset(limit));
+            let stretch = segment.find(Key::Offset(limit), Disk::May);
             let failed = Error::io("cannot read the index of", &segment.path);
             match stretch.map_err(failed)?.map(|stretch| stretch.from) {
                 Some(entry) if entry.position > self.position => (entry.offset, entry.position),

@@ -23,7 +23,7 @@ use styx_protocol::Position;
 use super::name::Offset;
 use super::sealed::Sealed;
 use super::walk::Block;
-use crate::storage::{File, Storage, read_exact_at, temporary_path, write_all_at};
+use crate::storage::{Disk, File, Storage, read_exact_at, temporary_path, write_all_at};
 
 const MAGIC: [u8; 4] = *b"STXI";
 const VERSION: u32 = 1;
@@ -125,7 +125,10 @@ const ENTRIES_AT_ONCE: u64 = 128;
 /// From the last entry at or before the key on, of an index file. `None` when there is
 /// none, or the file is not what it should be: then begin at the segment's
 /// start.
-pub(crate) fn find_in_file(file: &dyn File, key: Key) -> io::Result<Option<Stretch>> {
+///
+/// # Errors
+/// As the reads; `WouldBlock` when the disk would have to be waited for and may not be.
+pub(crate) fn find_in_file(file: &dyn File, key: Key, disk: Disk) -> io::Result<Option<Stretch>> {
     let Some(count) = file.len()?.checked_sub(HEADER_BYTES as u64).map(|b| b / ENTRY_BYTES as u64)
     else {
         return Ok(None);
@@ -135,7 +138,7 @@ pub(crate) fn find_in_file(file: &dyn File, key: Key) -> io::Result<Option<Stret
     while high - low > ENTRIES_AT_ONCE {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; ENTRY_BYTES];
-        read_exact_at(file, &mut bytes, at(middle))?;
+        disk.read_exact_at(file, &mut bytes, at(middle))?;
         match decode_entry(&bytes) {
             Some(entry) if key.is_at_or_behind(&entry) => low = middle,
             Some(_) => high = middle,
@@ -145,7 +148,7 @@ pub(crate) fn find_in_file(file: &dyn File, key: Key) -> io::Result<Option<Stret
     // The one behind them too, where there is one.
     let mut bytes = [0; (ENTRIES_AT_ONCE as usize + 1) * ENTRY_BYTES];
     let bytes = &mut bytes[..(count.min(high + 1) - low) as usize * ENTRY_BYTES];
-    read_exact_at(file, bytes, at(low))?;
+    disk.read_exact_at(file, bytes, at(low))?;
     let (entries, _) = bytes.as_chunks();
     let (mut low, mut high) = (0, (high - low) as usize);
     let mut found = None;

@@ -14,7 +14,7 @@ use styx_protocol::Position;
 use super::index::{self, Entry, Key, Stretch};
 use super::name;
 use super::sealed::Sealed;
-use crate::storage::{Access, File, Storage};
+use crate::storage::{Access, Disk, File, Storage};
 use crate::wait::lock;
 
 /// See the module.
@@ -143,17 +143,24 @@ impl Segment {
     /// segment's first byte.
     ///
     /// # Errors
-    /// The index exists and cannot be read.
-    pub(crate) fn find(&self, key: Key) -> io::Result<Option<Stretch>> {
+    /// The index exists and cannot be read; `WouldBlock` when the disk would have to
+    /// be waited for and may not be.
+    pub(crate) fn find(&self, key: Key, disk: Disk) -> io::Result<Option<Stretch>> {
         if self.sealed.get().is_none() {
             let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             return Ok(index::find(&entries, key));
         }
-        match self.open_index() {
-            Ok(file) => index::find_in_file(&*file, key),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        let open = lock(&self.index_file).as_ref().and_then(Weak::upgrade);
+        let file = match (open, disk) {
+            (Some(file), _) => file,
+            (None, Disk::MayNot) => return Err(io::ErrorKind::WouldBlock.into()),
+            (None, Disk::May) => match self.open_index() {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e),
+            },
+        };
+        index::find_in_file(&*file, key, disk)
     }
 
     fn open_index(&self) -> io::Result<Arc<dyn File>> {

@@ -7,6 +7,7 @@
 
 pub mod probe;
 
+mod disk;
 mod real;
 
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use disk::Disk;
 pub use real::RealStorage;
 
 /// What [`File::write_direct_at`] takes: multiples of this. The largest block of
@@ -192,23 +194,8 @@ pub trait File: Debug + Send + Sync {
 ///
 /// # Errors
 /// As the reads.
-pub(crate) fn read_exact_at(
-    file: &dyn File,
-    mut buf: &mut [u8],
-    mut offset: u64,
-) -> io::Result<()> {
-    while !buf.is_empty() {
-        match file.read_at(buf, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                buf = &mut buf[n..];
-                offset += n as u64;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
+pub(crate) fn read_exact_at(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    Disk::May.read_exact_at(file, buf, offset)
 }
 
 /// Where the zeros begin with which the first `len` bytes of a file end; `len` if
