@@ -16,7 +16,7 @@ pub(crate) fn resolve(log: &Inner, to: Seek) -> Result<Position, Error> {
         Seek::Origin(by) => (Position::ORIGIN, by),
         Seek::Start(by) => (start, by),
         Seek::End(by) => (end, by),
-        Seek::Time(time_us) => return at_time(&view, time_us),
+        Seek::Time(time_us) => return at_time(log, &view, time_us),
     };
     let asked = i128::from(base.0) + i128::from(by);
     let position = u64::try_from(asked).ok().map(Position);
@@ -29,7 +29,7 @@ pub(crate) fn resolve(log: &Inner, to: Seek) -> Result<Position, Error> {
 
 /// The first record appended at or after a time: the segment by its newest
 /// record, the block by the index, then block headers.
-fn at_time(view: &View, time_us: u64) -> Result<Position, Error> {
+fn at_time(log: &Inner, view: &View, time_us: u64) -> Result<Position, Error> {
     let before = view.segments.partition_point(|segment| match segment.summary() {
         Some(sealed) => sealed.last_timestamp_us < time_us,
         // An empty newest segment begins at the end, which is right when all
@@ -40,7 +40,7 @@ fn at_time(view: &View, time_us: u64) -> Result<Position, Error> {
         return Ok(view.durable.position);
     };
     let failed = |error| Error::io("cannot read", &segment.path)(error);
-    let file = segment.file().map_err(failed)?;
+    let file = log.services.open_segments.file(segment).map_err(failed)?;
     let stretch = segment.find(Key::Time(time_us), Disk::May).map_err(failed)?;
     let expect = Expect { base: segment.base, prev_crc: None };
     let mut walk = Walk::new(&*file, view.readable_bytes(segment), expect, Bodies::Skip);

@@ -112,6 +112,7 @@ impl Catalog {
                 pool: Arc::new(Pool::new(options.committers_max)),
                 keeper: Arc::new(keeper),
                 time: SteadyTime::new(Arc::clone(&options.clock)),
+                open_segments: Arc::default(),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,

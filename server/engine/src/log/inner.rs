@@ -16,6 +16,7 @@ use crate::commit::pool::{Job, Pool};
 use crate::commit::queue::{Item, Pushed, Queue};
 use crate::commit::roll::Ground;
 use crate::producers::Table;
+use crate::segment::OpenSegments;
 use crate::tail::Tail;
 use crate::wait::{lock, promise};
 use crate::watermark::Watermark;
@@ -26,6 +27,7 @@ pub(crate) struct Services {
     pub(crate) pool: Arc<Pool>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) time: SteadyTime,
+    pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
     pub(crate) overlap_bytes_min: usize,

@@ -113,6 +113,7 @@ impl Inner {
         self.tail.drop_segments(count);
         let storage = &self.ground.storage;
         for segment in view.segments.iter().take(count) {
+            segment.retire();
             storage
                 .remove_file(&segment.path)
                 .map_err(Error::io("cannot remove the expired segment", &segment.path))?;

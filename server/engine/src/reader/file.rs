@@ -145,10 +145,12 @@ impl Reader {
             }
             Error::io("cannot open", &segment.path)(error)
         };
-        let file = match (segment.open_file(), disk) {
-            (Some(file), _) => file,
-            (None, Disk::MayNot) => return Ok(None),
-            (None, Disk::May) => segment.file().map_err(open_failed)?,
+        let file = match disk {
+            Disk::May => self.log.services.open_segments.file(segment).map_err(open_failed)?,
+            Disk::MayNot => match segment.open_file() {
+                Some(file) => file,
+                None => return Ok(None),
+            },
         };
         let stretch = match segment.find(Key::Position(self.position), disk) {
             Ok(stretch) => stretch,

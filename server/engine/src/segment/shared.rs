@@ -1,16 +1,18 @@
 //! [`Segment`]: what readers and the writer share of one segment file.
 //!
 //! While it is the newest, its file stays open and its index is in memory. Once
-//! sealed it never changes; the file is opened when somebody reads it and closed
-//! with the last reader.
+//! sealed it never changes; the file and the index are opened when somebody reads
+//! them, and closed with the last reader or, if later, when
+//! [`OpenSegments`](super::OpenSegments) lets them go.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use styx_protocol::Position;
 
+use super::files::{Files, Handle};
 use super::index::{self, Entry, Key, Stretch};
 use super::name;
 use super::sealed::Sealed;
@@ -25,17 +27,9 @@ pub(crate) struct Segment {
     storage: Arc<dyn Storage>,
     sealed: OnceLock<Sealed>,
     entries: RwLock<Vec<Entry>>,
-    file: Mutex<Handle>,
-    index_file: Mutex<Option<Weak<dyn File>>>,
+    files: Mutex<Files>,
     /// Bytes of the block that somebody read a record of last; 0 before that.
     block_bytes: AtomicUsize,
-}
-
-#[derive(Debug)]
-enum Handle {
-    Open(Arc<dyn File>),
-    Shared(Weak<dyn File>),
-    Closed,
 }
 
 impl Segment {
@@ -53,8 +47,7 @@ impl Segment {
             storage,
             sealed: OnceLock::new(),
             entries: RwLock::new(entries),
-            file: Mutex::new(Handle::Open(file)),
-            index_file: Mutex::new(None),
+            files: Mutex::new(Files::new(Handle::Open(file))),
             block_bytes: AtomicUsize::new(0),
         }
     }
@@ -72,8 +65,7 @@ impl Segment {
             storage,
             sealed: OnceLock::from(sealed),
             entries: RwLock::new(Vec::new()),
-            file: Mutex::new(Handle::Closed),
-            index_file: Mutex::new(None),
+            files: Mutex::new(Files::new(Handle::Closed)),
             block_bytes: AtomicUsize::new(0),
         }
     }
@@ -113,9 +105,12 @@ impl Segment {
         let _ = self.sealed.set(sealed);
         *entries = Vec::new();
         drop(entries);
-        let mut handle = lock(&self.file);
-        if let Handle::Open(file) = &*handle {
-            *handle = Handle::Shared(Arc::downgrade(file));
+        let mut files = lock(&self.files);
+        // A reader may have been here since it is sealed.
+        if !files.are_staying() {
+            let freed = files.let_go();
+            drop(files);
+            drop(freed);
         }
         written
     }
@@ -125,18 +120,33 @@ impl Segment {
     /// # Errors
     /// It cannot be opened.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn File>> {
-        let mut handle = lock(&self.file);
-        if let Some(file) = upgrade(&handle) {
-            return Ok(file);
-        }
-        let file = self.storage.open(&self.path, Access::Read)?;
-        *handle = Handle::Shared(Arc::downgrade(&file));
-        Ok(file)
+        self.open(&self.path, |files| &mut files.data)
     }
 
-    /// The file, if somebody has it open already.
+    /// The file, if it is open already. Never waits for the disk.
     pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
-        upgrade(&lock(&self.file))
+        lock(&self.files).data.get()
+    }
+
+    /// From here on the files of a finished segment stay open once they are; `false`
+    /// if that was so already, or cannot be.
+    pub(super) fn stay_open(&self) -> bool {
+        self.sealed.get().is_some() && lock(&self.files).stay()
+    }
+
+    /// Its files are closed with their last reader again.
+    pub(super) fn let_go(&self) {
+        let freed = lock(&self.files).let_go();
+        drop(freed);
+    }
+
+    /// As [`Segment::let_go`], for good: its log is over, or it was removed from it. The
+    /// newest segment's file is closed with the segment.
+    pub(crate) fn retire(&self) {
+        if self.sealed.get().is_some() {
+            let freed = lock(&self.files).retire();
+            drop(freed);
+        }
     }
 
     /// Where to look: from an entry at or before the key on, or `None` for the
@@ -150,11 +160,11 @@ impl Segment {
             let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             return Ok(index::find(&entries, key));
         }
-        let open = lock(&self.index_file).as_ref().and_then(Weak::upgrade);
+        let open = lock(&self.files).index.get();
         let file = match (open, disk) {
             (Some(file), _) => file,
             (None, Disk::MayNot) => return Err(io::ErrorKind::WouldBlock.into()),
-            (None, Disk::May) => match self.open_index() {
+            (None, Disk::May) => match self.open(&self.index_path(), |files| &mut files.index) {
                 Ok(file) => file,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(e),
@@ -163,21 +173,16 @@ impl Segment {
         index::find_in_file(&*file, key, disk)
     }
 
-    fn open_index(&self) -> io::Result<Arc<dyn File>> {
-        let mut handle = lock(&self.index_file);
-        if let Some(file) = handle.as_ref().and_then(Weak::upgrade) {
+    fn open(
+        &self,
+        path: &Path,
+        handle: fn(&mut Files) -> &mut Handle,
+    ) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = handle(&mut lock(&self.files)).get() {
             return Ok(file);
         }
-        let file = self.storage.open(&self.index_path(), Access::Read)?;
-        *handle = Some(Arc::downgrade(&file));
-        Ok(file)
-    }
-}
-
-fn upgrade(handle: &Handle) -> Option<Arc<dyn File>> {
-    match handle {
-        Handle::Open(file) => Some(Arc::clone(file)),
-        Handle::Shared(file) => file.upgrade(),
-        Handle::Closed => None,
+        // Without the lock: who may not wait for the disk asks for it too.
+        let file = self.storage.open(path, Access::Read)?;
+        Ok(lock(&self.files).opened(handle, file))
     }
 }

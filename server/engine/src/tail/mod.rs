@@ -236,17 +236,21 @@ impl Tail {
         self.publish_segments(kept, durable);
     }
 
-    /// Nothing comes any more: readers get this error.
+    /// Nothing comes any more: readers get this error, and what they have open is
+    /// closed with them.
     pub(crate) fn end_with(&self, error: Error) {
-        let woken = {
+        let (segments, woken) = {
             let mut state = lock(&self.state);
             state.ended.get_or_insert(error);
             self.forget(&mut state);
             let mut woken = state.waiting.drain();
             woken.extend(state.watching.drain());
-            woken
+            (Arc::clone(&state.view.segments), woken)
         };
         wake(woken);
+        for segment in segments.iter() {
+            segment.retire();
+        }
     }
 
     /// Why nothing is published any more, or registers to be woken then.

@@ -1,0 +1,300 @@
+//! Finished segments that are read stay open for a while: how often they are opened,
+//! how many are open, and what they are not to be held open by.
+#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+
+mod watched;
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_engine::{Catalog, Error, Found, Log, Options, Seek};
+use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records};
+
+use watched::Watched;
+
+/// As many finished segments stay open at most.
+const STAYING: u64 = 256;
+
+fn name() -> LogName {
+    "log".parse().expect("a name")
+}
+
+/// A log with a segment for each of its records, nothing of it in memory.
+struct Scene {
+    watched: Watched,
+    log: Log,
+    catalog: Catalog,
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(records: u64) -> Scene {
+        let directory = tempfile::tempdir().expect("a directory");
+        let watched = Watched::default();
+        let options = Options {
+            storage: Arc::new(watched.clone()),
+            tail_bytes_max: 0,
+            // It opens files too; a test asks for it.
+            scrub_bytes_per_second: 0,
+            ..Options::new(directory.path())
+        };
+        let catalog = Catalog::open(options).expect("opened");
+        let config = LogConfig { segment_max_count: 1, ..LogConfig::default() };
+        let log = catalog.create(&name(), config).expect("created");
+        for position in 0..records {
+            log.append_durably(Records::one(&payload(position))).expect("appended");
+        }
+        assert!(log.stats().segments >= records, "{:?}", log.stats());
+        watched.forget_opens();
+        Scene { watched, log, catalog, directory }
+    }
+
+    fn check_read(&self, position: u64) {
+        match self.log.record(Position(position)).expect("read") {
+            Found::Some(record) => assert_eq!(record.payload, payload(position)),
+            nothing => panic!("{position}: {nothing:?}"),
+        }
+    }
+
+    /// Handles that are open on a finished segment's file and on its index.
+    fn open_now(&self, base: u64) -> [usize; 2] {
+        [seg(base), idx(base)].map(|name| self.watched.open_now(&name))
+    }
+
+    fn opens(&self, base: u64) -> [usize; 2] {
+        [seg(base), idx(base)].map(|name| self.watched.opens(&name))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("log/0").join(name)
+    }
+}
+
+fn payload(position: u64) -> Vec<u8> {
+    format!("record {position}").into_bytes()
+}
+
+fn seg(base: u64) -> String {
+    format!("{base:020}.seg")
+}
+
+fn idx(base: u64) -> String {
+    format!("{base:020}.idx")
+}
+
+#[test]
+fn a_finished_segment_that_is_read_again_and_again_is_opened_once() {
+    let scene = Scene::new(4);
+    let nothing = scene.log.try_record(Position(1));
+    assert!(matches!(nothing, Ok(Found::NeedsDisk)), "opening may wait: {nothing:?}");
+    assert_eq!(scene.opens(1), [0, 0]);
+    for _ in 0..3 {
+        scene.check_read(1);
+        scene.log.seek(Seek::Time(0)).expect("the first record");
+    }
+    let waits = scene.watched.waits();
+    let found = scene.log.try_record(Position(1));
+    assert!(matches!(found, Ok(Found::Some(_))), "nothing is to be waited for: {found:?}");
+    assert_eq!(scene.watched.waits(), waits);
+    assert_eq!((scene.opens(0), scene.opens(1)), ([1, 1], [1, 1]));
+    assert_eq!((scene.open_now(0), scene.open_now(1)), ([1, 1], [1, 1]));
+    assert_eq!(scene.open_now(2), [0, 0], "nobody has read it");
+}
+
+/// Its file was open, so others were served without asking for it to stay; its index was
+/// not, and each of them would have had to open that.
+#[test]
+fn a_segment_that_was_let_go_under_its_reader_stays_open_again_for_the_next() {
+    let scene = Scene::new(STAYING + 2);
+    let mut held = scene.log.reader(Position(0)).expect("a reader");
+    assert!(matches!(held.read(1), Ok(Found::Some(_))));
+    for position in 1..=STAYING {
+        scene.check_read(position);
+    }
+    assert_eq!(scene.open_now(0), [1, 0]);
+    assert!(matches!(scene.log.try_record(Position(0)), Ok(Found::NeedsDisk)));
+    scene.check_read(0);
+    assert!(matches!(scene.log.try_record(Position(0)), Ok(Found::Some(_))));
+    drop(held);
+    assert_eq!((scene.open_now(0), scene.opens(0)), ([1, 1], [1, 2]));
+}
+
+#[test]
+fn who_may_not_wait_for_the_disk_waits_neither_for_data_nor_for_the_index() {
+    let scene = Scene::new(3);
+    scene.check_read(0);
+    for cold in [".seg", ".idx"] {
+        scene.watched.cool_down(Some(cold));
+        let waits = scene.watched.waits();
+        let found = scene.log.try_record(Position(0));
+        assert!(matches!(found, Ok(Found::NeedsDisk)), "{cold}: {found:?}");
+        assert_eq!(scene.watched.waits(), waits, "{cold}");
+        scene.check_read(0);
+    }
+    scene.watched.cool_down(None);
+    assert!(matches!(scene.log.try_record(Position(0)), Ok(Found::Some(_))));
+}
+
+#[test]
+fn so_many_segments_stay_open_and_the_oldest_are_closed() {
+    let scene = Scene::new(STAYING + 20);
+    let mut held = scene.log.reader(Position(0)).expect("a reader");
+    assert!(matches!(held.read(1), Ok(Found::Some(_))));
+    for position in 0..STAYING + 10 {
+        scene.check_read(position);
+    }
+    let count = |end| scene.watched.open_in_all(end) as u64;
+    assert_eq!(count(".idx"), STAYING);
+    assert_eq!(scene.open_now(0), [1, 0], "as long as it is read");
+    drop(held);
+    for position in 0..STAYING + 10 {
+        let expected = usize::from(position >= 10);
+        assert_eq!(scene.open_now(position), [expected; 2], "{position}");
+        assert_eq!(scene.opens(position), [1, 1], "{position}");
+    }
+    scene.check_read(0);
+    assert_eq!(scene.opens(0), [2, 2]);
+    assert_eq!((scene.open_now(0), scene.open_now(10)), ([1, 1], [0, 0]), "its turn");
+    assert_eq!(count(".idx"), STAYING);
+}
+
+#[test]
+fn a_segment_that_was_removed_is_held_open_by_its_readers_alone() {
+    let scene = Scene::new(5);
+    let mut held = scene.log.reader(Position(1)).expect("a reader");
+    assert!(matches!(held.read(1), Ok(Found::Some(_))));
+    for position in 0..4 {
+        scene.check_read(position);
+    }
+    scene.log.trim(Position(3)).expect("trimmed");
+    assert!(!scene.path(&seg(1)).exists());
+    let open = [0, 1, 2, 3].map(|base| scene.open_now(base));
+    assert_eq!(open, [[0, 0], [1, 0], [0, 0], [1, 1]]);
+    drop(held);
+    assert_eq!(scene.open_now(1), [0, 0]);
+    let gone = scene.log.record(Position(1));
+    assert!(matches!(gone, Err(Error::OutOfRange { .. })), "{gone:?}");
+}
+
+#[test]
+fn a_log_that_is_deleted_emptied_or_closed_is_held_open_by_its_readers_alone() {
+    type End = fn(&Scene);
+    let ends: [(&str, End); 3] = [
+        ("deleted", |scene| scene.catalog.delete(&name()).expect("deleted")),
+        ("emptied", |scene| drop(scene.catalog.truncate(&name()).expect("emptied"))),
+        ("closed", |scene| assert!(scene.catalog.close(Duration::from_secs(30)))),
+    ];
+    for (what, end) in ends {
+        let scene = Scene::new(5);
+        let mut held = scene.log.reader(Position(1)).expect("a reader");
+        assert!(matches!(held.read(1), Ok(Found::Some(_))));
+        for position in 0..4 {
+            scene.check_read(position);
+        }
+        end(&scene);
+        // The log's own handle is still there. An emptied one begins with a file of
+        // the same name as before.
+        let open = [1, 2, 3].map(|base| scene.open_now(base));
+        assert_eq!(open, [[1, 0], [0, 0], [0, 0]], "{what}");
+        drop(held);
+        assert_eq!(scene.open_now(1), [0, 0], "{what}");
+    }
+}
+
+#[test]
+fn a_scrub_and_a_backup_leave_open_what_was_and_nothing_else() {
+    let scene = Scene::new(STAYING + 10);
+    scene.check_read(0);
+    assert!(scene.catalog.scrub().is_empty());
+    scene.log.backup(&mut Vec::new()).expect("backed up");
+    assert_eq!((scene.open_now(0), scene.opens(0)), ([1, 1], [1, 1]));
+    assert_eq!(scene.watched.open_in_all(".idx"), 1);
+    for position in 1..STAYING + 9 {
+        assert_eq!(scene.open_now(position), [0, 0], "{position}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_an_error_until_it_can() {
+    let scene = Scene::new(3);
+    for end in [".seg", ".idx"] {
+        scene.watched.fail_opening(Some(end));
+        for _ in 0..2 {
+            let failed = scene.log.record(Position(0));
+            assert!(matches!(failed, Err(Error::Io { .. })), "{end}: {failed:?}");
+        }
+    }
+    scene.watched.fail_opening(None);
+    scene.check_read(0);
+    scene.watched.fail_opening(Some(""));
+    scene.check_read(0);
+    assert_eq!(scene.log.status(), LogStatus::Ok);
+}
+
+#[test]
+fn an_index_that_is_missing_or_wrong_makes_a_read_longer_and_no_other() {
+    let scene = Scene::new(4);
+    std::fs::remove_file(scene.path(&idx(0))).expect("removed");
+    std::fs::write(scene.path(&idx(1)), vec![7; 1000]).expect("written");
+    std::fs::write(scene.path(&idx(2)), b"short").expect("written");
+    for _ in 0..2 {
+        for position in 0..3 {
+            scene.check_read(position);
+        }
+    }
+    assert_eq!(scene.log.status(), LogStatus::Ok);
+}
+
+#[test]
+fn damage_to_a_segment_that_is_open_is_seen() {
+    let scene = Scene::new(3);
+    scene.check_read(0);
+    let file = std::fs::File::options().write(true).open(scene.path(&seg(0))).expect("opened");
+    let byte = scene.path(&seg(0)).metadata().expect("there").len() / 2;
+    file.write_all_at(&[0xFF; 16], byte).expect("written");
+    let damage = scene.log.record(Position(0));
+    let Err(Error::CorruptRecord { position: Position(0), .. }) = damage else {
+        panic!("{damage:?}")
+    };
+    assert_eq!(scene.log.status(), LogStatus::Corrupt);
+    scene.check_read(1);
+}
+
+#[test]
+fn many_who_read_while_segments_come_and_go_get_what_is_there() {
+    let scene = Scene::new(STAYING + 100);
+    std::thread::scope(|scope| {
+        for reader in 0..4u64 {
+            let log = scene.log.clone();
+            scope.spawn(move || {
+                for step in 0..3000u64 {
+                    let position = (step * 7919 + reader * 31) % (STAYING + 100);
+                    let tried = log.try_record(Position(position));
+                    let found = match tried {
+                        Ok(Found::NeedsDisk) => log.record(Position(position)),
+                        tried => tried,
+                    };
+                    match found {
+                        Ok(Found::Some(record)) => assert_eq!(record.payload, payload(position)),
+                        Err(Error::OutOfRange { .. }) => {}
+                        other => panic!("{position}: {other:?}"),
+                    }
+                }
+            });
+        }
+        for n in 0..50 {
+            scene.log.append_durably(Records::one(&payload(STAYING + 100 + n))).expect("appended");
+            scene.log.trim(Position(n)).expect("trimmed");
+        }
+    });
+    for end in [".seg", ".idx"] {
+        // The newest is open for appends, and the one before it may have been.
+        let open = scene.watched.open_in_all(end) as u64;
+        assert!(open <= STAYING + 2, "{open} of {end}");
+    }
+    for removed in 0..49 {
+        assert_eq!(scene.open_now(removed), [0, 0], "{removed}");
+    }
+}

@@ -1,0 +1,167 @@
+//! [`Watched`]: the real storage, which tells what is opened and what is open, has
+//! a page cache that can be taken away, and need not be waited for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use styx_engine::storage::{Access, Entry, File, Lock, RealStorage, Storage};
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watched(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the name a file was opened under, without its directory.
+    files: BTreeMap<String, Counts>,
+    /// Files whose names end so cannot be opened.
+    faulty: Option<&'static str>,
+    /// Nothing of files whose names end so is in the page cache.
+    cold: Option<&'static str>,
+    waits: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    opens: usize,
+    open: usize,
+}
+
+#[derive(Debug)]
+struct WatchedFile {
+    real: Arc<dyn File>,
+    name: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Watched {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic")
+    }
+
+    /// Counts what is opened from here on.
+    pub(crate) fn forget_opens(&self) {
+        self.state().files.values_mut().for_each(|file| file.opens = 0);
+    }
+
+    /// How often a file has been opened.
+    pub(crate) fn opens(&self, name: &str) -> usize {
+        self.state().files.get(name).map_or(0, |file| file.opens)
+    }
+
+    /// How many handles on it are open.
+    pub(crate) fn open_now(&self, name: &str) -> usize {
+        self.state().files.get(name).map_or(0, |file| file.open)
+    }
+
+    /// How many handles are open on files whose names end so.
+    pub(crate) fn open_in_all(&self, end: &str) -> usize {
+        let state = self.state();
+        state.files.iter().filter(|(name, _)| name.ends_with(end)).map(|(_, file)| file.open).sum()
+    }
+
+    /// Reads so far that may wait for the disk.
+    pub(crate) fn waits(&self) -> u64 {
+        self.state().waits
+    }
+
+    pub(crate) fn fail_opening(&self, end: Option<&'static str>) {
+        self.state().faulty = end;
+    }
+
+    pub(crate) fn cool_down(&self, end: Option<&'static str>) {
+        self.state().cold = end;
+    }
+
+    fn file(&self, path: &Path, real: Arc<dyn File>) -> Arc<dyn File> {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let mut state = self.state();
+        let counts = state.files.entry(name.clone()).or_default();
+        counts.opens += 1;
+        counts.open += 1;
+        Arc::new(WatchedFile { real, name, state: Arc::clone(&self.0) })
+    }
+}
+
+impl Drop for WatchedFile {
+    fn drop(&mut self) {
+        let mut state = self.state.lock().expect("no panic");
+        state.files.get_mut(&self.name).expect("it was opened").open -= 1;
+    }
+}
+
+impl Storage for Watched {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealStorage.create_dir(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealStorage.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        RealStorage.list(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(path, RealStorage.create(path)?))
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        let faulty = self.state().faulty;
+        if faulty.is_some_and(|end| path.to_string_lossy().ends_with(end)) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(self.file(path, RealStorage.open(path, access)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealStorage.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealStorage.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealStorage.remove_dir_all(path)
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        RealStorage.lock(path, content)
+    }
+}
+
+impl File for WatchedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.state.lock().expect("no panic").waits += 1;
+        self.real.read_at(buf, offset)
+    }
+    fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let cold = self.state.lock().expect("no panic").cold;
+        match cold.is_some_and(|end| self.name.ends_with(end)) {
+            true => Ok(None),
+            // Not every file system can be asked.
+            false => self.real.read_at(buf, offset).map(Some),
+        }
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.real.write_at(bytes, offset)
+    }
+    fn reserve(&self, offset: u64, end: u64) -> io::Result<()> {
+        self.real.reserve(offset, end)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.real.set_len(len)
+    }
+    fn drop_cache(&self) -> io::Result<()> {
+        self.real.drop_cache()
+    }
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.real.fd()
+    }
+}
