@@ -138,7 +138,7 @@ mod tests {
             Ok(Outcome::nothing("paced"))
         };
         let measured = beside.run(case, &mut run, |name, _| told.push(name)).expect("no failure");
-        assert_eq!(told.first(), Some(&"SYNC"), "the first try began when syncs took 9 s");
+        assert_eq!(told.first(), Some(&"SYNC+TRIP"), "the first try began when syncs took 9 s");
         assert!(runs == 1 + told.len() && runs <= TRIES, "{runs}, {told:?}");
         assert!(measured.before.sync < slow.sync, "the next began where the first ended");
     }

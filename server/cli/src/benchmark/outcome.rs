@@ -109,13 +109,12 @@ impl Outcome {
 impl Figure {
     /// The median beside its bound: a share of a rate, a multiple of a time.
     pub(super) fn share(&self, limits: &Limits) -> Option<f64> {
-        let seconds = |time: Duration| time.as_secs_f64();
         let value = self.rounds.median() * self.record_bytes.unwrap_or(1.0);
         let limit = match self.bound? {
             Bound::Disk => limits.disk,
             Bound::Loop => limits.loopback,
             Bound::Bare(rate) => rate,
-            Bound::SyncAndTrip => seconds(limits.sync + limits.round_trip),
+            Bound::SyncAndTrip => limits.sync_and_trip(),
         };
         Some(value / limit.max(f64::MIN_POSITIVE))
     }
