@@ -61,7 +61,7 @@ fn results(done: Done) -> Vec<Value> {
         let limits: &[&str] = match result["workload"].as_str() {
             Some("produce") => &["disk"],
             Some("consume") => &["loop"],
-            Some("paced") => &["sync", "trip"],
+            Some("paced" | "fan-out") => &["sync", "trip"],
             _ => &[],
         };
         let measured = result["limits"].as_object().expect("limits");

@@ -2,7 +2,6 @@
 //! held against.
 
 use std::fmt;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -143,6 +142,8 @@ impl fmt::Display for Protocol {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -83,8 +83,8 @@ impl Case {
         match self {
             Case::Produce(..) => &[Limit::Disk],
             Case::Consume(..) => &[Limit::Loop],
-            Case::Paced(_) => &[Limit::Sync, Limit::Trip],
-            Case::Post(_) | Case::Get(..) | Case::FanOut(_) => &[],
+            Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
+            Case::Post(_) | Case::Get(..) => &[],
             Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
         }
     }
