@@ -91,18 +91,19 @@ impl Beside {
         mut again: impl FnMut(&'static str, f64),
     ) -> Result<Measured, Failure> {
         let which = case.limits();
-        for left in (0..self.tries).rev() {
+        let mut tries = 1;
+        loop {
             let before = self.refresh(which)?;
             let outcome = run(case)?;
             self.fresh.clear();
             let after = self.refresh(which)?;
             let measured = Measured { case, outcome, before, after };
             match measured.invalid() {
-                Some((name, share)) if left > 0 => again(name, share),
+                Some((name, share)) if tries < self.tries => again(name, share),
                 _ => return Ok(measured),
             }
+            tries += 1;
         }
-        Err(Failure::Failed(format!("{case}: it was not measured")))
     }
 
     /// The limits, these of them as they are now.
