@@ -83,7 +83,9 @@ fn limits(report: &Report, out: &mut String) {
     line("SYNC", "one write of 4 KiB and its sync", both(&|l| time(l.sync.as_secs_f64())));
     line("LOOP", "one TCP stream over loopback", both(&|l| rate(l.loopback)));
     line("TRIP", "one byte over loopback and back", both(&|l| time(l.round_trip.as_secs_f64())));
-    line("BARE", "a bare HTTP service under the same load", "beside each result\n".to_owned());
+    line("BARE", "a bare HTTP service under the same load", "beside each result".to_owned());
+    let bare = "a thread that syncs and answers, at the rate of paced";
+    line("bare", bare, "below each result\n".to_owned());
 }
 
 fn row(measured: &Measured, at: usize, figure: &Figure) -> [String; COLUMNS] {
