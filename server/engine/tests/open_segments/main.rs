@@ -251,9 +251,11 @@ fn an_index_that_is_missing_or_wrong_makes_a_read_longer_and_no_other() {
 fn damage_to_a_segment_that_is_open_is_seen() {
     let scene = Scene::new(3);
     scene.check_read(0);
+    let bytes = std::fs::read(scene.path(&seg(0))).expect("read");
+    let payload = payload(0);
+    let at = bytes.windows(payload.len()).position(|window| window == payload).expect("plain");
     let file = std::fs::File::options().write(true).open(scene.path(&seg(0))).expect("opened");
-    let byte = scene.path(&seg(0)).metadata().expect("there").len() / 2;
-    file.write_all_at(&[0xFF; 16], byte).expect("written");
+    file.write_all_at(b"R", at as u64).expect("written");
     let damage = scene.log.record(Position(0));
     let Err(Error::CorruptRecord { position: Position(0), .. }) = damage else {
         panic!("{damage:?}")
