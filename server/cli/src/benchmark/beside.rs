@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::machine::{DRIFT_MAX, Limit, Limits};
+use super::machine::{Limit, Limits};
 use super::outcome::Outcome;
 use super::plan::Case;
 use crate::failure::Failure;
@@ -36,7 +36,7 @@ impl Measured {
     /// The limit of its own that moved most, by which share, if that is too far for
     /// the figures to count.
     pub(super) fn invalid(&self) -> Option<(&'static str, f64)> {
-        Some(self.before.drift(self.after)).filter(|(_, share)| *share > DRIFT_MAX)
+        self.before.moved_too_far(&self.after)
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
             Ok(Outcome::nothing("paced"))
         };
         let measured = beside.run(case, &mut run, |name, _| told.push(name)).expect("no failure");
-        assert_eq!(told.first(), Some(&"SYNC+TRIP"), "the first try began when syncs took 9 s");
+        assert_eq!(told.first(), Some(&"SYNC"), "the first try began when syncs took 9 s");
         assert!(runs == 1 + told.len() && runs <= TRIES, "{runs}, {told:?}");
         assert!(measured.before.sync < slow.sync, "the next began where the first ended");
     }

@@ -113,7 +113,7 @@ impl Figure {
             Bound::Disk => limits.disk,
             Bound::Loop => limits.loopback,
             Bound::Bare(rate) => rate,
-            Bound::SyncAndTrip => limits.sync_and_trip(),
+            Bound::SyncAndTrip => (limits.sync + limits.round_trip).as_secs_f64(),
         };
         Some(value / limit.max(f64::MIN_POSITIVE))
     }

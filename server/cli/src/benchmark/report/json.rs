@@ -10,7 +10,7 @@ use crate::benchmark::outcome::{Bound, Figure, Unit};
 
 pub(super) fn of(report: &Report) -> Value {
     let c = &report.conditions;
-    let (moved, share) = report.before.drift(report.after);
+    let (moved, share) = report.before.drift(&report.after);
     json!({
         "styx": c.version,
         "server": c.server,
@@ -47,13 +47,8 @@ fn limits(limits: &Limits) -> Value {
 
 /// One limit of a case, right before it and right after it.
 fn limit(limit: Limit, before: &Limits, after: &Limits) -> (String, Value) {
-    let (name, of): (_, fn(&Limits) -> f64) = match limit {
-        Limit::Disk => ("disk", |limits| limits.disk),
-        Limit::Sync => ("sync", |limits| limits.sync.as_secs_f64()),
-        Limit::Loop => ("loop", |limits| limits.loopback),
-        Limit::Trip => ("trip", |limits| limits.round_trip.as_secs_f64()),
-    };
-    (name.to_owned(), json!({ "before": of(before), "after": of(after) }))
+    let value = json!({ "before": before.value(limit), "after": after.value(limit) });
+    (limit.name().to_lowercase(), value)
 }
 
 fn measured(measured: &Measured) -> Value {
