@@ -8,7 +8,7 @@
 //! ```
 //! Beside each round the same records go, as often a second, to a thread that does
 //! nothing but write, sync and answer ([`Echo`]): the least that an ack takes at this
-//! rate, on which threads and the disk fall asleep between two records.
+//! rate.
 //!
 //! Over HTTP a connection has one request in flight: records that are due
 //! meanwhile wait, and their waiting counts.
