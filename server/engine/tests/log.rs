@@ -197,6 +197,28 @@ fn a_large_commit_stays_in_memory_for_who_follows() {
     assert!(matches!(found, Found::Some(_)), "{found:?}");
 }
 
+/// Huge pages are held whole, however little of them a group needs.
+#[test]
+fn what_stays_in_memory_is_counted_with_the_pages_it_holds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        direct_bytes_min: 100_000,
+        tail_bytes_max: 2 << 20,
+        ..Options::new(directory.path())
+    };
+    let catalog = Catalog::open(options).expect("opened");
+    let log = catalog
+        .create(&name("log"), LogConfig { max_record_size: 2 << 20, ..LogConfig::default() })
+        .expect("created");
+    for n in 0..4 {
+        append(&log, &[n; 1_200_000]);
+    }
+    // Of 6 MiB each takes two, not 1.2.
+    let is_in_memory = |n| log.reader(Position(n)).expect("a reader").is_in_memory();
+    assert_eq!([0, 1, 2, 3].map(is_in_memory), [false, true, true, true]);
+    assert!(read_all(&log) == [0, 1, 2, 3].map(|n| vec![n; 1_200_000]));
+}
+
 #[test]
 fn a_torn_tail_is_cut_off_and_reported_never_called_corrupt() {
     let directory = tempfile::tempdir().expect("a directory");

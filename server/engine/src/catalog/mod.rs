@@ -19,6 +19,7 @@ use self::slot::{Slot, gone, not_found, scanning};
 use crate::clock::{Clock, RealClock, SteadyTime};
 use crate::commit::keeper::Keeper;
 use crate::commit::pool::Pool;
+use crate::commit::room::Rooms;
 use crate::log::Services;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
@@ -100,7 +101,8 @@ impl Catalog {
         let names = opening::list_logs(&*storage, &directory)?;
         let held = opening::lock_directory(&*storage, &directory)?;
         opening::remove_leftovers(&*storage, &directory)?;
-        let keeper = Keeper::new();
+        let rooms = Arc::<Rooms>::default();
+        let keeper = Keeper::new(Arc::clone(&rooms));
         let threaded = options.committers_max > 0;
         if threaded {
             keeper
@@ -111,6 +113,7 @@ impl Catalog {
             services: Services {
                 pool: Arc::new(Pool::new(options.committers_max)),
                 keeper: Arc::new(keeper),
+                rooms,
                 time: SteadyTime::new(Arc::clone(&options.clock)),
                 open_segments: Arc::default(),
                 pad_commits: options.pad_commits,

@@ -12,13 +12,14 @@
 //!
 //! A large group is made to be written past the page cache: fillers bring it to a
 //! boundary first and last, and it stands in memory as it will on the disk.
+use std::sync::Arc;
 
-use bytes::Bytes;
 use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
 use super::end::{Cursor, Front};
+use super::room::{Room, Rooms};
 use crate::segment::index::Entry;
 use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
@@ -47,7 +48,7 @@ pub(crate) struct Build {
     timestamp_us: u64,
     durable: Position,
     layout: Layout,
-    bytes: Vec<u8>,
+    bytes: Room,
     /// Bytes before the first block, so that it lies in memory as on the disk.
     skipped: usize,
     open: Option<OpenBlock>,
@@ -92,11 +93,12 @@ impl Build {
         durable: Position,
         bytes: usize,
         layout: Layout,
+        rooms: &Arc<Rooms>,
     ) -> Build {
         let (bytes, skipped) = match layout {
-            Layout::Dense => (Vec::with_capacity(bytes), 0),
-            Layout::Padded => (Vec::with_capacity(bytes + FILLER_BYTES_MAX), 0),
-            Layout::Aligned => aligned(bytes + 2 * FILLER_BYTES_MAX, front.cursor.offset),
+            Layout::Dense => (rooms.lend(bytes), 0),
+            Layout::Padded => (rooms.lend(bytes + FILLER_BYTES_MAX), 0),
+            Layout::Aligned => aligned(rooms, bytes, front.cursor.offset),
         };
         Build {
             begin: front.cursor,
@@ -257,7 +259,8 @@ impl Build {
         if self.layout != Layout::Dense && self.bytes.len() > self.skipped {
             self.pad();
         }
-        let bytes = Bytes::from(self.bytes).slice(self.skipped..);
+        let held_bytes = self.bytes.held_bytes();
+        let bytes = self.bytes.into_bytes().slice(self.skipped..);
         let mut rest = bytes.clone();
         let blocks = self.headers.into_iter().map(|(header, crc)| {
             let mut block = rest.split_to(BLOCK_HEADER_BYTES + header.body_size as usize);
@@ -265,7 +268,7 @@ impl Build {
         });
         let group = Group::new(self.begin.position, bytes.clone(), blocks);
         Built {
-            group: Group { is_direct: self.layout == Layout::Aligned, ..group },
+            group: Group { held_bytes, is_direct: self.layout == Layout::Aligned, ..group },
             layout: self.layout,
             begin: self.begin,
             front: self.front,
@@ -278,13 +281,16 @@ impl Build {
 /// goes on to the one after it.
 const FILLER_BYTES_MAX: usize = DIRECT_ALIGNMENT + BLOCK_HEADER_BYTES;
 
-/// Room for so many bytes, and what to leave out at its beginning so that they are
-/// as far from a boundary in memory as `offset` is from one in the file.
-fn aligned(bytes: usize, offset: u64) -> (Vec<u8>, usize) {
-    let mut room: Vec<u8> = Vec::with_capacity(bytes + 2 * DIRECT_ALIGNMENT);
+/// What a group may take beside its blocks, to lie in memory as on the disk.
+pub(crate) const ALIGNED_BYTES_MAX: usize = 2 * (FILLER_BYTES_MAX + DIRECT_ALIGNMENT);
+
+/// Room for so many bytes of blocks, and what to leave out at its beginning so that they
+/// are as far from a boundary in memory as `offset` is from one in the file.
+fn aligned(rooms: &Arc<Rooms>, bytes: usize, offset: u64) -> (Room, usize) {
+    let mut room = rooms.lend(bytes + ALIGNED_BYTES_MAX);
     let past = usize::try_from(offset % PAD_BYTES).unwrap_or_default();
     let skipped = room.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
-    room.resize(skipped, 0);
+    room.extend_from_slice(&[0; 2 * DIRECT_ALIGNMENT][..skipped]);
     (room, skipped)
 }
 

@@ -1,18 +1,20 @@
-//! What is due later: watermarks, retention, segments that have become too old.
+//! What is due later: watermarks, retention, segments that have become too old, memory
+//! that nobody asks for any more.
 //!
 //! One thread for all logs. It sleeps until a log says that something is due,
 //! looks every 25 ms while a watermark is owed, and once a second while a log
-//! has an age limit. [`Keeper::tick`] is one look, so that a test can do without
+//! has an age limit or rooms of groups are kept. [`Keeper::tick`] is one look, so that a test can do without
 //! the thread.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::room::Rooms;
 use crate::log::Inner;
 use crate::wait::lock;
 
 const OWED_EVERY: Duration = Duration::from_millis(25);
-const AGES_EVERY: Duration = Duration::from_secs(1);
+const OTHERS_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module. Its thread ends when the last handle is gone.
 #[derive(Debug)]
@@ -20,8 +22,9 @@ pub(crate) struct Keeper {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    rooms: Arc<Rooms>,
     state: Mutex<State>,
     due: Condvar,
 }
@@ -30,14 +33,15 @@ struct Shared {
 struct State {
     owed: Vec<Weak<Inner>>,
     aging: Vec<Weak<Inner>>,
-    ages_looked_at: Duration,
+    others_looked_at: Duration,
     stopping: bool,
 }
 
 impl Keeper {
     /// Without a thread; see [`Keeper::tick`].
-    pub(crate) fn new() -> Keeper {
-        Keeper { shared: Arc::default() }
+    pub(crate) fn new(rooms: Arc<Rooms>) -> Keeper {
+        let shared = Shared { rooms, state: Mutex::default(), due: Condvar::new() };
+        Keeper { shared: Arc::new(shared) }
     }
 
     /// Starts the thread.
@@ -72,10 +76,11 @@ impl Shared {
             if state.stopping {
                 return;
             }
-            let pause = match (state.owed.is_empty(), state.aging.is_empty()) {
+            let others = !state.aging.is_empty() || self.rooms.is_warm();
+            let pause = match (state.owed.is_empty(), others) {
                 (false, _) => Some(OWED_EVERY),
-                (true, false) => Some(AGES_EVERY),
-                (true, true) => None,
+                (true, true) => Some(OTHERS_EVERY),
+                (true, false) => None,
             };
             if let Some(pause) = pause {
                 let waited = self.due.wait_timeout_while(state, pause, |state| !state.stopping);
@@ -89,21 +94,24 @@ impl Shared {
     }
 
     fn tick(&self, now: Duration) {
-        let (owed, aging) = {
+        let (owed, aging, look) = {
             let mut state = lock(&self.state);
-            let look = now.saturating_sub(state.ages_looked_at) >= AGES_EVERY;
+            let look = now.saturating_sub(state.others_looked_at) >= OTHERS_EVERY;
             if look {
-                state.ages_looked_at = now;
+                state.others_looked_at = now;
                 state.aging.retain(|log| log.strong_count() > 0);
             }
             let aging = if look { state.aging.clone() } else { Vec::new() };
-            (std::mem::take(&mut state.owed), aging)
+            (std::mem::take(&mut state.owed), aging, look)
         };
         let still: Vec<_> = owed
             .into_iter()
             .filter(|log| log.upgrade().is_some_and(|log| !log.settle(now)))
             .collect();
         lock(&self.state).owed.extend(still);
+        if look {
+            self.rooms.look();
+        }
         for log in aging.iter().filter_map(Weak::upgrade) {
             log.age();
         }
@@ -114,5 +122,28 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         lock(&self.shared.state).stopping = true;
         self.shared.due.notify_all();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, RealClock};
+    use crate::commit::room::ROOM_BYTES_MAX;
+
+    #[test]
+    fn rooms_that_nobody_asks_for_are_given_back_when_nothing_else_is_due() {
+        let rooms = Arc::<Rooms>::default();
+        let keeper = Keeper::new(Arc::clone(&rooms));
+        keeper.start(Arc::new(RealClock)).expect("a thread");
+        // As a commit does.
+        drop(rooms.lend(ROOM_BYTES_MAX));
+        keeper.owe(Weak::new());
+        let begun = RealClock.monotonic();
+        while rooms.is_warm() {
+            let waited = RealClock.monotonic() - begun;
+            assert!(waited < Duration::from_secs(60), "they are kept for ever");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

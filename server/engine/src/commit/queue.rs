@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use styx_protocol::limits::BLOCK_HEADER_BYTES;
+
 use crate::Error;
 use crate::append::{Append, Appended, Fault, ProducerState};
 use crate::sync::{Mutex, lock};
@@ -36,6 +38,11 @@ impl Item {
             Item::Append { append, .. } => append.len_bytes(),
             Item::Begin { .. } | Item::Forget { .. } => 0,
         }
+    }
+
+    /// Bytes that it takes in a group, at most.
+    pub(crate) fn block_bytes(&self) -> usize {
+        BLOCK_HEADER_BYTES + self.len_bytes()
     }
 
     /// Records.
@@ -142,7 +149,7 @@ impl Queue {
             let mut state = lock(&self.state);
             let is_others = state.jobs > 1 && state.bytes < self.second_job_from;
             while let Some(item) = state.items.front().filter(|_| !is_others) {
-                bytes += item.len_bytes();
+                bytes += item.block_bytes();
                 records += u64::from(item.count());
                 if !group.is_empty() && (bytes > bytes_max || records > records_max) {
                     break;

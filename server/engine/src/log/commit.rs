@@ -20,21 +20,21 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, TryLockError};
 
 use styx_protocol::LogStatus;
-use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::inner::Inner;
 use super::upkeep::micros;
-use crate::commit::build::{Build, Built, Layout};
+use crate::commit::build::{ALIGNED_BYTES_MAX, Build, Built, Layout};
 use crate::commit::end::{Cursor, End, Failure, Front, write, write_aligned};
 use crate::commit::plan::Plan;
 use crate::commit::pool::Job;
 use crate::commit::queue::Item;
+use crate::commit::room::ROOM_BYTES_MAX;
 use crate::retention::exceeds;
 use crate::wait::lock;
 use crate::{Error, sabotage};
 
-/// Bytes of appends that one group takes, unless a single one is larger.
-const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Bytes of blocks that one group has, unless a single one is larger: they fill a room.
+const GROUP_BYTES_MAX: usize = ROOM_BYTES_MAX - ALIGNED_BYTES_MAX;
 
 /// The log's end, `None` when it takes no appends.
 pub(super) type Slot<'a> = MutexGuard<'a, Option<End>>;
@@ -81,10 +81,12 @@ impl Inner {
                 }
             }
         }
-        let bytes: usize = items.iter().map(|item| item.len_bytes() + BLOCK_HEADER_BYTES).sum();
+        let bytes: usize = items.iter().map(Item::block_bytes).sum();
         let (built, drafts, answers) = {
             let layout = self.layout(bytes);
-            let build = Build::new(front, self.stamp_us(), self.tail.end(), bytes, layout);
+            let durable = self.tail.end();
+            let rooms = &self.services.rooms;
+            let build = Build::new(front, self.stamp_us(), durable, bytes, layout, rooms);
             let mut plan = Plan::new(build, &self.producers);
             items.into_iter().for_each(|item| plan.add(item));
             plan.finish()

@@ -15,6 +15,7 @@ use crate::commit::keeper::Keeper;
 use crate::commit::pool::{Job, Pool};
 use crate::commit::queue::{Item, Pushed, Queue};
 use crate::commit::roll::Ground;
+use crate::commit::room::Rooms;
 use crate::producers::Table;
 use crate::segment::OpenSegments;
 use crate::tail::Tail;
@@ -26,6 +27,7 @@ use crate::watermark::Watermark;
 pub(crate) struct Services {
     pub(crate) pool: Arc<Pool>,
     pub(crate) keeper: Arc<Keeper>,
+    pub(crate) rooms: Arc<Rooms>,
     pub(crate) time: SteadyTime,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) pad_commits: bool,

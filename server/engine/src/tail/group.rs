@@ -25,6 +25,8 @@ pub(crate) struct Group {
     pub(crate) end: Position,
     pub(crate) bytes: Bytes,
     pub(crate) blocks: Arc<[Kept]>,
+    /// Of memory, with what is not used of it.
+    pub(crate) held_bytes: usize,
     /// Written past the page cache: whoever does not find it in memory asks the device.
     pub(crate) is_direct: bool,
 }
@@ -53,12 +55,13 @@ impl Group {
         });
         let blocks: Arc<[Kept]> = kept.collect();
         let end = blocks.last().map_or(base, Kept::end);
-        Group { base, end, bytes, blocks, is_direct: false }
+        Group { base, end, held_bytes: bytes.len(), bytes, blocks, is_direct: false }
     }
 
     /// What it takes of memory.
     pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + self.blocks.len() * size_of::<Kept>()
+        let used = self.bytes.len() + self.blocks.len() * size_of::<Kept>();
+        used.max(self.held_bytes)
     }
 
     /// The blocks from the one that holds `position` on.
