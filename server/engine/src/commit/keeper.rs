@@ -3,8 +3,8 @@
 //!
 //! One thread for all logs. It sleeps until a log says that something is due,
 //! looks every 25 ms while a watermark is owed, and once a second while a log
-//! has an age limit or rooms of groups are kept. [`Keeper::tick`] is one look, so that a test can do without
-//! the thread.
+//! has an age limit or rooms of groups are kept. [`Keeper::tick`] is one look, so
+//! that a test can do without the thread.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;

@@ -113,9 +113,10 @@ impl Aligned {
         let mut memory = MmapMut::map_anon(len + ALIGNMENT)?;
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
-        // Not zeros, which some disks store as nothing.
-        memory.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 31 % 251) as u8);
         let from = memory.as_ptr().align_offset(ALIGNMENT);
+        // Not zeros, which some disks store as nothing.
+        let used = memory.iter_mut().skip(from).take(len);
+        used.enumerate().for_each(|(i, byte)| *byte = (i * 31 % 251) as u8);
         Ok(Aligned { memory, from, len })
     }
 
