@@ -12,6 +12,7 @@
 //!
 //! A large group is made to be written past the page cache: fillers bring it to a
 //! boundary first and last, and it stands in memory as it will on the disk.
+
 use std::sync::Arc;
 
 use styx_protocol::block::{Block, Flags, Header};
