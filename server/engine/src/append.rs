@@ -174,7 +174,7 @@ impl Drop for Room {
 #[derive(Debug, Clone)]
 pub struct Stream {
     pub(crate) log: Arc<Inner>,
-    pub(crate) fault: Arc<Fault>,
+    pub(crate) stream_error: Arc<StreamError>,
 }
 
 impl Stream {
@@ -183,12 +183,12 @@ impl Stream {
     /// # Errors
     /// As there, and of the first append that was refused.
     pub fn append(&self, append: impl Into<Append>) -> Result<Result<Ticket, Full>, Error> {
-        if let Some(error) = self.fault.get() {
+        if let Some(error) = self.stream_error.get() {
             return Err(error);
         }
-        let queued = self.log.enqueue(append.into(), Some(Arc::clone(&self.fault)));
+        let queued = self.log.enqueue(append.into(), Some(Arc::clone(&self.stream_error)));
         if let Err(error) = &queued {
-            self.fault.set(error);
+            self.stream_error.set(error);
         }
         queued
     }
@@ -202,9 +202,9 @@ impl Stream {
 
 /// The first error of a stream, once there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Fault(Mutex<Option<Error>>);
+pub(crate) struct StreamError(Mutex<Option<Error>>);
 
-impl Fault {
+impl StreamError {
     pub(crate) fn get(&self) -> Option<Error> {
         lock(&self.0).clone()
     }

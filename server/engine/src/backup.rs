@@ -29,7 +29,7 @@ use crate::watermark::{self, Mark};
 pub(crate) const FOLDER: &str = "0";
 
 pub(crate) fn write(log: &Inner, out: &mut dyn Write) -> Result<(), Error> {
-    if lock(&log.standing).0 == LogStatus::Corrupt {
+    if lock(&log.health).0 == LogStatus::Corrupt {
         return Err(log.not_available());
     }
     let picture = take(log)?;
@@ -68,8 +68,8 @@ fn take(log: &Inner) -> Result<Picture, Error> {
 /// snapshots are kept, so a roll meanwhile does no harm.
 fn snapshot(log: &Inner, view: &View) -> Option<(String, Vec<u8>)> {
     let name = name::producers(view.segments.last()?.base);
-    let path = log.ground.directory.join(&name);
-    let bytes = read_file(&*log.ground.storage, &path, producers::BYTES_MAX).ok()?;
+    let path = log.segment_directory.path.join(&name);
+    let bytes = read_file(&*log.segment_directory.storage, &path, producers::BYTES_MAX).ok()?;
     Some((name, bytes))
 }
 

@@ -42,21 +42,21 @@ fn appended() -> Appended {
 /// The queue of a log, and how many groups were taken from it and written.
 struct Log {
     queue: Queue,
-    ahead: Mutex<u32>,
+    next_head: Mutex<u32>,
     end: Mutex<u32>,
 }
 
 impl Log {
     fn new(queue_bytes_max: usize, second_job_from: usize) -> Arc<Log> {
         let queue = Queue::new(queue_bytes_max, second_job_from);
-        Arc::new(Log { queue, ahead: Mutex::new(0), end: Mutex::new(0) })
+        Arc::new(Log { queue, next_head: Mutex::new(0), end: Mutex::new(0) })
     }
 
     /// Queues an append once there is room; `None` when it is refused.
     fn append(&self) -> Option<Answer<Appended>> {
         let (promise, answer) = promise();
         let append = Records::one(b"x").into();
-        let mut item = Item::Append { append, fault: None, promise };
+        let mut item = Item::Append { append, stream_error: None, promise };
         loop {
             match self.queue.push(item).ok()? {
                 Pushed::Full(back) => item = back,
@@ -80,15 +80,15 @@ impl Log {
     /// What a committer does until there is nothing left.
     fn commit(&self) {
         loop {
-            let mut ahead = lock(&self.ahead);
+            let mut next_head = lock(&self.next_head);
             let group = self.queue.take(usize::MAX, u64::MAX);
             if group.is_empty() {
                 return;
             }
             let mut end = lock(&self.end);
-            assert_eq!(*ahead, *end, "it is written after the one taken before it");
-            *ahead += 1;
-            drop(ahead);
+            assert_eq!(*next_head, *end, "it is written after the one taken before it");
+            *next_head += 1;
+            drop(next_head);
             *end += 1;
             let mut woken = Woken::default();
             for item in group {

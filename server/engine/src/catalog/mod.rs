@@ -17,9 +17,9 @@ use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 use self::shared::{OPENERS, Shared};
 use self::slot::{Slot, gone, not_found, scanning};
 use crate::clock::{Clock, RealClock, SteadyTime};
+use crate::commit::buffer_pool::BufferPool;
 use crate::commit::keeper::Keeper;
 use crate::commit::pool::Pool;
-use crate::commit::room::Rooms;
 use crate::log::Services;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
@@ -101,8 +101,8 @@ impl Catalog {
         let names = opening::list_logs(&*storage, &directory)?;
         let held = opening::lock_directory(&*storage, &directory)?;
         opening::remove_leftovers(&*storage, &directory)?;
-        let rooms = Arc::<Rooms>::default();
-        let keeper = Keeper::new(Arc::clone(&rooms));
+        let buffer_pool = Arc::<BufferPool>::default();
+        let keeper = Keeper::new(Arc::clone(&buffer_pool));
         let threaded = options.committers_max > 0;
         if threaded {
             keeper
@@ -113,7 +113,7 @@ impl Catalog {
             services: Services {
                 pool: Arc::new(Pool::new(options.committers_max)),
                 keeper: Arc::new(keeper),
-                rooms,
+                buffer_pool,
                 time: SteadyTime::new(Arc::clone(&options.clock)),
                 open_segments: Arc::default(),
                 pad_commits: options.pad_commits,

@@ -12,7 +12,7 @@ use super::Options;
 use super::slot::Slot;
 use crate::commit::end::Failure;
 use crate::commit::queue::Queue;
-use crate::commit::roll::{Birth, Ground};
+use crate::commit::roll::{SegmentDirectory, SegmentStart};
 use crate::log::{Counters, Inner, Services};
 use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
@@ -114,22 +114,22 @@ impl Shared {
     ) -> Arc<Inner> {
         let config = from.manifest.config;
         let producers = from.end.as_ref().map(|end| Arc::clone(&end.producers));
-        let log = Arc::new_cyclic(|me| Inner {
-            me: me.clone(),
+        let log = Arc::new_cyclic(|weak_self| Inner {
+            weak_self: weak_self.clone(),
             name: name.clone(),
             id: from.manifest.id,
             config,
             directory,
-            ground: from.ground,
+            segment_directory: from.segment_directory,
             services: self.services.clone(),
             queue: Queue::new(self.options.queue_bytes_max, self.options.overlap_bytes_min),
             tail: Tail::new(from.view, Arc::clone(&self.budget), self.options.tail_bytes_max),
             producers: producers.unwrap_or_default(),
-            ahead: Mutex::new(None),
+            next_head: Mutex::new(None),
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
             trimming: Mutex::new(()),
-            standing: Mutex::new((LogStatus::Ok, String::new())),
+            health: Mutex::new((LogStatus::Ok, String::new())),
             settling: AtomicBool::new(false),
             committed_at_us: AtomicU64::new(0),
             marked_at_us: AtomicU64::new(0),
@@ -159,13 +159,13 @@ impl Shared {
         let file =
             storage.create(&folder.join(name::WATERMARK)).map_err(failed("cannot create"))?;
         Watermark::create(file, Mark::default()).map_err(failed("cannot write"))?;
-        let ground = Ground {
+        let segment_directory = SegmentDirectory {
             storage: Arc::clone(storage),
-            directory: folder,
+            path: folder,
             index_after_size: manifest.config.index_after_size,
         };
-        let birth = Birth { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
-        ground.begin_segment(birth).map_err(|failure| match failure {
+        let start = SegmentStart { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
+        segment_directory.begin_segment(start).map_err(|failure| match failure {
             Failure::Full => Error::StorageFull { path: directory.to_owned() },
             Failure::Broken(cause) => failed("cannot create")(std::io::Error::other(cause)),
         })?;

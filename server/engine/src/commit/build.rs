@@ -19,8 +19,8 @@ use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
-use super::end::{Cursor, Front};
-use super::room::{Room, Rooms};
+use super::buffer_pool::{BufferPool, GroupBuffer};
+use super::end::{Cursor, WriteHead};
 use crate::segment::index::Entry;
 use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
@@ -45,11 +45,11 @@ pub(crate) enum Layout {
 pub(crate) struct Build {
     begin: Cursor,
     /// Its cursor lags an open block.
-    front: Front,
+    head: WriteHead,
     timestamp_us: u64,
     durable: Position,
     layout: Layout,
-    bytes: Room,
+    bytes: GroupBuffer,
     /// Bytes before the first block, so that it lies in memory as on the disk.
     skipped: usize,
     open: Option<OpenBlock>,
@@ -82,35 +82,35 @@ pub(crate) struct Built {
     /// Where it was made to go.
     pub(crate) begin: Cursor,
     /// Where the next one goes.
-    pub(crate) front: Front,
+    pub(crate) next_head: WriteHead,
     pub(crate) entries: Vec<Entry>,
 }
 
 impl Build {
-    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `front`.
+    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `head`.
     pub(crate) fn new(
-        front: Front,
+        head: WriteHead,
         stamp_us: u64,
         durable: Position,
         bytes: usize,
         layout: Layout,
-        rooms: &Arc<Rooms>,
+        buffer_pool: &Arc<BufferPool>,
     ) -> Build {
         let (bytes, skipped) = match layout {
-            Layout::Dense => (rooms.lend(bytes), 0),
-            Layout::Padded => (rooms.lend(bytes + FILLER_BYTES_MAX), 0),
-            Layout::Aligned => aligned(rooms, bytes, front.cursor.offset),
+            Layout::Dense => (buffer_pool.acquire(bytes), 0),
+            Layout::Padded => (buffer_pool.acquire(bytes + FILLER_BYTES_MAX), 0),
+            Layout::Aligned => aligned(buffer_pool, bytes, head.cursor.offset),
         };
         Build {
-            begin: front.cursor,
-            front,
-            timestamp_us: stamp_us.max(front.cursor.timestamp_us),
+            begin: head.cursor,
+            head,
+            timestamp_us: stamp_us.max(head.cursor.timestamp_us),
             durable,
             layout,
             bytes,
             skipped,
             open: None,
-            position: front.cursor.position,
+            position: head.cursor.position,
             entries: Vec::new(),
             headers: Vec::new(),
         }
@@ -203,11 +203,11 @@ impl Build {
             producer_epoch: header.producer_epoch,
             body_crc: header.body_crc,
             durable_position: self.durable.0,
-            ..self.front.marker(Flags::NONE, self.timestamp_us)
+            ..self.head.marker(Flags::NONE, self.timestamp_us)
         };
         let (encoded, crc) = header.encode();
         self.bytes[at..at + BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
-        let Front { cursor, spacing, .. } = &mut self.front;
+        let WriteHead { cursor, spacing, .. } = &mut self.head;
         self.entries.extend(spacing.entry(cursor.offset, &header, crc));
         self.headers.push((header, crc));
         cursor.pass(&header, crc);
@@ -232,7 +232,7 @@ impl Build {
 
     /// A filler up to the next boundary.
     fn pad(&mut self) {
-        let past = self.front.cursor.offset % PAD_BYTES;
+        let past = self.head.cursor.offset % PAD_BYTES;
         if past == 0 {
             return;
         }
@@ -272,7 +272,7 @@ impl Build {
             group: Group { held_bytes, is_direct: self.layout == Layout::Aligned, ..group },
             layout: self.layout,
             begin: self.begin,
-            front: self.front,
+            next_head: self.head,
             entries: self.entries,
         }
     }
@@ -287,12 +287,12 @@ pub(crate) const ALIGNED_BYTES_MAX: usize = 2 * (FILLER_BYTES_MAX + DIRECT_ALIGN
 
 /// Room for so many bytes of blocks, and what to leave out at its beginning so that they
 /// are as far from a boundary in memory as `offset` is from one in the file.
-fn aligned(rooms: &Arc<Rooms>, bytes: usize, offset: u64) -> (Room, usize) {
-    let mut room = rooms.lend(bytes + ALIGNED_BYTES_MAX);
+fn aligned(buffer_pool: &Arc<BufferPool>, bytes: usize, offset: u64) -> (GroupBuffer, usize) {
+    let mut buffer = buffer_pool.acquire(bytes + ALIGNED_BYTES_MAX);
     let past = usize::try_from(offset % PAD_BYTES).unwrap_or_default();
-    let skipped = room.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
-    room.extend_from_slice(&[0; 2 * DIRECT_ALIGNMENT][..skipped]);
-    (room, skipped)
+    let skipped = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
+    buffer.extend_from_slice(&[0; 2 * DIRECT_ALIGNMENT][..skipped]);
+    (buffer, skipped)
 }
 
 fn size_of(body: &[u8]) -> u32 {

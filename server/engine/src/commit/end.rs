@@ -65,7 +65,7 @@ impl Cursor {
 
 /// Where a group will go, durable or not what comes before it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Front {
+pub(crate) struct WriteHead {
     pub(crate) cursor: Cursor,
     pub(crate) salt: u64,
     pub(crate) epoch: u32,
@@ -74,7 +74,7 @@ pub(crate) struct Front {
     pub(crate) is_sealed: bool,
 }
 
-impl Front {
+impl WriteHead {
     /// The header of a block without records that would go here.
     pub(crate) fn marker(&self, flags: Flags, timestamp_us: u64) -> Header {
         Header {
@@ -110,9 +110,9 @@ pub(crate) struct End {
 
 impl End {
     /// Where the next group goes when everything before it is durable.
-    pub(crate) fn front(&self) -> Front {
+    pub(crate) fn head(&self) -> WriteHead {
         let End { cursor, salt, epoch, spacing, .. } = *self;
-        Front { cursor, salt, epoch, spacing, is_sealed: self.sealed.is_some() }
+        WriteHead { cursor, salt, epoch, spacing, is_sealed: self.sealed.is_some() }
     }
 }
 

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::room::Rooms;
+use super::buffer_pool::BufferPool;
 use crate::log::Inner;
 use crate::wait::lock;
 
@@ -24,7 +24,7 @@ pub(crate) struct Keeper {
 
 #[derive(Debug)]
 struct Shared {
-    rooms: Arc<Rooms>,
+    buffer_pool: Arc<BufferPool>,
     state: Mutex<State>,
     due: Condvar,
 }
@@ -39,8 +39,8 @@ struct State {
 
 impl Keeper {
     /// Without a thread; see [`Keeper::tick`].
-    pub(crate) fn new(rooms: Arc<Rooms>) -> Keeper {
-        let shared = Shared { rooms, state: Mutex::default(), due: Condvar::new() };
+    pub(crate) fn new(buffer_pool: Arc<BufferPool>) -> Keeper {
+        let shared = Shared { buffer_pool, state: Mutex::default(), due: Condvar::new() };
         Keeper { shared: Arc::new(shared) }
     }
 
@@ -76,7 +76,7 @@ impl Shared {
             if state.stopping {
                 return;
             }
-            let others = !state.aging.is_empty() || self.rooms.is_warm();
+            let others = !state.aging.is_empty() || self.buffer_pool.is_active();
             let pause = match (state.owed.is_empty(), others) {
                 (false, _) => Some(OWED_EVERY),
                 (true, true) => Some(OTHERS_EVERY),
@@ -94,23 +94,23 @@ impl Shared {
     }
 
     fn tick(&self, now: Duration) {
-        let (owed, aging, look) = {
+        let (owed, aging, is_slow_tick) = {
             let mut state = lock(&self.state);
-            let look = now.saturating_sub(state.others_looked_at) >= OTHERS_EVERY;
-            if look {
+            let is_slow_tick = now.saturating_sub(state.others_looked_at) >= OTHERS_EVERY;
+            if is_slow_tick {
                 state.others_looked_at = now;
                 state.aging.retain(|log| log.strong_count() > 0);
             }
-            let aging = if look { state.aging.clone() } else { Vec::new() };
-            (std::mem::take(&mut state.owed), aging, look)
+            let aging = if is_slow_tick { state.aging.clone() } else { Vec::new() };
+            (std::mem::take(&mut state.owed), aging, is_slow_tick)
         };
         let still: Vec<_> = owed
             .into_iter()
             .filter(|log| log.upgrade().is_some_and(|log| !log.settle(now)))
             .collect();
         lock(&self.state).owed.extend(still);
-        if look {
-            self.rooms.look();
+        if is_slow_tick {
+            self.buffer_pool.free_unused();
         }
         for log in aging.iter().filter_map(Weak::upgrade) {
             log.age();
@@ -129,18 +129,18 @@ impl Drop for Keeper {
 mod tests {
     use super::*;
     use crate::clock::{Clock, RealClock};
-    use crate::commit::room::ROOM_BYTES_MAX;
+    use crate::commit::buffer_pool::BUFFER_BYTES_MAX;
 
     #[test]
     fn rooms_that_nobody_asks_for_are_given_back_when_nothing_else_is_due() {
-        let rooms = Arc::<Rooms>::default();
-        let keeper = Keeper::new(Arc::clone(&rooms));
+        let buffer_pool = Arc::<BufferPool>::default();
+        let keeper = Keeper::new(Arc::clone(&buffer_pool));
         keeper.start(Arc::new(RealClock)).expect("a thread");
         // As a commit does.
-        drop(rooms.lend(ROOM_BYTES_MAX));
+        drop(buffer_pool.acquire(BUFFER_BYTES_MAX));
         keeper.owe(Weak::new());
         let begun = RealClock.monotonic();
-        while rooms.is_warm() {
+        while buffer_pool.is_active() {
             let waited = RealClock.monotonic() - begun;
             assert!(waited < Duration::from_secs(60), "they are kept for ever");
             std::thread::sleep(Duration::from_millis(10));

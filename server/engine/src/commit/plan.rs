@@ -15,7 +15,7 @@ use styx_protocol::Position;
 
 use super::build::{Build, Built, Owner};
 use super::queue::Item;
-use crate::append::{Append, Appended, Fault, ProducerState};
+use crate::append::{Append, Appended, ProducerState, StreamError};
 use crate::producers::{BlockVerdict, Drafts, Known, Table, Verdict};
 use crate::wait::{Promise, Woken, lock};
 use crate::{Error, Producer};
@@ -38,15 +38,16 @@ impl<'a> Plan<'a> {
     /// Decides one request.
     pub(crate) fn add(&mut self, item: Item) {
         match item {
-            Item::Append { append, fault, promise } => {
-                let answer = match fault.as_ref().and_then(|fault| fault.get()) {
+            Item::Append { append, stream_error, promise } => {
+                let answer = match stream_error.as_ref().and_then(|stream_error| stream_error.get())
+                {
                     Some(error) => Err(error),
                     None => self.append(&append),
                 };
-                if let (Some(fault), Err(error)) = (&fault, &answer) {
-                    fault.set(error);
+                if let (Some(stream_error), Err(error)) = (&stream_error, &answer) {
+                    stream_error.set(error);
                 }
-                self.answers.appends.push(AppendAnswer { promise, fault, answer });
+                self.answers.appends.push(AppendAnswer { promise, stream_error, answer });
             }
             Item::Begin { producer, epoch, promise } => {
                 let answer = self.begin(producer, epoch);
@@ -156,7 +157,7 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 struct AppendAnswer {
     promise: Promise<Appended>,
-    fault: Option<Arc<Fault>>,
+    stream_error: Option<Arc<StreamError>>,
     answer: Result<Appended, Error>,
 }
 
@@ -178,13 +179,13 @@ impl Answers {
     /// repeated stands if it was durable before; the log ended at `durable` then.
     pub(crate) fn fail(self, error: &Error, durable: Position) {
         let mut woken = Woken::default();
-        for AppendAnswer { promise, fault, answer } in self.appends {
+        for AppendAnswer { promise, stream_error, answer } in self.appends {
             let was_durable = |appended: &Appended| {
                 appended.count == 0 && appended.end > Position::ORIGIN && appended.end <= durable
             };
             let answer = answer.ok().filter(was_durable).ok_or_else(|| error.clone());
-            if let (Some(fault), Err(error)) = (&fault, &answer) {
-                fault.replace(error);
+            if let (Some(stream_error), Err(error)) = (&stream_error, &answer) {
+                stream_error.replace(error);
             }
             woken.add(promise.keep_quietly(answer));
         }

@@ -11,7 +11,7 @@ use std::task::Waker;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use crate::Error;
-use crate::append::{Append, Appended, Fault, ProducerState};
+use crate::append::{Append, Appended, ProducerState, StreamError};
 use crate::sync::{Mutex, lock};
 use crate::wait::{Promise, Wakers};
 
@@ -22,7 +22,7 @@ pub(crate) enum Item {
     Append {
         append: Append,
         /// Of the stream in which it stands.
-        fault: Option<Arc<Fault>>,
+        stream_error: Option<Arc<StreamError>>,
         promise: Promise<Appended>,
     },
     /// A producer begins: what it queued before is settled first.
@@ -56,9 +56,9 @@ impl Item {
     /// Answers that it came to nothing, or that nobody knows.
     pub(crate) fn fail(self, error: &Error) {
         match self {
-            Item::Append { fault, promise, .. } => {
-                if let Some(fault) = fault {
-                    fault.set(error);
+            Item::Append { stream_error, promise, .. } => {
+                if let Some(stream_error) = stream_error {
+                    stream_error.set(error);
                 }
                 promise.keep(Err(error.clone()));
             }
@@ -242,7 +242,7 @@ mod tests {
 
     fn item(payload_bytes: usize) -> Item {
         let append = Records::one(&vec![b'x'; payload_bytes]).into();
-        Item::Append { append, fault: None, promise: promise().0 }
+        Item::Append { append, stream_error: None, promise: promise().0 }
     }
 
     /// A large append that did not fit beside what took less than half of the queue was

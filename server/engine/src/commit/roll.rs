@@ -25,23 +25,23 @@ use crate::{random, sabotage};
 
 /// Where a log's segments are and how they are made.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct SegmentDirectory {
     pub(crate) storage: Arc<dyn Storage>,
     /// The generation's folder.
-    pub(crate) directory: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) index_after_size: i64,
 }
 
 /// What the first filler of a segment says.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Birth {
+pub(crate) struct SegmentStart {
     pub(crate) base: Position,
     pub(crate) prev_crc: u32,
     pub(crate) timestamp_us: u64,
     pub(crate) epoch: u32,
 }
 
-impl Ground {
+impl SegmentDirectory {
     /// Ends the newest segment and begins the next; gives back the finished one.
     pub(crate) fn roll(&self, end: &mut End) -> Result<Arc<Segment>, Failure> {
         let sealed = match end.sealed {
@@ -50,13 +50,13 @@ impl Ground {
         };
         end.sealed = Some(sealed);
         self.snapshot(end, &sealed)?;
-        let birth = Birth {
+        let start = SegmentStart {
             base: sealed.end,
             prev_crc: sealed.seal_crc,
             timestamp_us: end.cursor.timestamp_us,
             epoch: end.epoch,
         };
-        let mut next = self.begin_segment(birth)?;
+        let mut next = self.begin_segment(start)?;
         next.producers = Arc::clone(&end.producers);
         next.previous_base = Some(end.segment.base);
         let finished = std::mem::replace(end, next).segment;
@@ -67,8 +67,8 @@ impl Ground {
     }
 
     /// Creates a segment that holds its first filler, durably.
-    pub(crate) fn begin_segment(&self, birth: Birth) -> Result<End, Failure> {
-        let path = self.directory.join(name::segment(birth.base));
+    pub(crate) fn begin_segment(&self, start: SegmentStart) -> Result<End, Failure> {
+        let path = self.path.join(name::segment(start.base));
         let temporary = temporary_path(&path);
         remove_if_there(&*self.storage, &temporary)?;
         let full = |doing: &'static str| {
@@ -79,27 +79,27 @@ impl Ground {
         let mut end = End {
             segment: Arc::new(Segment::newest(
                 Arc::clone(&self.storage),
-                &self.directory,
-                birth.base,
+                &self.path,
+                start.base,
                 Arc::clone(&file),
                 Vec::new(),
             )),
             file,
             cursor: Cursor {
-                position: birth.base,
-                prev_crc: birth.prev_crc,
-                timestamp_us: birth.timestamp_us,
+                position: start.base,
+                prev_crc: start.prev_crc,
+                timestamp_us: start.timestamp_us,
                 ..Cursor::default()
             },
             salt,
-            epoch: birth.epoch,
+            epoch: start.epoch,
             spacing: Spacing::new(self.index_after_size),
             producers: Arc::default(),
             previous_base: None,
             sealed: None,
             space: Space::default(),
         };
-        let filler = end.front().marker(Flags::FILLER, birth.timestamp_us);
+        let filler = end.head().marker(Flags::FILLER, start.timestamp_us);
         let (bytes, crc) = filler.encode();
         // Under a temporary name nothing depends on these bytes yet.
         crate::storage::write_all_at(&*end.file, &bytes, 0)
@@ -108,7 +108,7 @@ impl Ground {
         let broken =
             |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
         self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
-        sabotage::sync_new_name(&*self.storage, &self.directory)
+        sabotage::sync_new_name(&*self.storage, &self.path)
             .map_err(broken("syncing the directory"))?;
         end.cursor.pass(&filler, crc);
         Ok(end)
@@ -117,14 +117,12 @@ impl Ground {
     /// Writes the producers as of a seal. The snapshot at the segment's own base
     /// stays, the one before that goes.
     fn snapshot(&self, end: &End, sealed: &Sealed) -> Result<(), Failure> {
-        let path = self.directory.join(name::producers(sealed.end));
+        let path = self.path.join(name::producers(sealed.end));
         let bytes = lock(&end.producers).encode(sealed.seal_crc, sealed.end);
         replace_file(&*self.storage, &path, &bytes)
             .map_err(|error| Failure::before_writing("writing the producers", &error))?;
         match end.previous_base {
-            Some(base) => {
-                remove_if_there(&*self.storage, &self.directory.join(name::producers(base)))
-            }
+            Some(base) => remove_if_there(&*self.storage, &self.path.join(name::producers(base))),
             None => Ok(()),
         }
     }
@@ -133,7 +131,7 @@ impl Ground {
 /// Writes and syncs the last block of a segment, and cuts the file behind it.
 fn seal(end: &mut End) -> Result<Sealed, Failure> {
     // As old as the block before it, so that ages can be read off a seal.
-    let header = end.front().marker(Flags::SEAL, end.cursor.timestamp_us);
+    let header = end.head().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
     end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
     write(&*end.file, &bytes, end.cursor.offset)?;

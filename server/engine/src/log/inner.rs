@@ -8,14 +8,14 @@ use std::time::Duration;
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
-use crate::append::{Append, Appended, Fault, Full, Ticket};
+use crate::append::{Append, Appended, Full, StreamError, Ticket};
 use crate::clock::SteadyTime;
-use crate::commit::end::{End, Failure, Front};
+use crate::commit::buffer_pool::BufferPool;
+use crate::commit::end::{End, Failure, WriteHead};
 use crate::commit::keeper::Keeper;
 use crate::commit::pool::{Job, Pool};
 use crate::commit::queue::{Item, Pushed, Queue};
-use crate::commit::roll::Ground;
-use crate::commit::room::Rooms;
+use crate::commit::roll::SegmentDirectory;
 use crate::producers::Table;
 use crate::segment::OpenSegments;
 use crate::tail::Tail;
@@ -27,7 +27,7 @@ use crate::watermark::Watermark;
 pub(crate) struct Services {
     pub(crate) pool: Arc<Pool>,
     pub(crate) keeper: Arc<Keeper>,
-    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) buffer_pool: Arc<BufferPool>,
     pub(crate) time: SteadyTime,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) pad_commits: bool,
@@ -38,13 +38,13 @@ pub(crate) struct Services {
 /// The log itself.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) me: Weak<Inner>,
+    pub(crate) weak_self: Weak<Inner>,
     pub(crate) name: LogName,
     pub(crate) id: LogId,
     pub(crate) config: LogConfig,
     /// `<data>/<name>`.
     pub(crate) directory: PathBuf,
-    pub(crate) ground: Ground,
+    pub(crate) segment_directory: SegmentDirectory,
     pub(crate) services: Services,
     pub(crate) queue: Queue,
     pub(crate) tail: Tail,
@@ -52,13 +52,13 @@ pub(crate) struct Inner {
     pub(crate) producers: Arc<Mutex<Table>>,
     /// Where the next group goes while this large one is still written; locked
     /// before `end` by who takes from the queue.
-    pub(crate) ahead: Mutex<Option<Front>>,
+    pub(crate) next_head: Mutex<Option<WriteHead>>,
     /// `None` for a log that cannot be appended to.
     pub(crate) end: Mutex<Option<End>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
     /// Retention and trims, one at a time.
     pub(crate) trimming: Mutex<()>,
-    pub(crate) standing: Mutex<(LogStatus, String)>,
+    pub(crate) health: Mutex<(LogStatus, String)>,
     pub(crate) settling: AtomicBool,
     pub(crate) committed_at_us: AtomicU64,
     pub(crate) marked_at_us: AtomicU64,
@@ -77,7 +77,7 @@ impl Inner {
     pub(crate) fn enqueue(
         &self,
         append: Append,
-        fault: Option<Arc<Fault>>,
+        stream_error: Option<Arc<StreamError>>,
     ) -> Result<Result<Ticket, Full>, Error> {
         let longest = append.longest();
         if longest > self.config.payload_bytes_max() {
@@ -92,7 +92,7 @@ impl Inner {
             promise.keep(Ok(Appended { base: end, end, count: 0, repeated: 0 }));
             return Ok(Ok(Ticket(answer)));
         }
-        match self.push(Item::Append { append, fault, promise })? {
+        match self.push(Item::Append { append, stream_error, promise })? {
             Some(Item::Append { append, .. }) => Ok(Err(Full(append))),
             _ => Ok(Ok(Ticket(answer))),
         }
@@ -105,8 +105,8 @@ impl Inner {
             Pushed::Full(item) => return Ok(Some(item)),
             Pushed::Submit => {
                 // Gone only when nobody can wait for it any more.
-                if let Some(me) = self.me.upgrade() {
-                    self.services.pool.submit(me as Arc<dyn Job>);
+                if let Some(log) = self.weak_self.upgrade() {
+                    self.services.pool.submit(log as Arc<dyn Job>);
                 }
             }
             Pushed::Behind => {}
@@ -129,9 +129,9 @@ impl Inner {
     /// Ends appends for good; the first cause stays.
     pub(crate) fn taint(&self, cause: &str) {
         {
-            let mut standing = lock(&self.standing);
-            if standing.0 == LogStatus::Ok {
-                *standing = (LogStatus::Tainted, cause.to_owned());
+            let mut health = lock(&self.health);
+            if health.0 == LogStatus::Ok {
+                *health = (LogStatus::Tainted, cause.to_owned());
                 tracing::error!(log = %self.name, cause, "appends stop; records that are durable can be read; restart to recover");
             }
         }
@@ -143,11 +143,11 @@ impl Inner {
     /// Marks damage that was found after the log was opened.
     pub(crate) fn mark_corrupt(&self, cause: &str) {
         {
-            let mut standing = lock(&self.standing);
-            if standing.0 == LogStatus::Corrupt {
+            let mut health = lock(&self.health);
+            if health.0 == LogStatus::Corrupt {
                 return;
             }
-            *standing = (LogStatus::Corrupt, cause.to_owned());
+            *health = (LogStatus::Corrupt, cause.to_owned());
         }
         tracing::error!(log = %self.name, cause, "the log is damaged; intact records can be read; run styx verify");
         let refusal = self.not_available();
@@ -155,12 +155,12 @@ impl Inner {
     }
 
     pub(super) fn cause(&self) -> String {
-        lock(&self.standing).1.clone()
+        lock(&self.health).1.clone()
     }
 
     /// Why this log takes no appends, and what to do.
     pub(crate) fn not_available(&self) -> Error {
-        let (status, cause) = lock(&self.standing).clone();
+        let (status, cause) = lock(&self.health).clone();
         let advice = match status {
             LogStatus::Corrupt => "run `styx verify`; its intact records can be read",
             _ => "restart the server to recover it; its records can be read",
@@ -195,7 +195,7 @@ impl Inner {
         }));
         let mut slot = self.end_alone();
         if let Some(end) = slot.take()
-            && lock(&self.standing).0 == LogStatus::Ok
+            && lock(&self.health).0 == LogStatus::Ok
         {
             let cut = end.file.set_len(end.cursor.offset).and_then(|()| end.file.sync());
             if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {

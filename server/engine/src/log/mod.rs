@@ -82,7 +82,7 @@ impl Log {
     /// Whether it can be used.
     #[must_use]
     pub fn status(&self) -> LogStatus {
-        lock(&self.0.standing).0
+        lock(&self.0.health).0
     }
 
     /// What the API says about it.
@@ -155,7 +155,7 @@ impl Log {
     /// Appends that stand in a row: what is durable of them is a prefix.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        Stream { log: Arc::clone(&self.0), fault: Arc::default() }
+        Stream { log: Arc::clone(&self.0), stream_error: Arc::default() }
     }
 
     /// Whether an append would be refused now, whatever it holds.

@@ -39,7 +39,7 @@ impl Inner {
     /// Asks the keeper to look at this log soon.
     pub(super) fn settle_later(&self) {
         if !self.settling.swap(true, Ordering::AcqRel) {
-            self.services.keeper.owe(self.me.clone());
+            self.services.keeper.owe(self.weak_self.clone());
         }
     }
 
@@ -69,7 +69,7 @@ impl Inner {
 
     /// Whether appends and the watermark are over for this log.
     fn is_settled(&self) -> bool {
-        lock(&self.standing).0 != LogStatus::Ok || lock(&self.watermark).is_none()
+        lock(&self.health).0 != LogStatus::Ok || lock(&self.watermark).is_none()
     }
 
     /// Rolls a segment that has become too old, and removes what has expired.
@@ -111,7 +111,7 @@ impl Inner {
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));
         }
         self.tail.drop_segments(count);
-        let storage = &self.ground.storage;
+        let storage = &self.segment_directory.storage;
         for segment in view.segments.iter().take(count) {
             segment.retire();
             storage
@@ -121,8 +121,8 @@ impl Inner {
             let _ = storage.remove_file(&segment.index_path());
         }
         storage
-            .sync_dir(&self.ground.directory)
-            .map_err(Error::io("cannot sync", &self.ground.directory))?;
+            .sync_dir(&self.segment_directory.path)
+            .map_err(Error::io("cannot sync", &self.segment_directory.path))?;
         tracing::info!(log = %self.name, segments = count, start = %first_kept.base, "removed the oldest segments");
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Reader {
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
         }
-        if self.is_in_memory() || lock(&self.log.standing).0 == LogStatus::Corrupt {
+        if self.is_in_memory() || lock(&self.log.health).0 == LogStatus::Corrupt {
             return Ok(None);
         }
         let Some((place, _)) = self.place(&view, Disk::May)? else { return Ok(None) };

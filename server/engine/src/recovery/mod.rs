@@ -24,7 +24,7 @@ use styx_protocol::{LogStatus, Position};
 
 use self::newest::Walked;
 use crate::commit::end::{End, Failure, Space};
-use crate::commit::roll::Ground;
+use crate::commit::roll::SegmentDirectory;
 use crate::manifest::{self, Manifest};
 use crate::producers::Table;
 use crate::segment::Segment;
@@ -40,7 +40,7 @@ use crate::{Error, sabotage};
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) manifest: Manifest,
-    pub(crate) ground: Ground,
+    pub(crate) segment_directory: SegmentDirectory,
     pub(crate) view: View,
     /// Both `None` unless the log may be appended to.
     pub(crate) end: Option<End>,
@@ -68,12 +68,12 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Re
     let manifest = read_manifest(&**storage, directory)?;
     let folder = directory.join(manifest.generation.to_string());
     remove_leftovers(&**storage, directory, manifest.generation)?;
-    let ground = Ground {
+    let segment_directory = SegmentDirectory {
         storage: Arc::clone(storage),
-        directory: folder.clone(),
+        path: folder.clone(),
         index_after_size: manifest.config.index_after_size,
     };
-    let scene = Scene { ground, manifest };
+    let scene = Scene { segment_directory, manifest };
     match storage.sync_dir(&folder) {
         Ok(()) => scene.recover(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -100,17 +100,17 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) ->
 }
 
 struct Scene {
-    ground: Ground,
+    segment_directory: SegmentDirectory,
     manifest: Manifest,
 }
 
 impl Scene {
     fn storage(&self) -> &dyn Storage {
-        &*self.ground.storage
+        &*self.segment_directory.storage
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.ground.directory.join(name)
+        self.segment_directory.path.join(name)
     }
 
     fn recover(self) -> Result<Recovered, Error> {
@@ -171,7 +171,7 @@ impl Scene {
         self.cut_torn_tail(newest, &walked)?;
         self.resume(older, walked, &mut watermark, newest).map(|(view, end)| Recovered {
             manifest: self.manifest,
-            ground: self.ground.clone(),
+            segment_directory: self.segment_directory.clone(),
             view,
             end: Some(end),
             watermark: Some(watermark),
@@ -197,7 +197,7 @@ impl Scene {
     fn corrupt(self, segments: Vec<Arc<Segment>>, durable: Durable, cause: String) -> Recovered {
         Recovered {
             manifest: self.manifest,
-            ground: self.ground,
+            segment_directory: self.segment_directory,
             view: View { segments: Arc::new(segments), durable },
             end: None,
             watermark: None,
@@ -218,7 +218,7 @@ impl Scene {
 
     /// The bases of all segments, ascending; unfinished files are removed.
     fn list_segments(&self) -> Result<Vec<Position>, Error> {
-        let folder = &self.ground.directory;
+        let folder = &self.segment_directory.path;
         let entries = self.storage().list(folder).map_err(Error::io("cannot list", folder))?;
         let mut bases = Vec::new();
         for entry in entries {
@@ -279,9 +279,9 @@ impl Scene {
             space: Space::default(),
         };
         if walked.sealed.is_some() {
-            self.ground.roll(&mut end).map_err(|failure| match failure {
-                Failure::Full => Error::StorageFull { path: self.ground.directory.clone() },
-                Failure::Broken(cause) => unusable(&self.ground.directory, cause),
+            self.segment_directory.roll(&mut end).map_err(|failure| match failure {
+                Failure::Full => Error::StorageFull { path: self.segment_directory.path.clone() },
+                Failure::Broken(cause) => unusable(&self.segment_directory.path, cause),
             })?;
             segments.push(Arc::clone(&end.segment));
         }

@@ -63,7 +63,7 @@ impl Scene {
             epoch: 0,
             sealed: None,
             entries: Vec::new(),
-            spacing: Spacing::new(self.ground.index_after_size),
+            spacing: Spacing::new(self.segment_directory.index_after_size),
             producers,
             stop: Stop::EndOfFile,
         };
@@ -85,8 +85,8 @@ impl Scene {
 
     pub(super) fn newest_segment(&self, base: Position, walked: &Walked) -> Segment {
         Segment::newest(
-            Arc::clone(&self.ground.storage),
-            &self.ground.directory,
+            Arc::clone(&self.segment_directory.storage),
+            &self.segment_directory.path,
             base,
             Arc::clone(&walked.file),
             walked.entries.clone(),

@@ -41,8 +41,8 @@ impl Scene {
                     sealed.end
                 ));
             }
-            let folder = &self.ground.directory;
-            let storage = Arc::clone(&self.ground.storage);
+            let folder = &self.segment_directory.path;
+            let storage = Arc::clone(&self.segment_directory.storage);
             segments.push(Arc::new(Segment::sealed(storage, folder, *base, sealed)));
         }
         Ok(segments)
@@ -112,7 +112,7 @@ impl Scene {
         let failed = |error| Error::io("cannot read", &path)(error);
         let expect = Expect { base, prev_crc: None };
         let mut walk = Walk::new(file, len, expect, Bodies::Skip);
-        let mut spacing = Spacing::new(self.ground.index_after_size);
+        let mut spacing = Spacing::new(self.segment_directory.index_after_size);
         let mut entries = Vec::new();
         let mut cursor = Cursor { position: base, ..Cursor::default() };
         let stop = loop {
