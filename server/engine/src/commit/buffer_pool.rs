@@ -1,15 +1,15 @@
-//! [`GroupBuffer`]: the memory in which a group is built, and from which it is written and read.
+//! [`GroupBuffer`]: the memory in which a group is built, written and then read.
 //!
 //! ```text
-//! Rooms ─lend─▶ Room ─▶ a group's bytes: written, in the tail, with readers ─▶ the last one is gone
-//!   ▲                                                                               │
-//!   └── kept for the next group, as long as there are some ─────────────────────────┘
+//! BufferPool ─acquire─▶ GroupBuffer ─▶ Bytes: written, in the tail, with readers ─▶ last one dropped
+//!     ▲                                                                                  │
+//!     └── kept for the next group while groups of this size are written ─────────────────┘
 //! ```
 //!
-//! A disk is handed memory in pieces that lie together physically. In pages of 4 KiB a
-//! large group is a thousand of them; in huge pages it is three, and is written half as
-//! fast again (docs/decisions/0017-large-groups-in-huge-pages.md). Small groups are in
-//! ordinary memory, and so is whatever cannot be had as huge pages: nothing here fails.
+//! A disk receives memory in physically contiguous pieces. A large group in 4 KiB pages
+//! consists of about a thousand pieces; in huge pages it has three, and is written about 1.5
+//! times as fast (docs/decisions/0017-large-groups-in-huge-pages.md). Small groups use ordinary
+//! memory. So does a large group when the system has no huge pages: nothing here fails.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
@@ -17,18 +17,18 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-use crate::wait::lock;
+use crate::sync::lock;
 
-/// What the processor calls a huge page, on all that have 4 KiB for ordinary ones.
+/// The size of a huge page on every processor whose ordinary pages have 4 KiB.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-/// Huge pages of the largest room.
+/// Huge pages of the largest buffer.
 const HUGE_PAGES_MAX: usize = 2;
-/// The largest group for which there are huge pages.
+/// The largest group that is built in huge pages.
 pub(crate) const BUFFER_BYTES_MAX: usize = HUGE_PAGES_MAX * HUGE_PAGE_BYTES;
-/// Rooms of each size that are kept.
+/// Free buffers that are kept, per size.
 const FREE_BUFFERS_MAX: usize = 4;
 
-/// Rooms that are free, for all logs.
+/// The free buffers of all logs.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     state: Mutex<State>,
@@ -36,15 +36,15 @@ pub(crate) struct BufferPool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By their size in huge pages, from 1 on.
+    /// Indexed by the size in huge pages, minus 1.
     free: [Vec<MmapMut>; HUGE_PAGES_MAX],
-    /// Lent since the last look.
+    /// A buffer was acquired since the last call of `free_unused`.
     used_since_tick: bool,
-    /// Lent since the last look or the one before it.
+    /// A buffer was acquired since the last call of `free_unused` or in the interval before it.
     is_active: bool,
 }
 
-/// See the module. To be filled from the front, as a `Vec` is.
+/// See the module. It is filled from the front, like a `Vec`.
 #[derive(Debug)]
 pub(crate) struct GroupBuffer(Backing);
 
@@ -54,23 +54,23 @@ enum Backing {
     Huge(HugePages),
 }
 
-/// Huge pages, on their way back when it is dropped.
+/// Huge pages that return to the pool when they are dropped.
 #[derive(Debug)]
 struct HugePages {
     pool: Arc<BufferPool>,
-    /// `None` once it is dropped.
+    /// `None` after the drop.
     pages: Option<MmapMut>,
-    /// Where the first huge page begins.
+    /// The offset of the first huge page boundary.
     start: usize,
     capacity: usize,
     filled: usize,
 }
 
 impl BufferPool {
-    /// Room for so many bytes, which may still grow beyond them.
+    /// A buffer for about `bytes` bytes. It can grow beyond them.
     pub(crate) fn acquire(self: &Arc<BufferPool>, bytes: usize) -> GroupBuffer {
         let pages = bytes.div_ceil(HUGE_PAGE_BYTES);
-        // At least half of what it takes is used.
+        // A group that would use less than half of its huge pages goes into ordinary memory.
         let is_worth_it = bytes >= HUGE_PAGE_BYTES / 2 && pages <= HUGE_PAGES_MAX;
         let huge = is_worth_it.then(|| self.acquire_pages(pages)).flatten();
         GroupBuffer(huge.map_or_else(|| Backing::Heap(Vec::with_capacity(bytes)), Backing::Huge))
@@ -88,7 +88,7 @@ impl BufferPool {
         Some(HugePages { pool: Arc::clone(self), pages: Some(pages), start, capacity, filled: 0 })
     }
 
-    /// Keeps what came back, unless nobody asks for such any more.
+    /// Keeps returned pages, unless groups of this kind are no longer written.
     fn release(&self, pages: MmapMut, count: usize) {
         let mut state = lock(&self.state);
         let is_active = state.is_active;
@@ -98,8 +98,8 @@ impl BufferPool {
         }
     }
 
-    /// To be called once a second or so: what nobody asked for between two calls is
-    /// given back.
+    /// Frees the kept pages if no buffer was acquired since the last call. To be called about once
+    /// a second.
     pub(crate) fn free_unused(&self) {
         let unused = {
             let mut state = lock(&self.state);
@@ -112,14 +112,14 @@ impl BufferPool {
         drop(unused);
     }
 
-    /// Whether something may be kept, and [`free_unused`](Self::look) is to be called.
+    /// Whether pages may be kept, so that [`free_unused`](Self::free_unused) must be called.
     pub(crate) fn is_active(&self) -> bool {
         lock(&self.state).is_active
     }
 }
 
-/// So many huge pages of zeros, and what it takes to begin at a boundary of them. Where
-/// there are none it is ordinary ones.
+/// Maps `count` huge pages of zeros, plus one to align them. If the system has no huge pages,
+/// these are ordinary pages.
 fn map_huge_pages(count: usize) -> Option<MmapMut> {
     let pages = MmapMut::map_anon((count + 1) * HUGE_PAGE_BYTES).ok()?;
     #[cfg(target_os = "linux")]
@@ -128,7 +128,7 @@ fn map_huge_pages(count: usize) -> Option<MmapMut> {
 }
 
 impl GroupBuffer {
-    /// Adds bytes at the end.
+    /// Appends bytes.
     pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Backing::Heap(vec) => vec.extend_from_slice(bytes),
@@ -143,7 +143,7 @@ impl GroupBuffer {
         }
     }
 
-    /// What it takes of memory.
+    /// Bytes of memory that the buffer occupies.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.0 {
             Backing::Heap(vec) => vec.len(),
@@ -151,7 +151,7 @@ impl GroupBuffer {
         }
     }
 
-    /// What was put in, to be shared. The room is free again when all of it is gone.
+    /// The content, to be shared. The pages return to the pool when the last reference is dropped.
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.0 {
             Backing::Heap(vec) => Bytes::from(vec),
@@ -184,7 +184,7 @@ impl DerefMut for GroupBuffer {
 }
 
 impl HugePages {
-    /// Adds bytes, if there is room for them.
+    /// Appends bytes if they fit; returns `false` otherwise.
     fn push(&mut self, bytes: &[u8]) -> bool {
         let filled = self.filled + bytes.len();
         if filled > self.capacity {
@@ -221,7 +221,7 @@ impl Drop for HugePages {
 mod tests {
     use super::*;
 
-    /// Some bytes, different ones for each `seed`.
+    /// `len` bytes that differ for each `seed`.
     fn some(len: usize, seed: usize) -> Vec<u8> {
         (0..len).map(|i| u8::try_from((i * 31 + seed) % 251).expect("a byte")).collect()
     }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_out_as_they_were_put_in_whatever_memory_it_is() {
+    fn both_kinds_of_memory_return_the_bytes_unchanged() {
         for expected in [0, 100, 1 << 20, 2 << 20, (2 << 20) + 1, 4 << 20, 5 << 20] {
             let pool = Arc::<BufferPool>::default();
             let mut buffer = pool.acquire(expected);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn large_groups_are_in_pages_of_which_they_use_at_least_half() {
+    fn huge_pages_are_used_if_at_least_half_full() {
         let pool = Arc::<BufferPool>::default();
         let held = |bytes| {
             let buffer = pool.acquire(bytes);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_larger_than_its_room_moves_out_whole() {
+    fn a_buffer_that_outgrows_its_pages_moves_to_the_heap() {
         let pool = Arc::<BufferPool>::default();
         let mut buffer = pool.acquire(BUFFER_BYTES_MAX);
         let (first, second) = (some(BUFFER_BYTES_MAX - 1, 1), some(2, 2));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_lent_again_when_its_last_reader_is_gone_and_not_before() {
+    fn pages_are_reused_only_after_the_last_reader_is_gone() {
         let pool = Arc::<BufferPool>::default();
         let mut buffer = pool.acquire(BUFFER_BYTES_MAX);
         buffer.extend_from_slice(&some(BUFFER_BYTES_MAX, 1));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_any_more_is_given_back() {
+    fn unused_pages_are_freed() {
         let pool = Arc::<BufferPool>::default();
         assert!(!pool.is_active());
         let late = pool.acquire(BUFFER_BYTES_MAX);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_kept_however_many_were_lent() {
+    fn at_most_four_buffers_of_a_size_are_kept() {
         let pool = Arc::<BufferPool>::default();
         let many: Vec<GroupBuffer> =
             (0..3 * FREE_BUFFERS_MAX).map(|_| pool.acquire(BUFFER_BYTES_MAX)).collect();
