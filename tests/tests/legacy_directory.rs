@@ -116,7 +116,7 @@ fn damaged_logs_and_taken_names_are_reported_and_the_others_copied() {
     let expected = (path("damaged", 6, 128).into(), 14.into(), 7.into());
     assert_eq!(place(log("damaged")), expected);
     assert_eq!(place(log("torn")), (path("torn", 8, 156).into(), 14.into(), 9.into()));
-    assert!(log("taken")["message"].as_str().is_some_and(|m| m.contains("exists already")));
+    assert!(log("taken")["message"].as_str().is_some_and(|m| m.contains("already exists")));
     assert!(contents(&old) == before, "the source is as it was");
 
     let server: TestServer = Settings::default().start_in(scratch).expect("it starts");
@@ -137,10 +137,10 @@ fn exit_codes_tell_misuse_from_failure() {
     assert_eq!(run(styx(&["import"]), b"").code, 2);
     assert_eq!(import(&old, &new, &["--log", "no.name"]).code, 2);
     for (from, to, log, why) in [
-        (&old, &new, "w1", "has no log w1"),
+        (&old, &new, "w1", "contains no log w1"),
         (&scratch.join("nowhere"), &new, "v0", "cannot list"),
         (&old.join("v0"), &new, "v0", "single log"),
-        (&old, &old.join("new"), "v0", "within"),
+        (&old, &old.join("new"), "v0", "inside"),
     ] {
         let done = import(from, to, &["--log", log]);
         assert_eq!(done.code, 1, "{why}");

@@ -43,7 +43,7 @@ fn a_data_directory_in_memory_is_warned_about() {
     let said = server.said();
     let warning = said.lines().find(|line| line.contains("WARN") && line.contains("weak storage"));
     let warning = warning.unwrap_or_else(|| panic!("no warning: {said}"));
-    for part in ["tmpfs", "in memory", "keep it on a disk", "--check-storage"] {
+    for part in ["tmpfs", "in memory", "use a directory on a disk", "--check-storage"] {
         assert!(warning.contains(part), "no {part}: {warning}");
     }
     assert!(is_weak(&server, "memory"));

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use styx_engine::storage::probe::{self, Effort, Report, Syncs, Weakness};
+use styx_engine::storage::probe::{self, Effort, StorageReport, Syncs, Weakness};
 
 use crate::failure::Failure;
 use crate::output;
@@ -16,7 +16,7 @@ pub(crate) fn run(data_directory: &Path) -> Result<(), Failure> {
     let directory = existing(data_directory)
         .map_err(|error| Failure::Failed(format!("{}: {error}", data_directory.display())))?;
     let failed = |error| Failure::Failed(format!("{}: {error}", directory.display()));
-    let report = probe::look(&directory, Effort::Thorough).map_err(failed)?;
+    let report = probe::inspect(&directory, Effort::Thorough).map_err(failed)?;
     let bandwidth = probe::bandwidth(&directory);
     output::print(&text(data_directory, &directory, &report, &bandwidth))?;
     match (report.weaknesses.len(), report.syncs) {
@@ -36,7 +36,7 @@ fn existing(directory: &Path) -> io::Result<PathBuf> {
 fn text(
     data_directory: &Path,
     measured: &Path,
-    report: &Report,
+    report: &StorageReport,
     bandwidth: &io::Result<f64>,
 ) -> String {
     let mut out = String::new();

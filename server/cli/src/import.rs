@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use styx_engine::Options;
-use styx_engine::legacy::{LogReport, Outcome, Report, import};
+use styx_engine::legacy::{ImportReport, LogImport, Outcome, import};
 
 use crate::command_line::{Format, Import};
 use crate::failure::Failure;
@@ -33,10 +33,10 @@ pub(crate) fn run(arguments: &Import, format: Format) -> Result<(), Failure> {
 }
 
 /// A line for each log, and what there is to say about it indented.
-fn text(report: &Report) -> String {
+fn text(report: &ImportReport) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    for LogReport { name, bytes, outcome } in &report.logs {
+    for LogImport { name, bytes, outcome } in &report.logs {
         let _ = match outcome {
             Outcome::Imported { start, end, notes } => {
                 let records = end.since(*start);
@@ -60,8 +60,8 @@ fn text(report: &Report) -> String {
     out
 }
 
-fn json(report: &Report) -> Value {
-    let log = |LogReport { name, bytes, outcome }: &LogReport| match outcome {
+fn json(report: &ImportReport) -> Value {
+    let log = |LogImport { name, bytes, outcome }: &LogImport| match outcome {
         Outcome::Imported { start, end, notes } => json!({
             "name": name,
             "imported": true,
@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    fn report() -> Report {
-        let log = |name: &str, outcome| LogReport { name: name.to_owned(), bytes: 99, outcome };
+    fn report() -> ImportReport {
+        let log = |name: &str, outcome| LogImport { name: name.to_owned(), bytes: 99, outcome };
         let notes = vec!["a file was left out".to_owned()];
         let problem = Problem {
             file: "old/bad/x-records".into(),
@@ -103,7 +103,7 @@ mod tests {
             position: Position(3),
             message: "the record is cut off".to_owned(),
         };
-        Report {
+        ImportReport {
             logs: vec![
                 log("bad", Outcome::Damaged(problem)),
                 log("good", Outcome::Imported { start: Position(1), end: Position(3), notes }),

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use styx_engine::repair::{Keep, Mode, Range, Report, repair};
+use styx_engine::repair::{Keep, Mode, Range, RepairReport, repair};
 
 use crate::command_line::{Format, KeepRange, Repair};
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &Repair, format: Format) -> Result<(), Failure> {
         KeepRange::First => Keep::First,
         KeepRange::Last => Keep::Last,
     };
-    let mode = if *yes { Mode::Repair } else { Mode::Look };
+    let mode = if *yes { Mode::Repair } else { Mode::DryRun };
     let report = repair(directory, log, keep, mode, &mut |_| {})
         .map_err(|error| Failure::Failed(error.to_string()))?;
     output::print(&match format {
@@ -26,8 +26,8 @@ pub(crate) fn run(arguments: &Repair, format: Format) -> Result<(), Failure> {
     })
 }
 
-fn text(log: &str, report: &Report) -> String {
-    let Report { log: all, whole, kept, set_aside } = report;
+fn text(log: &str, report: &RepairReport) -> String {
+    let RepairReport { log: all, whole, kept, set_aside } = report;
     let mut out = format!("{log}: positions {} to {}\n", all.start, all.end);
     // Writing to a String cannot fail.
     for range in whole {
@@ -53,7 +53,7 @@ fn text(log: &str, report: &Report) -> String {
     out
 }
 
-fn json(log: &str, report: &Report) -> Value {
+fn json(log: &str, report: &RepairReport) -> Value {
     let range = |range: &Range| json!({ "start": range.start.0, "end": range.end.0 });
     json!({
         "name": log,
@@ -71,9 +71,9 @@ mod tests {
 
     use super::*;
 
-    fn report(set_aside: Option<&str>) -> Report {
+    fn report(set_aside: Option<&str>) -> RepairReport {
         let range = |start, end| Range { start: Position(start), end: Position(end) };
-        Report {
+        RepairReport {
             log: range(0, 60),
             whole: vec![range(0, 30), range(31, 60)],
             kept: range(0, 30),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use styx_engine::verify::{LogReport, Report, verify};
+use styx_engine::verify::{LogReport, VerifyReport, verify};
 
 use crate::command_line::Format;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
 }
 
 /// A line for each log, and for each fault of it an indented one.
-fn text(report: &Report) -> String {
+fn text(report: &VerifyReport) -> String {
     let mut out = String::new();
     if report.logs.is_empty() {
         out.push_str("there are no logs\n");
@@ -55,7 +55,7 @@ fn text(report: &Report) -> String {
     out
 }
 
-fn json(report: &Report) -> Value {
+fn json(report: &VerifyReport) -> Value {
     let log = |log: &LogReport| {
         let problems: Vec<Value> = log
             .problems
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    fn report() -> Report {
+    fn report() -> VerifyReport {
         let good = LogReport {
             name: "good".to_owned(),
             end: Position(2),
@@ -112,7 +112,7 @@ mod tests {
             problems: vec![problem],
             ..LogReport::default()
         };
-        Report { logs: vec![bad, good] }
+        VerifyReport { logs: vec![bad, good] }
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
              good: ok, 2 records in 99 bytes, positions 0 to 2\n  \
              note: 5 bytes are left over\n"
         );
-        assert_eq!(text(&Report::default()), "there are no logs\n");
+        assert_eq!(text(&VerifyReport::default()), "there are no logs\n");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Appends, from the queue to the answer: blocks, and single records that meet in
-//! one commit. `cargo bench --package styx-engine --bench append`.
+//! Appends, from the queue to the result: blocks, and single records that share one commit.
+//! `cargo bench --package styx-engine --bench append`.
 
 mod scene;
 
@@ -12,7 +12,7 @@ use scene::{BLOCK_BYTES, Scene, block};
 /// Blocks of one commit.
 const BLOCKS: usize = 4;
 
-/// Single records of one commit, as from so many connections.
+/// Single records of one commit, as from that many connections.
 const SINGLE: usize = 64;
 
 fn main() {

@@ -1,5 +1,5 @@
-//! Reads of what is durable: records and stored blocks, from memory and from the
-//! file. `cargo bench --package styx-engine --bench read`.
+//! Reads of durable records: records and stored blocks, from memory and from the file. `cargo
+//! bench --package styx-engine --bench read`.
 
 mod scene;
 

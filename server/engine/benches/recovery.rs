@@ -1,5 +1,5 @@
-//! Recovery: an unsealed segment read whole, block by block, when a log is opened.
-//! `cargo bench --package styx-engine --bench recovery`.
+//! Recovery: reading a whole unsealed segment, block by block, when a log is opened. `cargo
+//! bench --package styx-engine --bench recovery`.
 
 mod scene;
 

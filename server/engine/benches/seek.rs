@@ -1,7 +1,7 @@
-//! Looking a place up: a time, and a record by its position, in the index in memory
-//! (of the newest segment) and in those of finished segments: a few, and more of them than
-//! stay open. Nobody holds one open between two look-ups.
-//! `cargo bench --package styx-engine --bench seek`.
+//! Index look-ups: by time, and a record by its position. They use the index in memory (of the
+//! newest segment) and the indexes of sealed segments, both few of them and more than stay
+//! open. No reader keeps a file open between two look-ups. `cargo bench --package styx-engine
+//! --bench seek`.
 
 mod scene;
 

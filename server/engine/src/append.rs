@@ -1,36 +1,35 @@
-//! What an append asks for, and the [`Ticket`] on which its answer is waited for.
+//! What an append contains, and the [`Ticket`] that resolves to its result.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use styx_protocol::block::Checked;
 use styx_protocol::{Position, Records};
 
 use crate::Error;
+use crate::sync::lock;
+use crate::wait::Completion;
 
-use crate::log::Inner;
-use crate::wait::{Answer, block_on, lock};
-
-/// One atomic append: all of its records or none.
+/// One atomic append: either all of its records are appended or none.
 #[derive(Debug, Clone)]
 pub enum Append {
-    /// Records that the log puts into blocks, those of many appends into one.
+    /// Records that the log puts into blocks. One block may hold the records of many appends.
     Records {
         /// What to append.
         records: Records,
-        /// Append only if the log ends here.
+        /// Append only if the log ends at this position.
         expected: Option<Position>,
-        /// Who appends, so that what is repeated is skipped, record by record.
+        /// The idempotent producer. Records that it has already appended are skipped, one by one.
         producer: Option<Producer>,
     },
-    /// A block as a producer sent it. Its body is stored as it came; its header
-    /// says who appends and where it must go. A repetition is recognised whole.
+    /// A block as a producer sent it. Its body is stored unchanged; its header names the producer
+    /// and the expected position. A block that was already appended is recognised as a whole.
     Block(Checked),
 }
 
 impl Append {
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u32 {
         match self {
@@ -39,7 +38,7 @@ impl Append {
         }
     }
 
-    /// Bytes of its records as they will be stored, without headers of blocks.
+    /// Bytes of its records as they will be stored, without block headers.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         match self {
@@ -73,53 +72,52 @@ impl From<Checked> for Append {
 /// The producer of an idempotent append of loose records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
-    /// Drawn by the client; not 0.
+    /// Chosen at random by the client; not 0.
     pub id: u64,
-    /// A higher epoch fences lower ones. `None`: the one in force.
+    /// A higher epoch fences lower ones. `None` means the epoch in force.
     pub epoch: Option<u32>,
-    /// The first record's number in the producer's stream.
+    /// The sequence number of the first record.
     pub sequence: u64,
 }
 
-/// A durable append.
+/// The result of a durable append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Position of the first record that this append added. Of a block that was
-    /// there already, the position it got then; of loose records that were all
-    /// there already, the same as `end`.
+    /// Position of the first record that this append added. For a block that was already stored,
+    /// its position. For loose records that were all already stored, the same as `end`.
     pub base: Position,
-    /// Position after the append's last record; 0 if it was a repetition of loose
-    /// records and is no longer remembered.
+    /// Position after the append's last record. It is 0 for repeated loose records whose position
+    /// is no longer remembered.
     pub end: Position,
     /// Records that this append added.
     pub count: u32,
-    /// Records of it that were there already; a block's are all or none.
+    /// Records of this append that were already stored; for a block, either all or none.
     pub repeated: u32,
 }
 
-/// What a log knows of an idempotent producer.
+/// What a log knows about an idempotent producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerState {
     /// The epoch in force: lower ones are fenced.
     pub epoch: u32,
-    /// What its next block has to begin with; `None` when none of its blocks is
-    /// remembered, and any will do.
+    /// The sequence number with which its next block must begin. `None` if no block of it is
+    /// remembered; then any sequence number is accepted.
     pub next_sequence: Option<u64>,
 }
 
-/// Resolves when what was asked for is durable or has failed. Dropping it stops
-/// the waiting, not the append. Cancel safe.
+/// Resolves when the request is durable or has failed. Dropping a ticket stops the waiting, not
+/// the append. Cancel safe.
 #[derive(Debug)]
 #[must_use = "an append is durable only once its ticket says so"]
-pub struct Ticket<T = Appended>(pub(crate) Answer<T>);
+pub struct Ticket<T = Appended>(pub(crate) Completion<T>);
 
 impl<T> Ticket<T> {
-    /// Blocks this thread until it is durable or has failed.
+    /// Blocks this thread until the request is durable or has failed.
     ///
     /// # Errors
-    /// As what was asked for.
+    /// Those of the request.
     pub fn wait(self) -> Result<T, Error> {
-        block_on(self)
+        pollster::block_on(self)
     }
 }
 
@@ -131,91 +129,34 @@ impl<T> Future for Ticket<T> {
     }
 }
 
-/// The log's queue is full: wait for [`Room`] and append again.
-#[derive(Debug)]
-pub struct Full(pub Append);
-
-/// Resolves when the queue may take something again. Cancel safe.
-#[derive(Debug)]
-pub struct Room {
-    pub(crate) log: Arc<Inner>,
-    pub(crate) key: Option<u64>,
+/// Why an append was not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The log's queue is full. The append comes back: wait for
+    /// [`Log::queue_space`](crate::Log::queue_space) and append it again.
+    #[error("the log's queue is full: wait for space in it and append again")]
+    QueueFull(Append),
+    /// The append is refused; the same append would be refused again.
+    #[error(transparent)]
+    Refused(#[from] Error),
 }
 
-impl Room {
-    /// Blocks this thread until then.
-    pub fn wait(self) {
-        block_on(self);
-    }
-}
-
-impl Future for Room {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if this.log.queue.register_room(&mut this.key, context.waker()) {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.log.queue.unregister_room(self.key);
-    }
-}
-
-/// Appends that stand in a row, as one connection sends them: once one is refused
-/// or fails, every later one is refused with the same error, however many were
-/// queued behind it. So what is durable of a stream is a prefix of it.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    pub(crate) log: Arc<Inner>,
-    pub(crate) fault: Arc<Fault>,
-}
-
-impl Stream {
-    /// As [`Log::append`](crate::Log::append), in the stream's order.
-    ///
-    /// # Errors
-    /// As there, and of the first append that was refused.
-    pub fn append(&self, append: impl Into<Append>) -> Result<Result<Ticket, Full>, Error> {
-        if let Some(error) = self.fault.get() {
-            return Err(error);
-        }
-        let queued = self.log.enqueue(append.into(), Some(Arc::clone(&self.fault)));
-        if let Err(error) = &queued {
-            self.fault.set(error);
-        }
-        queued
-    }
-
-    /// Resolves when the queue may take something again.
-    #[must_use]
-    pub fn room(&self) -> Room {
-        Room { log: Arc::clone(&self.log), key: None }
-    }
-}
-
-/// The first error of a stream, once there is one.
+/// The first error of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Fault(Mutex<Option<Error>>);
+pub(crate) struct StreamError(Mutex<Option<Error>>);
 
-impl Fault {
+impl StreamError {
     pub(crate) fn get(&self) -> Option<Error> {
         lock(&self.0).clone()
     }
 
-    /// The first one counts.
+    /// Sets the error unless there is one.
     pub(crate) fn set(&self, error: &Error) {
         lock(&self.0).get_or_insert_with(|| error.clone());
     }
 
-    /// What was planned, and with it why it was refused, came to nothing: this is
-    /// the error.
+    /// Replaces the error. This is needed when a planned group failed: the refusals in its plan are
+    /// void, and this is the error instead.
     pub(crate) fn replace(&self, error: &Error) {
         *lock(&self.0) = Some(error.clone());
     }

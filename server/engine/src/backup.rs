@@ -1,12 +1,12 @@
-//! A backup: a consistent copy up to the durable end, while appends go on.
+//! A backup: a consistent copy up to the durable end, while appends continue.
 //!
 //! ```text
 //! tar.gz   log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
 //! ```
 //!
-//! Segments never change once sealed, and the newest is cut at the durable end,
-//! so all that is needed is the list and the open files: retention may remove
-//! names meanwhile. Unpacked, the archive is a log's directory.
+//! Sealed segments never change, and the newest segment is copied up to the durable end. So a
+//! backup needs only the list of segments and their open files; retention may remove the names
+//! meanwhile. The unpacked archive is the directory of a log.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -16,34 +16,34 @@ use flate2::write::GzEncoder;
 use styx_protocol::LogStatus;
 
 use crate::Error;
-use crate::log::Inner;
+use crate::log::LogInner;
 use crate::manifest::Manifest;
 use crate::producers;
 use crate::segment::name;
 use crate::storage::{File, read_file};
+use crate::sync::lock;
 use crate::tail::View;
-use crate::wait::lock;
 use crate::watermark::{self, Mark};
 
-/// The generation folder in an archive.
+/// The generation's folder in an archive.
 pub(crate) const FOLDER: &str = "0";
 
-pub(crate) fn write(log: &Inner, out: &mut dyn Write) -> Result<(), Error> {
-    if lock(&log.standing).0 == LogStatus::Corrupt {
+pub(crate) fn write(log: &LogInner, out: &mut dyn Write) -> Result<(), Error> {
+    if lock(&log.health).0 == LogStatus::Corrupt {
         return Err(log.not_available());
     }
-    let picture = take(log)?;
-    picture.write(log, out).map_err(Error::io("cannot write the backup of", &log.directory))
+    let snapshot = take(log)?;
+    snapshot.write(log, out).map_err(Error::io("cannot write the backup of", &log.directory))
 }
 
-struct Picture {
+struct Snapshot {
     view: View,
     files: Vec<Arc<dyn File>>,
     producers: Option<(String, Vec<u8>)>,
 }
 
-/// What is published, with every file open.
-fn take(log: &Inner) -> Result<Picture, Error> {
+/// The published state, with every file open.
+fn take(log: &LogInner) -> Result<Snapshot, Error> {
     loop {
         let view = log.tail.live_view()?;
         let files: io::Result<Vec<_>> =
@@ -51,7 +51,7 @@ fn take(log: &Inner) -> Result<Picture, Error> {
         match files {
             Ok(files) => {
                 let producers = snapshot(log, &view);
-                return Ok(Picture { view, files, producers });
+                return Ok(Snapshot { view, files, producers });
             }
             // Removed between the view and the open: look again.
             Err(error)
@@ -64,17 +64,17 @@ fn take(log: &Inner) -> Result<Picture, Error> {
     }
 }
 
-/// The producers as of the newest segment's first block. The two newest
-/// snapshots are kept, so a roll meanwhile does no harm.
-fn snapshot(log: &Inner, view: &View) -> Option<(String, Vec<u8>)> {
+/// The producer snapshot as of the newest segment's first block. The two newest snapshots are
+/// kept on disk, so a roll during the backup does no harm.
+fn snapshot(log: &LogInner, view: &View) -> Option<(String, Vec<u8>)> {
     let name = name::producers(view.segments.last()?.base);
-    let path = log.ground.directory.join(&name);
-    let bytes = read_file(&*log.ground.storage, &path, producers::BYTES_MAX).ok()?;
+    let path = log.segment_directory.path.join(&name);
+    let bytes = read_file(&*log.segment_directory.storage, &path, producers::BYTES_MAX).ok()?;
     Some((name, bytes))
 }
 
-impl Picture {
-    fn write(&self, log: &Inner, out: &mut dyn Write) -> io::Result<()> {
+impl Snapshot {
+    fn write(&self, log: &LogInner, out: &mut dyn Write) -> io::Result<()> {
         let now_s = log.services.time.clock().wall_us() / 1_000_000;
         let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::fast()));
         let mut add = |name: &str, len: u64, content: &mut dyn Read| {
@@ -100,20 +100,20 @@ impl Picture {
         for (segment, file) in self.view.segments.iter().zip(&self.files) {
             let len = self.view.readable_bytes(segment);
             let path = format!("{FOLDER}/{}", name::segment(segment.base));
-            add(&path, len, &mut Part { file: &**file, at: 0, end: len })?;
+            add(&path, len, &mut FileSection { file: &**file, at: 0, end: len })?;
         }
         archive.into_inner()?.finish()?.flush()
     }
 }
 
-/// Bytes of a file, as a stream.
-pub(crate) struct Part<'a> {
+/// A range of a file, as a stream.
+pub(crate) struct FileSection<'a> {
     pub(crate) file: &'a dyn File,
     pub(crate) at: u64,
     pub(crate) end: u64,
 }
 
-impl Read for Part<'_> {
+impl Read for FileSection<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let want = left.min(buf.len());

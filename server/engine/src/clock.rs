@@ -1,4 +1,4 @@
-//! Time, behind a trait: the wall clock, which may jump, and the steady one.
+//! Time, behind a trait: the wall clock, which may jump, and the monotonic clock.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// Both clocks of a machine.
 pub trait Clock: Debug + Send + Sync {
-    /// Microseconds since the epoch; may jump either way.
+    /// Microseconds since the epoch; may jump in either direction.
     fn wall_us(&self) -> u64;
 
-    /// Time since some fixed moment; never goes back.
+    /// Time since a fixed moment; never decreases.
     fn monotonic(&self) -> Duration;
 }
 
-/// The machine's own clocks.
+/// The machine's clocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealClock;
 
@@ -30,8 +30,8 @@ impl Clock for RealClock {
     }
 }
 
-/// What ages are counted by: the wall time when it was made plus monotonic time
-/// since, so that a jump of the wall clock ages nothing.
+/// The time by which ages are measured: the wall time at its creation plus the monotonic time
+/// since then. A jump of the wall clock changes no age.
 #[derive(Debug, Clone)]
 pub(crate) struct SteadyTime {
     clock: Arc<dyn Clock>,

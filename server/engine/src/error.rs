@@ -1,7 +1,7 @@
-//! [`Error`]: everything the engine refuses or fails at.
+//! [`Error`]: everything that the engine refuses, and every failure.
 //!
-//! A variant is a decision the caller makes; what a person needs to know is in
-//! its fields. [`Error::code`] is the row of the public error table.
+//! A variant stands for a decision of the caller; its fields hold the details. [`Error::code`]
+//! maps it to the public error table.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,85 +9,95 @@ use std::sync::Arc;
 
 use styx_protocol::{Code, LogStatus, Position};
 
-/// Why the engine did not do what it was asked.
+/// Why the engine did not do what it was asked to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// A log of that name exists.
-    #[error("the log {name} exists already: choose another name or delete it first")]
+    /// A log with this name exists.
+    #[error("the log {name} already exists: choose another name or delete it first")]
     LogExists {
         /// The name.
         name: String,
     },
-    /// No log of that name.
+    /// There is no log with this name.
     #[error("there is no log {name}: create it with POST /logs or `styx logs create {name}`")]
     LogNotFound {
         /// The name.
         name: String,
     },
-    /// The log was deleted or truncated while this handle was held.
-    #[error("the log {name} was {} meanwhile: open it again", gone(*how))]
-    LogGone {
+    /// The log was deleted or truncated while this handle existed.
+    #[error("the log {name} was {} in the meantime: open it again", removal_text(*how))]
+    LogRemoved {
         /// The name.
         name: String,
-        /// What became of it.
+        /// Whether it was deleted or truncated.
         how: Removal,
     },
-    /// The log cannot do this in the state it is in.
+    /// The log's status does not allow the operation.
     #[error("the log {name} is {status}: {cause}")]
     NotAvailable {
         /// The name.
         name: String,
-        /// The state.
+        /// The status.
         status: LogStatus,
-        /// What happened and what to run.
+        /// What happened, and what to do.
         cause: String,
     },
     /// The position is before the first kept record or after the end.
-    #[error("position {asked} is outside the log, which holds {start} up to {end}")]
+    #[error("position {asked} is outside the log: read from a position between {start} and {end}")]
     OutOfRange {
-        /// What was asked for; may be negative or beyond 2^64.
+        /// The requested position; it may be negative or beyond 2^64.
         asked: i128,
         /// First kept position.
         start: Position,
         /// Position after the last durable record.
         end: Position,
     },
-    /// A record is over the log's `max_record_size`.
-    #[error("a record of {size} bytes (8 more than its payload) is over max_record_size, {max}")]
+    /// A record is larger than the log's `max_record_size`.
+    #[error(
+        "a record of {size} bytes (its payload and 8 more) exceeds max_record_size, which is {max}: send a smaller record"
+    )]
     RecordTooLarge {
         /// Payload plus 8.
         size: u64,
         /// The log's limit.
         max: u64,
     },
-    /// A conditional append met another end.
-    #[error("the log ends at {end}, not at the expected position {expected}")]
+    /// The log does not end at the position that the append expects.
+    #[error(
+        "the log ends at position {end}, not at the expected position {expected}: read the new records and try again"
+    )]
     PositionMismatch {
-        /// What the append asked for.
+        /// The position that the append expects.
         expected: Position,
         /// Where the log ends.
         end: Position,
     },
-    /// An idempotent append left records out.
-    #[error("producer {producer} continues with sequence {sequence}, but {expected} is next")]
+    /// A sequence number is missing between the last append and this one.
+    #[error(
+        "producer {producer} sent sequence {sequence}, but the next one is {expected}: send the missing records first"
+    )]
     SequenceGap {
         /// The producer's id.
         producer: u64,
-        /// What it sent.
+        /// The sequence number that it sent.
         sequence: u64,
-        /// What the log expects.
+        /// The sequence number that the log expects.
         expected: u64,
     },
-    /// A sequence came again with other records.
-    #[error("producer {producer} used sequence {sequence} for other records before")]
+    /// A sequence number was used again, with other records.
+    #[error(
+        "producer {producer} has already used sequence {sequence} for other records: continue with a new sequence"
+    )]
     SequenceReused {
         /// The producer's id.
         producer: u64,
-        /// What it sent.
+        /// The sequence number that it sent.
         sequence: u64,
     },
-    /// A producer with a higher epoch took over.
-    #[error("producer {producer} with epoch {epoch} was fenced by epoch {current}")]
+    /// A producer with a higher epoch has taken over.
+    #[error(
+        "producer {producer} with epoch {epoch} was fenced by epoch {current}: stop it, or begin it again with a new epoch"
+    )]
     ProducerFenced {
         /// The producer's id.
         producer: u64,
@@ -96,9 +106,9 @@ pub enum Error {
         /// The epoch in force.
         current: u32,
     },
-    /// The write or sync failed: the records may be there after a restart.
+    /// A write or a sync failed: the records may exist after a restart.
     #[error(
-        "the append's outcome is unknown, because {cause}; restart the server to recover the log"
+        "the outcome of the append is unknown because {cause}; restart the server to recover the log"
     )]
     OutcomeUnknown {
         /// The first failure.
@@ -109,7 +119,7 @@ pub enum Error {
     ShuttingDown,
     /// A stored record fails its checksum.
     #[error(
-        "the record at position {position} is damaged ({}, byte {offset}); {}; `styx verify` says more",
+        "the record at position {position} is damaged ({}, byte {offset}); {}; run `styx verify` for details",
         path.display(),
         next_intact(*next)
     )]
@@ -118,27 +128,27 @@ pub enum Error {
         position: Position,
         /// The segment file.
         path: PathBuf,
-        /// Where in it.
+        /// The byte offset in the file.
         offset: u64,
-        /// The first position behind the damage that can be read, if it is known.
+        /// The first readable position after the damage, if it is known.
         next: Option<Position>,
     },
-    /// No space left; nothing of this append is kept.
-    #[error("no space left on the storage of {path}: free some and try again")]
+    /// The storage is full; nothing of this append was stored.
+    #[error("no space left on the storage of {path}: free some space and try again")]
     StorageFull {
-        /// Where space is missing.
+        /// A path on the full storage.
         path: PathBuf,
     },
     /// A configuration value is outside its range.
     #[error(transparent)]
     InvalidConfig(#[from] styx_protocol::log::InvalidConfig),
-    /// The archive to restore is not one, or is damaged.
+    /// The bytes to restore are not an archive, or the archive is damaged.
     #[error("the archive cannot be restored: {message}")]
     BadArchive {
         /// What is wrong with it, and where.
         message: String,
     },
-    /// The data directory is in use, of an older version, or not ours.
+    /// The data directory is in use, belongs to Styx 0.x, or is not a data directory.
     #[error("{message}")]
     DataDirectory {
         /// What is wrong and what to do.
@@ -147,7 +157,7 @@ pub enum Error {
     /// An I/O error outside the append path.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was being done, as in "cannot open".
+        /// The operation, such as "cannot open".
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -156,16 +166,16 @@ pub enum Error {
     },
 }
 
-/// How a log went away under its handles.
+/// How a log was removed while handles existed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// There is none of its name any more.
+    /// No log with this name exists any more.
     Deleted,
-    /// There is an empty one of its name, with another identity.
+    /// The log with this name is now empty and has another id.
     Truncated,
 }
 
-fn gone(how: Removal) -> &'static str {
+fn removal_text(how: Removal) -> &'static str {
     match how {
         Removal::Deleted => "deleted",
         Removal::Truncated => "truncated",
@@ -174,21 +184,21 @@ fn gone(how: Removal) -> &'static str {
 
 fn next_intact(next: Option<Position>) -> String {
     match next {
-        Some(next) => format!("reading can go on at position {next}"),
-        None => "nothing behind it can be read".into(),
+        Some(next) => format!("reading can continue at position {next}"),
+        None => "nothing after it can be read".into(),
     }
 }
 
 impl Error {
-    /// The row of the public error table.
+    /// The code in the public error table.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
             Error::LogExists { .. } => Code::LogExist,
-            Error::LogNotFound { .. } | Error::LogGone { how: Removal::Deleted, .. } => {
+            Error::LogNotFound { .. } | Error::LogRemoved { how: Removal::Deleted, .. } => {
                 Code::LogNotFound
             }
-            Error::LogGone { how: Removal::Truncated, .. } => Code::LogChanged,
+            Error::LogRemoved { how: Removal::Truncated, .. } => Code::LogChanged,
             Error::NotAvailable { .. } => Code::LogNotAvailable,
             Error::OutOfRange { .. } => Code::OutOfRange,
             Error::RecordTooLarge { .. } => Code::RecordTooLarge,
@@ -205,7 +215,7 @@ impl Error {
         }
     }
 
-    /// Wraps an I/O error with what was being done to which file.
+    /// Adds the operation and the path to an I/O error.
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,

@@ -1,10 +1,9 @@
-//! The Styx commit log, usable without any server.
+//! The Styx commit log, usable without a server.
 //!
-//! A [`Catalog`] owns a data directory and the [`Log`]s in it. An append is
-//! acknowledged when it is on stable storage, never before; readers see only
-//! what is durable. Threads, no async runtime, no network: what has to be
-//! waited for is a plain [`std::future::Future`] that also has a blocking
-//! `wait()`.
+//! A [`Catalog`] owns a data directory and the [`Log`]s in it. An append is acknowledged only
+//! after it is on stable storage. Readers see only durable records. The engine uses threads; it
+//! has no async runtime and no network. Every operation that waits is a plain
+//! [`std::future::Future`] that also has a blocking `wait()`.
 //!
 //! ```
 //! use styx_engine::{Catalog, Found, Options};
@@ -19,9 +18,9 @@
 //! let appended = log.append_durably(Records::one(b"one order"))?;
 //! assert_eq!(appended.end, Position(1));
 //!
-//! // Follow: read what is there, then wait for more.
+//! // Follow: read the existing records, then wait for more.
 //! let mut reader = log.reader(Position::ORIGIN)?;
-//! let Found::Some(batch) = reader.read(1 << 20)? else { panic!("one record is there") };
+//! let Found::Some(batch) = reader.read(1 << 20)? else { panic!("one record exists") };
 //! assert_eq!(batch.records().next().unwrap().payload, "one order");
 //! let more = reader.wait();
 //! log.append_durably(Records::one(b"another"))?;
@@ -47,10 +46,10 @@ mod append;
 mod backup;
 mod catalog;
 mod commit;
+mod data_directory;
 mod error;
 mod log;
 mod manifest;
-mod opening;
 mod producers;
 mod random;
 mod reader;
@@ -67,9 +66,9 @@ mod tail;
 mod wait;
 mod watermark;
 
-pub use append::{Append, Appended, Full, Producer, ProducerState, Room, Stream, Ticket};
+pub use append::{Append, AppendError, Appended, Producer, ProducerState, Ticket};
 pub use catalog::{Catalog, Options};
 pub use error::{Error, Removal};
-pub use log::{Gone, Log, LogStats, Seek};
+pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek};
 pub use reader::{Batch, Blocks, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;

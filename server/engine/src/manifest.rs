@@ -1,4 +1,4 @@
-//! `log.toml`: what a log is, replaced whole.
+//! `log.toml`: the identity and configuration of a log. It is always replaced as a whole.
 //!
 //! ```text
 //! checksum = "…"        CRC-32 of everything after this line, in hex
@@ -15,7 +15,7 @@ use styx_protocol::{LogConfig, LogId};
 
 const VERSION: u32 = 1;
 
-/// More than any manifest has.
+/// Larger than any manifest.
 pub(crate) const BYTES_MAX: u64 = 64 << 10;
 
 /// A log's identity and configuration.
@@ -35,7 +35,7 @@ struct Text {
 }
 
 impl Manifest {
-    /// The file's content.
+    /// The content of the file.
     pub(crate) fn encode(&self) -> String {
         let text = Text {
             version: VERSION,
@@ -47,12 +47,13 @@ impl Manifest {
         format!("checksum = \"{:08x}\"\n{body}", crc32fast::hash(body.as_bytes()))
     }
 
-    /// Reads the file's content.
+    /// Decodes the content of the file.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "log.toml is not text".to_owned())?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| "log.toml is not UTF-8 text".to_owned())?;
         let damaged = || "log.toml fails its checksum".to_owned();
         let (first, body) = text.split_once('\n').ok_or_else(damaged)?;
         let stored = first.strip_prefix("checksum = \"").and_then(|s| s.strip_suffix('"'));
@@ -63,7 +64,7 @@ impl Manifest {
         let text: Text = toml::from_str(body).map_err(|e| format!("log.toml: {e}"))?;
         if text.version != VERSION {
             return Err(format!(
-                "log.toml has version {}, this Styx knows {VERSION}: use a newer one",
+                "log.toml has version {}, but this Styx supports version {VERSION}: use a newer Styx",
                 text.version
             ));
         }

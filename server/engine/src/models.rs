@@ -1,14 +1,14 @@
-//! Small models of the hand-offs between threads, for loom: it runs each with every
-//! order in which the threads can take their steps, and fails when one of them
-//! waits forever. Not part of the engine's interface.
+//! Small models of the hand-offs between threads, for loom. It runs each model with every order
+//! of the threads' steps, and fails if a thread waits forever. Not part of the engine's
+//! interface.
 //!
 //! ```text
-//! append ─▶ Queue ─▶ committer ─▶ Promise ─▶ Answer     who is busy, who waits for room
-//!                         └─────▶ Tail    ─▶ followers  what is published, who is woken
+//! append ─▶ Queue ─▶ committer ─▶ Promise ─▶ Completion   which job runs, who waits for space
+//!                         └─────▶ Tail    ─▶ followers    what is published, who is woken
 //! ```
 //!
-//! A committer is whoever is told to submit a job, as the pool would have it; the
-//! groups of two of them are written one at a time, as they were taken.
+//! In the models, a thread that is told to submit a job runs it itself, like the thread pool.
+//! Two committers write their groups one at a time, in the order in which they took them.
 
 use std::sync::Arc;
 
@@ -22,13 +22,12 @@ use styx_protocol::{Position, Records};
 
 use crate::Error;
 use crate::append::Appended;
-use crate::commit::queue::{Item, Pushed, Queue};
-use crate::sync::lock;
-use crate::tail::{Budget, Durable, Group, Tail, View};
-use crate::wait::{Answer, Woken, promise};
+use crate::commit::queue::{Pushed, Queue, Request};
+use crate::sync::handoff::lock;
+use crate::tail::{DurableEnd, Group, Tail, TailBudget, View};
+use crate::wait::{Completion, WakeList, promise};
 
-/// Runs a model in every order with at most so many preemptions, which finds what
-/// is to be found.
+/// Runs a model in every order with at most 3 preemptions, which is enough to find the errors.
 fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -40,26 +39,26 @@ fn appended() -> Appended {
 }
 
 /// The queue of a log, and how many groups were taken from it and written.
-struct Log {
+struct ModelLog {
     queue: Queue,
-    ahead: Mutex<u32>,
+    next_head: Mutex<u32>,
     end: Mutex<u32>,
 }
 
-impl Log {
-    fn new(queue_bytes_max: usize, second_job_from: usize) -> Arc<Log> {
-        let queue = Queue::new(queue_bytes_max, second_job_from);
-        Arc::new(Log { queue, ahead: Mutex::new(0), end: Mutex::new(0) })
+impl ModelLog {
+    fn new(queue_bytes_max: usize, second_job_bytes_min: usize) -> Arc<ModelLog> {
+        let queue = Queue::new(queue_bytes_max, second_job_bytes_min);
+        Arc::new(ModelLog { queue, next_head: Mutex::new(0), end: Mutex::new(0) })
     }
 
-    /// Queues an append once there is room; `None` when it is refused.
-    fn append(&self) -> Option<Answer<Appended>> {
+    /// Queues an append once there is space; `None` if it is refused.
+    fn append(&self) -> Option<Completion<Appended>> {
         let (promise, answer) = promise();
         let append = Records::one(b"x").into();
-        let mut item = Item::Append { append, fault: None, promise };
+        let mut request = Request::Append { append, stream_error: None, promise };
         loop {
-            match self.queue.push(item).ok()? {
-                Pushed::Full(back) => item = back,
+            match self.queue.push(request).ok()? {
+                Pushed::Full(back) => request = back,
                 Pushed::Behind => return Some(answer),
                 Pushed::Submit => {
                     self.commit();
@@ -68,32 +67,32 @@ impl Log {
             }
             let mut key = None;
             block_on(std::future::poll_fn(|context| {
-                match self.queue.register_room(&mut key, context.waker()) {
+                match self.queue.register_space(&mut key, context.waker()) {
                     true => std::task::Poll::Pending,
                     false => std::task::Poll::Ready(()),
                 }
             }));
-            self.queue.unregister_room(key);
+            self.queue.unregister_space(key);
         }
     }
 
-    /// What a committer does until there is nothing left.
+    /// What a committer does until nothing is left.
     fn commit(&self) {
         loop {
-            let mut ahead = lock(&self.ahead);
+            let mut next_head = lock(&self.next_head);
             let group = self.queue.take(usize::MAX, u64::MAX);
             if group.is_empty() {
                 return;
             }
             let mut end = lock(&self.end);
-            assert_eq!(*ahead, *end, "it is written after the one taken before it");
-            *ahead += 1;
-            drop(ahead);
+            assert_eq!(*next_head, *end, "it is written after the one taken before it");
+            *next_head += 1;
+            drop(next_head);
             *end += 1;
-            let mut woken = Woken::default();
-            for item in group {
-                if let Item::Append { promise, .. } = item {
-                    woken.add(promise.keep_quietly(Ok(appended())));
+            let mut woken = WakeList::default();
+            for request in group {
+                if let Request::Append { promise, .. } = request {
+                    woken.add(promise.complete_without_waking(Ok(appended())));
                 }
             }
             drop(end);
@@ -101,7 +100,7 @@ impl Log {
         }
     }
 
-    /// Appends and waits until it is durable.
+    /// Appends and waits until the append is durable.
     fn append_durably(&self) {
         let answer = self.append().expect("nothing is refused");
         block_on(answer).expect("durable");
@@ -118,11 +117,10 @@ impl Log {
     }
 }
 
-/// Whoever appends, whenever: one thread commits at a time, and every append is
-/// answered.
-pub fn every_append_is_answered() {
+/// One thread commits at a time, and every append is completed, whenever threads append.
+pub fn every_append_is_completed() {
     check(|| {
-        let log = Log::new(usize::MAX, usize::MAX);
+        let log = ModelLog::new(usize::MAX, usize::MAX);
         let other = Arc::clone(&log);
         let thread = thread::spawn(move || other.append_durably());
         let answers = [log.append(), log.append()];
@@ -134,10 +132,10 @@ pub fn every_append_is_answered() {
     });
 }
 
-/// The same when a second committer comes to help whenever something waits.
-pub fn two_committers_leave_nothing_behind() {
+/// The same with a second committer whenever something waits.
+pub fn two_committers_leave_no_request_behind() {
     check(|| {
-        let log = Log::new(usize::MAX, 1);
+        let log = ModelLog::new(usize::MAX, 1);
         let other = Arc::clone(&log);
         let thread = thread::spawn(move || other.append_durably());
         log.append_durably();
@@ -147,10 +145,10 @@ pub fn two_committers_leave_nothing_behind() {
     });
 }
 
-/// With room for one append alone, the others wait for it and get it.
-pub fn who_finds_the_queue_full_gets_its_turn() {
+/// With space for a single append, the others wait for space and get it.
+pub fn an_append_that_finds_the_queue_full_gets_space() {
     check(|| {
-        let log = Log::new(1, usize::MAX);
+        let log = ModelLog::new(1, usize::MAX);
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let log = Arc::clone(&log);
@@ -162,10 +160,11 @@ pub fn who_finds_the_queue_full_gets_its_turn() {
     });
 }
 
-/// Who closes a log waits for what is queued, and is woken when that is done.
-pub fn who_waits_for_the_committer_is_woken() {
+/// A thread that closes a log waits for the queued requests, and is woken when they are
+/// committed.
+pub fn a_task_that_waits_for_the_committer_is_woken() {
     check(|| {
-        let log = Log::new(usize::MAX, usize::MAX);
+        let log = ModelLog::new(usize::MAX, usize::MAX);
         let other = Arc::clone(&log);
         let thread = thread::spawn(move || other.append());
         log.queue.refuse(Error::ShuttingDown, false);
@@ -178,13 +177,13 @@ pub fn who_waits_for_the_committer_is_woken() {
     });
 }
 
-/// An answer is waited for while it is given, or while it is dropped ungiven.
-pub fn an_answer_comes_once_and_wakes_who_waits() {
+/// A thread waits for a result while it is set, or while its promise is dropped.
+pub fn a_result_is_delivered_once_and_wakes_its_waiter() {
     for kept in [true, false] {
         check(move || {
             let (promise, answer) = promise();
             let thread = thread::spawn(move || match kept {
-                true => promise.keep(Ok(7)),
+                true => promise.complete(Ok(7)),
                 false => drop(promise),
             });
             let got = block_on(answer);
@@ -195,8 +194,8 @@ pub fn an_answer_comes_once_and_wakes_who_waits() {
 }
 
 fn tail() -> Arc<Tail> {
-    let view = View { segments: Arc::default(), durable: Durable::default() };
-    Arc::new(Tail::new(view, Arc::new(Budget::new(usize::MAX)), usize::MAX))
+    let view = View { segments: Arc::default(), durable: DurableEnd::default() };
+    Arc::new(Tail::new(view, Arc::new(TailBudget::new(usize::MAX)), usize::MAX))
 }
 
 /// Publishes one more record.
@@ -206,10 +205,10 @@ fn publish(tail: &Tail, base: u64) {
     let bytes = bytes::Bytes::copy_from_slice(&bytes);
     let block = Block::vouched(header, crc, bytes.slice(BLOCK_HEADER_BYTES..));
     let group = Group::new(Position(base), bytes, [block]);
-    tail.publish(Durable { position: group.end, ..Durable::default() }, group);
+    tail.publish(DurableEnd { position: group.end, ..DurableEnd::default() }, group);
 }
 
-/// A follower at a position: waits until there is something, or the log has ended.
+/// A follower at a position: waits until there is a record, or the log is closed.
 fn follow(tail: &Tail, position: Position) {
     let mut key = None;
     block_on(std::future::poll_fn(|context| {
@@ -221,7 +220,7 @@ fn follow(tail: &Tail, position: Position) {
     tail.unregister(key);
 }
 
-/// A follower misses no wake-up, and finds what it was woken for.
+/// A follower misses no wake-up, and finds the record it was woken for.
 pub fn a_follower_sees_every_commit() {
     check(|| {
         let tail = tail();
@@ -240,8 +239,8 @@ pub fn a_follower_sees_every_commit() {
     });
 }
 
-/// What can be seen of the end without the lock can be read.
-pub fn an_end_that_is_seen_can_be_read() {
+/// The end that is visible without the lock can be read.
+pub fn every_position_below_the_end_can_be_read() {
     check(|| {
         let tail = tail();
         let committer = Arc::clone(&tail);
@@ -253,12 +252,12 @@ pub fn an_end_that_is_seen_can_be_read() {
     });
 }
 
-/// A log that ends wakes its followers, whatever they are doing.
-pub fn a_log_that_ends_wakes_its_followers() {
+/// A log that is closed wakes its followers, whatever they are doing.
+pub fn closing_a_log_wakes_its_followers() {
     check(|| {
         let tail = tail();
         let ending = Arc::clone(&tail);
-        let thread = thread::spawn(move || ending.end_with(Error::ShuttingDown));
+        let thread = thread::spawn(move || ending.close_with(Error::ShuttingDown));
         follow(&tail, Position(0));
         assert!(tail.live_view().is_err());
         thread.join().expect("no panic");

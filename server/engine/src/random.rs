@@ -1,4 +1,4 @@
-//! Random numbers from the operating system: ids and salts.
+//! Random numbers from the operating system, for ids and salts.
 
 use std::io;
 

@@ -1,14 +1,14 @@
-//! Making a usable log of a damaged one, because somebody asked for it.
+//! Makes a usable log of a damaged one, on request.
 //!
 //! ```text
-//! read every record that is whole ─▶ unbroken ranges ─▶ one of them is kept ─▶
-//! written anew under a temporary name ─▶ the damaged log is set aside ─▶ renamed
+//! read every intact record ─▶ unbroken ranges ─▶ one of them is kept ─▶ written to a
+//! new log under a temporary name ─▶ the damaged log is set aside ─▶ renamed
 //! ```
 //!
-//! Nothing is repaired by itself: positions are dense, so a repair loses whatever
-//! does not belong to the one range that is kept. The damaged log stays, whole,
-//! beside the others. The repaired one has a new id, so that clients notice, and
-//! has forgotten its idempotent producers.
+//! No log is repaired automatically. Positions are dense, so a repair loses every record
+//! outside the range that is kept. The damaged log is kept unchanged beside the others. The
+//! repaired log has a new id, so clients notice the change, and it has forgotten its idempotent
+//! producers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,22 +23,22 @@ use crate::segment::name;
 use crate::storage::{Storage, replace_file};
 use crate::{Catalog, Error, Found, Log, Options, random};
 
-/// Nothing was appended, so that closing takes no time.
+/// Nothing was appended, so closing is fast.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
 
 /// Which of the unbroken ranges is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {
-    /// The one with the most records.
+    /// The range with the most records.
     #[default]
     Longest,
     /// The oldest records, up to the first damage.
     First,
-    /// The newest records, from the last damage on.
+    /// The newest records, after the last damage.
     Last,
 }
 
-/// An unbroken range of positions; `end` is not part of it.
+/// An unbroken range of positions; `end` is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The first position.
@@ -48,7 +48,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.end.since(self.start)
@@ -57,50 +57,50 @@ impl Range {
 
 /// What a repair did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// What the log holds, or should.
+pub struct RepairReport {
+    /// The positions that the log has, or should have.
     pub log: Range,
-    /// Every range of records that are whole.
+    /// Every range of intact records.
     pub whole: Vec<Range>,
-    /// The one that is kept.
+    /// The range that is kept.
     pub kept: Range,
-    /// Where the damaged log is now; `None` when it was left as it is.
+    /// Where the damaged log is now; `None` if it was not changed.
     pub set_aside: Option<PathBuf>,
 }
 
 /// Whether the log is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Look and report.
-    Look,
+    /// Only report what would be done.
+    DryRun,
     /// Write the repaired log and set the damaged one aside.
     Repair,
 }
 
-/// Repairs a log of a data directory that no server uses. `progress` is told of
-/// the positions read and written. Blocks.
+/// Repairs a log of a data directory that no server uses. `progress` is called with the
+/// positions that were read and written. Blocks.
 ///
 /// # Errors
-/// The directory is in use; there is no such log; it is not damaged, or so that
-/// no record of it can be read; I/O. The damaged log is then as it was.
+/// The directory is in use; there is no such log; the log is not damaged, or no record of the
+/// range can be read; I/O. The damaged log is then unchanged.
 pub fn repair(
     data_directory: &Path,
     log: &LogName,
     keep: Keep,
     mode: Mode,
     progress: &mut dyn FnMut(Position),
-) -> Result<Report, Error> {
+) -> Result<RepairReport, Error> {
     let options = Options { scrub_bytes_per_second: 0, ..Options::new(data_directory) };
     let storage = Arc::clone(&options.storage);
-    let Own(catalog) = &Own(Catalog::open(options)?);
+    let ClosingCatalog(catalog) = &ClosingCatalog(Catalog::open(options)?);
     catalog.wait_until_open();
     let damaged = catalog.log(log)?;
-    let whole = whole_ranges(&damaged, progress)?;
+    let whole = intact_ranges(&damaged, progress)?;
     let all = Range { start: damaged.start_position(), end: damaged.end_position() };
     let refuse =
         |message: &str| Error::DataDirectory { message: format!("the log {log} {message}") };
     if damaged.status() == LogStatus::Ok && whole.len() <= 1 {
-        return Err(refuse("is not damaged: there is nothing to repair"));
+        return Err(refuse("is not damaged, so there is nothing to repair"));
     }
     let kept = match keep {
         Keep::First => whole.iter().find(|range| range.start == all.start).copied(),
@@ -108,9 +108,9 @@ pub fn repair(
         Keep::Longest => whole.iter().copied().max_by_key(Range::records),
     };
     let kept = kept.ok_or_else(|| {
-        refuse("has no whole record there: keep another range, or restore a backup")
+        refuse("has no intact record in that range: keep another range, or restore a backup")
     })?;
-    let mut report = Report { log: all, whole, kept, set_aside: None };
+    let mut report = RepairReport { log: all, whole, kept, set_aside: None };
     if mode == Mode::Repair {
         let aside = replace(&storage, data_directory, &damaged, kept, progress)?;
         report.set_aside = Some(aside);
@@ -118,19 +118,19 @@ pub fn repair(
     Ok(report)
 }
 
-/// A catalog that is closed when this is dropped. Dropping the catalog alone does
-/// not do: its threads may hold it, and with it the lock on the directory, a moment
-/// longer, and who calls next finds the directory in use.
-struct Own(Catalog);
+/// A catalog that is closed when this is dropped. Dropping the catalog itself is not enough:
+/// its threads may hold it, and the lock on the directory, a moment longer. The next caller
+/// would then find the directory in use.
+struct ClosingCatalog(Catalog);
 
-impl Drop for Own {
+impl Drop for ClosingCatalog {
     fn drop(&mut self) {
         self.0.close(CLOSING_MAX);
     }
 }
 
-/// Reads the whole log and notes what can be read.
-fn whole_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Range>, Error> {
+/// Reads the whole log and collects the ranges that can be read.
+fn intact_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Range>, Error> {
     let mut ranges: Vec<Range> = Vec::new();
     let mut at = log.start_position();
     'ranges: loop {
@@ -157,7 +157,7 @@ fn whole_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Ran
     }
 }
 
-/// Writes the range as a log of its own and gives it the damaged one's name.
+/// Writes the range to a new log and gives it the name of the damaged one.
 fn replace(
     storage: &Arc<dyn Storage>,
     data: &Path,
@@ -167,8 +167,8 @@ fn replace(
 ) -> Result<PathBuf, Error> {
     let directory = data.join(damaged.name().as_str());
     let drawn = || Ok::<_, std::io::Error>((random::u64()?, LogId(random::u128()?)));
-    let (number, id) = drawn().map_err(Error::io("cannot draw an id in", data))?;
-    let temporary = data.join(format!("{}{number:016x}", crate::opening::RESTORING));
+    let (number, id) = drawn().map_err(Error::io("cannot create an id in", data))?;
+    let temporary = data.join(format!("{}{number:016x}", crate::data_directory::RESTORING));
     let written = write(storage, &temporary, damaged, kept, progress).and_then(|()| {
         let manifest = read_manifest(&**storage, &directory)?;
         let text = Manifest { id, generation: 0, ..manifest }.encode();
@@ -208,7 +208,7 @@ fn write(
             if writer.segment_bytes() > segment_bytes {
                 writer.roll(record.timestamp_us)?;
             }
-            writer.at(record.timestamp_us)?;
+            writer.set_timestamp(record.timestamp_us)?;
             writer.record(&record.payload)?;
         }
         progress(batch.next());

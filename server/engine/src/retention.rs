@@ -1,8 +1,8 @@
-//! Which segments may go: a pure function.
+//! Which segments have expired: a pure function.
 //!
-//! Whole oldest segments, never the newest. Count and size are upper bounds: a
-//! segment goes once its first record lies beyond the limit. Age looks at a
-//! segment's newest record.
+//! Retention removes whole segments, oldest first, and never the newest. Count and size are
+//! upper limits: a segment expires once its first record is beyond the limit. The age of a
+//! segment is that of its newest record.
 
 use styx_protocol::LogConfig;
 
@@ -29,7 +29,7 @@ pub(crate) fn expired(view: &View, config: &LogConfig, now_us: u64) -> usize {
     expired.min(view.segments.len().saturating_sub(1))
 }
 
-/// Whether a value is over its limit; -1 is none.
+/// Whether a value exceeds its limit; -1 means no limit.
 pub(crate) fn exceeds(value: u64, limit: i64) -> bool {
     u64::try_from(limit).is_ok_and(|limit| value > limit)
 }

@@ -1,9 +1,9 @@
-//! Writes the segments of a log that nobody uses yet: a chain of blocks, each
-//! finished segment sealed, synced and indexed.
+//! Writes the segments of a log that is not yet in use: a chain of blocks, with each finished
+//! segment sealed, synced and indexed.
 //!
-//! The log stands under a temporary name, so there is no order of syncs to keep
-//! within it: all of it is synced before it gets its name. Invariant: memory is
-//! one block, that is 1 MiB of records or one larger record.
+//! The log has a temporary name, so its files may be synced in any order: all of them are
+//! synced before it gets its name. Invariant: memory use is one block, which is 1 MiB of
+//! records or one larger record.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Position, record};
 
-use crate::producers::Table;
-use crate::segment::index::{self, Entry, Spacing};
+use crate::producers::ProducerTable;
+use crate::segment::index::{self, IndexEntry, IndexSpacing};
 use crate::segment::{Sealed, name};
 use crate::storage::{File, Storage, write_all_at};
 use crate::watermark::{Mark, Watermark};
@@ -27,30 +27,30 @@ pub(crate) struct Writer {
     folder: PathBuf,
     index_after_size: i64,
     start: Position,
-    /// Of the block at hand.
+    /// The position of the current block.
     position: Position,
     timestamp_us: u64,
     prev_crc: u32,
-    /// A block's header, yet to be written, and its records so far.
+    /// Space for the block's header, and its records so far.
     block: Vec<u8>,
     count: u32,
-    /// Where the record at hand begins in the block.
+    /// Where the current record begins in the block.
     record_at: usize,
-    newest: Newest,
+    newest: SegmentInProgress,
     rolled: bool,
 }
 
 /// The segment that is being written.
 #[derive(Debug)]
-struct Newest {
+struct SegmentInProgress {
     base: Position,
     path: PathBuf,
     file: Arc<dyn File>,
     salt: u64,
     begins_after: u32,
     sealed: Sealed,
-    spacing: Spacing,
-    entries: Vec<Entry>,
+    spacing: IndexSpacing,
+    entries: Vec<IndexEntry>,
 }
 
 impl Writer {
@@ -63,7 +63,7 @@ impl Writer {
         timestamp_us: u64,
     ) -> Result<Writer, Error> {
         let storage = Arc::clone(storage);
-        let newest = Newest::create(&*storage, &folder, index_after_size, start, 0)?;
+        let newest = SegmentInProgress::create(&*storage, &folder, index_after_size, start, 0)?;
         let mut writer = Writer {
             storage,
             folder,
@@ -82,20 +82,20 @@ impl Writer {
         Ok(writer)
     }
 
-    /// What comes from here on was written at this time or later, in a segment
-    /// of its own. Times never go back.
+    /// Begins a new segment, for records that were written at this time or later. Times never
+    /// decrease.
     pub(crate) fn roll(&mut self, timestamp_us: u64) -> Result<(), Error> {
         self.flush()?;
         if self.position > self.newest.base {
             self.marker(Flags::SEAL)?;
             self.sync()?;
-            let Newest { path, base, sealed, entries, .. } = &self.newest;
+            let SegmentInProgress { path, base, sealed, entries, .. } = &self.newest;
             let sealed = Sealed { end: self.position, seal_crc: self.prev_crc, ..*sealed };
             let path = path.with_extension("idx");
             index::write(&*self.storage, &path, *base, &sealed, entries)
                 .map_err(Error::io("cannot write", path))?;
             let (base, prev_crc) = (self.position, self.prev_crc);
-            self.newest = Newest::create(
+            self.newest = SegmentInProgress::create(
                 &*self.storage,
                 &self.folder,
                 self.index_after_size,
@@ -110,8 +110,8 @@ impl Writer {
         Ok(())
     }
 
-    /// What comes from here on was written at this time; times never go back.
-    pub(crate) fn at(&mut self, timestamp_us: u64) -> Result<(), Error> {
+    /// Sets the time of the following records. Times never decrease.
+    pub(crate) fn set_timestamp(&mut self, timestamp_us: u64) -> Result<(), Error> {
         if timestamp_us > self.timestamp_us {
             self.flush()?;
             self.timestamp_us = timestamp_us;
@@ -119,7 +119,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A whole record.
+    /// Adds a whole record.
     pub(crate) fn record(&mut self, payload: &[u8]) -> Result<(), Error> {
         let size = u32::try_from(payload.len()).expect("a record is smaller than 4 GiB");
         self.begin_record(size.to_be_bytes())?;
@@ -128,12 +128,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes of the segment at hand, without the block at hand.
+    /// Bytes of the current segment, without the current block.
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.newest.sealed.bytes
     }
 
-    /// Begins a record whose size field is this; its payload follows.
+    /// Begins a record with this size field; its payload follows.
     pub(crate) fn begin_record(&mut self, size: [u8; 4]) -> Result<(), Error> {
         let payload = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
         let records = self.block.len() - BLOCK_HEADER_BYTES;
@@ -147,22 +147,22 @@ impl Writer {
         Ok(())
     }
 
-    /// The next bytes of its payload.
+    /// Adds bytes of its payload.
     pub(crate) fn payload(&mut self, bytes: &[u8]) {
         self.block.extend_from_slice(bytes);
     }
 
-    /// The record is whole, and part of the log.
+    /// Completes the record.
     pub(crate) fn end_record(&mut self) {
-        let at = self.record_at;
-        let (size, payload) = self.block[at + 4..].split_at(4);
+        let set_timestamp = self.record_at;
+        let (size, payload) = self.block[set_timestamp + 4..].split_at(4);
         let crc = record::checksum(std::array::from_fn(|i| size[i]), payload);
-        self.block[at..at + 4].copy_from_slice(&crc.to_be_bytes());
+        self.block[set_timestamp..set_timestamp + 4].copy_from_slice(&crc.to_be_bytes());
         self.count += 1;
     }
 
-    /// Makes the log durable, but for the directory above its folder, and says
-    /// which positions it has.
+    /// Makes the log durable, except for the directory above its folder. Returns its first position
+    /// and its end.
     pub(crate) fn finish(mut self) -> Result<(Position, Position), Error> {
         self.flush()?;
         self.sync()?;
@@ -173,8 +173,8 @@ impl Writer {
         };
         if self.rolled {
             // No producer is known, which spares recovery to look for one.
-            let Newest { base, begins_after, .. } = self.newest;
-            let bytes = Table::default().encode(begins_after, base);
+            let SegmentInProgress { base, begins_after, .. } = self.newest;
+            let bytes = ProducerTable::default().encode(begins_after, base);
             let (created, path) = file(&name::producers(base))?;
             write_all_at(&*created, &bytes, 0)
                 .map_err(|(e, _)| Error::io("cannot write", &path)(e))?;
@@ -188,7 +188,7 @@ impl Writer {
         Ok((self.start, self.position))
     }
 
-    /// Writes the block at hand, if it has records.
+    /// Writes the current block if it has records.
     fn flush(&mut self) -> Result<(), Error> {
         if self.count == 0 {
             return Ok(());
@@ -256,14 +256,14 @@ impl Writer {
     }
 }
 
-impl Newest {
+impl SegmentInProgress {
     fn create(
         storage: &dyn Storage,
         folder: &std::path::Path,
         index_after_size: i64,
         base: Position,
         begins_after: u32,
-    ) -> Result<Newest, Error> {
+    ) -> Result<SegmentInProgress, Error> {
         let path = folder.join(name::segment(base));
         let failed = |error: io::Error| Error::io("cannot create", &path)(error);
         let file = storage.create(&path).map_err(failed)?;
@@ -276,7 +276,16 @@ impl Newest {
             last_timestamp_us: 0,
             seal_crc: 0,
         };
-        let spacing = Spacing::new(index_after_size);
-        Ok(Newest { base, file, salt, begins_after, sealed, spacing, entries: Vec::new(), path })
+        let spacing = IndexSpacing::new(index_after_size);
+        Ok(SegmentInProgress {
+            base,
+            file,
+            salt,
+            begins_after,
+            sealed,
+            spacing,
+            entries: Vec::new(),
+            path,
+        })
     }
 }

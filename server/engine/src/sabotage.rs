@@ -1,9 +1,8 @@
 //! The places where a known mistake can be compiled in.
 //!
-//! A promise is only as good as the test that fails when it is broken. Each
-//! feature of this crate breaks one; `cargo xtask sabotage` builds each and shows
-//! the test that catches it. Without features these functions are what they
-//! stand for.
+//! A promise is only as good as the test that fails when it is broken. Each feature of this
+//! crate breaks one promise. `cargo xtask sabotage` builds each of them and shows the tests
+//! that catch it. Without these features, the functions here do what their names say.
 
 use std::io;
 use std::path::Path;
@@ -29,7 +28,7 @@ pub(crate) const SERVE_UNSYNCED: bool = cfg!(feature = "serve-unsynced");
 /// Writes the watermark of a commit before it is synced.
 pub(crate) const WATERMARK_AHEAD: bool = cfg!(feature = "watermark-ahead");
 
-/// Takes every invalid block for a torn tail.
+/// Treats every invalid block as a torn tail.
 pub(crate) const TRUNCATE_ON_ANY_BAD_CRC: bool = cfg!(feature = "truncate-on-any-bad-crc");
 
 /// Syncs a commit.

@@ -1,39 +1,39 @@
-//! The scrub: sealed segments are read again, slowly, for as long as the catalog
-//! is open, so that damage is found while there still is a backup.
+//! The scrub: reads sealed segments again, slowly, while the catalog is open, so that damage is
+//! found while a backup still exists.
 //!
-//! A pass checks each log's chain (every segment begins with the seal before it)
-//! and every block of its sealed segments. What it finds makes the log `corrupt`,
-//! with file, byte and position in its status and in the server's log. The newest
-//! segment is not read: recovery has, and its commits are in memory.
+//! A pass checks each log's chain (every segment begins with the seal before it) and every
+//! block of its sealed segments. If it finds damage, the log becomes `corrupt`; its status and
+//! the server's log name the file, byte and position. The newest segment is not read: recovery
+//! has read it, and its later commits are in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Log;
 use crate::segment::Segment;
-use crate::segment::walk::{Bodies, Expect, Stop, Walk};
+use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd};
+use crate::sync::lock;
 use crate::verify::Problem;
-use crate::wait::lock;
 
 /// What the scrub has done since the catalog was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScrubStats {
-    /// Bytes of segments read.
+    /// Bytes of segments that were read.
     pub bytes: u64,
-    /// Passes over all logs that were finished.
+    /// Completed passes over all logs.
     pub passes: u64,
-    /// Damaged segments found.
+    /// Damaged segments that were found.
     pub problems: u64,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct ScrubCounters {
     pub(crate) bytes: AtomicU64,
     pub(crate) passes: AtomicU64,
     pub(crate) problems: AtomicU64,
 }
 
-impl Counters {
+impl ScrubCounters {
     pub(crate) fn stats(&self) -> ScrubStats {
         ScrubStats {
             bytes: self.bytes.load(Ordering::Relaxed),
@@ -43,11 +43,11 @@ impl Counters {
     }
 }
 
-/// Reads a log's sealed segments; `pace` is told of every portion read and ends
-/// the scrub by saying `false`.
+/// Reads a log's sealed segments. `pace` is called with every portion that was read, and stops
+/// the scrub if it returns `false`.
 pub(crate) fn scrub(
     log: &Log,
-    counters: &Counters,
+    counters: &ScrubCounters,
     pace: &mut dyn FnMut(u64) -> bool,
 ) -> Vec<Problem> {
     let view = log.0.tail.view();
@@ -56,9 +56,9 @@ pub(crate) fn scrub(
     for segment in view.segments.iter() {
         let Some(sealed) = segment.summary() else { break };
         match check(segment, prev_crc, counters, pace) {
-            Ok(Checked::Good) => prev_crc = Some(sealed.seal_crc),
-            Ok(Checked::Gone) => prev_crc = None,
-            Ok(Checked::Stopped) => break,
+            Ok(SegmentCheck::Intact) => prev_crc = Some(sealed.seal_crc),
+            Ok(SegmentCheck::Removed) => prev_crc = None,
+            Ok(SegmentCheck::Stopped) => break,
             Err(problem) => {
                 counters.problems.fetch_add(1, Ordering::Relaxed);
                 log.0.mark_corrupt(&format!(
@@ -76,20 +76,20 @@ pub(crate) fn scrub(
     problems
 }
 
-enum Checked {
-    Good,
-    /// Retention has removed it meanwhile.
-    Gone,
+enum SegmentCheck {
+    Intact,
+    /// Retention has removed it in the meantime.
+    Removed,
     Stopped,
 }
 
 fn check(
     segment: &Arc<Segment>,
     prev_crc: Option<u32>,
-    counters: &Counters,
+    counters: &ScrubCounters,
     pace: &mut dyn FnMut(u64) -> bool,
-) -> Result<Checked, Problem> {
-    let Some(sealed) = segment.summary() else { return Ok(Checked::Gone) };
+) -> Result<SegmentCheck, Problem> {
+    let Some(sealed) = segment.summary() else { return Ok(SegmentCheck::Removed) };
     let problem = |offset, position, message: String| Problem {
         file: segment.path.clone(),
         offset,
@@ -98,11 +98,13 @@ fn check(
     };
     let file = match segment.file() {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Checked::Gone),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(SegmentCheck::Removed);
+        }
         Err(error) => return Err(problem(0, segment.base, error.to_string())),
     };
-    let expect = Expect { base: segment.base, prev_crc };
-    let mut walk = Walk::new(&*file, sealed.bytes, expect, Bodies::Check);
+    let chain_start = ChainStart { base: segment.base, prev_crc };
+    let mut walk = Walk::new(&*file, sealed.bytes, chain_start, Bodies::Check);
     let mut told = 0;
     let stop = loop {
         match walk.step() {
@@ -112,7 +114,7 @@ fn check(
                 told = walk.offset();
                 counters.bytes.fetch_add(read, Ordering::Relaxed);
                 if !pace(read) {
-                    return Ok(Checked::Stopped);
+                    return Ok(SegmentCheck::Stopped);
                 }
             }
             Ok(Err(stop)) => break stop,
@@ -122,41 +124,41 @@ fn check(
     let read = walk.offset() - told;
     counters.bytes.fetch_add(read, Ordering::Relaxed);
     let message = match stop {
-        Stop::Sealed
+        WalkEnd::Sealed
             if walk.prev_crc() == Some(sealed.seal_crc) && walk.offset() == sealed.bytes =>
         {
-            return Ok(if pace(read) { Checked::Good } else { Checked::Stopped });
+            return Ok(if pace(read) { SegmentCheck::Intact } else { SegmentCheck::Stopped });
         }
-        Stop::Sealed => "the seal is not the one that was written".to_owned(),
-        Stop::EndOfFile => "the segment ends without a seal".to_owned(),
-        Stop::Invalid(why) => why.to_owned(),
-        Stop::Unknown(error) => error.to_string(),
+        WalkEnd::Sealed => "the seal is not the one that the log wrote".to_owned(),
+        WalkEnd::EndOfFile => "the segment ends without a seal".to_owned(),
+        WalkEnd::Invalid(why) => why.to_owned(),
+        WalkEnd::Unknown(error) => error.to_string(),
     };
     Err(problem(walk.offset(), walk.position(), message))
 }
 
-/// Waits so that no more than `bytes_per_second` are read; `false` once the
-/// catalog is closing.
+/// Waits so that at most `bytes_per_second` are read. [`pass`](Self::pass) returns `false` once
+/// the catalog is closing.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct ScrubRate {
     pub(crate) bytes_per_second: u64,
-    pub(crate) stop: Arc<Stopper>,
+    pub(crate) stop: Arc<StopSignal>,
 }
 
-/// Ends waits.
+/// Ends waits when the catalog closes.
 #[derive(Debug, Default)]
-pub(crate) struct Stopper {
+pub(crate) struct StopSignal {
     stopped: std::sync::Mutex<bool>,
     changed: std::sync::Condvar,
 }
 
-impl Stopper {
+impl StopSignal {
     pub(crate) fn stop(&self) {
         *lock(&self.stopped) = true;
         self.changed.notify_all();
     }
 
-    /// Waits; says whether to go on.
+    /// Waits; returns whether to continue.
     pub(crate) fn wait(&self, at_most: std::time::Duration) -> bool {
         let stopped = lock(&self.stopped);
         let waited = self.changed.wait_timeout_while(stopped, at_most, |stopped| !*stopped);
@@ -164,7 +166,7 @@ impl Stopper {
     }
 }
 
-impl Pace {
+impl ScrubRate {
     pub(crate) fn pass(&self, bytes: u64) -> bool {
         let us = bytes.saturating_mul(1_000_000) / self.bytes_per_second.max(1);
         self.stop.wait(std::time::Duration::from_micros(us))

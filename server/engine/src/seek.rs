@@ -1,15 +1,15 @@
-//! From "where" to a position.
+//! Resolves a [`Seek`] to a position.
 
 use styx_protocol::Position;
 
-use crate::log::Inner;
-use crate::segment::index::{Key, Stretch};
-use crate::segment::walk::{Bodies, Expect, Walk};
-use crate::storage::Disk;
+use crate::log::LogInner;
+use crate::segment::index::{IndexRange, SearchKey};
+use crate::segment::walk::{Bodies, ChainStart, Walk};
+use crate::storage::DiskWait;
 use crate::tail::View;
 use crate::{Error, Seek};
 
-pub(crate) fn resolve(log: &Inner, to: Seek) -> Result<Position, Error> {
+pub(crate) fn resolve(log: &LogInner, to: Seek) -> Result<Position, Error> {
     let view = log.tail.live_view()?;
     let (start, end) = (view.start(), view.durable.position);
     let (base, by) = match to {
@@ -27,9 +27,9 @@ pub(crate) fn resolve(log: &Inner, to: Seek) -> Result<Position, Error> {
     })
 }
 
-/// The first record appended at or after a time: the segment by its newest
-/// record, the block by the index, then block headers.
-fn at_time(log: &Inner, view: &View, time_us: u64) -> Result<Position, Error> {
+/// The first record appended at or after a time. The newest record of each segment selects the
+/// segment, the index selects the block, and then block headers are read.
+fn at_time(log: &LogInner, view: &View, time_us: u64) -> Result<Position, Error> {
     let before = view.segments.partition_point(|segment| match segment.summary() {
         Some(sealed) => sealed.last_timestamp_us < time_us,
         // An empty newest segment begins at the end, which is right when all
@@ -41,10 +41,10 @@ fn at_time(log: &Inner, view: &View, time_us: u64) -> Result<Position, Error> {
     };
     let failed = |error| Error::io("cannot read", &segment.path)(error);
     let file = log.services.open_segments.file(segment).map_err(failed)?;
-    let stretch = segment.find(Key::Time(time_us), Disk::May).map_err(failed)?;
-    let expect = Expect { base: segment.base, prev_crc: None };
-    let mut walk = Walk::new(&*file, view.readable_bytes(segment), expect, Bodies::Skip);
-    if let Some(Stretch { from, .. }) = stretch {
+    let range = segment.find(SearchKey::Time(time_us), DiskWait::Allowed).map_err(failed)?;
+    let chain_start = ChainStart { base: segment.base, prev_crc: None };
+    let mut walk = Walk::new(&*file, view.readable_bytes(segment), chain_start, Bodies::Skip);
+    if let Some(IndexRange { from, .. }) = range {
         walk.begin_at(from.offset, from.position);
     }
     while let Ok(block) = walk.step().map_err(failed)? {

@@ -1,7 +1,7 @@
-//! Looking at a log on disk without changing it: every block, every record.
+//! Checks a log on disk without changing it: every block and every record.
 //!
-//! Used by `styx verify` on a stopped server's directory, and by restore before
-//! an archive becomes a log. Says what is damaged, where, and which positions.
+//! It is used by `styx verify` on the directory of a stopped server, and by a restore before an
+//! archive becomes a log. It reports what is damaged, where, and which positions are affected.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,62 +13,62 @@ use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 use crate::Error;
 use crate::recovery::read_manifest;
 use crate::segment::name::{self, FileName};
-use crate::segment::walk::{self, Bodies, Expect, Stop, Walk};
+use crate::segment::walk::{self, Bodies, ChainStart, Walk, WalkEnd};
 use crate::storage::{Access, File, RealStorage, Storage, zeros_from};
 use crate::watermark::Watermark;
 
-/// How far a verification is.
+/// The progress of a verification.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// The log that is being read.
     pub log: &'a str,
-    /// Bytes read of all logs.
+    /// Bytes that were read, of all logs.
     pub bytes_done: u64,
-    /// Bytes there are to read.
+    /// Bytes to read, of all logs.
     pub bytes_total: u64,
 }
 
-/// Damage.
+/// A damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub file: PathBuf,
-    /// The byte at which it begins, where that is known.
+    /// The byte at which the damage begins, if it is known; otherwise 0.
     pub offset: u64,
-    /// The first position concerned.
+    /// The first affected position.
     pub position: Position,
     /// What is wrong.
     pub message: String,
 }
 
-/// What was found of one log.
+/// The result for one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogReport {
     /// Its name.
     pub name: String,
     /// First kept position.
     pub start: Position,
-    /// Position after the last whole record.
+    /// Position after the last intact record.
     pub end: Position,
-    /// Records read and found good.
+    /// Intact records that were read.
     pub records: u64,
-    /// Bytes read.
+    /// Bytes that were read.
     pub bytes: u64,
-    /// What is damaged; empty for a good log.
+    /// The damage; empty for an intact log.
     pub problems: Vec<Problem>,
-    /// What a crash left and recovery will put right.
+    /// What a crash left and recovery will fix.
     pub notes: Vec<String>,
 }
 
-/// What was found.
+/// The result for a data directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct VerifyReport {
     /// Every log, sorted by name.
     pub logs: Vec<LogReport>,
 }
 
-impl Report {
-    /// Whether nothing is damaged.
+impl VerifyReport {
+    /// Whether no log is damaged.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.logs.iter().all(|log| log.problems.is_empty())
@@ -78,17 +78,17 @@ impl Report {
 /// Reads every log of a data directory that no server uses.
 ///
 /// # Errors
-/// The directory is in use, is no data directory, or cannot be read. Damage is
-/// no error: it is in the report.
+/// The directory is in use, is not a data directory, or cannot be read. Damage is not an error:
+/// it is in the report.
 pub fn verify(
     data_directory: &Path,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Report, Error> {
+) -> Result<VerifyReport, Error> {
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
-    let listed = crate::opening::list_logs(&*storage, data_directory)?;
-    // A directory without logs has nothing to be locked for.
+    let listed = crate::data_directory::list_logs(&*storage, data_directory)?;
+    // A directory without logs need not be locked.
     let _lock = (!listed.is_empty())
-        .then(|| crate::opening::lock_directory(&*storage, data_directory))
+        .then(|| crate::data_directory::lock_directory(&*storage, data_directory))
         .transpose()?;
     let mut sizes = Vec::new();
     for name in &listed {
@@ -96,7 +96,7 @@ pub fn verify(
     }
     let bytes_total = sizes.iter().sum();
     let mut before = 0;
-    let mut report = Report::default();
+    let mut report = VerifyReport::default();
     for (name, size) in listed.iter().zip(sizes) {
         let mut tell = |bytes: u64| {
             progress(Progress { log: name.as_str(), bytes_done: before + bytes, bytes_total });
@@ -119,7 +119,7 @@ fn segment_bytes(storage: &dyn Storage, directory: &Path) -> u64 {
     })
 }
 
-/// Reads one log; whatever cannot be read is a problem.
+/// Reads one log. A file that cannot be read is reported as a problem.
 pub(crate) fn verify_log(
     storage: &dyn Storage,
     directory: &Path,
@@ -154,7 +154,7 @@ pub(crate) fn verify_log(
     let mark = match watermark {
         Ok(Some(watermark)) => Some(watermark.mark()),
         Ok(None) => {
-            report.problem(watermark_path, 0, "neither slot is valid".into());
+            report.problem(watermark_path, 0, "neither of its two slots is valid".into());
             None
         }
         Err(error) => {
@@ -163,14 +163,15 @@ pub(crate) fn verify_log(
         }
     };
     if let Some(mark) = mark {
-        // What a trim did not get to remove is not part of the log.
+        // Segments that an interrupted trim did not remove are not part of the log.
         let trimmed = segments.partition_point(|(base, _)| *base <= mark.start).saturating_sub(1);
         segments.drain(..trimmed);
         report.end = mark.start;
     }
     report.start = segments.first().map_or(report.end, |(base, _)| *base);
     if report.start > report.end {
-        let message = format!("the segments from {} to {} are missing", report.end, report.start);
+        let message =
+            format!("the segments from position {} to {} are missing", report.end, report.start);
         report.problem(folder.clone(), 0, message);
     }
     report.end = report.start;
@@ -180,12 +181,13 @@ pub(crate) fn verify_log(
     for (i, (base, len)) in segments.iter().enumerate() {
         let path = folder.join(name::segment(*base));
         if *base != report.end {
-            let message = format!("the segments from {} to {base} are missing", report.end);
+            let message =
+                format!("the segments from position {} to {base} are missing", report.end);
             report.problem(path.clone(), 0, message);
             report.end = *base;
             prev_crc = None;
         }
-        let segment = Segment { path, base: *base, len: *len, newest: i == last, durable };
+        let segment = SegmentFile { path, base: *base, len: *len, newest: i == last, durable };
         prev_crc = segment.verify(storage, prev_crc, &mut report, tell);
     }
     if report.problems.is_empty() && report.end < durable {
@@ -196,7 +198,7 @@ pub(crate) fn verify_log(
     report
 }
 
-struct Segment {
+struct SegmentFile {
     path: PathBuf,
     base: Position,
     len: u64,
@@ -205,8 +207,8 @@ struct Segment {
     durable: Position,
 }
 
-impl Segment {
-    /// Reads a segment and gives back what its successor must follow.
+impl SegmentFile {
+    /// Reads a segment; returns the `header_crc` that the next segment must follow.
     fn verify(
         &self,
         storage: &dyn Storage,
@@ -221,8 +223,8 @@ impl Segment {
                 return None;
             }
         };
-        let expect = Expect { base: self.base, prev_crc };
-        let mut walk = Walk::new(&*file, self.len, expect, Bodies::Check);
+        let chain_start = ChainStart { base: self.base, prev_crc };
+        let mut walk = Walk::new(&*file, self.len, chain_start, Bodies::Check);
         let before = report.bytes;
         let stop = loop {
             match walk.step() {
@@ -241,12 +243,12 @@ impl Segment {
         };
         report.bytes += walk.offset();
         report.end = walk.position();
-        self.judge_end(&stop, &walk, &*file, report);
-        (stop == Stop::Sealed).then(|| walk.prev_crc()).flatten()
+        self.check_end(&stop, &walk, &*file, report);
+        (stop == WalkEnd::Sealed).then(|| walk.prev_crc()).flatten()
     }
 
-    fn check_records(&self, block: &walk::Block, report: &mut LogReport) {
-        let walk::Block { header, header_crc, body, .. } = block;
+    fn check_records(&self, block: &walk::WalkedBlock, report: &mut LogReport) {
+        let walk::WalkedBlock { header, header_crc, body, .. } = block;
         let records = check_sizes(header, MAX_RECORD_SIZE_MAX).and_then(|()| {
             block::Block::vouched(*header, *header_crc, body.clone()).checked_records()
         });
@@ -255,27 +257,27 @@ impl Segment {
         report.problem(self.path.clone(), block.offset, fault.to_string());
     }
 
-    fn judge_end(&self, stop: &Stop, walk: &Walk<'_>, file: &dyn File, report: &mut LogReport) {
+    fn check_end(&self, stop: &WalkEnd, walk: &Walk<'_>, file: &dyn File, report: &mut LogReport) {
         let left = self.len.saturating_sub(walk.offset());
         let message = match stop {
-            Stop::Sealed if left == 0 || self.newest => return,
-            Stop::EndOfFile if self.newest && walk.offset() > 0 => return,
-            Stop::Invalid(why) if self.newest && walk.position() < self.durable => {
+            WalkEnd::Sealed if left == 0 || self.newest => return,
+            WalkEnd::EndOfFile if self.newest && walk.offset() > 0 => return,
+            WalkEnd::Invalid(why) if self.newest && walk.position() < self.durable => {
                 format!("{why}; the log is known to be durable up to position {}", self.durable)
             }
-            Stop::Invalid(_) if self.newest && walk.offset() > 0 => {
+            WalkEnd::Invalid(_) if self.newest && walk.offset() > 0 => {
                 if !zeros_from(file, self.len).is_ok_and(|zeros| zeros <= walk.offset()) {
                     report.notes.push(format!(
-                        "{left} bytes after position {} are no whole block: a crash left them, they were never acknowledged, and recovery cuts them off",
+                        "{left} bytes after position {} are not a whole block: a crash left them, they were never acknowledged, and recovery cuts them off",
                         walk.position()
                     ));
                 }
                 return;
             }
-            Stop::Sealed => format!("{left} bytes follow the seal"),
-            Stop::EndOfFile => "the segment ends without a seal".into(),
-            Stop::Invalid(why) => (*why).to_owned(),
-            Stop::Unknown(error) => error.to_string(),
+            WalkEnd::Sealed => format!("{left} bytes follow the seal"),
+            WalkEnd::EndOfFile => "the segment ends without a seal".into(),
+            WalkEnd::Invalid(why) => (*why).to_owned(),
+            WalkEnd::Unknown(error) => error.to_string(),
         };
         report.problem(self.path.clone(), walk.offset(), message);
     }

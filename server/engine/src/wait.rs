@@ -1,45 +1,17 @@
-//! Waiting without a runtime: one answer ([`Promise`] → `Answer`), and
-//! many wakers to be woken together ([`Wakers`], [`Woken`]).
+//! Waiting without a runtime: one result ([`Promise`] → [`Completion`]), and many wakers that
+//! are woken together ([`Wakers`], [`WakeList`]).
 //!
-//! The invariant of all: a waker is registered under the same lock that guards
-//! what it waits for, so no wake-up is lost; wakers run outside that lock. A
-//! promise that is dropped is answered too, so nobody waits forever.
+//! Invariant: a waker is registered under the same lock that guards the condition it waits for,
+//! so no wake-up is lost. Wakers are called after that lock is released. A promise that is
+//! dropped is completed with an error, so nothing waits forever.
 
 use std::collections::HashMap;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::Error;
-use crate::sync::{self, Mutex};
-
-/// Locks, and goes on where another thread panicked: each guarded value is
-/// valid between any two statements.
-pub(crate) fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Runs a future on this thread, which sleeps meanwhile.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
+use crate::sync::handoff::{Mutex, lock};
 
 #[derive(Debug)]
 enum State<T> {
@@ -48,37 +20,37 @@ enum State<T> {
     Taken,
 }
 
-/// The side that answers, once; at the latest when it is dropped.
+/// The side that provides the result, once; at the latest when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Promise<T>(Arc<Mutex<State<T>>>);
 
-/// The side that waits.
+/// The side that waits for the result.
 #[derive(Debug)]
-pub(crate) struct Answer<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct Completion<T>(Arc<Mutex<State<T>>>);
 
-/// The two ends of one answer.
-pub(crate) fn promise<T>() -> (Promise<T>, Answer<T>) {
+/// Creates both sides.
+pub(crate) fn promise<T>() -> (Promise<T>, Completion<T>) {
     let state = Arc::new(Mutex::new(State::Waiting(None)));
-    (Promise(Arc::clone(&state)), Answer(state))
+    (Promise(Arc::clone(&state)), Completion(state))
 }
 
 impl<T> Promise<T> {
-    /// Answers and wakes whoever waits.
-    pub(crate) fn keep(self, value: Result<T, Error>) {
-        if let Some(waker) = self.keep_quietly(value) {
+    /// Sets the result and wakes the waiting task.
+    pub(crate) fn complete(self, value: Result<T, Error>) {
+        if let Some(waker) = self.complete_without_waking(value) {
             waker.wake();
         }
     }
 
-    /// Answers; gives back who waits, for the caller to wake.
+    /// Sets the result and returns the waker, which the caller must wake.
     #[must_use]
-    pub(crate) fn keep_quietly(self, value: Result<T, Error>) -> Option<Waker> {
-        self.answer(|| value)
+    pub(crate) fn complete_without_waking(self, value: Result<T, Error>) -> Option<Waker> {
+        self.resolve(|| value)
     }
 
-    /// The first answer counts.
-    fn answer(&self, value: impl FnOnce() -> Result<T, Error>) -> Option<Waker> {
-        let mut state = sync::lock(&self.0);
+    /// The first result counts.
+    fn resolve(&self, value: impl FnOnce() -> Result<T, Error>) -> Option<Waker> {
+        let mut state = lock(&self.0);
         match &mut *state {
             State::Waiting(waker) => {
                 let waker = waker.take();
@@ -91,36 +63,36 @@ impl<T> Promise<T> {
 }
 
 impl<T> Drop for Promise<T> {
-    /// Nobody is left without an answer, even if a committer panics.
+    /// Completes the promise even if a committer panics.
     fn drop(&mut self) {
         let unknown = || Error::OutcomeUnknown {
-            cause: "the request was dropped before it was answered".into(),
+            cause: "the request was dropped before it was completed".into(),
         };
-        let waker = self.answer(|| Err(unknown()));
+        let waker = self.resolve(|| Err(unknown()));
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-impl<T> Future for Answer<T> {
+impl<T> Future for Completion<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        let mut state = sync::lock(&self.0);
+        let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, State::Taken) {
             State::Done(value) => Poll::Ready(value),
             State::Waiting(_) => {
                 *state = State::Waiting(Some(context.waker().clone()));
                 Poll::Pending
             }
-            State::Taken => panic!("an answer was polled after it was taken"),
+            State::Taken => panic!("a completion was polled after it was ready"),
         }
     }
 }
 
-/// Wakers that are all woken at once. Lives inside the mutex of what they wait
-/// for.
+/// Wakers that are all woken together. They are stored inside the mutex that guards the
+/// condition they wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     next_key: u64,
@@ -128,7 +100,7 @@ pub(crate) struct Wakers {
 }
 
 impl Wakers {
-    /// Registers, or replaces what the same waiter registered before.
+    /// Registers a waker, or replaces the one that was registered with the same key.
     pub(crate) fn register(&mut self, key: &mut Option<u64>, waker: &Waker) {
         let key = *key.get_or_insert_with(|| {
             self.next_key += 1;
@@ -142,14 +114,14 @@ impl Wakers {
         }
     }
 
-    /// Forgets a waiter that gave up.
-    pub(crate) fn forget(&mut self, key: Option<u64>) {
+    /// Removes the waker of a task that no longer waits.
+    pub(crate) fn unregister(&mut self, key: Option<u64>) {
         if let Some(key) = key {
             self.waiting.remove(&key);
         }
     }
 
-    /// Everyone who waits; to be woken after the lock is released.
+    /// Removes and returns all wakers; the caller wakes them after it releases the lock.
     #[must_use]
     pub(crate) fn drain(&mut self) -> Vec<Waker> {
         if self.waiting.is_empty() {
@@ -159,13 +131,13 @@ impl Wakers {
     }
 }
 
-/// Whom to wake when a group's last answer is there, so that who waits for many
-/// of them is woken once and finds all.
+/// The wakers of a group's results. They are woken after the last result is set, so a task that
+/// waits for many of them is woken once and finds them all.
 #[derive(Debug, Default)]
-pub(crate) struct Woken(Vec<Waker>);
+pub(crate) struct WakeList(Vec<Waker>);
 
-impl Woken {
-    /// Who waited for one answer.
+impl WakeList {
+    /// Adds the waker of one result.
     pub(crate) fn add(&mut self, waker: Option<Waker>) {
         let Some(waker) = waker else { return };
         if !self.0.last().is_some_and(|last| last.will_wake(&waker)) {
@@ -173,7 +145,7 @@ impl Woken {
         }
     }
 
-    /// Wakes them all.
+    /// Wakes all of them.
     pub(crate) fn wake(self) {
         self.0.into_iter().for_each(Waker::wake);
     }

@@ -1,4 +1,4 @@
-//! The watermark: how far the log is durable, said outside the log.
+//! The watermark: how far the log is durable, stored outside the log.
 //!
 //! ```text
 //! watermark   slot 0 (4 KiB) | slot 1 (4 KiB)
@@ -6,10 +6,10 @@
 //!             | durable_position: u64 | crc: u32 of the 32 bytes before it | zeros
 //! ```
 //!
-//! The slots are written in turn, in place, and synced, so a torn write leaves
-//! the other one. Only positions that are durable already are written. It
-//! decides what no byte inside the log may decide: whether a log that ends early
-//! is torn (a crash) or corrupt (damage).
+//! The slots are written alternately, in place, and synced, so a torn write leaves the other
+//! slot valid. Only positions that are already durable are written. The watermark decides what
+//! the bytes of the log cannot decide: whether a log that ends early is torn (by a crash) or
+//! corrupt (damaged).
 
 use std::io;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ const SLOT_BYTES: u64 = 4096;
 const FIELD_BYTES: usize = 36;
 const VERSION: u32 = 1;
 
-/// More marks than are ever written. A counter beyond it was forged, and would
-/// leave no room for a newer one.
+/// Larger than the number of marks that are ever written. A larger counter was forged, and
+/// would leave no larger value for a newer mark.
 const COUNTER_MAX: u64 = 1 << 63;
 
-/// Bytes of the file.
+/// The size of the file.
 pub(crate) const FILE_BYTES: u64 = 2 * SLOT_BYTES;
 
-/// What a slot says.
+/// The content of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) open_epoch: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Mark {
     pub(crate) durable: Position,
 }
 
-/// The file and the counter of its newest slot.
+/// The file, and the counter and content of its newest slot.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     file: Arc<dyn File>,
@@ -46,8 +46,7 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Writes the first mark into a new, empty file. The directory is the
-    /// caller's to sync.
+    /// Writes the first mark to a new, empty file. The caller syncs the directory.
     pub(crate) fn create(file: Arc<dyn File>, mark: Mark) -> io::Result<Watermark> {
         write_all_at(&*file, &vec![0; FILE_BYTES as usize], 0).map_err(|(e, _)| e)?;
         let mut watermark = Watermark { file, counter: 0, mark };
@@ -74,7 +73,7 @@ impl Watermark {
         Ok(newest.map(|(counter, mark)| Watermark { file, counter, mark }))
     }
 
-    /// What was written last.
+    /// The mark that was written last.
     pub(crate) fn mark(&self) -> Mark {
         self.mark
     }
@@ -91,7 +90,7 @@ impl Watermark {
     }
 }
 
-/// A whole watermark file that says this, for an archive.
+/// A whole watermark file with this mark, for an archive.
 pub(crate) fn file_bytes(mark: Mark) -> Vec<u8> {
     let mut bytes = vec![0; FILE_BYTES as usize];
     let at = SLOT_BYTES as usize;
@@ -130,11 +129,11 @@ fn decode(bytes: &[u8; FIELD_BYTES]) -> Option<(u64, Mark)> {
 mod tests {
     use super::*;
 
-    /// An archive may bring any watermark. One whose counter was the largest there
-    /// is was restored: no mark written later counted as newer, so that damage to
-    /// what was acked since would have passed for a torn tail.
+    /// An archive may contain any watermark. One with the largest possible counter was restored,
+    /// and then no later mark counted as newer. So damage to records that were acknowledged since
+    /// then would have been taken for a torn tail.
     #[test]
-    fn a_counter_that_leaves_no_room_for_a_newer_mark_is_not_valid() {
+    fn a_counter_without_a_successor_is_invalid() {
         let mark = Mark { durable: Position(7), ..Mark::default() };
         let decoded = |counter| decode(&encode(counter, mark));
         assert_eq!(decoded(COUNTER_MAX), Some((COUNTER_MAX, mark)));

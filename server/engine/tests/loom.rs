@@ -1,32 +1,32 @@
-//! The hand-offs between threads in every order of their steps; see
-//! `styx_engine::models`. Built with `--cfg loom` alone: `cargo xtask test --only loom`.
+//! The hand-offs between threads in every order of their steps; see `styx_engine::models`.
+//! Compiled only with `--cfg loom`: `cargo xtask test --only loom`.
 #![cfg(loom)]
 
 use styx_engine::models;
 
 #[test]
-fn every_append_is_answered() {
-    models::every_append_is_answered();
+fn every_append_is_completed() {
+    models::every_append_is_completed();
 }
 
 #[test]
-fn two_committers_leave_nothing_behind() {
-    models::two_committers_leave_nothing_behind();
+fn two_committers_leave_no_request_behind() {
+    models::two_committers_leave_no_request_behind();
 }
 
 #[test]
-fn who_finds_the_queue_full_gets_its_turn() {
-    models::who_finds_the_queue_full_gets_its_turn();
+fn an_append_that_finds_the_queue_full_gets_space() {
+    models::an_append_that_finds_the_queue_full_gets_space();
 }
 
 #[test]
-fn who_waits_for_the_committer_is_woken() {
-    models::who_waits_for_the_committer_is_woken();
+fn a_task_that_waits_for_the_committer_is_woken() {
+    models::a_task_that_waits_for_the_committer_is_woken();
 }
 
 #[test]
-fn an_answer_comes_once_and_wakes_who_waits() {
-    models::an_answer_comes_once_and_wakes_who_waits();
+fn a_result_is_delivered_once_and_wakes_its_waiter() {
+    models::a_result_is_delivered_once_and_wakes_its_waiter();
 }
 
 #[test]
@@ -35,11 +35,11 @@ fn a_follower_sees_every_commit() {
 }
 
 #[test]
-fn an_end_that_is_seen_can_be_read() {
-    models::an_end_that_is_seen_can_be_read();
+fn every_position_below_the_end_can_be_read() {
+    models::every_position_below_the_end_can_be_read();
 }
 
 #[test]
-fn a_log_that_ends_wakes_its_followers() {
-    models::a_log_that_ends_wakes_its_followers();
+fn closing_a_log_wakes_its_followers() {
+    models::closing_a_log_wakes_its_followers();
 }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use styx_engine::{Append, Full, Log, Producer, Ticket};
+use styx_engine::{Append, AppendError, Log, Producer, Ticket};
 use styx_protocol::record::Builder;
 use styx_protocol::{Code, Position, Records};
 
@@ -129,11 +129,12 @@ impl AppendStream {
         let mut append = Append::Records { records, expected, producer };
         let deadline = tokio::time::Instant::now() + ROOM_WAIT_MAX;
         self.committing = loop {
-            match self.log.append(append)? {
+            match self.log.append(append) {
                 Ok(ticket) => break Some(ticket),
-                Err(Full(refused)) => append = refused,
+                Err(AppendError::QueueFull(returned)) => append = returned,
+                Err(AppendError::Refused(error)) => return Err(error.into()),
             }
-            if tokio::time::timeout_at(deadline, self.log.room()).await.is_err() {
+            if tokio::time::timeout_at(deadline, self.log.queue_space()).await.is_err() {
                 return Err(Error::new(
                     Code::Overloaded,
                     "the log has more appends waiting than it takes: send again, more slowly",

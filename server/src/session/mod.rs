@@ -171,7 +171,7 @@ impl OpenLog {
     /// Resolves once the log is gone (deleted, truncated or closed), with why.
     /// Cancel safe; commits do not wake it.
     pub(crate) fn gone(&self) -> impl Future<Output = Error> + Send + 'static + use<> {
-        let gone = self.log.gone();
+        let gone = self.log.closed();
         async move { gone.await.into() }
     }
 

@@ -12,18 +12,18 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use styx_engine::{Append, Appended, Full, Room, Stream, Ticket};
+use styx_engine::{Append, AppendError, AppendStream, Appended, QueueSpace, Ticket};
 
 use super::{Error, OpenLog};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    stream: Stream,
+    stream: AppendStream,
     bytes_max: usize,
     appends_max: usize,
     /// Found the log's queue full.
-    waiting: Option<(Append, Room)>,
+    waiting: Option<(Append, QueueSpace)>,
     on_their_way: VecDeque<(Ticket, usize)>,
     bytes: usize,
 }
@@ -76,9 +76,12 @@ impl Pipeline {
     /// Refused at once; what was offered before goes on.
     pub(crate) fn offer(&mut self, append: Append) -> Result<(), Error> {
         let bytes = append.len_bytes();
-        match self.stream.append(append)? {
+        match self.stream.append(append) {
             Ok(ticket) => self.on_their_way.push_back((ticket, bytes)),
-            Err(Full(append)) => self.waiting = Some((append, self.stream.room())),
+            Err(AppendError::QueueFull(append)) => {
+                self.waiting = Some((append, self.stream.queue_space()));
+            }
+            Err(AppendError::Refused(error)) => return Err(error.into()),
         }
         self.bytes += bytes;
         Ok(())
@@ -127,12 +130,14 @@ impl Pipeline {
             }
             let bytes = append.len_bytes();
             match self.stream.append(append) {
-                Ok(Ok(ticket)) => {
+                Ok(ticket) => {
                     self.on_their_way.push_back((ticket, bytes));
                     return Ok(true);
                 }
-                Ok(Err(Full(append))) => self.waiting = Some((append, self.stream.room())),
-                Err(error) => {
+                Err(AppendError::QueueFull(append)) => {
+                    self.waiting = Some((append, self.stream.queue_space()));
+                }
+                Err(AppendError::Refused(error)) => {
                     self.bytes -= bytes;
                     return Err(error.into());
                 }

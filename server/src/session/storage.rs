@@ -18,7 +18,7 @@ impl StorageHealth {
     /// Looks, and warns of what it finds; blocks for some 20 ms.
     pub(super) fn look(directory: &Path) -> StorageHealth {
         let path = directory.display();
-        let report = match probe::look(directory, Effort::Quick) {
+        let report = match probe::inspect(directory, Effort::Quick) {
             Ok(report) => report,
             Err(error) => {
                 tracing::warn!("the storage of {path} cannot be looked at: {error}");

@@ -84,8 +84,7 @@ impl Scene {
     /// Appends all of these, in one commit.
     fn append(&self, appends: impl IntoIterator<Item = Append>) {
         let queued = appends.into_iter().map(|append| {
-            let queued = self.log.append(append).expect("the log is well");
-            queued.expect("the queue has room")
+            self.log.append(append).expect("the log is healthy and its queue has space")
         });
         let tickets: Vec<Ticket> = queued.collect();
         while self.catalog.step() {}

@@ -63,11 +63,15 @@ enum Outcome {
 fn attempt(feature: Option<&str>) -> Outcome {
     let arguments = ["test", "--locked", "--package", "styx-engine", "--no-fail-fast"];
     let mut command = tools::cargo(&arguments);
-    command.args(["--test", "simulation", "--test", "log"]);
+    command.args(["--test", "simulation", "--test", "engine"]);
     command.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
     // The audit of every damage takes as long as all others together, and what it
-    // catches here the tests of the log catch too.
+    // catches here the tests of the log catch too. Of the engine's tests only those
+    // of the log run: the others wait for calls that some mistakes leave out.
     command.args(["--", "--skip", "damage::"]);
+    for module in ["open_segments::", "overlap::", "producers::", "reading::"] {
+        command.args(["--skip", module]);
+    }
     // What fails does so on purpose: no backtraces.
     command.env("STYX_SEEDS", SEEDS).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     let output = match command.output() {

@@ -57,7 +57,7 @@ impl System {
 }
 
 fn filesystem(directory: &Path) -> String {
-    let Ok(report) = probe::look(directory, Effort::Quick) else { return "unknown".to_owned() };
+    let Ok(report) = probe::inspect(directory, Effort::Quick) else { return "unknown".to_owned() };
     match report.mount {
         Some(mount) => format!("{} ({})", report.filesystem, mount.options.join(",")),
         None => report.filesystem,

@@ -1,8 +1,8 @@
-//! A log to measure: in a directory of its own, without threads, on a clock that is
-//! set by hand.
+//! A log to measure: in a directory of its own, without threads, with a clock that the
+//! benchmark sets.
 //!
-//! Files are in memory where that can be had: what is measured is the engine, not the
-//! disk. [`Catalog::step`] commits on the measuring thread.
+//! Files are in memory if possible, because the engine is measured and not the disk.
+//! [`Catalog::step`] commits on the measuring thread.
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
 use std::fmt::Debug;
@@ -34,7 +34,7 @@ pub(crate) struct Scene {
     options: Options,
 }
 
-/// Stands until it is moved on.
+/// A clock that only moves when the benchmark advances it.
 #[derive(Debug, Default)]
 pub(crate) struct ByHand(AtomicU64);
 
@@ -55,7 +55,7 @@ impl Clock for ByHand {
 }
 
 impl Scene {
-    /// An empty log that keeps so many bytes of recent commits in memory.
+    /// An empty log that keeps `tail_bytes_max` bytes of recent commits in memory.
     pub(crate) fn new(config: LogConfig, tail_bytes_max: usize) -> Scene {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let directory = directory.expect("a temporary directory");
@@ -75,8 +75,7 @@ impl Scene {
     /// Appends all of these in one commit.
     pub(crate) fn append(&self, appends: Vec<Append>) {
         let queued = appends.into_iter().map(|append| {
-            let queued = self.log.append(append).expect("the log is well");
-            queued.expect("the queue has room")
+            self.log.append(append).expect("the log is healthy and its queue has space")
         });
         let tickets: Vec<Ticket> = queued.collect();
         while self.catalog.step() {}
@@ -85,14 +84,14 @@ impl Scene {
         }
     }
 
-    /// Appends blocks until the log has so many bytes of records.
+    /// Appends blocks until the log has `bytes` bytes of records.
     pub(crate) fn fill(&self, bytes: usize, payload_bytes: usize) {
         for _ in 0..bytes / BLOCK_BYTES {
             self.append(vec![block(BLOCK_BYTES, payload_bytes)]);
         }
     }
 
-    /// Closes the catalog and opens it again: as often as wanted.
+    /// Closes the catalog; the returned function opens it again, any number of times.
     pub(crate) fn closed(self) -> impl FnMut() -> Log {
         let Scene { catalog, log, directory, options, .. } = self;
         drop(log);
@@ -109,7 +108,7 @@ fn name() -> LogName {
     "measured".parse().expect("a name")
 }
 
-/// A block of nobody in particular, checked.
+/// A checked block without a producer.
 pub(crate) fn block(records_bytes: usize, payload_bytes: usize) -> Append {
     let payload = vec![b'x'; payload_bytes];
     let mut builder = Builder::new();

@@ -1,9 +1,10 @@
 //! The data directory and the logs in it.
 //!
-//! [`Catalog`] is the public face; [`shared`] opens, builds and closes logs;
-//! [`slot`] says who may do what with a name meanwhile.
+//! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
+//! names; [`slot`] is the state of one name; [`scrub_thread`] runs the background scrub.
 
-mod shared;
+mod inner;
+mod scrub_thread;
 mod slot;
 
 use std::io::Read;
@@ -14,47 +15,48 @@ use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
-use self::shared::{OPENERS, Shared};
-use self::slot::{Slot, gone, not_found, scanning};
+use self::inner::{CatalogInner, OPEN_THREADS};
+use self::slot::{Slot, not_found, removed, scanning};
 use crate::clock::{Clock, RealClock, SteadyTime};
-use crate::commit::keeper::Keeper;
-use crate::commit::pool::Pool;
-use crate::commit::room::Rooms;
+use crate::commit::buffer_pool::BufferPool;
+use crate::commit::thread_pool::ThreadPool;
 use crate::log::Services;
+use crate::log::maintainer::Maintainer;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
 use crate::storage::{RealStorage, Storage};
-use crate::tail::Budget;
-use crate::wait::lock;
-use crate::{Error, Log, Removal, ScrubStats, opening, scrub};
+use crate::sync::lock;
+use crate::tail::TailBudget;
+use crate::{Error, Log, Removal, ScrubStats, data_directory, scrub};
 
 /// How a catalog is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the logs are; created if it is not there.
+    /// The directory of the logs; it is created if it does not exist.
     pub data_directory: PathBuf,
-    /// Start every commit on a 4 KiB boundary, for media on which an
-    /// interrupted sector write may leave neither old nor new bytes.
+    /// Start every commit on a 4 KiB boundary. For media on which an interrupted sector write may
+    /// leave neither the old nor the new bytes.
     pub pad_commits: bool,
-    /// Bytes from which on a commit is written past the page cache: copying it there
-    /// costs more than it saves those who read it later from the file.
+    /// Size from which a commit is written past the page cache. For larger commits, copying to the
+    /// page cache costs more than it saves later readers of the file.
     pub direct_bytes_min: usize,
-    /// Bytes that wait from which on a commit is prepared while another of at least as
-    /// many is written. Less than that waits until it is durable, and grows meanwhile.
+    /// Queue size at which the next commit is prepared while the previous one is still being
+    /// written. The previous one must be at least as large. A smaller queue waits until the
+    /// previous commit is durable, and grows meanwhile.
     pub overlap_bytes_min: usize,
     /// Bytes that may wait in one log's queue.
     pub queue_bytes_max: usize,
-    /// Bytes of recent commits kept in memory for followers, per log; three times as many
-    /// of those that were written past the page cache.
+    /// Bytes of recent commits that are kept in memory for followers, per log. For commits written
+    /// past the page cache the limit is three times as high.
     pub tail_bytes_max: usize,
-    /// The same for all logs together.
+    /// The limit of these bytes for all logs together.
     pub tail_bytes_total_max: usize,
-    /// Threads that commit; started when needed. With 0 there is no thread at
-    /// all and [`Catalog::step`] does their work, for deterministic tests.
+    /// The maximum number of committer threads; they are started when needed. With 0 the engine has
+    /// no threads at all and [`Catalog::step`] does their work, for deterministic tests.
     pub committers_max: usize,
-    /// How fast sealed segments are read again to find damage; 0 is not at all.
+    /// How fast sealed segments are read again to find damage; 0 switches this off.
     pub scrub_bytes_per_second: u64,
-    /// How long after one pass of that the next begins.
+    /// The pause between two passes of the scrub.
     pub scrub_pause: Duration,
     /// The file system.
     pub storage: Arc<dyn Storage>,
@@ -63,7 +65,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults, for this directory.
+    /// The defaults for this directory.
     #[must_use]
     pub fn new(data_directory: impl Into<PathBuf>) -> Options {
         Options {
@@ -83,56 +85,55 @@ impl Options {
     }
 }
 
-/// An open data directory. A cheap handle; the last one dropped closes it.
+/// An open data directory. A cheap handle; dropping the last one closes it.
 #[derive(Debug, Clone)]
-pub struct Catalog(Arc<Shared>);
+pub struct Catalog(Arc<CatalogInner>);
 
 impl Catalog {
-    /// Locks the directory, lists its logs and starts opening them in the
-    /// background; until a log is open it is `scanning`.
+    /// Locks the directory, lists its logs and starts to open them in the background. The status of
+    /// a log is `scanning` until it is open.
     ///
     /// # Errors
-    /// The directory is locked by another process, is one of Styx 0.x, or
-    /// cannot be used.
+    /// The directory is locked by another process, belongs to Styx 0.x, or cannot be used.
     pub fn open(options: Options) -> Result<Catalog, Error> {
         let storage = Arc::clone(&options.storage);
         let directory = options.data_directory.clone();
-        opening::create_directory(&*storage, &directory)?;
-        let names = opening::list_logs(&*storage, &directory)?;
-        let held = opening::lock_directory(&*storage, &directory)?;
-        opening::remove_leftovers(&*storage, &directory)?;
-        let rooms = Arc::<Rooms>::default();
-        let keeper = Keeper::new(Arc::clone(&rooms));
+        data_directory::create_directory(&*storage, &directory)?;
+        let names = data_directory::list_logs(&*storage, &directory)?;
+        let held = data_directory::lock_directory(&*storage, &directory)?;
+        data_directory::remove_leftovers(&*storage, &directory)?;
+        let buffer_pool = Arc::<BufferPool>::default();
+        let maintainer = Maintainer::new(Arc::clone(&buffer_pool));
         let threaded = options.committers_max > 0;
         if threaded {
-            keeper
+            maintainer
                 .start(Arc::clone(&options.clock))
                 .map_err(Error::io("cannot start a thread for", &directory))?;
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(CatalogInner {
             services: Services {
-                pool: Arc::new(Pool::new(options.committers_max)),
-                keeper: Arc::new(keeper),
-                rooms,
+                pool: Arc::new(ThreadPool::new(options.committers_max)),
+                maintainer: Arc::new(maintainer),
+                buffer_pool,
                 time: SteadyTime::new(Arc::clone(&options.clock)),
                 open_segments: Arc::default(),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
             },
-            budget: Arc::new(Budget::new(options.tail_bytes_total_max)),
+            tail_budget: Arc::new(TailBudget::new(options.tail_bytes_total_max)),
             slots: RwLock::new(names.iter().map(|name| (name.clone(), Slot::Opening)).collect()),
             opening: Mutex::new(names.len()),
             opened: Condvar::new(),
             closing: AtomicBool::new(false),
             scrubbed: Arc::default(),
-            stopper: Arc::default(),
+            stop_signal: Arc::default(),
             lock: Mutex::new(Some(held)),
             options,
         });
         let names = Arc::new(Mutex::new(names.into_iter()));
-        let work = move |shared: &Shared| {
-            // Released before the log is opened.
+        let work = move |shared: &CatalogInner| {
+            // The lock is released before the log is opened.
             let next = || lock(&names).next();
             while let Some(name) = next() {
                 shared.open_one(&name);
@@ -140,7 +141,7 @@ impl Catalog {
         };
         if threaded {
             let waiting = *lock(&shared.opening);
-            for _ in 0..OPENERS.min(waiting) {
+            for _ in 0..OPEN_THREADS.min(waiting) {
                 let (shared, work) = (Arc::clone(&shared), work.clone());
                 std::thread::Builder::new()
                     .name("styx-open".into())
@@ -151,17 +152,17 @@ impl Catalog {
             work(&shared);
         }
         if threaded && shared.options.scrub_bytes_per_second > 0 {
-            let (weak, pace) = (Arc::downgrade(&shared), shared.pace());
+            let (weak, scrub_rate) = (Arc::downgrade(&shared), shared.scrub_rate());
             std::thread::Builder::new()
                 .name("styx-scrub".into())
                 .stack_size(512 << 10)
-                .spawn(move || shared::scrub_on(&weak, &pace))
+                .spawn(move || scrub_thread::run_scrub(&weak, &scrub_rate))
                 .map_err(Error::io("cannot start a thread for", &directory))?;
         }
         Ok(Catalog(shared))
     }
 
-    /// Blocks until no log is `scanning` any more.
+    /// Blocks until no log is `scanning`.
     pub fn wait_until_open(&self) {
         let mut opening = lock(&self.0.opening);
         while *opening > 0 {
@@ -169,7 +170,7 @@ impl Catalog {
         }
     }
 
-    /// Whether every log has been opened (well or not).
+    /// Whether every log was opened, successfully or not.
     #[must_use]
     pub fn is_open(&self) -> bool {
         *lock(&self.0.opening) == 0
@@ -178,7 +179,7 @@ impl Catalog {
     /// Creates a log, durably; blocks.
     ///
     /// # Errors
-    /// It exists; the configuration is invalid; I/O.
+    /// The log exists; the configuration is invalid; I/O.
     pub fn create(&self, name: &LogName, config: LogConfig) -> Result<Log, Error> {
         config.validate()?;
         let reserved = self.0.reserve(name)?;
@@ -189,19 +190,19 @@ impl Catalog {
             .and_then(|id| self.0.build(&directory, Manifest { id, generation: 0, config }))
             .and_then(|()| self.0.recover(name));
         if created.is_err() {
-            // It has no record yet; what stays is removed at the next open.
+            // The log has no record yet. What cannot be removed now is removed at the next open.
             let _ = self.0.options.storage.remove_dir_all(&directory);
         }
         reserved.fill(created)
     }
 
-    /// An open log, whatever its status but `scanning` and `unknown`.
+    /// An open log, whatever its status, except `scanning` and `unknown`.
     ///
     /// # Errors
-    /// There is none of that name, or it is not available.
+    /// There is no log with this name, or it is not available.
     pub fn log(&self, name: &LogName) -> Result<Log, Error> {
         match self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            Some(Slot::Open(log) | Slot::Ending(log)) => Ok(log.clone()),
+            Some(Slot::Open(log) | Slot::Removing(log)) => Ok(log.clone()),
             Some(Slot::Opening) => Err(scanning(name)),
             Some(Slot::Unknown(cause)) => Err(Error::NotAvailable {
                 name: name.to_string(),
@@ -212,10 +213,10 @@ impl Catalog {
         }
     }
 
-    /// What the API says about a log, whatever its status; zeros where unknown.
+    /// The log as the API describes it, whatever its status; unknown numbers are 0.
     ///
     /// # Errors
-    /// There is none of that name.
+    /// There is no log with this name.
     pub fn info(&self, name: &LogName) -> Result<LogInfo, Error> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.get(name).and_then(|slot| slot.info(name)).ok_or_else(|| not_found(name))
@@ -228,55 +229,54 @@ impl Catalog {
         slots.iter().filter_map(|(name, slot)| slot.info(name)).collect()
     }
 
-    /// All logs that are open, for metrics.
+    /// All open logs, for metrics.
     #[must_use]
     pub fn logs(&self) -> Vec<Log> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
         let open = slots.values().filter_map(|slot| match slot {
-            Slot::Open(log) | Slot::Ending(log) => Some(log.clone()),
+            Slot::Open(log) | Slot::Removing(log) => Some(log.clone()),
             _ => None,
         });
         open.collect()
     }
 
-    /// Removes a log whatever its status and ends its readers and writers;
-    /// blocks.
+    /// Deletes a log, whatever its status, and closes it for its readers and writers; blocks.
     ///
     /// # Errors
-    /// There is none of that name, it is being opened, I/O.
+    /// There is no log with this name; it is being opened; I/O.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
-        let (old, taken) = self.0.take(name)?;
+        let (old, reserved) = self.0.take(name)?;
         let storage = &self.0.options.storage;
         let directory = self.0.directory(name);
-        let aside = self.0.beside(opening::DELETED)?;
+        let aside = self.0.unused_path(data_directory::DELETED)?;
         let renamed =
             storage.rename(&directory, &aside).map_err(Error::io("cannot remove", &directory));
         if let Err(error) = renamed {
-            taken.put_back(old);
+            reserved.put_back(old);
             return Err(error);
         }
         if let Slot::Open(log) = old {
-            log.0.end_with(&gone(name, Removal::Deleted));
+            log.0.close_with(&removed(name, Removal::Deleted));
         }
         let data = &self.0.options.data_directory;
         let synced = storage.sync_dir(data).map_err(Error::io("cannot sync", data));
-        taken.clear();
+        reserved.clear();
         synced?;
         storage.remove_dir_all(&aside).map_err(Error::io("cannot remove", aside))
     }
 
-    /// Removes all records of a log and gives it a new identity; ends its
-    /// readers and writers; blocks.
+    /// Removes all records of a log and gives it a new id. Closes it for its readers and writers;
+    /// blocks.
     ///
     /// # Errors
     /// As [`Catalog::delete`].
     pub fn truncate(&self, name: &LogName) -> Result<Log, Error> {
-        let (old, taken) = self.0.take(name)?;
+        let (old, reserved) = self.0.take(name)?;
         let directory = self.0.directory(name);
         let next = match self.0.next_generation(&directory) {
             Ok(next) => next,
             Err(error) => {
-                taken.put_back(old);
+                reserved.put_back(old);
                 return Err(error);
             }
         };
@@ -285,33 +285,33 @@ impl Catalog {
         if let Err(error) = &built
             && manifest.is_ok_and(|manifest| manifest.generation != next.generation)
         {
-            // The old manifest stands, so the old log goes on.
-            taken.put_back(old);
+            // The old manifest is still in force, so the old log continues.
+            reserved.put_back(old);
             return Err(error.clone());
         }
         if let Slot::Open(log) = old {
-            log.0.end_with(&gone(name, Removal::Truncated));
+            log.0.close_with(&removed(name, Removal::Truncated));
         }
-        // Where the new manifest stands but may not be durable, only a restart
-        // can tell which of the two logs there is.
-        taken.fill(built.and_then(|()| self.0.recover(name)))
+        // If the new manifest exists but may not be durable, only a restart can tell which of the
+        // two logs exists.
+        reserved.fill(built.and_then(|()| self.0.recover(name)))
     }
 
-    /// Makes a log of an archive that [`Log::backup`] wrote. Nothing is left
-    /// behind on any fault. Blocks.
+    /// Creates a log from an archive that [`Log::backup`] wrote. A failure leaves nothing behind.
+    /// Blocks.
     ///
     /// # Errors
-    /// It exists; the archive is not one or is damaged; I/O. An `archive` that
-    /// fails with `TimedOut` or `ConnectionAborted` is [`Error::Io`].
+    /// The log exists; the bytes are not an archive, or it is damaged; I/O. If reading `archive`
+    /// fails with `TimedOut` or `ConnectionAborted`, the error is [`Error::Io`].
     pub fn restore(&self, name: &LogName, archive: &mut dyn Read) -> Result<Log, Error> {
         let reserved = self.0.reserve(name)?;
         let restored = self.0.unpack(name, archive).and_then(|()| self.0.recover(name));
         reserved.fill(restored)
     }
 
-    /// Refuses new appends, commits what is queued, writes watermarks, closes
-    /// every log and releases the directory. Blocks up to `deadline`; says
-    /// whether all was closed by then.
+    /// Refuses new appends, commits what is queued, writes watermarks, closes every log and
+    /// releases the directory. Blocks for up to `deadline`; returns whether everything was closed
+    /// by then.
     pub fn close(&self, deadline: Duration) -> bool {
         let (done, closed) = mpsc::channel();
         let shared = Arc::clone(&self.0);
@@ -328,8 +328,8 @@ impl Catalog {
         }
     }
 
-    /// Reads every sealed segment now, as fast as it can be read, and says what is
-    /// damaged; such logs are `corrupt` afterwards. Blocks.
+    /// Reads every sealed segment now, at full speed, and returns the damage. Damaged logs become
+    /// `corrupt`. Blocks.
     #[must_use]
     pub fn scrub(&self) -> Vec<crate::verify::Problem> {
         let logs = self.logs();
@@ -343,13 +343,13 @@ impl Catalog {
         self.0.scrubbed.stats()
     }
 
-    /// With no threads ([`Options::committers_max`] 0): commits one group of one
-    /// log on this thread, or, when nothing is queued, does what is due. Says
+    /// For a catalog without threads ([`Options::committers_max`] is 0): commits one group of one
+    /// log on this thread. If nothing is queued, it does the maintenance that is due. Returns
     /// whether a group was committed.
     pub fn step(&self) -> bool {
         let committed = self.0.services.pool.run_one();
         if !committed {
-            self.0.services.keeper.tick(self.0.options.clock.monotonic());
+            self.0.services.maintainer.tick(self.0.options.clock.monotonic());
         }
         committed
     }

@@ -1,58 +1,67 @@
-//! A plan: what becomes of each request of a group, and the blocks to be written.
+//! A plan: the result of each request of a group, and the blocks to write.
 //!
 //! ```text
-//! items ─judge─▶ refused | repeated | appended ─▶ Build
-//!           └ epoch raised ─▶ filler; forgotten ─▶ Drafts
+//! requests ─decide─▶ refused | repeated | appended ─▶ GroupBuilder
+//!               └ epoch raised ─▶ filler; producer forgotten ─▶ PendingChanges
 //! ```
 //!
-//! A plan changes nothing but itself: the end of the log moves, and the producers
-//! with it, when it was written. Then [`Answers`] are given, or all of them fail.
-//! The group before it may be in flight meanwhile.
+//! A plan changes only itself. The end of the log and the producers change after the group was
+//! written. Then the [`GroupResults`] are delivered, or all of them fail. The group before it
+//! may still be in flight while a plan is made.
 
 use std::sync::{Arc, Mutex};
 
 use styx_protocol::Position;
 
-use super::build::{Build, Built, Owner};
-use super::queue::Item;
-use crate::append::{Append, Appended, Fault, ProducerState};
-use crate::producers::{BlockVerdict, Drafts, Known, Table, Verdict};
-use crate::wait::{Promise, Woken, lock};
+use super::group_builder::{BlockProducer, BuiltGroup, GroupBuilder};
+use super::queue::Request;
+use crate::append::{Append, Appended, ProducerState, StreamError};
+use crate::producers::{
+    BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision,
+};
+use crate::sync::lock;
+use crate::wait::{Promise, WakeList};
 use crate::{Error, Producer};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    build: Build,
-    producers: &'a Mutex<Table>,
-    drafts: Drafts,
-    answers: Answers,
+    builder: GroupBuilder,
+    producers: &'a Mutex<ProducerTable>,
+    changes: PendingChanges,
+    results: GroupResults,
 }
 
 impl<'a> Plan<'a> {
-    /// An empty plan for what comes next, after what these producers did.
-    pub(crate) fn new(build: Build, producers: &'a Mutex<Table>) -> Plan<'a> {
-        Plan { build, producers, drafts: Drafts::new(), answers: Answers::default() }
+    /// An empty plan on top of the durable and in-flight state of these producers.
+    pub(crate) fn new(builder: GroupBuilder, producers: &'a Mutex<ProducerTable>) -> Plan<'a> {
+        Plan {
+            builder,
+            producers,
+            changes: PendingChanges::new(),
+            results: GroupResults::default(),
+        }
     }
 
     /// Decides one request.
-    pub(crate) fn add(&mut self, item: Item) {
-        match item {
-            Item::Append { append, fault, promise } => {
-                let answer = match fault.as_ref().and_then(|fault| fault.get()) {
+    pub(crate) fn add(&mut self, request: Request) {
+        match request {
+            Request::Append { append, stream_error, promise } => {
+                let result = match stream_error.as_ref().and_then(|stream_error| stream_error.get())
+                {
                     Some(error) => Err(error),
                     None => self.append(&append),
                 };
-                if let (Some(fault), Err(error)) = (&fault, &answer) {
-                    fault.set(error);
+                if let (Some(stream_error), Err(error)) = (&stream_error, &result) {
+                    stream_error.set(error);
                 }
-                self.answers.appends.push(AppendAnswer { promise, fault, answer });
+                self.results.appends.push(AppendResult { promise, stream_error, result });
             }
-            Item::Begin { producer, epoch, promise } => {
-                let answer = self.begin(producer, epoch);
-                self.answers.begins.push((promise, answer));
+            Request::Begin { producer, epoch, promise } => {
+                let result = self.begin(producer, epoch);
+                self.results.begins.push((promise, result));
             }
-            Item::Forget { producer } => self.drafts.entry(producer).or_default().forget(),
+            Request::Forget { producer } => self.changes.entry(producer).or_default().forget(),
         }
     }
 
@@ -60,44 +69,46 @@ impl<'a> Plan<'a> {
         match append {
             Append::Records { records, expected, producer: None } => {
                 self.expect(*expected)?;
-                let base = self.build.position();
-                self.build.loose(records);
+                let base = self.builder.position();
+                self.builder.add_records(records);
                 Ok(self.appended(base, 0))
             }
             Append::Records { records, expected, producer: Some(producer) } => {
                 let count = records.count();
-                let verdict = self.known(producer.id, |known| known.judge(producer, count))?;
+                let verdict = self.known(producer.id, |known| known.decide(producer, count))?;
                 let (skip, epoch) = match verdict {
-                    Verdict::Append { skip, epoch } => (skip, epoch),
-                    Verdict::Repeated { end } => {
+                    RecordsDecision::Append { skip, epoch } => (skip, epoch),
+                    RecordsDecision::Repeated { end } => {
                         let end = end.unwrap_or_default();
                         return Ok(Appended { base: end, end, count: 0, repeated: count });
                     }
                 };
                 self.expect(expected.map(|expected| expected + u64::from(skip)))?;
-                let base = self.build.position();
+                let base = self.builder.position();
                 let Producer { id, sequence, .. } = *producer;
-                let owner = Owner { producer: id, epoch, sequence: sequence + u64::from(skip) };
-                let header = self.build.owned(&records.skip(skip), owner);
-                self.drafts.entry(id).or_default().append(&header);
+                let producer_fields =
+                    BlockProducer { producer: id, epoch, sequence: sequence + u64::from(skip) };
+                let header =
+                    self.builder.add_producer_records(&records.skip(skip), producer_fields);
+                self.changes.entry(id).or_default().append(&header);
                 Ok(self.appended(base, skip))
             }
             Append::Block(block) => {
                 let header = block.header();
                 let id = header.producer_id;
                 if id != 0
-                    && let BlockVerdict::Repeated { base } =
-                        self.known(id, |known| known.judge_block(header))?
+                    && let BlockDecision::Repeated { base } =
+                        self.known(id, |known| known.decide_block(header))?
                 {
                     let count = header.count;
                     let end = base + u64::from(count);
                     return Ok(Appended { base, end, count: 0, repeated: count });
                 }
                 self.expect(block.expected())?;
-                let base = self.build.position();
-                let header = self.build.block(header, block.body());
+                let base = self.builder.position();
+                let header = self.builder.add_block(header, block.body());
                 if header.producer_id != 0 {
-                    self.drafts.entry(header.producer_id).or_default().append(&header);
+                    self.changes.entry(header.producer_id).or_default().append(&header);
                 }
                 Ok(self.appended(base, 0))
             }
@@ -109,88 +120,89 @@ impl<'a> Plan<'a> {
             Ok((known.begin(asked)?, known.epoch(), known.next_sequence()))
         })?;
         if epoch > current {
-            let header = self.build.epoch(producer, epoch);
-            self.drafts.entry(producer).or_default().append(&header);
+            let header = self.builder.add_epoch(producer, epoch);
+            self.changes.entry(producer).or_default().append(&header);
         }
         Ok(ProducerState { epoch, next_sequence })
     }
 
-    /// What is known of a producer here. The lock is not held for longer, so that
-    /// the group in flight can be answered meanwhile.
+    /// Calls `decide` with what is known about a producer at this point of the plan. The lock is
+    /// released afterwards, so that the results of the group in flight can be delivered meanwhile.
     fn known<T>(
         &self,
         producer: u64,
-        judge: impl FnOnce(Known<'_>) -> Result<T, Error>,
+        decide: impl FnOnce(ProducerView<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        judge(Known::of(producer, &lock(self.producers), &self.drafts))
+        decide(ProducerView::of(producer, &lock(self.producers), &self.changes))
     }
 
     fn expect(&self, expected: Option<Position>) -> Result<(), Error> {
-        let end = self.build.position();
+        let end = self.builder.position();
         match expected {
             Some(expected) if expected != end => Err(Error::PositionMismatch { expected, end }),
             _ => Ok(()),
         }
     }
 
-    /// What was just put in, from `base` on.
+    /// The result of the records that were added since `base`.
     fn appended(&self, base: Position, repeated: u32) -> Appended {
-        let end = self.build.position();
+        let end = self.builder.position();
         let count = u32::try_from(end.since(base)).expect("a block's records");
         Appended { base, end, count, repeated }
     }
 
-    /// What to write, what producers did, and whom to answer then.
-    pub(crate) fn finish(self) -> (Built, Drafts, Answers) {
-        (self.build.finish(), self.drafts, self.answers)
+    /// The group to write, the changes to the producers, and the results to deliver after the
+    /// write.
+    pub(crate) fn finish(self) -> (BuiltGroup, PendingChanges, GroupResults) {
+        (self.builder.finish(), self.changes, self.results)
     }
 }
 
-/// What a group's requests are told once it is durable.
+/// The results of a group's requests, to be delivered once the group is durable.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    appends: Vec<AppendAnswer>,
+pub(crate) struct GroupResults {
+    appends: Vec<AppendResult>,
     begins: Vec<(Promise<ProducerState>, Result<ProducerState, Error>)>,
 }
 
 #[derive(Debug)]
-struct AppendAnswer {
+struct AppendResult {
     promise: Promise<Appended>,
-    fault: Option<Arc<Fault>>,
-    answer: Result<Appended, Error>,
+    stream_error: Option<Arc<StreamError>>,
+    result: Result<Appended, Error>,
 }
 
-impl Answers {
-    /// The group is durable: everybody is told what was decided.
-    pub(crate) fn give(self) {
-        let mut woken = Woken::default();
-        for AppendAnswer { promise, answer, .. } in self.appends {
-            woken.add(promise.keep_quietly(answer));
+impl GroupResults {
+    /// The group is durable: delivers every result as planned.
+    pub(crate) fn deliver(self) {
+        let mut wake_list = WakeList::default();
+        for AppendResult { promise, result, .. } in self.appends {
+            wake_list.add(promise.complete_without_waking(result));
         }
-        for (promise, answer) in self.begins {
-            woken.add(promise.keep_quietly(answer));
+        for (promise, result) in self.begins {
+            wake_list.add(promise.complete_without_waking(result));
         }
-        woken.wake();
+        wake_list.wake();
     }
 
-    /// The group failed, and with it all that was decided: refusals too, for they
-    /// may rest on what was to be appended before them. What was found to be
-    /// repeated stands if it was durable before; the log ended at `durable` then.
+    /// The group failed, and with it every planned result. Refusals fail too, because they may
+    /// depend on appends of the same group. An append that repeats records below `durable`, the
+    /// log's end at that time, still succeeds.
     pub(crate) fn fail(self, error: &Error, durable: Position) {
-        let mut woken = Woken::default();
-        for AppendAnswer { promise, fault, answer } in self.appends {
+        let mut wake_list = WakeList::default();
+        for AppendResult { promise, stream_error, result } in self.appends {
             let was_durable = |appended: &Appended| {
                 appended.count == 0 && appended.end > Position::ORIGIN && appended.end <= durable
             };
-            let answer = answer.ok().filter(was_durable).ok_or_else(|| error.clone());
-            if let (Some(fault), Err(error)) = (&fault, &answer) {
-                fault.replace(error);
+            let result = result.ok().filter(was_durable).ok_or_else(|| error.clone());
+            if let (Some(stream_error), Err(error)) = (&stream_error, &result) {
+                stream_error.replace(error);
             }
-            woken.add(promise.keep_quietly(answer));
+            wake_list.add(promise.complete_without_waking(result));
         }
         for (promise, _) in self.begins {
-            woken.add(promise.keep_quietly(Err(error.clone())));
+            wake_list.add(promise.complete_without_waking(Err(error.clone())));
         }
-        woken.wake();
+        wake_list.wake();
     }
 }

@@ -1,8 +1,8 @@
-//! The queue in front of a log: bounded in bytes, drained whole.
+//! The queue of a log: bounded in bytes, drained in groups.
 //!
-//! Invariant: while anything waits, a job for this log is with the pool, so nothing
-//! waits forever. A second one comes to its help when much waits, and goes when
-//! that is over, never the last one.
+//! Invariant: while requests wait, a job for this log is with the thread pool, so no request
+//! waits forever. A second job is submitted when many bytes wait. It ends when few are left;
+//! the first job stays until the queue is empty.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,127 +11,126 @@ use std::task::Waker;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use crate::Error;
-use crate::append::{Append, Appended, Fault, ProducerState};
-use crate::sync::{Mutex, lock};
+use crate::append::{Append, Appended, ProducerState, StreamError};
+use crate::sync::handoff::{Mutex, lock};
 use crate::wait::{Promise, Wakers};
 
-/// One request that waits for its group.
+/// A request that waits for its group.
 #[derive(Debug)]
-pub(crate) enum Item {
-    /// Records to append.
+pub(crate) enum Request {
+    /// Append records.
     Append {
         append: Append,
-        /// Of the stream in which it stands.
-        fault: Option<Arc<Fault>>,
+        /// The error of the stream that the append belongs to.
+        stream_error: Option<Arc<StreamError>>,
         promise: Promise<Appended>,
     },
-    /// A producer begins: what it queued before is settled first.
+    /// Begin a producer, after everything that was queued before.
     Begin { producer: u64, epoch: Option<u32>, promise: Promise<ProducerState> },
-    /// A producer is to be forgotten, after what it queued before.
+    /// Forget a producer, after everything that was queued before.
     Forget { producer: u64 },
 }
 
-impl Item {
-    /// Bytes of records, as they will be stored.
+impl Request {
+    /// Bytes of records as they will be stored.
     pub(crate) fn len_bytes(&self) -> usize {
         match self {
-            Item::Append { append, .. } => append.len_bytes(),
-            Item::Begin { .. } | Item::Forget { .. } => 0,
+            Request::Append { append, .. } => append.len_bytes(),
+            Request::Begin { .. } | Request::Forget { .. } => 0,
         }
     }
 
-    /// Bytes that it takes in a group, at most.
+    /// The most bytes that the request needs in a group.
     pub(crate) fn block_bytes(&self) -> usize {
         BLOCK_HEADER_BYTES + self.len_bytes()
     }
 
-    /// Records.
+    /// The number of records.
     pub(crate) fn count(&self) -> u32 {
         match self {
-            Item::Append { append, .. } => append.count(),
-            Item::Begin { .. } | Item::Forget { .. } => 0,
+            Request::Append { append, .. } => append.count(),
+            Request::Begin { .. } | Request::Forget { .. } => 0,
         }
     }
 
-    /// Answers that it came to nothing, or that nobody knows.
+    /// Completes the request with an error.
     pub(crate) fn fail(self, error: &Error) {
         match self {
-            Item::Append { fault, promise, .. } => {
-                if let Some(fault) = fault {
-                    fault.set(error);
+            Request::Append { stream_error, promise, .. } => {
+                if let Some(stream_error) = stream_error {
+                    stream_error.set(error);
                 }
-                promise.keep(Err(error.clone()));
+                promise.complete(Err(error.clone()));
             }
-            Item::Begin { promise, .. } => promise.keep(Err(error.clone())),
-            Item::Forget { .. } => {}
+            Request::Begin { promise, .. } => promise.complete(Err(error.clone())),
+            Request::Forget { .. } => {}
         }
     }
 
     fn cost(&self) -> usize {
-        ITEM_BYTES + self.len_bytes()
+        REQUEST_BYTES + self.len_bytes()
     }
 }
 
-/// What each item costs beside its bytes.
-const ITEM_BYTES: usize = 256;
+/// The cost of a request in addition to its bytes.
+const REQUEST_BYTES: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     bytes_max: usize,
-    /// Bytes that are worth a second job.
-    second_job_from: usize,
+    /// Waiting bytes at which a second job is submitted.
+    second_job_bytes_min: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    requests: VecDeque<Request>,
     bytes: usize,
-    /// The largest that was turned away since something was taken.
-    wanted: usize,
-    /// With the pool: none, one, or two.
+    /// The cost of the largest append that was rejected since the last take.
+    largest_rejected: usize,
+    /// Jobs with the thread pool: 0, 1 or 2.
     jobs: usize,
     refusal: Option<Error>,
-    room: Wakers,
-    idle: Wakers,
+    space_waiters: Wakers,
+    idle_waiters: Wakers,
 }
 
-/// What [`Queue::push`] did.
+/// The result of [`Queue::push`].
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// Queued; a job is to be submitted.
+    /// Queued; the caller must submit a job.
     Submit,
-    /// Queued behind others, whose job will come to it.
+    /// Queued; a job that was submitted before will take it.
     Behind,
     /// Not queued.
-    Full(Item),
+    Full(Request),
 }
 
 impl Queue {
-    pub(crate) fn new(bytes_max: usize, second_job_from: usize) -> Queue {
-        Queue { state: Mutex::default(), bytes_max, second_job_from }
+    pub(crate) fn new(bytes_max: usize, second_job_bytes_min: usize) -> Queue {
+        Queue { state: Mutex::default(), bytes_max, second_job_bytes_min }
     }
 
-    /// Queues a request. An append has to wait while the queue is full, but a
-    /// queue with nothing in it takes any; what comes at most once a connection
-    /// is always taken.
+    /// Queues a request. An append is rejected while the queue is full, but an empty queue accepts
+    /// an append of any size. Requests that a connection sends at most once are always accepted.
     ///
     /// # Errors
-    /// Why the log takes no appends.
-    pub(crate) fn push(&self, item: Item) -> Result<Pushed, Error> {
-        let cost = item.cost();
+    /// Why the log accepts no appends.
+    pub(crate) fn push(&self, request: Request) -> Result<Pushed, Error> {
+        let cost = request.cost();
         let mut state = lock(&self.state);
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
-        let waits = matches!(item, Item::Append { .. });
+        let waits = matches!(request, Request::Append { .. });
         if waits && state.bytes > 0 && state.bytes + cost > self.bytes_max {
-            state.wanted = state.wanted.max(cost);
-            return Ok(Pushed::Full(item));
+            state.largest_rejected = state.largest_rejected.max(cost);
+            return Ok(Pushed::Full(request));
         }
         state.bytes += cost;
-        state.items.push_back(item);
-        let jobs = if state.bytes < self.second_job_from { 1 } else { 2 };
+        state.requests.push_back(request);
+        let jobs = if state.bytes < self.second_job_bytes_min { 1 } else { 2 };
         if state.jobs >= jobs {
             return Ok(Pushed::Behind);
         }
@@ -139,66 +138,65 @@ impl Queue {
         Ok(Pushed::Submit)
     }
 
-    /// Takes the next group: the first item and what follows it within the
-    /// bounds. Nothing means that the job is over: nothing is left, or so little
-    /// that it is left to the other one.
-    pub(crate) fn take(&self, bytes_max: usize, records_max: u64) -> Vec<Item> {
+    /// Takes the next group: the first request, and those after it that fit within the limits. An
+    /// empty group ends the job: nothing is left, or so little that it is left to the other job.
+    pub(crate) fn take(&self, bytes_max: usize, records_max: u64) -> Vec<Request> {
         let mut group = Vec::new();
         let (mut bytes, mut records) = (0, 0);
-        let (room, idle) = {
+        let (space_waiters, idle) = {
             let mut state = lock(&self.state);
-            let is_others = state.jobs > 1 && state.bytes < self.second_job_from;
-            while let Some(item) = state.items.front().filter(|_| !is_others) {
-                bytes += item.block_bytes();
-                records += u64::from(item.count());
+            let leave_to_other_job = state.jobs > 1 && state.bytes < self.second_job_bytes_min;
+            while let Some(request) = state.requests.front().filter(|_| !leave_to_other_job) {
+                bytes += request.block_bytes();
+                records += u64::from(request.count());
                 if !group.is_empty() && (bytes > bytes_max || records > records_max) {
                     break;
                 }
-                group.extend(state.items.pop_front());
+                group.extend(state.requests.pop_front());
             }
-            state.bytes -= group.iter().map(Item::cost).sum::<usize>();
-            state.wanted = 0;
+            state.bytes -= group.iter().map(Request::cost).sum::<usize>();
+            state.largest_rejected = 0;
             let idle = if group.is_empty() {
                 state.jobs -= 1;
                 match state.jobs {
-                    0 => state.idle.drain(),
+                    0 => state.idle_waiters.drain(),
                     _ => Vec::new(),
                 }
             } else {
                 Vec::new()
             };
-            (state.room.drain(), idle)
+            (state.space_waiters.drain(), idle)
         };
-        room.into_iter().chain(idle).for_each(Waker::wake);
+        space_waiters.into_iter().chain(idle).for_each(Waker::wake);
         group
     }
 
-    /// From now on every append is refused with this; what waits stays. The
-    /// first refusal stays too, unless `replace`.
+    /// From now on every append is refused with `error`; requests that wait are kept. The first
+    /// refusal stays in force unless `replace` is set.
     pub(crate) fn refuse(&self, error: Error, replace: bool) {
-        let room = {
+        let space_waiters = {
             let mut state = lock(&self.state);
             if replace || state.refusal.is_none() {
                 state.refusal = Some(error);
             }
-            state.room.drain()
+            state.space_waiters.drain()
         };
-        room.into_iter().for_each(Waker::wake);
+        space_waiters.into_iter().for_each(Waker::wake);
     }
 
-    /// Why appends are refused; `None` while they are not.
+    /// Why appends are refused; `None` while they are accepted.
     pub(crate) fn refusal(&self) -> Option<Error> {
         lock(&self.state).refusal.clone()
     }
 
-    /// Answers everything that waits with this error.
+    /// Completes every waiting request with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
-        let items = {
+        let requests = {
             let mut state = lock(&self.state);
             state.bytes = 0;
-            std::mem::take(&mut state.items)
+            std::mem::take(&mut state.requests)
         };
-        items.into_iter().for_each(|item| item.fail(error));
+        requests.into_iter().for_each(|request| request.fail(error));
     }
 
     /// Bytes that wait.
@@ -206,30 +204,30 @@ impl Queue {
         lock(&self.state).bytes
     }
 
-    /// Registers to be woken when there is room; `false` if there is some now.
-    pub(crate) fn register_room(&self, key: &mut Option<u64>, waker: &Waker) -> bool {
+    /// Registers a waker to be woken when there is space; returns `false` if there is space now.
+    pub(crate) fn register_space(&self, key: &mut Option<u64>, waker: &Waker) -> bool {
         let mut state = lock(&self.state);
-        let crowded =
-            state.bytes >= self.bytes_max / 2 || state.bytes + state.wanted > self.bytes_max;
-        let waits = state.bytes > 0 && crowded && state.refusal.is_none();
+        let is_full = state.bytes >= self.bytes_max / 2
+            || state.bytes + state.largest_rejected > self.bytes_max;
+        let waits = state.bytes > 0 && is_full && state.refusal.is_none();
         if waits {
-            state.room.register(key, waker);
+            state.space_waiters.register(key, waker);
         }
         waits
     }
 
-    /// Registers to be woken when the last job is over; `false` if it is.
+    /// Registers a waker to be woken when the last job ends; returns `false` if none runs.
     pub(crate) fn register_idle(&self, key: &mut Option<u64>, waker: &Waker) -> bool {
         let mut state = lock(&self.state);
         if state.jobs > 0 {
-            state.idle.register(key, waker);
+            state.idle_waiters.register(key, waker);
         }
         state.jobs > 0
     }
 
-    /// Takes a registration for room back.
-    pub(crate) fn unregister_room(&self, key: Option<u64>) {
-        lock(&self.state).room.forget(key);
+    /// Removes a registration for space.
+    pub(crate) fn unregister_space(&self, key: Option<u64>) {
+        lock(&self.state).space_waiters.unregister(key);
     }
 }
 
@@ -240,34 +238,33 @@ mod tests {
     use super::*;
     use crate::wait::promise;
 
-    fn item(payload_bytes: usize) -> Item {
+    fn request(payload_bytes: usize) -> Request {
         let append = Records::one(&vec![b'x'; payload_bytes]).into();
-        Item::Append { append, fault: None, promise: promise().0 }
+        Request::Append { append, stream_error: None, promise: promise().0 }
     }
 
-    /// A large append that did not fit beside what took less than half of the queue was
-    /// told at once that there was room again: whoever waited span until the queue
-    /// was taken.
+    /// An append that did not fit was told at once that there was space, if the queue was less than
+    /// half full. Its caller then busy-waited until the queue was taken.
     #[test]
-    fn who_was_turned_away_waits_until_something_is_taken() {
+    fn a_rejected_append_waits_until_a_take() {
         let queue = Queue::new(10_000, usize::MAX);
-        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
+        assert!(matches!(queue.push(request(3000)), Ok(Pushed::Submit)));
         let (mut key, waker) = (None, Waker::noop());
-        assert!(!queue.register_room(&mut key, waker), "nobody was turned away");
-        assert!(matches!(queue.push(item(8000)), Ok(Pushed::Full(_))));
-        assert!(queue.register_room(&mut key, waker));
+        assert!(!queue.register_space(&mut key, waker), "nobody was turned away");
+        assert!(matches!(queue.push(request(8000)), Ok(Pushed::Full(_))));
+        assert!(queue.register_space(&mut key, waker));
         assert_eq!(queue.take(usize::MAX, u64::MAX).len(), 1);
-        assert!(!queue.register_room(&mut key, waker));
-        assert!(matches!(queue.push(item(8000)), Ok(Pushed::Behind)));
+        assert!(!queue.register_space(&mut key, waker));
+        assert!(matches!(queue.push(request(8000)), Ok(Pushed::Behind)));
     }
 
     #[test]
-    fn a_second_job_comes_for_much_and_leaves_little_to_the_first() {
+    fn a_second_job_runs_only_while_many_bytes_wait() {
         let queue = Queue::new(usize::MAX, 5000);
         let take_one = || queue.take(0, u64::MAX).len();
-        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
-        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Submit)));
-        assert!(matches!(queue.push(item(3000)), Ok(Pushed::Behind)), "two are enough");
+        assert!(matches!(queue.push(request(3000)), Ok(Pushed::Submit)));
+        assert!(matches!(queue.push(request(3000)), Ok(Pushed::Submit)));
+        assert!(matches!(queue.push(request(3000)), Ok(Pushed::Behind)), "two are enough");
         assert_eq!(take_one(), 1);
         assert_eq!(take_one(), 1);
         assert_eq!(take_one(), 0, "one of them is over");

@@ -1,14 +1,14 @@
 //! The roll: one segment ends, the next begins.
 //!
 //! ```text
-//! seal, sync ─▶ producers snapshot ─▶ next segment under a temporary name, with
+//! seal, sync ─▶ producer snapshot ─▶ next segment under a temporary name, with
 //! its first filler ─▶ sync, rename, sync directory ─▶ publish ─▶ watermark
 //! ```
 //!
-//! The committer does it between two groups, so nothing is in flight. Each step
-//! is durable before the next. Without space it stops where it is and answers
-//! 507; [`End::sealed`] remembers that the seal is there, and the next append
-//! goes on from it.
+//! The committer rolls between two groups, so nothing is in flight. Each step is durable before
+//! the next. If the storage is full, the roll stops and the appends fail with
+//! [`Error::StorageFull`](crate::Error::StorageFull). [`LogEnd::sealed`] remembers that the seal
+//! is written, and the next append continues from there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,124 +16,125 @@ use std::sync::Arc;
 use styx_protocol::Position;
 use styx_protocol::block::Flags;
 
-use super::end::{Cursor, End, Failure, Space, write};
-use crate::segment::index::Spacing;
+use super::failure::Failure;
+use super::log_end::{Cursor, LogEnd};
+use super::space::Space;
+use super::write::write;
+use crate::segment::index::IndexSpacing;
 use crate::segment::{Sealed, Segment, name};
 use crate::storage::{Storage, replace_file, temporary_path};
-use crate::wait::lock;
+use crate::sync::lock;
 use crate::{random, sabotage};
 
-/// Where a log's segments are and how they are made.
+/// The directory of a log's segments, and how segments are created in it.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct SegmentDirectory {
     pub(crate) storage: Arc<dyn Storage>,
-    /// The generation's folder.
-    pub(crate) directory: PathBuf,
+    /// The folder of the log's generation.
+    pub(crate) path: PathBuf,
     pub(crate) index_after_size: i64,
 }
 
-/// What the first filler of a segment says.
+/// The content of a segment's first filler.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Birth {
+pub(crate) struct SegmentStart {
     pub(crate) base: Position,
     pub(crate) prev_crc: u32,
     pub(crate) timestamp_us: u64,
     pub(crate) epoch: u32,
 }
 
-impl Ground {
-    /// Ends the newest segment and begins the next; gives back the finished one.
-    pub(crate) fn roll(&self, end: &mut End) -> Result<Arc<Segment>, Failure> {
+impl SegmentDirectory {
+    /// Ends the newest segment and begins the next; returns the finished one.
+    pub(crate) fn roll(&self, end: &mut LogEnd) -> Result<Arc<Segment>, Failure> {
         let sealed = match end.sealed {
             Some(sealed) => sealed,
             None => seal(end)?,
         };
         end.sealed = Some(sealed);
         self.snapshot(end, &sealed)?;
-        let birth = Birth {
+        let start = SegmentStart {
             base: sealed.end,
             prev_crc: sealed.seal_crc,
             timestamp_us: end.cursor.timestamp_us,
             epoch: end.epoch,
         };
-        let mut next = self.begin_segment(birth)?;
+        let mut next = self.begin_segment(start)?;
         next.producers = Arc::clone(&end.producers);
         next.previous_base = Some(end.segment.base);
         let finished = std::mem::replace(end, next).segment;
         if let Err(error) = finished.seal(sealed) {
-            tracing::warn!(%error, path = %finished.index_path().display(), "cannot write an index; reads will look longer");
+            tracing::warn!(%error, path = %finished.index_path().display(), "cannot write an index; reads of this segment are slower until the index is rebuilt");
         }
         Ok(finished)
     }
 
-    /// Creates a segment that holds its first filler, durably.
-    pub(crate) fn begin_segment(&self, birth: Birth) -> Result<End, Failure> {
-        let path = self.directory.join(name::segment(birth.base));
+    /// Creates a segment that contains its first filler, durably.
+    pub(crate) fn begin_segment(&self, start: SegmentStart) -> Result<LogEnd, Failure> {
+        let path = self.path.join(name::segment(start.base));
         let temporary = temporary_path(&path);
         remove_if_there(&*self.storage, &temporary)?;
         let full = |doing: &'static str| {
             move |error: std::io::Error| Failure::before_writing(doing, &error)
         };
         let file = self.storage.create(&temporary).map_err(full("creating a segment"))?;
-        let salt = random::u64().map_err(full("drawing a random number"))?;
-        let mut end = End {
+        let salt = random::u64().map_err(full("creating a random salt"))?;
+        let mut end = LogEnd {
             segment: Arc::new(Segment::newest(
                 Arc::clone(&self.storage),
-                &self.directory,
-                birth.base,
+                &self.path,
+                start.base,
                 Arc::clone(&file),
                 Vec::new(),
             )),
             file,
             cursor: Cursor {
-                position: birth.base,
-                prev_crc: birth.prev_crc,
-                timestamp_us: birth.timestamp_us,
+                position: start.base,
+                prev_crc: start.prev_crc,
+                timestamp_us: start.timestamp_us,
                 ..Cursor::default()
             },
             salt,
-            epoch: birth.epoch,
-            spacing: Spacing::new(self.index_after_size),
+            epoch: start.epoch,
+            spacing: IndexSpacing::new(self.index_after_size),
             producers: Arc::default(),
             previous_base: None,
             sealed: None,
             space: Space::default(),
         };
-        let filler = end.front().marker(Flags::FILLER, birth.timestamp_us);
+        let filler = end.head().marker(Flags::FILLER, start.timestamp_us);
         let (bytes, crc) = filler.encode();
-        // Under a temporary name nothing depends on these bytes yet.
+        // Nothing depends on these bytes before the rename.
         crate::storage::write_all_at(&*end.file, &bytes, 0)
             .map_err(|(error, _)| Failure::before_writing("writing a filler", &error))?;
         end.file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
         let broken =
             |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
         self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
-        sabotage::sync_new_name(&*self.storage, &self.directory)
+        sabotage::sync_new_name(&*self.storage, &self.path)
             .map_err(broken("syncing the directory"))?;
         end.cursor.pass(&filler, crc);
         Ok(end)
     }
 
-    /// Writes the producers as of a seal. The snapshot at the segment's own base
-    /// stays, the one before that goes.
-    fn snapshot(&self, end: &End, sealed: &Sealed) -> Result<(), Failure> {
-        let path = self.directory.join(name::producers(sealed.end));
+    /// Writes the producer table as of the seal. The snapshot at the segment's own base is kept;
+    /// the one before it is removed.
+    fn snapshot(&self, end: &LogEnd, sealed: &Sealed) -> Result<(), Failure> {
+        let path = self.path.join(name::producers(sealed.end));
         let bytes = lock(&end.producers).encode(sealed.seal_crc, sealed.end);
         replace_file(&*self.storage, &path, &bytes)
             .map_err(|error| Failure::before_writing("writing the producers", &error))?;
         match end.previous_base {
-            Some(base) => {
-                remove_if_there(&*self.storage, &self.directory.join(name::producers(base)))
-            }
+            Some(base) => remove_if_there(&*self.storage, &self.path.join(name::producers(base))),
             None => Ok(()),
         }
     }
 }
 
-/// Writes and syncs the last block of a segment, and cuts the file behind it.
-fn seal(end: &mut End) -> Result<Sealed, Failure> {
-    // As old as the block before it, so that ages can be read off a seal.
-    let header = end.front().marker(Flags::SEAL, end.cursor.timestamp_us);
+/// Writes and syncs the last block of a segment, and cuts the file after it.
+fn seal(end: &mut LogEnd) -> Result<Sealed, Failure> {
+    // The timestamp of the last block, so that a seal tells the age of its segment.
+    let header = end.head().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
     end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
     write(&*end.file, &bytes, end.cursor.offset)?;
@@ -141,7 +142,7 @@ fn seal(end: &mut End) -> Result<Sealed, Failure> {
     cursor.pass(&header, crc);
     end.file
         .set_len(cursor.offset)
-        .map_err(|error| Failure::broken("cutting a segment", &error))?;
+        .map_err(|error| Failure::broken("truncating a segment", &error))?;
     end.file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
     end.cursor = cursor;
     Ok(Sealed {

@@ -1,13 +1,13 @@
-//! The small files beside the segments: index, producers, manifest, watermark.
+//! The small files beside the segments: index, producer snapshot, manifest, watermark.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
 
-use super::{memory, mend};
+use super::{fixup, memory};
 use crate::manifest::Manifest;
-use crate::producers::{Drafts, Known, Table};
-use crate::segment::index::{self, Key};
-use crate::storage::Disk;
+use crate::producers::{PendingChanges, ProducerTable, ProducerView};
+use crate::segment::index::{self, SearchKey};
+use crate::storage::DiskWait;
 use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
 
 /// A segment's index.
@@ -16,9 +16,9 @@ pub(super) fn index(input: &[u8]) {
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 && bytes.len() >= 64 {
         bytes[..4].copy_from_slice(b"STXI");
-        mend::crc(&mut bytes, 4, 8, 64);
+        fixup::crc(&mut bytes, 4, 8, 64);
         for at in (64..bytes.len().saturating_sub(31)).step_by(32) {
-            mend::crc(&mut bytes, at + 28, at, at + 28);
+            fixup::crc(&mut bytes, at + 28, at, at + 28);
         }
     }
     let file = memory::file(bytes);
@@ -26,34 +26,40 @@ pub(super) fn index(input: &[u8]) {
     if let Some(sealed) = summary {
         assert_eq!(sealed.bytes, 1000, "the segment's own length");
     }
-    for key in [Key::Position(Position(0)), Key::Position(Position(77)), Key::Time(1 << 40)] {
-        let found = index::find_in_file(&*file, key, Disk::May).expect("memory can be read");
-        if let (Some(found), Key::Position(position)) = (found, key) {
+    for key in [
+        SearchKey::Position(Position(0)),
+        SearchKey::Position(Position(77)),
+        SearchKey::Time(1 << 40),
+    ] {
+        let found =
+            index::find_in_file(&*file, key, DiskWait::Allowed).expect("memory can be read");
+        if let (Some(found), SearchKey::Position(position)) = (found, key) {
             assert!(found.from.position <= position, "at or before what is looked for");
         }
     }
 }
 
-/// A snapshot of the producers.
+/// A producer snapshot.
 pub(super) fn producers(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 && bytes.len() >= 8 {
         bytes[..4].copy_from_slice(b"STXP");
         let end = bytes.len();
-        mend::crc(&mut bytes, 4, 8, end);
+        fixup::crc(&mut bytes, 4, 8, end);
     }
-    if let Some((table, seal_crc, end)) = Table::decode(&bytes) {
+    if let Some((table, seal_crc, end)) = ProducerTable::decode(&bytes) {
         let again = table.encode(seal_crc, end);
-        let (table, crc_again, end_again) = Table::decode(&again).expect("what is written reads");
+        let (table, crc_again, end_again) =
+            ProducerTable::decode(&again).expect("what is written reads");
         assert_eq!((seal_crc, end), (crc_again, end_again));
         assert_eq!(table.encode(seal_crc, end), again, "written the same again");
         for id in [0, 1, 7] {
             for sequence in [0, 1, 500, u64::MAX] {
-                let drafts = Drafts::new();
-                let known = Known::of(id, &table, &drafts);
-                let _ = known.judge(&crate::Producer { id, epoch: None, sequence }, 3);
-                let _ = known.judge_block(&Header { sequence, count: 3, ..Header::default() });
+                let changes = PendingChanges::new();
+                let known = ProducerView::of(id, &table, &changes);
+                let _ = known.decide(&crate::Producer { id, epoch: None, sequence }, 3);
+                let _ = known.decide_block(&Header { sequence, count: 3, ..Header::default() });
                 let _ = known.begin(None);
             }
         }
@@ -80,7 +86,7 @@ pub(super) fn watermark(input: &[u8]) {
     for (slot, fields) in [0, 4096].into_iter().zip(slots.chunks(36)) {
         bytes[slot..slot + fields.len()].copy_from_slice(fields);
         if mode & 1 != 0 {
-            mend::crc(&mut bytes, slot + 32, slot, slot + 32);
+            fixup::crc(&mut bytes, slot + 32, slot, slot + 32);
         }
     }
     // As it is, and cut off.

@@ -2,20 +2,20 @@
 //!
 //! ```text
 //! mode: u8 | config: 68 | (time: u8 | position: u8 | offset: u16 | sizes: u8, u8 | records | index)…
-//!  bit 0 checksums are mended, and record sizes cut to what is there; bit 1 names
-//!  say what comes before them, and not what stands here
+//!  bit 0 checksums are fixed, and record sizes cut to the available bytes; bit 1 names
+//!  contain the end of the files before them, instead of the position and offset here
 //! ```
 //!
-//! What becomes a log holds the payloads of its files and is good; what an archive
-//! makes a log of, the directory makes the same log of; of anything else nothing
-//! is left, and no file of the source is touched.
+//! If the files become a log, it contains the payloads of the files and is intact. If an
+//! archive becomes a log, the directory becomes the same log. Otherwise nothing is left behind.
+//! No file of the source is changed.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use styx_protocol::{LogName, LogStatus};
 
-use super::memory::Memory;
+use super::memory::MemoryStorage;
 use super::recovery::read_all;
 use super::restore::compressed;
 use crate::legacy::{Outcome, import};
@@ -23,7 +23,7 @@ use crate::storage::Storage as _;
 use crate::{Catalog, Log, Options};
 
 const CONFIG_BYTES: usize = 68;
-/// Of a record, beside its payload.
+/// Bytes of a record in addition to its payload.
 const OVERHEAD: usize = 8;
 
 /// Names and contents, in an archive's order.
@@ -39,16 +39,16 @@ pub(super) fn legacy(input: &[u8]) {
     let name: LogName = "a".parse().expect("a name");
 
     let archive = compressed(&files.tar());
-    let disk = Memory::default();
+    let disk = MemoryStorage::default();
     let catalog = open(&disk);
     let restored = catalog.restore(&name, &mut archive.as_slice()).ok();
     if restored.is_none() {
         nothing_is_left(&disk);
     }
 
-    let disk = Memory::default();
+    let disk = MemoryStorage::default();
     files.put(&disk, "/old/a");
-    let source = |disk: &Memory| -> Vec<_> {
+    let source = |disk: &MemoryStorage| -> Vec<_> {
         let all = disk.files("").into_iter();
         all.filter(|(path, _)| path.starts_with("/old")).collect()
     };
@@ -78,15 +78,15 @@ fn good(log: &Log) -> Vec<Vec<u8>> {
     read_all(log).expect("a good log can be read")
 }
 
-fn options(disk: &Memory) -> Options {
+fn options(disk: &MemoryStorage) -> Options {
     Options { committers_max: 0, storage: Arc::new(disk.clone()), ..Options::new("/data") }
 }
 
-fn open(disk: &Memory) -> Catalog {
+fn open(disk: &MemoryStorage) -> Catalog {
     Catalog::open(options(disk)).expect("a data directory")
 }
 
-fn nothing_is_left(disk: &Memory) {
+fn nothing_is_left(disk: &MemoryStorage) {
     let left = disk.list("/data".as_ref()).expect("the data directory");
     assert!(left.iter().all(|entry| !entry.is_dir), "{left:?}");
 }
@@ -98,7 +98,7 @@ impl Files {
         let (mended, follows) = (mode & 1 != 0, mode & 2 != 0);
         let mut files = Files { config: config.to_vec(), ..Files::default() };
         if mended {
-            mend_crc(&mut files.config, 0, CONFIG_BYTES - 4);
+            fix_crc(&mut files.config, 0, CONFIG_BYTES - 4);
         }
         let (mut position, mut offset) = (0, 0);
         while let Some((head, behind)) = rest.split_first_chunk::<6>() {
@@ -111,8 +111,8 @@ impl Files {
             let (index, behind) = behind.split_at(behind.len().min(index_bytes.into()));
             let (mut records, mut index) = (records.to_vec(), index.to_vec());
             if mended {
-                mend_records(&mut records);
-                (0..index.len() / 20).for_each(|entry| mend_crc(&mut index, entry * 20, 16));
+                fix_records(&mut records);
+                (0..index.len() / 20).for_each(|entry| fix_crc(&mut index, entry * 20, 16));
             }
             let name = |kind| format!("segment-{position:020}-{offset:020}-{time:020}-{kind}");
             files.records.push((name("records"), records.clone()));
@@ -141,7 +141,7 @@ impl Files {
         tar.into_inner().expect("memory")
     }
 
-    fn put(&self, disk: &Memory, directory: &str) {
+    fn put(&self, disk: &MemoryStorage, directory: &str) {
         for (name, bytes) in self.all() {
             disk.put(&format!("{directory}/{name}"), bytes.to_vec());
         }
@@ -169,20 +169,20 @@ fn payloads(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Records, as many as there is room for.
-fn mend_records(bytes: &mut Vec<u8>) {
+fn fix_records(bytes: &mut Vec<u8>) {
     let mut at = 0;
     while bytes.len() - at >= OVERHEAD {
         let claimed = u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let size = (claimed as usize).min(bytes.len() - at - OVERHEAD);
         bytes[at..at + 4].copy_from_slice(&u32::try_from(size).expect("short").to_be_bytes());
-        mend_crc(bytes, at, 4 + size);
+        fix_crc(bytes, at, 4 + size);
         at += size + OVERHEAD;
     }
     bytes.truncate(at);
 }
 
-/// Puts the CRC-32C of so many bytes behind them.
-fn mend_crc(bytes: &mut [u8], at: usize, count: usize) {
+/// Writes the CRC-32C of `count` bytes after them.
+fn fix_crc(bytes: &mut [u8], at: usize, count: usize) {
     let crc = crc32c::crc32c(&bytes[at..at + count]).to_be_bytes();
     bytes[at + count..at + count + 4].copy_from_slice(&crc);
 }

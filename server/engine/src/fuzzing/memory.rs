@@ -1,16 +1,16 @@
-//! A storage in memory: no faults, only speed.
+//! A storage in memory: fast and without faults.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::storage::{Access, Entry, File, Lock, Storage};
-use crate::wait::lock;
+use crate::storage::{Access, DirectoryEntry, File, Lock, Storage};
+use crate::sync::lock;
 
-/// Paths and what is there.
+/// Paths and their content.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<BTreeMap<PathBuf, Node>>>);
+pub(super) struct MemoryStorage(Arc<Mutex<BTreeMap<PathBuf, Node>>>);
 
 #[derive(Debug, Clone)]
 enum Node {
@@ -26,13 +26,13 @@ struct Held;
 
 impl Lock for Held {}
 
-/// A file by itself, of these bytes.
+/// A single file with these bytes.
 pub(super) fn file(bytes: Vec<u8>) -> Arc<dyn File> {
     Arc::new(Content(Mutex::new(bytes)))
 }
 
-impl Memory {
-    /// Puts a file there, and what is missing above it.
+impl MemoryStorage {
+    /// Stores a file, and creates its missing parents.
     pub(super) fn put(&self, path: &str, bytes: Vec<u8>) {
         let path = Path::new(path);
         self.create_dir_all(path.parent().expect("not the root")).expect("memory");
@@ -40,7 +40,7 @@ impl Memory {
         lock(&self.0).insert(path.to_owned(), node);
     }
 
-    /// All files whose name ends so, with their bytes.
+    /// All files with this suffix, and their bytes.
     pub(super) fn files(&self, suffix: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let nodes = lock(&self.0);
         let files = nodes.iter().filter_map(|(path, node)| match node {
@@ -53,7 +53,7 @@ impl Memory {
     }
 }
 
-impl Storage for Memory {
+impl Storage for MemoryStorage {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         match lock(&self.0).insert(path.to_owned(), Node::Directory) {
             Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -68,13 +68,13 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         let nodes = lock(&self.0);
         let Some(Node::Directory) = nodes.get(path) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let inside = nodes.iter().filter(|(inner, _)| inner.parent() == Some(path));
-        let entry = |(path, node): (&PathBuf, &Node)| Entry {
+        let entry = |(path, node): (&PathBuf, &Node)| DirectoryEntry {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             is_dir: matches!(node, Node::Directory),
             len: match node {

@@ -1,28 +1,28 @@
-//! Every decoder, as a function of arbitrary bytes: not part of the engine's
-//! interface, and compiled only for its own tests and with the feature `fuzzing`.
+//! Every decoder, as a function of arbitrary bytes. This is not part of the engine's interface:
+//! it is compiled only for its own tests and with the feature `fuzzing`.
 //!
 //! ```text
 //! fuzz/fuzz_targets/NAME.rs ─▶ TARGETS[NAME](bytes)    cargo xtask fuzz
 //! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, below
 //! ```
 //!
-//! A target panics when a decoder does, and when what it decoded contradicts what
-//! the decoder promises. No checksum is ever guessed by chance, so that where one
-//! stands in the way, bits of the input's first byte have it [mended](mend).
+//! A target panics if a decoder panics, or if the result contradicts what the decoder promises.
+//! Random bytes never have a valid checksum. So bits of the input's first byte select which
+//! checksums are [fixed](fixup) first.
 
 mod files;
+mod fixup;
 mod legacy;
 mod memory;
-mod mend;
 mod recovery;
 mod restore;
 mod streams;
 mod wire;
 
-/// Takes any bytes and panics when a promise is broken.
+/// Takes any bytes; panics if a promise is broken.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its binary and of its corpus.
+/// Every target by its name, which is also the name of its binary and its corpus.
 pub const TARGETS: [(&str, Target); 19] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
@@ -45,10 +45,10 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("legacy", legacy::legacy),
 ];
 
-/// Runs the target of this name.
+/// Runs the target with this name.
 ///
 /// # Panics
-/// When there is none, or as the target does.
+/// If there is no such target, or as the target does.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.expect("a target of that name").1(bytes);
@@ -62,10 +62,9 @@ mod tests {
 
     use super::TARGETS;
 
-    /// What was found once is never found again: the whole corpus, without a
-    /// fuzzer.
+    /// Regression test: the whole corpus, without a fuzzer.
     #[test]
-    fn nothing_in_the_corpus_breaks_a_promise() {
+    fn the_whole_corpus_passes() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
         for (name, target) in TARGETS {
             let corpus = fuzz.join("corpus").join(name);

@@ -2,20 +2,19 @@
 //!
 //! ```text
 //! mode: u8 | durable: u8 | first: u16 | the first segment | the second segment
-//!  bits 0–2 mend::Mode, 3 there is a second segment, 4 no watermark
+//!  bits 0–2 fixup::Fixups, 3 there is a second segment, 4 no watermark
 //! ```
 //!
-//! Whatever they are: a log that opens as good holds at least what the watermark
-//! vouches for, takes an append and opens again with it; one that opens as damaged
-//! has not lost a byte.
+//! A log that opens as `ok` contains at least what the watermark says, accepts an append, and
+//! contains it after the next open. A log that opens as damaged has not lost a byte.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus, Position, Records};
 
-use super::memory::Memory;
-use super::mend::{self, Link, Mode};
+use super::fixup::{self, ChainPosition, Fixups};
+use super::memory::MemoryStorage;
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::watermark::{Mark, file_bytes};
@@ -31,9 +30,9 @@ pub(super) fn recovery(input: &[u8]) {
         return;
     };
     let first = usize::from(u16::from_be_bytes(*first));
-    let disk = Memory::default();
+    let disk = MemoryStorage::default();
     let durable = Position(u64::from(*durable));
-    lay_out(&disk, *mode, durable, bytes, first);
+    write_files(&disk, *mode, durable, bytes, first);
 
     let before = disk.files(".seg");
     let Ok(log) = open(&disk) else {
@@ -44,7 +43,7 @@ pub(super) fn recovery(input: &[u8]) {
         LogStatus::Ok => {
             assert!(*mode & 16 == 0, "without a watermark nobody knows how far it reaches");
             assert!(log.log.end_position() >= durable, "what is known to be durable is there");
-            goes_on(&disk, log);
+            accepts_appends(&disk, log);
         }
         _ => {
             assert_eq!(before, disk.files(".seg"), "damage is never truncated");
@@ -57,7 +56,7 @@ pub(super) fn recovery(input: &[u8]) {
     let _ = crate::verify::verify_log(&disk, "/data/log".as_ref(), &mut |_| {});
 }
 
-fn lay_out(disk: &Memory, mode: u8, durable: Position, bytes: &[u8], first: usize) {
+fn write_files(disk: &MemoryStorage, mode: u8, durable: Position, bytes: &[u8], first: usize) {
     let manifest = Manifest {
         id: "00112233445566778899aabbccddeeff".parse::<LogId>().expect("32 hex digits"),
         generation: 0,
@@ -73,10 +72,10 @@ fn lay_out(disk: &Memory, mode: u8, durable: Position, bytes: &[u8], first: usiz
         0 => None,
         _ => Some(bytes.split_off(first.min(bytes.len()))),
     };
-    let link = mend::blocks(&mut bytes, Mode::of(mode), Link::default());
+    let link = fixup::blocks(&mut bytes, Fixups::of(mode), ChainPosition::default());
     disk.put(&format!("{FOLDER}/{}", name::segment(Position::ORIGIN)), bytes);
     if let Some(mut second) = second {
-        let _ = mend::blocks(&mut second, Mode::of(mode), link);
+        let _ = fixup::blocks(&mut second, Fixups::of(mode), link);
         let base = Position(link.position.max(1));
         disk.put(&format!("{FOLDER}/{}", name::segment(base)), second);
     }
@@ -88,7 +87,7 @@ struct Opened {
     log: Log,
 }
 
-fn open(disk: &Memory) -> Result<Opened, Error> {
+fn open(disk: &MemoryStorage) -> Result<Opened, Error> {
     let catalog = Catalog::open(Options {
         committers_max: 0,
         storage: Arc::new(disk.clone()),
@@ -98,10 +97,10 @@ fn open(disk: &Memory) -> Result<Opened, Error> {
     Ok(Opened { catalog, log })
 }
 
-/// It takes an append, and still has it after a restart.
-fn goes_on(disk: &Memory, opened: Opened) {
-    // A block whose checksum holds may hold no records, if it was forged: that is
-    // damage, and found when it is read.
+/// The log accepts an append, and contains it after a restart.
+fn accepts_appends(disk: &MemoryStorage, opened: Opened) {
+    // A forged block with a valid checksum may contain no records. That is damage, and is found
+    // when the block is read.
     let report = crate::verify::verify_log(disk, "/data/log".as_ref(), &mut |_| {});
     let Ok(mut held) = read_all(&opened.log) else { return };
     assert_eq!(read_all_blocks(&opened.log).expect("they could be read"), held);
@@ -110,7 +109,7 @@ fn goes_on(disk: &Memory, opened: Opened) {
     }
     let end = opened.log.end_position();
     let ticket = opened.log.append(Records::one(b"more"));
-    let mut ticket = ticket.expect("a good log takes appends").expect("its queue is empty");
+    let mut ticket = ticket.expect("a good log with an empty queue takes appends");
     while opened.catalog.step() {}
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::Pin::new(&mut ticket).poll(&mut context) {
@@ -137,7 +136,7 @@ pub(super) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
     }
 }
 
-/// The same, of blocks as they are stored.
+/// The same, with blocks as they are stored.
 fn read_all_blocks(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
     let mut reader = log.reader(log.start_position())?;
     let mut all = Vec::new();

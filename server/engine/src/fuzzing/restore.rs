@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! mode: u8 | archive
-//!  bit 0 the archive is a tar, which is compressed here; bit 1 its headers'
-//!  checksums are mended; bit 2 so are its files
+//!  bit 0 the archive is a tar, which is compressed here; bit 1 the checksums of its
+//!  headers are fixed; bit 2 the checksums in its files are fixed
 //! ```
 //!
-//! Either it becomes a log that is good from its first byte to its last, and whose
-//! own backup holds the same records, or nothing of it is left.
+//! Either the archive becomes an intact log whose own backup contains the same records, or
+//! nothing is left behind.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use styx_protocol::{LogName, LogStatus};
 
-use super::memory::Memory;
-use super::mend::{self, Link, Mode};
+use super::fixup::{self, ChainPosition, Fixups};
+use super::memory::MemoryStorage;
 use super::recovery::read_all;
 use crate::storage::Storage as _;
 use crate::{Catalog, Options};
@@ -29,13 +29,13 @@ pub(super) fn restore(input: &[u8]) {
     let mut archive = archive.to_vec();
     if mode & 1 != 0 {
         if mode & 2 != 0 {
-            mend_entries(&mut archive, mode & 4 != 0);
+            fix_entries(&mut archive, mode & 4 != 0);
         }
         // As tar ends.
         archive.resize(archive.len().next_multiple_of(HEADER) + 2 * HEADER, 0);
         archive = compressed(&archive);
     }
-    let disk = Memory::default();
+    let disk = MemoryStorage::default();
     let catalog = Catalog::open(Options {
         committers_max: 0,
         storage: Arc::new(disk.clone()),
@@ -68,8 +68,8 @@ pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
     out.finish().expect("memory")
 }
 
-/// The checksums of a tar's entries, and of the files in them.
-fn mend_entries(archive: &mut [u8], files: bool) {
+/// Fixes the checksums of a tar's entries, and of the files in them.
+fn fix_entries(archive: &mut [u8], files: bool) {
     let mut at = 0;
     while let Some(header) = archive.get_mut(at..at + HEADER) {
         // The checksum counts its own field as spaces.
@@ -82,23 +82,23 @@ fn mend_entries(archive: &mut [u8], files: bool) {
         at += HEADER;
         let Some(content) = archive.get_mut(at..at.saturating_add(size)) else { return };
         if files {
-            mend_file(&name, content);
+            fix_file(&name, content);
         }
         at += size.next_multiple_of(HEADER);
     }
 }
 
-fn mend_file(name: &str, content: &mut [u8]) {
+fn fix_file(name: &str, content: &mut [u8]) {
     let len = content.len();
     if name.ends_with(".seg") {
         let base = name.rsplit('/').next().and_then(|name| name.get(..20)?.parse().ok());
-        let link = Link::at(base.unwrap_or_default());
-        let _ = mend::blocks(content, Mode::of(7), link);
+        let link = ChainPosition::at(base.unwrap_or_default());
+        let _ = fixup::blocks(content, Fixups::of(7), link);
     } else if name.ends_with(".producers") {
-        mend::crc(content, 4, 8, len);
+        fixup::crc(content, 4, 8, len);
     } else if name.ends_with("watermark") {
-        mend::crc(content, 32, 0, 32);
-        mend::crc(content, 4096 + 32, 4096, 4096 + 32);
+        fixup::crc(content, 32, 0, 32);
+        fixup::crc(content, 4096 + 32, 4096, 4096 + 32);
     } else if name == "log.toml"
         && let Some(line) = content.iter().position(|byte| *byte == b'\n')
     {

@@ -1,4 +1,4 @@
-//! What comes over a stream: frames, messages, packed blocks, handshakes.
+//! What arrives on a stream: frames, messages, packed blocks, handshakes.
 
 use bytes::BytesMut;
 use styx_protocol::block::{Block, Codec, Header, Origin, build_with};
@@ -10,14 +10,14 @@ use styx_protocol::limits::{
 use styx_protocol::styx0::{self, Message};
 use styx_protocol::{Checkpoint, Codecs};
 
-use super::mend;
+use super::fixup;
 
-/// Records over this are refused, so that the refusal is met.
+/// Larger records are refused, so that the refusal is tested.
 const RECORD_BYTES_MAX: u64 = 2 * BLOCK_RAW_BYTES_MAX as u64;
 const PAYLOAD_BYTES_MAX: usize = 300;
 
-/// A stream of styx/1. However the bytes are cut into chunks, the same events and
-/// the same fault come out, and never more is asked for than the largest has.
+/// A stream of styx/1. However the bytes are cut into chunks, the same events and the same
+/// error come out. The decoder never asks for more bytes than the largest event has.
 pub(super) fn frame(input: &[u8]) {
     let [mode, cut, bytes @ ..] = input else { return };
     let route = match mode & 3 {
@@ -28,7 +28,7 @@ pub(super) fn frame(input: &[u8]) {
     };
     let mut bytes = bytes.to_vec();
     if mode & 4 != 0 {
-        mend_frames(&mut bytes, mend::Mode::of(mode >> 3 | 1));
+        fix_frames(&mut bytes, fixup::Fixups::of(mode >> 3 | 1));
     }
     let whole = decode_frames(route, &bytes, bytes.len());
     assert_eq!(decode_frames(route, &bytes, (*cut).into()), whole, "chunks of {cut}");
@@ -83,8 +83,8 @@ fn decode_frames(
     (events, end)
 }
 
-/// Sizes of frames, as far as they lead, and the blocks in them.
-fn mend_frames(bytes: &mut [u8], mode: mend::Mode) {
+/// Fixes the sizes of frames, as far as they lead, and the blocks in them.
+fn fix_frames(bytes: &mut [u8], mode: fixup::Fixups) {
     let mut rest = bytes;
     while rest.len() >= FRAME_HEADER_BYTES {
         let (head, behind) = rest.split_at_mut(FRAME_HEADER_BYTES);
@@ -93,13 +93,13 @@ fn mend_frames(bytes: &mut [u8], mode: mend::Mode) {
         head[4..8].copy_from_slice(&(size as u32).to_be_bytes());
         let (body, after) = behind.split_at_mut(size);
         if head[0] == 1 {
-            let _ = mend::blocks(body, mode, mend::Link::default());
+            let _ = fixup::blocks(body, mode, fixup::ChainPosition::default());
         }
         rest = after;
     }
 }
 
-/// A stream of styx/0, likewise.
+/// The same for a stream of styx/0.
 pub(super) fn styx0(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
@@ -142,7 +142,7 @@ fn encode_styx0(message: Message<'_>, out: &mut BytesMut) {
     }
 }
 
-/// A packed body under a header that fits it, and what it claims to unpack to.
+/// A packed body under a header that matches it, and the size that it claims to unpack to.
 pub(super) fn packed_block(input: &[u8]) {
     let [mode, high, low, body @ ..] = input else { return };
     let codec = if mode & 1 == 0 { Codec::Lz4 } else { Codec::Zstd };
@@ -171,7 +171,7 @@ pub(super) fn packed_block(input: &[u8]) {
     };
     assert_eq!(raw.body().len(), claimed.header().raw_size as usize, "as long as the header says");
     let mut mended = raw.body().to_vec();
-    let count = mend::records(&mut mended);
+    let count = fixup::records(&mut mended);
     let block = parse(header(count));
     let (checked, vouched) = (block.checked_records(), block.records());
     if let Ok(records) = &checked {
@@ -188,7 +188,7 @@ pub(super) fn packed_block(input: &[u8]) {
     }
 }
 
-/// What a handshake says of itself, and what consumers keep.
+/// The parameters of a handshake, and the checkpoints of consumers.
 pub(super) fn handshake(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(checkpoint) = text.parse::<Checkpoint>() {

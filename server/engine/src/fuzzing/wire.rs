@@ -8,9 +8,9 @@ use styx_protocol::{
     binary_records as binary, lines as line, record as one,
 };
 
-use super::mend;
+use super::fixup;
 
-/// Payloads over this are refused, so that the refusal is met.
+/// Larger payloads are refused, so that the refusal is tested.
 const PAYLOAD_BYTES_MAX: usize = 300;
 
 /// A run of records.
@@ -18,7 +18,7 @@ pub(super) fn record(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 {
-        mend::records(&mut bytes);
+        fixup::records(&mut bytes);
     }
     let bytes = Bytes::from(bytes);
     let checked = Records::parse(bytes.clone());
@@ -47,7 +47,7 @@ pub(super) fn block_header(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 {
-        mend::header(&mut bytes);
+        fixup::header(&mut bytes);
     }
     if let Ok((header, crc)) = Header::decode(&bytes) {
         let (encoded, encoded_crc) = header.encode();
@@ -62,11 +62,11 @@ pub(super) fn block_header(input: &[u8]) {
     }
 }
 
-/// Blocks, one behind the other, as a producer sends them.
+/// Contiguous blocks, as a producer sends them.
 pub(super) fn block(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
-    let _ = mend::blocks(&mut bytes, mend::Mode::of(*mode), mend::Link::default());
+    let _ = fixup::blocks(&mut bytes, fixup::Fixups::of(*mode), fixup::ChainPosition::default());
     let mut rest = Bytes::from(bytes);
     while let Ok((block, behind)) = Block::parse(rest.clone(), 2 * BLOCK_RAW_BYTES_MAX as u64) {
         assert_eq!(block.header().block_bytes(), (rest.len() - behind.len()) as u64);
@@ -89,8 +89,8 @@ pub(super) fn block(input: &[u8]) {
     }
 }
 
-/// Records behind their sizes. However the bytes are cut into chunks, the same
-/// payloads and the same fault come out.
+/// Records with a size prefix. However the bytes are cut into chunks, the same payloads and the
+/// same error come out.
 pub(super) fn binary_records(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
@@ -122,7 +122,7 @@ pub(super) fn binary_records(input: &[u8]) {
     assert!(fault.is_err() || again.len() == bytes.len(), "nothing is left out");
 }
 
-/// Lines of each ending, likewise.
+/// Lines with each line ending, with the same checks.
 pub(super) fn lines(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     for ending in LineEnding::ALL {

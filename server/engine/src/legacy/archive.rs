@@ -4,9 +4,9 @@
 //! config | segment-…-records, ascending | segment-…-index, ascending
 //! ```
 //!
-//! `config` is first, and each segment has its index somewhere behind it:
-//! without one the archive was cut off between two entries, which no checksum
-//! shows. An index holds nothing that is needed and is only checked.
+//! `config` comes first, and each segment has its index somewhere after it. If an index is
+//! missing, the archive was cut off between two entries, which no checksum reveals. An index
+//! contains nothing that is needed; it is only checked.
 //!
 //! ```text
 //! index entry   position: int64 | offset: int64 | CRC-32C of the 16 bytes before it
@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use styx_protocol::{LogConfig, Position};
 
-use super::conversion::{Conversion, Damage, Failed};
-use super::name::{self, FileName, SegmentName};
+use super::conversion::Conversion;
+use super::error::{ConversionError, Damage};
+use super::name::{self, LegacyFileName, SegmentName};
 use crate::Error;
 use crate::storage::Storage;
 
-/// Segments of one archive: what is remembered of each is bounded by this.
+/// The most segments of one archive. It bounds the memory for their names.
 const SEGMENTS_MAX: usize = 1 << 18;
 const ENTRY_BYTES: usize = 20;
 
@@ -39,7 +40,7 @@ pub(crate) struct Archive {
 #[derive(Debug)]
 struct Index {
     name: SegmentName,
-    /// Of its last entry.
+    /// The position of its last entry.
     last: Option<Position>,
 }
 
@@ -57,7 +58,7 @@ impl Archive {
         Ok(Archive { conversion, segments: Vec::new(), indexes: Vec::new() })
     }
 
-    /// The next entry.
+    /// Reads the next entry.
     pub(crate) fn entry(
         &mut self,
         path: &str,
@@ -65,27 +66,29 @@ impl Archive {
         from: &mut dyn Read,
     ) -> Result<(), Error> {
         match name::parse(path) {
-            FileName::Records(name) if self.segments.len() < SEGMENTS_MAX => {
+            LegacyFileName::Records(name) if self.segments.len() < SEGMENTS_MAX => {
                 self.conversion.segment(name, size, from, &mut |_| {}).map_err(refused)?;
                 self.segments.push(name);
                 Ok(())
             }
-            FileName::Index(name) if self.indexes.len() < SEGMENTS_MAX => {
+            LegacyFileName::Index(name) if self.indexes.len() < SEGMENTS_MAX => {
                 let last = check_index(name, size, from).map_err(refused)?;
                 self.indexes.push(Index { name, last });
                 Ok(())
             }
-            FileName::Records(_) | FileName::Index(_) => Err(bad("it has too many segments")),
-            _ => Err(bad(format!("{path:?} has no place there"))),
+            LegacyFileName::Records(_) | LegacyFileName::Index(_) => {
+                Err(bad_archive("it has too many segments"))
+            }
+            _ => Err(bad_archive(format!("{path:?} does not belong at this place in the archive"))),
         }
     }
 
-    /// After the last entry: the log is durable but for its manifest, which
-    /// gets this configuration.
+    /// Called after the last entry. The log is then durable except for its manifest, which gets the
+    /// returned configuration.
     pub(crate) fn finish(self) -> Result<LogConfig, Error> {
         let Archive { conversion, segments, indexes } = self;
         if segments.is_empty() {
-            return Err(bad("it has no segments"));
+            return Err(bad_archive("it has no segments"));
         }
         let ends = segments.iter().skip(1).map(|next| next.position);
         let ends = ends.chain([conversion.position()]);
@@ -95,23 +98,33 @@ impl Archive {
                 Some(index) if index.name == *name => {
                     if index.last.is_some_and(|last| last >= end) {
                         let file = name.index();
-                        return Err(bad(format!("{file}: it goes beyond its segment")));
+                        return Err(bad_archive(format!(
+                            "{file}: an entry is beyond the end of its segment"
+                        )));
                     }
                 }
                 Some(index) => {
                     let file = index.name.index();
-                    return Err(bad(format!("{file:?} has no place there")));
+                    return Err(bad_archive(format!(
+                        "{file:?} does not belong at this place in the archive"
+                    )));
                 }
                 None => {
-                    return Err(bad(format!("{} is missing: it is cut off", name.index())));
+                    return Err(bad_archive(format!(
+                        "{} is missing: the archive is cut off",
+                        name.index()
+                    )));
                 }
             }
         }
         if let Some(index) = indexes.next() {
-            return Err(bad(format!("{:?} has no place there", index.name.index())));
+            return Err(bad_archive(format!(
+                "{:?} does not belong at this place in the archive",
+                index.name.index()
+            )));
         }
         for note in &conversion.notes {
-            tracing::warn!(note, "an archive of Styx 0.x is not restored quite as it was");
+            tracing::warn!(note, "a log of Styx 0.x was restored with a difference");
         }
         let config = conversion.config;
         conversion.finish()?;
@@ -119,12 +132,12 @@ impl Archive {
     }
 }
 
-/// Checks an index file and gives back the position of its last entry.
+/// Checks an index file; returns the position of its last entry.
 fn check_index(
     name: SegmentName,
     size: u64,
     from: &mut dyn Read,
-) -> Result<Option<Position>, Failed> {
+) -> Result<Option<Position>, ConversionError> {
     let mut last: Option<(Position, u64)> = None;
     let damage = |offset: u64, last: Option<(Position, u64)>, message: String| Damage {
         file: name.index(),
@@ -136,8 +149,9 @@ fn check_index(
     let mut at = 0;
     while at < size {
         let mut entry = [0; ENTRY_BYTES];
-        from.read_exact(&mut entry)
-            .map_err(|error| Failed::Unreadable(damage(at, last, error.to_string()), error))?;
+        from.read_exact(&mut entry).map_err(|error| {
+            ConversionError::Unreadable(damage(at, last, error.to_string()), error)
+        })?;
         let (fields, stored) = entry.split_at(16);
         let (position, offset) = fields.split_at(8);
         let number = |bytes: &[u8]| u64::from_be_bytes(std::array::from_fn(|i| bytes[i]));
@@ -148,7 +162,7 @@ fn check_index(
         };
         if crc32c::crc32c(fields).to_be_bytes() != *stored || !follows {
             let message = "the entry fails its checksum or does not follow the one before it";
-            return Err(Failed::Damaged(damage(at, last, message.into())));
+            return Err(ConversionError::Damaged(damage(at, last, message.into())));
         }
         last = Some(this);
         at += ENTRY_BYTES as u64;
@@ -156,23 +170,23 @@ fn check_index(
     Ok(last.map(|(position, _)| position))
 }
 
-/// In the words of a restore.
-fn refused(failed: Failed) -> Error {
+/// Converts an error to the form that a restore reports.
+fn refused(failed: ConversionError) -> Error {
     match failed {
-        Failed::Damaged(Damage { file, offset, position, message }) => {
-            bad(format!("{file}, byte {offset}, position {position}: {message}"))
+        ConversionError::Damaged(Damage { file, offset, position, message }) => {
+            bad_archive(format!("{file}, byte {offset}, position {position}: {message}"))
         }
-        Failed::Unreadable(Damage { file, .. }, error)
+        ConversionError::Unreadable(Damage { file, .. }, error)
             if error.kind() == io::ErrorKind::UnexpectedEof =>
         {
-            bad(format!("{file} is cut off"))
+            bad_archive(format!("{file} is cut off"))
         }
-        Failed::Unreadable(_, error) => crate::restore::unreadable(error),
-        Failed::Refused(message) => bad(message),
-        Failed::Error(error) => error,
+        ConversionError::Unreadable(_, error) => crate::restore::unreadable(error),
+        ConversionError::Refused(message) => bad_archive(message),
+        ConversionError::Error(error) => error,
     }
 }
 
-fn bad(message: impl Into<String>) -> Error {
-    crate::restore::bad(message)
+fn bad_archive(message: impl Into<String>) -> Error {
+    crate::restore::bad_archive(message)
 }

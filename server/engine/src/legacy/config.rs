@@ -7,8 +7,8 @@
 //!                     | CRC-32C of the 64 bytes before it: u32
 //! ```
 //!
-//! Invariant: what comes out is within our ranges. A value beyond them becomes
-//! the largest one, which is said; one that means nothing is refused.
+//! Invariant: the result is within the allowed ranges. A larger value becomes the largest
+//! allowed value, and a note says so. A meaningless value is refused.
 
 use styx_protocol::LogConfig;
 use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
@@ -16,7 +16,7 @@ use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
 pub(super) const BYTES: usize = 68;
 const FIELD_BYTES: usize = 64;
 
-/// Reads the file's content; also says what could not be kept as it was.
+/// Decodes the content of the file. Also returns notes about values that were changed.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -33,10 +33,10 @@ pub(super) fn decode(bytes: &[u8; BYTES]) -> Result<(LogConfig, Vec<String>), St
             0 => i64::try_from(MAX_RECORD_SIZE_MAX).unwrap_or(i64::MAX),
             _ => CONFIG_VALUE_MAX,
         };
-        // The first two have no "no limit" here.
+        // The first two fields have no "no limit" in this version.
         let kept = if value > largest || (value == -1 && index < 2) { largest } else { value };
         if kept != value {
-            notes.push(format!("{name} was {value} and is {kept} now, the largest there is"));
+            notes.push(format!("{name} was {value} and is now {kept}, the largest allowed value"));
         }
         if let Some(field) = config.field_mut(name) {
             *field = kept;
@@ -48,11 +48,11 @@ pub(super) fn decode(bytes: &[u8; BYTES]) -> Result<(LogConfig, Vec<String>), St
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::made::config;
+    use super::super::tests::fixtures::config;
     use super::*;
 
     #[test]
-    fn what_0x_wrote_is_read() {
+    fn a_0x_configuration_is_decoded() {
         let mut recorded = [255; BYTES];
         for (at, value) in [(0, 4096_i64), (8, 1 << 20), (16, 100), (24, 1 << 30), (40, 1000)] {
             recorded[at..at + 8].copy_from_slice(&value.to_be_bytes());
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn values_beyond_our_ranges_are_clamped_and_nonsense_is_refused() {
+    fn out_of_range_values_are_clamped_and_invalid_ones_are_refused() {
         let beyond = config([-1, -1, i64::MAX, -1, -1, -1, 7, -1]);
         let (read, notes) = decode(&beyond).expect("clamped");
         let largest = (1 << 30, CONFIG_VALUE_MAX, CONFIG_VALUE_MAX);

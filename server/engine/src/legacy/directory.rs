@@ -1,9 +1,8 @@
 //! The directory of one 0.x log.
 //!
-//! Its files are opened for reading alone. Indexes are not looked into: what a
-//! log holds is in its records. Invariant: what was converted is what stood
-//! there all the while, which is looked at again at the end, because no lock of
-//! ours keeps a 0.x server away.
+//! Its files are opened only for reading. Indexes are not read: the records are the content of
+//! the log. No lock of this version keeps a 0.x server away, so the directory is listed again
+//! at the end. Invariant: a log that changed while it was read is not imported.
 
 use std::io;
 use std::path::Path;
@@ -12,23 +11,24 @@ use std::sync::Arc;
 use styx_protocol::{LogId, Position};
 
 use super::config;
-use super::conversion::{Conversion, Damage, Failed};
-use super::name::{self, FileName, SegmentName};
-use crate::backup::Part;
+use super::conversion::Conversion;
+use super::error::{ConversionError, Damage};
+use super::name::{self, LegacyFileName, SegmentName};
+use crate::backup::FileSection;
 use crate::manifest::Manifest;
-use crate::storage::{Access, Entry, File, Storage};
+use crate::storage::{Access, DirectoryEntry, File, Storage};
 use crate::{Error, restore};
 
 /// Whether a directory with these files is a log of 0.x.
-pub(crate) fn is_log(files: &[Entry]) -> bool {
+pub(crate) fn is_log(files: &[DirectoryEntry]) -> bool {
     let mut files = files.iter().filter(|file| !file.is_dir);
-    let is_segment = |file: &Entry| file.name.starts_with("segment-");
+    let is_segment = |file: &DirectoryEntry| file.name.starts_with("segment-");
     let Some(config) = files.clone().find(|file| file.name == name::CONFIG) else { return false };
-    // One that was never written to may have no segment yet.
+    // A log without a single append may have no segment.
     config.len == config::BYTES as u64 || files.any(is_segment)
 }
 
-/// What a log has become.
+/// The result of a conversion.
 #[derive(Debug)]
 pub(super) struct Converted {
     pub(super) start: Position,
@@ -36,8 +36,8 @@ pub(super) struct Converted {
     pub(super) notes: Vec<String>,
 }
 
-/// Converts the log in `source` into `target`, which must not exist, and makes
-/// it durable. `tell` hears how many bytes of it were read.
+/// Converts the log in `source` into `target`, which must not exist, and makes it durable.
+/// `tell` is called with the number of bytes read.
 pub(super) fn convert(
     storage: &Arc<dyn Storage>,
     source: &Path,
@@ -45,66 +45,71 @@ pub(super) fn convert(
     id: LogId,
     now_us: u64,
     tell: &mut dyn FnMut(u64),
-) -> Result<Converted, Failed> {
-    let files = Files::list(&**storage, source)?;
+) -> Result<Converted, ConversionError> {
+    let files = LegacyFiles::list(&**storage, source)?;
     restore::create(&**storage, target)?;
     let config = Source::open(&**storage, source, name::CONFIG)?;
     let mut conversion =
-        Conversion::begin(storage, target, now_us, config.len, &mut config.part())?;
+        Conversion::begin(storage, target, now_us, config.len, &mut config.section())?;
     conversion.notes.extend(files.notes.iter().cloned());
     let mut before = 0;
     for segment in &files.segments {
         let file = Source::open(&**storage, source, &segment.records())?;
         let mut tell = |bytes: u64| tell(before + bytes);
-        conversion.segment(*segment, file.len, &mut file.part(), &mut tell)?;
+        conversion.segment(*segment, file.len, &mut file.section(), &mut tell)?;
         before += file.len;
     }
     let (config, notes) = (conversion.config, std::mem::take(&mut conversion.notes));
     let (start, end) = conversion.finish()?;
-    restore::settle(&**storage, target, Manifest { id, generation: 0, config })?;
-    if Files::list(&**storage, source)? != files {
-        let message = "it was changed while it was read: stop the 0.x server first";
-        return Err(Failed::Refused(message.into()));
+    restore::complete(&**storage, target, Manifest { id, generation: 0, config })?;
+    if LegacyFiles::list(&**storage, source)? != files {
+        let message = "it was changed while it was read: stop the 0.x server, then import again";
+        return Err(ConversionError::Refused(message.into()));
     }
     Ok(Converted { start, end, notes })
 }
 
-/// What stands in a log's directory.
+/// The files in a log's directory.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Files {
+pub(super) struct LegacyFiles {
     segments: Vec<SegmentName>,
-    /// Of all records files.
+    /// The size of all records files.
     pub(super) bytes: u64,
     notes: Vec<String>,
 }
 
-impl Files {
-    pub(super) fn list(storage: &dyn Storage, directory: &Path) -> Result<Files, Failed> {
-        let mut files = Files::default();
+impl LegacyFiles {
+    pub(super) fn list(
+        storage: &dyn Storage,
+        directory: &Path,
+    ) -> Result<LegacyFiles, ConversionError> {
+        let mut files = LegacyFiles::default();
         let mut indexes = Vec::new();
         let mut entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for entry in entries {
             match name::parse(&entry.name) {
-                FileName::Records(segment) if !entry.is_dir => {
+                LegacyFileName::Records(segment) if !entry.is_dir => {
                     files.segments.push(segment);
                     files.bytes += entry.len;
                 }
-                FileName::Index(segment) => indexes.push(segment),
-                FileName::Config | FileName::Lock => {}
-                _ => files.notes.push(format!("{:?} is not part of a log: left out", entry.name)),
+                LegacyFileName::Index(segment) => indexes.push(segment),
+                LegacyFileName::Config | LegacyFileName::Lock => {}
+                _ => files
+                    .notes
+                    .push(format!("{:?} is not part of a log and was skipped", entry.name)),
             }
         }
         files.segments.sort_unstable();
-        // An index alone tells of records that are gone.
+        // An index without records shows that records were lost.
         if let Some(alone) =
             indexes.iter().find(|index| files.segments.binary_search(index).is_err())
         {
-            return Err(Failed::Damaged(Damage {
+            return Err(ConversionError::Damaged(Damage {
                 file: alone.records(),
                 offset: 0,
                 position: alone.position,
-                message: "it is missing, but its index is there".into(),
+                message: "it is missing, but its index exists".into(),
             }));
         }
         if files.segments.is_empty() {
@@ -121,7 +126,11 @@ struct Source {
 }
 
 impl Source {
-    fn open(storage: &dyn Storage, directory: &Path, name: &str) -> Result<Source, Failed> {
+    fn open(
+        storage: &dyn Storage,
+        directory: &Path,
+        name: &str,
+    ) -> Result<Source, ConversionError> {
         let opened = || {
             let file = storage.open(&directory.join(name), Access::Read)?;
             let len = file.len()?;
@@ -129,16 +138,16 @@ impl Source {
         };
         opened().map_err(|error: io::Error| {
             let position = match name::parse(name) {
-                FileName::Records(segment) => segment.position,
+                LegacyFileName::Records(segment) => segment.position,
                 _ => Position::ORIGIN,
             };
             let message = error.to_string();
             let damage = Damage { file: name.into(), offset: 0, position, message };
-            Failed::Unreadable(damage, error)
+            ConversionError::Unreadable(damage, error)
         })
     }
 
-    fn part(&self) -> Part<'_> {
-        Part { file: &*self.file, at: 0, end: self.len }
+    fn section(&self) -> FileSection<'_> {
+        FileSection { file: &*self.file, at: 0, end: self.len }
     }
 }

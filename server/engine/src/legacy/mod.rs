@@ -1,22 +1,22 @@
-//! Data of Styx 0.x, made into logs of ours.
+//! Converts data of Styx 0.x to logs of this version.
 //!
 //! ```text
 //! tar entries ─▶ archive ───┐
-//!                           ├─▶ conversion ─▶ records ─▶ rewrite ─▶ our segments
+//!                           ├─▶ conversion ─▶ records ─▶ rewrite ─▶ segments
 //! files ─▶ directory ───────┘       └ config, name
 //!            ▲
 //!          import: a whole data directory, log by log
 //! ```
 //!
-//! Nothing of what is read is trusted: every record's checksum, the density of
-//! positions and offsets over all segments, and the names are held against each
-//! other, and what comes out is verified as any restored log is. The source is
-//! only ever read. docs/format.md describes the bytes.
+//! Nothing that is read is trusted. The checksum of every record is checked, and positions,
+//! offsets and names must agree across all segments. The result is verified like any restored
+//! log. The source is only read. docs/format.md describes the bytes.
 
 mod archive;
 mod config;
 mod conversion;
 mod directory;
+mod error;
 mod import;
 mod name;
 mod records;
@@ -26,5 +26,5 @@ mod tests;
 
 pub(crate) use archive::Archive;
 pub(crate) use directory::is_log;
-pub use import::{LogReport, Outcome, Report, import};
+pub use import::{ImportReport, LogImport, Outcome, import};
 pub(crate) use name::CONFIG;

@@ -1,4 +1,4 @@
-//! The names of a 0.x log's files, which say what no byte inside them does.
+//! The names of a 0.x log's files, which contain data that the files do not.
 //!
 //! ```text
 //! config
@@ -7,18 +7,18 @@
 //! segment-<position, 20 digits>-<offset>-<unix time>-index
 //! ```
 //!
-//! Position and offset count from the log's creation; the time, in seconds, is
-//! that of the segment's creation.
+//! Position and offset count from the log's creation. The time is that of the segment's
+//! creation, in seconds.
 
 use styx_protocol::Position;
 
-/// The file that holds the configuration, and comes first in an archive.
+/// The file with the configuration. It comes first in an archive.
 pub(crate) const CONFIG: &str = "config";
 const LOCK: &str = "lock";
-/// 0.x kept positions and offsets as signed numbers.
+/// 0.x stored positions and offsets as signed numbers.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// What the name of a segment says. Ordered as the segments are.
+/// The content of a segment's name. Ordered like the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SegmentName {
     pub(super) position: Position,
@@ -26,14 +26,14 @@ pub(super) struct SegmentName {
     pub(super) time_s: u64,
 }
 
-/// What a name in a 0.x log is.
+/// What a file name in a 0.x log stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileName {
+pub(super) enum LegacyFileName {
     Config,
     Lock,
     Records(SegmentName),
     Index(SegmentName),
-    Stranger,
+    Other,
 }
 
 impl SegmentName {
@@ -51,10 +51,10 @@ impl SegmentName {
     }
 }
 
-pub(super) fn parse(name: &str) -> FileName {
+pub(super) fn parse(name: &str) -> LegacyFileName {
     match name {
-        CONFIG => return FileName::Config,
-        LOCK => return FileName::Lock,
+        CONFIG => return LegacyFileName::Config,
+        LOCK => return LegacyFileName::Lock,
         _ => {}
     }
     let segment = || {
@@ -66,9 +66,9 @@ pub(super) fn parse(name: &str) -> FileName {
         parts.next().is_none().then_some((segment, kind))
     };
     match segment() {
-        Some((segment, "records")) => FileName::Records(segment),
-        Some((segment, "index")) => FileName::Index(segment),
-        _ => FileName::Stranger,
+        Some((segment, "records")) => LegacyFileName::Records(segment),
+        Some((segment, "index")) => LegacyFileName::Index(segment),
+        _ => LegacyFileName::Other,
     }
 }
 
@@ -82,14 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_parse_back_and_nothing_else_does() {
+    fn file_names_round_trip_and_others_are_rejected() {
         let name = SegmentName { position: Position(300), offset: 19974, time_s: 1_795_399_531 };
         let recorded =
             "segment-00000000000000000300-00000000000000019974-00000000001795399531-records";
         assert_eq!(name.records(), recorded);
-        assert_eq!(parse(recorded), FileName::Records(name));
-        assert_eq!(parse(&name.index()), FileName::Index(name));
-        assert_eq!((parse("config"), parse("lock")), (FileName::Config, FileName::Lock));
+        assert_eq!(parse(recorded), LegacyFileName::Records(name));
+        assert_eq!(parse(&name.index()), LegacyFileName::Index(name));
+        assert_eq!(
+            (parse("config"), parse("lock")),
+            (LegacyFileName::Config, LegacyFileName::Lock)
+        );
         for stranger in [
             "segment-300-19974-1795399531-records",
             "segment-0000000000000000-300-00000000000000019974-00000000001795399531-records",
@@ -99,8 +102,8 @@ mod tests {
             "config/",
             "",
         ] {
-            assert_eq!(parse(stranger), FileName::Stranger, "{stranger}");
+            assert_eq!(parse(stranger), LegacyFileName::Other, "{stranger}");
         }
-        assert_eq!(parse(&format!("{recorded}-records")), FileName::Stranger);
+        assert_eq!(parse(&format!("{recorded}-records")), LegacyFileName::Other);
     }
 }

@@ -1,25 +1,25 @@
-//! The records file of a 0.x segment, judged as its bytes stream by.
+//! The records file of a 0.x segment, checked as its bytes stream by.
 //!
 //! ```text
 //! record   size: int32 | payload[size] | CRC-32C of size ‖ payload: u32
 //! ```
 //!
-//! Invariant: a record reaches the writer's log only after its checksum held,
-//! and a size is held against `max_record_size` before a byte of it is kept.
+//! Invariant: a record is part of the written log only after its checksum was checked. Its size
+//! is checked against `max_record_size` before any byte of it is stored.
 
 use styx_protocol::Position;
 
-use super::conversion::{Damage, Failed};
+use super::error::{ConversionError, Damage};
 use crate::rewrite::Writer;
 
-/// Bytes of a record beside its payload: as many as ours has.
+/// Bytes of a record in addition to its payload; the same number as in this version.
 const OVERHEAD_BYTES: u64 = 8;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scan {
     file: String,
-    /// Of the record at hand.
+    /// The offset and position of the current record.
     offset: u64,
     position: Position,
     record_bytes_max: u64,
@@ -40,8 +40,12 @@ impl Scan {
         Scan { file, offset: 0, position, record_bytes_max, state, word }
     }
 
-    /// The next bytes of the file.
-    pub(super) fn more(&mut self, mut bytes: &[u8], writer: &mut Writer) -> Result<(), Failed> {
+    /// Processes the next bytes of the file.
+    pub(super) fn more(
+        &mut self,
+        mut bytes: &[u8],
+        writer: &mut Writer,
+    ) -> Result<(), ConversionError> {
         while !bytes.is_empty() {
             match self.state {
                 State::Size => {
@@ -75,35 +79,35 @@ impl Scan {
         Ok(())
     }
 
-    /// After the last byte: the position that the next segment begins with.
-    pub(super) fn end(self) -> Result<Position, Failed> {
+    /// Called after the last byte: the position with which the next segment begins.
+    pub(super) fn end(self) -> Result<Position, ConversionError> {
         match self.state {
             State::Size if self.word.have == 0 => Ok(self.position),
             _ => Err(self.damage("the record is cut off")),
         }
     }
 
-    /// Something is wrong with the record at hand.
-    pub(super) fn damage(&self, message: impl Into<String>) -> Failed {
+    /// An error at the current record.
+    pub(super) fn damage(&self, message: impl Into<String>) -> ConversionError {
         let Scan { file, offset, position, .. } = self;
         let (file, message) = (file.clone(), message.into());
-        Failed::Damaged(Damage { file, offset: *offset, position: *position, message })
+        ConversionError::Damaged(Damage { file, offset: *offset, position: *position, message })
     }
 
-    fn size(&self, word: [u8; 4]) -> Result<u64, Failed> {
+    fn size(&self, word: [u8; 4]) -> Result<u64, ConversionError> {
         let size = i32::from_be_bytes(word);
         match u64::try_from(size) {
             Ok(size) if size + OVERHEAD_BYTES <= self.record_bytes_max => Ok(size),
             Ok(_) => Err(self.damage(format!(
-                "the record says that it has {size} bytes, more than max_record_size allows"
+                "the record claims {size} bytes, which is more than max_record_size allows"
             ))),
-            Err(_) => Err(self.damage(format!("the record says that it has {size} bytes"))),
+            Err(_) => Err(self.damage(format!("the record claims {size} bytes"))),
         }
     }
 }
 
 impl State {
-    /// A payload of which nothing is left is followed by its checksum.
+    /// After an empty rest of a payload comes its checksum.
     fn settled(self) -> State {
         match self {
             State::Payload { size, left: 0, crc } => State::Checksum { size, crc },
@@ -112,7 +116,7 @@ impl State {
     }
 }
 
-/// Four bytes that may come in pieces.
+/// Four bytes that may arrive in pieces.
 #[derive(Debug, Default)]
 struct Word {
     bytes: [u8; 4],

@@ -1,4 +1,4 @@
-//! What a log is made of, and whether it can be used.
+//! The parts of a log, and whether it is usable.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -8,26 +8,28 @@ use std::time::Duration;
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
-use crate::append::{Append, Appended, Fault, Full, Ticket};
+use crate::append::{Append, AppendError, Appended, StreamError, Ticket};
 use crate::clock::SteadyTime;
-use crate::commit::end::{End, Failure, Front};
-use crate::commit::keeper::Keeper;
-use crate::commit::pool::{Job, Pool};
-use crate::commit::queue::{Item, Pushed, Queue};
-use crate::commit::roll::Ground;
-use crate::commit::room::Rooms;
-use crate::producers::Table;
+use crate::commit::buffer_pool::BufferPool;
+use crate::commit::failure::Failure;
+use crate::commit::log_end::{LogEnd, WriteHead};
+use crate::commit::queue::{Pushed, Queue, Request};
+use crate::commit::roll::SegmentDirectory;
+use crate::commit::thread_pool::{Job, ThreadPool};
+use crate::log::maintainer::Maintainer;
+use crate::producers::ProducerTable;
 use crate::segment::OpenSegments;
+use crate::sync::lock;
 use crate::tail::Tail;
-use crate::wait::{lock, promise};
+use crate::wait::promise;
 use crate::watermark::Watermark;
 
-/// What a log shares with the catalog.
+/// What all logs of a catalog share.
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) keeper: Arc<Keeper>,
-    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) pool: Arc<ThreadPool>,
+    pub(crate) maintainer: Arc<Maintainer>,
+    pub(crate) buffer_pool: Arc<BufferPool>,
     pub(crate) time: SteadyTime,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) pad_commits: bool,
@@ -37,76 +39,79 @@ pub(crate) struct Services {
 
 /// The log itself.
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) me: Weak<Inner>,
+pub(crate) struct LogInner {
+    pub(crate) weak_self: Weak<LogInner>,
     pub(crate) name: LogName,
     pub(crate) id: LogId,
     pub(crate) config: LogConfig,
     /// `<data>/<name>`.
     pub(crate) directory: PathBuf,
-    pub(crate) ground: Ground,
+    pub(crate) segment_directory: SegmentDirectory,
     pub(crate) services: Services,
     pub(crate) queue: Queue,
     pub(crate) tail: Tail,
-    /// What is durable of idempotent producers; the committer changes it.
-    pub(crate) producers: Arc<Mutex<Table>>,
-    /// Where the next group goes while this large one is still written; locked
-    /// before `end` by who takes from the queue.
-    pub(crate) ahead: Mutex<Option<Front>>,
-    /// `None` for a log that cannot be appended to.
-    pub(crate) end: Mutex<Option<End>>,
+    /// The durable state of the idempotent producers; only the committer changes it.
+    pub(crate) producers: Arc<Mutex<ProducerTable>>,
+    /// Where the next group goes while a large group is being written. The committer locks it
+    /// before `end`.
+    pub(crate) next_head: Mutex<Option<WriteHead>>,
+    /// `None` if the log accepts no appends.
+    pub(crate) end: Mutex<Option<LogEnd>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
-    /// Retention and trims, one at a time.
-    pub(crate) trimming: Mutex<()>,
-    pub(crate) standing: Mutex<(LogStatus, String)>,
-    pub(crate) settling: AtomicBool,
+    /// Held by retention and trims, so that one of them runs at a time.
+    pub(crate) trim_lock: Mutex<()>,
+    /// The status, and the cause if it is not `ok`.
+    pub(crate) health: Mutex<(LogStatus, String)>,
+    /// The maintainer knows that this log needs it.
+    pub(crate) maintenance_scheduled: AtomicBool,
+    /// The monotonic time of the last commit.
     pub(crate) committed_at_us: AtomicU64,
-    pub(crate) marked_at_us: AtomicU64,
-    pub(crate) counters: Counters,
+    /// The monotonic time at which the watermark was last written.
+    pub(crate) watermark_at_us: AtomicU64,
+    pub(crate) counters: LogCounters,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(super) commits: AtomicU64,
-    pub(super) records: AtomicU64,
-    pub(super) bytes: AtomicU64,
+pub(crate) struct LogCounters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
 }
 
-impl Inner {
+impl LogInner {
     /// Queues an append; see [`Log::append`](crate::Log::append).
+    #[expect(clippy::result_large_err, reason = "a full queue returns the append itself")]
     pub(crate) fn enqueue(
         &self,
         append: Append,
-        fault: Option<Arc<Fault>>,
-    ) -> Result<Result<Ticket, Full>, Error> {
+        stream_error: Option<Arc<StreamError>>,
+    ) -> Result<Ticket, AppendError> {
         let longest = append.longest();
         if longest > self.config.payload_bytes_max() {
-            return Err(Error::RecordTooLarge {
-                size: longest as u64 + 8,
-                max: self.config.max_record_size.unsigned_abs(),
-            });
+            let max = self.config.max_record_size.unsigned_abs();
+            return Err(Error::RecordTooLarge { size: longest as u64 + 8, max }.into());
         }
-        let (promise, answer) = promise();
+        let (promise, completion) = promise();
         if append.count() == 0 {
             let end = self.tail.end();
-            promise.keep(Ok(Appended { base: end, end, count: 0, repeated: 0 }));
-            return Ok(Ok(Ticket(answer)));
+            promise.complete(Ok(Appended { base: end, end, count: 0, repeated: 0 }));
+            return Ok(Ticket(completion));
         }
-        match self.push(Item::Append { append, fault, promise })? {
-            Some(Item::Append { append, .. }) => Ok(Err(Full(append))),
-            _ => Ok(Ok(Ticket(answer))),
+        match self.push(Request::Append { append, stream_error, promise })? {
+            Some(Request::Append { append, .. }) => Err(AppendError::QueueFull(append)),
+            _ => Ok(Ticket(completion)),
         }
     }
 
-    /// Queues a request and sees to it that somebody comes for it; gives it back
-    /// when the queue is full.
-    pub(crate) fn push(&self, item: Item) -> Result<Option<Item>, Error> {
+    /// Queues a request, and submits a job if none will take it. Returns the request if the queue
+    /// is full.
+    pub(crate) fn push(&self, item: Request) -> Result<Option<Request>, Error> {
         match self.queue.push(item)? {
             Pushed::Full(item) => return Ok(Some(item)),
             Pushed::Submit => {
-                // Gone only when nobody can wait for it any more.
-                if let Some(me) = self.me.upgrade() {
-                    self.services.pool.submit(me as Arc<dyn Job>);
+                // The log is gone only if no handle can wait for it any more.
+                if let Some(log) = self.weak_self.upgrade() {
+                    self.services.pool.submit(log as Arc<dyn Job>);
                 }
             }
             Pushed::Behind => {}
@@ -114,11 +119,11 @@ impl Inner {
         Ok(None)
     }
 
-    /// Turns a failure into the answer of the group, and poisons the log unless
-    /// nothing has happened.
-    pub(super) fn failed(&self, failure: Failure) -> Error {
+    /// Converts a failure into the error of the group. The log becomes `tainted` unless nothing was
+    /// written.
+    pub(crate) fn record_failure(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Full => Error::StorageFull { path: self.directory.clone() },
+            Failure::NoSpace => Error::StorageFull { path: self.directory.clone() },
             Failure::Broken(cause) => {
                 self.taint(&cause);
                 Error::OutcomeUnknown { cause }
@@ -126,13 +131,13 @@ impl Inner {
         }
     }
 
-    /// Ends appends for good; the first cause stays.
+    /// Stops appends until the log is recovered. The first cause is kept.
     pub(crate) fn taint(&self, cause: &str) {
         {
-            let mut standing = lock(&self.standing);
-            if standing.0 == LogStatus::Ok {
-                *standing = (LogStatus::Tainted, cause.to_owned());
-                tracing::error!(log = %self.name, cause, "appends stop; records that are durable can be read; restart to recover");
+            let mut health = lock(&self.health);
+            if health.0 == LogStatus::Ok {
+                *health = (LogStatus::Tainted, cause.to_owned());
+                tracing::error!(log = %self.name, cause, "appends stop; durable records can still be read; restart the server to recover");
             }
         }
         let refusal = self.not_available();
@@ -140,30 +145,30 @@ impl Inner {
         self.queue.fail_all(&Error::OutcomeUnknown { cause: self.cause() });
     }
 
-    /// Marks damage that was found after the log was opened.
+    /// Records damage that was found after the log was opened.
     pub(crate) fn mark_corrupt(&self, cause: &str) {
         {
-            let mut standing = lock(&self.standing);
-            if standing.0 == LogStatus::Corrupt {
+            let mut health = lock(&self.health);
+            if health.0 == LogStatus::Corrupt {
                 return;
             }
-            *standing = (LogStatus::Corrupt, cause.to_owned());
+            *health = (LogStatus::Corrupt, cause.to_owned());
         }
-        tracing::error!(log = %self.name, cause, "the log is damaged; intact records can be read; run styx verify");
+        tracing::error!(log = %self.name, cause, "the log is damaged; its intact records can still be read; run `styx verify`");
         let refusal = self.not_available();
         self.queue.refuse(refusal, false);
     }
 
-    pub(super) fn cause(&self) -> String {
-        lock(&self.standing).1.clone()
+    pub(crate) fn cause(&self) -> String {
+        lock(&self.health).1.clone()
     }
 
-    /// Why this log takes no appends, and what to do.
+    /// Why this log accepts no appends, and what to do.
     pub(crate) fn not_available(&self) -> Error {
-        let (status, cause) = lock(&self.standing).clone();
+        let (status, cause) = lock(&self.health).clone();
         let advice = match status {
-            LogStatus::Corrupt => "run `styx verify`; its intact records can be read",
-            _ => "restart the server to recover it; its records can be read",
+            LogStatus::Corrupt => "run `styx verify`; its intact records can still be read",
+            _ => "restart the server to recover it; its records can still be read",
         };
         Error::NotAvailable {
             name: self.name.to_string(),
@@ -172,47 +177,48 @@ impl Inner {
         }
     }
 
-    /// Ends the log under its handles: what waits is refused, readers end.
-    pub(crate) fn end_with(&self, error: &Error) {
+    /// Closes the log for all of its handles: waiting requests fail, and readers end.
+    pub(crate) fn close_with(&self, error: &Error) {
         self.queue.refuse(error.clone(), true);
-        let mut end = self.end_alone();
+        let mut end = self.lock_end();
         self.queue.fail_all(error);
         *end = None;
         *lock(&self.watermark) = None;
-        self.tail.end_with(error.clone());
+        self.tail.close_with(error.clone());
     }
 
-    /// Commits what is queued and lets the files go; new appends are refused.
+    /// Commits the queued requests and closes the files. New appends are refused.
     pub(crate) fn close(&self) {
         self.queue.refuse(Error::ShuttingDown, false);
         let mut key = None;
-        crate::wait::block_on(std::future::poll_fn(|context| {
+        pollster::block_on(std::future::poll_fn(|context| {
             if self.queue.register_idle(&mut key, context.waker()) {
                 std::task::Poll::Pending
             } else {
                 std::task::Poll::Ready(())
             }
         }));
-        let mut slot = self.end_alone();
+        let mut slot = self.lock_end();
         if let Some(end) = slot.take()
-            && lock(&self.standing).0 == LogStatus::Ok
+            && lock(&self.health).0 == LogStatus::Ok
         {
             let cut = end.file.set_len(end.cursor.offset).and_then(|()| end.file.sync());
             if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {
-                tracing::error!(log = %self.name, %error, "the log was not closed cleanly; it will be recovered");
+                tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
             }
         }
         drop(slot);
         *lock(&self.watermark) = None;
-        self.tail.end_with(Error::ShuttingDown);
+        self.tail.close_with(Error::ShuttingDown);
     }
 
-    /// What a group is stamped with: the wall clock, unless it was set back.
-    pub(super) fn stamp_us(&self) -> u64 {
+    /// The timestamp of a group: the wall clock, or the steady clock if the wall clock was set
+    /// back.
+    pub(crate) fn stamp_us(&self) -> u64 {
         self.services.time.clock().wall_us().max(self.services.time.now_us())
     }
 
-    pub(super) fn monotonic(&self) -> Duration {
+    pub(crate) fn monotonic(&self) -> Duration {
         self.services.time.clock().monotonic()
     }
 }

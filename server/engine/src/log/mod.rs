@@ -1,13 +1,15 @@
-//! One open log.
+//! An open log.
 //!
-//! [`Log`] is the handle that everybody holds, [`Inner`] the log itself. What
-//! goes on in it stands in two places: [`commit`](self::commit), which the
-//! committers run, and [`upkeep`], which is done later.
+//! [`Log`] is the public handle and [`LogInner`] the log itself. Two kinds of background work
+//! run on it: [committing](crate::commit), on the threads of the pool, and [`maintenance`], on
+//! the thread of the [`maintainer`].
 
-mod commit;
-mod gone;
+mod append_stream;
+mod closed;
 mod inner;
-mod upkeep;
+pub(crate) mod maintainer;
+mod maintenance;
+mod queue_space;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,17 +17,21 @@ use std::sync::atomic::Ordering;
 
 use styx_protocol::{LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
 
-use crate::commit::queue::Item;
-use crate::producers::Known;
-use crate::wait::{lock, promise};
+use crate::commit::queue::Request;
+use crate::producers::ProducerView;
+use crate::sync::lock;
+use crate::wait::promise;
 use crate::{
-    Append, Error, Found, Full, ProducerState, Reader, Record, Room, Stream, Ticket, backup, seek,
+    Append, AppendError, Error, Found, ProducerState, Reader, Record, Ticket, backup, seek,
 };
 
-pub use gone::Gone;
-pub(crate) use inner::{Counters, Inner, Services};
+pub use append_stream::AppendStream;
+pub use closed::Closed;
+pub(crate) use inner::{LogCounters, LogInner, Services};
+pub(crate) use maintenance::micros;
+pub use queue_space::QueueSpace;
 
-/// Where a read begins. Nothing is clamped.
+/// Where a read begins. Positions are not clamped to the log's range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
     /// Relative to position 0.
@@ -34,31 +40,31 @@ pub enum Seek {
     Start(i64),
     /// Relative to the durable end.
     End(i64),
-    /// The first record appended at or after this, µs since the epoch; the end
-    /// if there is none.
+    /// The first record appended at or after this time, in µs since the epoch. If there is none,
+    /// the end.
     Time(u64),
 }
 
 /// Counters for metrics, since the log was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Groups written and synced.
+    /// Groups that were written and synced.
     pub commits: u64,
-    /// Records in them.
+    /// Records in these groups.
     pub records_appended: u64,
-    /// Bytes written for them, headers and all.
+    /// Bytes that were written for these groups, including headers.
     pub bytes_written: u64,
-    /// Bytes waiting to be committed.
+    /// Bytes that wait to be committed.
     pub queue_bytes: u64,
     /// Bytes of the log's segment files.
     pub disk_bytes: u64,
-    /// Segments.
+    /// The number of segments.
     pub segments: u64,
 }
 
-/// A handle on an open log.
+/// A handle to an open log.
 #[derive(Debug, Clone)]
-pub struct Log(pub(crate) Arc<Inner>);
+pub struct Log(pub(crate) Arc<LogInner>);
 
 impl Log {
     /// Its name.
@@ -67,25 +73,25 @@ impl Log {
         &self.0.name
     }
 
-    /// Its identity.
+    /// Its id.
     #[must_use]
     pub fn id(&self) -> LogId {
         self.0.id
     }
 
-    /// How it is kept.
+    /// Its configuration.
     #[must_use]
     pub fn config(&self) -> LogConfig {
         self.0.config
     }
 
-    /// Whether it can be used.
+    /// Its status.
     #[must_use]
     pub fn status(&self) -> LogStatus {
-        lock(&self.0.standing).0
+        lock(&self.0.health).0
     }
 
-    /// What the API says about it.
+    /// The log as the API describes it.
     #[must_use]
     pub fn info(&self) -> LogInfo {
         let view = self.0.tail.view();
@@ -126,8 +132,8 @@ impl Log {
         self.0.tail.end()
     }
 
-    /// Append times of the first kept and the last durable record, µs since the
-    /// epoch; `None` when there is no record. Never waits for the disk.
+    /// Append times of the first kept and the last durable record, in µs since the epoch; `None` if
+    /// the log has no record. Never waits for the disk.
     #[must_use]
     pub fn timestamps(&self) -> Option<(u64, u64)> {
         let view = self.0.tail.view();
@@ -142,138 +148,140 @@ impl Log {
         (view.durable.position > view.start()).then_some((first, last))
     }
 
-    /// Queues an append; never waits for the disk. Appends are committed in the
-    /// order in which they are queued.
+    /// Queues an append; never waits for the disk. Appends are committed in the order in which they
+    /// are queued.
     ///
     /// # Errors
-    /// Outer: what is certain at once (too large a record, a log that is not
-    /// `ok`, one that is gone). Inner: the queue is full; the append comes back.
-    pub fn append(&self, append: impl Into<Append>) -> Result<Result<Ticket, Full>, Error> {
+    /// [`AppendError::Refused`]: a record is too large, the log is not `ok`, or it was removed.
+    /// [`AppendError::QueueFull`]: the queue is full, and the append is returned.
+    #[expect(clippy::result_large_err, reason = "a full queue returns the append itself")]
+    pub fn append(&self, append: impl Into<Append>) -> Result<Ticket, AppendError> {
         self.0.enqueue(append.into(), None)
     }
 
-    /// Appends that stand in a row: what is durable of them is a prefix.
+    /// Appends in order: the durable ones are always a prefix of the stream.
     #[must_use]
-    pub fn stream(&self) -> Stream {
-        Stream { log: Arc::clone(&self.0), fault: Arc::default() }
+    pub fn stream(&self) -> AppendStream {
+        AppendStream { log: Arc::clone(&self.0), stream_error: Arc::default() }
     }
 
-    /// Whether an append would be refused now, whatever it holds.
+    /// Checks whether the log accepts appends at all.
     ///
     /// # Errors
-    /// The log is not `ok`, or gone.
+    /// The log is not `ok`, or it was removed.
     pub fn check_appendable(&self) -> Result<(), Error> {
         self.0.queue.refusal().map_or(Ok(()), Err)
     }
 
-    /// Resolves once the log is gone for its handles (deleted, truncated or
-    /// closed), with why. Commits do not wake it.
+    /// Resolves with the reason once the log is deleted, truncated or closed. Commits do not wake
+    /// it.
     #[must_use]
-    pub fn gone(&self) -> Gone {
-        Gone { log: Arc::clone(&self.0), key: None }
+    pub fn closed(&self) -> Closed {
+        Closed { log: Arc::clone(&self.0), key: None }
     }
 
-    /// Appends and blocks until it is durable, waiting for room if there is
-    /// none.
+    /// Appends and blocks until the append is durable. Waits while the queue is full.
     ///
     /// # Errors
-    /// As [`Log::append`], and what became of it.
+    /// As [`Log::append`], and the errors of the commit.
     pub fn append_durably(&self, append: impl Into<Append>) -> Result<crate::Appended, Error> {
         let mut append = append.into();
         loop {
-            match self.append(append)? {
+            match self.append(append) {
                 Ok(ticket) => return ticket.wait(),
-                Err(Full(back)) => append = back,
+                Err(AppendError::QueueFull(returned)) => append = returned,
+                Err(AppendError::Refused(error)) => return Err(error),
             }
-            self.room().wait();
+            self.queue_space().wait();
         }
     }
 
-    /// Resolves when the queue may take something again.
+    /// Resolves when the queue may accept an append again.
     #[must_use]
-    pub fn room(&self) -> Room {
-        Room { log: Arc::clone(&self.0), key: None }
+    pub fn queue_space(&self) -> QueueSpace {
+        QueueSpace { log: Arc::clone(&self.0), key: None }
     }
 
-    /// An idempotent producer begins, or begins again: everything that was queued
-    /// before is settled first, so that the answer is final. Its id is not 0.
-    /// `epoch` is the one it was given earlier, or a higher one; `None` is for the
-    /// next one, which is 1 for a producer that the log does not know. An epoch
-    /// that is raised is durable once the ticket says so, and fences lower ones from
-    /// then on. Never refused for a full queue: a connection does this once.
+    /// Begins an idempotent producer, or begins it again. Everything that was queued before is
+    /// committed first, so the result is final.
+    ///
+    /// - `id` is not 0.
+    /// - `epoch` is the epoch that the producer got earlier, or a higher one. `None` asks for the
+    ///   next epoch, which is 1 for a producer that the log does not know.
+    ///
+    /// A raised epoch is durable once the ticket resolves, and fences lower epochs from then on.
+    /// The request is accepted even if the queue is full, because a connection sends it once.
     ///
     /// # Errors
-    /// What is certain at once; on the ticket, [`Error::ProducerFenced`] for a lower
-    /// epoch than the one in force.
+    /// As [`Log::check_appendable`]. On the ticket: [`Error::ProducerFenced`] if the epoch is lower
+    /// than the one in force.
     pub fn begin_producer(
         &self,
         id: u64,
         epoch: Option<u32>,
     ) -> Result<Ticket<ProducerState>, Error> {
-        let (promise, answer) = promise();
-        self.0.push(Item::Begin { producer: id, epoch, promise })?;
-        Ok(Ticket(answer))
+        let (promise, completion) = promise();
+        self.0.push(Request::Begin { producer: id, epoch, promise })?;
+        Ok(Ticket(completion))
     }
 
-    /// What is durable of a producer now; `None` when the log does not know it.
-    /// Never waits. What is queued may change it: [`Log::begin_producer`] is the
-    /// final answer.
+    /// The durable state of a producer; `None` if the log does not know it. Never waits. Queued
+    /// requests may change the state: [`Log::begin_producer`] returns the final one.
     #[must_use]
     pub fn producer(&self, id: u64) -> Option<ProducerState> {
         let table = lock(&self.0.producers);
         table.get(id)?;
-        let known = Known::durable(id, &table);
+        let known = ProducerView::durable(id, &table);
         Some(ProducerState { epoch: known.epoch(), next_sequence: known.next_sequence() })
     }
 
-    /// Forgets a producer, its epoch included, once everything is durable that was
-    /// queued before: it will not come back. A crash may bring back what was
-    /// forgotten since the segment began, which does no harm to a producer that
-    /// does not append any more.
+    /// Forgets a producer and its epoch, after everything that was queued before is durable. The
+    /// producer must not append again. A crash may bring back what was forgotten since the segment
+    /// began; this is harmless for a producer that no longer appends.
     ///
     /// # Errors
-    /// What is certain at once.
+    /// As [`Log::check_appendable`].
     pub fn forget_producer(&self, id: u64) -> Result<(), Error> {
-        self.0.push(Item::Forget { producer: id }).map(drop)
+        self.0.push(Request::Forget { producer: id }).map(drop)
     }
 
-    /// Where a read that begins there begins. [`Seek::Time`] may wait for the
-    /// disk, the others never do.
+    /// Resolves a [`Seek`] to a position. [`Seek::Time`] may wait for the disk; the others never
+    /// do.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] outside the log.
+    /// [`Error::OutOfRange`] if the position is outside the log.
     pub fn seek(&self, to: Seek) -> Result<Position, Error> {
         seek::resolve(&self.0, to)
     }
 
-    /// A cursor at this position.
+    /// A reader that begins at this position.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] outside the log; gone.
+    /// [`Error::OutOfRange`] if the position is outside the log; the log was removed.
     pub fn reader(&self, from: Position) -> Result<Reader, Error> {
         Reader::new(Arc::clone(&self.0), from)
     }
 
-    /// One record, if it can be had without waiting for the disk.
+    /// One record, if it can be read without waiting for the disk.
     ///
     /// # Errors
-    /// As [`Log::reader`], and damage.
+    /// As [`Log::reader`], and [`Error::CorruptRecord`].
     pub fn try_record(&self, position: Position) -> Result<Found<Record>, Error> {
-        self.reader(position)?.one(false)
+        self.reader(position)?.read_one(false)
     }
 
     /// One record; may wait for the disk.
     ///
     /// # Errors
-    /// As [`Log::reader`], and damage.
+    /// As [`Log::reader`], and [`Error::CorruptRecord`].
     pub fn record(&self, position: Position) -> Result<Found<Record>, Error> {
-        self.reader(position)?.one(true)
+        self.reader(position)?.read_one(true)
     }
 
     /// Removes whole segments before `position`; blocks.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] after the end; not available; I/O.
+    /// [`Error::OutOfRange`] if the position is after the end; the log is not available; I/O.
     pub fn trim(&self, position: Position) -> Result<(), Error> {
         let view = self.0.tail.live_view()?;
         if position > view.durable.position {
@@ -290,11 +298,10 @@ impl Log {
         })
     }
 
-    /// Writes a `tar.gz` of the log up to its durable end while appends go on;
-    /// blocks.
+    /// Writes a `tar.gz` of the log up to its durable end. Appends continue meanwhile. Blocks.
     ///
     /// # Errors
-    /// What reading the log or writing `out` fails with.
+    /// Reading the log or writing to `out` fails.
     pub fn backup(&self, out: &mut dyn Write) -> Result<(), Error> {
         backup::write(&self.0, out)
     }

@@ -1,4 +1,4 @@
-//! The table as a file, written at every roll.
+//! The producer table as a file, written at every roll.
 //!
 //! ```text
 //! <end_position>.producers
@@ -9,12 +9,12 @@
 //!   block:     sequence: u64 | count: u32 | body_crc: u32 | base_position: u64
 //! ```
 //!
-//! The longest unused producer stands first. A snapshot belongs to the seal whose
-//! `header_crc` it carries, and is not used with another.
+//! The least recently used producer comes first. A snapshot belongs to the seal whose
+//! `header_crc` it contains, and is not used with another.
 
 use styx_protocol::Position;
 
-use super::{BLOCKS_MAX, PRODUCERS_MAX, Remembered, State, Table};
+use super::{BLOCKS_MAX, PRODUCERS_MAX, ProducerHistory, ProducerTable, RememberedBlock};
 
 const MAGIC: [u8; 4] = *b"STXP";
 const VERSION: u32 = 1;
@@ -22,11 +22,11 @@ const HEADER_BYTES: usize = 32;
 const PRODUCER_BYTES: usize = 32;
 const BLOCK_BYTES: usize = 24;
 
-/// More than any snapshot has.
+/// Larger than any snapshot.
 pub(crate) const BYTES_MAX: u64 =
     (HEADER_BYTES + PRODUCERS_MAX * PRODUCER_BYTES + BLOCKS_MAX * BLOCK_BYTES) as u64;
 
-impl Table {
+impl ProducerTable {
     /// The snapshot of this table at a seal.
     pub(crate) fn encode(&self, seal_crc: u32, end: Position) -> Vec<u8> {
         let mut out = Vec::with_capacity(
@@ -58,9 +58,9 @@ impl Table {
         out
     }
 
-    /// Reads a snapshot; gives it back with the seal it belongs to. `None` when
-    /// the bytes are no snapshot.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<(Table, u32, Position)> {
+    /// Reads a snapshot; returns it with the seal it belongs to. `None` if the bytes are not a
+    /// snapshot.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(ProducerTable, u32, Position)> {
         let mut read = Fields(bytes);
         let magic = read.take::<4>()?;
         let crc = u32::from_be_bytes(read.take()?);
@@ -71,15 +71,15 @@ impl Table {
         let end = Position(read.u64()?);
         let count = read.u32()?;
         read.u32()?;
-        let mut table = Table::default();
+        let mut table = ProducerTable::default();
         for _ in 0..count {
             let id = read.u64()?;
-            let mut state = State { epoch: read.u32()?, ..State::default() };
+            let mut state = ProducerHistory { epoch: read.u32()?, ..ProducerHistory::default() };
             let blocks = read.u32()?;
             state.next_sequence = read.u64()?;
             state.last_used_us = read.u64()?;
             for _ in 0..blocks {
-                state.blocks.push_back(Remembered {
+                state.blocks.push_back(RememberedBlock {
                     sequence: read.u64()?,
                     count: read.u32()?,
                     body_crc: read.u32()?,
@@ -96,7 +96,7 @@ fn u32_of(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// Fixed-width fields from the front of some bytes.
+/// Reads fixed-width fields from the front of a slice.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_reads_back_and_any_flipped_bit_is_refused() {
-        let mut table = Table::default();
+    fn a_snapshot_round_trips_and_any_flipped_bit_is_refused() {
+        let mut table = ProducerTable::default();
         let header = Header {
             producer_id: 7,
             producer_epoch: 2,
@@ -139,14 +139,14 @@ mod tests {
         let flags = Flags::FILLER;
         table.replay(&Header { producer_id: 9, producer_epoch: 4, count: 0, flags, ..header });
         let bytes = table.encode(99, Position(14));
-        let (read, seal_crc, end) = Table::decode(&bytes).expect("it reads back");
+        let (read, seal_crc, end) = ProducerTable::decode(&bytes).expect("it reads back");
         assert_eq!((seal_crc, end), (99, Position(14)));
         assert_eq!(read.states, table.states);
         assert_eq!(read.states[&9].epoch, 4);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Table::decode(&flipped).is_none(), "bit {bit}");
+            assert!(ProducerTable::decode(&flipped).is_none(), "bit {bit}");
         }
     }
 }

@@ -4,17 +4,17 @@ use bytes::Bytes;
 use styx_protocol::block::Header;
 use styx_protocol::{Position, Records};
 
-use super::take::{Bound, Take, Taken};
+use super::extract::{Bound, Extract, Extracted};
 use crate::tail::Group;
 
-/// One record as it was appended.
+/// A record as it was appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number in the log.
+    /// Its position in the log.
     pub position: Position,
-    /// When it was appended, µs since the epoch.
+    /// When it was appended, in µs since the epoch.
     pub timestamp_us: u64,
-    /// Its bytes.
+    /// Its payload.
     pub payload: Bytes,
 }
 
@@ -45,13 +45,13 @@ impl Batch {
         self.runs.last().map_or(Position::ORIGIN, |run| run.first + u64::from(run.records.count()))
     }
 
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.runs.iter().map(|run| u64::from(run.records.count())).sum()
     }
 
-    /// Encoded bytes of all records (8 bytes each and their payloads).
+    /// Encoded bytes of all records: their payloads and 8 bytes each.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.runs.iter().map(|run| run.records.bytes().len()).sum()
@@ -68,41 +68,41 @@ impl Batch {
         })
     }
 
-    /// The records block by block, each with the position of its first.
+    /// The records block by block, each with the position of its first record.
     pub fn blocks(&self) -> impl Iterator<Item = (Position, &Records)> + '_ {
         self.runs.iter().map(|run| (run.first, &run.records))
     }
 }
 
-impl Take for Batch {
-    /// Records take their memory unpacked.
+impl Extract for Batch {
+    /// Records count with their unpacked size.
     fn measure(header: &Header) -> usize {
         header.raw_size as usize
     }
 
-    fn take(
+    fn extract(
         groups: &[Group],
         from: Position,
         bytes_max: usize,
-    ) -> Result<Option<Taken<Batch>>, usize> {
+    ) -> Result<Option<Extracted<Batch>>, usize> {
         let mut bound = Bound::new(bytes_max);
         let mut batch = Batch::default();
         let mut used = 0;
         'groups: for group in groups {
-            for kept in group.blocks_from(from) {
-                let header = kept.block.header();
+            for block in group.blocks_from(from) {
+                let header = block.block.header();
                 if header.is_marker() {
                     continue;
                 }
                 if !bound.admits(Batch::measure(header)) {
                     break 'groups;
                 }
-                let Some(records) = kept.records() else {
+                let Some(records) = block.records() else {
                     if batch.runs.is_empty() {
-                        return Err(kept.at);
+                        return Err(block.at);
                     }
-                    // What is whole is given out first: the next read, which
-                    // begins there, tells of it.
+                    // The whole blocks are returned first. The next read begins at
+                    // the damage and reports it.
                     break 'groups;
                 };
                 let skip = from.since(Position(header.base_position));
@@ -112,10 +112,10 @@ impl Take for Batch {
                     timestamp_us: header.timestamp_us,
                     records: if skip == 0 { records } else { records.skip(skip) },
                 });
-                used = kept.at + kept.len_bytes();
+                used = block.at + block.len_bytes();
             }
         }
         let next = batch.next();
-        Ok((!batch.runs.is_empty()).then_some(Taken { found: batch, next, used }))
+        Ok((!batch.runs.is_empty()).then_some(Extracted { found: batch, next, used }))
     }
 }

@@ -1,4 +1,4 @@
-//! [`Blocks`]: stored blocks as they are, to be sent on without being unpacked.
+//! [`Blocks`]: stored blocks, to be sent on without unpacking.
 
 use std::ops::Range;
 
@@ -7,37 +7,37 @@ use styx_protocol::Position;
 use styx_protocol::block::{Block, Header};
 use styx_protocol::codec::Codecs;
 
-use super::take::{Bound, Take, Taken};
-use crate::tail::{Group, Kept};
+use super::extract::{Bound, Extract, Extracted};
+use crate::tail::{Group, GroupBlock};
 
-/// Whole blocks in order and without a gap between their records; fillers and
-/// seals may stand among them, which carry none.
+/// Whole blocks in order, without a gap between their records. Fillers and seals, which have no
+/// records, may be among them.
 #[derive(Debug, Clone, Default)]
 pub struct Blocks {
-    parts: Vec<Part>,
+    parts: Vec<BlockRange>,
     first: Position,
     next: Position,
     len_bytes: usize,
     codecs: Codecs,
 }
 
-/// Blocks of one group that stand one behind the other.
+/// Contiguous blocks of one group.
 #[derive(Debug, Clone)]
-struct Part {
+struct BlockRange {
     group: Group,
     blocks: Range<usize>,
     bytes: Bytes,
 }
 
-impl Part {
-    fn kept(&self) -> &[Kept] {
+impl BlockRange {
+    fn block(&self) -> &[GroupBlock] {
         self.group.blocks.get(self.blocks.clone()).unwrap_or_default()
     }
 }
 
 impl Blocks {
-    /// The position of the first record of the first block: at or before the
-    /// reader's, which may lie inside that block.
+    /// The position of the first record of the first block. It is at or before the reader's
+    /// position, which may be inside that block.
     #[must_use]
     pub fn first(&self) -> Position {
         self.first
@@ -49,51 +49,51 @@ impl Blocks {
         self.next
     }
 
-    /// Bytes of all blocks, headers and all.
+    /// Bytes of all blocks, including headers.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.len_bytes
     }
 
-    /// The codecs of their bodies.
+    /// The codecs of the bodies.
     #[must_use]
     pub fn codecs(&self) -> Codecs {
         self.codecs
     }
 
-    /// The bytes, one run of whole blocks after the other; shared, not copied.
+    /// The bytes, as runs of whole blocks; shared, not copied.
     pub fn parts(&self) -> impl Iterator<Item = &Bytes> + '_ {
         self.parts.iter().map(|part| &part.bytes)
     }
 
-    /// The blocks one by one, fillers and seals left out; bodies are shared.
+    /// The blocks one by one, without fillers and seals; bodies are shared.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> + '_ {
-        let all = self.parts.iter().flat_map(Part::kept);
-        all.map(|kept| &kept.block).filter(|block| !block.header().is_marker())
+        let all = self.parts.iter().flat_map(BlockRange::block);
+        all.map(|block| &block.block).filter(|block| !block.header().is_marker())
     }
 }
 
-impl Take for Blocks {
-    /// Blocks take their memory as they are stored.
+impl Extract for Blocks {
+    /// Blocks count with their stored size.
     fn measure(header: &Header) -> usize {
         usize::try_from(header.block_bytes()).unwrap_or(usize::MAX)
     }
 
-    fn take(
+    fn extract(
         groups: &[Group],
         from: Position,
         bytes_max: usize,
-    ) -> Result<Option<Taken<Blocks>>, usize> {
+    ) -> Result<Option<Extracted<Blocks>>, usize> {
         let mut bound = Bound::new(bytes_max);
         let mut blocks = Blocks::default();
         let mut used = 0;
         for group in groups {
             let rest = group.blocks_from(from);
             let fit =
-                rest.iter().take_while(|kept| bound.admits(Blocks::measure(kept.block.header())));
-            let taken = fit.count();
+                rest.iter().take_while(|block| bound.admits(Blocks::measure(block.block.header())));
+            let extracted = fit.count();
             let (Some(first), Some(last)) =
-                (rest.first(), taken.checked_sub(1).and_then(|last| rest.get(last)))
+                (rest.first(), extracted.checked_sub(1).and_then(|last| rest.get(last)))
             else {
                 break;
             };
@@ -101,22 +101,22 @@ impl Take for Blocks {
                 blocks.first = Position(first.block.header().base_position);
             }
             blocks.next = last.end();
-            for kept in rest.iter().take(taken) {
-                blocks.codecs = blocks.codecs.with(kept.block.header().codec);
+            for block in rest.iter().take(extracted) {
+                blocks.codecs = blocks.codecs.with(block.block.header().codec);
             }
             used = last.at + last.len_bytes();
             blocks.len_bytes += used - first.at;
             let begins = group.blocks.len() - rest.len();
-            blocks.parts.push(Part {
+            blocks.parts.push(BlockRange {
                 group: group.clone(),
-                blocks: begins..begins + taken,
+                blocks: begins..begins + extracted,
                 bytes: group.bytes.slice(first.at..used),
             });
-            if taken < rest.len() {
+            if extracted < rest.len() {
                 break;
             }
         }
         let next = blocks.next;
-        Ok((!blocks.parts.is_empty()).then_some(Taken { found: blocks, next, used }))
+        Ok((!blocks.parts.is_empty()).then_some(Extracted { found: blocks, next, used }))
     }
 }

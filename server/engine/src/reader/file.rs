@@ -8,39 +8,39 @@ use styx_protocol::Position;
 use styx_protocol::block::{Block, Header, ParseError};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
-use super::take::{Bound, Take, Taken};
-use super::{Place, READ_BYTES_MIN, Reader};
+use super::extract::{Bound, Extract, Extracted};
+use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
 use crate::segment::Segment;
-use crate::segment::index::{Key, Stretch};
+use crate::segment::index::{IndexRange, SearchKey};
 use crate::segment::name::Offset;
-use crate::segment::resume::{self, Goal};
-use crate::storage::Disk;
+use crate::segment::resync::{self, ChainGoal};
+use crate::storage::DiskWait;
 use crate::tail::{Group, View};
 
-/// Bytes read at once for a single record, at least; at most [`READ_BYTES_MIN`], unless
+/// The least bytes read for a single record. At most [`READ_BYTES_MIN`] bytes are read, unless
 /// its block is larger.
-const REACH_BYTES_MIN: usize = 1 << 10;
+const RECORD_READ_BYTES_MIN: usize = 1 << 10;
 
-/// What a look at some bytes of a segment came to.
+/// The result of scanning a chunk of a segment.
 struct Scanned {
-    /// Bytes of blocks that lie before the position; may be more than there were.
-    passed: u64,
+    /// Bytes of blocks before the position; may exceed the chunk.
+    skipped: u64,
     /// The whole blocks from the position on, if there is one.
     group: Option<Group>,
 }
 
 impl Reader {
-    /// What comes next, from the file; `None` when the disk would have to be
-    /// waited for.
-    pub(super) fn read_file<T: Take>(
+    /// The next blocks, from the file; `None` if the read would have to wait for the disk and must
+    /// not.
+    pub(super) fn read_file<T: Extract>(
         &mut self,
         view: &View,
         bytes_max: usize,
-        disk: Disk,
-    ) -> Result<Option<Taken<T>>, Error> {
+        disk: DiskWait,
+    ) -> Result<Option<Extracted<T>>, Error> {
         match self.read_blocks(view, bytes_max, disk) {
-            Err(Error::CorruptRecord { .. }) if disk == Disk::MayNot => Ok(None),
+            Err(Error::CorruptRecord { .. }) if disk == DiskWait::Forbidden => Ok(None),
             Err(Error::CorruptRecord { offset, .. }) => {
                 self.pass_damage(view, offset)?;
                 self.read_blocks(view, bytes_max, disk)
@@ -49,27 +49,27 @@ impl Reader {
         }
     }
 
-    /// Moves behind damage if the position lies there; else says where reading
-    /// can go on.
+    /// Moves past damage if the position is after it. Otherwise returns the error, which tells
+    /// where reading can continue.
     fn pass_damage(&mut self, view: &View, offset: Offset) -> Result<(), Error> {
         let Some((index, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
         let goal = match segment.summary() {
-            Some(sealed) => Goal::Seal(sealed.seal_crc),
-            None => Goal::End(view.durable.position),
+            Some(sealed) => ChainGoal::Seal(sealed.seal_crc),
+            None => ChainGoal::End(view.durable.position),
         };
         let failed = |error| Error::io("cannot read", &segment.path)(error);
         let file = segment.file().map_err(failed)?;
-        let chain = resume::find(&*file, view.readable_bytes(segment), offset, goal);
+        let chain = resync::find(&*file, view.readable_bytes(segment), offset, goal);
         let chain = chain.map_err(failed)?;
         let next = match chain {
             Some(chain) if chain.position <= self.position => {
                 let segment = Arc::clone(segment);
-                self.place = Some(Place { segment, file, offset: chain.offset });
+                self.place = Some(FilePlace { segment, file, offset: chain.offset });
                 return Ok(());
             }
-            // A seal alone is no record: what comes is in the next segment.
+            // A seal alone contains no record: the next record is in the next segment.
             Some(chain) if chain.position < chain.end_position => Some(chain.position),
             _ => view.segments.get(index + 1).map(|next| next.base),
         };
@@ -79,22 +79,22 @@ impl Reader {
         Err(damage)
     }
 
-    fn read_blocks<T: Take>(
+    fn read_blocks<T: Extract>(
         &mut self,
         view: &View,
         bytes_max: usize,
-        disk: Disk,
-    ) -> Result<Option<Taken<T>>, Error> {
-        let Some((mut place, reach)) = self.place(view, disk)? else { return Ok(None) };
+        disk: DiskWait,
+    ) -> Result<Option<Extracted<T>>, Error> {
+        let Some((mut place, read_estimate)) = self.place(view, disk)? else { return Ok(None) };
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
-            0 => reach,
-            // Packed blocks may fill the bound long before their bytes do.
+            0 => read_estimate,
+            // Packed blocks may reach the limit long before their bytes do.
             _ => bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN),
         };
         loop {
             if place.offset >= limit {
-                // The segment was to hold the position.
+                // The segment should contain the position.
                 return Err(self.damaged(&place.segment, place.offset));
             }
             let Some(chunk) = self.chunk(&place, limit, want, disk)? else {
@@ -102,10 +102,10 @@ impl Reader {
                 return Ok(None);
             };
             let scanned = self.scan::<T>(&place, &chunk, bytes_max)?;
-            place.offset += scanned.passed;
+            place.offset += scanned.skipped;
             let Some(group) = scanned.group else {
-                want = match scanned.passed {
-                    // Not one whole block: it is longer than what was read.
+                want = match scanned.skipped {
+                    // Not even one whole block: it is longer than the chunk.
                     0 => self.block_bytes(&place, &chunk, limit)?,
                     _ => want.max(READ_BYTES_MIN),
                 };
@@ -113,21 +113,25 @@ impl Reader {
             };
             let damaged = |at| self.damaged(&place.segment, place.offset + at as u64);
             let group = std::slice::from_ref(&group);
-            let taken = T::take(group, self.position, bytes_max).map_err(damaged)?;
-            let Some(taken) = taken else { return Err(damaged(0)) };
-            place.offset += taken.used as u64;
-            self.used = taken.used;
+            let extracted = T::extract(group, self.position, bytes_max).map_err(damaged)?;
+            let Some(extracted) = extracted else { return Err(damaged(0)) };
+            place.offset += extracted.used as u64;
+            self.used = extracted.used;
             if bytes_max == 0 {
-                place.segment.note_block_bytes(taken.used);
+                place.segment.note_block_bytes(extracted.used);
             }
             self.place = Some(place);
-            return Ok(Some(taken));
+            return Ok(Some(extracted));
         }
     }
 
-    /// The place at hand if it is good for the position, else one looked up; with how
-    /// many bytes from there on probably hold the position's block.
-    pub(super) fn place(&self, view: &View, disk: Disk) -> Result<Option<(Place, usize)>, Error> {
+    /// The current place if it fits the position, or else one from the index. Also returns how many
+    /// bytes from there probably contain the block of the position.
+    pub(super) fn place(
+        &self,
+        view: &View,
+        disk: DiskWait,
+    ) -> Result<Option<(FilePlace, usize)>, Error> {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
@@ -138,7 +142,7 @@ impl Reader {
             return Ok(Some((place.clone(), READ_BYTES_MIN)));
         }
         let open_failed = |error: io::Error| {
-            // Retention may have removed it since the view was taken.
+            // Retention may have removed the segment since the view was taken.
             let now = self.log.tail.view();
             if error.kind() == io::ErrorKind::NotFound && self.position < now.start() {
                 return self.out_of_range(&now);
@@ -146,32 +150,35 @@ impl Reader {
             Error::io("cannot open", &segment.path)(error)
         };
         let file = match disk {
-            Disk::May => self.log.services.open_segments.file(segment).map_err(open_failed)?,
-            Disk::MayNot => match segment.open_file() {
+            DiskWait::Allowed => {
+                self.log.services.open_segments.file(segment).map_err(open_failed)?
+            }
+            DiskWait::Forbidden => match segment.open_file() {
                 Some(file) => file,
                 None => return Ok(None),
             },
         };
-        let stretch = match segment.find(Key::Position(self.position), disk) {
-            Ok(stretch) => stretch,
-            Err(error) if disk == Disk::MayNot && error.kind() == io::ErrorKind::WouldBlock => {
+        let range = match segment.find(SearchKey::Position(self.position), disk) {
+            Ok(range) => range,
+            Err(error)
+                if disk == DiskWait::Forbidden && error.kind() == io::ErrorKind::WouldBlock =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(Error::io("cannot read the index of", &segment.path)(error)),
         };
-        let offset = stretch.map_or(0, |stretch| stretch.from.offset);
-        let reach = stretch.and_then(|stretch| self.reach(segment, stretch));
-        let place = Place { segment: Arc::clone(segment), file, offset };
-        Ok(Some((place, reach.unwrap_or(READ_BYTES_MIN))))
+        let offset = range.map_or(0, |range| range.from.offset);
+        let read_estimate = range.and_then(|range| self.read_estimate(segment, range));
+        let place = FilePlace { segment: Arc::clone(segment), file, offset };
+        Ok(Some((place, read_estimate.unwrap_or(READ_BYTES_MIN))))
     }
 
-    /// How many bytes of this stretch to read for the block with the position: up to
-    /// where it ends if blocks are alike, never more than all. A guess; who reads too
-    /// little reads again.
-    fn reach(&self, segment: &Segment, stretch: Stretch) -> Option<usize> {
-        let Stretch { from, until: Some(until) } = stretch else { return None };
+    /// How many bytes of this range to read to get the block of the position. The estimate assumes
+    /// that blocks are alike and never exceeds the range. If it is too low, the reader reads again.
+    fn read_estimate(&self, segment: &Segment, range: IndexRange) -> Option<usize> {
+        let IndexRange { from, until: Some(until) } = range else { return None };
         let bytes = until.offset.checked_sub(from.offset)?;
-        let most = usize::try_from(bytes).ok()?.clamp(REACH_BYTES_MIN, READ_BYTES_MIN);
+        let most = usize::try_from(bytes).ok()?.clamp(RECORD_READ_BYTES_MIN, READ_BYTES_MIN);
         let block_bytes = match segment.block_bytes() {
             0 => return Some(most),
             known => known,
@@ -179,35 +186,39 @@ impl Reader {
         let records = until.position.since(from.position).max(1);
         let before = u128::from(bytes) * u128::from(self.position.since(from.position));
         let before = usize::try_from(before / u128::from(records)).ok()?;
-        // Blocks of one kind differ a little.
+        // Blocks of one producer differ a little in size.
         let spare = most / 16;
-        Some(before.saturating_add(block_bytes + spare).clamp(REACH_BYTES_MIN, most))
+        Some(before.saturating_add(block_bytes + spare).clamp(RECORD_READ_BYTES_MIN, most))
     }
 
-    /// Goes on from a place to where the block with the position begins. May wait
-    /// for the disk.
-    pub(super) fn at_its_block(&self, mut place: Place, view: &View) -> Result<Place, Error> {
+    /// Advances a place to the start of the block that contains the position. May wait for the
+    /// disk.
+    pub(super) fn advance_to_block(
+        &self,
+        mut place: FilePlace,
+        view: &View,
+    ) -> Result<FilePlace, Error> {
         let limit = view.readable_bytes(&place.segment);
-        // Mostly it is there already.
+        // Usually the place is already there.
         let mut want = BLOCK_HEADER_BYTES;
-        while let Some(chunk) = self.chunk(&place, limit, want, Disk::May)? {
-            let passed = self.pass(&place, &chunk)?;
-            if passed == 0 {
+        while let Some(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
+            let skipped = self.bytes_before(&place, &chunk)?;
+            if skipped == 0 {
                 break;
             }
-            place.offset += passed;
+            place.offset += skipped;
             want = READ_BYTES_MIN;
         }
         Ok(place)
     }
 
-    /// How many bytes of blocks lie before the position, of a chunk that begins at
-    /// the place; may be more than there were. They need not be whole.
-    fn pass(&self, place: &Place, chunk: &Bytes) -> Result<u64, Error> {
-        let mut passed = 0u64;
-        let left = |passed| chunk.get(usize::try_from(passed).unwrap_or(usize::MAX)..);
-        while let Some(rest) = left(passed).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
-            let damaged = || self.damaged(&place.segment, place.offset + passed);
+    /// Bytes of blocks before the position, in a chunk that begins at the place. The result may
+    /// exceed the chunk. The blocks need not be whole.
+    fn bytes_before(&self, place: &FilePlace, chunk: &Bytes) -> Result<u64, Error> {
+        let mut skipped = 0u64;
+        let left = |skipped| chunk.get(usize::try_from(skipped).unwrap_or(usize::MAX)..);
+        while let Some(rest) = left(skipped).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
+            let damaged = || self.damaged(&place.segment, place.offset + skipped);
             let (header, _) = Header::decode(rest).map_err(|_| damaged())?;
             if header.end_position() > self.position.0 {
                 if header.base_position > self.position.0 {
@@ -215,18 +226,18 @@ impl Reader {
                 }
                 break;
             }
-            passed = passed.saturating_add(header.block_bytes());
+            skipped = skipped.saturating_add(header.block_bytes());
         }
-        Ok(passed)
+        Ok(skipped)
     }
 
     /// Up to `want` bytes at the place, within the readable part.
     fn chunk(
         &self,
-        place: &Place,
+        place: &FilePlace,
         limit: u64,
         want: usize,
-        disk: Disk,
+        disk: DiskWait,
     ) -> Result<Option<Bytes>, Error> {
         let left = usize::try_from(limit.saturating_sub(place.offset)).unwrap_or(usize::MAX);
         let mut buffer = BytesMut::zeroed(want.min(left));
@@ -251,24 +262,23 @@ impl Reader {
         Ok(Some(buffer.freeze()))
     }
 
-    /// Goes through a chunk that begins at the place. Blocks before the position
-    /// are passed over and need not be whole; from there on each is checked, and
-    /// follows the one before it.
-    fn scan<T: Take>(
+    /// Scans a chunk that begins at the place. Blocks before the position are skipped and need not
+    /// be whole. Each later block is checked and must follow the one before it.
+    fn scan<T: Extract>(
         &self,
-        place: &Place,
+        place: &FilePlace,
         chunk: &Bytes,
         bytes_max: usize,
     ) -> Result<Scanned, Error> {
         let mut bound = Bound::new(bytes_max);
         let mut blocks: Vec<Block> = Vec::new();
-        let passed = self.pass(place, chunk)?;
-        let begins = usize::try_from(passed).unwrap_or(usize::MAX);
+        let skipped = self.bytes_before(place, chunk)?;
+        let begins = usize::try_from(skipped).unwrap_or(usize::MAX);
         let mut at = begins;
         let mut next = self.position;
         while let Some(rest) = chunk.get(at..).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
-            // What is whole before damage is given out first: the next read, which
-            // begins there, tells of it.
+            // Whole blocks before damage are returned first. The next read begins at the damage and
+            // reports it.
             let damaged = || match blocks.is_empty() {
                 true => Err(self.damaged(&place.segment, place.offset + at as u64)),
                 false => Ok(()),
@@ -278,7 +288,7 @@ impl Reader {
                 break;
             };
             let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
-            // The first may hold the position anywhere.
+            // The first block may contain the position anywhere.
             if !blocks.is_empty() && header.base_position != next.0 {
                 break;
             }
@@ -298,11 +308,11 @@ impl Reader {
         }
         let base = blocks.first().map(|block| Position(block.header().base_position));
         let group = base.map(|base| Group::new(base, chunk.slice(begins..at), blocks));
-        Ok(Scanned { passed, group })
+        Ok(Scanned { skipped, group })
     }
 
-    /// Bytes of the block at the place, of which `chunk` is the beginning.
-    fn block_bytes(&self, place: &Place, chunk: &Bytes, limit: u64) -> Result<usize, Error> {
+    /// The size of the block at the place, of which `chunk` is the beginning.
+    fn block_bytes(&self, place: &FilePlace, chunk: &Bytes, limit: u64) -> Result<usize, Error> {
         let damaged = || self.damaged(&place.segment, place.offset);
         let (header, _) = Header::decode(chunk).map_err(|_| damaged())?;
         let fits = place.offset + header.block_bytes() <= limit;

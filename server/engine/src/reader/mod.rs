@@ -2,31 +2,31 @@
 //!
 //! ```text
 //! try_read, try_blocks ─▶ the last commits in memory ─▶ the page cache ─▶ NeedsDisk
-//! read, blocks         ─▶ the same, and the disk
+//! read, blocks         ─▶ the same, then the disk
 //! span                 ─▶ a part of a file, to be sent by the kernel
 //! ```
 //!
-//! Every block from the file is checked as a whole (header and body CRC) before
-//! it, or a record of it, is given out; a span alone is left to its receiver to
-//! check. Nothing beyond the durable end is looked at.
+//! Every block from the file is checked as a whole (header and body CRC) before it, or a record
+//! of it, is returned. Only the receiver of a span checks its blocks. Nothing after the durable
+//! end is read.
 
 mod batch;
 mod blocks;
+mod extract;
 mod file;
 mod span;
-mod take;
 mod wait;
 
 use std::sync::Arc;
 
 use styx_protocol::Position;
 
-use self::take::{Take, Taken};
+use self::extract::{Extract, Extracted};
 use crate::Error;
-use crate::log::Inner;
+use crate::log::LogInner;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
-use crate::storage::{Disk, File};
+use crate::storage::{DiskWait, File};
 use crate::tail::View;
 
 pub use self::batch::{Batch, Record};
@@ -37,39 +37,39 @@ pub use self::wait::Wait;
 /// What a read found.
 #[derive(Debug, Clone)]
 pub enum Found<T> {
-    /// This.
+    /// The records or blocks.
     Some(T),
     /// Nothing: the position is the durable end.
     AtEnd,
-    /// The bytes are neither in memory nor in the page cache: call the blocking
-    /// form on a thread that may wait for the disk.
+    /// The bytes are neither in memory nor in the page cache. Call the blocking form on a thread
+    /// that may wait for the disk.
     NeedsDisk,
 }
 
-/// A cursor. It survives retention of what it has read; when what it has yet to
-/// read is removed, the next read is [`Error::OutOfRange`].
+/// A cursor. Retention of records that it has read does not affect it. If records that it has
+/// not yet read are removed, the next read fails with [`Error::OutOfRange`].
 #[derive(Debug)]
 pub struct Reader {
-    log: Arc<Inner>,
+    log: Arc<LogInner>,
     position: Position,
-    place: Option<Place>,
-    /// Bytes of the file that the last read of it made use of.
+    place: Option<FilePlace>,
+    /// Bytes that the last read from the file returned.
     used: usize,
 }
 
-/// Where the block with the reader's position begins, or one before it.
+/// A place in a file: the block with the reader's position begins here or later.
 #[derive(Debug, Clone)]
-struct Place {
+struct FilePlace {
     segment: Arc<Segment>,
     file: Arc<dyn File>,
     offset: Offset,
 }
 
-/// Bytes read at once when little is asked for.
+/// Bytes read at once for small reads.
 const READ_BYTES_MIN: usize = 16 << 10;
 
 impl Reader {
-    pub(crate) fn new(log: Arc<Inner>, from: Position) -> Result<Reader, Error> {
+    pub(crate) fn new(log: Arc<LogInner>, from: Position) -> Result<Reader, Error> {
         let reader = Reader { log, position: from, place: None, used: usize::MAX };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
@@ -78,68 +78,66 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The position the next read begins at.
+    /// The position at which the next read begins.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Moves back to a position that was read already, or is just to be read; who
-    /// could not use all of a batch goes on there. Never moves forward.
+    /// Moves back to a position that was already read, for a caller that could not use a whole
+    /// batch. Never moves forward.
     pub fn go_back_to(&mut self, position: Position) {
         if position < self.position {
             self.position = position;
-            // It may lie in a block before that place.
+            // The position may be in a block before that place.
             self.place = None;
         }
     }
 
-    /// Reads at most about `bytes_max` (one block at least) and moves on. Never
-    /// waits for the disk.
+    /// Reads at most about `bytes_max` bytes, but at least one block, and advances. Never waits for
+    /// the disk.
     ///
     /// # Errors
-    /// Damage, retention, a log that is gone.
+    /// Damage; the records were removed; the log was removed or closed.
     pub fn try_read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
-        self.next(bytes_max, Disk::MayNot)
+        self.next(bytes_max, DiskWait::Forbidden)
     }
 
-    /// As [`Reader::try_read`], but waits for the disk; never
-    /// [`Found::NeedsDisk`].
+    /// As [`Reader::try_read`], but waits for the disk. Never returns [`Found::NeedsDisk`].
     ///
     /// # Errors
     /// As there.
     pub fn read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
-        self.next(bytes_max, Disk::May)
+        self.next(bytes_max, DiskWait::Allowed)
     }
 
-    /// As [`Reader::try_read`], but blocks as they are stored, the one that holds the
-    /// position first.
+    /// As [`Reader::try_read`], but returns blocks as they are stored. The first one contains the
+    /// position.
     ///
     /// # Errors
     /// As there.
     pub fn try_blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
-        self.next(bytes_max, Disk::MayNot)
+        self.next(bytes_max, DiskWait::Forbidden)
     }
 
-    /// As [`Reader::try_blocks`], but waits for the disk; never
-    /// [`Found::NeedsDisk`].
+    /// As [`Reader::try_blocks`], but waits for the disk. Never returns [`Found::NeedsDisk`].
     ///
     /// # Errors
     /// As there.
     pub fn blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
-        self.next(bytes_max, Disk::May)
+        self.next(bytes_max, DiskWait::Allowed)
     }
 
-    /// Resolves when there is something to read at the position, or the log is
-    /// gone (the next read says so).
+    /// Resolves when there is something to read at the position, or the log was removed or closed
+    /// (the next read returns the error).
     #[must_use]
     pub fn wait(&self) -> Wait {
         Wait { log: Arc::clone(&self.log), position: self.position, key: None }
     }
 
     /// The record at the position.
-    pub(crate) fn one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
-        let disk = if may_wait { Disk::May } else { Disk::MayNot };
+    pub(crate) fn read_one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
+        let disk = if may_wait { DiskWait::Allowed } else { DiskWait::Forbidden };
         Ok(match self.next::<Batch>(0, disk)? {
             Found::Some(batch) => match batch.records().next() {
                 Some(record) => Found::Some(record),
@@ -150,7 +148,7 @@ impl Reader {
         })
     }
 
-    fn next<T: Take>(&mut self, bytes_max: usize, disk: Disk) -> Result<Found<T>, Error> {
+    fn next<T: Extract>(&mut self, bytes_max: usize, disk: DiskWait) -> Result<Found<T>, Error> {
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
@@ -158,23 +156,23 @@ impl Reader {
         if self.position >= view.durable.position {
             return Ok(Found::AtEnd);
         }
-        let taken = match self.read_memory(bytes_max) {
-            Some(taken) => taken,
+        let extracted = match self.read_memory(bytes_max) {
+            Some(extracted) => extracted,
             None => match self.read_file(&view, bytes_max, disk)? {
-                Some(taken) => taken,
+                Some(extracted) => extracted,
                 None => return Ok(Found::NeedsDisk),
             },
         };
-        self.position = taken.next;
-        Ok(Found::Some(taken.found))
+        self.position = extracted.next;
+        Ok(Found::Some(extracted.found))
     }
 
-    fn read_memory<T: Take>(&mut self, bytes_max: usize) -> Option<Taken<T>> {
+    fn read_memory<T: Extract>(&mut self, bytes_max: usize) -> Option<Extracted<T>> {
         let groups = self.log.tail.cached(self.position, bytes_max);
-        let taken = T::take(&groups, self.position, bytes_max).ok()??;
-        // The file is looked up anew once memory no longer has what comes.
+        let extracted = T::extract(&groups, self.position, bytes_max).ok()??;
+        // The next read from the file looks up its place again.
         self.place = None;
-        Some(taken)
+        Some(extracted)
     }
 
     fn damaged(&self, segment: &Segment, offset: Offset) -> Error {

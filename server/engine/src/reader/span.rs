@@ -1,30 +1,29 @@
-//! [`Span`]: a part of a segment's file, for whoever sends it without reading it.
+//! [`Span`]: a part of a segment's file, to be sent without reading it.
 //!
 //! ```text
-//! index    entry            entry            entry          (at most 64 KiB apart)
+//! index    entry            entry            entry          (at most 16 KiB apart)
 //! file     [block][block]…  [block][block]…  [block]…  end
 //!                 └────────── span ──────────┘
 //! ```
 //!
-//! A span begins with the very block that holds the position: headers are read on
-//! the way there from an index entry, and none when the reader stands there
-//! already. It ends where an index entry or the readable end says that a block
-//! ends. Of what is in it nothing is checked.
+//! A span begins with the block that contains the position. Headers are read on the way there
+//! from an index entry, but none if the reader is already there. A span ends at an index entry
+//! or at the readable end, because a block ends there. Its content is not checked.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use styx_protocol::{LogStatus, Position};
 
-use super::{Place, Reader};
+use super::{FilePlace, Reader};
 use crate::Error;
-use crate::segment::index::Key;
+use crate::segment::index::SearchKey;
 use crate::segment::name::Offset;
-use crate::storage::{Disk, File};
-use crate::wait::lock;
+use crate::storage::{DiskWait, File};
+use crate::sync::lock;
 
-/// Whole blocks in a file, with the handle to send them by (`AsFd`). They stay
-/// what they are for as long as the span lives, even when the log removes them.
+/// Whole blocks in a file, and the handle to send them (`AsFd`). The bytes do not change while
+/// the span exists, even if the log removes them.
 #[derive(Debug)]
 pub struct Span {
     file: Arc<dyn File>,
@@ -34,19 +33,19 @@ pub struct Span {
 }
 
 impl Span {
-    /// The first byte.
+    /// The offset of the first byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes.
+    /// The number of bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there is no byte; never so.
+    /// Whether there are no bytes; never true.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -66,58 +65,57 @@ impl AsFd for Span {
 }
 
 impl Reader {
-    /// Whether what comes next is in memory, or there is nothing. Never waits.
+    /// Whether the next records are in memory, or there are none. Never waits.
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         self.position >= self.log.tail.end() || !self.log.tail.cached(self.position, 0).is_empty()
     }
 
-    /// What comes next as a part of a file, at most `bytes_max`, and moves on; `None`
-    /// when it is in memory or cannot be had so: then read
-    /// [blocks](Reader::try_blocks). May wait for the disk.
+    /// The next blocks as a part of a file, at most `bytes_max` bytes; advances. `None` if they are
+    /// in memory or cannot be sent this way: then read [blocks](Reader::try_blocks). May wait for
+    /// the disk.
     ///
-    /// It begins with the block that holds the position, as
-    /// [blocks](Reader::blocks) do. The receiver checks the blocks, skips fillers and
-    /// seals, and finds what is damaged; a reader at the damaged position then says
-    /// so. A span may hold blocks of every codec. Of a log that is known to be
-    /// damaged there are no spans.
+    /// The span begins with the block that contains the position, like [blocks](Reader::blocks).
+    /// The receiver checks the blocks, skips fillers and seals, and detects damage; a reader at the
+    /// damaged position then reports it. A span may contain blocks of every codec. A log that is
+    /// known to be damaged returns no spans.
     ///
     /// # Errors
-    /// Retention, a log that is gone; the index cannot be read.
+    /// The records were removed; the log was removed or closed; the index cannot be read.
     pub fn span(&mut self, bytes_max: u64) -> Result<Option<Span>, Error> {
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
         }
-        if self.is_in_memory() || lock(&self.log.standing).0 == LogStatus::Corrupt {
+        if self.is_in_memory() || lock(&self.log.health).0 == LogStatus::Corrupt {
             return Ok(None);
         }
-        let Some((place, _)) = self.place(&view, Disk::May)? else { return Ok(None) };
+        let Some((place, _)) = self.place(&view, DiskWait::Allowed)? else { return Ok(None) };
         if place.file.fd().is_none() {
             return Ok(None);
         }
-        let place = match self.at_its_block(place, &view) {
-            // Whoever reads there says what it is.
+        let place = match self.advance_to_block(place, &view) {
+            // A reader of the blocks reports the damage.
             Err(Error::CorruptRecord { .. }) => return Ok(None),
             place => place?,
         };
-        let Place { segment, file, offset } = place;
+        let FilePlace { segment, file, offset } = place;
         let readable = view.readable_bytes(&segment);
         let limit = offset.saturating_add(bytes_max);
         let (end, next) = if readable <= limit {
             let next = segment.summary().map_or(view.durable.position, |sealed| sealed.end);
             (readable, next)
         } else {
-            let stretch = segment.find(Key::Offset(limit), Disk::May);
+            let range = segment.find(SearchKey::Offset(limit), DiskWait::Allowed);
             let failed = Error::io("cannot read the index of", &segment.path);
-            match stretch.map_err(failed)?.map(|stretch| stretch.from) {
+            match range.map_err(failed)?.map(|range| range.from) {
                 Some(entry) if entry.position > self.position => (entry.offset, entry.position),
                 _ => return Ok(None),
             }
         };
         let Some(len) = end.checked_sub(offset).filter(|len| *len > 0) else { return Ok(None) };
         self.position = next;
-        self.place = Some(Place { segment, file: Arc::clone(&file), offset: end });
+        self.place = Some(FilePlace { segment, file: Arc::clone(&file), offset: end });
         Ok(Some(Span { file, offset, len, next }))
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for more than there is.
+//! Waiting for more records.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,13 +6,12 @@ use std::task::{Context, Poll};
 
 use styx_protocol::Position;
 
-use crate::log::Inner;
-use crate::wait::block_on;
+use crate::log::LogInner;
 
 /// See [`Reader::wait`](crate::Reader::wait). Cancel safe.
 #[derive(Debug)]
 pub struct Wait {
-    pub(super) log: Arc<Inner>,
+    pub(super) log: Arc<LogInner>,
     pub(super) position: Position,
     pub(super) key: Option<u64>,
 }
@@ -20,7 +19,7 @@ pub struct Wait {
 impl Wait {
     /// Blocks this thread until then.
     pub fn wait(self) {
-        block_on(self);
+        pollster::block_on(self);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recovery: from what a crash left to a log that can be appended to.
+//! Recovery: from the files after a crash to a log that accepts appends.
 //!
 //! ```text
 //! log.toml ─▶ watermark ─▶ names of segments ─▶ the newest, block by block
@@ -7,10 +7,10 @@
 //!     else                    torn tail: copied aside, cut off, synced
 //! ```
 //!
-//! Only this makes an [`End`]. Before anything is read, the directories are
-//! synced; before the newest segment is judged it is synced and its page cache
-//! dropped, because the kernel may hold bytes that a failed sync lost. Bytes
-//! after p decide nothing.
+//! Only recovery makes a [`LogEnd`] of existing files. The directories are synced before
+//! anything is read. The newest segment is synced and its page cache dropped before it is
+//! checked, because the kernel may hold bytes that a failed sync lost. The bytes after p decide
+//! nothing.
 
 mod newest;
 mod sealed;
@@ -22,35 +22,37 @@ use std::sync::{Arc, Mutex};
 
 use styx_protocol::{LogStatus, Position};
 
-use self::newest::Walked;
-use crate::commit::end::{End, Failure, Space};
-use crate::commit::roll::Ground;
+use self::newest::WalkedSegment;
+use crate::commit::failure::Failure;
+use crate::commit::log_end::LogEnd;
+use crate::commit::roll::SegmentDirectory;
+use crate::commit::space::Space;
 use crate::manifest::{self, Manifest};
-use crate::producers::Table;
+use crate::producers::ProducerTable;
 use crate::segment::Segment;
 use crate::segment::name::{self, FileName};
-use crate::segment::resume::{self, Goal};
-use crate::segment::walk::Stop;
+use crate::segment::resync::{self, ChainGoal};
+use crate::segment::walk::WalkEnd;
 use crate::storage::{Access, Storage, read_file};
-use crate::tail::{Durable, View};
+use crate::tail::{DurableEnd, View};
 use crate::watermark::{Mark, Watermark};
 use crate::{Error, sabotage};
 
-/// A log as recovery found it.
+/// The state of a log after recovery.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) manifest: Manifest,
-    pub(crate) ground: Ground,
+    pub(crate) segment_directory: SegmentDirectory,
     pub(crate) view: View,
-    /// Both `None` unless the log may be appended to.
-    pub(crate) end: Option<End>,
+    /// This and the watermark are `None` unless the log accepts appends.
+    pub(crate) end: Option<LogEnd>,
     pub(crate) watermark: Option<Watermark>,
     pub(crate) status: LogStatus,
-    /// Why it is not `ok`.
+    /// Why the status is not `ok`.
     pub(crate) cause: String,
 }
 
-/// Reads the manifest of a log's directory.
+/// Reads the manifest in a log's directory.
 pub(crate) fn read_manifest(storage: &dyn Storage, directory: &Path) -> Result<Manifest, Error> {
     let path = directory.join(name::MANIFEST);
     let bytes =
@@ -68,23 +70,25 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Re
     let manifest = read_manifest(&**storage, directory)?;
     let folder = directory.join(manifest.generation.to_string());
     remove_leftovers(&**storage, directory, manifest.generation)?;
-    let ground = Ground {
+    let segment_directory = SegmentDirectory {
         storage: Arc::clone(storage),
-        directory: folder.clone(),
+        path: folder.clone(),
         index_after_size: manifest.config.index_after_size,
     };
-    let scene = Scene { ground, manifest };
+    let recovery = LogRecovery { segment_directory, manifest };
     match storage.sync_dir(&folder) {
-        Ok(()) => scene.recover(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(scene.corrupt(Vec::new(), Durable::default(), "its segments are missing".into()))
-        }
+        Ok(()) => recovery.recover(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(recovery.corrupt(
+            Vec::new(),
+            DurableEnd::default(),
+            "its segments are missing".into(),
+        )),
         Err(error) => Err(Error::io("cannot sync", folder)(error)),
     }
 }
 
-/// Removes other generations and unfinished files: what a crash left of a
-/// truncate, or before a log was complete.
+/// Removes other generations and temporary files: the remains of an interrupted truncate or
+/// creation.
 fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
@@ -99,50 +103,50 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) ->
     Ok(())
 }
 
-struct Scene {
-    ground: Ground,
+struct LogRecovery {
+    segment_directory: SegmentDirectory,
     manifest: Manifest,
 }
 
-impl Scene {
+impl LogRecovery {
     fn storage(&self) -> &dyn Storage {
-        &*self.ground.storage
+        &*self.segment_directory.storage
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.ground.directory.join(name)
+        self.segment_directory.path.join(name)
     }
 
     fn recover(self) -> Result<Recovered, Error> {
         let Some(mut watermark) = self.open_watermark()? else {
-            return self.read_only("it has no valid watermark".into());
+            return self.read_only("its watermark file has no valid slot".into());
         };
         let mark = watermark.mark();
         let mut bases = self.list_segments()?;
         self.remove_trimmed(&mut bases, mark.start)?;
         let Some(newest) = bases.pop() else {
             let cause = "it has no segments".to_owned();
-            return Ok(self.corrupt(Vec::new(), Durable::default(), cause));
+            return Ok(self.corrupt(Vec::new(), DurableEnd::default(), cause));
         };
         let oldest = bases.first().copied().unwrap_or(newest);
-        let mut faults = Vec::new();
+        let mut problems = Vec::new();
         if oldest > mark.start {
-            faults
+            problems
                 .push(format!("the segments from position {} to {oldest} are missing", mark.start));
         }
-        let older = self.sealed_segments(&bases, newest, &mut faults)?;
+        let older = self.sealed_segments(&bases, newest, &mut problems)?;
         let before = older.last().and_then(|segment| segment.summary()).map(|s| s.seal_crc);
         let producers = self.producers_before(&older, newest)?;
         let walked = self.walk_newest(newest, before, producers)?;
-        if let Stop::Unknown(error) = &walked.stop {
+        if let WalkEnd::Unknown(error) = &walked.stop {
             return Err(unusable(&self.path(&name::segment(newest)), error.to_string()));
         }
         if walked.salt.is_none() {
-            faults.push(format!("the segment {newest} does not begin as it should"));
+            problems.push(format!("the segment {newest} does not begin with a valid block"));
         }
         if mark.durable > walked.cursor.position && !sabotage::TRUNCATE_ON_ANY_BAD_CRC {
-            faults.push(format!(
-                "it is damaged at position {} ({}, byte {}: {}), but is known to be durable up to {}",
+            problems.push(format!(
+                "it is damaged at position {} ({}, byte {}: {}), but is known to be durable up to position {}",
                 walked.cursor.position,
                 name::segment(newest),
                 walked.cursor.offset,
@@ -150,28 +154,28 @@ impl Scene {
                 mark.durable
             ));
         }
-        if !faults.is_empty() {
+        if !problems.is_empty() {
             let mut segments = older;
             segments.push(Arc::new(self.newest_segment(newest, &walked)));
-            // The log reaches as far as it is known to be durable: what cannot be
-            // read of it is damage, not the end.
+            // The log extends to its known durable end. A part that cannot be read is damage, not
+            // the end.
             let mut durable = walked.cursor.durable();
             if mark.durable > durable.position {
-                let goal = Goal::EndOfBlocks(mark.durable);
+                let goal = ChainGoal::EndOfBlocks(mark.durable);
                 durable.position = mark.durable;
                 if let Ok(Some(chain)) =
-                    resume::find(&*walked.file, walked.len, durable.offset, goal)
+                    resync::find(&*walked.file, walked.len, durable.offset, goal)
                 {
                     durable.position = chain.end_position;
                     durable.offset = chain.end_offset;
                 }
             }
-            return Ok(self.corrupt(segments, durable, faults.join("; ")));
+            return Ok(self.corrupt(segments, durable, problems.join("; ")));
         }
         self.cut_torn_tail(newest, &walked)?;
         self.resume(older, walked, &mut watermark, newest).map(|(view, end)| Recovered {
             manifest: self.manifest,
-            ground: self.ground.clone(),
+            segment_directory: self.segment_directory.clone(),
             view,
             end: Some(end),
             watermark: Some(watermark),
@@ -180,24 +184,24 @@ impl Scene {
         })
     }
 
-    /// What can be read of a log whose extent is unknown.
+    /// What is readable of a log whose durable end is unknown.
     fn read_only(self, cause: String) -> Result<Recovered, Error> {
         let mut bases = self.list_segments()?;
         let Some(newest) = bases.pop() else {
-            return Ok(self.corrupt(Vec::new(), Durable::default(), cause));
+            return Ok(self.corrupt(Vec::new(), DurableEnd::default(), cause));
         };
-        let mut faults = vec![cause];
-        let mut segments = self.sealed_segments(&bases, newest, &mut faults)?;
+        let mut problems = vec![cause];
+        let mut segments = self.sealed_segments(&bases, newest, &mut problems)?;
         let before = segments.last().and_then(|segment| segment.summary()).map(|s| s.seal_crc);
-        let walked = self.walk_newest(newest, before, Table::default())?;
+        let walked = self.walk_newest(newest, before, ProducerTable::default())?;
         segments.push(Arc::new(self.newest_segment(newest, &walked)));
-        Ok(self.corrupt(segments, walked.cursor.durable(), faults.join("; ")))
+        Ok(self.corrupt(segments, walked.cursor.durable(), problems.join("; ")))
     }
 
-    fn corrupt(self, segments: Vec<Arc<Segment>>, durable: Durable, cause: String) -> Recovered {
+    fn corrupt(self, segments: Vec<Arc<Segment>>, durable: DurableEnd, cause: String) -> Recovered {
         Recovered {
             manifest: self.manifest,
-            ground: self.ground,
+            segment_directory: self.segment_directory,
             view: View { segments: Arc::new(segments), durable },
             end: None,
             watermark: None,
@@ -216,9 +220,9 @@ impl Scene {
         Watermark::open(file).map_err(Error::io("cannot read", path))
     }
 
-    /// The bases of all segments, ascending; unfinished files are removed.
+    /// The bases of all segments, ascending. Temporary files are removed.
     fn list_segments(&self) -> Result<Vec<Position>, Error> {
-        let folder = &self.ground.directory;
+        let folder = &self.segment_directory.path;
         let entries = self.storage().list(folder).map_err(Error::io("cannot list", folder))?;
         let mut bases = Vec::new();
         for entry in entries {
@@ -235,7 +239,7 @@ impl Scene {
         Ok(bases)
     }
 
-    /// Finishes a trim that a crash interrupted.
+    /// Completes a trim that a crash interrupted.
     fn remove_trimmed(&self, bases: &mut Vec<Position>, start: Position) -> Result<(), Error> {
         let kept = bases.partition_point(|base| *base <= start).saturating_sub(1);
         for base in bases.drain(..kept) {
@@ -246,15 +250,15 @@ impl Scene {
         Ok(())
     }
 
-    /// Makes the end of a whole log: raises the epoch, and gives a sealed newest
-    /// segment its successor.
+    /// Creates the end of an intact log: raises the epoch, and starts the next segment if the
+    /// newest is sealed.
     fn resume(
         &self,
         mut segments: Vec<Arc<Segment>>,
-        walked: Walked,
+        walked: WalkedSegment,
         watermark: &mut Watermark,
         newest: Position,
-    ) -> Result<(View, End), Error> {
+    ) -> Result<(View, LogEnd), Error> {
         let mark = watermark.mark();
         let epoch = mark.open_epoch.max(walked.epoch).saturating_add(1);
         let durable = walked.cursor.position;
@@ -266,7 +270,7 @@ impl Scene {
         let previous_base = segments.last().map(|segment: &Arc<Segment>| segment.base);
         segments.push(Arc::clone(&segment));
         let salt = walked.salt.ok_or_else(|| unusable(&segment.path, "it is empty".into()))?;
-        let mut end = End {
+        let mut end = LogEnd {
             segment,
             file: walked.file,
             cursor: walked.cursor,
@@ -279,9 +283,11 @@ impl Scene {
             space: Space::default(),
         };
         if walked.sealed.is_some() {
-            self.ground.roll(&mut end).map_err(|failure| match failure {
-                Failure::Full => Error::StorageFull { path: self.ground.directory.clone() },
-                Failure::Broken(cause) => unusable(&self.ground.directory, cause),
+            self.segment_directory.roll(&mut end).map_err(|failure| match failure {
+                Failure::NoSpace => {
+                    Error::StorageFull { path: self.segment_directory.path.clone() }
+                }
+                Failure::Broken(cause) => unusable(&self.segment_directory.path, cause),
             })?;
             segments.push(Arc::clone(&end.segment));
         }
@@ -290,12 +296,12 @@ impl Scene {
     }
 }
 
-fn describe(stop: &Stop) -> String {
+fn describe(stop: &WalkEnd) -> String {
     match stop {
-        Stop::EndOfFile => "the file ends".into(),
-        Stop::Sealed => "the segment is sealed".into(),
-        Stop::Invalid(why) => (*why).into(),
-        Stop::Unknown(error) => error.to_string(),
+        WalkEnd::EndOfFile => "the file ends".into(),
+        WalkEnd::Sealed => "the segment is sealed".into(),
+        WalkEnd::Invalid(why) => (*why).into(),
+        WalkEnd::Unknown(error) => error.to_string(),
     }
 }
 

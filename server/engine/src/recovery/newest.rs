@@ -1,57 +1,57 @@
-//! The newest segment: read whole, as the device has it, and cut where it ends.
+//! The newest segment: read completely, as the device has it, and cut off where it ends.
 
 use std::sync::Arc;
 
 use styx_protocol::Position;
 use styx_protocol::block::Flags;
 
-use super::Scene;
+use super::LogRecovery;
 use crate::Error;
-use crate::commit::end::Cursor;
-use crate::producers::Table;
-use crate::segment::index::{self, Spacing};
+use crate::commit::log_end::Cursor;
+use crate::producers::ProducerTable;
+use crate::segment::index::{self, IndexSpacing};
 use crate::segment::name;
-use crate::segment::walk::{Block, Bodies, Expect, Stop, Walk};
+use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd, WalkedBlock};
 use crate::segment::{Sealed, Segment};
 use crate::storage::{Access, File, read_exact_at, write_all_at};
 
-/// What a crash cut off, for somebody who wants to look; newest only.
+/// A copy of the last torn tail, for analysis.
 const TORN_TAIL: &str = "torn-tail";
 
-/// At most so much of a torn tail is kept.
+/// The most bytes of a torn tail that are kept.
 const TORN_BYTES_MAX: u64 = 64 << 20;
 
 /// The newest segment, walked to its first invalid block.
-pub(super) struct Walked {
+pub(super) struct WalkedSegment {
     pub(super) file: Arc<dyn File>,
     pub(super) len: u64,
     pub(super) cursor: Cursor,
-    /// Of its first block, if that is there.
+    /// From its first block, if there is one.
     pub(super) salt: Option<u64>,
     pub(super) epoch: u32,
     pub(super) sealed: Option<Sealed>,
-    entries: Vec<index::Entry>,
-    pub(super) spacing: Spacing,
-    pub(super) producers: Table,
-    pub(super) stop: Stop,
+    entries: Vec<index::IndexEntry>,
+    pub(super) spacing: IndexSpacing,
+    pub(super) producers: ProducerTable,
+    pub(super) stop: WalkEnd,
 }
 
-impl Scene {
+impl LogRecovery {
     /// Walks the newest segment as the device has it.
     pub(super) fn walk_newest(
         &self,
         base: Position,
         prev_crc: Option<u32>,
-        producers: Table,
-    ) -> Result<Walked, Error> {
+        producers: ProducerTable,
+    ) -> Result<WalkedSegment, Error> {
         let path = self.path(&name::segment(base));
         let failed = |doing| Error::io(doing, &path);
         let file = self.storage().open(&path, Access::Write).map_err(failed("cannot open"))?;
         file.sync().map_err(failed("cannot sync"))?;
-        file.drop_cache().map_err(failed("cannot drop the cache of"))?;
-        let len = file.len().map_err(failed("cannot size"))?;
-        let mut walk = Walk::new(&*file, len, Expect { base, prev_crc }, Bodies::Check);
-        let mut walked = Walked {
+        file.drop_cache().map_err(failed("cannot drop the page cache of"))?;
+        let len = file.len().map_err(failed("cannot read the size of"))?;
+        let mut walk = Walk::new(&*file, len, ChainStart { base, prev_crc }, Bodies::Check);
+        let mut walked = WalkedSegment {
             file: Arc::clone(&file),
             len,
             cursor: Cursor {
@@ -63,9 +63,9 @@ impl Scene {
             epoch: 0,
             sealed: None,
             entries: Vec::new(),
-            spacing: Spacing::new(self.ground.index_after_size),
+            spacing: IndexSpacing::new(self.segment_directory.index_after_size),
             producers,
-            stop: Stop::EndOfFile,
+            stop: WalkEnd::EndOfFile,
         };
         loop {
             match walk.step() {
@@ -76,26 +76,30 @@ impl Scene {
                 }
                 Err(error) => {
                     tracing::error!(%error, path = %path.display(), offset = walk.offset(), "cannot read a segment");
-                    walked.stop = Stop::Invalid("it cannot be read");
+                    walked.stop = WalkEnd::Invalid("it cannot be read");
                     return Ok(walked);
                 }
             }
         }
     }
 
-    pub(super) fn newest_segment(&self, base: Position, walked: &Walked) -> Segment {
+    pub(super) fn newest_segment(&self, base: Position, walked: &WalkedSegment) -> Segment {
         Segment::newest(
-            Arc::clone(&self.ground.storage),
-            &self.ground.directory,
+            Arc::clone(&self.segment_directory.storage),
+            &self.segment_directory.path,
             base,
             Arc::clone(&walked.file),
             walked.entries.clone(),
         )
     }
 
-    /// Cuts off what does not belong to the log, durably, before anything is
-    /// appended behind it. Zeros to the end are a clean end.
-    pub(super) fn cut_torn_tail(&self, base: Position, walked: &Walked) -> Result<(), Error> {
+    /// Cuts off the bytes after the last valid block, durably, before anything is appended there. A
+    /// file that ends with zeros ends cleanly.
+    pub(super) fn cut_torn_tail(
+        &self,
+        base: Position,
+        walked: &WalkedSegment,
+    ) -> Result<(), Error> {
         let at = walked.cursor.offset;
         if at >= walked.len {
             return Ok(());
@@ -105,15 +109,15 @@ impl Scene {
         if torn > 0 {
             tracing::warn!(
                 path = %path.display(), offset = at, bytes = torn, position = %walked.cursor.position,
-                "cut off what a crash left behind the last whole block (never acknowledged)"
+                "cut off what a crash left after the last whole block; these bytes were never acknowledged"
             );
         }
-        walked.file.set_len(at).map_err(Error::io("cannot cut the torn tail of", &path))?;
+        walked.file.set_len(at).map_err(Error::io("cannot cut off the torn tail of", &path))?;
         walked.file.sync().map_err(Error::io("cannot sync", &path))
     }
 
-    /// Copies a torn tail aside, best effort, and says how many bytes of it are
-    /// not trailing zeros.
+    /// Copies a torn tail aside, best effort. Returns how many of its bytes come before the
+    /// trailing zeros.
     fn copy_aside(&self, file: &dyn File, from: u64, to: u64) -> u64 {
         let mut buffer = vec![0; 1 << 20];
         let mut last_byte = from;
@@ -144,8 +148,8 @@ impl Scene {
     }
 }
 
-impl Walked {
-    fn pass(&mut self, block: &Block) {
+impl WalkedSegment {
+    fn pass(&mut self, block: &WalkedBlock) {
         let header = &block.header;
         self.salt.get_or_insert(header.segment_salt);
         self.epoch = self.epoch.max(header.open_epoch);

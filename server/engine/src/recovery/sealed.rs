@@ -1,4 +1,4 @@
-//! The segments before the newest: told by their indexes and seals.
+//! The segments before the newest, from their indexes and seals.
 
 use std::io;
 use std::sync::Arc;
@@ -7,23 +7,22 @@ use styx_protocol::Position;
 use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
-use super::{Scene, describe};
+use super::{LogRecovery, describe};
 use crate::Error;
-use crate::commit::end::Cursor;
-use crate::segment::index::{self, Spacing};
+use crate::commit::log_end::Cursor;
+use crate::segment::index::{self, IndexSpacing};
 use crate::segment::name;
-use crate::segment::walk::{Bodies, Expect, Stop, Walk};
+use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd};
 use crate::segment::{Sealed, Segment};
 use crate::storage::{Access, File, read_exact_at};
 
-impl Scene {
-    /// All segments but the newest, told by their indexes; walked where the index
-    /// is missing. Only the last one's seal is looked at here.
+impl LogRecovery {
+    /// All segments but the newest, from their indexes. A segment without an index is walked.
     pub(super) fn sealed_segments(
         &self,
         bases: &[Position],
         newest: Position,
-        faults: &mut Vec<String>,
+        problems: &mut Vec<String>,
     ) -> Result<Vec<Arc<Segment>>, Error> {
         let mut segments = Vec::with_capacity(bases.len());
         for (i, base) in bases.iter().enumerate() {
@@ -31,25 +30,25 @@ impl Scene {
             let sealed = match self.summary(*base)? {
                 Ok(sealed) => sealed,
                 Err((partial, cause)) => {
-                    faults.push(cause);
-                    self.to_the_seal(*base, end, partial)?
+                    problems.push(cause);
+                    self.extend_to_seal(*base, end, partial)?
                 }
             };
             if sealed.end != end {
-                faults.push(format!(
+                problems.push(format!(
                     "the segment {base} ends at position {}, but the next one begins at {end}",
                     sealed.end
                 ));
             }
-            let folder = &self.ground.directory;
-            let storage = Arc::clone(&self.ground.storage);
+            let folder = &self.segment_directory.path;
+            let storage = Arc::clone(&self.segment_directory.storage);
             segments.push(Arc::new(Segment::sealed(storage, folder, *base, sealed)));
         }
         Ok(segments)
     }
 
-    /// What a sealed segment's index says of it, or its blocks; with what is
-    /// wrong where it turns out not to be sealed.
+    /// The summary of a sealed segment, from its index or from its blocks. If the segment is not
+    /// sealed, what was found and what is wrong.
     fn summary(&self, base: Position) -> Result<Result<Sealed, (Sealed, String)>, Error> {
         let path = self.path(&name::segment(base));
         let failed = |error| Error::io("cannot read", &path)(error);
@@ -65,9 +64,14 @@ impl Scene {
         self.rebuild_index(&*file, len, base)
     }
 
-    /// What is known of a damaged segment whose seal is where it should be: then
-    /// what lies behind the damage can be found again.
-    fn to_the_seal(&self, base: Position, end: Position, partial: Sealed) -> Result<Sealed, Error> {
+    /// Extends the summary of a damaged segment to its end if its seal is intact. Then the records
+    /// after the damage can be found again.
+    fn extend_to_seal(
+        &self,
+        base: Position,
+        end: Position,
+        partial: Sealed,
+    ) -> Result<Sealed, Error> {
         let path = self.path(&name::segment(base));
         let failed = |error| Error::io("cannot read", &path)(error);
         let file = self.storage().open(&path, Access::Read).map_err(failed)?;
@@ -91,7 +95,7 @@ impl Scene {
         })
     }
 
-    /// Whether the file ends with the seal its index tells of.
+    /// Whether the file ends with the seal that its index names.
     fn has_seal(&self, file: &dyn File, sealed: &Sealed) -> io::Result<bool> {
         let mut bytes = [0; BLOCK_HEADER_BYTES];
         let Some(at) = sealed.bytes.checked_sub(bytes.len() as u64) else { return Ok(false) };
@@ -110,9 +114,9 @@ impl Scene {
     ) -> Result<Result<Sealed, (Sealed, String)>, Error> {
         let path = self.path(&name::segment(base));
         let failed = |error| Error::io("cannot read", &path)(error);
-        let expect = Expect { base, prev_crc: None };
-        let mut walk = Walk::new(file, len, expect, Bodies::Skip);
-        let mut spacing = Spacing::new(self.ground.index_after_size);
+        let chain_start = ChainStart { base, prev_crc: None };
+        let mut walk = Walk::new(file, len, chain_start, Bodies::Skip);
+        let mut spacing = IndexSpacing::new(self.segment_directory.index_after_size);
         let mut entries = Vec::new();
         let mut cursor = Cursor { position: base, ..Cursor::default() };
         let stop = loop {
@@ -132,7 +136,7 @@ impl Scene {
             last_timestamp_us: cursor.last_timestamp_us,
             seal_crc: cursor.prev_crc,
         };
-        if stop != Stop::Sealed {
+        if stop != WalkEnd::Sealed {
             let cause = format!(
                 "the segment {base} is damaged at position {} (byte {}: {})",
                 cursor.position,
@@ -143,7 +147,7 @@ impl Scene {
         }
         let index_path = self.path(&name::index(base));
         if let Err(error) = index::write(self.storage(), &index_path, base, &sealed, &entries) {
-            tracing::warn!(%error, path = %index_path.display(), "cannot write an index anew");
+            tracing::warn!(%error, path = %index_path.display(), "cannot rebuild an index; reads of this segment are slower");
         }
         Ok(Ok(sealed))
     }

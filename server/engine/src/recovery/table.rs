@@ -1,4 +1,4 @@
-//! What the log knew of its producers: a snapshot, and every block since.
+//! The producer table of a log: a snapshot, and every block after it.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use styx_protocol::Position;
 use styx_protocol::block::Header;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
-use super::Scene;
+use super::LogRecovery;
 use crate::Error;
-use crate::producers::{BYTES_MAX, Table};
-use crate::segment::walk::{Bodies, Expect, Walk};
+use crate::producers::{BYTES_MAX, ProducerTable};
+use crate::segment::walk::{Bodies, ChainStart, Walk};
 use crate::segment::{Segment, name};
 use crate::storage::{Access, read_exact_at, read_file};
 
-impl Scene {
-    /// The producers as of the newest segment's first block: the newest snapshot
-    /// that belongs to this chain, and every block between the two.
+impl LogRecovery {
+    /// The producers as of the newest segment's first block: the newest snapshot that belongs to
+    /// this chain, and every block between the two.
     pub(super) fn producers_before(
         &self,
         older: &[Arc<Segment>],
         newest: Position,
-    ) -> Result<Table, Error> {
-        let mut table = Table::default();
+    ) -> Result<ProducerTable, Error> {
+        let mut table = ProducerTable::default();
         let mut from = 0;
         for (i, segment) in older.iter().enumerate().rev() {
             let Some(sealed) = segment.summary() else { continue };
@@ -40,8 +40,8 @@ impl Scene {
             let failed = |error| Error::io("cannot read", &segment.path)(error);
             let file = segment.file().map_err(failed)?;
             let len = segment.summary().map_or(0, |sealed| sealed.bytes);
-            let expect = Expect { base: segment.base, prev_crc: None };
-            let mut walk = Walk::new(&*file, len, expect, Bodies::Skip);
+            let chain_start = ChainStart { base: segment.base, prev_crc: None };
+            let mut walk = Walk::new(&*file, len, chain_start, Bodies::Skip);
             while let Ok(block) = walk.step().map_err(failed)? {
                 table.replay(&block.header);
             }
@@ -49,20 +49,20 @@ impl Scene {
         Ok(table)
     }
 
-    /// The snapshot taken at this seal, if it is there and whole.
-    fn snapshot(&self, end: Position, seal_crc: u32) -> Option<Table> {
+    /// The snapshot taken at this seal, if it exists and is valid.
+    fn snapshot(&self, end: Position, seal_crc: u32) -> Option<ProducerTable> {
         let path = self.path(&name::producers(end));
         let bytes = read_file(self.storage(), &path, BYTES_MAX).ok()?;
-        match Table::decode(&bytes) {
+        match ProducerTable::decode(&bytes) {
             Some((table, crc, at)) if crc == seal_crc && at == end => Some(table),
             _ => {
-                tracing::warn!(path = %path.display(), "this snapshot of the producers is not used");
+                tracing::warn!(path = %path.display(), "ignored a producer snapshot that is damaged or belongs to another seal");
                 None
             }
         }
     }
 
-    /// The seal that a segment's first block says it follows.
+    /// The `prev_crc` of a segment's first block, which names the seal before it.
     fn prev_crc_of(&self, base: Position) -> Option<u32> {
         let file = self.storage().open(&self.path(&name::segment(base)), Access::Read).ok()?;
         let mut bytes = [0; BLOCK_HEADER_BYTES];

@@ -1,16 +1,16 @@
-//! Making a log of an archive, without trusting a byte of it.
+//! Creates a log from an archive, without trusting any byte of it.
 //!
 //! ```text
 //! gzip ─▶ tar ─▶ names, types, sizes, order ─▶ blocks, as they stream by ─▶
 //! temporary directory ─▶ new id ─▶ verified as a log, synced ─▶ renamed
 //! ```
 //!
-//! Only what a backup writes is accepted, in the order in which it writes it; an
-//! archive that begins as one of 0.x is converted by [`legacy`] on its way.
-//! Memory is bounded whatever the archive says, and the first bytes that are not
-//! a block end it, so an archive of zeros unpacks to nothing.
+//! Only the files that a backup writes are accepted, in the order in which it writes them. An
+//! archive that begins like one of 0.x is converted by [`legacy`] while it is read. Memory is
+//! bounded, whatever the archive claims. The first bytes that are not a block end the restore,
+//! so an archive of zeros unpacks to nothing.
 
-mod ours;
+mod backup_archive;
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -19,18 +19,18 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use styx_protocol::LogId;
 
-use self::ours::Ours;
+use self::backup_archive::BackupArchive;
 use crate::backup::FOLDER;
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
 use crate::{Error, legacy, verify};
 
-/// Zeros behind the last entry: tar's own padding, generously.
+/// The most zeros after the last entry: tar's own padding, with a wide margin.
 const PADDING_BYTES_MAX: usize = 1 << 20;
 
-/// Builds a log in `temporary`, and renames it to `directory` once it is whole;
-/// on any fault nothing is left behind.
+/// Builds a log in `temporary` and renames it to `directory` once it is complete. A failure
+/// leaves nothing behind.
 pub(crate) fn place<E: From<Error>>(
     storage: &dyn Storage,
     temporary: &Path,
@@ -51,8 +51,8 @@ pub(crate) fn place<E: From<Error>>(
     storage.sync_dir(data).map_err(Error::io("cannot sync", data)).map_err(E::from)
 }
 
-/// Unpacks and verifies an archive into `directory`, which must not exist, and
-/// makes it durable under a new id.
+/// Unpacks and verifies an archive into `directory`, which must not exist, and makes it durable
+/// under a new id.
 pub(crate) fn unpack(
     storage: &Arc<dyn Storage>,
     directory: &Path,
@@ -61,44 +61,44 @@ pub(crate) fn unpack(
     archive: &mut dyn Read,
 ) -> Result<(), Error> {
     create(&**storage, directory)?;
-    let mut unpacking = Unpacking::Ours(Ours::begin(&**storage, directory));
+    let mut unpacking = Unpacking::Backup(BackupArchive::begin(&**storage, directory));
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    // Raw: extensions are entries of a type that is refused, not allocations.
+    // Raw: tar extensions are entries of a type that is refused, not allocations.
     let entries = archive.entries().map_err(unreadable)?.raw(true);
     for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if !entry.header().entry_type().is_file() {
-            return Err(bad(format!("{path:?} is not a plain file")));
+            return Err(bad_archive(format!("{path:?} is not a regular file")));
         }
         let size = entry.header().size().map_err(unreadable)?;
         match &mut unpacking {
-            Unpacking::Ours(ours) if path == legacy::CONFIG && ours.is_empty() => {
+            Unpacking::Backup(backup) if path == legacy::CONFIG && backup.is_empty() => {
                 let old = legacy::Archive::begin(storage, directory, now_us, size, &mut entry)?;
-                unpacking = Unpacking::Old(Box::new(old));
+                unpacking = Unpacking::Legacy(Box::new(old));
             }
-            Unpacking::Ours(ours) => ours.entry(&path, size, &mut entry)?,
-            Unpacking::Old(old) => old.entry(&path, size, &mut entry)?,
+            Unpacking::Backup(backup) => backup.entry(&path, size, &mut entry)?,
+            Unpacking::Legacy(archive) => archive.entry(&path, size, &mut entry)?,
         }
     }
     padding(&mut archive.into_inner())?;
     let config = match unpacking {
-        Unpacking::Ours(ours) => ours.finish()?,
-        Unpacking::Old(old) => old.finish()?,
+        Unpacking::Backup(backup) => backup.finish()?,
+        Unpacking::Legacy(archive) => archive.finish()?,
     };
-    settle(&**storage, directory, Manifest { id, generation: 0, config })
+    complete(&**storage, directory, Manifest { id, generation: 0, config })
 }
 
-/// The directories of a log that is about to be built.
+/// Creates the directories of a log.
 pub(crate) fn create(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let failed = |doing| Error::io(doing, directory);
     storage.create_dir(directory).map_err(failed("cannot create"))?;
     storage.create_dir(&directory.join(FOLDER)).map_err(failed("cannot create"))
 }
 
-/// Gives a log that is otherwise whole its manifest, verifies it from its first
-/// byte to its last, and makes it durable.
-pub(crate) fn settle(
+/// Writes the manifest of an otherwise complete log, verifies the log from its first byte to
+/// its last, and makes it durable.
+pub(crate) fn complete(
     storage: &dyn Storage,
     directory: &Path,
     manifest: Manifest,
@@ -109,23 +109,23 @@ pub(crate) fn settle(
     let report = verify::verify_log(storage, directory, &mut |_| {});
     if let Some(problem) = report.problems.first() {
         let file = problem.file.file_name().unwrap_or_default().to_string_lossy();
-        return Err(bad(format!("{file}, byte {}: {}", problem.offset, problem.message)));
+        return Err(bad_archive(format!("{file}, byte {}: {}", problem.offset, problem.message)));
     }
     if let Some(note) = report.notes.first() {
-        return Err(bad(note.as_str()));
+        return Err(bad_archive(note.as_str()));
     }
     let folder = directory.join(FOLDER);
     storage.sync_dir(&folder).map_err(Error::io("cannot sync", folder))
 }
 
-/// Whose archive it is.
+/// The format of the archive.
 enum Unpacking<'a> {
-    Ours(Ours<'a>),
-    Old(Box<legacy::Archive>),
+    Backup(BackupArchive<'a>),
+    Legacy(Box<legacy::Archive>),
 }
 
-/// What follows the last entry: zeros, and the end of the gzip stream, whose
-/// checksum is compared only by whoever reads up to it.
+/// Checks what follows the last entry: zeros, and the end of the gzip stream. The gzip checksum
+/// is compared only if it is read.
 fn padding(rest: &mut dyn Read) -> Result<(), Error> {
     let mut buffer = [0; 4096];
     let mut left = PADDING_BYTES_MAX;
@@ -135,21 +135,21 @@ fn padding(rest: &mut dyn Read) -> Result<(), Error> {
         match left.checked_sub(count) {
             _ if count == 0 => return Ok(()),
             Some(less) if zeros => left = less,
-            _ => return Err(bad("it goes on behind its end")),
+            _ => return Err(bad_archive("there are bytes after its end")),
         }
     }
 }
 
-pub(crate) fn bad(message: impl Into<String>) -> Error {
+pub(crate) fn bad_archive(message: impl Into<String>) -> Error {
     Error::BadArchive { message: message.into() }
 }
 
-/// The archive is at fault, unless the stream that brings it broke.
+/// The archive is faulty, unless the stream that delivers it failed.
 pub(crate) fn unreadable(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::ConnectionAborted => {
             Error::Io { doing: "cannot read", path: "the archive".into(), source: Arc::new(error) }
         }
-        _ => bad(error.to_string()),
+        _ => bad_archive(error.to_string()),
     }
 }

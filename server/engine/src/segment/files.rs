@@ -1,10 +1,10 @@
-//! [`Files`]: what is open of a segment.
+//! [`SegmentFiles`]: the open files of a segment.
 //!
 //! ```text
 //! newest     its file is open
-//! finished   its file and its index are opened by who reads them, and closed with
-//!            the last reader, unless they are to stay open for a while
-//! removed    whatever was read, and for good: closed with the last reader
+//! sealed     its file and its index are opened by the first reader, and closed with the last
+//!            one unless they are kept open for a while
+//! removed    as sealed, but never kept open: closed with the last reader
 //! ```
 
 use std::sync::{Arc, Weak};
@@ -13,104 +13,103 @@ use crate::storage::File;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Files {
-    pub(super) data: Handle,
-    pub(super) index: Handle,
-    stay: Stay,
+pub(super) struct SegmentFiles {
+    pub(super) data: FileHandle,
+    pub(super) index: FileHandle,
+    keep_open: KeepOpen,
 }
 
 /// One of a segment's files.
 #[derive(Debug)]
-pub(super) enum Handle {
-    /// Open whether somebody reads it or not.
+pub(super) enum FileHandle {
+    /// Open even without readers.
     Open(Arc<dyn File>),
-    /// Open as long as somebody has it.
+    /// Open while a reader holds it.
     Shared(Weak<dyn File>),
     Closed,
 }
 
 /// Whether files stay open without readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stay {
+enum KeepOpen {
     No,
     Yes,
     Never,
 }
 
-impl Files {
-    pub(super) fn new(data: Handle) -> Files {
-        Files { data, index: Handle::Closed, stay: Stay::No }
+impl SegmentFiles {
+    pub(super) fn new(data: FileHandle) -> SegmentFiles {
+        SegmentFiles { data, index: FileHandle::Closed, keep_open: KeepOpen::No }
     }
 
-    /// Remembers a file that was opened, unless somebody else was faster; gives back
-    /// the one that counts.
+    /// Stores a file that was opened, unless another thread was faster. Returns the file to use.
     pub(super) fn opened(
         &mut self,
-        handle: fn(&mut Files) -> &mut Handle,
+        handle: fn(&mut SegmentFiles) -> &mut FileHandle,
         file: Arc<dyn File>,
     ) -> Arc<dyn File> {
-        let stays = self.stay == Stay::Yes;
+        let is_kept_open = self.keep_open == KeepOpen::Yes;
         let handle = handle(self);
         let file = handle.get().unwrap_or(file);
-        *handle = match stays {
-            true => Handle::Open(Arc::clone(&file)),
-            false => Handle::Shared(Arc::downgrade(&file)),
+        *handle = match is_kept_open {
+            true => FileHandle::Open(Arc::clone(&file)),
+            false => FileHandle::Shared(Arc::downgrade(&file)),
         };
         file
     }
 
-    /// Keeps open what is open, and what will be opened; `false` if that was so
-    /// already, or may not be.
-    pub(super) fn stay(&mut self) -> bool {
-        if self.stay != Stay::No {
+    /// Keeps the files open that are open now or will be opened. Returns `false` if that was
+    /// already so, or is not allowed.
+    pub(super) fn keep_open(&mut self) -> bool {
+        if self.keep_open != KeepOpen::No {
             return false;
         }
-        self.stay = Stay::Yes;
+        self.keep_open = KeepOpen::Yes;
         for handle in [&mut self.data, &mut self.index] {
             if let Some(file) = handle.get() {
-                *handle = Handle::Open(file);
+                *handle = FileHandle::Open(file);
             }
         }
         true
     }
 
-    /// Leaves what is open to those who read it; what is given back is to be dropped
-    /// outside of the lock: closing a file that was removed frees its space.
+    /// Leaves the open files to their readers. The caller drops the result outside the lock,
+    /// because closing a removed file frees its space.
     #[must_use]
-    pub(super) fn let_go(&mut self) -> [Handle; 2] {
-        if self.stay == Stay::Yes {
-            self.stay = Stay::No;
+    pub(super) fn release(&mut self) -> [FileHandle; 2] {
+        if self.keep_open == KeepOpen::Yes {
+            self.keep_open = KeepOpen::No;
         }
-        [self.data.let_go(), self.index.let_go()]
+        [self.data.release(), self.index.release()]
     }
 
-    /// As [`Files::let_go`], for good.
+    /// As [`SegmentFiles::release`], permanently.
     #[must_use]
-    pub(super) fn retire(&mut self) -> [Handle; 2] {
-        self.stay = Stay::Never;
-        self.let_go()
+    pub(super) fn retire(&mut self) -> [FileHandle; 2] {
+        self.keep_open = KeepOpen::Never;
+        self.release()
     }
 
-    /// Whether they stay open, however few read them.
-    pub(super) fn are_staying(&self) -> bool {
-        self.stay == Stay::Yes
+    /// Whether the files stay open without readers.
+    pub(super) fn are_kept_open(&self) -> bool {
+        self.keep_open == KeepOpen::Yes
     }
 }
 
-impl Handle {
+impl FileHandle {
     /// The file, if it is open.
     pub(super) fn get(&self) -> Option<Arc<dyn File>> {
         match self {
-            Handle::Open(file) => Some(Arc::clone(file)),
-            Handle::Shared(file) => file.upgrade(),
-            Handle::Closed => None,
+            FileHandle::Open(file) => Some(Arc::clone(file)),
+            FileHandle::Shared(file) => file.upgrade(),
+            FileHandle::Closed => None,
         }
     }
 
-    fn let_go(&mut self) -> Handle {
+    fn release(&mut self) -> FileHandle {
         let shared = match self {
-            Handle::Open(file) => Handle::Shared(Arc::downgrade(file)),
-            _ => return Handle::Closed,
+            FileHandle::Open(file) => FileHandle::Shared(Arc::downgrade(file)),
+            _ => return FileHandle::Closed,
         };
         std::mem::replace(self, shared)
     }
@@ -121,18 +120,18 @@ mod tests {
     use super::*;
     use crate::storage::{RealStorage, Storage};
 
-    /// A reader takes the list of segments, the log is deleted, and the reader goes on.
+    /// A reader takes the list of segments, the log is deleted, and the reader continues.
     #[test]
-    fn who_saw_a_segment_before_it_was_removed_cannot_make_it_stay_open() {
+    fn a_removed_segment_cannot_be_kept_open() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = RealStorage.create(&directory.path().join("a.seg")).expect("created");
-        let mut files = Files::new(Handle::Closed);
-        assert!(files.stay());
+        let mut files = SegmentFiles::new(FileHandle::Closed);
+        assert!(files.keep_open());
         let file = files.opened(|files| &mut files.data, file);
         drop(files.retire());
-        assert!(!files.stay());
-        drop(files.let_go());
-        assert!(!files.stay(), "not even once it was let go");
+        assert!(!files.keep_open());
+        drop(files.release());
+        assert!(!files.keep_open(), "not even once it was let go");
         let file = files.opened(|files| &mut files.data, file);
         assert!(files.data.get().is_some(), "as long as it is read");
         drop(file);

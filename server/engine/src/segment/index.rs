@@ -9,11 +9,10 @@
 //!        | crc: u32 of the 28 bytes before it
 //! ```
 //!
-//! A cache: written when the segment is sealed, made anew from the blocks when
-//! it is missing or wrong, never a reason to touch data. An entry is a place to
-//! begin looking, at or before what is looked for. While a segment is written
-//! its entries are in memory; afterwards they are searched in the file, so that
-//! old segments cost no memory.
+//! The index is a cache. It is written when the segment is sealed, rebuilt from the blocks when
+//! it is missing or wrong, and never a reason to change data. An entry is a place to start
+//! searching, at or before the target. While a segment is written its entries are in memory.
+//! Afterwards they are searched in the file, so old segments use no memory.
 
 use std::io;
 use std::path::Path;
@@ -22,29 +21,29 @@ use styx_protocol::Position;
 
 use super::name::Offset;
 use super::sealed::Sealed;
-use super::walk::Block;
-use crate::storage::{Disk, File, Storage, read_exact_at, temporary_path, write_all_at};
+use super::walk::WalkedBlock;
+use crate::storage::{DiskWait, File, Storage, read_exact_at, temporary_path, write_all_at};
 
 const MAGIC: [u8; 4] = *b"STXI";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 
-/// Entries are never farther apart than this, so that a look-up reads little.
+/// Entries are at most this far apart, so that a search reads little.
 const SPACING_BYTES_MAX: u64 = 16 << 10;
 
-/// One block's place.
+/// The place of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     pub(crate) position: Position,
     pub(crate) offset: Offset,
     pub(crate) timestamp_us: u64,
     pub(crate) header_crc: u32,
 }
 
-/// What is looked for.
+/// The target of a search.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Key {
+pub(crate) enum SearchKey {
     /// The block that holds this position.
     Position(Position),
     /// The first block at or after this time.
@@ -53,52 +52,52 @@ pub(crate) enum Key {
     Offset(Offset),
 }
 
-impl Key {
-    /// Whether what is looked for is at or behind the entry. A time may also
-    /// begin before an entry with exactly that time.
-    fn is_at_or_behind(self, entry: &Entry) -> bool {
+impl SearchKey {
+    /// Whether the target is at or after the entry. A time equal to the entry's may also begin
+    /// before the entry.
+    fn is_at_or_behind(self, entry: &IndexEntry) -> bool {
         match self {
-            Key::Position(position) => entry.position <= position,
-            Key::Time(time) => entry.timestamp_us < time,
-            Key::Offset(offset) => entry.offset <= offset,
+            SearchKey::Position(position) => entry.position <= position,
+            SearchKey::Time(time) => entry.timestamp_us < time,
+            SearchKey::Offset(offset) => entry.offset <= offset,
         }
     }
 }
 
-/// Where to look: from one entry to the next.
+/// The range to search: from one entry to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stretch {
-    pub(crate) from: Entry,
+pub(crate) struct IndexRange {
+    pub(crate) from: IndexEntry,
     /// `None` at the end of the index.
-    pub(crate) until: Option<Entry>,
+    pub(crate) until: Option<IndexEntry>,
 }
 
-/// Collects entries while a segment is written or walked.
+/// Chooses the blocks that get an entry, while a segment is written or walked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spacing {
+pub(crate) struct IndexSpacing {
     bytes: u64,
     last: Option<Offset>,
 }
 
-impl Spacing {
+impl IndexSpacing {
     /// Entries at least every `index_after_size` bytes.
-    pub(crate) fn new(index_after_size: i64) -> Spacing {
+    pub(crate) fn new(index_after_size: i64) -> IndexSpacing {
         let bytes = u64::try_from(index_after_size).unwrap_or(SPACING_BYTES_MAX);
-        Spacing { bytes: bytes.min(SPACING_BYTES_MAX), last: None }
+        IndexSpacing { bytes: bytes.min(SPACING_BYTES_MAX), last: None }
     }
 
-    /// The entry for a block, if it is far enough behind the last one.
+    /// The entry for a block, if it is far enough from the last one.
     pub(crate) fn entry(
         &mut self,
         offset: Offset,
         header: &styx_protocol::block::Header,
         header_crc: u32,
-    ) -> Option<Entry> {
+    ) -> Option<IndexEntry> {
         if header.is_marker() || self.last.is_some_and(|last| offset - last < self.bytes) {
             return None;
         }
         self.last = Some(offset);
-        Some(Entry {
+        Some(IndexEntry {
             position: Position(header.base_position),
             offset,
             timestamp_us: header.timestamp_us,
@@ -106,29 +105,33 @@ impl Spacing {
         })
     }
 
-    /// As [`Spacing::entry`], of a walked block.
-    pub(crate) fn walked(&mut self, block: &Block) -> Option<Entry> {
+    /// As [`IndexSpacing::entry`], for a walked block.
+    pub(crate) fn walked(&mut self, block: &WalkedBlock) -> Option<IndexEntry> {
         self.entry(block.offset, &block.header, block.header_crc)
     }
 }
 
-/// From the last entry at or before the key on, of entries in memory.
-pub(crate) fn find(entries: &[Entry], key: Key) -> Option<Stretch> {
+/// Searches entries in memory for the range from the last entry at or before the key.
+pub(crate) fn find(entries: &[IndexEntry], key: SearchKey) -> Option<IndexRange> {
     let after = entries.partition_point(|entry| key.is_at_or_behind(entry));
     let from = *entries.get(after.checked_sub(1)?)?;
-    Some(Stretch { from, until: entries.get(after).copied() })
+    Some(IndexRange { from, until: entries.get(after).copied() })
 }
 
-/// Entries of an index file that are read in one go: a page of them.
+/// Entries of an index file that are read at once: a page of them.
 const ENTRIES_AT_ONCE: u64 = 128;
 
-/// From the last entry at or before the key on, of an index file. `None` when there is
-/// none, or the file is not what it should be: then begin at the segment's
+/// Searches an index file for the range from the last entry at or before the key. `None` if
+/// there is no such entry or the file is invalid; then the search begins at the segment's
 /// start.
 ///
 /// # Errors
-/// As the reads; `WouldBlock` when the disk would have to be waited for and may not be.
-pub(crate) fn find_in_file(file: &dyn File, key: Key, disk: Disk) -> io::Result<Option<Stretch>> {
+/// Those of the reads; `WouldBlock` if the read would have to wait for the disk and must not.
+pub(crate) fn find_in_file(
+    file: &dyn File,
+    key: SearchKey,
+    disk: DiskWait,
+) -> io::Result<Option<IndexRange>> {
     let Some(count) = file.len()?.checked_sub(HEADER_BYTES as u64).map(|b| b / ENTRY_BYTES as u64)
     else {
         return Ok(None);
@@ -145,7 +148,7 @@ pub(crate) fn find_in_file(file: &dyn File, key: Key, disk: Disk) -> io::Result<
             None => return Ok(None),
         }
     }
-    // The one behind them too, where there is one.
+    // Includes the entry after them, if there is one.
     let mut bytes = [0; (ENTRIES_AT_ONCE as usize + 1) * ENTRY_BYTES];
     let bytes = &mut bytes[..(count.min(high + 1) - low) as usize * ENTRY_BYTES];
     disk.read_exact_at(file, bytes, at(low))?;
@@ -163,16 +166,16 @@ pub(crate) fn find_in_file(file: &dyn File, key: Key, disk: Disk) -> io::Result<
             None => return Ok(None),
         }
     }
-    Ok(found.map(|from| Stretch { from, until: entries.get(low).and_then(decode_entry) }))
+    Ok(found.map(|from| IndexRange { from, until: entries.get(low).and_then(decode_entry) }))
 }
 
-/// Writes the index of a sealed segment whole.
+/// Writes the whole index of a sealed segment.
 pub(crate) fn write(
     storage: &dyn Storage,
     path: &Path,
     base: Position,
     sealed: &Sealed,
-    entries: &[Entry],
+    entries: &[IndexEntry],
 ) -> io::Result<()> {
     let mut out = Vec::with_capacity(HEADER_BYTES + entries.len() * ENTRY_BYTES);
     out.extend_from_slice(&MAGIC);
@@ -201,7 +204,7 @@ pub(crate) fn write(
         let crc = crc32fast::hash(&out[at..]);
         out.extend_from_slice(&crc.to_be_bytes());
     }
-    // Not synced: whatever a crash leaves is recognised by its checksums.
+    // Not synced: the checksums reveal whatever a crash leaves.
     let temporary = temporary_path(path);
     match storage.remove_file(&temporary) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -212,8 +215,8 @@ pub(crate) fn write(
     storage.rename(&temporary, path)
 }
 
-/// What the index of a sealed segment of `bytes` bytes says about it; `None`
-/// when the file is not the index of this segment.
+/// The summary of a sealed segment of `bytes` bytes, from its index; `None` if the file is not
+/// the index of this segment.
 pub(crate) fn read_summary(
     file: &dyn File,
     base: Position,
@@ -242,8 +245,8 @@ pub(crate) fn read_summary(
     Ok(ours.then_some(sealed))
 }
 
-fn decode_entry(bytes: &[u8; ENTRY_BYTES]) -> Option<Entry> {
-    (u32_at(bytes, 28) == crc32fast::hash(&bytes[..28])).then(|| Entry {
+fn decode_entry(bytes: &[u8; ENTRY_BYTES]) -> Option<IndexEntry> {
+    (u32_at(bytes, 28) == crc32fast::hash(&bytes[..28])).then(|| IndexEntry {
         position: Position(u64_at(bytes, 0)),
         offset: u64_at(bytes, 8),
         timestamp_us: u64_at(bytes, 16),

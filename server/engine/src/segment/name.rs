@@ -2,10 +2,10 @@
 
 use styx_protocol::Position;
 
-/// Bytes from the start of a segment file; never leaves the engine.
+/// Bytes from the start of a segment file. Offsets never leave the engine.
 pub(crate) type Offset = u64;
 
-/// What a name in a generation's folder is.
+/// What a name in a generation's folder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileName {
     Segment(Position),
@@ -13,7 +13,7 @@ pub(crate) enum FileName {
     Producers(Position),
     Watermark,
     Temporary,
-    Stranger,
+    Other,
 }
 
 pub(crate) const WATERMARK: &str = "watermark";
@@ -39,19 +39,19 @@ pub(crate) fn parse(name: &str) -> FileName {
         return FileName::Temporary;
     }
     let Some((digits, kind)) = name.split_once('.') else {
-        return FileName::Stranger;
+        return FileName::Other;
     };
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return FileName::Stranger;
+        return FileName::Other;
     }
     let Ok(position) = digits.parse().map(Position) else {
-        return FileName::Stranger;
+        return FileName::Other;
     };
     match kind {
         "seg" => FileName::Segment(position),
         "idx" => FileName::Index(position),
         "producers" => FileName::Producers(position),
-        _ => FileName::Stranger,
+        _ => FileName::Other,
     }
 }
 
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_parse_back_and_nothing_else_does() {
+    fn file_names_round_trip_and_others_are_rejected() {
         assert_eq!(parse(&segment(Position(7))), FileName::Segment(Position(7)));
         assert_eq!(parse(&index(Position(7))), FileName::Index(Position(7)));
         assert_eq!(parse(&producers(Position(7))), FileName::Producers(Position(7)));
         assert_eq!(parse("00000000000000000007.seg.tmp"), FileName::Temporary);
         for stranger in ["7.seg", "0000000000000000000+.seg", "99999999999999999999.seg", "seg"] {
-            assert_eq!(parse(stranger), FileName::Stranger, "{stranger}");
+            assert_eq!(parse(stranger), FileName::Other, "{stranger}");
         }
     }
 }

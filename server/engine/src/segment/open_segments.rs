@@ -1,15 +1,15 @@
-//! [`OpenSegments`]: finished segments that were read of late stay open.
+//! [`OpenSegments`]: sealed segments that were read recently stay open.
 //!
 //! ```text
-//! read ─▶ file ─▶ already staying? ─▶ its handles
-//!                 └no─▶ [oldest … newest] ─▶ the oldest's handles go
+//! read ─▶ file ─▶ already kept open? ─▶ its handles
+//!                 └no─▶ [oldest … newest] ─▶ the oldest segment's handles are released
 //! ```
 //!
-//! Who reads one record of an old segment would open two files for it, and could not
-//! do so without waiting for the disk. One list for all logs of a catalog, in the order
-//! of opening: a segment that is read all the time is opened once in
-//! [`SEGMENTS_MAX`] others. The handles are the segment's own and the list points to it
-//! weakly, so that it keeps no file of a removed segment or log.
+//! Without this, a read of one record of an old segment would open two files, and could not
+//! avoid waiting for the disk. There is one list for all logs of a catalog, in the order of
+//! opening: a segment that is read all the time is reopened once per [`SEGMENTS_MAX`] others.
+//! The handles belong to the segment. The list refers to segments weakly, so it keeps no file
+//! of a removed segment or log open.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::Segment;
 use crate::storage::File;
-use crate::wait::lock;
+use crate::sync::lock;
 
-/// Finished segments that stay open. Each takes two descriptors, so that all take half
-/// of the 1,024 that a process has when it asks for no more.
+/// Sealed segments that stay open. Each uses two descriptors, so all of them use half of the
+/// default limit of 1,024 per process.
 const SEGMENTS_MAX: usize = 256;
 
 /// See the module.
@@ -30,18 +30,18 @@ pub(crate) struct OpenSegments {
 }
 
 impl OpenSegments {
-    /// A segment's file, opened if nobody has it. Of a finished segment it stays open,
-    /// and its index from when that is opened. For reads that were asked for: who goes
-    /// through all segments takes [`Segment::file`] and displaces none.
+    /// A segment's file, opened if it is not open. The file of a sealed segment stays open; its
+    /// index does too once it is opened. For reads by clients: work that goes through all segments
+    /// uses [`Segment::file`] and displaces none.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub(crate) fn file(&self, segment: &Arc<Segment>) -> io::Result<Arc<dyn File>> {
         let file = segment.file()?;
-        if segment.stay_open() {
+        if segment.keep_open() {
             let displaced = self.displaced_by(segment);
             if let Some(displaced) = displaced.and_then(|oldest| oldest.upgrade()) {
-                displaced.let_go();
+                displaced.release();
             }
         }
         Ok(file)

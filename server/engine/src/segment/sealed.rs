@@ -1,8 +1,8 @@
-//! [`Sealed`]: what is known of a segment that never changes any more.
+//! [`Sealed`]: the summary of a segment that never changes again.
 
 use styx_protocol::Position;
 
-/// What is known of a finished segment.
+/// The summary of a sealed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sealed {
     /// The next segment's base.

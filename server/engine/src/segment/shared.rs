@@ -1,9 +1,9 @@
 //! [`Segment`]: what readers and the writer share of one segment file.
 //!
-//! While it is the newest, its file stays open and its index is in memory. Once
-//! sealed it never changes; the file and the index are opened when somebody reads
-//! them, and closed with the last reader or, if later, when
-//! [`OpenSegments`](super::OpenSegments) lets them go.
+//! While a segment is the newest, its file stays open and its index is in memory. Once sealed
+//! it never changes. The first reader then opens its file and its index. They are closed with
+//! the last reader or when [`OpenSegments`](super::OpenSegments) releases them, whichever is
+//! later.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use styx_protocol::Position;
 
-use super::files::{Files, Handle};
-use super::index::{self, Entry, Key, Stretch};
+use super::files::{FileHandle, SegmentFiles};
+use super::index::{self, IndexEntry, IndexRange, SearchKey};
 use super::name;
 use super::sealed::Sealed;
-use crate::storage::{Access, Disk, File, Storage};
-use crate::wait::lock;
+use crate::storage::{Access, DiskWait, File, Storage};
+use crate::sync::lock;
 
 /// See the module.
 #[derive(Debug)]
@@ -26,20 +26,20 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     storage: Arc<dyn Storage>,
     sealed: OnceLock<Sealed>,
-    entries: RwLock<Vec<Entry>>,
-    files: Mutex<Files>,
-    /// Bytes of the block that somebody read a record of last; 0 before that.
+    entries: RwLock<Vec<IndexEntry>>,
+    files: Mutex<SegmentFiles>,
+    /// The size of the block whose record was read last; 0 before that.
     block_bytes: AtomicUsize,
 }
 
 impl Segment {
-    /// The newest segment, with its open file and the index so far.
+    /// The newest segment, with its open file and its index so far.
     pub(crate) fn newest(
         storage: Arc<dyn Storage>,
         directory: &Path,
         base: Position,
         file: Arc<dyn File>,
-        entries: Vec<Entry>,
+        entries: Vec<IndexEntry>,
     ) -> Segment {
         Segment {
             base,
@@ -47,12 +47,12 @@ impl Segment {
             storage,
             sealed: OnceLock::new(),
             entries: RwLock::new(entries),
-            files: Mutex::new(Files::new(Handle::Open(file))),
+            files: Mutex::new(SegmentFiles::new(FileHandle::Open(file))),
             block_bytes: AtomicUsize::new(0),
         }
     }
 
-    /// A sealed segment, opened by whoever reads it first.
+    /// A sealed segment, opened by its first reader.
     pub(crate) fn sealed(
         storage: Arc<dyn Storage>,
         directory: &Path,
@@ -65,22 +65,22 @@ impl Segment {
             storage,
             sealed: OnceLock::from(sealed),
             entries: RwLock::new(Vec::new()),
-            files: Mutex::new(Files::new(Handle::Closed)),
+            files: Mutex::new(SegmentFiles::new(FileHandle::Closed)),
             block_bytes: AtomicUsize::new(0),
         }
     }
 
-    /// Bytes of a block as they were found last; 0 when that is not known.
+    /// The size of the block that was read last; 0 if unknown.
     pub(crate) fn block_bytes(&self) -> usize {
         self.block_bytes.load(Ordering::Relaxed)
     }
 
-    /// Tells others how large a block was.
+    /// Stores the size of a block for later reads.
     pub(crate) fn note_block_bytes(&self, bytes: usize) {
         self.block_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// What is known once it is sealed.
+    /// The summary, once the segment is sealed.
     pub(crate) fn summary(&self) -> Option<&Sealed> {
         self.sealed.get()
     }
@@ -89,15 +89,15 @@ impl Segment {
         self.path.with_extension("idx")
     }
 
-    /// Adds an index entry; the writer alone does.
-    pub(crate) fn push_entry(&self, entry: Entry) {
+    /// Adds an index entry; only the writer calls this.
+    pub(crate) fn push_entry(&self, entry: IndexEntry) {
         self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
     }
 
-    /// Marks it sealed, writes its index and lets its file go.
+    /// Marks the segment as sealed, writes its index and releases its file.
     ///
     /// # Errors
-    /// The index cannot be written; the segment is sealed all the same.
+    /// The index cannot be written; the segment is sealed nevertheless.
     pub(crate) fn seal(&self, sealed: Sealed) -> io::Result<()> {
         let mut entries = self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let written =
@@ -106,16 +106,16 @@ impl Segment {
         *entries = Vec::new();
         drop(entries);
         let mut files = lock(&self.files);
-        // A reader may have been here since it is sealed.
-        if !files.are_staying() {
-            let freed = files.let_go();
+        // A reader may have asked to keep it open since it was sealed.
+        if !files.are_kept_open() {
+            let freed = files.release();
             drop(files);
             drop(freed);
         }
         written
     }
 
-    /// The file, opened if nobody has it.
+    /// The file, opened if it is not open.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -123,25 +123,25 @@ impl Segment {
         self.open(&self.path, |files| &mut files.data)
     }
 
-    /// The file, if it is open already. Never waits for the disk.
+    /// The file, if it is open. Never waits for the disk.
     pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
         lock(&self.files).data.get()
     }
 
-    /// From here on the files of a finished segment stay open once they are; `false`
-    /// if that was so already, or cannot be.
-    pub(super) fn stay_open(&self) -> bool {
-        self.sealed.get().is_some() && lock(&self.files).stay()
+    /// From now on the files of a sealed segment stay open. Returns `false` if that was already so,
+    /// or is not possible.
+    pub(super) fn keep_open(&self) -> bool {
+        self.sealed.get().is_some() && lock(&self.files).keep_open()
     }
 
-    /// Its files are closed with their last reader again.
-    pub(super) fn let_go(&self) {
-        let freed = lock(&self.files).let_go();
+    /// The files are closed with their last reader again.
+    pub(super) fn release(&self) {
+        let freed = lock(&self.files).release();
         drop(freed);
     }
 
-    /// As [`Segment::let_go`], for good: its log is over, or it was removed from it. The
-    /// newest segment's file is closed with the segment.
+    /// As [`Segment::release`], permanently, because the segment or its log was removed. The newest
+    /// segment's file is closed with the segment.
     pub(crate) fn retire(&self) {
         if self.sealed.get().is_some() {
             let freed = lock(&self.files).retire();
@@ -149,13 +149,12 @@ impl Segment {
         }
     }
 
-    /// Where to look: from an entry at or before the key on, or `None` for the
-    /// segment's first byte.
+    /// Where to search: from an entry at or before the key, or `None` for the segment's first byte.
     ///
     /// # Errors
-    /// The index exists and cannot be read; `WouldBlock` when the disk would have to
-    /// be waited for and may not be.
-    pub(crate) fn find(&self, key: Key, disk: Disk) -> io::Result<Option<Stretch>> {
+    /// The index exists and cannot be read; `WouldBlock` if the read would have to wait for the
+    /// disk and must not.
+    pub(crate) fn find(&self, key: SearchKey, disk: DiskWait) -> io::Result<Option<IndexRange>> {
         if self.sealed.get().is_none() {
             let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             return Ok(index::find(&entries, key));
@@ -163,12 +162,14 @@ impl Segment {
         let open = lock(&self.files).index.get();
         let file = match (open, disk) {
             (Some(file), _) => file,
-            (None, Disk::MayNot) => return Err(io::ErrorKind::WouldBlock.into()),
-            (None, Disk::May) => match self.open(&self.index_path(), |files| &mut files.index) {
-                Ok(file) => file,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e),
-            },
+            (None, DiskWait::Forbidden) => return Err(io::ErrorKind::WouldBlock.into()),
+            (None, DiskWait::Allowed) => {
+                match self.open(&self.index_path(), |files| &mut files.index) {
+                    Ok(file) => file,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(e) => return Err(e),
+                }
+            }
         };
         index::find_in_file(&*file, key, disk)
     }
@@ -176,12 +177,12 @@ impl Segment {
     fn open(
         &self,
         path: &Path,
-        handle: fn(&mut Files) -> &mut Handle,
+        handle: fn(&mut SegmentFiles) -> &mut FileHandle,
     ) -> io::Result<Arc<dyn File>> {
         if let Some(file) = handle(&mut lock(&self.files)).get() {
             return Ok(file);
         }
-        // Without the lock: who may not wait for the disk asks for it too.
+        // Without the lock, because non-blocking readers take it too.
         let file = self.storage.open(path, Access::Read)?;
         Ok(lock(&self.files).opened(handle, file))
     }

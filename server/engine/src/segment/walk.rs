@@ -1,13 +1,12 @@
-//! Going through a segment block by block, and judging each one.
+//! Going through a segment block by block, and checking each one.
 //!
 //! ```text
 //! filler ─prev_crc─▶ block ─prev_crc─▶ … ─prev_crc─▶ seal | torn tail
 //! ```
 //!
-//! A block is judged by lengths, CRCs, salt, epoch and chain alone, never by
-//! today's configuration. The first one that fails ends the walk; nothing after
-//! it is parsed to decide anything. Memory is bounded by what the file really
-//! holds, not by what a length field says.
+//! A block is checked by its lengths, CRCs, salt, epoch and chain only, never by the current
+//! configuration. The first invalid block ends the walk; the bytes after it decide nothing.
+//! Memory is bounded by the file's real size, not by the length fields in it.
 
 use std::io;
 
@@ -22,34 +21,34 @@ use crate::storage::{File, read_exact_at};
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// One block that passed.
+/// A block that passed the checks.
 #[derive(Debug, Clone)]
-pub(crate) struct Block {
+pub(crate) struct WalkedBlock {
     pub(crate) offset: Offset,
     pub(crate) header: Header,
     pub(crate) header_crc: u32,
-    /// Empty when the walk skips bodies.
+    /// Empty if the walk skips bodies.
     pub(crate) body: Bytes,
 }
 
 /// Why a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum WalkEnd {
     /// The file ends where a block would begin.
     EndOfFile,
-    /// After the seal; the file may hold more bytes.
+    /// After the seal; the file may contain more bytes.
     Sealed,
     /// The next bytes are not the next block.
     Invalid(&'static str),
-    /// The next block is whole and from a newer Styx.
+    /// The next block is intact, but from a newer Styx.
     Unknown(block::Error),
 }
 
-/// What the walk may assume of the first block.
+/// What the first block must follow.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expect {
+pub(crate) struct ChainStart {
     pub(crate) base: Position,
-    /// The `header_crc` before it, when that is known.
+    /// The `header_crc` before it, if that is known.
     pub(crate) prev_crc: Option<u32>,
 }
 
@@ -78,14 +77,19 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins at byte 0 of a file of `len` bytes.
-    pub(crate) fn new(file: &'a dyn File, len: u64, expect: Expect, bodies: Bodies) -> Walk<'a> {
+    pub(crate) fn new(
+        file: &'a dyn File,
+        len: u64,
+        chain_start: ChainStart,
+        bodies: Bodies,
+    ) -> Walk<'a> {
         Walk {
             file,
             len,
             bodies,
             offset: 0,
-            position: expect.base,
-            prev_crc: expect.prev_crc,
+            position: chain_start.base,
+            prev_crc: chain_start.prev_crc,
             salt: None,
             epoch: 0,
             sealed: false,
@@ -94,7 +98,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes on at a block in the middle, of which an index told.
+    /// Begins at a block in the middle, whose place is known from an index.
     pub(crate) fn begin_at(&mut self, offset: Offset, position: Position) {
         self.offset = offset;
         self.position = position;
@@ -110,7 +114,7 @@ impl<'a> Walk<'a> {
         self.position
     }
 
-    /// The `header_crc` of the last block, or what was expected before it.
+    /// The `header_crc` of the last block, or the expected one before it.
     pub(crate) fn prev_crc(&self) -> Option<u32> {
         self.prev_crc
     }
@@ -118,45 +122,47 @@ impl<'a> Walk<'a> {
     /// The next block, or why there is none.
     ///
     /// # Errors
-    /// The file cannot be read; a short read is an invalid block instead.
-    pub(crate) fn step(&mut self) -> io::Result<Result<Block, Stop>> {
+    /// The file cannot be read. A short read is an invalid block instead.
+    pub(crate) fn step(&mut self) -> io::Result<Result<WalkedBlock, WalkEnd>> {
         if self.sealed {
-            return Ok(Err(Stop::Sealed));
+            return Ok(Err(WalkEnd::Sealed));
         }
         let left = self.len.saturating_sub(self.offset);
         if left == 0 {
-            return Ok(Err(Stop::EndOfFile));
+            return Ok(Err(WalkEnd::EndOfFile));
         }
         if left < BLOCK_HEADER_BYTES as u64 {
-            return Ok(Err(Stop::Invalid("fewer bytes than a block header")));
+            return Ok(Err(WalkEnd::Invalid("there are fewer bytes than a block header has")));
         }
         let Some(head) = self.bytes(self.offset, BLOCK_HEADER_BYTES)? else {
-            return Ok(Err(Stop::Invalid("the file is shorter than it says")));
+            return Ok(Err(WalkEnd::Invalid("the file is shorter than its length says")));
         };
         let (header, header_crc) = match Header::decode(&head) {
             Ok(decoded) => decoded,
             Err(block::Error::NotAHeader) => {
-                return Ok(Err(Stop::Invalid("no block header with a matching checksum")));
+                return Ok(Err(WalkEnd::Invalid(
+                    "there is no block header with a matching checksum",
+                )));
             }
-            Err(newer) => return Ok(Err(Stop::Unknown(newer))),
+            Err(newer) => return Ok(Err(WalkEnd::Unknown(newer))),
         };
-        if let Some(fault) = self.fault(&header, left) {
-            return Ok(Err(Stop::Invalid(fault)));
+        if let Some(fault) = self.invalid_reason(&header, left) {
+            return Ok(Err(WalkEnd::Invalid(fault)));
         }
         let body = match self.bodies {
             Bodies::Skip => Bytes::new(),
             Bodies::Check => {
                 let at = self.offset + BLOCK_HEADER_BYTES as u64;
                 let Some(body) = self.bytes(at, header.body_size as usize)? else {
-                    return Ok(Err(Stop::Invalid("the file is shorter than it says")));
+                    return Ok(Err(WalkEnd::Invalid("the file is shorter than its length says")));
                 };
                 if crc32fast::hash(&body) != header.body_crc {
-                    return Ok(Err(Stop::Invalid("the body fails its checksum")));
+                    return Ok(Err(WalkEnd::Invalid("the body fails its checksum")));
                 }
                 body
             }
         };
-        let block = Block { offset: self.offset, header, header_crc, body };
+        let block = WalkedBlock { offset: self.offset, header, header_crc, body };
         self.offset += header.block_bytes();
         self.position = Position(header.end_position());
         self.prev_crc = Some(header_crc);
@@ -166,12 +172,12 @@ impl<'a> Walk<'a> {
         Ok(Ok(block))
     }
 
-    fn fault(&self, header: &Header, left: u64) -> Option<&'static str> {
+    fn invalid_reason(&self, header: &Header, left: u64) -> Option<&'static str> {
         if header.block_bytes() > left {
             return Some("the block is longer than the file");
         }
         if header.base_position != self.position.0 {
-            return Some("the block has another position than the next");
+            return Some("the position of the block is not the next one");
         }
         if self.prev_crc.is_some_and(|prev| prev != header.prev_crc) {
             return Some("the block does not follow the one before it");
@@ -180,18 +186,18 @@ impl<'a> Walk<'a> {
             return Some("the block belongs to another segment");
         }
         if header.open_epoch < self.epoch {
-            return Some("the block is older than the one before it");
+            return Some("the epoch of the block is lower than that of the block before it");
         }
         if self.offset == 0 && !header.flags.contains(block::Flags::FILLER) {
             return Some("the segment does not begin with a filler");
         }
         if header.is_marker() != (header.count == 0) {
-            return Some("a marker with records, or a block without");
+            return Some("a marker has records, or a block has none");
         }
         None
     }
 
-    /// `len` bytes at `offset` from the chunk at hand, or from a new one.
+    /// `len` bytes at `offset`, from the current chunk or from a new one.
     fn bytes(&mut self, offset: Offset, len: usize) -> io::Result<Option<Bytes>> {
         let within = offset.checked_sub(self.chunk_offset).and_then(|at| usize::try_from(at).ok());
         if let Some(at) = within

@@ -1,4 +1,4 @@
-//! [`Disk`]: whether who reads may wait for it.
+//! [`DiskWait`]: whether a read may wait for the disk.
 
 use std::io;
 
@@ -6,19 +6,19 @@ use super::File;
 
 /// Whether a read may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Disk {
-    /// [`File::read_at`].
-    May,
-    /// [`File::try_read_at`]: what is in the page cache alone.
-    MayNot,
+pub(crate) enum DiskWait {
+    /// Reads with [`File::read_at`].
+    Allowed,
+    /// Reads with [`File::try_read_at`], only from the page cache.
+    Forbidden,
 }
 
-impl Disk {
-    /// Reads up to `buf.len()` bytes; `None` when the disk would have to be waited
-    /// for and may not be.
+impl DiskWait {
+    /// Reads up to `buf.len()` bytes; `None` if the read would have to wait for the disk and must
+    /// not.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the call.
     pub(crate) fn read_at(
         self,
         file: &dyn File,
@@ -26,16 +26,16 @@ impl Disk {
         offset: u64,
     ) -> io::Result<Option<usize>> {
         match self {
-            Disk::May => file.read_at(buf, offset).map(Some),
-            Disk::MayNot => file.try_read_at(buf, offset),
+            DiskWait::Allowed => file.read_at(buf, offset).map(Some),
+            DiskWait::Forbidden => file.try_read_at(buf, offset),
         }
     }
 
     /// Fills the buffer.
     ///
     /// # Errors
-    /// As the call; `UnexpectedEof` at the end; `WouldBlock` when the disk would have
-    /// to be waited for and may not be.
+    /// Those of the call; `UnexpectedEof` at the end; `WouldBlock` if the read would have to wait
+    /// for the disk and must not.
     pub(crate) fn read_exact_at(
         self,
         file: &dyn File,

@@ -1,9 +1,8 @@
 //! Every call to the file system, behind two traits.
 //!
-//! Nothing else in the engine touches a file: a simulated storage can stand in
-//! for [`real::RealStorage`] and lose, tear or refuse whatever it likes. Calls
-//! do what their names say and no more; in particular nothing is synced but by
-//! [`File::sync`] and [`Storage::sync_dir`].
+//! Nothing else in the engine touches a file, so tests can replace [`real::RealStorage`] by a
+//! simulated storage that loses, tears or refuses whatever it likes. Each call does only what
+//! its name says. In particular, only [`File::sync`] and [`Storage::sync_dir`] sync.
 
 pub mod probe;
 
@@ -16,30 +15,30 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use disk::Disk;
+pub(crate) use disk::DiskWait;
 pub use real::RealStorage;
 
-/// What [`File::write_direct_at`] takes: multiples of this. The largest block of
-/// the devices and filesystems in use; see `open(2)`, `O_DIRECT`.
+/// The alignment that [`File::write_direct_at`] requires: the largest block size of the devices
+/// and filesystems in use. See `open(2)`, `O_DIRECT`.
 pub const DIRECT_ALIGNMENT: usize = 4096;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reads alone.
+    /// For reads only.
     Read,
-    /// Reads and writes.
+    /// For reads and writes.
     Write,
 }
 
-/// One name in a directory.
+/// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The name, lossy where it is not UTF-8 (such a name is never ours).
+pub struct DirectoryEntry {
+    /// The name. It is lossy if it is not UTF-8; the engine creates no such name.
     pub name: String,
-    /// Whether it is a directory (links are not followed).
+    /// Whether it is a directory. Links are not followed.
     pub is_dir: bool,
-    /// Bytes, for a file.
+    /// The size in bytes, for a file.
     pub len: u64,
 }
 
@@ -48,65 +47,65 @@ pub trait Lock: Debug + Send + Sync {}
 
 /// Directories and names.
 pub trait Storage: Debug + Send + Sync {
-    /// Creates a directory; its parent must be there.
+    /// Creates a directory; its parent must exist.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Creates a directory and its parents where they are missing.
+    /// Creates a directory and its missing parents.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// The names in a directory, in no order.
+    /// The entries of a directory, in no particular order.
     ///
     /// # Errors
-    /// As the call.
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Those of the system call.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
     /// Creates a file for reading and writing; it must not exist.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
     /// Opens a file that exists.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
 
     /// Renames; replaces an existing file.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a directory and all in it.
+    /// Removes a directory and everything in it.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Locks a file, created if missing and holding `content` afterwards, for
-    /// this process; `Err` in the result is what the holder wrote there.
+    /// Locks a file for this process. The file is created if it is missing, and contains `content`
+    /// afterwards. If another process holds the lock, the inner `Err` is the content that it wrote.
     ///
     /// # Errors
-    /// As the calls.
+    /// Those of the system calls.
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>>;
 }
 
@@ -115,76 +114,75 @@ pub trait File: Debug + Send + Sync {
     /// Reads up to `buf.len()` bytes; 0 at the end of the file.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`File::read_at`], but only what is in the page cache: `None` when
-    /// the disk would have to be waited for.
+    /// As [`File::read_at`], but only from the page cache: `None` if the read would have to wait
+    /// for the disk.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
 
-    /// Writes up to `bytes.len()` bytes and says how many.
+    /// Writes up to `bytes.len()` bytes; returns how many.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`File::write_at`], past the page cache where that can be done: neither
-    /// the bytes nor their way there pass through it, and reading them asks the
-    /// device. The bytes' address, their number and `offset` are multiples of
-    /// [`DIRECT_ALIGNMENT`]. Durable after [`File::sync`], as any other.
+    /// As [`File::write_at`], but past the page cache if that is possible: the bytes do not enter
+    /// the page cache, and reading them reads the device. The address of `bytes`, its length and
+    /// `offset` are multiples of [`DIRECT_ALIGNMENT`]. Durable after [`File::sync`], like any other
+    /// write.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.write_at(bytes, offset)
     }
 
-    /// Makes sure that writes up to byte `end` find space. The file's length
-    /// stays. A storage that cannot promise this does nothing.
+    /// Makes sure that writes up to byte `end` find space. The file's length does not change. A
+    /// storage that cannot guarantee this does nothing.
     ///
     /// # Errors
     /// No space.
     fn reserve(&self, offset: u64, end: u64) -> io::Result<()>;
 
-    /// Makes data and length durable (fdatasync). A failed sync may have lost
-    /// what it was to sync: it is never tried again.
+    /// Makes data and length durable (fdatasync). A failed sync may have lost what it was to sync,
+    /// so it is never retried.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn sync(&self) -> io::Result<()>;
 
     /// The file's length.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn len(&self) -> io::Result<u64>;
 
     /// Whether the file has no bytes.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// Cuts or extends the file.
+    /// Truncates or extends the file.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Forgets what the page cache holds of the file, so that the next read
-    /// asks the device.
+    /// Drops the file from the page cache, so that the next read reads the device.
     ///
     /// # Errors
-    /// As the call.
+    /// Those of the system call.
     fn drop_cache(&self) -> io::Result<()>;
 
-    /// The kernel's handle on the file, for calls that move bytes from it to a
-    /// socket; `None` where there is no kernel.
+    /// The kernel's descriptor of the file, for calls that move bytes from it to a socket; `None`
+    /// for a simulated file.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -193,16 +191,16 @@ pub trait File: Debug + Send + Sync {
 /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
 ///
 /// # Errors
-/// As the reads.
+/// Those of the reads.
 pub(crate) fn read_exact_at(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    Disk::May.read_exact_at(file, buf, offset)
+    DiskWait::Allowed.read_exact_at(file, buf, offset)
 }
 
-/// Where the zeros begin with which the first `len` bytes of a file end; `len` if
-/// there are none.
+/// The offset at which the trailing zeros of a file's first `len` bytes begin; `len` if there
+/// are none.
 ///
 /// # Errors
-/// As the reads.
+/// Those of the reads.
 pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut end = len;
@@ -219,10 +217,10 @@ pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Writes all bytes. On an error the second value says how many went out.
+/// Writes all bytes. On an error, the second value is the number of bytes written.
 ///
 /// # Errors
-/// As the writes.
+/// Those of the writes.
 pub(crate) fn write_all_at(
     file: &dyn File,
     bytes: &[u8],
@@ -231,11 +229,11 @@ pub(crate) fn write_all_at(
     write_all(bytes, |done| file.write_at(&bytes[done..], offset + done as u64))
 }
 
-/// As [`write_all_at`], past the page cache; what was written in part need not be
-/// aligned any more and is finished through it.
+/// As [`write_all_at`], past the page cache. After a partial write the rest may not be aligned;
+/// it is then written through the page cache.
 ///
 /// # Errors
-/// As the writes.
+/// Those of the writes.
 pub(crate) fn write_all_direct_at(
     file: &dyn File,
     bytes: &[u8],
@@ -263,10 +261,10 @@ fn write_all(
     Ok(())
 }
 
-/// A whole file of at most `max` bytes.
+/// Reads a whole file of at most `max` bytes.
 ///
 /// # Errors
-/// As the calls; `FileTooLarge` beyond `max`.
+/// Those of the calls; `FileTooLarge` beyond `max`.
 pub(crate) fn read_file(storage: &dyn Storage, path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = storage.open(path, Access::Read)?;
     let len = file.len()?;
@@ -278,10 +276,11 @@ pub(crate) fn read_file(storage: &dyn Storage, path: &Path, max: u64) -> io::Res
     Ok(bytes)
 }
 
-/// Replaces a file whole: temporary file, sync, rename, sync the directory.
+/// Replaces a whole file: writes a temporary file, syncs it, renames it and syncs the
+/// directory.
 ///
 /// # Errors
-/// As the calls; the old file is then still there.
+/// Those of the calls; the old file then still exists.
 pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_path(path);
     match storage.remove_file(&temporary) {
@@ -295,12 +294,13 @@ pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> 
     storage.sync_dir(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
 }
 
-/// Where a file is made before it gets its name; removed at open.
+/// The path under which a file is written before it gets its name. Files with such names are
+/// removed at open.
 pub(crate) fn temporary_path(path: &Path) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(TEMPORARY_SUFFIX);
     path.with_file_name(name)
 }
 
-/// How names of unfinished files end.
+/// The suffix of unfinished files.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";

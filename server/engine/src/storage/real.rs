@@ -1,4 +1,4 @@
-//! The real file system, by std and rustix.
+//! The real file system, through std and rustix.
 #![allow(clippy::disallowed_methods, reason = "this is the place for file calls")]
 
 use std::fs;
@@ -12,20 +12,20 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Access, Entry, File, Lock, Storage};
+use super::{Access, DirectoryEntry, File, Lock, Storage};
 
-/// Files and directories as the kernel has them.
+/// The files and directories of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealStorage;
 
-/// An open file, with a second descriptor of it once something was written past
-/// the page cache. A write on that one fails by itself; [`File::sync`] is always on
-/// the first one, which has heard of every error of a delayed write.
+/// An open file, and a second descriptor of it after the first write past the page cache. A
+/// failed write on the second descriptor is reported there. [`File::sync`] always uses the
+/// first one, which reports every error of a delayed write.
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
     direct: OnceLock<Option<fs::File>>,
-    /// The filesystem wants other alignments than ours.
+    /// The filesystem requires an alignment that is different from ours.
     is_buffered: AtomicBool,
 }
 
@@ -34,7 +34,8 @@ impl RealFile {
         RealFile { file, direct: OnceLock::new(), is_buffered: AtomicBool::new(false) }
     }
 
-    /// The same file, whatever its name is now; not every filesystem has this.
+    /// The same file, opened for direct writes, whatever its current name is. Not every filesystem
+    /// supports this.
     fn direct(&self) -> Option<&fs::File> {
         let open = || {
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -60,7 +61,7 @@ impl Storage for RealStorage {
         fs::create_dir_all(path)
     }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -69,7 +70,7 @@ impl Storage for RealStorage {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            entries.push(Entry {
+            entries.push(DirectoryEntry {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 is_dir: metadata.is_dir(),
                 len: metadata.len(),

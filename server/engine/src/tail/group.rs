@@ -1,14 +1,14 @@
-//! [`Group`]: whole blocks with their headers read, of one commit or of one read.
+//! [`Group`]: whole blocks with decoded headers, of one commit or one read.
 //!
 //! ```text
 //! bytes    [header|body][header|body][header|body]…    as they are on the disk
-//! blocks    └ Kept       └ Kept       └ Kept           shared by all readers
+//! blocks    └ GroupBlock └ GroupBlock └ GroupBlock     shared by all readers
 //! ```
 //!
-//! The bytes were checked when the group was made, so a reader finds its place by
-//! position and takes what it needs without looking at them again. A plain block's
-//! records are parsed by the first reader that wants records, for all of them; a
-//! packed one's are not kept, because they would take more memory than is counted.
+//! The bytes were checked when the group was created, so a reader finds its blocks by position
+//! and does not check them again. The first reader that wants records parses those of a plain
+//! block, for all readers. The records of a packed block are not kept, because they would use
+//! more memory than is counted.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,58 +20,59 @@ use styx_protocol::{Position, Records};
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Positions `base..end`.
+    /// The group holds the positions `base..end`.
     pub(crate) base: Position,
     pub(crate) end: Position,
     pub(crate) bytes: Bytes,
-    pub(crate) blocks: Arc<[Kept]>,
-    /// Of memory, with what is not used of it.
+    pub(crate) blocks: Arc<[GroupBlock]>,
+    /// Bytes of memory that the buffer occupies, including its unused part.
     pub(crate) held_bytes: usize,
-    /// Written past the page cache: whoever does not find it in memory asks the device.
+    /// The group was written past the page cache, so a reader that does not find it in memory reads
+    /// the device.
     pub(crate) is_direct: bool,
 }
 
 /// One block of a group.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct GroupBlock {
     pub(crate) block: Block,
-    /// Where it begins in the group.
+    /// Its offset in the group.
     pub(crate) at: usize,
     records: OnceLock<Records>,
 }
 
 impl Group {
-    /// A group of these blocks, whose bytes these are, from `base` on.
+    /// A group of these blocks, which begins at position `base`; `bytes` holds the blocks.
     pub(crate) fn new(
         base: Position,
         bytes: Bytes,
         blocks: impl IntoIterator<Item = Block>,
     ) -> Group {
         let mut at = 0;
-        let kept = blocks.into_iter().map(|block| {
+        let block = blocks.into_iter().map(|block| {
             let begins = at;
             at += block_len(&block);
-            Kept { block, at: begins, records: OnceLock::new() }
+            GroupBlock { block, at: begins, records: OnceLock::new() }
         });
-        let blocks: Arc<[Kept]> = kept.collect();
-        let end = blocks.last().map_or(base, Kept::end);
+        let blocks: Arc<[GroupBlock]> = block.collect();
+        let end = blocks.last().map_or(base, GroupBlock::end);
         Group { base, end, held_bytes: bytes.len(), bytes, blocks, is_direct: false }
     }
 
-    /// What it takes of memory.
+    /// The memory that the group uses.
     pub(crate) fn cost(&self) -> usize {
-        let used = self.bytes.len() + self.blocks.len() * size_of::<Kept>();
+        let used = self.bytes.len() + self.blocks.len() * size_of::<GroupBlock>();
         used.max(self.held_bytes)
     }
 
-    /// The blocks from the one that holds `position` on.
-    pub(crate) fn blocks_from(&self, position: Position) -> &[Kept] {
-        let first = self.blocks.partition_point(|kept| kept.end() <= position);
+    /// The blocks, beginning with the one that holds `position`.
+    pub(crate) fn blocks_from(&self, position: Position) -> &[GroupBlock] {
+        let first = self.blocks.partition_point(|block| block.end() <= position);
         self.blocks.get(first..).unwrap_or_default()
     }
 }
 
-impl Kept {
+impl GroupBlock {
     /// The position after its last record.
     pub(crate) fn end(&self) -> Position {
         Position(self.block.header().end_position())
@@ -82,7 +83,7 @@ impl Kept {
         block_len(&self.block)
     }
 
-    /// Its records; `None` if the body does not have what the header says.
+    /// Its records; `None` if the body does not match its header.
     pub(crate) fn records(&self) -> Option<Records> {
         if self.block.header().codec != Codec::None {
             return self.block.records().ok();

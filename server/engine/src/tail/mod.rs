@@ -1,15 +1,15 @@
-//! What a log has published: its segments, its durable end, its last commits.
+//! What a log has published: its segments, its durable end and its last commits.
 //!
 //! ```text
 //! committer ──publish──▶ Tail ──view, cached──▶ readers
-//!                         └──wake──▶ who waits for more
+//!                         └──wake──▶ followers
 //! ```
 //!
-//! One lock, held for pointer work alone. Everything published is durable. The
-//! last commits stay in memory as they were written, bounded per log and for
-//! all logs together, so that followers never touch the file. Of commits that were
-//! written past the page cache more of them stay: each is large, and a follower a
-//! little behind would have to wait for the device.
+//! One lock guards it and is held for pointer operations only. Everything that is published is
+//! durable. The last commits stay in memory as they were written, so followers do not read the
+//! file. Their memory is bounded per log and for all logs together. Commits that were written
+//! past the page cache may use more of it: each is large, and a follower that falls a little
+//! behind would have to wait for the device.
 
 mod group;
 
@@ -23,29 +23,29 @@ use styx_protocol::Position;
 use crate::Error;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
-use crate::sync::{AtomicU64, Mutex, lock};
+use crate::sync::handoff::{AtomicU64, Mutex, lock};
 use crate::wait::Wakers;
 
-pub(crate) use group::{Group, Kept};
+pub(crate) use group::{Group, GroupBlock};
 
 /// How far the newest segment is durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Durable {
+pub(crate) struct DurableEnd {
     pub(crate) position: Position,
     /// Where the next block will begin in the newest segment.
     pub(crate) offset: Offset,
     /// Uncompressed bytes of the newest segment's records.
     pub(crate) record_bytes: u64,
-    /// Of the newest segment's first and last record; 0 without one.
+    /// Timestamps of the newest segment's first and last record; 0 without records.
     pub(crate) first_timestamp_us: u64,
     pub(crate) last_timestamp_us: u64,
 }
 
-/// A consistent picture. The last segment is the newest one.
+/// A consistent view of the published state. The last segment is the newest.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
-    pub(crate) durable: Durable,
+    pub(crate) durable: DurableEnd,
 }
 
 impl View {
@@ -88,16 +88,16 @@ impl View {
     }
 }
 
-/// Bytes of recent commits in memory, of all logs together.
+/// The memory of the recent commits of all logs together.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct TailBudget {
     used: AtomicUsize,
     max: usize,
 }
 
-impl Budget {
-    pub(crate) fn new(max: usize) -> Budget {
-        Budget { used: AtomicUsize::new(0), max }
+impl TailBudget {
+    pub(crate) fn new(max: usize) -> TailBudget {
+        TailBudget { used: AtomicUsize::new(0), max }
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -108,12 +108,12 @@ impl Budget {
             .is_ok()
     }
 
-    fn give(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// How many times as many bytes of commits stay that no page cache has.
+/// The factor by which the limit per log is larger for commits that are not in the page cache.
 const DIRECT_SHARE: usize = 3;
 
 /// See the module.
@@ -122,7 +122,7 @@ pub(crate) struct Tail {
     state: Mutex<State>,
     /// The durable position again, to be read without the lock.
     durable: AtomicU64,
-    budget: Arc<Budget>,
+    budget: Arc<TailBudget>,
     bytes_max: usize,
 }
 
@@ -131,23 +131,23 @@ struct State {
     view: View,
     groups: VecDeque<Group>,
     bytes: usize,
-    waiting: Wakers,
-    /// Who waits for the log's end alone: commits do not wake them.
-    watching: Wakers,
-    ended: Option<Error>,
+    followers: Wakers,
+    /// Tasks that wait only for the log to be closed: commits do not wake them.
+    close_watchers: Wakers,
+    closed: Option<Error>,
 }
 
 impl Tail {
-    pub(crate) fn new(view: View, budget: Arc<Budget>, bytes_max: usize) -> Tail {
+    pub(crate) fn new(view: View, budget: Arc<TailBudget>, bytes_max: usize) -> Tail {
         Tail {
             durable: AtomicU64::new(view.durable.position.0),
             state: Mutex::new(State {
                 view,
                 groups: VecDeque::new(),
                 bytes: 0,
-                waiting: Wakers::default(),
-                watching: Wakers::default(),
-                ended: None,
+                followers: Wakers::default(),
+                close_watchers: Wakers::default(),
+                closed: None,
             }),
             budget,
             bytes_max,
@@ -159,25 +159,25 @@ impl Tail {
         Position(self.durable.load(Ordering::Acquire))
     }
 
-    /// What is published.
+    /// The published state.
     pub(crate) fn view(&self) -> View {
         lock(&self.state).view.clone()
     }
 
-    /// What is published, or why nothing is any more.
+    /// The published state, unless the log is closed.
     ///
     /// # Errors
-    /// The log is gone or closed.
+    /// The log was removed or closed.
     pub(crate) fn live_view(&self) -> Result<View, Error> {
         let state = lock(&self.state);
-        match &state.ended {
+        match &state.closed {
             Some(error) => Err(error.clone()),
             None => Ok(state.view.clone()),
         }
     }
 
-    /// The commits in memory from the one that holds `position` on, at least one
-    /// and about `bytes_max` in all; none when that one is not in memory.
+    /// The commits in memory, beginning with the one that holds `position`: at least one, and about
+    /// `bytes_max` bytes. Empty if that commit is not in memory.
     pub(crate) fn cached(&self, position: Position, bytes_max: usize) -> Vec<Group> {
         let state = lock(&self.state);
         let first = state.groups.partition_point(|group| group.end <= position);
@@ -196,78 +196,78 @@ impl Tail {
         taken
     }
 
-    /// Publishes a commit and wakes who waits for records, if it has some.
-    pub(crate) fn publish(&self, durable: Durable, group: Group) {
-        let (woken, evicted) = {
+    /// Publishes a commit, and wakes the followers if it contains records.
+    pub(crate) fn publish(&self, durable: DurableEnd, group: Group) {
+        let (wakers, evicted) = {
             let mut state = lock(&self.state);
             state.view.durable = durable;
             self.durable.store(durable.position.0, Ordering::Release);
-            // A group of markers alone is nothing to a reader.
+            // A group of markers alone contains nothing for a reader.
             match group.end > group.base {
-                true => (state.waiting.drain(), self.remember(&mut state, group)),
+                true => (state.followers.drain(), self.remember(&mut state, group)),
                 false => (Vec::new(), Vec::new()),
             }
         };
         drop(evicted);
-        wake(woken);
+        wake(wakers);
     }
 
-    /// Publishes another list of segments.
-    pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: Durable) {
-        let woken = {
+    /// Publishes a new list of segments.
+    pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: DurableEnd) {
+        let wakers = {
             let mut state = lock(&self.state);
             state.view = View { segments: Arc::new(segments), durable };
             self.durable.store(durable.position.0, Ordering::Release);
             let start = state.view.start();
             while let Some(group) = state.groups.pop_front_if(|group| group.base < start) {
                 state.bytes -= group.cost();
-                self.budget.give(group.cost());
+                self.budget.release(group.cost());
             }
-            state.waiting.drain()
+            state.followers.drain()
         };
-        wake(woken);
+        wake(wakers);
     }
 
     /// Removes segments from the front; the newest stays.
     pub(crate) fn drop_segments(&self, count: usize) {
         let view = self.view();
-        let kept = view.segments.iter().skip(count).cloned().collect();
+        let block = view.segments.iter().skip(count).cloned().collect();
         let durable = view.durable;
-        self.publish_segments(kept, durable);
+        self.publish_segments(block, durable);
     }
 
-    /// Nothing comes any more: readers get this error, and what they have open is
-    /// closed with them.
-    pub(crate) fn end_with(&self, error: Error) {
-        let (segments, woken) = {
+    /// Closes the tail: readers get this error, and their open files are closed when they drop
+    /// them.
+    pub(crate) fn close_with(&self, error: Error) {
+        let (segments, wakers) = {
             let mut state = lock(&self.state);
-            state.ended.get_or_insert(error);
+            state.closed.get_or_insert(error);
             self.forget(&mut state);
-            let mut woken = state.waiting.drain();
-            woken.extend(state.watching.drain());
-            (Arc::clone(&state.view.segments), woken)
+            let mut wakers = state.followers.drain();
+            wakers.extend(state.close_watchers.drain());
+            (Arc::clone(&state.view.segments), wakers)
         };
-        wake(woken);
+        wake(wakers);
         for segment in segments.iter() {
             segment.retire();
         }
     }
 
-    /// Why nothing is published any more, or registers to be woken then.
-    pub(crate) fn watch(&self, key: &mut Option<u64>, waker: &Waker) -> Option<Error> {
+    /// Returns why the tail is closed, or registers a waker to be woken then.
+    pub(crate) fn register_close(&self, key: &mut Option<u64>, waker: &Waker) -> Option<Error> {
         let mut state = lock(&self.state);
-        if state.ended.is_none() {
-            state.watching.register(key, waker);
+        if state.closed.is_none() {
+            state.close_watchers.register(key, waker);
         }
-        state.ended.clone()
+        state.closed.clone()
     }
 
-    /// Takes a registration of [`Tail::watch`] back.
-    pub(crate) fn unwatch(&self, key: Option<u64>) {
-        lock(&self.state).watching.forget(key);
+    /// Removes a registration of [`Tail::register_close`].
+    pub(crate) fn unregister_close(&self, key: Option<u64>) {
+        lock(&self.state).close_watchers.unregister(key);
     }
 
-    /// Registers to be woken, unless there is something beyond `position`.
+    /// Registers a waker for records beyond `position`; returns `false` if there are some now.
     pub(crate) fn register(
         &self,
         position: Position,
@@ -275,19 +275,19 @@ impl Tail {
         waker: &Waker,
     ) -> bool {
         let mut state = lock(&self.state);
-        if state.view.durable.position > position || state.ended.is_some() {
+        if state.view.durable.position > position || state.closed.is_some() {
             return false;
         }
-        state.waiting.register(key, waker);
+        state.followers.register(key, waker);
         true
     }
 
-    /// Takes a registration back.
+    /// Removes a registration of [`Tail::register`].
     pub(crate) fn unregister(&self, key: Option<u64>) {
-        lock(&self.state).waiting.forget(key);
+        lock(&self.state).followers.unregister(key);
     }
 
-    /// Keeps a commit, at the cost of older ones; gives back what is to be freed
+    /// Keeps a commit in memory and evicts older ones for it. Returns the evicted ones, to be freed
     /// outside the lock.
     fn remember(&self, state: &mut State, group: Group) -> Vec<Group> {
         let bytes = group.cost();
@@ -314,12 +314,12 @@ impl Tail {
     fn evict(&self, state: &mut State) -> Option<Group> {
         let group = state.groups.pop_front()?;
         state.bytes -= group.cost();
-        self.budget.give(group.cost());
+        self.budget.release(group.cost());
         Some(group)
     }
 
     fn forget(&self, state: &mut State) {
-        self.budget.give(state.bytes);
+        self.budget.release(state.bytes);
         state.bytes = 0;
         state.groups.clear();
     }

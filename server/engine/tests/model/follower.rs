@@ -60,7 +60,7 @@ impl Follower {
             match self.seen.recv_timeout(PATIENCE) {
                 Ok(Ok((position, _))) => panic!("a follower saw {position} of a log that is gone"),
                 Ok(Err(Error::OutOfRange { .. })) => {}
-                Ok(Err(Error::LogGone { .. } | Error::ShuttingDown)) => return,
+                Ok(Err(Error::LogRemoved { .. } | Error::ShuttingDown)) => return,
                 Ok(Err(error)) => panic!("a follower ended in another way: {error}"),
                 Err(error) => panic!("a follower is not told: {error}"),
             }

@@ -1,14 +1,16 @@
-//! The engine against a plain vector: any sequence of appends, reads, trims,
-//! truncates, backups and reopens leaves the same records in both, and the same
-//! memory of producers; followers see them all, and retention keeps what it must.
+//! The engine against a plain vector. Any sequence of appends, reads, trims, truncates, backups
+//! and reopens leaves the same records in both, and the same producer state. Followers see
+//! every record, and retention keeps what it must.
 //!
-//! A case is one seed; `STYX_SEED=n cargo test -p styx-engine --test model`
-//! repeats it. `STYX_SEEDS=n` runs so many.
+//! A case is one seed; `STYX_SEED=n cargo test -p styx-engine --test model` repeats it.
+//! `STYX_SEEDS=n` sets the number of seeds.
 
 #![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
 
 mod follower;
 mod producers;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,12 +19,13 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_engine::{Append, AppendError, Catalog, Error, Found, Log, Options, Producer, Seek};
 use styx_protocol::codec::Codec;
-use styx_protocol::{LogConfig, LogName, Position, Records, record};
+use styx_protocol::{LogConfig, Position, Records};
 
 use self::follower::Follower;
 use self::producers::{Shape, Told, codecs, shapes};
+use self::support::{name, records};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -64,10 +67,10 @@ enum Operation {
     BackupAndRestore,
 }
 
-/// A log, and what becomes of it.
+/// A log and the operations on it.
 #[derive(Debug, Clone)]
 struct Case {
-    /// How many records are kept; `None` is all.
+    /// How many records are kept; `None` keeps all.
     log_max_count: Option<u64>,
     operations: Vec<Operation>,
 }
@@ -146,11 +149,7 @@ struct Engine {
     followers: Vec<Follower>,
 }
 
-fn name() -> LogName {
-    "model".parse().expect("a name")
-}
-
-/// The most records of a segment whose log keeps only so many.
+/// The most records of a segment if the log keeps a limited number.
 const SEGMENT_RECORDS_MAX: u64 = 10;
 
 fn config(log_max_count: Option<u64>) -> LogConfig {
@@ -164,8 +163,7 @@ fn config(log_max_count: Option<u64>) -> LogConfig {
     }
 }
 
-/// A directory in memory where there is such a thing: what syncs are good for is
-/// tested elsewhere, and here they would only take time.
+/// A directory in memory if possible. Other tests cover syncs; here they would only take time.
 fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -177,7 +175,7 @@ impl Engine {
         let directory = directory();
         let mut engine = Engine { directory, catalog: None, log: None, followers: Vec::new() };
         engine.open();
-        let log = engine.catalog().create(&name(), config(log_max_count)).expect("created");
+        let log = engine.catalog().create(&name("model"), config(log_max_count)).expect("created");
         engine.log = Some(log);
         engine
     }
@@ -191,18 +189,18 @@ impl Engine {
         };
         let catalog = Catalog::open(options).expect("opened");
         catalog.wait_until_open();
-        self.log = catalog.log(&name()).ok();
+        self.log = catalog.log(&name("model")).ok();
         self.catalog = Some(catalog);
     }
 
-    /// Leaves the log as it is, or is to be copied.
+    /// Drops the log and the catalog, so that the directory can be copied.
     fn leave(&mut self) {
         self.log = None;
         self.catalog = None;
         self.end_followers();
     }
 
-    /// Their log is gone.
+    /// Checks that every follower ends, because the log was closed.
     fn end_followers(&mut self) {
         self.followers.drain(..).for_each(Follower::expect_end);
     }
@@ -216,28 +214,12 @@ impl Engine {
     }
 }
 
-fn records(payloads: &[Vec<u8>]) -> Records {
-    let mut builder = record::Builder::new();
-    for payload in payloads {
-        assert!(builder.push(payload));
-    }
-    builder.take()
-}
-
 fn read_all(log: &Log) -> Vec<Vec<u8>> {
-    let mut reader = log.reader(log.start_position()).expect("a reader");
-    let mut all = Vec::new();
-    while let Found::Some(batch) = reader.read(700).expect("read") {
-        for record in batch.records() {
-            assert_eq!(record.position.0, log.start_position().0 + all.len() as u64);
-            all.push(record.payload.to_vec());
-        }
-    }
-    all
+    support::read_all_by(log, 700)
 }
 
-/// Waits until retention has removed what it is to remove; it is the keeper's,
-/// and comes a moment after the commit. From then on the start stands still.
+/// Waits until retention has removed what it must. The maintainer does that a moment after the
+/// commit. From then on the start does not change.
 fn settle(log: &Log, model: &Model) {
     let Some(count_max) = model.log_max_count else { return };
     let since = Instant::now();
@@ -387,8 +369,11 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
         }
         Operation::Truncate => {
             let old = engine.log().clone();
-            engine.log = Some(engine.catalog().truncate(&name()).expect("truncated"));
-            assert!(matches!(old.append(Records::one(b"x")), Err(Error::LogGone { .. })));
+            engine.log = Some(engine.catalog().truncate(&name("model")).expect("truncated"));
+            assert!(matches!(
+                old.append(Records::one(b"x")),
+                Err(AppendError::Refused(Error::LogRemoved { .. }))
+            ));
             assert_ne!(old.id(), engine.log().id());
             engine.end_followers();
             *model = Model {
@@ -415,9 +400,9 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             let mut archive = Vec::new();
             engine.log().backup(&mut archive).expect("backed up");
             let id = engine.log().id();
-            engine.catalog().delete(&name()).expect("deleted");
+            engine.catalog().delete(&name("model")).expect("deleted");
             engine.end_followers();
-            let log = engine.catalog().restore(&name(), &mut archive.as_slice());
+            let log = engine.catalog().restore(&name("model"), &mut archive.as_slice());
             engine.log = Some(log.expect("restored"));
             assert_ne!(engine.log().id(), id);
         }
@@ -454,7 +439,8 @@ fn play(case: &Case, totals: &Totals) {
     }
 }
 
-/// The case of a seed; when it fails, the smallest one found that fails too.
+/// Runs the case of a seed. If it fails, the error is that of the smallest failing case that
+/// was found.
 fn play_seed(seed: u64, totals: &Totals) -> Result<(), String> {
     let config = Config {
         cases: 1,
@@ -473,16 +459,9 @@ fn play_seed(seed: u64, totals: &Totals) -> Result<(), String> {
     played.map_err(|error| error.to_string())
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
-}
-
 #[test]
-fn the_log_holds_what_the_vector_holds() {
-    let seeds = match number("STYX_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("STYX_SEEDS").unwrap_or(2000),
-    };
+fn the_log_behaves_like_a_vector() {
+    let seeds = support::seeds();
     // Cases wait for retention most of their time: several at once.
     let (next, totals) = (AtomicU64::new(seeds.start), Totals::default());
     std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Ages are counted by steady time: segments end and expire when they should, and
-//! a wall clock that jumps changes nothing.
+//! Ages are measured in steady time: segments roll and expire on time, and a jump of the wall
+//! clock changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::disk::Disk;
 use crate::run::{name, options};
 
 fn append(catalog: &Catalog, log: &Log) {
-    let ticket = log.append(Records::one(b"record")).expect("taken").expect("room");
+    let ticket = log.append(Records::one(b"record")).expect("queued");
     while catalog.step() {}
     drop(ticket);
 }
 
-/// Seconds pass, and the keeper looks.
+/// Advances the clock by some seconds and runs the maintainer.
 fn pass(catalog: &Catalog, clock: &Hands, seconds: u64) {
     clock.advance(Duration::from_secs(seconds));
     catalog.step();
 }
 
 #[test]
-fn a_segment_ends_and_expires_by_the_age_of_its_records() {
+fn a_segment_rolls_and_expires_by_the_age_of_its_records() {
     let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
     let config = LogConfig { segment_max_age: 10, log_max_age: 100, ..LogConfig::default() };
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
@@ -62,11 +62,10 @@ fn a_segment_ends_and_expires_by_the_age_of_its_records() {
     assert_eq!((log.start_position().0, log.end_position().0), (2, 3));
 }
 
-/// A wall clock that jumped by years, as on a machine that starts without the right
-/// time, made every other producer look unused for a week: what it sent again was
-/// appended again.
+/// A wall clock that jumped by years, as on a machine that starts with a wrong time, made every
+/// other producer look unused for a week. Their retries were then appended again.
 #[test]
-fn a_wall_clock_that_jumps_makes_no_producer_forgotten() {
+fn a_jump_of_the_wall_clock_forgets_no_producer() {
     let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
     let log = catalog.create(&name(), LogConfig::default()).expect("created");
@@ -74,7 +73,7 @@ fn a_wall_clock_that_jumps_makes_no_producer_forgotten() {
         let producer = Some(Producer { id, epoch: None, sequence });
         let records = Records::one(b"record");
         let append = Append::Records { records, expected: None, producer };
-        let _ticket = log.append(append).expect("taken").expect("room");
+        let _ticket = log.append(append).expect("queued");
         while catalog.step() {}
     };
     send(&log, &catalog, 1, 0);

@@ -1,4 +1,4 @@
-//! A clock that a test moves, and whose wall time may jump.
+//! A clock that a test advances, and whose wall time may jump.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use styx_engine::clock::Clock;
 #[derive(Debug, Default)]
 pub(crate) struct Hands {
     monotonic_us: AtomicU64,
-    /// How far the wall clock is off.
+    /// The difference between the wall clock and the true time.
     off_us: AtomicI64,
 }
 
-/// 2026, so that small jumps stay after the epoch.
+/// In 2026, so that small jumps stay after the epoch.
 const BASE_US: u64 = 1_770_000_000_000_000;
 
 impl Hands {

@@ -1,12 +1,12 @@
-//! Damage of every kind to a small log: never wrong bytes, never a crash, never
-//! a record below the watermark gone in silence.
+//! Damage of every kind to a small log: no wrong bytes, no crash, and no record below the
+//! watermark is lost silently.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use styx_engine::storage::Storage as _;
-use styx_engine::{Catalog, Error, Found};
+use styx_engine::{AppendError, Catalog, Error, Found};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::clock::Hands;
@@ -26,12 +26,12 @@ fn small_log() -> (Disk, Arc<Hands>) {
     let config = LogConfig { segment_max_count: 5, ..LogConfig::default() };
     let log = catalog.create(&name(), config).expect("created");
     for position in 0..RECORDS {
-        let ticket = log.append(Records::one(&payload(position))).expect("taken").expect("room");
+        let ticket = log.append(Records::one(&payload(position))).expect("queued");
         while catalog.step() {}
         drop(ticket);
     }
     let other = catalog.create(&"other".parse().expect("a name"), config).expect("created");
-    let ticket = other.append(Records::one(b"other")).expect("taken").expect("room");
+    let ticket = other.append(Records::one(b"other")).expect("queued");
     while catalog.step() {}
     drop(ticket);
     clock.advance(Duration::from_millis(100));
@@ -46,8 +46,8 @@ fn files(disk: &Disk) -> Vec<PathBuf> {
     names.iter().map(|entry| folder.join(&entry.name)).collect()
 }
 
-/// Opens the damaged copy and reads every position. What is wrong with the log
-/// may be reported; it may not be served, or missed.
+/// Opens the damaged copy and reads every position. Damage may be reported; wrong records must
+/// not be returned, and damage must not be missed.
 fn check(disk: &Disk, clock: &Arc<Hands>, what: &str) {
     let catalog = Catalog::open(options(disk, clock)).expect(what);
     let other = catalog.log(&"other".parse().expect("a name")).expect(what);
@@ -94,7 +94,7 @@ fn damaged(
 }
 
 #[test]
-fn any_flipped_bit_is_noticed_or_harmless() {
+fn any_flipped_bit_is_detected_or_harmless() {
     let (disk, clock) = small_log();
     for path in files(&disk) {
         let len = disk.bytes(&path).expect("there").len();
@@ -112,7 +112,7 @@ fn any_flipped_bit_is_noticed_or_harmless() {
 }
 
 #[test]
-fn a_log_is_noticed_to_be_cut_at_any_length_and_zeroed_anywhere() {
+fn a_cut_or_zeroed_file_is_detected() {
     let (disk, clock) = small_log();
     for path in files(&disk) {
         let len = disk.bytes(&path).expect("there").len().min(3000);
@@ -129,7 +129,7 @@ fn a_log_is_noticed_to_be_cut_at_any_length_and_zeroed_anywhere() {
 }
 
 #[test]
-fn lost_swapped_and_spliced_files_are_noticed() {
+fn lost_swapped_and_spliced_files_are_detected() {
     let (disk, clock) = small_log();
     let files = files(&disk);
     for path in &files {
@@ -165,7 +165,7 @@ fn lost_swapped_and_spliced_files_are_noticed() {
 }
 
 #[test]
-fn what_lies_behind_damage_can_be_read() {
+fn records_after_damage_can_be_read() {
     let (disk, clock) = small_log();
     let path = Path::new("/data/log/0/00000000000000000005.seg");
     let index = path.with_extension("idx");
@@ -215,7 +215,10 @@ fn the_scrub_finds_every_flipped_bit_of_a_sealed_segment() {
             let log = catalog.log(&name()).expect("there");
             assert_eq!(log.status(), LogStatus::Corrupt, "byte {at}");
             let told = log.append(Records::one(b"x"));
-            assert!(matches!(told, Err(Error::NotAvailable { .. })), "byte {at}");
+            assert!(
+                matches!(told, Err(AppendError::Refused(Error::NotAvailable { .. }))),
+                "byte {at}"
+            );
             // A seal that is gone is found at the start already.
             assert!(found.iter().all(|problem| problem.file == path), "byte {at}: {found:?}");
         }

@@ -1,22 +1,21 @@
-//! A disk that loses what was not synced, page by page and name by name.
+//! A simulated disk that loses unsynced data, page by page and name by name.
 //!
 //! ```text
-//! file        what everybody reads | per 4 KiB page: what is on the medium, and
-//!             every version written since the last sync | lengths likewise
-//! directory   names everybody sees | names on the medium, and changes since
+//! file        what readers see | per 4 KiB page: what is on the medium, and
+//!             every version written since the last sync | the same for lengths
+//! directory   names that readers see | names on the medium, and changes since
 //! ```
 //!
-//! A power cut keeps, of each page, the old version, any newer one, or a mixture
-//! by 512-byte sectors; of each length and each change of a name, whatever it
-//! likes. A failed sync loses what it was to sync and leaves the page cache
-//! looking fine. A kill -9 loses nothing.
+//! A power cut keeps the old version of each page, any newer one, or a mixture of 512-byte
+//! sectors. Of the lengths and name changes it keeps any. A failed sync loses the data that it
+//! should have synced, and the page cache looks clean afterwards. A kill -9 loses nothing.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use styx_engine::storage::{Access, DIRECT_ALIGNMENT, Entry, File, Lock, Storage};
+use styx_engine::storage::{Access, DIRECT_ALIGNMENT, DirectoryEntry, File, Lock, Storage};
 
 use crate::random::Random;
 
@@ -462,14 +461,14 @@ impl Storage for Disk {
         Ok(())
     }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         let mut state = self.state();
         let names = state.directory(path)?.names.clone();
         let entry = |(name, node): (String, Node)| match node {
             Node::File(inode) => {
-                Entry { name, is_dir: false, len: state.inodes[inode].bytes.len() as u64 }
+                DirectoryEntry { name, is_dir: false, len: state.inodes[inode].bytes.len() as u64 }
             }
-            Node::Directory(_) => Entry { name, is_dir: true, len: 0 },
+            Node::Directory(_) => DirectoryEntry { name, is_dir: true, len: 0 },
         };
         Ok(names.into_iter().map(entry).collect())
     }

@@ -1,21 +1,22 @@
-//! Errors instead of crashes: the N-th call fails, for every N, once and for
-//! good, with every error there is.
+//! Errors instead of crashes: the n-th call fails, for every n, once or permanently, with every
+//! kind of error.
 //!
-//! Whatever fails: nothing that was acked is lost, nothing appears that was not
-//! sent, nothing is acked after a failed sync, and after a restart on a good
-//! disk the log takes appends again.
+//! Whichever call fails, no acknowledged record is lost, no record appears that was not sent,
+//! and nothing is acknowledged after a failed sync. After a restart on a working disk the log
+//! accepts appends again.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
-use styx_engine::{Append, Appended, Catalog, Error, Log, Producer, Ticket};
+use styx_engine::{Append, AppendError, Appended, Catalog, Error, Log, Producer, Ticket};
 use styx_protocol::block::{Block, Checked, Origin, build};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::clock::Hands;
 use crate::disk::{Disk, ErrorKind, Fault};
 use crate::run::{name, options};
+use crate::support::poll_once;
 use crate::world::read_all;
 
 /// What a scenario did, up to its end or its fault.
@@ -35,11 +36,7 @@ struct Done {
 }
 
 fn answer<T>(mut ticket: Ticket<T>) -> Option<Result<T, Error>> {
-    let mut context = Context::from_waker(Waker::noop());
-    match std::pin::Pin::new(&mut ticket).poll(&mut context) {
-        Poll::Ready(answer) => Some(answer),
-        Poll::Pending => None,
-    }
+    poll_once(&mut ticket, Waker::noop())
 }
 
 /// How a record is sent.
@@ -72,9 +69,9 @@ fn append(catalog: &Catalog, log: &Log, done: &mut Done, how: How) {
         How::Block(sequence) => Append::Block(block(u32::MAX, sequence, &payload)),
     };
     let ticket = match log.append(append) {
-        Ok(Ok(ticket)) => ticket,
-        Ok(Err(_)) => panic!("the queue is never full here"),
-        Err(error) => return done.refused.push(error),
+        Ok(ticket) => ticket,
+        Err(AppendError::QueueFull(_)) => panic!("the queue is never full here"),
+        Err(AppendError::Refused(error)) => return done.refused.push(error),
     };
     while catalog.step() {}
     match answer(ticket).expect("answered once committed") {
@@ -84,7 +81,7 @@ fn append(catalog: &Catalog, log: &Log, done: &mut Done, how: How) {
     done.statuses.push(log.status());
 }
 
-/// A producer begins; what it is given is never given again.
+/// A producer begins; an epoch that it was given is never given again.
 fn begin(catalog: &Catalog, log: &Log, done: &mut Done) {
     let begun = log.begin_producer(BLOCKS, None).and_then(|ticket| {
         while catalog.step() {}
@@ -160,13 +157,13 @@ fn holds_what_was_acked(disk: &Disk, clock: &Arc<Hands>, done: &Done, what: &str
         let text = String::from_utf8_lossy(record);
         assert!(done.sent.contains(record), "{what}: {text} was never sent");
     }
-    let ticket = log.append(Records::one(b"after")).expect(what).expect("room");
+    let ticket = log.append(Records::one(b"after")).expect(what);
     while catalog.step() {}
     answer(ticket).expect("answered").expect(what);
 }
 
 #[test]
-fn whichever_call_fails_nothing_that_was_acked_is_lost() {
+fn no_failing_call_loses_an_acked_record() {
     let clock = Arc::new(Hands::default());
     let disk = Disk::new(0);
     let done = scenario(&disk, &clock);
@@ -205,7 +202,7 @@ fn whichever_call_fails_nothing_that_was_acked_is_lost() {
 }
 
 #[test]
-fn a_failed_sync_ends_appends_keeps_the_cause_and_is_never_tried_again() {
+fn a_failed_sync_stops_appends_and_is_never_retried() {
     let clock = Arc::new(Hands::default());
     let disk = Disk::new(0);
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
@@ -229,7 +226,7 @@ fn a_failed_sync_ends_appends_keeps_the_cause_and_is_never_tried_again() {
 }
 
 #[test]
-fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
+fn appends_resume_when_a_full_disk_has_space_again() {
     let clock = Arc::new(Hands::default());
     let disk = Disk::new(0);
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
@@ -259,7 +256,7 @@ fn a_full_disk_refuses_appends_and_takes_them_again_by_itself() {
 }
 
 #[test]
-fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
+fn a_nearly_full_disk_refuses_appends_that_do_not_fit() {
     // A reservation that failed was taken for made: the second large append was
     // written into too little space, stopped in the middle, and ended appends.
     for size in [10_000, 70_000, 200_000] {
@@ -272,7 +269,7 @@ fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
             disk.limit_space(Some(disk.used() + room));
             for _ in 0..30 {
                 let ticket = log.append(Records::one(&vec![b'x'; size]));
-                let ticket = ticket.expect("taken").expect("room in the queue");
+                let ticket = ticket.expect("queued");
                 while catalog.step() {}
                 match answer(ticket).expect("answered") {
                     Ok(_) | Err(Error::StorageFull { .. }) => {}
@@ -287,17 +284,17 @@ fn a_nearly_full_disk_refuses_what_does_not_fit_whole_again_and_again() {
     }
 }
 
-/// A repetition that met its original in one group was to be acked with it; when the
-/// group fails, so must the repetition, and what rests on it. What was durable before
-/// stays acked.
+/// A repetition in the same group as its original should be acknowledged together with it. If
+/// the group fails, the repetition and everything that depends on it must fail too.
+/// Acknowledgements of earlier groups stay valid.
 #[test]
-fn what_is_repeated_in_a_group_that_fails_fails_with_it() {
+fn a_repetition_in_a_failed_group_fails_with_it() {
     for kind in [ErrorKind::Io, ErrorKind::NoSpace] {
         let clock = Arc::new(Hands::default());
         let disk = Disk::new(0);
         let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
         let log = catalog.create(&name(), LogConfig::default()).expect("created");
-        let queue = |block| log.append(block).expect("taken").expect("room");
+        let queue = |block| log.append(block).expect("queued");
         let durable = queue(block(1, 0, b"durable"));
         while catalog.step() {}
         answer(durable).expect("answered").expect("appended");
@@ -312,7 +309,7 @@ fn what_is_repeated_in_a_group_that_fails_fails_with_it() {
             queue(block(1, 1, b"new")),
             // Refused on the ground of what is to come to nothing.
             queue(block(1, 1, b"other")),
-            stream.append(block(1, 9, b"ahead")).expect("taken").expect("room"),
+            stream.append(block(1, 9, b"ahead")).expect("queued"),
         ];
         let begun = log.begin_producer(BLOCKS, None).expect("taken");
         while catalog.step() {}
@@ -329,7 +326,7 @@ fn what_is_repeated_in_a_group_that_fails_fails_with_it() {
         let failed = answer(begun).expect("answered").expect_err("the group failed");
         assert!(is_failure(&failed), "{failed}");
         let failed = stream.append(block(1, 1, b"later")).expect_err("its stream failed");
-        assert!(is_failure(&failed), "{failed}");
+        assert!(matches!(&failed, AppendError::Refused(error) if is_failure(error)), "{failed}");
         let known = log.producer(BLOCKS).expect("known");
         assert_eq!((known.epoch, known.next_sequence), (1, Some(1)), "nothing of it is known");
 

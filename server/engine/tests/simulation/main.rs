@@ -1,9 +1,8 @@
-//! The whole engine on a simulated disk and clock: power cuts, kills, lost and
-//! torn pages, lost names, forged and copied blocks in payloads, rot, errors.
+//! The whole engine on a simulated disk and clock: power cuts, kills, lost and torn pages, lost
+//! names, forged and copied blocks in payloads, bit rot and I/O errors.
 //!
-//! A run is one seed; `STYX_SEED=n cargo test -p styx-engine --test simulation`
-//! repeats it. `STYX_SEEDS=n` runs so many.
-#![allow(clippy::disallowed_methods, reason = "the environment names the seeds")]
+//! A run is one seed; `STYX_SEED=n cargo test -p styx-engine --test simulation` repeats it.
+//! `STYX_SEEDS=n` sets the number of seeds.
 
 mod ages;
 mod clock;
@@ -12,20 +11,15 @@ mod disk;
 mod faults;
 mod random;
 mod run;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
 
 use run::Run;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
-}
-
 #[test]
-fn whatever_a_crash_leaves_the_log_holds_what_was_acked() {
-    let seeds = match number("STYX_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("STYX_SEEDS").unwrap_or(2000),
-    };
+fn acked_records_survive_any_crash() {
+    let seeds = support::seeds();
     let count = seeds.end - seeds.start;
     let mut totals = run::Totals::default();
     for seed in seeds {

@@ -1,4 +1,4 @@
-//! A small random generator (SplitMix64), so that a seed replays everywhere.
+//! A small random generator (SplitMix64) with which a seed gives the same run everywhere.
 
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
@@ -16,7 +16,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// 0 up to, but not, `n`; 0 when `n` is 0.
+    /// A number from 0 to `n`, exclusive; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % (n.max(1) as u64)).expect("fits")
     }

@@ -1,7 +1,7 @@
-//! What the producers know, and the audit that holds a log against it.
+//! The state that the producers know, and the audit of a log against it.
 //!
-//! Every payload is unique and says to which append it belongs, so that loss,
-//! change, repetition, reordering and half an append each show.
+//! Every payload is unique and names its append. So loss, change, repetition, reordering and
+//! partial appends are all visible.
 
 use std::collections::{BTreeMap, HashMap};
 

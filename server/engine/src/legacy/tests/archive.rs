@@ -7,7 +7,7 @@ use std::path::Path;
 use styx_protocol::Position;
 use tempfile::TempDir;
 
-use super::made::{self, config, gzip, index, records, segment, tar};
+use super::fixtures::{self, config, gzip, index, records, segment, tar};
 use super::{Files, TIME_S, files, is_whole, name, open, payloads};
 use crate::{Catalog, Error, Log};
 
@@ -49,7 +49,7 @@ impl Data {
 }
 
 #[test]
-fn an_archive_becomes_a_log_that_goes_on() {
+fn a_restored_archive_accepts_appends() {
     let data = Data::new();
     let log = data.restore(&gzip(&tar(&files()))).expect("restored");
     is_whole(&log);
@@ -68,7 +68,7 @@ fn an_archive_becomes_a_log_that_goes_on() {
 }
 
 #[test]
-fn every_flipped_byte_is_noticed() {
+fn every_flipped_byte_is_detected() {
     let data = Data::new();
     let tar = tar(&files());
     let mut accepted = Vec::new();
@@ -98,7 +98,7 @@ fn every_flipped_byte_is_noticed() {
 }
 
 #[test]
-fn every_cut_is_noticed() {
+fn every_truncation_is_detected() {
     let data = Data::new();
     let files = files();
     let tar = tar(&files);
@@ -113,7 +113,7 @@ fn every_cut_is_noticed() {
     for gone in 0..files.len() {
         let mut files = files.clone();
         let (name, _) = files.remove(gone);
-        assert!(data.restore(&gzip(&made::tar(&files))).is_err(), "without {name}");
+        assert!(data.restore(&gzip(&fixtures::tar(&files))).is_err(), "without {name}");
     }
     is_whole(&data.restore(&archive).expect("the archive itself"));
 }
@@ -129,20 +129,20 @@ fn entries_out_of_place_are_refused() {
     data.refuses("out of order", &with(&|files| files.insert(2, files[1].clone())));
     data.refuses("out of order", &with(&|files| files.swap(1, 2)));
     data.refuses("one is missing", &with(&|files| drop(files.remove(2))));
-    data.refuses("no place there", &with(&|files| files.push(files[6].clone())));
-    data.refuses("no place there", &with(&|files| files.swap(4, 5)));
-    data.refuses("no place there", &with(&|files| files.push(files[0].clone())));
-    data.refuses("no place there", &with(&|files| files.push(("lock".into(), Vec::new()))));
-    data.refuses("no place there", &with(&|files| files.push(("log.toml".into(), Vec::new()))));
-    data.refuses("no place there", &with(&|files| files.swap(0, 1)));
-    data.refuses("no place there", &with(&|files| files[1].0 = format!("x/{}", files[1].0)));
+    data.refuses("does not belong", &with(&|files| files.push(files[6].clone())));
+    data.refuses("does not belong", &with(&|files| files.swap(4, 5)));
+    data.refuses("does not belong", &with(&|files| files.push(files[0].clone())));
+    data.refuses("does not belong", &with(&|files| files.push(("lock".into(), Vec::new()))));
+    data.refuses("does not belong", &with(&|files| files.push(("log.toml".into(), Vec::new()))));
+    data.refuses("does not belong", &with(&|files| files.swap(0, 1)));
+    data.refuses("does not belong", &with(&|files| files[1].0 = format!("x/{}", files[1].0)));
     data.refuses("no segments", &with(&|files| files.truncate(1)));
     data.refuses("cut off", &with(&|files| files.truncate(4)));
     data.refuses("one is missing", &with(&|files| files[2].0 = segment(11, 81, 0, "records")));
     let further = |files: &mut Files| files[2].0 = files[2].0.replace("73-", "74-");
     data.refuses("one is missing", &with(&further));
     data.refuses("69 bytes", &with(&|files| files[0].1.push(0)));
-    data.refuses("beyond its segment", &with(&|files| files[4].1 = index(&[(10, 81)])));
+    data.refuses("beyond the end of its segment", &with(&|files| files[4].1 = index(&[(10, 81)])));
     data.refuses("checksum", &with(&|files| files[4].1 = index(&[(8, 50), (7, 40)])));
     data.refuses("cut off", &with(&|files| files[4].1.truncate(39)));
     let interleaved = with(&|files| files[1..].sort());
@@ -150,7 +150,7 @@ fn entries_out_of_place_are_refused() {
 }
 
 #[test]
-fn records_are_held_against_the_configuration_and_their_checksums() {
+fn records_are_checked_against_the_configuration_and_their_checksums() {
     let data = Data::new();
     let one = |bytes: Vec<u8>, max: i64| {
         let config = config([max, -1, -1, -1, -1, -1, -1, -1]).to_vec();
@@ -172,7 +172,7 @@ fn records_are_held_against_the_configuration_and_their_checksums() {
 }
 
 #[test]
-fn a_time_to_come_is_taken_for_now() {
+fn a_future_time_is_replaced_by_now() {
     let data = Data::new();
     let mut files = files();
     for kind in ["records", "index"] {
@@ -189,7 +189,7 @@ fn a_time_to_come_is_taken_for_now() {
 }
 
 #[test]
-fn times_never_go_back() {
+fn timestamps_never_decrease() {
     let data = Data::new();
     let mut files = files();
     for at in [2, 5] {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use styx_protocol::{LogConfig, LogName};
 
-use super::super::{Outcome, Report, import};
+use super::super::{ImportReport, Outcome, import};
 use super::{Files, files, is_whole, name, open, payloads};
 use crate::{Error, Options};
 
@@ -17,7 +17,7 @@ fn write(directory: &Path, log: &str, files: &Files) {
     }
 }
 
-fn copy(from: &Path, to: &Path, only: &[LogName]) -> Result<Report, Error> {
+fn copy(from: &Path, to: &Path, only: &[LogName]) -> Result<ImportReport, Error> {
     import(from, &Options::new(to), only, &mut |_| {})
 }
 
@@ -66,7 +66,7 @@ fn a_directory_is_imported_log_by_log() {
 }
 
 #[test]
-fn an_import_that_cannot_begin_touches_nothing() {
+fn a_refused_import_changes_nothing() {
     let (from, to) = (tempfile::tempdir().expect("from"), tempfile::tempdir().expect("to"));
     write(from.path(), "a", &files());
     let refused = |from: &Path, to: &Path, only: &[LogName], why: &str| match copy(from, to, only) {
@@ -76,8 +76,8 @@ fn an_import_that_cannot_begin_touches_nothing() {
     refused(from.path(), to.path(), &[name("b")], "no log b");
     refused(to.path(), from.path(), &[], "no logs of Styx 0.x");
     refused(&from.path().join("a"), to.path(), &[], "single log");
-    refused(from.path(), from.path(), &[], "within");
-    refused(from.path(), &from.path().join("new"), &[], "within");
+    refused(from.path(), from.path(), &[], "inside");
+    refused(from.path(), &from.path().join("new"), &[], "inside");
     let other = tempfile::tempdir().expect("other");
     write(other.path(), "b", &files());
     refused(from.path(), other.path(), &[], "styx import");

@@ -3,14 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
 
 mod archive;
+pub(super) mod fixtures;
 mod import;
-pub(super) mod made;
 
 use std::path::Path;
 
 use styx_protocol::{LogConfig, LogName, Position};
 
-use self::made::{config, index, records, segment};
+use self::fixtures::{config, index, records, segment};
 use crate::{Catalog, Found, Log, Options, Seek};
 
 type Files = Vec<(String, Vec<u8>)>;

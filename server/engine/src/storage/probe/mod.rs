@@ -1,12 +1,12 @@
-//! Whether a directory is on storage that can keep what an ack promises.
+//! Checks whether a directory is on storage that can keep what an acknowledgement promises.
 //!
 //! ```text
-//! statfs ─▶ memory?      mountinfo ─▶ options that switch syncing off?
-//! 4 KiB written and synced, again and again ─▶ too fast to be true?
+//! statfs ─▶ in memory?      mountinfo ─▶ options that disable syncs?
+//! 4 KiB written and synced, repeatedly ─▶ faster than any medium?
 //! ```
 //!
-//! Nothing here changes what the log does: it warns. Files are made under
-//! `.probe-` and removed at once; what a kill leaves goes at the next open.
+//! This only warns; it does not change what the log does. Its files begin with `.probe-` and
+//! are removed at once; those that a kill leaves are removed at the next open.
 
 mod mount;
 mod timing;
@@ -19,60 +19,59 @@ use std::time::Duration;
 pub use mount::Mount;
 pub use timing::{Syncs, bandwidth};
 
-/// How the names of its files begin.
+/// The prefix of its file names.
 pub(crate) const PREFIX: &str = ".probe-";
 
-/// No storage that keeps what it is given syncs faster than this.
+/// No storage that keeps its data syncs faster than this.
 const SYNC_TIME_MIN: Duration = Duration::from_micros(10);
 
-/// How long the looking may take.
+/// How long the inspection may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Well under 50 ms, as long as a single sync is: for every start.
+    /// Well under 50 ms, as long as a single sync is fast: for every start.
     Quick,
-    /// Up to two seconds: for somebody who waits for the answer.
+    /// Up to two seconds: for a person who waits for the result.
     Thorough,
 }
 
-/// What is known of the storage under a directory.
+/// What is known about the storage of a directory.
 #[derive(Debug)]
-pub struct Report {
-    /// Its type, as in `ext4`; `unknown` where the system does not say.
+pub struct StorageReport {
+    /// Its type, such as `ext4`; `unknown` if the system does not tell.
     pub filesystem: String,
-    /// How it is mounted, where the system says so.
+    /// How it is mounted, if the system tells.
     pub mount: Option<Mount>,
-    /// How long writing and syncing 4 KiB takes.
+    /// How long it takes to write and sync 4 KiB.
     pub syncs: io::Result<Syncs>,
-    /// Why acked records may be lost there; empty when nothing was found.
+    /// Why acknowledged records may be lost there; empty if nothing was found.
     pub weaknesses: Vec<Weakness>,
 }
 
-/// Why acked records may be lost on a storage. Its text says what is wrong and
-/// what to do.
+/// Why a storage may lose acknowledged records. Its text says what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Weakness {
-    /// It is in memory.
+    /// The storage is in memory.
     Memory {
-        /// As in `tmpfs`.
+        /// The type, such as `tmpfs`.
         filesystem: String,
     },
-    /// It is mounted with an option that leaves syncing out.
+    /// It is mounted with an option that disables syncs.
     MountOption {
-        /// As in `nobarrier`.
+        /// The option, such as `nobarrier`.
         option: String,
     },
-    /// Syncs come back sooner than any medium could have done them.
+    /// Syncs return faster than any medium can complete them.
     FastSync {
-        /// Of a few.
+        /// The median of a few syncs.
         median: Duration,
     },
 }
 
 impl Weakness {
-    /// Every [`reason`](Self::reason) there is.
+    /// Every value of [`reason`](Self::reason).
     pub const REASONS: [&'static str; 3] = ["memory", "mount_option", "fast_sync"];
 
-    /// One word for it, for metrics.
+    /// A short name, for metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         let [memory, mount_option, fast_sync] = Weakness::REASONS;
@@ -89,37 +88,36 @@ impl fmt::Display for Weakness {
         match self {
             Weakness::Memory { filesystem } => write!(
                 f,
-                "the data directory is in memory ({filesystem}): every acknowledged record is gone \
-                 when the machine or the container stops; keep it on a disk, with ext4 or XFS"
+                "the data directory is in memory ({filesystem}): every acknowledged record is lost \
+                 when the machine or the container stops; use a directory on a disk with ext4 or XFS"
             ),
             Weakness::MountOption { option } => write!(
                 f,
                 "the file system is mounted with `{option}`: a sync does not wait for the disk, and \
-                 acknowledged records can be lost with the power; mount it without"
+                 a power failure can lose acknowledged records; mount it without this option"
             ),
             Weakness::FastSync { median } => write!(
                 f,
-                "a sync takes {median:?}, sooner than any medium can have kept the bytes: something \
-                 below answers for it (a volatile cache, a virtual disk that ignores flushes, \
-                 eatmydata), and acknowledged records can be lost with the power; make it pass \
-                 flushes on"
+                "a sync takes {median:?}, which is faster than any storage medium: something \
+                 ignores the sync (a volatile cache, a virtual disk that ignores flushes, \
+                 eatmydata), and a power failure can lose acknowledged records; make it pass \
+                 flushes to the medium"
             ),
         }
     }
 }
 
-/// Looks at the storage under a directory that exists.
+/// Inspects the storage of a directory that exists.
 ///
 /// # Errors
-/// The directory cannot be looked at. A measurement that fails is part of the
-/// report.
-pub fn look(directory: &Path, effort: Effort) -> io::Result<Report> {
+/// The directory cannot be inspected. A failed measurement is part of the report.
+pub fn inspect(directory: &Path, effort: Effort) -> io::Result<StorageReport> {
     let memory = memory_filesystem(directory)?;
     let mount = mount::of(directory);
     let syncs = timing::syncs(directory, effort);
     let weaknesses = weaknesses(memory, mount.as_ref(), syncs.as_ref().ok());
     let filesystem = mount.as_ref().map_or("unknown", |mount| &mount.filesystem).to_owned();
-    Ok(Report { filesystem, mount, syncs, weaknesses })
+    Ok(StorageReport { filesystem, mount, syncs, weaknesses })
 }
 
 fn weaknesses(
@@ -128,14 +126,14 @@ fn weaknesses(
     syncs: Option<&Syncs>,
 ) -> Vec<Weakness> {
     let beneath = || {
-        // What an overlay writes to, if its path means anything here.
+        // The directory that an overlay writes to, if its path is visible here.
         let upper = PathBuf::from(mount?.overlay_upper()?);
         Some(format!("overlay on {}", memory_filesystem(&upper).ok()??))
     };
     let filesystem = memory.map(str::to_owned).or_else(beneath);
     let option = mount.and_then(Mount::option_without_syncs);
     let median = syncs.map(Syncs::median).filter(|median| *median < SYNC_TIME_MIN);
-    // In memory every sync is fast, and there is no more to say than that it is.
+    // Syncs are always fast in memory, so that is not reported separately.
     let median = if filesystem.is_some() { None } else { median };
     let memory = filesystem.map(|filesystem| Weakness::Memory { filesystem });
     let option = option.map(|option| Weakness::MountOption { option: option.to_owned() });
@@ -143,10 +141,10 @@ fn weaknesses(
     memory.into_iter().chain(option).chain(fast).collect()
 }
 
-/// The type of a file system that is in memory, by the numbers of statfs(2).
+/// The type of a file system in memory, by the numbers of statfs(2).
 fn memory_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
     let number = rustix::fs::statfs(path)?.f_type;
-    // Its width and sign differ between machines; the numbers have 32 bits.
+    // The width and sign of the field differ between machines; the numbers have 32 bits.
     Ok(match number as u32 {
         0x0102_1994 => Some("tmpfs"),
         0x8584_58f6 => Some("ramfs"),
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_is_as_weak_as_what_it_writes_to() {
+    fn an_overlay_is_as_weak_as_its_upper_directory() {
         let shm = Path::new("/dev/shm");
         if !matches!(memory_filesystem(shm), Ok(Some("tmpfs"))) {
             eprintln!("skipped: /dev/shm is no tmpfs here");
@@ -193,18 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn looking_leaves_nothing_behind() {
+    fn inspection_leaves_no_files() {
         let directory = tempfile::tempdir().expect("a directory");
-        let report = look(directory.path(), Effort::Quick).expect("a report");
+        let report = inspect(directory.path(), Effort::Quick).expect("a report");
         let syncs = report.syncs.expect("it can be written to");
         assert!(syncs.count() >= 1 && syncs.median() <= syncs.p99());
         assert_eq!(RealStorage.list(directory.path()).expect("a list"), []);
-        assert!(look(&directory.path().join("no"), Effort::Quick).is_err());
+        assert!(inspect(&directory.path().join("no"), Effort::Quick).is_err());
     }
 
     #[test]
-    fn a_directory_in_memory_is_told_by_its_number() {
-        let report = look(Path::new("/dev/shm"), Effort::Quick);
+    fn tmpfs_is_recognised() {
+        let report = inspect(Path::new("/dev/shm"), Effort::Quick);
         match report {
             Ok(report) if report.filesystem == "tmpfs" => {
                 let memory = Weakness::Memory { filesystem: "tmpfs".into() };

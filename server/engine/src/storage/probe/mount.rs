@@ -1,4 +1,4 @@
-//! [`Mount`]: what `/proc/self/mountinfo` says about the mount of a path.
+//! [`Mount`]: the mount of a path, from `/proc/self/mountinfo`.
 //!
 //! ```text
 //! 36 35 98:0 /mnt1 /mnt/my\040data rw,noatime master:1 - ext4 /dev/root rw,nobarrier
@@ -12,26 +12,26 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 /// How a file system is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The kernel's number for it.
+    /// The kernel's number of the mount.
     id: u64,
     device: String,
-    /// Its type, as in `ext4`.
+    /// Its type, such as `ext4`.
     pub filesystem: String,
     /// Where it is mounted.
     pub point: String,
-    /// What is mounted, as in `/dev/sda1`.
+    /// What is mounted, such as `/dev/sda1`.
     pub source: String,
     /// Its options: those of the mount, then those of the file system.
     pub options: Vec<String>,
 }
 
-/// Options with which a sync does not wait for the medium: of ext3, ext4 and
-/// others, of ReiserFS, and of overlays.
+/// Options with which a sync does not wait for the medium: of ext3, ext4 and others, of
+/// ReiserFS, and of overlays.
 const WITHOUT_SYNCS: [&str; 5] =
     ["nobarrier", "barrier=0", "barrier=none", "volatile", "fsync=volatile"];
 
 impl Mount {
-    /// A line of mountinfo; `None` when it is none.
+    /// Parses a line of mountinfo; `None` if it is malformed.
     pub(super) fn parse(line: &str) -> Option<Mount> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');
@@ -48,13 +48,13 @@ impl Mount {
         Some(Mount { id, device, filesystem, point, source, options })
     }
 
-    /// The option with which syncs do not do what they say.
+    /// The option that disables syncs, if there is one.
     pub(super) fn option_without_syncs(&self) -> Option<&str> {
         let weak = |option: &&String| WITHOUT_SYNCS.contains(&option.as_str());
         self.options.iter().find(weak).map(String::as_str)
     }
 
-    /// The directory that an overlay writes to, as whoever mounted it saw it.
+    /// The directory that an overlay writes to, as a path of the process that mounted it.
     pub(super) fn overlay_upper(&self) -> Option<&str> {
         if self.filesystem != "overlay" {
             return None;
@@ -63,7 +63,7 @@ impl Mount {
     }
 }
 
-/// The mount that a path is on; `None` where the system does not say.
+/// The mount of a path; `None` if the system does not tell.
 pub(super) fn of(path: &Path) -> Option<Mount> {
     let flags = StatxFlags::MNT_ID | StatxFlags::BASIC_STATS;
     let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), flags).ok()?;
@@ -83,7 +83,7 @@ fn mountinfo() -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Spaces and the like are written as three octal digits: `\040`.
+/// Spaces and similar characters are written as three octal digits: `\040`.
 fn unescaped(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_any_number_of_tags_and_escaped_names() {
+    fn mountinfo_lines_with_tags_and_escapes_are_parsed() {
         for tags in ["", "shared:5 ", "shared:5 master:1 propagate_from:2 "] {
             let line = format!(
                 r"36 35 98:0 /mnt1 /mnt/my\040data\134x rw,noatime {tags}- ext4 /dev/sda1 rw,nobarrier"
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn options_count_as_whole_words() {
+    fn only_whole_option_words_match() {
         let option = |options: &str| {
             let line = format!("1 2 0:3 / / rw - ext4 none {options}");
             Mount::parse(&line).expect("a mount").option_without_syncs().map(str::to_owned)
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_passed_over() {
+    fn malformed_lines_are_ignored() {
         for text in
             ["", "nonsense", "36 35 98:0 /", "36 35 98:0 / / rw - ext4", "x 1 2:3 / / rw - a b c"]
         {

@@ -1,4 +1,4 @@
-//! How fast a directory's storage is, measured on a file that goes again.
+//! The speed of a directory's storage, measured on a temporary file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const BANDWIDTH_BYTES: u64 = 64 << 20;
 const BANDWIDTH_TIME_MAX: Duration = Duration::from_secs(1);
 const BANDWIDTH_STEP_BYTES: usize = 1 << 20;
 
-/// How long each of some syncs took, with the write before it.
+/// The duration of several syncs, each with the write before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syncs {
     /// Ascending, never empty.
@@ -27,19 +27,19 @@ impl Syncs {
         (!times.is_empty()).then_some(Syncs { times })
     }
 
-    /// How many were measured, at least one.
+    /// The number of measurements, at least one.
     #[must_use]
     pub fn count(&self) -> usize {
         self.times.len()
     }
 
-    /// Half of them took no longer.
+    /// The median.
     #[must_use]
     pub fn median(&self) -> Duration {
         self.quantile(50)
     }
 
-    /// 99 of 100 took no longer; of fewer than 100 the longest.
+    /// The 99th percentile; the longest of fewer than 100.
     #[must_use]
     pub fn p99(&self) -> Duration {
         self.quantile(99)
@@ -51,8 +51,8 @@ impl Syncs {
     }
 }
 
-/// Appends 4 KiB and syncs them, as a commit does, until there are enough times
-/// or the time is up.
+/// Appends and syncs 4 KiB, as a commit does, until there are enough measurements or the time
+/// is up.
 pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     let (count_max, time_max) = match effort {
         Effort::Quick => (30, Duration::from_millis(20)),
@@ -63,7 +63,7 @@ pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     let mut times = Vec::with_capacity(count_max);
     let mut now = begun;
     while times.len() < count_max && now.saturating_sub(begun) < time_max {
-        // Not zeros, which some file systems do not store.
+        // Not zeros: some file systems do not store them.
         let block = [0xa5 ^ times.len() as u8; SYNC_BYTES];
         let before = RealClock.monotonic();
         probe.append(&block, (times.len() * SYNC_BYTES) as u64)?;
@@ -74,8 +74,8 @@ pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     Syncs::of(times).ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
-/// Bytes per second that are written in sequence and synced at the end: of at
-/// most 64 MiB, for about a second.
+/// Bytes per second of sequential writes with one sync at the end: at most 64 MiB, for about a
+/// second.
 ///
 /// # Errors
 /// The directory cannot be written to, or is full.
@@ -115,7 +115,7 @@ impl ProbeFile {
 
 impl Drop for ProbeFile {
     fn drop(&mut self) {
-        // A server that is started meanwhile may have removed it.
+        // A server that started in the meantime may have removed it.
         let _ = RealStorage.remove_file(&self.path);
     }
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_times_that_were_measured() {
+    fn quantiles_are_measured_times() {
         let of = |count: u64| {
             let times = (1..=count).rev().map(Duration::from_micros).collect();
             let syncs = Syncs::of(times).expect("some");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bandwidth_is_measured_and_nothing_stays() {
+    fn bandwidth_is_measured_and_leaves_no_files() {
         let directory = tempfile::tempdir().expect("a directory");
         assert!(bandwidth(directory.path()).expect("it can be written to") > 0.0);
         assert_eq!(RealStorage.list(directory.path()).expect("a list"), []);

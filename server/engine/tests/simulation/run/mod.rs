@@ -326,7 +326,7 @@ impl Run {
             // What it had yet to read was removed: it is told so.
             Err(Error::OutOfRange { .. }) if at < self.log().start_position() => {}
             // The log was emptied under it.
-            Err(Error::LogGone { .. }) => {}
+            Err(Error::LogRemoved { .. }) => {}
             Err(_) if self.disk.is_off() => {}
             Err(error) => return Err(format!("following: {error}")),
         }

@@ -91,7 +91,7 @@ impl Run {
                 }),
             },
         };
-        if let Ok(Ok(ticket)) = self.log().append(append) {
+        if let Ok(ticket) = self.log().append(append) {
             self.waiting.push((number, ticket));
         }
     }
@@ -128,7 +128,7 @@ impl Run {
         let payloads = vec![b"of one that was fenced".to_vec()];
         let of = Some((Who::Blocks, line.next_sequence));
         let block = block(&Sent { payloads, of, codec: None }, Codec::None, epoch);
-        if let Ok(Ok(ticket)) = self.log().append(block) {
+        if let Ok(ticket) = self.log().append(block) {
             self.producing.fenced.push(ticket);
         }
         Ok(())

@@ -1,17 +1,17 @@
-//! The blocks of a group, one behind the other in one buffer.
+//! The blocks of a group, contiguous in one buffer.
 //!
 //! ```text
-//! loose records ─▶ shared block ┐
-//! a producer's records ─▶ block ┼─▶ [header|body][header|body][filler]… ─▶ written once
-//! a client's block, a filler ───┘     server's fields filled in, header_crc anew
+//! records without a producer ─▶ shared block ┐
+//! a producer's records ───────▶ own block ───┼─▶ [header|body][header|body][filler]… ─▶ one write
+//! a client's block, a filler ────────────────┘     server fields set, header_crc recomputed
 //! ```
 //!
-//! Records that name no producer share a block up to its bound; everything else
-//! stands in a block of its own. A client's body is copied as it came. Building
-//! changes nothing but itself: the end of the log moves when this was written.
+//! Records that name no producer share a block up to its size limit. Everything else gets a
+//! block of its own. The body of a client's block is copied unchanged. Building changes only
+//! the builder: the end of the log moves after the group was written.
 //!
-//! A large group is made to be written past the page cache: fillers bring it to a
-//! boundary first and last, and it stands in memory as it will on the disk.
+//! A large group is built for a write past the page cache. Fillers align its start and its end
+//! to 4 KiB, and its alignment in memory equals its alignment in the file.
 
 use std::sync::Arc;
 
@@ -19,43 +19,42 @@ use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
-use super::end::{Cursor, Front};
-use super::room::{Room, Rooms};
-use crate::segment::index::Entry;
+use super::buffer_pool::{BufferPool, GroupBuffer};
+use super::log_end::{Cursor, WriteHead};
+use crate::segment::index::IndexEntry;
 use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
 
-/// Where groups begin on media that may tear a sector, and what is written past the
-/// page cache.
-const PAD_BYTES: u64 = DIRECT_ALIGNMENT as u64;
+/// The alignment of groups on media that may tear a sector, and of writes past the page cache.
+const BOUNDARY_BYTES: u64 = DIRECT_ALIGNMENT as u64;
 
-/// How the bytes of a group lie on the disk.
+/// How a group is aligned in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Wherever the last one ended.
+    /// It starts where the last group ended.
     Dense,
-    /// The next one begins on a boundary.
+    /// Its end is aligned, so the next group starts on a boundary.
     Padded,
-    /// This one and the next one do.
+    /// Both its start and its end are aligned.
     Aligned,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Build {
+pub(crate) struct GroupBuilder {
     begin: Cursor,
-    /// Its cursor lags an open block.
-    front: Front,
+    /// Its cursor does not include an open block.
+    head: WriteHead,
     timestamp_us: u64,
     durable: Position,
     layout: Layout,
-    bytes: Room,
-    /// Bytes before the first block, so that it lies in memory as on the disk.
+    bytes: GroupBuffer,
+    /// Unused bytes before the first block, for the alignment in memory.
     skipped: usize,
     open: Option<OpenBlock>,
-    /// The position after everything put in.
+    /// The position after all records so far.
     position: Position,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     headers: Vec<(Header, u32)>,
 }
 
@@ -66,51 +65,51 @@ struct OpenBlock {
     count: u32,
 }
 
-/// Whose block it is.
+/// The producer fields of a block's header.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Owner {
+pub(crate) struct BlockProducer {
     pub(crate) producer: u64,
     pub(crate) epoch: u32,
     pub(crate) sequence: u64,
 }
 
-/// A group's bytes and where they lead.
+/// The bytes of a group, and the state after they are written.
 #[derive(Debug)]
-pub(crate) struct Built {
+pub(crate) struct BuiltGroup {
     pub(crate) group: Group,
     pub(crate) layout: Layout,
-    /// Where it was made to go.
+    /// Where the group must be written.
     pub(crate) begin: Cursor,
-    /// Where the next one goes.
-    pub(crate) front: Front,
-    pub(crate) entries: Vec<Entry>,
+    /// Where the next group goes.
+    pub(crate) next_head: WriteHead,
+    pub(crate) entries: Vec<IndexEntry>,
 }
 
-impl Build {
-    /// Nothing yet, of at most `bytes` bytes of blocks that will come next at `front`.
+impl GroupBuilder {
+    /// An empty group at `head`, for at most `bytes` bytes of blocks.
     pub(crate) fn new(
-        front: Front,
+        head: WriteHead,
         stamp_us: u64,
         durable: Position,
         bytes: usize,
         layout: Layout,
-        rooms: &Arc<Rooms>,
-    ) -> Build {
+        buffer_pool: &Arc<BufferPool>,
+    ) -> GroupBuilder {
         let (bytes, skipped) = match layout {
-            Layout::Dense => (rooms.lend(bytes), 0),
-            Layout::Padded => (rooms.lend(bytes + FILLER_BYTES_MAX), 0),
-            Layout::Aligned => aligned(rooms, bytes, front.cursor.offset),
+            Layout::Dense => (buffer_pool.acquire(bytes), 0),
+            Layout::Padded => (buffer_pool.acquire(bytes + FILLER_BYTES_MAX), 0),
+            Layout::Aligned => aligned_buffer(buffer_pool, bytes, head.cursor.offset),
         };
-        Build {
-            begin: front.cursor,
-            front,
-            timestamp_us: stamp_us.max(front.cursor.timestamp_us),
+        GroupBuilder {
+            begin: head.cursor,
+            head,
+            timestamp_us: stamp_us.max(head.cursor.timestamp_us),
             durable,
             layout,
             bytes,
             skipped,
             open: None,
-            position: front.cursor.position,
+            position: head.cursor.position,
             entries: Vec::new(),
             headers: Vec::new(),
         }
@@ -121,15 +120,15 @@ impl Build {
         self.position
     }
 
-    /// Adds records of nobody in particular to the shared block.
-    pub(crate) fn loose(&mut self, records: &Records) {
+    /// Adds records without a producer to the shared block.
+    pub(crate) fn add_records(&mut self, records: &Records) {
         let len = records.bytes().len();
         let fits = |open: &OpenBlock| {
             self.bytes.len() - open.at - BLOCK_HEADER_BYTES + len <= BLOCK_RAW_BYTES_MAX
         };
         if !self.open.as_ref().is_some_and(fits) {
             self.close_shared();
-            self.begin();
+            self.align_first_block();
             self.open = Some(OpenBlock { at: self.bytes.len(), count: 0 });
             self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
         }
@@ -140,58 +139,62 @@ impl Build {
         self.position = self.position + u64::from(records.count());
     }
 
-    /// A block of a producer's loose records.
-    pub(crate) fn owned(&mut self, records: &Records, owner: Owner) -> Header {
+    /// Adds a producer's loose records as a block of their own.
+    pub(crate) fn add_producer_records(
+        &mut self,
+        records: &Records,
+        producer_fields: BlockProducer,
+    ) -> Header {
         let body = records.bytes();
         let size = size_of(body);
         let header = Header {
             count: records.count(),
             body_size: size,
             raw_size: size,
-            producer_id: owner.producer,
-            sequence: owner.sequence,
-            producer_epoch: owner.epoch,
+            producer_id: producer_fields.producer,
+            sequence: producer_fields.sequence,
+            producer_epoch: producer_fields.epoch,
             body_crc: crc32fast::hash(body),
             ..Header::default()
         };
-        self.block(&header, body)
+        self.add_block(&header, body)
     }
 
-    /// A filler that raises a producer's epoch.
-    pub(crate) fn epoch(&mut self, producer: u64, epoch: u32) -> Header {
+    /// Adds a filler that raises a producer's epoch.
+    pub(crate) fn add_epoch(&mut self, producer: u64, epoch: u32) -> Header {
         let header = Header {
             flags: Flags::FILLER,
             producer_id: producer,
             producer_epoch: epoch,
             ..Header::default()
         };
-        self.block(&header, &[])
+        self.add_block(&header, &[])
     }
 
-    /// A block with this body. Of its header, what is the server's to say is
-    /// filled in, and the expected position is left out: it was met.
-    pub(crate) fn block(&mut self, header: &Header, body: &[u8]) -> Header {
+    /// Adds a block with this body. The server's header fields are set here. The expected position
+    /// is left out, because it has been checked.
+    pub(crate) fn add_block(&mut self, header: &Header, body: &[u8]) -> Header {
         self.close_shared();
-        self.begin();
-        self.add(header, body)
+        self.align_first_block();
+        self.append_block(header, body)
     }
 
-    /// Brings the first block of a group to a boundary, where it is to be on one.
-    fn begin(&mut self) {
+    /// Aligns the start of the group if the layout requires it.
+    fn align_first_block(&mut self) {
         if self.layout == Layout::Aligned && self.bytes.len() == self.skipped {
-            self.pad();
+            self.add_filler();
         }
     }
 
-    fn add(&mut self, header: &Header, body: &[u8]) -> Header {
+    fn append_block(&mut self, header: &Header, body: &[u8]) -> Header {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
         self.bytes.extend_from_slice(body);
-        self.stamp(at, header)
+        self.finish_header(at, header)
     }
 
-    /// Finishes the header of the block that begins at `at` and is the last.
-    fn stamp(&mut self, at: usize, header: &Header) -> Header {
+    /// Completes the header of the last block, which begins at `at`.
+    fn finish_header(&mut self, at: usize, header: &Header) -> Header {
         let header = Header {
             flags: header.flags.without(Flags::EXPECT_POSITION),
             codec: header.codec,
@@ -203,11 +206,11 @@ impl Build {
             producer_epoch: header.producer_epoch,
             body_crc: header.body_crc,
             durable_position: self.durable.0,
-            ..self.front.marker(Flags::NONE, self.timestamp_us)
+            ..self.head.marker(Flags::NONE, self.timestamp_us)
         };
         let (encoded, crc) = header.encode();
         self.bytes[at..at + BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
-        let Front { cursor, spacing, .. } = &mut self.front;
+        let WriteHead { cursor, spacing, .. } = &mut self.head;
         self.entries.extend(spacing.entry(cursor.offset, &header, crc));
         self.headers.push((header, crc));
         cursor.pass(&header, crc);
@@ -227,19 +230,19 @@ impl Build {
             body_crc,
             ..Header::default()
         };
-        self.stamp(open.at, &header);
+        self.finish_header(open.at, &header);
     }
 
-    /// A filler up to the next boundary.
-    fn pad(&mut self) {
-        let past = self.front.cursor.offset % PAD_BYTES;
+    /// Adds a filler up to the next boundary.
+    fn add_filler(&mut self) {
+        let past = self.head.cursor.offset % BOUNDARY_BYTES;
         if past == 0 {
             return;
         }
         let header_bytes = BLOCK_HEADER_BYTES as u64;
-        let mut total = PAD_BYTES - past;
+        let mut total = BOUNDARY_BYTES - past;
         if total < header_bytes {
-            total += PAD_BYTES;
+            total += BOUNDARY_BYTES;
         }
         let body = vec![0; usize::try_from(total - header_bytes).expect("under 8 KiB")];
         let size = size_of(&body);
@@ -251,14 +254,14 @@ impl Build {
             body_crc,
             ..Header::default()
         };
-        self.add(&header, &body);
+        self.append_block(&header, &body);
     }
 
-    /// The bytes to write and where they lead.
-    pub(crate) fn finish(mut self) -> Built {
+    /// The finished group.
+    pub(crate) fn finish(mut self) -> BuiltGroup {
         self.close_shared();
         if self.layout != Layout::Dense && self.bytes.len() > self.skipped {
-            self.pad();
+            self.add_filler();
         }
         let held_bytes = self.bytes.held_bytes();
         let bytes = self.bytes.into_bytes().slice(self.skipped..);
@@ -268,31 +271,36 @@ impl Build {
             Block::vouched(header, crc, block.split_off(BLOCK_HEADER_BYTES))
         });
         let group = Group::new(self.begin.position, bytes.clone(), blocks);
-        Built {
+        BuiltGroup {
             group: Group { held_bytes, is_direct: self.layout == Layout::Aligned, ..group },
             layout: self.layout,
             begin: self.begin,
-            front: self.front,
+            next_head: self.head,
             entries: self.entries,
         }
     }
 }
 
-/// The largest filler: one that has no room for its header before the next boundary
-/// goes on to the one after it.
+/// The largest filler. If the header does not fit before the next boundary, the filler extends
+/// to the one after it.
 const FILLER_BYTES_MAX: usize = DIRECT_ALIGNMENT + BLOCK_HEADER_BYTES;
 
-/// What a group may take beside its blocks, to lie in memory as on the disk.
+/// The bytes that an aligned group may need in addition to its blocks.
 pub(crate) const ALIGNED_BYTES_MAX: usize = 2 * (FILLER_BYTES_MAX + DIRECT_ALIGNMENT);
 
-/// Room for so many bytes of blocks, and what to leave out at its beginning so that they
-/// are as far from a boundary in memory as `offset` is from one in the file.
-fn aligned(rooms: &Arc<Rooms>, bytes: usize, offset: u64) -> (Room, usize) {
-    let mut room = rooms.lend(bytes + ALIGNED_BYTES_MAX);
-    let past = usize::try_from(offset % PAD_BYTES).unwrap_or_default();
-    let skipped = room.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
-    room.extend_from_slice(&[0; 2 * DIRECT_ALIGNMENT][..skipped]);
-    (room, skipped)
+/// A buffer for `bytes` bytes of blocks, and the number of bytes to skip at its start. After
+/// the skipped bytes, the distance to the last boundary is the same in memory as at `offset` in
+/// the file.
+fn aligned_buffer(
+    buffer_pool: &Arc<BufferPool>,
+    bytes: usize,
+    offset: u64,
+) -> (GroupBuffer, usize) {
+    let mut buffer = buffer_pool.acquire(bytes + ALIGNED_BYTES_MAX);
+    let past = usize::try_from(offset % BOUNDARY_BYTES).unwrap_or_default();
+    let skipped = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT) + past;
+    buffer.extend_from_slice(&[0; 2 * DIRECT_ALIGNMENT][..skipped]);
+    (buffer, skipped)
 }
 
 fn size_of(body: &[u8]) -> u32 {

@@ -1,53 +1,26 @@
-//! Blocks as clients send them, and the producers that send them: stored byte by
-//! byte, never twice, never with a gap, and an older producer is fenced.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Idempotent producers: blocks are stored unchanged, never twice and never with a gap, and
+//! older epochs are fenced.
 
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use styx_engine::{
-    Append, Appended, Catalog, Error, Found, Log, Options, Producer, ProducerState, Ticket,
+    Append, AppendError, AppendStream, Appended, Catalog, Error, Log, Options, Producer,
+    ProducerState, Ticket,
 };
 use styx_protocol::block::{Block, Checked, Flags, Header, Origin, build};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{LogConfig, LogName, Position, Records, record};
+use styx_protocol::{LogConfig, Position};
+
+use crate::support::{self, WakeCount, name, open, poll_once, records, reopen};
 
 const ID: u64 = 77;
-
-fn name(text: &str) -> LogName {
-    text.parse().expect("a name")
-}
-
-fn open(directory: &Path) -> Catalog {
-    let catalog = Catalog::open(Options::new(directory)).expect("opened");
-    catalog.wait_until_open();
-    catalog
-}
 
 /// A catalog without threads: a group is committed when `step` says so.
 fn open_by_hand(directory: &Path) -> Catalog {
     Catalog::open(Options { committers_max: 0, ..Options::new(directory) }).expect("opened")
-}
-
-fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
-    assert!(catalog.close(Duration::from_secs(30)));
-    drop(catalog);
-    let catalog = open(directory);
-    let log = catalog.log(&name("log")).expect("open");
-    (catalog, log)
-}
-
-fn records(payloads: &[&str]) -> Records {
-    let mut builder = record::Builder::new();
-    for payload in payloads {
-        assert!(builder.push(payload.as_bytes()));
-    }
-    builder.take()
 }
 
 fn checked(bytes: Bytes) -> Checked {
@@ -83,12 +56,8 @@ fn begin(log: &Log, epoch: Option<u32>) -> Result<(u32, Option<u64>), Error> {
 }
 
 fn read_all(log: &Log) -> Vec<String> {
-    let mut reader = log.reader(log.start_position()).expect("a reader");
-    let mut all = Vec::new();
-    while let Found::Some(batch) = reader.read(64 << 10).expect("read") {
-        all.extend(batch.records().map(|r| String::from_utf8_lossy(&r.payload).into_owned()));
-    }
-    all
+    let payloads = support::read_all(log).into_iter();
+    payloads.map(|payload| String::from_utf8(payload).expect("text")).collect()
 }
 
 /// The stored blocks of a log's first segment, with their bodies.
@@ -105,29 +74,22 @@ fn stored(directory: &Path) -> Vec<(Header, Vec<u8>)> {
     blocks
 }
 
-fn answer<T>(ticket: &mut Ticket<T>, waker: &Waker) -> Poll<Result<T, Error>> {
-    Pin::new(ticket).poll(&mut Context::from_waker(waker))
-}
-
-fn take<T: std::fmt::Debug>(mut ticket: Ticket<T>) -> Result<T, Error> {
-    match answer(&mut ticket, Waker::noop()) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("not answered"),
-    }
+fn take<T>(mut ticket: Ticket<T>) -> Result<T, Error> {
+    poll_once(&mut ticket, Waker::noop()).expect("the ticket is resolved")
 }
 
 fn queue(log: &Log, append: impl Into<Append>) -> Ticket {
-    log.append(append).expect("taken").expect("room")
+    log.append(append).expect("queued")
 }
 
 #[test]
-fn a_clients_block_is_stored_with_the_body_it_came_with() {
+fn a_clients_block_is_stored_with_its_body_unchanged() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open_by_hand(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let expecting = Origin { expected: Some(Position(2)), ..origin(3, 500) };
-    let mut bytes = BytesMut::from(&build(&records(&["c", "d"]), expecting)[..]);
-    // A flag that nobody knows yet, of those that are stored and ignored.
+    let mut bytes = BytesMut::from(&build(&records(["c", "d"]), expecting)[..]);
+    // An unknown flag of the kind that is stored and ignored.
     bytes[10] |= 0x40;
     let crc = crc32fast::hash(&bytes[8..BLOCK_HEADER_BYTES]).to_be_bytes();
     bytes[4..8].copy_from_slice(&crc);
@@ -135,11 +97,11 @@ fn a_clients_block_is_stored_with_the_body_it_came_with() {
     let body = sent.body().clone();
 
     let tickets = [
-        queue(&log, records(&["a"])),
-        queue(&log, records(&["b"])),
+        queue(&log, records(["a"])),
+        queue(&log, records(["b"])),
         queue(&log, sent),
         queue(&log, block(3, 502, &["e"])),
-        queue(&log, records(&["f"])),
+        queue(&log, records(["f"])),
     ];
     assert!(catalog.step());
     let answers = tickets.map(|ticket| take(ticket).expect("appended"));
@@ -159,7 +121,7 @@ fn a_clients_block_is_stored_with_the_body_it_came_with() {
 }
 
 #[test]
-fn a_block_is_appended_once_whatever_comes_in_between() {
+fn a_repeated_block_is_appended_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let config = LogConfig { segment_max_count: 4, ..LogConfig::default() };
@@ -194,7 +156,7 @@ fn a_block_is_appended_once_whatever_comes_in_between() {
     check(&log);
     let (catalog, log) = reopen(catalog, directory.path());
     check(&log);
-    // Retention removes the headers that the memory was made of.
+    // Retention removes the headers from which the table was built.
     assert!(log.stats().segments >= 2);
     log.trim(Position(4)).expect("trimmed");
     assert_eq!(log.start_position(), Position(4));
@@ -210,24 +172,24 @@ fn a_block_is_appended_once_whatever_comes_in_between() {
 }
 
 #[test]
-fn a_block_without_a_producer_is_appended_as_often_as_it_comes() {
+fn a_block_without_a_producer_is_appended_every_time() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
-    let nobodys = || checked(build(&records(&["a"]), Origin::default()));
+    let nobodys = || checked(build(&records(["a"]), Origin::default()));
     assert_eq!(send(&log, nobodys()).expect("appended"), added(0, 1));
     assert_eq!(send(&log, nobodys()).expect("appended"), added(1, 1));
     assert_eq!(log.producer(0), None);
 }
 
 #[test]
-fn a_repetition_is_recognised_before_the_expected_position_is_looked_at() {
+fn a_repetition_is_recognised_before_the_expected_position_is_checked() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let expecting = |sequence, expected| {
         let expected = Some(Position(expected));
-        checked(build(&records(&["a"]), Origin { expected, ..origin(1, sequence) }))
+        checked(build(&records(["a"]), Origin { expected, ..origin(1, sequence) }))
     };
     let refused = send(&log, expecting(0, 1));
     assert!(
@@ -241,7 +203,7 @@ fn a_repetition_is_recognised_before_the_expected_position_is_looked_at() {
 }
 
 #[test]
-fn loose_records_and_blocks_of_one_producer_continue_each_other() {
+fn loose_records_and_blocks_share_one_sequence() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
@@ -259,7 +221,7 @@ fn loose_records_and_blocks_of_one_producer_continue_each_other() {
 }
 
 #[test]
-fn who_begins_fences_who_began_before_and_a_crash_changes_nothing() {
+fn begin_fences_earlier_epochs_also_after_a_crash() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
@@ -281,7 +243,7 @@ fn who_begins_fences_who_began_before_and_a_crash_changes_nothing() {
     assert_eq!(begin(&log, Some(7)).expect("begun"), (7, Some(42)));
     assert_eq!(log.stats().bytes_written, written + (96 + 18) + 96);
 
-    // A block raises the epoch too, as does what a roll has snapshotted.
+    // A block raises the epoch too, and so does a snapshot of a roll.
     assert_eq!(send(&log, block(9, 42, &["c"])).expect("appended"), added(2, 1));
     assert_eq!(begin(&log, None).expect("begun"), (10, Some(43)));
     for sequence in 43..47 {
@@ -296,7 +258,7 @@ fn who_begins_fences_who_began_before_and_a_crash_changes_nothing() {
 }
 
 #[test]
-fn a_begin_is_answered_once_everything_before_it_is_settled() {
+fn begin_resolves_after_everything_queued_before_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open_by_hand(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
@@ -326,32 +288,36 @@ fn a_begin_is_answered_once_everything_before_it_is_settled() {
 }
 
 #[test]
-fn what_is_durable_of_a_stream_is_a_prefix_of_it() {
+fn the_durable_appends_of_a_stream_are_a_prefix() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open_by_hand(directory.path());
     let config = LogConfig { max_record_size: 100, ..LogConfig::default() };
     let log = catalog.create(&name("log"), config).expect("created");
     let (stream, other) = (log.stream(), log.stream());
-    let queue = |append: Append| stream.append(append).expect("taken").expect("room");
+    let queue = |append: Append| stream.append(append).expect("queued");
     assert_eq!(send_by_hand(&catalog, &log, block(1, 10, &["a"])).expect("appended"), added(0, 1));
-    let first = queue(records(&["b"]).into());
+    let first = queue(records(["b"]).into());
     let refused = queue(block(1, 10, &["other"]).into());
-    // Good by itself, but behind what was refused.
+    // Valid by itself, but queued after a refused one.
     let behind = queue(block(1, 11, &["c"]).into());
-    let others = other.append(records(&["d"])).expect("taken").expect("room");
+    let others = other.append(records(["d"])).expect("queued");
     assert!(catalog.step());
     assert_eq!(take(first).expect("appended"), added(1, 1));
     assert!(matches!(take(refused), Err(Error::SequenceReused { .. })));
     assert!(matches!(take(behind), Err(Error::SequenceReused { .. })));
     assert_eq!(take(others).expect("appended"), added(2, 1));
-    let later = stream.append(records(&["e"]));
-    assert!(matches!(later, Err(Error::SequenceReused { .. })), "{later:?}");
+    let refusal = |append: Append, stream: &AppendStream| match stream.append(append) {
+        Err(AppendError::Refused(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    };
+    let later = refusal(records(["e"]).into(), &stream);
+    assert!(matches!(later, Error::SequenceReused { .. }), "{later:?}");
 
     let long = "x".repeat(200);
-    let refused = other.append(records(&[&long]));
-    assert!(matches!(refused, Err(Error::RecordTooLarge { size: 208, max: 100 })), "{refused:?}");
-    let later = other.append(records(&["f"]));
-    assert!(matches!(later, Err(Error::RecordTooLarge { .. })), "{later:?}");
+    let refused = refusal(records([&long]).into(), &other);
+    assert!(matches!(refused, Error::RecordTooLarge { size: 208, max: 100 }), "{refused:?}");
+    let later = refusal(records(["f"]).into(), &other);
+    assert!(matches!(later, Error::RecordTooLarge { .. }), "{later:?}");
     assert_eq!(read_all(&log), ["a", "b", "d"]);
 }
 
@@ -361,28 +327,20 @@ fn send_by_hand(catalog: &Catalog, log: &Log, block: Checked) -> Result<Appended
     take(ticket)
 }
 
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[test]
-fn who_waits_for_many_answers_is_woken_once_and_finds_them_all() {
+fn a_task_that_waits_for_many_tickets_is_woken_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open_by_hand(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
-    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let count = Arc::new(WakeCount::default());
     let waker = Waker::from(Arc::clone(&count));
     let mut tickets: Vec<_> =
         (0..20).map(|sequence| queue(&log, block(1, sequence, &["a"]))).collect();
     for ticket in &mut tickets {
-        assert!(answer(ticket, &waker).is_pending());
+        assert!(poll_once(ticket, &waker).is_none());
     }
     assert!(catalog.step());
-    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert_eq!(count.get(), 1);
     for (base, ticket) in (0..).zip(tickets) {
         assert_eq!(take(ticket).expect("appended"), added(base, 1));
     }

@@ -1,41 +1,18 @@
-//! One log from the outside: who gets which positions, what survives, what is
-//! refused.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! One log: positions, retention, recovery, damage, restore and repair.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use styx_engine::{Append, Catalog, Error, Found, Log, Options, Producer, Seek};
+use styx_engine::{Append, AppendError, Catalog, Error, Found, Log, Options, Producer, Seek};
 use styx_protocol::block::Header;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+use styx_protocol::{LogConfig, LogStatus, Position, Records, record};
 
-fn name(text: &str) -> LogName {
-    text.parse().expect("a name")
-}
-
-fn open(directory: &Path) -> Catalog {
-    let catalog = Catalog::open(Options::new(directory)).expect("opened");
-    catalog.wait_until_open();
-    catalog
-}
-
-fn close(catalog: Catalog) {
-    assert!(catalog.close(Duration::from_secs(30)));
-}
-
-fn read_all(log: &Log) -> Vec<Vec<u8>> {
-    let mut reader = log.reader(log.start_position()).expect("a reader");
-    let mut all = Vec::new();
-    while let Found::Some(batch) = reader.read(64 << 10).expect("read") {
-        all.extend(batch.records().map(|record| record.payload.to_vec()));
-    }
-    all
-}
+use crate::support::{WakeCount, close, name, open, read_all};
 
 fn append(log: &Log, payload: &[u8]) -> u64 {
     log.append_durably(Records::one(payload)).expect("appended").end.0
@@ -150,10 +127,10 @@ fn retention_keeps_whole_segments_within_the_limits() {
     assert_eq!(log.seek(Seek::Start(5)).expect("inside"), Position(75));
 }
 
-/// What goes past the page cache fills whole pages of its own; what came before it and
-/// comes after it is as ever.
+/// A commit that is written past the page cache fills whole pages. The commits before and after
+/// it are unaffected.
 #[test]
-fn a_large_commit_stands_on_pages_of_its_own() {
+fn a_large_commit_is_aligned_to_pages() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options { direct_bytes_min: 100_000, ..Options::new(directory.path()) };
     let catalog = Catalog::open(options).expect("opened");
@@ -179,7 +156,7 @@ fn a_large_commit_stands_on_pages_of_its_own() {
 }
 
 #[test]
-fn a_large_commit_stays_in_memory_for_who_follows() {
+fn a_large_commit_stays_in_memory_for_followers() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         direct_bytes_min: 100_000,
@@ -197,9 +174,9 @@ fn a_large_commit_stays_in_memory_for_who_follows() {
     assert!(matches!(found, Found::Some(_)), "{found:?}");
 }
 
-/// Huge pages are held whole, however little of them a group needs.
+/// Huge pages are counted as a whole, even if a group needs little of them.
 #[test]
-fn what_stays_in_memory_is_counted_with_the_pages_it_holds() {
+fn the_tail_budget_counts_whole_huge_pages() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         direct_bytes_min: 100_000,
@@ -220,7 +197,7 @@ fn what_stays_in_memory_is_counted_with_the_pages_it_holds() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_off_and_reported_never_called_corrupt() {
+fn a_torn_tail_is_noted_and_cut_off_but_never_corrupt() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("torn"), LogConfig::default()).expect("created");
@@ -264,7 +241,7 @@ fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
     assert_eq!(log.status(), LogStatus::Corrupt);
     assert!(matches!(
         log.append(Records::one(b"x")),
-        Err(Error::NotAvailable { status: LogStatus::Corrupt, .. })
+        Err(AppendError::Refused(Error::NotAvailable { status: LogStatus::Corrupt, .. }))
     ));
     let Ok(Found::Some(record)) = log.record(Position(7)) else { panic!("7 is intact") };
     assert_eq!(record.payload, [7; 100].as_slice());
@@ -288,10 +265,10 @@ fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
     catalog.delete(&name("rot")).expect("deleted");
 }
 
-/// A block that claims a record and has none, with every checksum right, once kept
-/// its readers where they were: they were given nothing, again and again.
+/// A block whose header counts one record but whose body is empty, with valid checksums, once
+/// blocked its readers: they got nothing, again and again.
 #[test]
-fn a_block_with_fewer_records_than_it_claims_is_damage_where_it_stands() {
+fn a_block_with_fewer_records_than_its_header_says_is_reported_as_damage() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("forged"), LogConfig::default()).expect("created");
@@ -338,7 +315,7 @@ fn a_missing_watermark_or_segment_is_damage_not_an_empty_log() {
 }
 
 #[test]
-fn a_lost_index_is_made_anew_from_the_blocks() {
+fn a_missing_index_is_rebuilt_from_the_blocks() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let config = LogConfig { segment_max_count: 10, ..LogConfig::default() };
@@ -388,7 +365,7 @@ fn idempotence_survives_rolls_trims_and_reopening() {
 }
 
 #[test]
-fn two_processes_cannot_share_a_directory_and_an_old_one_is_left_alone() {
+fn a_directory_in_use_or_of_styx_0x_is_refused_unchanged() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let again = Catalog::open(Options::new(directory.path()));
@@ -464,7 +441,7 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
         }
         let (id, times) = (log.id(), log.timestamps());
         close(catalog);
-        let nothing = repair(directory.path(), &name("broken"), keep, Mode::Look, &mut |_| {});
+        let nothing = repair(directory.path(), &name("broken"), keep, Mode::DryRun, &mut |_| {});
         assert!(matches!(nothing, Err(Error::DataDirectory { .. })), "{nothing:?}");
         // Record 30, in the middle of the second segment.
         let path = directory.path().join("broken/0/00000000000000000020.seg");
@@ -472,7 +449,7 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
         bytes[96 + 10 * (96 + 58) + 120] ^= 4;
         std::fs::write(&path, &bytes).expect("written");
 
-        let look = repair(directory.path(), &name("broken"), keep, Mode::Look, &mut |_| {})
+        let look = repair(directory.path(), &name("broken"), keep, Mode::DryRun, &mut |_| {})
             .expect("looked");
         assert_eq!(look.set_aside, None);
         assert_eq!(std::fs::read(&path).expect("read"), bytes, "looking changes nothing");
@@ -498,29 +475,23 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
 }
 
 #[test]
-fn who_watches_for_the_end_is_woken_by_it_alone_and_told_why() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+fn closed_resolves_with_the_reason_and_is_not_woken_by_commits() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("short"), LogConfig::default()).expect("created");
     assert!(log.check_appendable().is_ok());
-    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let woken = Arc::new(WakeCount::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
-    let (mut gone, mut given_up) = (log.gone(), log.gone());
-    assert!(Pin::new(&mut gone).poll(&mut context).is_pending());
-    assert!(Pin::new(&mut given_up).poll(&mut context).is_pending());
-    drop(given_up);
+    let (mut closed, mut dropped) = (log.closed(), log.closed());
+    assert!(Pin::new(&mut closed).poll(&mut context).is_pending());
+    assert!(Pin::new(&mut dropped).poll(&mut context).is_pending());
+    drop(dropped);
     append(&log, b"a commit");
-    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "a commit is no end");
+    assert_eq!(woken.get(), 0, "a commit does not wake it");
     catalog.delete(&name("short")).expect("deleted");
-    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-    let why = Pin::new(&mut gone).poll(&mut context);
-    assert!(matches!(why, Poll::Ready(Error::LogGone { .. })), "{why:?}");
-    assert!(matches!(log.check_appendable(), Err(Error::LogGone { .. })));
+    assert_eq!(woken.get(), 1);
+    let why = Pin::new(&mut closed).poll(&mut context);
+    assert!(matches!(why, Poll::Ready(Error::LogRemoved { .. })), "{why:?}");
+    assert!(matches!(log.check_appendable(), Err(Error::LogRemoved { .. })));
 }

@@ -1,24 +1,24 @@
-//! Makes checksums right, so that what stands behind them is reached.
+//! Makes checksums valid, so that the code after the checks is reached.
 
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
 use styx_protocol::{block, record};
 
-/// What of a run of blocks is made right.
+/// Which fields of a run of blocks are made valid.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mode {
+pub(super) struct Fixups {
     checksums: bool,
     chain: bool,
     records: bool,
 }
 
-impl Mode {
-    /// Bits 0 to 2.
-    pub(super) fn of(bits: u8) -> Mode {
-        Mode { checksums: bits & 1 != 0, chain: bits & 2 != 0, records: bits & 4 != 0 }
+impl Fixups {
+    /// From bits 0 to 2.
+    pub(super) fn of(bits: u8) -> Fixups {
+        Fixups { checksums: bits & 1 != 0, chain: bits & 2 != 0, records: bits & 4 != 0 }
     }
 }
 
-/// Puts the CRC-32 of `bytes[from..to]` at `at`; nothing when there are fewer.
+/// Writes the CRC-32 of `bytes[from..to]` at `at`; does nothing if there are fewer bytes.
 pub(super) fn crc(bytes: &mut [u8], at: usize, from: usize, to: usize) {
     let Some(covered) = bytes.get(from..to) else { return };
     let crc = crc32fast::hash(covered).to_be_bytes();
@@ -35,7 +35,7 @@ pub(super) fn header(bytes: &mut [u8]) {
     crc(head, 4, 8, BLOCK_HEADER_BYTES);
 }
 
-/// Records, as far as their sizes lead; how many there are.
+/// Fixes records, as far as their sizes lead; returns their number.
 pub(super) fn records(bytes: &mut [u8]) -> u32 {
     let (mut at, mut count) = (0, 0);
     while let Ok((start, end)) = record::frame(bytes, at) {
@@ -46,25 +46,24 @@ pub(super) fn records(bytes: &mut [u8]) -> u32 {
     count
 }
 
-/// Where a chain of blocks goes on.
+/// Where a chain of blocks continues.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Link {
+pub(super) struct ChainPosition {
     pub(super) position: u64,
     prev_crc: u32,
 }
 
-impl Link {
+impl ChainPosition {
     /// A chain that begins at this position.
-    pub(super) fn at(position: u64) -> Link {
-        Link { position, ..Link::default() }
+    pub(super) fn at(position: u64) -> ChainPosition {
+        ChainPosition { position, ..ChainPosition::default() }
     }
 }
 
-/// Blocks, as far as their sizes lead; gives back where the chain goes on behind
-/// them.
-pub(super) fn blocks(bytes: &mut [u8], mode: Mode, link: Link) -> Link {
+/// Fixes blocks, as far as their sizes lead; returns where the chain continues after them.
+pub(super) fn blocks(bytes: &mut [u8], mode: Fixups, link: ChainPosition) -> ChainPosition {
     let (mut at, mut salt) = (0, [0; 8]);
-    let Link { mut position, mut prev_crc } = link;
+    let ChainPosition { mut position, mut prev_crc } = link;
     while mode.checksums && bytes.len().saturating_sub(at) >= BLOCK_HEADER_BYTES {
         let (head, behind) = bytes[at..].split_at_mut(BLOCK_HEADER_BYTES);
         let claimed = u32::from_be_bytes(std::array::from_fn(|i| head[16 + i])) as usize;
@@ -95,5 +94,5 @@ pub(super) fn blocks(bytes: &mut [u8], mode: Mode, link: Link) -> Link {
         position = position.saturating_add(count.into());
         at += BLOCK_HEADER_BYTES + size;
     }
-    Link { position, prev_crc }
+    ChainPosition { position, prev_crc }
 }

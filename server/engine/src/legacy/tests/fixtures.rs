@@ -1,10 +1,10 @@
-//! Data of 0.x made by hand, byte by byte, for tests.
+//! Data of 0.x that is built byte by byte, for tests.
 
 use std::io::Write;
 
 use super::super::config;
 
-/// The file of a configuration.
+/// A configuration file.
 pub(in crate::legacy) fn config(fields: [i64; 8]) -> [u8; config::BYTES] {
     let mut bytes = [0; config::BYTES];
     for (index, field) in fields.into_iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Beyond damage: where in a segment reading can go on.
+//! Resynchronization: where in a segment reading can continue after damage.
 //!
 //! ```text
 //! block | damage … | block ─▶ block ─▶ … ─▶ seal, or the durable end
-//!                    └ the first from which an unbroken chain gets there
+//!                    └ the first block from which an unbroken chain reaches the goal
 //! ```
 //!
-//! A payload may hold anything that looks like a block, so a block behind damage
-//! counts only if the chain from it ends exactly at what is known from outside: the
-//! seal that the index and the next segment name, the durable end, or the end of
-//! the file's blocks, at or beyond what the watermark says is durable; and only if
-//! it has the segment's salt, which is random and which no payload holds unless
-//! somebody put it there who reads stored blocks. The work is bounded: who fills a
-//! log with half-made blocks gets no answer rather than a long one.
+//! A payload may contain bytes that look like a block. So a block after damage counts only
+//! under two conditions. First, the chain from it must end exactly at a place that is known
+//! from outside: the seal that the index and the next segment name, the durable end, or the end
+//! of the file's blocks at or after the watermark's durable position. Second, it must have the
+//! segment's salt, which is random: a payload contains it only if its author can read stored
+//! blocks. The work is bounded, so a log filled with forged blocks yields no result instead of
+//! a long search.
 
 use std::io;
 
@@ -20,22 +20,21 @@ use styx_protocol::block::{Header, MAGIC};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::name::Offset;
-use super::walk::{Bodies, Expect, Stop, Walk};
+use super::walk::{Bodies, ChainStart, Walk, WalkEnd};
 use crate::storage::{File, read_exact_at, zeros_from};
 
-/// Where a chain has to lead.
+/// Where a chain must end.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Goal {
-    /// To the seal with this `header_crc`.
+pub(crate) enum ChainGoal {
+    /// At the seal with this `header_crc`.
     Seal(u32),
-    /// To exactly this position, with the last byte that may be read.
+    /// At exactly this position, with the last readable byte.
     End(Position),
-    /// To this position or beyond it, where the blocks of a file end of which no
-    /// more is known: with its last byte, or with nothing but zeros behind.
+    /// At this position or after it, where the blocks of the file end. Only zeros may follow.
     EndOfBlocks(Position),
 }
 
-/// A chain that leads there.
+/// A chain that reaches its goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain {
     pub(crate) offset: Offset,
@@ -44,22 +43,21 @@ pub(crate) struct Chain {
     pub(crate) end_position: Position,
 }
 
-/// Headers that are walked from at most.
+/// The most headers from which a chain is tried.
 const ATTEMPTS_MAX: usize = 10_000;
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The first chain that begins after `from` and reaches the goal within the
-/// first `len` bytes.
+/// The first chain that begins after `from` and reaches the goal within the first `len` bytes.
 pub(crate) fn find(
     file: &dyn File,
     len: u64,
     from: Offset,
-    goal: Goal,
+    goal: ChainGoal,
 ) -> io::Result<Option<Chain>> {
     let salt = salt_of(file);
     let zeros = match goal {
-        Goal::EndOfBlocks(_) => zeros_from(file, len)?,
-        Goal::Seal(_) | Goal::End(_) => len,
+        ChainGoal::EndOfBlocks(_) => zeros_from(file, len)?,
+        ChainGoal::Seal(_) | ChainGoal::End(_) => len,
     };
     let mut attempts = 0;
     let mut at = from.saturating_add(1);
@@ -69,7 +67,7 @@ pub(crate) fn find(
         let bytes = &mut chunk[..want];
         match read_exact_at(file, bytes, at) {
             Ok(()) => {}
-            // An unreadable stretch: what lies behind it may be whole.
+            // An unreadable range: the blocks after it may be intact.
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 at += want as u64;
                 continue;
@@ -97,26 +95,26 @@ pub(crate) fn find(
     Ok(None)
 }
 
-/// The segment's salt, as its first block says it; `None` when that is damaged.
+/// The segment's salt, from its first block; `None` if that is damaged.
 fn salt_of(file: &dyn File) -> Option<u64> {
     let mut bytes = [0; BLOCK_HEADER_BYTES];
     read_exact_at(file, &mut bytes, 0).ok()?;
     Header::decode(&bytes).ok().map(|(header, _)| header.segment_salt)
 }
 
-/// The chain from a header, if it leads to the goal; from `zeros` on there is
-/// nothing else.
+/// The chain from a header, if it reaches the goal. From `zeros` on the file contains only
+/// zeros.
 fn follow(
     file: &dyn File,
     len: u64,
     zeros: u64,
     offset: Offset,
     header: &Header,
-    goal: Goal,
+    goal: ChainGoal,
 ) -> io::Result<Option<Chain>> {
     let position = Position(header.base_position);
-    let expect = Expect { base: position, prev_crc: None };
-    let mut walk = Walk::new(file, len, expect, Bodies::Skip);
+    let chain_start = ChainStart { base: position, prev_crc: None };
+    let mut walk = Walk::new(file, len, chain_start, Bodies::Skip);
     walk.begin_at(offset, position);
     let stop = loop {
         match walk.step()? {
@@ -125,9 +123,9 @@ fn follow(
         }
     };
     let reached = match goal {
-        Goal::Seal(crc) => stop == Stop::Sealed && walk.prev_crc() == Some(crc),
-        Goal::End(end) => stop == Stop::EndOfFile && walk.position() == end,
-        Goal::EndOfBlocks(durable) => walk.position() >= durable && walk.offset() >= zeros,
+        ChainGoal::Seal(crc) => stop == WalkEnd::Sealed && walk.prev_crc() == Some(crc),
+        ChainGoal::End(end) => stop == WalkEnd::EndOfFile && walk.position() == end,
+        ChainGoal::EndOfBlocks(durable) => walk.position() >= durable && walk.offset() >= zeros,
     };
     Ok(reached.then(|| Chain {
         offset,
@@ -153,7 +151,7 @@ mod tests {
         Header { base_position: base, count, segment_salt: SALT, ..Header::default() }
     }
 
-    /// A segment of a filler, a block whose header is damaged, and what follows that.
+    /// A segment with a filler, a block whose header is damaged, and `behind`.
     fn segment(behind: &[&[u8]]) -> (tempfile::TempDir, Arc<dyn File>, u64) {
         let filler = Header { flags: Flags::FILLER, ..block(0, 0) };
         let damaged = [0xFF; BLOCK_HEADER_BYTES];
@@ -164,53 +162,55 @@ mod tests {
         (directory, file, bytes.len() as u64)
     }
 
-    /// Where the chain begins and which position it leads to.
-    fn check(behind: &[&[u8]], goal: Goal) -> Option<(u64, Position)> {
+    /// Where the chain begins and at which position it ends.
+    fn check(behind: &[&[u8]], goal: ChainGoal) -> Option<(u64, Position)> {
         let (_directory, file, len) = segment(behind);
         let chain = find(&*file, len, HEADER, goal).expect("read");
         chain.map(|chain| (chain.offset, chain.end_position))
     }
 
-    /// Where a block was damaged whose payload held a block, that was read as the
-    /// log's own, though it said that it was of another segment.
+    /// If a damaged block's payload contained a block, that block was read as the log's own,
+    /// although its header named another segment.
     #[test]
-    fn a_block_of_another_segment_in_a_payload_is_no_chain() {
+    fn a_block_of_another_segment_in_a_payload_is_not_a_chain() {
         let others = Header { segment_salt: SALT + 1, ..block(0, 1) };
-        for goal in [Goal::End(Position(1)), Goal::EndOfBlocks(Position(1))] {
+        for goal in [ChainGoal::End(Position(1)), ChainGoal::EndOfBlocks(Position(1))] {
             assert_eq!(check(&[&others.encode().0], goal), None);
             let own = check(&[&block(0, 1).encode().0], goal);
             assert_eq!(own, Some((2 * HEADER, Position(1))));
         }
     }
 
-    /// Who had written a record with a block in its payload, of the right salt and
-    /// with a count that led beyond the durable end, had that block read as the
-    /// log's own once the header in front of the record was damaged; and the records
-    /// behind it, which were whole, were not found any more.
+    /// A payload contained a block with the right salt and a count beyond the durable end. After
+    /// the header before the payload was damaged, that block was read as the log's own, and the
+    /// intact records after it were not found.
     #[test]
-    fn a_block_in_a_payload_that_claims_more_than_there_is_is_no_chain() {
+    fn a_forged_block_beyond_the_durable_end_is_not_a_chain() {
         let forged = block(1, 1000).encode().0;
         let rest_of_the_payload = [b'x'; 40];
         let whole = block(5, 2).encode().0;
         let behind = [&forged[..], &rest_of_the_payload, &whole];
         let found = Some((3 * HEADER + 40, Position(7)));
-        assert_eq!(check(&behind, Goal::End(Position(7))), found);
-        assert_eq!(check(&behind, Goal::EndOfBlocks(Position(7))), found);
+        assert_eq!(check(&behind, ChainGoal::End(Position(7))), found);
+        assert_eq!(check(&behind, ChainGoal::EndOfBlocks(Position(7))), found);
         // Nor does it help to come last.
-        assert_eq!(check(&[&forged], Goal::End(Position(7))), None);
-        assert_eq!(check(&[&forged, &rest_of_the_payload], Goal::EndOfBlocks(Position(7))), None);
+        assert_eq!(check(&[&forged], ChainGoal::End(Position(7))), None);
+        assert_eq!(
+            check(&[&forged, &rest_of_the_payload], ChainGoal::EndOfBlocks(Position(7))),
+            None
+        );
     }
 
     #[test]
-    fn the_blocks_of_a_file_may_end_with_zeros_and_with_nothing_else() {
+    fn only_zeros_may_follow_the_last_block() {
         let whole = block(5, 2).encode().0;
-        let goal = Goal::EndOfBlocks(Position(6));
+        let goal = ChainGoal::EndOfBlocks(Position(6));
         let found = Some((2 * HEADER, Position(7)));
         assert_eq!(check(&[&whole], goal), found, "beyond what was known to be durable");
         assert_eq!(check(&[&whole, &[0; 5000]], goal), found);
         assert_eq!(check(&[&whole, &[0; 5000], &[1]], goal), None);
-        assert_eq!(check(&[&whole], Goal::EndOfBlocks(Position(8))), None);
-        assert_eq!(check(&[&whole, &[0; 5000]], Goal::End(Position(7))), None);
-        assert_eq!(check(&[&whole], Goal::End(Position(6))), None);
+        assert_eq!(check(&[&whole], ChainGoal::EndOfBlocks(Position(8))), None);
+        assert_eq!(check(&[&whole, &[0; 5000]], ChainGoal::End(Position(7))), None);
+        assert_eq!(check(&[&whole], ChainGoal::End(Position(6))), None);
     }
 }

@@ -1,5 +1,5 @@
-//! [`Watched`]: the real storage, which tells what is opened and what is open, has
-//! a page cache that can be taken away, and need not be waited for.
+//! [`WatchedStorage`]: the real storage, which counts opened and open files. Its page cache can
+//! be switched off, and it counts reads that would wait.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use styx_engine::storage::{Access, Entry, File, Lock, RealStorage, Storage};
+use styx_engine::storage::{Access, DirectoryEntry, File, Lock, RealStorage, Storage};
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Watched(Arc<Mutex<State>>);
+pub(crate) struct WatchedStorage(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,7 +37,7 @@ struct WatchedFile {
     state: Arc<Mutex<State>>,
 }
 
-impl Watched {
+impl WatchedStorage {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no panic")
     }
@@ -93,14 +93,14 @@ impl Drop for WatchedFile {
     }
 }
 
-impl Storage for Watched {
+impl Storage for WatchedStorage {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         RealStorage.create_dir(path)
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealStorage.create_dir_all(path)
     }
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         RealStorage.list(path)
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

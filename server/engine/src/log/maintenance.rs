@@ -1,96 +1,97 @@
-//! What is due after a commit: the watermark, retention, trims, old segments.
+//! Work that follows commits: the watermark, retention, trims and segments that became too old.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use styx_protocol::{LogStatus, Position};
 
-use super::inner::Inner;
+use super::inner::LogInner;
 use crate::Error;
 use crate::retention::expired;
+use crate::sync::lock;
 use crate::tail::View;
-use crate::wait::lock;
 use crate::watermark::Mark;
 
-/// A quiet log's watermark is written after this, a busy one's that often.
+/// The watermark is written after this time without a commit.
 const WATERMARK_QUIET: Duration = Duration::from_millis(50);
+/// The interval at which the watermark is written while commits continue.
 const WATERMARK_BUSY: Duration = Duration::from_secs(1);
 
-impl Inner {
-    /// Writes the watermark with what is durable now.
+impl LogInner {
+    /// Writes the watermark with the current durable end.
     pub(crate) fn write_watermark(&self, start: Option<Position>) -> std::io::Result<()> {
         let mut watermark = lock(&self.watermark);
         let Some(watermark) = watermark.as_mut() else { return Ok(()) };
         let view = self.tail.view();
         let open_epoch = watermark.mark().open_epoch;
-        // A start that was written stays, even while its list is not published.
+        // A written start stays in force, even before the new segment list is published.
         let start = start.unwrap_or_else(|| view.start()).max(watermark.mark().start);
-        self.marked_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
+        self.watermark_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
         watermark.write(Mark { open_epoch, start, durable: view.durable.position })
     }
 
-    /// For [`crate::sabotage`]: a watermark that says more than is durable.
-    pub(super) fn write_watermark_ahead(&self, durable: Position) -> std::io::Result<()> {
+    /// For [`crate::sabotage`]: a watermark beyond the durable end.
+    pub(crate) fn write_watermark_ahead(&self, durable: Position) -> std::io::Result<()> {
         let mut watermark = lock(&self.watermark);
         let Some(watermark) = watermark.as_mut() else { return Ok(()) };
         watermark.write(Mark { durable, ..watermark.mark() })
     }
 
-    /// Asks the keeper to look at this log soon.
-    pub(super) fn settle_later(&self) {
-        if !self.settling.swap(true, Ordering::AcqRel) {
-            self.services.keeper.owe(self.me.clone());
+    /// Asks the maintainer to look at this log soon.
+    pub(crate) fn schedule_maintenance(&self) {
+        if !self.maintenance_scheduled.swap(true, Ordering::AcqRel) {
+            self.services.maintainer.schedule(self.weak_self.clone());
         }
     }
 
-    /// Does what is due after commits and rolls; `false` to be asked again.
-    pub(crate) fn settle(&self, now: Duration) -> bool {
+    /// Does the work that is due after commits and rolls; returns `false` to be called again.
+    pub(crate) fn maintain(&self, now: Duration) -> bool {
         let now_us = micros(now);
         let since = |mark: &AtomicU64| {
             Duration::from_micros(now_us.saturating_sub(mark.load(Ordering::Relaxed)))
         };
         if since(&self.committed_at_us) < WATERMARK_QUIET
-            && since(&self.marked_at_us) < WATERMARK_BUSY
+            && since(&self.watermark_at_us) < WATERMARK_BUSY
         {
             return false;
         }
-        // Whatever commits from here on asks again.
-        self.settling.store(false, Ordering::Release);
-        if self.is_settled() {
+        // A commit after this point schedules maintenance again.
+        self.maintenance_scheduled.store(false, Ordering::Release);
+        if self.is_over() {
             return true;
         }
         if let Err(error) = self.write_watermark(None) {
             self.taint(&format!("writing the watermark failed: {error}"));
             return true;
         }
-        self.retain();
+        self.apply_retention();
         true
     }
 
-    /// Whether appends and the watermark are over for this log.
-    fn is_settled(&self) -> bool {
-        lock(&self.standing).0 != LogStatus::Ok || lock(&self.watermark).is_none()
+    /// Whether the log accepts no more appends and writes no more watermarks.
+    fn is_over(&self) -> bool {
+        lock(&self.health).0 != LogStatus::Ok || lock(&self.watermark).is_none()
     }
 
-    /// Rolls a segment that has become too old, and removes what has expired.
-    pub(crate) fn age(&self) {
-        if self.is_settled() {
+    /// Ends a segment that became too old, and removes expired segments.
+    pub(crate) fn enforce_age_limits(&self) {
+        if self.is_over() {
             return;
         }
-        let mut slot = self.end_alone();
-        if let Some(end) = slot.as_mut()
+        let mut end_guard = self.lock_end();
+        if let Some(end) = end_guard.as_mut()
             && end.cursor.records > 0
             && end.sealed.is_none()
             && self.is_old(&end.cursor)
             && let Err(failure) = self.roll(end)
         {
-            self.failed(failure);
+            self.record_failure(failure);
         }
-        drop(slot);
-        self.retain();
+        drop(end_guard);
+        self.apply_retention();
     }
 
-    fn retain(&self) {
+    fn apply_retention(&self) {
         let removed =
             self.remove_segments(|view| expired(view, &self.config, self.services.time.now_us()));
         if let Err(error) = removed {
@@ -98,9 +99,9 @@ impl Inner {
         }
     }
 
-    /// Removes as many of the oldest segments as `count` says of the view.
-    pub(super) fn remove_segments(&self, count: impl Fn(&View) -> usize) -> Result<(), Error> {
-        let _alone = lock(&self.trimming);
+    /// Removes the oldest segments; `count` says how many.
+    pub(crate) fn remove_segments(&self, count: impl Fn(&View) -> usize) -> Result<(), Error> {
+        let _alone = lock(&self.trim_lock);
         let view = self.tail.live_view()?;
         let count = count(&view);
         let Some(first_kept) = view.segments.get(count).filter(|_| count > 0) else {
@@ -111,24 +112,24 @@ impl Inner {
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));
         }
         self.tail.drop_segments(count);
-        let storage = &self.ground.storage;
+        let storage = &self.segment_directory.storage;
         for segment in view.segments.iter().take(count) {
             segment.retire();
             storage
                 .remove_file(&segment.path)
                 .map_err(Error::io("cannot remove the expired segment", &segment.path))?;
-            // A cache: it may be missing.
+            // An index is a cache and may be missing.
             let _ = storage.remove_file(&segment.index_path());
         }
         storage
-            .sync_dir(&self.ground.directory)
-            .map_err(Error::io("cannot sync", &self.ground.directory))?;
+            .sync_dir(&self.segment_directory.path)
+            .map_err(Error::io("cannot sync", &self.segment_directory.path))?;
         tracing::info!(log = %self.name, segments = count, start = %first_kept.base, "removed the oldest segments");
         Ok(())
     }
 }
 
-/// A duration as it is kept in an atomic.
-pub(super) fn micros(duration: Duration) -> u64 {
+/// A duration as it is stored in an atomic.
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,4 @@
-//! Reading: records and blocks, plain and packed, from memory, from the file and as
-//! a part of the file.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Reading: records, blocks and spans, plain and packed, from memory and from the file.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -12,39 +10,19 @@ use styx_engine::{Batch, Blocks, Catalog, Error, Found, Log, Options, Reader, Se
 use styx_protocol::block::{Block, Header, Origin, build_with};
 use styx_protocol::codec::{Codec, Codecs};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
-use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
-fn name() -> LogName {
-    "log".parse().expect("a name")
-}
-
-fn open(directory: &Path) -> Catalog {
-    let catalog = Catalog::open(Options::new(directory)).expect("opened");
-    catalog.wait_until_open();
-    catalog
-}
-
-/// What was in memory is not any more.
-fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
-    assert!(catalog.close(Duration::from_secs(30)));
-    let catalog = open(directory);
-    let log = catalog.log(&name()).expect("open");
-    (catalog, log)
-}
+use crate::support::{self, name, open, reopen};
 
 fn payload(position: u64) -> Vec<u8> {
     format!("{{\"record\":{position},\"filling\":\"{}\"}}", "no more ".repeat(9)).into()
 }
 
 fn records(positions: std::ops::Range<u64>) -> Records {
-    let mut builder = record::Builder::new();
-    for position in positions {
-        assert!(builder.push(&payload(position)));
-    }
-    builder.take()
+    support::records(positions.map(payload))
 }
 
-/// Appends the next records as a block of this codec.
+/// Appends the next records as a block with this codec.
 fn append(log: &Log, codec: Codec, count: u64) {
     let from = log.end_position().0;
     let bytes = build_with(codec, None, &records(from..from + count), Origin::default());
@@ -61,7 +39,7 @@ const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
 fn mixed(directory: &Path) -> (Catalog, Log) {
     let catalog = open(directory);
     let config = LogConfig { segment_max_count: 100, ..LogConfig::default() };
-    let log = catalog.create(&name(), config).expect("created");
+    let log = catalog.create(&name("log"), config).expect("created");
     for i in 0..40 {
         append(&log, CODECS[i % 3], [1, 7, 20][i % 3]);
     }
@@ -92,8 +70,7 @@ fn check_batches(log: &Log, from: u64, bytes_max: usize) {
     assert_eq!(next, log.end_position().0);
 }
 
-/// The records of blocks that come one behind the other, the position of the first
-/// and the one after the last.
+/// The records of contiguous blocks: the position of the first one and the one after the last.
 fn unpack(bytes: Bytes) -> (u64, u64) {
     let (mut rest, mut first, mut next) = (bytes, None, 0);
     while !rest.is_empty() {
@@ -165,8 +142,8 @@ fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
     check(&log);
     let mut archive = Vec::new();
     log.backup(&mut archive).expect("backed up");
-    catalog.delete(&name()).expect("deleted");
-    let log = catalog.restore(&name(), &mut archive.as_slice()).expect("restored");
+    catalog.delete(&name("log")).expect("deleted");
+    let log = catalog.restore(&name("log"), &mut archive.as_slice()).expect("restored");
     check(&log);
     drop(log);
     assert!(catalog.close(Duration::from_secs(30)));
@@ -174,16 +151,15 @@ fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
     assert!(report.is_good(), "{report:?}");
 }
 
-/// Single records out of blocks that are nothing alike: how much is read for one is
-/// guessed from the index and from the block that was read before, and a guess that is
-/// wrong is mended.
+/// Single records from blocks of very different sizes. How much is read for one is estimated
+/// from the index and from the last block; a wrong estimate is corrected.
 #[test]
-fn any_record_is_found_however_large_the_blocks_around_it_are() {
+fn any_record_is_found_among_blocks_of_any_size() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let index_after_size = 256;
     let config = LogConfig { segment_max_count: 9000, index_after_size, ..LogConfig::default() };
-    let log = catalog.create(&name(), config).expect("created");
+    let log = catalog.create(&name("log"), config).expect("created");
     for round in 0..400 {
         let count = [1, 1, 2, 3, 1, 60, 1, 400][round % 8];
         append(
@@ -196,7 +172,7 @@ fn any_record_is_found_however_large_the_blocks_around_it_are() {
     let end = log.end_position().0;
     assert!(end > 2 * 9000, "a finished segment, its index longer than is read at once");
     for step in 0..end {
-        // Back and forth, so that the last block says nothing of the next.
+        // Back and forth, so that the last block does not predict the next one.
         let position = step * 7919 % end;
         match log.record(Position(position)).expect("read") {
             Found::Some(record) => {
@@ -222,7 +198,7 @@ fn try_blocks(reader: &mut Reader) -> Blocks {
 fn followers_share_the_bytes_of_the_last_commits_and_get_each_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
-    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let mut readers: Vec<_> =
         (0..3).map(|_| log.reader(Position::ORIGIN).expect("a reader")).collect();
     for codec in CODECS {
@@ -244,14 +220,14 @@ fn followers_share_the_bytes_of_the_last_commits_and_get_each_once() {
     assert_eq!(try_blocks(&mut late).first(), Position::ORIGIN, "it starts inside a block");
 }
 
-/// All that spans give out, as their receiver sees it: whole blocks, and where the
-/// first and the last of their records are.
+/// All bytes that spans return, as their receiver sees them: whole blocks, and the positions of
+/// their first and last record.
 fn check_spans(log: &Log, from: u64, bytes_max: u64) -> usize {
     let mut reader = log.reader(Position(from)).expect("a reader");
     let (mut next, mut spans) = (from, 0);
     while next < log.end_position().0 {
         let Some(span) = reader.span(bytes_max).expect("no fault") else {
-            // Too little for what lies between two entries of the index.
+            // Less than the distance between two index entries.
             let found = reader.blocks(usize::try_from(bytes_max).expect("small"));
             let Ok(Found::Some(blocks)) = found else { panic!("{found:?}") };
             next = blocks.next().0;
@@ -276,12 +252,12 @@ fn check_spans(log: &Log, from: u64, bytes_max: u64) -> usize {
 }
 
 #[test]
-fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
+fn a_span_contains_whole_blocks_within_its_limit() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let config =
         LogConfig { segment_max_size: 200_000, index_after_size: 1000, ..LogConfig::default() };
-    let log = catalog.create(&name(), config).expect("created");
+    let log = catalog.create(&name("log"), config).expect("created");
     for i in 0..300 {
         append(&log, CODECS[i % 3], 1 + i as u64 % 30);
     }
@@ -294,7 +270,7 @@ fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
             assert!(spans > 0 || bytes_max < 70_000 || from == end, "{from}, {bytes_max}");
         }
     }
-    // What is appended now is in memory; what was there is still in the file.
+    // The new records are in memory; the old ones are only in the file.
     let mut reader = log.reader(Position(end - 1)).expect("a reader");
     append(&log, Codec::None, 5);
     let span = reader.span(1 << 20).expect("no fault").expect("a span");
@@ -313,15 +289,16 @@ fn a_span_is_whole_blocks_of_a_file_within_its_bound() {
     file.read_exact_at(&mut bytes, held.offset()).expect("it can be read as long as it is held");
 }
 
-/// Who had read from memory and then fell behind went on with a span that began at
-/// an entry of the index: up to that many bytes of blocks came a second time, in mid-stream.
+/// A reader that had read from memory and then fell behind continued with a span that began at
+/// an index entry. So up to that many bytes of blocks were sent twice, in the middle of the
+/// stream.
 #[test]
-fn a_span_after_memory_begins_with_the_very_block_that_comes_next() {
+fn a_span_after_a_read_from_memory_begins_with_the_next_block() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options { tail_bytes_max: 4000, ..Options::new(directory.path()) };
     let catalog = Catalog::open(options).expect("opened");
     catalog.wait_until_open();
-    let log = catalog.create(&name(), LogConfig::default()).expect("created");
+    let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let mut reader = log.reader(Position::ORIGIN).expect("a reader");
     for _ in 0..200 {
         append(&log, Codec::None, 3);
@@ -340,21 +317,21 @@ fn a_span_after_memory_begins_with_the_very_block_that_comes_next() {
     assert_eq!(unpack(bytes.into()), (next.0, log.end_position().0));
 }
 
-/// A body whose checksum holds, but which is not what its codec writes, or not what
-/// its header says, must not be served, must not end the reader's process, and must
-/// not hide what lies behind it.
+/// A body with a valid checksum that its codec cannot unpack, or that does not match its
+/// header. It must not be served, must not stop the reader's process, and must not hide the
+/// records after it.
 #[test]
-fn a_packed_body_that_does_not_unpack_is_damage_where_it_stands() {
+fn a_packed_body_that_does_not_unpack_is_reported_as_damage() {
     for (codec, raw_size, body) in [
         (Codec::Lz4, 5000, vec![0xFF; 300]),
         (Codec::Zstd, 5000, vec![0xFF; 300]),
-        // What unpacks to something else than it should.
+        // A body that unpacks to other bytes than it should.
         (Codec::Lz4, 1 << 30, vec![0x10, b'x']),
         (Codec::Lz4, 1, vec![0x10, b'x']),
     ] {
         let directory = tempfile::tempdir().expect("a directory");
         let catalog = open(directory.path());
-        let log = catalog.create(&name(), LogConfig::default()).expect("created");
+        let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
         for _ in 0..3 {
             append(&log, Codec::None, 2);
         }
@@ -363,7 +340,7 @@ fn a_packed_body_that_does_not_unpack_is_damage_where_it_stands() {
         forge(directory.path(), codec, raw_size, &body);
 
         let catalog = open(directory.path());
-        let log = catalog.log(&name()).expect("there");
+        let log = catalog.log(&name("log")).expect("there");
         let mut reader = log.reader(Position::ORIGIN).expect("a reader");
         let Ok(Found::Some(batch)) = reader.read(1 << 20) else { panic!("two are whole") };
         assert_eq!(batch.next(), Position(2));
@@ -380,8 +357,8 @@ fn a_packed_body_that_does_not_unpack_is_damage_where_it_stands() {
         let mut behind = log.reader(Position(4)).expect("a reader");
         let Ok(Found::Some(batch)) = behind.read(1 << 20) else { panic!("two are whole") };
         assert_eq!((batch.first(), batch.next()), (Position(4), Position(6)));
-        // As it is, it can be sent on, and its receiver finds what we found; but not
-        // what no block may claim to be.
+        // The stored block can be sent on, and its receiver detects the damage; but a
+        // block that claims an impossible size is not sent.
         let mut reader = log.reader(Position(2)).expect("a reader");
         let sent = matches!(reader.blocks(1 << 20), Ok(Found::Some(_)));
         assert_eq!(sent, raw_size <= 5000, "{codec}");
@@ -394,7 +371,7 @@ fn a_packed_body_that_does_not_unpack_is_damage_where_it_stands() {
     }
 }
 
-/// Puts this body into the middle one of three blocks; checksums and the chain hold.
+/// Puts this body into the middle one of three blocks; checksums and the chain stay valid.
 fn forge(directory: &Path, codec: Codec, raw_size: u32, body: &[u8]) {
     let path = directory.join("log/0/00000000000000000000.seg");
     let stored = std::fs::read(&path).expect("read");

@@ -1,4 +1,4 @@
-//! What is in a data directory, before any log of it is open.
+//! The content of a data directory, before any log in it is open.
 
 use std::io;
 use std::path::Path;
@@ -12,19 +12,19 @@ use crate::{Error, legacy};
 /// The lock file in a data directory.
 const LOCK: &str = ".lock";
 
-/// Directories that begin so are being restored or were deleted.
+/// Prefixes of directories that are being restored or were deleted.
 pub(crate) const RESTORING: &str = ".restoring-";
 pub(crate) const DELETED: &str = ".deleted-";
 
-/// Creates the data directory and what is missing above it, and makes sure that
-/// its own name is durable: without that, no ack is.
+/// Creates the data directory and its missing parents, and makes their names durable. Without
+/// that, no acknowledgement is durable.
 pub(crate) fn create_directory(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     storage.create_dir_all(directory).map_err(Error::io("cannot create", directory))?;
     let absolute = std::path::absolute(directory).map_err(Error::io("cannot name", directory))?;
     for above in absolute.ancestors().skip(1) {
         match storage.sync_dir(above) {
             Ok(()) => {}
-            // What cannot even be opened was not made by us.
+            // A directory that cannot be opened was not created by this process.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
             Err(error) => return Err(Error::io("cannot sync", above)(error)),
         }
@@ -32,7 +32,7 @@ pub(crate) fn create_directory(storage: &dyn Storage, directory: &Path) -> Resul
     Ok(())
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 pub(crate) fn lock_directory(
     storage: &dyn Storage,
     directory: &Path,
@@ -51,7 +51,7 @@ pub(crate) fn lock_directory(
     }
 }
 
-/// The names of all logs; refuses a directory of Styx 0.x, untouched.
+/// The names of all logs. A directory of Styx 0.x is refused and not changed.
 pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<LogName>, Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     let mut logs = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
             let directory = directory.display();
             return Err(Error::DataDirectory {
                 message: format!(
-                    "{directory} is a data directory of Styx 0.x (its log {log}); it was left untouched: copy its logs with `styx import {directory} --data-directory NEW` and serve NEW"
+                    "{directory} is a data directory of Styx 0.x (its log {log}); it was not changed: copy its logs with `styx import {directory} --data-directory NEW`, then serve NEW"
                 ),
             });
         }
@@ -74,7 +74,7 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
     Ok(logs)
 }
 
-/// Removes what a crash left of deletes, restores and measurements.
+/// Removes the remains of interrupted deletes, restores and measurements.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
@@ -82,15 +82,15 @@ pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Resul
             let path = directory.join(&entry.name);
             storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
         } else if entry.name.starts_with(probe::PREFIX) && !entry.is_dir {
-            // `--check-storage` may be at it just now, and removes it itself.
+            // `--check-storage` may be using it right now, and then removes it itself.
             let _ = storage.remove_file(&directory.join(&entry.name));
         }
     }
     Ok(())
 }
 
-/// Whether a log's directory is one whose creation was never finished: without
-/// `log.toml`, and without a single record.
+/// Whether the creation of a log in this directory did not finish: it has no `log.toml` and no
+/// record.
 pub(crate) fn is_unfinished(storage: &dyn Storage, directory: &Path) -> io::Result<bool> {
     let entries = storage.list(directory)?;
     let mut folders = Vec::new();

@@ -1,31 +1,31 @@
-//! What a read makes of stored blocks: one path for all, from memory and from the
-//! file.
+//! What a read returns, extracted from stored blocks: one code path for memory and files, and
+//! for records and blocks.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
 
 use crate::tail::Group;
 
-/// Something that is made of blocks.
-pub(super) trait Take: Sized {
-    /// What a block counts for against a read's bound.
+/// A result that is extracted from blocks.
+pub(super) trait Extract: Sized {
+    /// What a block counts toward a read's byte limit.
     fn measure(header: &Header) -> usize;
 
-    /// Takes the blocks from the one that holds `from` on: one with records at
-    /// least, and about `bytes_max` in all. `None` when there is none.
+    /// Extracts the blocks, beginning with the one that contains `from`: at least one with records,
+    /// and about `bytes_max` bytes. `None` if there is none.
     ///
     /// # Errors
-    /// The first block has not what its header says; where it begins in its group.
-    fn take(
+    /// The body of the first block does not match its header; the error is its offset in the group.
+    fn extract(
         groups: &[Group],
         from: Position,
         bytes_max: usize,
-    ) -> Result<Option<Taken<Self>>, usize>;
+    ) -> Result<Option<Extracted<Self>>, usize>;
 }
 
-/// What was taken.
+/// The result of an extraction.
 #[derive(Debug)]
-pub(super) struct Taken<T> {
+pub(super) struct Extracted<T> {
     pub(super) found: T,
     /// The position after it.
     pub(super) next: Position,
@@ -33,7 +33,7 @@ pub(super) struct Taken<T> {
     pub(super) used: usize,
 }
 
-/// Keeps count of what a read has taken.
+/// Counts what a read has extracted against its limit.
 #[derive(Debug)]
 pub(super) struct Bound {
     bytes: usize,
@@ -45,7 +45,7 @@ impl Bound {
         Bound { bytes: 0, bytes_max }
     }
 
-    /// Whether this much more may be taken; the first always may.
+    /// Whether this much more may be extracted. The first block always may.
     pub(super) fn admits(&mut self, bytes: usize) -> bool {
         let first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(bytes.max(1));

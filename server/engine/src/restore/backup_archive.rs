@@ -1,12 +1,12 @@
-//! An archive that a backup of ours wrote, entry by entry.
+//! An archive that a backup wrote, entry by entry.
 //!
 //! ```text
 //! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg, ascending
 //! ```
 //!
-//! These names in this order and no others. Blocks are judged as they stream by,
-//! so that the first bytes that are none end it; the rest is verified once it is
-//! a log.
+//! Only these names are accepted, in this order. Blocks are checked as they stream by, so the
+//! first bytes that are not a block end the restore. The rest is verified once all files are
+//! there.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,7 +15,7 @@ use styx_protocol::block::Header;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, Position};
 
-use super::{bad, unreadable};
+use super::{bad_archive, unreadable};
 use crate::backup::FOLDER;
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, FileName};
@@ -24,7 +24,7 @@ use crate::{Error, producers, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
 
-/// What may come next.
+/// The entries that may come next.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Manifest,
@@ -33,24 +33,24 @@ enum Stage {
     Segments { next: Position },
 }
 
-pub(super) struct Ours<'a> {
+pub(super) struct BackupArchive<'a> {
     storage: &'a dyn Storage,
     directory: &'a Path,
     stage: Stage,
     manifest: Option<Manifest>,
 }
 
-impl<'a> Ours<'a> {
-    pub(super) fn begin(storage: &'a dyn Storage, directory: &'a Path) -> Ours<'a> {
-        Ours { storage, directory, stage: Stage::Manifest, manifest: None }
+impl<'a> BackupArchive<'a> {
+    pub(super) fn begin(storage: &'a dyn Storage, directory: &'a Path) -> BackupArchive<'a> {
+        BackupArchive { storage, directory, stage: Stage::Manifest, manifest: None }
     }
 
-    /// Whether no entry has come yet.
+    /// Whether no entry has been read.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.stage, Stage::Manifest)
     }
 
-    /// The next entry.
+    /// Reads the next entry.
     pub(super) fn entry(
         &mut self,
         path: &str,
@@ -61,57 +61,61 @@ impl<'a> Ours<'a> {
             return self.manifest(entry, size);
         }
         let within = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
-        let kind = within.map_or(FileName::Stranger, name::parse);
-        let mut whole = Whole::default();
-        let (limit, check): (u64, &mut dyn Check) = match (self.stage, kind) {
+        let kind = within.map_or(FileName::Other, name::parse);
+        let mut block_check = BlockCheck::default();
+        let (limit, check): (u64, &mut dyn ContentCheck) = match (self.stage, kind) {
             (Stage::Watermark, FileName::Watermark) => {
                 self.stage = Stage::ProducersOrSegment;
-                (watermark::FILE_BYTES, &mut Anything)
+                (watermark::FILE_BYTES, &mut NoCheck)
             }
             (Stage::ProducersOrSegment, FileName::Producers(_)) => {
-                (producers::BYTES_MAX, &mut Anything)
+                (producers::BYTES_MAX, &mut NoCheck)
             }
             (Stage::ProducersOrSegment, FileName::Segment(base)) => {
-                whole.position = base;
-                (u64::MAX, &mut whole)
+                block_check.position = base;
+                (u64::MAX, &mut block_check)
             }
             (Stage::Segments { next }, FileName::Segment(base)) if base == next => {
-                whole.position = base;
-                (u64::MAX, &mut whole)
+                block_check.position = base;
+                (u64::MAX, &mut block_check)
             }
-            _ => return Err(bad(format!("{path:?} has no place there"))),
+            _ => {
+                return Err(bad_archive(format!(
+                    "{path:?} does not belong at this place in the archive"
+                )));
+            }
         };
         if size > limit {
-            return Err(bad(format!("{path:?} is too large")));
+            return Err(bad_archive(format!("{path:?} is too large")));
         }
         let target = self.directory.join(path);
         let file = self.storage.create(&target).map_err(Error::io("cannot create", &target))?;
         copy(entry, &*file, size, check, &target)?;
         file.sync().map_err(Error::io("cannot sync", &target))?;
         if let FileName::Segment(_) = kind {
-            self.stage = Stage::Segments { next: whole.position };
+            self.stage = Stage::Segments { next: block_check.position };
         }
         Ok(())
     }
 
-    /// After the last entry.
+    /// Called after the last entry.
     pub(super) fn finish(self) -> Result<LogConfig, Error> {
-        let manifest = self.manifest.ok_or_else(|| bad("it is empty"))?;
+        let manifest = self.manifest.ok_or_else(|| bad_archive("it is empty"))?;
         match self.stage {
             Stage::Segments { .. } => Ok(manifest.config),
-            _ => Err(bad("it has no segments")),
+            _ => Err(bad_archive("it has no segments")),
         }
     }
 
     fn manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
         if size > manifest::BYTES_MAX {
-            return Err(bad("log.toml is too large"));
+            return Err(bad_archive("log.toml is too large"));
         }
         let mut bytes = Vec::new();
         entry.take(size).read_to_end(&mut bytes).map_err(unreadable)?;
-        let manifest = Manifest::decode(&bytes).map_err(bad)?;
+        let manifest = Manifest::decode(&bytes).map_err(bad_archive)?;
         if manifest.generation != 0 {
-            return Err(bad("log.toml names another generation than 0"));
+            return Err(bad_archive("log.toml has a generation other than 0"));
         }
         self.manifest = Some(manifest);
         self.stage = Stage::Watermark;
@@ -119,32 +123,32 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// Looks at bytes as they stream by.
-trait Check {
+/// Checks bytes as they stream by.
+trait ContentCheck {
     fn more(&mut self, bytes: &[u8]) -> Result<(), String>;
     fn end(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// For files whose content is checked once they are whole.
-struct Anything;
+/// For files that are checked once they are complete.
+struct NoCheck;
 
-impl Check for Anything {
+impl ContentCheck for NoCheck {
     fn more(&mut self, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// Whole blocks with dense positions and good checksums.
+/// Whole blocks with dense positions and valid checksums.
 #[derive(Default)]
-struct Whole {
+struct BlockCheck {
     position: Position,
     header: Vec<u8>,
     body: Option<(Header, u64, crc32fast::Hasher)>,
 }
 
-impl Check for Whole {
+impl ContentCheck for BlockCheck {
     fn more(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             let Some((header, left, crc)) = &mut self.body else {
@@ -178,7 +182,7 @@ impl Check for Whole {
     }
 }
 
-impl Whole {
+impl BlockCheck {
     fn begin(&mut self) -> Result<(), String> {
         let (header, _) = Header::decode(&self.header)
             .map_err(|error| format!("{error} at position {}", self.position))?;
@@ -212,11 +216,11 @@ fn copy(
     from: &mut dyn Read,
     to: &dyn File,
     size: u64,
-    check: &mut dyn Check,
+    check: &mut dyn ContentCheck,
     path: &Path,
 ) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let faulty = |message: String| bad(format!("{name}: {message}"));
+    let faulty = |message: String| bad_archive(format!("{name}: {message}"));
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = 0;
     while at < size {

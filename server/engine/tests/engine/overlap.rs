@@ -1,14 +1,16 @@
-//! A group that is planned while the one before it is being written: it comes behind
-//! that one, knows what that one did, and comes to nothing if that one does.
+//! A group that is planned while the one before it is being written. It is committed after that
+//! one, knows its changes, and fails if that one fails.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use styx_engine::storage::{Access, Entry, File, Lock, RealStorage, Storage};
+use styx_engine::storage::{Access, DirectoryEntry, File, Lock, RealStorage, Storage};
 use styx_engine::{Appended, Catalog, Error, Found, Log, Options, Producer, Ticket};
-use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records, record};
+use styx_protocol::{LogConfig, LogStatus, Position, Records};
+
+use crate::support::{self, name, reopen};
 
 /// A call of the committer that can be made to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +19,7 @@ enum Call {
     Sync,
 }
 
-/// Where the next such call waits until it is told what to answer.
+/// Makes the next such call wait until the test sets its result.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<State>,
@@ -28,7 +30,7 @@ struct Gate {
 struct State {
     closed: Option<Call>,
     somebody_waits: bool,
-    /// What it answers; then it is no gate any more.
+    /// The results of the next calls; afterwards the gate is open.
     answers: Option<Vec<io::ErrorKind>>,
 }
 
@@ -90,7 +92,7 @@ impl Storage for Gated {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.real.create_dir_all(path)
     }
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         self.real.list(path)
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -151,10 +153,6 @@ impl File for GatedFile {
     }
 }
 
-fn name() -> LogName {
-    "log".parse().expect("a name")
-}
-
 /// A log whose groups overlap whenever they can.
 struct Scene {
     gate: Arc<Gate>,
@@ -174,17 +172,17 @@ impl Scene {
             ..Options::new(directory.path())
         })
         .expect("opened");
-        let log = catalog.create(&name(), LogConfig::default()).expect("created");
+        let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
         Scene { gate, log, catalog, directory }
     }
 
     fn append(&self, records: Records, sequence: Option<u64>) -> Ticket {
         let producer = sequence.map(|sequence| Producer { id: 7, epoch: None, sequence });
         let append = styx_engine::Append::Records { records, expected: None, producer };
-        self.log.append(append).expect("taken").expect("room")
+        self.log.append(append).expect("queued")
     }
 
-    /// Two appends: the first is stopped in this call, the second is planned.
+    /// Two appends: the first one waits in this call, the second one is planned.
     fn overlapping(&self, call: Call, sequences: [Option<u64>; 2]) -> [Ticket; 2] {
         self.gate.close(call);
         let first = self.append(large(b'1'), sequences[0]);
@@ -197,33 +195,24 @@ impl Scene {
         [first, second]
     }
 
-    /// What is there after the server was started again.
+    /// The content of the log after the catalog was opened again.
     fn reopened(self) -> Vec<u8> {
         let Scene { log, catalog, directory, .. } = self;
         drop(log);
-        assert!(catalog.close(std::time::Duration::from_secs(30)));
-        drop(catalog);
-        let catalog = Catalog::open(Options::new(directory.path())).expect("opened");
-        catalog.wait_until_open();
-        let log = catalog.log(&name()).expect("open");
+        let (_catalog, log) = reopen(catalog, directory.path());
         assert_eq!(log.status(), LogStatus::Ok);
         read_all(&log)
     }
 }
 
-/// A record whose space is reserved before it is written.
+/// A record that is large enough for its space to be reserved.
 fn large(byte: u8) -> Records {
     Records::one(&[byte; 100_000])
 }
 
 /// The first byte of each record.
 fn read_all(log: &Log) -> Vec<u8> {
-    let mut reader = log.reader(log.start_position()).expect("a reader");
-    let mut all = Vec::new();
-    while let Found::Some(batch) = reader.read(1 << 20).expect("read") {
-        all.extend(batch.records().map(|record| record.payload[0]));
-    }
-    all
+    support::read_all(log).iter().map(|payload| payload[0]).collect()
 }
 
 fn added(base: u64) -> Appended {
@@ -231,7 +220,7 @@ fn added(base: u64) -> Appended {
 }
 
 #[test]
-fn a_group_is_planned_while_another_is_written_and_comes_behind_it() {
+fn a_group_planned_during_a_write_is_committed_after_it() {
     let scene = Scene::new();
     let [first, second] = scene.overlapping(Call::Sync, [None, None]);
     scene.gate.open(&[]);
@@ -243,7 +232,7 @@ fn a_group_is_planned_while_another_is_written_and_comes_behind_it() {
 }
 
 #[test]
-fn what_was_planned_on_a_group_that_broke_comes_to_nothing() {
+fn a_group_planned_on_a_failed_one_fails_too() {
     let scene = Scene::new();
     let [first, second] = scene.overlapping(Call::Sync, [None, None]);
     scene.gate.open(&[io::ErrorKind::Other]);
@@ -257,7 +246,7 @@ fn what_was_planned_on_a_group_that_broke_comes_to_nothing() {
 }
 
 #[test]
-fn what_was_planned_on_a_group_without_room_is_told_so_and_appends_go_on() {
+fn a_group_planned_on_one_without_space_fails_and_appends_continue() {
     let scene = Scene::new();
     let [first, second] = scene.overlapping(Call::Reserve, [Some(0), Some(1)]);
     // With the space ahead, and without.
@@ -277,7 +266,7 @@ fn what_was_planned_on_a_group_without_room_is_told_so_and_appends_go_on() {
 }
 
 #[test]
-fn what_is_sent_again_while_it_is_written_is_stored_once() {
+fn an_append_repeated_while_it_is_written_is_stored_once() {
     let scene = Scene::new();
     let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
     assert!(scene.log.producer(7).is_none(), "only what is durable is told");
@@ -289,7 +278,7 @@ fn what_is_sent_again_while_it_is_written_is_stored_once() {
 }
 
 #[test]
-fn what_is_sent_again_is_not_called_repeated_when_it_came_to_nothing() {
+fn an_append_repeated_after_a_failure_is_not_called_repeated() {
     let scene = Scene::new();
     let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
     scene.gate.open(&[io::ErrorKind::Other]);
@@ -300,7 +289,7 @@ fn what_is_sent_again_is_not_called_repeated_when_it_came_to_nothing() {
 }
 
 #[test]
-fn many_overlapping_groups_roll_and_keep_everybodys_order() {
+fn overlapping_groups_keep_the_order_of_each_producer_across_rolls() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = || Options {
         overlap_bytes_min: 1,
@@ -309,7 +298,7 @@ fn many_overlapping_groups_roll_and_keep_everybodys_order() {
     };
     let catalog = Catalog::open(options()).expect("opened");
     let config = LogConfig { segment_max_count: 1000, ..LogConfig::default() };
-    let log = catalog.create(&name(), config).expect("created");
+    let log = catalog.create(&name("log"), config).expect("created");
     const PRODUCERS: u64 = 4;
     const APPENDS: u64 = 300;
     std::thread::scope(|scope| {
@@ -319,15 +308,12 @@ fn many_overlapping_groups_roll_and_keep_everybodys_order() {
                 let mut tickets = Vec::new();
                 let mut sequence = 0;
                 for turn in 0..APPENDS {
-                    let mut records = record::Builder::new();
-                    for n in 0..turn % 30 {
-                        assert!(records.push(format!("{id} {}", sequence + n).as_bytes()));
-                    }
+                    let numbers = sequence..sequence + turn % 30;
+                    let records = support::records(numbers.map(|number| format!("{id} {number}")));
                     let producer = Some(Producer { id, epoch: None, sequence });
-                    let records = records.take();
                     sequence += u64::from(records.count());
                     let append = styx_engine::Append::Records { records, expected: None, producer };
-                    tickets.push(log.append(append).expect("taken").expect("room"));
+                    tickets.push(log.append(append).expect("queued"));
                 }
                 let mut end = Position(0);
                 for ticket in tickets {
@@ -359,5 +345,5 @@ fn many_overlapping_groups_roll_and_keep_everybodys_order() {
     drop(catalog);
     let catalog = Catalog::open(options()).expect("opened");
     catalog.wait_until_open();
-    check(&catalog.log(&name()).expect("open"));
+    check(&catalog.log(&name("log")).expect("open"));
 }

@@ -1,148 +1,155 @@
-//! What becomes of an append that names a producer, and of one that begins.
+//! Decides what happens to an append that names a producer, and to a producer that begins.
 //!
 //! ```text
-//!   remembered blocks …… next          Table, durable
-//!                         │ in flight, planned … next'     Drafts of one or two groups
-//!   block:   wholly behind: the same one? │ next: append │ ahead, or across: gap
-//!   records: behind: skipped              │ the rest: append │ ahead: gap
+//!   remembered blocks …… next          ProducerTable, durable
+//!                         │ in flight, planned … next'     PendingChanges of one or two groups
+//!   block:   before next: the same one? │ at next: append │ after next, or across: gap
+//!   records: before next: skipped       │ the rest: append │ after next: gap
 //! ```
 //!
-//! A group is judged against what is durable, what the group before it does while
-//! that is being written, and what it has planned so far ([`Known`]); what it plans
-//! is kept apart ([`Drafts`]) until it is durable. A producer without a remembered block may begin anywhere.
+//! A request is checked against three layers: the durable state, the changes of the group in
+//! flight, and those that the current group has planned ([`ProducerView`]). The changes of a
+//! group are kept apart ([`PendingChanges`]) until it is durable. A producer without a
+//! remembered block may begin with any sequence number.
 
 use std::collections::HashMap;
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
 
-use super::{BLOCKS_OF_ONE_MAX, Remembered, State, Table};
+use super::{BLOCKS_OF_ONE_MAX, ProducerHistory, ProducerTable, RememberedBlock};
 use crate::{Error, Producer};
 
-/// What a group does to one producer.
+/// What a group changes for one producer.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Draft {
-    /// What was remembered before is not any more.
+pub(crate) struct PendingChange {
+    /// The state before this change is forgotten.
     pub(super) forgets: bool,
-    /// What comes after that.
-    pub(super) state: Option<State>,
+    /// The blocks after that.
+    pub(super) state: Option<ProducerHistory>,
 }
 
-/// What a group does to producers, by their ids.
-pub(crate) type Drafts = HashMap<u64, Draft>;
+/// What a group changes for producers, by their ids.
+pub(crate) type PendingChanges = HashMap<u64, PendingChange>;
 
-impl Draft {
-    /// A planned block of this producer, a filler that raises its epoch included.
+impl PendingChange {
+    /// A planned block of this producer, or a filler that raises its epoch.
     pub(crate) fn append(&mut self, header: &Header) {
         self.state.get_or_insert_default().append(header);
     }
 
-    /// Nothing is remembered of it from here on.
+    /// Forgets the producer's state up to here.
     pub(crate) fn forget(&mut self) {
-        *self = Draft { forgets: true, state: None };
+        *self = PendingChange { forgets: true, state: None };
     }
 }
 
-/// What is known of a producer in the middle of a group.
+/// What is known about a producer at one point of a group.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
+pub(crate) struct ProducerView<'a> {
     id: u64,
-    /// Durable, in flight, planned.
-    states: [Option<&'a State>; 3],
+    /// The durable, the in-flight and the planned state.
+    states: [Option<&'a ProducerHistory>; 3],
 }
 
 /// What to do with loose records of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Append them without the first `skip`, under this epoch.
+pub(crate) enum RecordsDecision {
+    /// Append them under this epoch, without the first `skip` records.
     Append { skip: u32, epoch: u32 },
-    /// All are there already; the last one ends here, if that is remembered.
+    /// All of them are already stored. `end` is the position after the last one, if it is
+    /// remembered.
     Repeated { end: Option<Position> },
 }
 
 /// What to do with a block of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BlockVerdict {
+pub(crate) enum BlockDecision {
     /// Append it.
     Append,
-    /// It is there already, and begins here.
+    /// It is already stored and begins at `base`.
     Repeated { base: Position },
 }
 
-impl<'a> Known<'a> {
-    /// Of this producer, with what a group has planned.
-    pub(crate) fn of(id: u64, table: &'a Table, drafts: &'a Drafts) -> Known<'a> {
+impl<'a> ProducerView<'a> {
+    /// The view including the changes that a group has planned.
+    pub(crate) fn of(
+        id: u64,
+        table: &'a ProducerTable,
+        changes: &'a PendingChanges,
+    ) -> ProducerView<'a> {
         let mut states = [table.get(id), None, None];
-        let groups = [table.in_flight.get(&id), drafts.get(&id)];
-        for (layer, draft) in (1..).zip(groups) {
-            let Some(draft) = draft else { continue };
-            if draft.forgets {
+        let groups = [table.in_flight.get(&id), changes.get(&id)];
+        for (layer, change) in (1..).zip(groups) {
+            let Some(change) = change else { continue };
+            if change.forgets {
                 states = [None; 3];
             }
-            states[layer] = draft.state.as_ref();
+            states[layer] = change.state.as_ref();
         }
-        Known { id, states }
+        ProducerView { id, states }
     }
 
-    /// Of this producer, only what is durable.
-    pub(crate) fn durable(id: u64, table: &'a Table) -> Known<'a> {
-        Known { id, states: [table.get(id), None, None] }
+    /// The view of the durable state only.
+    pub(crate) fn durable(id: u64, table: &'a ProducerTable) -> ProducerView<'a> {
+        ProducerView { id, states: [table.get(id), None, None] }
     }
 
-    /// The epoch in force; 0 before there is one.
+    /// The epoch in force; 0 if there is none.
     pub(crate) fn epoch(&self) -> u32 {
         self.states().map(|state| state.epoch).max().unwrap_or(0)
     }
 
-    /// What the next block has to begin with; `None` when anything will do.
+    /// The sequence number with which the next block must begin; `None` if any is accepted.
     pub(crate) fn next_sequence(&self) -> Option<u64> {
         let appended = self.states().find(|state| !state.blocks.is_empty());
         appended.map(|state| state.next_sequence)
     }
 
-    /// Judges loose records by sequence alone, record by record.
-    pub(crate) fn judge(&self, producer: &Producer, count: u32) -> Result<Verdict, Error> {
+    /// Decides about loose records, one by one, from the sequence numbers alone.
+    pub(crate) fn decide(&self, producer: &Producer, count: u32) -> Result<RecordsDecision, Error> {
         let sequence = producer.sequence;
         let end = self.end_of_sequence(sequence, count)?;
         let epoch = producer.epoch.unwrap_or(self.epoch());
         self.check_epoch(epoch)?;
         let Some(next) = self.next_sequence() else {
-            return Ok(Verdict::Append { skip: 0, epoch });
+            return Ok(RecordsDecision::Append { skip: 0, epoch });
         };
         if sequence > next {
             return Err(self.gap(sequence, next));
         }
         if end <= next {
-            return Ok(Verdict::Repeated { end: self.position_after(end.saturating_sub(1)) });
+            return Ok(RecordsDecision::Repeated {
+                end: self.position_after(end.saturating_sub(1)),
+            });
         }
         let skip = u32::try_from(next - sequence).unwrap_or(count);
-        Ok(Verdict::Append { skip, epoch })
+        Ok(RecordsDecision::Append { skip, epoch })
     }
 
-    /// Judges a block whole.
-    pub(crate) fn judge_block(&self, header: &Header) -> Result<BlockVerdict, Error> {
+    /// Decides about a block as a whole.
+    pub(crate) fn decide_block(&self, header: &Header) -> Result<BlockDecision, Error> {
         let sequence = header.sequence;
         let end = self.end_of_sequence(sequence, header.count)?;
         self.check_epoch(header.producer_epoch)?;
         match self.next_sequence() {
-            None => Ok(BlockVerdict::Append),
-            Some(next) if sequence == next => Ok(BlockVerdict::Append),
+            None => Ok(BlockDecision::Append),
+            Some(next) if sequence == next => Ok(BlockDecision::Append),
             Some(next) if end > next => Err(self.gap(sequence, next)),
             Some(_) => {
-                let same = |block: &&Remembered| {
+                let same = |block: &&RememberedBlock| {
                     (block.sequence, block.count, block.body_crc)
                         == (sequence, header.count, header.body_crc)
                 };
                 match self.blocks().find(same) {
-                    Some(block) => Ok(BlockVerdict::Repeated { base: block.base }),
+                    Some(block) => Ok(BlockDecision::Repeated { base: block.base }),
                     None => Err(Error::SequenceReused { producer: self.id, sequence }),
                 }
             }
         }
     }
 
-    /// The epoch under which a producer that begins goes on: the one it asks for,
-    /// or the next one.
+    /// The epoch for a producer that begins: the one it asks for, or the next one.
     pub(crate) fn begin(&self, asked: Option<u32>) -> Result<u32, Error> {
         let current = self.epoch();
         let fenced = |epoch| Error::ProducerFenced { producer: self.id, epoch, current };
@@ -152,7 +159,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The position after the record with this sequence, if it is remembered.
+    /// The position after the record with this sequence number, if it is remembered.
     fn position_after(&self, sequence: u64) -> Option<Position> {
         self.blocks().find_map(|block| {
             let at = sequence.checked_sub(block.sequence)?;
@@ -160,7 +167,7 @@ impl<'a> Known<'a> {
         })
     }
 
-    /// The sequence after these records; there is one, or it is a gap.
+    /// The sequence number after these records. An overflow is reported as a gap.
     fn end_of_sequence(&self, sequence: u64, count: u32) -> Result<u64, Error> {
         let expected = self.next_sequence().unwrap_or(0);
         sequence.checked_add(u64::from(count)).ok_or_else(|| self.gap(sequence, expected))
@@ -179,12 +186,12 @@ impl<'a> Known<'a> {
     }
 
     /// Newest first.
-    fn states(&self) -> impl Iterator<Item = &'a State> + use<'a> {
+    fn states(&self) -> impl Iterator<Item = &'a ProducerHistory> + use<'a> {
         self.states.into_iter().rev().flatten()
     }
 
     /// The remembered blocks, newest first.
-    fn blocks(&self) -> impl Iterator<Item = &'a Remembered> + use<'a> {
+    fn blocks(&self) -> impl Iterator<Item = &'a RememberedBlock> + use<'a> {
         self.states().flat_map(|state| state.blocks.iter().rev()).take(BLOCKS_OF_ONE_MAX)
     }
 }
@@ -212,24 +219,24 @@ mod tests {
         Header { flags: Flags::FILLER, body_crc: 0, ..header(epoch, 0, 0, 0) }
     }
 
-    /// What is known after these blocks: however many of them are durable, in flight
-    /// and only planned, the verdict is the same.
+    /// The decision after these blocks. It must not depend on how many of them are durable, in
+    /// flight or planned.
     fn check<T: PartialEq + std::fmt::Debug>(
         headers: &[Header],
-        verdict: impl Fn(Known<'_>) -> Result<T, Error>,
+        verdict: impl Fn(ProducerView<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let drafted = |headers: &[Header]| {
-            let mut drafts = Drafts::new();
+            let mut changes = PendingChanges::new();
             for header in headers {
-                drafts.entry(7).or_default().append(header);
+                changes.entry(7).or_default().append(header);
             }
-            drafts
+            changes
         };
         let with = |durable: usize, in_flight: usize| {
-            let mut table = Table::default();
+            let mut table = ProducerTable::default();
             headers[..durable].iter().for_each(|header| table.replay(header));
-            table.depart(drafted(&headers[durable..in_flight]));
-            verdict(Known::of(7, &table, &drafted(&headers[in_flight..])))
+            table.begin_group(drafted(&headers[durable..in_flight]));
+            verdict(ProducerView::of(7, &table, &drafted(&headers[in_flight..])))
         };
         let all = with(headers.len(), headers.len());
         for in_flight in 0..=headers.len() {
@@ -246,23 +253,32 @@ mod tests {
         epoch: Option<u32>,
         sequence: u64,
         count: u32,
-    ) -> Result<Verdict, Error> {
-        check(headers, |known| known.judge(&Producer { id: 7, epoch, sequence }, count))
+    ) -> Result<RecordsDecision, Error> {
+        check(headers, |known| known.decide(&Producer { id: 7, epoch, sequence }, count))
     }
 
-    fn block(headers: &[Header], block: Header) -> Result<BlockVerdict, Error> {
-        check(headers, |known| known.judge_block(&block))
+    fn block(headers: &[Header], block: Header) -> Result<BlockDecision, Error> {
+        check(headers, |known| known.decide_block(&block))
     }
 
     #[test]
-    fn of_loose_records_what_was_appended_is_skipped_and_what_is_missing_is_refused() {
-        assert_eq!(loose(&[], None, 500, 3).unwrap(), Verdict::Append { skip: 0, epoch: 0 });
+    fn appended_loose_records_are_skipped_and_gaps_are_refused() {
+        assert_eq!(
+            loose(&[], None, 500, 3).unwrap(),
+            RecordsDecision::Append { skip: 0, epoch: 0 }
+        );
         let sent = [header(2, 500, 3, 10)];
-        assert_eq!(loose(&sent, None, 503, 1).unwrap(), Verdict::Append { skip: 0, epoch: 2 });
-        assert_eq!(loose(&sent, Some(3), 501, 4).unwrap(), Verdict::Append { skip: 2, epoch: 3 });
+        assert_eq!(
+            loose(&sent, None, 503, 1).unwrap(),
+            RecordsDecision::Append { skip: 0, epoch: 2 }
+        );
+        assert_eq!(
+            loose(&sent, Some(3), 501, 4).unwrap(),
+            RecordsDecision::Append { skip: 2, epoch: 3 }
+        );
         let end = Some(Position(12));
-        assert_eq!(loose(&sent, None, 500, 2).unwrap(), Verdict::Repeated { end });
-        assert_eq!(loose(&sent, None, 499, 1).unwrap(), Verdict::Repeated { end: None });
+        assert_eq!(loose(&sent, None, 500, 2).unwrap(), RecordsDecision::Repeated { end });
+        assert_eq!(loose(&sent, None, 499, 1).unwrap(), RecordsDecision::Repeated { end: None });
         let gap = loose(&sent, None, 504, 1);
         assert!(matches!(gap, Err(Error::SequenceGap { expected: 503, .. })), "{gap:?}");
         let fenced = loose(&sent, Some(1), 503, 1);
@@ -272,9 +288,9 @@ mod tests {
     #[test]
     fn a_block_is_appended_repeated_or_refused_whole() {
         let sent = [header(2, 500, 3, 10), header(2, 503, 2, 20)];
-        assert_eq!(block(&[], header(0, 77, 3, 0)).unwrap(), BlockVerdict::Append);
-        assert_eq!(block(&sent, header(2, 505, 9, 0)).unwrap(), BlockVerdict::Append);
-        let again = |base| BlockVerdict::Repeated { base: Position(base) };
+        assert_eq!(block(&[], header(0, 77, 3, 0)).unwrap(), BlockDecision::Append);
+        assert_eq!(block(&sent, header(2, 505, 9, 0)).unwrap(), BlockDecision::Append);
+        let again = |base| BlockDecision::Repeated { base: Position(base) };
         assert_eq!(block(&sent, header(2, 500, 3, 0)).unwrap(), again(10));
         assert_eq!(block(&sent, header(9, 503, 2, 0)).unwrap(), again(20));
         let reused =
@@ -293,10 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_without_blocks_is_no_memory() {
+    fn an_epoch_without_blocks_sets_no_sequence() {
         let begun = [filler(4)];
         assert_eq!(check(&begun, |known| Ok(known.next_sequence())).unwrap(), None);
-        assert_eq!(block(&begun, header(4, 900, 1, 0)).unwrap(), BlockVerdict::Append);
+        assert_eq!(block(&begun, header(4, 900, 1, 0)).unwrap(), BlockDecision::Append);
         let fenced = block(&begun, header(3, 0, 1, 0));
         assert!(matches!(fenced, Err(Error::ProducerFenced { current: 4, .. })), "{fenced:?}");
         let went_on = [header(1, 500, 3, 10), filler(4)];
@@ -305,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_gets_the_epoch_it_asks_for_or_the_next_one() {
+    fn begin_returns_the_requested_or_the_next_epoch() {
         let begin = |headers: &[Header], asked| check(headers, |known| known.begin(asked));
         assert_eq!(begin(&[], None).unwrap(), 1);
         assert_eq!(begin(&[], Some(0)).unwrap(), 0);
@@ -319,26 +335,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_begins_anew() {
-        let (mut table, mut drafts) = (Table::default(), Drafts::new());
+    fn a_forgotten_producer_starts_over() {
+        let (mut table, mut changes) = (ProducerTable::default(), PendingChanges::new());
         table.replay(&header(2, 500, 3, 10));
-        drafts.entry(7).or_default().append(&header(2, 503, 1, 13));
-        drafts.entry(7).or_default().forget();
-        let known = Known::of(7, &table, &drafts);
+        changes.entry(7).or_default().append(&header(2, 503, 1, 13));
+        changes.entry(7).or_default().forget();
+        let known = ProducerView::of(7, &table, &changes);
         assert_eq!((known.next_sequence(), known.epoch()), (None, 0));
-        drafts.entry(7).or_default().append(&header(0, 1, 1, 14));
-        table.depart(drafts);
-        table.land(0);
-        let none = Drafts::new();
-        let known = Known::of(7, &table, &none);
+        changes.entry(7).or_default().append(&header(0, 1, 1, 14));
+        table.begin_group(changes);
+        table.commit_group(0);
+        let none = PendingChanges::new();
+        let known = ProducerView::of(7, &table, &none);
         assert_eq!((known.next_sequence(), known.epoch()), (Some(2), 0));
     }
 
-    /// A first append with the largest sequence there is was taken; the sequence
-    /// after it overflowed, which ended the log's committer where that is checked
-    /// and made a retry a gap where it is not.
+    /// A first append with the largest sequence number was accepted. The next sequence number
+    /// overflowed: this stopped the committer in checked builds, and made a retry a gap in others.
     #[test]
-    fn a_sequence_that_has_no_next_is_refused() {
+    fn a_sequence_that_would_overflow_is_refused() {
         let gap = |sent: &[Header], sequence, count| {
             let loose = loose(sent, None, sequence, count);
             let block = block(sent, Header { sequence, count, ..header(0, 0, 0, 0) });
@@ -353,8 +368,8 @@ mod tests {
         let mut sent = vec![header(0, u64::MAX - 3, 3, 10)];
         assert!(gap(&sent, u64::MAX, 1));
         let end = Some(Position(13));
-        assert_eq!(loose(&sent, None, u64::MAX - 3, 3).unwrap(), Verdict::Repeated { end });
-        // From a block that nobody judged.
+        assert_eq!(loose(&sent, None, u64::MAX - 3, 3).unwrap(), RecordsDecision::Repeated { end });
+        // A forged block in the table.
         sent.push(header(0, u64::MAX, 3, 13));
         assert!(gap(&sent, u64::MAX, 1));
     }

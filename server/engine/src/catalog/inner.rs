@@ -1,76 +1,77 @@
-//! Opening, building and closing the logs of a data directory.
+//! Opening, building and closing the logs of a data directory, and reserving their names.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus, Position};
 
 use super::Options;
-use super::slot::Slot;
-use crate::commit::end::Failure;
+use super::slot::{Slot, not_found, scanning};
+use crate::commit::failure::Failure;
 use crate::commit::queue::Queue;
-use crate::commit::roll::{Birth, Ground};
-use crate::log::{Counters, Inner, Services};
+use crate::commit::roll::{SegmentDirectory, SegmentStart};
+use crate::log::{LogCounters, LogInner, Services};
 use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
-use crate::scrub::{self, Pace, Stopper};
+use crate::scrub::{self, ScrubRate, StopSignal};
 use crate::segment::name;
 use crate::storage::{Lock, replace_file};
-use crate::tail::{Budget, Tail};
-use crate::wait::lock;
+use crate::sync::lock;
+use crate::tail::{Tail, TailBudget};
 use crate::watermark::{Mark, Watermark};
-use crate::{Error, Log, opening, random, restore};
+use crate::{Error, Log, data_directory, random, restore};
 
 /// What all handles of a catalog share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct CatalogInner {
     pub(super) options: Options,
     pub(super) services: Services,
-    pub(super) budget: Arc<Budget>,
+    pub(super) tail_budget: Arc<TailBudget>,
     pub(super) slots: RwLock<BTreeMap<LogName, Slot>>,
-    /// Logs that are still being opened, and who waits for that.
+    /// The number of logs that are still being opened.
     pub(super) opening: Mutex<usize>,
     pub(super) opened: Condvar,
     pub(super) closing: AtomicBool,
-    pub(super) scrubbed: Arc<scrub::Counters>,
-    pub(super) stopper: Arc<Stopper>,
-    /// Until the catalog is closed.
+    pub(super) scrubbed: Arc<scrub::ScrubCounters>,
+    pub(super) stop_signal: Arc<StopSignal>,
+    /// The lock on the directory; `None` after the catalog was closed.
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
 /// Logs that are opened, or closed, at the same time.
-pub(super) const OPENERS: usize = 4;
+pub(super) const OPEN_THREADS: usize = 4;
 
-impl Shared {
+impl CatalogInner {
     pub(super) fn directory(&self, name: &LogName) -> PathBuf {
         self.options.data_directory.join(name.as_str())
     }
 
-    /// A new name in the data directory that no log can have.
-    pub(super) fn beside(&self, prefix: &str) -> Result<PathBuf, Error> {
+    /// A new path in the data directory that cannot be the directory of a log.
+    pub(super) fn unused_path(&self, prefix: &str) -> Result<PathBuf, Error> {
         let directory = &self.options.data_directory;
-        let number = random::u64().map_err(Error::io("cannot name a directory in", directory))?;
+        let number =
+            random::u64().map_err(Error::io("cannot choose a directory name in", directory))?;
         Ok(directory.join(format!("{prefix}{number:016x}")))
     }
 
     pub(super) fn new_id(&self) -> Result<LogId, Error> {
         let directory = &self.options.data_directory;
-        random::u128().map(LogId).map_err(Error::io("cannot draw an id in", directory))
+        random::u128().map(LogId).map_err(Error::io("cannot create an id in", directory))
     }
 
-    /// Opens a log that was there when the catalog was.
+    /// Opens a log that existed when the catalog was opened.
     pub(super) fn open_one(&self, name: &LogName) {
         let directory = self.directory(name);
         let has_manifest = self.options.storage.list(&directory).is_ok_and(|entries| {
             entries.iter().any(|entry| !entry.is_dir && entry.name == name::MANIFEST)
         });
         let slot = if !has_manifest
-            && opening::is_unfinished(&*self.options.storage, &directory).unwrap_or(false)
+            && data_directory::is_unfinished(&*self.options.storage, &directory).unwrap_or(false)
         {
-            tracing::info!(log = %name, "removed a log whose creation was never finished");
+            tracing::info!(log = %name, "removed a log whose creation did not finish");
             self.options
                 .storage
                 .remove_dir_all(&directory)
@@ -80,7 +81,7 @@ impl Shared {
             Some(match self.recover(name) {
                 Ok(log) => Slot::Open(log),
                 Err(error) => {
-                    tracing::error!(log = %name, %error, "the log cannot be opened");
+                    tracing::error!(log = %name, %error, "the log cannot be opened; run `styx verify`");
                     Slot::Unknown(error.to_string())
                 }
             })
@@ -93,61 +94,62 @@ impl Shared {
         }
     }
 
-    /// Recovers a log and brings it to life.
+    /// Recovers a log and starts it.
     pub(super) fn recover(&self, name: &LogName) -> Result<Log, Error> {
         let directory = self.directory(name);
         let recovered = recovery::recover(&self.options.storage, &directory)?;
         let status = recovered.status;
         let cause = recovered.cause.clone();
-        let log = Log(self.bring_to_life(name, directory, recovered));
+        let log = Log(self.start_log(name, directory, recovered));
         if status != LogStatus::Ok {
             log.0.mark_corrupt(&cause);
         }
         Ok(log)
     }
 
-    pub(super) fn bring_to_life(
+    /// Creates the in-memory log from its recovered state.
+    pub(super) fn start_log(
         &self,
         name: &LogName,
         directory: PathBuf,
         from: Recovered,
-    ) -> Arc<Inner> {
+    ) -> Arc<LogInner> {
         let config = from.manifest.config;
         let producers = from.end.as_ref().map(|end| Arc::clone(&end.producers));
-        let log = Arc::new_cyclic(|me| Inner {
-            me: me.clone(),
+        let log = Arc::new_cyclic(|weak_self| LogInner {
+            weak_self: weak_self.clone(),
             name: name.clone(),
             id: from.manifest.id,
             config,
             directory,
-            ground: from.ground,
+            segment_directory: from.segment_directory,
             services: self.services.clone(),
             queue: Queue::new(self.options.queue_bytes_max, self.options.overlap_bytes_min),
-            tail: Tail::new(from.view, Arc::clone(&self.budget), self.options.tail_bytes_max),
+            tail: Tail::new(from.view, Arc::clone(&self.tail_budget), self.options.tail_bytes_max),
             producers: producers.unwrap_or_default(),
-            ahead: Mutex::new(None),
+            next_head: Mutex::new(None),
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
-            trimming: Mutex::new(()),
-            standing: Mutex::new((LogStatus::Ok, String::new())),
-            settling: AtomicBool::new(false),
+            trim_lock: Mutex::new(()),
+            health: Mutex::new((LogStatus::Ok, String::new())),
+            maintenance_scheduled: AtomicBool::new(false),
             committed_at_us: AtomicU64::new(0),
-            marked_at_us: AtomicU64::new(0),
-            counters: Counters::default(),
+            watermark_at_us: AtomicU64::new(0),
+            counters: LogCounters::default(),
         });
         if config.segment_max_age > 0 || config.log_max_age > 0 {
-            self.services.keeper.watch_ages(Arc::downgrade(&log));
+            self.services.maintainer.watch_age_limits(Arc::downgrade(&log));
         }
         log
     }
 
-    /// Builds the files of an empty log, its manifest last: that is the commit
-    /// point of a create, and of a truncate.
+    /// Creates the files of an empty log, its manifest last. The manifest is the commit point of a
+    /// create and of a truncate.
     pub(super) fn build(&self, directory: &Path, manifest: Manifest) -> Result<(), Error> {
         let storage = &self.options.storage;
         let folder = directory.join(manifest.generation.to_string());
         let failed = |doing| Error::io(doing, directory);
-        // What a failed attempt left there has no record.
+        // The remains of a failed attempt contain no record.
         match storage.remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(failed("cannot clear")(error));
@@ -159,14 +161,14 @@ impl Shared {
         let file =
             storage.create(&folder.join(name::WATERMARK)).map_err(failed("cannot create"))?;
         Watermark::create(file, Mark::default()).map_err(failed("cannot write"))?;
-        let ground = Ground {
+        let segment_directory = SegmentDirectory {
             storage: Arc::clone(storage),
-            directory: folder,
+            path: folder,
             index_after_size: manifest.config.index_after_size,
         };
-        let birth = Birth { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
-        ground.begin_segment(birth).map_err(|failure| match failure {
-            Failure::Full => Error::StorageFull { path: directory.to_owned() },
+        let start = SegmentStart { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
+        segment_directory.begin_segment(start).map_err(|failure| match failure {
+            Failure::NoSpace => Error::StorageFull { path: directory.to_owned() },
             Failure::Broken(cause) => failed("cannot create")(std::io::Error::other(cause)),
         })?;
         storage.sync_dir(directory).map_err(failed("cannot sync"))?;
@@ -177,8 +179,8 @@ impl Shared {
             .map_err(failed("cannot write"))
     }
 
-    /// The manifest of a log once it is emptied. One whose own is unreadable
-    /// gets the default configuration.
+    /// The manifest that a log gets when it is truncated. If the current manifest is unreadable,
+    /// the new one has the default configuration.
     pub(super) fn next_generation(&self, directory: &Path) -> Result<Manifest, Error> {
         let storage = &*self.options.storage;
         let id = self.new_id()?;
@@ -191,10 +193,10 @@ impl Shared {
         Ok(Manifest { id, generation, config: LogConfig::default() })
     }
 
-    /// Unpacks an archive under a temporary name, and gives it the log's name.
+    /// Unpacks an archive under a temporary name and renames it to the log's name.
     pub(super) fn unpack(&self, name: &LogName, archive: &mut dyn Read) -> Result<(), Error> {
         let storage = &self.options.storage;
-        let temporary = self.beside(opening::RESTORING)?;
+        let temporary = self.unused_path(data_directory::RESTORING)?;
         let directory = self.directory(name);
         let id = self.new_id()?;
         let now_us = self.options.clock.wall_us();
@@ -203,28 +205,28 @@ impl Shared {
         })
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        Pace {
+    pub(super) fn scrub_rate(&self) -> ScrubRate {
+        ScrubRate {
             bytes_per_second: self.options.scrub_bytes_per_second,
-            stop: Arc::clone(&self.stopper),
+            stop: Arc::clone(&self.stop_signal),
         }
     }
 
     pub(super) fn close_all(&self) {
         self.closing.store(true, Ordering::Release);
-        self.stopper.stop();
+        self.stop_signal.stop();
         let slots =
             std::mem::take(&mut *self.slots.write().unwrap_or_else(PoisonError::into_inner));
         let open: Vec<Log> = slots
             .into_values()
             .filter_map(|slot| match slot {
-                Slot::Open(log) | Slot::Ending(log) => Some(log),
+                Slot::Open(log) | Slot::Removing(log) => Some(log),
                 _ => None,
             })
             .collect();
         let next = AtomicU64::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..OPENERS.min(open.len()) {
+            for _ in 0..OPEN_THREADS.min(open.len()) {
                 scope.spawn(|| {
                     let index = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok();
                     while let Some(log) = index().and_then(|i| open.get(i)) {
@@ -237,51 +239,96 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl CatalogInner {
+    /// Sets the state of a name.
+    pub(super) fn set(&self, name: &LogName, slot: Option<Slot>) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        match slot {
+            Some(slot) => slots.insert(name.clone(), slot),
+            None => slots.remove(name),
+        };
+    }
+
+    /// Reserves a name that no log has.
+    pub(super) fn reserve(&self, name: &LogName) -> Result<ReservedName<'_>, Error> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if slots.contains_key(name) {
+            return Err(Error::LogExists { name: name.to_string() });
+        }
+        slots.insert(name.clone(), Slot::Busy);
+        Ok(ReservedName { catalog: self, name: name.clone(), resolved: false })
+    }
+
+    /// Takes a log out of use, so that it can be deleted or truncated.
+    pub(super) fn take(&self, name: &LogName) -> Result<(Slot, ReservedName<'_>), Error> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get_mut(name).ok_or_else(|| not_found(name))?;
+        match slot {
+            Slot::Opening | Slot::Removing(_) => return Err(scanning(name)),
+            Slot::Busy => return Err(not_found(name)),
+            Slot::Open(_) | Slot::Unknown(_) => {}
+        }
+        let meanwhile = match slot {
+            Slot::Open(log) => Slot::Removing(log.clone()),
+            _ => Slot::Busy,
+        };
+        let old = std::mem::replace(slot, meanwhile);
+        Ok((old, ReservedName { catalog: self, name: name.clone(), resolved: false }))
+    }
+}
+
+impl Drop for CatalogInner {
     fn drop(&mut self) {
-        // Without threads nobody would commit what is queued.
+        // Without threads, the queued requests would never be committed.
         if self.options.committers_max > 0 {
             self.close_all();
         }
     }
 }
 
-/// The scrub's thread: pass after pass, until the catalog closes. It keeps no
-/// catalog alive.
-pub(super) fn scrub_on(catalog: &Weak<Shared>, pace: &Pace) {
-    loop {
-        let Some(shared) = catalog.upgrade() else { return };
-        let pause = shared.options.scrub_pause;
-        let scrubbed = Arc::clone(&shared.scrubbed);
-        let logs: Vec<Log> = {
-            let slots = shared.slots.read().unwrap_or_else(PoisonError::into_inner);
-            let open = slots.values().filter_map(|slot| match slot {
-                Slot::Open(log) => Some(log.clone()),
-                _ => None,
-            });
-            open.collect()
+/// A name that one caller owns. If it is dropped unresolved, the name becomes free.
+pub(super) struct ReservedName<'a> {
+    catalog: &'a CatalogInner,
+    name: LogName,
+    resolved: bool,
+}
+
+impl ReservedName<'_> {
+    /// Puts the log under the name, or records that this failed.
+    pub(super) fn fill(mut self, log: Result<Log, Error>) -> Result<Log, Error> {
+        self.resolved = true;
+        let there = self.catalog.options.storage.list(&self.catalog.directory(&self.name)).is_ok();
+        let slot = match &log {
+            Ok(log) => Some(Slot::Open(log.clone())),
+            // It failed after its files were created.
+            Err(error) if there => Some(Slot::Unknown(error.to_string())),
+            Err(_) => None,
         };
-        let opening = *lock(&shared.opening) > 0;
-        drop(shared);
-        if opening {
-            if !pace.stop.wait(std::time::Duration::from_millis(200)) {
-                return;
-            }
-            continue;
-        }
-        for log in logs {
-            let mut go_on = true;
-            scrub::scrub(&log, &scrubbed, &mut |bytes| {
-                go_on = pace.pass(bytes);
-                go_on
-            });
-            if !go_on {
-                return;
-            }
-        }
-        scrubbed.passes.fetch_add(1, Ordering::Relaxed);
-        if !pace.stop.wait(pause) {
-            return;
+        self.catalog.set(&self.name, slot);
+        log
+    }
+
+    pub(super) fn put_back(mut self, slot: Slot) {
+        self.resolved = true;
+        self.catalog.set(&self.name, Some(slot));
+    }
+
+    pub(super) fn clear(mut self) {
+        self.resolved = true;
+        self.catalog.set(&self.name, None);
+    }
+}
+
+impl Drop for ReservedName<'_> {
+    fn drop(&mut self) {
+        if !self.resolved {
+            self.catalog.set(&self.name, None);
         }
     }
 }

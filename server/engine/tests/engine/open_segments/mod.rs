@@ -1,8 +1,7 @@
-//! Finished segments that are read stay open for a while: how often they are opened,
-//! how many are open, and what they are not to be held open by.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Sealed segments that are read stay open for a while: how often they are opened, how many are
+//! open, and what must not keep them open.
 
-mod watched;
+mod watched_storage;
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -10,20 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use styx_engine::{Catalog, Error, Found, Log, Options, Seek};
-use styx_protocol::{LogConfig, LogName, LogStatus, Position, Records};
+use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
-use watched::Watched;
+use watched_storage::WatchedStorage;
 
-/// As many finished segments stay open at most.
+use crate::support::name;
+
+/// The limit of sealed segments that stay open.
 const STAYING: u64 = 256;
 
-fn name() -> LogName {
-    "log".parse().expect("a name")
-}
-
-/// A log with a segment for each of its records, nothing of it in memory.
+/// A log with a segment for each of its records, none of them in memory.
 struct Scene {
-    watched: Watched,
+    watched: WatchedStorage,
     log: Log,
     catalog: Catalog,
     directory: tempfile::TempDir,
@@ -32,7 +29,7 @@ struct Scene {
 impl Scene {
     fn new(records: u64) -> Scene {
         let directory = tempfile::tempdir().expect("a directory");
-        let watched = Watched::default();
+        let watched = WatchedStorage::default();
         let options = Options {
             storage: Arc::new(watched.clone()),
             tail_bytes_max: 0,
@@ -42,7 +39,7 @@ impl Scene {
         };
         let catalog = Catalog::open(options).expect("opened");
         let config = LogConfig { segment_max_count: 1, ..LogConfig::default() };
-        let log = catalog.create(&name(), config).expect("created");
+        let log = catalog.create(&name("log"), config).expect("created");
         for position in 0..records {
             log.append_durably(Records::one(&payload(position))).expect("appended");
         }
@@ -58,7 +55,7 @@ impl Scene {
         }
     }
 
-    /// Handles that are open on a finished segment's file and on its index.
+    /// Open handles of a sealed segment's file and of its index.
     fn open_now(&self, base: u64) -> [usize; 2] {
         [seg(base), idx(base)].map(|name| self.watched.open_now(&name))
     }
@@ -85,7 +82,7 @@ fn idx(base: u64) -> String {
 }
 
 #[test]
-fn a_finished_segment_that_is_read_again_and_again_is_opened_once() {
+fn a_sealed_segment_that_is_read_repeatedly_is_opened_once() {
     let scene = Scene::new(4);
     let nothing = scene.log.try_record(Position(1));
     assert!(matches!(nothing, Ok(Found::NeedsDisk)), "opening may wait: {nothing:?}");
@@ -106,7 +103,7 @@ fn a_finished_segment_that_is_read_again_and_again_is_opened_once() {
 /// Its file was open, so others were served without asking for it to stay; its index was
 /// not, and each of them would have had to open that.
 #[test]
-fn a_segment_that_was_let_go_under_its_reader_stays_open_again_for_the_next() {
+fn a_displaced_segment_is_kept_open_again_by_the_next_read() {
     let scene = Scene::new(STAYING + 2);
     let mut held = scene.log.reader(Position(0)).expect("a reader");
     assert!(matches!(held.read(1), Ok(Found::Some(_))));
@@ -122,7 +119,7 @@ fn a_segment_that_was_let_go_under_its_reader_stays_open_again_for_the_next() {
 }
 
 #[test]
-fn who_may_not_wait_for_the_disk_waits_neither_for_data_nor_for_the_index() {
+fn a_non_blocking_read_waits_for_neither_data_nor_index() {
     let scene = Scene::new(3);
     scene.check_read(0);
     for cold in [".seg", ".idx"] {
@@ -138,7 +135,7 @@ fn who_may_not_wait_for_the_disk_waits_neither_for_data_nor_for_the_index() {
 }
 
 #[test]
-fn so_many_segments_stay_open_and_the_oldest_are_closed() {
+fn at_most_256_segments_stay_open_and_the_oldest_are_closed() {
     let scene = Scene::new(STAYING + 20);
     let mut held = scene.log.reader(Position(0)).expect("a reader");
     assert!(matches!(held.read(1), Ok(Found::Some(_))));
@@ -161,7 +158,7 @@ fn so_many_segments_stay_open_and_the_oldest_are_closed() {
 }
 
 #[test]
-fn a_segment_that_was_removed_is_held_open_by_its_readers_alone() {
+fn a_removed_segment_is_held_open_only_by_its_readers() {
     let scene = Scene::new(5);
     let mut held = scene.log.reader(Position(1)).expect("a reader");
     assert!(matches!(held.read(1), Ok(Found::Some(_))));
@@ -179,11 +176,11 @@ fn a_segment_that_was_removed_is_held_open_by_its_readers_alone() {
 }
 
 #[test]
-fn a_log_that_is_deleted_emptied_or_closed_is_held_open_by_its_readers_alone() {
+fn a_deleted_truncated_or_closed_log_is_held_open_only_by_its_readers() {
     type End = fn(&Scene);
     let ends: [(&str, End); 3] = [
-        ("deleted", |scene| scene.catalog.delete(&name()).expect("deleted")),
-        ("emptied", |scene| drop(scene.catalog.truncate(&name()).expect("emptied"))),
+        ("deleted", |scene| scene.catalog.delete(&name("log")).expect("deleted")),
+        ("emptied", |scene| drop(scene.catalog.truncate(&name("log")).expect("emptied"))),
         ("closed", |scene| assert!(scene.catalog.close(Duration::from_secs(30)))),
     ];
     for (what, end) in ends {
@@ -204,7 +201,7 @@ fn a_log_that_is_deleted_emptied_or_closed_is_held_open_by_its_readers_alone() {
 }
 
 #[test]
-fn a_scrub_and_a_backup_leave_open_what_was_and_nothing_else() {
+fn a_scrub_and_a_backup_keep_no_further_segments_open() {
     let scene = Scene::new(STAYING + 10);
     scene.check_read(0);
     assert!(scene.catalog.scrub().is_empty());
@@ -217,7 +214,7 @@ fn a_scrub_and_a_backup_leave_open_what_was_and_nothing_else() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_is_an_error_until_it_can() {
+fn a_failed_open_is_an_error_until_the_file_can_be_opened() {
     let scene = Scene::new(3);
     for end in [".seg", ".idx"] {
         scene.watched.fail_opening(Some(end));
@@ -234,7 +231,7 @@ fn a_file_that_cannot_be_opened_is_an_error_until_it_can() {
 }
 
 #[test]
-fn an_index_that_is_missing_or_wrong_makes_a_read_longer_and_no_other() {
+fn a_missing_or_wrong_index_only_slows_down_reads() {
     let scene = Scene::new(4);
     std::fs::remove_file(scene.path(&idx(0))).expect("removed");
     std::fs::write(scene.path(&idx(1)), vec![7; 1000]).expect("written");
@@ -248,7 +245,7 @@ fn an_index_that_is_missing_or_wrong_makes_a_read_longer_and_no_other() {
 }
 
 #[test]
-fn damage_to_a_segment_that_is_open_is_seen() {
+fn damage_to_an_open_segment_is_detected() {
     let scene = Scene::new(3);
     scene.check_read(0);
     let bytes = std::fs::read(scene.path(&seg(0))).expect("read");
@@ -265,7 +262,7 @@ fn damage_to_a_segment_that_is_open_is_seen() {
 }
 
 #[test]
-fn many_who_read_while_segments_come_and_go_get_what_is_there() {
+fn concurrent_readers_get_the_right_records_while_segments_come_and_go() {
     let scene = Scene::new(STAYING + 100);
     std::thread::scope(|scope| {
         for reader in 0..4u64 {

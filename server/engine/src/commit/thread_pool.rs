@@ -1,23 +1,23 @@
 //! A small pool of threads that commit for thousands of logs.
 //!
-//! Threads are started when a job finds none idle, up to the bound, and stay.
-//! With a bound of 0 there are none: a test runs the jobs itself, in order.
+//! A thread is started when a job finds no idle one, up to the limit, and then stays. With a
+//! limit of 0 there are no threads: a test runs the jobs itself, in order.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::wait::lock;
+use crate::sync::lock;
 
-/// Something to be run until it has nothing left to do.
+/// Work that is run until nothing is left to do.
 pub(crate) trait Job: Debug + Send + Sync {
-    /// Does one portion; says whether there may be more.
+    /// Does one portion; returns whether there may be more.
     fn run(&self) -> bool;
 }
 
-/// See the module. Threads end when the last handle is gone.
+/// See the module. The threads end when the last handle is dropped.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub(crate) struct ThreadPool {
     shared: Arc<Shared>,
 }
 
@@ -36,12 +36,12 @@ struct State {
     stopping: bool,
 }
 
-/// Enough for the committer's few frames; untouched pages cost nothing.
+/// Enough for the few frames of a committer. Untouched pages cost nothing.
 const STACK_BYTES: usize = 512 << 10;
 
-impl Pool {
-    pub(crate) fn new(threads_max: usize) -> Pool {
-        Pool {
+impl ThreadPool {
+    pub(crate) fn new(threads_max: usize) -> ThreadPool {
+        ThreadPool {
             shared: Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), threads_max }),
         }
     }
@@ -62,7 +62,7 @@ impl Pool {
         }
     }
 
-    /// Runs one portion of one job on this thread; says whether there was one.
+    /// Runs one portion of one job on this thread; returns whether there was a job.
     pub(crate) fn run_one(&self) -> bool {
         let Some(job) = lock(&self.shared.state).ready.pop_front() else {
             return false;
@@ -78,11 +78,11 @@ impl Pool {
         let started = std::thread::Builder::new()
             .name("styx-commit".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || shared.work_on());
+            .spawn(move || shared.run_worker());
         if let Err(error) = started {
             lock(&self.shared.state).threads -= 1;
-            tracing::error!(%error, "cannot start a committer thread");
-            // Others will come to it; alone, there would be nobody.
+            tracing::error!(%error, "cannot start a committer thread; commits may be slower");
+            // Other threads will run the job. If there are none, this thread does.
             if lock(&self.shared.state).threads == 0 {
                 while self.run_one() {}
             }
@@ -91,13 +91,13 @@ impl Pool {
 }
 
 impl Shared {
-    fn work_on(&self) {
+    fn run_worker(&self) {
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.ready.pop_front() {
                 drop(state);
                 let mut more = job.run();
-                // Stay with a busy log unless others wait for a thread.
+                // Stay with a busy log unless other logs wait for a thread.
                 while more && !self.others_wait() {
                     more = job.run();
                 }
@@ -121,7 +121,7 @@ impl Shared {
     }
 }
 
-impl Drop for Pool {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         lock(&self.shared.state).stopping = true;
         self.shared.work.notify_all();

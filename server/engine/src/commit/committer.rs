@@ -1,0 +1,242 @@
+//! Committing a log's groups, on a thread of the pool.
+//!
+//! ```text
+//! one thread     take ─▶ roll if due ─▶ plan ─▶ write ─▶ sync ─▶ publish ─▶ deliver
+//! another one                             take ─▶ plan ─▶ (waits) ─▶ write ─▶ …
+//!                └── next_head ─────────────┘
+//!                                          └── end ───────────────┘
+//! ```
+//!
+//! A group is taken and planned under the lock `next_head`, and written and published under the
+//! lock `end`. `end` is locked before `next_head` is released. So groups are written one at a
+//! time, in the order in which they were planned. While a large group is written, the next one
+//! is planned on the state after it. If the first one fails, the next one fails too.
+//!
+//! Invariant: nothing is published or acknowledged before its sync has returned. A failed write
+//! or sync stops the log's appends until recovery.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, TryLockError};
+
+use styx_protocol::LogStatus;
+
+use crate::commit::buffer_pool::BUFFER_BYTES_MAX;
+use crate::commit::failure::Failure;
+use crate::commit::group_builder::{ALIGNED_BYTES_MAX, BuiltGroup, GroupBuilder, Layout};
+use crate::commit::log_end::{Cursor, LogEnd, WriteHead};
+use crate::commit::plan::Plan;
+use crate::commit::queue::Request;
+use crate::commit::thread_pool::Job;
+use crate::commit::write::{write, write_aligned};
+use crate::log::{LogInner, micros};
+use crate::retention::exceeds;
+use crate::sync::lock;
+use crate::{Error, sabotage};
+
+/// Bytes of blocks in one group, unless a single block is larger. An aligned group of this size
+/// fills the largest buffer.
+const GROUP_BYTES_MAX: usize = BUFFER_BYTES_MAX - ALIGNED_BYTES_MAX;
+
+/// The log's end; `None` if the log accepts no appends.
+pub(crate) type EndGuard<'a> = MutexGuard<'a, Option<LogEnd>>;
+
+impl Job for LogInner {
+    fn run(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.commit_group())).unwrap_or_else(|_| {
+            self.taint("the committer panicked; see the server's log");
+            true
+        })
+    }
+}
+
+impl LogInner {
+    /// Commits one group; returns whether there was one.
+    fn commit_group(&self) -> bool {
+        let mut next_head = lock(&self.next_head);
+        let mut end_guard = self.try_lock_end(&next_head);
+        let head = match &end_guard {
+            Some(end_guard) => end_guard.as_ref().map(LogEnd::head),
+            None => *next_head,
+        };
+        let records = head.map_or(0, |head| head.cursor.records);
+        let limit = u64::try_from(self.config.segment_max_count).unwrap_or(u64::MAX);
+        // A full segment rolls before the group, which may then fill the next segment.
+        let records_max = if records >= limit { limit } else { limit - records };
+        let requests = self.queue.take(GROUP_BYTES_MAX, records_max);
+        if requests.is_empty() {
+            return false;
+        }
+        let Some(mut head) = head else {
+            let error = Error::OutcomeUnknown { cause: self.cause() };
+            requests.into_iter().for_each(|request| request.fail(&error));
+            return true;
+        };
+        if self.is_roll_due(&head, &requests) {
+            *next_head = None;
+            let end_guard = end_guard.get_or_insert_with(|| lock(&self.end));
+            match self.roll_at(end_guard, &head.cursor) {
+                Ok(next) => head = next,
+                Err(error) => {
+                    requests.into_iter().for_each(|request| request.fail(&error));
+                    return true;
+                }
+            }
+        }
+        let bytes: usize = requests.iter().map(Request::block_bytes).sum();
+        let (built, changes, results) = {
+            let layout = self.layout(bytes);
+            let durable = self.tail.end();
+            let buffer_pool = &self.services.buffer_pool;
+            let builder =
+                GroupBuilder::new(head, self.stamp_us(), durable, bytes, layout, buffer_pool);
+            let mut plan = Plan::new(builder, &self.producers);
+            requests.into_iter().for_each(|request| plan.add(request));
+            plan.finish()
+        };
+
+        let mut end_guard = end_guard.unwrap_or_else(|| lock(&self.end));
+        let done = match self.expect_end_at(&mut end_guard, &built.begin) {
+            Err(error) => {
+                *next_head = None;
+                Err(error)
+            }
+            Ok(end) => {
+                let is_large = built.group.bytes.len() >= self.services.overlap_bytes_min;
+                *next_head = is_large.then_some(built.next_head);
+                lock(&self.producers).begin_group(changes);
+                drop(next_head);
+                self.make_durable(end, &built).map_err(|failure| self.record_failure(failure))
+            }
+        };
+        let durable = end_guard.as_ref().map_or_else(|| self.tail.end(), |end| end.cursor.position);
+        match done {
+            Ok(()) => {
+                lock(&self.producers).commit_group(self.services.time.now_us());
+                drop(end_guard);
+                results.deliver();
+            }
+            Err(error) => {
+                lock(&self.producers).abort_group();
+                results.fail(&error, durable);
+            }
+        }
+        true
+    }
+
+    /// Locks the end, unless a group is in flight on which the next one may be planned.
+    fn try_lock_end(&self, next_head: &Option<WriteHead>) -> Option<EndGuard<'_>> {
+        match self.end.try_lock() {
+            Ok(end_guard) => Some(end_guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if next_head.is_some() => None,
+            Err(TryLockError::WouldBlock) => Some(lock(&self.end)),
+        }
+    }
+
+    /// Locks the end while no group is in flight or planned.
+    pub(crate) fn lock_end(&self) -> EndGuard<'_> {
+        let mut next_head = lock(&self.next_head);
+        let end_guard = lock(&self.end);
+        *next_head = None;
+        end_guard
+    }
+
+    /// The end, if it is where the group was planned to go. It is elsewhere if the group before it
+    /// failed.
+    fn expect_end_at<'a>(
+        &self,
+        end_guard: &'a mut EndGuard<'_>,
+        planned: &Cursor,
+    ) -> Result<&'a mut LogEnd, Error> {
+        let is_over = end_guard.is_none() || lock(&self.health).0 == LogStatus::Tainted;
+        match end_guard.as_mut().filter(|end| end.cursor == *planned) {
+            Some(end) => Ok(end),
+            None if is_over => Err(Error::OutcomeUnknown { cause: self.cause() }),
+            None => Err(Error::StorageFull { path: self.directory.clone() }),
+        }
+    }
+
+    /// How to align a group of about `bytes` bytes.
+    fn layout(&self, bytes: usize) -> Layout {
+        if bytes >= self.services.direct_bytes_min {
+            Layout::Aligned
+        } else if self.services.pad_commits {
+            Layout::Padded
+        } else {
+            Layout::Dense
+        }
+    }
+
+    /// Writes and syncs a group, then moves the end and publishes the group.
+    fn make_durable(&self, end: &mut LogEnd, built: &BuiltGroup) -> Result<(), Failure> {
+        let bytes = &built.group.bytes;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let at = end.cursor;
+        let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
+        end.space.prepare(&*end.file, at.offset, bytes.len(), segment_bytes)?;
+        match built.layout {
+            Layout::Dense | Layout::Padded => write(&*end.file, bytes, at.offset)?,
+            Layout::Aligned => write_aligned(&*end.file, bytes, at.offset)?,
+        }
+        if sabotage::SERVE_UNSYNCED {
+            self.tail.publish(built.next_head.cursor.durable(), built.group.clone());
+        }
+        if sabotage::WATERMARK_AHEAD {
+            let _ = self.write_watermark_ahead(built.next_head.cursor.position);
+        }
+        sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
+
+        end.cursor = built.next_head.cursor;
+        end.spacing = built.next_head.spacing;
+        built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
+        self.tail.publish(end.cursor.durable(), built.group.clone());
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
+        self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
+        self.schedule_maintenance();
+        Ok(())
+    }
+
+    /// Whether the segment must end before these requests.
+    fn is_roll_due(&self, head: &WriteHead, requests: &[Request]) -> bool {
+        let cursor = &head.cursor;
+        let records: u64 = requests.iter().map(|request| u64::from(request.count())).sum();
+        let bytes: usize = requests.iter().map(Request::len_bytes).sum();
+        let full = exceeds(cursor.records + records, self.config.segment_max_count)
+            || exceeds(cursor.offset + bytes as u64 + 192, self.config.segment_max_size);
+        head.is_sealed || (cursor.records > 0 && (full || self.is_old(cursor)))
+    }
+
+    /// Rolls if the log's end is where the plan expects it; returns where the next group goes.
+    fn roll_at(&self, end_guard: &mut EndGuard<'_>, planned: &Cursor) -> Result<WriteHead, Error> {
+        let end = self.expect_end_at(end_guard, planned)?;
+        self.roll(end).map_err(|failure| self.record_failure(failure))?;
+        Ok(end.head())
+    }
+
+    /// Whether the newest segment's first record has reached `segment_max_age`.
+    pub(crate) fn is_old(&self, newest: &Cursor) -> bool {
+        let age_us = self.services.time.now_us().saturating_sub(newest.first_timestamp_us);
+        newest.records > 0 && exceeds(age_us / 1_000_000, self.config.segment_max_age)
+    }
+
+    /// Ends the newest segment, publishes the next one and writes the watermark.
+    pub(crate) fn roll(&self, end: &mut LogEnd) -> Result<(), Failure> {
+        self.segment_directory.roll(end)?;
+        {
+            // Trims publish segment lists too: the list must not change in between.
+            let _alone = lock(&self.trim_lock);
+            let mut segments = self.tail.view().segments.to_vec();
+            segments.push(Arc::clone(&end.segment));
+            self.tail.publish_segments(segments, end.cursor.durable());
+        }
+        self.write_watermark(None)
+            .map_err(|error| Failure::broken("writing the watermark", &error))?;
+        self.schedule_maintenance();
+        Ok(())
+    }
+}

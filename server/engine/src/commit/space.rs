@@ -1,0 +1,79 @@
+//! [`Space`]: the part of the newest segment's file that is ready to be written.
+
+use super::failure::Failure;
+use crate::segment::name::Offset;
+use crate::storage::{File, write_all_at};
+
+/// Prepares the file in front of the end of the log.
+///
+/// Small commits overwrite zeros that were written before. Then a sync does not have to record
+/// a new file size, which is half of its time on ext4. Large commits reserve their space, so a
+/// full disk is noticed before the first byte is written.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    ready_until: Offset,
+    zeros: usize,
+}
+
+const SMALL_BYTES: usize = 64 << 10;
+const ZEROS_MIN: usize = 64 << 10;
+const ZEROS_MAX: usize = 1 << 20;
+const RESERVE_AHEAD: u64 = 8 << 20;
+static ZEROS: [u8; ZEROS_MAX] = [0; ZEROS_MAX];
+
+impl Space {
+    /// Prepares a write of `len` bytes at `offset`, in a segment that grows to about
+    /// `segment_bytes_max`.
+    pub(crate) fn prepare(
+        &mut self,
+        file: &dyn File,
+        offset: Offset,
+        len: usize,
+        segment_bytes_max: u64,
+    ) -> Result<(), Failure> {
+        let until = offset + len as u64;
+        if until <= self.ready_until {
+            return Ok(());
+        }
+        let left = segment_bytes_max.saturating_sub(until);
+        if len > SMALL_BYTES {
+            let ahead = until + RESERVE_AHEAD.min(left);
+            if file.reserve(offset, ahead).is_ok() {
+                self.ready_until = ahead;
+                return Ok(());
+            }
+            return self.reserve_exactly(file, offset, until);
+        }
+        self.zeros = (self.zeros * 2).clamp(ZEROS_MIN, ZEROS_MAX);
+        let zeros = self.zeros.min(usize::try_from(left).unwrap_or(ZEROS_MAX));
+        if zeros == 0 {
+            return self.reserve_exactly(file, offset, until);
+        }
+        match write_all_at(file, &ZEROS[..zeros], until) {
+            Ok(()) => self.ready_until = until + zeros as u64,
+            // The commit itself may still fit.
+            Err((error, _)) if matches!(Failure::before_writing("", &error), Failure::NoSpace) => {
+                return self.reserve_exactly(file, offset, until);
+            }
+            Err((error, _)) => return Err(Failure::broken("writing zeros", &error)),
+        }
+        Ok(())
+    }
+}
+
+impl Space {
+    /// Reserves the space of one write, on a disk that is nearly full. Only space that is really
+    /// reserved counts as ready: a write that runs out of space half-way would stop the log's
+    /// appends.
+    fn reserve_exactly(
+        &mut self,
+        file: &dyn File,
+        offset: Offset,
+        until: Offset,
+    ) -> Result<(), Failure> {
+        file.reserve(offset, until)
+            .map_err(|error| Failure::before_writing("reserving space", &error))?;
+        self.ready_until = until;
+        Ok(())
+    }
+}
