@@ -106,7 +106,75 @@ pub fn read_lines(log: &str, query: &str) -> Request {
     Request::get(&format!("/logs/{log}/records?{query}")).header("Accept", LINES)
 }
 
+/// Microseconds since 1970, as the API has times.
+///
+/// # Panics
+/// When the system's clock is before 1970.
+#[must_use]
+pub fn now_us() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
+    u64::try_from(since.as_micros()).expect("it is before the year 500,000")
+}
+
 impl TestServer {
+    /// Starts a server that has one empty log.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn with_log(log: &str) -> TestServer {
+        let server = TestServer::start();
+        server.create(log);
+        server
+    }
+
+    /// Appends this many MiB, in records of 64 KiB.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn fill(&self, log: &str, mib: usize) {
+        let request = write_binary(log, &vec![vec![b'x'; (1 << 16) - 8]; 16]);
+        let mut connection = self.connect();
+        for _ in 0..mib {
+            let _ = connection.exchange(&request).expect("an answer").expect(200);
+        }
+    }
+
+    /// The value of one sample in `/metrics`, by its name and labels.
+    ///
+    /// # Panics
+    /// When the sample's value is not a number.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let metrics = self.ask(&Request::get("/metrics")).expect(200);
+        let mut lines = metrics.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map(|value| value.parse().expect("a number"))
+    }
+
+    /// The value of a counter or gauge of whole numbers.
+    ///
+    /// # Panics
+    /// When there is no such sample.
+    #[must_use]
+    #[track_caller]
+    pub fn count(&self, sample: &str) -> u64 {
+        self.metric(sample).unwrap_or_else(|| panic!("no {sample}")) as u64
+    }
+
+    /// How many streams of a protocol are open.
+    ///
+    /// # Panics
+    /// When the metrics cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn open_streams(&self, protocol: &str) -> u64 {
+        self.metric(&format!("styx_streams{{protocol=\"{protocol}\"}}")).unwrap_or(0.0) as u64
+    }
+
     /// Makes a log with the default configuration.
     ///
     /// # Panics

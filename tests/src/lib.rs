@@ -19,6 +19,7 @@
 //! | [`checker`] | what producers and followers noted, held against what was recovered |
 //! | [`load`] | producers and followers that keep such notes |
 //! | [`crowd`] | very many connections that wait |
+//! | [`damage`] | flipped bits in a stopped server's files |
 //! | [`faults`] | what all loops of faults share |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`tls`] | TLS in front of a server, and the requests that came through it |
@@ -34,6 +35,7 @@ pub mod binary;
 pub mod checker;
 pub mod cli;
 pub mod crowd;
+pub mod damage;
 pub mod faults;
 pub mod http;
 pub mod legacy;

@@ -1,5 +1,6 @@
 //! Waits for a condition, never for a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Asks until there is an answer.
@@ -23,4 +24,15 @@ pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>)
 /// As there.
 pub fn until_true(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) {
     until(what, limit, || ask().then_some(()));
+}
+
+/// Sets a flag when it is dropped, also by a panic, so that threads which watch the
+/// flag always end.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
