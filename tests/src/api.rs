@@ -1,11 +1,11 @@
-//! Create, append, read: what most tests do before they test anything.
+//! Create, append, read: the calls with which most tests begin.
 
 use serde_json::Value;
 
 use crate::TestServer;
 use crate::http::{Connection, Request, Response};
 
-/// The media type of records with a length in front of each.
+/// The media type of length-prefixed records.
 pub const BINARY: &str = "application/vnd.styx.binary-records";
 /// The media type of records on lines.
 pub const LINES: &str = "application/vnd.styx.line-delimited";
@@ -21,7 +21,7 @@ pub struct Written {
     pub count: u64,
 }
 
-/// Takes the answer to a write apart, whatever its status.
+/// Parses the answer to a write, whatever its status.
 #[must_use]
 pub fn written(response: &Response) -> Option<Written> {
     let json: Value = serde_json::from_slice(&response.body).ok()?;
@@ -43,7 +43,7 @@ pub fn info_json(name: &str, records: u64, bytes: u64, start: u64, end: u64) -> 
     )
 }
 
-/// Records with a length in front of each.
+/// Encodes length-prefixed records.
 ///
 /// # Panics
 /// When one is longer than 2 GiB.
@@ -59,7 +59,7 @@ pub fn binary(records: &[impl AsRef<[u8]>]) -> Vec<u8> {
     bytes
 }
 
-/// Takes records with lengths apart.
+/// Decodes length-prefixed records.
 ///
 /// # Panics
 /// When the bytes end inside a record.
@@ -193,7 +193,7 @@ impl TestServer {
         let _ = self.ask(&Request::post("/logs").form(&format!("name={log}&{config}"))).expect(200);
     }
 
-    /// Appends one record and gives the position after it.
+    /// Appends one record and returns the position after it.
     ///
     /// # Panics
     /// When that fails.
@@ -203,7 +203,7 @@ impl TestServer {
         answer.json()["position"].as_u64().expect("a position")
     }
 
-    /// Appends several records in one request and gives the position after them.
+    /// Appends several records in one request and returns the position after them.
     ///
     /// # Panics
     /// When that fails.
@@ -213,7 +213,7 @@ impl TestServer {
         answer.json()["position"].as_u64().expect("a position")
     }
 
-    /// Reads all that is there, from a position on.
+    /// Reads all records from a position on.
     ///
     /// # Panics
     /// When that fails.
@@ -224,7 +224,7 @@ impl TestServer {
         unbinary(&self.ask(&request).expect(200).body)
     }
 
-    /// Reads all that is there.
+    /// Reads all records.
     ///
     /// # Panics
     /// When that fails.
@@ -234,7 +234,7 @@ impl TestServer {
         unbinary(&self.ask(&read_binary(log, "whence=start")).expect(200).body)
     }
 
-    /// What the server says about a log.
+    /// The server's information about a log.
     ///
     /// # Panics
     /// When that fails.
@@ -244,7 +244,7 @@ impl TestServer {
         self.ask(&Request::get(&format!("/logs/{log}"))).expect(200).json()
     }
 
-    /// The log's identity.
+    /// The log's id.
     ///
     /// # Panics
     /// When that fails.
@@ -265,7 +265,7 @@ impl TestServer {
         self.ask(&Request::get(&format!("/logs/{log}/backup"))).expect(200).body
     }
 
-    /// Makes a log of an archive.
+    /// Restores a log from an archive.
     #[must_use]
     #[track_caller]
     pub fn restore(&self, log: &str, archive: impl Into<Vec<u8>>) -> Response {
@@ -273,7 +273,7 @@ impl TestServer {
         self.ask(&Request::post(&target).typed("application/gzip", archive))
     }
 
-    /// Opens a read with `follow` and gives the connection once its head is here.
+    /// Opens a read and returns the connection after the head of the response.
     ///
     /// # Panics
     /// When that fails.

@@ -1,4 +1,4 @@
-//! [`Crowd`]: very many connections that wait, held by one thread.
+//! [`Crowd`]: thousands of idle connections, held by one thread.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,11 +13,12 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Opens so many connections, and sends each the same bytes.
+    /// Opens `count` connections, and sends each the same bytes. Raises the process's
+    /// limit of open files to its maximum.
     ///
     /// # Panics
-    /// When one cannot be opened; the system's limit of open files has to be
-    /// above their number.
+    /// When one cannot be opened. The maximum number of open files must be above
+    /// `count`.
     #[must_use]
     pub fn gather(address: SocketAddr, count: usize, request: &[u8]) -> Crowd {
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -32,20 +33,20 @@ impl Crowd {
         Crowd { members: (0..count).map(open).collect() }
     }
 
-    /// How many they are.
+    /// The number of connections.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is nobody.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Reads from each until `enough` is true of all that it was sent since the
-    /// last time, and gives that.
+    /// Reads from each until `enough` is true of the bytes that it received since the
+    /// last call, and returns those.
     ///
     /// # Panics
     /// When one ends, or waits for a minute, before there is enough.

@@ -1,4 +1,4 @@
-//! [`Proxy`]: a network that goes wrong, between a client and a server.
+//! [`Proxy`]: an unreliable network between a client and a server.
 //!
 //! ```text
 //! client ⇄ two threads a connection ⇄ server
@@ -6,9 +6,9 @@
 //!          until the connection's fate comes
 //! ```
 //!
-//! A [`Fate`] comes to each connection after a random while: it is reset on
-//! both sides, closed, half-closed, or goes silent without a word. The same seed
-//! gives the same fates, though not the same moments in the bytes.
+//! After a random time, each connection ends in one way ([`Fate`]): it is reset on both
+//! sides, closed, half-closed, or goes silent. The same seed gives the same fates, but
+//! not at the same bytes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -22,22 +22,22 @@ use crate::random::Random;
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Both sides get a reset; what is under way is lost.
+    /// Both sides get a reset. Bytes in flight are lost.
     Reset,
-    /// Both sides see an orderly end, in the middle of whatever there is.
+    /// Both sides see an orderly close, at any byte.
     Close,
-    /// The server sees the client's end; its answers still pass.
+    /// The server sees a half close. Its answers are still forwarded.
     HalfClose,
-    /// Nothing passes any more, and nobody is told.
+    /// Nothing is forwarded any more, and neither side is notified.
     Silence,
 }
 
 /// How a proxy treats its connections.
 #[derive(Debug, Clone)]
 pub struct Weather {
-    /// How long a connection lives, at least and at most.
+    /// The minimum and maximum life of a connection.
     pub life: (Duration, Duration),
-    /// One connection in so many goes silent; 0 for none.
+    /// One connection in this number goes silent; 0 for none.
     pub silence_one_in: u64,
     /// How long the silence lasts before the connection is reset.
     pub silence: Duration,
@@ -76,11 +76,10 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Begins to forward to a server, without any fault until
-    /// [`storm`](Self::storm).
+    /// Starts to forward to a server, without faults until [`storm`](Self::storm).
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is available.
     #[must_use]
     pub fn start(server: SocketAddr, seed: u64) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -105,7 +104,7 @@ impl Proxy {
         self.address
     }
 
-    /// Connections from here on go to this server.
+    /// New connections go to this server.
     ///
     /// # Panics
     /// Never.
@@ -113,7 +112,7 @@ impl Proxy {
         *self.shared.server.lock().expect("nobody panics with it") = server;
     }
 
-    /// From here on every connection, old or new, has this weather; `None` is calm.
+    /// From now on every connection, old or new, has these faults; `None` for none.
     ///
     /// # Panics
     /// Never.
@@ -121,7 +120,7 @@ impl Proxy {
         *self.shared.weather.lock().expect("nobody panics with it") = weather;
     }
 
-    /// Connections that met their fate.
+    /// The number of connections that were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::Relaxed)
@@ -152,7 +151,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// What both directions of a connection look at.
+/// Shared by both directions of a connection.
 #[derive(Debug, Default)]
 struct Line {
     delay_max_us: AtomicU64,
@@ -246,7 +245,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
         if line.is_silent.load(Ordering::Relaxed) {
             continue;
         }
-        // Split where nobody would expect it.
+        // Split at arbitrary bytes.
         let (first, rest) = piece.split_at(random.between(0, piece.len() as u64 + 1) as usize);
         if to.write_all(first).and_then(|()| to.write_all(rest)).is_err() {
             return;

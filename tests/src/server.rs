@@ -1,5 +1,4 @@
-//! [`TestServer`]: the real binary as a child process, with a directory and a
-//! port of its own.
+//! [`TestServer`]: the real binary as a child process, with its own directory and port.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -17,7 +16,7 @@ use crate::{Scratch, binary, wait};
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a server is to be started.
+/// The settings of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     top: String,
@@ -77,15 +76,15 @@ impl Settings {
         self
     }
 
-    /// Runs this shell script in place of the usual binary. The shell reads it, for
-    /// a file that was just written cannot be executed while a child that another
-    /// thread has forked still holds it open (`ETXTBSY`).
+    /// Runs this shell script in place of the usual binary. It is an argument of the
+    /// shell, because a new file cannot be executed while a child that another thread
+    /// has forked still holds it open (`ETXTBSY`).
     #[must_use]
     pub fn script(self, path: &Path) -> Settings {
         Settings { script: true, ..self.program(path) }
     }
 
-    /// Starts it as 0.x was: by the name `styx-server`, with nothing but flags.
+    /// Starts it like 0.x: by the name `styx-server`, with flags only.
     #[must_use]
     pub fn under_the_old_name(mut self) -> Settings {
         self.old_name = true;
@@ -149,7 +148,7 @@ impl Settings {
             command.args(self.script.then_some(program)).arg("serve");
         }
         command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
-        // Nothing of the caller's environment configures a test's server.
+        // The caller's environment must not configure a test's server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {
                 command.env_remove(name);
@@ -166,7 +165,7 @@ impl Settings {
 pub struct Refusal {
     /// How it ended.
     pub status: Option<ExitStatus>,
-    /// What it said on both outputs.
+    /// Its standard output and standard error.
     pub said: String,
 }
 
@@ -228,7 +227,7 @@ impl TestServer {
         self.scratch.join("data")
     }
 
-    /// What it has written on standard error since it was last started.
+    /// Its standard error since the last start.
     #[must_use]
     pub fn said(&self) -> String {
         self.running().said()
@@ -270,7 +269,7 @@ impl TestServer {
         }
     }
 
-    /// Ends it as a power cut would: SIGKILL.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
     /// When it does not run.
@@ -295,7 +294,7 @@ impl TestServer {
         self.tell(Signal::TERM);
     }
 
-    /// Holds all of its threads up, as a machine that is out of breath would.
+    /// Stops all of its threads (SIGSTOP), as on an overloaded machine.
     ///
     /// # Panics
     /// When it does not run.
@@ -303,7 +302,7 @@ impl TestServer {
         self.tell(Signal::STOP);
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Continues it after [`pause`](Self::pause).
     ///
     /// # Panics
     /// When it does not run.
@@ -425,7 +424,7 @@ pub struct Stopped {
     pub status: ExitStatus,
     /// How long the wait was.
     pub took: Duration,
-    /// What it had written on standard error.
+    /// Its standard error.
     pub said: String,
 }
 
@@ -472,7 +471,7 @@ impl Running {
         self.said.lock().map(|said| said.clone()).unwrap_or_default()
     }
 
-    /// Ends the child, and waits until all that it said is here.
+    /// Ends the child, and waits for the rest of its output.
     fn settle(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,12 +1,12 @@
-//! Waits for a condition, never for a time.
+//! Waits for a condition instead of sleeping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns a value.
 ///
 /// # Panics
-/// When there is none within `limit`; `what` says what was waited for.
+/// When there is none within `limit`. The message contains `what`.
 pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
