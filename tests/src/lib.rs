@@ -18,7 +18,7 @@
 //! | [`random`] | random numbers from a seed |
 //! | [`checker`] | compares the notes of producers and followers with the recovered log |
 //! | [`load`] | producers and followers that keep such notes |
-//! | [`crowd`] | thousands of idle connections |
+//! | [`idle`] | thousands of idle connections |
 //! | [`damage`] | flipped bits in a stopped server's files |
 //! | [`faults`] | shared by all fault loops |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
@@ -34,10 +34,10 @@ pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
-pub mod crowd;
 pub mod damage;
 pub mod faults;
 pub mod http;
+pub mod idle;
 pub mod legacy;
 pub mod load;
 pub mod network;

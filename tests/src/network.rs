@@ -4,7 +4,7 @@
 //! ```text
 //! server ── lo                    `Network::near`: commands on the server's host
 //!        └─ near ═══ far ── peer  `Network::far`: commands on the other host
-//!                  ╳ pull_the_cable
+//!                  ╳ cut_link
 //! ```
 //!
 //! `unshare` makes both without being root, where the system allows it.
@@ -136,7 +136,7 @@ impl Network {
     }
 
     /// Cuts the link between the two hosts.
-    pub fn pull_the_cable(&self) {
+    pub fn cut_link(&self) {
         must(inside(self.far.0.id(), "ip link set far down"));
     }
 

@@ -3,10 +3,10 @@
 //! ```text
 //! client ⇄ two threads a connection ⇄ server
 //!          forward in random pieces, now and then late,
-//!          until the connection's fate comes
+//!          until the connection ends
 //! ```
 //!
-//! After a random time, each connection ends in one way ([`Fate`]): it is reset on both
+//! After a random time, each connection ends in one way ([`ConnectionEnd`]): it is reset on both
 //! sides, closed, half-closed, or goes silent. The same seed gives the same fates, but
 //! not at the same bytes.
 
@@ -21,7 +21,7 @@ use crate::random::Random;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum ConnectionEnd {
     /// Both sides get a reset. Bytes in flight are lost.
     Reset,
     /// Both sides see an orderly close, at any byte.
@@ -34,7 +34,7 @@ pub enum Fate {
 
 /// How a proxy treats its connections.
 #[derive(Debug, Clone)]
-pub struct Weather {
+pub struct LinkFaults {
     /// The minimum and maximum life of a connection.
     pub life: (Duration, Duration),
     /// One connection in this number goes silent; 0 for none.
@@ -45,11 +45,11 @@ pub struct Weather {
     pub delay_max: Duration,
 }
 
-impl Weather {
+impl LinkFaults {
     /// Lives of a few to some dozens of milliseconds, no silence.
     #[must_use]
-    pub fn stormy() -> Weather {
-        Weather {
+    pub fn frequent() -> LinkFaults {
+        LinkFaults {
             life: (Duration::from_millis(1), Duration::from_millis(40)),
             silence_one_in: 0,
             silence: Duration::from_secs(4),
@@ -69,14 +69,14 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
-    weather: Mutex<Option<Weather>>,
+    faults: Mutex<Option<LinkFaults>>,
     random: Mutex<Random>,
     cuts: AtomicU64,
     ended: AtomicBool,
 }
 
 impl Proxy {
-    /// Starts to forward to a server, without faults until [`storm`](Self::storm).
+    /// Starts to forward to a server, without faults until [`inject`](Self::inject).
     ///
     /// # Panics
     /// When no port is available.
@@ -86,7 +86,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
-            weather: Mutex::new(None),
+            faults: Mutex::new(None),
             random: Mutex::new(Random::new(seed)),
             cuts: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -108,7 +108,7 @@ impl Proxy {
     ///
     /// # Panics
     /// Never.
-    pub fn aim(&self, server: SocketAddr) {
+    pub fn forward_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("nobody panics with it") = server;
     }
 
@@ -116,8 +116,8 @@ impl Proxy {
     ///
     /// # Panics
     /// Never.
-    pub fn storm(&self, weather: Option<Weather>) {
-        *self.shared.weather.lock().expect("nobody panics with it") = weather;
+    pub fn inject(&self, faults: Option<LinkFaults>) {
+        *self.shared.faults.lock().expect("nobody panics with it") = faults;
     }
 
     /// The number of connections that were cut.
@@ -170,14 +170,14 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     });
     let mut end = None;
     while !pumps.iter().all(JoinHandle::is_finished) && !shared.ended.load(Ordering::Relaxed) {
-        let weather = shared.weather.lock().expect("nobody panics with it").clone();
-        if let Some(weather) = weather {
-            line.delay_max_us.store(weather.delay_max.as_micros() as u64, Ordering::Relaxed);
+        let faults = shared.faults.lock().expect("nobody panics with it").clone();
+        if let Some(faults) = faults {
+            line.delay_max_us.store(faults.delay_max.as_micros() as u64, Ordering::Relaxed);
             let end =
-                *end.get_or_insert_with(|| Instant::now() + between(&mut random, weather.life));
+                *end.get_or_insert_with(|| Instant::now() + between(&mut random, faults.life));
             if end <= Instant::now() {
                 shared.cuts.fetch_add(1, Ordering::Relaxed);
-                strike(fate(&mut random, &weather), &weather, &line, &client, &server);
+                cut(choose(&mut random, &faults), &faults, &line, &client, &server);
                 break;
             }
         }
@@ -192,33 +192,39 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     }
 }
 
-fn fate(random: &mut Random, weather: &Weather) -> Fate {
-    if weather.silence_one_in > 0 && random.between(0, weather.silence_one_in) == 0 {
-        return Fate::Silence;
+fn choose(random: &mut Random, faults: &LinkFaults) -> ConnectionEnd {
+    if faults.silence_one_in > 0 && random.between(0, faults.silence_one_in) == 0 {
+        return ConnectionEnd::Silence;
     }
     match random.between(0, 4) {
-        0 => Fate::Close,
-        1 => Fate::HalfClose,
-        _ => Fate::Reset,
+        0 => ConnectionEnd::Close,
+        1 => ConnectionEnd::HalfClose,
+        _ => ConnectionEnd::Reset,
     }
 }
 
-fn strike(fate: Fate, weather: &Weather, line: &Line, client: &TcpStream, server: &TcpStream) {
-    match fate {
-        Fate::Close => {}
-        Fate::Reset => {
+fn cut(
+    end: ConnectionEnd,
+    faults: &LinkFaults,
+    line: &Line,
+    client: &TcpStream,
+    server: &TcpStream,
+) {
+    match end {
+        ConnectionEnd::Close => {}
+        ConnectionEnd::Reset => {
             // With this, closing a socket resets it.
             for end in [client, server] {
                 let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
             }
         }
-        Fate::HalfClose => {
+        ConnectionEnd::HalfClose => {
             let _ = server.shutdown(Shutdown::Write);
             std::thread::sleep(Duration::from_millis(20));
         }
-        Fate::Silence => {
+        ConnectionEnd::Silence => {
             line.is_silent.store(true, Ordering::Relaxed);
-            std::thread::sleep(weather.silence);
+            std::thread::sleep(faults.silence);
         }
     }
 }
@@ -302,7 +308,7 @@ mod tests {
     #[test]
     fn in_a_storm_every_connection_ends_soon() {
         let proxy = Proxy::start(echo(), 1);
-        proxy.storm(Some(Weather::stormy()));
+        proxy.inject(Some(LinkFaults::frequent()));
         for _ in 0..20 {
             let mut client = TcpStream::connect(proxy.address()).expect("it listens");
             let mut buffer = [0; 16];

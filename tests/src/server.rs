@@ -166,12 +166,12 @@ pub struct Refusal {
     /// How it ended.
     pub status: Option<ExitStatus>,
     /// Its standard output and standard error.
-    pub said: String,
+    pub output: String,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the server did not start ({:?}); it said:\n{}", self.status, self.said)
+        write!(f, "the server did not start ({:?}); its output:\n{}", self.status, self.output)
     }
 }
 
@@ -229,8 +229,8 @@ impl TestServer {
 
     /// Its standard error since the last start.
     #[must_use]
-    pub fn said(&self) -> String {
-        self.running().said()
+    pub fn log(&self) -> String {
+        self.running().log()
     }
 
     /// A connection to it.
@@ -248,7 +248,7 @@ impl TestServer {
     pub fn ask(&self, request: &Request) -> Response {
         match self.connect().exchange(request) {
             Ok(response) => response,
-            Err(e) => panic!("{e} instead of an answer to {request:?}\n{}", self.said()),
+            Err(e) => panic!("{e} instead of an answer to {request:?}\n{}", self.log()),
         }
     }
 
@@ -325,7 +325,7 @@ impl TestServer {
         let status = wait::until("the server's end", PATIENCE, || running.child.try_wait().ok()?);
         let took = start.elapsed();
         running.settle();
-        Stopped { status, took, said: running.said() }
+        Stopped { status, took, log: running.log() }
     }
 
     /// Starts it again, on another port, after [`kill`](Self::kill) or
@@ -425,14 +425,14 @@ pub struct Stopped {
     /// How long the wait was.
     pub took: Duration,
     /// Its standard error.
-    pub said: String,
+    pub log: String,
 }
 
 #[derive(Debug)]
 struct Running {
     child: Child,
     address: SocketAddr,
-    said: Arc<Mutex<String>>,
+    log: Arc<Mutex<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -440,13 +440,13 @@ impl Running {
     fn spawn(settings: &Settings, directory: &Path) -> (Running, mpsc::Receiver<SocketAddr>) {
         let mut command = settings.command(directory);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let said = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("it is piped");
-        let reader = Some(collect(stderr, Arc::clone(&said)));
+        let reader = Some(collect(stderr, Arc::clone(&log)));
         let stdout = child.stdout.take().expect("it is piped");
-        let address = listening(stdout, Arc::clone(&said));
+        let address = listening(stdout, Arc::clone(&log));
         let nowhere = ([0, 0, 0, 0], 0).into();
-        (Running { child, address: nowhere, said, reader }, address)
+        (Running { child, address: nowhere, log, reader }, address)
     }
 
     fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
@@ -462,13 +462,13 @@ impl Running {
                     RecvTimeoutError::Timeout => None,
                 };
                 running.settle();
-                Err(Refusal { status, said: running.said() })
+                Err(Refusal { status, output: running.log() })
             }
         }
     }
 
-    fn said(&self) -> String {
-        self.said.lock().map(|said| said.clone()).unwrap_or_default()
+    fn log(&self) -> String {
+        self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
     /// Ends the child, and waits for the rest of its output.
@@ -485,7 +485,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.settle();
         if std::thread::panicking() {
-            eprintln!("--- the server's log\n{}--- end of the server's log", self.said());
+            eprintln!("--- the server's log\n{}--- end of the server's log", self.log());
         }
     }
 }
@@ -499,8 +499,8 @@ fn collect(
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-            if let Ok(mut said) = into.lock() {
-                said.push_str(&text);
+            if let Ok(mut log) = into.lock() {
+                log.push_str(&text);
             }
         }
     })
@@ -510,7 +510,7 @@ fn collect(
 /// collected. The channel closes when the output does.
 fn listening(
     stdout: impl Read + Send + 'static,
-    said: Arc<Mutex<String>>,
+    log: Arc<Mutex<String>>,
 ) -> mpsc::Receiver<SocketAddr> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -518,7 +518,7 @@ fn listening(
             let Ok(line) = line else { return };
             match line.strip_prefix("listening on http://").map(str::parse) {
                 Some(Ok(address)) => drop(sender.send(address)),
-                _ => said.lock().map(|mut said| said.push_str(&format!("{line}\n"))).unwrap_or(()),
+                _ => log.lock().map(|mut log| log.push_str(&format!("{line}\n"))).unwrap_or(()),
             }
         }
     });

@@ -1,7 +1,7 @@
-//! [`TlsGate`]: a TLS proxy in front of a server without TLS. It records the requests.
+//! [`TlsProxy`]: a TLS proxy in front of a server without TLS. It records the requests.
 //!
 //! ```text
-//! client ══TLS══▶ gate ──▶ server
+//! client ══TLS══▶ proxy ──▶ server
 //!                  └─ notes what clients said: the heads of their requests
 //! ```
 //! Its certificate is only for `localhost`, from its own certificate authority, which no
@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// See the module. It ends with all its connections when it is dropped.
 #[derive(Debug)]
-pub struct TlsGate {
+pub struct TlsProxy {
     address: SocketAddr,
     authority: String,
     lines: Arc<Lines>,
@@ -40,13 +40,13 @@ struct Lines {
     cuts: watch::Sender<u64>,
 }
 
-impl TlsGate {
+impl TlsProxy {
     /// Starts a proxy in front of this server.
     ///
     /// # Panics
     /// When no port is available.
     #[must_use]
-    pub fn start(server: SocketAddr) -> TlsGate {
+    pub fn start(server: SocketAddr) -> TlsProxy {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -59,7 +59,7 @@ impl TlsGate {
         let (acceptor, authority) = acceptor(&format!("authority of {address}"));
         let lines = Arc::new(Lines { server, said: Mutex::default(), cuts: watch::Sender::new(0) });
         runtime.spawn(accept_all(listener, acceptor, Arc::clone(&lines)));
-        TlsGate { address, authority, lines, _runtime: runtime }
+        TlsProxy { address, authority, lines, _runtime: runtime }
     }
 
     /// The address by its right name.

@@ -249,7 +249,13 @@ impl Connection {
     fn receive(&mut self) -> io::Result<usize> {
         let old = self.received.len();
         self.received.resize(old + (64 << 10), 0);
-        let read = self.stream.read(&mut self.received[old..]);
+        let read = loop {
+            match self.stream.read(&mut self.received[old..]) {
+                // A read with a timeout is interrupted when the machine is suspended.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.received.truncate(old + *read.as_ref().unwrap_or(&0));
         read
     }

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use styx_client::{Client, Start};
-use styx_tests::crowd::Crowd;
+use styx_tests::idle::IdleConnections;
 use styx_tests::styx0::{Stream, record};
 use styx_tests::styx1::{consume, produce};
 use styx_tests::websocket::handshake;
@@ -34,11 +34,11 @@ fn check(
     server.create("a");
     warm_up(&server, request);
     let before = server.memory_bytes();
-    let mut crowd = Crowd::gather(server.address(), followers, request.as_bytes());
-    let _ = crowd.each_reads("its greeting", greeting);
+    let mut connections = IdleConnections::open(server.address(), followers, request.as_bytes());
+    let _ = connections.each_reads("its greeting", greeting);
     let idle = server.memory_bytes().saturating_sub(before) / followers as u64;
     assert_eq!(server.append("a", "for everybody"), 1);
-    let _ = crowd.each_reads("the record", record);
+    let _ = connections.each_reads("the record", record);
     let fed = server.memory_bytes().saturating_sub(before) / followers as u64;
     println!(
         "{followers} followers by {protocol}: {idle} bytes each while idle, {fed} after a record"
@@ -49,7 +49,7 @@ fn check(
 
 /// Makes the server allocate what it allocates only once.
 fn warm_up(server: &TestServer, request: &str) {
-    let mut first = Crowd::gather(server.address(), 10, request.as_bytes());
+    let mut first = IdleConnections::open(server.address(), 10, request.as_bytes());
     let _ = first.each_reads("any answer", |bytes| !bytes.is_empty());
 }
 

@@ -105,7 +105,7 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     });
     let (paused, slow) = (paused(&network, tcp_timeout), slow(&network, tcp_timeout));
 
-    network.pull_the_cable();
+    network.cut_link();
     let start = Instant::now();
     let (mut left, mut is_late) = (vanishing.len(), false);
     wait::until_true("the vanished to be let go", 3 * tcp_timeout, || {

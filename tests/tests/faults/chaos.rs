@@ -12,7 +12,7 @@ use std::time::Duration;
 use styx_client::{Client, Codec, Start};
 use styx_tests::checker::Payload;
 use styx_tests::faults::{Faults, assert_appends_work};
-use styx_tests::proxy::{Proxy, Weather};
+use styx_tests::proxy::{LinkFaults, Proxy};
 use styx_tests::random::Random;
 use styx_tests::{Settings, TestServer};
 
@@ -112,13 +112,13 @@ fn a_thousand_connection_cuts_lose_and_duplicate_nothing() {
     server.create_with("a", "segment_max_size=100000");
     let proxy = Proxy::start(server.address(), seed);
     let work = work(&proxy, Codec::None, seed);
-    proxy.storm(Some(Weather { silence_one_in: 100, ..Weather::stormy() }));
+    proxy.inject(Some(LinkFaults { silence_one_in: 100, ..LinkFaults::frequent() }));
     let limit = Duration::from_secs(120 + cycles / 5);
     styx_tests::wait::until_true("the cuts", limit, || {
         assert!(!work.producer.is_finished() && !work.follower.is_finished(), "one gave up");
         proxy.cuts() >= cycles
     });
-    proxy.storm(None);
+    proxy.inject(None);
     work.check(&server, seed);
 }
 
@@ -133,7 +133,7 @@ fn a_hundred_server_kills_lose_and_duplicate_nothing() {
         std::thread::sleep(Duration::from_millis(random.between(10, 150)));
         server.kill();
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
     }
     work.check(&server, seed);
     assert_appends_work(&server);

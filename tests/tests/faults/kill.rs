@@ -75,6 +75,6 @@ fn restart(server: &mut TestServer, random: &mut Random) {
         server.kill();
     }
     server.restart();
-    let said = server.said();
+    let said = server.log();
     assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
 }

@@ -155,7 +155,7 @@ impl Outages {
 
 /// Checks that every log opened without an error. Returns whether one had a torn tail.
 fn assert_opened(server: &TestServer) -> bool {
-    let said = server.said();
+    let said = server.log();
     assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
     said.contains("cut off what a crash left")
 }

@@ -37,7 +37,7 @@ fn damage_in_a_finished_segment_is_found_by_the_running_server() {
     // The log line names file, byte and position of the block that holds the record.
     let block = at - 8 - 96;
     let place = format!("{}, byte {block}, position 14: ", file.display());
-    let said = server.said();
+    let said = server.log();
     let line = said.lines().find(|line| line.contains(&place));
     let line = line.unwrap_or_else(|| panic!("no {place} in:\n{said}"));
     assert!(line.contains("ERROR") && line.contains("styx verify"), "{line}");

@@ -202,7 +202,7 @@ fn a_writer_that_never_pauses_gets_acks_and_the_close() {
     });
     drop(socket);
     let stopped = server.wait_for_exit();
-    assert!(stopped.status.success() && !stopped.said.contains("under way"), "{stopped:?}");
+    assert!(stopped.status.success() && !stopped.log.contains("under way"), "{stopped:?}");
     server.restart();
     assert_eq!(server.info("a")["end_position"], durable, "what was taken in was acked");
 }

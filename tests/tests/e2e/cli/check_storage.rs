@@ -33,7 +33,7 @@ fn check_storage(data: &str) -> Done {
 fn a_data_directory_in_memory_is_warned_about() {
     let Some(scratch) = in_memory() else { return faults::skip("/dev/shm is no tmpfs here") };
     let server = Settings::default().start_in(Arc::new(scratch)).expect("it starts all the same");
-    let said = server.said();
+    let said = server.log();
     let warning = said.lines().find(|line| line.contains("WARN") && line.contains("weak storage"));
     let warning = warning.unwrap_or_else(|| panic!("no warning: {said}"));
     for part in ["tmpfs", "in memory", "keep it on a disk", "--check-storage"] {
@@ -60,7 +60,7 @@ fn a_data_directory_on_a_disk_is_not_warned_about() {
     // A sync that is impossibly fast is weak storage, and only then is there a warning.
     assert_eq!(is_weak(&server, "fast_sync"), seconds < 10e-6, "{seconds} s, {text}");
     let weak = REASONS.iter().any(|reason| is_weak(&server, reason));
-    assert_eq!(server.said().contains("weak storage"), weak, "{}", server.said());
+    assert_eq!(server.log().contains("weak storage"), weak, "{}", server.log());
 }
 
 #[test]

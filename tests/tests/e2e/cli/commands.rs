@@ -187,7 +187,7 @@ fn a_follower_continues_after_the_server_is_killed_and_restarted() {
         assert_eq!(lines.next().expect("a line").expect("text"), text);
         server.kill();
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
     }
     follower.kill().expect("it runs");
     follower.wait().expect("it ends");
@@ -210,7 +210,7 @@ fn a_write_continues_after_the_server_is_killed_and_restarted() {
         }
         server.kill();
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
     }
     drop(input);
     assert!(writer.wait().expect("it ends").success());

@@ -70,8 +70,8 @@ fn the_server_refuses_a_0x_directory_and_names_styx_import() {
     std::fs::rename(&old, scratch.join("data")).expect("renamed");
     let before = contents(&scratch.join("data"));
     let refusal = Settings::default().start_in(Arc::clone(&scratch)).expect_err("refused");
-    assert!(refusal.said.contains("styx import"), "{refusal}");
-    assert!(refusal.said.contains("--data-directory"), "{refusal}");
+    assert!(refusal.output.contains("styx import"), "{refusal}");
+    assert!(refusal.output.contains("--data-directory"), "{refusal}");
     assert!(contents(&scratch.join("data")) == before, "it is as it was");
 }
 

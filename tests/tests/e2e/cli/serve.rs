@@ -41,7 +41,7 @@ prefix = "styx"
         }
         let mut server = settings.start();
         server.create("a");
-        let said = server.stop().said;
+        let said = server.stop().log;
         assert!(!said.contains("WARN"), "a warning about a file that is well: {said}");
     }
 }
@@ -77,7 +77,7 @@ fn the_server_starts_without_a_configuration_file() {
 #[test]
 fn an_unknown_key_is_warned_about_with_the_nearest_name() {
     let server = Settings::default().set("shutdown_timout = 1").start();
-    let said = server.said();
+    let said = server.log();
     assert!(said.contains("shutdown_timout") && said.contains("shutdown_timeout"), "{said}");
 }
 
@@ -120,7 +120,7 @@ fn a_second_server_on_a_data_directory_is_refused() {
     let second = Settings::default().start_in(Arc::clone(first.scratch()));
     let refusal = second.expect_err("the directory is in use");
     let data = first.data().display().to_string();
-    assert!(refusal.said.contains(&data), "it names the directory: {}", refusal.said);
+    assert!(refusal.output.contains(&data), "it names the directory: {}", refusal.output);
     assert!(refusal.status.is_some_and(|status| status.code() == Some(1)), "{refusal}");
     assert_eq!(first.append("a", "x"), 1, "the first one goes on");
 }
@@ -136,7 +136,11 @@ fn a_0x_data_directory_is_refused_and_left_unchanged() {
     std::fs::write(log.join(segment), b"\0\0\0\x01xcrc?").expect("a file");
     let refusal = Settings::default().start_in(Arc::clone(&scratch));
     let refusal = refusal.expect_err("it is not ours to open");
-    assert!(refusal.said.contains("import") || refusal.said.contains("0."), "{}", refusal.said);
+    assert!(
+        refusal.output.contains("import") || refusal.output.contains("0."),
+        "{}",
+        refusal.output
+    );
     assert_eq!(std::fs::read(log.join("config")).expect("it is still there"), config);
     assert_eq!(std::fs::read_dir(&log).expect("a directory").count(), 2, "nothing was added");
 }
@@ -150,7 +154,7 @@ fn a_port_in_use_is_reported() {
     );
     let second = Settings::default().file(&text).start_in(Arc::new(Scratch::new("port")));
     let refusal = second.expect_err("the port is in use");
-    assert!(refusal.said.contains(&first.address().to_string()), "{}", refusal.said);
+    assert!(refusal.output.contains(&first.address().to_string()), "{}", refusal.output);
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn the_pid_file_is_written_locked_and_removed() {
     );
     let refusal = Settings::default().file(&second).start_in(Arc::new(Scratch::new("pid")));
     let refusal = refusal.expect_err("the pid file is locked");
-    assert!(refusal.said.contains("styx.pid"), "{}", refusal.said);
+    assert!(refusal.output.contains("styx.pid"), "{}", refusal.output);
     assert_eq!(text().trim(), server.process().to_string(), "it was left alone");
 
     server.kill();
@@ -269,7 +273,7 @@ fn a_clean_restart_logs_no_warning() {
     assert!(stopped.status.success(), "{stopped:?}");
     server.restart();
     assert_eq!(server.read_all("a").len(), 95);
-    let said = server.said();
+    let said = server.log();
     // Weak storage is not what this test is about.
     let lines = said.lines().filter(|line| !line.contains("weak storage"));
     let said = lines.collect::<Vec<_>>().join("\n");

@@ -201,7 +201,7 @@ fn a_follower_continues_after_server_restarts() {
             assert!(server.stop().status.success());
         }
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
         server.append("a", payload(next));
         next += 1;
         let seen = take(&mut consumer, 31);
@@ -228,7 +228,7 @@ fn a_consumer_never_reads_on_from_a_replaced_log() {
     let restart = |server: &mut TestServer, proxy: &Proxy| {
         server.kill();
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
     };
     type Change<'a> = &'a dyn Fn(&mut TestServer, &Proxy);
     let changes: [(&str, Change, &[Code]); 5] = [
@@ -246,7 +246,7 @@ fn a_consumer_never_reads_on_from_a_replaced_log() {
         (
             "truncated while away",
             &|s, p| {
-                p.aim(([127, 0, 0, 1], 1).into());
+                p.forward_to(([127, 0, 0, 1], 1).into());
                 s.kill();
                 s.restart();
                 truncate(s);
@@ -258,7 +258,7 @@ fn a_consumer_never_reads_on_from_a_replaced_log() {
         (
             "created anew while away",
             &|s, p| {
-                p.aim(([127, 0, 0, 1], 1).into());
+                p.forward_to(([127, 0, 0, 1], 1).into());
                 s.kill();
                 s.restart();
                 delete(s);
@@ -323,14 +323,14 @@ fn retention_that_overtakes_a_consumer_is_reported() {
     let client = client_of(&format!("styx://{}", proxy.address()));
     let mut consumer = client.consumer("a").follow(true).open().expect("opens");
     assert_eq!(take(&mut consumer, 20).len(), 20);
-    proxy.aim(([127, 0, 0, 1], 1).into());
+    proxy.forward_to(([127, 0, 0, 1], 1).into());
     server.kill();
     server.restart();
     append(&server, 20..60);
     let _ = server.ask(&Request::post("/logs/a/trim?position=45")).expect(200);
     let start = server.info("a")["start_position"].as_u64().expect("a position");
     assert!((21..=45).contains(&start), "{start}");
-    proxy.aim(server.address());
+    proxy.forward_to(server.address());
     let (seen, error) = end_of(&mut consumer);
     assert_eq!((seen, error.kind()), (0, Kind::Code(Code::OutOfRange)));
     assert_eq!(error.facts().start_position, Some(start));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use styx_client::blocking::{Client, Producer};
 use styx_client::{Code, Codec, Kind, LogConfig};
 use styx_tests::api::{read_binary, unbinary};
-use styx_tests::proxy::{Proxy, Weather};
+use styx_tests::proxy::{LinkFaults, Proxy};
 use styx_tests::random::Random;
 use styx_tests::{Request, TestServer};
 
@@ -151,7 +151,7 @@ fn a_producer_never_appends_to_a_replaced_log() {
     };
     // Ends the connection, and makes the server unreachable for a while.
     let leave = |server: &mut TestServer, proxy: &Proxy| {
-        proxy.aim(([127, 0, 0, 1], 1).into());
+        proxy.forward_to(([127, 0, 0, 1], 1).into());
         server.kill();
         server.restart();
     };
@@ -197,7 +197,7 @@ fn a_producer_never_appends_to_a_replaced_log() {
             server.append("a", *record);
         }
         let waiting = producer.append(b"while away");
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
         let error = waiting.and_then(|ack| ack.position()).expect_err("it is another log");
         let Kind::Code(code) = error.kind() else { panic!("{what}: {error:?}") };
         assert!(codes.contains(&code), "{what}, {has_acked}: {error:?}");
@@ -245,7 +245,7 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
             std::thread::sleep(Duration::from_millis(random.between(0, 30)));
             server.kill();
             server.restart();
-            proxy.aim(server.address());
+            proxy.forward_to(server.address());
         }
         stop.store(true, Ordering::Relaxed);
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
@@ -259,7 +259,7 @@ fn every_record_is_stored_once_although_the_network_fails() {
     let proxy = Proxy::start(server.address(), 2);
     let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
     create(&client, "orders");
-    proxy.storm(Some(Weather::stormy()));
+    proxy.inject(Some(LinkFaults::frequent()));
     let stop = AtomicBool::new(false);
     let appended: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..3)
@@ -395,7 +395,7 @@ fn read_only_calls_wait_for_a_restarting_server() {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| client.get_log("orders"));
         server.restart();
-        proxy.aim(server.address());
+        proxy.forward_to(server.address());
         assert_eq!(asking.join().expect("no panic").expect("it came back").name, "orders");
     });
     let _ = server.ask(&Request::get("/logs/orders")).expect(200);

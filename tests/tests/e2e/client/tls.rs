@@ -8,11 +8,11 @@ use std::time::Duration;
 use styx_client::blocking::{Client, Producer};
 use styx_client::{Code, Codec, Kind, LogConfig};
 use styx_tests::TestServer;
-use styx_tests::tls::{TlsGate, header};
+use styx_tests::tls::{TlsProxy, header};
 
 /// A client of this proxy that trusts only its certificate authority.
-fn client(gate: &TlsGate) -> Client {
-    Client::builder(&gate.url()).ca_pem(gate.authority()).connect().expect("it is trusted")
+fn client(proxy: &TlsProxy) -> Client {
+    Client::builder(&proxy.url()).ca_pem(proxy.authority()).connect().expect("it is trusted")
 }
 
 fn payloads(count: usize, bytes: usize) -> Vec<Vec<u8>> {
@@ -70,8 +70,8 @@ fn use_everything(client: &Client) {
 #[test]
 fn everything_works_over_tls() {
     let server = TestServer::start();
-    let gate = TlsGate::start(server.address());
-    use_everything(&client(&gate));
+    let proxy = TlsProxy::start(server.address());
+    use_everything(&client(&proxy));
 }
 
 /// Every connection is cut in the middle of TLS records, and no record is lost or
@@ -79,8 +79,8 @@ fn everything_works_over_tls() {
 #[test]
 fn the_client_reconnects_after_cuts_inside_tls_records() {
     let server = TestServer::start();
-    let gate = TlsGate::start(server.address());
-    let client = client(&gate);
+    let proxy = TlsProxy::start(server.address());
+    let client = client(&proxy);
     client.create_log("a", LogConfig::default(), false).expect("a new log");
     let records = payloads(3000, 2000);
     let mut follower = client.consumer("a").follow(true).open().expect("it opens");
@@ -90,7 +90,7 @@ fn the_client_reconnects_after_cuts_inside_tls_records() {
         for payload in part {
             producer.append(payload).expect("taken");
         }
-        gate.cut();
+        proxy.cut();
         while seen.len() < 500 {
             let batch = follower.next_batch().expect("no error").expect("it follows");
             seen.extend(batch.iter().map(|record| record.payload().to_vec()));
@@ -100,21 +100,21 @@ fn the_client_reconnects_after_cuts_inside_tls_records() {
     }
     producer.close().expect("all is well");
     assert!(read_all(&client, "a") == records);
-    let upgrades = gate.heads().iter().filter(|head| header(head, "upgrade").is_some()).count();
+    let upgrades = proxy.heads().iter().filter(|head| header(head, "upgrade").is_some()).count();
     assert!(upgrades > 10, "only {upgrades} connections in 6 cuts");
 }
 
 #[test]
 fn a_server_with_the_wrong_identity_is_rejected() {
     let server = TestServer::start();
-    let gate = TlsGate::start(server.address());
-    let other = TlsGate::start(server.address());
-    let (url, number) = (gate.url(), gate.url_by_number());
+    let proxy = TlsProxy::start(server.address());
+    let other = TlsProxy::start(server.address());
+    let (url, number) = (proxy.url(), proxy.url_by_number());
     let builder = |url: &str, authority: &str| Client::builder(url).ca_pem(authority);
-    let right = || builder(&url, gate.authority());
+    let right = || builder(&url, proxy.authority());
     let wrong = [
         ("another authority", &url, builder(&url, other.authority()), "UnknownIssuer"),
-        ("no name", &number, builder(&number, gate.authority()), "not valid for name"),
+        ("no name", &number, builder(&number, proxy.authority()), "not valid for name"),
         ("another name", &url, right().server_name("db.example.com"), "\"db.example.com\""),
     ];
     for (what, address, builder, word) in wrong {
@@ -137,9 +137,9 @@ fn a_server_with_the_wrong_identity_is_rejected() {
     }
     // This machine cannot trust an authority that was created a moment ago.
     assert!(Client::builder(&url).connect().is_err(), "nobody has to be trusted by default");
-    assert!(gate.heads().is_empty(), "a token must not reach it: {:?}", gate.heads());
+    assert!(proxy.heads().is_empty(), "a token must not reach it: {:?}", proxy.heads());
 
-    let named = builder(&number, gate.authority()).server_name("localhost");
+    let named = builder(&number, proxy.authority()).server_name("localhost");
     assert!(named.connect().is_ok(), "the name can be given apart from the address");
 }
 
@@ -147,14 +147,14 @@ fn a_server_with_the_wrong_identity_is_rejected() {
 #[test]
 fn tls_on_a_plain_port_and_plain_on_a_tls_port_are_reported() {
     let server = TestServer::start();
-    let gate = TlsGate::start(server.address());
+    let proxy = TlsProxy::start(server.address());
     let address = format!("styxs://localhost:{}", server.address().port());
-    let client = Client::builder(&address).ca_pem(gate.authority());
+    let client = Client::builder(&address).ca_pem(proxy.authority());
     let error = client.connect().expect_err("it speaks no TLS");
     assert_eq!(error.kind(), Kind::ConnectionFailed);
     assert!(error.message().contains(&address), "{error}");
 
-    let client = Client::builder(&gate.url().replace("styxs", "styx"));
+    let client = Client::builder(&proxy.url().replace("styxs", "styx"));
     let client = client.timeout(Duration::from_millis(300)).build().expect("good options");
     let error = client.list_logs().expect_err("it speaks nothing else");
     assert!([Kind::ConnectionFailed, Kind::TimedOut].contains(&error.kind()), "{error:?}");
@@ -164,13 +164,13 @@ fn tls_on_a_plain_port_and_plain_on_a_tls_port_are_reported() {
 fn every_request_and_upgrade_sends_the_token() {
     for token in [None, Some("s3cret.token")] {
         let server = TestServer::start();
-        let gate = TlsGate::start(server.address());
-        let mut builder = Client::builder(&gate.url()).ca_pem(gate.authority());
+        let proxy = TlsProxy::start(server.address());
+        let mut builder = Client::builder(&proxy.url()).ca_pem(proxy.authority());
         if let Some(token) = token {
             builder = builder.token(token);
         }
         use_everything(&builder.build().expect("good options"));
-        let heads = gate.heads();
+        let heads = proxy.heads();
         let upgrades = heads.iter().filter(|head| header(head, "upgrade").is_some()).count();
         // Producers, consumers, and calls such as create, list and backup.
         assert!(upgrades >= 6 && heads.len() >= upgrades + 9, "{heads:#?}");

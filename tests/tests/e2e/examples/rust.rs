@@ -111,7 +111,7 @@ fn a_log_is_followed_through_a_restart_until_ctrl_c() {
         if i == 5 {
             server.kill();
             server.restart();
-            proxy.aim(server.address());
+            proxy.forward_to(server.address());
         }
         producer.send(format!("record {i}").as_bytes()).expect("durable");
         let line = output.next().expect("it goes on").expect("text");
@@ -180,7 +180,7 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
             if cycle % 8 == 4 {
                 server.kill();
                 server.restart();
-                proxy.aim(server.address());
+                proxy.forward_to(server.address());
             }
             assert!(counter.try_wait().expect("it can be asked").is_none(), "it goes on");
             counter.kill().expect("it runs");

@@ -10,23 +10,23 @@ use styx_tests::{Connection, Request, Settings, Table, TestServer, error, wait};
 
 /// Returned in other tests, which need a fault for it.
 const ELSEWHERE: [(Code, &str); 6] = [
-    (Code::LogNotAvailable, "damage.rs"),
-    (Code::CorruptRecord, "damage.rs"),
-    (Code::OutcomeUnknown, "faults.rs"),
-    (Code::StorageFull, "faults.rs"),
+    (Code::LogNotAvailable, "faults::damage"),
+    (Code::CorruptRecord, "faults::damage"),
+    (Code::OutcomeUnknown, "faults::disk"),
+    (Code::StorageFull, "faults::disk"),
     (Code::Overloaded, "below: a_connection_over_the_limit_is_answered_overloaded"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
 /// Not returned over HTTP by this version.
 const NEVER: [(Code, &str); 7] = [
-    (Code::MissingContentLength, "every body is streamed: no request needs its length"),
-    (Code::SequenceReused, "loose records are told apart by their sequence alone"),
-    (Code::ProducerUnknown, "clients alone raise it"),
+    (Code::MissingContentLength, "every body is streamed, so no request needs a length"),
+    (Code::SequenceReused, "single records are distinguished by their sequence alone"),
+    (Code::ProducerUnknown, "only clients return it"),
     (Code::Unauthorized, "there are no tokens yet"),
     (Code::Forbidden, "there are no tokens yet"),
     (Code::TooManyRequests, "there are no quotas yet"),
-    (Code::UnknownError, "a bug or an I/O error: a test that knows one mends it"),
+    (Code::UnknownError, "a bug or an I/O error: a test that finds one leads to a fix"),
 ];
 
 #[test]
@@ -72,8 +72,8 @@ fn every_error_code_is_returned_with_its_status() {
     ]);
     raised.extend(ELSEWHERE.iter().chain(&NEVER).map(|(code, _)| code.as_str()));
     let all: BTreeSet<&str> = Code::all().map(Code::as_str).collect();
-    assert_eq!(raised, all, "a code that no test raises");
-    assert_eq!(raised.len(), 14 + ELSEWHERE.len() + NEVER.len(), "a code that stands twice");
+    assert_eq!(raised, all, "a code that no test returns");
+    assert_eq!(raised.len(), 14 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
     table.row("and all is well", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.check();
 }

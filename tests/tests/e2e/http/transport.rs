@@ -92,7 +92,7 @@ fn invalid_http_is_answered_and_closed() {
         assert!(rest.is_err() || rest.is_ok_and(|rest| rest.is_empty()), "{shown}");
     }
     assert_eq!(server.info("a")["end_position"], 0, "none of that was appended");
-    assert!(!server.said().contains("panic"), "{}", server.said());
+    assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn stalled_and_trickling_clients_are_disconnected_while_others_are_served() {
     let records = server.read_all("a");
     let honest_records = records.iter().filter(|record| *record == b"honest").count();
     assert_eq!(honest_records, honest.len());
-    assert!(!server.said().contains("panic"), "{}", server.said());
+    assert!(!server.log().contains("panic"), "{}", server.log());
     nothing_restored(&server);
 }
 
@@ -198,7 +198,7 @@ fn endless_requests_are_closed_in_bounded_memory() {
     println!("{} KiB of memory more", more >> 10);
     assert!(more < 64 << 20, "{more} bytes more for what never ends");
     assert_eq!(server.info("a")["end_position"], 0);
-    assert!(!server.said().contains("panic"), "{}", server.said());
+    assert!(!server.log().contains("panic"), "{}", server.log());
     nothing_restored(&server);
 }
 
@@ -273,7 +273,7 @@ fn slowly_read_backups_block_others_only_until_they_are_closed() {
             server.ask(&Request::get("/logs/a/backup")).status() == 200
         });
         println!("there was room after {:?}", start.elapsed());
-        assert!(server.said().contains("takes too little"), "{}", server.said());
+        assert!(server.log().contains("takes too little"), "{}", server.log());
     });
 }
 

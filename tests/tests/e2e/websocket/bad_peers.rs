@@ -84,7 +84,7 @@ fn arbitrary_bytes_do_no_harm() {
         assert!(!matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock), "{bytes:02x?}");
     }
     assert_eq!(server.ask(&write_one("a", "x")).status(), 200);
-    assert!(!server.said().contains("panic"), "{}", server.said());
+    assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn partial_messages_share_a_budget_and_slow_ones_are_closed() {
         }
     }
     assert!(overloaded > 0, "nobody was told why");
-    assert!(!server.said().contains("panic"), "{}", server.said());
+    assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
 #[test]
