@@ -29,7 +29,6 @@ fn check(
     greeting: fn(&[u8]) -> bool,
     record: fn(&[u8]) -> bool,
 ) {
-    let _alone = alone();
     let server = Settings::default().set("tcp_timeout = 120").start();
     server.create("a");
     warm_up(&server, request);
