@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Styx over HTTP beside a bare hyper service and beside the disk, in one run.
+# Compares Styx over HTTP with a bare hyper service and with the disk, in one run.
 #
 #   cargo build --release && cargo build --release -p styx-server --example bare
 #   tests/measure/http.sh [ROUNDS] [SECONDS]
 #
-# Needs wrk and python3. Prints, for each load, the median of the rounds of both
-# services (they take turns), their ratio, and the latency of one connection
-# beside one 4 KiB write + fdatasync in the data directory's file system.
+# Needs wrk and python3. The rounds of the two services alternate. For each load it
+# prints the medians of both and their ratio. For one connection it also prints the
+# time of a 4 KiB write + fdatasync on the data directory's file system.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5} seconds=${2:-3}

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Real data in and out, and the restart of a log with 1 GiB, in one run.
+# Measures writing and reading real data, and the restart of a log with 1 GiB.
 #
 #   cargo build --release && cargo xtask flights
 #   tests/measure/log.sh [ROUNDS]
 #
-# Prints medians. The flights file goes through `styx logs write` and comes back
-# through `styx logs read` and through curl, and is compared. The restart is timed
-# from the start of the process until the log is open.
+# Prints medians. Writes the flights file with `styx logs write`, reads it with
+# `styx logs read` and with curl, and compares it. The restart is timed from the start
+# of the process until the log is open.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}

@@ -1,11 +1,11 @@
-//! Create, append, read: what most tests do before they test anything.
+//! Create, append, read: the calls with which most tests begin.
 
 use serde_json::Value;
 
 use crate::TestServer;
 use crate::http::{Connection, Request, Response};
 
-/// The media type of records with a length in front of each.
+/// The media type of length-prefixed records.
 pub const BINARY: &str = "application/vnd.styx.binary-records";
 /// The media type of records on lines.
 pub const LINES: &str = "application/vnd.styx.line-delimited";
@@ -21,7 +21,7 @@ pub struct Written {
     pub count: u64,
 }
 
-/// Takes the answer to a write apart, whatever its status.
+/// Parses the answer to a write, whatever its status.
 #[must_use]
 pub fn written(response: &Response) -> Option<Written> {
     let json: Value = serde_json::from_slice(&response.body).ok()?;
@@ -43,7 +43,7 @@ pub fn info_json(name: &str, records: u64, bytes: u64, start: u64, end: u64) -> 
     )
 }
 
-/// Records with a length in front of each.
+/// Encodes length-prefixed records.
 ///
 /// # Panics
 /// When one is longer than 2 GiB.
@@ -59,7 +59,7 @@ pub fn binary(records: &[impl AsRef<[u8]>]) -> Vec<u8> {
     bytes
 }
 
-/// Takes records with lengths apart.
+/// Decodes length-prefixed records.
 ///
 /// # Panics
 /// When the bytes end inside a record.
@@ -106,7 +106,75 @@ pub fn read_lines(log: &str, query: &str) -> Request {
     Request::get(&format!("/logs/{log}/records?{query}")).header("Accept", LINES)
 }
 
+/// Microseconds since 1970, as the API has times.
+///
+/// # Panics
+/// When the system's clock is before 1970.
+#[must_use]
+pub fn now_us() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
+    u64::try_from(since.as_micros()).expect("it is before the year 500,000")
+}
+
 impl TestServer {
+    /// Starts a server that has one empty log.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn with_log(log: &str) -> TestServer {
+        let server = TestServer::start();
+        server.create(log);
+        server
+    }
+
+    /// Appends this many MiB, in records of 64 KiB.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn fill(&self, log: &str, mib: usize) {
+        let request = write_binary(log, &vec![vec![b'x'; (1 << 16) - 8]; 16]);
+        let mut connection = self.connect();
+        for _ in 0..mib {
+            let _ = connection.exchange(&request).expect("an answer").expect(200);
+        }
+    }
+
+    /// The value of one sample in `/metrics`, by its name and labels.
+    ///
+    /// # Panics
+    /// When the sample's value is not a number.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let metrics = self.ask(&Request::get("/metrics")).expect(200);
+        let mut lines = metrics.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map(|value| value.parse().expect("a number"))
+    }
+
+    /// The value of a counter or gauge of whole numbers.
+    ///
+    /// # Panics
+    /// When there is no such sample.
+    #[must_use]
+    #[track_caller]
+    pub fn count(&self, sample: &str) -> u64 {
+        self.metric(sample).unwrap_or_else(|| panic!("no {sample}")) as u64
+    }
+
+    /// How many streams of a protocol are open.
+    ///
+    /// # Panics
+    /// When the metrics cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn open_streams(&self, protocol: &str) -> u64 {
+        self.metric(&format!("styx_streams{{protocol=\"{protocol}\"}}")).unwrap_or(0.0) as u64
+    }
+
     /// Makes a log with the default configuration.
     ///
     /// # Panics
@@ -125,7 +193,7 @@ impl TestServer {
         let _ = self.ask(&Request::post("/logs").form(&format!("name={log}&{config}"))).expect(200);
     }
 
-    /// Appends one record and gives the position after it.
+    /// Appends one record and returns the position after it.
     ///
     /// # Panics
     /// When that fails.
@@ -135,7 +203,7 @@ impl TestServer {
         answer.json()["position"].as_u64().expect("a position")
     }
 
-    /// Appends several records in one request and gives the position after them.
+    /// Appends several records in one request and returns the position after them.
     ///
     /// # Panics
     /// When that fails.
@@ -145,7 +213,7 @@ impl TestServer {
         answer.json()["position"].as_u64().expect("a position")
     }
 
-    /// Reads all that is there, from a position on.
+    /// Reads all records from a position on.
     ///
     /// # Panics
     /// When that fails.
@@ -156,7 +224,7 @@ impl TestServer {
         unbinary(&self.ask(&request).expect(200).body)
     }
 
-    /// Reads all that is there.
+    /// Reads all records.
     ///
     /// # Panics
     /// When that fails.
@@ -166,7 +234,7 @@ impl TestServer {
         unbinary(&self.ask(&read_binary(log, "whence=start")).expect(200).body)
     }
 
-    /// What the server says about a log.
+    /// The server's information about a log.
     ///
     /// # Panics
     /// When that fails.
@@ -176,7 +244,7 @@ impl TestServer {
         self.ask(&Request::get(&format!("/logs/{log}"))).expect(200).json()
     }
 
-    /// The log's identity.
+    /// The log's id.
     ///
     /// # Panics
     /// When that fails.
@@ -197,7 +265,7 @@ impl TestServer {
         self.ask(&Request::get(&format!("/logs/{log}/backup"))).expect(200).body
     }
 
-    /// Makes a log of an archive.
+    /// Restores a log from an archive.
     #[must_use]
     #[track_caller]
     pub fn restore(&self, log: &str, archive: impl Into<Vec<u8>>) -> Response {
@@ -205,7 +273,7 @@ impl TestServer {
         self.ask(&Request::post(&target).typed("application/gzip", archive))
     }
 
-    /// Opens a read with `follow` and gives the connection once its head is here.
+    /// Opens a read and returns the connection after the head of the response.
     ///
     /// # Panics
     /// When that fails.

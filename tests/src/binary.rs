@@ -1,10 +1,10 @@
-//! Finds the `styx` binary that all tests run, and the examples, and builds them
-//! when nobody did.
+//! Finds the `styx` binary that all tests run, and the examples, and builds them if
+//! necessary.
 //!
-//! `STYX_BIN` names it, `STYX_RELEASE_BIN` the one that users run, and
-//! `STYX_EXAMPLES` the folder of the examples; `cargo xtask test` sets all three.
-//! Without them the workspace's own are built first, so that a test never runs
-//! yesterday's server.
+//! `STYX_BIN` is the path of the binary, `STYX_RELEASE_BIN` of the release binary, and
+//! `STYX_EXAMPLES` of the folder of the examples. `cargo xtask test` sets all three.
+//! Without them the workspace's own are built first, so that a test never runs an
+//! outdated server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ pub fn styx() -> &'static Path {
     PATH.get_or_init(|| named("STYX_BIN").unwrap_or_else(|| build(!cfg!(debug_assertions))))
 }
 
-/// The binary as it is released, for what only its optimised code can show.
+/// The release binary, for tests that need optimised code.
 ///
 /// # Panics
 /// When it cannot be built.

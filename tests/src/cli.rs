@@ -1,11 +1,11 @@
-//! The `styx` command as a child.
+//! The `styx` command as a child process.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use crate::{TestServer, binary};
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub struct Done {
     /// Its exit code; -1 after a signal.
@@ -17,7 +17,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// Checks that it went well and gives its output.
+    /// Checks that the command succeeded, and returns its output.
     ///
     /// # Panics
     /// When it did not.
@@ -57,7 +57,8 @@ pub fn run(mut command: Command, input: &[u8]) -> Done {
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut stdin = child.stdin.take().expect("it is piped");
     let input = input.to_vec();
-    // Both ends at once, or a long input meets a long output and both wait.
+    // Write and read at the same time: with a long input and a long output, both sides
+    // would block otherwise.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let Output { status, stdout, stderr } = child.wait_with_output().expect("a child ends");
     writer.join().expect("the writer does not panic");

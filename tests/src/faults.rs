@@ -1,8 +1,8 @@
-//! What all loops of faults share: how many cycles, from which seed, and what
-//! must work once the fault is over.
+//! Shared by all fault loops: the number of cycles, the seed, and what must work after
+//! a fault.
 //!
-//! `STYX_FAULT_CYCLES` asks for another number of cycles (`cargo xtask faults
-//! --cycles N`), `STYX_FAULT_SEED` for the moments of an earlier run.
+//! `STYX_FAULT_CYCLES` sets the number of cycles (`cargo xtask faults --cycles N`).
+//! `STYX_FAULT_SEED` repeats the random moments of an earlier run.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use std::time::Duration;
 use crate::random::Random;
 use crate::{Connection, Request, TestServer, api, wait};
 
-/// Cycles in which one set of logs is used; then it is deleted and made anew.
+/// Cycles with the same set of logs. Then the logs are deleted and created again.
 pub const CYCLES_PER_SET: u64 = 10;
 
-/// How long a loop is, and when its faults come.
+/// The length of a fault loop, and the moments of its faults.
 #[derive(Debug)]
 pub struct Faults {
-    /// How many.
+    /// The number of cycles.
     pub cycles: u64,
-    /// What repeats them.
+    /// The seed that repeats them.
     pub seed: u64,
-    /// Their moments.
+    /// The source of their moments.
     pub random: Random,
 }
 
 impl Faults {
-    /// So many, unless the environment says otherwise.
+    /// This number of cycles, unless the environment overrides it.
     ///
     /// # Panics
-    /// When the environment says something that is no number.
+    /// When the variable is not a number.
     #[must_use]
     pub fn new(cycles: u64) -> Faults {
         let cycles = number("STYX_FAULT_CYCLES").unwrap_or(cycles);
@@ -43,14 +43,14 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, not a number")))
 }
 
-/// Says that the test which calls this does not prove anything here, and why.
-/// `cargo xtask test` then counts it as skipped.
+/// Reports that the calling test cannot run on this machine, and why. `cargo xtask test`
+/// then counts it as skipped.
 pub fn skip(why: &str) {
-    // Not `println!`, which is kept from a test's output while it passes.
+    // Not `println!`: libtest hides that output of a test that passes.
     let _ = std::io::stdout().write_all(format!("\nskipped: {why}\n").as_bytes());
 }
 
-/// An append to a log of its own, within five seconds of the restart.
+/// Checks that an append to a separate log succeeds within five seconds.
 ///
 /// # Panics
 /// When there is none.

@@ -1,7 +1,7 @@
-//! Data of Styx 0.x: what was recorded in `golden/`, and made by hand.
+//! Data of Styx 0.x: recorded in `golden/`, and made by hand.
 //!
-//! The CRC-32C here is a program of its own, not the library that the server
-//! uses: the two have to agree.
+//! The CRC-32C here is an independent implementation, not the library that the server
+//! uses. The two have to agree.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ pub fn segment(position: u64, offset: u64, time_s: u64, kind: &str) -> String {
     format!("segment-{position:020}-{offset:020}-{time_s:020}-{kind}")
 }
 
-/// A small whole log: three segments of two records each from position 4 on,
-/// of the same size.
+/// A small complete log: three segments of two records each from position 4 on, of the
+/// same size.
 #[must_use]
 pub fn small(time_s: u64, log_max_age: i64) -> Vec<File> {
     let fields = [64, 1 << 20, 2, 1 << 30, -1, -1, -1, log_max_age];

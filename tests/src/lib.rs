@@ -1,41 +1,43 @@
-//! The product from outside: a server as a child process, bytes on a socket,
-//! and what must be true of them.
+//! Support for black-box tests: a server as a child process, bytes on a socket, and
+//! checks.
 //!
-//! Nothing here uses the server's or the engine's code: what a test expects is
-//! written down from the contract, and what it gets comes from the binary.
+//! Nothing here uses the server's or the engine's code. Expected values come from the
+//! documented contract, actual values from the binary.
 //!
-//! | module | what it holds |
+//! | module | what it contains |
 //! |---|---|
 //! | [`binary`] | finds or builds the `styx` binary |
-//! | [`scratch`] | a directory of its own for each test |
+//! | [`scratch`] | a separate directory for each test |
 //! | [`server`] | [`TestServer`]: start, kill, restart, stop, log capture |
-//! | [`http`] | HTTP/1.1 in bytes: what is sent and received is what is compared |
+//! | [`http`] | HTTP/1.1 in bytes, without a library |
 //! | [`api`] | create, append, read, in one line each |
-//! | [`cli`] | the `styx` command as a child |
+//! | [`cli`] | the `styx` command as a child process |
 //! | [`table`] | requests and the answers they must get, row by row |
 //! | [`websocket`] | WebSocket in bytes, with frames that no library would send |
 //! | [`wait`] | waits for a condition instead of sleeping |
-//! | [`random`] | numbers that a seed repeats |
-//! | [`checker`] | what producers and followers noted, held against what was recovered |
+//! | [`random`] | random numbers from a seed |
+//! | [`checker`] | compares the notes of producers and followers with the recovered log |
 //! | [`load`] | producers and followers that keep such notes |
-//! | [`crowd`] | very many connections that wait |
-//! | [`faults`] | what all loops of faults share |
+//! | [`idle`] | thousands of idle connections |
+//! | [`damage`] | flipped bits in a stopped server's files |
+//! | [`faults`] | shared by all fault loops |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
-//! | [`tls`] | TLS in front of a server, and the requests that came through it |
+//! | [`tls`] | a TLS proxy in front of a server, which records requests |
 //! | [`power`] | filesystems whose power can be cut |
-//! | [`network`] | a server on a network of its own, with a cable that can be pulled |
+//! | [`network`] | a server in its own network namespace, with a link that can be cut |
 //! | [`styx1`] | streams of styx/1, in frames and blocks |
 //! | [`strace`] | system calls that fail or are slow |
 //! | [`legacy`] | data of 0.x, recorded and made by hand |
-//! | [`styx0`] | a client of styx/0, as plain as its bytes |
+//! | [`styx0`] | a minimal client of styx/0 |
 
 pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
-pub mod crowd;
+pub mod damage;
 pub mod faults;
 pub mod http;
+pub mod idle;
 pub mod legacy;
 pub mod load;
 pub mod network;

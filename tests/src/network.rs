@@ -1,10 +1,10 @@
-//! A server on a network of its own, and another host's that a cable joins to it
-//! and that can be pulled.
+//! A server in its own network namespace, and a second host that is connected to it by
+//! a link that can be cut.
 //!
 //! ```text
 //! server ── lo                    `Network::near`: commands on the server's host
 //!        └─ near ═══ far ── peer  `Network::far`: commands on the other host
-//!                  ╳ pull_the_cable
+//!                  ╳ cut_link
 //! ```
 //!
 //! `unshare` makes both without being root, where the system allows it.
@@ -26,7 +26,7 @@ const FAR_HEX: &str = "02004D0A";
 pub struct Network {
     server: u32,
     port: u16,
-    /// Holds the other host's network.
+    /// The process that keeps the other host's network namespace alive.
     far: Running,
 }
 
@@ -42,7 +42,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Waits for its end, and says what it wrote.
+    /// Waits for its end, and returns its output.
     ///
     /// # Panics
     /// When it fails.
@@ -57,7 +57,7 @@ impl Running {
     }
 }
 
-/// Whether such networks can be had here.
+/// Whether this machine allows such namespaces.
 #[must_use]
 pub fn is_possible() -> bool {
     let script = "ip link set lo up && ip link add near type veth peer name far";
@@ -65,8 +65,8 @@ pub fn is_possible() -> bool {
     tried.is_ok_and(|tried| tried.status.success())
 }
 
-/// A script that runs the server on a network that nobody else is on. It has to
-/// listen on every address (`--bind-address 0.0.0.0:0`).
+/// A script that runs the server in its own network namespace. The server has to listen
+/// on every address (`--bind-address 0.0.0.0:0`).
 #[must_use]
 pub fn alone(scratch: &Scratch) -> PathBuf {
     let styx = binary::styx().display();
@@ -78,7 +78,7 @@ pub fn alone(scratch: &Scratch) -> PathBuf {
 }
 
 impl Network {
-    /// Joins another host to that of a server.
+    /// Connects a second host to the server's.
     ///
     /// # Panics
     /// When it cannot be done, see [`is_possible`].
@@ -122,8 +122,8 @@ impl Network {
         start(self.told(inside(self.far.0.id(), script), NEAR))
     }
 
-    /// A client on the other host that sends this, and from then on nothing, and
-    /// reads nothing.
+    /// Starts a client on the other host that sends these bytes, and then neither sends
+    /// nor reads.
     #[must_use]
     pub fn send_far(&self, bytes: &str) -> Running {
         let escaped = bytes.bytes().fold(String::new(), |mut text, byte| {
@@ -135,12 +135,12 @@ impl Network {
         self.start_far(&script)
     }
 
-    /// From now on nothing passes between the two hosts.
-    pub fn pull_the_cable(&self) {
+    /// Cuts the link between the two hosts.
+    pub fn cut_link(&self) {
         must(inside(self.far.0.id(), "ip link set far down"));
     }
 
-    /// The other host's connections that the server has open.
+    /// The number of the server's open connections from the other host.
     ///
     /// # Panics
     /// When /proc does not say.

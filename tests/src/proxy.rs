@@ -1,14 +1,14 @@
-//! [`Proxy`]: a network that goes wrong, between a client and a server.
+//! [`Proxy`]: an unreliable network between a client and a server.
 //!
 //! ```text
 //! client ⇄ two threads a connection ⇄ server
 //!          forward in random pieces, now and then late,
-//!          until the connection's fate comes
+//!          until the connection ends
 //! ```
 //!
-//! A [`Fate`] comes to each connection after a random while: it is reset on
-//! both sides, closed, half-closed, or goes silent without a word. The same seed
-//! gives the same fates, though not the same moments in the bytes.
+//! After a random time, each connection ends in one way ([`ConnectionEnd`]): it is reset on both
+//! sides, closed, half-closed, or goes silent. The same seed gives the same fates, but
+//! not at the same bytes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,23 +21,23 @@ use crate::random::Random;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Both sides get a reset; what is under way is lost.
+pub enum ConnectionEnd {
+    /// Both sides get a reset. Bytes in flight are lost.
     Reset,
-    /// Both sides see an orderly end, in the middle of whatever there is.
+    /// Both sides see an orderly close, at any byte.
     Close,
-    /// The server sees the client's end; its answers still pass.
+    /// The server sees a half close. Its answers are still forwarded.
     HalfClose,
-    /// Nothing passes any more, and nobody is told.
+    /// Nothing is forwarded any more, and neither side is notified.
     Silence,
 }
 
 /// How a proxy treats its connections.
 #[derive(Debug, Clone)]
-pub struct Weather {
-    /// How long a connection lives, at least and at most.
+pub struct LinkFaults {
+    /// The minimum and maximum life of a connection.
     pub life: (Duration, Duration),
-    /// One connection in so many goes silent; 0 for none.
+    /// One connection in this number goes silent; 0 for none.
     pub silence_one_in: u64,
     /// How long the silence lasts before the connection is reset.
     pub silence: Duration,
@@ -45,11 +45,11 @@ pub struct Weather {
     pub delay_max: Duration,
 }
 
-impl Weather {
+impl LinkFaults {
     /// Lives of a few to some dozens of milliseconds, no silence.
     #[must_use]
-    pub fn stormy() -> Weather {
-        Weather {
+    pub fn frequent() -> LinkFaults {
+        LinkFaults {
             life: (Duration::from_millis(1), Duration::from_millis(40)),
             silence_one_in: 0,
             silence: Duration::from_secs(4),
@@ -69,25 +69,24 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
-    weather: Mutex<Option<Weather>>,
+    faults: Mutex<Option<LinkFaults>>,
     random: Mutex<Random>,
     cuts: AtomicU64,
     ended: AtomicBool,
 }
 
 impl Proxy {
-    /// Begins to forward to a server, without any fault until
-    /// [`storm`](Self::storm).
+    /// Starts to forward to a server, without faults until [`inject`](Self::inject).
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is available.
     #[must_use]
     pub fn start(server: SocketAddr, seed: u64) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
-            weather: Mutex::new(None),
+            faults: Mutex::new(None),
             random: Mutex::new(Random::new(seed)),
             cuts: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -105,23 +104,23 @@ impl Proxy {
         self.address
     }
 
-    /// Connections from here on go to this server.
+    /// New connections go to this server.
     ///
     /// # Panics
     /// Never.
-    pub fn aim(&self, server: SocketAddr) {
+    pub fn forward_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("nobody panics with it") = server;
     }
 
-    /// From here on every connection, old or new, has this weather; `None` is calm.
+    /// From now on every connection, old or new, has these faults; `None` for none.
     ///
     /// # Panics
     /// Never.
-    pub fn storm(&self, weather: Option<Weather>) {
-        *self.shared.weather.lock().expect("nobody panics with it") = weather;
+    pub fn inject(&self, faults: Option<LinkFaults>) {
+        *self.shared.faults.lock().expect("nobody panics with it") = faults;
     }
 
-    /// Connections that met their fate.
+    /// The number of connections that were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::Relaxed)
@@ -152,7 +151,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// What both directions of a connection look at.
+/// Shared by both directions of a connection.
 #[derive(Debug, Default)]
 struct Line {
     delay_max_us: AtomicU64,
@@ -171,14 +170,14 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     });
     let mut end = None;
     while !pumps.iter().all(JoinHandle::is_finished) && !shared.ended.load(Ordering::Relaxed) {
-        let weather = shared.weather.lock().expect("nobody panics with it").clone();
-        if let Some(weather) = weather {
-            line.delay_max_us.store(weather.delay_max.as_micros() as u64, Ordering::Relaxed);
+        let faults = shared.faults.lock().expect("nobody panics with it").clone();
+        if let Some(faults) = faults {
+            line.delay_max_us.store(faults.delay_max.as_micros() as u64, Ordering::Relaxed);
             let end =
-                *end.get_or_insert_with(|| Instant::now() + between(&mut random, weather.life));
+                *end.get_or_insert_with(|| Instant::now() + between(&mut random, faults.life));
             if end <= Instant::now() {
                 shared.cuts.fetch_add(1, Ordering::Relaxed);
-                strike(fate(&mut random, &weather), &weather, &line, &client, &server);
+                cut(choose(&mut random, &faults), &faults, &line, &client, &server);
                 break;
             }
         }
@@ -193,33 +192,39 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     }
 }
 
-fn fate(random: &mut Random, weather: &Weather) -> Fate {
-    if weather.silence_one_in > 0 && random.between(0, weather.silence_one_in) == 0 {
-        return Fate::Silence;
+fn choose(random: &mut Random, faults: &LinkFaults) -> ConnectionEnd {
+    if faults.silence_one_in > 0 && random.between(0, faults.silence_one_in) == 0 {
+        return ConnectionEnd::Silence;
     }
     match random.between(0, 4) {
-        0 => Fate::Close,
-        1 => Fate::HalfClose,
-        _ => Fate::Reset,
+        0 => ConnectionEnd::Close,
+        1 => ConnectionEnd::HalfClose,
+        _ => ConnectionEnd::Reset,
     }
 }
 
-fn strike(fate: Fate, weather: &Weather, line: &Line, client: &TcpStream, server: &TcpStream) {
-    match fate {
-        Fate::Close => {}
-        Fate::Reset => {
+fn cut(
+    end: ConnectionEnd,
+    faults: &LinkFaults,
+    line: &Line,
+    client: &TcpStream,
+    server: &TcpStream,
+) {
+    match end {
+        ConnectionEnd::Close => {}
+        ConnectionEnd::Reset => {
             // With this, closing a socket resets it.
             for end in [client, server] {
                 let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
             }
         }
-        Fate::HalfClose => {
+        ConnectionEnd::HalfClose => {
             let _ = server.shutdown(Shutdown::Write);
             std::thread::sleep(Duration::from_millis(20));
         }
-        Fate::Silence => {
+        ConnectionEnd::Silence => {
             line.is_silent.store(true, Ordering::Relaxed);
-            std::thread::sleep(weather.silence);
+            std::thread::sleep(faults.silence);
         }
     }
 }
@@ -246,7 +251,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
         if line.is_silent.load(Ordering::Relaxed) {
             continue;
         }
-        // Split where nobody would expect it.
+        // Split at arbitrary bytes.
         let (first, rest) = piece.split_at(random.between(0, piece.len() as u64 + 1) as usize);
         if to.write_all(first).and_then(|()| to.write_all(rest)).is_err() {
             return;
@@ -303,7 +308,7 @@ mod tests {
     #[test]
     fn in_a_storm_every_connection_ends_soon() {
         let proxy = Proxy::start(echo(), 1);
-        proxy.storm(Some(Weather::stormy()));
+        proxy.inject(Some(LinkFaults::frequent()));
         for _ in 0..20 {
             let mut client = TcpStream::connect(proxy.address()).expect("it listens");
             let mut buffer = [0; 16];

@@ -1,4 +1,4 @@
-//! Numbers that look random and that a seed repeats (xorshift64*).
+//! Pseudo-random numbers from a seed (xorshift64*).
 
 /// A generator; the same seed gives the same numbers.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Random {
         low + (self.next_u64() >> 16) % high.saturating_sub(low).max(1)
     }
 
-    /// So many bytes.
+    /// `count` random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {

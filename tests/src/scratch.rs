@@ -1,17 +1,17 @@
-//! [`Scratch`]: a directory of its own for each test, on the disk that the build
-//! uses and not in a memory filesystem, whose syncs would prove nothing.
+//! [`Scratch`]: a separate directory for each test. It is on the disk that the build
+//! uses, because a sync on a memory filesystem would prove nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A new directory. It goes when it is dropped, but stays when the test fails.
+/// A new directory. It is deleted when it is dropped, but kept when the test fails.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// Makes one; `name` is for people who find it there.
+    /// Creates one. Its path contains `name`.
     ///
     /// # Panics
     /// When it cannot be made.
@@ -20,8 +20,8 @@ impl Scratch {
         Scratch::in_folder(&crate::binary::target().join("tmp"), name)
     }
 
-    /// Makes one on another filesystem than the servers' data, when there is
-    /// one: notes about what a server did must not share its fate.
+    /// Creates one on another filesystem than the servers' data, if there is one. A power
+    /// cut of the server's disk must not affect the notes about it.
     ///
     /// # Panics
     /// When it cannot be made.
@@ -60,7 +60,7 @@ impl Scratch {
         self.path.join(name)
     }
 
-    /// Writes a file in it and says where.
+    /// Writes a file in it and returns its path.
     ///
     /// # Panics
     /// When it cannot be written.

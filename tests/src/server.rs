@@ -1,5 +1,4 @@
-//! [`TestServer`]: the real binary as a child process, with a directory and a
-//! port of its own.
+//! [`TestServer`]: the real binary as a child process, with its own directory and port.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -17,7 +16,7 @@ use crate::{Scratch, binary, wait};
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a server is to be started.
+/// The settings of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     top: String,
@@ -77,15 +76,15 @@ impl Settings {
         self
     }
 
-    /// Runs this shell script in place of the usual binary. The shell reads it, for
-    /// a file that was just written cannot be executed while a child that another
-    /// thread has forked still holds it open (`ETXTBSY`).
+    /// Runs this shell script in place of the usual binary. It is an argument of the
+    /// shell, because a new file cannot be executed while a child that another thread
+    /// has forked still holds it open (`ETXTBSY`).
     #[must_use]
     pub fn script(self, path: &Path) -> Settings {
         Settings { script: true, ..self.program(path) }
     }
 
-    /// Starts it as 0.x was: by the name `styx-server`, with nothing but flags.
+    /// Starts it like 0.x: by the name `styx-server`, with flags only.
     #[must_use]
     pub fn under_the_old_name(mut self) -> Settings {
         self.old_name = true;
@@ -149,7 +148,7 @@ impl Settings {
             command.args(self.script.then_some(program)).arg("serve");
         }
         command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
-        // Nothing of the caller's environment configures a test's server.
+        // The caller's environment must not configure a test's server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {
                 command.env_remove(name);
@@ -166,13 +165,13 @@ impl Settings {
 pub struct Refusal {
     /// How it ended.
     pub status: Option<ExitStatus>,
-    /// What it said on both outputs.
-    pub said: String,
+    /// Its standard output and standard error.
+    pub output: String,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the server did not start ({:?}); it said:\n{}", self.status, self.said)
+        write!(f, "the server did not start ({:?}); its output:\n{}", self.status, self.output)
     }
 }
 
@@ -228,10 +227,10 @@ impl TestServer {
         self.scratch.join("data")
     }
 
-    /// What it has written on standard error since it was last started.
+    /// Its standard error since the last start.
     #[must_use]
-    pub fn said(&self) -> String {
-        self.running().said()
+    pub fn log(&self) -> String {
+        self.running().log()
     }
 
     /// A connection to it.
@@ -249,7 +248,7 @@ impl TestServer {
     pub fn ask(&self, request: &Request) -> Response {
         match self.connect().exchange(request) {
             Ok(response) => response,
-            Err(e) => panic!("{e} instead of an answer to {request:?}\n{}", self.said()),
+            Err(e) => panic!("{e} instead of an answer to {request:?}\n{}", self.log()),
         }
     }
 
@@ -270,7 +269,7 @@ impl TestServer {
         }
     }
 
-    /// Ends it as a power cut would: SIGKILL.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
     /// When it does not run.
@@ -295,7 +294,7 @@ impl TestServer {
         self.tell(Signal::TERM);
     }
 
-    /// Holds all of its threads up, as a machine that is out of breath would.
+    /// Stops all of its threads (SIGSTOP), as on an overloaded machine.
     ///
     /// # Panics
     /// When it does not run.
@@ -303,7 +302,7 @@ impl TestServer {
         self.tell(Signal::STOP);
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Continues it after [`pause`](Self::pause).
     ///
     /// # Panics
     /// When it does not run.
@@ -326,7 +325,7 @@ impl TestServer {
         let status = wait::until("the server's end", PATIENCE, || running.child.try_wait().ok()?);
         let took = start.elapsed();
         running.settle();
-        Stopped { status, took, said: running.said() }
+        Stopped { status, took, log: running.log() }
     }
 
     /// Starts it again, on another port, after [`kill`](Self::kill) or
@@ -425,15 +424,15 @@ pub struct Stopped {
     pub status: ExitStatus,
     /// How long the wait was.
     pub took: Duration,
-    /// What it had written on standard error.
-    pub said: String,
+    /// Its standard error.
+    pub log: String,
 }
 
 #[derive(Debug)]
 struct Running {
     child: Child,
     address: SocketAddr,
-    said: Arc<Mutex<String>>,
+    log: Arc<Mutex<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -441,13 +440,13 @@ impl Running {
     fn spawn(settings: &Settings, directory: &Path) -> (Running, mpsc::Receiver<SocketAddr>) {
         let mut command = settings.command(directory);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let said = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("it is piped");
-        let reader = Some(collect(stderr, Arc::clone(&said)));
+        let reader = Some(collect(stderr, Arc::clone(&log)));
         let stdout = child.stdout.take().expect("it is piped");
-        let address = listening(stdout, Arc::clone(&said));
+        let address = listening(stdout, Arc::clone(&log));
         let nowhere = ([0, 0, 0, 0], 0).into();
-        (Running { child, address: nowhere, said, reader }, address)
+        (Running { child, address: nowhere, log, reader }, address)
     }
 
     fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
@@ -463,16 +462,16 @@ impl Running {
                     RecvTimeoutError::Timeout => None,
                 };
                 running.settle();
-                Err(Refusal { status, said: running.said() })
+                Err(Refusal { status, output: running.log() })
             }
         }
     }
 
-    fn said(&self) -> String {
-        self.said.lock().map(|said| said.clone()).unwrap_or_default()
+    fn log(&self) -> String {
+        self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
-    /// Ends the child, and waits until all that it said is here.
+    /// Ends the child, and waits for the rest of its output.
     fn settle(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -486,7 +485,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.settle();
         if std::thread::panicking() {
-            eprintln!("--- the server's log\n{}--- end of the server's log", self.said());
+            eprintln!("--- the server's log\n{}--- end of the server's log", self.log());
         }
     }
 }
@@ -500,8 +499,8 @@ fn collect(
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-            if let Ok(mut said) = into.lock() {
-                said.push_str(&text);
+            if let Ok(mut log) = into.lock() {
+                log.push_str(&text);
             }
         }
     })
@@ -511,7 +510,7 @@ fn collect(
 /// collected. The channel closes when the output does.
 fn listening(
     stdout: impl Read + Send + 'static,
-    said: Arc<Mutex<String>>,
+    log: Arc<Mutex<String>>,
 ) -> mpsc::Receiver<SocketAddr> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -519,7 +518,7 @@ fn listening(
             let Ok(line) = line else { return };
             match line.strip_prefix("listening on http://").map(str::parse) {
                 Some(Ok(address)) => drop(sender.send(address)),
-                _ => said.lock().map(|mut said| said.push_str(&format!("{line}\n"))).unwrap_or(()),
+                _ => log.lock().map(|mut log| log.push_str(&format!("{line}\n"))).unwrap_or(()),
             }
         }
     });

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::{Scratch, Settings, TestServer, binary};
 
-/// A server into whose binary this fault is injected, once it has been prepared in
-/// a first life without: the fault meets appends alone.
+/// A server with an injected fault. It is prepared without the fault and restarted with
+/// it, so that only appends meet the fault.
 ///
-/// The calls that `when=` counts are those of one thread.
+/// `when=` counts the calls of each thread.
 ///
 /// # Panics
 /// When the server cannot be started or prepared.

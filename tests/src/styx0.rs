@@ -1,12 +1,12 @@
-//! [`Stream`]: a client of styx/0 that is as plain as its bytes, so that a test
-//! can do what no real client does.
+//! [`Stream`]: a minimal client of styx/0, so that a test can do what no real client
+//! does.
 
 use std::io;
 use std::time::Duration;
 
 use crate::{Connection, Request, Response, TestServer};
 
-/// A sign of life.
+/// A heartbeat.
 pub const HEARTBEAT: &[u8] = b"\0\x03";
 
 /// One message.
@@ -14,14 +14,14 @@ pub const HEARTBEAT: &[u8] = b"\0\x03";
 pub enum Message {
     /// A record's payload.
     Record(Vec<u8>),
-    /// What is durable.
+    /// An acknowledgement of durable records.
     Ack {
         /// The position after the stream's last durable record.
         position: u64,
         /// The stream's durable records in all.
         count: u64,
     },
-    /// A sign of life.
+    /// A heartbeat.
     Heartbeat,
     /// The stream has failed.
     Error(i16),
@@ -56,7 +56,7 @@ pub fn handshake(method: &str, log: &str, query: &str) -> Request {
 #[derive(Debug)]
 pub struct Stream {
     connection: Connection,
-    /// Heartbeats that [`Stream::message`] has passed over.
+    /// Heartbeats that [`Stream::message`] has skipped.
     pub heartbeats: usize,
 }
 
@@ -125,7 +125,7 @@ impl Stream {
         self.connection.send(bytes).expect("it can be sent");
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     ///
     /// # Panics
     /// When the connection is gone.
@@ -164,7 +164,7 @@ impl Stream {
         Ok(raw.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// The next message that is no heartbeat; `None` at the FIN.
+    /// The next message that is not a heartbeat; `None` at the FIN.
     ///
     /// # Panics
     /// On a time-out, a reset, bytes that are no message.
@@ -202,7 +202,7 @@ impl Stream {
             .collect()
     }
 
-    /// Reads acks until so many records are durable, and gives the last position.
+    /// Reads acks until `count` records are durable, and returns the last position.
     ///
     /// # Panics
     /// When something else comes, or acks go backwards.
@@ -224,7 +224,7 @@ impl Stream {
         }
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether nothing arrives within this time.
     ///
     /// # Panics
     /// On a reset.

@@ -1,5 +1,4 @@
-//! Streams of styx/1: what is sent is frames and blocks, what is received comes
-//! out as events. Everything else is left to the test.
+//! Streams of styx/1: tests send frames and blocks, and receive events.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -96,11 +95,11 @@ pub fn try_open(
 }
 
 impl Stream {
-    /// What the server says next; `None` when it has closed.
+    /// The next event; `None` when the server has closed.
     ///
     /// # Panics
-    /// When it says what it must not, resets the connection, or says nothing for
-    /// long.
+    /// When the server sends an invalid frame, resets the connection, or sends nothing
+    /// for long.
     #[track_caller]
     #[expect(clippy::should_implement_trait, reason = "a stream is no collection")]
     pub fn next(&mut self) -> Option<Event> {
@@ -117,7 +116,7 @@ impl Stream {
         }
     }
 
-    /// What it says next beside heartbeats.
+    /// The next event that is not a heartbeat.
     #[track_caller]
     pub fn next_but_heartbeats(&mut self) -> Option<Event> {
         loop {
@@ -128,8 +127,8 @@ impl Stream {
         }
     }
 
-    /// Acks until so many records of the stream are durable; where all of those
-    /// lie that were acked meanwhile, in as few runs as there can be.
+    /// Reads acks until `count` records of the stream are durable. Returns the positions
+    /// of the records acked meanwhile, in as few runs as possible.
     ///
     /// # Panics
     /// When something else comes.
@@ -150,7 +149,7 @@ impl Stream {
         }
     }
 
-    /// The fault that ends the stream; acks before it are passed over.
+    /// The error that ends the stream. Skips acks before it.
     ///
     /// # Panics
     /// When something else comes, or something after it.
@@ -182,7 +181,7 @@ impl Stream {
         assert_eq!(self.next_but_heartbeats(), None);
     }
 
-    /// The next block with records; seals and fillers are passed over.
+    /// The next block with records. Skips seals and fillers.
     ///
     /// # Panics
     /// When something else comes.
@@ -194,8 +193,7 @@ impl Stream {
         }
     }
 
-    /// What it says next beside heartbeats, seals and fillers, which may come
-    /// anywhere.
+    /// The next event except heartbeats, seals and fillers, which may come anywhere.
     #[track_caller]
     fn next_of_note(&mut self) -> Option<Event> {
         loop {
@@ -206,7 +204,7 @@ impl Stream {
         }
     }
 
-    /// Records from this position on until there are so many.
+    /// Reads `count` records from this position on.
     ///
     /// # Panics
     /// When something else comes, or positions are not dense.
@@ -226,7 +224,7 @@ impl Stream {
         all
     }
 
-    /// A heartbeat that tells these ends.
+    /// A heartbeat with this start and end of the log.
     ///
     /// # Panics
     /// When another one comes, or something else.
@@ -236,7 +234,7 @@ impl Stream {
         assert_eq!(self.next(), Some(Event::Heartbeat(Some(ends))));
     }
 
-    /// The end of what was asked for, and of the connection.
+    /// The end of the requested range, and of the connection.
     #[track_caller]
     pub fn ends(&mut self) {
         assert_eq!(self.next_of_note(), Some(Event::End { forget: false }));
@@ -269,7 +267,7 @@ impl Stream {
         self.send(&out);
     }
 
-    /// Says that there is no more.
+    /// Sends an end frame.
     #[track_caller]
     pub fn end(&mut self, forget: bool) {
         let mut out = BytesMut::new();
@@ -277,7 +275,7 @@ impl Stream {
         self.send(&out);
     }
 
-    /// Whether nothing but heartbeats comes for so long.
+    /// Whether only heartbeats arrive within this time.
     ///
     /// # Panics
     /// When something else comes.
@@ -325,7 +323,7 @@ pub fn records(payloads: &[impl AsRef<[u8]>]) -> Records {
     builder.take()
 }
 
-/// A plain block of these payloads, of nobody in particular.
+/// A plain block of these payloads, without a producer id.
 #[must_use]
 pub fn block(payloads: &[impl AsRef<[u8]>]) -> Bytes {
     block::build(&records(payloads), Origin::default())
@@ -346,7 +344,7 @@ fn parsed(bytes: Bytes) -> Block {
     block
 }
 
-/// Where records lie.
+/// A run of positions.
 #[must_use]
 pub fn run(base: u64, count: u32) -> Run {
     Run { base: Position(base), count }

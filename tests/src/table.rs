@@ -1,7 +1,6 @@
 //! [`Table`]: requests in order, each with the answer it must get.
 //!
-//! All rows are asked before the test fails, so that one run shows everything
-//! that is wrong.
+//! All rows run before the test fails, so that one run shows every difference.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +36,7 @@ pub fn error(status: u16, code: &str) -> Wanted {
 }
 
 impl Wanted {
-    /// With this header; `*` as its value stands for any.
+    /// With this header; `*` matches any value.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl ToString) -> Wanted {
         self.headers.push((name.into(), Some(value.to_string())));
@@ -67,7 +66,7 @@ impl Wanted {
         self
     }
 
-    /// An error that carries this field behind its message, as JSON.
+    /// An error with this field after its message, as JSON.
     #[must_use]
     pub fn field(mut self, name: &str, value: impl ToString) -> Wanted {
         if let Body::Error { fields, .. } = &mut self.body {
@@ -76,7 +75,7 @@ impl Wanted {
         self
     }
 
-    /// What is wrong with an answer.
+    /// The differences between this and an answer.
     #[must_use]
     pub fn faults(&self, got: &Response) -> Vec<String> {
         let mut faults = Vec::new();
@@ -136,7 +135,7 @@ fn error_faults(
     }
 }
 
-/// Asks rows one after the other and collects what is wrong.
+/// Sends the rows one after the other and collects the differences.
 #[derive(Debug)]
 pub struct Table<'a> {
     server: &'a TestServer,

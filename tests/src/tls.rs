@@ -1,12 +1,11 @@
-//! [`TlsGate`]: TLS in front of a server that speaks none, and the requests that
-//! came through it.
+//! [`TlsProxy`]: a TLS proxy in front of a server without TLS. It records the requests.
 //!
 //! ```text
-//! client ══TLS══▶ gate ──▶ server
+//! client ══TLS══▶ proxy ──▶ server
 //!                  └─ notes what clients said: the heads of their requests
 //! ```
-//! Its certificate is for `localhost` alone, and from an authority of its own,
-//! which no machine trusts.
+//! Its certificate is only for `localhost`, from its own certificate authority, which no
+//! machine trusts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -23,7 +22,7 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// See the module. It ends with all its connections when it is dropped.
 #[derive(Debug)]
-pub struct TlsGate {
+pub struct TlsProxy {
     address: SocketAddr,
     authority: String,
     lines: Arc<Lines>,
@@ -31,23 +30,23 @@ pub struct TlsGate {
     _runtime: Runtime,
 }
 
-/// What all connections share.
+/// Shared by all connections.
 #[derive(Debug)]
 struct Lines {
     server: SocketAddr,
-    /// What each connection's client said, up to its upgrade.
+    /// The bytes from each connection's client.
     said: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
     /// How often all connections were cut.
     cuts: watch::Sender<u64>,
 }
 
-impl TlsGate {
-    /// A gate in front of this server.
+impl TlsProxy {
+    /// Starts a proxy in front of this server.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is available.
     #[must_use]
-    pub fn start(server: SocketAddr) -> TlsGate {
+    pub fn start(server: SocketAddr) -> TlsProxy {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -60,7 +59,7 @@ impl TlsGate {
         let (acceptor, authority) = acceptor(&format!("authority of {address}"));
         let lines = Arc::new(Lines { server, said: Mutex::default(), cuts: watch::Sender::new(0) });
         runtime.spawn(accept_all(listener, acceptor, Arc::clone(&lines)));
-        TlsGate { address, authority, lines, _runtime: runtime }
+        TlsProxy { address, authority, lines, _runtime: runtime }
     }
 
     /// The address by its right name.
@@ -81,7 +80,7 @@ impl TlsGate {
         &self.authority
     }
 
-    /// Ends every connection there is, in the middle of whatever it does.
+    /// Cuts every open connection at any byte.
     pub fn cut(&self) {
         self.lines.cuts.send_modify(|cuts| *cuts += 1);
     }

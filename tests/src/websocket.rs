@@ -95,7 +95,7 @@ impl Sender {
     /// Sends whole frames.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub fn send_bytes(&self, frames: &[u8]) -> io::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         (&self.socket).write_all(frames)
@@ -176,7 +176,7 @@ impl WebSocket {
     /// Sends bytes as they are.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.connection.send(bytes)

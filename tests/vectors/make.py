@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the golden byte vectors beside it.
+"""Writes the golden byte vectors into this folder.
 
-This is a second, independent writing of docs/format.md: it shares no code with the implementation, so that an encoder
-and a decoder that are wrong in the same way are found. Run it after a change of the format, and review the difference.
+It implements docs/format.md a second time, and shares no code with the implementation. So the tests also find an encoder
+and a decoder that are wrong in the same way. Run it after a change of the format, and review the difference.
 """
 
 import json
@@ -141,12 +141,12 @@ LZ4, ZSTD = 1, 2
 
 
 def lz4_number(more):
-    """What a length has beyond the 15 in its token."""
+    """The bytes that extend a length beyond the 15 in its token."""
     return b"\xff" * (more // 255) + bytes([more % 255])
 
 
 def lz4(raw):
-    """A raw LZ4 block, greedily: literals, then a match, and so on; the last five bytes are literals."""
+    """A raw LZ4 block from a greedy search: literals and matches alternate. The last five bytes are literals."""
     out, at, begun, seen = b"", 0, 0, {}
     while at + 12 < len(raw):
         word = raw[at:at + 4]
@@ -174,7 +174,7 @@ def zstd_block(kind, size, content, last):
 
 
 def zstd(raw, window=None, claimed=None):
-    """A zstd frame of raw blocks and one of a repeated byte: with its content size, or with a window instead."""
+    """A zstd frame of raw blocks and one RLE block, with its content size or with a window."""
     if window is None:
         head = b"\xa0" + struct.pack("<I", len(raw) if claimed is None else claimed)
     else:
@@ -403,7 +403,7 @@ write("frame", "Streams of styx/1 from one side, max_record_size 2 MiB: the even
 
 
 def message(kind, *numbers, payload=b""):
-    """A message of styx/0; its numbers are int16 after an error, int32 after a record, int64 after an ack."""
+    """A message of styx/0. Its numbers are int16 in an error, int32 in a record and int64 in an ack."""
     code = {1: "i", 2: "q", 4: "h"}.get(kind, "")
     return struct.pack(">h", kind) + b"".join(struct.pack(">" + code, n) for n in numbers) + payload
 
@@ -412,7 +412,7 @@ def put(payload):
     return message(1, len(payload), payload=payload)
 
 
-# What a client and a server of 0.x sent each other, as it was recorded.
+# Recorded messages between a client and a server of 0.x.
 RECORDED_RECORDS = bytes.fromhex("0001000000036f6e6500010000000374776f0001000000057468726565")
 RECORDED_ACK = bytes.fromhex("000200000000000000030000000000000003")
 WORDS = [b"one", b"two", b"three"]

@@ -1,10 +1,10 @@
-//! [`audit`]: holds what a log gave back against what was noted about it.
+//! [`audit`]: compares the records of a log with the notes about it.
 
 use std::collections::HashMap;
 
 use super::{Notes, Payload};
 
-/// What a log gave back after a fault.
+/// The records of a log after a fault.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
     /// Position of the first kept record.
@@ -25,29 +25,29 @@ pub enum Violation {
     Lost { producer: u32, sequence: u64 },
     /// An acked record is in the log, but not where the ack said.
     Moved { producer: u32, sequence: u64, acked: u64, found: u64 },
-    /// A record is none that any producer made.
+    /// A record has no valid payload of any producer.
     Changed { position: u64 },
     /// A record that no producer tried to append.
     NotAttempted { position: u64, producer: u32, sequence: u64 },
     /// A record that is in the log more than once.
     Twice { producer: u32, sequence: u64, first: u64, again: u64 },
-    /// A producer's record stands behind a later one of the same producer.
+    /// A producer's record comes after a later one of the same producer.
     Reordered { producer: u32, sequence: u64, position: u64 },
     /// An idempotent producer's record is missing before a later one.
     Gap { producer: u32, missing: u64 },
     /// An atomic append is in the log in part, or with others in between.
     Torn { producer: u32, first: u64, count: u32, found: u32 },
-    /// What a follower saw is not in the log, or is something else now.
+    /// A record that a follower saw is missing or different.
     Unseen { position: u64 },
-    /// The log ends before what was acked or seen.
+    /// The log ends before an acked or seen record.
     Regressed { end: u64, known: u64 },
-    /// The log's beginning is gone though nothing was to remove it.
+    /// The log's beginning is missing, although retention is off.
     Vanished { start: u64 },
     /// There are more or fewer records than positions.
     NotDense { positions: u64, records: u64 },
 }
 
-/// Returns everything that breaks a promise; nothing when all is well.
+/// Returns every broken promise, and nothing if all hold.
 #[must_use]
 pub fn audit(notes: &Notes, recovered: &Recovered) -> Vec<Violation> {
     let mut audit = Audit { notes, recovered, found: HashMap::new(), violations: Vec::new() };
@@ -90,7 +90,7 @@ impl Audit<'_> {
     fn records(&mut self) {
         let mut last: HashMap<u32, u64> = HashMap::new();
         for (position, bytes) in (self.recovered.start..).zip(&self.recovered.records) {
-            // Encoded again, so that nothing rests on the checksum alone.
+            // Encoded again, so that the check does not depend on the checksum alone.
             let Some(payload) = Payload::decode(bytes).filter(|p| p.encode() == *bytes) else {
                 self.violations.push(Violation::Changed { position });
                 continue;
@@ -124,7 +124,7 @@ impl Audit<'_> {
         attempt.is_some_and(|(_, a)| sequence < a.first + u64::from(a.count))
     }
 
-    /// Each attempt is there whole, one record behind the other, or not at all.
+    /// Each attempt is there complete and contiguous, or not at all.
     fn atomic_appends(&mut self) {
         for attempt in self.notes.attempts.values() {
             let sequences = attempt.first..attempt.first + u64::from(attempt.count);
@@ -169,7 +169,7 @@ impl Audit<'_> {
         }
     }
 
-    /// What followers saw is still there and the same.
+    /// The records that followers saw are still there and unchanged.
     fn followers(&mut self) {
         for position in &self.notes.seen_changed {
             self.violations.push(Violation::Unseen { position: *position });

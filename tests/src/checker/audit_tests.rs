@@ -1,5 +1,5 @@
-//! The checker catches what it is there to catch: each test breaks one promise
-//! in a log that is otherwise well, and looks for that violation.
+//! The checker finds every kind of violation: each test breaks one promise in an
+//! otherwise correct log, and expects that violation.
 
 use super::*;
 use crate::Scratch;

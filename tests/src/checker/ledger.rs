@@ -1,5 +1,5 @@
-//! [`Ledger`]: what producers and followers note while they work, one line each,
-//! handed to the kernel before they go on. [`Notes`]: all of it, read again.
+//! [`Ledger`]: the notes of producers and followers while they work, one line each,
+//! written to the file before they continue. [`Notes`]: the parsed ledger.
 //!
 //! ```text
 //! idempotent LOG PRODUCER                    its records have no gaps
@@ -8,8 +8,8 @@
 //! seen LOG POSITION CRC                      a follower was given this
 //! ```
 //!
-//! While the power goes ([`Ledger::lose_power`]) nothing more counts as acked or
-//! seen: a filesystem that is being shut down may still say yes to a sync.
+//! During a power cut ([`Ledger::lose_power`]) nothing more counts as acked or seen: a
+//! filesystem that is being shut down may still report success for a sync.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -28,12 +28,12 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Pen {
     file: File,
-    /// Whether the servers whose answers are noted have power.
+    /// Whether the servers have power, so that their answers count.
     power: bool,
 }
 
 impl Ledger {
-    /// Begins an empty one.
+    /// Creates an empty ledger.
     ///
     /// # Panics
     /// When the file cannot be made.
@@ -43,24 +43,23 @@ impl Ledger {
         Ledger { path: path.to_owned(), pen: Mutex::new(Pen { file, power: true }) }
     }
 
-    /// From here on nothing is noted as acked or seen. What was noted before was
-    /// answered before.
+    /// From now on nothing is noted as acked or seen.
     pub fn lose_power(&self) {
         self.pen().power = false;
     }
 
-    /// All is noted again.
+    /// From now on everything is noted again.
     pub fn regain_power(&self) {
         self.pen().power = true;
     }
 
-    /// Whether answers mean what they say.
+    /// Whether answers count.
     #[must_use]
     pub fn has_power(&self) -> bool {
         self.pen().power
     }
 
-    /// This producer sends again what was not acked: its records have no gaps.
+    /// This producer retries unacked records: its records have no gaps.
     pub fn idempotent(&self, log: &str, producer: u32) {
         self.note(&format!("idempotent {log} {producer}\n"));
     }
@@ -70,8 +69,8 @@ impl Ledger {
         self.note(&format!("attempt {log} {producer} {first} {count}\n"));
     }
 
-    /// These records were acknowledged; `end` is the position after them, if the
-    /// answer said it. Says whether that counts.
+    /// These records were acknowledged. `end` is the position after them, if the answer
+    /// has it. Returns whether the ack counts.
     pub fn acked(
         &self,
         log: &str,
@@ -84,8 +83,8 @@ impl Ledger {
         self.note_with_power(&format!("acked {log} {producer} {first} {count} {end}\n"))
     }
 
-    /// A follower was given these records, from this position on. Says whether
-    /// that counts.
+    /// A follower received these records, from this position on. Returns whether that
+    /// counts.
     pub fn seen(&self, log: &str, first: u64, records: &[Vec<u8>]) -> bool {
         let mut lines = String::new();
         for (position, record) in (first..).zip(records) {
@@ -110,7 +109,7 @@ impl Ledger {
         self.pen.lock().expect("noting does not panic")
     }
 
-    /// Everything that was noted so far.
+    /// All notes so far.
     ///
     /// # Panics
     /// When the file cannot be read.
@@ -129,42 +128,42 @@ impl Pen {
 /// Records that were sent as one atomic append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// Who sent them.
+    /// The producer that sent them.
     pub producer: u32,
     /// The first one's sequence.
     pub first: u64,
-    /// How many.
+    /// The number of cycles.
     pub count: u32,
 }
 
 /// An attempt that was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acked {
-    /// What was.
+    /// The attempt.
     pub attempt: Attempt,
-    /// The position after its last record, if the answer said it.
+    /// The position after its last record, if the answer had it.
     pub end: Option<u64>,
 }
 
-/// What was noted about one log.
+/// The notes about one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
     /// By producer and first sequence.
     pub attempts: BTreeMap<(u32, u64), Attempt>,
     /// In the order of the acks.
     pub acked: Vec<Acked>,
-    /// Position and CRC-32 of what followers were given.
+    /// Position and CRC-32 of the records that followers received.
     pub seen: BTreeMap<u64, u32>,
-    /// Positions at which two followers were given different records.
+    /// Positions at which two followers received different records.
     pub seen_changed: Vec<u64>,
     /// Producers whose records have no gaps.
     pub idempotent: HashSet<u32>,
-    /// What was noted about other logs.
+    /// The notes about other logs.
     others: HashMap<String, Notes>,
 }
 
 impl Notes {
-    /// Reads a ledger's file. A last line that is cut off is left out.
+    /// Reads a ledger's file. Ignores an incomplete last line.
     ///
     /// # Panics
     /// When it cannot be read or holds something else.
@@ -178,7 +177,7 @@ impl Notes {
         notes
     }
 
-    /// What was noted about this log.
+    /// The notes about this log.
     #[must_use]
     pub fn of(&self, log: &str) -> Notes {
         self.others.get(log).cloned().unwrap_or_default()

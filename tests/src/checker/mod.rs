@@ -1,19 +1,18 @@
 //! The checker that every fault test uses.
 //!
-//! Producers write [`Payload`]s, which say themselves who wrote them and in
-//! which order, and note in a [`Ledger`] what they are about to send and what
-//! was acknowledged; followers note what they saw. After a fault, [`audit`]
-//! holds these [`Notes`] against what a log gave back, and returns everything
-//! that breaks a promise:
+//! Producers append [`Payload`]s, which contain their producer and sequence. They note
+//! in a [`Ledger`] every append before they send it, and every ack. Followers note the
+//! records that they receive. After a fault, [`audit`] compares these [`Notes`] with
+//! the records of the log, and returns every broken promise:
 //!
 //! - every acked record is at its position with its bytes;
-//! - there is nothing that was not attempted, and nothing twice;
+//! - every record was attempted, and none is there twice;
 //! - positions are dense, and a producer's records are in its order;
-//! - what was sent as one atomic append is there whole or not at all;
-//! - what a follower saw is still there and the same;
-//! - the log does not end before anything that was acked or seen.
+//! - an atomic append is there completely or not at all;
+//! - every record that a follower saw is still there and unchanged;
+//! - the log does not end before an acked or seen record.
 //!
-//! The ledger belongs on another filesystem than the log ([`Scratch::elsewhere`]).
+//! The ledger must be on another filesystem than the log ([`Scratch::elsewhere`]).
 //!
 //! [`Scratch::elsewhere`]: crate::Scratch::elsewhere
 

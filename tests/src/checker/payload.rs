@@ -1,4 +1,4 @@
-//! [`Payload`]: a record's bytes that say who wrote them, and prove it.
+//! [`Payload`]: a record that contains its producer and sequence, with a checksum.
 //!
 //! ```text
 //! producer: u32 | sequence: u64 | length: u32 | checksum: u32 | filler[length]
@@ -9,14 +9,14 @@ use crate::random::Random;
 
 const HEADER_BYTES: usize = 20;
 
-/// What a record of the checker's producers says.
+/// The fields of a record of the checker's producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Payload {
-    /// Who wrote it.
+    /// The producer that wrote it.
     pub producer: u32,
     /// Its number among that producer's records, from 0.
     pub sequence: u64,
-    /// Bytes of filler behind it.
+    /// The number of filler bytes after the header.
     pub length: u32,
 }
 
@@ -36,7 +36,7 @@ impl Payload {
         bytes
     }
 
-    /// Takes bytes apart, if they are a whole payload.
+    /// Parses the bytes, if they are a complete payload.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Payload> {
         let (fields, rest) = bytes.split_at_checked(HEADER_BYTES - 4)?;

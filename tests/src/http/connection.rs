@@ -1,4 +1,4 @@
-//! [`Connection`]: one TCP connection that sends bytes and takes answers apart.
+//! [`Connection`]: one TCP connection that sends bytes and parses answers.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -39,7 +39,7 @@ impl Connection {
     /// Connects, if somebody listens there.
     ///
     /// # Errors
-    /// What connecting says.
+    /// The error of `connect`.
     pub fn try_open(address: SocketAddr) -> io::Result<Connection> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
@@ -65,7 +65,7 @@ impl Connection {
     /// Sends bytes as they are.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -73,7 +73,7 @@ impl Connection {
     /// Sends one chunk of a chunked body; an empty one ends the body.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub fn send_chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
         chunk.extend_from_slice(bytes);
@@ -81,10 +81,10 @@ impl Connection {
         self.send(&chunk)
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub fn finish_sending(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
@@ -92,7 +92,7 @@ impl Connection {
     /// Sends a request and reads the answer.
     ///
     /// # Errors
-    /// What the socket says; an answer that is not HTTP.
+    /// The error of the socket, or an answer that is not HTTP.
     pub fn exchange(&mut self, request: &Request) -> io::Result<Response> {
         self.send(&request.bytes())?;
         self.response(request.method())
@@ -101,8 +101,8 @@ impl Connection {
     /// Reads an answer to a request with this method.
     ///
     /// # Errors
-    /// What the socket says; an answer that is not HTTP. A body that is cut off
-    /// is no error here, see [`Response::ending`].
+    /// The error of the socket, or an answer that is not HTTP. A body that is cut off
+    /// is not an error here, see [`Response::ending`].
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let mut interim = Vec::new();
         let head = loop {
@@ -152,7 +152,7 @@ impl Connection {
         }
     }
 
-    /// Reads what there is of a body; `None` at its end.
+    /// Reads the next piece of a body; `None` at its end.
     ///
     /// # Errors
     /// `UnexpectedEof` or a reset when the body is cut off, a time-out.
@@ -194,7 +194,7 @@ impl Connection {
         Ok(Some(chunk))
     }
 
-    /// Reads exactly so many raw bytes, after an upgrade.
+    /// Reads exactly `count` raw bytes, after an upgrade.
     ///
     /// # Errors
     /// `UnexpectedEof` when the connection ends before.
@@ -215,7 +215,7 @@ impl Connection {
         Ok(std::mem::take(&mut self.received))
     }
 
-    /// Reads whatever comes until the other side closes.
+    /// Reads everything until the other side closes.
     ///
     /// # Errors
     /// A time-out, a reset.
@@ -249,7 +249,13 @@ impl Connection {
     fn receive(&mut self) -> io::Result<usize> {
         let old = self.received.len();
         self.received.resize(old + (64 << 10), 0);
-        let read = self.stream.read(&mut self.received[old..]);
+        let read = loop {
+            match self.stream.read(&mut self.received[old..]) {
+                // A read with a timeout is interrupted when the machine is suspended.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.received.truncate(old + *read.as_ref().unwrap_or(&0));
         read
     }

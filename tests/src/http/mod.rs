@@ -1,7 +1,7 @@
 //! HTTP/1.1 in bytes, without a library between the test and the server.
 //!
-//! A [`Request`] becomes bytes, a [`Connection`] carries them and takes answers
-//! apart, a [`Response`] keeps what came.
+//! A [`Request`] becomes bytes, a [`Connection`] sends them and parses answers, and a
+//! [`Response`] holds the result.
 
 mod connection;
 mod request;

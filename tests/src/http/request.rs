@@ -1,4 +1,4 @@
-//! [`Request`]: what a test wants to send, as the bytes that go out.
+//! [`Request`]: a request as the exact bytes that are sent.
 
 use std::fmt::Write as _;
 
@@ -85,7 +85,7 @@ impl Request {
         head.into_bytes()
     }
 
-    /// Everything that goes out.
+    /// All bytes of the request.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head_bytes();

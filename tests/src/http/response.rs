@@ -1,4 +1,4 @@
-//! [`Response`]: what came back, taken apart as little as possible.
+//! [`Response`]: an answer, parsed as little as possible.
 
 use serde_json::Value;
 
@@ -16,20 +16,20 @@ pub struct Head {
 /// How a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// As its framing said.
+    /// Complete, according to its framing.
     Whole,
     /// The connection ended before.
     Cut,
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// Status line and headers.
     pub head: Head,
     /// The body, with chunks put together.
     pub body: Vec<u8>,
-    /// Whether the body is all there.
+    /// Whether the body is complete.
     pub ending: Ending,
     /// Statuses of the 1xx answers that came before.
     pub interim: Vec<u16>,
@@ -115,7 +115,7 @@ impl Response {
         self
     }
 
-    /// Everything, for people.
+    /// The whole answer, for messages.
     #[must_use]
     pub fn shown(&self) -> String {
         let mut shown = format!("{}\n", self.head.status_line);

@@ -1,4 +1,4 @@
-//! A follower: long polls from where it is, and notes what it is given.
+//! A follower: long polls from its position, and notes the records that it receives.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(super) struct Follower<'a> {
     pub(super) may_expire: bool,
 }
 
-/// What a follower knows, and tells the server when it comes back.
+/// What a follower knows about the log, and sends when it reconnects.
 #[derive(Default)]
 struct Known {
     id: Option<String>,
@@ -63,7 +63,7 @@ impl Follower<'_> {
     }
 
     fn note(&self, response: &Response, known: &mut Known) -> io::Result<()> {
-        // What came before a cut counts as seen, a record that is cut does not.
+        // Complete records before a cut count as seen.
         let records = unbinary(&response.body[..whole_records(&response.body)]);
         if !self.ledger.seen(self.log, known.next, &records) {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -75,7 +75,7 @@ impl Follower<'_> {
     }
 }
 
-/// Bytes of the records that are whole.
+/// The length of the complete records.
 fn whole_records(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(size) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {

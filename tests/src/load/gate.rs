@@ -1,11 +1,11 @@
-//! [`Gate`]: where the server is, and a place to wait while there is none.
+//! [`Gate`]: gives workers the server's address, and blocks them while there is none.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Workers wait here whenever their connection breaks. Each opening has a
-/// number, so that nobody goes on with a server that was killed meanwhile.
+/// Workers wait here whenever their connection breaks. Each opening has a number, so
+/// that no worker continues with a server that was killed meanwhile.
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Gate {
-    /// Lets the workers go to this server.
+    /// Lets the workers connect to this server.
     pub fn open(&self, address: SocketAddr) {
         let mut state = self.lock();
         state.address = Some(address);
@@ -29,19 +29,19 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Holds the workers as their connections break.
+    /// Blocks the workers when their connections break.
     pub fn close(&self) {
         self.lock().address = None;
     }
 
-    /// Sends all workers home.
+    /// Ends all workers.
     pub fn end(&self) {
         self.lock().over = true;
         self.changed.notify_all();
     }
 
-    /// Waits until so many workers wait here, which means that none of them
-    /// holds an answer that it has yet to note.
+    /// Waits until `workers` workers wait here. None of them then has an answer that it
+    /// has not noted yet.
     ///
     /// # Panics
     /// When that takes longer than 30 seconds.
@@ -55,7 +55,7 @@ impl Gate {
         }
     }
 
-    /// Waits for an opening after number `last`; `None` when all is over.
+    /// Waits for an opening after number `last`; `None` when the workers have to end.
     #[must_use]
     pub fn pass(&self, last: u64) -> Option<(SocketAddr, u64)> {
         let mut state = self.lock();
@@ -72,7 +72,7 @@ impl Gate {
         passed
     }
 
-    /// Whether workers that came with this opening may go on.
+    /// Whether workers of this opening may continue.
     #[must_use]
     pub fn is_open(&self, opening: u64) -> bool {
         let state = self.lock();

@@ -1,8 +1,8 @@
 //! Producers and followers that keep notes for the [checker](crate::checker)
 //! while a server is killed under them.
 //!
-//! [`Gate`] tells them where the server is, and holds them while there is none
-//! and while an audit reads; [`Workload`] is the lot of them.
+//! [`Gate`] gives them the server's address, and blocks them while there is no server
+//! and during an audit. [`Workload`] is all of them together.
 
 mod follower;
 mod gate;

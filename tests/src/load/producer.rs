@@ -1,4 +1,4 @@
-//! A producer: one request at a time, a note before and after each.
+//! A producer: sends one request at a time, with a note before and after each.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use crate::{Connection, Request, Response};
 /// How a producer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// One record a request; what was not acked is given up.
+    /// One record per request. Unacked records are not retried.
     Single,
-    /// Up to 40 records a request; what was not acked is given up.
+    /// Up to 40 records per request. Unacked records are not retried.
     Batch,
-    /// Up to 10 records a request, with an identity and sequence numbers; what
-    /// was not acked is sent again until it is.
+    /// Up to 10 records per request, with a producer id and sequence numbers. Unacked
+    /// records are retried until they are acked.
     Idempotent,
 }
 
@@ -59,7 +59,7 @@ impl Producer<'_> {
             Style::Idempotent => random.between(1, 11),
         };
         let record = |sequence| {
-            // Mostly short, now and then larger than a page.
+            // Mostly short, sometimes larger than a page.
             let longest = if random.between(0, 20) == 0 { 9000 } else { 120 };
             let length = u32::try_from(random.between(0, longest)).expect("a small number");
             Payload { producer: self.number, sequence, length }.encode()
@@ -67,7 +67,7 @@ impl Producer<'_> {
         Batch { first, records: (first..first + count).map(record).collect() }
     }
 
-    /// Sends a batch; an error says that its outcome is not known.
+    /// Sends a batch. An error means that its outcome is unknown.
     fn send(&self, connection: &mut Connection, batch: &Batch) -> io::Result<()> {
         let Batch { first, records } = batch;
         let count = u32::try_from(records.len()).expect("a small batch");
@@ -103,7 +103,7 @@ impl Producer<'_> {
                 assert!(all || repeated, "{sent} sent: {}", response.shown());
                 Ok(written)
             }
-            // A stopping server; the answer itself is judged elsewhere.
+            // The server is stopping. Other tests check this answer.
             (503, _) => Err(io::ErrorKind::ConnectionAborted.into()),
             _ if !self.ledger.has_power() => Err(io::ErrorKind::ConnectionAborted.into()),
             _ => panic!("{:?} {}: {}", self.style, self.log, response.shown()),

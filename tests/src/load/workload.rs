@@ -11,7 +11,7 @@ use crate::api::unbinary;
 use crate::checker::{Ledger, Recovered, Violation, audit};
 use crate::http::Request;
 
-/// A log and who works on it.
+/// A log, its producers and its followers.
 #[derive(Debug, Clone)]
 pub struct LogPlan {
     /// Its name.
@@ -20,13 +20,13 @@ pub struct LogPlan {
     pub config: String,
     /// Its producers.
     pub producers: Vec<Style>,
-    /// How many follow it.
+    /// The number of its followers.
     pub followers: usize,
     /// Whether its retention may remove its beginning.
     pub may_expire: bool,
 }
 
-/// Threads at work, and the notes they keep.
+/// The running threads and their notes.
 #[derive(Debug)]
 pub struct Workload {
     plans: Vec<LogPlan>,
@@ -66,19 +66,19 @@ impl Workload {
         Workload { plans, ledger, gate, workers }
     }
 
-    /// Lets all go to the server.
+    /// Lets all threads connect to the server.
     pub fn open(&self, server: &TestServer) {
         self.gate.open(server.address());
     }
 
-    /// Waits until all have noticed that the server is gone and have noted what
-    /// they had got from it.
+    /// Waits until all threads have noticed that the server is gone, and have noted the
+    /// answers that they received.
     ///
     /// # Panics
     /// When one of them panicked.
     pub fn close(&mut self) {
         self.gate.close();
-        // A worker that panicked never comes to the gate: say why it did.
+        // A worker that panicked never arrives at the gate: show its panic.
         if let Some(at) = self.workers.iter().position(JoinHandle::is_finished) {
             let panicked = self.workers.swap_remove(at).join();
             std::panic::resume_unwind(panicked.expect_err("it ended before the workload did"));
@@ -86,18 +86,18 @@ impl Workload {
         self.gate.await_waiting(self.workers.len());
     }
 
-    /// Cuts the power: what is answered from here on counts for nothing.
+    /// Cuts the power. Answers from now on do not count.
     pub fn lose_power(&self, cut: impl FnOnce()) {
         self.ledger.lose_power();
         cut();
     }
 
-    /// All that is answered counts again; for when the workload is closed.
+    /// Answers count again. To be called while the workload is closed.
     pub fn regain_power(&self) {
         self.ledger.regain_power();
     }
 
-    /// Reads every log and holds it against the notes.
+    /// Reads every log and compares it with the notes.
     ///
     /// # Panics
     /// When a log cannot be read.
@@ -123,7 +123,7 @@ impl Workload {
         acks.map(|acked| u64::from(acked.attempt.count)).sum()
     }
 
-    /// Sends all home and deletes the logs.
+    /// Ends all threads and deletes the logs.
     ///
     /// # Panics
     /// When a worker panicked.

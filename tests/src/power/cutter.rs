@@ -1,5 +1,5 @@
-//! [`Cutter`]: the process that makes the calls for which there is no safe
-//! function here. It runs all the time, so that a cut takes microseconds.
+//! [`Cutter`]: a helper process for system calls that have no safe Rust function. It is
+//! always running, so that a cut takes only microseconds.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -38,9 +38,8 @@ impl Cutter {
         assert_eq!(answer, "cut", "{}", directory.display());
     }
 
-    /// As [`cut`](Self::cut), but the kernel has written some of the last pages of
-    /// each log's newest segment by then, in an order of its own, as it may at any
-    /// time.
+    /// As [`cut`](Self::cut), but first the kernel writes some of the last pages of each
+    /// log's newest segment, out of order, as it may at any time.
     ///
     /// # Panics
     /// When it cannot be shut down.

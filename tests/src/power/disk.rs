@@ -1,4 +1,4 @@
-//! [`LoopDisk`]: a filesystem of its own in an image file.
+//! [`LoopDisk`]: a filesystem in an image file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,8 +47,8 @@ impl LoopDisk {
         LoopDisk::make_of(filesystem, IMAGE_BYTES, scratch)
     }
 
-    /// As [`make`](Self::make), with so many bytes for all that the filesystem
-    /// holds, its own structures included.
+    /// As [`make`](Self::make), with this total size, which includes the filesystem's own
+    /// structures.
     ///
     /// # Errors
     /// As there.
@@ -78,7 +78,7 @@ impl LoopDisk {
     /// # Panics
     /// When it cannot be, within ten seconds.
     pub fn remount(&mut self) {
-        // A process that was killed may hold it a moment longer.
+        // A killed process may keep it busy a little longer.
         wait::until_true("the disk to be let go", Duration::from_secs(10), || {
             run(Command::new("umount").arg(&self.mount_point)).is_ok()
         });
@@ -92,7 +92,7 @@ impl Drop for LoopDisk {
     }
 }
 
-/// Unmounts what tests left behind that were killed.
+/// Unmounts the images of killed tests.
 fn unmount_leftovers() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for path in mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new) {

@@ -6,9 +6,9 @@
 //!        FS_IOC_SHUTDOWN without a flush: what was not synced is gone
 //! ```
 //!
-//! A [`LoopDisk`] is such a filesystem; the [`Cutter`] cuts its power, and can
-//! push pages to it before, out of their order. Both need root and a loop device;
-//! where they are missing, [`LoopDisk::make`] says so and the test is skipped.
+//! A [`LoopDisk`] is such a filesystem. The [`Cutter`] cuts its power, and can write
+//! pages to it before, out of order. Both need root and a loop device. Without them
+//! [`LoopDisk::make`] returns an error and the test is skipped.
 
 mod cutter;
 mod disk;

@@ -1,11 +1,11 @@
 //! The documents that are generated, and whether they are as they would be.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::{root, tools};
+use crate::{root, run, tools};
 
 /// A document, and the example that prints it.
-const GENERATED: [(&str, &str, &str); 1] = [("docs/errors.md", "styx-protocol", "errors_md")];
+const GENERATED: [(&str, &str); 1] = [("docs/errors.md", "errors_md")];
 
 /// Writes every generated document anew.
 pub(crate) fn write() -> bool {
@@ -24,15 +24,19 @@ pub(crate) fn unchanged() -> bool {
 }
 
 fn each(act: impl Fn(&str, &str) -> bool) -> bool {
-    GENERATED.iter().all(|(path, package, example)| {
-        let mut command = tools::cargo(&["run", "--quiet", "--package", package, "--example"]);
-        let output = command.arg(example).stderr(Stdio::inherit()).output();
-        match output {
+    GENERATED.iter().all(|(path, example)| {
+        // The whole workspace, so that its features are those of the other steps.
+        let mut build = tools::cargo(&["build", "--quiet", "--workspace", "--example", example]);
+        let program = tools::target().join("debug/examples").join(example);
+        if !run("build", &mut build) {
+            return false;
+        }
+        match Command::new(&program).current_dir(root()).stderr(Stdio::inherit()).output() {
             Ok(output) if output.status.success() => {
                 act(path, &String::from_utf8_lossy(&output.stdout))
             }
             _ => {
-                eprintln!("{path} cannot be generated: {command:?} failed");
+                eprintln!("{path} cannot be generated: {} failed", program.display());
                 false
             }
         }

@@ -8,6 +8,7 @@ mod fuzz;
 mod instructions;
 mod sabotage;
 mod steps;
+mod suites;
 mod tally;
 mod tools;
 
@@ -16,7 +17,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test                 everything that CI runs
-cargo xtask test --only NAME     one step of it, or one file of tests/tests
+cargo xtask test --only NAME     one step of it, or a module or test of tests/tests
 cargo xtask flights              gets target/flights/flights.csv
 cargo xtask faults --cycles N    N kills of a server under load, N power cuts of each kind, audited
 cargo xtask sabotage             compiles known mistakes in and shows the tests that catch each
@@ -52,11 +53,12 @@ fn main() -> ExitCode {
 }
 
 fn faults(cycles: &str) -> bool {
-    let mut build = tools::cargo(&["build", "--package", "styx"]);
-    let mut faults = tools::cargo(&["test", "--package", "styx-tests"]);
-    faults.args(["--test", "kill", "--test", "power", "--no-fail-fast"]);
+    let build = ["build", "--workspace", "--bins", "--test", "faults"];
+    let mut build = tools::cargo(&build);
+    let mut faults = tools::cargo(&["test", "--workspace", "--test", "faults", "--no-fail-fast"]);
+    faults.args(["--", "kill::", "power::", "--skip", "_kill::"]);
     // One after the other: their seeds and figures are to be read.
-    faults.args(["--", "--nocapture", "--test-threads=1"]);
+    faults.args(["--nocapture", "--test-threads=1"]);
     faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
     run("build", &mut build) && run("faults", &mut faults)
 }

@@ -61,10 +61,13 @@ enum Outcome {
 
 /// Builds with a mistake, or with none, and runs the tests.
 fn attempt(feature: Option<&str>) -> Outcome {
-    let arguments = ["test", "--locked", "--package", "styx-engine", "--no-fail-fast"];
-    let mut command = tools::cargo(&arguments);
+    // The workspace, so that only the engine is built anew: with `--package` cargo would
+    // unify features over fewer crates, and build their dependencies again.
+    let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(["--test", "simulation", "--test", "engine"]);
-    command.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
+    if let Some(feature) = feature {
+        command.args(["--features", &format!("styx-engine/{feature}")]);
+    }
     // The audit of every damage takes as long as all others together, and what it
     // catches here the tests of the log catch too. Of the engine's tests only those
     // of the log run: the others wait for calls that some mistakes leave out.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, instructions, root, run, sabotage, tools};
+use crate::{docs, fuzz, instructions, run, sabotage, suites, tools};
 
 /// A name for `--only`, what it is for people, and how it is done.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -18,8 +18,10 @@ const STEPS: &[Step] = &[
     ("doc", "the code's documentation has no warnings", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
     }),
+    ("build", "all programs, examples and tests, built once with the same features", || {
+        cargo(BUILD, &[])
+    }),
     ("docs", "generated documents are unchanged", || Tally::step(docs::unchanged())),
-    ("build", "the styx binary and the examples", || cargo(&[BUILD, &["--locked"]].concat(), &[])),
     ("release", "the styx binary as it is released, for tests that are about that one", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
     }),
@@ -32,8 +34,11 @@ const STEPS: &[Step] = &[
     ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
 ];
 
-/// Builds what the tests run.
-const BUILD: &[&str] = &["build", "--package", "styx", "--package", "styx-examples", "--bins"];
+const TEST_THREADS_PER_CORE: usize = 2;
+
+/// Builds what the tests run, and the tests. All in one call: cargo unifies features over
+/// what it builds at a time, and would build tokio and others a second time in the next.
+const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
 
 /// Runs all steps, or one; says how many passed. A step that fails does not
 /// keep the others from running.
@@ -41,7 +46,7 @@ pub(crate) fn test(only: Option<&str>) -> bool {
     let chosen: Vec<&Step> =
         STEPS.iter().filter(|(name, _, _)| only.is_none_or(|only| only == *name)).collect();
     if chosen.is_empty() {
-        return test_file(only.unwrap_or_default());
+        return selected(only.unwrap_or_default());
     }
     let start = Instant::now();
     let mut total = Tally::default();
@@ -60,18 +65,19 @@ pub(crate) fn test(only: Option<&str>) -> bool {
     summary(total)
 }
 
-/// Runs one file of `tests/tests`.
-fn test_file(name: &str) -> bool {
-    if !root().join("tests/tests").join(format!("{name}.rs")).is_file() {
-        let names: Vec<&str> = STEPS.iter().map(|(name, _, _)| *name).collect();
-        eprintln!("there is no step and no file tests/tests/{name}.rs of that name");
-        eprintln!("the steps are: {}", names.join(", "));
-        return false;
+/// Runs the tests that a name selects.
+fn selected(name: &str) -> bool {
+    let build = suites::build();
+    let build: Vec<&str> = build.iter().map(String::as_str).collect();
+    let mut total = cargo(&build, &[]);
+    match suites::run(name) {
+        Some(tally) => total.add(tally),
+        None => {
+            let names: Vec<&str> = STEPS.iter().map(|(name, _, _)| *name).collect();
+            eprintln!("steps: {}", names.join(", "));
+            return false;
+        }
     }
-    let mut total = cargo(BUILD, &[]);
-    let mut command = tools::cargo(&["test", "--package", "styx-tests", "--test", name]);
-    command.env("STYX_BIN", tools::styx()).env("STYX_EXAMPLES", tools::examples());
-    total.add(tally::run(command));
     summary(total)
 }
 
@@ -89,8 +95,10 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Tally {
 
 fn tests() -> Tally {
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-    command.env("STYX_BIN", tools::styx()).env("STYX_RELEASE_BIN", tools::released_styx());
-    command.env("STYX_EXAMPLES", tools::examples());
+    command.envs(suites::environment()).env("STYX_RELEASE_BIN", tools::released_styx());
+    // Most tests wait: for a sync, a timeout or a server that starts.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    command.env("RUST_TEST_THREADS", (TEST_THREADS_PER_CORE * cores).to_string());
     tally::run(command)
 }
 

@@ -1,0 +1,7 @@
+//! The `styx` command: what it prints, its exit codes, and `styx serve`.
+
+mod check_storage;
+mod commands;
+mod compatibility;
+mod import_0x;
+mod serve;

@@ -1,0 +1,304 @@
+//! `styx serve` as a process: configuration, lock, pid file, shutdown, health and
+//! version.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use styx_tests::api::{info_json, write_one, written_json};
+use styx_tests::cli::{run, styx};
+use styx_tests::{Request, Scratch, Settings, Table, TestServer, error, gives};
+
+#[test]
+fn a_0x_configuration_starts_the_server_without_warnings() {
+    let file = r#"
+pid_file = "styx.pid"
+bind_address = "127.0.0.1:0"
+shutdown_timeout = 3
+cors_allowed_origins = ["*"]
+http_read_buffer_size = 1048576
+http_write_buffer_size = 1048576
+tcp_read_buffer_size = 1048576
+tcp_write_buffer_size = 1048576
+tcp_timeout = 30
+websocket_read_buffer_size = 1048576
+websocket_write_buffer_size = 1048576
+
+[log_manager]
+data_directory = "DATA"
+read_buffer_size = 1048576
+write_buffer_size = 1048576
+
+[metrics.statsd]
+protocol = "udp"
+address = "127.0.0.1:1"
+prefix = "styx"
+"#;
+    for old_name in [false, true] {
+        let mut settings = Settings::default().file(file);
+        if old_name {
+            settings = settings.under_the_old_name().argument("--log-level").argument("WARN");
+        }
+        let mut server = settings.start();
+        server.create("a");
+        let said = server.stop().log;
+        assert!(!said.contains("WARN"), "a warning about a file that is well: {said}");
+    }
+}
+
+#[test]
+fn under_its_old_name_the_server_reads_config_toml_in_the_current_directory() {
+    let scratch = Scratch::new("old-name");
+    let link = scratch.join("styx-server");
+    std::os::unix::fs::symlink(styx_tests::binary::styx(), &link).expect("a link can be made");
+    scratch.write("config.toml", "bind_address = 7123\n");
+    let mut command = Command::new(link);
+    command.current_dir(scratch.path());
+    let done = run(command, b"");
+    assert_ne!(done.code, 0);
+    assert!(done.stderr.contains("bind_address"), "it read ./config.toml: {}", done.stderr);
+}
+
+#[test]
+fn the_server_starts_without_a_configuration_file() {
+    let scratch = Scratch::new("no-config");
+    let mut command = styx(&["serve", "--bind-address", "127.0.0.1:0"]);
+    command.current_dir(scratch.path()).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("it is piped");
+    let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line);
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(read.is_ok() && line.starts_with("listening on http://127.0.0.1:"), "{line:?}");
+    assert!(scratch.join("data").is_dir(), "the default data directory is ./data");
+}
+
+#[test]
+fn an_unknown_key_is_warned_about_with_the_nearest_name() {
+    let server = Settings::default().set("shutdown_timout = 1").start();
+    let said = server.log();
+    assert!(said.contains("shutdown_timout") && said.contains("shutdown_timeout"), "{said}");
+}
+
+#[test]
+fn check_config_rejects_unknown_keys_that_serve_only_warns_about() {
+    let scratch = Scratch::new("check-config");
+    let check = |text: &str| {
+        let path = scratch.write("config.toml", text);
+        let mut command = styx(&["serve", "--check-config", "--config"]);
+        command.arg(path).current_dir(scratch.path());
+        run(command, b"")
+    };
+    let good = check("bind_address = \"127.0.0.1:0\"\nshutdown_timeout = 1\n");
+    assert_eq!(good.code, 0, "{}", good.stderr);
+    let unknown = check("shutdown_timout = 1\n");
+    assert_eq!(unknown.code, 1, "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("shutdown_timeout"), "{}", unknown.stderr);
+    for bad in [
+        "shutdown_timeout = \"soon\"\n",
+        "bind_address = 7123\n",
+        "tcp_timeout = -1\n",
+        "cors_allowed_origins = \"*\"\n",
+        "this is no TOML",
+    ] {
+        let done = check(bad);
+        assert_eq!(done.code, 1, "{bad}: {}", done.stderr);
+        assert!(!done.stderr.trim().is_empty(), "{bad}");
+        let served = Settings::default().file(bad).start_in(Arc::new(Scratch::new("bad-config")));
+        assert!(served.is_err(), "{bad} was served");
+    }
+    let missing = run(styx(&["serve", "--config", "/nonexistent/config.toml"]), b"");
+    assert_eq!(missing.code, 1, "{}", missing.stderr);
+    assert!(missing.stderr.contains("/nonexistent/config.toml"), "{}", missing.stderr);
+}
+
+#[test]
+fn a_second_server_on_a_data_directory_is_refused() {
+    let first = TestServer::start();
+    first.create("a");
+    let second = Settings::default().start_in(Arc::clone(first.scratch()));
+    let refusal = second.expect_err("the directory is in use");
+    let data = first.data().display().to_string();
+    assert!(refusal.output.contains(&data), "it names the directory: {}", refusal.output);
+    assert!(refusal.status.is_some_and(|status| status.code() == Some(1)), "{refusal}");
+    assert_eq!(first.append("a", "x"), 1, "the first one goes on");
+}
+
+#[test]
+fn a_0x_data_directory_is_refused_and_left_unchanged() {
+    let scratch = Arc::new(Scratch::new("old-data"));
+    let log = scratch.join("data").join("old");
+    std::fs::create_dir_all(&log).expect("a directory");
+    let config = vec![7u8; 68];
+    std::fs::write(log.join("config"), &config).expect("a file");
+    let segment = "segment-00000000000000000000-00000000000000000000-00000000001795399531-records";
+    std::fs::write(log.join(segment), b"\0\0\0\x01xcrc?").expect("a file");
+    let refusal = Settings::default().start_in(Arc::clone(&scratch));
+    let refusal = refusal.expect_err("it is not ours to open");
+    assert!(
+        refusal.output.contains("import") || refusal.output.contains("0."),
+        "{}",
+        refusal.output
+    );
+    assert_eq!(std::fs::read(log.join("config")).expect("it is still there"), config);
+    assert_eq!(std::fs::read_dir(&log).expect("a directory").count(), 2, "nothing was added");
+}
+
+#[test]
+fn a_port_in_use_is_reported() {
+    let first = TestServer::start();
+    let text = format!(
+        "bind_address = \"{}\"\n[log_manager]\ndata_directory = \"DATA\"\n",
+        first.address()
+    );
+    let second = Settings::default().file(&text).start_in(Arc::new(Scratch::new("port")));
+    let refusal = second.expect_err("the port is in use");
+    assert!(refusal.output.contains(&first.address().to_string()), "{}", refusal.output);
+}
+
+#[test]
+fn the_pid_file_is_written_locked_and_removed() {
+    let mut server = Settings::default().set("pid_file = \"styx.pid\"").start();
+    let path = server.scratch().join("styx.pid");
+    let text = || std::fs::read_to_string(&path).expect("the pid file");
+    assert_eq!(text().trim(), server.process().to_string());
+
+    let other = server.scratch().join("other");
+    let second = format!(
+        "pid_file = {:?}\nbind_address = \"127.0.0.1:0\"\n[log_manager]\ndata_directory = {other:?}\n",
+        path.display().to_string()
+    );
+    let refusal = Settings::default().file(&second).start_in(Arc::new(Scratch::new("pid")));
+    let refusal = refusal.expect_err("the pid file is locked");
+    assert!(refusal.output.contains("styx.pid"), "{}", refusal.output);
+    assert_eq!(text().trim(), server.process().to_string(), "it was left alone");
+
+    server.kill();
+    assert!(path.exists(), "a crash leaves it");
+    server.restart();
+    assert_eq!(text().trim(), server.process().to_string(), "it was taken over");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert!(!path.exists(), "a clean exit removes it");
+}
+
+#[test]
+fn stopping_finishes_requests_in_progress() {
+    let mut server = TestServer::start();
+    server.create("a");
+    let request = write_one("a", "hello");
+    let bytes = request.bytes();
+    let mut under_way = server.connect();
+    under_way.send(&bytes[..bytes.len() - 2]).expect("most of it can be sent");
+    let mut idle = server.connect();
+    let _ = idle.exchange(&Request::get("/logs")).expect("an answer").expect(200);
+
+    server.ask_to_stop();
+    styx_tests::wait::until_true("no new connections", Duration::from_secs(5), || {
+        let answer = styx_tests::Connection::try_open(server.address())
+            .and_then(|mut c| c.exchange(&Request::get("/health/ready")));
+        answer.map_or(true, |answer| answer.status() == 503)
+    });
+    under_way.send(&bytes[bytes.len() - 2..]).expect("the rest can be sent");
+    let answer = under_way.response("POST").expect("an answer").expect(200);
+    assert_eq!(answer.text(), written_json(1, 1));
+    let stopped = server.wait_for_exit();
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert!(stopped.took < Duration::from_secs(3), "{:?}", stopped.took);
+    server.restart();
+    assert_eq!(server.read_all("a"), [b"hello"]);
+}
+
+#[test]
+fn stopping_waits_no_longer_than_shutdown_timeout() {
+    let mut server = Settings::default().set("shutdown_timeout = 1").start();
+    server.create("a");
+    let bytes = write_one("a", "hello").bytes();
+    let mut stuck = server.connect();
+    stuck.send(&bytes[..bytes.len() - 2]).expect("most of it can be sent");
+    let _ = server.ask(&Request::get("/logs")).expect(200);
+    let start = Instant::now();
+    server.ask_to_stop();
+    let _ = server.wait_for_exit();
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    server.restart();
+    assert_eq!(server.info("a")["end_position"], 0);
+}
+
+#[test]
+fn health_version_and_openapi_are_served() {
+    let server = TestServer::start();
+    let mut table = Table::of(&server);
+    table.row("live", &Request::get("/health/live"), &gives(200));
+    table.row("ready", &Request::get("/health/ready"), &gives(200));
+    let version = table.row("version", &Request::get("/version"), &gives(200));
+    assert_eq!(version.json()["version"], env!("CARGO_PKG_VERSION"), "{}", version.shown());
+    let json = gives(200).with("Content-Type", "application/json");
+    let openapi = table.row("openapi", &Request::get("/openapi.json"), &json).json();
+    table.row("unknown", &Request::get("/health"), &error(404, "not_found"));
+    table.check();
+
+    assert!(openapi["openapi"].as_str().is_some_and(|v| v.starts_with("3.")), "{openapi}");
+    for (path, methods) in [
+        ("/logs", &["get", "post"][..]),
+        ("/logs/{name}", &["get", "delete"]),
+        ("/logs/{name}/truncate", &["post"]),
+        ("/logs/{name}/trim", &["post"]),
+        ("/logs/{name}/backup", &["get"]),
+        ("/logs/restore", &["post"]),
+        ("/logs/{name}/records", &["get", "post"]),
+        ("/metrics", &["get"]),
+        ("/health/live", &["get"]),
+        ("/health/ready", &["get"]),
+        ("/version", &["get"]),
+    ] {
+        for method in methods {
+            let operation = &openapi["paths"][path][method];
+            assert!(operation["responses"].is_object(), "{method} {path} is not described");
+        }
+    }
+    let done = run(styx(&["version"]), b"").expect_text();
+    assert!(done.contains(env!("CARGO_PKG_VERSION")), "{done}");
+}
+
+#[test]
+fn a_clean_restart_logs_no_warning() {
+    let mut server = TestServer::start();
+    server.create_with("a", "segment_max_count=10");
+    for number in 0..95 {
+        server.append("a", format!("{number}"));
+    }
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    server.restart();
+    assert_eq!(server.read_all("a").len(), 95);
+    let said = server.log();
+    // Weak storage is not what this test is about.
+    let lines = said.lines().filter(|line| !line.contains("weak storage"));
+    let said = lines.collect::<Vec<_>>().join("\n");
+    for word in ["WARN", "ERROR", "truncat", "corrupt"] {
+        assert!(!said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn two_hundred_logs_are_reopened_after_a_crash() {
+    let mut server = TestServer::start();
+    for number in 0..200 {
+        server.create(&format!("log{number:03}"));
+    }
+    for number in (0..200).step_by(10) {
+        server.append(&format!("log{number:03}"), "x");
+    }
+    server.kill();
+    server.restart();
+    let list = server.ask(&Request::get("/logs")).expect(200).json();
+    let list = list.as_array().expect("a list").clone();
+    assert_eq!(list.len(), 200);
+    assert!(list.iter().all(|log| log["status"] == "ok"), "{list:?}");
+    let mut table = Table::of(&server);
+    let info = info_json("log010", 1, 9, 0, 1);
+    table.row("one of them", &Request::get("/logs/log010"), &gives(200).body(info));
+    table.check();
+}

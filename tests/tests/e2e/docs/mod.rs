@@ -1,0 +1,4 @@
+//! The documents: commands work, links lead somewhere, named tests exist.
+
+mod commands;
+mod test_names;

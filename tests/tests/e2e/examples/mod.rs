@@ -1,0 +1,4 @@
+//! The programs in `examples/`.
+
+mod flights;
+mod rust;

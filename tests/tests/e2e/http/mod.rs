@@ -1,0 +1,15 @@
+//! The REST API: logs, appends, reads, backups, errors and HTTP itself.
+
+mod appends;
+mod backup;
+mod compatibility;
+mod concurrent_requests;
+mod conditional_appends;
+mod error_codes;
+mod follow;
+mod logs;
+mod metrics;
+mod reads;
+mod restore_0x;
+mod retention;
+mod transport;

@@ -1,0 +1,81 @@
+//! HTTP/2 streams whose peer never opens the flow-control window.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use styx_tests::Settings;
+use styx_tests::api::{BINARY, write_binary};
+
+const CLOSED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(body.len()).expect("a short body").to_be_bytes();
+    [&size[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
+}
+
+/// `GET path` on a stream of HTTP/2, without compression.
+fn get_on(stream: u32, path: &str) -> Vec<u8> {
+    let length = u8::try_from(path.len()).expect("a short path");
+    let accept = u8::try_from(BINARY.len()).expect("a short type");
+    let head = [
+        &[0x82, 0x86, 0x01, 1, b'x', 0x04, length],
+        path.as_bytes(),
+        &[0x0f, 0x04, accept],
+        BINARY.as_bytes(),
+    ];
+    frame(1, 5, stream, &head.concat())
+}
+
+#[test]
+fn http2_streams_that_read_nothing_are_reset() {
+    // The socket does not stall: the client reads and answers pings, but opens no
+    // window. Each response used to keep its memory as long as the client wanted.
+    let server = Settings::default().set("tcp_timeout = 2").start();
+    server.create("a");
+    let mut filling = server.connect();
+    for _ in 0..4 {
+        let write = write_binary("a", &vec![vec![b'x'; 65_000]; 16]);
+        let _ = filling.exchange(&write).expect("an answer").expect(200);
+    }
+    let before = server.memory_bytes();
+    let mut socket = TcpStream::connect(server.address()).expect("it listens");
+    socket.set_read_timeout(Some(CLOSED_WITHIN)).expect("a limit above 0");
+    // A window of one byte for each stream, and the maximum for the connection.
+    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]);
+    let window = frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &window].concat();
+    socket.write_all(&begin).expect("it can be sent");
+    let streams: Vec<u32> = (0..100).map(|number| 2 * number + 1).collect();
+    for stream in &streams {
+        socket.write_all(&get_on(*stream, "/logs/a/records")).expect("it can be sent");
+    }
+    let mut reset = std::collections::BTreeSet::new();
+    let (start, mut most) = (Instant::now(), 0);
+    while reset.len() < streams.len() {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).expect("a frame, before the time is up");
+        let size = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut body = vec![0; size];
+        socket.read_exact(&mut body).expect("its body");
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match head[3] {
+            3 => drop(reset.insert(stream)),
+            4 if head[4] == 0 => socket.write_all(&frame(4, 1, 0, &[])).expect("it can be sent"),
+            6 => socket.write_all(&frame(6, 1, 0, &body)).expect("it can be sent"),
+            7 => panic!("the connection is given up: {}", body.escape_ascii()),
+            _ => {}
+        }
+        most = most.max(server.memory_bytes());
+        assert!(start.elapsed() < CLOSED_WITHIN, "{} were reset", reset.len());
+    }
+    let each = most.saturating_sub(before) / 1024 / streams.len() as u64;
+    println!("{} streams were reset after {:?}, {each} KiB each", reset.len(), start.elapsed());
+    assert!(each < 2048, "a stream that takes nothing holds {each} KiB");
+    // The connection itself still works.
+    socket.write_all(&get_on(1001, "/logs/a")).expect("it can be sent");
+    let mut head = [0; 9];
+    socket.read_exact(&mut head).expect("an answer");
+    assert_eq!(head[3], 1, "the head of an answer");
+}

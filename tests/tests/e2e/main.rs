@@ -1,0 +1,27 @@
+//! End-to-end tests: the real binary as a child process, and everything a client,
+//! an operator or a reader of the documents does with it.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | [`http`] | the REST API |
+//! | [`websocket`] | records as WebSocket messages |
+//! | [`styx0`] | the binary protocol of Styx 0.x |
+//! | [`styx1`] | the binary protocol of the client core |
+//! | [`client`] | the Rust client against a real server |
+//! | [`cli`] | the `styx` command, `styx serve` included |
+//! | [`limits`] | large input, and slow or stalled peers of HTTP |
+//! | [`docs`] | the commands, links and test names in the documents |
+//! | [`examples`] | the programs in `examples/` |
+//!
+//! Tests of crashes and failing disks are in `faults`. Tests that must not share the
+//! machine are in `alone`.
+
+mod cli;
+mod client;
+mod docs;
+mod examples;
+mod http;
+mod limits;
+mod styx0;
+mod styx1;
+mod websocket;
