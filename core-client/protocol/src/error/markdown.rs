@@ -7,7 +7,7 @@ use super::{Code, Remedy};
 const HEAD: &str = "\
 # Errors
 
-Generated from the table in `core-client/protocol/src/error.rs`; do not edit. Run `cargo xtask docs`, or
+Generated from the table in `core-client/protocol/src/error/mod.rs`; do not edit. Run `cargo xtask docs`, or
 `cargo run -p styx-protocol --example errors_md > docs/errors.md`.
 
 Over HTTP an error is its status and `{\"code\": \"…\", \"message\": \"…\"}`. `code` is stable and for programs; `message`
