@@ -1,17 +1,17 @@
-//! The one table of everything that can go wrong between a client and a server.
+//! The table of every error that a client and a server can report to each other.
 //!
-//! Each row is a [`Code`]. Its text is stable and for programs; HTTP status,
-//! WebSocket close code and stream code are derived from the row. docs/errors.md
-//! is generated from this table.
+//! Each row describes one [`Code`]. Its text is stable, so programs can rely on it.
+//! The HTTP status, the WebSocket close code and the stream code follow from the
+//! row. docs/errors.md is generated from this table.
 
 mod markdown;
 
 pub use markdown::to_markdown;
 
-/// What went wrong. The order is the order of the stream codes, from 1;
-/// [`Code::UnknownError`] is 0.
+/// What went wrong. The variants are in the order of the stream codes, from 1;
+/// [`Code::UnknownError`] has stream code 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each row says what it means, in `meaning`")]
+#[allow(missing_docs, reason = "the table below says what each code means, in `meaning`")]
 pub enum Code {
     NotFound,
     MethodNotAllowed,
@@ -47,169 +47,249 @@ pub enum Code {
 pub enum Remedy {
     /// The same request may work later.
     Retry,
-    /// The request or the caller's knowledge is wrong; sending it again is no use.
+    /// The request is wrong, or the caller's information is out of date. Sending the
+    /// same request again fails again.
     Fatal,
 }
 
-struct Row(Code, &'static str, u16, Remedy, bool, &'static str);
+/// One row of the table.
+struct Row {
+    code: Code,
+    /// The stable text.
+    text: &'static str,
+    http_status: u16,
+    remedy: Remedy,
+    /// Whether the records of the failed request may have been appended.
+    maybe_appended: bool,
+    /// When the error is raised.
+    meaning: &'static str,
+}
 
-use Code as C;
 use Remedy::{Fatal, Retry};
 
-/// code, text, HTTP status, remedy, may the records have been appended, when
 const TABLE: [Row; 27] = [
-    Row(C::NotFound, "not_found", 404, Fatal, false, "no such path"),
-    Row(
-        C::MethodNotAllowed,
-        "method_not_allowed",
-        405,
-        Fatal,
-        false,
-        "the path does not know this method",
-    ),
-    Row(
-        C::InvalidParams,
-        "invalid_params",
-        400,
-        Fatal,
-        false,
-        "a query, form or header value cannot be parsed",
-    ),
-    Row(C::LogInvalidName, "log_invalid_name", 400, Fatal, false, "the name is not a log name"),
-    Row(C::LogExist, "log_exist", 409, Fatal, false, "a log of that name exists already"),
-    Row(C::LogNotFound, "log_not_found", 404, Fatal, false, "no log of that name"),
-    Row(
-        C::LogNotAvailable,
-        "log_not_available",
-        503,
-        Retry,
-        false,
-        "the log is being opened, or is damaged",
-    ),
-    Row(
-        C::MissingContentLength,
-        "missing_content_length",
-        411,
-        Fatal,
-        false,
-        "the request needs a Content-Length",
-    ),
-    Row(
-        C::OutOfRange,
-        "out_of_range",
-        416,
-        Fatal,
-        false,
-        "the position is before the first kept record or after the end",
-    ),
-    Row(
-        C::RecordTooLarge,
-        "record_too_large",
-        413,
-        Fatal,
-        false,
-        "a record is over the log's max_record_size",
-    ),
-    Row(
-        C::MalformedRecords,
-        "malformed_records",
-        400,
-        Fatal,
-        false,
-        "the body does not decode as its media type",
-    ),
-    Row(
-        C::PositionMismatch,
-        "position_mismatch",
-        409,
-        Fatal,
-        false,
-        "the log does not end at the expected position",
-    ),
-    Row(
-        C::SequenceGap,
-        "sequence_gap",
-        409,
-        Fatal,
-        false,
-        "records of this producer are missing before these",
-    ),
-    Row(
-        C::SequenceReused,
-        "sequence_reused",
-        409,
-        Fatal,
-        false,
-        "the sequence was used for other records",
-    ),
-    Row(
-        C::ProducerFenced,
-        "producer_fenced",
-        409,
-        Fatal,
-        false,
-        "a producer with a higher epoch took over",
-    ),
-    Row(
-        C::LogChanged,
-        "log_changed",
-        409,
-        Fatal,
-        false,
-        "the caller's log was recreated, restored or truncated",
-    ),
-    Row(
-        C::LogEndRegressed,
-        "log_end_regressed",
-        409,
-        Fatal,
-        false,
-        "the log ends before what the caller knew to be durable",
-    ),
-    Row(
-        C::OutcomeUnknown,
-        "outcome_unknown",
-        500,
-        Retry,
-        true,
-        "a write or sync failed: the records may be there after a restart",
-    ),
-    Row(C::Overloaded, "overloaded", 503, Retry, false, "more work than the server takes"),
-    Row(C::ShuttingDown, "shutting_down", 503, Retry, false, "the server is stopping"),
-    Row(
-        C::CorruptRecord,
-        "corrupt_record",
-        500,
-        Fatal,
-        false,
-        "a stored record fails its checksum",
-    ),
-    Row(C::StorageFull, "storage_full", 507, Retry, false, "no space left on the storage"),
-    Row(C::Unauthorized, "unauthorized", 401, Fatal, false, "no valid token"),
-    Row(C::Forbidden, "forbidden", 403, Fatal, false, "the token does not allow this"),
-    Row(C::TooManyRequests, "too_many_requests", 429, Retry, false, "this client sends too much"),
-    Row(
-        C::ProducerUnknown,
-        "producer_unknown",
-        409,
-        Fatal,
-        false,
-        "the log no longer knows this producer (raised by clients alone)",
-    ),
-    Row(
-        C::UnknownError,
-        "unknown_error",
-        500,
-        Retry,
-        true,
-        "a bug or an I/O error; the server's log has the cause",
-    ),
+    Row {
+        code: Code::NotFound,
+        text: "not_found",
+        http_status: 404,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "no such path",
+    },
+    Row {
+        code: Code::MethodNotAllowed,
+        text: "method_not_allowed",
+        http_status: 405,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the path does not support this method",
+    },
+    Row {
+        code: Code::InvalidParams,
+        text: "invalid_params",
+        http_status: 400,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "a query, form or header value cannot be parsed",
+    },
+    Row {
+        code: Code::LogInvalidName,
+        text: "log_invalid_name",
+        http_status: 400,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the name is not a valid log name",
+    },
+    Row {
+        code: Code::LogExist,
+        text: "log_exist",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "a log with that name already exists",
+    },
+    Row {
+        code: Code::LogNotFound,
+        text: "log_not_found",
+        http_status: 404,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "no log has that name",
+    },
+    Row {
+        code: Code::LogNotAvailable,
+        text: "log_not_available",
+        http_status: 503,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "the log is being opened, or is damaged",
+    },
+    Row {
+        code: Code::MissingContentLength,
+        text: "missing_content_length",
+        http_status: 411,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the request needs a Content-Length",
+    },
+    Row {
+        code: Code::OutOfRange,
+        text: "out_of_range",
+        http_status: 416,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the position is before the first kept record or after the end",
+    },
+    Row {
+        code: Code::RecordTooLarge,
+        text: "record_too_large",
+        http_status: 413,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "a record is larger than the log's max_record_size",
+    },
+    Row {
+        code: Code::MalformedRecords,
+        text: "malformed_records",
+        http_status: 400,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the body cannot be decoded as its media type",
+    },
+    Row {
+        code: Code::PositionMismatch,
+        text: "position_mismatch",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the log does not end at the expected position",
+    },
+    Row {
+        code: Code::SequenceGap,
+        text: "sequence_gap",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "earlier records of this producer are missing",
+    },
+    Row {
+        code: Code::SequenceReused,
+        text: "sequence_reused",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "this sequence was already used for other records",
+    },
+    Row {
+        code: Code::ProducerFenced,
+        text: "producer_fenced",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "a producer with a higher epoch took over",
+    },
+    Row {
+        code: Code::LogChanged,
+        text: "log_changed",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the caller's log was recreated, restored or truncated",
+    },
+    Row {
+        code: Code::LogEndRegressed,
+        text: "log_end_regressed",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the log ends before a position that the caller knows to be durable",
+    },
+    Row {
+        code: Code::OutcomeUnknown,
+        text: "outcome_unknown",
+        http_status: 500,
+        remedy: Retry,
+        maybe_appended: true,
+        meaning: "a write or fsync failed; the records may be in the log after a restart",
+    },
+    Row {
+        code: Code::Overloaded,
+        text: "overloaded",
+        http_status: 503,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "the server has more work than it accepts",
+    },
+    Row {
+        code: Code::ShuttingDown,
+        text: "shutting_down",
+        http_status: 503,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "the server is stopping",
+    },
+    Row {
+        code: Code::CorruptRecord,
+        text: "corrupt_record",
+        http_status: 500,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "a stored record fails its checksum",
+    },
+    Row {
+        code: Code::StorageFull,
+        text: "storage_full",
+        http_status: 507,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "no space left on the storage",
+    },
+    Row {
+        code: Code::Unauthorized,
+        text: "unauthorized",
+        http_status: 401,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "no valid token",
+    },
+    Row {
+        code: Code::Forbidden,
+        text: "forbidden",
+        http_status: 403,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the token does not allow this",
+    },
+    Row {
+        code: Code::TooManyRequests,
+        text: "too_many_requests",
+        http_status: 429,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "this client sends too much",
+    },
+    Row {
+        code: Code::ProducerUnknown,
+        text: "producer_unknown",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the log no longer knows this producer (only clients report this)",
+    },
+    Row {
+        code: Code::UnknownError,
+        text: "unknown_error",
+        http_status: 500,
+        remedy: Retry,
+        maybe_appended: true,
+        meaning: "a bug or an I/O error; the server's log has the cause",
+    },
 ];
 
 impl Code {
     /// Every code, in the order of the table.
     pub fn all() -> impl Iterator<Item = Code> {
-        TABLE.iter().map(|row| row.0)
+        TABLE.iter().map(|row| row.code)
     }
 
     fn row(self) -> &'static Row {
@@ -219,13 +299,13 @@ impl Code {
     /// The stable text, as in `{"code": …}`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.row().1
+        self.row().text
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn http_status(self) -> u16 {
-        self.row().2
+        self.row().http_status
     }
 
     /// The number in styx/1 error frames: 1 for the first row, 0 for
@@ -247,22 +327,22 @@ impl Code {
         }
     }
 
-    /// What a caller can do.
+    /// What a caller can do about it.
     #[must_use]
     pub fn remedy(self) -> Remedy {
-        self.row().3
+        self.row().remedy
     }
 
-    /// Whether records of the failed request may be in the log all the same.
+    /// Whether records of the failed request may be in the log despite the error.
     #[must_use]
     pub fn maybe_appended(self) -> bool {
-        self.row().4
+        self.row().maybe_appended
     }
 
-    /// When it is raised, in a few words.
+    /// When the error is raised, in a few words.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        self.row().5
+        self.row().meaning
     }
 
     /// The code with this text.
@@ -289,11 +369,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_stands_at_its_codes_place() {
+    fn each_row_is_at_the_index_of_its_code() {
         for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.0 as usize, index, "{}", row.1);
-            assert_eq!(Code::from_stream_code(row.0.stream_code()), Some(row.0));
-            assert_eq!(Code::from_text(row.1), Some(row.0));
+            assert_eq!(row.code as usize, index, "{}", row.text);
+            assert_eq!(Code::from_stream_code(row.code.stream_code()), Some(row.code));
+            assert_eq!(Code::from_text(row.text), Some(row.code));
         }
     }
 }
