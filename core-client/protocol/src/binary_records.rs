@@ -21,7 +21,7 @@ const SIZE_BYTES: usize = 4;
 /// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
 /// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
 #[derive(Debug)]
-pub struct Decoder {
+pub struct BinaryRecordsDecoder {
     payload_bytes_max: usize,
     /// The unfinished item, as far as it lay in earlier chunks.
     begun: BytesMut,
@@ -61,11 +61,16 @@ pub enum Error {
     },
 }
 
-impl Decoder {
+impl BinaryRecordsDecoder {
     /// A decoder at byte 0. Payloads over `payload_bytes_max` are refused.
     #[must_use]
-    pub fn new(payload_bytes_max: usize) -> Decoder {
-        Decoder { payload_bytes_max, begun: BytesMut::new(), chunk: Bytes::new(), item_offset: 0 }
+    pub fn new(payload_bytes_max: usize) -> BinaryRecordsDecoder {
+        BinaryRecordsDecoder {
+            payload_bytes_max,
+            begun: BytesMut::new(),
+            chunk: Bytes::new(),
+            item_offset: 0,
+        }
     }
 
     /// Hands over the next chunk. If items of the one before are left, the two
@@ -129,7 +134,7 @@ impl Decoder {
         None
     }
 
-    fn payload_of(&mut self, take: impl FnOnce(&mut Decoder) -> Bytes) -> Bytes {
+    fn payload_of(&mut self, take: impl FnOnce(&mut BinaryRecordsDecoder) -> Bytes) -> Bytes {
         let mut item = take(self);
         self.item_offset += item.len() as u64;
         item.advance(SIZE_BYTES);
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn a_payload_inside_one_chunk_is_not_copied() {
         let chunk = Bytes::from_static(b"\0\0\0\x02ab\0\0\0\0");
-        let mut decoder = Decoder::new(2);
+        let mut decoder = BinaryRecordsDecoder::new(2);
         decoder.push(chunk.clone());
         let payload = decoder.next_payload().expect("fits").expect("is whole");
         assert_eq!(payload.as_ptr(), chunk[4..].as_ptr());

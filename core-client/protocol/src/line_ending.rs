@@ -19,7 +19,7 @@ pub enum LineEnding {
 /// The text names no line ending; holds the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line-ending is {0:?}: use lf, cr or crlf")]
-pub struct Unknown(pub String);
+pub struct UnknownLineEnding(pub String);
 
 impl LineEnding {
     /// All of them.
@@ -47,14 +47,14 @@ impl LineEnding {
 }
 
 impl FromStr for LineEnding {
-    type Err = Unknown;
+    type Err = UnknownLineEnding;
 
     /// Exactly `lf`, `cr` or `crlf`.
-    fn from_str(text: &str) -> Result<Self, Unknown> {
+    fn from_str(text: &str) -> Result<Self, UnknownLineEnding> {
         LineEnding::ALL
             .into_iter()
             .find(|ending| ending.as_str() == text)
-            .ok_or_else(|| Unknown(text.chars().take(40).collect()))
+            .ok_or_else(|| UnknownLineEnding(text.chars().take(40).collect()))
     }
 }
 

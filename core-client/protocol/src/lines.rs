@@ -18,7 +18,7 @@ use crate::line_ending::LineEnding;
 /// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
 /// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
 #[derive(Debug)]
-pub struct Decoder {
+pub struct LinesDecoder {
     ending: LineEnding,
     payload_bytes_max: usize,
     /// The unfinished line, as far as it lay in earlier chunks.
@@ -41,12 +41,12 @@ pub enum Error {
     },
 }
 
-impl Decoder {
+impl LinesDecoder {
     /// A decoder at byte 0. Lines longer than `payload_bytes_max`, without
     /// their ending, are refused.
     #[must_use]
-    pub fn new(ending: LineEnding, payload_bytes_max: usize) -> Decoder {
-        Decoder {
+    pub fn new(ending: LineEnding, payload_bytes_max: usize) -> LinesDecoder {
+        LinesDecoder {
             ending,
             payload_bytes_max,
             begun: BytesMut::new(),
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_line_inside_one_chunk_is_not_copied() {
         let chunk = Bytes::from_static(b"one\ntwo\n");
-        let mut decoder = Decoder::new(LineEnding::Lf, 3);
+        let mut decoder = LinesDecoder::new(LineEnding::Lf, 3);
         decoder.push(chunk.clone());
         let one = decoder.next_payload().expect("fits").expect("is whole");
         assert_eq!(one.as_ptr(), chunk.as_ptr());
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_refused_before_it_is_whole() {
-        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+        let mut decoder = LinesDecoder::new(LineEnding::CrLf, 3);
         decoder.push(Bytes::from_static(b"abc\r\nabc\r"));
         assert_eq!(decoder.next_payload(), Ok(Some(Bytes::from_static(b"abc"))));
         assert_eq!(decoder.next_payload(), Ok(None), "the \\r may be half of an ending");
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn half_an_ending_at_the_end_counts_as_content() {
-        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+        let mut decoder = LinesDecoder::new(LineEnding::CrLf, 3);
         decoder.push(Bytes::from_static(b"abc\r"));
         let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 3 });
         assert_eq!(decoder.finish(), refused);

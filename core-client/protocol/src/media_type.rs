@@ -5,7 +5,7 @@
 //! type it does not know: that is a single record. The one fault there is, is a
 //! `line-ending` that does not exist.
 
-use crate::line_ending::{LineEnding, Unknown};
+use crate::line_ending::{LineEnding, UnknownLineEnding};
 
 /// One record, as it is.
 pub const OCTET_STREAM: &str = "application/octet-stream";
@@ -50,7 +50,7 @@ impl WriteType {
     ///
     /// # Errors
     /// Line-delimited with a `line-ending` that is not known.
-    pub fn parse(content_type: Option<&str>) -> Result<WriteType, Unknown> {
+    pub fn parse(content_type: Option<&str>) -> Result<WriteType, UnknownLineEnding> {
         let item = Item::parse(content_type.unwrap_or_default());
         Ok(match item.name {
             name if name.eq_ignore_ascii_case(BINARY_RECORDS) => WriteType::BinaryRecords,
@@ -82,7 +82,7 @@ impl ReadType {
     ///
     /// # Errors
     /// Line-delimited with a `line-ending` that is not known.
-    pub fn parse(accept: Option<&str>) -> Result<ReadType, Unknown> {
+    pub fn parse(accept: Option<&str>) -> Result<ReadType, UnknownLineEnding> {
         let mut best = (0, false, ReadType::Single);
         for item in split(accept.unwrap_or_default(), ',').map(Item::parse) {
             let (named, read_type) = match item.name {
@@ -145,7 +145,7 @@ impl<'a> Item<'a> {
             .last()
     }
 
-    fn line_ending(self) -> Result<LineEnding, Unknown> {
+    fn line_ending(self) -> Result<LineEnding, UnknownLineEnding> {
         self.parameter("line-ending").map_or(Ok(LineEnding::default()), str::parse)
     }
 

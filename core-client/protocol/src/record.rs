@@ -78,7 +78,7 @@ impl Records {
         Ok(Records::of(bytes, run))
     }
 
-    fn of(bytes: Bytes, run: Run) -> Records {
+    fn of(bytes: Bytes, run: CheckedRun) -> Records {
         Records { bytes, count: run.count, longest: run.longest }
     }
 
@@ -141,13 +141,13 @@ impl Records {
 
 /// What is known of well-formed records that nobody keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct CheckedRun {
     pub(crate) count: u32,
     pub(crate) longest: usize,
 }
 
 /// Checks every length and CRC, as [`Records::parse`] does.
-pub(crate) fn check_run(bytes: &[u8]) -> Result<Run, Error> {
+pub(crate) fn check_run(bytes: &[u8]) -> Result<CheckedRun, Error> {
     let run = walk(bytes, check)?;
     if run.count > 1 && bytes.len() > BLOCK_RAW_BYTES_MAX {
         return Err(Error::TooLarge { bytes: bytes.len() });
@@ -158,7 +158,7 @@ pub(crate) fn check_run(bytes: &[u8]) -> Result<Run, Error> {
 fn walk(
     bytes: &[u8],
     next: impl Fn(&[u8], usize) -> Result<(usize, usize), Error>,
-) -> Result<Run, Error> {
+) -> Result<CheckedRun, Error> {
     let (mut count, mut longest, mut offset) = (0, 0, 0);
     while offset < bytes.len() {
         let (start, end) = next(bytes, offset)?;
@@ -166,7 +166,7 @@ fn walk(
         longest = longest.max(end - start);
         offset = end;
     }
-    Ok(Run { count, longest })
+    Ok(CheckedRun { count, longest })
 }
 
 /// Collects payloads into [`Records`] until they fill one block.

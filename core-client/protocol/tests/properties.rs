@@ -137,7 +137,7 @@ proptest! {
     fn binary_records_survive_any_chunks(payloads in payloads(), sizes in vec(0usize..20, 1..5)) {
         let mut body = BytesMut::new();
         payloads.iter().for_each(|payload| binary_records::encode(payload, &mut body));
-        let decoder = binary_records::Decoder::new(PAYLOAD_BYTES_MAX);
+        let decoder = binary_records::BinaryRecordsDecoder::new(PAYLOAD_BYTES_MAX);
         let (found, result) = decode!(decoder, chunks(&body, &sizes));
         prop_assert_eq!(result, Ok(()));
         prop_assert_eq!(found, payloads);
@@ -145,7 +145,7 @@ proptest! {
 
     #[test]
     fn binary_records_do_not_depend_on_chunks(body in tricky(), sizes in vec(0usize..20, 1..5)) {
-        let new = || binary_records::Decoder::new(PAYLOAD_BYTES_MAX);
+        let new = || binary_records::BinaryRecordsDecoder::new(PAYLOAD_BYTES_MAX);
         let whole = decode!(new(), [Bytes::from(body.clone())]);
         prop_assert_eq!(decode!(new(), chunks(&body, &sizes)), whole);
     }
@@ -154,7 +154,7 @@ proptest! {
     fn lines_survive_any_chunks(
         body in tricky(), ending in ending(), sizes in vec(0usize..20, 1..5),
     ) {
-        let decoder = lines::Decoder::new(ending, usize::MAX);
+        let decoder = lines::LinesDecoder::new(ending, usize::MAX);
         let (found, result) = decode!(decoder, chunks(&body, &sizes));
         prop_assert_eq!(result, Ok(()));
         // As the plain definition has it: what stands between the endings.
@@ -177,7 +177,7 @@ proptest! {
     fn long_lines_do_not_depend_on_chunks(
         body in tricky(), ending in ending(), sizes in vec(0usize..20, 1..5),
     ) {
-        let new = || lines::Decoder::new(ending, 10);
+        let new = || lines::LinesDecoder::new(ending, 10);
         let whole = decode!(new(), [Bytes::from(body.clone())]);
         prop_assert_eq!(decode!(new(), chunks(&body, &sizes)), whole);
     }

@@ -119,7 +119,7 @@ fn streams() -> impl Strategy<Value = (Route, BytesMut, Vec<Event>)> {
 fn decode(route: Route, bytes: &[u8], sizes: &[usize]) -> (Vec<Event>, Result<(), frame::Error>) {
     let ack_bytes_max = 16 + 12 * ACK_RUNS_MAX;
     let bound = (BLOCK_HEADER_BYTES + BLOCK_RAW_BYTES_MAX).max(ack_bytes_max);
-    let mut decoder = frame::Decoder::new(route, RECORD_BYTES_MAX);
+    let mut decoder = frame::FrameDecoder::new(route, RECORD_BYTES_MAX);
     let mut events = Vec::new();
     for chunk in chunks(bytes, sizes) {
         decoder.push(chunk);
@@ -151,7 +151,7 @@ fn chunks<'b>(bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
 }
 
 fn decode_styx0(bytes: &[u8], sizes: &[usize]) -> (Vec<String>, Result<(), styx0::Error>) {
-    let mut decoder = styx0::Decoder::new(PAYLOAD_BYTES_MAX);
+    let mut decoder = styx0::MessageDecoder::new(PAYLOAD_BYTES_MAX);
     let mut shown = Vec::new();
     for chunk in chunks(bytes, sizes) {
         decoder.push(chunk);

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::{self, Block, Codec, Header, Origin};
-use styx_protocol::frame::{self, Decoder, Ends, Event, Fault, Route, Run};
+use styx_protocol::frame::{self, AckRun, Ends, Event, Fault, FrameDecoder, Route};
 use styx_protocol::handshake::{Offer, ProducerParams, Protocol};
 use styx_protocol::styx0::{self, Message};
 use styx_protocol::{Checkpoint, Code, Codecs, Position, ReadParams, Records, header, record};
@@ -38,7 +38,7 @@ fn sides(fence: &str) -> (Bytes, Bytes) {
 }
 
 fn events(route: Route, bytes: &[u8]) -> Vec<Event> {
-    let mut decoder = Decoder::new(route, RECORD_BYTES_MAX);
+    let mut decoder = FrameDecoder::new(route, RECORD_BYTES_MAX);
     decoder.push(bytes);
     let mut events = Vec::new();
     while let Some(event) = decoder.next().expect("the document is right") {
@@ -81,7 +81,7 @@ fn producing() {
     assert_eq!(answered, expected);
     let acks = events(Route::ServerToProducer, &answered);
     let Event::Ack(last) = &acks[2] else { panic!("{acks:?}") };
-    assert_eq!((last.count, &last.runs[..]), (5, &[Run { base: Position(42), count: 3 }][..]));
+    assert_eq!((last.count, &last.runs[..]), (5, &[AckRun { base: Position(42), count: 3 }][..]));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn styx0_session() {
     styx0::encode_records(&run(&["one", "two", "three"]), u64::MAX, &mut expected);
     styx0::encode_heartbeat(&mut expected);
     assert_eq!(sent, expected);
-    let mut decoder = styx0::Decoder::new(10);
+    let mut decoder = styx0::MessageDecoder::new(10);
     decoder.push(&answered);
     assert_eq!(decoder.next(), Ok(Some(Message::Ack { position: Position(3), count: 3 })));
     assert_eq!(decoder.next(), Ok(None));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use styx_protocol::frame::{self, Decoder, Event, Route, encode_heartbeat};
+use styx_protocol::frame::{self, Event, FrameDecoder, Route, encode_heartbeat};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, FRAME_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -41,7 +41,7 @@ const GROWTH_BYTES: usize = 1 << 20;
 pub(super) struct Link<S> {
     transport: Arc<Transport>,
     socket: S,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     assembler: Assembler,
     /// How often to send a heartbeat.
     heartbeat: Duration,
@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         settled: Settled,
         heartbeat: Duration,
     ) -> Link<S> {
-        let mut decoder = Decoder::new(Route::ServerToConsumer, MAX_RECORD_SIZE_MAX);
+        let mut decoder = FrameDecoder::new(Route::ServerToConsumer, MAX_RECORD_SIZE_MAX);
         decoder.push(read);
         let assembler = Assembler::new(settled.log, settled.next, settled.until);
         let end = settled.end;
@@ -189,7 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 }
 
 /// Reads some of what comes; 0 at the end. Nothing is lost when it is dropped.
-async fn read(socket: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder) -> io::Result<usize> {
+async fn read(
+    socket: &mut (impl AsyncRead + Unpin),
+    decoder: &mut FrameDecoder,
+) -> io::Result<usize> {
     let missing = decoder.missing();
     let buffer = decoder.buffer();
     let bytes = if missing < EXACT_BYTES_MIN {

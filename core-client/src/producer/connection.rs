@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use styx_protocol::frame::{Decoder, Event, Route, encode_end, encode_heartbeat};
+use styx_protocol::frame::{Event, FrameDecoder, Route, encode_end, encode_heartbeat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::handshake::Welcome;
@@ -41,7 +41,7 @@ struct Connection<'l> {
     link: &'l mut Link,
     reader: ReadHalf<Socket>,
     writer: WriteHalf<Socket>,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     /// What is being written.
     out: Bytes,
     out_is_block: bool,
@@ -58,7 +58,7 @@ struct Connection<'l> {
 /// Serves the connection; what is unacked is in the link's window afterwards.
 pub(super) async fn serve(link: &mut Link, upgraded: Upgraded, welcome: Welcome) -> End {
     let (reader, writer) = tokio::io::split(upgraded.socket);
-    let mut decoder = Decoder::new(Route::ServerToProducer, 0);
+    let mut decoder = FrameDecoder::new(Route::ServerToProducer, 0);
     decoder.push(&upgraded.read);
     let now = Instant::now();
     let connection = Connection {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::Block;
-use styx_protocol::frame::{Ack, Decoder, Event, Fault, Route, encode_heartbeat};
+use styx_protocol::frame::{Ack, Event, Fault, FrameDecoder, Route, encode_heartbeat};
 use styx_protocol::{Code, Position};
 
 /// Nothing takes longer unless it hangs.
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// The request, in lower case.
     head: String,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     ack: Ack,
 }
 
@@ -50,7 +50,7 @@ impl Peer {
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).expect("text").to_lowercase();
-        let decoder = Decoder::new(Route::ProducerToServer, 0);
+        let decoder = FrameDecoder::new(Route::ProducerToServer, 0);
         Connection { stream, head, decoder, ack: Ack::default() }
     }
 

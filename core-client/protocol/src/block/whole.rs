@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use super::{Checked, Codec, Error, Flags, Header};
-use crate::codec::{self, Fault};
+use crate::codec::{self, UnpackError};
 use crate::error::Code;
 use crate::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use crate::record::{self, Records};
@@ -237,10 +237,10 @@ impl Block {
         usize::try_from(self.header.raw_size).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn unpack_error(&self, fault: Fault) -> ParseError {
+    pub(super) fn unpack_error(&self, fault: UnpackError) -> ParseError {
         match fault {
-            Fault::Malformed => ParseError::Packed(self.header.codec),
-            Fault::Length(found) => {
+            UnpackError::Malformed => ParseError::Packed(self.header.codec),
+            UnpackError::Length(found) => {
                 let claimed = self.header.raw_size;
                 ParseError::Contradiction { what: "bytes", claimed, found }
             }

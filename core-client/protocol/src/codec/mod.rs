@@ -9,7 +9,7 @@
 mod packed;
 
 pub use packed::pack_behind;
-pub(crate) use packed::{Fault, unpack, with_unpacked};
+pub(crate) use packed::{UnpackError, unpack, with_unpacked};
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ pub enum Codec {
 /// The text is no codec's name; holds the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a codec: use none, lz4 or zstd")]
-pub struct Unknown(pub String);
+pub struct UnknownCodec(pub String);
 
 impl Codec {
     /// Every codec, in the order of their numbers.
@@ -74,12 +74,12 @@ impl fmt::Display for Codec {
 }
 
 impl FromStr for Codec {
-    type Err = Unknown;
+    type Err = UnknownCodec;
 
     /// Names in any letter case.
-    fn from_str(text: &str) -> Result<Codec, Unknown> {
+    fn from_str(text: &str) -> Result<Codec, UnknownCodec> {
         let known = Codec::ALL.into_iter().find(|codec| text.eq_ignore_ascii_case(codec.as_str()));
-        known.ok_or_else(|| Unknown(text.chars().take(40).collect()))
+        known.ok_or_else(|| UnknownCodec(text.chars().take(40).collect()))
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(codec.as_str().parse(), Ok(codec));
             assert_eq!(Codec::from_byte(codec.byte()), Some(codec));
         }
-        assert_eq!("snappy".parse::<Codec>(), Err(Unknown("snappy".to_owned())));
+        assert_eq!("snappy".parse::<Codec>(), Err(UnknownCodec("snappy".to_owned())));
         assert_eq!(Codec::from_byte(3), None);
     }
 }

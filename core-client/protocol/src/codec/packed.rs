@@ -18,7 +18,7 @@ use crate::limits::BLOCK_RAW_BYTES_MAX;
 
 /// Why packed bytes do not unpack to as many bytes as they should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum UnpackError {
     /// They are no block or frame of their codec.
     Malformed,
     /// They unpack to so many bytes; when there are too many, at least so many.
@@ -73,7 +73,7 @@ pub fn pack_behind(
 }
 
 /// What `packed` unpacks to: exactly `raw_bytes`, and never more is allocated.
-pub(crate) fn unpack(codec: Codec, packed: &Bytes, raw_bytes: usize) -> Result<Bytes, Fault> {
+pub(crate) fn unpack(codec: Codec, packed: &Bytes, raw_bytes: usize) -> Result<Bytes, UnpackError> {
     if codec == Codec::None {
         return check_length(packed.len(), raw_bytes).map(|()| packed.clone());
     }
@@ -88,7 +88,7 @@ pub(crate) fn with_unpacked<T>(
     packed: &Bytes,
     raw_bytes: usize,
     look: impl FnOnce(&[u8]) -> T,
-) -> Result<T, Fault> {
+) -> Result<T, UnpackError> {
     if codec == Codec::None {
         return check_length(packed.len(), raw_bytes).map(|()| look(packed));
     }
@@ -107,29 +107,29 @@ fn unpack_into(
     packed: &[u8],
     raw_bytes: usize,
     raw: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), UnpackError> {
     let found = match codec {
         Codec::None => packed.len(),
         Codec::Lz4 => {
             prepare(raw, raw_bytes);
             lz4::decompress_into(packed, raw).map_err(|fault| match fault {
                 lz4::DecompressError::OutputTooSmall { expected, .. } => {
-                    Fault::Length(expected as u64)
+                    UnpackError::Length(expected as u64)
                 }
-                _ => Fault::Malformed,
+                _ => UnpackError::Malformed,
             })?
         }
         Codec::Zstd => {
             // One frame, and nothing behind it.
             if zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) {
-                return Err(Fault::Malformed);
+                return Err(UnpackError::Malformed);
             }
             prepare(raw, raw_bytes);
             let context = kept.decompressor.get_or_insert_with(DCtx::create);
             context.decompress(&mut raw[..], packed).map_err(
                 |code| match zstd_safe::is_error_kind(code, ZSTD_error_dstSize_tooSmall) {
-                    true => Fault::Length(raw_bytes as u64 + 1),
-                    false => Fault::Malformed,
+                    true => UnpackError::Length(raw_bytes as u64 + 1),
+                    false => UnpackError::Malformed,
                 },
             )?
         }
@@ -146,8 +146,8 @@ fn prepare(raw: &mut Vec<u8>, bytes: usize) {
     }
 }
 
-fn check_length(found: usize, raw_bytes: usize) -> Result<(), Fault> {
-    if found == raw_bytes { Ok(()) } else { Err(Fault::Length(found as u64)) }
+fn check_length(found: usize, raw_bytes: usize) -> Result<(), UnpackError> {
+    if found == raw_bytes { Ok(()) } else { Err(UnpackError::Length(found as u64)) }
 }
 
 impl Kept {
@@ -186,15 +186,15 @@ mod tests {
         let raw = vec![7u8; 5000];
         for codec in CODECS {
             let packed = Bytes::from(pack(codec, Some(1), &raw).expect("it repeats itself"));
-            assert_eq!(unpack(codec, &packed, 5001), Err(Fault::Length(5000)), "{codec}");
+            assert_eq!(unpack(codec, &packed, 5001), Err(UnpackError::Length(5000)), "{codec}");
             for too_few in [0, 1, 4999] {
-                let Err(Fault::Length(found)) = unpack(codec, &packed, too_few) else {
+                let Err(UnpackError::Length(found)) = unpack(codec, &packed, too_few) else {
                     panic!("{codec}: 5000 bytes came out of a buffer of {too_few}");
                 };
                 assert!(found > too_few as u64, "{codec}");
             }
         }
-        assert_eq!(unpack(Codec::None, &raw.into(), 4999), Err(Fault::Length(5000)));
+        assert_eq!(unpack(Codec::None, &raw.into(), 4999), Err(UnpackError::Length(5000)));
     }
 
     #[test]
@@ -216,8 +216,8 @@ mod tests {
     fn garbage_is_malformed() {
         let garbage = Bytes::from_static(b"\xff\xff\xff\xff\xff\xff\xff\xff");
         for codec in CODECS {
-            assert_eq!(unpack(codec, &garbage, 100), Err(Fault::Malformed), "{codec}");
-            assert_eq!(unpack(codec, &Bytes::new(), 0), Err(Fault::Malformed), "{codec}");
+            assert_eq!(unpack(codec, &garbage, 100), Err(UnpackError::Malformed), "{codec}");
+            assert_eq!(unpack(codec, &Bytes::new(), 0), Err(UnpackError::Malformed), "{codec}");
         }
     }
 
@@ -227,8 +227,8 @@ mod tests {
         let mut packed = pack(Codec::Zstd, None, &raw).expect("it repeats itself");
         let whole = packed.len();
         packed.extend_from_within(..);
-        assert_eq!(unpack(Codec::Zstd, &packed.clone().into(), 1000), Err(Fault::Malformed));
+        assert_eq!(unpack(Codec::Zstd, &packed.clone().into(), 1000), Err(UnpackError::Malformed));
         packed.truncate(whole - 1);
-        assert_eq!(unpack(Codec::Zstd, &packed.into(), 500), Err(Fault::Malformed));
+        assert_eq!(unpack(Codec::Zstd, &packed.into(), 500), Err(UnpackError::Malformed));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::{Error, Header, Kind};
+use super::{Error, FrameHeader, Kind};
 use crate::Position;
 use crate::limits::ACK_RUNS_MAX;
 
@@ -11,14 +11,14 @@ const RUN_BYTES: usize = 12;
 
 /// Records that follow each other in the stream and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct AckRun {
     /// Position of the first.
     pub base: Position,
     /// How many; at least one.
     pub count: u32,
 }
 
-impl Run {
+impl AckRun {
     /// The position after the last record.
     #[must_use]
     pub fn end(&self) -> Position {
@@ -35,7 +35,7 @@ pub struct Ack {
     /// Durable records of this stream in all, these included.
     pub count: u64,
     /// Where these lie.
-    pub runs: Vec<Run>,
+    pub runs: Vec<AckRun>,
 }
 
 pub(super) fn takes(size: u64) -> bool {
@@ -54,7 +54,7 @@ impl Ack {
         self.count += u64::from(count);
         match self.runs.last_mut().filter(|last| last.end() == base) {
             Some(last) if last.count.checked_add(count).is_some() => last.count += count,
-            _ => self.runs.push(Run { base, count }),
+            _ => self.runs.push(AckRun { base, count }),
         }
     }
 
@@ -71,7 +71,7 @@ impl Ack {
         let mut count = self.count.saturating_sub(added);
         for runs in self.runs.chunks(ACK_RUNS_MAX) {
             count += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
-            Header::put(Kind::Ack, 0, COUNT_BYTES + RUN_BYTES * runs.len(), out);
+            FrameHeader::put(Kind::Ack, 0, COUNT_BYTES + RUN_BYTES * runs.len(), out);
             out.put_u64(count);
             for run in runs {
                 out.put_u64(run.base.0);
@@ -95,7 +95,7 @@ impl Ack {
             let end = base.checked_add(count.into());
             end.ok_or(wrong("run's base position", base))?;
             total = total.saturating_add(count.into());
-            runs.push(Run { base: Position(base), count });
+            runs.push(AckRun { base: Position(base), count });
         }
         if total != count {
             return Err(wrong("count", count));
@@ -116,7 +116,7 @@ mod tests {
         ack.add(Position(20), 0);
         ack.add(Position(3), 2);
         assert_eq!(ack.count, 8);
-        let runs = [(10, 6), (3, 2)].map(|(base, count)| Run { base: Position(base), count });
+        let runs = [(10, 6), (3, 2)].map(|(base, count)| AckRun { base: Position(base), count });
         assert_eq!(ack.runs, runs);
         ack.add(Position(5), u32::MAX);
         assert_eq!(ack.runs.len(), 3, "a run's count does not overflow");
@@ -136,7 +136,7 @@ mod tests {
         let mut out = out.freeze();
         let mut next = |before| {
             let header = out.split_to(8)[..].try_into().expect("8 bytes");
-            let header = Header::decode(header).expect("is good");
+            let header = FrameHeader::decode(header).expect("is good");
             Ack::decode(&out.split_to(header.size as usize), before).expect("is good")
         };
         let acks = [next(100), next(first)];

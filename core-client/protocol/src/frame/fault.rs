@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::{Ends, Error, Header, Kind};
+use super::{Ends, Error, FrameHeader, Kind};
 use crate::limits::FAULT_MESSAGE_BYTES_MAX;
 use crate::{Code, Position};
 
@@ -128,7 +128,7 @@ impl Fault {
     pub fn encode(&self, out: &mut BytesMut) {
         let end = self.message.floor_char_boundary(FAULT_MESSAGE_BYTES_MAX);
         let message = self.message.get(..end).unwrap_or_default();
-        Header::put(Kind::Error, 0, HEAD_BYTES + message.len(), out);
+        FrameHeader::put(Kind::Error, 0, HEAD_BYTES + message.len(), out);
         out.put_u16(self.code.stream_code());
         out.put_u8(match self.outcome {
             Outcome::NotAppended => 0,

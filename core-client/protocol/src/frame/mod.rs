@@ -12,7 +12,7 @@
 //!
 //! All integers are big-endian. Whoever sends appends messages to a buffer with
 //! their `encode`, and blocks behind a [`blocks_header`]; whoever receives reads
-//! into a [`Decoder`], which gives out one [`Event`] after the other and refuses
+//! into a [`FrameDecoder`], which gives out one [`Event`] after the other and refuses
 //! what its peer must not send. docs/protocol.md says who sends what when.
 
 mod ack;
@@ -20,8 +20,8 @@ mod decoder;
 mod fault;
 mod route;
 
-pub use ack::{Ack, Run};
-pub use decoder::{Decoder, Event};
+pub use ack::{Ack, AckRun};
+pub use decoder::{Event, FrameDecoder};
 pub use fault::{Damage, Fault, Outcome};
 pub use route::Route;
 
@@ -48,7 +48,7 @@ pub enum Kind {
 
 /// The 8 bytes in front of a frame's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     /// What the body is.
     pub kind: Kind,
     /// Bit 0 of an end: forget the producer. Nothing else is defined.
@@ -171,7 +171,7 @@ impl Kind {
     }
 }
 
-impl Header {
+impl FrameHeader {
     /// The header as it is sent.
     #[must_use]
     pub fn encode(&self) -> [u8; FRAME_HEADER_BYTES] {
@@ -183,7 +183,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::Kind`], `Flags`, `Reserved` or `Size`.
-    pub fn decode(bytes: [u8; FRAME_HEADER_BYTES]) -> Result<Header, Error> {
+    pub fn decode(bytes: [u8; FRAME_HEADER_BYTES]) -> Result<FrameHeader, Error> {
         let [kind, flags, zero_0, zero_1, a, b, c, d] = bytes;
         let kind = Kind::from_byte(kind)?;
         let known = if kind == Kind::End { FORGET } else { 0 };
@@ -198,12 +198,12 @@ impl Header {
         if !kind.takes(size) {
             return Err(Error::Size { kind, size });
         }
-        Ok(Header { kind, flags, size })
+        Ok(FrameHeader { kind, flags, size })
     }
 
     fn put(kind: Kind, flags: u8, body_bytes: usize, out: &mut BytesMut) {
         let size = u32::try_from(body_bytes).expect("these bodies are small");
-        out.put_slice(&Header { kind, flags, size }.encode());
+        out.put_slice(&FrameHeader { kind, flags, size }.encode());
     }
 }
 
@@ -218,12 +218,12 @@ impl Header {
 pub fn blocks_header(blocks_bytes: usize) -> [u8; FRAME_HEADER_BYTES] {
     let size = u32::try_from(blocks_bytes).expect("a frame is smaller than 4 GiB");
     debug_assert!(Kind::Blocks.takes(size), "{size} bytes are no whole block");
-    Header { kind: Kind::Blocks, flags: 0, size }.encode()
+    FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode()
 }
 
 /// Appends a heartbeat; with the log's ends it is one to a consumer.
 pub fn encode_heartbeat(ends: Option<Ends>, out: &mut BytesMut) {
-    Header::put(Kind::Heartbeat, 0, if ends.is_some() { Ends::BYTES } else { 0 }, out);
+    FrameHeader::put(Kind::Heartbeat, 0, if ends.is_some() { Ends::BYTES } else { 0 }, out);
     if let Some(Ends { start, end }) = ends {
         out.put_u64(start.0);
         out.put_u64(end.0);
@@ -232,7 +232,7 @@ pub fn encode_heartbeat(ends: Option<Ends>, out: &mut BytesMut) {
 
 /// Appends an end; `forget` is a producer's alone.
 pub fn encode_end(forget: bool, out: &mut BytesMut) {
-    Header::put(Kind::End, if forget { FORGET } else { 0 }, 0, out);
+    FrameHeader::put(Kind::End, if forget { FORGET } else { 0 }, 0, out);
 }
 
 /// What a log holds: the positions from `start` up to, not with, `end`.

@@ -3,7 +3,7 @@
 //! The table in docs/protocol.md, as code: the decoder asks it before it looks at
 //! a frame's body.
 
-use super::{Error, Header, Kind};
+use super::{Error, FrameHeader, Kind};
 
 /// Who sends to whom on the bytes that are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +38,10 @@ impl Route {
     }
 
     /// Whether a frame has the size or flags that its kind has on this route.
-    pub(super) fn check_form(self, Header { kind, flags, size }: Header) -> Result<(), Error> {
+    pub(super) fn check_form(
+        self,
+        FrameHeader { kind, flags, size }: FrameHeader,
+    ) -> Result<(), Error> {
         let ends_are_told = self == Route::ServerToConsumer;
         match kind {
             Kind::Heartbeat if ends_are_told != (size != 0) => Err(Error::Size { kind, size }),

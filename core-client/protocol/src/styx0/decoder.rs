@@ -1,4 +1,4 @@
-//! [`Decoder`]: from the bytes of a socket to messages.
+//! [`MessageDecoder`]: from the bytes of a socket to messages.
 //!
 //! It parses in place, with a cursor: what was given out leaves the buffer only
 //! when the socket reads into it again.
@@ -40,7 +40,7 @@ pub enum Error {
 /// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
 /// has none. Which messages the peer may send is for the caller to judge.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct MessageDecoder {
     payload_bytes_max: usize,
     buffer: BytesMut,
     /// Bytes at the front of the buffer that were given out.
@@ -48,12 +48,12 @@ pub struct Decoder {
     missing: usize,
 }
 
-impl Decoder {
+impl MessageDecoder {
     /// A decoder at the first byte after the handshake. Payloads over
     /// `payload_bytes_max` are refused.
     #[must_use]
-    pub fn new(payload_bytes_max: usize) -> Decoder {
-        Decoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
+    pub fn new(payload_bytes_max: usize) -> MessageDecoder {
+        MessageDecoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
     }
 
     /// The buffer that the socket reads into, without what was given out; bytes

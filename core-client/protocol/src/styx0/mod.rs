@@ -10,12 +10,12 @@
 //!
 //! All integers are big-endian. From its size on, a message with a record is the
 //! tail of a stored record, so that [`encode_records`] copies and computes
-//! nothing. The [`Decoder`] lends payloads out of the buffer that the socket
+//! nothing. The [`MessageDecoder`] lends payloads out of the buffer that the socket
 //! reads into: a small record costs no allocation and no counting.
 
 mod decoder;
 
-pub use decoder::{Decoder, Error};
+pub use decoder::{Error, MessageDecoder};
 
 use bytes::{BufMut, BytesMut};
 
@@ -112,7 +112,7 @@ mod tests {
     /// Every message that `bytes` hold, each shown, and how they end.
     fn check(bytes: &[u8], expected: &[Message<'_>], end: Result<(), Error>) {
         for step in [bytes.len().max(1), 1, 3] {
-            let mut decoder = Decoder::new(5);
+            let mut decoder = MessageDecoder::new(5);
             let (mut found, mut result) = (Vec::new(), Ok(()));
             'all: for chunk in bytes.chunks(step) {
                 decoder.push(chunk);

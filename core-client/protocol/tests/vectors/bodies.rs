@@ -7,9 +7,9 @@ use super::{PAYLOAD_BYTES_MAX, each, number, payloads};
 
 #[test]
 fn binary_records_bodies() {
-    use binary_records::{Decoder, Error, encode};
+    use binary_records::{BinaryRecordsDecoder, Error, encode};
     each("binary-records", |vector, bytes| {
-        let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
+        let mut decoder = BinaryRecordsDecoder::new(PAYLOAD_BYTES_MAX);
         decoder.push(bytes.clone());
         let mut found = Vec::new();
         let end = loop {
@@ -47,7 +47,7 @@ fn line_delimited_bodies() {
     each("lines", |vector, bytes| {
         let ending: LineEnding =
             vector["ending"].as_str().expect("is text").parse().expect("is an ending");
-        let mut decoder = lines::Decoder::new(ending, PAYLOAD_BYTES_MAX);
+        let mut decoder = lines::LinesDecoder::new(ending, PAYLOAD_BYTES_MAX);
         decoder.push(bytes);
         let mut found = Vec::new();
         let end = loop {

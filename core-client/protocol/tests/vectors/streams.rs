@@ -44,7 +44,7 @@ fn frames() {
 }
 
 fn decode_frames(route: Route, bytes: &[u8], cut: usize) -> (Vec<Event>, Result<(), frame::Error>) {
-    let mut decoder = frame::Decoder::new(route, RECORD_BYTES_MAX);
+    let mut decoder = frame::FrameDecoder::new(route, RECORD_BYTES_MAX);
     let (mut events, mut end) = (Vec::new(), Ok(()));
     for chunk in [&bytes[..cut], &bytes[cut..]] {
         decoder.push(chunk);
@@ -139,7 +139,7 @@ fn styx0_messages() {
 type Styx0 = (Vec<Value>, BytesMut, Result<(), styx0::Error>);
 
 fn decode_styx0(bytes: &[u8], cut: usize) -> Styx0 {
-    let mut decoder = styx0::Decoder::new(PAYLOAD_BYTES_MAX);
+    let mut decoder = styx0::MessageDecoder::new(PAYLOAD_BYTES_MAX);
     let (mut shown, mut again, mut end) = (Vec::new(), BytesMut::new(), Ok(()));
     for chunk in [&bytes[..cut], &bytes[cut..]] {
         decoder.push(chunk);

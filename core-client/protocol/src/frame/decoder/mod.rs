@@ -1,4 +1,4 @@
-//! [`Decoder`]: from the bytes of a socket to the events of one side.
+//! [`FrameDecoder`]: from the bytes of a socket to the events of one side.
 //!
 //! ```text
 //! socket ─▶ buffer ─▶ next() ─▶ Block │ Ack │ Heartbeat │ Error │ End
@@ -11,7 +11,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Ack, Ends, Error, FORGET, Fault, Header, Kind, Route};
+use super::{Ack, Ends, Error, FORGET, Fault, FrameHeader, Kind, Route};
 use crate::block::{self, ParseError, check_sizes};
 use crate::limits::{BLOCK_HEADER_BYTES, FRAME_BLOCKS_BYTES_MAX, FRAME_HEADER_BYTES};
 
@@ -40,7 +40,7 @@ pub enum Event {
 /// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
 /// has none. After an error nothing more can be decoded.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct FrameDecoder {
     route: Route,
     record_bytes_max: u64,
     buffer: BytesMut,
@@ -61,12 +61,12 @@ enum State {
     Last,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// A decoder at the first byte after the handshake. `record_bytes_max` is
     /// the largest record, its 8 bytes included, that a block may hold alone.
     #[must_use]
-    pub fn new(route: Route, record_bytes_max: u64) -> Decoder {
-        Decoder {
+    pub fn new(route: Route, record_bytes_max: u64) -> FrameDecoder {
+        FrameDecoder {
             route,
             record_bytes_max,
             buffer: BytesMut::new(),
@@ -124,7 +124,7 @@ impl Decoder {
             let Some(header) = self.buffer.first_chunk() else {
                 return Ok(self.wait_for(FRAME_HEADER_BYTES));
             };
-            let header = Header::decode(*header)?;
+            let header = FrameHeader::decode(*header)?;
             self.check_turn(header.kind)?;
             let body_bytes = usize::try_from(header.size).unwrap_or(usize::MAX);
             if header.kind == Kind::Blocks {
@@ -208,7 +208,7 @@ impl Decoder {
 }
 
 /// A frame that is not of blocks.
-fn decode_body(header: Header, body: &[u8], acked: u64) -> Result<Event, Error> {
+fn decode_body(header: FrameHeader, body: &[u8], acked: u64) -> Result<Event, Error> {
     match header.kind {
         Kind::Ack => Ack::decode(body, acked).map(Event::Ack),
         Kind::Heartbeat => Ends::decode(body).map(Event::Heartbeat),

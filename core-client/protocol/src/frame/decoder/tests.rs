@@ -10,7 +10,7 @@ fn block(payload: &[u8]) -> Bytes {
 }
 
 fn check(route: Route, bytes: &[u8], expected: Result<Vec<Event>, Error>) {
-    let mut decoder = Decoder::new(route, 1 << 20);
+    let mut decoder = FrameDecoder::new(route, 1 << 20);
     decoder.push(bytes);
     let mut events = Vec::new();
     let result = loop {
@@ -29,7 +29,7 @@ fn check(route: Route, bytes: &[u8], expected: Result<Vec<Event>, Error>) {
 #[test]
 fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
     let (one, two) = (block(b"one"), block(b"number two"));
-    let mut decoder = Decoder::new(Route::ProducerToServer, 0);
+    let mut decoder = FrameDecoder::new(Route::ProducerToServer, 0);
     decoder.push(&blocks_header(one.len() + two.len()));
     decoder.push(&one);
     assert_eq!(decoder.next(), Ok(Some(Event::Block(one.clone()))));
@@ -44,7 +44,7 @@ fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
     assert_eq!(decoder.next(), Ok(None));
     assert_eq!((decoder.missing(), decoder.finish()), (FRAME_HEADER_BYTES, Ok(())));
 
-    let mut decoder = Decoder::new(Route::ProducerToServer, 0);
+    let mut decoder = FrameDecoder::new(Route::ProducerToServer, 0);
     decoder.push(&[&blocks_header(one.len())[..], &one].concat());
     let at_block = decoder.buffer()[FRAME_HEADER_BYTES..].as_ptr();
     let Ok(Some(Event::Block(found))) = decoder.next() else { panic!("no block") };
@@ -56,11 +56,11 @@ fn a_block_that_leaves_its_frame_is_refused() {
     let one = block(b"one");
     let len = one.len() as u32;
     for (size, left) in [(len - 1, len - 1), (len + 95, 95)] {
-        let header = Header { kind: Kind::Blocks, flags: 0, size }.encode();
+        let header = FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode();
         let bytes = [&header[..], &one, &one].concat();
         let block = if left == 95 { 96 } else { len.into() };
         let error = Error::Boundary { block, left };
-        let mut decoder = Decoder::new(Route::ServerToConsumer, 0);
+        let mut decoder = FrameDecoder::new(Route::ServerToConsumer, 0);
         decoder.push(&bytes);
         if left == 95 {
             assert_eq!(decoder.next(), Ok(Some(Event::Block(one.clone()))));
@@ -73,7 +73,7 @@ fn a_block_that_leaves_its_frame_is_refused() {
 fn a_frame_over_16_mib_holds_one_block() {
     let one = block(b"one");
     let size = FRAME_BLOCKS_BYTES_MAX as u32 + 1;
-    let header = Header { kind: Kind::Blocks, flags: 0, size }.encode();
+    let header = FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode();
     let error = Error::Boundary { block: one.len() as u64, left: size };
     check(Route::ProducerToServer, &[&header[..], &one].concat(), Err(error));
 }
@@ -146,7 +146,7 @@ fn an_ack_that_does_not_add_up_is_refused() {
         ack.add(Position(base), 3);
         ack.encode(&mut bytes);
     }
-    let mut good = Decoder::new(Route::ServerToProducer, 0);
+    let mut good = FrameDecoder::new(Route::ServerToProducer, 0);
     good.push(&bytes);
     let counts = std::iter::from_fn(|| match good.next() {
         Ok(Some(Event::Ack(ack))) => Some(ack.count),
