@@ -6,7 +6,7 @@ use styx_protocol::{LineEnding, binary_records, lines};
 use super::{PAYLOAD_BYTES_MAX, each, number, payloads};
 
 #[test]
-fn binary_records_bodies() {
+fn binary_records_vectors_decode() {
     use binary_records::{BinaryRecordsDecoder, Error, encode};
     each("binary-records", |vector, bytes| {
         let mut decoder = BinaryRecordsDecoder::new(PAYLOAD_BYTES_MAX);
@@ -43,7 +43,7 @@ fn binary_records_bodies() {
 }
 
 #[test]
-fn line_delimited_bodies() {
+fn line_delimited_vectors_decode() {
     each("lines", |vector, bytes| {
         let ending: LineEnding =
             vector["ending"].as_str().expect("is text").parse().expect("is an ending");

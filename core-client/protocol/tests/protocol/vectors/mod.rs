@@ -1,5 +1,5 @@
-//! The golden bytes in tests/vectors, decoded and, where they are good, encoded
-//! again. They were written by a program that shares no code with this crate.
+//! The golden bytes in tests/vectors are decoded and, if they are valid, encoded again.
+//! A program that shares no code with this crate wrote them.
 
 mod blocks;
 mod bodies;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const PAYLOAD_BYTES_MAX: usize = 16;
 
-/// Hands every vector of a file to `check`, with its bytes.
+/// Calls `check` with each vector of a file and its bytes.
 fn each(file: &str, check: impl Fn(&Value, Bytes)) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/");
     let text = std::fs::read_to_string(format!("{folder}{file}.json")).expect("the file is there");
@@ -39,12 +39,12 @@ fn number(value: &Value) -> u64 {
 }
 
 #[test]
-fn errors_md_is_what_the_table_says() {
+fn errors_md_matches_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
     let stored = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         stored == styx_protocol::error::to_markdown(),
-        "docs/errors.md is not what the table says: run `cargo xtask docs`, or \
+        "docs/errors.md differs from the error table: run `cargo xtask docs`, or \
          `cargo run -p styx-protocol --example errors_md > docs/errors.md`"
     );
 }

@@ -1,5 +1,5 @@
-//! The sessions in docs/protocol.md: every byte that is printed there is decoded
-//! here, and is what this crate would send.
+//! The sessions in docs/protocol.md: every byte that is printed there is decoded here, and
+//! equals what this crate sends.
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::{self, Block, Codec, Header, Origin};
@@ -13,7 +13,7 @@ const ORIGIN: Origin =
     Origin { producer_id: 0x0123_4567_89ab_cdef, producer_epoch: 1, sequence: 0, expected: None };
 const TICK: &str = "tick tick tick tick";
 
-/// The fenced blocks of this language, in their order.
+/// The fenced blocks of this language, in order.
 fn fences(language: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
     let document = std::fs::read_to_string(path).expect("the document is there");
@@ -22,7 +22,7 @@ fn fences(language: &str) -> Vec<String> {
     behind.map(|text| text.split("```").next().expect("it ends").to_owned()).collect()
 }
 
-/// What a client and what the server sends in one fenced block.
+/// The bytes that the client and the server send in one fenced block.
 fn sides(fence: &str) -> (Bytes, Bytes) {
     let side = |mark: &str| -> Bytes {
         let lines = fence.lines().filter_map(|line| line.strip_prefix(mark));
@@ -98,7 +98,7 @@ fn consuming() {
     let ends = Ends { start: Position(0), end: Position(45) };
     assert_eq!(answered[2..], [Event::Heartbeat(Some(ends)), Event::End { forget: false }]);
 
-    // The server stores the bodies as they came.
+    // The server stores the bodies unchanged.
     let produced = events(Route::ProducerToServer, &sides(&hex[0]).0);
     for (produced, stored) in produced.iter().zip([first, second]) {
         let produced = block_of(produced);

@@ -1,6 +1,6 @@
-//! What must hold for all streams, however they are cut, and for all bytes that
-//! a stranger may send: the same events, no panic, and never more asked for than
-//! the largest block or frame has.
+//! Properties of streams, however they are split into chunks, and of arbitrary bytes: the
+//! same events, no panic, and a decoder never asks for more bytes than the largest block
+//! or frame has.
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -20,7 +20,7 @@ fn run(payloads: &[Vec<u8>]) -> Records {
     builder.take()
 }
 
-/// Payloads of which some repeat themselves, so that packing has something to do.
+/// Payloads, some of them repetitive, so that compression makes a difference.
 fn payloads() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let repeated = (any::<u8>(), 0usize..60).prop_map(|(byte, bytes)| vec![byte; bytes]);
     vec(prop_oneof![repeated, vec(any::<u8>(), 0..60)], 1..40)
@@ -46,7 +46,7 @@ fn route() -> impl Strategy<Value = Route> {
     ])
 }
 
-/// Frames that may come on this route, each with what it is.
+/// Frames that are allowed on this route, each with its event.
 fn frames(route: Route) -> impl Strategy<Value = (BytesMut, Vec<Event>)> {
     let (from_server, to_consumer) = (
         matches!(route, Route::ServerToConsumer | Route::ServerToProducer),
@@ -115,7 +115,7 @@ fn streams() -> impl Strategy<Value = (Route, BytesMut, Vec<Event>)> {
     })
 }
 
-/// Everything that comes out of `bytes`, given in chunks of these sizes.
+/// Everything that is decoded from `bytes`, pushed in chunks of these sizes.
 fn decode(route: Route, bytes: &[u8], sizes: &[usize]) -> (Vec<Event>, Result<(), frame::Error>) {
     let ack_bytes_max = 16 + 12 * ACK_RUNS_MAX;
     let bound = (BLOCK_HEADER_BYTES + BLOCK_RAW_BYTES_MAX).max(ack_bytes_max);
@@ -136,7 +136,7 @@ fn decode(route: Route, bytes: &[u8], sizes: &[usize]) -> (Vec<Event>, Result<()
     (events, end)
 }
 
-/// `bytes` in chunks of these sizes, over and over, none empty.
+/// `bytes` in chunks of these sizes, repeated, none empty.
 fn chunks<'b>(bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
     let (mut rest, mut chunks) = (bytes, Vec::new());
     for size in sizes.iter().cycle() {
@@ -170,7 +170,7 @@ fn decode_styx0(bytes: &[u8], sizes: &[usize]) -> (Vec<String>, Result<(), styx0
 
 proptest! {
     #[test]
-    fn any_chunks_give_the_same_events(
+    fn chunks_of_any_size_give_the_same_events(
         (route, bytes, events) in streams(), sizes in vec(1usize..200, 1..5),
     ) {
         let (found, end) = decode(route, &bytes, &sizes);

@@ -1,4 +1,4 @@
-//! What must hold for all bytes and all ways of cutting them into chunks.
+//! Properties of arbitrary bytes, however they are split into chunks.
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ fn run(payloads: &[Vec<u8>]) -> Records {
     builder.take()
 }
 
-/// `bytes` in chunks of these sizes, over and over; sizes of 0 are chunks too.
+/// `bytes` in chunks of these sizes, repeated; a size of 0 is an empty chunk.
 fn chunks(bytes: &[u8], sizes: &[usize]) -> Vec<Bytes> {
     let mut rest = Bytes::copy_from_slice(bytes);
     let mut chunks = Vec::new();
@@ -67,7 +67,7 @@ fn ending() -> impl Strategy<Value = LineEnding> {
     prop::sample::select(LineEnding::ALL.to_vec())
 }
 
-/// Bytes rich in what the decoders look for.
+/// Bytes with many of the values that the decoders look for.
 fn tricky() -> impl Strategy<Value = Vec<u8>> {
     vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(0), Just(1), any::<u8>()], 0..300)
 }
@@ -157,7 +157,7 @@ proptest! {
         let decoder = lines::LinesDecoder::new(ending, usize::MAX);
         let (found, result) = decode!(decoder, chunks(&body, &sizes));
         prop_assert_eq!(result, Ok(()));
-        // As the plain definition has it: what stands between the endings.
+        // By definition: the bytes between the endings.
         let mut expected: Vec<&[u8]> = Vec::new();
         let mut rest = &body[..];
         while !rest.is_empty() {
