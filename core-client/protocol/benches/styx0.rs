@@ -1,4 +1,4 @@
-//! styx/0: messages decoded out of what a socket read, and encoded from records.
+//! styx/0: decoding messages from received bytes, and encoding them from records.
 //! `cargo bench --package styx-protocol --bench styx0`.
 
 use std::hint::black_box;

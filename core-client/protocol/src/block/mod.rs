@@ -1,4 +1,4 @@
-//! A block: a 96-byte header and a body, on the wire and on the disk alike.
+//! A block: a header of 96 bytes and a body, the same on the wire and on disk.
 //!
 //! ```text
 //! block    header (96 bytes) | body[body_size]
@@ -9,9 +9,9 @@
 //!          80 durable_position | 88 reserved
 //! ```
 //!
-//! All integers are big-endian. `header_crc` is the CRC-32 of bytes 8..96 and
-//! is never a field of [`Header`]: encoding computes it, decoding checks it.
-//! docs/format.md is the full description.
+//! All integers are big-endian. `header_crc` is the CRC-32 of bytes 8..96. It is not a
+//! field of [`Header`]: encoding computes it, decoding checks it. docs/format.md has the
+//! full description.
 
 mod build;
 mod checked;
@@ -27,7 +27,7 @@ use crate::limits::BLOCK_HEADER_BYTES;
 /// The first four bytes of every block.
 pub const MAGIC: [u8; 4] = *b"STYX";
 
-/// The version this crate writes, and the only one it reads.
+/// The version that this crate writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
 
 /// A block's flag bits.
@@ -43,7 +43,7 @@ impl Flags {
     pub const FILLER: Flags = Flags(2);
     /// No records: the last block of a finished segment.
     pub const SEAL: Flags = Flags(4);
-    /// Bits that a reader must know to understand the block.
+    /// Bits that a reader must know to use the block.
     const MUST_KNOW: u16 = 0x00FF;
     const KNOWN: u16 = 0x0007;
 
@@ -72,7 +72,7 @@ impl Flags {
     }
 }
 
-/// A block's header, every field but its own checksum.
+/// A block's header: every field except its own checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "the fields are described once, in docs/format.md and above")]
 pub struct Header {
@@ -93,26 +93,25 @@ pub struct Header {
     pub durable_position: u64,
 }
 
-/// Why 96 bytes are not a header this version can use.
+/// Why 96 bytes are not a header that this version can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Fewer than 96 bytes, another magic, or a CRC that does not match: these
-    /// bytes are no block.
+    /// Fewer than 96 bytes, another magic, or a wrong CRC: these bytes are not a block.
     #[error("not a block header")]
     NotAHeader,
-    /// The CRC holds, so somebody meant it, but the version is unknown.
+    /// The CRC is correct, so this is a block header, but the version is unknown.
     #[error("block version {0} is not known to this version of Styx")]
     Version(u8),
-    /// The CRC holds, but the codec is unknown.
+    /// The CRC is correct, but the codec is unknown.
     #[error("block codec {0} is not known to this version of Styx")]
     Codec(u8),
-    /// The CRC holds, but one of the flag bits 3 to 7 is set.
+    /// The CRC is correct, but one of the flag bits 3 to 7 is set.
     #[error("block flags {0:#06x} are not known to this version of Styx")]
     Flags(u16),
 }
 
 impl Header {
-    /// The header as stored, and its `header_crc`.
+    /// The header's bytes, and its `header_crc`.
     #[must_use]
     pub fn encode(&self) -> ([u8; BLOCK_HEADER_BYTES], u32) {
         let mut out = [0u8; BLOCK_HEADER_BYTES];
@@ -143,12 +142,11 @@ impl Header {
         (out, crc)
     }
 
-    /// Reads the header at the start of `bytes` and gives it back with its
-    /// `header_crc`.
+    /// Reads the header at the start of `bytes`. Returns it with its `header_crc`.
     ///
     /// # Errors
-    /// See [`Error`]. Everything but [`Error::NotAHeader`] means that the bytes
-    /// are whole and newer than this crate.
+    /// See [`Error`]. Every error except [`Error::NotAHeader`] means that the header is
+    /// intact, and newer than this crate.
     pub fn decode(bytes: &[u8]) -> Result<(Header, u32), Error> {
         let bytes: &[u8; BLOCK_HEADER_BYTES] = bytes.first_chunk().ok_or(Error::NotAHeader)?;
         let crc = u32_at(bytes, 4);
@@ -183,7 +181,7 @@ impl Header {
         Ok((header, crc))
     }
 
-    /// Bytes of the whole block, header and body.
+    /// The size of the whole block in bytes: header and body.
     #[must_use]
     pub fn block_bytes(&self) -> u64 {
         BLOCK_HEADER_BYTES as u64 + u64::from(self.body_size)
@@ -195,7 +193,7 @@ impl Header {
         self.base_position.saturating_add(u64::from(self.count))
     }
 
-    /// Whether the block carries no records (fillers and seals).
+    /// Whether the block has no records: a filler or a seal.
     #[must_use]
     pub fn is_marker(&self) -> bool {
         self.flags.contains(Flags::FILLER) || self.flags.contains(Flags::SEAL)

@@ -1,10 +1,9 @@
-//! [`Codec`]: how a block's body is stored, and [`Codecs`]: which of them a
-//! side can take.
+//! [`Codec`]: how a block's body is stored. [`Codecs`]: the set of codecs that a side
+//! supports.
 //!
-//! Both sides speak of codecs twice: in a block's header, as a byte, and in
-//! `X-Styx-Features`, as words. Packing and unpacking bodies is in `packed`;
-//! what it gives out is bounded by the header's `raw_size`, never by what the
-//! packed bytes claim of themselves.
+//! A codec is a byte in a block's header, and a word in `X-Styx-Features`. `packed`
+//! compresses and decompresses bodies. The header's `raw_size` bounds its output, whatever
+//! size the compressed bytes claim.
 
 mod packed;
 
@@ -17,16 +16,16 @@ use std::str::FromStr;
 /// How a block's body is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Codec {
-    /// The records as they are.
+    /// Not compressed.
     #[default]
     None,
-    /// One raw LZ4 block that unpacks to `raw_size` bytes.
+    /// One raw LZ4 block that decompresses to `raw_size` bytes.
     Lz4,
-    /// One zstd frame that unpacks to `raw_size` bytes.
+    /// One zstd frame that decompresses to `raw_size` bytes.
     Zstd,
 }
 
-/// The text is no codec's name; holds the text, shortened.
+/// The text is not the name of a codec. Has the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a codec: use none, lz4 or zstd")]
 pub struct UnknownCodec(pub String);
@@ -35,7 +34,7 @@ impl Codec {
     /// Every codec, in the order of their numbers.
     pub const ALL: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
 
-    /// Its name: `none`, `lz4` or `zstd`.
+    /// The codec's name: `none`, `lz4` or `zstd`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +44,7 @@ impl Codec {
         }
     }
 
-    /// The codec of this number in a block's header.
+    /// The codec with this number in a block's header.
     #[must_use]
     pub const fn from_byte(byte: u8) -> Option<Codec> {
         match byte {
@@ -56,7 +55,7 @@ impl Codec {
         }
     }
 
-    /// Its number in a block's header.
+    /// The codec's number in a block's header.
     #[must_use]
     pub const fn byte(self) -> u8 {
         match self {
@@ -76,27 +75,26 @@ impl fmt::Display for Codec {
 impl FromStr for Codec {
     type Err = UnknownCodec;
 
-    /// Names in any letter case.
+    /// Accepts names in any letter case.
     fn from_str(text: &str) -> Result<Codec, UnknownCodec> {
         let known = Codec::ALL.into_iter().find(|codec| text.eq_ignore_ascii_case(codec.as_str()));
         known.ok_or_else(|| UnknownCodec(text.chars().take(40).collect()))
     }
 }
 
-/// A set of codecs, as `X-Styx-Features` names it. [`Codec::None`] is in every
-/// set: whoever takes blocks takes plain ones.
+/// A set of codecs, as in `X-Styx-Features`. [`Codec::None`] is in every set, because
+/// every side supports plain blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Codecs(u8);
 
 impl Codecs {
-    /// Plain blocks alone.
+    /// Only plain blocks.
     pub const PLAIN: Codecs = Codecs(0);
-    /// Every codec this crate can pack and unpack.
+    /// Every codec of this crate.
     pub const ALL: Codecs = Codecs::PLAIN.with(Codec::Lz4).with(Codec::Zstd);
 
-    /// The codecs among the features of a header's value: words between commas,
-    /// in any letter case. Words that are no codec are other features, which
-    /// are ignored, as unknown ones are.
+    /// The codecs in a header's value: words separated by commas, in any letter case. Other
+    /// words are ignored, because they are other or unknown features.
     #[must_use]
     pub fn from_features(value: &str) -> Codecs {
         let named = value.split(',').filter_map(|word| word.trim().parse().ok());
@@ -115,13 +113,13 @@ impl Codecs {
         Codecs(self.0 & other.0)
     }
 
-    /// Whether a block of this codec may be sent to whoever named the set.
+    /// Whether a block with this codec may be sent to a side that supports this set.
     #[must_use]
     pub const fn contains(self, codec: Codec) -> bool {
         self.0 & bit(codec) == bit(codec)
     }
 
-    /// Whether there is no codec but [`Codec::None`]: no feature to name.
+    /// Whether [`Codec::None`] is the only codec, so that the header is left out.
     #[must_use]
     pub const fn is_plain(self) -> bool {
         self.0 == 0
@@ -142,8 +140,8 @@ impl From<Codec> for Codecs {
     }
 }
 
-/// As the header's value: `lz4, zstd`. Empty for [`Codecs::PLAIN`], whose header
-/// is left out.
+/// The header's value, such as `lz4, zstd`. Empty for [`Codecs::PLAIN`], for which the
+/// header is left out.
 impl fmt::Display for Codecs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [Codec::Lz4, Codec::Zstd].into_iter().filter(|codec| self.contains(*codec));
@@ -160,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn features_are_read_leniently_and_written_in_one_way() {
+    fn features_are_parsed_leniently_and_written_canonically() {
         let check = |value: &str, shown: &str| {
             let codecs = Codecs::from_features(value);
             assert_eq!(codecs.to_string(), shown, "{value:?}");
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_has_plain_blocks_and_what_was_put_in() {
+    fn every_set_contains_plain_blocks_and_its_own_codecs() {
         assert!(Codecs::PLAIN.contains(Codec::None) && Codecs::PLAIN.is_plain());
         assert!(!Codecs::PLAIN.contains(Codec::Zstd));
         let lz4 = Codecs::from(Codec::Lz4);
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_numbers_lead_back() {
+    fn names_and_numbers_round_trip() {
         for codec in Codec::ALL {
             assert_eq!(codec.as_str().parse(), Ok(codec));
             assert_eq!(Codec::from_byte(codec.byte()), Some(codec));

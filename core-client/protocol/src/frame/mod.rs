@@ -1,4 +1,4 @@
-//! The frames of styx/1: a header of 8 bytes and a body, both ways.
+//! The frames of styx/1. Each has a header of 8 bytes and a body, in both directions.
 //!
 //! ```text
 //! frame      type: u8 | flags: u8 | zero: u16 | size: u32 | body[size]
@@ -10,10 +10,10 @@
 //!   5 end        nothing; flag bit 0 from a producer: forget my state
 //! ```
 //!
-//! All integers are big-endian. Whoever sends appends messages to a buffer with
-//! their `encode`, and blocks behind a [`blocks_header`]; whoever receives reads
-//! into a [`FrameDecoder`], which gives out one [`Event`] after the other and refuses
-//! what its peer must not send. docs/protocol.md says who sends what when.
+//! All integers are big-endian. A sender appends messages to a buffer with their
+//! `encode`, and blocks after a [`blocks_header`]. A receiver reads into a
+//! [`FrameDecoder`], which returns one [`Event`] after the other and rejects frames that
+//! its peer must not send. docs/protocol.md says which side sends which frame when.
 
 mod ack;
 mod decoder;
@@ -38,29 +38,29 @@ pub enum Kind {
     Blocks,
     /// What has become durable.
     Ack,
-    /// A sign of life.
+    /// A heartbeat: the sender is alive.
     Heartbeat,
-    /// What went wrong; the last frame of its sender.
+    /// An error; the last frame of its sender.
     Error,
-    /// That there is no more; the last frame of its sender but for heartbeats.
+    /// The end of the stream: the sender only sends heartbeats after it.
     End,
 }
 
-/// The 8 bytes in front of a frame's body.
+/// The 8 bytes before a frame's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// What the body is.
+    /// What the body contains.
     pub kind: Kind,
-    /// Bit 0 of an end: forget the producer. Nothing else is defined.
+    /// Bit 0 of an end frame: forget the producer. No other bit is defined.
     pub flags: u8,
     /// Bytes of the body.
     pub size: u32,
 }
 
-/// The flag of an end frame with which a producer asks to be forgotten.
+/// The flag of an end frame by which a producer asks the log to forget it.
 const FORGET: u8 = 1;
 
-/// Why bytes are not the frames that this peer may send.
+/// Why bytes are not frames that this peer may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A type that this version does not know.
@@ -74,37 +74,37 @@ pub enum Error {
         /// Its flags.
         flags: u8,
     },
-    /// The two bytes behind the flags, or those in a body that must be 0, are not.
-    #[error("reserved bytes of a frame are {0:#06x} instead of 0")]
+    /// The two bytes after the flags, or bytes of a body that must be 0, are not 0.
+    #[error("the reserved bytes of a frame are {0:#06x} instead of 0")]
     Reserved(u16),
     /// A size that this kind cannot have.
     #[error("a frame of {kind} cannot have {size} bytes")]
     Size {
         /// The frame's kind.
         kind: Kind,
-        /// What its header claims.
+        /// The size in its header.
         size: u32,
     },
     /// A kind that this peer does not send.
-    #[error("a frame of {0} is not this peer's to send")]
+    #[error("this peer must not send a frame of {0}")]
     Unexpected(Kind),
-    /// A frame behind the peer's last one.
+    /// A frame after the peer's last one.
     #[error("a frame of {0} came after the last one")]
     AfterLast(Kind),
     /// A block that cannot be used.
     #[error(transparent)]
     Block(#[from] ParseError),
-    /// A block that is longer than what is left of its frame, or a frame over
-    /// 16 MiB that is not a single block.
-    #[error("a block of {block} bytes stands in the last {left} bytes of its frame")]
+    /// A block that is longer than the rest of its frame, or a frame over 16 MiB that is
+    /// not a single block.
+    #[error("a block of {block} bytes does not fit the remaining {left} bytes of its frame")]
     Boundary {
-        /// Bytes of the block; 96 when not even a header is left.
+        /// Bytes of the block; 96 if the rest is shorter than a block header.
         block: u64,
-        /// Bytes from its beginning to its frame's end.
+        /// Bytes from the start of the block to the end of its frame.
         left: u32,
     },
-    /// A field with a value it cannot have.
-    #[error("a frame of {kind} has {value} as its {field}")]
+    /// A field with an invalid value.
+    #[error("a frame of {kind} has an invalid {field}: {value}")]
     Field {
         /// The frame's kind.
         kind: Kind,
@@ -155,7 +155,7 @@ impl Kind {
         }
     }
 
-    /// Whether a body of this kind can have so many bytes.
+    /// Whether a body of this kind can have this size.
     fn takes(self, size: u32) -> bool {
         let size = u64::from(size);
         match self {
@@ -172,14 +172,14 @@ impl Kind {
 }
 
 impl FrameHeader {
-    /// The header as it is sent.
+    /// The header's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; FRAME_HEADER_BYTES] {
         let [a, b, c, d] = self.size.to_be_bytes();
         [self.kind.byte(), self.flags, 0, 0, a, b, c, d]
     }
 
-    /// Reads a header, and holds its size against what its kind can have.
+    /// Reads a header, and checks that its kind can have this size.
     ///
     /// # Errors
     /// [`Error::Kind`], `Flags`, `Reserved` or `Size`.
@@ -207,13 +207,13 @@ impl FrameHeader {
     }
 }
 
-/// The header that goes before `blocks_bytes` of whole blocks, which the sender
-/// writes behind it without copying them.
+/// The header of a frame with `blocks_bytes` of whole blocks. The sender writes the
+/// blocks after it, without copying them.
 ///
 /// At most [`FRAME_BLOCKS_BYTES_MAX`](crate::limits::FRAME_BLOCKS_BYTES_MAX), unless it is one block.
 ///
 /// # Panics
-/// Never for what a frame may hold; over 4 GiB cannot be written.
+/// For 4 GiB or more, which no frame may have.
 #[must_use]
 pub fn blocks_header(blocks_bytes: usize) -> [u8; FRAME_HEADER_BYTES] {
     let size = u32::try_from(blocks_bytes).expect("a frame is smaller than 4 GiB");
@@ -221,7 +221,7 @@ pub fn blocks_header(blocks_bytes: usize) -> [u8; FRAME_HEADER_BYTES] {
     FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode()
 }
 
-/// Appends a heartbeat; with the log's ends it is one to a consumer.
+/// Appends a heartbeat. A heartbeat to a consumer has the log's ends.
 pub fn encode_heartbeat(ends: Option<Ends>, out: &mut BytesMut) {
     FrameHeader::put(Kind::Heartbeat, 0, if ends.is_some() { Ends::BYTES } else { 0 }, out);
     if let Some(Ends { start, end }) = ends {
@@ -230,17 +230,17 @@ pub fn encode_heartbeat(ends: Option<Ends>, out: &mut BytesMut) {
     }
 }
 
-/// Appends an end; `forget` is a producer's alone.
+/// Appends an end frame. Only a producer may set `forget`.
 pub fn encode_end(forget: bool, out: &mut BytesMut) {
     FrameHeader::put(Kind::End, if forget { FORGET } else { 0 }, 0, out);
 }
 
-/// What a log holds: the positions from `start` up to, not with, `end`.
+/// The range of positions that a log has: from `start` to `end`, exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// The first kept record's.
+    /// Position of the first record that the log still has.
     pub start: Position,
-    /// The one that the next durable record will get.
+    /// Position of the next durable record.
     pub end: Position,
 }
 

@@ -1,4 +1,4 @@
-//! The messages of styx/0, the first binary protocol, kept for its clients.
+//! The messages of styx/0, the first binary protocol, which is kept for existing clients.
 //!
 //! ```text
 //! message    type: int16, then
@@ -8,10 +8,10 @@
 //!   4 error      code: int16
 //! ```
 //!
-//! All integers are big-endian. From its size on, a message with a record is the
-//! tail of a stored record, so that [`encode_records`] copies and computes
-//! nothing. The [`MessageDecoder`] lends payloads out of the buffer that the socket
-//! reads into: a small record costs no allocation and no counting.
+//! All integers are big-endian. From its size on, a record message equals the tail of a
+//! stored record, so [`encode_records`] only copies bytes. The [`MessageDecoder`] lends
+//! payloads from the buffer that the socket is read into, so a small record needs no
+//! allocation and no reference count.
 
 mod decoder;
 
@@ -32,22 +32,22 @@ const ACK: i16 = 2;
 const HEARTBEAT: i16 = 3;
 const ERROR: i16 = 4;
 
-/// The only code that error messages have: this protocol knows no others.
+/// The only error code of this protocol.
 pub const UNKNOWN_ERROR: i16 = 0;
 
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'b> {
-    /// A record's payload; lies in the decoder's buffer.
+    /// A record's payload, borrowed from the decoder's buffer.
     Record(&'b [u8]),
-    /// What has become durable.
+    /// An ack of durable records.
     Ack {
         /// The position after the last durable record of this stream.
         position: Position,
-        /// Durable records of this stream in all.
+        /// The number of durable records of this stream.
         count: u64,
     },
-    /// A sign of life.
+    /// A heartbeat: the sender is alive.
     Heartbeat,
     /// The stream has failed; its code.
     Error(i16),
@@ -56,7 +56,7 @@ pub enum Message<'b> {
 /// Appends a record.
 ///
 /// # Panics
-/// Never for payloads under 2 GiB; longer ones cannot be encoded.
+/// For payloads of 2 GiB or more, which cannot be encoded.
 pub fn encode_record(payload: &[u8], out: &mut BytesMut) {
     let size = i32::try_from(payload.len()).expect("a record is smaller than 2 GiB");
     out.reserve(RECORD_HEAD_BYTES + payload.len());
@@ -65,7 +65,7 @@ pub fn encode_record(payload: &[u8], out: &mut BytesMut) {
     out.put_slice(payload);
 }
 
-/// Appends the first `count_max` of these records, or all; gives back how many.
+/// Appends the first `count_max` of these records, or all, and returns how many.
 pub fn encode_records(records: &Records, count_max: u64, out: &mut BytesMut) -> u32 {
     let count = u32::try_from(count_max).unwrap_or(u32::MAX).min(records.count());
     let bytes = records.bytes();
@@ -84,8 +84,8 @@ pub fn encode_records(records: &Records, count_max: u64, out: &mut BytesMut) -> 
     count
 }
 
-/// Appends an ack: the position after the last durable record of the stream,
-/// and how many of its records are durable in all.
+/// Appends an ack: the position after the stream's last durable record, and the number of
+/// its durable records.
 pub fn encode_ack(position: Position, count: u64, out: &mut BytesMut) {
     let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
     out.put_i16(ACK);
@@ -98,7 +98,7 @@ pub fn encode_heartbeat(out: &mut BytesMut) {
     out.put_i16(HEARTBEAT);
 }
 
-/// Appends an error, of code [`UNKNOWN_ERROR`].
+/// Appends an error with the code [`UNKNOWN_ERROR`].
 pub fn encode_error(out: &mut BytesMut) {
     out.put_i16(ERROR);
     out.put_i16(UNKNOWN_ERROR);
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::record::Builder;
 
-    /// Every message that `bytes` hold, each shown, and how they end.
+    /// Checks the messages in `bytes`, and how decoding ends.
     fn check(bytes: &[u8], expected: &[Message<'_>], end: Result<(), Error>) {
         for step in [bytes.len().max(1), 1, 3] {
             let mut decoder = MessageDecoder::new(5);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_as_they_went_in() {
+    fn messages_round_trip() {
         let mut bytes = BytesMut::new();
         encode_record(b"three", &mut bytes);
         encode_heartbeat(&mut bytes);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_told() {
+    fn invalid_messages_are_errors() {
         let too_large = Error::TooLarge { size: 6, payload_bytes_max: 5 };
         check(b"\0\x01\0\0\0\x06abcdef", &[], Err(too_large));
         check(b"\0\x03\0\x01\xff\xff\xff\xff", &[Message::Heartbeat], Err(Error::NegativeSize(-1)));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_records_become_messages() {
+    fn stored_records_encode_as_messages() {
         let payloads: [&[u8]; 3] = [b"one", b"", b"three"];
         let mut builder = Builder::new();
         let mut single = BytesMut::new();

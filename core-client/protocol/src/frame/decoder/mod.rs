@@ -1,13 +1,13 @@
-//! [`FrameDecoder`]: from the bytes of a socket to the events of one side.
+//! [`FrameDecoder`]: converts the bytes from a socket to the events of one side.
 //!
 //! ```text
 //! socket ─▶ buffer ─▶ next() ─▶ Block │ Ack │ Heartbeat │ Error │ End
 //!           └ the socket reads into it; blocks are split off it, not copied
 //! ```
 //!
-//! A frame of blocks is never waited for as a whole: each block comes out as
-//! soon as it is there, so that what is held is bounded by the largest block.
-//! No allocation follows from a size before it was held against its limit.
+//! The decoder does not wait for a whole frame of blocks. It returns each block as soon
+//! as it is complete, so its memory is bounded by the largest block. It checks every size
+//! against its limit before it allocates for it.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -15,55 +15,55 @@ use super::{Ack, Ends, Error, FORGET, Fault, FrameHeader, Kind, Route};
 use crate::block::{self, ParseError, check_sizes};
 use crate::limits::{BLOCK_HEADER_BYTES, FRAME_BLOCKS_BYTES_MAX, FRAME_HEADER_BYTES};
 
-/// What came.
+/// A decoded frame, or one block of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// One whole block, its header and sizes good, its body not looked at:
-    /// [`Block::parse`](crate::block::Block::parse) does that.
+    /// One complete block. Its header and sizes are valid; its body was not checked.
+    /// [`Block::parse`](crate::block::Block::parse) checks it.
     Block(Bytes),
-    /// What has become durable; its count is the sum of all runs so far.
+    /// An ack. Its count is the sum of all runs so far.
     Ack(Ack),
-    /// A sign of life; to a consumer, and only there, with the log's ends.
+    /// A heartbeat. Only a heartbeat to a consumer has the log's ends.
     Heartbeat(Option<Ends>),
-    /// What went wrong. Nothing comes after it.
+    /// An error. Nothing follows it.
     Error(Fault),
-    /// No more. From a server nothing comes after it, from a producer
-    /// heartbeats alone.
+    /// The end of the stream. Nothing follows it from a server, and only heartbeats from a
+    /// producer.
     End {
-        /// Whether the producer asks to be forgotten.
+        /// Whether the log may forget the producer.
         forget: bool,
     },
 }
 
-/// Turns bytes, however they are cut, into events.
+/// Converts bytes, however they are split, to events.
 ///
-/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
-/// has none. After an error nothing more can be decoded.
+/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it returns
+/// `None`. After an error nothing more can be decoded.
 #[derive(Debug)]
 pub struct FrameDecoder {
     route: Route,
     record_bytes_max: u64,
     buffer: BytesMut,
     state: State,
-    /// Records acked so far.
+    /// The number of records acknowledged so far.
     acked: u64,
     missing: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// A frame's header comes next.
+    /// The next bytes are a frame's header.
     Frame,
-    /// Inside a frame of blocks: bytes left of it, and of the block that comes
-    /// next, once its header was seen.
+    /// Inside a frame of blocks: the bytes left of it, and the bytes of the next block once
+    /// its header was decoded.
     Blocks { left: u32, alone: bool, block: Option<usize> },
-    /// The peer's last frame has come; a producer's heartbeats may follow.
+    /// The peer's last frame was received; only a producer's heartbeats may follow.
     Last,
 }
 
 impl FrameDecoder {
-    /// A decoder at the first byte after the handshake. `record_bytes_max` is
-    /// the largest record, its 8 bytes included, that a block may hold alone.
+    /// A decoder at the first byte after the handshake. `record_bytes_max` is the largest
+    /// record, including its header of 8 bytes, that a block of one record may have.
     #[must_use]
     pub fn new(route: Route, record_bytes_max: u64) -> FrameDecoder {
         FrameDecoder {
@@ -76,45 +76,43 @@ impl FrameDecoder {
         }
     }
 
-    /// The buffer that the socket reads into; bytes are only ever appended.
-    /// Whoever is idle with an empty one may replace it by a new one to free
-    /// its memory.
+    /// The buffer to read into. Only append bytes. An idle caller may replace an empty
+    /// buffer by a new one to free its memory.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Appends bytes by copying them, such as those read with the handshake.
+    /// Appends a copy of these bytes, such as those received with the handshake.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Bytes without which [`next`](Self::next) has no further event: how much
-    /// to make room for, as far as one likes. Never 0, and never more than the
-    /// largest block has.
+    /// The number of bytes that [`next`](Self::next) needs for its next event. Reserve up to
+    /// this much memory. It is never 0, and at most the size of the largest block.
     #[must_use]
     pub fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Whether bytes of a frame are there without the rest of it.
+    /// Whether a part of a frame was received, but not all of it.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {
         !self.buffer.is_empty() || matches!(self.state, State::Blocks { .. })
     }
 
-    /// To be asked once the peer has closed its side and there is no next event.
+    /// Checks the end of the stream: call it once the peer has closed its side and there is
+    /// no further event.
     ///
     /// # Errors
-    /// [`Error::Cut`] when that was in the middle of a frame.
+    /// [`Error::Cut`] if the stream ended inside a frame.
     pub fn finish(&self) -> Result<(), Error> {
         if self.is_mid_frame() { Err(Error::Cut) } else { Ok(()) }
     }
 
-    /// The next event, or `None` until [`missing`](Self::missing) more bytes are
-    /// there.
+    /// The next event; `None` until [`missing`](Self::missing) more bytes were received.
     ///
     /// # Errors
-    /// See [`Error`]; the same again at every further call.
+    /// See [`Error`]. Every further call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "it is fallible, and None is not the end")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
@@ -178,8 +176,8 @@ impl FrameDecoder {
         Ok(Some(Event::Block(self.buffer.split_to(block_bytes).freeze())))
     }
 
-    /// Bytes of the block at the front of the buffer, once its header is good
-    /// and it fits its frame.
+    /// The size of the block at the front of the buffer. Checks its header, and that it
+    /// fits its frame.
     fn check_block(&self, left: u32, alone: bool) -> Result<usize, Error> {
         let (header, _) = block::Header::decode(&self.buffer).map_err(ParseError::from)?;
         check_sizes(&header, self.record_bytes_max)?;
@@ -207,7 +205,7 @@ impl FrameDecoder {
     }
 }
 
-/// A frame that is not of blocks.
+/// Decodes a frame without blocks.
 fn decode_body(header: FrameHeader, body: &[u8], acked: u64) -> Result<Event, Error> {
     match header.kind {
         Kind::Ack => Ack::decode(body, acked).map(Event::Ack),

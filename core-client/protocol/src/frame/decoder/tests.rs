@@ -1,4 +1,4 @@
-//! What comes out, and what is refused.
+//! Which events the decoder returns, and which bytes it rejects.
 
 use super::super::{blocks_header, encode_end, encode_heartbeat};
 use super::*;
@@ -27,7 +27,7 @@ fn check(route: Route, bytes: &[u8], expected: Result<Vec<Event>, Error>) {
 }
 
 #[test]
-fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
+fn block_is_returned_before_its_frame_is_complete_and_without_a_copy() {
     let (one, two) = (block(b"one"), block(b"number two"));
     let mut decoder = FrameDecoder::new(Route::ProducerToServer, 0);
     decoder.push(&blocks_header(one.len() + two.len()));
@@ -52,7 +52,7 @@ fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
 }
 
 #[test]
-fn a_block_that_leaves_its_frame_is_refused() {
+fn block_that_exceeds_its_frame_is_an_error() {
     let one = block(b"one");
     let len = one.len() as u32;
     for (size, left) in [(len - 1, len - 1), (len + 95, 95)] {
@@ -70,7 +70,7 @@ fn a_block_that_leaves_its_frame_is_refused() {
 }
 
 #[test]
-fn a_frame_over_16_mib_holds_one_block() {
+fn frame_over_16_mib_must_have_one_block() {
     let one = block(b"one");
     let size = FRAME_BLOCKS_BYTES_MAX as u32 + 1;
     let header = FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode();
@@ -79,7 +79,7 @@ fn a_frame_over_16_mib_holds_one_block() {
 }
 
 #[test]
-fn each_side_has_its_own_frames() {
+fn each_side_only_sends_its_own_frames() {
     let mut ack = Ack::default();
     ack.add(Position(5), 2);
     let mut ack_frame = BytesMut::new();
@@ -122,7 +122,7 @@ fn each_side_has_its_own_frames() {
 }
 
 #[test]
-fn nothing_but_a_producers_heartbeat_follows_the_last_frame() {
+fn only_a_producers_heartbeat_may_follow_the_last_frame() {
     let mut bytes = BytesMut::new();
     encode_end(true, &mut bytes);
     encode_heartbeat(None, &mut bytes);
@@ -139,7 +139,7 @@ fn nothing_but_a_producers_heartbeat_follows_the_last_frame() {
 }
 
 #[test]
-fn an_ack_that_does_not_add_up_is_refused() {
+fn ack_with_contradictory_counts_is_an_error() {
     let mut bytes = BytesMut::new();
     let mut ack = Ack::default();
     for base in [0, 7] {
