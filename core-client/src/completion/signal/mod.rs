@@ -1,9 +1,9 @@
-//! [`Signal`]: a descriptor that is readable while it is raised.
+//! [`Signal`]: a file descriptor that is readable while the signal is raised.
 //!
-//! What it is raised for, and when it is lowered, is its owner's: it raises and
-//! lowers under the lock of what it watches over, and so the descriptor tells
-//! the truth at every moment. Neither call waits for anything. On Linux it is
-//! an eventfd, elsewhere a pipe; both are closed on `exec`.
+//! The owner decides when to raise and lower it. It does so under the lock of the state
+//! that the signal describes, so the descriptor always agrees with that state. Neither
+//! call waits. On Linux a signal is an eventfd, elsewhere a pipe; both are closed on
+//! `exec`.
 
 #[cfg(any(not(target_os = "linux"), test))]
 mod pipe;
@@ -12,9 +12,9 @@ mod pipe;
 mod eventfd;
 
 #[cfg(target_os = "linux")]
-pub(crate) use eventfd::Signal;
+pub(crate) use eventfd::EventfdSignal as Signal;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use pipe::Signal;
+pub(crate) use pipe::PipeSignal as Signal;
 
 #[cfg(test)]
 mod tests {
@@ -39,9 +39,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_readable_exactly_while_raised() {
+    fn descriptor_is_readable_exactly_while_raised() {
         #[cfg(target_os = "linux")]
-        check!(super::eventfd::Signal);
-        check!(super::pipe::Signal);
+        check!(super::eventfd::EventfdSignal);
+        check!(super::pipe::PipeSignal);
     }
 }

@@ -1,10 +1,9 @@
-//! [`Deaf`]: a socket whose peer may stop listening and still have something to
-//! say.
+//! [`ReadAfterWriteError`]: a socket that can still be read after a write has failed.
 //!
-//! A server that refuses a long body answers in the middle of it and closes:
-//! what is written from then on fails, while its answer waits to be read. hyper
-//! gives up at the failed write, so here that write, and all that follow, go
-//! nowhere and succeed; the answer, or the end of the connection, is what counts.
+//! A server that rejects a long body responds in the middle of it and closes the
+//! connection. Later writes fail, while the response is still to be read. hyper gives up
+//! at the failed write. So this socket discards that write and all later ones and
+//! reports success. Then hyper reads the response, or the end of the connection.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -16,43 +15,44 @@ use super::Socket;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Deaf {
+pub(super) struct ReadAfterWriteError {
     socket: Socket,
-    /// Part of a request went out, and nothing came since.
-    has_said: bool,
-    is_deaf: bool,
+    /// A part of a request was sent, and nothing was received since.
+    request_started: bool,
+    /// A write has failed: later ones are discarded.
+    writes_fail: bool,
 }
 
-impl Deaf {
-    pub(super) fn new(socket: Socket) -> Deaf {
-        Deaf { socket, has_said: false, is_deaf: false }
+impl ReadAfterWriteError {
+    pub(super) fn new(socket: Socket) -> ReadAfterWriteError {
+        ReadAfterWriteError { socket, request_started: false, writes_fail: false }
     }
 
     pub(super) fn into_inner(self) -> Socket {
         self.socket
     }
 
-    /// What becomes of a write of `len` bytes.
-    fn heard(&mut self, len: usize, written: io::Result<usize>) -> io::Result<usize> {
+    /// The result of a write of `len` bytes.
+    fn written(&mut self, len: usize, written: io::Result<usize>) -> io::Result<usize> {
         match written {
-            Err(error) if self.has_said && is_of_the_peer(&error) => {
-                self.is_deaf = true;
+            Err(error) if self.request_started && is_closed_by_peer(&error) => {
+                self.writes_fail = true;
                 Ok(len)
             }
             written => {
-                self.has_said |= written.is_ok();
+                self.request_started |= written.is_ok();
                 written
             }
         }
     }
 }
 
-fn is_of_the_peer(error: &io::Error) -> bool {
+fn is_closed_by_peer(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
 }
 
-impl AsyncRead for Deaf {
+impl AsyncRead for ReadAfterWriteError {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,25 +61,25 @@ impl AsyncRead for Deaf {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
-        if buffer.filled().len() > before && !this.is_deaf {
-            this.has_said = false;
+        if buffer.filled().len() > before && !this.writes_fail {
+            this.request_started = false;
         }
         read
     }
 }
 
-impl AsyncWrite for Deaf {
+impl AsyncWrite for ReadAfterWriteError {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.is_deaf {
+        if this.writes_fail {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
-        written.map(|written| this.heard(bytes.len(), written))
+        written.map(|written| this.written(bytes.len(), written))
     }
 
     fn poll_write_vectored(
@@ -89,11 +89,11 @@ impl AsyncWrite for Deaf {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let len = slices.iter().map(|slice| slice.len()).sum();
-        if this.is_deaf {
+        if this.writes_fail {
             return Poll::Ready(Ok(len));
         }
         let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
-        written.map(|written| this.heard(len, written))
+        written.map(|written| this.written(len, written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -102,7 +102,11 @@ impl AsyncWrite for Deaf {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_deaf { Poll::Ready(Ok(())) } else { Pin::new(&mut this.socket).poll_flush(cx) }
+        if this.writes_fail {
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(&mut this.socket).poll_flush(cx)
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

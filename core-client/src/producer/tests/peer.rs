@@ -1,5 +1,5 @@
-//! A peer that plays the server by hand, for faults that no server makes on
-//! demand. The test thread drives it step by step; the client runs on threads.
+//! A peer in place of a server, for faults that a real server does not produce on demand.
+//! The test thread controls it step by step; the client runs on its own threads.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use styx_protocol::block::Block;
 use styx_protocol::frame::{Ack, Event, Fault, FrameDecoder, Route, encode_heartbeat};
 use styx_protocol::{Code, Position};
 
-/// Nothing takes longer unless it hangs.
+/// The time limit of each step.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The id of the log it plays.
+/// The id of the peer's log.
 pub(super) const LOG_ID: &str = "000102030405060708090a0b0c0d0e0f";
 
 /// See the module.
@@ -21,8 +21,8 @@ pub(super) struct Peer {
     listener: TcpListener,
 }
 
-/// One connection to it.
-pub(super) struct Connection {
+/// One connection to the peer.
+pub(super) struct PeerConnection {
     stream: TcpStream,
     /// The request, in lower case.
     head: String,
@@ -39,8 +39,8 @@ impl Peer {
         format!("styx://{}", self.listener.local_addr().expect("it is bound"))
     }
 
-    /// The next connection, once its request is there.
-    pub(super) fn accept(&self) -> Connection {
+    /// Accepts the next connection and reads its request.
+    pub(super) fn accept(&self) -> PeerConnection {
         let (mut stream, _) = self.listener.accept().expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let mut head = Vec::new();
@@ -51,18 +51,18 @@ impl Peer {
         }
         let head = String::from_utf8(head).expect("text").to_lowercase();
         let decoder = FrameDecoder::new(Route::ProducerToServer, 0);
-        Connection { stream, head, decoder, ack: Ack::default() }
+        PeerConnection { stream, head, decoder, ack: Ack::default() }
     }
 
-    /// The next connection, welcomed with these headers besides the usual ones.
-    pub(super) fn welcome(&self, headers: &[(&str, &str)]) -> Connection {
+    /// Accepts the next connection and responds with 101 and these additional headers.
+    pub(super) fn welcome(&self, headers: &[(&str, &str)]) -> PeerConnection {
         let mut connection = self.accept();
         connection.welcome(headers);
         connection
     }
 }
 
-impl Connection {
+impl PeerConnection {
     /// A header or query parameter of the request.
     pub(super) fn asked(&self, what: &str) -> Option<String> {
         let target = self.head.split(' ').nth(1).expect("a target");
@@ -73,7 +73,7 @@ impl Connection {
         parameter.or(header).map(str::to_owned)
     }
 
-    /// Answers 101; a header with an empty value is left out.
+    /// Responds with 101. A header with an empty value is left out.
     pub(super) fn welcome(&mut self, headers: &[(&str, &str)]) {
         let usual = [
             ("connection", "Upgrade"),
@@ -93,7 +93,7 @@ impl Connection {
         self.send(answer.as_bytes());
     }
 
-    /// Answers with an error.
+    /// Responds with an error.
     pub(super) fn refuse(mut self, code: Code) {
         let body = format!("{{\"code\": \"{code}\", \"message\": \"{}\"}}", code.meaning());
         let (status, length) = (code.http_status(), body.len());
@@ -105,7 +105,7 @@ impl Connection {
         self.stream.write_all(bytes).expect("the client reads");
     }
 
-    /// What comes next, heartbeats included; `None` when the client has closed.
+    /// The next event, including heartbeats; `None` if the client has closed.
     pub(super) fn event(&mut self) -> Option<Event> {
         let mut bytes = [0; 64 << 10];
         loop {
@@ -138,7 +138,7 @@ impl Connection {
         block
     }
 
-    /// Acks so many records from this position on.
+    /// Acknowledges `count` records from this position on.
     pub(super) fn ack(&mut self, base: u64, count: u32) {
         self.ack.add(Position(base), count);
         let mut frame = BytesMut::new();
@@ -160,13 +160,13 @@ impl Connection {
         self.end();
     }
 
-    /// Ends the connection so that all it has sent arrives.
+    /// Closes the connection so that every sent byte arrives.
     pub(super) fn end(mut self) {
         self.stream.shutdown(Shutdown::Write).expect("it is open");
         while !matches!(self.stream.read(&mut [0; 64 << 10]), Ok(0) | Err(_)) {}
     }
 
-    /// Breaks the connection; dropping it does the same.
+    /// Breaks the connection, as dropping it does.
     pub(super) fn cut(self) {}
 }
 
