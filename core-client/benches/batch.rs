@@ -1,9 +1,9 @@
-//! The client's batches: assembled from blocks, and gone through.
+//! The client's batches: assembling them from blocks, and iterating over them.
 //! `cargo bench --package styx-client --bench batch`.
 //!
-//! Assembling happens on a thread of the client's own, between reads of a socket.
-//! So that it is measured alone, its source is compiled into this program: it needs
-//! nothing of the client core but itself.
+//! The client assembles batches on a thread of its own, between reads of a socket. To
+//! measure only the assembling, its source is compiled into this program. It does not
+//! depend on the rest of the client.
 
 #[path = "../src/batch/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "not all of it is used here")]
@@ -23,8 +23,8 @@ use self::batch::{Assembler, RecordBatch};
 /// Records of each run.
 const RECORDS: u64 = 20_000;
 
-/// Bytes of records in a block: those of one request, which are copied behind each
-/// other, and what a producer puts into one by default, which is a batch of its own.
+/// Bytes of records in a block. Blocks of one request are small, so they are merged. A
+/// producer's default block is large, so it becomes a batch of its own.
 const BLOCK_BYTES: [usize; 2] = [4 << 10, 256 << 10];
 
 fn main() {
@@ -63,7 +63,7 @@ fn measure(criterion: &mut Criterion, block_bytes: usize, payload_bytes: usize) 
     group.finish();
 }
 
-/// Blocks with their positions, from 0 on.
+/// Blocks with positions from 0 on.
 fn blocks(block_bytes: usize, payload_bytes: usize) -> Vec<Bytes> {
     let payload = vec![b'x'; payload_bytes];
     let per_block = (block_bytes / (RECORD_HEADER_BYTES + payload_bytes)) as u64;

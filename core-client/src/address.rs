@@ -1,48 +1,61 @@
-//! [`Address`]: where a server is, and whether the way there is encrypted.
+//! [`Address`]: a server's host and port, and whether the connection is encrypted.
 //!
 //! ```text
-//! styx://host[:7123]   styxs://host[:7123]   http://host[:80]   https://host[:443]
+//! host[:7123]   styx://host[:7123]   styxs://host[:7123]   http://host[:80]   https://host[:443]
 //! ```
-//! `styx` is `http` with another default port: one port of a server serves
-//! everything.
+//! An address without a scheme is a `styx://` address. `styx` is the same as `http`, and
+//! `styxs` the same as `https`, with another default port: a server serves every
+//! protocol on one port.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
 
-/// The port of a `styx://` or `styxs://` address that names none.
+/// The default port of `styx://` and `styxs://` addresses.
 pub const DEFAULT_PORT: u16 = 7123;
 
 /// A server's address.
+///
+/// ```
+/// use styx_client::Address;
+///
+/// # fn main() -> Result<(), styx_client::address::ParseError> {
+/// let address: Address = "db.example.com:7200".parse()?;
+/// assert_eq!(address.to_string(), "styx://db.example.com:7200");
+/// let address: Address = "localhost".parse()?;
+/// assert_eq!(address.to_string(), "styx://localhost:7123");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// A name or an IP address, without brackets.
+    /// A host name or an IP address, without brackets.
     host: String,
     port: u16,
     tls: bool,
 }
 
-/// Why a text is not an address; holds the text.
+/// Why a text is not an address. Each variant has the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// No scheme, or another one.
-    #[error("{0:?} is not an address: it has to begin with styx://, styxs://, http:// or https://")]
+    /// An unknown scheme.
+    #[error("{0:?} is not an address: use the scheme styx, styxs, http or https, or none")]
     Scheme(String),
-    /// The host is missing or cannot be one.
-    #[error("{0:?} is not an address: its host is missing or has characters no host has")]
+    /// The host is missing or invalid.
+    #[error("{0:?} is not an address: the host is missing or invalid, use HOST:PORT")]
     Host(String),
     /// The port is not a number from 1 to 65535.
-    #[error("{0:?} is not an address: its port is not a number from 1 to 65535")]
+    #[error("{0:?} is not an address: the port must be a number from 1 to 65535")]
     Port(String),
-    /// A path, query, fragment or user stands where only a host and a port may.
-    #[error("{0:?} is not an address: nothing but a host and a port may follow the scheme")]
+    /// A user, path, query or fragment, where only a host and a port are allowed.
+    #[error("{0:?} is not an address: only a host and a port are allowed, use HOST:PORT")]
     Surplus(String),
 }
 
 impl Address {
-    /// The host: a name or an IP address, an IPv6 one without brackets.
+    /// The host: a host name or an IP address; an IPv6 address has no brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -60,7 +73,7 @@ impl Address {
         self.tls
     }
 
-    /// `host:port`, as it stands in a `Host` header.
+    /// `host:port`, as in a `Host` header.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -81,8 +94,8 @@ impl FromStr for Address {
             ("https", true, 443),
         ];
         let shown = || text.to_owned();
-        let (scheme, rest) =
-            text.trim().split_once("://").ok_or_else(|| ParseError::Scheme(shown()))?;
+        // Without `://`, the part before a colon is a host: `localhost:9` has no scheme.
+        let (scheme, rest) = text.trim().split_once("://").unwrap_or(("styx", text.trim()));
         let known = SCHEMES.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(scheme));
         let (_, tls, default_port) = known.ok_or_else(|| ParseError::Scheme(shown()))?;
         let rest = rest.trim_end_matches('/');
@@ -102,7 +115,7 @@ impl FromStr for Address {
     }
 }
 
-/// Host and port of `name`, `name:port`, `[v6]` or `[v6]:port`.
+/// The host and port of `name`, `name:port`, `[v6]` or `[v6]:port`.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
@@ -137,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_written() {
+    fn addresses_are_parsed_and_displayed() {
         for (text, shown, tls) in [
             ("styx://localhost", "styx://localhost:7123", false),
             ("STYXS://db-1.example.com", "styxs://db-1.example.com:7123", true),
@@ -146,20 +159,36 @@ mod tests {
             ("styx://[::1]", "styx://[::1]:7123", false),
             ("styx://[fe80::1]:9", "styx://[fe80::1]:9", false),
             (" http://host_1:65535// ", "styx://host_1:65535", false),
+            ("localhost", "styx://localhost:7123", false),
+            ("localhost:9", "styx://localhost:9", false),
+            ("styx:9", "styx://styx:9", false),
+            ("db-1.example.com/", "styx://db-1.example.com:7123", false),
+            (" 10.0.0.1:80 ", "styx://10.0.0.1:80", false),
+            ("[::1]", "styx://[::1]:7123", false),
+            ("[fe80::1]:9", "styx://[fe80::1]:9", false),
         ] {
             let address: Address = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((address.to_string().as_str(), address.is_encrypted()), (shown, tls));
-            assert_eq!(address.to_string().parse(), Ok(address), "what is shown can be read");
+            assert_eq!(
+                address.to_string().parse(),
+                Ok(address),
+                "the displayed address can be parsed"
+            );
         }
     }
 
     #[test]
-    fn what_is_no_address_says_why() {
+    fn invalid_addresses_are_rejected_with_the_reason() {
         let error = |text: &str| text.parse::<Address>().expect_err(text);
-        for text in ["", "localhost:7123", "ftp://host", "styx:/host"] {
+        for text in ["ftp://host", "://host", "localhost://7123"] {
             assert_eq!(error(text), ParseError::Scheme(text.to_owned()));
         }
         for text in [
+            "",
+            ":7123",
+            "::1",
+            "a b:7123",
+            "[::1",
             "styx://",
             "styx://:7123",
             "styx://a b",
@@ -170,10 +199,13 @@ mod tests {
         ] {
             assert_eq!(error(text), ParseError::Host(text.to_owned()));
         }
-        for text in ["styx://h:", "styx://h:0", "styx://h:65536", "styx://h:+1"] {
+        for text in ["styx://h:", "styx://h:0", "styx://h:65536", "styx://h:+1", "h:", "h:0", "h:x"]
+        {
             assert_eq!(error(text), ParseError::Port(text.to_owned()));
         }
-        for text in ["http://h/path", "http://h?x", "http://h#x", "http://me@h"] {
+        for text in
+            ["http://h/path", "http://h?x", "http://h#x", "http://me@h", "styx:/host", "h:9/path"]
+        {
             assert_eq!(error(text), ParseError::Surplus(text.to_owned()));
         }
     }

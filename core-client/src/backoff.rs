@@ -1,8 +1,8 @@
 //! [`Backoff`]: how long to wait before the next attempt.
 //!
-//! Exponential, with jitter: each wait is drawn from the upper half of a span
-//! that doubles from [`FIRST`] to [`LONGEST`], so that clients of a server that
-//! comes back do not all come at once. Pure: the seed decides everything.
+//! Exponential back-off with jitter: each wait is a random time from the upper half of a
+//! span that doubles from [`FIRST`] to [`LONGEST`]. So the clients of a restarted server
+//! do not all reconnect at once. The waits only depend on the seed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(crate) const FIRST: Duration = Duration::from_millis(20);
 /// The longest span.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1);
 
-/// Waits between attempts that fail one after the other.
+/// The waits between attempts that fail one after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     span: Duration,
@@ -19,30 +19,30 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// A row of waits that this seed decides.
+    /// The waits that this seed determines.
     pub(crate) fn new(seed: u64) -> Backoff {
         Backoff { span: FIRST, random: seed }
     }
 
-    /// A row of waits unlike any other client's.
+    /// Waits with a random seed.
     pub(crate) fn random() -> Backoff {
-        // Without randomness from the system the jitter is merely the same.
+        // Without random numbers from the system, only the jitter is the same everywhere.
         Backoff::new(getrandom::u64().unwrap_or(0x9E37_79B9))
     }
 
-    /// The next wait, at least what the server asked for.
-    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    /// The next wait, at least as long as the server requested.
+    pub(crate) fn next(&mut self, requested: Option<Duration>) -> Duration {
         let half = self.span / 2;
         let wait = half + half.mul_f64(self.fraction());
         self.span = (self.span * 2).min(LONGEST);
-        match asked {
-            // Everybody was asked the same: the jitter comes on top.
-            Some(asked) => asked + wait / 2,
+        match requested {
+            // Every client got the same request, so the jitter is added to it.
+            Some(requested) => requested + wait / 2,
             None => wait,
         }
     }
 
-    /// An attempt worked: the next row begins with a short wait.
+    /// An attempt succeeded: the next wait is short again.
     pub(crate) fn reset(&mut self) {
         self.span = FIRST;
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_within_their_spans_and_end_growing() {
+    fn waits_grow_up_to_the_longest_span() {
         let mut backoff = Backoff::new(7);
         let mut span = FIRST;
         for _ in 0..20 {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_differ_and_repeat() {
+    fn waits_depend_on_the_seed_only() {
         let waits = |seed| {
             let mut backoff = Backoff::new(seed);
             std::array::from_fn::<_, 8, _>(|_| backoff.next(None))
@@ -86,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_not_asked_before_the_time_it_named() {
-        let asked = Duration::from_secs(5);
-        let wait = Backoff::new(1).next(Some(asked));
-        assert!(wait > asked && wait < asked + FIRST);
+    fn wait_is_at_least_the_requested_time() {
+        let requested = Duration::from_secs(5);
+        let wait = Backoff::new(1).next(Some(requested));
+        assert!(wait > requested && wait < requested + FIRST);
     }
 }

@@ -1,4 +1,4 @@
-//! [`Client`]: one server, as a program sees it.
+//! [`Client`]: the connection to one server.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use crate::options::{Options, Roots, Token};
 use crate::runtime::Runtime;
 use crate::transport::Transport;
 
-/// A server to talk to: manages its logs, and makes producers and consumers.
+/// A client of one server: manages its logs, and opens producers and consumers.
 ///
-/// Cheap to clone; clones, producers and consumers share the client's threads,
-/// which end when the last of them is dropped. All methods may be called from
-/// any thread and any executor.
+/// It is cheap to clone. Clones, producers and consumers share the client's threads,
+/// which end when the last of them is dropped. All methods may be called from any
+/// thread and any executor.
 ///
-/// After a fork the child must connect anew: every call of a client that was
-/// made before fails there with [`Kind::Forked`](crate::Kind::Forked).
+/// After a fork, the child must connect again. Calls of a client from before the fork
+/// fail in the child with [`Kind::Forked`](crate::Kind::Forked).
 #[derive(Clone)]
 pub struct Client {
     runtime: Arc<Runtime>,
@@ -26,18 +26,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the server at `address`, such as `styx://localhost:7123`,
-    /// with nothing but defaults.
+    /// Connects to the server at `address` with default options. The address is
+    /// `localhost:7123` or `styx://localhost:7123`, for example; see
+    /// [`Address`].
     ///
     /// # Errors
-    /// The address or a certificate cannot be used, or no connection comes
-    /// about within [`CONNECT_TIMEOUT`](crate::options::CONNECT_TIMEOUT). This
-    /// is tried once.
+    /// The address is invalid, or there is no connection within
+    /// [`CONNECT_TIMEOUT`](crate::options::CONNECT_TIMEOUT). It tries once.
     pub async fn connect(address: &str) -> Result<Client, Error> {
         Client::builder(address).connect().await
     }
 
-    /// Options first, then [`Builder::connect`].
+    /// A builder for a client with other options: set them, then call
+    /// [`Builder::connect`].
     pub fn builder(address: &str) -> Builder {
         Builder { address: address.to_owned(), options: Options::default() }
     }
@@ -72,77 +73,78 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A bearer token that every request shows. Default: none.
+    /// A bearer token to send with every request. Default: none.
     pub fn token(mut self, token: impl Into<String>) -> Builder {
         self.options.token = Some(Token::new(token.into()));
         self
     }
 
-    /// A PEM file with the only certificate authorities to trust. Default:
-    /// those that the machine trusts.
+    /// A PEM file with the certificate authorities to trust. Only these are trusted.
+    /// Default: the authorities that the machine trusts.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Builder {
         self.options.roots = Roots::File(path.into());
         self
     }
 
-    /// As [`ca_file`](Self::ca_file), with the text itself.
+    /// As [`ca_file`](Self::ca_file), with the contents of the file.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Builder {
         self.options.roots = Roots::Pem(pem.into());
         self
     }
 
-    /// The name that the server's certificate must have. Default: the
-    /// address's host.
+    /// The name that the server's certificate must contain. Default: the host of the
+    /// address.
     pub fn server_name(mut self, name: impl Into<String>) -> Builder {
         self.options.server_name = Some(name.into());
         self
     }
 
-    /// How long a connection may take to come about, TLS included. Default: 10 s.
+    /// How long opening a connection may take, including TLS. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.options.connect_timeout = timeout;
         self
     }
 
-    /// How long a call may take, repetitions included; of a backup or restore,
-    /// how long each step of it may. Default: 30 s.
+    /// How long a call may take, including retries. For a backup or restore, how long
+    /// each step may take. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Builder {
         self.options.call_timeout = timeout;
         self
     }
 
-    /// After how much silence the connection of a producer or consumer is taken
-    /// for dead and replaced, at least 2 s. Default: 30 s.
+    /// If a producer or consumer receives nothing for this time, it considers its
+    /// connection dead and reconnects. At least 2 s. Default: 30 s.
     pub fn silence_timeout(mut self, timeout: Duration) -> Builder {
         self.options.silence_timeout = timeout;
         self
     }
 
-    /// What the client calls itself. Default: `styx-client/VERSION`.
+    /// The value of the `User-Agent` header. Default: `styx-client/VERSION`.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Builder {
         self.options.user_agent = user_agent.into();
         self
     }
 
-    /// Whether calls that change nothing are repeated, until their time-out,
-    /// when the connection fails or the server asks for it. Default: yes.
-    /// Producers and consumers always reconnect.
+    /// Whether calls that change nothing are retried, until their timeout, if the
+    /// connection fails or the error is temporary. Default: yes. Producers and consumers
+    /// always reconnect.
     pub fn retry(mut self, retry: bool) -> Builder {
         self.options.retry = retry;
         self
     }
 
-    /// How many threads own the client's sockets. Default: 1, which carries
-    /// millions of records a second; compression is done there too.
+    /// The number of threads for sockets and compression, 1 to 64. Default: 1, which is
+    /// enough for millions of records per second.
     pub fn threads(mut self, threads: usize) -> Builder {
         self.options.threads = threads;
         self
     }
 
-    /// Connects: the way to the server is tried once, and kept.
+    /// Connects to the server. It tries once, and keeps the connection for the first
+    /// call.
     ///
     /// # Errors
-    /// An option cannot be used, or no connection comes about.
+    /// An option is invalid, or no connection can be opened.
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.build()?;
         let transport = Arc::clone(&client.transport);
@@ -150,10 +152,10 @@ impl Builder {
         Ok(client)
     }
 
-    /// A client that connects when it is first used.
+    /// A client that connects at its first call.
     ///
     /// # Errors
-    /// An option cannot be used.
+    /// An option is invalid.
     pub fn build(self) -> Result<Client, Error> {
         let transport = Transport::new(self.address.parse::<Address>()?, self.options)?;
         let runtime = Runtime::start(transport.options().threads)?;

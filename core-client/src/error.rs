@@ -1,9 +1,9 @@
-//! [`Error`]: what went wrong, in the words of the one error table.
+//! [`Error`]: what went wrong, with a code from the error table.
 //!
-//! A server says a [`Code`]; what only a client can notice (no connection, a
-//! deadline) has a [`Kind`] of its own. Both have a stable text, [`Error::code`],
-//! that is the same in every language. Cheap to clone: one cause often ends
-//! many records.
+//! A server reports a [`Code`]. Errors that only a client can detect, such as a missing
+//! connection or a missed deadline, have a [`Kind`] of their own. Both have a stable
+//! text, [`Error::code`], which is the same in every language. An error is cheap to
+//! clone, because one cause often fails many records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use std::time::Duration;
 use styx_protocol::LogStatus;
 use styx_protocol::error::{Code, Remedy};
 
-/// What kind of thing went wrong, so that a program can decide what to do.
+/// The kind of an error: a program decides by it what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A row of the table that servers and clients share: docs/errors.md.
+    /// A code of the table that servers and clients share: docs/errors.md.
     Code(Code),
-    /// No connection came about, or it broke.
+    /// No connection could be opened, or the connection broke.
     ConnectionFailed,
-    /// A deadline or time-out passed.
+    /// A deadline or timeout passed.
     TimedOut,
-    /// It was closed by its owner.
+    /// The client, producer, consumer, backup or restore was closed.
     Closed,
-    /// The process was forked: this client belongs to the parent.
+    /// The process was forked, and this client belongs to the parent.
     Forked,
-    /// The caller's own arguments cannot be used.
+    /// An argument or option of the caller is invalid.
     InvalidArgument,
-    /// There is no room now, and the call was one that does not wait.
+    /// The call would have to wait, but is one that never waits.
     WouldBlock,
-    /// The peer did not answer as a Styx server does.
+    /// The response does not conform to the protocol: the peer may not be a Styx server.
     BadAnswer,
 }
 
@@ -81,25 +81,25 @@ struct Inner {
     facts: Facts,
 }
 
-/// What an error says besides its kind and message; `None` where it does not.
+/// The values of an error besides its kind and message; `None` if it does not have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Facts {
-    /// Position of the first kept record.
+    /// Position of the first record that the log still has.
     pub start_position: Option<u64>,
-    /// Position that the next record will get.
+    /// Position of the next record to be appended.
     pub end_position: Option<u64>,
-    /// The position the error speaks of, such as that of a damaged record.
+    /// The position that the error is about, such as that of a damaged record.
     pub position: Option<u64>,
-    /// Where intact records go on behind a damaged one.
+    /// Position of the first intact record after a damaged one.
     pub next_intact_position: Option<u64>,
     /// The sequence that the server expected of the producer.
     pub expected_sequence: Option<u64>,
-    /// How many records the request appended all the same.
+    /// The number of records that the request appended despite the error.
     pub count: Option<u64>,
     /// The log's status, when it is not `ok`.
     pub status: Option<LogStatus>,
-    /// When the server would like to be asked again.
+    /// The time after which the server asks the client to retry.
     pub retry_after: Option<Duration>,
 }
 
@@ -129,15 +129,15 @@ impl Error {
         Error::new(Kind::Closed, format!("the {what} is closed"))
     }
 
-    /// The same error about records of which it is known, or not, that they
-    /// were not appended.
+    /// The same error with another value of
+    /// [`maybe_appended`](Self::maybe_appended).
     #[must_use]
     pub(crate) fn with_maybe_appended(mut self, maybe_appended: bool) -> Error {
         self.maybe_appended = maybe_appended;
         self
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.inner.kind
@@ -149,28 +149,28 @@ impl Error {
         self.inner.kind.as_str()
     }
 
-    /// Whether the same call may work later without anything being changed. A
-    /// damaged log is not retriable: somebody has to look at it.
+    /// Whether the same call may succeed later. For a damaged log it is `false`, because
+    /// an operator has to act first.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         self.inner.facts.status != Some(LogStatus::Corrupt) && self.inner.kind.is_retriable()
     }
 
-    /// Whether the records that the error speaks of may be in the log all the
-    /// same; of a call that manages logs, whether it may have been carried out.
-    /// `false` means that they are not, and it was not.
+    /// Whether the records may be in the log despite the error. For a log management
+    /// call: whether it may have been carried out. `false` means that the records are
+    /// not in the log, and that the call was not carried out.
     #[must_use]
     pub fn maybe_appended(&self) -> bool {
         self.maybe_appended
     }
 
-    /// What happened, for people, without the kind.
+    /// What happened and what to do, for people; without the kind.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// Positions and the like, as far as the error has them.
+    /// The error's positions and other values.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.inner.facts
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_decides_what_a_code_means() {
+    fn codes_follow_the_error_table() {
         for code in Code::all() {
             let error = Error::code_error(code, "m");
             assert_eq!(error.code(), code.as_str());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_log_is_not_asked_again() {
+    fn damaged_log_is_not_retriable() {
         let scanning = Facts { status: Some(LogStatus::Scanning), ..Facts::default() };
         let corrupt = Facts { status: Some(LogStatus::Corrupt), ..Facts::default() };
         let kind = Kind::Code(Code::LogNotAvailable);

@@ -1,4 +1,4 @@
-//! Client core of the Styx event streaming database.
+//! A client for the Styx event streaming database.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), styx_client::Error> {
@@ -10,29 +10,30 @@
 //! # }
 //! ```
 //!
-//! Futures of this crate may be awaited on any executor: sockets and timers live
-//! on threads of the client's own. Dropping a future stops the waiting; what it
-//! says about cancelling is on each method.
+//! The futures of this crate run on any executor, because sockets and timers belong to
+//! the client's own threads. Dropping a future stops waiting; each method says what
+//! else that means for it.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
 //! | [`client`] | [`Client`] and its [`Builder`](client::Builder) |
-//! | [`logs`] | managing logs: create, list, delete, back up, … |
-//! | [`producer`] | [`Producer`]: appends records, each once |
-//! | [`address`] | `styx://host:7123` and its kin |
-//! | [`error`] | [`Error`]: its kind, whether to retry, whether it may have been appended |
-//! | [`options`] | defaults and bounds |
-//! | [`consumer`] | [`Consumer`]: reads a log, over connections that heal |
-//! | [`blocking`] | the same names for programs without an executor |
+//! | [`logs`] | log management: create, list, delete, back up, … |
+//! | [`producer`] | [`Producer`]: appends records, each exactly once |
+//! | [`consumer`] | [`Consumer`]: reads a log and reconnects by itself |
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
-//! | [`completion`] | what bindings for other languages wait on |
+//! | [`address`] | addresses such as `styx://host:7123` |
+//! | [`error`] | [`Error`]: its kind, whether to retry, whether records may have been appended |
+//! | [`options`] | defaults and limits of a client's options |
+//! | [`blocking`] | the same types for programs without an executor |
+//! | [`bindings`] | the interface for bindings to other languages |
 
 pub mod address;
 mod backoff;
 pub mod batch;
+pub mod bindings;
 pub mod blocking;
 pub mod client;
-pub mod completion;
+mod completion;
 pub mod consumer;
 pub mod error;
 pub mod logs;

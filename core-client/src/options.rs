@@ -1,5 +1,5 @@
-//! Defaults and bounds of a client's options, and what it was told, checked when
-//! it is built.
+//! Defaults and limits of a client's options. Options are checked when the client is
+//! built.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,34 +9,34 @@ use http::HeaderValue;
 
 use crate::error::Error;
 
-/// How long a connection may take to come about, TLS included.
+/// Default of [`connect_timeout`](crate::client::Builder::connect_timeout): 10 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a call may take; of a call that streams, how long each step may.
+/// Default of [`timeout`](crate::client::Builder::timeout): 30 s.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// After how much silence a stream's connection is taken for dead.
+/// Default of [`silence_timeout`](crate::client::Builder::silence_timeout): 30 s.
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The shortest silence that a server accepts.
+/// The shortest silence timeout that a server accepts: 2 s.
 pub const SILENCE_TIMEOUT_MIN: Duration = Duration::from_secs(2);
-/// The longest of any of these.
+/// The maximum of each of these timeouts: 24 hours.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Threads that own the client's sockets.
+/// Default of [`threads`](crate::client::Builder::threads): 1.
 pub const THREADS: usize = 1;
-/// The most of them.
+/// The maximum number of threads: 64.
 pub const THREADS_MAX: usize = 64;
 
-/// Which authorities may vouch for a server.
+/// The certificate authorities that a client trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// Those that this machine trusts.
+    /// The authorities that this machine trusts.
     #[default]
     System,
-    /// Those in this PEM file and no others.
+    /// Only the authorities in this PEM file.
     File(PathBuf),
-    /// Those in this PEM text and no others.
+    /// Only the authorities in this PEM text.
     Pem(Vec<u8>),
 }
 
-/// A bearer token, which is never shown.
+/// A bearer token. `Debug` does not show it.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 
@@ -46,7 +46,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a client was told.
+/// A client's options.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) token: Option<Token>,
@@ -84,14 +84,15 @@ impl Token {
     /// The value of an `Authorization` header.
     fn header(&self) -> Result<HeaderValue, Error> {
         let text = format!("Bearer {}", self.0);
-        let mut value = HeaderValue::from_str(&text)
-            .map_err(|_| Error::invalid("the token has characters that no header can hold"))?;
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            Error::invalid("the token has characters that are not allowed in an HTTP header")
+        })?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
-/// The options that every request shows, as headers.
+/// The headers that every request has.
 #[derive(Debug, Clone)]
 pub(crate) struct Headers {
     pub(crate) authorization: Option<HeaderValue>,
@@ -99,29 +100,30 @@ pub(crate) struct Headers {
 }
 
 impl Options {
-    /// Checks every value and makes the headers that all requests share.
+    /// Checks every option and makes the headers of all requests.
     ///
     /// # Errors
-    /// The first value that cannot be used.
+    /// The first option that is invalid.
     pub(crate) fn check(&self) -> Result<Headers, Error> {
-        timeout("connect_timeout", self.connect_timeout, Duration::from_millis(1))?;
-        timeout("timeout", self.call_timeout, Duration::from_millis(1))?;
-        timeout("silence_timeout", self.silence_timeout, SILENCE_TIMEOUT_MIN)?;
+        check_timeout("connect_timeout", self.connect_timeout, Duration::from_millis(1))?;
+        check_timeout("timeout", self.call_timeout, Duration::from_millis(1))?;
+        check_timeout("silence_timeout", self.silence_timeout, SILENCE_TIMEOUT_MIN)?;
         if !(1..=THREADS_MAX).contains(&self.threads) {
             return Err(Error::invalid(format!(
                 "threads is {}: use 1 to {THREADS_MAX}",
                 self.threads
             )));
         }
-        let user_agent = HeaderValue::from_str(&self.user_agent)
-            .map_err(|_| Error::invalid("the user agent has characters that no header can hold"))?;
+        let user_agent = HeaderValue::from_str(&self.user_agent).map_err(|_| {
+            Error::invalid("the user agent has characters that are not allowed in an HTTP header")
+        })?;
         let authorization = self.token.as_ref().map(Token::header).transpose()?;
         Ok(Headers { authorization, user_agent })
     }
 }
 
-/// Holds a time against its bounds.
-pub(crate) fn timeout(name: &str, value: Duration, min: Duration) -> Result<(), Error> {
+/// Checks that a timeout is within its limits.
+pub(crate) fn check_timeout(name: &str, value: Duration, min: Duration) -> Result<(), Error> {
     if (min..=TIMEOUT_MAX).contains(&value) {
         return Ok(());
     }
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_are_valid_and_a_token_is_not_shown() {
+    fn defaults_are_valid_and_debug_hides_the_token() {
         let options = Options { token: Some(Token::new("s3cret".into())), ..Options::default() };
         let headers = options.check().expect("valid");
         assert!(!format!("{options:?} {headers:?}").contains("s3cret"));
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn invalid_option_is_named_in_the_error() {
         let default = Options::default;
         let zero = Duration::ZERO;
         for (options, name) in [

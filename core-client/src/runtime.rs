@@ -1,12 +1,12 @@
 //! [`Runtime`]: the threads that own a client's sockets.
 //!
-//! Each client has a runtime of its own, on threads named `styx-client`, which
-//! its clones, producers and consumers share; the last of them that is dropped
-//! ends it, without waiting. Callers' futures stand on primitives that need no
-//! runtime, so any executor may poll them.
+//! Each client has its own runtime, on threads named `styx-client`. Its clones,
+//! producers and consumers share it. When the last of them is dropped, the runtime ends
+//! without waiting. Callers' futures only use primitives that need no runtime, so any
+//! executor may poll them.
 //!
-//! A forked child has a copy of everything but these threads: whoever waits
-//! there would wait for ever. So each call compares process ids first.
+//! A forked child has a copy of everything except these threads, so a call that waits
+//! there would wait forever. Therefore each call compares process ids first.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -20,22 +20,22 @@ use crate::error::{Error, Kind};
 #[derive(Debug)]
 pub(crate) struct Runtime {
     handle: Handle,
-    /// Taken when the last owner is dropped.
+    /// Taken out when the last owner is dropped.
     owned: Mutex<Option<tokio::runtime::Runtime>>,
     process: Process,
 }
 
-/// The process that something belongs to.
+/// A process, to detect forks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The one that runs this.
+    /// The current process.
     pub(crate) fn current() -> Process {
         Process(std::process::id())
     }
 
-    /// Whether this is still the process that it was. One system call.
+    /// Checks that this is still the current process. Costs one system call.
     ///
     /// # Errors
     /// [`Kind::Forked`] in a forked child.
@@ -43,7 +43,7 @@ impl Process {
         self.compare(Process::current())
     }
 
-    /// The one that a forked child takes its threads to be in.
+    /// A process other than the current one, as a forked child sees its parent.
     #[cfg(test)]
     pub(crate) fn of_a_parent() -> Process {
         Process(Process::current().0 + 1)
@@ -56,8 +56,8 @@ impl Process {
         Err(Error::new(
             Kind::Forked,
             format!(
-                "this client belongs to process {}, from which this one ({}) was forked: connect \
-                 again after the fork",
+                "this client belongs to process {}, but this is its forked child {}: create a new \
+                 client after the fork",
                 self.0, current.0
             ),
         ))
@@ -68,7 +68,7 @@ impl Runtime {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system gives no thread or no poller.
+    /// The system provides no thread or no poller.
     pub(crate) fn start(threads: usize) -> Result<Runtime, Error> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
@@ -77,18 +77,21 @@ impl Runtime {
             .enable_time()
             .build()
             .map_err(|e| {
-                Error::new(Kind::ConnectionFailed, format!("cannot start threads: {e}"))
+                Error::new(
+                    Kind::ConnectionFailed,
+                    format!("cannot start the client's threads: {e}"),
+                )
             })?;
         let handle = runtime.handle().clone();
         Ok(Runtime { handle, owned: Mutex::new(Some(runtime)), process: Process::current() })
     }
 
-    /// The process that the threads are in.
+    /// The process that the threads belong to.
     pub(crate) fn process(&self) -> Process {
         self.process
     }
 
-    /// Starts a task that goes on by itself. In a forked child it never runs.
+    /// Starts a task in the background. In a forked child it never runs.
     pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -96,11 +99,11 @@ impl Runtime {
         self.handle.spawn(future)
     }
 
-    /// Runs a future on the core's threads. Dropping the returned future ends it.
+    /// Runs a future on the client's threads. Dropping the returned future aborts it.
     ///
     /// # Errors
-    /// The future's own; [`Kind::Forked`]; [`Kind::Closed`] when the client is
-    /// dropped meanwhile.
+    /// Those of the future; [`Kind::Forked`]; [`Kind::Closed`] if the client is dropped
+    /// meanwhile.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -124,13 +127,13 @@ impl Drop for Runtime {
         if self.process.check().is_ok() {
             runtime.shutdown_background();
         } else {
-            // Its threads are not in this process: ending it would wait for them.
+            // Its threads are not in this process, so shutting it down would wait forever.
             std::mem::forget(runtime);
         }
     }
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
 
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forked_child_is_told() {
+    fn forked_child_gets_an_error() {
         let here = Process::current();
         assert!(here.check().is_ok());
         let error = here.compare(Process::of_a_parent()).expect_err("another process");
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_fail_in_a_forked_child_instead_of_waiting() {
+    fn calls_in_a_forked_child_fail_instead_of_waiting() {
         let mut runtime = Runtime::start(1).expect("threads");
         runtime.process = Process::of_a_parent();
         let error = crate::wait::block_on(runtime.run(async { Ok(()) })).expect_err("forked");
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn futures_run_on_the_cores_threads_and_end_with_their_caller() {
+    fn futures_run_on_the_clients_threads_and_end_with_their_caller() {
         let runtime = Runtime::start(1).expect("threads");
         let name = crate::wait::block_on(
             runtime.run(async { Ok(std::thread::current().name().map(str::to_owned)) }),
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_client_ends_what_it_ran() {
+    fn dropping_the_client_aborts_its_tasks() {
         let runtime = Runtime::start(1).expect("threads");
         let task = runtime.spawn(std::future::pending::<()>());
         drop(runtime);

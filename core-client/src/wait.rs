@@ -1,4 +1,4 @@
-//! Waiting for a future on a thread that has no executor.
+//! Waits for a future on a thread that has no executor.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Wakes a thread that is parked.
+/// Wakes a parked thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -20,28 +20,30 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits on this thread until the future is done. It needs no executor, and has
-/// to be one that needs none, as all of this crate are.
+/// Waits on this thread until the future is ready. The future must not need an executor;
+/// no future of this crate does.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    // Most calls are ready at once, and need no waker of their own.
-    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        return output;
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Some(output) = block_on_until(future.as_mut(), None) {
+            return output;
         }
     }
 }
 
-/// As [`block_on`], but only until the time is over: then it gives `None`, and
-/// the future can be waited for again. Polls at least once.
-pub fn block_on_for<F: Future>(mut future: Pin<&mut F>, patience: Duration) -> Option<F::Output> {
-    let end = Instant::now().checked_add(patience);
+/// As [`block_on`], but waits for at most `timeout`. If the future is not ready by then,
+/// it returns `None`, and the future can be waited for again. It polls at least once.
+pub fn block_on_for<F: Future>(future: Pin<&mut F>, timeout: Duration) -> Option<F::Output> {
+    // A timeout that is too long for the clock means no limit.
+    block_on_until(future, Instant::now().checked_add(timeout))
+}
+
+/// Waits until the future is ready or the time has come.
+fn block_on_until<F: Future>(mut future: Pin<&mut F>, end: Option<Instant>) -> Option<F::Output> {
+    // Most calls are ready at once, and need no waker of their own.
+    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return Some(output);
+    }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -61,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_thread_does_wakes_the_waiting_one() {
+    fn another_thread_wakes_the_waiting_thread() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let other = std::thread::spawn(move || sender.send(7));
         assert_eq!(block_on(receiver), Ok(7));
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_with_patience_and_can_go_on() {
+    fn wait_ends_at_the_timeout_and_can_continue() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let mut receiver = pin!(receiver);
         assert_eq!(block_on_for(receiver.as_mut(), Duration::from_millis(1)), None);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::{self, Block, Origin};
-use styx_protocol::frame::{self, Ack, Decoder, Ends, Event, Fault, Route, Run};
+use styx_protocol::frame::{self, Ack, AckRun, Ends, Event, Fault, FrameDecoder, Route};
 use styx_protocol::record::Builder;
 use styx_protocol::{Code, Position, Records};
 
@@ -19,7 +19,7 @@ pub struct Stream {
     pub head: Head,
     /// Its socket.
     pub connection: Connection,
-    decoder: Decoder,
+    decoder: FrameDecoder,
 }
 
 /// The handshake of a producer.
@@ -91,7 +91,7 @@ pub fn try_open(
     if answer.head.status != 101 {
         return Err(Box::new(answer));
     }
-    Ok(Stream { head: answer.head, connection, decoder: Decoder::new(route, 1 << 30) })
+    Ok(Stream { head: answer.head, connection, decoder: FrameDecoder::new(route, 1 << 30) })
 }
 
 impl Stream {
@@ -133,7 +133,7 @@ impl Stream {
     /// # Panics
     /// When something else comes.
     #[track_caller]
-    pub fn acked(&mut self, count: u64) -> Vec<Run> {
+    pub fn acked(&mut self, count: u64) -> Vec<AckRun> {
         let mut all = Ack::default();
         loop {
             match self.next_but_heartbeats() {
@@ -346,6 +346,6 @@ fn parsed(bytes: Bytes) -> Block {
 
 /// A run of positions.
 #[must_use]
-pub fn run(base: u64, count: u32) -> Run {
-    Run { base: Position(base), count }
+pub fn run(base: u64, count: u32) -> AckRun {
+    AckRun { base: Position(base), count }
 }

@@ -1,5 +1,5 @@
-//! Blocks: built as a producer sends them, in every codec, and checked as a server
-//! checks them (header, body, each record) and as a consumer does (header, body).
+//! Blocks: building them as a producer does, with every codec; checking them as a server
+//! does (header, body, each record) and as a consumer does (header, body).
 //! `cargo bench --package styx-protocol --bench block`.
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use styx_protocol::block::{Block, Codec, Origin, build_with};
 use styx_protocol::limits::RECORD_HEADER_BYTES;
 use styx_protocol::record::Builder;
 
-/// Bytes of records in each block: what a producer puts into one by default.
+/// Bytes of records in each block: a producer's default.
 const RECORDS_BYTES: usize = 256 << 10;
 
 /// Longer than any record here.
@@ -45,7 +45,7 @@ fn parsed(block: &Bytes) -> Block {
     Block::parse(block.clone(), RECORD_BYTES_MAX as u64).expect("a good block").0
 }
 
-/// Lines as logs of programs have them: half of each is the same.
+/// Lines similar to those of a program's log: half of each is the same.
 fn records(payload_bytes: usize) -> Records {
     let mut builder = Builder::new();
     for i in 0..RECORDS_BYTES / (RECORD_HEADER_BYTES + payload_bytes) {

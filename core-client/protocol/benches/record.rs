@@ -1,5 +1,4 @@
-//! Records: encoded from payloads, and parsed by lengths alone or with every
-//! checksum. `cargo bench --package styx-protocol --bench record`.
+//! Records: encoding payloads, and parsing with or without checking checksums. `cargo bench --package styx-protocol --bench record`.
 
 use std::hint::black_box;
 
@@ -8,7 +7,7 @@ use styx_protocol::Records;
 use styx_protocol::limits::RECORD_HEADER_BYTES;
 use styx_protocol::record::Builder;
 
-/// Bytes of records in each run: what a producer puts into a block by default.
+/// Bytes of records in each run: a producer's default block.
 const RUN_BYTES: usize = 256 << 10;
 
 fn main() {

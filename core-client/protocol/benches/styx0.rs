@@ -1,4 +1,4 @@
-//! styx/0: messages decoded out of what a socket read, and encoded from records.
+//! styx/0: decoding messages from received bytes, and encoding them from records.
 //! `cargo bench --package styx-protocol --bench styx0`.
 
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use styx_protocol::record::Builder;
-use styx_protocol::styx0::{Decoder, Message, encode_record, encode_records};
+use styx_protocol::styx0::{Message, MessageDecoder, encode_record, encode_records};
 
 /// Records of each run.
 const RECORDS: usize = 2000;
@@ -46,7 +46,7 @@ fn measure(criterion: &mut Criterion, payload_bytes: usize) {
 }
 
 fn decode(sent: &[u8]) {
-    let mut decoder = Decoder::new(PAYLOAD_BYTES_MAX);
+    let mut decoder = MessageDecoder::new(PAYLOAD_BYTES_MAX);
     decoder.push(sent);
     while let Some(message) = decoder.next().expect("good messages") {
         if let Message::Record(payload) = message {

@@ -1,13 +1,12 @@
-//! binary-records: records behind their sizes, in HTTP bodies.
+//! binary-records: records after their sizes, in HTTP bodies.
 //!
 //! ```text
 //! item   size: int32 | payload[size]      big-endian
 //! ```
 //!
-//! An item is what follows the CRC of a stored [`record`], so
-//! stored records are served without copying ([`items`]). The decoder holds at
-//! most one unfinished item and never allocates for what a size claims, only
-//! for bytes that came.
+//! An item equals the bytes after the CRC of a stored [`record`], so stored records are
+//! served without copying ([`items`]). The decoder keeps at most one incomplete item. It
+//! only allocates memory for received bytes, never for a claimed size.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -16,17 +15,17 @@ use crate::record::{self, Records};
 
 const SIZE_BYTES: usize = 4;
 
-/// Takes items out of chunks of bytes, split anywhere.
+/// Decodes items from chunks of bytes that are split anywhere.
 ///
-/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
-/// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
+/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload) until it returns
+/// `None`, and repeat. After the last chunk, call [`finish`](Self::finish).
 #[derive(Debug)]
-pub struct Decoder {
+pub struct BinaryRecordsDecoder {
     payload_bytes_max: usize,
-    /// The unfinished item, as far as it lay in earlier chunks.
+    /// The part of the incomplete item from earlier chunks.
     begun: BytesMut,
     chunk: Bytes,
-    /// Where the unfinished item began, counted from the first byte pushed.
+    /// The offset of the incomplete item from the first pushed byte.
     item_offset: u64,
 }
 
@@ -36,40 +35,45 @@ pub enum Error {
     /// The size is below zero.
     #[error("the record at byte {offset} has a size of {size}")]
     NegativeSize {
-        /// Where the item begins.
+        /// The offset of the item.
         offset: u64,
-        /// The size it claims.
+        /// The claimed size.
         size: i32,
     },
-    /// The size is over what a record of this log may have.
+    /// The size exceeds the limit of this log's records.
     #[error(
         "the record at byte {offset} has {size} bytes, more than the {payload_bytes_max} allowed"
     )]
     TooLarge {
-        /// Where the item begins.
+        /// The offset of the item.
         offset: u64,
-        /// The size it claims.
+        /// The claimed size.
         size: i32,
         /// The limit.
         payload_bytes_max: usize,
     },
-    /// The bytes end inside the item.
+    /// The bytes end inside an item.
     #[error("the record at byte {offset} is cut off")]
     Cut {
-        /// Where the item begins.
+        /// The offset of the item.
         offset: u64,
     },
 }
 
-impl Decoder {
-    /// A decoder at byte 0. Payloads over `payload_bytes_max` are refused.
+impl BinaryRecordsDecoder {
+    /// A decoder at byte 0. Payloads over `payload_bytes_max` are rejected.
     #[must_use]
-    pub fn new(payload_bytes_max: usize) -> Decoder {
-        Decoder { payload_bytes_max, begun: BytesMut::new(), chunk: Bytes::new(), item_offset: 0 }
+    pub fn new(payload_bytes_max: usize) -> BinaryRecordsDecoder {
+        BinaryRecordsDecoder {
+            payload_bytes_max,
+            begun: BytesMut::new(),
+            chunk: Bytes::new(),
+            item_offset: 0,
+        }
     }
 
-    /// Hands over the next chunk. If items of the one before are left, the two
-    /// are joined, which copies.
+    /// Adds the next chunk. If items of the previous chunk are left, both are joined, which
+    /// copies them.
     pub fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -78,10 +82,10 @@ impl Decoder {
         }
     }
 
-    /// The next whole payload, or `None` until more is pushed.
+    /// The next complete payload; `None` until more is pushed.
     ///
     /// # Errors
-    /// A size that is refused, again at every further call.
+    /// An invalid size. Every further call returns the same error.
     pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
         if self.begun.is_empty() {
             if let Some(size) = self.chunk.first_chunk().copied() {
@@ -104,7 +108,7 @@ impl Decoder {
         Ok(Some(self.payload_of(|s| s.begun.split().freeze())))
     }
 
-    /// After the last chunk and the last whole item: there must be nothing left.
+    /// Call this after the last chunk and the last complete item. No bytes may be left.
     ///
     /// # Errors
     /// [`Error::Cut`], or as [`next_payload`](Self::next_payload).
@@ -115,21 +119,20 @@ impl Decoder {
         if self.begun.is_empty() { Ok(None) } else { Err(Error::Cut { offset: self.item_offset }) }
     }
 
-    /// Where the item that comes next begins: bytes from the first one pushed.
+    /// The offset of the next item from the first pushed byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.item_offset
     }
 
-    /// Moves bytes from the chunk to the unfinished item until that has
-    /// `up_to`.
+    /// Moves bytes from the chunk to the incomplete item until it has `up_to` bytes.
     fn keep(&mut self, up_to: usize) -> Option<Bytes> {
         let missing = up_to.saturating_sub(self.begun.len()).min(self.chunk.len());
         self.begun.extend_from_slice(&self.chunk.split_to(missing));
         None
     }
 
-    fn payload_of(&mut self, take: impl FnOnce(&mut Decoder) -> Bytes) -> Bytes {
+    fn payload_of(&mut self, take: impl FnOnce(&mut BinaryRecordsDecoder) -> Bytes) -> Bytes {
         let mut item = take(self);
         self.item_offset += item.len() as u64;
         item.advance(SIZE_BYTES);
@@ -152,7 +155,7 @@ impl Decoder {
 /// Appends one item to `out`.
 ///
 /// # Panics
-/// Never for payloads under 2 GiB; longer ones cannot be encoded.
+/// For payloads of 2 GiB or more, which cannot be encoded.
 pub fn encode(payload: &[u8], out: &mut BytesMut) {
     let size = i32::try_from(payload.len()).expect("a record is smaller than 2 GiB");
     out.reserve(SIZE_BYTES + payload.len());
@@ -160,7 +163,7 @@ pub fn encode(payload: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(payload);
 }
 
-/// The records as items, one by one; each shares the run's memory.
+/// The records as items, one by one. Each shares the memory of `records`.
 pub fn items(records: &Records) -> impl Iterator<Item = Bytes> + '_ {
     let bytes = records.bytes();
     let mut offset = 0;
@@ -179,9 +182,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_inside_one_chunk_is_not_copied() {
+    fn payload_inside_one_chunk_is_not_copied() {
         let chunk = Bytes::from_static(b"\0\0\0\x02ab\0\0\0\0");
-        let mut decoder = Decoder::new(2);
+        let mut decoder = BinaryRecordsDecoder::new(2);
         decoder.push(chunk.clone());
         let payload = decoder.next_payload().expect("fits").expect("is whole");
         assert_eq!(payload.as_ptr(), chunk[4..].as_ptr());

@@ -1,27 +1,27 @@
-//! [`Checkpoint`]: where a consumer goes on, and in which log.
+//! [`Checkpoint`]: the log and the position at which a consumer continues.
 //!
-//! A position alone means nothing once a log was truncated or created again;
-//! with the log's id beside it, that is found out instead of other records being
-//! read. Consumers store it with their output, in one transaction.
+//! After a log was truncated or recreated, its old positions refer to other records. With
+//! the log's id, a checkpoint detects this, so that no wrong records are read. Consumers
+//! store it together with their output, in one transaction.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{LogId, Position};
 
-/// A log's id and the position of the next record to read. Its text form,
-/// `id:position`, is opaque to applications: they store it and hand it back.
+/// A log's id and the position of the next record to read. Its text form, `id:position`, is
+/// opaque to applications: they store it and pass it back unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
-    /// Which log.
+    /// The log.
     pub log_id: LogId,
-    /// The record to go on with.
+    /// The next record.
     pub next: Position,
 }
 
-/// The text is not a checkpoint; holds the text, shortened.
+/// The text is not a checkpoint. Has the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a checkpoint: use one that a consumer gave out, unchanged")]
+#[error("{0:?} is not a checkpoint: use an unchanged checkpoint of a consumer")]
 pub struct Invalid(pub String);
 
 impl fmt::Display for Checkpoint {
@@ -33,7 +33,7 @@ impl fmt::Display for Checkpoint {
 impl FromStr for Checkpoint {
     type Err = Invalid;
 
-    /// Takes exactly what `Display` writes: 32 lower-case hex digits, a colon, a
+    /// Accepts exactly what `Display` writes: 32 lower-case hex digits, a colon, and a
     /// decimal number without sign or leading zeros.
     fn from_str(text: &str) -> Result<Checkpoint, Invalid> {
         let parsed = text.split_once(':').and_then(|(id, position)| {

@@ -1,21 +1,21 @@
-//! The CRC-32 of a record: of its size, then of its payload.
+//! The CRC-32 of a record: over its size, then over its payload.
 //!
 //! ```text
-//! payload < 24 bytes   eight bytes at a time through tables (slicing, as Intel described it in 2006)
-//! longer               crc32fast, which multiplies without carries
+//! payload < 24 bytes   eight bytes at a time with tables (slicing-by-8, Intel 2006)
+//! longer               crc32fast, with carry-less multiplication
 //! ```
 //!
-//! With ten bytes of payload most of what producing and checking a record takes is this;
-//! crc32fast's choice of an implementation, on every call, costs more than the sum.
-//! Measured in docs/decisions/0010.
+//! For payloads of ten bytes, the checksum is most of the cost of encoding and checking a
+//! record. crc32fast selects an implementation on every call, and for such payloads that
+//! costs more than the computation. docs/decisions/0010 has the measurements.
 
-/// IEEE 802.3, bits reversed; as gzip and crc32fast have it.
+/// The polynomial of IEEE 802.3, bit-reversed, as in gzip and crc32fast.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
-/// From here on the library is faster.
+/// From this size on, the library is faster.
 const LONG_BYTES: usize = 24;
 const STEP_BYTES: usize = 8;
 
-/// `TABLES[n][byte]`: what a byte comes to when `n` zero bytes follow it.
+/// `TABLES[n][byte]`: the CRC of a byte followed by `n` zero bytes.
 static TABLES: [[u32; 256]; STEP_BYTES] = tables();
 
 const fn tables() -> [[u32; 256]; STEP_BYTES] {
@@ -44,7 +44,7 @@ const fn tables() -> [[u32; 256]; STEP_BYTES] {
     tables
 }
 
-/// The CRC-32 that stands in front of a record.
+/// The CRC-32 at the start of a record.
 #[inline]
 #[must_use]
 pub fn checksum(size: [u8; 4], payload: &[u8]) -> u32 {
@@ -81,7 +81,7 @@ pub fn checksum(size: [u8; 4], payload: &[u8]) -> u32 {
     !crc
 }
 
-/// Four bytes at once, already combined with what came before them.
+/// Four bytes at a time, already combined with the CRC of the bytes before them.
 #[inline]
 fn word(bytes: u32) -> u32 {
     let [a, b, c, d] = bytes.to_le_bytes();
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_crc_32_of_size_and_payload() {
+    fn checksum_is_the_crc_32_of_size_and_payload() {
         let bytes: Vec<u8> = (0..70_000u32).map(|i| (i * 31 % 251) as u8).collect();
         let lengths = (0..600).chain([4095, 65_535, 65_536, 70_000]);
         for len in lengths {

@@ -1,8 +1,8 @@
 //! How an HTTP request becomes a stream: the `Upgrade` header, and the query
 //! parameters of a producer.
 //!
-//! The names of the headers are in [`header`](crate::header); what a consumer
-//! asks for is a [`ReadParams`](crate::ReadParams), as everywhere.
+//! The names of the headers are in [`header`](crate::header). A consumer's parameters are
+//! [`ReadParams`](crate::ReadParams), as in every read.
 
 use std::num::NonZeroU64;
 
@@ -16,15 +16,15 @@ pub const EPOCH_PARAMETER: &str = "epoch";
 /// A stream protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// styx/0, of the first clients.
+    /// styx/0, the protocol of the first clients.
     Styx0,
     /// styx/1.
     Styx1,
 }
 
 impl Protocol {
-    /// All of them as the value of an `Upgrade` header, the best first: what a
-    /// 426 answers.
+    /// All protocols as the value of an `Upgrade` header, the best one first. A 426 response
+    /// has it.
     pub const KNOWN: &str = "styx/1, styx/0";
 
     /// The token in `Upgrade` headers.
@@ -37,20 +37,20 @@ impl Protocol {
     }
 }
 
-/// What `Upgrade` headers ask for, as far as it concerns us.
+/// The protocol that `Upgrade` headers request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer {
-    /// A protocol of ours.
+    /// A protocol of this version.
     Known(Protocol),
-    /// Some `styx/…` that this version does not know: to be answered 426.
+    /// Another `styx/…` that this version does not support: respond with 426.
     Unknown,
-    /// Nothing of ours.
+    /// No Styx protocol.
     None,
 }
 
 impl Offer {
-    /// The first token we know, in the order of the client's preference; any
-    /// letter case, one header with a list or several.
+    /// The first supported token, in the client's order of preference. Tokens may be in any
+    /// letter case, in one header or several.
     #[must_use]
     pub fn parse<'v>(values: impl IntoIterator<Item = &'v str>) -> Offer {
         let mut offer = Offer::None;
@@ -68,22 +68,22 @@ impl Offer {
     }
 }
 
-/// Who a stream's producer says it is.
+/// The producer of a stream, as the client identifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProducerParams {
-    /// Its id, which it has drawn at random.
+    /// The producer's id.
     pub id: NonZeroU64,
-    /// The epoch it was given before; `None` asks for the next one.
+    /// The producer's epoch; `None` requests the next one.
     pub epoch: Option<u32>,
 }
 
 impl ProducerParams {
-    /// Reads both parameters out of a query. Names in any letter case, unknown
-    /// ones are ignored, an empty value is none, the last duplicate wins.
-    /// `None` without a producer.
+    /// Reads both parameters from a query. Names may be in any letter case, and unknown names
+    /// are ignored. An empty value means none. Of duplicates, the last one counts. `None`
+    /// without a producer.
     ///
     /// # Errors
-    /// A number that cannot be understood, an id of 0, an epoch without an id.
+    /// An invalid number, an id of 0, or an epoch without an id.
     pub fn parse<N, V>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Option<ProducerParams>, InvalidParam>
@@ -131,7 +131,7 @@ fn number<T: std::str::FromStr>(
     accepted: &'static str,
 ) -> Result<Option<T>, InvalidParam> {
     let Some(text) = text else { return Ok(None) };
-    // `parse` takes a `+`, which is how a query writes a space.
+    // `parse` accepts a `+`, but in a query it means a space.
     let number = text.parse().ok().filter(|_| !text.starts_with('+'));
     number.map(Some).ok_or_else(|| InvalidParam::new(name, text, accepted))
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_protocol_we_know_is_taken() {
+    fn first_known_protocol_is_chosen() {
         let check = |values: &[&str], offer| {
             assert_eq!(Offer::parse(values.iter().copied()), offer, "{values:?}");
         };
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_is_an_id_and_perhaps_an_epoch() {
+    fn producer_has_an_id_and_an_optional_epoch() {
         let parse = |query: &str| {
             let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             ProducerParams::parse(pairs)

@@ -1,27 +1,28 @@
-//! The bytes and words that a Styx server and its clients agree on.
+//! The formats that a Styx server and its clients share: bytes, headers, parameters, error
+//! codes.
 //!
-//! No I/O, no runtime: everything here turns bytes into values that cannot be
-//! wrong, and back. Nothing here trusts a length field: a decoder checks it
-//! against what is there and against [`limits`] before it acts on it.
+//! This crate does no I/O and needs no runtime. It converts bytes to values that are valid
+//! by construction, and back. It trusts no length field: a decoder checks each against the
+//! available bytes and against [`limits`] before it uses it.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
-//! | [`record`] | one record: `crc \| size \| payload`, and validated runs of them |
-//! | [`block`] | the 96-byte header in front of a run of records, and both together |
-//! | [`codec`] | how bodies of blocks are packed |
-//! | [`frame`] | styx/1: the frames around blocks, acks, heartbeats, errors |
+//! | [`record`] | one record, `crc \| size \| payload`, and validated sequences of records |
+//! | [`block`] | a 96-byte header with a sequence of records |
+//! | [`codec`] | how bodies of blocks are compressed |
+//! | [`frame`] | styx/1: frames of blocks, acks, heartbeats and errors |
 //! | [`styx0`] | styx/0: the messages of the first binary protocol |
-//! | [`handshake`] | how a request becomes a stream |
+//! | [`handshake`] | how an HTTP request becomes a stream |
 //! | [`header`] | the names of HTTP headers |
-//! | [`binary_records`] | records behind their sizes, decoded from chunks |
+//! | [`binary_records`] | records after their sizes, decoded from chunks |
 //! | [`lines`] | records ended by a [`line_ending`], decoded from chunks |
-//! | [`media_type`] | which of these forms a body has |
+//! | [`media_type`] | the media types of request and response bodies |
 //! | [`read`] | the parameters of a read |
 //! | [`position`] | [`Position`], the number of a record in its log |
 //! | [`checkpoint`] | [`Checkpoint`], a position and the log it belongs to |
-//! | [`log`] | names, ids, configuration and information about logs |
-//! | [`error`] | the one table of error codes, statuses and close codes |
-//! | [`limits`] | every bound that both sides know |
+//! | [`log`] | names, ids, configuration and status of logs |
+//! | [`error`] | the table of error codes, HTTP statuses and close codes |
+//! | [`limits`] | the limits that both sides know |
 
 pub mod binary_records;
 pub mod block;

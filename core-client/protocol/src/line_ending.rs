@@ -1,5 +1,5 @@
-//! [`LineEnding`]: which bytes end a line, and their names in media types and
-//! on the command line.
+//! [`LineEnding`]: the bytes that end a line, and their names in media types and on the
+//! command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,16 +16,16 @@ pub enum LineEnding {
     CrLf,
 }
 
-/// The text names no line ending; holds the text, shortened.
+/// The text is not the name of a line ending. Has the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line-ending is {0:?}: use lf, cr or crlf")]
-pub struct Unknown(pub String);
+pub struct UnknownLineEnding(pub String);
 
 impl LineEnding {
-    /// All of them.
+    /// All line endings.
     pub const ALL: [LineEnding; 3] = [LineEnding::Lf, LineEnding::Cr, LineEnding::CrLf];
 
-    /// The bytes themselves.
+    /// The bytes of the line ending.
     #[must_use]
     pub const fn bytes(self) -> &'static [u8] {
         match self {
@@ -35,7 +35,7 @@ impl LineEnding {
         }
     }
 
-    /// The name, as it is written in media types: `lf`, `cr` or `crlf`.
+    /// The name in media types: `lf`, `cr` or `crlf`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,14 +47,14 @@ impl LineEnding {
 }
 
 impl FromStr for LineEnding {
-    type Err = Unknown;
+    type Err = UnknownLineEnding;
 
-    /// Exactly `lf`, `cr` or `crlf`.
-    fn from_str(text: &str) -> Result<Self, Unknown> {
+    /// Accepts exactly `lf`, `cr` and `crlf`.
+    fn from_str(text: &str) -> Result<Self, UnknownLineEnding> {
         LineEnding::ALL
             .into_iter()
             .find(|ending| ending.as_str() == text)
-            .ok_or_else(|| Unknown(text.chars().take(40).collect()))
+            .ok_or_else(|| UnknownLineEnding(text.chars().take(40).collect()))
     }
 }
 

@@ -1,52 +1,52 @@
-//! Lines: records ended by a line ending, taken out of chunks as they arrive.
+//! Lines: records that end with a line ending, decoded from chunks as they arrive.
 //!
 //! ```text
 //! chunks     "one\ntw" "o\n\nlas" "t"
 //! payloads   one   two   (empty)   last      the last one by finish()
-//!            └ shares its chunk's memory; "two" lay in two chunks and is copied
+//!            └ shares its chunk's memory; "two" was in two chunks and is copied
 //! ```
 //!
-//! Holds at most one unfinished line, so memory is bounded by the longest line
-//! that is allowed and one chunk.
+//! The decoder keeps at most one incomplete line, so its memory is bounded by the longest
+//! allowed line and one chunk.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::line_ending::LineEnding;
 
-/// Takes lines out of chunks of bytes, split anywhere.
+/// Decodes lines from chunks of bytes that are split anywhere.
 ///
-/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload)
-/// until it has none, and so on; after the last chunk, [`finish`](Self::finish).
+/// [`push`](Self::push) a chunk, call [`next_payload`](Self::next_payload) until it returns
+/// `None`, and repeat. After the last chunk, call [`finish`](Self::finish).
 #[derive(Debug)]
-pub struct Decoder {
+pub struct LinesDecoder {
     ending: LineEnding,
     payload_bytes_max: usize,
-    /// The unfinished line, as far as it lay in earlier chunks.
+    /// The part of the incomplete line from earlier chunks.
     begun: BytesMut,
     chunk: Bytes,
-    /// Where the unfinished line began, counted from the first byte pushed.
+    /// The offset of the incomplete line from the first pushed byte.
     line_offset: u64,
 }
 
-/// Why a line is no record.
+/// Why a line is not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The line is longer than a record of this log may be.
     #[error("the line at byte {offset} is longer than the {payload_bytes_max} bytes allowed")]
     TooLong {
-        /// Where the line begins.
+        /// The offset of the line.
         offset: u64,
         /// The limit, without the line ending.
         payload_bytes_max: usize,
     },
 }
 
-impl Decoder {
-    /// A decoder at byte 0. Lines longer than `payload_bytes_max`, without
-    /// their ending, are refused.
+impl LinesDecoder {
+    /// A decoder at byte 0. Lines that are longer than `payload_bytes_max`, without their
+    /// ending, are rejected.
     #[must_use]
-    pub fn new(ending: LineEnding, payload_bytes_max: usize) -> Decoder {
-        Decoder {
+    pub fn new(ending: LineEnding, payload_bytes_max: usize) -> LinesDecoder {
+        LinesDecoder {
             ending,
             payload_bytes_max,
             begun: BytesMut::new(),
@@ -55,8 +55,8 @@ impl Decoder {
         }
     }
 
-    /// Hands over the next chunk. If lines of the one before are left, the two
-    /// are joined, which copies.
+    /// Adds the next chunk. If lines of the previous chunk are left, both are joined, which
+    /// copies them.
     pub fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -65,13 +65,13 @@ impl Decoder {
         }
     }
 
-    /// The next whole line without its ending, or `None` until more is pushed.
+    /// The next complete line without its ending; `None` until more is pushed.
     ///
     /// # Errors
-    /// [`Error::TooLong`], again at every further call.
+    /// [`Error::TooLong`]. Every further call returns the same error.
     pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(line_end) = self.find_end() else {
-            // A `\r` at the very end may be half of an ending.
+            // A `\r` at the end may be the first half of an ending.
             let open = self.begun.len() + self.chunk.len();
             let half = usize::from(self.ending == LineEnding::CrLf && self.last_byte() == b'\r');
             self.check(open - half)?;
@@ -94,8 +94,8 @@ impl Decoder {
         Ok(Some(line))
     }
 
-    /// After the last chunk and the last whole line: what is left, if anything,
-    /// is a line without an ending and a record too.
+    /// Call this after the last chunk and the last complete line. Bytes that are left are a
+    /// line without an ending, which is a record too.
     ///
     /// # Errors
     /// As [`next_payload`](Self::next_payload).
@@ -109,13 +109,13 @@ impl Decoder {
         Ok((!line.is_empty()).then_some(line))
     }
 
-    /// Where the line that comes next begins: bytes from the first one pushed.
+    /// The offset of the next line from the first pushed byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.line_offset
     }
 
-    /// The place in `chunk` after the first line ending that ends in it.
+    /// The offset in `chunk` after the first line ending that ends in it.
     fn find_end(&self) -> Option<usize> {
         match self.ending {
             LineEnding::Lf => memchr::memchr(b'\n', &self.chunk).map(|at| at + 1),
@@ -142,8 +142,8 @@ impl Decoder {
     }
 }
 
-/// Appends one record and its line ending to `out`. A record that holds the
-/// ending itself is read back as two.
+/// Appends one record and its line ending to `out`. A record that contains the ending is
+/// decoded as two records.
 pub fn encode(payload: &[u8], ending: LineEnding, out: &mut BytesMut) {
     out.reserve(payload.len() + ending.bytes().len());
     out.extend_from_slice(payload);
@@ -155,17 +155,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_inside_one_chunk_is_not_copied() {
+    fn line_inside_one_chunk_is_not_copied() {
         let chunk = Bytes::from_static(b"one\ntwo\n");
-        let mut decoder = Decoder::new(LineEnding::Lf, 3);
+        let mut decoder = LinesDecoder::new(LineEnding::Lf, 3);
         decoder.push(chunk.clone());
         let one = decoder.next_payload().expect("fits").expect("is whole");
         assert_eq!(one.as_ptr(), chunk.as_ptr());
     }
 
     #[test]
-    fn a_long_line_is_refused_before_it_is_whole() {
-        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+    fn long_line_is_rejected_before_it_is_complete() {
+        let mut decoder = LinesDecoder::new(LineEnding::CrLf, 3);
         decoder.push(Bytes::from_static(b"abc\r\nabc\r"));
         assert_eq!(decoder.next_payload(), Ok(Some(Bytes::from_static(b"abc"))));
         assert_eq!(decoder.next_payload(), Ok(None), "the \\r may be half of an ending");
@@ -176,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn half_an_ending_at_the_end_counts_as_content() {
-        let mut decoder = Decoder::new(LineEnding::CrLf, 3);
+    fn partial_line_ending_at_the_end_is_content() {
+        let mut decoder = LinesDecoder::new(LineEnding::CrLf, 3);
         decoder.push(Bytes::from_static(b"abc\r"));
         let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 3 });
         assert_eq!(decoder.finish(), refused);

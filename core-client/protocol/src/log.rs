@@ -1,4 +1,4 @@
-//! What both sides say about a log: its name, id, configuration, information.
+//! What both sides know about a log: its name, id, configuration and status.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::limits::{CONFIG_VALUE_MAX, LOG_NAME_BYTES_MAX, MAX_RECORD_SIZE_MAX};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogName(String);
 
-/// The text is not a log name; holds the text.
+/// The text is not a log name. Has the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a log name: use 1 to 255 of A-Z a-z 0-9 _ -")]
 pub struct InvalidName(pub String);
@@ -42,8 +42,8 @@ impl fmt::Display for LogName {
     }
 }
 
-/// A log's random identity; changes when it is created, restored, truncated.
-/// Written as 32 hex digits.
+/// A log's random id. A log gets a new one when it is created, restored or truncated. It is
+/// written as 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId(pub u128);
 
@@ -75,13 +75,13 @@ impl FromStr for LogId {
 pub enum LogStatus {
     /// Appends and reads work.
     Ok,
-    /// Damage below the watermark was found: intact records can be read.
+    /// Durable records were found to be damaged: intact records can be read.
     Corrupt,
-    /// A write or sync failed: durable records can be read until a restart.
+    /// A write or fsync failed: only reads work until a restart.
     Tainted,
-    /// Being opened; ask again shortly.
+    /// The log is being opened: retry shortly.
     Scanning,
-    /// It could not even be looked at (permissions, an I/O error).
+    /// The log's files could not be read (permissions, an I/O error).
     Unknown,
 }
 
@@ -97,38 +97,38 @@ impl fmt::Display for LogStatus {
     }
 }
 
-/// What the API says about a log; only durable records are counted.
+/// The API's information about a log. It only counts durable records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogInfo {
     /// The log's name.
     pub name: String,
-    /// Whether it can be used.
+    /// Whether the log can be used.
     pub status: LogStatus,
-    /// Records between start and end position.
+    /// The number of records between start and end position.
     pub record_count: u64,
-    /// Bytes of those records, 8 bytes each and their payloads.
+    /// Bytes of these records: payloads plus 8 bytes each.
     pub file_size: u64,
-    /// Position of the first kept record.
+    /// Position of the first record that the log still has.
     pub start_position: u64,
-    /// Position the next record will get.
+    /// Position of the next record to be appended.
     pub end_position: u64,
 }
 
-/// How a log is kept. -1 means no limit, where it is allowed.
+/// The configuration of a log. -1 means no limit, where it is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogConfig {
-    /// Largest record: payload plus 8 bytes.
+    /// The largest record in bytes: payload plus 8.
     pub max_record_size: i64,
     /// Bytes of a segment between two entries of its index.
     pub index_after_size: i64,
-    /// Records after which a segment ends.
+    /// The number of records after which a segment ends.
     pub segment_max_count: i64,
     /// Bytes after which a segment ends.
     pub segment_max_size: i64,
     /// Seconds after which a segment ends.
     pub segment_max_age: i64,
-    /// Records to keep.
+    /// The number of records to keep.
     pub log_max_count: i64,
     /// Bytes to keep.
     pub log_max_size: i64,
@@ -157,14 +157,14 @@ impl Default for LogConfig {
 pub struct InvalidConfig {
     /// The field's name.
     pub field: &'static str,
-    /// What it was given.
+    /// The given value.
     pub value: i64,
-    /// What is accepted, in words.
+    /// The accepted values, in words.
     pub accepted: String,
 }
 
 impl LogConfig {
-    /// The names of all fields, in their order.
+    /// The names of all fields, in order.
     pub const FIELDS: [&'static str; 8] = [
         "max_record_size",
         "index_after_size",
@@ -176,7 +176,7 @@ impl LogConfig {
         "log_max_age",
     ];
 
-    /// The field of that name (any letter case), to be read or set.
+    /// The field with this name, in any letter case, to read or set it.
     pub fn field_mut(&mut self, name: &str) -> Option<&mut i64> {
         let index = Self::FIELDS.iter().position(|f| f.eq_ignore_ascii_case(name))?;
         Some(match index {
@@ -215,7 +215,7 @@ impl LogConfig {
         Ok(())
     }
 
-    /// Most payload bytes a record of this log may have.
+    /// The most payload bytes of a record in this log.
     #[must_use]
     pub fn payload_bytes_max(&self) -> usize {
         usize::try_from(self.max_record_size.saturating_sub(8)).unwrap_or(0)

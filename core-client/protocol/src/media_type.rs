@@ -1,56 +1,54 @@
-//! Media types: how a write's `Content-Type` and a read's `Accept` say in which
-//! form records stand in a body.
+//! Media types: a write's `Content-Type` and a read's `Accept` select the form of records in
+//! a body.
 //!
-//! First step of every records request over HTTP. Nothing here ever fails for a
-//! type it does not know: that is a single record. The one fault there is, is a
-//! `line-ending` that does not exist.
+//! This is the first step of every HTTP request for records. An unknown type is not an
+//! error: it means a single record. The only error is an unknown `line-ending`.
 
-use crate::line_ending::{LineEnding, Unknown};
+use crate::line_ending::{LineEnding, UnknownLineEnding};
 
-/// One record, as it is.
+/// One record, unchanged.
 pub const OCTET_STREAM: &str = "application/octet-stream";
-/// Records, each behind its size. See [`binary_records`](crate::binary_records).
+/// Records, each after its size. See [`binary_records`](crate::binary_records).
 pub const BINARY_RECORDS: &str = "application/vnd.styx.binary-records";
-/// Records ended by a line ending. See [`lines`](crate::lines).
+/// Records that end with a line ending. See [`lines`](crate::lines).
 pub const LINE_DELIMITED: &str = "application/vnd.styx.line-delimited";
 /// Lines, each of them JSON.
 pub const NDJSON: &str = "application/x-ndjson";
 /// Server-sent events.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
-/// The form of a write's body.
+/// The form of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteType {
     /// The whole body is one record.
     Single,
-    /// Records behind their sizes.
+    /// Records after their sizes.
     BinaryRecords,
-    /// Records ended by a line ending.
+    /// Records that end with a line ending.
     Lines(LineEnding),
-    /// Lines ended by `\n`, each of them JSON.
+    /// Lines that end with `\n`, each of them JSON.
     Ndjson,
 }
 
-/// The form of a read's answer.
+/// The form of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadType {
     /// Exactly one record, or nothing at the end of the log.
     Single,
-    /// Records behind their sizes.
+    /// Records after their sizes.
     BinaryRecords,
-    /// Records ended by a line ending.
+    /// Records that end with a line ending.
     Lines(LineEnding),
     /// Server-sent events.
     EventStream,
 }
 
 impl WriteType {
-    /// Reads a `Content-Type`; none, or one that is not listed, is
-    /// [`WriteType::Single`].
+    /// Parses a `Content-Type`. A missing or unknown type means [`WriteType::Single`].
     ///
     /// # Errors
-    /// Line-delimited with a `line-ending` that is not known.
-    pub fn parse(content_type: Option<&str>) -> Result<WriteType, Unknown> {
+    /// The line-delimited type with an unknown `line-ending`.
+    pub fn parse(content_type: Option<&str>) -> Result<WriteType, UnknownLineEnding> {
         let item = Item::parse(content_type.unwrap_or_default());
         Ok(match item.name {
             name if name.eq_ignore_ascii_case(BINARY_RECORDS) => WriteType::BinaryRecords,
@@ -62,7 +60,7 @@ impl WriteType {
         })
     }
 
-    /// The media type as a client writes it.
+    /// The media type, as a client sends it.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -75,14 +73,13 @@ impl WriteType {
 }
 
 impl ReadType {
-    /// Reads an `Accept` header, which may be a list. The item with the highest
-    /// `q` decides. At the same `q` a type that is named here wins over one
-    /// that is not (`*/*`, `application/json`), and then the first one wins.
-    /// Types that are not named, or no header, mean [`ReadType::Single`].
+    /// Parses an `Accept` header, which may be a list. The item with the highest `q` wins.
+    /// With equal `q`, a known type wins over another one (`*/*`, `application/json`), and
+    /// then the first one wins. An unknown type or no header means [`ReadType::Single`].
     ///
     /// # Errors
-    /// Line-delimited with a `line-ending` that is not known.
-    pub fn parse(accept: Option<&str>) -> Result<ReadType, Unknown> {
+    /// The line-delimited type with an unknown `line-ending`.
+    pub fn parse(accept: Option<&str>) -> Result<ReadType, UnknownLineEnding> {
         let mut best = (0, false, ReadType::Single);
         for item in split(accept.unwrap_or_default(), ',').map(Item::parse) {
             let (named, read_type) = match item.name {
@@ -103,7 +100,7 @@ impl ReadType {
         Ok(best.2)
     }
 
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -123,7 +120,7 @@ fn line_delimited(ending: LineEnding) -> &'static str {
     }
 }
 
-/// One media type with its parameters, as it stands in a header.
+/// One media type with its parameters, as in a header.
 #[derive(Clone, Copy)]
 struct Item<'a> {
     name: &'a str,
@@ -145,11 +142,11 @@ impl<'a> Item<'a> {
             .last()
     }
 
-    fn line_ending(self) -> Result<LineEnding, Unknown> {
+    fn line_ending(self) -> Result<LineEnding, UnknownLineEnding> {
         self.parameter("line-ending").map_or(Ok(LineEnding::default()), str::parse)
     }
 
-    /// `q` in thousandths; 1000 where it is missing or makes no sense.
+    /// `q` in thousandths; 1000 if it is missing or invalid.
     fn weight(self) -> u32 {
         let q = self.parameter("q").and_then(|q| q.parse::<f32>().ok());
         match q.filter(|q| (0.0..=1.0).contains(q)) {
@@ -164,7 +161,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// The parts of `text` between separators that do not stand in quotes.
+/// The parts of `text` between separators outside of quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
@@ -199,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_one_record_unless_its_type_is_listed() {
+    fn body_is_one_record_unless_its_type_is_listed() {
         use LineEnding::{Cr, CrLf, Lf};
         assert_eq!(WriteType::parse(None), Ok(WriteType::Single));
         for text in
@@ -224,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_one_record_unless_a_listed_type_is_preferred() {
+    fn response_is_one_record_unless_a_listed_type_is_preferred() {
         assert_eq!(ReadType::parse(None), Ok(ReadType::Single));
         for text in [
             "*/*",
@@ -253,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_says_is_understood_when_it_is_sent_back() {
+    fn response_type_is_accepted_as_request_type() {
         for ending in LineEnding::ALL {
             let text = ReadType::Lines(ending).content_type();
             assert_eq!(text, format!("{LINE_DELIMITED}; line-ending={ending}"));

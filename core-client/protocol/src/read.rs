@@ -1,8 +1,8 @@
-//! What a read asks for: the query parameters `whence`, `position`, `count`
-//! and `follow`, as HTTP, WebSocket and the streams all take them.
+//! The parameters of a read: the query parameters `whence`, `position`, `count` and
+//! `follow`. HTTP, WebSocket and the streams all use them.
 //!
-//! Pairs come decoded from whoever holds the query; here they become values
-//! that cannot be wrong. Nothing is clamped against a log: that is the engine's.
+//! The caller decodes the query to pairs. This module converts the pairs to valid values.
+//! The engine checks them against the log.
 
 /// What `position` is relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -10,43 +10,43 @@ pub enum Whence {
     /// Position 0.
     #[default]
     Origin,
-    /// The first kept record; `current` means the same.
+    /// The first record that the log still has; `current` means the same.
     Start,
     /// The end position.
     End,
-    /// The epoch: the position is a time, the read begins at the first record
-    /// appended then or later.
+    /// The Unix epoch. The position is a time, and the read begins at the first record that
+    /// was appended then or later.
     Time,
 }
 
-/// The parameters of a read. The default reads all there is from position 0.
+/// The parameters of a read. The default reads every record from position 0 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadParams {
     /// What `position` is relative to.
     pub whence: Whence,
-    /// Records relative to whence; with [`Whence::Time`] µs since the epoch,
-    /// never negative.
+    /// Records relative to `whence`; with [`Whence::Time`], µs since the Unix epoch, never
+    /// negative.
     pub position: i64,
-    /// At most so many records; `None` is no limit.
+    /// The most records to read; `None` means no limit.
     pub count: Option<u64>,
-    /// Wait for new records at the end.
+    /// Whether to wait for new records at the end.
     pub follow: bool,
 }
 
-/// A parameter that cannot be understood.
+/// A parameter with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is {value:?}: use {accepted}")]
 pub struct InvalidParam {
     /// The parameter's name.
     pub name: &'static str,
-    /// What it was given, shortened.
+    /// The given value, shortened.
     pub value: String,
-    /// What is accepted, in words.
+    /// The accepted values, in words.
     pub accepted: &'static str,
 }
 
 impl InvalidParam {
-    /// For a parameter of this name, which was given `value`.
+    /// The error for the parameter `name` with the value `value`.
     #[must_use]
     pub fn new(name: &'static str, value: &str, accepted: &'static str) -> InvalidParam {
         InvalidParam { name, value: value.chars().take(100).collect(), accepted }
@@ -54,7 +54,7 @@ impl InvalidParam {
 }
 
 impl Whence {
-    /// The name, as `whence` takes it.
+    /// The value of the parameter `whence`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,11 +81,11 @@ impl std::str::FromStr for Whence {
 }
 
 impl ReadParams {
-    /// Reads all parameters. Names in any letter case, unknown ones are
-    /// ignored, an empty value means the default, the last duplicate wins.
+    /// Reads all parameters. Names may be in any letter case, and unknown names are ignored.
+    /// An empty value means the default. Of duplicates, the last one counts.
     ///
     /// # Errors
-    /// The first parameter that cannot be understood.
+    /// The first parameter with an invalid value.
     pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidParam>
     where
         N: AsRef<str>,
@@ -102,11 +102,11 @@ impl ReadParams {
         Ok(params)
     }
 
-    /// As [`parse`](Self::parse), for the read of a single record: `count` and
-    /// `follow` are not looked at.
+    /// As [`parse`](Self::parse), for the read of a single record: `count` and `follow` are
+    /// ignored.
     ///
     /// # Errors
-    /// As there.
+    /// As [`parse`](Self::parse).
     pub fn parse_single<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidParam>
     where
         N: AsRef<str>,
@@ -160,14 +160,14 @@ fn parse_position(text: &str) -> Result<i64, InvalidParam> {
     text.parse().map_err(|_| InvalidParam::new("position", text, accepted))
 }
 
-/// µs since the epoch, from a number or RFC 3339; no record is older than the
-/// epoch, so that earlier times are the epoch.
+/// µs since the Unix epoch, from a number or an RFC 3339 time. No record is older than the
+/// epoch, so an earlier time means the epoch.
 fn parse_time(text: &str) -> Result<i64, InvalidParam> {
     if let Ok(microseconds) = text.parse::<i64>() {
         return Ok(microseconds.max(0));
     }
     let timestamp = text.parse::<jiff::Timestamp>().or_else(|error| {
-        // A `+` that nobody escaped arrives as a space.
+        // An unescaped `+` is decoded to a space.
         match text.rsplit_once(' ') {
             Some((time, offset)) => format!("{time}+{offset}").parse(),
             None => Err(error),
@@ -179,7 +179,7 @@ fn parse_time(text: &str) -> Result<i64, InvalidParam> {
         .map_err(|_| InvalidParam::new("position", text, accepted))
 }
 
-/// A negative count is no limit.
+/// A negative count means no limit.
 fn parse_count(text: &str) -> Result<Option<u64>, InvalidParam> {
     let accepted = "a whole number of records; a negative one means no limit";
     match text.parse::<i64>() {
@@ -188,7 +188,7 @@ fn parse_count(text: &str) -> Result<Option<u64>, InvalidParam> {
     }
 }
 
-/// A boolean as every parameter of the API takes it.
+/// A boolean parameter of the API.
 ///
 /// # Errors
 /// Anything but `1 t T true True TRUE` and `0 f F false False FALSE`.
@@ -204,7 +204,7 @@ pub fn parse_bool(name: &'static str, text: &str) -> Result<bool, InvalidParam> 
 mod tests {
     use super::*;
 
-    /// Parses `a=1&b=2`; a fault comes back as the parameter's name.
+    /// Parses `a=1&b=2`; an error is returned as the parameter's name.
     fn parse(query: &str) -> Result<ReadParams, &'static str> {
         ReadParams::parse(pairs(query)).map_err(|e| e.name)
     }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_empty_values_mean_the_defaults() {
+    fn missing_and_empty_values_mean_the_defaults() {
         for query in ["", "whence=&position=&count=&follow=", "x=y", "count=5&count="] {
             assert_eq!(parse(query), Ok(ReadParams::default()), "{query}");
         }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_names_its_parameter() {
+    fn error_names_its_parameter() {
         for (query, name) in [
             ("whence=sideways", "whence"),
             ("whence=End", "whence"),
@@ -249,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn a_single_read_does_not_look_at_count_and_follow() {
+    fn single_read_ignores_count_and_follow() {
         let params = ReadParams::parse_single(pairs("count=abc&follow=maybe&position=3"));
         assert_eq!(params, Ok(ReadParams { position: 3, ..ReadParams::default() }));
         assert!(ReadParams::parse_single(pairs("position=x")).is_err());
     }
 
     #[test]
-    fn a_time_is_a_number_or_rfc_3339() {
+    fn time_is_a_number_or_rfc_3339() {
         for (text, expected) in [
             ("1700000000000001", 1_700_000_000_000_001),
             ("2023-11-14T22:13:20.000001Z", 1_700_000_000_000_001),

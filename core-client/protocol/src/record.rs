@@ -1,22 +1,22 @@
-//! One record, and runs of records that are known to be well formed.
+//! One record, and sequences of records that are known to be valid.
 //!
 //! ```text
 //! record   crc: u32 | size: u32 | payload[size]      big-endian
 //!          └ CRC-32 of size ‖ payload
 //! ```
 //!
-//! [`Records`] is what appends and blocks carry: whoever holds one need not
-//! check again. [`Builder`] makes it from payloads; [`Records::parse`] makes it
-//! from bytes somebody else wrote and checks each record.
+//! Appends and blocks contain [`Records`], which are always valid. [`Builder`] makes them
+//! from payloads. [`Records::parse`] makes them from received bytes and checks each
+//! record.
 
 use bytes::{Bytes, BytesMut};
 
 pub use crate::checksum::checksum;
 use crate::limits::{BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 
-/// A whole number of well-formed records, encoded one behind the other.
+/// Complete, valid records, encoded one after the other.
 ///
-/// Holds at most [`BLOCK_RAW_BYTES_MAX`] bytes, or exactly one larger record.
+/// They have at most [`BLOCK_RAW_BYTES_MAX`] bytes, or are exactly one larger record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
     bytes: Bytes,
@@ -24,25 +24,25 @@ pub struct Records {
     longest: usize,
 }
 
-/// Why bytes are not a run of records.
+/// Why bytes are not a sequence of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes end inside the record that begins at `offset`.
     #[error("the record at byte {offset} is cut off")]
     Cut {
-        /// Where the record begins.
+        /// The offset of the record.
         offset: usize,
     },
     /// The record's CRC does not match its bytes.
     #[error("the record at byte {offset} fails its checksum")]
     Checksum {
-        /// Where the record begins.
+        /// The offset of the record.
         offset: usize,
     },
-    /// More than one record, and together over [`BLOCK_RAW_BYTES_MAX`].
+    /// More than one record, and over [`BLOCK_RAW_BYTES_MAX`] in total.
     #[error("{bytes} bytes of records do not fit one block")]
     TooLarge {
-        /// How many bytes there are.
+        /// The number of bytes.
         bytes: usize,
     },
 }
@@ -51,7 +51,7 @@ impl Records {
     /// A single record with this payload.
     ///
     /// # Panics
-    /// Never for payloads under 4 GiB; longer ones cannot be encoded.
+    /// For payloads of 4 GiB or more, which cannot be encoded.
     #[must_use]
     pub fn one(payload: &[u8]) -> Records {
         let mut bytes = BytesMut::with_capacity(RECORD_HEADER_BYTES + payload.len());
@@ -62,45 +62,45 @@ impl Records {
     /// Takes encoded records and checks every length and CRC.
     ///
     /// # Errors
-    /// The first fault found, with its byte offset.
+    /// The first error, with its byte offset.
     pub fn parse(bytes: Bytes) -> Result<Records, Error> {
         let run = check_run(&bytes)?;
         Ok(Records::of(bytes, run))
     }
 
-    /// Takes encoded records whose checksums somebody already vouched for (a
-    /// block's body whose CRC matched), and checks lengths alone.
+    /// Parses encoded records whose checksums need no check, such as the body of a block
+    /// whose CRC is correct. Only checks lengths.
     ///
     /// # Errors
-    /// [`Error::Cut`] when the lengths do not add up to `bytes`.
+    /// [`Error::Cut`] if the lengths do not add up to `bytes`.
     pub fn parse_lengths(bytes: Bytes) -> Result<Records, Error> {
         let run = walk(&bytes, frame)?;
         Ok(Records::of(bytes, run))
     }
 
-    fn of(bytes: Bytes, run: Run) -> Records {
+    fn of(bytes: Bytes, run: CheckedRun) -> Records {
         Records { bytes, count: run.count, longest: run.longest }
     }
 
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Whether there is no record at all.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The records as encoded.
+    /// The encoded records.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The payloads in order; each shares the run's memory.
+    /// The payloads in order. Each shares the memory of these records.
     pub fn payloads(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut offset = 0;
         std::iter::from_fn(move || {
@@ -113,7 +113,7 @@ impl Records {
         })
     }
 
-    /// The same run without its first `skip` records.
+    /// The same records without the first `skip`.
     #[must_use]
     pub fn skip(&self, skip: u32) -> Records {
         let skip = skip.min(self.count);
@@ -131,23 +131,23 @@ impl Records {
         }
     }
 
-    /// Payload bytes of the longest record; 0 when empty. After
-    /// [`Records::skip`] it may be that of a skipped one.
+    /// Payload bytes of the longest record; 0 if empty. After [`Records::skip`] it may be
+    /// that of a skipped record.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.longest
     }
 }
 
-/// What is known of well-formed records that nobody keeps.
+/// The result of checking records that are not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct CheckedRun {
     pub(crate) count: u32,
     pub(crate) longest: usize,
 }
 
 /// Checks every length and CRC, as [`Records::parse`] does.
-pub(crate) fn check_run(bytes: &[u8]) -> Result<Run, Error> {
+pub(crate) fn check_run(bytes: &[u8]) -> Result<CheckedRun, Error> {
     let run = walk(bytes, check)?;
     if run.count > 1 && bytes.len() > BLOCK_RAW_BYTES_MAX {
         return Err(Error::TooLarge { bytes: bytes.len() });
@@ -158,7 +158,7 @@ pub(crate) fn check_run(bytes: &[u8]) -> Result<Run, Error> {
 fn walk(
     bytes: &[u8],
     next: impl Fn(&[u8], usize) -> Result<(usize, usize), Error>,
-) -> Result<Run, Error> {
+) -> Result<CheckedRun, Error> {
     let (mut count, mut longest, mut offset) = (0, 0, 0);
     while offset < bytes.len() {
         let (start, end) = next(bytes, offset)?;
@@ -166,7 +166,7 @@ fn walk(
         longest = longest.max(end - start);
         offset = end;
     }
-    Ok(Run { count, longest })
+    Ok(CheckedRun { count, longest })
 }
 
 /// Collects payloads into [`Records`] until they fill one block.
@@ -178,21 +178,20 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty builder; it allocates as records come.
+    /// An empty builder. It allocates memory as records are added.
     #[must_use]
     pub fn new() -> Builder {
         Builder::default()
     }
 
-    /// Whether a payload of this size still fits the block. The first always
-    /// does.
+    /// Whether a payload of this size still fits the block. The first one always fits.
     #[must_use]
     pub fn fits(&self, payload_bytes: usize) -> bool {
         self.count == 0
             || self.bytes.len() + RECORD_HEADER_BYTES + payload_bytes <= BLOCK_RAW_BYTES_MAX
     }
 
-    /// Adds a record if it [fits](Self::fits); says whether it did.
+    /// Adds a record if it [fits](Self::fits), and returns whether it did.
     #[must_use]
     pub fn push(&mut self, payload: &[u8]) -> bool {
         if !self.fits(payload.len()) {
@@ -204,25 +203,25 @@ impl Builder {
         true
     }
 
-    /// Encoded bytes so far.
+    /// The number of encoded bytes.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Records so far.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Whether no record was added yet.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Takes what was collected and leaves the builder empty.
+    /// Takes the records, and leaves the builder empty.
     #[must_use]
     pub fn take(&mut self) -> Records {
         Records {
@@ -236,7 +235,7 @@ impl Builder {
 /// Appends one encoded record to `out`.
 ///
 /// # Panics
-/// Never for payloads under 4 GiB; longer ones cannot be encoded.
+/// For payloads of 4 GiB or more, which cannot be encoded.
 #[inline]
 pub fn encode(payload: &[u8], out: &mut BytesMut) {
     let size = u32::try_from(payload.len()).expect("a record is smaller than 4 GiB");
@@ -247,11 +246,10 @@ pub fn encode(payload: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(payload);
 }
 
-/// Where the payload of the record at `offset` begins and ends; its checksum
-/// is not looked at.
+/// The start and end of the payload of the record at `offset`. Its checksum is not checked.
 ///
 /// # Errors
-/// [`Error::Cut`] when the bytes end before the record does.
+/// [`Error::Cut`] if the bytes end before the record does.
 pub fn frame(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
     let cut = Error::Cut { offset };
     let header: &[u8] = bytes.get(offset..offset + RECORD_HEADER_BYTES).ok_or(cut)?;
@@ -262,7 +260,7 @@ pub fn frame(bytes: &[u8], offset: usize) -> Result<(usize, usize), Error> {
     Ok((start, end))
 }
 
-/// As [`frame`], and the record's CRC matches.
+/// As [`frame`], and also checks the record's CRC.
 ///
 /// # Errors
 /// [`Error::Cut`] or [`Error::Checksum`].

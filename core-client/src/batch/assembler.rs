@@ -1,35 +1,35 @@
-//! Blocks become batches here: checked, unpacked, put together.
+//! Converts blocks to batches: checks, decompresses and merges them.
 //!
-//! An [`Assembler`] lives as long as one connection and takes its blocks in
-//! their order. A block of some size becomes a batch of its own, in the memory
-//! that the socket was read into or that it was unpacked into. Small ones are
-//! copied behind each other, so that a log of many small blocks does not become
-//! as many batches, and a short record does not keep a long buffer alive.
+//! An [`Assembler`] exists as long as one connection and takes its blocks in order. A
+//! large block becomes a batch of its own, in the memory that the socket was read into
+//! or that the block was decompressed into. Small blocks are copied into one batch. So a
+//! log of many small blocks does not become as many batches, and a short record does not
+//! keep a long buffer allocated.
 //!
-//! Invariant: what comes out is dense. A record before the position asked for
-//! is left out, as is one from the end of the range on; a block that does not
-//! begin where the last one ended is a fault, and so is one whose checksum,
-//! sizes or count do not agree with its bytes.
+//! Invariant: the resulting records are dense. Records before the requested position and
+//! from the end of the range on are left out. A block that does not begin where the last
+//! one ended is an error. So is a block whose checksum, sizes or count do not match its
+//! bytes.
 
 use bytes::Bytes;
 use styx_protocol::block::{Block, Header, ParseError};
 use styx_protocol::limits::{MAX_RECORD_SIZE_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{LogId, record};
 
-use super::{RecordBatch, Run};
+use super::{RecordBatch, TimestampRun};
 
-/// Blocks with up to so many bytes of records are copied behind each other.
+/// Blocks with up to this many bytes of records are merged.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of one batch of small blocks.
+/// The most bytes of a merged batch.
 const MERGED_BYTES_MAX: usize = 256 << 10;
 
 /// See the module.
 pub(crate) struct Assembler {
     log: LogId,
-    /// The next record to come out.
+    /// The position of the next record.
     next: u64,
-    /// The first that must not come out.
+    /// The end of the range, exclusive.
     until: u64,
     /// Whether a block of this connection reached `next`.
     began: bool,
@@ -43,69 +43,69 @@ struct Merged {
     first_position: u64,
     data: Vec<u8>,
     index: Vec<[u32; 2]>,
-    runs: Vec<Run>,
+    runs: Vec<TimestampRun>,
 }
 
-/// A block that cannot be used, and from where on records are missing.
+/// A block that cannot be used, and the position from which records are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("at position {position}: {cause}")]
-pub(crate) struct Fault {
-    /// The first position that is missing.
+pub(crate) struct BlockError {
+    /// The first missing position.
     pub(crate) position: u64,
-    /// Why.
+    /// What is wrong.
     pub(crate) cause: Cause,
 }
 
 /// What is wrong with a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
-    /// The block itself.
+    /// The block is invalid.
     #[error(transparent)]
     Block(#[from] ParseError),
-    /// It is not the block that follows.
-    #[error("a block of position {found} came")]
+    /// It is not the next block.
+    #[error("received a block that begins at position {found}")]
     OutOfOrder {
         /// Where the block begins.
         found: u64,
     },
-    /// There is something behind it, where nothing can be.
-    #[error("{0} bytes stand behind the block")]
+    /// There are bytes after the block.
+    #[error("{0} unexpected bytes after the block")]
     Trailing(usize),
 }
 
 impl Assembler {
-    /// For a connection that was asked for the records of this log from `next`
-    /// up to, not with, `until`.
+    /// An assembler for a connection that requested the records of this log from `next` to
+    /// `until`, exclusive.
     pub(crate) fn new(log: LogId, next: u64, until: u64) -> Assembler {
         let (merged, ready) = (Merged::default(), Vec::new());
         Assembler { log, next, until, began: false, merged, ready }
     }
 
-    /// The position after the last record taken: where to go on after a fault.
+    /// The position after the last record: where to continue after an error.
     pub(crate) fn next_position(&self) -> u64 {
         self.next
     }
 
-    /// Whether every record asked for was taken.
+    /// Whether every requested record was taken.
     pub(crate) fn is_complete(&self) -> bool {
         self.next >= self.until
     }
 
-    /// Takes one whole block.
+    /// Takes one complete block.
     ///
     /// # Errors
-    /// It cannot be used. The blocks before it are taken, and
-    /// [`finish`](Self::finish) gives them out.
-    pub(crate) fn take(&mut self, block: Bytes) -> Result<(), Fault> {
-        self.take_block(block).map_err(|cause| Fault { position: self.next, cause })
+    /// The block cannot be used. The blocks before it were taken;
+    /// [`finish`](Self::finish) returns their records.
+    pub(crate) fn take(&mut self, block: Bytes) -> Result<(), BlockError> {
+        self.take_block(block).map_err(|cause| BlockError { position: self.next, cause })
     }
 
-    /// Gives out the batches that nothing will be added to, in order.
+    /// Returns the batches to which nothing will be added, in order.
     pub(crate) fn closed(&mut self) -> std::vec::Drain<'_, RecordBatch> {
         self.ready.drain(..)
     }
 
-    /// Gives out all that was taken, in order.
+    /// Returns all batches, in order.
     pub(crate) fn finish(&mut self) -> std::vec::Drain<'_, RecordBatch> {
         self.close_merged();
         self.ready.drain(..)
@@ -130,7 +130,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether the block has records that are to come out.
+    /// Whether the block has requested records.
     fn reaches_next(&self, header: &Header) -> Result<bool, Cause> {
         let (begin, end) = (header.base_position, header.end_position());
         if !self.began && end <= self.next {
@@ -140,18 +140,18 @@ impl Assembler {
         if follows { Ok(true) } else { Err(Cause::OutOfOrder { found: begin }) }
     }
 
-    /// A batch of this block alone, in its own memory.
+    /// Makes a batch of this block alone, in the block's memory.
     fn share(&mut self, header: &Header, raw: Bytes) -> Result<(), Cause> {
         self.close_merged();
         let mut index = Vec::new();
         index_records(&raw, 0, header.count, &mut index)?;
         self.leave_out(header, &mut index, 0);
-        let runs = vec![Run { first: 0, timestamp: header.timestamp_us }];
+        let runs = vec![TimestampRun { first: 0, timestamp: header.timestamp_us }];
         self.ready.push(RecordBatch::new(self.log, self.next, raw, index, runs));
         Ok(())
     }
 
-    /// Puts the block's records behind those of other small ones.
+    /// Copies the block's records after those of other small blocks.
     fn merge(&mut self, header: &Header, raw: &[u8]) -> Result<(), Cause> {
         if self.merged.data.len() + raw.len() > MERGED_BYTES_MAX {
             self.close_merged();
@@ -166,7 +166,7 @@ impl Assembler {
                 merged.first_position = self.next;
             }
             if merged.runs.last().is_none_or(|run| run.timestamp != header.timestamp_us) {
-                merged.runs.push(Run { first: records, timestamp: header.timestamp_us });
+                merged.runs.push(TimestampRun { first: records, timestamp: header.timestamp_us });
             }
         } else {
             merged.data.truncate(bytes);
@@ -176,10 +176,10 @@ impl Assembler {
         indexed.map_err(Cause::from)
     }
 
-    /// Of the block's records, which `index` has from `first` on, leaves out
-    /// those that were not asked for.
+    /// Removes the records that were not requested from `index`, which has the block's
+    /// records from `first` on.
     fn leave_out(&self, header: &Header, index: &mut Vec<[u32; 2]>, first: usize) {
-        // Neither is more than the block's count.
+        // Both numbers are at most the block's count.
         let kept_to = self.until.min(header.end_position()) - header.base_position;
         index.truncate(first + kept_to as usize);
         let skipped = self.next - header.base_position;
@@ -195,19 +195,19 @@ impl Assembler {
     }
 }
 
-/// Notes where the payloads of the records are that fill `data` from `from` to
-/// its end. There must be `count` of them, and at least one.
+/// Adds the payloads of the records in `data`, from `from` to the end, to `index`. There
+/// must be exactly `count` records, and at least one.
 fn index_records(
     data: &[u8],
     from: usize,
     count: u32,
     index: &mut Vec<[u32; 2]>,
 ) -> Result<(), ParseError> {
-    // A block is far smaller, so that every place in it fits.
+    // A block is far smaller than 4 GiB, so every offset fits into a u32.
     let too_large = ParseError::TooLarge { claimed: u32::MAX, max: u64::from(u32::MAX) };
     u32::try_from(data.len()).map_err(|_| too_large)?;
     let before = index.len();
-    // A record has at least its header: no more is allocated than is there.
+    // Each record has a header, so this never reserves much more than there are bytes.
     index.reserve((count as usize).min((data.len() - from) / RECORD_HEADER_BYTES));
     let mut at = from;
     while at < data.len() {

@@ -1,7 +1,7 @@
-//! Walking over a batch: its records, or only their payloads.
+//! Iterators over a batch: over its records, or only over their payloads.
 //!
-//! Both walk the index once, front to back; neither copies nor allocates. An
-//! entry outside the data cannot be (see [`super`]) and would be an empty
+//! Both go through the index once, from front to back, without copying or allocating. An
+//! index entry outside the data is impossible (see [`super`]); it would yield an empty
 //! payload.
 
 use std::iter::FusedIterator;
@@ -9,24 +9,24 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Record, Run, Shared};
+use super::{BatchMemory, Record, TimestampRun};
 
-/// The records of a batch; made by [`RecordBatch::iter`](super::RecordBatch::iter).
+/// The records of a batch. [`RecordBatch::iter`](super::RecordBatch::iter) returns it.
 #[derive(Clone)]
 pub struct Iter<'a> {
-    shared: &'a Shared,
+    shared: &'a BatchMemory,
     entries: std::slice::Iter<'a, [u32; 2]>,
-    /// The next record's place in `shared`.
+    /// The index of the next record in `shared`.
     at: usize,
     timestamp: u64,
     /// The runs that begin after `at`.
-    runs: std::slice::Iter<'a, Run>,
-    /// Where the next of them begins.
+    runs: std::slice::Iter<'a, TimestampRun>,
+    /// The first record of the next run.
     run_end: usize,
 }
 
 impl<'a> Iter<'a> {
-    pub(super) fn new(shared: &'a Shared, range: Range<usize>) -> Iter<'a> {
+    pub(super) fn new(shared: &'a BatchMemory, range: Range<usize>) -> Iter<'a> {
         let at = range.start;
         let begun = shared.runs.partition_point(|run| run.first <= at);
         let (before, after) = shared.runs.split_at(begun);
@@ -82,8 +82,8 @@ impl<'a> Iterator for Iter<'a> {
 impl ExactSizeIterator for Iter<'_> {}
 impl FusedIterator for Iter<'_> {}
 
-/// The payloads of a batch; made by
-/// [`RecordBatch::payloads`](super::RecordBatch::payloads).
+/// The payloads of a batch.
+/// [`RecordBatch::payloads`](super::RecordBatch::payloads) returns it.
 #[derive(Clone)]
 pub struct Payloads<'a> {
     data: &'a Bytes,

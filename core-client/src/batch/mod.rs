@@ -1,5 +1,5 @@
-//! [`RecordBatch`]: the unit in which records reach a caller and cross a
-//! language border.
+//! [`RecordBatch`]: the unit in which records are returned to a caller, and passed to
+//! other languages.
 //!
 //! ```text
 //! data    │ … header │ crc size payload │ crc size payload │ header │ crc size payload │
@@ -8,14 +8,14 @@
 //! runs    {first: 0, timestamp}                              {first: 2, timestamp}
 //! ```
 //!
-//! `data` is the memory that the socket was read into, or that compressed
-//! blocks were unpacked into; `index` says where in it the payloads are; `runs`
-//! says from which record on which timestamp holds. Positions are dense: record
-//! `i` of a batch has `first_position + i`.
+//! `data` is the memory that the socket was read into, or that compressed blocks were
+//! decompressed into. `index` has the start and end of each payload in `data`. `runs`
+//! has the timestamps: each applies from its first record on. Positions are dense:
+//! record `i` of a batch has the position `first_position + i`.
 //!
-//! Invariant: whoever holds a batch holds checked records. Every index entry
-//! lies within `data`, every block's checksum was compared, and nothing in it
-//! changes any more. Blocks become batches in `assembler`.
+//! Invariant: a batch only has checked records. Every index entry is within `data`,
+//! every block's checksum was verified, and nothing in a batch ever changes. Blocks
+//! become batches in `assembler`.
 
 mod assembler;
 mod iter;
@@ -30,45 +30,45 @@ use std::sync::Arc;
 use bytes::Bytes;
 use styx_protocol::{Checkpoint, LogId, Position};
 
-pub(crate) use assembler::{Assembler, Cause, Fault};
+pub(crate) use assembler::{Assembler, BlockError, Cause};
 pub use iter::{Iter, Payloads};
 pub use owned::OwnedRecord;
 
-/// Records of one log that follow each other, in shared memory.
+/// Consecutive records of one log, in shared memory.
 ///
-/// Never empty when it comes from a consumer. Cloning and [slicing](Self::slice)
-/// share the memory, which is freed with the last batch, slice and payload of
-/// it. `batch[i]` is the payload of record `i`.
+/// A batch from a consumer is never empty. Clones and [slices](Self::slice) share the
+/// memory. It is freed when the last batch, slice and payload of it are dropped.
+/// `batch[i]` is the payload of record `i`.
 #[derive(Clone)]
 pub struct RecordBatch {
-    shared: Arc<Shared>,
-    /// Which records of `shared` these are; always within its index.
+    shared: Arc<BatchMemory>,
+    /// The batch's records in `shared`; always within its index.
     range: Range<usize>,
 }
 
-/// What clones and slices share.
-struct Shared {
+/// The memory that clones and slices share.
+struct BatchMemory {
     log: LogId,
     first_position: u64,
     data: Bytes,
     index: Vec<[u32; 2]>,
-    /// Ascending by `first`; the first one's is 0 unless there is no record.
-    runs: Vec<Run>,
+    /// Ascending by `first`, which is 0 for the first run. Empty if there is no record.
+    runs: Vec<TimestampRun>,
 }
 
-/// From which record of a batch on which timestamp holds.
+/// A timestamp, and the first record of a batch that it applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The first record's place in the batch, from 0.
+pub struct TimestampRun {
+    /// The index of the first record in the batch, from 0.
     pub first: usize,
-    /// When the records were appended, in µs since the epoch.
+    /// When the records were appended, in µs since the Unix epoch.
     pub timestamp: u64,
 }
 
 /// One record of a batch, borrowed from it.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
-    shared: &'a Shared,
+    shared: &'a BatchMemory,
     position: u64,
     timestamp: u64,
     payload: &'a [u8],
@@ -80,19 +80,22 @@ impl RecordBatch {
         first_position: u64,
         data: Bytes,
         index: Vec<[u32; 2]>,
-        runs: Vec<Run>,
+        runs: Vec<TimestampRun>,
     ) -> RecordBatch {
         let range = 0..index.len();
-        RecordBatch { shared: Arc::new(Shared { log, first_position, data, index, runs }), range }
+        RecordBatch {
+            shared: Arc::new(BatchMemory { log, first_position, data, index, runs }),
+            range,
+        }
     }
 
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Whether there is no record; only an empty slice has none.
+    /// Whether there are no records, as in an empty slice.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
@@ -104,26 +107,26 @@ impl RecordBatch {
         self.shared.first_position + self.range.start as u64
     }
 
-    /// The position after the last record: where reading goes on.
+    /// The position after the last record: where reading continues.
     #[must_use]
     pub fn next_position(&self) -> u64 {
         self.shared.first_position + self.range.end as u64
     }
 
-    /// The log's identity and [`next_position`](Self::next_position): store it
-    /// with what was made of these records, and start from it.
+    /// The log's id and [`next_position`](Self::next_position). Store it together with the
+    /// results of processing these records, and start from it after a restart.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint { log_id: self.shared.log, next: Position(self.next_position()) }
     }
 
-    /// The identity of the log that the records are from.
+    /// The id of the log that the records belong to.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         self.shared.log
     }
 
-    /// The record at this place, from 0.
+    /// The record at this index, from 0.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Record<'_>> {
         if at >= self.len() {
@@ -132,20 +135,20 @@ impl RecordBatch {
         Iter::new(&self.shared, self.range.start + at..self.range.end).next()
     }
 
-    /// The records in their order.
+    /// The records in order.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter::new(&self.shared, self.range.clone())
     }
 
-    /// The payloads in their order: less work than [`iter`](Self::iter).
+    /// The payloads in order. This does less work than [`iter`](Self::iter).
     #[must_use]
     pub fn payloads(&self) -> Payloads<'_> {
         Payloads::new(&self.shared.data, self.index())
     }
 
-    /// Some of the records, sharing the memory of all. A range that reaches
-    /// beyond the batch is cut.
+    /// A part of the records, which shares the memory of the whole batch. A range beyond
+    /// the end of the batch is shortened.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> RecordBatch {
         let end = self.range.start.saturating_add(range.end).min(self.range.end);
@@ -153,66 +156,68 @@ impl RecordBatch {
         RecordBatch { shared: Arc::clone(&self.shared), range: start..end }
     }
 
-    /// The buffer that [`index`](Self::index) points into. Between the payloads
-    /// are bytes of the protocol, which mean nothing here.
+    /// The buffer that [`index`](Self::index) refers to. The bytes between the payloads
+    /// belong to the protocol; ignore them.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.shared.data
     }
 
-    /// Where each payload begins and ends in [`data`](Self::data).
+    /// The start and end of each payload in [`data`](Self::data).
     #[must_use]
     pub fn index(&self) -> &[[u32; 2]] {
         self.shared.index.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// From which record on which timestamp holds, ascending; the first one's
-    /// `first` is 0.
-    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+    /// The timestamps, each with the first record that it applies to, in ascending order.
+    /// The first run begins at record 0.
+    pub fn runs(&self) -> impl Iterator<Item = TimestampRun> + '_ {
         let runs = &self.shared.runs;
         let begin = runs.partition_point(|run| run.first <= self.range.start).saturating_sub(1);
         let end = runs.partition_point(|run| run.first < self.range.end);
         let runs = runs.get(begin..end).unwrap_or_default();
-        runs.iter().map(|run| Run { first: run.first.saturating_sub(self.range.start), ..*run })
+        runs.iter()
+            .map(|run| TimestampRun { first: run.first.saturating_sub(self.range.start), ..*run })
     }
 
-    /// Bytes of memory that the batch keeps alive.
+    /// The number of bytes of memory that the batch keeps allocated.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.shared.data.len()
             + size_of_val(self.shared.index.as_slice())
             + size_of_val(self.shared.runs.as_slice())
-            + size_of::<Shared>()
+            + size_of::<BatchMemory>()
     }
 }
 
 impl<'a> Record<'a> {
-    /// Its position in the log.
+    /// The record's position in the log.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// When it was appended, in µs since the epoch; never decreases in a log.
+    /// When the record was appended, in µs since the Unix epoch. Timestamps never decrease
+    /// within a log.
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
-    /// Its bytes.
+    /// The record's payload.
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Its bytes, sharing the batch's memory: to be kept without a copy. Keeps
-    /// all of the batch's memory.
+    /// The payload, without a copy. It shares the batch's memory and keeps all of it
+    /// allocated.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.shared.data.slice_ref(self.payload)
     }
 
-    /// The log's identity and the position after this record.
+    /// The log's id and the position after this record.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint { log_id: self.shared.log, next: Position(self.position + 1) }
@@ -225,7 +230,7 @@ impl Index<usize> for RecordBatch {
     /// The payload of record `at`.
     ///
     /// # Panics
-    /// When the batch has no such record, as a slice does.
+    /// If the batch has no such record.
     fn index(&self, at: usize) -> &[u8] {
         let [start, end] = RecordBatch::index(self)[at];
         &self.shared.data[start as usize..end as usize]

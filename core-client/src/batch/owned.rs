@@ -1,4 +1,4 @@
-//! [`OwnedRecord`]: a record that outlives its batch, without a copy.
+//! [`OwnedRecord`]: a record that outlives its batch, without a copy of the payload.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use styx_protocol::{Checkpoint, LogId, Position};
 
 use super::Record;
 
-/// One record, by itself: to be kept, or sent to another thread.
+/// One record that can be kept, or sent to another thread.
 ///
-/// Its payload shares the memory of the batch it came in, all of which is kept
-/// as long as the payload is: whoever keeps one record of many copies it.
+/// Its payload shares the memory of its batch, and keeps all of that memory allocated. To
+/// keep a few records of many, copy their payloads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnedRecord {
     log: LogId,
@@ -20,31 +20,32 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    /// Its position in the log.
+    /// The record's position in the log.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// When it was appended, in µs since the epoch; never decreases in a log.
+    /// When the record was appended, in µs since the Unix epoch. Timestamps never decrease
+    /// within a log.
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
-    /// Its bytes.
+    /// The record's payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// Its bytes alone.
+    /// The payload alone.
     #[must_use]
     pub fn into_payload(self) -> Bytes {
         self.payload
     }
 
-    /// The log's identity and the position after this record.
+    /// The log's id and the position after this record.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint { log_id: self.log, next: Position(self.position + 1) }

@@ -1,4 +1,4 @@
-//! Blocks in, batches out: what a batch shows, and what is refused.
+//! Batches from blocks: what a batch contains, and which blocks are rejected.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use styx_protocol::block::{self, Codec, Flags, Header, Origin, ParseError};
 use styx_protocol::{LogId, record};
 
-use super::{Assembler, Cause, Fault, RecordBatch, Run};
+use super::{Assembler, BlockError, Cause, RecordBatch, TimestampRun};
 
 const LOG: LogId = LogId(7);
 const END: u64 = u64::MAX;
@@ -30,7 +30,7 @@ fn marker(flags: Flags, base: u64, body: &[u8]) -> Bytes {
 }
 
 fn crc(bytes: &[u8]) -> u32 {
-    // A record's checksum covers its size and payload; so split, it is any CRC.
+    // A record's checksum covers its size and payload; split this way, it is any CRC.
     match bytes.split_first_chunk() {
         Some((size, payload)) => record::checksum(*size, payload),
         None => 0,
@@ -41,7 +41,7 @@ fn payloads(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-/// Takes the blocks, all of which are good.
+/// Takes the blocks, all of which are valid.
 fn assemble(next: u64, until: u64, blocks: &[Bytes]) -> Vec<RecordBatch> {
     let mut assembler = Assembler::new(LOG, next, until);
     for block in blocks {
@@ -57,7 +57,7 @@ fn records(batches: &[RecordBatch]) -> Vec<(u64, u64, Vec<u8>)> {
 }
 
 #[test]
-fn small_blocks_share_a_batch_and_a_large_one_has_its_own_memory() {
+fn small_blocks_are_merged_and_a_large_one_is_shared() {
     let large = vec![vec![1u8; 20_000], vec![2u8; 7]];
     let blocks = [
         stored(Codec::None, 5, 100, &payloads(&["five", ""])),
@@ -69,7 +69,8 @@ fn small_blocks_share_a_batch_and_a_large_one_has_its_own_memory() {
     let batches = assemble(5, END, &blocks);
     let [small, own, last] = &batches[..] else { panic!("{batches:?}") };
     assert_eq!((small.len(), small.first_position(), small.next_position()), (4, 5, 9));
-    let runs = [Run { first: 0, timestamp: 100 }, Run { first: 3, timestamp: 200 }];
+    let runs =
+        [TimestampRun { first: 0, timestamp: 100 }, TimestampRun { first: 3, timestamp: 200 }];
     assert_eq!(small.runs().collect::<Vec<_>>(), runs);
     assert_eq!([&small[0], &small[1], &small[3]], [&b"five"[..], b"", b"eight"]);
     assert_eq!((own.len(), &own[1]), (2, &[2u8; 7][..]));
@@ -79,7 +80,7 @@ fn small_blocks_share_a_batch_and_a_large_one_has_its_own_memory() {
 }
 
 #[test]
-fn a_batch_and_its_slices_share_memory_and_agree() {
+fn batch_and_its_slices_share_memory() {
     let blocks: Vec<Bytes> = (0..5u64)
         .map(|i| stored(Codec::None, i * 2, 10 + i / 2, &payloads(&["even", "odd"])))
         .collect();
@@ -115,7 +116,7 @@ fn a_batch_and_its_slices_share_memory_and_agree() {
 }
 
 #[test]
-fn records_that_were_not_asked_for_are_left_out() {
+fn unrequested_records_are_left_out() {
     let blocks: Vec<Bytes> =
         (0..4u64).map(|i| stored(Codec::None, i * 3, i, &payloads(&["a", "b", "c"]))).collect();
     for next in 0..12 {
@@ -128,7 +129,7 @@ fn records_that_were_not_asked_for_are_left_out() {
 }
 
 #[test]
-fn fillers_and_seals_are_passed_over() {
+fn fillers_and_seals_are_skipped() {
     let blocks = [
         marker(Flags::FILLER, 0, b""),
         stored(Codec::None, 0, 1, &payloads(&["a"])),
@@ -140,16 +141,15 @@ fn fillers_and_seals_are_passed_over() {
     assert_eq!(records(&assemble(0, END, &blocks)).len(), 2);
 }
 
-/// What is wrong with the second of two blocks; the first is given out all the
-/// same.
-fn fault_of(second: Bytes) -> Fault {
+/// Returns what is wrong with the second of two blocks. The first one is still returned.
+fn fault_of(second: Bytes) -> BlockError {
     let mut assembler = Assembler::new(LOG, 10, END);
     assert_eq!(assembler.take(stored(Codec::None, 10, 1, &payloads(&["a", "b"]))), Ok(()));
     let fault = assembler.take(second).expect_err("a fault");
     let batches: Vec<_> = assembler.finish().collect();
     assert_eq!(records(&batches).iter().map(|r| r.0).collect::<Vec<_>>(), [10, 11]);
     assert_eq!((assembler.next_position(), fault.position), (12, 12));
-    // What was refused has left no trace: the right block goes on.
+    // The rejected block has no effect: the valid one continues.
     assert_eq!(assembler.take(stored(Codec::None, 12, 1, &payloads(&["c"]))), Ok(()));
     let batches: Vec<_> = assembler.finish().collect();
     assert_eq!(records(&batches), [(12, 1, b"c".to_vec())]);
@@ -157,7 +157,7 @@ fn fault_of(second: Bytes) -> Fault {
 }
 
 #[test]
-fn blocks_that_do_not_follow_are_refused() {
+fn nonconsecutive_blocks_are_rejected() {
     for found in [13, 11, 10, 0] {
         let fault = fault_of(stored(Codec::None, found, 1, &payloads(&["x"])));
         assert_eq!(fault.cause, Cause::OutOfOrder { found });
@@ -168,7 +168,7 @@ fn blocks_that_do_not_follow_are_refused() {
 }
 
 #[test]
-fn damaged_blocks_are_refused() {
+fn damaged_blocks_are_rejected() {
     let whole = stored(Codec::None, 12, 1, &payloads(&["some", "records"]));
     for at in 0..whole.len() {
         let mut damaged = whole.to_vec();
@@ -187,10 +187,9 @@ fn damaged_blocks_are_refused() {
     assert_eq!(fault_of(longer).cause, Cause::Trailing(1));
 }
 
-/// A block whose checksums hold, but whose header says something else than its
-/// body.
+/// A block with correct checksums whose header contradicts its body.
 #[test]
-fn contradictory_blocks_are_refused() {
+fn contradictory_blocks_are_rejected() {
     for codec in [Codec::None, Codec::Lz4, Codec::Zstd] {
         for bytes in [20, 30_000] {
             let records = vec![vec![7u8; bytes], vec![7u8; 50]];
@@ -211,9 +210,9 @@ fn contradictory_blocks_are_refused() {
     }
 }
 
-/// A body whose checksum holds and whose last record is cut off.
+/// A body with a correct checksum whose last record is cut off.
 #[test]
-fn a_record_that_leaves_its_block_is_refused() {
+fn record_that_exceeds_its_block_is_rejected() {
     let whole = stored(Codec::None, 12, 1, &payloads(&["one", "two"]));
     let body = &whole[96..whole.len() - 1];
     let (header, _) = Header::decode(&whole).expect("is good");
@@ -226,10 +225,10 @@ fn a_record_that_leaves_its_block_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the blocks, their codecs, and where the read begins and ends:
-    /// exactly the records asked for come out, each once, as they went in.
+    /// For all blocks and codecs, and wherever the read begins and ends: exactly the
+    /// requested records are returned, each once and unchanged.
     #[test]
-    fn what_went_in_comes_out(
+    fn assembled_records_equal_the_sent_ones(
         blocks in vec((0usize..3, 0u64..3, vec(vec(0u8..4, 0..3000), 1..20)), 1..12),
         cut in (0.0f64..1.0, 0.0f64..1.2),
     ) {

@@ -1,4 +1,4 @@
-//! [`Client`]: a server to talk to.
+//! [`Client`]: the connection to one server.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::error::{Error, Kind};
 use crate::{Address, LogDetails, client, logs};
 
-/// Bytes of an archive that are read at once.
+/// Bytes of an archive that are read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// See [`Client`](crate::Client).
@@ -40,7 +40,7 @@ impl Builder {
     /// See [`client::Builder::connect`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`client::Builder::connect`].
     pub fn connect(self) -> Result<Client, Error> {
         wait(self.0.connect()).map(Client)
     }
@@ -48,7 +48,7 @@ impl Builder {
     /// See [`client::Builder::build`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`client::Builder::build`].
     pub fn build(self) -> Result<Client, Error> {
         self.0.build().map(Client)
     }
@@ -58,7 +58,7 @@ impl Client {
     /// See [`Client::connect`](crate::Client::connect).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::connect`](crate::Client::connect).
     pub fn connect(address: &str) -> Result<Client, Error> {
         Client::builder(address).connect()
     }
@@ -93,7 +93,7 @@ impl Client {
     /// See [`Client::create_log`](crate::Client::create_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::create_log`](crate::Client::create_log).
     pub fn create_log(
         &self,
         name: &str,
@@ -106,7 +106,7 @@ impl Client {
     /// See [`Client::list_logs`](crate::Client::list_logs).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::list_logs`](crate::Client::list_logs).
     pub fn list_logs(&self) -> Result<Vec<LogInfo>, Error> {
         wait(self.0.list_logs())
     }
@@ -114,7 +114,7 @@ impl Client {
     /// See [`Client::get_log`](crate::Client::get_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::get_log`](crate::Client::get_log).
     pub fn get_log(&self, name: &str) -> Result<LogInfo, Error> {
         wait(self.0.get_log(name))
     }
@@ -122,7 +122,7 @@ impl Client {
     /// See [`Client::get_log_details`](crate::Client::get_log_details).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::get_log_details`](crate::Client::get_log_details).
     pub fn get_log_details(&self, name: &str) -> Result<LogDetails, Error> {
         wait(self.0.get_log_details(name))
     }
@@ -130,7 +130,7 @@ impl Client {
     /// See [`Client::delete_log`](crate::Client::delete_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::delete_log`](crate::Client::delete_log).
     pub fn delete_log(&self, name: &str) -> Result<(), Error> {
         wait(self.0.delete_log(name))
     }
@@ -138,7 +138,7 @@ impl Client {
     /// See [`Client::truncate_log`](crate::Client::truncate_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::truncate_log`](crate::Client::truncate_log).
     pub fn truncate_log(&self, name: &str) -> Result<(), Error> {
         wait(self.0.truncate_log(name))
     }
@@ -146,7 +146,7 @@ impl Client {
     /// See [`Client::trim_log`](crate::Client::trim_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::trim_log`](crate::Client::trim_log).
     pub fn trim_log(&self, name: &str, position: u64) -> Result<LogInfo, Error> {
         wait(self.0.trim_log(name, position))
     }
@@ -154,7 +154,7 @@ impl Client {
     /// See [`Client::backup_log`](crate::Client::backup_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::backup_log`](crate::Client::backup_log).
     pub fn backup_log(&self, name: &str) -> Result<Backup, Error> {
         wait(self.0.backup_log(name)).map(Backup)
     }
@@ -162,7 +162,7 @@ impl Client {
     /// See [`Client::restore_log`](crate::Client::restore_log).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Client::restore_log`](crate::Client::restore_log).
     pub fn restore_log(&self, name: &str) -> Result<Restore, Error> {
         wait(self.0.restore_log(name)).map(Restore)
     }
@@ -170,44 +170,44 @@ impl Client {
 
 /// See [`logs::Backup`].
 #[derive(Debug)]
-#[must_use = "a backup has to be read"]
+#[must_use = "a backup must be read"]
 pub struct Backup(logs::Backup);
 
 impl Backup {
     /// See [`logs::Backup::next_chunk`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`logs::Backup::next_chunk`].
     pub fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         wait(self.0.next_chunk())
     }
 
-    /// Writes the whole archive: how many bytes.
+    /// Writes the complete archive to `to` and returns its size in bytes.
     ///
     /// # Errors
-    /// As [`next_chunk`](Self::next_chunk), or `to` takes no more: then
-    /// [`Kind::InvalidArgument`].
+    /// As [`next_chunk`](Self::next_chunk), or [`Kind::InvalidArgument`] if writing to
+    /// `to` fails.
     pub fn write_to(mut self, to: &mut impl Write) -> Result<u64, Error> {
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk()? {
-            to.write_all(&chunk).map_err(|e| unusable("written", &e))?;
+            to.write_all(&chunk).map_err(|e| archive_error("written", &e))?;
             bytes += chunk.len() as u64;
         }
-        to.flush().map_err(|e| unusable("written", &e))?;
+        to.flush().map_err(|e| archive_error("written", &e))?;
         Ok(bytes)
     }
 }
 
 /// See [`logs::Restore`].
 #[derive(Debug)]
-#[must_use = "a restore is nothing until it is finished"]
+#[must_use = "the log does not exist until the restore is finished"]
 pub struct Restore(logs::Restore);
 
 impl Restore {
     /// See [`logs::Restore::write`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`logs::Restore::write`].
     pub fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         wait(self.0.write(chunk))
     }
@@ -215,20 +215,20 @@ impl Restore {
     /// See [`logs::Restore::finish`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`logs::Restore::finish`].
     pub fn finish(self) -> Result<(), Error> {
         wait(self.0.finish())
     }
 
-    /// Sends a whole archive and waits until the log is there.
+    /// Sends the complete archive from `from` and waits until the log exists.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish), or `from` cannot be read: then
-    /// [`Kind::InvalidArgument`], and nothing is left behind.
+    /// As [`finish`](Self::finish), or [`Kind::InvalidArgument`] if reading `from` fails.
+    /// Then the log was not created.
     pub fn read_from(mut self, from: &mut impl Read) -> Result<(), Error> {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
-            let read = from.read(&mut buffer).map_err(|e| unusable("read", &e))?;
+            let read = from.read(&mut buffer).map_err(|e| archive_error("read", &e))?;
             match buffer.get(..read) {
                 None | Some([]) => return self.finish(),
                 Some(bytes) => self.write(Bytes::copy_from_slice(bytes))?,
@@ -237,6 +237,6 @@ impl Restore {
     }
 }
 
-fn unusable(what: &str, error: &std::io::Error) -> Error {
+fn archive_error(what: &str, error: &std::io::Error) -> Error {
     Error::new(Kind::InvalidArgument, format!("the archive cannot be {what}: {error}"))
 }

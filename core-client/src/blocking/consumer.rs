@@ -1,4 +1,4 @@
-//! [`Consumer`]: reads a log, over connections that heal.
+//! [`Consumer`]: reads a log, and reconnects by itself.
 
 use std::io;
 use std::iter::FusedIterator;
@@ -37,7 +37,7 @@ impl ConsumerBuilder {
     /// See [`consumer::Builder::open`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`consumer::Builder::open`].
     pub fn open(self) -> Result<Consumer, Error> {
         wait(self.0.open()).map(Consumer)
     }
@@ -51,17 +51,17 @@ impl Consumer {
     /// See [`Consumer::next_batch`](crate::Consumer::next_batch).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::next_batch`](crate::Consumer::next_batch).
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         wait(self.0.next_batch())
     }
 
-    /// As [`next_batch`](Self::next_batch), but waits at most so long, or until
-    /// [`Handle::wakeup`] is called: then it returns [`Polled::Nothing`]. What
-    /// is there already comes however short the time.
+    /// As [`next_batch`](Self::next_batch), but waits up to `at_most`, or until
+    /// [`Handle::wakeup`] is called. Then it returns [`Polled::Nothing`]. A batch that was
+    /// already received is returned even if `at_most` is zero.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::next_batch`](crate::Consumer::next_batch).
     pub fn poll(&mut self, at_most: Duration) -> Result<Polled, Error> {
         wait_for(pin!(self.0.poll()), at_most).unwrap_or(Ok(Polled::Nothing))
     }
@@ -69,7 +69,7 @@ impl Consumer {
     /// See [`Consumer::try_next_batch`](crate::Consumer::try_next_batch).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::try_next_batch`](crate::Consumer::try_next_batch).
     pub fn try_next_batch(&mut self) -> Result<Polled, Error> {
         self.0.try_next_batch()
     }
@@ -77,19 +77,17 @@ impl Consumer {
     /// See [`Consumer::next_record`](crate::Consumer::next_record).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::next_record`](crate::Consumer::next_record).
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Error> {
         wait(self.0.next_record())
     }
 
-    /// The batches from here on: [`next_batch`](Self::next_batch), over and
-    /// over. An error is the last item.
+    /// An iterator over the remaining batches. An error is the last item.
     pub fn batches(&mut self) -> Batches<'_> {
         Batches { consumer: Some(self) }
     }
 
-    /// The records from here on, each by itself and owned. An error is the last
-    /// item.
+    /// An iterator over the remaining records, each owned. An error is the last item.
     pub fn records(&mut self) -> Records<'_> {
         Records(self.0.records())
     }
@@ -97,7 +95,7 @@ impl Consumer {
     /// See [`Consumer::give_back`](crate::Consumer::give_back).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::give_back`](crate::Consumer::give_back).
     pub fn give_back(&mut self, rest: RecordBatch) -> Result<(), Error> {
         self.0.give_back(rest)
     }
@@ -105,7 +103,7 @@ impl Consumer {
     /// See [`Consumer::seek`](crate::Consumer::seek).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::seek`](crate::Consumer::seek).
     pub fn seek(&mut self, start: impl Into<Start>) -> Result<(), Error> {
         wait(self.0.seek(start))
     }
@@ -154,7 +152,7 @@ impl Consumer {
     /// See [`Consumer::descriptor`](crate::Consumer::descriptor).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::descriptor`](crate::Consumer::descriptor).
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         self.0.descriptor()
     }
@@ -165,7 +163,7 @@ impl Consumer {
     }
 }
 
-/// The batches of a consumer; made by [`Consumer::batches`].
+/// The remaining batches of a consumer. [`Consumer::batches`] returns it.
 #[derive(Debug)]
 pub struct Batches<'a> {
     /// `None` after the last item.
@@ -188,7 +186,7 @@ impl FusedIterator for Batches<'_> {}
 
 /// See [`Consumer::records`].
 #[derive(Debug)]
-#[must_use = "an iterator reads nothing until it is asked"]
+#[must_use = "an iterator reads nothing until it is used"]
 pub struct Records<'a>(consumer::Records<'a>);
 
 impl Iterator for Records<'_> {

@@ -1,5 +1,5 @@
-//! The same names for programs without an executor: each call waits on the
-//! caller's own thread, which needs no runtime.
+//! The same types for programs without an executor: each call waits on the caller's own
+//! thread, which needs no runtime.
 //!
 //! ```no_run
 //! use styx_client::blocking::Client;
@@ -17,9 +17,9 @@
 //! # }
 //! ```
 //!
-//! What a method guarantees is said at the one of that name outside of this
-//! module. [`wait`] and [`wait_for`] wait for any future of this crate, such as
-//! one that should be given up after a time.
+//! Each method has the guarantees of the method with the same name outside this module.
+//! [`wait`] and [`wait_for`] wait for any future of this crate. For example, `wait_for`
+//! adds a timeout to a call.
 
 mod client;
 mod consumer;
@@ -30,7 +30,7 @@ pub use client::{Backup, Builder, Client, Restore};
 pub use consumer::{Batches, Consumer, ConsumerBuilder};
 pub use producer::{Ack, Producer, ProducerBuilder};
 
-/// Methods of a builder that hand on to the one it wraps.
+/// Defines builder methods that call the wrapped builder.
 macro_rules! forward {
     ($builder:ty => $to:literal: $($name:ident($value:ty)),* $(,)?) => {
         impl $builder {

@@ -1,4 +1,4 @@
-//! [`Producer`]: appends records, each once.
+//! [`Producer`]: appends records, each exactly once.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl ProducerBuilder {
     /// See [`producer::Builder::open`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`producer::Builder::open`].
     pub fn open(self) -> Result<Producer, Error> {
         wait(self.0.open()).map(Producer)
     }
@@ -44,7 +44,7 @@ impl Producer {
     /// See [`Producer::append`](crate::Producer::append).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::append`](crate::Producer::append).
     pub fn append(&self, payload: &[u8]) -> Result<Ack, Error> {
         match self.0.try_append(payload) {
             Err(error) if error.kind() == Kind::WouldBlock => wait(self.0.append(payload)).map(Ack),
@@ -55,7 +55,7 @@ impl Producer {
     /// See [`Producer::try_append`](crate::Producer::try_append).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::try_append`](crate::Producer::try_append).
     pub fn try_append(&self, payload: &[u8]) -> Result<Ack, Error> {
         self.0.try_append(payload).map(Ack)
     }
@@ -63,7 +63,7 @@ impl Producer {
     /// See [`Producer::append_many`](crate::Producer::append_many).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::append_many`](crate::Producer::append_many).
     pub fn append_many<I>(&self, batch: I) -> Result<Ack, Error>
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
@@ -74,7 +74,7 @@ impl Producer {
     /// See [`Producer::try_append_many`](crate::Producer::try_append_many).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::try_append_many`](crate::Producer::try_append_many).
     pub fn try_append_many<I>(&self, batch: I) -> Result<Ack, Error>
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
@@ -85,7 +85,7 @@ impl Producer {
     /// See [`Producer::send`](crate::Producer::send).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::send`](crate::Producer::send).
     pub fn send(&self, payload: &[u8]) -> Result<u64, Error> {
         wait(self.0.send(payload))
     }
@@ -93,7 +93,7 @@ impl Producer {
     /// See [`Producer::flush`](crate::Producer::flush).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::flush`](crate::Producer::flush).
     pub fn flush(&self) -> Result<(), Error> {
         wait(self.0.flush())
     }
@@ -101,7 +101,7 @@ impl Producer {
     /// See [`Producer::close`](crate::Producer::close).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Producer::close`](crate::Producer::close).
     pub fn close(&self) -> Result<(), Error> {
         wait(self.0.close())
     }
@@ -163,7 +163,7 @@ impl Ack {
     /// See [`Ack::position`](crate::Ack::position).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Ack::position`](crate::Ack::position).
     pub fn position(&self) -> Result<u64, Error> {
         wait(self.0.position())
     }

@@ -1,23 +1,15 @@
-//! [`CompletionQueue`]: how a language binding learns what the core has done,
-//! without a thread of the core ever touching that language.
+//! [`CompletionQueue`]: how a language binding learns that calls are done. The contract
+//! is in [`bindings`](crate::bindings), which makes these types public.
 //!
 //! ```text
-//! core threads                                          the binding's thread
-//! Ticket::complete ─┐                                 ┌─▶ drain: completions in bulk
-//! Ticket::complete ─┼─▶ queue ─▶ descriptor readable ─┤    token → promise, future, …
-//! Source::ready    ─┘                                 └   (epoll, asyncio, libuv, poll)
-//! any thread, signal handler: wakeup ─▶ descriptor readable
+//! Ticket::complete ─┐
+//! Source::ready    ─┼─▶ queue ─▶ descriptor readable ─▶ drain
+//! wakeup           ─┘
 //! ```
 //!
-//! A binding makes one queue, gives each call a [`Ticket`] with a token of its
-//! own, and watches one descriptor. It is readable exactly while something is
-//! in the queue, and so is made for level-triggered watching: `epoll` without
-//! `EPOLLET`, asyncio's `add_reader`, `uv_poll`. However many completions come
-//! between two drains, the descriptor becomes readable once.
-//!
-//! Invariant: bounded, and nothing is lost. A place in the queue is taken when
-//! the ticket is made, so that completing never waits and never fails; a
-//! ticket that is dropped completes as `closed`.
+//! Invariant: the queue is bounded and loses nothing. A ticket takes its place in the
+//! queue when it is made, so completing it never waits and never fails. A ticket that
+//! is dropped completes with `closed`.
 
 mod signal;
 #[cfg(test)]
@@ -34,54 +26,55 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) use signal::Signal;
-use ticket::Armed;
+use ticket::SourceState;
 pub use ticket::{Source, Ticket};
 
 use crate::{Error, Kind};
 
-/// What became of one call.
+/// The result of one call.
 #[derive(Debug, Clone)]
 pub struct Completion {
-    /// The token that the call's [`Ticket`] or [`Source`] was made with.
+    /// The token of the call's [`Ticket`] or [`Source`].
     pub token: u64,
-    /// What it gave.
+    /// The result.
     pub result: Result<Outcome, Error>,
 }
 
-/// What a call gave, if it did not fail.
+/// The result of a call that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Records are durable; the first one's position.
+    /// Records are durable; this is the position of the first one.
     Position(u64),
     /// A flush or a close is done.
     Done,
-    /// A [`Source`] has something: take from it until it has nothing left.
+    /// A [`Source`] has something new: take until nothing is left.
     Ready,
 }
 
-/// What a [`drain`](CompletionQueue::drain) found.
+/// What [`drain`](CompletionQueue::drain) found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Drained {
-    /// How many completions.
+    /// The number of completions.
     pub completions: usize,
     /// Whether [`wakeup`](CompletionQueue::wakeup) was called since the last
     /// drain.
     pub woken: bool,
 }
 
-/// A bounded queue of completions and the descriptor that tells of them. See
-/// the module. Cloning shares it; all methods can be called from any thread.
+/// A bounded queue of completions, and a descriptor that is readable while the queue has
+/// any. Clones share the queue. All methods may be called from any thread.
 #[derive(Debug, Clone)]
 pub struct CompletionQueue {
-    shared: Arc<Shared>,
+    shared: Arc<CompletionShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct CompletionShared {
     queue: Mutex<Queue>,
-    /// Raised while `queue` has something, under its lock, or `woken` is set.
+    /// Raised while `queue` has an entry or `woken` is set. Changed under the lock of
+    /// `queue`, except by `wakeup`.
     signal: Signal,
     woken: AtomicBool,
     capacity: usize,
@@ -90,24 +83,23 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Entry>,
-    /// Tickets that are out and their completions that wait.
+    /// Open tickets, and completions of tickets that were not drained.
     places_taken: usize,
 }
 
 #[derive(Debug)]
 enum Entry {
     Once(Completion),
-    Ready(Arc<Armed>),
+    Ready(Arc<SourceState>),
 }
 
 impl CompletionQueue {
-    /// A queue in which up to `capacity` calls can be under way or wait to be
-    /// drained.
+    /// A queue for up to `capacity` calls that are running or were not drained.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The system has no free descriptor.
     pub fn new(capacity: usize) -> io::Result<CompletionQueue> {
-        let shared = Shared {
+        let shared = CompletionShared {
             queue: Mutex::default(),
             signal: Signal::new()?,
             woken: AtomicBool::new(false),
@@ -116,30 +108,32 @@ impl CompletionQueue {
         Ok(CompletionQueue { shared: Arc::new(shared) })
     }
 
-    /// A place in the queue for one call.
+    /// Reserves a place in the queue for one call.
     ///
     /// # Errors
-    /// `would_block` when all places are taken: drain, then try again.
+    /// `would_block` if all places are taken: drain, then retry.
     pub fn ticket(&self, token: u64) -> Result<Ticket, Error> {
         let mut queue = self.shared.lock();
         if queue.places_taken >= self.shared.capacity {
-            let message = format!("{} calls are under way", self.shared.capacity);
+            let message = format!(
+                "all {} places of the completion queue are taken: drain it first",
+                self.shared.capacity
+            );
             return Err(Error::new(Kind::WouldBlock, message));
         }
         queue.places_taken += 1;
         Ok(Ticket::new(token, Arc::clone(&self.shared)))
     }
 
-    /// For something that becomes ready again and again, such as a consumer.
-    /// It takes at most one place at a time, besides those of the tickets.
+    /// A source for repeated notifications, such as those of a consumer. It has at most
+    /// one entry in the queue at a time, in addition to the capacity for tickets.
     #[must_use]
     pub fn source(&self, token: u64) -> Source {
         Source::new(token, Arc::clone(&self.shared))
     }
 
-    /// Moves up to `max` completions to the end of `into`, in the order in
-    /// which they came. Never waits. With [`Drained::woken`] it takes the
-    /// wake-up too.
+    /// Moves up to `max` completions to the end of `into`, in the order in which they were
+    /// queued. Never waits. It also takes a wake-up; see [`Drained::woken`].
     pub fn drain(&self, max: usize, into: &mut Vec<Completion>) -> Drained {
         let mut queue = self.shared.lock();
         let completions = queue.waiting.len().min(max);
@@ -151,31 +145,33 @@ impl CompletionQueue {
                     places += 1;
                     completion
                 }
-                Entry::Ready(armed) => armed.told(),
+                Entry::Ready(state) => state.take(),
             });
         }
         queue.places_taken -= places;
         if queue.waiting.is_empty() {
             self.shared.signal.lower();
         }
-        // After the signal was lowered: a wake-up whose signal went with it is
-        // seen here. One that comes between is told of here and leaves the
-        // signal raised, for one empty drain.
+        // Checked after the signal was lowered. A wake-up whose signal was lowered with
+        // it is seen here. One that comes in between is seen here too, and leaves the
+        // signal raised for one empty drain.
         let woken = self.shared.woken.swap(false, Ordering::SeqCst);
         Drained { completions, woken }
     }
 
-    /// Makes the descriptor readable, and the next [`drain`](Self::drain) say
-    /// so. Takes no lock and allocates nothing: a signal handler may call it.
+    /// Makes the descriptor readable and sets [`Drained::woken`] of the next
+    /// [`drain`](Self::drain). It takes no lock and allocates nothing, so a signal
+    /// handler may call it.
     pub fn wakeup(&self) {
         if !self.shared.woken.swap(true, Ordering::SeqCst) {
             self.shared.signal.raise();
         }
     }
 
-    /// Waits until there is something to drain, at most so long; says whether
-    /// there is. A signal handler that ran ends the wait early. For bindings
-    /// without an event loop, which wait in slices and look for signals between.
+    /// Waits up to `at_most` until there is something to drain, and returns whether there
+    /// is. A signal handler that runs meanwhile ends the wait early. This is for bindings
+    /// without an event loop, which wait in short slices and check for signals between
+    /// them.
     #[must_use]
     pub fn wait(&self, at_most: Duration) -> bool {
         readable(self.as_fd(), Some(at_most))
@@ -183,7 +179,7 @@ impl CompletionQueue {
 }
 
 impl AsFd for CompletionQueue {
-    /// The descriptor to watch for reading. Never read from it or close it.
+    /// The descriptor to watch. Never read from it or close it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.signal.as_fd()
     }
@@ -195,9 +191,9 @@ impl AsRawFd for CompletionQueue {
     }
 }
 
-impl Shared {
-    /// Nothing panics under this lock, and what it guards is whole between any
-    /// two statements: a poisoned one is used all the same.
+impl CompletionShared {
+    /// No code panics under this lock, and the state is consistent between any two
+    /// statements. So a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,17 +201,18 @@ impl Shared {
     fn push(&self, entry: Entry) {
         let mut queue = self.lock();
         if queue.waiting.is_empty() {
-            // Under the lock, or a drain could come between. It never waits.
+            // Under the lock, because otherwise a drain could happen in between. This
+            // never waits.
             self.signal.raise();
         }
         queue.waiting.push_back(entry);
     }
 }
 
-/// Waits until the descriptor can be read, at most so long (`None`: however
-/// long); says whether it can. An interrupting signal ends the wait.
+/// Waits up to `at_most` (`None`: without limit) until the descriptor is readable, and
+/// returns whether it is. A signal ends the wait early.
 pub(crate) fn readable(fd: BorrowedFd<'_>, at_most: Option<Duration>) -> bool {
-    // A longer time than the system knows is no limit.
+    // A duration that the system cannot represent means no limit.
     let timeout = at_most.and_then(|at_most| Timespec::try_from(at_most).ok());
     let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     matches!(poll(&mut watched, timeout.as_ref()), Ok(1..))

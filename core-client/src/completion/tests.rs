@@ -1,4 +1,4 @@
-//! The queue as a binding sees it: through its descriptor and its drains.
+//! The queue as a binding uses it: with its descriptor and drains.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn is_readable(queue: &CompletionQueue) -> bool {
     readable(queue.as_fd(), Some(Duration::ZERO))
 }
 
-/// Drains up to `max`; gives the tokens and positions, and whether it was woken.
+/// Drains up to `max`. Returns the tokens and positions, and whether it was woken.
 fn drain(queue: &CompletionQueue, max: usize) -> (Vec<(u64, Option<u64>)>, bool) {
     let mut completions = Vec::new();
     let drained = queue.drain(max, &mut completions);
@@ -36,7 +36,7 @@ fn complete(queue: &CompletionQueue, token: u64, position: u64) {
 }
 
 #[test]
-fn it_is_readable_exactly_while_something_is_there() {
+fn descriptor_is_readable_exactly_while_the_queue_has_entries() {
     let queue = queue(10);
     assert!(!is_readable(&queue));
     (0..3).for_each(|token| complete(&queue, token, token + 100));
@@ -51,7 +51,7 @@ fn it_is_readable_exactly_while_something_is_there() {
 }
 
 #[test]
-fn a_ticket_holds_its_place_until_it_is_drained() {
+fn ticket_keeps_its_place_until_it_is_drained() {
     let queue = queue(2);
     let first = queue.ticket(1).expect("a place");
     let second = queue.ticket(2).expect("a place");
@@ -65,7 +65,7 @@ fn a_ticket_holds_its_place_until_it_is_drained() {
 }
 
 #[test]
-fn a_dropped_ticket_completes_as_closed() {
+fn dropped_ticket_completes_as_closed() {
     let queue = queue(1);
     drop(queue.ticket(7));
     let mut completions = Vec::new();
@@ -79,7 +79,7 @@ fn a_dropped_ticket_completes_as_closed() {
 }
 
 #[test]
-fn a_source_tells_once_between_two_drains() {
+fn source_has_one_entry_between_two_drains() {
     let queue = queue(0);
     let source = queue.source(5);
     (0..3).for_each(|_| source.ready());
@@ -91,7 +91,7 @@ fn a_source_tells_once_between_two_drains() {
 }
 
 #[test]
-fn a_wakeup_is_told_once_and_takes_nothing_away() {
+fn wakeup_is_reported_once_and_keeps_completions() {
     let queue = queue(1);
     (0..3).for_each(|_| queue.wakeup());
     assert!(is_readable(&queue));
@@ -106,7 +106,7 @@ fn a_wakeup_is_told_once_and_takes_nothing_away() {
 }
 
 #[test]
-fn waiting_ends_with_a_completion_a_wakeup_or_its_time() {
+fn wait_ends_with_a_completion_a_wakeup_or_its_timeout() {
     let queue = queue(1);
     assert!(!queue.wait(Duration::from_millis(1)));
     let other = queue.clone();
@@ -116,11 +116,11 @@ fn waiting_ends_with_a_completion_a_wakeup_or_its_time() {
     assert!(queue.drain(1, &mut Vec::new()).woken);
 }
 
-/// Threads complete as fast as they can while one drains, woken by nothing but
-/// epoll, level-triggered: were a completion ever left behind with the
-/// descriptor unreadable, the last wait would end by its time.
+/// Several threads complete tickets as fast as they can, while one thread waits for
+/// level-triggered epoll and drains. If a completion were left while the descriptor is
+/// not readable, the last wait would time out.
 #[test]
-fn nothing_is_lost_between_many_threads_and_one_epoll() {
+fn many_threads_and_one_epoll_lose_no_completion() {
     const THREADS: u64 = 4;
     const EACH: u64 = 5000;
     let queue = queue(64);
@@ -159,10 +159,10 @@ fn nothing_is_lost_between_many_threads_and_one_epoll() {
     assert!(!is_readable(&queue));
 }
 
-/// A wake-up that meets a drain is told by that drain or by the next, which
-/// the descriptor asks for: never by none.
+/// A wake-up during a drain is reported by that drain, or by the next one, for which the
+/// descriptor is readable.
 #[test]
-fn no_wakeup_is_lost_to_a_drain() {
+fn concurrent_drains_lose_no_wakeup() {
     let queue = queue(1);
     for _ in 0..2000 {
         std::thread::scope(|scope| {
@@ -173,7 +173,7 @@ fn no_wakeup_is_lost_to_a_drain() {
                 woken = queue.drain(1, &mut Vec::new()).woken;
             }
         });
-        // At most one empty drain is left of it.
+        // It causes at most one additional empty drain.
         assert_eq!(drain(&queue, 1), (vec![], false));
         assert!(!is_readable(&queue));
     }

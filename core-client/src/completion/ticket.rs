@@ -1,27 +1,27 @@
-//! What the core holds of a completion queue: [`Ticket`] for what happens once,
-//! [`Source`] for what happens again and again.
+//! The writing ends of a completion queue: [`Ticket`] for an event that happens once,
+//! [`Source`] for an event that repeats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Completion, Entry, Outcome, Shared};
+use super::{Completion, CompletionShared, Entry, Outcome};
 use crate::Error;
 
-/// A place in a [`CompletionQueue`](super::CompletionQueue) for the outcome of
-/// one call. Dropped without one, it completes as `closed`.
+/// A place in a [`CompletionQueue`](super::CompletionQueue) for the result of one call.
+/// If it is dropped without a result, it completes with `closed`.
 #[derive(Debug)]
 pub struct Ticket {
     token: u64,
     /// `None` once completed.
-    queue: Option<Arc<Shared>>,
+    queue: Option<Arc<CompletionShared>>,
 }
 
 impl Ticket {
-    pub(super) fn new(token: u64, queue: Arc<Shared>) -> Ticket {
+    pub(super) fn new(token: u64, queue: Arc<CompletionShared>) -> Ticket {
         Ticket { token, queue: Some(queue) }
     }
 
-    /// Puts the outcome into the queue. Never waits.
+    /// Puts the result into the queue. Never waits.
     pub fn complete(mut self, result: Result<Outcome, Error>) {
         self.push(result);
     }
@@ -39,41 +39,39 @@ impl Drop for Ticket {
     }
 }
 
-/// Tells a [`CompletionQueue`](super::CompletionQueue) whenever something has
-/// become ready, with the same token each time. Between two drains it tells
-/// once.
+/// Notifies a [`CompletionQueue`](super::CompletionQueue) whenever something is ready,
+/// with the same token each time. Between two drains it has one entry at most.
 #[derive(Debug, Clone)]
 pub struct Source {
-    armed: Arc<Armed>,
-    queue: Arc<Shared>,
+    state: Arc<SourceState>,
+    queue: Arc<CompletionShared>,
 }
 
 /// A source's state, shared with its entry in the queue.
 #[derive(Debug)]
-pub(super) struct Armed {
+pub(super) struct SourceState {
     token: u64,
-    /// Whether its entry waits in the queue.
-    waits: AtomicBool,
+    /// Whether its entry is in the queue.
+    is_queued: AtomicBool,
 }
 
 impl Source {
-    pub(super) fn new(token: u64, queue: Arc<Shared>) -> Source {
-        Source { armed: Arc::new(Armed { token, waits: AtomicBool::new(false) }), queue }
+    pub(super) fn new(token: u64, queue: Arc<CompletionShared>) -> Source {
+        Source { state: Arc::new(SourceState { token, is_queued: AtomicBool::new(false) }), queue }
     }
 
-    /// Puts [`Outcome::Ready`] into the queue, unless it waits there already.
-    /// Never waits.
+    /// Puts [`Outcome::Ready`] into the queue, unless it is there already. Never waits.
     pub fn ready(&self) {
-        if !self.armed.waits.swap(true, Ordering::SeqCst) {
-            self.queue.push(Entry::Ready(Arc::clone(&self.armed)));
+        if !self.state.is_queued.swap(true, Ordering::SeqCst) {
+            self.queue.push(Entry::Ready(Arc::clone(&self.state)));
         }
     }
 }
 
-impl Armed {
-    /// Its entry left the queue.
-    pub(super) fn told(&self) -> Completion {
-        self.waits.store(false, Ordering::SeqCst);
+impl SourceState {
+    /// Called when its entry leaves the queue.
+    pub(super) fn take(&self) -> Completion {
+        self.is_queued.store(false, Ordering::SeqCst);
         Completion { token: self.token, result: Ok(Outcome::Ready) }
     }
 }

@@ -1,4 +1,4 @@
-//! [`Builder`]: the options of a consumer, and opening it.
+//! [`Builder`]: the options of a consumer, and how it is opened.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -6,23 +6,22 @@ use std::time::Duration;
 
 use styx_protocol::{Codecs, LogId};
 
-use super::course::Asked;
-use super::reader::Patience;
-use super::waiting::Waiting;
+use super::batch_queue::BatchQueue;
+use super::progress::ReadOptions;
+use super::task::RetryPolicy;
 use super::{BUFFER_BYTES, Consumer, Start};
 use crate::client::Client;
 use crate::error::Error;
 use crate::logs::known_name;
 use crate::options::{self, TIMEOUT_MAX};
 
-/// How long a read without `follow` may be without a connection, unless it
-/// says otherwise.
+/// How long a read without `follow` may be without a connection by default.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The least and the most bytes of batches that may wait.
+/// The accepted range of [`Builder::buffer_bytes`].
 const BUFFER_BYTES_RANGE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 30;
 
-/// Options of a [`Consumer`]; made by [`Client::consumer`].
+/// Options of a [`Consumer`]. [`Client::consumer`] returns it.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it opens"]
 pub struct Builder {
@@ -33,7 +32,7 @@ pub struct Builder {
     follow: bool,
     codecs: Codecs,
     buffer_bytes: usize,
-    /// `None`: as `follow` has it.
+    /// `None`: the default, which depends on `follow`.
     deadline: Option<Option<Duration>>,
 }
 
@@ -51,80 +50,81 @@ impl Builder {
         }
     }
 
-    /// Where to begin: a [`Start`], a position or a checkpoint. Default: at the
-    /// first record that is kept.
+    /// Where to begin: a [`Start`], a position or a checkpoint. Default: the first
+    /// record that the log still has.
     pub fn start(mut self, start: impl Into<Start>) -> Builder {
         self.start = start.into();
         self
     }
 
-    /// End after so many records. Default: no limit.
+    /// The read ends after this number of records. Default: no limit.
     pub fn count(mut self, count: u64) -> Builder {
         self.count = Some(count);
         self
     }
 
-    /// Whether to wait for new records at the end of the log. Default: no, the
-    /// read ends at the end that the log has when it is opened.
+    /// Whether to wait for new records at the end of the log. Default: no; the read
+    /// ends at the end that the log has when the consumer is opened.
     pub fn follow(mut self, follow: bool) -> Builder {
         self.follow = follow;
         self
     }
 
-    /// The codecs in which the server may send blocks that are stored so; it
-    /// unpacks others. Default: all.
+    /// The codecs that the server may use. It sends blocks stored with one of these
+    /// codecs as they are, and decompresses all others. Default: all codecs.
     pub fn codecs(mut self, codecs: Codecs) -> Builder {
         self.codecs = codecs;
         self
     }
 
-    /// About how many bytes of batches may wait to be taken, 64 KiB to 1 GiB.
-    /// Beyond that the connection is not read: the server waits. Default: 8 MiB.
+    /// The approximate size of the queue of received batches, 64 KiB to 1 GiB. When it
+    /// is full, the client stops reading from the server (back-pressure).
+    /// Default: 8 MiB.
     pub fn buffer_bytes(mut self, bytes: usize) -> Builder {
         self.buffer_bytes = bytes;
         self
     }
 
-    /// How long to go on without a connection, once one broke, before calls
-    /// fail with `timed_out`; `None` is for ever. Default: for ever with
-    /// `follow`, 120 s without.
+    /// How long to try to reconnect after the connection broke. Then calls fail with
+    /// `timed_out`. `None` means no limit. Default: no limit with `follow`, 120 s
+    /// without.
     pub fn deadline(mut self, deadline: Option<Duration>) -> Builder {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Opens the consumer: returns when the server has agreed to the read.
-    /// Passing failures are tried again until the client's
-    /// [time-out](crate::client::Builder::timeout).
+    /// Opens the consumer. Returns when the server has accepted the read.
+    /// Temporary failures are retried until the client's
+    /// [timeout](crate::client::Builder::timeout).
     ///
-    /// Cancel safe: nothing is left behind.
+    /// Cancel safe: a dropped future closes its connection.
     ///
     /// # Errors
-    /// - `log_not_found`, `log_not_available`, and what else the server refuses.
-    /// - `out_of_range`: the position is outside the log; the error has the
-    ///   log's ends.
-    /// - `log_changed`, `log_end_regressed`: the checkpoint is of another log,
-    ///   or of more than the log has.
-    /// - `invalid_argument`: an option cannot be used.
+    /// - `log_not_found`, `log_not_available`, and other errors of the server.
+    /// - `out_of_range`: the position is outside the log; the error has both ends of
+    ///   the log.
+    /// - `log_changed`, `log_end_regressed`: the checkpoint belongs to another log, or
+    ///   to a position that the log does not reach.
+    /// - `invalid_argument`: an option is out of range.
     /// - `connection_failed`, `timed_out`.
     pub async fn open(self) -> Result<Consumer, Error> {
         let Builder { client, buffer_bytes, .. } = &self;
         client.runtime().process().check()?;
         if !BUFFER_BYTES_RANGE.contains(buffer_bytes) {
             let (min, max) = (BUFFER_BYTES_RANGE.start(), BUFFER_BYTES_RANGE.end());
-            let text = format!("buffer_bytes is {buffer_bytes}: use {min} to {max}");
+            let text = format!("buffer_bytes is {buffer_bytes}: use {min} to {max} bytes");
             return Err(Error::invalid(text));
         }
-        let (asked, patience) = (self.asked()?, self.patience()?);
-        let waiting = Arc::new(Waiting::new(*buffer_bytes));
-        let reader = super::read(client, &waiting, asked.clone(), patience);
-        let opened = poll_fn(|context| waiting.poll_open(context)).await?;
+        let (options, policy) = (self.options()?, self.policy()?);
+        let queue = Arc::new(BatchQueue::new(*buffer_bytes));
+        let task = super::read(client, &queue, options.clone(), policy);
+        let opened = poll_fn(|context| queue.poll_open(context)).await?;
         let mut consumer = Consumer {
             client: self.client,
-            asked,
-            patience,
-            waiting,
-            reader: Some(reader),
+            options,
+            policy,
+            queue,
+            task: Some(task),
             log: LogId(0),
             position: 0,
             is_seeking: false,
@@ -134,26 +134,30 @@ impl Builder {
         Ok(consumer)
     }
 
-    fn asked(&self) -> Result<Asked, Error> {
+    fn options(&self) -> Result<ReadOptions, Error> {
         self.start.parameters()?;
-        Ok(Asked {
+        Ok(ReadOptions {
             log: known_name(&self.log)?,
             start: self.start,
             count: self.count,
             follow: self.follow,
             codecs: self.codecs,
-            known: None,
+            known_end: None,
             silence_seconds: self.client.transport().options().silence_timeout.as_secs(),
         })
     }
 
-    fn patience(&self) -> Result<Patience, Error> {
+    fn policy(&self) -> Result<RetryPolicy, Error> {
         let by_default = if self.follow { None } else { Some(DEADLINE) };
-        let again = self.deadline.unwrap_or(by_default);
-        if let Some(again) = again {
-            options::timeout("deadline", again, Duration::from_millis(1))?;
+        let reconnect_timeout = self.deadline.unwrap_or(by_default);
+        if let Some(timeout) = reconnect_timeout {
+            options::check_timeout("deadline", timeout, Duration::from_millis(1))?;
         }
         let options = self.client.transport().options();
-        Ok(Patience { open: options.call_timeout.min(TIMEOUT_MAX), retry: options.retry, again })
+        Ok(RetryPolicy {
+            open_timeout: options.call_timeout.min(TIMEOUT_MAX),
+            retry: options.retry,
+            reconnect_timeout,
+        })
     }
 }

@@ -1,31 +1,36 @@
-//! [`Handle`]: what other threads may do with a consumer while one waits in it.
+//! [`Handle`]: controls a consumer from other threads while one thread waits in it.
 
 use std::sync::Arc;
 
-use super::waiting::Waiting;
+use super::batch_queue::BatchQueue;
 
-/// Made by [`Consumer::handle`](super::Consumer::handle). May outlive its
-/// consumer.
+/// Closes or wakes a consumer from any thread. [`Consumer::handle`] returns it.
+///
+/// It may outlive its consumer.
+///
+/// [`Consumer::handle`]: super::Consumer::handle
 #[derive(Debug, Clone)]
 pub struct Handle {
-    waiting: Arc<Waiting>,
+    queue: Arc<BatchQueue>,
 }
 
 impl Handle {
-    pub(super) fn new(waiting: Arc<Waiting>) -> Handle {
-        Handle { waiting }
+    pub(super) fn new(queue: Arc<BatchQueue>) -> Handle {
+        Handle { queue }
     }
 
-    /// Ends the consumer: a call that waits returns `closed`, and so do all
-    /// further ones. Closing again is fine.
+    /// Closes the consumer. A call that is waiting returns the error `closed`, and
+    /// so does every later call. Closing it again has no effect.
     pub fn close(&self) {
-        self.waiting.close();
+        self.queue.close();
     }
 
-    /// Lets a [`poll`](super::Consumer::poll) that waits return
-    /// [`Polled::Nothing`](super::Polled::Nothing), or the next one that would
-    /// wait. Other calls go on waiting.
+    /// Makes a waiting [`poll`](super::Consumer::poll) return
+    /// [`Polled::Nothing`](super::Polled::Nothing). If none is waiting, the next
+    /// `poll` that would wait returns it. Other calls keep waiting.
+    ///
+    /// Not for signal handlers: it takes a lock.
     pub fn wakeup(&self) {
-        self.waiting.wakeup();
+        self.queue.wakeup();
     }
 }

@@ -1,24 +1,25 @@
-//! [`Consumer`]: reads a log, from any place, over connections that heal.
+//! [`Consumer`]: reads a log from any position, and reconnects by itself.
 //!
 //! ```text
-//! Builder ─ open ─▶ Consumer ◀─ take ─ Waiting ◀─ push ─ Link ◀─ socket
-//!                      │                                  ▲ one connection
-//!                      └─ seek, close ─▶ Reader ──────────┘ and the next
+//! Builder ─ open ─▶ Consumer ◀─ take ─ BatchQueue ◀─ push ─ ConsumerConnection ◀─ socket
+//!                      │                                       ▲ one at a time
+//!                      └─ seek, close ─▶ ConsumerTask ─────────┘
 //! ```
-//! The reader's task runs on the core's threads; it checks, unpacks and puts
-//! records into batches there. The consumer only takes what waits.
+//! The consumer's task runs on the client's threads. It checks and decompresses
+//! blocks, and puts their records into batches. The consumer only takes batches from
+//! the queue.
 //!
-//! Invariant: what a caller gets is every record of the range, each once, in
-//! order, or an error. A position moves only past records that were given out.
+//! Invariant: a caller receives every record of the range once and in order, or an
+//! error. The position only moves past records that the caller has received.
 
+mod batch_queue;
 mod builder;
-mod course;
+mod connection;
 mod handle;
-mod link;
-mod reader;
+mod progress;
 mod records;
 mod start;
-mod waiting;
+mod task;
 
 pub use builder::{Builder, DEADLINE};
 pub use handle::Handle;
@@ -27,8 +28,6 @@ pub use start::Start;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -36,76 +35,76 @@ use styx_protocol::{Checkpoint, LogId, Position};
 
 use crate::batch::{Record, RecordBatch};
 use crate::client::Client;
-use crate::completion::Source;
 use crate::error::Error;
 use crate::runtime::AbortOnDrop;
 
-use course::{Asked, Course};
-use reader::{Patience, Reader};
-use waiting::{Opened, Taken, Waiting};
+pub(crate) use batch_queue::BatchQueue;
+use batch_queue::{OpenedRead, QueueItem};
+use progress::{ReadOptions, ReadProgress};
+use task::{ConsumerTask, RetryPolicy};
 
-/// Bytes of batches that wait for a consumer's caller, unless it says
-/// otherwise.
+/// The default size of the queue of received batches, in bytes.
 pub const BUFFER_BYTES: usize = 8 << 20;
 
 /// Reads the records of one log, in order.
 ///
-/// Made by [`Client::consumer`]. It connects again by itself when its
-/// connection breaks, and goes on where it was: no record is given out twice or
-/// left out. Dropping it ends the connection.
+/// [`Client::consumer`] makes one. When its connection breaks, it reconnects and
+/// continues at its position: no record is returned twice or skipped. Dropping it
+/// closes the connection.
 pub struct Consumer {
     client: Client,
-    asked: Asked,
-    patience: Patience,
-    waiting: Arc<Waiting>,
-    /// `None` once closed.
-    reader: Option<AbortOnDrop<()>>,
+    options: ReadOptions,
+    policy: RetryPolicy,
+    queue: Arc<BatchQueue>,
+    /// `None` after `close`.
+    task: Option<AbortOnDrop<()>>,
     log: LogId,
-    /// The next record to give out.
+    /// The next record to return.
     position: u64,
-    /// A seek was begun, and it is not known here yet where it leads.
+    /// A seek was started, and its new position is not yet known here.
     is_seeking: bool,
-    /// A batch of which [`next_record`](Self::next_record) has given out some
-    /// records, or none yet.
+    /// A batch that [`next_record`](Self::next_record) is working through, and the
+    /// number of its records that were returned.
     current: Option<(RecordBatch, usize)>,
 }
 
-/// What a consumer has at the moment.
+/// What a consumer has to return at the moment.
 #[derive(Debug, Clone)]
 pub enum Polled {
     /// The next records.
     Batch(RecordBatch),
-    /// Nothing now.
+    /// Nothing at the moment.
     Nothing,
-    /// Nothing any more: all that was asked for was given out.
+    /// Nothing more: every record of the read was returned.
     End,
 }
 
 impl Client {
-    /// A consumer of this log: options first, then [`Builder::open`].
+    /// A builder for a consumer of the log `log`: set options, then call
+    /// [`Builder::open`].
     pub fn consumer(&self, log: &str) -> Builder {
         Builder::new(self.clone(), log)
     }
 }
 
 impl Consumer {
-    /// The next records, at least one; `None` when all that was asked for was
-    /// given out. With `follow` it waits for records that are not there yet.
+    /// The next records, at least one; `None` when every record of the read was
+    /// returned. With `follow` it waits for records that do not exist yet.
     ///
-    /// Cancel safe: a batch that was not returned comes with the next call.
+    /// Cancel safe: the next call returns the batch that a cancelled call did not.
     ///
     /// # Errors
-    /// - `log_changed`, `log_end_regressed`: the log is another one than it was,
-    ///   or has lost records that were durable.
-    /// - `out_of_range`: retention has removed records that were not read yet;
-    ///   the error names the first kept one.
+    /// - `log_changed`, `log_end_regressed`: the log was replaced by another one, or
+    ///   has lost durable records.
+    /// - `out_of_range`: retention has removed records that were not read yet; the
+    ///   error has the position of the first record that is left.
     /// - `corrupt_record`: the record at the error's position is damaged.
-    /// - `timed_out`: there was no connection for the
+    /// - `timed_out`: there was no connection for the whole
     ///   [deadline](Builder::deadline).
-    /// - `closed`, `forked`, and what the server refuses, such as
-    ///   `log_not_found` once the log was deleted.
+    /// - `closed`, `forked`, and errors of the server, such as `log_not_found` after
+    ///   the log was deleted.
     ///
-    /// An error is lasting: every further call gives it again, until
+    /// After an error, every further call returns the same error, until
     /// [`seek`](Self::seek).
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         poll_fn(|context| self.poll_batch(context)).await
@@ -120,29 +119,29 @@ impl Consumer {
                 return Poll::Ready(Ok(Some(batch)));
             }
             self.client.runtime().process().check()?;
-            match ready!(self.waiting.poll_take(context)) {
-                Taken::Batch(batch) => return Poll::Ready(Ok(Some(self.give_out(batch)))),
-                Taken::Over(outcome) => return Poll::Ready(outcome.map(|()| None)),
-                Taken::Woken => {}
+            match ready!(self.queue.poll_take(context)) {
+                QueueItem::Batch(batch) => return Poll::Ready(Ok(Some(self.give_out(batch)))),
+                QueueItem::End(outcome) => return Poll::Ready(outcome.map(|()| None)),
+                QueueItem::Woken => {}
             }
         }
     }
 
-    /// As [`next_batch`](Self::next_batch), but returns [`Polled::Nothing`]
-    /// when [`Handle::wakeup`] is called.
+    /// As [`next_batch`](Self::next_batch), but returns [`Polled::Nothing`] when
+    /// [`Handle::wakeup`] is called.
     ///
     /// # Errors
-    /// As there.
+    /// As [`next_batch`](Self::next_batch).
     pub async fn poll(&mut self) -> Result<Polled, Error> {
         if let Some(batch) = self.take_current() {
             return Ok(Polled::Batch(batch));
         }
         self.client.runtime().process().check()?;
-        let taken = poll_fn(|context| self.waiting.poll_take(context)).await;
-        self.polled(taken)
+        let item = poll_fn(|context| self.queue.poll_take(context)).await;
+        self.polled(item)
     }
 
-    /// What there is at the moment, without waiting.
+    /// Returns what the consumer has at the moment, without waiting.
     ///
     /// # Errors
     /// As [`next_batch`](Self::next_batch).
@@ -151,17 +150,17 @@ impl Consumer {
             return Ok(Polled::Batch(batch));
         }
         self.client.runtime().process().check()?;
-        let taken = self.waiting.take();
-        taken.map_or(Ok(Polled::Nothing), |taken| self.polled(taken))
+        let item = self.queue.take();
+        item.map_or(Ok(Polled::Nothing), |item| self.polled(item))
     }
 
-    /// The next record, borrowed from its batch; `None` as with
-    /// [`next_batch`](Self::next_batch), which it can be mixed with.
+    /// The next record, borrowed from its batch; `None` as in
+    /// [`next_batch`](Self::next_batch). The two methods can be mixed.
     ///
-    /// Cancel safe: a record that was not returned comes with the next call.
+    /// Cancel safe: the next call returns the record that a cancelled call did not.
     ///
     /// # Errors
-    /// As there.
+    /// As [`next_batch`](Self::next_batch).
     pub async fn next_record(&mut self) -> Result<Option<Record<'_>>, Error> {
         match poll_fn(|context| self.poll_current(context)).await? {
             true => Ok(self.take_record()),
@@ -169,7 +168,7 @@ impl Consumer {
         }
     }
 
-    /// Waits until `current` has a record to give out; `false`: none comes.
+    /// Waits until `current` has a record to return; `false` if the read has ended.
     fn poll_current(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         let is_over = |(batch, given): &(RecordBatch, usize)| *given >= batch.len();
         if self.current.as_ref().is_none_or(is_over) {
@@ -191,115 +190,107 @@ impl Consumer {
         record
     }
 
-    /// Gives records back that were the last of what was given out, such as
-    /// those of a batch that are too many for now. They come again next.
+    /// Gives back the last records that were returned, such as the part of a batch that
+    /// the caller cannot handle now. The next call returns them again.
     ///
     /// # Errors
-    /// `invalid_argument` when they are not.
+    /// `invalid_argument` when they are not the last ones.
     pub fn give_back(&mut self, rest: RecordBatch) -> Result<(), Error> {
         let is_last = rest.log_id() == self.log && rest.next_position() == self.position();
         if !is_last || self.take_current().is_some() {
-            return Err(Error::invalid("these records are not the last that were given out"));
+            return Err(Error::invalid(
+                "these records cannot be given back: they are not the last ones returned",
+            ));
         }
         self.position = rest.first_position();
         self.current = Some((rest, 0));
         Ok(())
     }
 
-    /// Goes on from another place; what waits is dropped. The count begins
-    /// anew, and without `follow` the read ends at the end that the log has
-    /// then. The position is one of the same log: `log_changed` if that is not
-    /// there any more.
+    /// Continues at another place, and drops the received batches. The count starts
+    /// again, and without `follow` the read ends at the end that the log has then.
+    /// The position belongs to the same log: if that log no longer exists, the seek
+    /// fails with `log_changed`.
     ///
-    /// Cancelling it stops the waiting, not the seek: the next records come from
-    /// the new place.
+    /// A dropped future stops waiting, but the seek takes place: the next records come
+    /// from the new place.
     ///
     /// # Errors
-    /// As [`Builder::open`]. The consumer then gives the same error until
-    /// another seek.
+    /// As [`Builder::open`]. The consumer then returns the same error until another
+    /// seek.
     pub async fn seek(&mut self, start: impl Into<Start>) -> Result<(), Error> {
         self.client.runtime().process().check()?;
         let start = start.into();
         start.parameters()?;
-        let end = self.waiting.ends().map_or(0, |ends| ends.end.0).max(self.position);
-        let asked = Asked { start, known: Some((self.log, end)), ..self.asked.clone() };
+        let end = self.queue.ends().map_or(0, |ends| ends.end.0).max(self.position);
+        let options =
+            ReadOptions { start, known_end: Some((self.log, end)), ..self.options.clone() };
         (self.current, self.is_seeking) = (None, true);
-        self.reader = Some(read(&self.client, &self.waiting, asked, self.patience));
-        let opened = poll_fn(|context| self.waiting.poll_open(context)).await?;
+        self.task = Some(read(&self.client, &self.queue, options, self.policy));
+        let opened = poll_fn(|context| self.queue.poll_open(context)).await?;
         self.moved_to(opened);
         Ok(())
     }
 
-    /// The position of the next record to be given out.
+    /// The position of the next record that will be returned.
     #[must_use]
     pub fn position(&self) -> u64 {
-        match self.waiting.opened().filter(|_| self.is_seeking) {
+        match self.queue.opened().filter(|_| self.is_seeking) {
             Some(opened) => opened.position,
             None => self.position,
         }
     }
 
-    /// The log's identity and the [position](Self::position): where to go on
-    /// when all that was given out has been dealt with.
+    /// The log's id and the [position](Self::position): where to continue once every
+    /// returned record was processed.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint { log_id: self.log, next: Position(self.position()) }
     }
 
-    /// The identity of the log.
+    /// The id of the log.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         self.log
     }
 
-    /// How many records lie between the position and the log's durable end, as
-    /// far as the server has told: at the opening, whenever this side has
-    /// caught up, and at least once in half the silence time-out.
+    /// The number of records between the position and the log's durable end, as last
+    /// reported by the server. It reports its end when the consumer is opened, whenever
+    /// the consumer has caught up, and at least once per half silence timeout.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        let end = self.waiting.ends().map_or(0, |ends| ends.end.0);
+        let end = self.queue.ends().map_or(0, |ends| ends.end.0);
         end.saturating_sub(self.position())
     }
 
-    /// Whether all records were given out that the server has told of.
+    /// Whether every record that the server has reported was returned.
     #[must_use]
     pub fn caught_up(&self) -> bool {
-        self.lag() == 0 && self.waiting.is_empty()
+        self.lag() == 0 && self.queue.is_empty()
     }
 
-    /// What other threads may do with this consumer.
+    /// A handle that closes or wakes this consumer from other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.waiting))
+        Handle::new(Arc::clone(&self.queue))
     }
 
-    /// Tells this source whenever a call would no longer have to wait: then take
-    /// until there is nothing.
-    pub fn notify(&self, source: Source) {
-        self.waiting.notify(source);
+    /// The queue of received batches.
+    pub(crate) fn queue(&self) -> &BatchQueue {
+        &self.queue
     }
 
-    /// A descriptor that is readable exactly while a call would not have to
-    /// wait, for level-triggered watching. Made at the first call; never read
-    /// from it or close it.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        self.waiting.signal().map(AsFd::as_fd)
-    }
-
-    /// Ends the connection. Calls give `closed` afterwards; closing again is
-    /// fine. Nothing can be lost: what was not given out is in the log.
+    /// Closes the connection. Later calls return `closed`; closing again has no
+    /// effect. Nothing is lost: records that were not returned are in the log.
     pub async fn close(&mut self) {
         self.current = None;
-        self.waiting.close();
+        self.queue.close();
         if self.client.runtime().process().check().is_ok()
-            && let Some(reader) = &mut self.reader
+            && let Some(task) = &mut self.task
         {
-            // Either it is done or it was ended just now.
-            let _ = (&mut reader.0).await;
-            self.reader = None;
+            // The task has ended, or was aborted just now.
+            let _ = (&mut task.0).await;
+            self.task = None;
         }
     }
 
@@ -309,51 +300,52 @@ impl Consumer {
         batch
     }
 
-    /// What `next_record` has left of its batch.
+    /// The records that `next_record` has not returned of its batch.
     fn take_current(&mut self) -> Option<RecordBatch> {
         let (batch, given) = self.current.take()?;
         let rest = batch.slice(given..batch.len());
         if rest.is_empty() { None } else { Some(self.give_out(rest)) }
     }
 
-    fn polled(&mut self, taken: Taken) -> Result<Polled, Error> {
-        match taken {
-            Taken::Batch(batch) => Ok(Polled::Batch(self.give_out(batch))),
-            Taken::Over(outcome) => outcome.map(|()| Polled::End),
-            Taken::Woken => Ok(Polled::Nothing),
+    fn polled(&mut self, item: QueueItem) -> Result<Polled, Error> {
+        match item {
+            QueueItem::Batch(batch) => Ok(Polled::Batch(self.give_out(batch))),
+            QueueItem::End(outcome) => outcome.map(|()| Polled::End),
+            QueueItem::Woken => Ok(Polled::Nothing),
         }
     }
 
-    fn moved_to(&mut self, opened: Opened) {
+    fn moved_to(&mut self, opened: OpenedRead) {
         (self.log, self.position, self.is_seeking) = (opened.log, opened.position, false);
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.waiting.close();
+        self.queue.close();
     }
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("log", &self.asked.log)
+            .field("log", &self.options.log)
             .field("position", &self.position())
             .finish_non_exhaustive()
     }
 }
 
-/// Starts the task that fills `waiting` from now on.
+/// Starts the task that fills `queue` from now on, in place of the current one.
 fn read(
     client: &Client,
-    waiting: &Arc<Waiting>,
-    asked: Asked,
-    patience: Patience,
+    queue: &Arc<BatchQueue>,
+    options: ReadOptions,
+    policy: RetryPolicy,
 ) -> AbortOnDrop<()> {
     let transport = Arc::clone(client.transport());
-    let reader = Reader::new(transport, waiting.begin(), Course::new(asked), patience);
-    let task = AbortOnDrop(client.runtime().spawn(reader.run()));
-    waiting.set_task(task.0.abort_handle());
+    let task =
+        ConsumerTask::new(transport, queue.replace_sender(), ReadProgress::new(options), policy);
+    let task = AbortOnDrop(client.runtime().spawn(task.run()));
+    queue.set_task(task.0.abort_handle());
     task
 }

@@ -1,4 +1,4 @@
-//! [`Records`]: the records of a consumer one by one, owned.
+//! [`Records`]: the records of a consumer one by one, each owned.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -7,22 +7,22 @@ use super::Consumer;
 use crate::batch::OwnedRecord;
 use crate::error::Error;
 
-/// The records from here on; made by [`Consumer::records`].
+/// The remaining records of a consumer. [`Consumer::records`] returns it.
 ///
-/// An error is the last item. Dropping it loses nothing: the consumer goes on
-/// behind the last record that was given out.
+/// An error is the last item. Dropping this loses nothing: the consumer continues
+/// after the last record that was returned.
 #[derive(Debug)]
-#[must_use = "nothing is read until a record is asked for"]
+#[must_use = "nothing is read until a record is requested"]
 pub struct Records<'c> {
     /// `None` after the last item.
     consumer: Option<&'c mut Consumer>,
 }
 
 impl Records<'_> {
-    /// The next record; `None` when all that was asked for was given out, and
-    /// after an error. With `follow` it waits for records that are not there yet.
+    /// The next record; `None` after the last record of the read and after an error.
+    /// With `follow` it waits for records that do not exist yet.
     ///
-    /// Cancel safe: a record that was not returned comes with the next call.
+    /// Cancel safe: the next call returns the record that a cancelled call did not.
     ///
     /// # Errors
     /// As [`Consumer::next_batch`].
@@ -30,10 +30,10 @@ impl Records<'_> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// As [`next`](Self::next), as a `Stream` of any executor's would have it.
+    /// As [`next`](Self::next), with the signature of a `Stream`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`next`](Self::next).
     pub fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -52,9 +52,9 @@ impl Records<'_> {
 }
 
 impl Consumer {
-    /// The records from here on, each by itself and owned:
-    /// [`next_record`](Self::next_record), over and over, for records that are
-    /// kept. An error is the last item.
+    /// The remaining records, one by one and owned: for records that are kept. For
+    /// records that are only looked at, [`next_record`](Self::next_record) does less
+    /// work.
     pub fn records(&mut self) -> Records<'_> {
         Records { consumer: Some(self) }
     }

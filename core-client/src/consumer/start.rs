@@ -8,39 +8,43 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the first record that is kept.
+    /// At the first record that the log still has.
     #[default]
     Start,
-    /// At the end: records that are appended from now on.
+    /// At the end: only records that are appended from now on.
     End,
-    /// At this position. If retention has removed it, or the log ends before
-    /// it, opening fails with `out_of_range`, which names the log's ends.
+    /// At this position. If retention has removed that record, or the log ends before
+    /// it, opening fails with `out_of_range`. The error has both ends of the log.
     Position(u64),
-    /// Where a checkpoint says, in the log it was taken of. If that log was
-    /// recreated or truncated since, opening fails with `log_changed`.
+    /// At the position of a checkpoint, in the log that the checkpoint belongs to. If
+    /// that log was recreated or truncated since, opening fails with `log_changed`.
     Checkpoint(Checkpoint),
-    /// At the first record that was appended at this time or later, in µs since
-    /// the epoch; at the end if there is none yet.
+    /// At the first record that was appended at this time or later, in µs since the
+    /// Unix epoch. If there is none yet, at the end.
     Time(u64),
-    /// So many records (which may be negative) from a place in the log. Outside
-    /// the log it is `out_of_range`.
+    /// A number of records, which may be negative, from a place in the log. A start
+    /// outside the log fails with `out_of_range`.
     Relative {
         /// The place.
         whence: Whence,
-        /// Records from there; with [`Whence::Time`] µs since the epoch.
+        /// Records from that place; with [`Whence::Time`], µs since the Unix epoch.
         position: i64,
     },
 }
 
 impl Start {
-    /// As the parameters `whence` and `position`.
+    /// The request parameters `whence` and `position`.
     ///
     /// # Errors
-    /// `invalid_argument` for a number that the protocol has no room for.
+    /// `invalid_argument` for a number over `i64::MAX`.
     pub(super) fn parameters(self) -> Result<(Whence, i64), Error> {
         let number = |number: u64| {
-            i64::try_from(number)
-                .map_err(|_| Error::invalid(format!("{number} is beyond every position and time")))
+            i64::try_from(number).map_err(|_| {
+                Error::invalid(format!(
+                    "the start {number} is too large: use a position or time up to {}",
+                    i64::MAX
+                ))
+            })
         };
         Ok(match self {
             Start::Start => (Whence::Start, 0),
@@ -52,8 +56,8 @@ impl Start {
         })
     }
 
-    /// The log that is meant, and an end that it had.
-    pub(super) fn known(self) -> Option<(LogId, u64)> {
+    /// The log that the start belongs to, and an end that this log once had.
+    pub(super) fn known_end(self) -> Option<(LogId, u64)> {
         match self {
             Start::Checkpoint(checkpoint) => Some((checkpoint.log_id, checkpoint.next.0)),
             _ => None,

@@ -1,11 +1,11 @@
-//! Backups and restores: archives that stream, in bounded memory.
+//! Backups and restores: archives are streamed, in bounded memory.
 //!
 //! ```text
-//! backup    server ─▶ task on the core's threads ─▶ [channel of 4 chunks] ─▶ Backup::next_chunk
+//! backup    server ─▶ task on the client's threads ─▶ [channel of 4 chunks] ─▶ Backup::next_chunk
 //! restore   Restore::write ─▶ [channel of 4 chunks] ─▶ task ─▶ request body ─▶ server
 //! ```
-//! The channel to a restore's task ends with [`Piece::End`]; one that merely
-//! closes aborts the request, so that nothing half is taken for whole.
+//! The channel to a restore's task ends with [`BodyPart::End`]. If it closes without that,
+//! the request is aborted, so that the server never accepts a partial archive.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use tokio::sync::mpsc;
 use crate::client::Client;
 use crate::error::{Error, Kind};
 use crate::runtime::{AbortOnDrop, Process};
-use crate::transport::{Body, Piece, Request, Transport};
+use crate::transport::{BodyPart, Request, RequestBody, Transport};
 
-/// Chunks between the caller and the core's threads.
+/// The most chunks between the caller and the client's threads.
 const CHUNKS_MAX: usize = 4;
-/// Bytes of one of a restore's chunks; larger ones are cut.
+/// The most bytes of a restore's chunk. Larger chunks are split.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// An archive as it comes. Dropping it ends the backup.
+/// An archive that is being received. Dropping it ends the backup.
 #[derive(Debug)]
-#[must_use = "a backup has to be read"]
+#[must_use = "a backup must be read"]
 pub struct Backup {
     chunks: mpsc::Receiver<Result<Bytes, Error>>,
     process: Process,
@@ -35,16 +35,17 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// The next bytes of the archive; `None` at its end, and only there.
+    /// The next bytes of the archive; `None` only at its end.
     ///
     /// Cancel safe: no chunk is lost.
     ///
     /// # Errors
-    /// The connection broke or stood still: what was read so far is no archive.
+    /// The connection broke, or nothing was received for the call timeout. The bytes that
+    /// were read so far are not a valid archive.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         self.process.check()?;
         match self.chunks.recv().await {
-            // An empty chunk is how the task says that it has come to the end.
+            // The task marks the end of the archive with an empty chunk.
             Some(Ok(chunk)) if chunk.is_empty() => {
                 self.chunks.close();
                 Ok(None)
@@ -58,16 +59,16 @@ impl Backup {
 pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error> {
     let process = client.runtime().process();
     let transport = Arc::clone(client.transport());
-    let patience = transport.options().call_timeout;
+    let timeout = transport.options().call_timeout;
     let request = Request::get(format!("{path}/backup"));
-    let mut answer = client
+    let mut response = client
         .runtime()
-        .run(async move { in_time(patience, transport.send(&request, Body::Empty)).await })
+        .run(async move { in_time(timeout, transport.send(&request, RequestBody::Empty)).await })
         .await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
     let task = client.runtime().spawn(async move {
         loop {
-            let next = in_time(patience, answer.chunk()).await;
+            let next = in_time(timeout, response.chunk()).await;
             let last = !matches!(&next, Ok(Some(_)));
             let next = match next {
                 Ok(Some(chunk)) if chunk.is_empty() => continue,
@@ -81,33 +82,35 @@ pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error>
     Ok(Backup { chunks, process, _task: AbortOnDrop(task) })
 }
 
-/// A log that is being restored. Dropping it before [`finish`](Self::finish)
-/// leaves nothing behind.
+/// A log that is being restored. If it is dropped before [`finish`](Self::finish), the
+/// server discards the log.
 #[derive(Debug)]
-#[must_use = "a restore is nothing until it is finished"]
+#[must_use = "the log does not exist until the restore is finished"]
 pub struct Restore {
-    pieces: mpsc::Sender<Piece>,
+    parts: mpsc::Sender<BodyPart>,
     process: Process,
     task: AbortOnDrop<Result<(), Error>>,
 }
 
 impl Restore {
-    /// Sends the next bytes of the archive; waits while the server is behind.
+    /// Sends the next bytes of the archive. Waits while the server is slower
+    /// (back-pressure).
     ///
-    /// Not cancel safe: of a chunk of more than 256 KiB a part may have been
-    /// sent.
+    /// Not cancel safe: a part of a chunk of more than 256 KiB may have been sent.
     ///
     /// # Errors
-    /// The server refused the archive (`malformed_records`, `log_exist`), or the
+    /// The server rejected the archive (`malformed_records`, `log_exist`), or the
     /// connection broke.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.process.check()?;
         let mut rest = chunk;
         while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
-            if self.pieces.send(Piece::Data(piece)).await.is_err() {
+            let part = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
+            if self.parts.send(BodyPart::Data(part)).await.is_err() {
                 return match self.outcome().await {
-                    Ok(()) => Err(Error::bad_answer("the server had enough before the end")),
+                    Ok(()) => {
+                        Err(Error::bad_answer("the server responded before the end of the archive"))
+                    }
                     Err(error) => Err(error),
                 };
             }
@@ -115,15 +118,15 @@ impl Restore {
         Ok(())
     }
 
-    /// Ends the archive and waits until the log is there.
+    /// Ends the archive and waits until the log exists.
     ///
     /// # Errors
-    /// As [`write`](Self::write): nothing is left behind then. After
-    /// `connection_failed` or `timed_out` the log may be there.
+    /// As [`write`](Self::write). The log was not created, except that it may exist after
+    /// `connection_failed` or `timed_out`.
     pub async fn finish(mut self) -> Result<(), Error> {
         self.process.check()?;
-        // When the task is over already, its outcome says why.
-        let _ = self.pieces.send(Piece::End).await;
+        // If the task has already ended, its outcome has the reason.
+        let _ = self.parts.send(BodyPart::End).await;
         self.outcome().await
     }
 
@@ -138,35 +141,35 @@ impl Restore {
 pub(super) fn restore(client: &Client, name: &LogName) -> Result<Restore, Error> {
     let process = client.runtime().process();
     process.check()?;
-    let (pieces, from_caller) = mpsc::channel(CHUNKS_MAX);
+    let (parts, from_caller) = mpsc::channel(CHUNKS_MAX);
     let transport = Arc::clone(client.transport());
     let request = Request::post("/logs/restore").query("name", name);
     let task = client.runtime().spawn(async move { send(&transport, &request, from_caller).await });
-    Ok(Restore { pieces, process, task: AbortOnDrop(task) })
+    Ok(Restore { parts, process, task: AbortOnDrop(task) })
 }
 
-/// The task of a restore. Each step has the call time-out, but the caller may
-/// take as long as it likes between two chunks.
+/// The task of a restore. The call timeout applies to each step, but the caller may take
+/// any time between two chunks.
 async fn send(
     transport: &Arc<Transport>,
     request: &Request,
-    mut from_caller: mpsc::Receiver<Piece>,
+    mut from_caller: mpsc::Receiver<BodyPart>,
 ) -> Result<(), Error> {
-    let patience = transport.options().call_timeout;
+    let timeout = transport.options().call_timeout;
     let (to_body, body) = mpsc::channel(1);
-    let answered = transport.send(request, Body::Stream(body));
-    tokio::pin!(answered);
+    let response = transport.send(request, RequestBody::Stream(body));
+    tokio::pin!(response);
     loop {
-        let piece = tokio::select! {
-            done = &mut answered => return done.map(drop),
-            piece = from_caller.recv() => piece.ok_or_else(|| Error::closed("restore"))?,
+        let part = tokio::select! {
+            done = &mut response => return done.map(drop),
+            part = from_caller.recv() => part.ok_or_else(|| Error::closed("restore"))?,
         };
-        let is_end = matches!(piece, Piece::End);
+        let is_end = matches!(part, BodyPart::End);
         tokio::select! {
-            done = &mut answered => return done.map(drop),
-            sent = tokio::time::timeout(patience, to_body.send(piece)) => {
+            done = &mut response => return done.map(drop),
+            sent = tokio::time::timeout(timeout, to_body.send(part)) => {
                 if sent.is_err() {
-                    return Err(stands_still(patience));
+                    return Err(stalled(timeout));
                 }
             }
         }
@@ -174,24 +177,24 @@ async fn send(
             break;
         }
     }
-    let answer = in_time(patience, answered).await;
-    // From here on the log may be there although nobody could say so.
-    answer.map(drop).map_err(|error| match error.kind() {
+    let response = in_time(timeout, response).await;
+    // From here on the log may exist, even if the response is lost.
+    response.map(drop).map_err(|error| match error.kind() {
         Kind::TimedOut => error.with_maybe_appended(true),
         _ => error,
     })
 }
 
 async fn in_time<T>(
-    patience: Duration,
+    timeout: Duration,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(patience, step).await {
+    match tokio::time::timeout(timeout, step).await {
         Ok(done) => done,
-        Err(_) => Err(stands_still(patience)),
+        Err(_) => Err(stalled(timeout)),
     }
 }
 
-fn stands_still(patience: Duration) -> Error {
-    Error::new(Kind::TimedOut, format!("the server stood still for {patience:?}"))
+fn stalled(timeout: Duration) -> Error {
+    Error::new(Kind::TimedOut, format!("the server made no progress for {timeout:?}"))
 }

@@ -1,5 +1,5 @@
-//! Managing logs: create, list, look at, truncate, trim, delete, back up,
-//! restore. One HTTP request each.
+//! Log management: create, list, get, truncate, trim, delete, back up and restore. Each
+//! is one HTTP request.
 
 mod archive;
 mod details;
@@ -15,15 +15,15 @@ use styx_protocol::{Code, LogConfig, LogInfo, LogName};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::transport::{Request, Whole};
+use crate::transport::{BufferedResponse, Request};
 
 impl Client {
-    /// Creates a log. With `exist_ok` a log of that name that exists already is
-    /// left as it is, whatever its configuration.
+    /// Creates a log. With `exist_ok`, an existing log with that name is returned
+    /// unchanged, whatever its configuration is.
     ///
     /// # Errors
-    /// `log_exist`, `log_invalid_name`, `invalid_params` for a configuration
-    /// that is out of range, and what any call can meet.
+    /// `log_exist`, `log_invalid_name`, `invalid_params` for a configuration that is out
+    /// of range, and the errors of every call.
     pub async fn create_log(
         &self,
         name: &str,
@@ -36,92 +36,92 @@ impl Client {
         let request = Request::post("/logs").header("content-type", "application/json");
         match self.call(request, body).await {
             Err(e) if exist_ok && e.is(Code::LogExist) => self.get_log(name.as_str()).await,
-            answered => answered?.decode(),
+            response => response?.decode(),
         }
     }
 
     /// All logs, sorted by name.
     ///
     /// # Errors
-    /// What any call can meet.
+    /// The errors of every call: no connection, a timeout, or a server that is overloaded or
+    /// shutting down.
     pub async fn list_logs(&self) -> Result<Vec<LogInfo>, Error> {
         self.call(Request::get("/logs"), Bytes::new()).await?.decode()
     }
 
-    /// What there is to know about a log at a glance.
+    /// Basic information about a log: its status, positions and size.
     ///
     /// # Errors
-    /// `log_not_found`, and what any call can meet.
+    /// `log_not_found`, and the errors of every call.
     pub async fn get_log(&self, name: &str) -> Result<LogInfo, Error> {
         self.call(Request::get(path(name)?), Bytes::new()).await?.decode()
     }
 
-    /// As [`get_log`](Self::get_log), with the log's id, its configuration and
-    /// the times of its first and last record.
+    /// As [`get_log`](Self::get_log), and also the log's id, its configuration and the
+    /// times of its first and last record.
     ///
     /// # Errors
-    /// `log_not_found`, `log_not_available` while it is opened, and what any
-    /// call can meet.
+    /// `log_not_found`, `log_not_available` while it is opened, and the
+    /// errors of every call.
     pub async fn get_log_details(&self, name: &str) -> Result<LogDetails, Error> {
         let request = Request::get(path(name)?).query("details", true);
         details::read(&self.call(request, Bytes::new()).await?)
     }
 
-    /// Deletes a log. Its readers and writers are ended.
+    /// Deletes a log. This ends its readers and writers.
     ///
     /// # Errors
-    /// `log_not_found`, and what any call can meet.
+    /// `log_not_found`, and the errors of every call.
     pub async fn delete_log(&self, name: &str) -> Result<(), Error> {
         self.call(Request::new(Method::DELETE, path(name)?), Bytes::new()).await.map(drop)
     }
 
-    /// Removes all records of a log: positions start again at 0, and the log
-    /// gets a new id. Its readers and writers are ended.
+    /// Removes all records of a log. Positions start at 0 again, and the log gets a new
+    /// id. This ends its readers and writers.
     ///
     /// # Errors
-    /// `log_not_found`, and what any call can meet.
+    /// `log_not_found`, and the errors of every call.
     pub async fn truncate_log(&self, name: &str) -> Result<(), Error> {
         let request = Request::post(format!("{}/truncate", path(name)?));
         self.call(request, Bytes::new()).await.map(drop)
     }
 
-    /// Removes whole segments before `position`; positions stay, and the newest
-    /// segment is always kept.
+    /// Removes the segments that only have records before `position`. The positions of
+    /// other records do not change. The newest segment is always kept.
     ///
     /// # Errors
-    /// `log_not_found`, `out_of_range`, and what any call can meet.
+    /// `log_not_found`, `out_of_range`, and the errors of every call.
     pub async fn trim_log(&self, name: &str, position: u64) -> Result<LogInfo, Error> {
         let request = Request::post(format!("{}/trim", path(name)?)).query("position", position);
         self.call(request, Bytes::new()).await?.decode()
     }
 
-    /// Begins a backup: a consistent copy of the log up to its durable end, as
-    /// a tar.gz that comes in chunks while appends go on.
+    /// Starts a backup: a consistent copy of the log up to its durable end. It is a tar.gz
+    /// archive, received in chunks. Appends continue meanwhile.
     ///
     /// # Errors
-    /// `log_not_found`, and what any call can meet.
+    /// `log_not_found`, and the errors of every call.
     pub async fn backup_log(&self, name: &str) -> Result<Backup, Error> {
         archive::backup(self, &path(name)?).await
     }
 
-    /// Begins to restore a log, under any name that is free, from an archive
-    /// that [`backup_log`](Self::backup_log) made. Nothing is there until
-    /// [`Restore::finish`] has returned.
+    /// Starts to restore a log from an archive that [`backup_log`](Self::backup_log) made,
+    /// under any unused name. The log exists once [`Restore::finish`] has returned.
     ///
     /// # Errors
-    /// `log_invalid_name`. Other faults come out of [`Restore`].
+    /// `log_invalid_name`. [`Restore`] reports all other errors.
     pub async fn restore_log(&self, name: &str) -> Result<Restore, Error> {
         archive::restore(self, &new_name(name)?)
     }
 
-    async fn call(&self, request: Request, body: Bytes) -> Result<Whole, Error> {
+    async fn call(&self, request: Request, body: Bytes) -> Result<BufferedResponse, Error> {
         let transport = Arc::clone(self.transport());
         self.runtime().run(async move { transport.fetch(&request, body).await }).await
     }
 }
 
-/// The name of a log that should be there. What is no name is the name of no
-/// log, as the server would answer.
+/// The name of an existing log. An invalid name is reported as `log_not_found`, as the
+/// server does.
 pub(crate) fn known_name(name: &str) -> Result<LogName, Error> {
     name.parse().map_err(|e| Error::code_error(Code::LogNotFound, format!("{e}")))
 }
@@ -136,10 +136,10 @@ fn new_name(name: &str) -> Result<LogName, Error> {
 }
 
 fn create_body(name: &LogName, config: LogConfig) -> Result<Bytes, Error> {
-    let unusable = |e: serde_json::Error| Error::invalid(e.to_string());
-    let mut body = serde_json::to_value(config).map_err(unusable)?;
+    let invalid = |e: serde_json::Error| Error::invalid(e.to_string());
+    let mut body = serde_json::to_value(config).map_err(invalid)?;
     body["name"] = name.as_str().into();
-    serde_json::to_vec(&body).map(Bytes::from).map_err(unusable)
+    serde_json::to_vec(&body).map(Bytes::from).map_err(invalid)
 }
 
 #[cfg(test)]
@@ -147,14 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked_before_anything_is_asked() {
+    fn names_are_checked_before_a_request_is_sent() {
         assert_eq!(path("orders").ok().as_deref(), Some("/logs/orders"));
         assert!(path("a/b").expect_err("no name").is(Code::LogNotFound));
         assert!(new_name("").expect_err("no name").is(Code::LogInvalidName));
     }
 
     #[test]
-    fn creating_says_every_field() {
+    fn create_request_has_every_field() {
         let config = LogConfig { log_max_age: 7, ..LogConfig::default() };
         let body = create_body(&new_name("orders").expect("a name"), config).expect("a body");
         let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");

@@ -1,13 +1,13 @@
-//! [`Ack`]: what became of appended records. [`Outcome`]: the same for a whole
-//! block, which is what is acked.
+//! [`Ack`]: the outcome of appended records. [`BlockOutcome`]: the outcome of a whole
+//! block, because the server acknowledges blocks.
 //!
 //! ```text
 //! append ─▶ Ack ──┐
-//! append ─▶ Ack ──┼─▶ Outcome of their block ◀── the link settles it once
-//!                 └ position = the block's + distance of the sequences
+//! append ─▶ Ack ──┼─▶ BlockOutcome of their block ◀── the task settles it once
+//!                 └ position = the block's position + the difference of the sequences
 //! ```
-//! An outcome lives as long as its block is unacked or one of its acks is held:
-//! old acks can always be asked, and ignored ones cost nothing.
+//! A block outcome exists while its block is unacknowledged or one of its acks exists.
+//! So an old ack always has its result, and an ignored ack costs nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,60 +17,60 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::runtime::Process;
 
-/// What became of a block.
+/// The outcome of a block.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct BlockOutcome {
     /// Sequence of the block's first record.
     first: u64,
     process: Process,
     /// The position of the block's first record, once it is durable.
     result: OnceLock<Result<u64, Error>>,
     settled: Notify,
-    /// Whether a failure was told to somebody.
-    seen: AtomicBool,
+    /// Whether a failure was reported to the caller.
+    reported: AtomicBool,
 }
 
-impl Outcome {
-    pub(super) fn new(first: u64, process: Process) -> Arc<Outcome> {
-        Arc::new(Outcome {
+impl BlockOutcome {
+    pub(super) fn new(first: u64, process: Process) -> Arc<BlockOutcome> {
+        Arc::new(BlockOutcome {
             first,
             process,
             result: OnceLock::new(),
             settled: Notify::new(),
-            seen: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
         })
     }
 
-    /// Says what became of the block; the first one to say so is right.
+    /// Stores the block's result. Only the first call counts.
     pub(super) fn settle(&self, result: Result<u64, Error>) {
         if self.result.set(result).is_ok() {
             self.settled.notify_waiters();
         }
     }
 
-    /// The failure that nobody has been told yet.
-    pub(super) fn unseen_failure(&self) -> Option<Error> {
-        if self.seen.load(Ordering::Relaxed) {
+    /// The failure, if it was not reported to the caller yet.
+    pub(super) fn unreported_failure(&self) -> Option<Error> {
+        if self.reported.load(Ordering::Relaxed) {
             return None;
         }
         self.result.get().and_then(|result| result.as_ref().err().cloned())
     }
 
-    pub(super) fn mark_seen(&self) {
-        self.seen.store(true, Ordering::Relaxed);
+    pub(super) fn mark_reported(&self) {
+        self.reported.store(true, Ordering::Relaxed);
     }
 
     fn base(&self) -> Option<Result<u64, Error>> {
         let result = self.result.get()?;
         if result.is_err() {
-            self.mark_seen();
+            self.mark_reported();
         }
         Some(result.clone())
     }
 
     async fn wait(&self) -> Result<u64, Error> {
         loop {
-            // Created before the look: a settling in between wakes it.
+            // Created before the check, so that a notification in between is not lost.
             let settled = self.settled.notified();
             if let Some(result) = self.base() {
                 return result;
@@ -80,48 +80,49 @@ impl Outcome {
     }
 }
 
-/// What becomes of appended records. It can be dropped, waited for or looked at;
-/// a failure that nobody looks at surfaces in [`flush`](super::Producer::flush)
-/// and [`close`](super::Producer::close).
+/// The acknowledgement of appended records: their position in the log, or why they were
+/// not appended.
 ///
-/// It outlives its producer, and can be asked from any thread, again and again.
+/// Wait for it, poll it or drop it. [`flush`](super::Producer::flush) and
+/// [`close`](super::Producer::close) report failures that no ack has reported. An ack
+/// may outlive its producer, and may be used from any thread and any number of times.
 #[derive(Debug, Clone)]
 pub struct Ack {
-    outcome: Arc<Outcome>,
+    outcome: Arc<BlockOutcome>,
     sequence: u64,
-    /// What a batch has to say besides; small, because most acks are ignored.
+    /// The additional fields of a batch; boxed to keep the ack of one record small.
     batch: Option<Box<Batch>>,
 }
 
 #[derive(Debug, Clone)]
 struct Batch {
     count: u64,
-    /// The blocks after the first, of a batch over 1 MiB.
-    others: Vec<Arc<Outcome>>,
+    /// The blocks after the first one, for a batch over 1 MiB.
+    others: Vec<Arc<BlockOutcome>>,
 }
 
 impl Ack {
     /// The ack of one record.
     #[inline]
-    pub(super) fn of_one(outcome: Arc<Outcome>, sequence: u64) -> Ack {
+    pub(super) fn of_one(outcome: Arc<BlockOutcome>, sequence: u64) -> Ack {
         Ack { outcome, sequence, batch: None }
     }
 
     /// The ack of records in one block.
-    pub(super) fn of_batch(outcome: Arc<Outcome>, sequence: u64, count: u64) -> Ack {
+    pub(super) fn of_batch(outcome: Arc<BlockOutcome>, sequence: u64, count: u64) -> Ack {
         let batch = Some(Box::new(Batch { count, others: Vec::new() }));
         Ack { outcome, sequence, batch }
     }
 
     /// The ack of a batch without records.
     pub(super) fn of_nothing(sequence: u64, process: Process) -> Ack {
-        let outcome = Outcome::new(sequence, process);
+        let outcome = BlockOutcome::new(sequence, process);
         outcome.settle(Ok(0));
         Ack::of_batch(outcome, sequence, 0)
     }
 
-    /// The ack of parts that were appended one after the other; `None` without
-    /// any.
+    /// The ack of parts that were appended one after the other; `None` if there are
+    /// none.
     pub(super) fn join(parts: Vec<Ack>) -> Option<Ack> {
         let mut parts = parts.into_iter();
         let first = parts.next()?;
@@ -134,30 +135,31 @@ impl Ack {
         Some(Ack { batch: Some(Box::new(Batch { count, others })), ..first })
     }
 
-    /// Number of the (first) record in its producer's stream.
+    /// The sequence number of the record, or of a batch's first record.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// How many records it speaks of.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.batch.as_ref().map_or(1, |batch| batch.count)
     }
 
-    fn others(&self) -> &[Arc<Outcome>] {
+    fn others(&self) -> &[Arc<BlockOutcome>] {
         self.batch.as_ref().map_or(&[], |batch| &batch.others)
     }
 
-    /// Waits until the records are durable, and gives the position of the first.
-    /// Those of one batch of at most 1 MiB follow each other.
+    /// Waits until the records are durable, and returns the position of the first one.
+    /// Records of one batch of at most 1 MiB have consecutive positions.
     ///
     /// Cancel safe: it only waits.
     ///
     /// # Errors
-    /// Why the records were not acked; `maybe_appended` says whether they may be
-    /// in the log all the same.
+    /// Why the records were not acknowledged.
+    /// [`maybe_appended`](crate::Error::maybe_appended) says whether they may be in the
+    /// log anyway.
     pub async fn position(&self) -> Result<u64, Error> {
         self.outcome.process.check()?;
         let base = self.outcome.wait().await;
@@ -167,8 +169,8 @@ impl Ack {
         base.map(|base| self.of(base))
     }
 
-    /// What [`position`](Self::position) would give now, without waiting; `None`
-    /// while it is not known.
+    /// The result of [`position`](Self::position), without waiting; `None` while it is
+    /// not known.
     #[must_use]
     pub fn try_position(&self) -> Option<Result<u64, Error>> {
         if self.others().iter().any(|other| other.result.get().is_none()) {
@@ -192,12 +194,12 @@ mod tests {
     use super::*;
     use crate::wait::block_on;
 
-    fn outcome(first: u64) -> Arc<Outcome> {
-        Outcome::new(first, Process::current())
+    fn outcome(first: u64) -> Arc<BlockOutcome> {
+        BlockOutcome::new(first, Process::current())
     }
 
     #[test]
-    fn records_of_a_block_count_from_its_position() {
+    fn positions_count_from_the_position_of_the_block() {
         let block = outcome(10);
         let acks = [10, 12].map(|sequence| Ack::of_one(Arc::clone(&block), sequence));
         assert!(acks[1].try_position().is_none());
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn settling_wakes_who_waits() {
+    fn settling_wakes_a_waiting_caller() {
         let block = outcome(0);
         let ack = Ack::of_one(Arc::clone(&block), 0);
         let waiting = std::thread::spawn(move || block_on(ack.position()));
@@ -219,18 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_unseen_until_an_ack_tells_it() {
+    fn failure_is_unreported_until_an_ack_returns_it() {
         let block = outcome(0);
         let ack = Ack::of_one(Arc::clone(&block), 0);
-        assert!(block.unseen_failure().is_none());
+        assert!(block.unreported_failure().is_none());
         block.settle(Err(Error::closed("producer")));
-        assert!(block.unseen_failure().is_some());
+        assert!(block.unreported_failure().is_some());
         assert!(block_on(ack.position()).is_err());
-        assert!(block.unseen_failure().is_none());
+        assert!(block.unreported_failure().is_none());
     }
 
     #[test]
-    fn parts_are_acked_when_all_of_them_are() {
+    fn joined_ack_is_ready_when_all_parts_are() {
         let (one, two) = (outcome(0), outcome(5));
         let parts =
             vec![Ack::of_batch(Arc::clone(&one), 0, 5), Ack::of_batch(Arc::clone(&two), 5, 2)];

@@ -1,86 +1,93 @@
-//! [`serve`]: one connection of a producer, from its 101 until it ends.
+//! [`serve`]: one connection of a producer, from its `101` until it ends.
 //!
 //! ```text
-//!            ┌─ window.next ◀─ turn ◀─ shared
-//! socket ◀── out: one block, heartbeat or end at a time, written whole
+//!            ┌─ window.next ◀─ seal ◀─ next_work ◀─ shared
+//! socket ◀── out: one block, heartbeat or end frame at a time, written completely
 //! socket ──▶ decoder ──▶ ack ──▶ window, shared
 //! ```
-//! One task does all of it, so that what was written, what is acked and what is
-//! sent next are never out of step.
+//! One task does all of it, so that its view of what was written, what was
+//! acknowledged and what is next is always consistent.
 
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use styx_protocol::frame::{Decoder, Event, Route, encode_end, encode_heartbeat};
+use styx_protocol::frame::{Event, FrameDecoder, Route, encode_end, encode_heartbeat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::handshake::Welcome;
-use super::link::{Link, Stop};
-use super::shared::{Asked, Wish};
+use super::handshake::ProducerHandshake;
+use super::outgoing::{Outgoing, StopReason};
+use super::work::{Intent, WorkRequest};
 use crate::error::Error;
-use crate::transport::{Socket, Upgraded, of_fault};
+use crate::transport::{Socket, Transport, Upgraded, error_from_frame};
 
 /// Acks are small.
 const READ_BYTES: usize = 4 << 10;
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum End {
-    /// Everything was acked, and both sides know that there is no more.
+pub(super) enum ConnectionEnd {
+    /// Everything was acknowledged, and both sides know that there is no more.
     Finished,
-    /// The link has to stop.
-    Stopped(Stop),
-    /// It broke, or the server ended it.
+    /// The task has to stop.
+    Stopped(StopReason),
+    /// The connection broke, or the server closed it.
     Lost(Error),
-    /// The server ended it with an error frame, which speaks of all that is
-    /// unacked.
+    /// The server ended it with an error frame, which covers all unacknowledged
+    /// records.
     Refused(Error),
 }
 
-struct Connection<'l> {
-    link: &'l mut Link,
+struct ProducerConnection<'c> {
+    outgoing: &'c mut Outgoing,
+    transport: &'c Transport,
     reader: ReadHalf<Socket>,
     writer: WriteHalf<Socket>,
-    decoder: Decoder,
-    /// What is being written.
+    decoder: FrameDecoder,
+    /// The bytes that are being written.
     out: Bytes,
     out_is_block: bool,
-    /// The writer may hold bytes back.
+    /// The writer may have buffered bytes.
     unflushed: bool,
     blocks_max: usize,
-    welcome: Welcome,
-    heard: Instant,
-    said: Instant,
-    /// The end frame is on its way.
+    handshake: ProducerHandshake,
+    last_received: Instant,
+    last_sent: Instant,
+    /// The end frame was chosen to be written: nothing follows it.
     ending: bool,
 }
 
-/// Serves the connection; what is unacked is in the link's window afterwards.
-pub(super) async fn serve(link: &mut Link, upgraded: Upgraded, welcome: Welcome) -> End {
+/// Serves the connection until it ends. Unacknowledged blocks stay in the window.
+pub(super) async fn serve(
+    outgoing: &mut Outgoing,
+    transport: &Transport,
+    upgraded: Upgraded,
+    handshake: ProducerHandshake,
+) -> ConnectionEnd {
     let (reader, writer) = tokio::io::split(upgraded.socket);
-    let mut decoder = Decoder::new(Route::ServerToProducer, 0);
+    let mut decoder = FrameDecoder::new(Route::ServerToProducer, 0);
     decoder.push(&upgraded.read);
     let now = Instant::now();
-    let connection = Connection {
-        link,
+    let connection = ProducerConnection {
+        outgoing,
+        transport,
         reader,
         writer,
         decoder,
         out: Bytes::new(),
         out_is_block: false,
         unflushed: false,
-        blocks_max: welcome.blocks_max,
-        welcome,
-        heard: now,
-        said: now,
+        blocks_max: handshake.blocks_max,
+        handshake,
+        last_received: now,
+        last_sent: now,
         ending: false,
     };
     connection.serve().await
 }
 
-impl Connection<'_> {
-    async fn serve(mut self) -> End {
-        if let Err(end) = self.hear() {
+impl ProducerConnection<'_> {
+    async fn serve(mut self) -> ConnectionEnd {
+        if let Err(end) = self.receive() {
             return end;
         }
         let timer = tokio::time::sleep(Duration::ZERO);
@@ -90,7 +97,7 @@ impl Connection<'_> {
                 Ok(wake_at) => wake_at,
                 Err(end) => return end,
             };
-            // An earlier time only: one that comes too early finds nothing to do.
+            // Only set to an earlier time: waking too early is harmless.
             if timer.is_elapsed() || wake_at < timer.deadline().into_std() {
                 timer.as_mut().reset(wake_at.into());
             }
@@ -99,8 +106,8 @@ impl Connection<'_> {
                 read = self.reader.read_buf(self.decoder.buffer()) => match read {
                     Ok(0) => return self.closed(),
                     Ok(_) => {
-                        self.heard = Instant::now();
-                        if let Err(end) = self.hear() {
+                        self.last_received = Instant::now();
+                        if let Err(end) = self.receive() {
                             return end;
                         }
                     }
@@ -111,35 +118,36 @@ impl Connection<'_> {
                     Ok(bytes) => self.wrote(bytes),
                     Err(error) => return self.broken_while_writing(&error).await,
                 },
-                () = self.link.shared.news(), if self.out.is_empty() => {}
+                () = self.outgoing.shared.wait_for_work(), if self.out.is_empty() => {}
                 () = &mut timer => {}
             }
         }
     }
 
-    /// Decides what is written next and until when there is nothing to do.
-    fn prepare(&mut self) -> Result<Instant, End> {
+    /// Decides what is written next, and how long there is nothing else to do.
+    fn prepare(&mut self) -> Result<Instant, ConnectionEnd> {
         let now = Instant::now();
-        let silence = self.link.transport.options().silence_timeout;
-        if now >= self.heard + silence {
-            return Err(End::Lost(self.link.transport.silent()));
+        let silence_timeout = self.transport.options().silence_timeout;
+        if now >= self.last_received + silence_timeout {
+            return Err(ConnectionEnd::Lost(self.transport.silent()));
         }
         let free = self.out.is_empty() && !self.ending;
-        let unwritten = self.link.window.next(self.blocks_max).is_some();
-        let can_send = free && !unwritten && self.link.window.len() < self.blocks_max;
-        let mut turn = self.link.shared.turn(Asked { now, can_send });
-        if let Some(filled) = turn.block.take() {
-            self.link.take(filled, self.welcome.codecs);
+        let unwritten = self.outgoing.window.next(self.blocks_max).is_some();
+        let can_send = free && !unwritten && self.outgoing.window.len() < self.blocks_max;
+        let mut work = self.outgoing.shared.next_work(WorkRequest { now, can_send });
+        if let Some(block) = work.block.take() {
+            self.outgoing.seal(block, self.handshake.codecs);
         }
-        let stop_at = self.link.look(now, &turn).map_err(End::Stopped)?;
+        let stop_at = self.outgoing.check_deadlines(now, &work).map_err(ConnectionEnd::Stopped)?;
         if free {
-            self.choose(turn.wish);
+            self.choose(work.intent);
         }
-        let mut wake_at = stop_at.min(self.heard + silence);
-        wake_at = turn.lingers_until.map_or(wake_at, |until| wake_at.min(until));
-        // Any byte counts as heard, so that only who is idle needs a heartbeat.
+        let mut wake_at = stop_at.min(self.last_received + silence_timeout);
+        wake_at = work.lingers_until.map_or(wake_at, |until| wake_at.min(until));
+        // Every byte tells the server that the client is alive, so only an idle client
+        // sends heartbeats.
         if self.out.is_empty() {
-            let beat_at = self.said + self.welcome.timeout / 2;
+            let beat_at = self.last_sent + self.handshake.timeout / 2;
             if now >= beat_at {
                 let mut beat = BytesMut::new();
                 encode_heartbeat(None, &mut beat);
@@ -151,13 +159,13 @@ impl Connection<'_> {
         Ok(wake_at)
     }
 
-    /// The next block, or the end.
-    fn choose(&mut self, wish: Wish) {
-        if let Some(frame) = self.link.window.next(self.blocks_max) {
+    /// Starts writing the next block, or the end frame.
+    fn choose(&mut self, intent: Intent) {
+        if let Some(frame) = self.outgoing.window.next(self.blocks_max) {
             self.put(frame, true);
-        } else if let Wish::Close { all_settled: true, .. } = wish {
+        } else if let Intent::Close { all_settled: true, .. } = intent {
             let mut end = BytesMut::new();
-            encode_end(self.link.is_forgettable(), &mut end);
+            encode_end(self.outgoing.is_forgettable(), &mut end);
             self.put(end.freeze(), false);
             self.ending = true;
         }
@@ -169,64 +177,65 @@ impl Connection<'_> {
     }
 
     fn wrote(&mut self, bytes: usize) {
-        // Nothing was left to write: what was written has left the writer.
+        // 0 means that a flush has completed: the writer holds no more bytes.
         self.unflushed = bytes > 0;
         if bytes > 0 {
             self.out.advance(bytes);
-            self.said = Instant::now();
+            self.last_sent = Instant::now();
         }
         if self.out.is_empty() && std::mem::take(&mut self.out_is_block) {
-            self.link.window.wrote();
+            self.outgoing.window.wrote();
         }
     }
 
-    /// Takes in all that has come.
-    fn hear(&mut self) -> Result<(), End> {
+    /// Handles every received frame.
+    fn receive(&mut self) -> Result<(), ConnectionEnd> {
         loop {
             let event = self.decoder.next();
             let event = event.map_err(|e| {
-                // What was sent may be there: nobody can say any more.
-                End::Lost(self.link.transport.confused(&e).with_maybe_appended(true))
+                // Blocks that were sent may be in the log; nobody can know.
+                ConnectionEnd::Lost(self.transport.protocol_error(&e).with_maybe_appended(true))
             })?;
             match event {
                 None => return Ok(()),
-                Some(Event::Ack(ack)) => self.link.acked(&ack).map_err(End::Lost)?,
-                Some(Event::Error(fault)) => return Err(self.refused(of_fault(&fault))),
+                Some(Event::Ack(ack)) => self.outgoing.acked(&ack).map_err(ConnectionEnd::Lost)?,
+                Some(Event::Error(fault)) => return Err(self.refused(error_from_frame(&fault))),
                 Some(Event::End { .. }) => return Err(self.closed()),
                 Some(Event::Heartbeat(_) | Event::Block(_)) => {}
             }
         }
     }
 
-    fn refused(&self, error: Error) -> End {
-        match self.ending && self.link.window.is_empty() {
-            true => End::Finished,
-            false => End::Refused(error),
+    fn refused(&self, error: Error) -> ConnectionEnd {
+        match self.ending && self.outgoing.window.is_empty() {
+            true => ConnectionEnd::Finished,
+            false => ConnectionEnd::Refused(error),
         }
     }
 
-    fn closed(&self) -> End {
-        match self.ending && self.link.window.is_empty() {
-            true => End::Finished,
-            false => End::Lost(self.link.transport.closed_by_peer()),
+    fn closed(&self) -> ConnectionEnd {
+        match self.ending && self.outgoing.window.is_empty() {
+            true => ConnectionEnd::Finished,
+            false => ConnectionEnd::Lost(self.transport.closed_by_peer()),
         }
     }
 
-    fn broken(&self, error: &std::io::Error) -> End {
-        match self.ending && self.link.window.is_empty() {
-            true => End::Finished,
-            false => End::Lost(self.link.transport.broken(error)),
+    fn broken(&self, error: &std::io::Error) -> ConnectionEnd {
+        match self.ending && self.outgoing.window.is_empty() {
+            true => ConnectionEnd::Finished,
+            false => ConnectionEnd::Lost(self.transport.broken(error)),
         }
     }
 
-    /// A server that refuses a block closes its side: the reason may be here.
-    async fn broken_while_writing(&mut self, error: &std::io::Error) -> End {
-        let patience = Duration::from_secs(1);
-        let rest = tokio::time::timeout(patience, async {
+    /// A server that rejects a block closes the connection, so a write fails. Its error
+    /// frame may still be readable.
+    async fn broken_while_writing(&mut self, error: &std::io::Error) -> ConnectionEnd {
+        let limit = Duration::from_secs(1);
+        let rest = tokio::time::timeout(limit, async {
             loop {
                 match self.reader.read_buf(self.decoder.buffer()).await {
-                    Ok(1..) => self.hear()?,
-                    Ok(0) | Err(_) => return Ok::<(), End>(()),
+                    Ok(1..) => self.receive()?,
+                    Ok(0) | Err(_) => return Ok::<(), ConnectionEnd>(()),
                 }
             }
         });
@@ -237,7 +246,7 @@ impl Connection<'_> {
     }
 }
 
-/// Writes some of these bytes, or flushes when there are none. Cancel safe.
+/// Writes some of the bytes, or flushes if there are none. Cancel safe.
 async fn advance(writer: &mut WriteHalf<Socket>, bytes: &[u8]) -> std::io::Result<usize> {
     match bytes {
         [] => writer.flush().await.map(|()| 0),

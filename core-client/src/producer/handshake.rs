@@ -1,8 +1,8 @@
-//! [`Known`]: what this producer knows of its log and the log of it, held
-//! against each 101.
+//! [`KnownLog`]: what a producer knows about its log, and the log about the producer.
+//! Every handshake is checked against it.
 //!
-//! The first 101 teaches; every later one must not contradict: another log,
-//! another epoch, or a log that forgot acked records ends the producer.
+//! The first handshake provides the facts. A later one must not contradict them: another
+//! log, another epoch, or a log that lost acknowledged records ends the producer.
 
 use std::time::Duration;
 
@@ -11,40 +11,41 @@ use styx_protocol::handshake::{EPOCH_PARAMETER, PRODUCER_PARAMETER};
 use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
 use styx_protocol::{Code, LogId, header};
 
-use super::options::{Identity, Settings};
+use super::settings::{Identity, ProducerSettings};
 use crate::error::{Error, Facts, Kind};
 use crate::options::SILENCE_TIMEOUT_MIN;
 use crate::transport::{Request, Upgraded};
 
-/// What a 101 says to a producer.
+/// The headers of a `101` response to a producer.
 #[derive(Debug, Clone)]
-pub(super) struct Welcome {
+pub(super) struct ProducerHandshake {
     pub(super) log_id: LogId,
-    /// The producer's; 0 without one.
+    /// The producer's epoch; 0 without a producer id.
     pub(super) epoch: u32,
-    /// `None` when the log knows no record of this producer.
+    /// The next sequence that the log expects; `None` if it has no record of this
+    /// producer.
     pub(super) next_sequence: Option<u64>,
-    /// Bytes of records that a block may have, unless it is one larger record.
+    /// The most bytes of records in a block, unless it is a single larger record.
     pub(super) block_bytes_max: usize,
-    /// Blocks that may be unacked.
+    /// The most unacknowledged blocks.
     pub(super) blocks_max: usize,
-    /// How often the server must hear from us.
+    /// Silence after which the server ends the connection.
     pub(super) timeout: Duration,
-    /// How blocks may be packed.
+    /// The codecs that blocks may use.
     pub(super) codecs: Codecs,
 }
 
-impl Welcome {
-    /// Reads a 101's headers.
+impl ProducerHandshake {
+    /// Reads the headers of a `101`.
     ///
     /// # Errors
-    /// One is missing or cannot be understood.
-    pub(super) fn read(answer: &Upgraded, identified: bool) -> Result<Welcome, Error> {
+    /// A header is missing or cannot be parsed.
+    pub(super) fn read(answer: &Upgraded, identified: bool) -> Result<ProducerHandshake, Error> {
         let block_bytes_max: u64 = answer.required(header::MAX_BLOCK_SIZE)?;
         let blocks_max: usize = answer.required(header::MAX_IN_FLIGHT_BLOCKS)?;
         let seconds: u64 = answer.required(header::TIMEOUT)?;
         let epoch = if identified { answer.required(header::EPOCH)? } else { 0 };
-        Ok(Welcome {
+        Ok(ProducerHandshake {
             log_id: answer.required(header::LOG_ID)?,
             epoch,
             next_sequence: answer.parsed(header::NEXT_SEQUENCE)?,
@@ -59,34 +60,38 @@ impl Welcome {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct KnownLog {
     identity: Option<Identity>,
     log_id: Option<LogId>,
-    /// The position behind the last record that was acked here.
+    /// The position after the last acknowledged record.
     end_position: Option<u64>,
-    /// The log has records of this producer: it said so, or acked them.
+    /// The log has records of this producer: it reported some, or acknowledged some.
     has_records: bool,
 }
 
-impl Known {
-    pub(super) fn new(identity: Option<Identity>) -> Known {
-        Known { identity, log_id: None, end_position: None, has_records: false }
+impl KnownLog {
+    pub(super) fn new(identity: Option<Identity>) -> KnownLog {
+        KnownLog { identity, log_id: None, end_position: None, has_records: false }
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// Records were acked; the last one stands before `end_position`.
+    /// Records were acknowledged, the last one before `end_position`.
     pub(super) fn acked(&mut self, end_position: u64) {
         self.has_records = true;
         self.end_position = self.end_position.max(Some(end_position));
     }
 
     /// The request for a connection.
-    pub(super) fn request(&self, settings: &Settings, silence: Duration) -> Request {
+    pub(super) fn request(
+        &self,
+        settings: &ProducerSettings,
+        silence_timeout: Duration,
+    ) -> Request {
         let mut request = Request::post(format!("/logs/{}/records", settings.log))
-            .header(header::TIMEOUT, silence.as_secs());
+            .header(header::TIMEOUT, silence_timeout.as_secs());
         if let Some(identity) = self.identity {
             request = request.query(PRODUCER_PARAMETER, identity.id);
             if let Some(epoch) = identity.epoch {
@@ -106,32 +111,33 @@ impl Known {
         request
     }
 
-    /// Holds a 101 against what is known and learns from it. `unacked` are the
-    /// sequences from the first unacked record to behind the last one that was
-    /// taken to be sent, or twice the next one when there are none; `None` at
-    /// the first 101.
+    /// Checks a handshake against the known facts and adds its facts to them. `unacked`
+    /// is the sequence of the first unacknowledged record and the one after the last
+    /// record that was taken to be sent. If there are no such records, both are the next
+    /// sequence. At the first handshake it is `None`.
     ///
     /// # Errors
-    /// `log_changed`, `producer_unknown`, `log_end_regressed`,
-    /// `sequence_reused`: none of them can be mended by trying again.
-    pub(super) fn learn(
+    /// `log_changed`, `producer_unknown`, `log_end_regressed`, `sequence_reused`: a retry
+    /// fixes none of them.
+    pub(super) fn apply(
         &mut self,
-        welcome: &Welcome,
+        handshake: &ProducerHandshake,
         unacked: Option<(u64, u64)>,
     ) -> Result<(), Error> {
-        if self.log_id.is_some_and(|known| known != welcome.log_id) {
+        if self.log_id.is_some_and(|known| known != handshake.log_id) {
             return Err(Error::code_error(
                 Code::LogChanged,
-                "the log was truncated, restored or created again since this producer was opened",
+                "the log was truncated, restored or recreated since this producer was opened: open a \
+                 new producer",
             ));
         }
         if let (Some(identity), Some((first, end))) = (self.identity, unacked) {
-            self.check_sequences(identity, welcome.next_sequence, first, end)?;
+            self.check_sequences(identity, handshake.next_sequence, first, end)?;
         }
-        self.log_id = Some(welcome.log_id);
-        self.has_records |= welcome.next_sequence.is_some();
+        self.log_id = Some(handshake.log_id);
+        self.has_records |= handshake.next_sequence.is_some();
         if let Some(identity) = &mut self.identity {
-            identity.epoch = Some(welcome.epoch);
+            identity.epoch = Some(handshake.epoch);
         }
         Ok(())
     }
@@ -150,20 +156,23 @@ impl Known {
             }
             return Err(Error::code_error(
                 Code::ProducerUnknown,
-                format!("the log no longer knows producer {id}, whose records it has acked"),
+                format!(
+                    "the log no longer knows producer {id}, although it acknowledged its records"
+                ),
             ));
         };
         let facts = Facts { expected_sequence: Some(next), ..Facts::default() };
         if next < first {
             let text = format!(
-                "the log expects record {next} of producer {id}, and acked those before {first}"
+                "the log expects sequence {next} of producer {id}, although it acknowledged all \
+                 records before sequence {first}"
             );
             return Err(Error::with_facts(Kind::Code(Code::LogEndRegressed), text, facts));
         }
         if next > end {
             let text = format!(
-                "the log has records up to {next} of producer {id}, which has sent no more than \
-                 {end}: somebody else uses its id and epoch"
+                "the log has records of producer {id} up to sequence {next}, but this producer has \
+                 only sent records up to {end}: another producer uses its id and epoch"
             );
             return Err(Error::with_facts(Kind::Code(Code::SequenceReused), text, facts));
         }
@@ -177,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    fn welcome(log: u128, next_sequence: Option<u64>) -> Welcome {
-        Welcome {
+    fn handshake(log: u128, next_sequence: Option<u64>) -> ProducerHandshake {
+        ProducerHandshake {
             log_id: LogId(log),
             epoch: 3,
             next_sequence,
@@ -189,15 +198,16 @@ mod tests {
         }
     }
 
-    fn known() -> Known {
+    fn known_log() -> KnownLog {
         let id = NonZeroU64::new(7).expect("not 0");
-        Known::new(Some(Identity { id, epoch: None, drawn: true }))
+        KnownLog::new(Some(Identity { id, epoch: None, generated: true }))
     }
 
-    /// A producer that was opened, and had this many records acked of ten.
-    fn after_acks(acked: u64) -> (Known, Option<(u64, u64)>) {
-        let mut known = known();
-        known.learn(&welcome(1, None), None).expect("the first 101 teaches");
+    /// A producer that was opened and sent ten records, of which `acked` are
+    /// acknowledged.
+    fn after_acks(acked: u64) -> (KnownLog, Option<(u64, u64)>) {
+        let mut known = known_log();
+        known.apply(&handshake(1, None), None).expect("the first handshake is accepted");
         if acked > 0 {
             known.acked(100 + acked);
         }
@@ -205,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reconnect_may_find_any_part_of_what_is_unacked() {
+    fn reconnect_accepts_any_prefix_of_the_unacknowledged_records() {
         for (acked, next) in [(0, None), (0, Some(0)), (0, Some(10)), (4, Some(4)), (4, Some(7))] {
             let (mut known, unacked) = after_acks(acked);
-            assert!(known.learn(&welcome(1, next), unacked).is_ok(), "{acked} {next:?}");
+            assert!(known.apply(&handshake(1, next), unacked).is_ok(), "{acked} {next:?}");
             assert_eq!(known.identity().and_then(|identity| identity.epoch), Some(3));
         }
     }
 
     #[test]
-    fn a_log_that_contradicts_ends_the_producer() {
+    fn contradicting_handshake_ends_the_producer() {
         for (acked, log, next, code) in [
             (0, 2, None, Code::LogChanged),
             (4, 1, None, Code::ProducerUnknown),
@@ -222,17 +232,18 @@ mod tests {
             (4, 1, Some(11), Code::SequenceReused),
         ] {
             let (mut known, unacked) = after_acks(acked);
-            let error = known.learn(&welcome(log, next), unacked).expect_err("a contradiction");
+            let error = known.apply(&handshake(log, next), unacked).expect_err("a contradiction");
             assert!(error.is(code), "{error:?} instead of {code}");
             assert!(!error.is_retriable());
         }
     }
 
     #[test]
-    fn records_of_an_earlier_life_count_as_known() {
-        let mut known = known();
-        known.learn(&welcome(1, Some(5)), None).expect("the first 101 teaches");
-        let error = known.learn(&welcome(1, None), Some((5, 5))).expect_err("it forgot");
+    fn records_of_an_earlier_run_count_as_known() {
+        let mut known = known_log();
+        known.apply(&handshake(1, Some(5)), None).expect("the first handshake is accepted");
+        let error =
+            known.apply(&handshake(1, None), Some((5, 5))).expect_err("the log lost the producer");
         assert!(error.is(Code::ProducerUnknown));
     }
 }

@@ -1,8 +1,8 @@
-//! [`Sealed`]: a block as it is sent, again and again until it is acked.
+//! [`SealedBlock`]: the final bytes of a block, sent again until it is acknowledged.
 //!
 //! ```text
-//! frame header | block header | records, or their packed form
-//! └ 8 bytes      └ 96 bytes     └ where they were encoded, when they are plain
+//! frame header | block header | records, plain or compressed
+//! └ 8 bytes      └ 96 bytes     └ plain records stay where they were encoded
 //! ```
 
 use std::sync::Arc;
@@ -13,38 +13,38 @@ use styx_protocol::block::{self, Codec, Origin};
 use styx_protocol::frame::blocks_header;
 use styx_protocol::limits::FRAME_HEADER_BYTES;
 
-use super::ack::Outcome;
-use super::filling::{Filled, PREFIX_BYTES};
+use super::ack::BlockOutcome;
+use super::pending::{PREFIX_BYTES, PendingBlock};
 
-/// What may have become of a block that is not acked.
+/// Whether an unacknowledged block was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The server cannot have it whole.
+pub(super) enum SendState {
+    /// The server cannot have received all of it.
     NotSent,
-    /// It was sent whole, on the connection that is open.
-    SentHere,
-    /// It was sent whole on a connection that broke.
-    SentBefore,
+    /// All of it was sent on the current connection.
+    SentOnThisConnection,
+    /// All of it was sent on a connection that broke.
+    SentEarlier,
 }
 
 /// See the module. Its bytes never change.
 #[derive(Debug, Clone)]
-pub(super) struct Sealed {
+pub(super) struct SealedBlock {
     pub(super) frame: Bytes,
     pub(super) first: u64,
     pub(super) count: u32,
-    /// Bytes of the records before packing.
+    /// Bytes of the records before compression.
     pub(super) raw_bytes: usize,
     /// When its first record was appended.
     pub(super) since: Instant,
-    pub(super) outcome: Arc<Outcome>,
-    pub(super) fate: Fate,
+    pub(super) outcome: Arc<BlockOutcome>,
+    pub(super) state: SendState,
 }
 
-impl Sealed {
-    /// Seals a block: its bytes are decided here once and for all.
-    pub(super) fn seal(filled: Filled, origin: Origin, codec: Codec) -> Sealed {
-        let Filled { mut body, count, first, since, outcome } = filled;
+impl SealedBlock {
+    /// Seals a block: from here on its bytes are fixed.
+    pub(super) fn seal(block: PendingBlock, origin: Origin, codec: Codec) -> SealedBlock {
+        let PendingBlock { mut body, count, first, since, outcome } = block;
         let codec = body.pack(codec);
         let raw_bytes = body.raw_bytes();
         let mut bytes = body.bytes;
@@ -53,15 +53,15 @@ impl Sealed {
         let (frame_header, block_header) = prefix.split_at_mut(FRAME_HEADER_BYTES);
         frame_header.copy_from_slice(&blocks_header(block_header.len() + body.len()));
         block_header.copy_from_slice(&header.encode().0);
-        // A block that turned out small does not keep the room of a large one.
+        // A small block does not keep the memory of a large one.
         if bytes.capacity() / 2 > bytes.len() {
             bytes.shrink_to_fit();
         }
         let frame = bytes.into();
-        Sealed { frame, first, count, raw_bytes, since, outcome, fate: Fate::NotSent }
+        SealedBlock { frame, first, count, raw_bytes, since, outcome, state: SendState::NotSent }
     }
 
-    /// The sequence behind its last record.
+    /// The sequence after its last record.
     pub(super) fn end(&self) -> u64 {
         self.first.saturating_add(self.count.into())
     }
@@ -73,14 +73,14 @@ mod tests {
     use styx_protocol::block::build_with;
     use styx_protocol::record;
 
-    use super::super::filling::{Filling, Limits, Run};
     use super::super::header_of;
+    use super::super::pending::{EncodedBatch, Limits, PendingBlocks};
     use super::*;
     use crate::runtime::Process;
 
-    /// What this crate builds in place is what the protocol builds by copying.
+    /// This crate builds blocks in place; the protocol crate builds the same by copying.
     #[test]
-    fn a_sealed_block_is_the_protocols_block_in_a_frame() {
+    fn sealed_block_equals_protocol_block_in_a_frame() {
         let limits = Limits {
             block_bytes: 1 << 18,
             block_bytes_max: 1 << 20,
@@ -97,14 +97,14 @@ mod tests {
         for (codec, origin) in
             Codec::ALL.into_iter().flat_map(|codec| [(codec, origin), (codec, Origin::default())])
         {
-            let mut filling = Filling::new(limits, Process::current());
+            let mut pending = PendingBlocks::new(limits, Process::current());
             let mut builder = record::Builder::new();
             for payload in &payloads {
-                let begins_block = filling.begins_block(payload.len());
-                filling.push(header_of(payload).expect("small"), payload, begins_block);
+                let begins_block = pending.begins_block(payload.len());
+                pending.push(header_of(payload).expect("small"), payload, begins_block);
                 assert!(builder.push(payload));
             }
-            let sealed = Sealed::seal(filling.take().expect("a block"), origin, codec);
+            let sealed = SealedBlock::seal(pending.take().expect("a block"), origin, codec);
             let block = build_with(codec, None, &builder.take(), origin);
             let expected = [&blocks_header(block.len())[..], &block].concat();
             assert_eq!(sealed.frame, expected, "{codec}");
@@ -112,10 +112,10 @@ mod tests {
         }
     }
 
-    /// A batch that the caller packed is sealed as one that the link packs, and stands
-    /// alone.
+    /// A batch that the caller compressed has the same bytes as one that the task
+    /// compresses, and gets a block of its own.
     #[test]
-    fn a_run_that_comes_packed_is_the_protocols_block_and_takes_no_more() {
+    fn batch_compressed_by_the_caller_equals_protocol_block_and_accepts_no_more() {
         let limits = Limits {
             block_bytes: 1 << 18,
             block_bytes_max: 1 << 20,
@@ -125,17 +125,18 @@ mod tests {
         for (codec, payload) in
             Codec::ALL.into_iter().flat_map(|codec| [(codec, &[7; 200][..]), (codec, b"")])
         {
-            let mut filling = Filling::new(limits, Process::current());
-            let (mut run, mut builder) = (Run::new(), record::Builder::new());
-            run.push(header_of(payload).expect("small"), payload);
+            let mut pending = PendingBlocks::new(limits, Process::current());
+            let (mut batch, mut builder) = (EncodedBatch::new(), record::Builder::new());
+            batch.push(header_of(payload).expect("small"), payload);
             assert!(builder.push(payload));
-            let raw_bytes = run.raw_bytes();
-            run.pack(codec);
-            assert_eq!(run.raw_bytes(), raw_bytes);
-            let begins_block = filling.begins_block(raw_bytes);
-            filling.push_run(run, begins_block);
-            assert!(filling.begins_block(8), "it takes no more");
-            let sealed = Sealed::seal(filling.take().expect("a block"), Origin::default(), codec);
+            let raw_bytes = batch.raw_bytes();
+            batch.pack(codec);
+            assert_eq!(batch.raw_bytes(), raw_bytes);
+            let begins_block = pending.begins_block(raw_bytes);
+            pending.push_batch(batch, begins_block);
+            assert!(pending.begins_block(8), "it accepts no more records");
+            let sealed =
+                SealedBlock::seal(pending.take().expect("a block"), Origin::default(), codec);
             let block = build_with(codec, None, &builder.take(), Origin::default());
             assert_eq!(sealed.frame, [&blocks_header(block.len())[..], &block].concat(), "{codec}");
             assert_eq!((sealed.count, sealed.raw_bytes), (1, raw_bytes));

@@ -1,11 +1,11 @@
-//! [`Window`]: blocks that were taken to be sent and are not acked yet.
+//! [`Window`]: sealed blocks that are not yet acknowledged.
 //!
 //! ```text
 //!            written on this connection    not yet
 //! acked ◀── [ block | block | block ] ──── [ block | … ] ◀── sealed
-//!            └ acks settle from the front
+//!            └ acks settle blocks from the front
 //! ```
-//! After a reconnect everything is written again, from the front, byte for byte.
+//! After a reconnect, all blocks are written again from the front, with the same bytes.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,23 +13,23 @@ use std::time::Instant;
 use bytes::Bytes;
 use styx_protocol::frame::Ack;
 
-use super::sealed::{Fate, Sealed};
+use super::sealed::{SealedBlock, SendState};
 use crate::error::Error;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    blocks: VecDeque<Sealed>,
-    /// How many of them were written whole on this connection.
+    blocks: VecDeque<SealedBlock>,
+    /// How many of them were written completely on this connection.
     written: usize,
 }
 
-/// What an ack settled.
+/// The blocks that an ack settled.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct AckedBlocks {
     /// The blocks, in order.
-    pub(super) blocks: Vec<Sealed>,
-    /// The highest position behind one of them.
+    pub(super) blocks: Vec<SealedBlock>,
+    /// The highest position after one of them.
     pub(super) end_position: u64,
 }
 
@@ -38,27 +38,27 @@ impl Window {
         self.blocks.is_empty()
     }
 
-    /// How many blocks.
+    /// The number of blocks.
     pub(super) fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// When the oldest unacked record was appended.
+    /// When the oldest unacknowledged record was appended.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.blocks.front().map(|block| block.since)
     }
 
-    /// Sequences from the oldest unacked record to behind the newest.
+    /// The sequence of the oldest unacknowledged record, and the one after the newest.
     pub(super) fn sequences(&self) -> Option<(u64, u64)> {
         Some((self.blocks.front()?.first, self.blocks.back()?.end()))
     }
 
-    /// Adds a block behind all others.
-    pub(super) fn push(&mut self, block: Sealed) {
+    /// Adds a block after all others.
+    pub(super) fn push(&mut self, block: SealedBlock) {
         self.blocks.push_back(block);
     }
 
-    /// The bytes to write next, when fewer than `blocks_max` are unacked.
+    /// The bytes to write next, if fewer than `blocks_max` blocks are unacknowledged.
     pub(super) fn next(&self, blocks_max: usize) -> Option<Bytes> {
         if self.written >= blocks_max {
             return None;
@@ -66,67 +66,69 @@ impl Window {
         self.blocks.get(self.written).map(|block| block.frame.clone())
     }
 
-    /// What [`next`](Self::next) gave was written whole.
+    /// The block that [`next`](Self::next) returned was written completely.
     pub(super) fn wrote(&mut self) {
         if let Some(block) = self.blocks.get_mut(self.written) {
             self.written += 1;
-            if block.fate == Fate::NotSent {
-                block.fate = Fate::SentHere;
+            if block.state == SendState::NotSent {
+                block.state = SendState::SentOnThisConnection;
             }
         }
     }
 
-    /// Settles what an ack speaks of: all of it or nothing.
+    /// Settles the blocks that an ack covers: all of them or none.
     ///
     /// # Errors
-    /// It speaks of records that were not sent, or of a part of a block.
-    pub(super) fn ack(&mut self, ack: &Ack) -> Result<Settled, Error> {
+    /// The ack covers records that were not sent, or a part of a block.
+    pub(super) fn ack(&mut self, ack: &Ack) -> Result<AckedBlocks, Error> {
         let mut bases = Vec::new();
         for run in &ack.runs {
             let (mut base, mut left) = (run.base.0, run.count);
             while left > 0 {
                 let block = self.blocks.get(bases.len()).filter(|_| bases.len() < self.written);
                 let block = block.ok_or_else(|| wrong("records that were not sent"))?;
-                left = left.checked_sub(block.count).ok_or_else(|| wrong("half a block"))?;
+                left = left.checked_sub(block.count).ok_or_else(|| wrong("part of a block"))?;
                 bases.push(base);
                 base = base.saturating_add(block.count.into());
             }
         }
         self.written -= bases.len();
-        let blocks: Vec<Sealed> = self.blocks.drain(..bases.len()).collect();
+        let blocks: Vec<SealedBlock> = self.blocks.drain(..bases.len()).collect();
         for (block, base) in blocks.iter().zip(bases) {
             block.outcome.settle(Ok(base));
         }
         let end_position = ack.runs.iter().map(|run| run.end().0).max().unwrap_or_default();
-        Ok(Settled { blocks, end_position })
+        Ok(AckedBlocks { blocks, end_position })
     }
 
-    /// The connection broke. With `none_appended` the server has said that
-    /// nothing of what was unacked is in the log.
+    /// The connection broke. `none_appended` means: the server has reported that no
+    /// unacknowledged record is in the log.
     pub(super) fn disconnected(&mut self, none_appended: bool) {
         self.written = 0;
-        for block in self.blocks.iter_mut().filter(|block| block.fate == Fate::SentHere) {
-            block.fate = if none_appended { Fate::NotSent } else { Fate::SentBefore };
+        for block in
+            self.blocks.iter_mut().filter(|block| block.state == SendState::SentOnThisConnection)
+        {
+            block.state = if none_appended { SendState::NotSent } else { SendState::SentEarlier };
         }
     }
 
-    /// Takes out the blocks that may have been appended: without a producer id
-    /// they cannot be sent again.
-    pub(super) fn take_doubtful(&mut self) -> VecDeque<Sealed> {
-        let (doubtful, others) =
-            self.blocks.drain(..).partition(|block| block.fate != Fate::NotSent);
+    /// Removes the blocks that may have been appended. Without a producer id they cannot
+    /// be sent again.
+    pub(super) fn take_maybe_appended(&mut self) -> VecDeque<SealedBlock> {
+        let (maybe_appended, others) =
+            self.blocks.drain(..).partition(|block| block.state != SendState::NotSent);
         self.blocks = others;
         self.written = 0;
-        doubtful
+        maybe_appended
     }
 
-    /// Takes out everything.
-    pub(super) fn drain(&mut self) -> VecDeque<Sealed> {
+    /// Removes all blocks.
+    pub(super) fn drain(&mut self) -> VecDeque<SealedBlock> {
         self.written = 0;
         std::mem::take(&mut self.blocks)
     }
 }
 
 fn wrong(what: &str) -> Error {
-    Error::bad_answer(format!("the server acked {what}")).with_maybe_appended(true)
+    Error::bad_answer(format!("the server acknowledged {what}")).with_maybe_appended(true)
 }

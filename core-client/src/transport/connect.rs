@@ -1,4 +1,4 @@
-//! From an address to a [`Socket`], within the connect time-out.
+//! Opens a [`Socket`] to the server's address, within the connect timeout.
 
 use std::io;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use tokio_rustls::TlsConnector;
 use super::{Socket, Transport, tls};
 use crate::error::{Error, Kind};
 
-/// After how much silence the kernel asks whether the peer is still there.
+/// Silence after which the kernel checks whether the peer is alive (TCP keep-alive).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Transport {
-    /// Opens a connection: every address the name has is tried in turn.
+    /// Opens a connection. Tries every IP address of the host name in turn.
     ///
     /// # Errors
-    /// [`Kind::ConnectionFailed`] or [`Kind::TimedOut`], with what was tried;
+    /// [`Kind::ConnectionFailed`] or [`Kind::TimedOut`], with the address;
     /// [`Kind::InvalidArgument`] for a name that no certificate can have.
     pub(crate) async fn connect(&self) -> Result<Socket, Error> {
-        let patience = self.options.connect_timeout;
-        match tokio::time::timeout(patience, self.connect_without_limit()).await {
+        let timeout = self.options.connect_timeout;
+        match tokio::time::timeout(timeout, self.connect_without_limit()).await {
             Ok(connected) => connected,
             Err(_) => Err(Error::new(
                 Kind::TimedOut,
-                format!("cannot connect to {}: no answer within {patience:?}", self.address),
+                format!("cannot connect to {}: no response within {timeout:?}", self.address),
             )),
         }
     }
@@ -44,7 +44,7 @@ impl Transport {
 
     fn failed(&self, error: &io::Error) -> Error {
         let why = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+            io::ErrorKind::ConnectionRefused => "no server is listening there".to_owned(),
             _ => error.to_string(),
         };
         Error::new(Kind::ConnectionFailed, format!("cannot connect to {}: {why}", self.address))

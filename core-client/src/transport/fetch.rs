@@ -1,8 +1,7 @@
-//! Small requests with small answers, asked again where that is safe.
+//! Small requests with small responses, retried if that is safe.
 //!
-//! A request is repeated when it cannot have been carried out, or changes
-//! nothing anyway, and when its error is a passing one; with back-off, until the
-//! call time-out is over.
+//! A request is retried if its error is temporary, and if it was not carried out or is
+//! safe to repeat. Retries back off, and end at the call timeout.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,22 +9,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{Body, Request, Transport};
+use super::{Request, RequestBody, Transport};
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
 
-/// Most bytes of such an answer: a list of many thousand logs.
+/// The most bytes of such a response: enough for a list of many thousand logs.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// An answer that has been read whole.
+/// A response that was read completely.
 #[derive(Debug, Clone)]
-pub(crate) struct Whole {
+pub(crate) struct BufferedResponse {
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Whole {
-    /// A header's value, if it is there and text.
+impl BufferedResponse {
+    /// A header's value, if the header exists and is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -33,32 +32,32 @@ impl Whole {
     /// The body, which is JSON.
     ///
     /// # Errors
-    /// [`Kind::BadAnswer`] when it is not, or not of this shape.
+    /// [`Kind::BadAnswer`] if it is not JSON, or not of type `T`.
     pub(crate) fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body)
-            .map_err(|e| Error::bad_answer(format!("the server's answer cannot be read: {e}")))
+            .map_err(|e| Error::bad_answer(format!("the server's response cannot be parsed: {e}")))
     }
 }
 
 impl Transport {
-    /// Sends a request and reads its whole answer, within the call time-out.
+    /// Sends a request and reads the complete response, within the call timeout.
     ///
     /// # Errors
-    /// No connection, an answer that is not 2xx, or none in time.
+    /// No connection, a response that is not 2xx, or no response in time.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
         request: &Request,
         body: Bytes,
-    ) -> Result<Whole, Error> {
-        let patience = self.options.call_timeout;
-        let end = Instant::now() + patience;
+    ) -> Result<BufferedResponse, Error> {
+        let timeout = self.options.call_timeout;
+        let end = Instant::now() + timeout;
         let mut backoff = Backoff::random();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.once(request, body.clone())).await {
-                Ok(Ok(whole)) => return Ok(whole),
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(self.too_late(patience, request)),
+                Err(_) => return Err(self.too_late(timeout, request)),
             };
             let safe = request.is_safe() || !error.maybe_appended();
             if !(self.options.retry && safe && error.is_retriable()) {
@@ -72,15 +71,19 @@ impl Transport {
         }
     }
 
-    async fn once(self: &Arc<Self>, request: &Request, body: Bytes) -> Result<Whole, Error> {
-        let body = if body.is_empty() { Body::Empty } else { Body::Whole(body) };
-        let mut answer = self.send(request, body).await?;
-        let body = answer.bytes(ANSWER_BYTES_MAX).await?;
-        Ok(Whole { headers: answer.take_headers(), body })
+    async fn once(
+        self: &Arc<Self>,
+        request: &Request,
+        body: Bytes,
+    ) -> Result<BufferedResponse, Error> {
+        let body = if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(body) };
+        let mut response = self.send(request, body).await?;
+        let body = response.bytes(ANSWER_BYTES_MAX).await?;
+        Ok(BufferedResponse { headers: response.take_headers(), body })
     }
 
-    fn too_late(&self, patience: Duration, request: &Request) -> Error {
-        let text = format!("{} did not answer within {patience:?}", self.address);
+    fn too_late(&self, timeout: Duration, request: &Request) -> Error {
+        let text = format!("{} did not respond within {timeout:?}", self.address);
         Error::new(Kind::TimedOut, text).with_maybe_appended(!request.is_safe())
     }
 }

@@ -1,8 +1,8 @@
-//! One request, one answer, over HTTP/1.1.
+//! Requests and their responses, one after the other on a connection.
 //!
-//! Up to [`IDLE_CONNECTIONS_MAX`](super::IDLE_CONNECTIONS_MAX) connections are
-//! kept and used again. A request that a kept connection did not take any more
-//! goes out on a new one; apart from that nothing is sent twice here.
+//! A connection whose response was read completely is kept and used again. If a kept
+//! connection did not accept a request, the request is sent on a new one. Apart from
+//! that, nothing is sent twice here.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,93 +16,94 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 
-use super::deaf::Deaf;
+use super::read_after_write_error::ReadAfterWriteError;
 use super::{Request, Transport, refusal};
 use crate::error::{Error, Kind};
 
-/// Most of an error answer that is looked at.
+/// The most bytes that are read of an error response.
 pub(super) const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
 
-/// What is sent along with a request.
+/// The body of a request.
 #[derive(Debug)]
-pub(crate) enum Body {
-    /// Nothing.
+pub(crate) enum RequestBody {
+    /// No body.
     Empty,
     /// These bytes.
     Whole(Bytes),
-    /// Pieces as they come, of unknown length. When the channel closes before
-    /// [`Piece::End`], the request is aborted.
-    Stream(mpsc::Receiver<Piece>),
+    /// Parts as they arrive, of unknown total length. If the channel closes before
+    /// [`BodyPart::End`], the request is aborted.
+    Stream(mpsc::Receiver<BodyPart>),
 }
 
 /// A part of a body.
 #[derive(Debug)]
-pub(crate) enum Piece {
+pub(crate) enum BodyPart {
     /// Bytes.
     Data(Bytes),
-    /// There are no more.
+    /// The end of the body.
     End,
 }
 
-/// The caller gave up in the middle of a body.
+/// The caller stopped in the middle of a body.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the request was given up")]
+#[error("the request was aborted by its caller")]
 pub(crate) struct Aborted;
 
-/// A connection for requests, one after the other.
+/// A connection for requests, one at a time.
 #[derive(Debug)]
-pub(super) struct Connection(pub(super) SendRequest<Body>);
+pub(super) struct HttpConnection(pub(super) SendRequest<RequestBody>);
 
-impl Connection {
+impl HttpConnection {
     pub(super) fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
-/// A good answer: its head, and its body as it comes.
+/// A successful response: its head, and its body as it arrives.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct StreamingResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
-    /// Kept when the body has been read whole.
-    connection: Option<Connection>,
+    /// Kept for the next request once the body was read completely.
+    connection: Option<HttpConnection>,
     transport: Arc<Transport>,
 }
 
 impl Transport {
-    /// A new connection for requests, with a task that serves it.
-    pub(super) async fn open(&self) -> Result<Connection, Error> {
+    /// Opens a connection for requests, with a task that drives it.
+    pub(super) async fn open(&self) -> Result<HttpConnection, Error> {
         let socket = self.connect().await?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(Deaf::new(socket))).await.map_err(|e| self.lost(&e))?;
-        // With upgrades: both kinds of request open their connection here.
+        let (sender, connection) = http1::handshake(TokioIo::new(ReadAfterWriteError::new(socket)))
+            .await
+            .map_err(|e| self.lost(&e))?;
+        // With upgrades, because streams open their connections here too.
         tokio::spawn(async move {
             if let Err(e) = connection.with_upgrades().await {
                 tracing::debug!("a connection ended: {e}");
             }
         });
-        Ok(Connection(sender))
+        Ok(HttpConnection(sender))
     }
 
-    /// Sends a request and waits for the head of a good answer.
+    /// Sends a request and waits for the head of a successful response.
     ///
     /// # Errors
-    /// No connection, or an answer that is not 2xx.
+    /// No connection, or a response that is not 2xx.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: &Request,
-        body: Body,
-    ) -> Result<Answer, Error> {
+        body: RequestBody,
+    ) -> Result<StreamingResponse, Error> {
         let mut built = self.build(request, body)?;
-        while let Some(mut kept) = self.kept() {
-            match kept.0.try_send_request(built).await {
-                Ok(response) => return self.answered(response, kept).await,
+        while let Some(mut idle) = self.take_idle() {
+            match idle.0.try_send_request(built).await {
+                Ok(response) => return self.response(response, idle).await,
                 Err(mut failed) => match failed.take_message() {
                     Some(untouched) => built = untouched,
-                    // It may have been taken; one that changes nothing goes again.
+                    // The server may have received it. A safe request may be sent again.
                     None if request.is_safe() => {
-                        built = self.build(request, Body::Empty)?;
+                        built = self.build(request, RequestBody::Empty)?;
                         break;
                     }
                     None => return Err(self.lost(failed.error()).with_maybe_appended(true)),
@@ -111,25 +112,30 @@ impl Transport {
         }
         let mut connection = self.open().await?;
         match connection.0.send_request(built).await {
-            Ok(response) => self.answered(response, connection).await,
+            Ok(response) => self.response(response, connection).await,
             Err(e) => Err(self.lost(&e).with_maybe_appended(!request.is_safe())),
         }
     }
 
-    async fn answered(
+    async fn response(
         self: &Arc<Self>,
         response: Response<Incoming>,
-        connection: Connection,
-    ) -> Result<Answer, Error> {
+        connection: HttpConnection,
+    ) -> Result<StreamingResponse, Error> {
         let (head, body) = response.into_parts();
         let transport = Arc::clone(self);
         let connection = Some(connection);
-        let mut answer =
-            Answer { status: head.status, headers: head.headers, body, connection, transport };
-        if answer.status.is_success() {
-            return Ok(answer);
+        let response = StreamingResponse {
+            status: head.status,
+            headers: head.headers,
+            body,
+            connection,
+            transport,
+        };
+        if response.status.is_success() {
+            return Ok(response);
         }
-        Err(answer.refusal().await)
+        Err(response.into_error().await)
     }
 
     pub(super) fn lost(&self, error: &hyper::Error) -> Error {
@@ -139,19 +145,25 @@ impl Transport {
     }
 }
 
-impl Answer {
-    /// For an answer on a connection that is not used again.
-    pub(super) fn of(response: Response<Incoming>, transport: Arc<Transport>) -> Answer {
+impl StreamingResponse {
+    /// A response on a connection that is not used again.
+    pub(super) fn of(response: Response<Incoming>, transport: Arc<Transport>) -> StreamingResponse {
         let (head, body) = response.into_parts();
-        Answer { status: head.status, headers: head.headers, body, connection: None, transport }
+        StreamingResponse {
+            status: head.status,
+            headers: head.headers,
+            body,
+            connection: None,
+            transport,
+        }
     }
 
-    /// The headers, which are not kept.
+    /// Moves the headers out.
     pub(super) fn take_headers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.headers)
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// The next part of the body; `None` at its end.
     ///
     /// # Errors
     /// The connection broke before the end.
@@ -169,7 +181,7 @@ impl Answer {
                 }
                 None => {
                     if let Some(connection) = self.connection.take() {
-                        self.transport.keep(connection);
+                        self.transport.put_idle(connection);
                     }
                     return Ok(None);
                 }
@@ -177,15 +189,15 @@ impl Answer {
         }
     }
 
-    /// The whole body, which is known to be small.
+    /// The complete body, which must be small.
     ///
     /// # Errors
-    /// The connection broke, or there are more than `bytes_max`.
+    /// The connection broke, or the body is larger than `bytes_max`.
     pub(crate) async fn bytes(&mut self, bytes_max: usize) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if whole.len() + chunk.len() > bytes_max {
-                let text = format!("the server's answer has more than {bytes_max} bytes");
+                let text = format!("the server's response is larger than {bytes_max} bytes");
                 return Err(Error::bad_answer(text));
             }
             whole.extend_from_slice(&chunk);
@@ -193,15 +205,15 @@ impl Answer {
         Ok(whole.freeze())
     }
 
-    /// The error that this answer is.
-    pub(super) async fn refusal(&mut self) -> Error {
-        // Without its body an error still has a status.
+    /// The error that this response reports.
+    pub(super) async fn into_error(mut self) -> Error {
+        // If the body cannot be read, the status is still known.
         let body = self.bytes(ERROR_BODY_BYTES_MAX).await.unwrap_or_default();
-        refusal::error(self.status, &self.headers, &body)
+        refusal::error_from_response(self.status, &self.headers, &body)
     }
 }
 
-impl HttpBody for Body {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = Aborted;
 
@@ -210,18 +222,18 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         match self.get_mut() {
-            Body::Empty => Poll::Ready(None),
-            body @ Body::Whole(_) => match std::mem::replace(body, Body::Empty) {
-                Body::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            RequestBody::Empty => Poll::Ready(None),
+            body @ RequestBody::Whole(_) => match std::mem::replace(body, RequestBody::Empty) {
+                RequestBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 _ => Poll::Ready(None),
             },
-            body @ Body::Stream(_) => {
-                let Body::Stream(pieces) = body else { return Poll::Ready(None) };
-                let piece = std::task::ready!(pieces.poll_recv(cx));
-                Poll::Ready(match piece {
-                    Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
-                    Some(Piece::End) => {
-                        *body = Body::Empty;
+            body @ RequestBody::Stream(_) => {
+                let RequestBody::Stream(parts) = body else { return Poll::Ready(None) };
+                let part = std::task::ready!(parts.poll_recv(cx));
+                Poll::Ready(match part {
+                    Some(BodyPart::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+                    Some(BodyPart::End) => {
+                        *body = RequestBody::Empty;
                         None
                     }
                     None => Some(Err(Aborted)),
@@ -231,14 +243,14 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Body::Empty)
+        matches!(self, RequestBody::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Body::Empty => SizeHint::with_exact(0),
-            Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Stream(_) => SizeHint::default(),
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            RequestBody::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The way to the server: connections, requests, upgrades.
+//! Connections to the server, requests and upgrades.
 //!
 //! ```text
-//! connect ─▶ Socket (TCP or TLS) ─┬─▶ http: one request, one answer; the connection is kept
-//!                                 │     (fetch: a whole small answer, asked for again where that is safe)
-//!                                 └─▶ upgrade: the socket and the bytes read with the 101
+//! connect ─▶ Socket (TCP or TLS) ─┬─▶ http: one request, one response; the connection is kept
+//!                                 │     (fetch: a small response, read completely; retried if safe)
+//!                                 └─▶ upgrade: the socket and the bytes received with the 101
 //! ```
-//! Everything here runs on the core's own threads. An answer that is not the
-//! one asked for becomes an [`Error`] with the server's own words, in `refusal`.
+//! Everything here runs on the client's own threads. In `refusal`, an error response
+//! becomes an [`Error`] with the server's message.
 
 mod connect;
-mod deaf;
 mod fetch;
 mod http;
+mod read_after_write_error;
 mod refusal;
 mod socket;
 mod tls;
@@ -24,32 +24,32 @@ use ::http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use ::http::{HeaderName, HeaderValue, Method};
 use tokio_rustls::rustls::ClientConfig;
 
-pub(crate) use self::http::{Body, Piece};
-pub(crate) use fetch::Whole;
-pub(crate) use refusal::of_fault;
+pub(crate) use self::http::{BodyPart, RequestBody};
+pub(crate) use fetch::BufferedResponse;
+pub(crate) use refusal::error_from_frame;
 pub(crate) use socket::Socket;
 pub(crate) use upgrade::Upgraded;
 
-use self::http::Connection;
+use self::http::HttpConnection;
 use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::options::{Headers, Options};
 
-/// Connections that are kept for the next request.
+/// The most idle connections that are kept for later requests.
 const IDLE_CONNECTIONS_MAX: usize = 4;
 
-/// Everything that is needed to reach one server.
+/// Everything that is needed to connect to one server.
 pub(crate) struct Transport {
     address: Address,
     options: Options,
     headers: Headers,
     authority: HeaderValue,
-    /// There for encrypted addresses.
+    /// `None` if the address is not encrypted.
     tls: Option<Arc<ClientConfig>>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<HttpConnection>>,
 }
 
-/// What is asked of the server.
+/// A request without its body.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     method: Method,
@@ -59,14 +59,15 @@ pub(crate) struct Request {
 }
 
 impl Transport {
-    /// Checks the options and reads the certificates; connects to nothing.
+    /// Checks the options and reads the certificates. Does not connect.
     ///
     /// # Errors
-    /// An option that cannot be used.
+    /// An option is invalid.
     pub(crate) fn new(address: Address, options: Options) -> Result<Transport, Error> {
         let headers = options.check()?;
-        let authority = HeaderValue::from_str(&address.authority())
-            .map_err(|_| Error::invalid(format!("{address} cannot stand in a request")))?;
+        let authority = HeaderValue::from_str(&address.authority()).map_err(|_| {
+            Error::invalid(format!("the address {address} cannot be used in a Host header"))
+        })?;
         let tls = match address.is_encrypted() {
             true => Some(tls::config(&options.roots)?),
             false => None,
@@ -79,7 +80,7 @@ impl Transport {
         &self.address
     }
 
-    /// What the client was told.
+    /// The client's options.
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -87,14 +88,14 @@ impl Transport {
     /// Connects and keeps the connection for the next request.
     ///
     /// # Errors
-    /// No connection came about.
+    /// No connection could be opened.
     pub(crate) async fn probe(&self) -> Result<(), Error> {
         let connection = self.open().await?;
-        self.keep(connection);
+        self.put_idle(connection);
         Ok(())
     }
 
-    /// A stream's connection that broke.
+    /// The error for a stream whose connection broke.
     pub(crate) fn broken(&self, error: &std::io::Error) -> Error {
         Error::new(
             Kind::ConnectionFailed,
@@ -102,36 +103,36 @@ impl Transport {
         )
     }
 
-    /// A stream's connection that the server closed without a word.
+    /// The error for a stream that the server closed without an error frame.
     pub(crate) fn closed_by_peer(&self) -> Error {
         Error::new(Kind::ConnectionFailed, format!("{} closed the connection", self.address))
     }
 
-    /// A stream's connection on which nothing came for the silence time-out.
+    /// The error for a stream on which nothing was received for the silence timeout.
     pub(crate) fn silent(&self) -> Error {
-        let text = format!("{} was silent for {:?}", self.address, self.options.silence_timeout);
+        let text = format!("{} sent nothing for {:?}", self.address, self.options.silence_timeout);
         Error::new(Kind::TimedOut, text)
     }
 
-    /// A stream on which something came that no server sends.
-    pub(crate) fn confused(&self, error: &styx_protocol::frame::Error) -> Error {
-        Error::bad_answer(format!("{} does not speak styx/1 properly: {error}", self.address))
+    /// The error for a stream that violates the protocol.
+    pub(crate) fn protocol_error(&self, error: &styx_protocol::frame::Error) -> Error {
+        Error::bad_answer(format!("{} violates the styx/1 protocol: {error}", self.address))
     }
 
-    fn keep(&self, connection: Connection) {
+    fn put_idle(&self, connection: HttpConnection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|kept| !kept.is_closed());
+        idle.retain(|connection| !connection.is_closed());
         if idle.len() < IDLE_CONNECTIONS_MAX && !connection.is_closed() {
             idle.push(connection);
         }
     }
 
-    fn kept(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<HttpConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::from_fn(|| idle.pop()).find(|kept| !kept.is_closed())
+        std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed())
     }
 
-    /// The request as hyper takes it.
+    /// The request as hyper expects it.
     fn build<B>(&self, request: &Request, body: B) -> Result<::http::Request<B>, Error> {
         let mut built = ::http::Request::builder()
             .method(request.method.clone())
@@ -158,7 +159,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Request {
-    /// A request of this path, which needs no escaping.
+    /// A request for this path, which must not need escaping.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Request {
         Request { method, target: path.into(), headers: Vec::new() }
     }
@@ -182,8 +183,8 @@ impl Request {
         self
     }
 
-    /// Adds a header. One whose value no header can hold is left out, which no
-    /// number, id or name of ours is.
+    /// Adds a header. A value that is not valid in a header is left out; numbers, ids and
+    /// names are always valid.
     pub(crate) fn header(mut self, name: &'static str, value: impl fmt::Display) -> Request {
         if let Ok(value) = HeaderValue::try_from(value.to_string()) {
             self.headers.push((HeaderName::from_static(name), value));
@@ -191,7 +192,7 @@ impl Request {
         self
     }
 
-    /// Whether repeating it changes nothing.
+    /// Whether sending it twice has no effect.
     pub(crate) fn is_safe(&self) -> bool {
         self.method.is_safe()
     }
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_escaped() {
+    fn query_values_are_escaped() {
         let request = Request::get("/logs/x").query("position", -3).query("a", "1 +%ü");
         assert_eq!(request.target, "/logs/x?position=-3&a=1%20%2B%25%C3%BC");
     }

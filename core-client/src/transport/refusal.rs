@@ -1,5 +1,5 @@
-//! What a server refuses, as an [`Error`]: an answer that is not the one asked
-//! for, or the error frame that ends a stream.
+//! Converts the errors of a server to [`Error`]: an error response, or the error frame
+//! that ends a stream.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use styx_protocol::frame::{Fault, Outcome};
 
 use crate::error::{Error, Facts, Kind};
 
-/// The error in an answer of this status, with these headers and this body.
-pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+/// The error in a response with this status, these headers and this body.
+pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let number = |name: &str| json[name].as_u64();
     let facts = Facts {
@@ -27,18 +27,20 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Err
     };
     let (kind, fallback) = match json["code"].as_str().map(Code::from_text) {
         Some(Some(code)) => (Kind::Code(code), code.meaning().to_owned()),
-        // An error that a newer server knows, or the answer of something else.
+        // A code of a newer server, or the response of another program, such as a proxy.
         _ => {
-            let message = format!("the server answered {status}, and not as a Styx server does");
-            (of_status(status), message)
+            let message = format!(
+                "unexpected response with status {status}: it does not come from a Styx server"
+            );
+            (kind_of_status(status), message)
         }
     };
     let message = json["message"].as_str().map_or(fallback, str::to_owned);
     Error::with_facts(kind, message, facts)
 }
 
-/// The error in a stream's last frame.
-pub(crate) fn of_fault(fault: &Fault) -> Error {
+/// The error in an error frame.
+pub(crate) fn error_from_frame(fault: &Fault) -> Error {
     let ends = fault.ends();
     let damage = fault.damage();
     let facts = Facts {
@@ -59,8 +61,9 @@ pub(crate) fn of_fault(fault: &Fault) -> Error {
         .with_maybe_appended(fault.outcome == Outcome::Unknown)
 }
 
-/// What proxies say when the server behind them is away is worth another try.
-fn of_status(status: StatusCode) -> Kind {
+/// The kind of an error without a known code. The statuses that proxies send when they
+/// cannot reach the server are retriable.
+fn kind_of_status(status: StatusCode) -> Kind {
     match status.as_u16() {
         401 => Kind::Code(Code::Unauthorized),
         403 => Kind::Code(Code::Forbidden),
@@ -84,11 +87,11 @@ mod tests {
 
     fn parse(status: u16, body: &str) -> Error {
         let status = StatusCode::from_u16(status).expect("a status");
-        error(status, &HeaderMap::new(), body.as_bytes())
+        error_from_response(status, &HeaderMap::new(), body.as_bytes())
     }
 
     #[test]
-    fn a_refusal_has_the_servers_words_and_facts() {
+    fn error_response_keeps_message_and_facts() {
         let body =
             r#"{"code": "out_of_range", "message": "m", "start_position": 3, "end_position": 9}"#;
         let error = parse(416, body);
@@ -101,32 +104,36 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_keeps_its_facts_and_its_outcome() {
+    fn error_frame_keeps_facts_and_outcome() {
         let ends = Ends { start: Position(3), end: Position(9) };
-        let error = of_fault(&Fault::new(Code::OutOfRange, "m").with_ends(ends));
+        let error = error_from_frame(&Fault::new(Code::OutOfRange, "m").with_ends(ends));
         assert_eq!((error.facts().start_position, error.facts().end_position), (Some(3), Some(9)));
         let gap = Fault::new(Code::SequenceGap, "").with_expected_sequence(5);
-        let error = of_fault(&gap.with_retry_after_ms(20));
+        let error = error_from_frame(&gap.with_retry_after_ms(20));
         assert_eq!(error.facts().expected_sequence, Some(5));
         assert_eq!(error.facts().retry_after, Some(Duration::from_millis(20)));
         assert_eq!(error.message(), Code::SequenceGap.meaning());
         let mut fault = Fault::new(Code::UnknownError, "m");
-        assert!(of_fault(&fault).maybe_appended());
+        assert!(error_from_frame(&fault).maybe_appended());
         fault.outcome = Outcome::NotAppended;
-        assert!(!of_fault(&fault).maybe_appended(), "the frame knows better than the table");
+        assert!(
+            !error_from_frame(&fault).maybe_appended(),
+            "the frame's outcome overrides the table"
+        );
     }
 
     #[test]
-    fn retry_after_is_read() {
+    fn retry_after_is_parsed() {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, "3".parse().expect("a value"));
-        let error = error(StatusCode::SERVICE_UNAVAILABLE, &headers, br#"{"code": "overloaded"}"#);
+        let body = br#"{"code": "overloaded"}"#;
+        let error = error_from_response(StatusCode::SERVICE_UNAVAILABLE, &headers, body);
         assert_eq!(error.facts().retry_after, Some(Duration::from_secs(3)));
         assert_eq!(error.message(), Code::Overloaded.meaning());
     }
 
     #[test]
-    fn the_answer_of_something_else_is_named() {
+    fn response_of_another_program_is_reported_as_such() {
         for (status, kind, retriable) in [
             (404, Kind::BadAnswer, false),
             (401, Kind::Code(Code::Unauthorized), false),
@@ -134,7 +141,7 @@ mod tests {
         ] {
             let error = parse(status, "<html>");
             assert_eq!((error.kind(), error.is_retriable()), (kind, retriable));
-            assert!(error.message().contains("not as a Styx server does"), "{error}");
+            assert!(error.message().contains("does not come from a Styx server"), "{error}");
         }
         assert_eq!(parse(400, r#"{"code": "new", "message": "m"}"#).message(), "m");
     }

@@ -8,12 +8,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A connection; both kinds are read and written in the same way.
+/// A connection; both kinds are read and written alike.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// Bytes as they are.
+    /// Plain TCP.
     Plain(TcpStream),
-    /// Bytes in TLS records.
+    /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

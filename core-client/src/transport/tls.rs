@@ -1,4 +1,4 @@
-//! TLS by rustls: whom to trust, and which name the server must prove.
+//! TLS with rustls: trusted certificate authorities, and the server name to verify.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::options::Roots;
 /// The configuration of all encrypted connections of a client.
 ///
 /// # Errors
-/// A certificate file that cannot be read or holds no certificate; a machine
-/// that trusts nobody.
+/// A certificate file cannot be read or has no certificate; the machine trusts no
+/// certificate authority.
 pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
     let mut store = RootCertStore::empty();
     match roots {
@@ -22,14 +22,15 @@ pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
         Roots::Pem(pem) => add_pem(&mut store, pem, "the given certificates")?,
         Roots::File(path) => {
             let shown = path.display().to_string();
-            let pem = std::fs::read(path).map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
+            let pem = std::fs::read(path)
+                .map_err(|e| Error::invalid(format!("{shown}: cannot read the file: {e}")))?;
             add_pem(&mut store, &pem, &shown)?;
         }
     }
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| Error::invalid(format!("TLS cannot be used: {e}")))?
+        .map_err(|e| Error::invalid(format!("cannot set up TLS: {e}")))?
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -44,7 +45,7 @@ fn add_system(store: &mut RootCertStore) -> Result<(), Error> {
     }
     let why = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
     Err(Error::invalid(format!(
-        "this machine trusts no certificate authority{why}; name a file with one"
+        "this machine trusts no certificate authority{why}: pass a CA file (ca_file)"
     )))
 }
 
@@ -57,17 +58,18 @@ fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Err
     }
     match found {
         true => Ok(()),
-        false => Err(Error::invalid(format!("{shown}: no certificate is in there"))),
+        false => Err(Error::invalid(format!("{shown}: no certificate found: use a PEM file"))),
     }
 }
 
-/// The name that the server's certificate must have.
+/// The name that the server's certificate must contain.
 ///
 /// # Errors
-/// No certificate can have such a name.
+/// No certificate can contain this name.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(host.to_owned())
-        .map_err(|_| Error::invalid(format!("no certificate can have the name {host:?}")))
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        Error::invalid(format!("no certificate can contain the name {host:?}: set server_name"))
+    })
 }
 
 #[cfg(test)]
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_must_be_certificates() {
+    fn files_without_certificates_are_rejected() {
         let error = |roots: Roots| config(&roots).map(|_| ()).expect_err("unusable");
         assert!(error(Roots::Pem(b"nothing".to_vec())).message().contains("no certificate"));
         let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_can_be_proven() {
+    fn host_names_and_ip_addresses_can_be_verified() {
         for name in ["localhost", "db.example.com", "10.0.0.1", "::1"] {
             assert!(server_name(name).is_ok(), "{name}");
         }

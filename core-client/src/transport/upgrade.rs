@@ -1,4 +1,4 @@
-//! From a request to a socket that speaks styx/1.
+//! Upgrades a request to a socket that speaks styx/1.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use styx_protocol::handshake::Protocol;
 
-use super::deaf::Deaf;
-use super::http::Answer;
-use super::{Body, Request, Socket, Transport};
+use super::http::StreamingResponse;
+use super::read_after_write_error::ReadAfterWriteError;
+use super::{Request, RequestBody, Socket, Transport};
 use crate::error::{Error, Kind};
 
-/// The protocol that is asked for.
+/// The requested protocol.
 const PROTOCOL: &str = Protocol::Styx1.token();
 
 /// A socket after its 101.
@@ -21,95 +21,100 @@ const PROTOCOL: &str = Protocol::Styx1.token();
 pub(crate) struct Upgraded {
     /// The connection.
     pub(crate) socket: Socket,
-    /// Bytes of the stream that arrived together with the 101: they come first.
+    /// The first bytes of the stream, which arrived together with the 101.
     pub(crate) read: Bytes,
     /// The headers of the 101.
     headers: HeaderMap,
 }
 
 impl Upgraded {
-    /// A header's text, if it is there.
+    /// A header's text, if the header exists.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok().map(str::trim)
     }
 
-    /// A header's value, if it is there.
+    /// A header's value, if the header exists.
     ///
     /// # Errors
-    /// [`Kind::BadAnswer`] when it is there and cannot be parsed.
+    /// [`Kind::BadAnswer`] if the value cannot be parsed.
     pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
         let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         match parsed {
             Some(parsed) => Ok(Some(parsed)),
-            None => Err(Error::bad_answer(format!("the server's answer has {name}: {value:?}"))),
+            None => Err(Error::bad_answer(format!(
+                "the server's response has an invalid header {name}: {value:?}"
+            ))),
         }
     }
 
-    /// A header's value that every 101 has.
+    /// The value of a header that every 101 must have.
     ///
     /// # Errors
-    /// [`Kind::BadAnswer`] when it is missing or cannot be parsed.
+    /// [`Kind::BadAnswer`] if it is missing or cannot be parsed.
     pub(crate) fn required<T: std::str::FromStr>(&self, name: &str) -> Result<T, Error> {
         self.parsed(name)?
-            .ok_or_else(|| Error::bad_answer(format!("the server's answer has no {name}")))
+            .ok_or_else(|| Error::bad_answer(format!("the server's response has no header {name}")))
     }
 }
 
 impl Transport {
-    /// Sends a request with `Upgrade: styx/1` on a connection of its own. The
-    /// server has the call time-out to answer.
+    /// Sends a request with `Upgrade: styx/1` on a connection of its own. The server must
+    /// respond within the call timeout.
     ///
     /// # Errors
-    /// No connection; the server's refusal; [`Kind::BadAnswer`] when the peer
-    /// agrees to something else.
+    /// No connection; the server's error; [`Kind::BadAnswer`] if the server switches to
+    /// another protocol.
     pub(crate) async fn upgrade(self: &Arc<Self>, request: &Request) -> Result<Upgraded, Error> {
         let mut connection = self.open().await?;
-        let patience = self.options.call_timeout;
-        let asked = self.ask(&mut connection, request);
-        match tokio::time::timeout(patience, asked).await {
-            Ok(answered) => answered,
+        let timeout = self.options.call_timeout;
+        let response = self.request_upgrade(&mut connection, request);
+        match tokio::time::timeout(timeout, response).await {
+            Ok(upgraded) => upgraded,
             Err(_) => {
-                let text = format!("{} did not answer within {patience:?}", self.address);
+                let text = format!("{} did not respond within {timeout:?}", self.address);
                 Err(Error::new(Kind::TimedOut, text))
             }
         }
     }
 
-    async fn ask(
+    async fn request_upgrade(
         self: &Arc<Self>,
-        connection: &mut super::http::Connection,
+        connection: &mut super::http::HttpConnection,
         request: &Request,
     ) -> Result<Upgraded, Error> {
-        let mut built = self.build(request, Body::Empty)?;
+        let mut built = self.build(request, RequestBody::Empty)?;
         built.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         built.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
         let mut response = connection.0.send_request(built).await.map_err(|e| self.lost(&e))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.refused(response).await);
+            return Err(self.error_of(response).await);
         }
         let agreed = response.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
         if !agreed.is_some_and(|agreed| agreed.trim().eq_ignore_ascii_case(PROTOCOL)) {
-            let text = format!("{} switches to {agreed:?}, not to {PROTOCOL}", self.address);
+            let text = format!("{} switched to {agreed:?} instead of {PROTOCOL}", self.address);
             return Err(Error::bad_answer(text));
         }
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(|e| self.lost(&e))?;
         let headers = std::mem::take(response.headers_mut());
-        match upgraded.downcast::<TokioIo<Deaf>>() {
+        match upgraded.downcast::<TokioIo<ReadAfterWriteError>>() {
             Ok(parts) => Ok(Upgraded {
                 socket: parts.io.into_inner().into_inner(),
                 read: parts.read_buf,
                 headers,
             }),
-            Err(_) => Err(Error::bad_answer("the connection was not given back after its upgrade")),
+            Err(_) => Err(Error::bad_answer("the connection was not available after its upgrade")),
         }
     }
 
-    async fn refused(self: &Arc<Self>, response: http::Response<hyper::body::Incoming>) -> Error {
+    async fn error_of(self: &Arc<Self>, response: http::Response<hyper::body::Incoming>) -> Error {
         if response.status().is_success() {
-            let text = format!("{} does not speak {PROTOCOL}", self.address);
+            let text = format!(
+                "{} does not support {PROTOCOL}: is it a Styx server of version 1 or later?",
+                self.address
+            );
             return Error::bad_answer(text);
         }
-        Answer::of(response, Arc::clone(self)).refusal().await
+        StreamingResponse::of(response, Arc::clone(self)).into_error().await
     }
 }

@@ -1,4 +1,4 @@
-//! The same consumer for programs without an executor.
+//! The blocking consumer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn consumer(peer: &Peer) -> Consumer {
 }
 
 #[test]
-fn batches_are_an_iterator() {
+fn batches_iterate_to_the_end() {
     let log = Log::of(10, 3);
     let served = log.clone();
     let peer = Peer::start(move |connection| connection.serve(&served, usize::MAX));
@@ -33,7 +33,7 @@ fn batches_are_an_iterator() {
 }
 
 #[test]
-fn records_are_an_iterator_of_what_can_be_kept() {
+fn records_iterate_over_owned_records() {
     let log = Log::of(10, 3);
     let served = log.clone();
     let peer = Peer::start(move |connection| connection.serve(&served, usize::MAX));
@@ -57,7 +57,7 @@ fn records_are_an_iterator_of_what_can_be_kept() {
 }
 
 #[test]
-fn an_error_is_the_last_of_the_records() {
+fn error_is_the_last_item_of_records() {
     let log = Log::of(10, 3);
     let peer = Peer::start(move |connection| connection.serve(&log, usize::MAX));
     let mut consumer = consumer(&peer);
@@ -65,14 +65,14 @@ fn an_error_is_the_last_of_the_records() {
     let mut records = consumer.records();
     assert!(records.next().is_some_and(|record| record.is_ok()));
     handle.close();
-    // What is in hand comes, then the error, then nothing.
+    // First the received records, then the error, then nothing.
     let items: Vec<_> = records.by_ref().map(|item| item.map_err(|e| e.kind())).collect();
     assert!(matches!(items[..], [.., Err(Kind::Closed)]), "{items:?}");
     assert!(items[..items.len() - 1].iter().all(Result::is_ok) && records.next().is_none());
 }
 
 #[test]
-fn a_poll_ends_with_its_time_and_a_batch_that_came_is_not_lost() {
+fn poll_ends_at_its_timeout_and_keeps_received_batches() {
     let log = Log::of(10, 5);
     let served = log.clone();
     let (go, wait) = std::sync::mpsc::channel::<()>();

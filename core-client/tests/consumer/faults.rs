@@ -1,5 +1,4 @@
-//! Bytes that cannot be right: asked for once more, and then reported, with
-//! their position and never in silence.
+//! Damaged bytes: they are requested once more and then reported, with their position.
 
 use styx_client::{Code, Error, Kind};
 use styx_protocol::block::Header;
@@ -8,9 +7,8 @@ use crate::log::{Log, Record};
 use crate::peer::{Connection, Peer};
 use crate::{client, wait};
 
-/// Reads ten records, each in a block of its own, from a peer that serves as
-/// the test has it. Gives the records, the error, and how many connections
-/// there were.
+/// Reads ten records, each in a block of its own, from a peer that `serve` controls.
+/// Returns the records, the error and the number of connections.
 fn read(
     serve: impl Fn(Connection, &Log) + Send + Sync + 'static,
 ) -> (Vec<Record>, Option<Error>, usize) {
@@ -29,7 +27,7 @@ fn read(
     (records, error, peer.requests().len())
 }
 
-/// The log with one bit of the block at `position` flipped, in its payload.
+/// The log with one flipped bit in the payload of the block at `position`.
 fn damaged(log: &Log, position: usize) -> Log {
     let mut log = log.clone();
     let mut body = log.blocks[position].1.to_vec();
@@ -45,7 +43,7 @@ fn without(log: &Log, position: usize) -> Log {
 }
 
 #[test]
-fn damage_on_the_way_heals() {
+fn damage_in_transit_is_retried() {
     let (records, error, connections) = read(|connection, log| match connection.number {
         0 => connection.serve(&damaged(log, 4), usize::MAX),
         1 => connection.serve(&damaged(log, 7), usize::MAX),
@@ -57,7 +55,7 @@ fn damage_on_the_way_heals() {
 }
 
 #[test]
-fn damage_that_lasts_is_a_corrupt_record_at_its_position() {
+fn repeated_damage_is_a_corrupt_record_at_its_position() {
     let (records, error, connections) =
         read(|connection, log| connection.serve(&damaged(log, 4), usize::MAX));
     let error = error.expect("damaged");
@@ -67,12 +65,12 @@ fn damage_that_lasts_is_a_corrupt_record_at_its_position() {
 }
 
 #[test]
-fn a_header_that_lasts_damaged_is_a_corrupt_record_too() {
+fn repeatedly_damaged_header_is_a_corrupt_record() {
     let (records, error, connections) = read(|mut connection, log| {
         let position = connection.position(log);
         connection.agree(log, position);
         let mut bytes = log.frames(position, 10);
-        // Behind the filler, the second block's header.
+        // The second block's header, after the filler.
         let second = 8 + 96 + log.blocks[0].1.len() + 96 + 30;
         if position == 0 {
             bytes[second] ^= 1;
@@ -88,7 +86,7 @@ fn a_header_that_lasts_damaged_is_a_corrupt_record_too() {
 }
 
 #[test]
-fn records_that_are_left_out_are_missed() {
+fn missing_records_are_detected() {
     let (records, error, connections) =
         read(|connection, log| connection.serve(&without(log, 4), usize::MAX));
     let error = error.expect("a gap");
@@ -96,10 +94,10 @@ fn records_that_are_left_out_are_missed() {
     assert_eq!((error.facts().position, connections), (Some(4), 2));
 }
 
-/// A server that repeats records breaks its word; what it repeated is not given
-/// out again, and the read goes on with another connection.
+/// A server that repeats records violates the protocol. The repeated records are not
+/// returned again, and the read continues on another connection.
 #[test]
-fn records_that_come_twice_are_given_out_once() {
+fn records_sent_twice_are_returned_once() {
     let (records, error, connections) = read(|mut connection, log| {
         let position = connection.position(log);
         connection.agree(log, position);
@@ -112,7 +110,7 @@ fn records_that_come_twice_are_given_out_once() {
 }
 
 #[test]
-fn a_block_of_a_later_version_is_not_called_damaged() {
+fn block_of_a_later_version_is_not_reported_as_damaged() {
     let (records, error, connections) = read(|mut connection, log| {
         let position = connection.position(log);
         connection.agree(log, position);
@@ -131,7 +129,7 @@ fn a_block_of_a_later_version_is_not_called_damaged() {
 }
 
 #[test]
-fn bytes_that_are_no_frames_are_refused() {
+fn bytes_that_are_not_frames_are_an_error() {
     let (records, error, connections) = read(|mut connection, log| {
         let position = connection.position(log);
         connection.agree(log, position);
@@ -144,7 +142,7 @@ fn bytes_that_are_no_frames_are_refused() {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    // A record's checksum covers its size and payload; so split, it is any CRC.
+    // A record's checksum covers its size and payload; split this way, it is any CRC.
     let (size, payload) = bytes.split_first_chunk().expect("a header");
     styx_protocol::record::checksum(*size, payload)
 }

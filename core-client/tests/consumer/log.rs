@@ -1,13 +1,13 @@
-//! A log as a peer has it: stored blocks, and the records in them.
+//! A peer's log: stored blocks and their records.
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::{self, Header, Origin};
 use styx_protocol::{Codec, LogId, Records, frame, record};
 
-/// Bytes of blocks that go into one frame, unless it is a single one.
+/// The most bytes of blocks in one frame, unless it is a single block.
 const FRAME_BYTES: usize = 4096;
 
-/// Blocks one behind the other.
+/// Consecutive blocks.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) id: LogId,
@@ -24,7 +24,7 @@ impl Log {
         Log { id: LogId(id), blocks: Vec::new(), start, records: Vec::new() }
     }
 
-    /// A log of `count` small records, `each` to a block, from position 0.
+    /// A log of `count` small records from position 0, with `each` records per block.
     pub(crate) fn of(count: u64, each: usize) -> Log {
         let mut log = Log::new(7, 0);
         let payloads: Vec<Vec<u8>> = (0..count).map(|i| format!("{i}").into_bytes()).collect();
@@ -32,7 +32,7 @@ impl Log {
         log
     }
 
-    /// Appends a block, stored at 1 µs after the one before.
+    /// Appends a block with a timestamp 1 µs after the previous one.
     pub(crate) fn append(&mut self, codec: Codec, payloads: &[Vec<u8>]) {
         let (base, now) = (self.end(), self.blocks.len() as u64);
         let sent = block::build_with(codec, None, &records(payloads), Origin::default());
@@ -52,13 +52,13 @@ impl Log {
         self.start + self.records.len() as u64
     }
 
-    /// The records of these positions.
+    /// The records at these positions.
     pub(crate) fn records(&self, from: u64, until: u64) -> Vec<Record> {
         let wanted = |record: &&Record| (from..until).contains(&record.0);
         self.records.iter().filter(wanted).cloned().collect()
     }
 
-    /// Frames of the blocks that have these positions, markers before them.
+    /// Frames of the blocks with these positions, including the markers before them.
     pub(crate) fn frames(&self, from: u64, until: u64) -> BytesMut {
         let mut out = BytesMut::new();
         let mut body = filler(from);
@@ -91,7 +91,7 @@ fn put_frame(body: &mut BytesMut, out: &mut BytesMut) {
     out.unsplit(body.split());
 }
 
-/// A filler as a segment begins with, which a reader passes over.
+/// A filler, as at the start of a segment. Readers skip it.
 fn filler(position: u64) -> BytesMut {
     let flags = block::Flags::FILLER;
     let header = Header { flags, base_position: position, ..Header::default() };

@@ -1,5 +1,5 @@
-//! Consumers against a peer that speaks styx/1, and breaks off, damages,
-//! refuses or falls silent as a test has it.
+//! Consumers against a peer that speaks styx/1. Depending on the test, the peer
+//! disconnects, sends damaged bytes, rejects requests or falls silent.
 
 mod blocking;
 mod faults;
@@ -12,39 +12,23 @@ mod waiting;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use styx_client::blocking::wait_for;
 use styx_client::{Client, Consumer, RecordBatch};
 
 use log::Record;
 use peer::Peer;
 
-/// How long anything may take here: far longer than it should.
+/// The time limit of each step: far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits on a thread of no runtime, as any caller may.
+/// Waits on a thread without a runtime, as any caller may.
 fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    let end = Instant::now() + PATIENCE;
-    loop {
-        assert!(Instant::now() < end, "nothing came for {PATIENCE:?}");
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park_timeout(PATIENCE),
-        }
-    }
+    wait_for(pin!(future), PATIENCE).expect("ready within the time limit")
 }
 
-/// A client of this peer, with the shortest time-outs.
+/// A client of this peer, with the shortest silence timeout.
 fn client(peer: &Peer) -> Client {
     Client::builder(&peer.address())
         .silence_timeout(Duration::from_secs(2))
@@ -52,7 +36,7 @@ fn client(peer: &Peer) -> Client {
         .expect("good options")
 }
 
-/// The next so many records, or all up to the end.
+/// The next `count` records, or all records up to the end.
 fn take(consumer: &mut Consumer, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     while records.len() < count {

@@ -1,4 +1,4 @@
-//! Who waits for whom: slow callers, silent servers, heartbeats.
+//! Slow callers, silent servers and heartbeats.
 
 use std::io::{ErrorKind, Write};
 use std::sync::mpsc;
@@ -9,11 +9,11 @@ use crate::log::Log;
 use crate::peer::Peer;
 use crate::{PATIENCE, client, take, wait};
 
-/// While its caller takes nothing, a consumer holds a bounded amount and reads
-/// no more from its connection; its heartbeats go on, and when the caller goes
-/// on, everything comes.
+/// While its caller takes nothing, a consumer queues a bounded number of bytes, stops
+/// reading its connection and keeps sending heartbeats. When the caller continues, it
+/// receives every record.
 #[test]
-fn a_caller_that_takes_nothing_holds_the_server_back_and_stays_alive() {
+fn slow_caller_causes_back_pressure_and_keeps_its_connection() {
     let mut log = Log::new(7, 0);
     for byte in 0..400 {
         log.append(Codec::None, &[vec![byte as u8; 150_000]]);
@@ -26,7 +26,7 @@ fn a_caller_that_takes_nothing_holds_the_server_back_and_stays_alive() {
         let mut written = 0;
         connection.stream.set_nonblocking(true).expect("a socket");
         let mut heartbeats = 0;
-        // Two heartbeats, with as much written between as goes.
+        // Two heartbeats; between them, as many bytes as the client accepts.
         while heartbeats < 2 && written < stream.len() {
             match connection.stream.write(&stream[written..]) {
                 Ok(bytes) => written += bytes,
@@ -47,14 +47,14 @@ fn a_caller_that_takes_nothing_holds_the_server_back_and_stays_alive() {
     let builder = client(&peer).consumer("orders").buffer_bytes(64 << 10);
     let mut consumer = wait(builder.open()).expect("opens");
     let (written, all) = sent.recv_timeout(PATIENCE).expect("it stalls");
-    // The system's own buffers hold some megabytes.
+    // The kernel's socket buffers have some megabytes.
     assert!(written < all / 2, "{written} of {all} bytes were taken");
     assert!(take(&mut consumer, usize::MAX) == log.records(0, 400));
     assert_eq!(peer.requests().len(), 1, "one connection is enough");
 }
 
 #[test]
-fn a_silent_server_is_replaced() {
+fn consumer_reconnects_after_the_silence_timeout() {
     let log = Log::of(10, 1);
     let all = log.records(0, 10);
     let peer = Peer::start(move |mut connection| match connection.number {
@@ -71,7 +71,7 @@ fn a_silent_server_is_replaced() {
 }
 
 #[test]
-fn what_the_server_tells_of_its_ends_is_passed_on() {
+fn lag_follows_the_ends_that_the_server_reports() {
     let log = Log::of(10, 1);
     let (tell, told) = mpsc::channel::<u64>();
     let told = std::sync::Mutex::new(told);

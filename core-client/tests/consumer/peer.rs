@@ -1,5 +1,5 @@
-//! A peer that speaks styx/1 as a server does, or as one that went wrong: each
-//! connection is handed to the test's own function, on a thread.
+//! A peer that speaks styx/1 correctly or with faults. The test's own function serves each
+//! connection, on a thread.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +12,7 @@ use styx_protocol::{Position, ReadParams, Whence, header};
 
 use crate::log::Log;
 
-/// Seconds of silence that a peer announces, unless a test says otherwise.
+/// The silence timeout in seconds that a peer announces by default.
 pub(crate) const TIMEOUT_SECONDS: u64 = 30;
 
 /// Listens until it is dropped.
@@ -21,7 +21,7 @@ pub(crate) struct Peer {
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
-/// What a connection asked for.
+/// The request of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) params: ReadParams,
@@ -36,14 +36,14 @@ impl Request {
 
 /// One connection, after its request.
 pub(crate) struct Connection {
-    /// Which one it is, from 0.
+    /// The number of the connection, from 0.
     pub(crate) number: usize,
     pub(crate) request: Request,
     pub(crate) stream: TcpStream,
 }
 
 impl Peer {
-    /// Hands each connection to `serve`.
+    /// Calls `serve` with each connection.
     pub(crate) fn start(serve: impl Fn(Connection) + Send + Sync + 'static) -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -77,7 +77,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A connection without a request ends the listener.
+        // A connection without a request stops the listener.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -99,14 +99,14 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
 }
 
 impl Connection {
-    /// Answers with an error before the upgrade.
+    /// Responds with an error instead of the upgrade.
     pub(crate) fn refuse(mut self, status: u16, json: &str) {
         let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {}\r\n\r\n", json.len());
         self.write(head.as_bytes());
         self.write(json.as_bytes());
     }
 
-    /// The position that the request asks for in this log.
+    /// The requested position in this log.
     pub(crate) fn position(&self, log: &Log) -> u64 {
         let ReadParams { whence, position, .. } = self.request.params;
         let from = match whence {
@@ -117,7 +117,7 @@ impl Connection {
         from.checked_add_signed(position).expect("a position")
     }
 
-    /// Answers `101`, for a read of `log` from `position` on.
+    /// Responds with `101` for a read of `log` from `position` on.
     pub(crate) fn agree(&mut self, log: &Log, position: u64) {
         self.agree_with(log, position, TIMEOUT_SECONDS);
     }
@@ -136,7 +136,7 @@ impl Connection {
         self.write(head.as_bytes());
     }
 
-    /// Does what a server does, but the stream ends after `cut` bytes.
+    /// Serves the log correctly, but breaks the stream after `cut` bytes.
     pub(crate) fn serve(mut self, log: &Log, cut: usize) {
         let position = self.position(log);
         self.agree(log, position);
@@ -155,7 +155,7 @@ impl Connection {
         }
     }
 
-    /// Sends bytes. A client that has gone is no fault here.
+    /// Sends bytes. It is not an error if the client has disconnected.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -185,7 +185,7 @@ impl Connection {
         self.write(&bytes);
     }
 
-    /// Waits for a whole heartbeat of the client; whether there was one.
+    /// Waits for a complete heartbeat of the client, and returns whether there was one.
     pub(crate) fn wait_for_heartbeat(&mut self) -> bool {
         let mut bytes = [0; 8];
         let read = self.stream.read_exact(&mut bytes).is_ok();
@@ -193,7 +193,7 @@ impl Connection {
         read
     }
 
-    /// Waits until the client has gone.
+    /// Waits until the client has disconnected.
     pub(crate) fn wait_for_end(&mut self) {
         while self.wait_for_heartbeat() {}
     }

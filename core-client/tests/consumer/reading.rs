@@ -1,4 +1,4 @@
-//! Reads that nothing disturbs: where they begin and end, and what they ask.
+//! Reads without faults: where they begin and end, and their requests.
 
 use styx_client::consumer::{Polled, Start};
 use styx_client::{Checkpoint, Codec, Codecs, LogId, Position};
@@ -14,7 +14,7 @@ fn peer(log: &Log) -> Peer {
 }
 
 #[test]
-fn a_read_begins_at_the_start_and_ends_at_the_end() {
+fn read_begins_at_the_start_and_ends_at_the_end() {
     let mut log = Log::new(7, 40);
     log.append(Codec::None, &[b"a".to_vec(), b"b".to_vec()]);
     log.append(Codec::Zstd, &[vec![1; 50_000], vec![2; 50_000]]);
@@ -40,7 +40,7 @@ fn a_read_begins_at_the_start_and_ends_at_the_end() {
 }
 
 #[test]
-fn starts_and_counts_are_asked_for_as_they_were_given() {
+fn requests_have_the_given_start_and_count() {
     let log = Log::of(30, 7);
     let peer = peer(&log);
     let client = client(&peer);
@@ -75,7 +75,7 @@ fn starts_and_counts_are_asked_for_as_they_were_given() {
 }
 
 #[test]
-fn records_come_one_by_one_too() {
+fn next_record_returns_every_record() {
     let log = Log::of(10, 4);
     let peer = peer(&log);
     let mut consumer = wait(client(&peer).consumer("orders").start(1).open()).expect("opens");
@@ -94,7 +94,7 @@ fn records_come_one_by_one_too() {
 }
 
 #[test]
-fn records_given_back_come_again() {
+fn given_back_records_are_returned_again() {
     let log = Log::of(10, 10);
     let peer = peer(&log);
     let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
@@ -109,7 +109,7 @@ fn records_given_back_come_again() {
 }
 
 #[test]
-fn a_record_may_be_longer_than_any_frame_of_several() {
+fn single_record_may_exceed_the_frame_limit() {
     let mut log = Log::new(7, 0);
     let long: Vec<u8> = (0..20 << 20).map(|i: u32| (i % 251) as u8).collect();
     log.append(Codec::None, &[b"before".to_vec()]);
@@ -122,7 +122,7 @@ fn a_record_may_be_longer_than_any_frame_of_several() {
 }
 
 #[test]
-fn a_seek_leads_elsewhere_in_the_same_log() {
+fn seek_continues_at_another_position_of_the_same_log() {
     let log = Log::of(30, 7);
     let peer = peer(&log);
     let builder = client(&peer).consumer("orders").start(20).follow(true).count(5);

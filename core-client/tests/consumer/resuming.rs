@@ -1,4 +1,4 @@
-//! Connections that end early: the read goes on where it was.
+//! Connections that end early: the read continues at its position.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::{client, take, wait};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// However the blocks are packed and wherever connections are cut: every
-    /// record that was asked for comes once, in order.
+    /// For all codecs and all places where connections break: every requested record is
+    /// returned once, in order.
     #[test]
-    fn cuts_leave_no_gap_and_repeat_nothing(
+    fn disconnects_leave_no_gap_and_repeat_nothing(
         blocks in vec((0usize..3, vec(vec(0u8..3, 0..2500), 1..30)), 1..10),
         start in 0.0f64..1.0,
         count in proptest::option::of(0u64..200),
@@ -33,7 +33,7 @@ proptest! {
             log.append(Codec::ALL[*codec], payloads);
         }
         let start = 100 + ((log.end() - 100) as f64 * start) as u64;
-        // A read that follows ends by its count alone.
+        // A read that follows the log only ends by its count.
         let count = if follow { Some(count.unwrap_or(50).min(log.end() - start)) } else { count };
         let until = count.map_or(log.end(), |count| (start + count).min(log.end()));
         let expected = log.records(start, until);
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn a_later_connection_asks_for_what_is_missing_of_that_log() {
+fn reconnect_requests_the_rest_of_the_same_log() {
     let log = Log::of(20, 5);
     let half = log.frames(2, 10).len();
     let served = log.clone();
@@ -81,10 +81,10 @@ fn a_later_connection_asks_for_what_is_missing_of_that_log() {
     assert_eq!(again.header(header::KNOWN_END), Some("20"));
 }
 
-/// A read without `follow` is of the records that were there when it began,
-/// however many come while its connection is gone.
+/// A read without `follow` ends at the end that the log had when the read began, even if
+/// records are appended while it has no connection.
 #[test]
-fn a_read_that_lost_its_connection_ends_where_it_would_have_ended() {
+fn interrupted_read_ends_at_its_original_end() {
     let before = Log::of(10, 2);
     let after = Log::of(30, 2);
     let (cut, asked) = (before.frames(0, 4).len(), before.records(0, 10));
@@ -97,9 +97,9 @@ fn a_read_that_lost_its_connection_ends_where_it_would_have_ended() {
     assert_eq!(peer.requests()[1].params.count, Some(6));
 }
 
-/// An end frame before the last record is no end: the rest is asked for.
+/// An end frame before the last record does not end the read: the rest is requested.
 #[test]
-fn an_end_that_comes_too_early_is_none() {
+fn early_end_frame_does_not_end_the_read() {
     let log = Log::of(10, 2);
     let all = log.records(0, 10);
     let peer = Peer::start(move |mut connection| match connection.number {
@@ -115,8 +115,8 @@ fn an_end_that_comes_too_early_is_none() {
     assert_eq!(peer.requests()[1].params.position, 6);
 }
 
-/// Serves five records, then ends the second connection as the test has it;
-/// gives the error of the read, and how many connections there were.
+/// Serves five records and ends the second connection with `end`. Returns the error of the
+/// read and the number of connections.
 fn end_of(
     end: impl Fn(crate::peer::Connection) + Send + Sync + 'static,
 ) -> (styx_client::Error, usize) {
@@ -137,7 +137,7 @@ fn end_of(
 }
 
 #[test]
-fn what_the_server_knows_to_be_final_is_final() {
+fn fatal_errors_of_the_server_are_not_retried() {
     let (error, connections) = end_of(|connection| {
         let json = r#"{"code":"out_of_range","message":"m","start_position":7,"end_position":9}"#;
         connection.refuse(416, json);
@@ -162,10 +162,10 @@ fn what_the_server_knows_to_be_final_is_final() {
     assert_eq!(error.facts().start_position, Some(8));
 }
 
-/// A server that does not compare the id itself must not make a consumer read
-/// another log's records as if they followed.
+/// Even if a server does not check the log's id, a consumer must not read the records of
+/// another log.
 #[test]
-fn another_log_behind_the_name_is_noticed() {
+fn recreated_log_with_the_same_name_is_detected() {
     let (error, connections) = end_of(|connection| {
         let mut other = Log::of(10, 1);
         other.id = LogId(8);
@@ -175,7 +175,7 @@ fn another_log_behind_the_name_is_noticed() {
 }
 
 #[test]
-fn a_server_that_begins_elsewhere_is_not_believed() {
+fn response_with_another_position_is_rejected() {
     let (error, connections) = end_of(|mut connection| {
         let log = Log::of(10, 1);
         connection.agree(&log, 6);
@@ -186,7 +186,7 @@ fn a_server_that_begins_elsewhere_is_not_believed() {
 }
 
 #[test]
-fn passing_errors_are_waited_out() {
+fn temporary_errors_are_retried() {
     let log = Log::of(10, 1);
     let (cut, all) = (log.frames(0, 3).len(), log.records(0, 10));
     let peer = Peer::start(move |mut connection| match connection.number {
@@ -209,7 +209,7 @@ fn passing_errors_are_waited_out() {
 }
 
 #[test]
-fn opening_fails_with_what_the_server_says() {
+fn open_fails_with_the_servers_error() {
     let refuse = |status, json: &'static str| {
         let peer = Peer::start(move |connection| connection.refuse(status, json));
         let error = wait(client(&peer).consumer("orders").open()).expect_err("refused");
@@ -232,7 +232,7 @@ fn opening_fails_with_what_the_server_says() {
 }
 
 #[test]
-fn opening_ends_with_the_clients_time_out() {
+fn open_fails_at_the_clients_timeout() {
     let peer = Peer::start(drop);
     let address = peer.address();
     let builder = styx_client::Client::builder(&address).timeout(Duration::from_millis(100));
@@ -248,7 +248,7 @@ fn opening_ends_with_the_clients_time_out() {
 }
 
 #[test]
-fn the_deadline_ends_a_read_that_finds_no_server() {
+fn deadline_ends_a_read_whose_server_is_unreachable() {
     let log = Log::of(10, 1);
     let (cut, gone) = (log.frames(0, 3).len(), Mutex::new(Some(())));
     let peer = Peer::start(move |connection| {

@@ -1,5 +1,4 @@
-//! What a caller can do while there is nothing: give up waiting, watch, wake,
-//! close.
+//! What a caller can do while there are no records: cancel, watch, wake, close.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use styx_client::completion::{CompletionQueue, Outcome};
+use styx_client::bindings::{CompletionQueue, Outcome};
 use styx_client::consumer::{Polled, Start};
 use styx_client::{Consumer, Kind};
 
@@ -16,8 +15,7 @@ use crate::log::Log;
 use crate::peer::Peer;
 use crate::{PATIENCE, client, seen, take, wait};
 
-/// A peer that follows its log, and sends the block of each position it is
-/// told.
+/// A peer that sends the block of each position that it receives from the channel.
 fn peer(log: &Log) -> (Peer, mpsc::Sender<u64>) {
     let (sender, receiver) = mpsc::channel();
     let (log, receiver) = (log.clone(), std::sync::Mutex::new(receiver));
@@ -44,9 +42,9 @@ fn is_readable(consumer: &Consumer, at_most: Duration) -> bool {
     poll(&mut watched, Some(&at_most)).expect("polls") > 0
 }
 
-/// Futures that are dropped after one poll, over and over: nothing is lost.
+/// Futures that are repeatedly dropped after one poll lose nothing.
 #[test]
-fn waiting_can_be_given_up_at_any_time() {
+fn waits_can_be_cancelled_at_any_time() {
     let log = Log::of(200, 1);
     let (peer, send) = peer(&log);
     let mut consumer = follow(&peer);
@@ -55,7 +53,7 @@ fn waiting_can_be_given_up_at_any_time() {
     let mut records = Vec::new();
     let mut given_up = 0;
     while records.len() < 200 {
-        // Once in a while records one by one, which leaves a rest.
+        // Sometimes reads single records, which leaves a part of a batch.
         if records.len() % 5 == 0 {
             if let Poll::Ready(record) = consumer.records().poll_next(&mut context) {
                 let r = record.expect("a record").expect("no error");
@@ -80,7 +78,7 @@ fn waiting_can_be_given_up_at_any_time() {
 }
 
 #[test]
-fn a_wakeup_ends_a_poll_and_nothing_else() {
+fn wakeup_ends_only_a_poll() {
     let log = Log::of(3, 1);
     let (peer, send) = peer(&log);
     let mut consumer = follow(&peer);
@@ -100,7 +98,7 @@ fn a_wakeup_ends_a_poll_and_nothing_else() {
 }
 
 #[test]
-fn closing_from_another_thread_ends_a_call_that_waits() {
+fn close_from_another_thread_ends_a_waiting_call() {
     let log = Log::of(3, 1);
     let (peer, _send) = peer(&log);
     let mut consumer = follow(&peer);
@@ -117,9 +115,9 @@ fn closing_from_another_thread_ends_a_call_that_waits() {
     (0..2).for_each(|_| wait(consumer.close()));
 }
 
-/// The peer hears that a consumer has gone, however it went.
+/// The peer notices that a consumer has disconnected, for whatever reason.
 #[test]
-fn the_connection_ends_with_the_consumer() {
+fn dropping_the_consumer_closes_the_connection() {
     let ends: [fn(Consumer); 3] = [
         drop,
         |mut consumer| wait(consumer.close()),
@@ -142,7 +140,7 @@ fn the_connection_ends_with_the_consumer() {
 }
 
 #[test]
-fn the_descriptor_is_readable_exactly_while_a_call_would_not_wait() {
+fn descriptor_is_readable_exactly_while_a_call_would_not_wait() {
     let log = Log::of(3, 1);
     let (peer, send) = peer(&log);
     let mut consumer = follow(&peer);
@@ -166,7 +164,7 @@ fn the_descriptor_is_readable_exactly_while_a_call_would_not_wait() {
 }
 
 #[test]
-fn a_descriptor_that_is_made_late_knows_what_waits() {
+fn descriptor_created_late_is_readable_for_queued_items() {
     let log = Log::of(3, 1);
     let peer = Peer::start(move |connection| connection.serve(&log, usize::MAX));
     let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
@@ -175,7 +173,7 @@ fn a_descriptor_that_is_made_late_knows_what_waits() {
 }
 
 #[test]
-fn a_source_is_told_when_something_comes() {
+fn source_is_notified_when_a_batch_arrives() {
     let log = Log::of(3, 1);
     let (peer, send) = peer(&log);
     let mut consumer = follow(&peer);

@@ -1,14 +1,12 @@
-//! What the examples share: their command line. Each program in `src/bin` is
-//! complete but for that, and says in its first lines what it shows.
+//! The command line of the examples. Otherwise each program in `src/bin` is complete, and its
+//! first lines say what it shows.
 //!
 //! The programs in docs/rust.md are compiled as tests of this crate.
 
-/// The server's address and the arguments that `usage` names, such as
-/// `"LOG FILE"`.
+/// Returns the server's address and the arguments that `usage` names, such as `"LOG FILE"`.
 ///
-/// The address is that behind `-H`, or in `STYX_HOST`, or else
-/// `styx://localhost:7123`. Ends the program when arguments are missing or too
-/// many.
+/// The address is the value of `-H`, or of `STYX_HOST`, or `styx://localhost:7123`. If there
+/// are too few or too many arguments, the program exits with code 2.
 #[must_use]
 pub fn arguments<const N: usize>(usage: &str) -> (String, [String; N]) {
     let mut address = std::env::var("STYX_HOST").unwrap_or("styx://localhost:7123".to_owned());

@@ -49,15 +49,16 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
     let result = match media_type {
         WriteType::Single => request.one_record(&mut body).await,
         WriteType::BinaryRecords => {
-            let decoder = binary_records::Decoder::new(payload_bytes_max);
+            let decoder = binary_records::BinaryRecordsDecoder::new(payload_bytes_max);
             request.many_records(&mut body, Decoder::Binary(decoder)).await
         }
         WriteType::Lines(ending) => {
-            let decoder = lines::Decoder::new(ending, payload_bytes_max);
+            let decoder = lines::LinesDecoder::new(ending, payload_bytes_max);
             request.many_records(&mut body, Decoder::Lines(decoder)).await
         }
         WriteType::Ndjson => {
-            let decoder = lines::Decoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
+            let decoder =
+                lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
             request.many_records(&mut body, Decoder::Json(decoder)).await
         }
     };
@@ -155,9 +156,9 @@ impl Request {
 
 /// The forms in which a body holds many records.
 enum Decoder {
-    Binary(binary_records::Decoder),
-    Lines(lines::Decoder),
-    Json(lines::Decoder),
+    Binary(binary_records::BinaryRecordsDecoder),
+    Lines(lines::LinesDecoder),
+    Json(lines::LinesDecoder),
 }
 
 impl Decoder {
@@ -228,7 +229,7 @@ mod tests {
     fn a_line_that_is_not_json_is_named_by_its_byte() {
         let decode = |text: &'static [u8]| {
             let mut decoder =
-                Decoder::Json(lines::Decoder::new(styx_protocol::LineEnding::Lf, 1000));
+                Decoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
             decoder.push(Bytes::from_static(text));
             while decoder.next()?.is_some() {}
             decoder.finish().map(|_| ())

@@ -100,8 +100,8 @@ impl From<InvalidName> for Error {
     }
 }
 
-impl From<styx_protocol::line_ending::Unknown> for Error {
-    fn from(cause: styx_protocol::line_ending::Unknown) -> Error {
+impl From<styx_protocol::line_ending::UnknownLineEnding> for Error {
+    fn from(cause: styx_protocol::line_ending::UnknownLineEnding) -> Error {
         Error::new(Code::InvalidParams, cause.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use styx_protocol::styx0::{Decoder, Message, encode_record, encode_records};
+use styx_protocol::styx0::{Message, MessageDecoder, encode_record, encode_records};
 
 use crate::Work;
 use crate::payloads::{Payloads, RECORDS};
@@ -17,7 +17,7 @@ pub(crate) fn decode(payloads: Payloads) -> Work {
     payloads.each().for_each(|payload| encode_record(payload, &mut sent));
     let sent = sent.freeze();
     Box::new(move || {
-        let mut decoder = Decoder::new(1 << 20);
+        let mut decoder = MessageDecoder::new(1 << 20);
         let mut records = 0;
         for read in sent.chunks(READ_BYTES) {
             decoder.push(read);

@@ -1,4 +1,4 @@
-//! Blocks as a producer sends them: the server's fields are 0.
+//! Builds blocks as a producer sends them: the server's fields are 0.
 
 use bytes::Bytes;
 
@@ -7,29 +7,29 @@ pub use crate::codec::pack_behind;
 use crate::limits::BLOCK_HEADER_BYTES;
 use crate::{Position, Records};
 
-/// Whose block it is, and where it must go.
+/// The producer of a block, and the position at which it must be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Origin {
-    /// The producer; 0 is none.
+    /// The producer's id; 0 means none.
     pub producer_id: u64,
     /// The producer's epoch.
     pub producer_epoch: u32,
-    /// Number of the first record in the producer's stream.
+    /// Sequence number of the first record in the producer's stream.
     pub sequence: u64,
-    /// Append only if the log ends here.
+    /// Append only if the log ends at this position.
     pub expected: Option<Position>,
 }
 
-/// A block of these records, plain.
+/// A plain block of these records.
 #[must_use]
 pub fn build(records: &Records, origin: Origin) -> Bytes {
     build_with(Codec::None, None, records, origin)
 }
 
-/// A block of these records, packed by `codec`, or plain when that would be no
-/// smaller. `level` is for zstd alone: -7 (fastest) to 22, 3 when `None`.
+/// A block of these records, compressed with `codec`, or plain if that does not make it
+/// smaller. `level` only applies to zstd: -7 (fastest) to 22; `None` means 3.
 ///
-/// The result has no spare capacity: it costs the memory it is long.
+/// The result has no spare capacity.
 #[must_use]
 pub fn build_with(codec: Codec, level: Option<i32>, records: &Records, origin: Origin) -> Bytes {
     let raw = records.bytes();
@@ -42,11 +42,11 @@ pub fn build_with(codec: Codec, level: Option<i32>, records: &Records, origin: O
     block.into()
 }
 
-/// The header of a block whose body is made: `count` records of `raw_bytes` in all, as
-/// they are or packed by `codec`.
+/// The header of a block with this body: `count` records of `raw_bytes` in total, plain or
+/// compressed with `codec`.
 ///
 /// # Panics
-/// For bodies of 4 GiB and more, which are no block's.
+/// For bodies of 4 GiB or more, which no block may have.
 #[must_use]
 pub fn header_of(
     codec: Codec,

@@ -1,9 +1,8 @@
-//! [`Checked`]: a producer's block that a server may store as it came.
+//! [`Checked`]: a producer's block that a server may store unchanged.
 //!
-//! The socket's bytes become a [`Block`], and that becomes a `Checked`; there is
-//! no other way to one, so that whoever holds it appends it without looking at
-//! the records again. The body is shared, never copied, and stays packed if it
-//! was.
+//! Received bytes become a [`Block`], which becomes a `Checked`. This is the only way to
+//! get one, so a `Checked` can be appended without checking its records again. The body is
+//! shared, never copied, and stays compressed if it was.
 
 use bytes::Bytes;
 
@@ -11,8 +10,8 @@ use super::{Block, Flags, Header, ParseError};
 use crate::limits::RECORD_HEADER_BYTES;
 use crate::{Position, codec, record};
 
-/// A block whose header, body and every record were checked, without any field
-/// of the server's set, and with records no longer than its log allows.
+/// A block whose header, body and records were checked. It has no field that only a server
+/// may set, and no record that is longer than its log allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     block: Block,
@@ -34,20 +33,20 @@ impl Checked {
         Ok(Checked { block, longest: run.longest })
     }
 
-    /// The header as it came. The server's fields are 0, except that
-    /// `base_position` is what [`expected`](Self::expected) gives.
+    /// The header as received. The server's fields are 0, except that `base_position` is
+    /// the value of [`expected`](Self::expected).
     #[must_use]
     pub fn header(&self) -> &Header {
         self.block.header()
     }
 
-    /// The body as it came, to be stored byte by byte.
+    /// The body as received, to be stored unchanged.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         self.block.body()
     }
 
-    /// How many records; at least one.
+    /// The number of records, at least one.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.header().count
@@ -59,8 +58,8 @@ impl Checked {
         self.longest
     }
 
-    /// Where the log must end for the block to be appended, if the producer
-    /// asks for that.
+    /// The position at which the log must end for the block to be appended, if the producer
+    /// requires one.
     #[must_use]
     pub fn expected(&self) -> Option<Position> {
         let header = self.header();
@@ -68,7 +67,7 @@ impl Checked {
         asked.then_some(Position(header.base_position))
     }
 
-    /// The block as it came.
+    /// The block as received.
     #[must_use]
     pub fn block(&self) -> &Block {
         &self.block

@@ -1,21 +1,21 @@
-//! [`Block`]: a header with the body that belongs to it.
+//! [`Block`]: a header with its body.
 //!
-//! Bytes become a block in two steps. [`Block::parse`] finds its end, holds its
-//! sizes against the limits and checks the body's CRC; then [`Block::records`]
-//! or [`Block::checked_records`] gives the records, unpacked if need be. What a
-//! server has checked whole is [`Checked`]; a client makes blocks with
+//! Bytes become a block in two steps. [`Block::parse`] finds the end of the block, checks
+//! its sizes against the limits, and checks the body's CRC. Then [`Block::records`] or
+//! [`Block::checked_records`] returns the records, decompressed if necessary. A block that
+//! a server has checked completely is a [`Checked`]. A client makes blocks with
 //! [`build`](super::build()).
 
 use bytes::Bytes;
 
 use super::{Checked, Codec, Error, Flags, Header};
-use crate::codec::{self, Fault};
+use crate::codec::{self, UnpackError};
 use crate::error::Code;
 use crate::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use crate::record::{self, Records};
 
-/// A header and the body it describes, whose sizes are within limits and whose
-/// body CRC matched.
+/// A header and its body. The sizes are within the limits, and the body's CRC is
+/// correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     header: Header,
@@ -23,24 +23,24 @@ pub struct Block {
     body: Bytes,
 }
 
-/// Why bytes are not a block that can be used.
+/// Why bytes are not a usable block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The header.
     #[error(transparent)]
     Header(#[from] Error),
     /// The bytes end before the body does.
-    #[error("the block's body is {claimed} bytes, of which {present} are there")]
+    #[error("the block is cut off: its body has {claimed} bytes, but only {present} follow")]
     Cut {
-        /// What the header claims.
+        /// The value in the header.
         claimed: u32,
-        /// What follows it.
+        /// The bytes after the header.
         present: usize,
     },
-    /// More than a block of several records may hold.
+    /// More bytes than a block of several records may have.
     #[error("the block's body has {claimed} bytes, more than the {max} allowed")]
     TooLarge {
-        /// What the header claims, stored or raw.
+        /// The size in the header, stored or uncompressed.
         claimed: u32,
         /// The limit.
         max: u64,
@@ -48,9 +48,9 @@ pub enum ParseError {
     /// A record over `max_record_size`.
     #[error("a record of {size} bytes (8 more than its payload) is over max_record_size, {max}")]
     RecordTooLarge {
-        /// Payload plus 8, or what the header of a block of one record claims.
+        /// Payload plus 8, or the size in the header of a block of one record.
         size: u64,
-        /// The limit, likewise with 8 bytes for the record's header.
+        /// The limit, which also includes 8 bytes for the record's header.
         max: u64,
     },
     /// The body's CRC does not match.
@@ -61,25 +61,25 @@ pub enum ParseError {
     Contradiction {
         /// `records` or `bytes`.
         what: &'static str,
-        /// What the header claims.
+        /// The value in the header.
         claimed: u32,
-        /// What the body has; of packed bytes that are too many, at least so many.
+        /// The value in the body. If it decompresses to too many bytes, at least this
+        /// number.
         found: u64,
     },
-    /// The body is not what its codec writes.
-    #[error("the block's body cannot be unpacked as {0}")]
+    /// The body is not valid for its codec.
+    #[error("the block's body cannot be decompressed as {0}")]
     Packed(Codec),
     /// The body is not well-formed records.
-    #[error("in the block's body, {0}")]
+    #[error("invalid body of the block: {0}")]
     Records(#[from] record::Error),
-    /// A producer's block has a field set that is the server's, or has none of
-    /// its own records.
-    #[error("the block's {0} is the server's to set")]
+    /// A producer's block has a field that only a server may set, or has no records.
+    #[error("a producer's block must not have this: {0}")]
     ServerField(&'static str),
 }
 
 impl ParseError {
-    /// What a server answers to a producer's block with this fault.
+    /// The code with which a server rejects a producer's block.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -90,12 +90,12 @@ impl ParseError {
 }
 
 impl Block {
-    /// Splits the first block off `bytes` and gives back what follows it.
-    /// `record_bytes_max` is the largest record, its 8 bytes included, that a
-    /// block of one record may hold beyond [`BLOCK_RAW_BYTES_MAX`].
+    /// Splits the first block off `bytes` and returns it with the bytes after it.
+    /// `record_bytes_max` is the largest record, including its header of 8 bytes, that a
+    /// block of one record may have beyond [`BLOCK_RAW_BYTES_MAX`].
     ///
     /// # Errors
-    /// See [`ParseError`]; records themselves are not looked at.
+    /// See [`ParseError`]. The records are not checked.
     pub fn parse(bytes: Bytes, record_bytes_max: u64) -> Result<(Block, Bytes), ParseError> {
         let (header, header_crc) = Header::decode(&bytes)?;
         check_sizes(&header, record_bytes_max)?;
@@ -112,8 +112,8 @@ impl Block {
         Ok((Block { header, header_crc, body }, rest))
     }
 
-    /// A block that the caller has just made: it vouches for the header's sizes
-    /// and `body_crc`, and for `header_crc`, which nobody computes again.
+    /// A block that the caller has just made. The header's sizes, `body_crc` and
+    /// `header_crc` must be correct; they are not checked.
     #[must_use]
     pub fn vouched(header: Header, header_crc: u32, body: Bytes) -> Block {
         Block { header, header_crc, body }
@@ -125,7 +125,7 @@ impl Block {
         &self.header
     }
 
-    /// The header's own CRC, which the next block's `prev_crc` repeats.
+    /// The CRC of the header. The `prev_crc` of the next block has the same value.
     #[must_use]
     pub fn header_crc(&self) -> u32 {
         self.header_crc
@@ -137,8 +137,8 @@ impl Block {
         &self.body
     }
 
-    /// The records, for a reader of a stored block: the body's CRC vouches for
-    /// them, so each one's own is not checked again. None in fillers and seals.
+    /// The records of a stored block. The body's CRC covers them, so their own CRCs are not
+    /// checked. Fillers and seals have no records.
     ///
     /// # Errors
     /// [`ParseError::Packed`], `Records` or `Contradiction`.
@@ -146,8 +146,8 @@ impl Block {
         self.decode(Records::parse_lengths)
     }
 
-    /// The records, each checked by its own CRC: what a server does with a
-    /// block before it stores it.
+    /// The records, each checked by its own CRC. A server does this before it stores a
+    /// block.
     ///
     /// # Errors
     /// As [`Block::records`].
@@ -155,12 +155,12 @@ impl Block {
         self.decode(Records::parse)
     }
 
-    /// The same block with its body unpacked, for a reader that does not take
-    /// its codec: every other field as it was, `header_crc` computed again.
-    /// `None` when it is plain already.
+    /// The same block with its body decompressed, for a reader that does not support its
+    /// codec. All other fields are unchanged, except that `header_crc` is recomputed.
+    /// `None` if the block is plain.
     ///
     /// # Errors
-    /// [`ParseError::Packed`] or `Contradiction`; records are not looked at.
+    /// [`ParseError::Packed`] or `Contradiction`. The records are not checked.
     pub fn unpacked(&self) -> Result<Option<Block>, ParseError> {
         if self.header.codec == Codec::None || self.header.is_marker() {
             return Ok(None);
@@ -176,18 +176,18 @@ impl Block {
         Ok(Some(Block { header, header_crc, body }))
     }
 
-    /// What a server accepts from a producer: a block with good checksums down
-    /// to each record's, of at most `payload_bytes_max` bytes a record, with no
-    /// field of the server's set. Keeps the body as it came.
+    /// Checks a producer's block: all checksums including those of the records, at most
+    /// `payload_bytes_max` bytes per payload, and no field that only a server may set.
+    /// Keeps the received body.
     ///
     /// # Errors
-    /// See [`ParseError`]; [`ParseError::code`] is what to answer.
+    /// See [`ParseError`]. Respond with [`ParseError::code`].
     pub fn into_checked(self, payload_bytes_max: usize) -> Result<Checked, ParseError> {
         Checked::check(self, payload_bytes_max)
     }
 
-    /// What a server asks of a producer's block besides good checksums: it has
-    /// records, and no field that is the server's is set.
+    /// Checks that a producer's block has records, and no field that only a server may
+    /// set.
     ///
     /// # Errors
     /// [`ParseError::ServerField`].
@@ -222,8 +222,8 @@ impl Block {
         Ok(records)
     }
 
-    /// The bytes of the records, unpacked but not parsed: the body itself when
-    /// it is plain. Exactly `raw_size` of them.
+    /// The bytes of the records, decompressed but not parsed: exactly `raw_size` bytes. For a
+    /// plain block, the body itself.
     ///
     /// # Errors
     /// [`ParseError::Packed`] or `Contradiction`.
@@ -237,10 +237,10 @@ impl Block {
         usize::try_from(self.header.raw_size).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn unpack_error(&self, fault: Fault) -> ParseError {
+    pub(super) fn unpack_error(&self, fault: UnpackError) -> ParseError {
         match fault {
-            Fault::Malformed => ParseError::Packed(self.header.codec),
-            Fault::Length(found) => {
+            UnpackError::Malformed => ParseError::Packed(self.header.codec),
+            UnpackError::Length(found) => {
                 let claimed = self.header.raw_size;
                 ParseError::Contradiction { what: "bytes", claimed, found }
             }
@@ -257,8 +257,7 @@ impl Block {
     }
 }
 
-/// Sizes that can be refused from the header alone, before a body is waited
-/// for.
+/// Checks the sizes in the header, before the body is received.
 ///
 /// # Errors
 /// [`ParseError::TooLarge`], `RecordTooLarge` or `Contradiction`.

@@ -1,10 +1,10 @@
-//! Bodies packed and unpacked: lz4 as one raw block, zstd as one frame.
+//! Compresses and decompresses bodies: lz4 as one raw block, zstd as one frame.
 //!
-//! The packed bytes are a stranger's. What they unpack to goes into a buffer of
-//! exactly `raw_size` bytes, which the caller has held against its limits: a
-//! window or a content size that a zstd frame claims allocates nothing. The
-//! contexts of zstd (about 0.1 MB to unpack, 1 MB and more to pack) and one
-//! buffer are kept by each thread that uses them.
+//! Compressed bytes are not trusted. They are decompressed into a buffer of exactly
+//! `raw_size` bytes, which the caller has checked against its limits. So the window or
+//! content size that a zstd frame claims never causes an allocation. Each thread that
+//! uses zstd keeps its contexts (about 0.1 MB to decompress, at least 1 MB to compress)
+//! and one buffer.
 
 use std::cell::RefCell;
 
@@ -16,12 +16,13 @@ use zstd::zstd_safe::{self, CCtx, DCtx};
 use super::Codec;
 use crate::limits::BLOCK_RAW_BYTES_MAX;
 
-/// Why packed bytes do not unpack to as many bytes as they should.
+/// Why compressed bytes do not decompress to the expected number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// They are no block or frame of their codec.
+pub(crate) enum UnpackError {
+    /// They are not a valid block or frame of their codec.
     Malformed,
-    /// They unpack to so many bytes; when there are too many, at least so many.
+    /// They decompress to this number of bytes. If that is too many, to at least this
+    /// number.
     Length(u64),
 }
 
@@ -36,8 +37,8 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
-/// The packed form of `raw` behind so many zeros, with no spare capacity, or `None`
-/// when it would not be smaller than `raw`. `level` is zstd's; its default is 3.
+/// The compressed form of `raw` after a prefix of zeros, without spare capacity; `None` if it
+/// is not smaller than `raw`. `level` only applies to zstd; its default is 3.
 #[must_use]
 pub fn pack_behind(
     prefix_bytes: usize,
@@ -55,7 +56,7 @@ pub fn pack_behind(
             Codec::Zstd => {
                 let context = kept.compressor.get_or_insert_with(CCtx::create);
                 let level = level.unwrap_or(zstd_safe::CLEVEL_DEFAULT);
-                // A frame that does not fit here is no gain.
+                // A frame that does not fit here is not smaller.
                 kept.bytes.resize(raw.len(), 0);
                 context.compress(&mut kept.bytes[..], raw, level).ok()
             }
@@ -72,8 +73,8 @@ pub fn pack_behind(
     })
 }
 
-/// What `packed` unpacks to: exactly `raw_bytes`, and never more is allocated.
-pub(crate) fn unpack(codec: Codec, packed: &Bytes, raw_bytes: usize) -> Result<Bytes, Fault> {
+/// Decompresses `packed` to exactly `raw_bytes` bytes. Never allocates more.
+pub(crate) fn unpack(codec: Codec, packed: &Bytes, raw_bytes: usize) -> Result<Bytes, UnpackError> {
     if codec == Codec::None {
         return check_length(packed.len(), raw_bytes).map(|()| packed.clone());
     }
@@ -82,13 +83,13 @@ pub(crate) fn unpack(codec: Codec, packed: &Bytes, raw_bytes: usize) -> Result<B
     Ok(raw.into())
 }
 
-/// As [`unpack`], for a look at the bytes alone: they are gone afterwards.
+/// As [`unpack`], but only lends the bytes to a function.
 pub(crate) fn with_unpacked<T>(
     codec: Codec,
     packed: &Bytes,
     raw_bytes: usize,
     look: impl FnOnce(&[u8]) -> T,
-) -> Result<T, Fault> {
+) -> Result<T, UnpackError> {
     if codec == Codec::None {
         return check_length(packed.len(), raw_bytes).map(|()| look(packed));
     }
@@ -107,29 +108,29 @@ fn unpack_into(
     packed: &[u8],
     raw_bytes: usize,
     raw: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), UnpackError> {
     let found = match codec {
         Codec::None => packed.len(),
         Codec::Lz4 => {
             prepare(raw, raw_bytes);
             lz4::decompress_into(packed, raw).map_err(|fault| match fault {
                 lz4::DecompressError::OutputTooSmall { expected, .. } => {
-                    Fault::Length(expected as u64)
+                    UnpackError::Length(expected as u64)
                 }
-                _ => Fault::Malformed,
+                _ => UnpackError::Malformed,
             })?
         }
         Codec::Zstd => {
-            // One frame, and nothing behind it.
+            // One frame, and no bytes after it.
             if zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) {
-                return Err(Fault::Malformed);
+                return Err(UnpackError::Malformed);
             }
             prepare(raw, raw_bytes);
             let context = kept.decompressor.get_or_insert_with(DCtx::create);
             context.decompress(&mut raw[..], packed).map_err(
                 |code| match zstd_safe::is_error_kind(code, ZSTD_error_dstSize_tooSmall) {
-                    true => Fault::Length(raw_bytes as u64 + 1),
-                    false => Fault::Malformed,
+                    true => UnpackError::Length(raw_bytes as u64 + 1),
+                    false => UnpackError::Malformed,
                 },
             )?
         }
@@ -137,7 +138,7 @@ fn unpack_into(
     check_length(found, raw_bytes)
 }
 
-/// Makes `raw` this long. Its bytes will be overwritten, whatever they are.
+/// Sets the length of `raw`. The caller overwrites its bytes.
 fn prepare(raw: &mut Vec<u8>, bytes: usize) {
     if raw.capacity() < bytes {
         *raw = vec![0; bytes];
@@ -146,12 +147,12 @@ fn prepare(raw: &mut Vec<u8>, bytes: usize) {
     }
 }
 
-fn check_length(found: usize, raw_bytes: usize) -> Result<(), Fault> {
-    if found == raw_bytes { Ok(()) } else { Err(Fault::Length(found as u64)) }
+fn check_length(found: usize, raw_bytes: usize) -> Result<(), UnpackError> {
+    if found == raw_bytes { Ok(()) } else { Err(UnpackError::Length(found as u64)) }
 }
 
 impl Kept {
-    /// Gives back what a large record needed.
+    /// Frees the memory that a large record needed.
     fn shrink(&mut self) {
         if self.bytes.capacity() > 2 * BLOCK_RAW_BYTES_MAX {
             self.bytes = Vec::new();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_unpacks_to_the_same_bytes() {
+    fn decompression_restores_the_compressed_bytes() {
         let raw: Vec<u8> = (0..100_000u32).map(|i| (i / 7 % 251) as u8).collect();
         for codec in CODECS {
             let packed = pack(codec, None, &raw).expect("it repeats itself");
@@ -182,23 +183,23 @@ mod tests {
     }
 
     #[test]
-    fn another_length_than_the_headers_is_told() {
+    fn length_that_differs_from_the_header_is_an_error() {
         let raw = vec![7u8; 5000];
         for codec in CODECS {
             let packed = Bytes::from(pack(codec, Some(1), &raw).expect("it repeats itself"));
-            assert_eq!(unpack(codec, &packed, 5001), Err(Fault::Length(5000)), "{codec}");
+            assert_eq!(unpack(codec, &packed, 5001), Err(UnpackError::Length(5000)), "{codec}");
             for too_few in [0, 1, 4999] {
-                let Err(Fault::Length(found)) = unpack(codec, &packed, too_few) else {
+                let Err(UnpackError::Length(found)) = unpack(codec, &packed, too_few) else {
                     panic!("{codec}: 5000 bytes came out of a buffer of {too_few}");
                 };
                 assert!(found > too_few as u64, "{codec}");
             }
         }
-        assert_eq!(unpack(Codec::None, &raw.into(), 4999), Err(Fault::Length(5000)));
+        assert_eq!(unpack(Codec::None, &raw.into(), 4999), Err(UnpackError::Length(5000)));
     }
 
     #[test]
-    fn what_does_not_shrink_is_not_packed() {
+    fn incompressible_bytes_are_not_compressed() {
         let mut state = 1u64;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -216,19 +217,19 @@ mod tests {
     fn garbage_is_malformed() {
         let garbage = Bytes::from_static(b"\xff\xff\xff\xff\xff\xff\xff\xff");
         for codec in CODECS {
-            assert_eq!(unpack(codec, &garbage, 100), Err(Fault::Malformed), "{codec}");
-            assert_eq!(unpack(codec, &Bytes::new(), 0), Err(Fault::Malformed), "{codec}");
+            assert_eq!(unpack(codec, &garbage, 100), Err(UnpackError::Malformed), "{codec}");
+            assert_eq!(unpack(codec, &Bytes::new(), 0), Err(UnpackError::Malformed), "{codec}");
         }
     }
 
     #[test]
-    fn bytes_behind_a_zstd_frame_are_malformed() {
+    fn bytes_after_a_zstd_frame_are_malformed() {
         let raw = vec![7u8; 500];
         let mut packed = pack(Codec::Zstd, None, &raw).expect("it repeats itself");
         let whole = packed.len();
         packed.extend_from_within(..);
-        assert_eq!(unpack(Codec::Zstd, &packed.clone().into(), 1000), Err(Fault::Malformed));
+        assert_eq!(unpack(Codec::Zstd, &packed.clone().into(), 1000), Err(UnpackError::Malformed));
         packed.truncate(whole - 1);
-        assert_eq!(unpack(Codec::Zstd, &packed.into(), 500), Err(Fault::Malformed));
+        assert_eq!(unpack(Codec::Zstd, &packed.into(), 500), Err(UnpackError::Malformed));
     }
 }

@@ -1,4 +1,4 @@
-//! docs/errors.md, made from the table.
+//! Generates docs/errors.md from the table.
 
 use std::fmt::Write;
 
@@ -7,21 +7,22 @@ use super::{Code, Remedy};
 const HEAD: &str = "\
 # Errors
 
-Generated from the table in `core-client/protocol/src/error.rs`; do not edit. Run `cargo xtask docs`, or
+Generated from the table in `core-client/protocol/src/error/mod.rs`; do not edit. Run `cargo xtask docs`, or
 `cargo run -p styx-protocol --example errors_md > docs/errors.md`.
 
-Over HTTP an error is its status and `{\"code\": \"…\", \"message\": \"…\"}`. `code` is stable and for programs; `message`
-is for people, says what to do, and may change. A WebSocket is closed with the close code, a styx/1 stream ends with an
-error frame of the stream code, and styx/0 knows 0 alone.
+Over HTTP, an error is its status and the body `{\"code\": \"…\", \"message\": \"…\"}`.
+`code` is stable, so programs can rely on it. `message` is for people: it says what to do, and it may change.
+The server closes a WebSocket with the close code and ends a styx/1 stream with an error frame that has the stream code.
+styx/0 only knows code 0.
 
-**Retry** says whether the same request may work later. **Appended** says whether records of the failed request may be
-in the log all the same; where it says no, they are not.
+**Retry** says whether the same request may succeed later.
+**Appended** says whether records of the failed request may be in the log despite the error; if it says no, they are not.
 
 | code | HTTP | WebSocket | stream | retry | appended | when |
 |---|---|---|---|---|---|---|
 ";
 
-/// The whole of docs/errors.md.
+/// The complete text of docs/errors.md.
 #[must_use]
 pub fn to_markdown() -> String {
     let mut out = HEAD.to_owned();
@@ -39,7 +40,7 @@ pub fn to_markdown() -> String {
             code.stream_code(),
             code.meaning(),
         )
-        .expect("a String takes everything");
+        .expect("writing to a String never fails");
     }
     out
 }

@@ -1,19 +1,19 @@
-//! [`Fault`]: the last thing a server says when it cannot go on.
+//! [`Fault`]: the error frame, which ends a server's stream.
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::{Ends, Error, Header, Kind};
+use super::{Ends, Error, FrameHeader, Kind};
 use crate::limits::FAULT_MESSAGE_BYTES_MAX;
 use crate::{Code, Position};
 
 const HEAD_BYTES: usize = 24;
 
-/// What became of the records that were sent and not acked.
+/// The outcome of the records that were sent and not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// None of them is in the log, and none will be.
+    /// None of them is in the log or will be.
     NotAppended,
-    /// They may be there, now or after a restart.
+    /// They may be in the log, now or after a restart.
     Unknown,
 }
 
@@ -22,24 +22,23 @@ pub enum Outcome {
 pub struct Damage {
     /// The first damaged position.
     pub position: Position,
-    /// The first one behind the damage that can be read, if it is known.
+    /// The first intact position after the damage, if it is known.
     pub next_intact: Option<Position>,
 }
 
-/// An error frame. What `a` and `b` say depends on the code, and each meaning
-/// has a method.
+/// An error frame. The meaning of `a` and `b` depends on the code; there is a method for
+/// each meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The row of the error table.
+    /// The code in the error table.
     pub code: Code,
-    /// What became of all that was not acked.
+    /// The outcome of the unacknowledged records.
     pub outcome: Outcome,
-    /// Milliseconds after which it is worth trying again; 0 when the server
-    /// does not know.
+    /// Milliseconds after which to retry; 0 if the server does not know.
     pub retry_after_ms: u32,
-    /// The first fact; see the methods.
+    /// The first value; see the methods.
     pub a: u64,
-    /// The second fact.
+    /// The second value.
     pub b: u64,
     /// For people: what happened and what to do.
     pub message: String,
@@ -51,8 +50,8 @@ pub(super) fn takes(size: u64) -> bool {
 }
 
 impl Fault {
-    /// A fault without facts. The outcome is [`Outcome::Unknown`] where the
-    /// code says that records may have been appended.
+    /// A fault without values. The outcome is [`Outcome::Unknown`] if the error table says
+    /// that records may have been appended.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
         let unknown = code.maybe_appended();
@@ -60,60 +59,60 @@ impl Fault {
         Fault { code, outcome, retry_after_ms: 0, a: 0, b: 0, message: message.into() }
     }
 
-    /// The same with the facts of [`Code::OutOfRange`].
+    /// Sets the values of [`Code::OutOfRange`].
     #[must_use]
     pub fn with_ends(self, Ends { start, end }: Ends) -> Fault {
         Fault { a: start.0, b: end.0, ..self }
     }
 
-    /// The same with the facts of [`Code::CorruptRecord`].
+    /// Sets the values of [`Code::CorruptRecord`].
     #[must_use]
     pub fn with_damage(self, damage: Damage) -> Fault {
         let b = damage.next_intact.unwrap_or_default().0;
         Fault { a: damage.position.0, b, ..self }
     }
 
-    /// The same with the fact of [`Code::SequenceGap`].
+    /// Sets the value of [`Code::SequenceGap`].
     #[must_use]
     pub fn with_expected_sequence(self, sequence: u64) -> Fault {
         Fault { a: sequence, ..self }
     }
 
-    /// The same with the fact of [`Code::PositionMismatch`].
+    /// Sets the value of [`Code::PositionMismatch`].
     #[must_use]
     pub fn with_end_position(self, end: Position) -> Fault {
         Fault { a: end.0, ..self }
     }
 
-    /// The same with a time, in milliseconds, after which to try again.
+    /// Sets the time, in milliseconds, after which to retry.
     #[must_use]
     pub fn with_retry_after_ms(self, retry_after_ms: u32) -> Fault {
         Fault { retry_after_ms, ..self }
     }
 
-    /// Of [`Code::OutOfRange`]: what the log holds.
+    /// For [`Code::OutOfRange`]: the range of positions that the log has.
     #[must_use]
     pub fn ends(&self) -> Option<Ends> {
         self.facts_of(Code::OutOfRange).map(|(a, b)| Ends { start: Position(a), end: Position(b) })
     }
 
-    /// Of [`Code::CorruptRecord`]: where.
+    /// For [`Code::CorruptRecord`]: the damaged positions.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
         self.facts_of(Code::CorruptRecord).map(|(a, b)| Damage {
             position: Position(a),
-            // What is intact lies behind what is not: 0 stands for unknown.
+            // The intact position is always after the damage, so 0 means unknown.
             next_intact: (b > a).then_some(Position(b)),
         })
     }
 
-    /// Of [`Code::SequenceGap`]: the sequence that the log expects next.
+    /// For [`Code::SequenceGap`]: the sequence that the log expects next.
     #[must_use]
     pub fn expected_sequence(&self) -> Option<u64> {
         self.facts_of(Code::SequenceGap).map(|(a, _)| a)
     }
 
-    /// Of [`Code::PositionMismatch`]: where the log ends.
+    /// For [`Code::PositionMismatch`]: where the log ends.
     #[must_use]
     pub fn end_position(&self) -> Option<Position> {
         self.facts_of(Code::PositionMismatch).map(|(a, _)| Position(a))
@@ -123,12 +122,11 @@ impl Fault {
         (self.code == code).then_some((self.a, self.b))
     }
 
-    /// Appends the frame. Of the message at most
-    /// [`FAULT_MESSAGE_BYTES_MAX`] bytes are sent.
+    /// Appends the frame. A message is truncated to [`FAULT_MESSAGE_BYTES_MAX`] bytes.
     pub fn encode(&self, out: &mut BytesMut) {
         let end = self.message.floor_char_boundary(FAULT_MESSAGE_BYTES_MAX);
         let message = self.message.get(..end).unwrap_or_default();
-        Header::put(Kind::Error, 0, HEAD_BYTES + message.len(), out);
+        FrameHeader::put(Kind::Error, 0, HEAD_BYTES + message.len(), out);
         out.put_u16(self.code.stream_code());
         out.put_u8(match self.outcome {
             Outcome::NotAppended => 0,
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_between_characters() {
+    fn long_message_is_truncated_between_characters() {
         let fault = Fault::new(Code::Overloaded, "\u{20ac}".repeat(FAULT_MESSAGE_BYTES_MAX));
         let mut out = BytesMut::new();
         fault.encode(&mut out);

@@ -1,11 +1,11 @@
-//! [`Route`]: which frames go which way, and in which form.
+//! [`Route`]: which side may send which frames, and in which form.
 //!
-//! The table in docs/protocol.md, as code: the decoder asks it before it looks at
-//! a frame's body.
+//! It implements the table in docs/protocol.md. The decoder checks it before it decodes a
+//! frame's body.
 
-use super::{Error, Header, Kind};
+use super::{Error, FrameHeader, Kind};
 
-/// Who sends to whom on the bytes that are decoded.
+/// The sender and the receiver of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Blocks, heartbeats, an end.
@@ -19,7 +19,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// Whether the sender sends such frames at all.
+    /// Whether the sender may send frames of this kind.
     pub(super) fn takes(self, kind: Kind) -> bool {
         let from_server = matches!(self, Route::ServerToProducer | Route::ServerToConsumer);
         match kind {
@@ -31,14 +31,17 @@ impl Route {
         }
     }
 
-    /// Whether the sender sends other frames after its last one: a producer tells
-    /// that it is alive while it waits for acks.
+    /// Whether the sender may send this frame after its last one: a producer sends
+    /// heartbeats while it waits for acks.
     pub(super) fn takes_after_last(self, kind: Kind) -> bool {
         kind == Kind::Heartbeat && self == Route::ProducerToServer
     }
 
-    /// Whether a frame has the size or flags that its kind has on this route.
-    pub(super) fn check_form(self, Header { kind, flags, size }: Header) -> Result<(), Error> {
+    /// Checks that a frame has the size and flags that its kind must have on this route.
+    pub(super) fn check_form(
+        self,
+        FrameHeader { kind, flags, size }: FrameHeader,
+    ) -> Result<(), Error> {
         let ends_are_told = self == Route::ServerToConsumer;
         match kind {
             Kind::Heartbeat if ends_are_told != (size != 0) => Err(Error::Size { kind, size }),

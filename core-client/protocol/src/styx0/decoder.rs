@@ -1,7 +1,7 @@
-//! [`Decoder`]: from the bytes of a socket to messages.
+//! [`MessageDecoder`]: converts the bytes from a socket to messages.
 //!
-//! It parses in place, with a cursor: what was given out leaves the buffer only
-//! when the socket reads into it again.
+//! It parses in place, with a cursor. Returned messages leave the buffer only when the
+//! caller reads into it again.
 
 use bytes::{Buf, BytesMut};
 
@@ -14,15 +14,15 @@ use crate::Position;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A type that this protocol does not have.
-    #[error("a message of type {0}: this protocol has 1 to 4")]
+    #[error("a message has the unknown type {0}: this protocol has 1 to 4")]
     Type(i16),
     /// A record's size is below zero.
     #[error("a record has a size of {0}")]
     NegativeSize(i32),
-    /// A record is over what the log takes.
+    /// A record exceeds the limit of the log.
     #[error("a record has {size} bytes, more than the {payload_bytes_max} allowed")]
     TooLarge {
-        /// The size it claims.
+        /// The claimed size.
         size: i32,
         /// The limit.
         payload_bytes_max: usize,
@@ -35,69 +35,67 @@ pub enum Error {
     Cut,
 }
 
-/// Turns bytes, however they are cut, into messages.
+/// Converts bytes, however they are split, to messages.
 ///
-/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it
-/// has none. Which messages the peer may send is for the caller to judge.
+/// Read into [`buffer`](Self::buffer), then call [`next`](Self::next) until it returns
+/// `None`. The caller decides which messages the peer may send.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct MessageDecoder {
     payload_bytes_max: usize,
     buffer: BytesMut,
-    /// Bytes at the front of the buffer that were given out.
+    /// Bytes at the front of the buffer that were returned.
     taken: usize,
     missing: usize,
 }
 
-impl Decoder {
+impl MessageDecoder {
     /// A decoder at the first byte after the handshake. Payloads over
-    /// `payload_bytes_max` are refused.
+    /// `payload_bytes_max` are rejected.
     #[must_use]
-    pub fn new(payload_bytes_max: usize) -> Decoder {
-        Decoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
+    pub fn new(payload_bytes_max: usize) -> MessageDecoder {
+        MessageDecoder { payload_bytes_max, buffer: BytesMut::new(), taken: 0, missing: TYPE_BYTES }
     }
 
-    /// The buffer that the socket reads into, without what was given out; bytes
-    /// are only ever appended. Whoever is idle with an empty one may replace it
-    /// by a new one to free its memory.
+    /// The buffer to read into, without the messages that were returned. Only append bytes.
+    /// An idle caller may replace an empty buffer by a new one to free its memory.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.buffer.advance(self.taken);
         self.taken = 0;
         &mut self.buffer
     }
 
-    /// Appends bytes by copying them, such as those read with the handshake.
+    /// Appends a copy of these bytes, such as those received with the handshake.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer().extend_from_slice(bytes);
     }
 
-    /// Bytes without which [`next`](Self::next) has no further message. Never 0,
-    /// and never more than the largest record's message has.
+    /// The number of bytes that [`next`](Self::next) needs for its next message. It is never
+    /// 0, and at most the size of the largest record's message.
     #[must_use]
     pub fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Whether bytes of a message are there without the rest of it; to be asked
-    /// when there is no next one.
+    /// Whether a part of a message was received, but not all of it. Call it when there is no
+    /// next message.
     #[must_use]
     pub fn is_mid_message(&self) -> bool {
         self.buffer.len() > self.taken
     }
 
-    /// To be asked once the peer has closed its side and there is no next
-    /// message.
+    /// Checks the end of the stream: call it once the peer has closed its side and there is
+    /// no further message.
     ///
     /// # Errors
-    /// [`Error::Cut`] when that was in the middle of a message.
+    /// [`Error::Cut`] if the stream ended inside a message.
     pub fn finish(&self) -> Result<(), Error> {
         if self.is_mid_message() { Err(Error::Cut) } else { Ok(()) }
     }
 
-    /// The next message, or `None` until [`missing`](Self::missing) more bytes
-    /// are there.
+    /// The next message; `None` until [`missing`](Self::missing) more bytes were received.
     ///
     /// # Errors
-    /// See [`Error`]; the same again at every further call.
+    /// See [`Error`]. Every further call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "it lends, is fallible, and may go on")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, Error> {
@@ -117,7 +115,7 @@ impl Decoder {
 
 enum Split<'b> {
     Message(Message<'b>, usize),
-    /// Bytes that the first message has at least.
+    /// The least number of bytes of the first message.
     Needs(usize),
 }
 

@@ -1,38 +1,38 @@
-//! A signal made of an eventfd: a counter in the kernel, one descriptor.
+//! A signal based on an eventfd: a counter in the kernel, with one descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// See the module above.
+/// See the parent module.
 #[derive(Debug)]
-pub(crate) struct Signal(OwnedFd);
+pub(crate) struct EventfdSignal(OwnedFd);
 
-impl Signal {
+impl EventfdSignal {
     /// A signal that is not raised.
     ///
     /// # Errors
-    /// No descriptor is left.
-    pub(crate) fn new() -> io::Result<Signal> {
-        Ok(Signal(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    /// The system has no free descriptor.
+    pub(crate) fn new() -> io::Result<EventfdSignal> {
+        Ok(EventfdSignal(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// Makes the descriptor readable. One write and nothing else: a signal
-    /// handler may do it.
+    /// Makes the descriptor readable. It is a single write, so a signal handler may call
+    /// it.
     pub(crate) fn raise(&self) {
-        // It can fail only where the counter is at its largest: raised.
+        // It only fails if the counter is at its maximum, so the signal is raised.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
     /// Makes the descriptor unreadable.
     pub(crate) fn lower(&self) {
-        // It can fail only where the counter is 0: lowered.
+        // It only fails if the counter is 0, so the signal is lowered.
         let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
     }
 }
 
-impl AsFd for Signal {
+impl AsFd for EventfdSignal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

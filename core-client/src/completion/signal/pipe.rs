@@ -1,34 +1,34 @@
-//! A signal made of a pipe, for systems without eventfd: two descriptors, and
-//! raised while there is a byte in it.
+//! A signal based on a pipe, for systems without eventfd. It needs two descriptors, and
+//! is raised while the pipe contains a byte.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::ioctl_fionbio;
 
-/// See the module above.
+/// See the parent module.
 #[derive(Debug)]
-pub(crate) struct Signal {
+pub(crate) struct PipeSignal {
     reader: OwnedFd,
     writer: OwnedFd,
 }
 
-impl Signal {
+impl PipeSignal {
     /// A signal that is not raised.
     ///
     /// # Errors
-    /// No descriptor is left.
-    pub(crate) fn new() -> io::Result<Signal> {
+    /// The system has no free descriptor.
+    pub(crate) fn new() -> io::Result<PipeSignal> {
         let (reader, writer) = io::pipe()?;
         ioctl_fionbio(&reader, true)?;
         ioctl_fionbio(&writer, true)?;
-        Ok(Signal { reader: reader.into(), writer: writer.into() })
+        Ok(PipeSignal { reader: reader.into(), writer: writer.into() })
     }
 
-    /// Makes the descriptor readable. One write and nothing else: a signal
-    /// handler may do it.
+    /// Makes the descriptor readable. It is a single write, so a signal handler may call
+    /// it.
     pub(crate) fn raise(&self) {
-        // It can fail only where the pipe is full: raised.
+        // It only fails if the pipe is full, so the signal is raised.
         let _ = rustix::io::write(&self.writer, &[1]);
     }
 
@@ -39,7 +39,7 @@ impl Signal {
     }
 }
 
-impl AsFd for Signal {
+impl AsFd for PipeSignal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }

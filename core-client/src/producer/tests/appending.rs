@@ -1,4 +1,4 @@
-//! From records to blocks: merging, lingering, batches, bounds.
+//! How records become blocks: merging, lingering, batches, limits.
 
 use std::thread;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use styx_protocol::block::Flags;
 
 use super::*;
 use crate::error::Kind;
-use crate::producer::peer::texts;
+use crate::producer::tests::peer::texts;
 
 #[test]
-fn a_record_is_sent_at_once_and_acked_with_its_position() {
+fn record_is_sent_at_once_and_acked_with_its_position() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |builder| builder);
     assert!(connection.asked("producer").is_some());
@@ -29,7 +29,7 @@ fn a_record_is_sent_at_once_and_acked_with_its_position() {
 }
 
 #[test]
-fn what_waits_for_the_connection_is_merged() {
+fn pending_records_are_merged_into_one_block() {
     let peer = Peer::start();
     let (producer, mut connection) =
         open_with(&peer, |b| b, &[("x-styx-max-in-flight-blocks", "1")]);
@@ -48,7 +48,7 @@ fn what_waits_for_the_connection_is_merged() {
 }
 
 #[test]
-fn memory_is_bounded_and_appends_go_on_as_acks_come() {
+fn memory_is_bounded_and_appends_continue_with_acks() {
     const RECORD: [u8; 1000] = [7; 1000];
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.in_flight_bytes(10_000).block_bytes(2000));
@@ -62,7 +62,7 @@ fn memory_is_bounded_and_appends_go_on_as_acks_come() {
     assert_eq!((error.kind(), error.is_retriable()), (Kind::WouldBlock, true));
     assert_eq!(taken, 10, "1008 bytes each: the tenth exceeds the bound, the eleventh waits");
 
-    // A wait that is given up appends nothing.
+    // A cancelled append appends nothing.
     let mut waits = Box::pin(producer.append(&RECORD));
     assert!(block_on_for(waits.as_mut(), Duration::from_millis(20)).is_none());
     drop(waits);
@@ -86,7 +86,7 @@ fn memory_is_bounded_and_appends_go_on_as_acks_come() {
 }
 
 #[test]
-fn several_waiting_appends_are_let_in_one_after_the_other() {
+fn waiting_appends_are_woken_one_at_a_time() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.in_flight_bytes(1).block_bytes(1));
     append(&producer, "first");
@@ -103,7 +103,7 @@ fn several_waiting_appends_are_let_in_one_after_the_other() {
 }
 
 #[test]
-fn flush_ends_lingering() {
+fn flush_sends_lingering_blocks() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.linger(Duration::from_secs(60)));
     append(&producer, "a");
@@ -117,7 +117,7 @@ fn flush_ends_lingering() {
 }
 
 #[test]
-fn a_full_block_does_not_linger_and_a_lingering_one_leaves_in_time() {
+fn full_block_is_sent_at_once_and_lingering_block_after_linger() {
     let peer = Peer::start();
     let (producer, mut connection) =
         open(&peer, |b| b.linger(Duration::from_millis(100)).block_bytes(20));
@@ -130,7 +130,7 @@ fn a_full_block_does_not_linger_and_a_lingering_one_leaves_in_time() {
 }
 
 #[test]
-fn a_batch_stands_in_one_block() {
+fn batch_is_sent_in_one_block() {
     let peer = Peer::start();
     let (producer, mut connection) =
         open(&peer, |b| b.block_bytes(1000).linger(Duration::from_millis(20)));
@@ -149,7 +149,7 @@ fn a_batch_stands_in_one_block() {
 }
 
 #[test]
-fn a_large_batch_is_cut_and_acked_when_all_of_it_is() {
+fn large_batch_is_split_and_acked_when_all_parts_are() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let batch = vec![vec![7u8; 400_000]; 5];
@@ -167,7 +167,7 @@ fn a_large_batch_is_cut_and_acked_when_all_of_it_is() {
 }
 
 #[test]
-fn a_server_that_takes_smaller_blocks_gets_them() {
+fn block_size_limit_of_the_server_is_respected() {
     let peer = Peer::start();
     let (producer, mut connection) = open_with(&peer, |b| b, &[("x-styx-max-block-size", "100")]);
     wait(producer.append_many([[7u8; 40]; 4])).expect("taken");
@@ -175,11 +175,11 @@ fn a_server_that_takes_smaller_blocks_gets_them() {
         assert_eq!(connection.block().header().count, 2);
     }
     append(&producer, &"x".repeat(1000));
-    assert_eq!(connection.block().header().count, 1, "a larger record stands alone");
+    assert_eq!(connection.block().header().count, 1, "a larger record has a block of its own");
 }
 
 #[test]
-fn a_record_that_no_log_takes_is_refused_alone() {
+fn too_large_record_is_rejected_and_others_are_appended() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let error = wait(producer.append(&vec![0; 1 << 30])).expect_err("8 bytes too many");
@@ -189,7 +189,7 @@ fn a_record_that_no_log_takes_is_refused_alone() {
 }
 
 #[test]
-fn only_the_first_block_says_where_the_log_must_end() {
+fn only_the_first_block_has_the_expected_position() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.expected_position(40).block_bytes(1));
     append(&producer, "a");

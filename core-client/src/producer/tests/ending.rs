@@ -1,4 +1,4 @@
-//! How a producer ends, and who is told.
+//! How a producer ends, and which calls return its error.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use styx_protocol::frame::{Event, Fault, Outcome};
 
 use super::*;
 use crate::error::Kind;
-use crate::producer::peer::texts;
+use crate::producer::tests::peer::texts;
 
 #[test]
-fn fatal_errors_end_the_producer_and_stay() {
+fn fatal_errors_end_the_producer_for_good() {
     for code in [
         Code::SequenceGap,
         Code::SequenceReused,
@@ -41,7 +41,7 @@ fn fatal_errors_end_the_producer_and_stay() {
 }
 
 #[test]
-fn an_unknown_outcome_is_told() {
+fn unknown_outcome_sets_maybe_appended() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let ack = append(&producer, "a");
@@ -53,7 +53,7 @@ fn an_unknown_outcome_is_told() {
 }
 
 #[test]
-fn a_missed_deadline_fails_everything_and_closes() {
+fn missed_deadline_fails_all_records_and_closes_the_producer() {
     let peer = Peer::start();
     let (producer, mut connection) = open_with(
         &peer,
@@ -72,18 +72,18 @@ fn a_missed_deadline_fails_everything_and_closes() {
 }
 
 #[test]
-fn a_deadline_ends_a_producer_whose_server_is_away() {
+fn deadline_ends_a_producer_whose_server_is_unreachable() {
     let peer = Peer::start();
     let (producer, connection) = open(&peer, |b| b.deadline(Duration::from_millis(300)));
     drop(peer);
     connection.cut();
-    let error = wait(producer.send(b"a")).expect_err("nobody is there");
+    let error = wait(producer.send(b"a")).expect_err("no server is listening");
     assert_eq!(error.kind(), Kind::TimedOut);
     assert!(error.message().contains("cannot connect"), "{error}");
 }
 
 #[test]
-fn a_failure_that_nobody_looked_at_surfaces_in_flush_or_close() {
+fn flush_and_close_return_unreported_failures() {
     for close in [false, true] {
         let peer = Peer::start();
         let (producer, mut connection) = open(&peer, |b| b);
@@ -97,7 +97,7 @@ fn a_failure_that_nobody_looked_at_surfaces_in_flush_or_close() {
 }
 
 #[test]
-fn closing_sends_what_waits_and_asks_to_be_forgotten() {
+fn close_sends_pending_records_and_forgets_the_producer() {
     for drawn in [true, false] {
         let peer = Peer::start();
         let (producer, mut connection) = open(&peer, |b| {
@@ -121,7 +121,7 @@ fn closing_sends_what_waits_and_asks_to_be_forgotten() {
 }
 
 #[test]
-fn closing_ends_in_time() {
+fn close_ends_at_its_timeout() {
     let peer = Peer::start();
     let (producer, _connection) = open(&peer, |b| b.close_timeout(Duration::from_millis(50)));
     append(&producer, "never acked");
@@ -130,7 +130,7 @@ fn closing_ends_in_time() {
 }
 
 #[test]
-fn an_ack_of_what_was_not_sent_ends_the_producer() {
+fn ack_of_unsent_records_ends_the_producer() {
     for (count, sent) in [(1, 0), (1, 2), (3, 2)] {
         let peer = Peer::start();
         let (producer, mut connection) = open(&peer, |b| b.linger(Duration::from_secs(60)));
@@ -153,13 +153,13 @@ fn an_ack_of_what_was_not_sent_ends_the_producer() {
 }
 
 #[test]
-fn dropping_a_producer_or_its_client_ends_the_waiting() {
+fn dropping_a_producer_or_its_client_ends_waiting_calls() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let ack = append(&producer, "a");
     connection.block();
     drop(producer);
-    let error = wait(ack.position()).expect_err("nobody will know");
+    let error = wait(ack.position()).expect_err("the outcome is unknown");
     assert_eq!((error.kind(), error.maybe_appended()), (Kind::Closed, true));
     while connection.event().is_some() {}
 }

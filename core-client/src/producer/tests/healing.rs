@@ -1,4 +1,4 @@
-//! Connections that break, servers that are away or busy: what is sent again.
+//! Broken connections, unreachable and busy servers: what the producer sends again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use styx_protocol::{Code, Codec};
 
 use super::*;
 use crate::error::Kind;
-use crate::producer::peer::{LOG_ID, texts};
+use crate::producer::tests::peer::{LOG_ID, texts};
 
 #[test]
-fn a_reconnect_sends_the_same_bytes_and_acks_count_on() {
+fn reconnect_sends_the_same_bytes_and_continues_acks() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.compression(Codec::Lz4));
     let acks: Vec<_> = ["a", "b", "c"].map(|text| append(&producer, text)).into();
@@ -51,10 +51,10 @@ fn a_reconnect_sends_the_same_bytes_and_acks_count_on() {
     assert_eq!(wait(next.position()).ok(), Some(10));
 }
 
-/// A block that was half written cannot be in the log, and goes on being the
-/// same block.
+/// A block that was written partially cannot be in the log. It is sent again with the same
+/// bytes.
 #[test]
-fn many_cuts_lose_and_change_nothing() {
+fn many_disconnects_lose_and_change_nothing() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.block_bytes(64));
     let acks: Vec<_> = (0..500).map(|i| append(&producer, &format!("record {i}"))).collect();
@@ -62,7 +62,7 @@ fn many_cuts_lose_and_change_nothing() {
     let mut first_bytes = HashMap::new();
     let (mut round, mut acked) = (0, 0);
     while acked < 500 {
-        // A few blocks are appended, fewer are acked, then the connection breaks.
+        // Some blocks are appended, fewer are acknowledged, then the connection breaks.
         let mut end = acked;
         for step in 0..=round % 5 {
             if end == 500 {
@@ -96,7 +96,7 @@ fn many_cuts_lose_and_change_nothing() {
 }
 
 #[test]
-fn passing_errors_are_waited_out() {
+fn temporary_errors_are_retried() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let ack = append(&producer, "a");
@@ -111,7 +111,7 @@ fn passing_errors_are_waited_out() {
 }
 
 #[test]
-fn what_a_reconnect_finds_can_end_the_producer() {
+fn contradicting_reconnect_ends_the_producer() {
     let other = "ffffffffffffffffffffffffffffffff";
     for (headers, code) in [
         (&[][..], Code::ProducerUnknown),
@@ -138,7 +138,7 @@ fn what_a_reconnect_finds_can_end_the_producer() {
 }
 
 #[test]
-fn without_an_id_what_was_sent_fails_and_what_was_not_goes_on() {
+fn without_an_id_sent_records_fail_and_unsent_ones_continue() {
     let peer = Peer::start();
     let (producer, mut connection) = open_with(
         &peer,
@@ -158,7 +158,7 @@ fn without_an_id_what_was_sent_fails_and_what_was_not_goes_on() {
     let error = wait(producer.flush()).expect_err("one was lost");
     assert!(error.maybe_appended() && error.kind() == Kind::ConnectionFailed, "{error:?}");
     assert!(wait(sent.position()).is_err());
-    // The server says that nothing was appended: then it can be sent again.
+    // The server reports that nothing was appended, so the records can be sent again.
     let refused = append(&producer, "refused");
     connection.block();
     connection.fault(&Fault::new(Code::Overloaded, "later"));
@@ -170,7 +170,7 @@ fn without_an_id_what_was_sent_fails_and_what_was_not_goes_on() {
 }
 
 #[test]
-fn opening_tells_what_is_wrong_and_waits_out_what_passes() {
+fn open_retries_temporary_errors_and_returns_others() {
     let peer = Peer::start();
     let failing = opening(&peer, |b| b);
     peer.accept().refuse(Code::LogNotFound);
@@ -199,7 +199,7 @@ fn opening_tells_what_is_wrong_and_waits_out_what_passes() {
 }
 
 #[test]
-fn a_silent_server_is_left_and_hears_from_an_idle_producer() {
+fn idle_producer_sends_heartbeats_and_leaves_a_silent_server() {
     let peer = Peer::start();
     let client = Client::builder(&peer.address()).silence_timeout(Duration::from_secs(2));
     let client = client.build().expect("good options");
@@ -210,7 +210,7 @@ fn a_silent_server_is_left_and_hears_from_an_idle_producer() {
     assert_eq!(connection.event(), Some(Event::Heartbeat(None)));
     connection.heartbeat();
     assert_eq!(connection.event(), Some(Event::Heartbeat(None)));
-    // From here on the server says nothing: the producer comes again.
+    // From here on the server is silent, so the producer reconnects.
     let again = peer.accept();
     assert!(again.asked("producer").is_some());
 }

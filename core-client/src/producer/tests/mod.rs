@@ -1,19 +1,20 @@
-//! A producer against a peer that is driven by hand.
+//! A producer against a peer that the test controls step by step.
 
 mod appending;
 mod ending;
 mod healing;
+mod peer;
 mod waiting;
 
 use std::thread::{self, JoinHandle};
 
-use super::peer::{Connection, PATIENCE, Peer};
 use super::{Ack, Builder, Producer};
 use crate::client::Client;
 use crate::error::Error;
 use crate::wait::{block_on, block_on_for};
+use peer::{PATIENCE, Peer, PeerConnection};
 
-/// A producer on its way to be open.
+/// A producer that is being opened.
 fn opening(
     peer: &Peer,
     options: impl FnOnce(Builder) -> Builder,
@@ -23,7 +24,7 @@ fn opening(
     thread::spawn(move || block_on(builder.open()))
 }
 
-fn open(peer: &Peer, options: impl FnOnce(Builder) -> Builder) -> (Producer, Connection) {
+fn open(peer: &Peer, options: impl FnOnce(Builder) -> Builder) -> (Producer, PeerConnection) {
     open_with(peer, options, &[])
 }
 
@@ -31,13 +32,13 @@ fn open_with(
     peer: &Peer,
     options: impl FnOnce(Builder) -> Builder,
     headers: &[(&str, &str)],
-) -> (Producer, Connection) {
+) -> (Producer, PeerConnection) {
     let opening = opening(peer, options);
     let connection = peer.welcome(headers);
     (opening.join().expect("no panic").expect("it opens"), connection)
 }
 
-/// Waits for something that must come.
+/// Waits for a future that must become ready.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     block_on_for(std::pin::pin!(future), PATIENCE).expect("it comes")
 }

@@ -1,4 +1,4 @@
-//! Waits that are given up, children that were forked, bindings that are told.
+//! Cancelled waits, forked children, and notifications for bindings.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use styx_protocol::frame::{Event, Fault};
 use super::*;
 use crate::completion::{CompletionQueue, Outcome};
 use crate::error::Kind;
-use crate::producer::filling::Limits;
-use crate::producer::peer::texts;
-use crate::producer::shared::Shared;
+use crate::producer::ProducerShared;
+use crate::producer::pending::Limits;
+use crate::producer::tests::peer::texts;
 use crate::runtime::Process;
 
-/// Polls a wait once and gives it up.
+/// Polls a future once and drops it.
 fn give_up<T>(waiting: impl Future<Output = T>) {
     let mut waiting = Box::pin(waiting);
     assert!(block_on_for(waiting.as_mut(), Duration::ZERO).is_none(), "it had to wait");
 }
 
 #[test]
-fn giving_up_a_send_or_a_flush_does_not_take_back_the_record() {
+fn cancelled_send_or_flush_keeps_the_record() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     give_up(producer.send(b"sent"));
@@ -33,7 +33,7 @@ fn giving_up_a_send_or_a_flush_does_not_take_back_the_record() {
 }
 
 #[test]
-fn giving_up_an_acks_wait_takes_nothing_from_the_others() {
+fn cancelled_wait_for_an_ack_does_not_affect_others() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     let ack = append(&producer, "a");
@@ -45,7 +45,7 @@ fn giving_up_an_acks_wait_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn giving_up_close_goes_on_closing() {
+fn cancelled_close_still_closes() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b);
     append(&producer, "a");
@@ -58,7 +58,7 @@ fn giving_up_close_goes_on_closing() {
 }
 
 #[test]
-fn giving_up_open_ends_the_connection() {
+fn cancelled_open_closes_the_connection() {
     let peer = Peer::start();
     let client = Client::builder(&peer.address()).build().expect("good options");
     let mut opening = Box::pin(client.producer("orders").open());
@@ -69,14 +69,14 @@ fn giving_up_open_ends_the_connection() {
 }
 
 #[test]
-fn a_forked_child_is_told_and_never_waits() {
+fn forked_child_gets_errors_and_never_waits() {
     let limits = Limits {
         block_bytes: 1 << 10,
         block_bytes_max: 1 << 20,
         in_flight_bytes: 1 << 20,
         blocks: 8,
     };
-    let shared = Shared::new(limits, Duration::ZERO, Process::of_a_parent());
+    let shared = ProducerShared::new(limits, Duration::ZERO, Process::of_a_parent());
     let check = |result: Result<(), Error>| {
         assert_eq!(result.expect_err("forked").kind(), Kind::Forked);
     };
@@ -84,8 +84,8 @@ fn a_forked_child_is_told_and_never_waits() {
     check(wait(shared.flush()));
     check(wait(shared.close(Duration::from_secs(1))));
     shared.abandon();
-    // Another thread held the lock when the process was forked: it is not here
-    // to let go of it.
+    // Another thread held the lock during the fork. It does not exist in the child, so it
+    // never releases the lock.
     thread::scope(|scope| {
         let (held, is_held) = mpsc::channel();
         let (done, is_done) = mpsc::channel::<()>();
@@ -104,7 +104,7 @@ fn a_forked_child_is_told_and_never_waits() {
 }
 
 #[test]
-fn bindings_are_told_of_acks_and_of_the_end() {
+fn bindings_are_notified_of_acks_and_of_the_end() {
     let queue = CompletionQueue::new(16).expect("a queue");
     let mut told = Vec::new();
     let mut next = |queue: &CompletionQueue| {

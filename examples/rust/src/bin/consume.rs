@@ -1,7 +1,6 @@
-//! Prints all records that a log has, with their positions, and ends.
+//! Prints all records of a log with their positions, and exits.
 //!
-//! Shows: reading from the first record that is kept to the end that the log
-//! has now, batch by batch.
+//! Shows: reading from the first record of a log to its current end, batch by batch.
 //!
 //! ```console
 //! cargo run -p styx-examples --bin consume -- orders

@@ -1,4 +1,4 @@
-//! The first record: appended, and read back. The program of docs/rust.md.
+//! Appends a first record and reads it back. This is the program of docs/rust.md.
 //!
 //! ```console
 //! cargo run -p styx-examples --bin first

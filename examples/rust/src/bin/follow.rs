@@ -1,7 +1,7 @@
 //! Prints the records that are appended to a log from now on, until Ctrl-C.
 //!
-//! Shows: following a log in asynchronous code. The consumer lives through
-//! restarts of the server: it connects again and goes on where it was.
+//! Shows: following a log in asynchronous code. When the server restarts, the consumer
+//! reconnects and continues at its position.
 //!
 //! ```console
 //! cargo run -p styx-examples --bin follow -- orders
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("following {log} from position {}", consumer.position());
 
     loop {
-        // `next_batch` can be dropped while it waits: no record is lost by that.
+        // `next_batch` is cancel safe: dropping it loses no record.
         let batch = tokio::select! {
             batch = consumer.next_batch() => batch?,
             _ = tokio::signal::ctrl_c() => None,

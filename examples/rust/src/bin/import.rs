@@ -1,16 +1,16 @@
-//! Appends the lines of a file to a log, each once, however often it is started
-//! and killed.
+//! Appends the lines of a file to a log, each exactly once, however often the program is
+//! started and killed.
 //!
-//! Shows: an idempotent import. A producer with a fixed id is remembered by the
-//! log together with the number of its records: a second start asks for it and
-//! goes on behind them.
+//! Shows: an idempotent import. The log remembers a producer with a fixed id, and the number
+//! of its records. When the program starts again, it gets this number and continues after
+//! these records.
 //!
 //! ```console
 //! cargo xtask flights
 //! cargo run -p styx-examples --bin import -- flights target/flights/flights.csv
 //! ```
-//! Kill it and start it again, with the same file and log, within 7 days: so long
-//! a log remembers its producers.
+//! Kill it and start it again with the same file and log. Do so within 7 days, because a log
+//! forgets an inactive producer after that time.
 
 use std::error::Error;
 use std::fs::File;
@@ -19,8 +19,8 @@ use std::io::{BufRead, BufReader};
 use styx_client::blocking::Client;
 use styx_client::{Codec, LogConfig};
 
-/// Who imports. Any number will do, but another one for every file that goes
-/// into the same log.
+/// The producer's id. It may be any number, but each file that is imported into the same log
+/// needs another one.
 const PRODUCER_ID: u64 = 2013;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::connect(&address)?;
     client.create_log(&log, LogConfig::default(), true)?;
 
-    // Whoever opened a producer of this id before is shut out from here on, so
-    // that two imports at once cannot mix.
+    // From here on, an earlier producer with this id can no longer append, so two
+    // concurrent imports cannot interleave.
     let producer = client.producer(&log).producer_id(PRODUCER_ID).compression(Codec::Lz4);
     let producer = producer.open()?;
     let done = producer.next_sequence();
     println!("{done} lines are in the log");
 
-    // A line's number in the file is its record's sequence.
+    // The number of a line in the file is the sequence of its record.
     let lines = BufReader::new(File::open(file)?).split(b'\n');
     for line in lines.skip(usize::try_from(done)?) {
         producer.append(&line?)?;

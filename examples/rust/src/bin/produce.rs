@@ -1,7 +1,7 @@
-//! Appends every line of its input to a log, and says where the last one is.
+//! Appends every line of its input to a log, and prints the position of the last one.
 //!
-//! Shows: making a log, appending without waiting for each record, and waiting
-//! for all of them in the end.
+//! Shows: creating a log, appending without waiting for each record, and waiting for all
+//! records at the end.
 //!
 //! ```console
 //! seq 1 1000 | cargo run -p styx-examples --bin produce -- orders
@@ -21,11 +21,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let producer = client.producer(&log).open()?;
     let mut last = None;
     for line in io::stdin().lock().split(b'\n') {
-        // Returns at once, or waits while 32 MiB are under way. The ack can be
-        // dropped: `close` reports what no ack has told.
+        // Returns at once, or waits while 32 MiB are unacknowledged. The ack may be
+        // dropped: `close` returns failures that no ack has reported.
         last = Some(producer.append(&line?)?);
     }
-    // Returns when every record is on the server's disk.
+    // Returns when every record is durable on the server's disk.
     producer.close()?;
 
     match last {

@@ -1,16 +1,15 @@
-//! Counts the records of a log by their first word, each record exactly once,
-//! whatever is killed in between.
+//! Counts the records of a log by their first word. It counts each record exactly once, even
+//! if the program or the server is killed.
 //!
-//! Shows: exactly-once processing. The checkpoint, which says how far the
-//! program has come, is stored in the same file as what it has made of the
-//! records, and the file is replaced as a whole: there is no moment at which one
-//! is newer than the other. With a database, both go into one transaction.
+//! Shows: exactly-once processing. The program stores its checkpoint in the same file as its
+//! output, and replaces the file atomically. So the checkpoint and the output always match.
+//! With a database, store both in one transaction.
 //!
 //! ```console
 //! cargo run -p styx-examples --bin reliable -- orders totals.txt
 //! ```
-//! Stop it with Ctrl-C or kill -9 at any moment and start it again. One process
-//! a file at a time.
+//! Stop it with Ctrl-C or kill -9 at any time and start it again. Only run one process per
+//! file at a time.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut totals = Totals::load(file)?;
 
     let client = Client::connect(&address)?;
-    // A checkpoint of a log that was truncated or made anew since is refused
-    // with `log_changed`: other records are never taken for the old ones.
+    // If the log was truncated or recreated since the checkpoint, opening fails with
+    // `log_changed`, so that other records are not mistaken for the old ones.
     let start = totals.checkpoint.map_or(Start::Start, Start::Checkpoint);
     let mut consumer = client.consumer(&log).start(start).follow(true).open()?;
     eprintln!("counting from position {}", consumer.position());
@@ -41,10 +40,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The output and the checkpoint that belongs to it.
+/// The output and its checkpoint.
 #[derive(Default)]
 struct Totals {
-    /// The log's identity and the next record to count; `None` before the first.
+    /// The log's id and the next record to count; `None` before the first record.
     checkpoint: Option<Checkpoint>,
     counts: BTreeMap<String, u64>,
 }
@@ -56,8 +55,8 @@ impl Totals {
         *self.counts.entry(word.to_owned()).or_default() += 1;
     }
 
-    /// Reads what [`store`](Self::store) wrote: the checkpoint in the first
-    /// line, then a count and its word a line.
+    /// Reads what [`store`](Self::store) wrote: the checkpoint in the first line, then one
+    /// count and its word per line.
     fn load(file: &Path) -> Result<Totals, Box<dyn Error>> {
         let text = match fs::read_to_string(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Totals::default()),
@@ -73,7 +72,7 @@ impl Totals {
         Ok(Totals { checkpoint, counts })
     }
 
-    /// Replaces the file: after a crash it is the old one or the new one.
+    /// Replaces the file atomically: after a crash it is the old file or the new one.
     fn store(&self, file: &Path) -> io::Result<()> {
         let Some(checkpoint) = self.checkpoint else { return Ok(()) };
         let part = file.with_extension("part");
@@ -82,7 +81,7 @@ impl Totals {
         for (word, count) in &self.counts {
             writeln!(output, "{count} {word}")?;
         }
-        // The bytes first, then the name, then the directory that holds it.
+        // Sync the contents first, then rename, then sync the directory.
         output.into_inner()?.sync_all()?;
         fs::rename(&part, file)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());

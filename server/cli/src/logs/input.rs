@@ -18,8 +18,8 @@ pub(super) struct Input<R> {
 
 /// The form in which records come.
 pub(super) enum Decoder {
-    Lines(lines::Decoder),
-    Binary(binary_records::Decoder),
+    Lines(lines::LinesDecoder),
+    Binary(binary_records::BinaryRecordsDecoder),
 }
 
 impl<R: Read> Input<R> {
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn records_are_cut_as_asked_and_the_last_needs_no_ending() {
-        let lines = |ending| Decoder::Lines(lines::Decoder::new(ending, 100));
-        let binary = || Decoder::Binary(binary_records::Decoder::new(100));
+        let lines = |ending| Decoder::Lines(lines::LinesDecoder::new(ending, 100));
+        let binary = || Decoder::Binary(binary_records::BinaryRecordsDecoder::new(100));
         for (decoder, bytes, expected) in [
             (lines(LineEnding::Lf), &b"one\n\ntwo"[..], &[&b"one"[..], b"", b"two"][..]),
             (lines(LineEnding::CrLf), b"a\r\nb\r\n", &[b"a", b"b"]),
@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_fault_comes_after_what_was_good() {
-        let binary = || Decoder::Binary(binary_records::Decoder::new(100));
+        let binary = || Decoder::Binary(binary_records::BinaryRecordsDecoder::new(100));
         for (decoder, bytes, fault) in [
             (
-                Decoder::Lines(lines::Decoder::new(LineEnding::Lf, 92)),
+                Decoder::Lines(lines::LinesDecoder::new(LineEnding::Lf, 92)),
                 [&b"one\n"[..], &[b'x'; 93]].concat(),
                 "the line at byte 4 is longer",
             ),

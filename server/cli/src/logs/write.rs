@@ -32,9 +32,9 @@ pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
     let details = client.get_log_details(&arguments.name)?;
     let payload_bytes_max = details.config.payload_bytes_max();
     let decoder = if arguments.binary {
-        Decoder::Binary(binary_records::Decoder::new(payload_bytes_max))
+        Decoder::Binary(binary_records::BinaryRecordsDecoder::new(payload_bytes_max))
     } else {
-        Decoder::Lines(lines::Decoder::new(arguments.line_ending, payload_bytes_max))
+        Decoder::Lines(lines::LinesDecoder::new(arguments.line_ending, payload_bytes_max))
     };
     let mut builder = client.producer(&arguments.name).compression(arguments.compression);
     if let Some(id) = arguments.producer_id {

@@ -66,7 +66,7 @@ fn decode_frames(
 ) -> (Vec<Event>, Result<(), frame::Error>) {
     let largest = BLOCK_HEADER_BYTES + RECORD_BYTES_MAX as usize;
     let bound = largest.max(FRAME_HEADER_BYTES + 8 + 12 * ACK_RUNS_MAX);
-    let mut decoder = frame::Decoder::new(route, RECORD_BYTES_MAX);
+    let mut decoder = frame::FrameDecoder::new(route, RECORD_BYTES_MAX);
     let mut events = Vec::new();
     for chunk in bytes.chunks(chunk_bytes.max(1)) {
         decoder.push(chunk);
@@ -103,7 +103,7 @@ fn fix_frames(bytes: &mut [u8], mode: fixup::Fixups) {
 pub(super) fn styx0(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
-        let mut decoder = styx0::Decoder::new(PAYLOAD_BYTES_MAX);
+        let mut decoder = styx0::MessageDecoder::new(PAYLOAD_BYTES_MAX);
         let (mut again, mut shown) = (BytesMut::new(), Vec::new());
         for chunk in bytes.chunks(chunk_bytes.max(1)) {
             decoder.push(chunk);

@@ -94,7 +94,7 @@ pub(super) fn block(input: &[u8]) {
 pub(super) fn binary_records(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
-        let mut decoder = binary::Decoder::new(PAYLOAD_BYTES_MAX);
+        let mut decoder = binary::BinaryRecordsDecoder::new(PAYLOAD_BYTES_MAX);
         let mut payloads = Vec::new();
         let fault = (|| {
             for chunk in bytes.chunks(chunk_bytes.max(1)) {
@@ -127,7 +127,7 @@ pub(super) fn lines(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     for ending in LineEnding::ALL {
         let decode = |chunk_bytes: usize| {
-            let mut decoder = line::Decoder::new(ending, PAYLOAD_BYTES_MAX);
+            let mut decoder = line::LinesDecoder::new(ending, PAYLOAD_BYTES_MAX);
             let mut payloads = Vec::new();
             let fault = (|| {
                 for chunk in bytes.chunks(chunk_bytes.max(1)) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use styx_protocol::styx0::{self, Decoder};
+use styx_protocol::styx0::{self, MessageDecoder};
 use tokio::net::TcpStream;
 
 use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
@@ -66,7 +66,7 @@ pub(super) struct Peer {
     timeouts: Timeouts,
     pub(super) pulse: Pulse,
     presence: Presence,
-    pub(super) decoder: Decoder,
+    pub(super) decoder: MessageDecoder,
     read_bytes: usize,
     read_bytes_max: usize,
     /// The peer has closed its side; what it sent before may still be undecoded.
@@ -91,7 +91,7 @@ impl Peer {
         // Who still sends heartbeats may stop reading for as long as it likes.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(None);
-        let mut decoder = Decoder::new(payload_bytes_max);
+        let mut decoder = MessageDecoder::new(payload_bytes_max);
         if !received.is_empty() {
             decoder.push(&received);
         }

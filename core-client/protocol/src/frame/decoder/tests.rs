@@ -1,4 +1,4 @@
-//! What comes out, and what is refused.
+//! Which events the decoder returns, and which bytes it rejects.
 
 use super::super::{blocks_header, encode_end, encode_heartbeat};
 use super::*;
@@ -10,7 +10,7 @@ fn block(payload: &[u8]) -> Bytes {
 }
 
 fn check(route: Route, bytes: &[u8], expected: Result<Vec<Event>, Error>) {
-    let mut decoder = Decoder::new(route, 1 << 20);
+    let mut decoder = FrameDecoder::new(route, 1 << 20);
     decoder.push(bytes);
     let mut events = Vec::new();
     let result = loop {
@@ -27,9 +27,9 @@ fn check(route: Route, bytes: &[u8], expected: Result<Vec<Event>, Error>) {
 }
 
 #[test]
-fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
+fn block_is_returned_before_its_frame_is_complete_and_without_a_copy() {
     let (one, two) = (block(b"one"), block(b"number two"));
-    let mut decoder = Decoder::new(Route::ProducerToServer, 0);
+    let mut decoder = FrameDecoder::new(Route::ProducerToServer, 0);
     decoder.push(&blocks_header(one.len() + two.len()));
     decoder.push(&one);
     assert_eq!(decoder.next(), Ok(Some(Event::Block(one.clone()))));
@@ -44,7 +44,7 @@ fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
     assert_eq!(decoder.next(), Ok(None));
     assert_eq!((decoder.missing(), decoder.finish()), (FRAME_HEADER_BYTES, Ok(())));
 
-    let mut decoder = Decoder::new(Route::ProducerToServer, 0);
+    let mut decoder = FrameDecoder::new(Route::ProducerToServer, 0);
     decoder.push(&[&blocks_header(one.len())[..], &one].concat());
     let at_block = decoder.buffer()[FRAME_HEADER_BYTES..].as_ptr();
     let Ok(Some(Event::Block(found))) = decoder.next() else { panic!("no block") };
@@ -52,15 +52,15 @@ fn a_block_comes_out_before_its_frame_is_whole_and_is_not_copied() {
 }
 
 #[test]
-fn a_block_that_leaves_its_frame_is_refused() {
+fn block_that_exceeds_its_frame_is_an_error() {
     let one = block(b"one");
     let len = one.len() as u32;
     for (size, left) in [(len - 1, len - 1), (len + 95, 95)] {
-        let header = Header { kind: Kind::Blocks, flags: 0, size }.encode();
+        let header = FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode();
         let bytes = [&header[..], &one, &one].concat();
         let block = if left == 95 { 96 } else { len.into() };
         let error = Error::Boundary { block, left };
-        let mut decoder = Decoder::new(Route::ServerToConsumer, 0);
+        let mut decoder = FrameDecoder::new(Route::ServerToConsumer, 0);
         decoder.push(&bytes);
         if left == 95 {
             assert_eq!(decoder.next(), Ok(Some(Event::Block(one.clone()))));
@@ -70,16 +70,16 @@ fn a_block_that_leaves_its_frame_is_refused() {
 }
 
 #[test]
-fn a_frame_over_16_mib_holds_one_block() {
+fn frame_over_16_mib_must_have_one_block() {
     let one = block(b"one");
     let size = FRAME_BLOCKS_BYTES_MAX as u32 + 1;
-    let header = Header { kind: Kind::Blocks, flags: 0, size }.encode();
+    let header = FrameHeader { kind: Kind::Blocks, flags: 0, size }.encode();
     let error = Error::Boundary { block: one.len() as u64, left: size };
     check(Route::ProducerToServer, &[&header[..], &one].concat(), Err(error));
 }
 
 #[test]
-fn each_side_has_its_own_frames() {
+fn each_side_only_sends_its_own_frames() {
     let mut ack = Ack::default();
     ack.add(Position(5), 2);
     let mut ack_frame = BytesMut::new();
@@ -122,7 +122,7 @@ fn each_side_has_its_own_frames() {
 }
 
 #[test]
-fn nothing_but_a_producers_heartbeat_follows_the_last_frame() {
+fn only_a_producers_heartbeat_may_follow_the_last_frame() {
     let mut bytes = BytesMut::new();
     encode_end(true, &mut bytes);
     encode_heartbeat(None, &mut bytes);
@@ -139,14 +139,14 @@ fn nothing_but_a_producers_heartbeat_follows_the_last_frame() {
 }
 
 #[test]
-fn an_ack_that_does_not_add_up_is_refused() {
+fn ack_with_contradictory_counts_is_an_error() {
     let mut bytes = BytesMut::new();
     let mut ack = Ack::default();
     for base in [0, 7] {
         ack.add(Position(base), 3);
         ack.encode(&mut bytes);
     }
-    let mut good = Decoder::new(Route::ServerToProducer, 0);
+    let mut good = FrameDecoder::new(Route::ServerToProducer, 0);
     good.push(&bytes);
     let counts = std::iter::from_fn(|| match good.next() {
         Ok(Some(Event::Ack(ack))) => Some(ack.count),

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use styx_protocol::Records;
 use styx_protocol::block::{self, Origin};
-use styx_protocol::frame::{self, Decoder, Event};
+use styx_protocol::frame::{self, Event, FrameDecoder};
 
 use super::broken;
 use super::connection::{Route, Upgraded};
@@ -35,7 +35,7 @@ pub(in crate::benchmark) struct Flock {
 
 struct Member {
     stream: TcpStream,
-    decoder: Decoder,
+    decoder: FrameDecoder,
 }
 
 /// Asks for a stream of styx/1.
@@ -88,7 +88,7 @@ impl Flock {
         let mut stream = TcpStream::from_std(opened.stream);
         let token = Token(self.members.len());
         self.poll.registry().register(&mut stream, token, Interest::READABLE).map_err(failed)?;
-        let mut decoder = Decoder::new(route, RECORD_BYTES_MAX);
+        let mut decoder = FrameDecoder::new(route, RECORD_BYTES_MAX);
         decoder.push(&opened.surplus);
         self.members.push(Member { stream, decoder });
         Ok(())

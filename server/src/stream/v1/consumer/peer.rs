@@ -6,7 +6,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-use styx_protocol::frame::{self, Decoder, Ends, Fault, Route};
+use styx_protocol::frame::{self, Ends, Fault, FrameDecoder, Route};
 use tokio::net::TcpStream;
 
 #[cfg(target_os = "linux")]
@@ -30,7 +30,7 @@ pub(super) struct Peer {
     app: Arc<App>,
     log: OpenLog,
     timeouts: Timeouts,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     pulse: Pulse,
     presence: Presence,
     /// A file is on its way, and no frame of ours may come in between.
@@ -63,7 +63,7 @@ impl Peer {
         // A consumer may stall as long as it sends heartbeats, which its system
         // knows nothing of.
         let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
-        let mut decoder = Decoder::new(Route::ConsumerToServer, 0);
+        let mut decoder = FrameDecoder::new(Route::ConsumerToServer, 0);
         decoder.push(&socket.received);
         Peer {
             tcp: Arc::new(socket.tcp),

@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use styx_protocol::frame::{self, Decoder, Event, Route};
+use styx_protocol::frame::{self, Event, FrameDecoder, Route};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ const SPARE_FACTOR: usize = 4;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    decoder: Decoder,
+    decoder: FrameDecoder,
     /// Bytes of the buffer that the decoder has.
     capacity: usize,
     /// Full ones, oldest first; blocks in them may still be on their way.
@@ -73,7 +73,7 @@ pub(super) enum Heard {
 impl Inbox {
     /// Begins with what came along with the handshake.
     pub(super) fn new(record_bytes_max: u64, memory: Memory, received: &Bytes) -> Inbox {
-        let mut decoder = Decoder::new(Route::ProducerToServer, record_bytes_max);
+        let mut decoder = FrameDecoder::new(Route::ProducerToServer, record_bytes_max);
         decoder.push(received);
         Inbox {
             capacity: decoder.buffer().capacity(),

@@ -1,0 +1,86 @@
+//! The interface for language bindings: how a program in another language waits for
+//! this crate, without a thread of this crate ever calling into that language.
+//!
+//! Rust programs do not need this module. The Python, Node and C packages are built on
+//! it. It consists of:
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`CompletionQueue`] | a bounded queue of results, and one file descriptor to watch |
+//! | [`Ticket`] | a place in the queue for the result of one call |
+//! | [`Source`] | a repeated notification: a consumer or producer has something new |
+//! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
+//! | [`Consumer::notify`], [`Consumer::descriptor`] | a consumer's events |
+//! | [`Handle`] | close or wake a consumer from another thread |
+//!
+//! ```text
+//! client's threads                                      the binding's thread
+//! Ticket::complete ─┐                                 ┌─▶ drain: many completions at once
+//! Ticket::complete ─┼─▶ queue ─▶ descriptor readable ─┤    token ─▶ promise, future, …
+//! Source::ready    ─┘                                 └   (epoll, asyncio, libuv, poll)
+//! any thread, signal handler: CompletionQueue::wakeup ─▶ descriptor readable
+//! ```
+//!
+//! A binding creates one queue and watches its descriptor. For each call it makes a
+//! [`Ticket`] with a token of its own, and finds its promise or future by that token
+//! when the completion arrives.
+//!
+//! # Contract
+//!
+//! **Threads.** The client's threads (`styx-client`) only put entries into the queue and
+//! raise its descriptor. They never run code of the binding. Completing a ticket or
+//! notifying a source takes a short lock, and never waits or fails. Every method of
+//! [`CompletionQueue`] may be called from any thread. Two threads may drain one queue,
+//! but each completion goes to only one of them.
+//!
+//! **Order.** [`CompletionQueue::drain`] returns completions in the order in which they
+//! were queued. Results of different calls may be queued in any order. The acks of one
+//! producer are settled in the order of their sequences, so after a notification the
+//! binding looks at its oldest acks first and stops at the first that is not settled.
+//!
+//! **Coalescing.** The descriptor becomes readable once, however many completions arrive
+//! between two drains. A source has at most one entry in the queue at a time, so several
+//! events between two drains produce one [`Outcome::Ready`]. After it, take until nothing
+//! is left: the next notification only comes for something new. Notifications may also
+//! be spurious.
+//!
+//! **Descriptors.** The descriptors of a queue and of a consumer are level-triggered:
+//! readable exactly while there is something to take. Use `epoll` without `EPOLLET`,
+//! asyncio's `add_reader`, `uv_poll` or `poll`. Only watch them for reading. Never read
+//! from them, write to them or close them; they belong to this crate and are valid as
+//! long as their owner exists. They are closed on `exec`. On Linux each is one eventfd,
+//! elsewhere a pipe, which needs two descriptors.
+//!
+//! **Capacity.** A ticket reserves its place in the queue when it is made and keeps it
+//! until its completion is drained. If all places are taken,
+//! [`CompletionQueue::ticket`] fails with `would_block`, and nothing is lost. A source
+//! needs no place. A ticket that is dropped completes with the error `closed`.
+//!
+//! **Signal handlers.** Only [`CompletionQueue::wakeup`] is safe in a signal handler: it
+//! takes no lock and allocates nothing. [`Handle::wakeup`] is not.
+//!
+//! **Forks.** In a forked child, calls of an inherited client fail with `forked`. A child
+//! must make its own client and queue: it shares an inherited queue's descriptor with
+//! its parent.
+//!
+//! **Given-back records.** A consumer's descriptor and source only cover batches that
+//! were received from the server. They do not cover records that are already with the
+//! caller's side of the consumer: the rest of a batch after
+//! [`Consumer::next_record`], and records after [`Consumer::give_back`]. So call
+//! [`Consumer::try_next_batch`] until it returns nothing before waiting for either.
+//!
+//! [`Handle`]: crate::consumer::Handle
+//! [`Handle::wakeup`]: crate::consumer::Handle::wakeup
+//! [`Producer::notify`]: crate::Producer::notify
+//! [`Producer::flush_to`]: crate::Producer::flush_to
+//! [`Producer::close_to`]: crate::Producer::close_to
+//! [`Consumer::notify`]: crate::Consumer::notify
+//! [`Consumer::descriptor`]: crate::Consumer::descriptor
+//! [`Consumer::next_record`]: crate::Consumer::next_record
+//! [`Consumer::give_back`]: crate::Consumer::give_back
+//! [`Consumer::try_next_batch`]: crate::Consumer::try_next_batch
+
+mod consumer;
+mod producer;
+
+pub use crate::completion::{Completion, CompletionQueue, Drained, Outcome, Source, Ticket};

@@ -1,0 +1,84 @@
+//! [`BatchSender`]: the end of a [`BatchQueue`] that a connection writes to.
+//!
+//! Invariant: once a seek has replaced a sender, or the consumer was closed, the
+//! old sender changes nothing, however long its task keeps running.
+
+use std::sync::Arc;
+
+use styx_protocol::frame::Ends;
+
+use super::{BatchQueue, BatchQueueState, OpenedRead};
+use crate::batch::RecordBatch;
+use crate::error::Error;
+
+/// See the module. Its last call is [`finish`](Self::finish). If it is dropped
+/// without that call, the read ends with the error `closed`.
+#[derive(Debug)]
+pub(crate) struct BatchSender {
+    queue: Arc<BatchQueue>,
+    number: u64,
+}
+
+impl BatchSender {
+    pub(super) fn new(queue: Arc<BatchQueue>, number: u64) -> BatchSender {
+        BatchSender { queue, number }
+    }
+
+    /// Stores where the read begins: the server has accepted the request.
+    pub(crate) fn set_opened(&self, opened: OpenedRead) {
+        self.change(|state| {
+            state.opened.get_or_insert(opened);
+        });
+    }
+
+    /// Stores the log's ends, as the server last reported them.
+    pub(crate) fn set_ends(&self, ends: Ends) {
+        let mut state = self.queue.lock();
+        if state.sender == self.number {
+            state.ends = Some(ends);
+        }
+    }
+
+    /// Appends a batch to the queue. Never waits, so call
+    /// [`is_full`](Self::is_full) first.
+    pub(crate) fn push(&self, batch: RecordBatch) {
+        self.change(|state| {
+            state.bytes += batch.memory_bytes();
+            state.batches.push_back(batch);
+        });
+    }
+
+    /// Whether the queue has reached its limit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.lock().bytes >= self.queue.bytes_max
+    }
+
+    /// Waits until the queue is at most half full.
+    pub(crate) async fn wait_for_space(&self) {
+        while self.queue.lock().bytes > self.queue.bytes_max / 2 {
+            self.queue.space.notified().await;
+        }
+    }
+
+    /// Stores how the read ended. The caller receives it after the queued batches.
+    /// Only the first call counts.
+    pub(crate) fn finish(&self, outcome: Result<(), Error>) {
+        self.change(|state| {
+            state.outcome.get_or_insert(outcome);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BatchQueueState)) {
+        self.queue.change(|state| {
+            if state.sender == self.number {
+                change(state);
+            }
+        });
+    }
+}
+
+impl Drop for BatchSender {
+    fn drop(&mut self) {
+        self.finish(Err(Error::closed("client")));
+    }
+}

@@ -1,0 +1,118 @@
+//! [`Builder`]: the options of a producer, and how it is opened.
+
+use std::time::Duration;
+
+use styx_protocol::block::Codec;
+
+use super::settings::Options;
+use super::{Producer, task};
+use crate::client::Client;
+use crate::error::Error;
+
+/// Options of a [`Producer`]. [`Client::producer`] returns it.
+#[derive(Debug, Clone)]
+#[must_use = "a producer appends nothing until it is opened"]
+pub struct Builder {
+    client: Client,
+    log: String,
+    options: Options,
+}
+
+impl Client {
+    /// A builder for a producer that appends to the log `log`: set options, then call
+    /// [`open`](Builder::open).
+    pub fn producer(&self, log: &str) -> Builder {
+        Builder { client: self.clone(), log: log.to_owned(), options: Options::default() }
+    }
+}
+
+impl Builder {
+    /// The codec that compresses blocks, if the server supports it and it makes them
+    /// smaller. Default: no compression.
+    pub fn compression(mut self, codec: Codec) -> Builder {
+        self.options.compression = codec;
+        self
+    }
+
+    /// How long a block may wait for more records, at most 60 s. Default: 0. A block is
+    /// sent as soon as the connection is free; records appended meanwhile form the next
+    /// block.
+    pub fn linger(mut self, linger: Duration) -> Builder {
+        self.options.linger = linger;
+        self
+    }
+
+    /// The size of a block in bytes, 1 to 1 MiB. A record counts 8 bytes plus its
+    /// payload. A block that has reached this size accepts no more records.
+    /// Default: 256 KiB.
+    pub fn block_bytes(mut self, bytes: usize) -> Builder {
+        self.options.block_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of records may be pending or unacknowledged, at least 1. Beyond
+    /// that, appends wait (back-pressure). The last append before that may exceed the
+    /// limit. Default: 32 MiB.
+    pub fn in_flight_bytes(mut self, bytes: usize) -> Builder {
+        self.options.in_flight_bytes = bytes;
+        self
+    }
+
+    /// How long a record may take from its append to its ack. If one takes longer, it
+    /// and all later records fail, and the producer is closed. Default: 120 s.
+    pub fn deadline(mut self, deadline: Duration) -> Builder {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// How long [`close`](Producer::close) may take. Default: 30 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Builder {
+        self.options.close_timeout = timeout;
+        self
+    }
+
+    /// Whether records carry the producer's id and a sequence number, so that records
+    /// that are sent again are appended once. Without them, records that were
+    /// unacknowledged when a connection broke fail, although they may be in the log.
+    /// Default: yes.
+    pub fn idempotent(mut self, idempotent: bool) -> Builder {
+        self.options.idempotent = idempotent;
+        self
+    }
+
+    /// The producer's id, at least 1, for a producer that continues after its program
+    /// was restarted: see [`Producer::next_sequence`]. Default: a random id.
+    pub fn producer_id(mut self, id: u64) -> Builder {
+        self.options.producer_id = Some(id);
+        self
+    }
+
+    /// The producer's epoch; needs a producer id. A higher epoch excludes all producers
+    /// with the same id and a lower epoch. Default: one more than the log knows.
+    pub fn epoch(mut self, epoch: u32) -> Builder {
+        self.options.epoch = Some(epoch);
+        self
+    }
+
+    /// Append only if the log ends at this position when the first block arrives there.
+    /// Later blocks have no such condition. Default: no condition.
+    pub fn expected_position(mut self, position: u64) -> Builder {
+        self.options.expected_position = Some(position);
+        self
+    }
+
+    /// Opens the producer: connects, and registers its id with the log. While the server
+    /// is unreachable or busy, it retries until the client's call timeout.
+    ///
+    /// Cancel safe: a generated id is forgotten, and a given id may have got a higher
+    /// epoch.
+    ///
+    /// # Errors
+    /// An option is out of range; `log_not_found`, `producer_fenced`; no connection
+    /// in time.
+    pub async fn open(self) -> Result<Producer, Error> {
+        let settings = self.options.check(&self.log)?;
+        let (shared, opened) = task::open(&self.client, settings).await?;
+        Ok(Producer::new(shared, self.client, opened))
+    }
+}

@@ -1,0 +1,218 @@
+//! [`ProducerTask`]: the task behind a producer. It owns the connections and decides
+//! after each of them whether to reconnect.
+//!
+//! ```text
+//! connect ─▶ reopen ─▶ serve ─▶ after_disconnect ─┬▶ back off ─▶ connect
+//!                                                 └▶ end: everything unacknowledged fails
+//! ```
+//! It ends when the producer is closed or dropped, when an error cannot be retried,
+//! and when the oldest record's deadline passes.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use styx_protocol::Code;
+use tokio::sync::oneshot;
+
+use super::connection::{self, ConnectionEnd};
+use super::handshake::ProducerHandshake;
+use super::outgoing::{OpenedProducer, Outgoing, StopReason};
+use super::settings::ProducerSettings;
+use super::shared::ProducerShared;
+use super::work::{Intent, WorkRequest};
+use crate::backoff::{self, Backoff};
+use crate::client::Client;
+use crate::error::{Error, Kind};
+use crate::transport::{Transport, Upgraded};
+
+/// See the module.
+struct ProducerTask {
+    transport: Arc<Transport>,
+    outgoing: Outgoing,
+    backoff: Backoff,
+    /// How many times in a row, without an ack, the server rejected the stream as
+    /// malformed. If the network cuts a connection inside a frame, good bytes look
+    /// malformed once. Bytes that really are malformed are rejected every time.
+    malformed: u32,
+}
+
+/// After this many rejections in a row, the stream really is malformed.
+const MALFORMED_MAX: u32 = 5;
+
+/// Starts a producer's task and waits until its first connection is open.
+pub(super) async fn open(
+    client: &Client,
+    settings: ProducerSettings,
+) -> Result<(Arc<ProducerShared>, OpenedProducer), Error> {
+    let process = client.runtime().process();
+    process.check()?;
+    let shared = Arc::new(ProducerShared::new(settings.limits, settings.linger, process));
+    let task = ProducerTask {
+        transport: Arc::clone(client.transport()),
+        outgoing: Outgoing::new(Arc::clone(&shared), settings),
+        backoff: Backoff::random(),
+        malformed: 0,
+    };
+    let (opened, response) = oneshot::channel();
+    client.runtime().spawn(task.run(opened));
+    // If this future is dropped, so is `response`, and the task ends.
+    let opened = response.await.map_err(|_| Error::closed("client"))??;
+    Ok((shared, opened))
+}
+
+impl ProducerTask {
+    async fn run(mut self, mut opened: oneshot::Sender<Result<OpenedProducer, Error>>) {
+        let first = tokio::select! {
+            first = self.open() => first,
+            () = opened.closed() => return,
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(error) => {
+                self.outgoing.end(Some(error.clone()));
+                drop(opened.send(Err(error)));
+                return;
+            }
+        };
+        let response = self.outgoing.opened(&first.1);
+        if opened.send(Ok(response)).is_err() {
+            return;
+        }
+        let mut next = Some(first);
+        loop {
+            let end = match next.take() {
+                Some((upgraded, handshake)) => self.serve(upgraded, handshake).await,
+                None => match self.run_until_stopped(self.connect()).await {
+                    Ok(Ok((upgraded, handshake))) => match self.outgoing.reopen(&handshake) {
+                        Ok(()) => {
+                            next = Some((upgraded, handshake));
+                            continue;
+                        }
+                        Err(error) => ConnectionEnd::Lost(error),
+                    },
+                    Ok(Err(error)) => ConnectionEnd::Lost(error),
+                    Err(stop) => ConnectionEnd::Stopped(stop),
+                },
+            };
+            if let Err(cause) = self.after_disconnect(end).await {
+                return self.outgoing.end(cause);
+            }
+        }
+    }
+
+    /// The first connection, retried until the call timeout.
+    async fn open(&mut self) -> Result<(Upgraded, ProducerHandshake), Error> {
+        let timeout = self.transport.options().call_timeout;
+        let end = Instant::now() + timeout;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let error = match tokio::time::timeout(left, self.connect()).await {
+                Ok(Ok((upgraded, handshake))) => {
+                    self.outgoing.open(&handshake)?;
+                    return Ok((upgraded, handshake));
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let text = format!("the server did not respond within {timeout:?}");
+                    let last = self.outgoing.take_last_error();
+                    return Err(last.unwrap_or(Error::new(Kind::TimedOut, text)));
+                }
+            };
+            let wait = self.backoff.next(error.facts().retry_after);
+            let in_time = Instant::now() + wait < end;
+            if !(error.is_retriable() && self.transport.options().retry && in_time) {
+                return Err(error);
+            }
+            self.outgoing.set_last_error(error);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<(Upgraded, ProducerHandshake), Error> {
+        let request = self.outgoing.request(self.transport.options().silence_timeout);
+        let upgraded = self.transport.upgrade(&request).await?;
+        let handshake = ProducerHandshake::read(&upgraded, self.outgoing.is_idempotent())?;
+        Ok((upgraded, handshake))
+    }
+
+    async fn serve(&mut self, upgraded: Upgraded, handshake: ProducerHandshake) -> ConnectionEnd {
+        let since = Instant::now();
+        let end = connection::serve(&mut self.outgoing, &self.transport, upgraded, handshake).await;
+        if self.outgoing.take_progress() {
+            self.malformed = 0;
+            self.backoff.reset();
+        }
+        if since.elapsed() > backoff::LONGEST {
+            self.backoff.reset();
+        }
+        end
+    }
+
+    /// Decides whether to reconnect after a connection has ended, and waits before it.
+    ///
+    /// # Errors
+    /// The task ends: with the cause, or with `None` if the producer was closed.
+    async fn after_disconnect(&mut self, end: ConnectionEnd) -> Result<(), Option<Error>> {
+        let (error, none_appended) = match end {
+            ConnectionEnd::Finished => return Err(None),
+            ConnectionEnd::Stopped(stop) => return Err(cause_of(stop)),
+            ConnectionEnd::Lost(error) => (error, false),
+            ConnectionEnd::Refused(error) => {
+                let none_appended = !error.maybe_appended();
+                (error, none_appended)
+            }
+        };
+        tracing::debug!(log = %self.outgoing.log(), "a producer's connection ended: {error}");
+        self.outgoing.window.disconnected(none_appended);
+        let is_malformed = error.is(Code::MalformedRecords);
+        self.malformed += u32::from(is_malformed);
+        let may_pass = is_malformed && self.malformed < MALFORMED_MAX;
+        if !error.is_retriable() && !may_pass {
+            return Err(Some(error));
+        }
+        if !self.outgoing.is_idempotent() {
+            self.outgoing.fail_maybe_appended(&error).map_err(Some)?;
+        }
+        let wait = self.backoff.next(error.facts().retry_after);
+        self.outgoing.set_last_error(error);
+        self.run_until_stopped(tokio::time::sleep(wait)).await.map_err(cause_of)
+    }
+
+    /// Runs `future`, unless the task has to stop before it is done.
+    async fn run_until_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, StopReason> {
+        tokio::pin!(future);
+        let shared = &self.outgoing.shared;
+        loop {
+            let now = Instant::now();
+            let work = shared.next_work(WorkRequest { now, can_send: false });
+            if let Intent::Close { all_settled: true, .. } = work.intent {
+                return Err(StopReason::Done);
+            }
+            let stop_at = self.outgoing.check_deadlines(now, &work)?;
+            tokio::select! {
+                done = &mut future => return Ok(done),
+                () = shared.wait_for_work() => {}
+                () = tokio::time::sleep_until(stop_at.into()) => {}
+            }
+        }
+    }
+}
+
+/// The error that ends the producer; `None` if nothing failed.
+fn cause_of(stop: StopReason) -> Option<Error> {
+    match stop {
+        StopReason::Done => None,
+        StopReason::Abandoned => Some(Error::closed("producer")),
+        StopReason::TooLate(error) => Some(error),
+    }
+}
+
+impl Drop for ProducerTask {
+    /// The client's threads may end at any time. Callers must not wait forever then.
+    fn drop(&mut self) {
+        if !self.outgoing.shared.is_ended() {
+            self.outgoing.end(Some(Error::closed("client")));
+        }
+    }
+}
