@@ -1,7 +1,6 @@
 //! The command line as clap reads it: every command and flag, and nothing of
 //! what they do.
 
-mod benchmark;
 mod logs;
 mod serve;
 
@@ -11,7 +10,6 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use styx_protocol::LogName;
 
-pub(crate) use benchmark::Benchmark;
 pub(crate) use logs::{Create, LogsCommand, Read, Write};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
 
@@ -69,7 +67,7 @@ pub(crate) enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Logs(LogsCommand),
     /// Measure a server, and the machine's own limits beside it
-    Benchmark(Benchmark),
+    Benchmark(styx_benchmark::Arguments),
     /// Read every record of a stopped server's data directory and say what is damaged
     Verify {
         /// The data directory
