@@ -2,6 +2,7 @@
 //! from standard input to the server. The archive is streamed, never whole in memory.
 
 use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use styx_client::blocking::Client;
@@ -57,14 +58,7 @@ pub(super) fn restore(client: &Client, name: &str) -> Result<(), Failure> {
 }
 
 /// The length of standard input, if it is a file.
-#[cfg(unix)]
 fn stdin_bytes() -> Option<u64> {
-    use std::os::fd::AsFd;
     let file = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
-}
-
-#[cfg(not(unix))]
-fn stdin_bytes() -> Option<u64> {
-    None
 }
