@@ -7,7 +7,13 @@ use clap::Args;
 
 use crate::{PayloadKind, Protocol, Workload};
 
-const EXAMPLES: &str = "\
+const EXPLANATION: &str = "\
+Only durable records count. Every record that was written is read back and checked.
+Without --host, the benchmark starts a server, and removes it and its data at the end.
+With --host, it creates logs on that server and deletes them at the end.
+DISK and SYNC are measured in --directory on this machine. If the server runs on another
+machine, they are not the limits of that machine.
+
 Examples:
   styx benchmark                                    all workloads, on a new server with data in ./
   styx benchmark --list                             list the workloads
@@ -15,12 +21,9 @@ Examples:
   styx benchmark paced --rate 200 -H styx://db:7123
   styx benchmark --directory /var/lib/styx -f json > figures.json";
 
-/// Only durable records count. Every record that was written is read back and checked. Without
-/// --host, the benchmark starts a server and removes it with its data at the end. With --host, it
-/// creates logs on that server and deletes them. DISK and SYNC are measured in --directory on this
-/// machine: for a server on another machine they are not its limits.
+/// What to measure, for how long, and where.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXPLANATION)]
 pub struct Arguments {
     /// Workloads to measure [default: all]; see --list
     #[arg(value_name = "WORKLOAD", value_enum, hide_possible_values = true)]

@@ -1,4 +1,4 @@
-//! `styx repair`: replaces a damaged log by its readable records. Without `--yes` it only
+//! `styx repair`: replaces a damaged log with its readable records. Without `--yes` it only
 //! reports what would be lost.
 
 use std::fmt::Write;

@@ -29,7 +29,7 @@ pub(super) use templates::Templates;
 pub enum PayloadKind {
     /// Incompressible bytes of this length, at least 10.
     Random(usize),
-    /// JSON lines of about 250 bytes.
+    /// JSON lines of about 210 bytes.
     Json,
 }
 

@@ -59,8 +59,9 @@ fn conditions(report: &Report, out: &mut String) {
     line(
         "parameters",
         format!(
-            "{} rounds of {}, each after a warm-up of {}; rate of paced and fan-out: {} records/s",
+            "{} {} of {}, each after a warm-up of {}; rate of paced and fan-out: {} records/s",
             c.rounds,
+            if c.rounds == 1 { "round" } else { "rounds" },
             time(c.seconds.as_secs_f64()),
             time(c.warm_up.as_secs_f64()),
             c.rate
@@ -90,8 +91,8 @@ fn limits(report: &Report, out: &mut String) {
     );
     let http = "a minimal HTTP service under the same load";
     line("BARE", http, "in the column LIMIT".to_owned());
-    let echo = "a thread that only syncs and answers, at the rate of paced";
-    line("bare", echo, "in rows below paced\n".to_owned());
+    let echo = "a thread that syncs and answers, at the rate of paced";
+    line("bare", echo, "in the rows of paced\n".to_owned());
 }
 
 fn row(measured: &MeasuredCase, at: usize, figure: &Figure) -> [String; COLUMNS] {

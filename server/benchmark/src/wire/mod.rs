@@ -1,4 +1,4 @@
-//! Clients for measuring, beside the client core. They use as little CPU time as
+//! Clients for measuring, in addition to the client core. They use as little CPU time as
 //! possible, because they run on the same machine as the server that they measure.
 //!
 //! ```text

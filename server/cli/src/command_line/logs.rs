@@ -70,16 +70,16 @@ pub(crate) struct CreateArguments {
     /// Start a new segment after this many bytes [default: 1073741824]
     #[arg(long, value_name = "BYTES")]
     segment_max_size: Option<i64>,
-    /// Start a new segment after this many seconds [default: -1]
+    /// Start a new segment after this many seconds; -1 is no limit [default: -1]
     #[arg(long, value_name = "SECONDS")]
     segment_max_age: Option<i64>,
-    /// Keep this many records [default: -1]
+    /// Keep this many records; -1 is no limit [default: -1]
     #[arg(long, value_name = "RECORDS")]
     log_max_count: Option<i64>,
-    /// Keep this many bytes [default: -1]
+    /// Keep this many bytes; -1 is no limit [default: -1]
     #[arg(long, value_name = "BYTES")]
     log_max_size: Option<i64>,
-    /// Keep records for this many seconds [default: -1]
+    /// Keep records for this many seconds; -1 is no limit [default: -1]
     #[arg(long, value_name = "SECONDS")]
     log_max_age: Option<i64>,
 }

@@ -73,7 +73,7 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR", default_value = "./data")]
         directory: PathBuf,
     },
-    /// Replace a damaged log by its readable records, and set the damaged log aside
+    /// Replace a damaged log with its readable records, and set the damaged log aside
     ///
     /// Positions have no gaps, so a repair keeps one contiguous range of records and loses the others.
     /// Without --yes, it only reports what it would do. If you have a backup, restore it instead.

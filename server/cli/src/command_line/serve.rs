@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
-/// Flags override environment variables (STYX_BIND_ADDRESS and so on), which override the file. No
-/// file is required.
+const PRECEDENCE: &str = "\
+Flags override environment variables (STYX_BIND_ADDRESS and so on), which override the
+configuration file. No file is required.";
+
+/// The flags of `styx serve`.
 #[derive(Debug, Args, Default)]
+#[command(after_help = PRECEDENCE)]
 pub(crate) struct Serve {
     /// Configuration file (TOML)
     #[arg(short, long, env = "STYX_CONFIG", value_name = "FILE")]
