@@ -1,13 +1,13 @@
-//! `cargo xtask bench-instructions`: instructions per record of the hot pieces of
-//! work, held against a baseline.
+//! `cargo xtask bench-instructions`: compares instructions per record of the hot paths
+//! with a baseline.
 //!
 //! ```text
 //! tests/instructions ─▶ valgrind --tool=callgrind ─▶ one dump a case ─▶ per record
 //!                                              tests/instructions/baseline.toml ─┴▶ table
 //! ```
-//! Time on a shared machine says nothing about a change of five per cent; this does.
-//! Counts belong to a compiler and an instruction set: they are compared only where
-//! both are the baseline's, and elsewhere that is said and counted as skipped.
+//! On a shared machine, time cannot show a change of 5 %, but instructions can. Counts
+//! depend on the compiler and the instruction set. They are compared only if both are
+//! those of the baseline; otherwise the step is skipped and says why.
 
 mod baseline;
 mod callgrind;
@@ -19,13 +19,13 @@ use self::baseline::{Baseline, Verdict};
 use crate::tally::Tally;
 use crate::{root, run, tools};
 
-/// More than this, in per cent, is worse, and as much less is better.
+/// A larger change, in per cent, is worse or better.
 const CHANGE_PERCENT: f64 = 5.0;
 
-/// What a case took, by its name.
+/// The instructions per record of each case.
 type Counts = Vec<(String, f64)>;
 
-/// Compares where that means something; else it is skipped.
+/// Compares if that is possible on this machine; otherwise the step is skipped.
 pub(crate) fn step() -> Tally {
     let compared = counting_missing().map_or_else(comparing_missing, Some);
     match compared {
@@ -37,14 +37,14 @@ pub(crate) fn step() -> Tally {
     }
 }
 
-/// Counts and compares, as far as there is something to compare with.
+/// Counts, and compares if the baseline is of this compiler.
 pub(crate) fn compare() -> bool {
     if let Some(why) = counting_missing() {
         eprintln!("{why}");
         return false;
     }
     if let Some(why) = comparing_missing() {
-        println!("nothing is compared: {why}");
+        println!("not compared: {why}");
         return counted().is_some_and(|counts| {
             counts.iter().for_each(|(name, count)| println!("{name:<28} {count:>12.3}"));
             true
@@ -54,7 +54,7 @@ pub(crate) fn compare() -> bool {
     counted().is_some_and(|counts| report(&baseline, &counts))
 }
 
-/// Counts, and writes what was counted as the new baseline.
+/// Counts, and writes the counts as the new baseline.
 pub(crate) fn accept() -> bool {
     if let Some(why) = counting_missing() {
         eprintln!("{why}");
@@ -72,35 +72,35 @@ pub(crate) fn accept() -> bool {
     written.is_ok()
 }
 
-/// The table, and what to do about it; says whether nothing is worse.
+/// Prints the table and what to do. Returns whether no case is worse.
 fn report(baseline: &Baseline, counts: &[(String, f64)]) -> bool {
     println!(
         "\n{:<28} {:>12} {:>12} {:>8}",
         "instructions per record", "baseline", "now", "change"
     );
     let (mut good, mut better) = (true, false);
-    for row in baseline.against(counts, CHANGE_PERCENT) {
+    for row in baseline.compare(counts, CHANGE_PERCENT) {
         println!("{row}");
         good &= !matches!(row.verdict, Verdict::Worse | Verdict::New | Verdict::Gone);
         better |= matches!(row.verdict, Verdict::Better);
     }
     if !good {
         println!(
-            "\nMore than {CHANGE_PERCENT} % worse, or not in both: mend it, or accept the new \
-             baseline and say in the commit what is gained: cargo xtask bench-instructions --accept"
+            "\nA case is more than {CHANGE_PERCENT} % worse, or missing on one side: fix it, or accept \
+             a new baseline and explain why in the commit: cargo xtask bench-instructions --accept"
         );
     } else if better {
         println!(
-            "\nBetter: accept the new baseline, so that it stays so: \
+            "\nA case is better: accept the new baseline to keep it: \
              cargo xtask bench-instructions --accept"
         );
     }
     good
 }
 
-/// Builds and counts; `None`, once it was said why, when that fails.
+/// Builds and counts. If that fails, prints why and returns `None`.
 fn counted() -> Option<Counts> {
-    // With the server's binary, so that what both depend on is built once.
+    // Together with the styx binary, so that shared dependencies are built once.
     let mut build = tools::cargo(&["build", "--locked", "--release"]);
     build.args(["--package", "styx", "--package", callgrind::PROGRAM]);
     if !run("build", &mut build) {
@@ -115,38 +115,46 @@ fn counted() -> Option<Counts> {
     counts.ok()
 }
 
-/// Why nothing can be counted here.
+/// Why instructions cannot be counted on this machine.
 fn counting_missing() -> Option<String> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        return Some("instructions are counted on x86_64 Linux alone".to_owned());
+        return Some("instructions are counted only on x86_64 Linux".to_owned());
     }
     let mut valgrind = Command::new("valgrind");
     valgrind.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
     match valgrind.status() {
         Ok(status) if status.success() => None,
-        _ => Some("there is no valgrind to count instructions: apt-get install valgrind".into()),
+        _ => {
+            Some("valgrind is missing, which counts instructions: apt-get install valgrind".into())
+        }
     }
 }
 
-/// Why counts cannot be compared with the baseline's.
+/// Why counts cannot be compared with the baseline.
 fn comparing_missing() -> Option<String> {
     let (baseline, rustc) = (baseline::read()?, rustc()?);
     (baseline.rustc != rustc).then(|| {
         format!(
-            "the baseline is of rustc {}, and this is {rustc}: where nothing else has changed, \
+            "the baseline is of rustc {}, but this is rustc {rustc}; if nothing else changed: \
              cargo xtask bench-instructions --accept",
             baseline.rustc
         )
     })
 }
 
-/// The compiler's version, as the workspace's toolchain has it.
-fn rustc() -> Option<String> {
+/// The compiler of the baseline.
+#[cfg(test)]
+pub(crate) fn baseline_compiler() -> Option<String> {
+    baseline::read().map(|baseline| baseline.rustc)
+}
+
+/// The version of the compiler that the workspace uses.
+pub(crate) fn rustc() -> Option<String> {
     let output = Command::new("rustc").arg("--version").current_dir(root()).output();
-    let said = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
-    let version = said.as_deref().and_then(|said| said.split_whitespace().nth(1));
+    let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let version = text.as_deref().and_then(|text| text.split_whitespace().nth(1));
     if version.is_none() {
-        eprintln!("`rustc --version` cannot be run");
+        eprintln!("cannot run `rustc --version`");
     }
     version.map(str::to_owned)
 }
