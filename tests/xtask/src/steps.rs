@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, instructions, root, run, sabotage, tools};
+use crate::{docs, fuzz, instructions, root, run, sabotage, spelling, tools};
 
 /// The name for `--only`, the description, and the function that runs the step.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -13,6 +13,7 @@ const STEPS: &[Step] = &[
         Tally::step(tools::are_installed())
     }),
     ("fmt", "the code is formatted", || cargo(&["fmt", "--all", "--", "--check"], &[])),
+    ("spelling", "no word is misspelled", || Tally::step(spelling::check())),
     ("clippy", "no warnings", || {
         let all = ["clippy", "--locked", "--workspace", "--all-targets"];
         cargo(&[&all[..], &["--", "-D", "warnings"]].concat(), &[])
