@@ -1,5 +1,5 @@
-//! `styx serve --check-storage`: measures the storage that the data directory is
-//! on and says whether it can keep what an ack promises. Leaves nothing behind.
+//! `styx serve --check-storage`: measures the storage of the data directory, and reports
+//! whether it can keep what an ack promises. It removes every file that it creates.
 
 use std::fmt::Write;
 use std::io;
@@ -11,7 +11,7 @@ use styx_engine::storage::probe::{self, Effort, StorageReport, Syncs, Weakness};
 use crate::failure::Failure;
 use crate::output;
 
-/// Prints what was found; fails when the storage is weak or cannot be measured.
+/// Prints the report. Fails if the storage is weak or cannot be measured.
 pub(crate) fn run(data_directory: &Path) -> Result<(), Failure> {
     let directory = existing(data_directory)
         .map_err(|error| Failure::Failed(format!("{}: {error}", data_directory.display())))?;
@@ -22,11 +22,13 @@ pub(crate) fn run(data_directory: &Path) -> Result<(), Failure> {
     match (report.weaknesses.len(), report.syncs) {
         (0, Ok(_)) => Ok(()),
         (0, Err(error)) => Err(failed(error)),
-        (_, _) => Err(Failure::Failed("the storage is weak".to_owned())),
+        (_, _) => Err(Failure::Failed(
+            "the storage is weak: it cannot keep what an acknowledgement promises".to_owned(),
+        )),
     }
 }
 
-/// The directory, or what it will be made in.
+/// The directory, or its nearest parent that exists.
 fn existing(directory: &Path) -> io::Result<PathBuf> {
     let absolute = std::path::absolute(directory)?;
     let found = absolute.ancestors().find(|path| path.is_dir());
@@ -46,7 +48,7 @@ fn text(
     };
     line("data directory", &data_directory.display().to_string());
     if !data_directory.is_dir() {
-        line("", &format!("is not there yet: measured in {}", measured.display()));
+        line("", &format!("does not exist yet; measured in {}", measured.display()));
     }
     match &report.mount {
         Some(mount) => {
@@ -54,10 +56,10 @@ fn text(
             line("file system", &format!("{filesystem} ({}) at {}", mount.source, mount.point));
             line("mount options", &mount.options.join(","));
         }
-        None => line("file system", "unknown: the system does not say"),
+        None => line("file system", "unknown: the system does not report it"),
     }
     match &report.syncs {
-        Ok(syncs) => line("write and sync", &of_syncs(syncs)),
+        Ok(syncs) => line("write and sync", &sync_times(syncs)),
         Err(error) => line("write and sync", &format!("failed: {error}")),
     }
     match bandwidth {
@@ -68,7 +70,7 @@ fn text(
     out
 }
 
-fn of_syncs(syncs: &Syncs) -> String {
+fn sync_times(syncs: &Syncs) -> String {
     let (median, p99) = (micros(syncs.median()), micros(syncs.p99()));
     format!("median {median}, p99 {p99} (4 KiB appended and synced, {} times)", syncs.count())
 }
@@ -83,12 +85,12 @@ fn verdict(weaknesses: &[Weakness], was_measured: bool) -> String {
         return texts.join(&format!("\n{:18}", ""));
     }
     if was_measured {
-        // More cannot be seen from here: a disk can lie.
-        "fine: nothing speaks against it; whether the disk itself keeps what it has \
-         acknowledged, only its maker can say"
+        // A disk may acknowledge what it does not keep, and no program can see that.
+        "fine: no weakness was found (whether the disk keeps what it acknowledges depends on \
+         its hardware)"
             .to_owned()
     } else {
-        "unknown: it cannot be written to".to_owned()
+        "unknown: the directory cannot be written to".to_owned()
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_weakness_stands_in_the_verdict() {
+    fn verdict_lists_every_weakness() {
         let memory = Weakness::Memory { filesystem: "tmpfs".into() };
         let option = Weakness::MountOption { option: "nobarrier".into() };
         let said = verdict(&[memory, option], true);
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_measured_where_it_will_be() {
+    fn missing_directory_is_measured_in_its_nearest_parent() {
         let here = std::env::current_dir().expect("a directory");
         assert_eq!(existing(Path::new("no/such/directory")).expect("absolute"), here);
         assert_eq!(existing(Path::new(".")).expect("absolute"), here);

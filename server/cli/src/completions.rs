@@ -1,4 +1,4 @@
-//! `styx completions`: the script that makes a shell complete our commands.
+//! `styx completions`: prints the completion script of a shell.
 
 use clap::CommandFactory;
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! [`Failure`]: how a command that did not work ends the process.
+//! [`Failure`]: why a command failed, its message and its exit code.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,25 +7,25 @@ use clap::error::ErrorKind;
 
 const HINT: &str = "For more information, try '--help'.";
 
-/// Why a command did not work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It was called wrongly, or asked for help: what clap has to say.
+    /// clap refused the command line, or printed help.
     Usage(clap::Error),
-    /// It was called wrongly in a way that clap does not know.
+    /// The command line is wrong in a way that clap does not detect.
     Misuse(String),
-    /// It was called rightly and failed.
+    /// The command line is correct, but the command failed.
     Failed(String),
-    /// Whoever read standard output has gone: nothing to say, and no failure.
-    ReaderGone,
+    /// The reader of standard output closed it. This is not an error and has no message.
+    OutputClosed,
 }
 
 impl Failure {
-    /// Says what is to be said on standard error and gives the exit code.
-    /// `command` is the one that was called, for its usage.
+    /// Prints the message to standard error and returns the exit code. `command` is the
+    /// selected command, to print its usage.
     pub(crate) fn report(self, mut command: clap::Command) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
-        // Nobody is left to tell if standard error is closed.
+        // If standard error is closed, the message is lost; the exit code remains.
         match self {
             Failure::Usage(error) if error.kind() == ErrorKind::DisplayVersion => {
                 let _ = error.print();
@@ -45,12 +45,12 @@ impl Failure {
                 let _ = writeln!(stderr, "Error: {message}");
                 ExitCode::from(1)
             }
-            Failure::ReaderGone => ExitCode::SUCCESS,
+            Failure::OutputClosed => ExitCode::SUCCESS,
         }
     }
 }
 
-/// What clap says, and the usage where it leaves that out.
+/// The message of clap, with the usage if clap leaves it out.
 fn usage(error: &clap::Error, command: &mut clap::Command) -> String {
     if error.kind() == ErrorKind::MissingSubcommand {
         return command.render_help().to_string();

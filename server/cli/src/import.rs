@@ -1,5 +1,5 @@
-//! `styx import`: copies the logs of a 0.x data directory into one of ours, and
-//! says what became of each. The old directory is only read.
+//! `styx import`: copies the logs of a 0.x data directory into a directory of this
+//! version, and reports the result of each log. The old directory is only read.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &Import, format: Format) -> Result<(), Failure> {
     let Import { directory, data_directory, log } = arguments;
     let mut progress = Progress::of_bytes(Some(0));
     let report = import(directory, &Options::new(data_directory), log, &mut |at| {
-        progress.at(at.bytes_done, at.bytes_total);
+        progress.set_bytes(at.bytes_done, at.bytes_total);
     })
     .map_err(|error| Failure::Failed(error.to_string()))?;
     progress.finish("read");
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Import, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// A line for each log, and what there is to say about it indented.
+/// One line per log, with details on indented lines.
 fn text(report: &ImportReport) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_log_has_a_line() {
+    fn report_has_a_line_per_log() {
         assert_eq!(
             text(&report()),
             "bad: damaged, not imported\n  \
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn json_report_has_the_same_content() {
         let json = json(&report());
         assert_eq!((&json["complete"], &json["logs"][0]["offset"]), (&false.into(), &96.into()));
         assert_eq!(

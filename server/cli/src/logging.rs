@@ -1,8 +1,9 @@
-//! The server's own log: who says how much of it is written, and in which form.
+//! The server's own log: its level and format.
 //!
-//! Level: `--log-level`, else `STYX_LOG`, else `RUST_LOG` (both may name single
-//! modules, as in `info,styx_engine=debug`), else info. It goes to standard
-//! error; colours are for terminals alone.
+//! The level is `--log-level`, otherwise `STYX_LOG`, otherwise `RUST_LOG`, otherwise
+//! info. Both variables may set levels per module, for example
+//! `info,styx_engine=debug`. The log goes to standard error, with colours only on a
+//! terminal.
 
 use std::io::IsTerminal;
 
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 /// Sets up logging for the whole process.
 ///
 /// # Errors
-/// `STYX_LOG` or `RUST_LOG` cannot be understood.
+/// `STYX_LOG` or `RUST_LOG` is invalid.
 pub(crate) fn start(level: Option<LogLevel>, format: LogFormat) -> Result<(), Failure> {
     let stderr = std::io::stderr;
     let builder = tracing_subscriber::fmt()
@@ -39,7 +40,9 @@ fn filter(
     for name in ["STYX_LOG", "RUST_LOG"] {
         if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
             return EnvFilter::try_new(&text).map_err(|error| {
-                Failure::Misuse(format!("{name} is {text:?}: {error}; use a level, as in info"))
+                Failure::Misuse(format!(
+                    "{name} is {text:?}: {error}; use a level, for example info"
+                ))
             });
         }
     }
@@ -69,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_wins_over_the_environment() {
+    fn flag_overrides_the_environment() {
         assert_eq!(chosen(Some(LogLevel::Warn), "trace", "").as_deref(), Some("warn"));
         assert_eq!(chosen(Some(LogLevel::Fatal), "", "").as_deref(), Some("error"));
         assert_eq!(chosen(None, "debug", "trace").as_deref(), Some("debug"));

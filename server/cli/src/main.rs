@@ -1,11 +1,11 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | benchmark/… | verify | repair | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | benchmark | verify | repair | import | completions → exit code
 //! ```
 //!
-//! Exit codes: 0 done, 1 failed (`Error: <message>` on standard error), 2 misuse
-//! (usage on standard error). Started under the name `styx-server`, the binary
+//! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
+//! (usage on standard error). If the binary is started with the name `styx-server`, it
 //! takes the flags of the 0.x server instead.
 
 mod benchmark;
@@ -31,8 +31,8 @@ use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine, Format, ServerCommandLine};
 use failure::Failure;
 
-/// The system's allocator keeps pages that thousands of idle connections have once
-/// used; see docs/decisions/0008.
+/// jemalloc, because the system's allocator keeps pages that thousands of idle
+/// connections have used before; see docs/decisions/0008.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -47,11 +47,11 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(command_line::at_hand(definition, &arguments)),
+        Err(failure) => failure.report(command_line::selected(definition, &arguments)),
     }
 }
 
-/// Whether the binary was started by a link named as the 0.x server was.
+/// Whether the binary was started by a link with the name of the 0.x server.
 fn is_old_server(program: Option<&OsString>) -> bool {
     let name = program.and_then(|program| std::path::Path::new(program).file_stem());
     name.is_some_and(|name| name == "styx-server")

@@ -1,16 +1,16 @@
-//! Standard output: every byte that a command prints goes through here, so that
-//! a reader who has gone away (`| head`) ends the command quietly.
+//! Standard output. All commands print through these functions, so that a closed pipe
+//! (`| head`) ends the command without an error.
 
 use std::io::{self, Write};
 
 use crate::failure::Failure;
 
-/// Prints a text at once.
+/// Prints a text and flushes.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(text.as_bytes())
 }
 
-/// Writes bytes at once.
+/// Writes bytes and flushes.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(failed)
@@ -18,7 +18,7 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 fn failed(error: io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::ReaderGone,
-        _ => Failure::Failed(format!("cannot write standard output: {error}")),
+        io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
     }
 }

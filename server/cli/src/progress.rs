@@ -1,12 +1,11 @@
-//! Progress on standard error, for people alone: nothing is shown unless it is
-//! a terminal.
+//! Progress on standard error. Nothing is shown unless standard error is a terminal.
 
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-/// A line that is drawn again as work goes on.
+/// A line that is updated during the work.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -14,7 +13,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Bytes of a stream; with a bar if their number is known.
+    /// Progress in bytes, with a bar if their number is known.
     pub(crate) fn of_bytes(total: Option<u64>) -> Progress {
         let (bar, template) = match total {
             Some(total) => (
@@ -29,7 +28,7 @@ impl Progress {
         Progress::new(bar, template)
     }
 
-    /// Records.
+    /// Progress in records.
     pub(crate) fn of_records() -> Progress {
         Progress::new(ProgressBar::new_spinner(), "{spinner} {msg} records in {elapsed}")
     }
@@ -44,35 +43,35 @@ impl Progress {
             return Progress::hidden();
         }
         bar.set_style(
-            ProgressStyle::with_template(template).expect("the templates above are good"),
+            ProgressStyle::with_template(template).expect("the templates above are valid"),
         );
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress { bar, records: 0 }
     }
 
-    /// So many records in all are done.
-    pub(crate) fn at_record(&mut self, records: u64) {
+    /// Sets the number of records done.
+    pub(crate) fn set_records(&mut self, records: u64) {
         self.records = records;
         self.bar.set_message(HumanCount(self.records).to_string());
     }
 
-    /// So many more bytes are done.
+    /// Adds to the number of bytes done.
     pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
-    /// So many bytes of so many are done.
-    pub(crate) fn at(&mut self, bytes: u64, total: u64) {
+    /// Sets the number of bytes done, and their total.
+    pub(crate) fn set_bytes(&mut self, bytes: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(bytes);
     }
 
-    /// A reader whose bytes count.
+    /// Wraps a reader whose bytes are counted.
     pub(crate) fn count_bytes<R: Read>(&self, reader: R) -> impl Read + use<R> {
         self.bar.wrap_read(reader)
     }
 
-    /// Leaves a last line that says what was done.
+    /// Replaces the line by a last one, for example `read 5.00 MiB in 0.1 s`.
     pub(crate) fn finish(self, done: &str) {
         if self.bar.is_hidden() {
             return;

@@ -1,5 +1,5 @@
-//! `styx repair`: makes a usable log of a damaged one, once somebody has seen
-//! what that costs. Without `--yes` it only looks.
+//! `styx repair`: replaces a damaged log with its readable records. Without `--yes` it only
+//! reports what would be lost.
 
 use std::fmt::Write;
 
@@ -42,11 +42,11 @@ fn text(log: &str, report: &RepairReport) -> String {
     let _ = match set_aside {
         None => writeln!(
             out,
-            "  {lost} records would be lost. The log was left as it is: try a backup first, or add --yes"
+            "  {lost} records would be lost. Nothing was changed: restore a backup if you have one, or add --yes"
         ),
         Some(path) => writeln!(
             out,
-            "  {lost} records were lost; the damaged log is in {}; its consumers will be told that the log has changed",
+            "  {lost} records were lost. The damaged log is in {}. Consumers will be told that the log has changed",
             path.display()
         ),
     };
@@ -82,15 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_would_be_lost_and_what_was() {
+    fn report_tells_what_would_be_lost_and_what_was_lost() {
         assert_eq!(
             text("orders", &report(None)),
             "orders: positions 0 to 60\n  0 to 30 can be read: would be kept\n  31 to 60 can be read\n  \
-             30 records would be lost. The log was left as it is: try a backup first, or add --yes\n"
+             30 records would be lost. Nothing was changed: restore a backup if you have one, or add --yes\n"
         );
         let done = text("orders", &report(Some("data/.damaged-orders-1")));
         assert!(done.contains("0 to 30 can be read: kept"), "{done}");
-        assert!(done.contains("the damaged log is in data/.damaged-orders-1"), "{done}");
+        assert!(done.contains("The damaged log is in data/.damaged-orders-1."), "{done}");
         assert_eq!(json("orders", &report(None))["records_lost"], 30);
     }
 }

@@ -1,4 +1,5 @@
-//! `styx serve`: from flags, environment and file to a running server.
+//! `styx serve`: loads the configuration from flags, environment and file, and runs the
+//! server.
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use styx_server::config::{Config, Loaded};
@@ -7,11 +8,11 @@ use crate::command_line::Serve;
 use crate::failure::Failure;
 use crate::{check_storage, logging, output};
 
-/// Runs the server until it is told to stop, or does what a flag asks instead.
-/// `host` is the flag of the other commands, which makes no sense here.
+/// Runs the server until it is stopped, or does what a flag such as `--print-config`
+/// asks. `host` is a flag of the client commands, which is refused here.
 pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     if host.is_some() && std::env::var_os("STYX_HOST").is_none() {
-        let message = "--host names a server to talk to; to say where to listen use --bind-address";
+        let message = "--host is the server that other commands connect to; use --bind-address to choose where to listen";
         return Err(Failure::Misuse(message.to_owned()));
     }
     let loaded = load(&arguments)?;
@@ -37,19 +38,22 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     styx_server::run(loaded.config).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Ends this process, as a power cut would, when the thread that started it ends.
+/// Makes the kernel kill this process when the thread that started it ends.
 fn end_with(parent: i32) -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| Failure::Failed(format!("cannot end with process {parent}: {error}")))?;
-    // It may have ended before it was watched.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| {
+        Failure::Failed(format!("cannot watch the parent process {parent}: {error}"))
+    })?;
+    // The parent may have ended before the call above.
     if getppid() != Pid::from_raw(parent) {
-        return Err(Failure::Failed(format!("process {parent} has not started this server")));
+        return Err(Failure::Failed(format!(
+            "process {parent} is not the parent of this server, or has ended"
+        )));
     }
     Ok(())
 }
 
 fn load(arguments: &Serve) -> Result<Loaded, Failure> {
-    // A variable that is not Unicode is none of ours.
+    // Variables that are not Unicode are not keys of the configuration.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(arguments.config.as_deref(), environment, &arguments.overrides())
@@ -61,7 +65,7 @@ fn check(loaded: &Loaded, arguments: &Serve) -> Result<(), Failure> {
         return Err(Failure::Failed(loaded.warnings.join("\nError: ")));
     }
     match &arguments.config {
-        Some(path) => output::print(&format!("{} is good\n", path.display())),
-        None => output::print("the configuration is good\n"),
+        Some(path) => output::print(&format!("{} is valid\n", path.display())),
+        None => output::print("the configuration is valid\n"),
     }
 }

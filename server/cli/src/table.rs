@@ -1,18 +1,18 @@
-//! Text output, aligned by tabs exactly as the 0.x command line did.
+//! Text output, aligned by tabs exactly as in the 0.x command line.
 //!
 //! ```text
 //! name:<tabs>value        a cell is padded with tabs to the next tab stop that
-//! NAME<tabs>STATUS …      leaves 8 columns behind the longest of its column
+//! NAME<tabs>STATUS …      leaves 8 columns after the longest cell of its column
 //! ```
 //!
-//! Scripts cut these lines at tabs, so the bytes are part of the contract.
+//! Scripts split these lines at tabs, so the bytes are part of the contract.
 
 use styx_protocol::LogInfo;
 
 const TAB: usize = 8;
 const PADDING: usize = 8;
 
-/// What `logs create` and `logs get` print.
+/// The output of `logs create` and `logs get`.
 pub(crate) fn log_info(info: &LogInfo) -> String {
     let labels =
         ["name:", "status:", "record_count:", "file_size:", "start_position:", "end_position:"];
@@ -24,7 +24,7 @@ pub(crate) fn log_info(info: &LogInfo) -> String {
     aligned(&rows)
 }
 
-/// What `logs list` prints.
+/// The output of `logs list`.
 pub(crate) fn log_list(infos: &[LogInfo]) -> String {
     let header = ["NAME", "STATUS", "RECORD COUNT", "FILE SIZE", "START POSITION", "END POSITION"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -43,7 +43,7 @@ fn cells(info: &LogInfo) -> [String; 6] {
     ]
 }
 
-/// Rows of equally many cells; the last cell of a row is not padded.
+/// Aligns rows with equal numbers of cells. The last cell of a row is not padded.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
@@ -82,7 +82,7 @@ mod tests {
 
     /// Recorded from the 0.x command line.
     #[test]
-    fn a_log_is_printed_to_the_byte() {
+    fn log_info_has_the_bytes_of_0_x() {
         let expected = "name:\t\t\tcli\nstatus:\t\t\tok\nrecord_count:\t\t5\nfile_size:\t\t53\n\
                         start_position:\t\t0\nend_position:\t\t5\n";
         assert_eq!(log_info(&info("cli", 5, 53)), expected);
@@ -90,7 +90,7 @@ mod tests {
 
     /// Recorded from the 0.x command line.
     #[test]
-    fn a_list_is_printed_to_the_byte() {
+    fn log_list_has_the_bytes_of_0_x() {
         let expected = "NAME\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n\
                         cap\t\tok\t\t13\t\t\t133\t\t\t0\t\t\t13\n\
                         cli\t\tok\t\t0\t\t\t0\t\t\t0\t\t\t0\n";
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_moves_its_column() {
+    fn long_name_widens_its_column() {
         let list = log_list(&[info("a-name-of-20-letters", 1, 9), info("b", 0, 0)]);
         assert_eq!(
             list,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_none_is_its_header() {
+    fn empty_list_is_only_the_header() {
         let header =
             "NAME\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n";
         assert_eq!(log_list(&[]), header);

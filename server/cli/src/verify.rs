@@ -1,5 +1,5 @@
-//! `styx verify`: reads every record of a stopped server's data directory and
-//! says what is damaged. Changes nothing.
+//! `styx verify`: reads every record in the data directory of a stopped server, and
+//! reports what is damaged. It changes nothing.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 
 pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
     let mut progress = Progress::of_bytes(Some(0));
-    let report = verify(directory, &mut |at| progress.at(at.bytes_done, at.bytes_total))
+    let report = verify(directory, &mut |at| progress.set_bytes(at.bytes_done, at.bytes_total))
         .map_err(|error| Failure::Failed(error.to_string()))?;
     progress.finish("read");
     output::print(&match format {
@@ -29,7 +29,7 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// A line for each log, and for each fault of it an indented one.
+/// One line per log, and one indented line per problem and note.
 fn text(report: &VerifyReport) -> String {
     let mut out = String::new();
     if report.logs.is_empty() {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_log_and_fault_has_a_line() {
+    fn report_has_a_line_per_log_and_problem() {
         assert_eq!(
             text(&report()),
             "bad: damaged, 0 records in 0 bytes, positions 1 to 3\n  \
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn json_report_has_the_same_content() {
         let json = json(&report());
         assert_eq!(json["good"], false);
         assert_eq!(json["logs"][0]["problems"][0]["position"], 3);

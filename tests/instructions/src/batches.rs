@@ -1,11 +1,11 @@
-//! The client's batches: assembled from blocks, and gone through.
+//! The client's record batches: assembling them from blocks, and iterating over them.
 //!
-//! The client assembles them on a thread of its own, between reads of a socket,
-//! whose sizes chance decides. So that only the assembling is counted, its source
-//! is compiled into this program: it needs nothing of the client core but itself.
+//! The client assembles batches on its own thread, between reads of random sizes from a
+//! socket. To count only the assembling, its source is compiled into this program. It
+//! depends on nothing else in the client core.
 
 #[path = "../../../core-client/src/batch/mod.rs"]
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "not all of it is used here")]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "only a part of it is used here")]
 mod batch;
 
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use self::batch::{Assembler, RecordBatch};
 use crate::Work;
 use crate::payloads::{Payloads, RECORDS};
 
-/// Of plain blocks, as they came from a socket.
+/// Assembles batches from plain blocks, as they come from a socket.
 pub(crate) fn assemble(payloads: Payloads) -> Work {
     let blocks = payloads.stored(0);
     Box::new(move || {
@@ -25,7 +25,7 @@ pub(crate) fn assemble(payloads: Payloads) -> Work {
     })
 }
 
-/// Every payload looked at.
+/// Iterates over batches and reads every payload.
 pub(crate) fn iterate(payloads: Payloads) -> Work {
     let batches = assembled(&payloads.stored(0));
     assert_eq!(batches.iter().map(RecordBatch::len).sum::<usize>(), RECORDS);
@@ -39,7 +39,7 @@ pub(crate) fn iterate(payloads: Payloads) -> Work {
 fn assembled(blocks: &[Bytes]) -> Vec<RecordBatch> {
     let mut assembler = Assembler::new(LogId(7), 0, u64::MAX);
     for block in blocks {
-        assembler.take(block.clone()).expect("a good block");
+        assembler.take(block.clone()).expect("a valid block");
     }
     assembler.finish().collect()
 }

@@ -1,8 +1,8 @@
-//! The engine: appends through a log, and reads of what is durable.
+//! The engine: appending to a log, and reading durable records.
 //!
-//! It has no threads here: [`Catalog::step`] commits on this one. Its clock stands
-//! still, so that nothing comes due. Files are in memory where that can be had, for
-//! the time it takes; the counts are the same on any file system.
+//! The engine has no threads here: [`Catalog::step`] commits on the calling thread. The
+//! clock does not advance, so no timer fires. Files are in memory if possible, to save
+//! time. The counts are the same on any file system.
 
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -19,13 +19,13 @@ use tempfile::TempDir;
 use crate::payloads::{Payloads, RECORDS, parsed};
 use crate::{RUNS, Work};
 
-/// Appends that meet in one commit.
+/// Appends in one commit.
 const GROUP_APPENDS: usize = 64;
 
-/// Bytes asked for by one read.
+/// Bytes requested by one read.
 const READ_BYTES: usize = 1 << 20;
 
-/// Memory for recent commits: all of them, or none.
+/// How many recent commits stay in memory: all, or none.
 #[derive(Debug, Clone, Copy)]
 enum Tail {
     All,
@@ -33,9 +33,9 @@ enum Tail {
 }
 
 #[derive(Debug)]
-struct Still;
+struct StoppedClock;
 
-impl Clock for Still {
+impl Clock for StoppedClock {
     fn wall_us(&self) -> u64 {
         1_700_000_000_000_000
     }
@@ -45,16 +45,16 @@ impl Clock for Still {
     }
 }
 
-/// One log in a data directory of its own.
+/// A log in its own data directory.
 #[derive(Debug)]
-struct Scene {
+struct Fixture {
     catalog: Catalog,
     log: Log,
     _directory: TempDir,
 }
 
-impl Scene {
-    fn new(tail: Tail) -> Scene {
+impl Fixture {
+    fn new(tail: Tail) -> Fixture {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let directory = directory.expect("a temporary directory");
         let tail_bytes_max = match tail {
@@ -63,7 +63,7 @@ impl Scene {
         };
         let catalog = Catalog::open(Options {
             committers_max: 0,
-            clock: Arc::new(Still),
+            clock: Arc::new(StoppedClock),
             tail_bytes_max,
             tail_bytes_total_max: tail_bytes_max,
             ..Options::new(directory.path())
@@ -71,17 +71,17 @@ impl Scene {
         let catalog = catalog.expect("an empty data directory");
         let name = "counted".parse().expect("a name");
         let log = catalog.create(&name, LogConfig::default()).expect("a new log");
-        Scene { catalog, log, _directory: directory }
+        Fixture { catalog, log, _directory: directory }
     }
 
-    /// With the records of every run in it.
-    fn filled(tail: Tail, payloads: Payloads) -> Scene {
-        let scene = Scene::new(tail);
-        blocks_of_runs(payloads).into_iter().for_each(|run| scene.append(run));
-        scene
+    /// A log with the records of all runs.
+    fn filled(tail: Tail, payloads: Payloads) -> Fixture {
+        let fixture = Fixture::new(tail);
+        blocks_of_runs(payloads).into_iter().for_each(|run| fixture.append(run));
+        fixture
     }
 
-    /// Appends all of these, in one commit.
+    /// Appends everything in one commit.
     fn append(&self, appends: impl IntoIterator<Item = Append>) {
         let queued = appends.into_iter().map(|append| {
             self.log.append(append).expect("the log is healthy and its queue has space")
@@ -89,7 +89,7 @@ impl Scene {
         let tickets: Vec<Ticket> = queued.collect();
         while self.catalog.step() {}
         for mut ticket in tickets {
-            // As a server does, which has no thread wait for it.
+            // Polled, as a server does, and not with a thread that waits.
             let answer = Pin::new(&mut ticket).poll(&mut Context::from_waker(Waker::noop()));
             let Poll::Ready(Ok(appended)) = answer else { panic!("{answer:?} of a commit") };
             black_box(appended);
@@ -97,44 +97,44 @@ impl Scene {
     }
 
     fn reader(&self) -> Reader {
-        self.log.reader(Position::ORIGIN).expect("it begins there")
+        self.log.reader(Position::ORIGIN).expect("the start of the log")
     }
 }
 
-/// Every run's blocks, of one producer, checked.
+/// The checked blocks of all runs, from one producer.
 fn blocks_of_runs(payloads: Payloads) -> Vec<Vec<Append>> {
     let run = |run: usize| {
         let blocks = payloads.blocks(7, (run * RECORDS) as u64).into_iter();
         let checked = blocks.map(|block| parsed(block).into_checked(1 << 20));
-        checked.map(|checked| checked.expect("a good block").into()).collect()
+        checked.map(|checked| checked.expect("a valid block").into()).collect()
     };
     (0..RUNS).map(run).collect()
 }
 
-/// An idempotent producer's blocks, checked already.
+/// Appends blocks of an idempotent producer, which are checked already.
 pub(crate) fn append_blocks(payloads: Payloads) -> Work {
-    let scene = Scene::new(Tail::All);
+    let fixture = Fixture::new(Tail::All);
     let mut runs = blocks_of_runs(payloads).into_iter();
-    Box::new(move || scene.append(runs.next().expect("one for each run")))
+    Box::new(move || fixture.append(runs.next().expect("one for each run")))
 }
 
-/// One record an append, as HTTP brings them, many in a commit.
+/// Appends one record each, as over HTTP, many in one commit.
 pub(crate) fn append_single(payloads: Payloads) -> Work {
-    let scene = Scene::new(Tail::All);
+    let fixture = Fixture::new(Tail::All);
     Box::new(move || {
         let mut appends = payloads.each().map(|payload| Append::from(Records::one(payload)));
         for _ in 0..RECORDS.div_ceil(GROUP_APPENDS) {
-            scene.append(appends.by_ref().take(GROUP_APPENDS));
+            fixture.append(appends.by_ref().take(GROUP_APPENDS));
         }
     })
 }
 
-/// The first reader of what is in memory, who has it parsed, and looks at each.
+/// Reads each record from memory. As the first reader, it also pays for parsing.
 pub(crate) fn read_records(payloads: Payloads) -> Work {
-    let scene = Scene::filled(Tail::All, payloads);
-    let mut reader = scene.reader();
+    let fixture = Fixture::filled(Tail::All, payloads);
+    let mut reader = fixture.reader();
     Box::new(move || {
-        let end = scene.log.end_position();
+        let end = fixture.log.end_position();
         let until = run_end(&reader);
         while reader.position() < until {
             let Found::Some(batch) = reader.try_read(READ_BYTES).expect("an intact log") else {
@@ -147,20 +147,20 @@ pub(crate) fn read_records(payloads: Payloads) -> Work {
     })
 }
 
-/// Stored blocks from memory.
+/// Reads stored blocks from memory.
 pub(crate) fn read_blocks(payloads: Payloads) -> Work {
-    blocks(Scene::filled(Tail::All, payloads))
+    blocks(Fixture::filled(Tail::All, payloads))
 }
 
-/// Stored blocks from the file, whose checksums are compared.
+/// Reads stored blocks from the file, and checks their checksums.
 pub(crate) fn read_blocks_from_file(payloads: Payloads) -> Work {
-    blocks(Scene::filled(Tail::None, payloads))
+    blocks(Fixture::filled(Tail::None, payloads))
 }
 
-fn blocks(scene: Scene) -> Work {
-    let mut reader = scene.reader();
+fn blocks(fixture: Fixture) -> Work {
+    let mut reader = fixture.reader();
     Box::new(move || {
-        let end = scene.log.end_position();
+        let end = fixture.log.end_position();
         let until = run_end(&reader);
         while reader.position() < until {
             let Found::Some(blocks) = reader.blocks(READ_BYTES).expect("an intact log") else {
@@ -173,7 +173,7 @@ fn blocks(scene: Scene) -> Work {
     })
 }
 
-/// Where this run's records end.
+/// The position after the last record of this run.
 fn run_end(reader: &Reader) -> Position {
     Position((reader.position().0 / RECORDS as u64 + 1) * RECORDS as u64)
 }

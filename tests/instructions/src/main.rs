@@ -1,25 +1,26 @@
-//! The hot pieces of work, each done once for callgrind to count.
+//! The hot paths, each run once for callgrind to count.
 //!
 //! ```text
-//! prepare ─▶ work (warm) ─▶ counted_work(work) ─▶ next case
-//!                            └ callgrind counts in here alone, and writes what it
-//!                              counted when it returns
+//! prepare ─▶ work (warm-up) ─▶ counted_work(work) ─▶ next case
+//!                               └ callgrind counts only in here, and writes a dump when
+//!                                 it returns
 //! ```
-//! For every case one line goes to stdout, `name records`, in the order of the
-//! counts. `cargo xtask bench-instructions` runs this and puts both together. With a
-//! name it does that case alone, to see where its instructions are:
+//! For every case the program prints one line, `name records`, in the order of the dumps.
+//! `cargo xtask bench-instructions` runs it and combines both. With the name of a case it
+//! runs only that case, to see where its instructions are:
 //!
 //! ```text
+//! cargo build --profile profiling --package styx-instructions
 //! valgrind --tool=callgrind --callgrind-out-file=target/callgrind/one \
 //!     --toggle-collect=styx_instructions::counted_work \
-//!     target/release/styx-instructions append_single_100
+//!     target/profiling/styx-instructions append_single_100
 //! callgrind_annotate target/callgrind/one
 //! ```
 //!
-//! What it keeps true: a case does the same work at every run. Nothing depends on
-//! the time, the disk or another thread's pace, so that the counts differ by far
-//! less than what they are compared for. Callgrind counts by thread, and only the
-//! one that is in `counted_work`; what the kernel does is never counted.
+//! Invariant: a case does the same work in every run. Nothing depends on the time, the
+//! disk or the speed of another thread, so counts vary much less than the change that the
+//! comparison looks for. Callgrind counts only the thread that is in `counted_work`. It
+//! never counts the kernel.
 
 mod batches;
 mod blocks;
@@ -33,13 +34,14 @@ use std::hint::black_box;
 
 use payloads::Payloads;
 
-/// Something done twice: once to warm up, once to be counted.
+/// The work of a case, which runs twice: once to warm up, once to be counted.
 type Work = Box<dyn FnMut()>;
 
-/// How often a case's work is done.
+/// How often the work of a case runs.
 const RUNS: usize = 2;
 
-/// A name, and what prepares the work: to do its thing with each record once.
+/// The name of a case, and the function that prepares its work. The work handles each
+/// record once.
 type Case = (&'static str, fn(Payloads) -> Work);
 
 const CASES: [Case; 14] = [
@@ -56,7 +58,7 @@ const CASES: [Case; 14] = [
     ("styx0_encode", streams::encode),
     ("batch_assemble", batches::assemble),
     ("batch_iterate", batches::iterate),
-    // The last one, because its threads leave the heap as chance has it.
+    // The last one, because its threads leave the heap in a random state.
     ("producer_append", producer::append),
 ];
 
@@ -81,10 +83,10 @@ fn main() {
     }
 }
 
-/// The function that callgrind knows by its name.
+/// The function that callgrind selects by its name.
 #[inline(never)]
 fn counted_work(work: &mut dyn FnMut()) {
     work();
-    // So that the call above is not the last thing, which would be a jump.
+    // The call above must not be a tail call, which would be a jump.
     black_box(());
 }

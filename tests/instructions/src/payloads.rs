@@ -1,18 +1,18 @@
-//! The records that every case works on, and the blocks they make.
+//! [`Payloads`]: the records of all cases, and their blocks.
 
 use bytes::Bytes;
 use styx_protocol::block::{Block, Origin, build};
 use styx_protocol::record::Builder;
 use styx_protocol::{Position, Records};
 
-/// Records of each run: enough blocks that what a block costs is seen, and that
-/// what only the first one costs is not.
+/// Records per run: enough blocks to show the cost of a block, and to hide the cost of the
+/// first one.
 pub(crate) const RECORDS: usize = 32_768;
 
-/// Bytes of records in a block: what a producer puts into one by default.
+/// Bytes of records in a block: the default of a producer.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// All of one size. What they hold makes no difference to any count.
+/// Payloads of one size. Their content does not change any count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payloads {
     payload_bytes: usize,
@@ -25,12 +25,12 @@ impl Payloads {
         Payloads { payload_bytes }
     }
 
-    /// One run's payloads, at changing addresses.
+    /// The payloads of one run, at changing addresses.
     pub(crate) fn each(self) -> impl Iterator<Item = &'static [u8]> {
         (0..RECORDS).filter_map(move |i| BYTES.get(i % 512..)?.get(..self.payload_bytes))
     }
 
-    /// One run's records, encoded, as much in each as stands in a block.
+    /// The encoded records of one run, split into the content of blocks.
     pub(crate) fn records(self) -> Vec<Records> {
         let mut all = Vec::new();
         let mut builder = Builder::new();
@@ -44,15 +44,14 @@ impl Payloads {
         all
     }
 
-    /// One run's blocks as a producer sends them, the first of which has this
-    /// sequence.
+    /// The blocks of one run as a producer sends them. The first has this sequence.
     pub(crate) fn blocks(self, producer_id: u64, sequence: u64) -> Vec<Bytes> {
         self.built(sequence, |sequence| Origin { producer_id, sequence, ..Origin::default() })
     }
 
-    /// One run's blocks as a consumer gets them, from this position on.
+    /// The blocks of one run as a consumer receives them, starting at this position.
     pub(crate) fn stored(self, position: u64) -> Vec<Bytes> {
-        // A producer that names the position it expects sends nearly that.
+        // A block with an expected position is nearly the same as a stored block.
         self.built(position, |base| Origin { expected: Some(Position(base)), ..Origin::default() })
     }
 
@@ -66,7 +65,7 @@ impl Payloads {
     }
 }
 
-/// One block, all of these bytes.
+/// Parses bytes that are exactly one block.
 pub(crate) fn parsed(bytes: Bytes) -> Block {
-    Block::parse(bytes, u64::MAX).expect("a good block").0
+    Block::parse(bytes, u64::MAX).expect("a valid block").0
 }

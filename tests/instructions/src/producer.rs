@@ -1,7 +1,7 @@
-//! The client's side of an append: what it costs the thread that calls it.
+//! Appending with the client: the cost for the calling thread.
 //!
-//! The peer takes the connection and whatever comes, and acks nothing. Blocks leave
-//! on the client's own threads, which are not counted.
+//! The peer accepts the connection, discards all bytes and never acks. The client sends
+//! blocks on its own threads, which are not counted.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -22,34 +22,34 @@ const WELCOME: &str = "HTTP/1.1 101 Switching Protocols\r\n\
     X-Styx-Max-In-Flight-Blocks: 128\r\n\
     X-Styx-Epoch: 1\r\n\r\n";
 
-/// Longer than it takes under callgrind.
+/// Longer than a run under callgrind.
 const LONG: Duration = Duration::from_secs(3600);
 const WARM_UP_PASSES: usize = 3;
 
-/// One record a call. Its ack is dropped at once.
+/// Appends one record per call, and drops its ack.
 pub(crate) fn append(payloads: Payloads) -> Work {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("styx://{}", listener.local_addr().expect("it is bound"));
-    std::thread::spawn(move || listener.accept().map(|(stream, _)| swallow(stream)));
-    let client = Client::builder(&address).build().expect("good options");
+    std::thread::spawn(move || listener.accept().map(|(stream, _)| discard(stream)));
+    let client = Client::builder(&address).build().expect("valid options");
     let producer = client.producer("counted").in_flight_bytes(1 << 30).deadline(LONG);
-    let producer = producer.linger(Duration::from_secs(60)).open().expect("it is welcome");
-    // How the first block grows depends on what lies beside it in memory; those that
-    // follow have room for what the one before needed. It is sent on another thread,
-    // which has as much time for that as it can need.
+    let producer = producer.linger(Duration::from_secs(60)).open().expect("the peer accepts");
+    // How the first block grows depends on its neighbours in memory. Each further block
+    // starts with the capacity that the previous one needed. Another thread sends the
+    // blocks, and the sleep gives it enough time.
     for _ in 0..WARM_UP_PASSES {
         payloads.each().for_each(|payload| drop(producer.append(payload)));
         std::thread::sleep(Duration::from_millis(100));
     }
     Box::new(move || {
         for payload in payloads.each() {
-            black_box(producer.append(payload).expect("there is room"));
+            black_box(producer.append(payload).expect("space in the queue"));
         }
     })
 }
 
 /// Answers the handshake and reads until the client closes.
-fn swallow(mut stream: TcpStream) -> std::io::Result<()> {
+fn discard(mut stream: TcpStream) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Records: encoded from payloads, and parsed with every checksum.
+//! Records: encoding payloads, and parsing records with their checksums.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use styx_protocol::record::Builder;
 use crate::Work;
 use crate::payloads::Payloads;
 
-/// As the server does it with what comes over styx/0 and HTTP.
+/// Encodes payloads, as the server does for styx/0 and HTTP.
 pub(crate) fn encode(payloads: Payloads) -> Work {
     Box::new(move || {
         let mut builder = Builder::new();
@@ -22,12 +22,12 @@ pub(crate) fn encode(payloads: Payloads) -> Work {
     })
 }
 
-/// Bytes that nobody has vouched for.
+/// Parses bytes that were not checked before.
 pub(crate) fn parse(payloads: Payloads) -> Work {
     let records = payloads.records();
     Box::new(move || {
         for records in &records {
-            black_box(Records::parse(records.bytes().clone()).expect("good records"));
+            black_box(Records::parse(records.bytes().clone()).expect("valid records"));
         }
     })
 }

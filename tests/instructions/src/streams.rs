@@ -1,4 +1,4 @@
-//! styx/0: messages decoded out of what a socket read, and encoded from records.
+//! styx/0: decoding messages from the bytes of a socket, and encoding records.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use crate::payloads::{Payloads, RECORDS};
 /// Bytes of one read of the socket.
 const READ_BYTES: usize = 64 << 10;
 
-/// Payloads are looked at and not kept.
+/// Decodes messages without keeping their payloads.
 pub(crate) fn decode(payloads: Payloads) -> Work {
     let mut sent = BytesMut::new();
     payloads.each().for_each(|payload| encode_record(payload, &mut sent));
@@ -21,7 +21,7 @@ pub(crate) fn decode(payloads: Payloads) -> Work {
         let mut records = 0;
         for read in sent.chunks(READ_BYTES) {
             decoder.push(read);
-            while let Some(message) = decoder.next().expect("good messages") {
+            while let Some(message) = decoder.next().expect("valid messages") {
                 if let Message::Record(payload) = message {
                     black_box(payload);
                     records += 1;
@@ -32,7 +32,7 @@ pub(crate) fn decode(payloads: Payloads) -> Work {
     })
 }
 
-/// As a consumer gets them.
+/// Encodes records for a consumer.
 pub(crate) fn encode(payloads: Payloads) -> Work {
     let records = payloads.records();
     Box::new(move || {

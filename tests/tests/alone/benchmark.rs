@@ -121,7 +121,7 @@ fn an_external_server_is_measured_and_left_unchanged() {
     let url = server.url("");
     let arguments = ["produce", "post", "get", "memory", "--size", "100", "-H", &url, "-f", "json"];
     let done = benchmark(&scratch, &arguments);
-    assert!(done.stderr.contains("memory: left out"), "{}", done.stderr);
+    assert!(done.stderr.contains("memory: skipped"), "{}", done.stderr);
     let results = results(done);
     assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, blocks twice");
     assert_eq!(server.ask(&Request::get("/logs")).expect(200).body, before);

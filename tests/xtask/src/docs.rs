@@ -1,4 +1,4 @@
-//! The documents that are generated, and whether they are as they would be.
+//! Writes the generated documents, and checks that they are up to date.
 
 use std::process::{Command, Stdio};
 
@@ -7,17 +7,17 @@ use crate::{root, run, tools};
 /// A document, and the example that prints it.
 const GENERATED: [(&str, &str); 1] = [("docs/errors.md", "errors_md")];
 
-/// Writes every generated document anew.
+/// Writes every generated document.
 pub(crate) fn write() -> bool {
     each(|path, text| std::fs::write(root().join(path), text).is_ok())
 }
 
-/// Whether every generated document is as it would be written.
+/// Whether every generated document is up to date.
 pub(crate) fn unchanged() -> bool {
     each(|path, text| {
         let same = std::fs::read_to_string(root().join(path)).is_ok_and(|old| old == text);
         if !same {
-            eprintln!("{path} is not what it is generated from: run `cargo xtask docs`");
+            eprintln!("{path} is out of date: run `cargo xtask docs`");
         }
         same
     })

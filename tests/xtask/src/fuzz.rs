@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: random bytes for every decoder, with libFuzzer.
 //!
-//! The targets and their corpus are in `fuzz/`. What is found on the way stays in
-//! `target/fuzz/corpus`; an input that breaks a promise is kept in
-//! `target/fuzz/artifacts`, and belongs into `fuzz/corpus` once that is mended.
+//! The targets and their corpus are in `fuzz/`. New interesting inputs stay in
+//! `target/fuzz/corpus`. An input that makes a target fail is kept in
+//! `target/fuzz/artifacts`: add it to `fuzz/corpus` when the bug is fixed.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::tally::Tally;
 use crate::{root, run, tools};
 
 const COMPILER_MISSING: &str =
-    "there is no nightly compiler, which libFuzzer needs: rustup toolchain install nightly";
+    "libFuzzer needs a nightly compiler: rustup toolchain install nightly";
 
-/// Far more than any decoder needs for inputs of this size.
+/// Much more than any decoder needs for inputs of this size.
 const MEMORY_MIB_MAX: u64 = 1024;
 
-/// A minute for all targets where a nightly compiler is; else that is skipped. The
-/// corpus is replayed by the engine's and the server's tests either way.
+/// Fuzzes all targets for a minute in total. Skipped without a nightly compiler. The tests
+/// of the engine and the server run the corpus in any case.
 pub(crate) fn step() -> Tally {
     if has_compiler() {
         return Tally::step(run_all(60, None));
@@ -29,7 +29,7 @@ pub(crate) fn step() -> Tally {
     Tally::skipped()
 }
 
-/// Runs every target, or one, for its share of the time.
+/// Runs every target, or one. The time is divided equally among them.
 pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
     if !has_compiler() {
         eprintln!("{COMPILER_MISSING}");
@@ -39,7 +39,7 @@ pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
     let targets: Vec<String> =
         targets().into_iter().filter(|name| only.is_none_or(|only| only == name)).collect();
     if targets.is_empty() {
-        eprintln!("there is no such target in fuzz/fuzz_targets");
+        eprintln!("there is no target of this name in fuzz/fuzz_targets");
         return false;
     }
     let start = Instant::now();
@@ -49,14 +49,14 @@ pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {
     println!("built in {:.1} s", start.elapsed().as_secs_f64());
     let share = (seconds / targets.len() as u64).max(1);
     let found = each_for(share, &targets, &program);
-    println!("\n{} targets, {share} s each; broken: {}", targets.len(), found.len());
+    println!("\n{} targets, {share} s each; failed: {}", targets.len(), found.len());
     for target in &found {
         println!("{target}: see target/fuzz/artifacts/{target}");
     }
     found.is_empty()
 }
 
-/// Runs each for so long, as many at a time as there are cores; gives the broken.
+/// Runs each target for `seconds`, one per core at a time. Returns those that failed.
 fn each_for(seconds: u64, targets: &[String], program: &Path) -> Vec<String> {
     let (next, found) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -65,18 +65,21 @@ fn each_for(seconds: u64, targets: &[String], program: &Path) -> Vec<String> {
             match executed(&mut one(program, target, seconds)) {
                 Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {seconds} s"),
                 Err(said) => {
-                    println!("{said}\n{target:<16} BROKEN");
-                    found.lock().expect("nobody panics with it").push(target.clone());
+                    println!("{said}\n{target:<16} FAILED");
+                    found
+                        .lock()
+                        .expect("no thread panics while it holds the lock")
+                        .push(target.clone());
                 }
             }
         }
     };
     std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
-    found.into_inner().expect("nobody panics with it")
+    found.into_inner().expect("no thread panics while it holds the lock")
 }
 
-/// Runs a fuzzer; says how many inputs it tried, or what it said when it found one
-/// that breaks a promise.
+/// Runs a fuzzer. Returns the number of inputs it tried, or its output if it found a
+/// failure.
 fn executed(command: &mut Command) -> Result<u64, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +98,7 @@ fn one(program: &Path, target: &str, seconds: u64) -> Command {
         let _ = std::fs::create_dir_all(folder);
     }
     let mut command = cargo_fuzz(program, "run");
-    // What is new goes into the first folder.
+    // libFuzzer writes new inputs to the first folder.
     command.arg(target).arg(&grown).arg(root().join("fuzz/corpus").join(target));
     command.arg("--").arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}")).arg("-timeout=10");
@@ -111,8 +114,8 @@ fn cargo_fuzz(program: &Path, verb: &str) -> Command {
     command
 }
 
-/// A program whose cargo and rustc are those of the nightly toolchain. That is not
-/// fetched for this: where it is not installed, the program fails.
+/// A program that runs with the nightly toolchain. The toolchain is never downloaded: if
+/// it is not installed, the program fails.
 fn nightly(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("RUSTUP_TOOLCHAIN", "nightly").env("RUSTUP_AUTO_INSTALL", "0");
@@ -120,7 +123,7 @@ fn nightly(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Whether there is a nightly compiler, which the fuzzer's instruments need.
+/// Whether a nightly compiler is installed.
 fn has_compiler() -> bool {
     let mut compiler = nightly("rustc");
     compiler.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,12 +1,13 @@
 //! The project's own commands. `cargo xtask test` is what CI runs.
 //!
-//! Plain processes and no dependencies, so that it is built in a second on a
-//! clean machine and can say what else is missing there.
+//! It only starts processes and has no dependencies. So it builds in a second on a clean
+//! machine, and can report what else is missing there.
 
 mod docs;
 mod fuzz;
 mod instructions;
 mod sabotage;
+mod spelling;
 mod steps;
 mod suites;
 mod tally;
@@ -16,22 +17,29 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask test                 everything that CI runs
-cargo xtask test --only NAME     one step of it, or a module or test of tests/tests
-cargo xtask flights              gets target/flights/flights.csv
-cargo xtask faults --cycles N    N kills of a server under load, N power cuts of each kind, audited
-cargo xtask sabotage             compiles known mistakes in and shows the tests that catch each
-cargo xtask fuzz --seconds N     random bytes for every decoder, N seconds in all
-cargo xtask fuzz NAME --seconds N   for one of them
-cargo xtask bench-instructions   instructions per record, held against the baseline
-cargo xtask bench-instructions --accept   makes them the baseline
-cargo xtask docs                 writes the generated documents anew
+cargo xtask test                                   run everything that CI runs
+cargo xtask test --only NAME                       run one step, or the tests whose module or name matches
+cargo xtask docs                                   write the generated documents (docs/errors.md)
+cargo xtask bench-instructions                     compare instructions per record with the baseline
+cargo xtask bench-instructions --accept            replace the baseline
+cargo xtask sabotage                               compile known mistakes in, show the tests that catch each
+cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
+cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
+cargo xtask flights                                download the data of examples/curl/flights.sh
+cargo fmt --all                                    format the code
+cargo build --release --package styx               build target/release/styx, the binary that users run
+cargo build --profile profiling --package styx     the same with symbols, for perf
+cargo bench --package styx-engine --bench append   measure one hot path by time
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let went_well = match words.as_slice() {
+    let succeeded = match words.as_slice() {
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            true
+        }
         ["test"] => steps::test(None),
         ["test", "--only", name] => steps::test(Some(name)),
         ["flights"] => run("flights", &mut tools::flights()),
@@ -49,7 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn faults(cycles: &str) -> bool {
@@ -57,7 +65,7 @@ fn faults(cycles: &str) -> bool {
     let mut build = tools::cargo(&build);
     let mut faults = tools::cargo(&["test", "--workspace", "--test", "faults", "--no-fail-fast"]);
     faults.args(["--", "kill::", "power::", "--skip", "_kill::"]);
-    // One after the other: their seeds and figures are to be read.
+    // One after the other, so that their seeds and figures can be read.
     faults.args(["--nocapture", "--test-threads=1"]);
     faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
     run("build", &mut build) && run("faults", &mut faults)
@@ -73,7 +81,7 @@ fn fuzz(seconds: &str, only: Option<&str>) -> bool {
     }
 }
 
-/// Runs a command; says so when it fails.
+/// Runs a command. Reports it if it fails.
 fn run(name: &str, command: &mut Command) -> bool {
     match command.status() {
         Ok(status) if status.success() => true,
@@ -88,7 +96,7 @@ fn run(name: &str, command: &mut Command) -> bool {
     }
 }
 
-/// The workspace's root.
+/// The root of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

@@ -1,35 +1,34 @@
-//! `cargo xtask sabotage`: compiles known mistakes into the engine, one at a time,
-//! and shows which tests catch each. A mistake that nothing catches is a failure:
-//! then the tests prove nothing about the promise that it breaks.
+//! `cargo xtask sabotage`: compiles known mistakes into the engine, one at a time, and
+//! shows which tests catch each. A mistake that no test catches is a failure, because then
+//! the tests prove nothing about the promise that it breaks.
 //!
-//! The mistakes are the engine's features, described in its `sabotage.rs`. Cargo
-//! keeps what it builds with each beside what it builds without, so that the main
-//! build stays as it is.
+//! The mistakes are features of the engine, described in its `sabotage.rs`. Cargo keeps
+//! the builds with each feature apart, so that the main build is not rebuilt.
 
 use std::process::Stdio;
 use std::time::Instant;
 
 use crate::{root, tools};
 
-/// A feature of the engine that is no mistake.
+/// A feature of the engine that is not a mistake.
 const FUZZING: &str = "fuzzing";
 
-/// Enough for each mistake to be met dozens of times, and done in seconds.
+/// With this number of seeds, each mistake has an effect dozens of times, and a run takes seconds.
 const SEEDS: &str = "400";
 
-/// Tries every mistake; says whether each was caught.
+/// Tries every mistake. Returns whether a test caught each.
 pub(crate) fn all_caught() -> bool {
     let features = features();
     if features.is_empty() {
         eprintln!("server/engine/Cargo.toml has no sabotage features");
         return false;
     }
-    // A test that fails anyway would seem to catch everything.
-    if !matches!(attempt(None), Outcome::NotCaught) {
-        eprintln!("the engine's tests do not pass without a mistake: see to that first");
+    // A test that always fails would seem to catch every mistake.
+    if !matches!(attempt(None), Attempt::NotCaught) {
+        eprintln!("the engine's tests fail without a mistake: fix that first");
         return false;
     }
-    let tried: Vec<(String, Outcome)> = features
+    let tried: Vec<(String, Attempt)> = features
         .into_iter()
         .map(|feature| {
             let start = Instant::now();
@@ -42,9 +41,9 @@ pub(crate) fn all_caught() -> bool {
     let mut all = true;
     for (feature, outcome) in tried {
         let by = match outcome {
-            Outcome::CaughtBy(tests) => tests.join(&format!("\n{:<24} ", "")),
-            Outcome::NotCaught => "NOTHING".to_owned(),
-            Outcome::NotRun(said) => format!("NOT RUN:\n{said}"),
+            Attempt::CaughtBy(tests) => tests.join(&format!("\n{:<24} ", "")),
+            Attempt::NotCaught => "NOTHING".to_owned(),
+            Attempt::NotRun(said) => format!("NOT RUN:\n{said}"),
         };
         all &= !by.starts_with("NOT");
         println!("{feature:<24} {by}");
@@ -52,43 +51,43 @@ pub(crate) fn all_caught() -> bool {
     all
 }
 
-enum Outcome {
+enum Attempt {
     CaughtBy(Vec<String>),
     NotCaught,
-    /// It was not built or did not report; what was said.
+    /// The tests were not built or did not report. Contains their output.
     NotRun(String),
 }
 
-/// Builds with a mistake, or with none, and runs the tests.
-fn attempt(feature: Option<&str>) -> Outcome {
-    // The workspace, so that only the engine is built anew: with `--package` cargo would
-    // unify features over fewer crates, and build their dependencies again.
+/// Runs the tests with a mistake, or without one.
+fn attempt(feature: Option<&str>) -> Attempt {
+    // The workspace, so that only the engine is rebuilt: with `--package`, cargo would unify
+    // features over fewer crates, and build their dependencies again.
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(["--test", "simulation", "--test", "engine"]);
     if let Some(feature) = feature {
         command.args(["--features", &format!("styx-engine/{feature}")]);
     }
-    // The audit of every damage takes as long as all others together, and what it
-    // catches here the tests of the log catch too. Of the engine's tests only those
-    // of the log run: the others wait for calls that some mistakes leave out.
+    // The audit of damaged files takes as long as all other tests together, and the tests
+    // of the log catch everything that it catches here. Of the engine's tests only those of
+    // the log run: the others wait for calls that some mistakes leave out.
     command.args(["--", "--skip", "damage::"]);
     for module in ["open_segments::", "overlap::", "producers::", "reading::"] {
         command.args(["--skip", module]);
     }
-    // What fails does so on purpose: no backtraces.
+    // Failures are expected here, so no backtraces.
     command.env("STYX_SEEDS", SEEDS).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     let output = match command.output() {
         Ok(output) => output,
-        Err(e) => return Outcome::NotRun(e.to_string()),
+        Err(e) => return Attempt::NotRun(e.to_string()),
     };
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = failed(&said);
     if !failed.is_empty() {
-        Outcome::CaughtBy(failed)
+        Attempt::CaughtBy(failed)
     } else if output.status.success() && said.contains("test result: ok") {
-        Outcome::NotCaught
+        Attempt::NotCaught
     } else {
-        Outcome::NotRun(String::from_utf8_lossy(&output.stderr).into_owned())
+        Attempt::NotRun(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
@@ -103,7 +102,7 @@ fn failed(said: &str) -> Vec<String> {
     names
 }
 
-/// Every mistake that can be compiled in, so that none is forgotten here.
+/// All mistakes, read from the manifest so that none is forgotten.
 fn features() -> Vec<String> {
     let manifest = std::fs::read_to_string(root().join("server/engine/Cargo.toml"));
     let manifest = manifest.unwrap_or_default();
@@ -118,13 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_that_failed_are_found_and_others_are_not() {
+    fn names_of_failed_tests_are_parsed_from_the_output() {
         let said = "test a ... ok\ntest b::c ... FAILED\nI said: test d ... FAILED\nfailures:\n";
         assert_eq!(failed(said), ["b::c"]);
     }
 
     #[test]
-    fn the_engine_has_mistakes_to_try() {
+    fn mistakes_are_read_from_the_manifest() {
         assert!(features().iter().any(|feature| feature == "ack-before-sync"));
     }
 }

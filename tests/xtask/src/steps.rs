@@ -1,37 +1,42 @@
-//! `cargo xtask test`: the steps, each with its time, and one line for all.
+//! `cargo xtask test`: runs the steps, and prints the time of each and a summary.
 
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, instructions, run, sabotage, suites, tools};
+use crate::{docs, fuzz, instructions, run, sabotage, spelling, suites, tools};
 
-/// A name for `--only`, what it is for people, and how it is done.
+/// The name for `--only`, the description, and the function that runs the step.
 type Step = (&'static str, &'static str, fn() -> Tally);
 
 const STEPS: &[Step] = &[
-    ("needed", "what the tests need is installed", || Tally::step(tools::all_there())),
+    ("needed", "the programs that the tests need are installed", || {
+        Tally::step(tools::are_installed())
+    }),
     ("fmt", "the code is formatted", || cargo(&["fmt", "--all", "--", "--check"], &[])),
+    ("spelling", "no word is misspelled", || Tally::step(spelling::check())),
     ("clippy", "no warnings", || {
         let all = ["clippy", "--locked", "--workspace", "--all-targets"];
         cargo(&[&all[..], &["--", "-D", "warnings"]].concat(), &[])
     }),
-    ("doc", "the code's documentation has no warnings", || {
+    ("doc", "rustdoc has no warnings", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
     }),
     ("build", "all programs, examples and tests, built once with the same features", || {
         cargo(BUILD, &[])
     }),
-    ("docs", "generated documents are unchanged", || Tally::step(docs::unchanged())),
-    ("release", "the styx binary as it is released, for tests that are about that one", || {
+    ("docs", "generated documents are up to date", || Tally::step(docs::unchanged())),
+    ("release", "the styx binary that users run, for the tests that need it", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
     }),
-    ("instructions", "no hot piece of work takes more of them than it did", instructions::step),
-    ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
-    ("tests", "all tests, with the examples and the commands in the documents", tests),
-    ("loom", "nobody waits forever, in whichever order threads take their steps", loom),
+    ("instructions", "no hot path takes more instructions than its baseline", instructions::step),
+    ("flights", "the flights data is downloaded", || {
+        Tally::step(run("flights", &mut tools::flights()))
+    }),
+    ("tests", "all tests, including the examples and the commands in the documents", tests),
+    ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
-    ("fuzz", "a minute of random bytes for every decoder", fuzz::step),
-    ("deny", "dependencies: bans, licenses, sources", || Tally::step(tools::deny())),
+    ("fuzz", "one minute of fuzzing, shared by all decoders", fuzz::step),
+    ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),
 ];
 
 const TEST_THREADS_PER_CORE: usize = 2;
@@ -40,8 +45,8 @@ const TEST_THREADS_PER_CORE: usize = 2;
 /// what it builds at a time, and would build tokio and others a second time in the next.
 const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
 
-/// Runs all steps, or one; says how many passed. A step that fails does not
-/// keep the others from running.
+/// Runs all steps, or one. Returns whether all passed. A step that fails does not stop
+/// the others.
 pub(crate) fn test(only: Option<&str>) -> bool {
     let chosen: Vec<&Step> =
         STEPS.iter().filter(|(name, _, _)| only.is_none_or(|only| only == *name)).collect();
@@ -51,13 +56,13 @@ pub(crate) fn test(only: Option<&str>) -> bool {
     let start = Instant::now();
     let mut total = Tally::default();
     let mut lines = Vec::new();
-    for (name, what, step) in chosen {
-        println!("\n==> {name}: {what}");
+    for (name, description, step) in chosen {
+        println!("\n==> {name}: {description}");
         let start = Instant::now();
         let tally = step();
         let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
-        let took = start.elapsed().as_secs_f64();
-        lines.push(format!("{verdict:6} {took:7.1} s  {name}: {what}"));
+        let seconds = start.elapsed().as_secs_f64();
+        lines.push(format!("{verdict:6} {seconds:7.1} s  {name}: {description}"));
         total.add(tally);
     }
     println!("\n{}", lines.join("\n"));
@@ -102,8 +107,8 @@ fn tests() -> Tally {
     tally::run(command)
 }
 
-/// The models of `styx_engine::models`. Built apart and without optimisation: the
-/// code is small, and so is the time it takes.
+/// The models of `styx_engine::models`. They are built separately and without
+/// optimisation, because the code is small and runs briefly.
 fn loom() -> Tally {
     let mut command = tools::cargo(&["test", "--locked", "--package", "styx-engine"]);
     command.args(["--test", "loom", "--config", "profile.dev.debug=0"]);

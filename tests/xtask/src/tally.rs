@@ -1,30 +1,30 @@
-//! Counts what cargo's test runs report, while it passes their output on.
+//! [`Tally`]: counts the results of tests while their output is printed.
 //!
-//! A test that finds that it cannot prove anything on this machine passes, and
-//! says `skipped: why` on a line of its own: it counts as skipped, not as passed.
+//! A test that cannot prove anything on this machine passes, but prints `skipped: reason`
+//! on a separate line. It counts as skipped, not as passed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-/// How many passed, failed and were skipped.
+/// The numbers of passed, failed and skipped tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-    /// Tests that said they were skipped, of the run whose result is to come.
-    said_skipped: u64,
+    /// Tests that printed `skipped:` since the last result line.
+    printed_skipped: u64,
 }
 
 impl Tally {
-    /// One step that cannot run here.
+    /// One step that cannot run on this machine.
     pub(crate) fn skipped() -> Tally {
         Tally { skipped: 1, ..Tally::default() }
     }
 
-    /// Counts one step.
-    pub(crate) fn step(went_well: bool) -> Tally {
-        Tally { passed: went_well.into(), failed: (!went_well).into(), ..Tally::default() }
+    /// One step that passed or failed.
+    pub(crate) fn step(passed: bool) -> Tally {
+        Tally { passed: passed.into(), failed: (!passed).into(), ..Tally::default() }
     }
 
     pub(crate) fn add(&mut self, other: Tally) {
@@ -37,7 +37,7 @@ impl Tally {
     /// before it.
     fn add_line(&mut self, line: &str) {
         if line.starts_with("skipped: ") {
-            self.said_skipped += 1;
+            self.printed_skipped += 1;
         }
         let Some(counts) = line.strip_prefix("test result: ") else { return };
         let counts = counts.split_once(". ").map_or(counts, |(_, counts)| counts);
@@ -51,18 +51,18 @@ impl Tally {
                 _ => {}
             }
         }
-        let skipped = std::mem::take(&mut self.said_skipped).min(self.passed);
+        let skipped = std::mem::take(&mut self.printed_skipped).min(self.passed);
         self.passed -= skipped;
         self.skipped += skipped;
     }
 }
 
-/// Runs cargo's tests and counts them. A run that fails without a failed test
-/// (it does not compile, or a test process died) counts as one.
+/// Runs tests with cargo and counts them. A run without a failed test may still fail,
+/// because it does not compile or a test process died. It counts as one failure.
 pub(crate) fn run(mut command: Command) -> Tally {
     let mut tally = Tally::default();
     let child = command.stdout(Stdio::piped()).spawn();
-    let went_well = child.is_ok_and(|mut child| {
+    let succeeded = child.is_ok_and(|mut child| {
         let output = child.stdout.take().expect("it is piped");
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -70,7 +70,7 @@ pub(crate) fn run(mut command: Command) -> Tally {
         }
         child.wait().is_ok_and(|status| status.success())
     });
-    if !went_well && tally.failed == 0 {
+    if !succeeded && tally.failed == 0 {
         eprintln!("failed: {command:?}");
         tally.failed = 1;
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn result_lines_are_counted_and_others_are_not() {
+    fn only_result_lines_are_counted() {
         let mut tally = Tally::default();
         for line in [
             "running 3 tests",
@@ -93,11 +93,11 @@ mod tests {
         ] {
             tally.add_line(line);
         }
-        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2, said_skipped: 0 });
+        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2, printed_skipped: 0 });
     }
 
     #[test]
-    fn a_test_that_says_it_was_skipped_did_not_pass() {
+    fn test_that_prints_skipped_does_not_count_as_passed() {
         let mut tally = Tally::default();
         for line in [
             "test a ... ",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_dies_is_a_failure() {
+    fn run_that_dies_counts_as_one_failure() {
         assert_eq!(run(Command::new("false")), Tally { failed: 1, ..Tally::default() });
         assert_eq!(run(Command::new("/no/such/program")).failed, 1);
     }

@@ -1,19 +1,19 @@
-//! The programs that the steps call, what to do when one is missing, and those
-//! that are built into target/tools when they are not installed.
+//! The programs that the steps call. Reports those that are missing, and builds some into
+//! target/tools if they are not installed.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{root, run};
+use crate::{instructions, root, run};
 
-/// A program of crates.io. Its version is fixed, so that a new release does not
-/// fail old commits.
+/// A program from crates.io. Its version is fixed, so that a new release does not fail
+/// old commits.
 struct Tool {
     name: &'static str,
     version: &'static str,
-    /// What `cargo install` needs beside its name and version.
+    /// More arguments for `cargo install`.
     install: &'static [&'static str],
-    /// How long its installation takes, for people.
+    /// How long the installation takes, to print.
     takes: &'static str,
 }
 
@@ -27,8 +27,8 @@ const CARGO_DENY: Tool = Tool {
 const CARGO_FUZZ: Tool =
     Tool { name: "cargo-fuzz", version: "0.13.2", install: &[], takes: "half a minute" };
 
-/// What the tests need beside cargo: the program, a call that shows it works,
-/// what needs it, and how to get it.
+/// Programs that the tests need besides cargo: the name, the arguments of a call that
+/// shows that it works, what needs it, and how to install it.
 const NEEDED: [(&str, &[&str], &str, &str); 6] = [
     ("bash", &["--version"], "the examples", "apt-get install bash"),
     ("curl", &["--version"], "the examples and the documents", "apt-get install curl"),
@@ -43,8 +43,9 @@ const NEEDED: [(&str, &[&str], &str, &str); 6] = [
     ("date", &["--version"], "tests of reading by time", "apt-get install coreutils"),
 ];
 
-/// Says what is missing on this machine.
-pub(crate) fn all_there() -> bool {
+/// Checks that all programs are installed and that the compiler is the pinned one.
+/// Reports what is missing.
+pub(crate) fn are_installed() -> bool {
     let mut missing = 0;
     for (program, call, what_for, how) in NEEDED {
         let works = Command::new(program)
@@ -58,25 +59,45 @@ pub(crate) fn all_there() -> bool {
             missing += 1;
         }
     }
-    missing == 0
+    missing == 0 && is_pinned(instructions::rustc().as_deref())
 }
 
-/// cargo, in the workspace. It gets none of what `cargo run` says of this package:
-/// build scripts look at that, and would have ring and all that depends on it built
-/// anew whenever somebody calls cargo in between.
+/// Whether this is the compiler of `rust-toolchain.toml`. Another one is used if
+/// `RUSTUP_TOOLCHAIN` is set or cargo was not started by rustup.
+fn is_pinned(rustc: Option<&str>) -> bool {
+    let pinned = pinned_compiler();
+    if rustc != pinned.as_deref() {
+        let (rustc, pinned) = (rustc.unwrap_or("unknown"), pinned.unwrap_or_default());
+        eprintln!("wrong compiler: rustc {rustc}, but rust-toolchain.toml pins {pinned}");
+        return false;
+    }
+    true
+}
+
+/// The compiler's version in `rust-toolchain.toml`.
+fn pinned_compiler() -> Option<String> {
+    let text = std::fs::read_to_string(root().join("rust-toolchain.toml")).ok()?;
+    let channel = text.lines().find_map(|line| line.strip_prefix("channel = "))?;
+    Some(channel.trim_matches('"').to_owned())
+}
+
+/// cargo, in the workspace, without the variables that `cargo run` sets for this package.
+/// Build scripts read them: with them, each change between this and a direct call of cargo
+/// would rebuild ring and everything that depends on it.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
-    let said = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let is_of_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(said) {
+        if name.to_str().is_some_and(is_of_package) {
             command.env_remove(name);
         }
     }
     command
 }
 
-/// Where cargo builds.
+/// The directory that cargo builds into.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(path) => root().join(path),
@@ -89,17 +110,17 @@ pub(crate) fn styx() -> PathBuf {
     target().join("debug").join("styx")
 }
 
-/// The same, as it is released.
+/// The release binary, which users run.
 pub(crate) fn released_styx() -> PathBuf {
     target().join("release").join("styx")
 }
 
-/// The folder of the examples' programs.
+/// The folder of the example programs.
 pub(crate) fn examples() -> PathBuf {
     target().join("debug")
 }
 
-/// Gets the flights' data, if it is not there.
+/// Downloads the flights data if it is missing.
 pub(crate) fn flights() -> Command {
     let mut command = Command::new("bash");
     command.arg(root().join("examples/curl/flights.sh")).arg("prepare");
@@ -108,22 +129,22 @@ pub(crate) fn flights() -> Command {
 }
 
 impl Tool {
-    /// The program, which is built first if it is not there; `None` when it
-    /// cannot be.
+    /// The path of the program. Builds it first if it is not installed. `None` if that
+    /// fails.
     fn program(&self) -> Option<PathBuf> {
         let Tool { name, version, install, takes } = self;
         let tools = target().join("tools");
         let installed = tools.join("bin").join(name);
-        let said = format!("{name} {version}");
+        let expected = format!("{name} {version}");
         let right = |program: &PathBuf| {
             let output = Command::new(program).arg("--version").output();
-            output.is_ok_and(|output| output.stdout.trim_ascii() == said.as_bytes())
+            output.is_ok_and(|output| output.stdout.trim_ascii() == expected.as_bytes())
         };
-        if let Some(there) = [PathBuf::from(name), installed.clone()].into_iter().find(right) {
-            return Some(there);
+        if let Some(found) = [PathBuf::from(name), installed.clone()].into_iter().find(right) {
+            return Some(found);
         }
-        println!("building {said} into target/tools: about {takes}, once");
-        // Built faster than it would be optimised: it runs for seconds.
+        println!("building {expected} into target/tools once, which takes about {takes}");
+        // Without optimisation, because building takes longer than running it.
         let mut cargo = cargo(&["install", name, "--version", version, "--locked", "--quiet"]);
         cargo.args(*install).arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "0");
         cargo.arg("--root").arg(&tools);
@@ -131,7 +152,7 @@ impl Tool {
     }
 }
 
-/// cargo-fuzz; `None` when it cannot be built.
+/// cargo-fuzz. `None` if it cannot be built.
 pub(crate) fn cargo_fuzz() -> Option<PathBuf> {
     CARGO_FUZZ.program()
 }
@@ -139,9 +160,19 @@ pub(crate) fn cargo_fuzz() -> Option<PathBuf> {
 /// Checks dependencies, licenses and sources with cargo-deny.
 pub(crate) fn deny() -> bool {
     let Some(program) = CARGO_DENY.program() else { return false };
-    // Advisories come from a database on the network: not part of this run.
+    // Without advisories, because their database is on the network.
     let mut deny = Command::new(program);
     deny.args(["--log-level", "error", "check", "--hide-inclusion-graph"]);
     deny.args(["bans", "licenses", "sources"]).current_dir(root());
     run("cargo-deny", &mut deny)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pinned_compiler_is_that_of_the_instruction_baseline() {
+        assert_eq!(pinned_compiler(), instructions::baseline_compiler());
+    }
 }

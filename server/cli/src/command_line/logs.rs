@@ -8,12 +8,12 @@ use styx_protocol::{LineEnding, LogConfig};
 pub(crate) enum LogsCommand {
     /// List all logs
     List {
-        /// Show the list again every second
+        /// Print the list again every second
         #[arg(short, long)]
         watch: bool,
     },
     /// Create a log
-    Create(Create),
+    Create(CreateArguments),
     /// Show one log
     Get {
         /// The log
@@ -24,12 +24,12 @@ pub(crate) enum LogsCommand {
         /// The log
         name: String,
     },
-    /// Remove all records of a log; positions start again at 0
+    /// Remove all records of a log; positions start at 0 again
     Truncate {
         /// The log
         name: String,
     },
-    /// Remove whole old segments of a log; positions stay
+    /// Remove whole old segments of a log; positions do not change
     Trim {
         /// The log
         name: String,
@@ -42,50 +42,50 @@ pub(crate) enum LogsCommand {
         /// The log
         name: String,
     },
-    /// Make a log of an archive read from standard input
+    /// Create a log from an archive on standard input
     Restore {
         /// The new log
         name: String,
     },
-    /// Append records read from standard input, one a line
-    Write(Write),
-    /// Print records to standard output, one a line
-    Read(Read),
+    /// Append records from standard input, one per line
+    Write(WriteArguments),
+    /// Print records to standard output, one per line
+    Read(ReadArguments),
 }
 
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
-pub(crate) struct Create {
-    /// The new log: letters, digits, _ and -
+pub(crate) struct CreateArguments {
+    /// Name of the new log: letters, digits, _ and -
     pub(crate) name: String,
-    /// Largest record, bytes (payload plus 8) [default: 1048576]
+    /// Size of the largest record in bytes (payload plus 8) [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     max_record_size: Option<i64>,
     /// Bytes between two entries of a segment's index [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     index_after_size: Option<i64>,
-    /// Records after which a new segment begins; -1 is no limit [default: -1]
+    /// Start a new segment after this many records; -1 is no limit [default: -1]
     #[arg(long, value_name = "RECORDS")]
     segment_max_count: Option<i64>,
-    /// Bytes after which a new segment begins [default: 1073741824]
+    /// Start a new segment after this many bytes [default: 1073741824]
     #[arg(long, value_name = "BYTES")]
     segment_max_size: Option<i64>,
-    /// Seconds after which a new segment begins [default: -1]
+    /// Start a new segment after this many seconds; -1 is no limit [default: -1]
     #[arg(long, value_name = "SECONDS")]
     segment_max_age: Option<i64>,
-    /// Records to keep [default: -1]
+    /// Keep this many records; -1 is no limit [default: -1]
     #[arg(long, value_name = "RECORDS")]
     log_max_count: Option<i64>,
-    /// Bytes to keep [default: -1]
+    /// Keep this many bytes; -1 is no limit [default: -1]
     #[arg(long, value_name = "BYTES")]
     log_max_size: Option<i64>,
-    /// Seconds to keep a record [default: -1]
+    /// Keep records for this many seconds; -1 is no limit [default: -1]
     #[arg(long, value_name = "SECONDS")]
     log_max_age: Option<i64>,
 }
 
-impl Create {
-    /// The defaults, and over them what was given.
+impl CreateArguments {
+    /// The default configuration, with the given flags applied.
     pub(crate) fn config(&self) -> LogConfig {
         let values = [
             self.max_record_size,
@@ -108,23 +108,23 @@ impl Create {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Write {
+pub(crate) struct WriteArguments {
     /// The log
     pub(crate) name: String,
-    /// Send each record by itself, and the next one when it is durable
+    /// Send each record separately, and wait until it is durable before the next one
     #[arg(short, long)]
     pub(crate) unbuffered: bool,
-    /// Standard input is binary-records: size (int32, big-endian), then so many bytes
+    /// Read standard input as binary-records: a size (int32, big-endian), then that many bytes
     #[arg(short, long, conflicts_with = "line_ending")]
     pub(crate) binary: bool,
-    /// What ends a line: lf, cr or crlf
+    /// Line ending of the input: lf, cr or crlf
     #[arg(short, long, default_value_t, value_name = "ENDING")]
     pub(crate) line_ending: LineEnding,
-    /// How records are compressed on their way and in the log: none, lz4 or zstd
+    /// Compression of records on the network and in the log: none, lz4 or zstd
     #[arg(short, long, default_value = "none", value_name = "CODEC", value_parser = codec)]
     pub(crate) compression: Codec,
-    /// A number of your own for this input, from 1 on: the same command again then goes on where
-    /// the log has the input up to, instead of appending it once more
+    /// A number that you choose for this input, at least 1; if you run the same command again, it
+    /// appends only the part of the input that the log does not have yet
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) producer_id: Option<u64>,
 }
@@ -135,28 +135,28 @@ fn codec(text: &str) -> Result<Codec, String> {
 
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
-pub(crate) struct Read {
+pub(crate) struct ReadArguments {
     /// The log
     pub(crate) name: String,
-    /// First record, relative to whence; with `-w time` RFC 3339 or µs since the epoch
+    /// First record, relative to --whence; with `-w time`: RFC 3339, or µs since the epoch
     #[arg(short = 'P', long, default_value = "0", value_name = "POSITION")]
     pub(crate) position: String,
-    /// What the position is relative to: origin, start, end or time
+    /// What --position is relative to: origin, start, end or time
     #[arg(short, long, default_value = "origin")]
     pub(crate) whence: String,
-    /// Read at most so many records; -1 is no limit
+    /// Read at most this many records; -1 is no limit
     #[arg(short = 'n', long, default_value = "-1", value_name = "RECORDS")]
     pub(crate) count: String,
-    /// Wait for new records at the end
+    /// Wait for new records at the end of the log
     #[arg(short = 'F', long)]
     pub(crate) follow: bool,
-    /// Write each record at once
+    /// Write each record immediately
     #[arg(short, long)]
     pub(crate) unbuffered: bool,
-    /// Print binary-records: size (int32, big-endian), then so many bytes
+    /// Print binary-records: a size (int32, big-endian), then that many bytes
     #[arg(short, long, conflicts_with = "line_ending")]
     pub(crate) binary: bool,
-    /// What to end a line with: lf, cr or crlf
+    /// Line ending of the output: lf, cr or crlf
     #[arg(short, long, default_value_t, value_name = "ENDING")]
     pub(crate) line_ending: LineEnding,
 }

@@ -1,7 +1,5 @@
-//! The command line as clap reads it: every command and flag, and nothing of
-//! what they do.
+//! The command line as clap parses it: every command and flag, but not what they do.
 
-mod benchmark;
 mod logs;
 mod serve;
 
@@ -11,11 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use styx_protocol::LogName;
 
-pub(crate) use benchmark::Benchmark;
-pub(crate) use logs::{Create, LogsCommand, Read, Write};
+pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
 
-/// Where the server is expected if nothing else is said.
+/// The server if neither `--host` nor `STYX_HOST` is given.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:7123";
 
 /// Styx: event streaming in one binary.
@@ -28,27 +25,27 @@ pub(crate) struct CommandLine {
     pub(crate) command: Command,
 }
 
-/// Flags that may stand anywhere on the line.
+/// Flags that are accepted anywhere on the line.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of all commands that talk to a server")]
+#[command(next_help_heading = "Options for commands that connect to a server")]
 pub(crate) struct Global {
-    /// Server to talk to [default: http://localhost:7123]
+    /// Server to connect to [default: http://localhost:7123]
     #[arg(short = 'H', long, global = true, env = "STYX_HOST", value_name = "URL")]
     pub(crate) host: Option<String>,
-    /// Bearer token, for a server behind a proxy that wants one
+    /// Bearer token, for a server behind a proxy that requires one
     #[arg(long, global = true, env = "STYX_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// PEM file with the authority that vouches for the server [default: the system's]
+    /// PEM file with the CA certificate of the server [default: the system's CA certificates]
     #[arg(long, global = true, env = "STYX_CA_FILE", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// How to print what the server answers
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     #[arg(value_name = "text|json")]
     pub(crate) format: Format,
 }
 
 impl Global {
-    /// The server that is meant.
+    /// The URL of the server.
     pub(crate) fn host(&self) -> &str {
         self.host.as_deref().unwrap_or(DEFAULT_HOST)
     }
@@ -68,27 +65,27 @@ pub(crate) enum Command {
     /// Manage, write and read logs
     #[command(subcommand, arg_required_else_help = true)]
     Logs(LogsCommand),
-    /// Measure a server, and the machine's own limits beside it
-    Benchmark(Benchmark),
-    /// Read every record of a stopped server's data directory and say what is damaged
+    /// Measure a server and the limits of its machine
+    Benchmark(styx_benchmark::Arguments),
+    /// Check every record in the data directory of a stopped server, and report damage
     Verify {
         /// The data directory
         #[arg(value_name = "DIR", default_value = "./data")]
         directory: PathBuf,
     },
-    /// Make a usable log of a damaged one, and set the damaged one aside
+    /// Replace a damaged log with its readable records, and set the damaged log aside
     ///
-    /// Positions have no gaps, so a repair keeps one unbroken range of records and loses the others.
-    /// Without --yes it only says what it would do. A backup, if there is one, is better.
+    /// Positions have no gaps, so a repair keeps one contiguous range of records and loses the others.
+    /// Without --yes, it only reports what it would do. If you have a backup, restore it instead.
     Repair(Repair),
-    /// Copy the logs of a Styx 0.x data directory into one of this version
+    /// Copy the logs of a Styx 0.x data directory into a data directory of this version
     ///
-    /// Stop the 0.x server first. Its directory is only read. Every record is checked; a damaged
-    /// log is reported and not copied, the others are. Positions and configurations stay.
+    /// Stop the 0.x server first. Its directory is only read. Every record is checked. A damaged log
+    /// is reported and not copied; the others are copied. Positions and configurations are kept.
     Import(Import),
     /// Print the version
     Version,
-    /// Print a script that makes a shell complete these commands
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -97,27 +94,27 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Repair {
-    /// The data directory, of a server that is stopped
+    /// The data directory of a stopped server
     #[arg(value_name = "DIR", default_value = "./data")]
     pub(crate) directory: PathBuf,
     /// The damaged log
     #[arg(long, value_name = "NAME")]
     pub(crate) log: LogName,
-    /// Which of the ranges that can be read is kept
+    /// Which readable range to keep
     #[arg(long, value_enum, default_value = "longest")]
     pub(crate) keep: KeepRange,
-    /// Do it
+    /// Repair the log; without this flag, only report
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum KeepRange {
-    /// The one with the most records
+    /// The range with the most records
     Longest,
     /// The oldest records, up to the first damage
     First,
-    /// The newest records, from the last damage on
+    /// The newest records, after the last damage
     Last,
 }
 
@@ -126,16 +123,16 @@ pub(crate) struct Import {
     /// The data directory of Styx 0.x
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Where the logs are to be kept; created if it is not there, and not in use by a server
+    /// Data directory for the copies; created if it does not exist; no server may use it
     #[arg(short, long, env = "STYX_DATA_DIRECTORY", value_name = "NEW", default_value = "./data")]
     pub(crate) data_directory: PathBuf,
-    /// Copy these logs alone
+    /// Copy only these logs
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) log: Vec<LogName>,
 }
 
-/// The definition of the command that the arguments name, for its usage.
-pub(crate) fn at_hand(mut command: clap::Command, arguments: &[OsString]) -> clap::Command {
+/// The definition of the command that the arguments select, to print its usage.
+pub(crate) fn selected(mut command: clap::Command, arguments: &[OsString]) -> clap::Command {
     command.build();
     for argument in arguments.iter().skip(1) {
         if let Some(found) = command.find_subcommand(argument).cloned() {

@@ -1,4 +1,4 @@
-//! Lines as users type them, and what they mean.
+//! Command lines, and how they are parsed.
 
 use clap::CommandFactory;
 use styx_protocol::{LineEnding, LogConfig};
@@ -16,19 +16,19 @@ fn logs(line: &str) -> (Global, LogsCommand) {
     }
 }
 
-/// The exit code, and that all of it goes to standard error.
+/// The exit code of a line that is refused.
 fn refused(line: &str) -> i32 {
     parse(line).expect_err(line).exit_code()
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn command_definitions_are_consistent() {
     CommandLine::command().debug_assert();
     ServerCommandLine::command().debug_assert();
 }
 
 #[test]
-fn host_and_format_stand_anywhere() {
+fn global_flags_are_accepted_anywhere() {
     for line in [
         "styx -H http://h:1 -f json logs get x",
         "styx logs -H http://h:1 -f json get x",
@@ -44,7 +44,7 @@ fn host_and_format_stand_anywhere() {
 }
 
 #[test]
-fn flags_stand_after_the_name() {
+fn flags_are_accepted_after_the_log_name() {
     let (_, command) = logs("styx logs read x -P -3 -w end -n 2 -F -u -l crlf");
     let LogsCommand::Read(read) = command else { panic!("{command:?}") };
     assert_eq!((read.position.as_str(), read.whence.as_str()), ("-3", "end"));
@@ -57,7 +57,7 @@ fn flags_stand_after_the_name() {
 }
 
 #[test]
-fn create_sends_the_defaults_and_over_them_what_was_given() {
+fn create_flags_override_the_default_configuration() {
     let line = "styx logs create x --log-max-age -1 --max-record-size=9 --segment-max-count 5";
     let (_, command) = logs(line);
     let LogsCommand::Create(create) = command else { panic!("{command:?}") };
@@ -66,7 +66,7 @@ fn create_sends_the_defaults_and_over_them_what_was_given() {
 }
 
 #[test]
-fn misuse_is_2_and_help_is_0() {
+fn misuse_exits_with_2_and_help_with_0() {
     for line in [
         "styx",
         "styx logs",
@@ -88,20 +88,20 @@ fn misuse_is_2_and_help_is_0() {
 }
 
 #[test]
-fn usage_is_that_of_the_command_at_hand() {
+fn usage_is_that_of_the_selected_command() {
     for (line, expected) in [
         ("styx", "Usage: styx [OPTIONS] <COMMAND>"),
         ("styx logs -f xml list", "Usage: styx logs list [OPTIONS]"),
         ("styx -H list logs get x", "Usage: styx logs get [OPTIONS] <NAME>"),
     ] {
         let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
-        let usage = at_hand(CommandLine::command(), &arguments).render_usage().to_string();
+        let usage = selected(CommandLine::command(), &arguments).render_usage().to_string();
         assert_eq!(usage, expected, "{line}");
     }
 }
 
 #[test]
-fn flags_of_serve_become_keys() {
+fn serve_flags_become_configuration_keys() {
     let line = "styx serve -b :1 --data-directory /d --set tcp_timeout=5 --set pid_file=a=b";
     let Ok(CommandLine { command: Command::Serve(serve), .. }) = parse(line) else {
         panic!("{line}")
@@ -113,19 +113,20 @@ fn flags_of_serve_become_keys() {
 }
 
 #[test]
-fn the_old_server_takes_its_flags() {
+fn styx_server_accepts_the_flags_of_0_x() {
     let parse = |line: &str| ServerCommandLine::try_parse_from(line.split(' ')).map(Serve::from);
-    let serve = parse("styx-server").expect("no flag is needed");
+    let serve = parse("styx-server").expect("no flag is required");
     assert_eq!(serve.config.as_deref(), Some("./config.toml".as_ref()));
-    let serve = parse("styx-server --config=c --log-level FATAL").expect("they are known");
+    let serve = parse("styx-server --config=c --log-level FATAL").expect("valid flags");
     assert_eq!(serve.config.as_deref(), Some("c".as_ref()));
     assert_eq!(serve.log_level, Some(LogLevel::Fatal));
     assert!(parse("styx-server --bind-address :1").is_err());
 }
 
 #[test]
-fn import_takes_a_directory_and_any_number_of_logs() {
-    let line = parse("styx import old --data-directory new --log a b --log c").expect("it is good");
+fn import_accepts_a_directory_and_any_number_of_logs() {
+    let line =
+        parse("styx import old --data-directory new --log a b --log c").expect("a valid line");
     let Command::Import(import) = line.command else { panic!("{line:?}") };
     let logs: Vec<_> = import.log.iter().map(LogName::as_str).collect();
     assert_eq!((import.directory, import.data_directory), ("old".into(), "new".into()));

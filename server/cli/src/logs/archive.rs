@@ -1,7 +1,8 @@
-//! backup and restore: an archive from the server to standard output, and back
-//! from standard input. Neither is ever whole in memory.
+//! `styx logs backup` and `restore`: an archive from the server to standard output, and
+//! from standard input to the server. The archive is streamed, never whole in memory.
 
 use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use styx_client::blocking::Client;
@@ -15,7 +16,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(super) fn backup(client: &Client, name: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
         let message = format!(
-            "an archive is not for a terminal: write it to a file, as in \
+            "cannot write an archive to a terminal; redirect it to a file, for example \
              `styx logs backup {name} > {name}.tar.gz`"
         );
         return Err(Failure::Failed(message));
@@ -33,7 +34,7 @@ pub(super) fn backup(client: &Client, name: &str) -> Result<(), Failure> {
 pub(super) fn restore(client: &Client, name: &str) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         let message = format!(
-            "restore reads an archive from standard input, as in \
+            "cannot read an archive from a terminal; redirect it from a file, for example \
              `styx logs restore {name} < {name}.tar.gz`"
         );
         return Err(Failure::Failed(message));
@@ -56,15 +57,8 @@ pub(super) fn restore(client: &Client, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long standard input is, if it is a file.
-#[cfg(unix)]
+/// The length of standard input, if it is a file.
 fn stdin_bytes() -> Option<u64> {
-    use std::os::fd::AsFd;
     let file = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
-}
-
-#[cfg(not(unix))]
-fn stdin_bytes() -> Option<u64> {
-    None
 }

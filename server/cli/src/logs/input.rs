@@ -1,14 +1,14 @@
-//! [`Input`]: standard input as records, in constant memory.
+//! [`Input`]: splits standard input into records, in constant memory.
 
 use std::io::{self, Read};
 
 use bytes::Bytes;
 use styx_protocol::{binary_records, lines};
 
-/// Bytes read from standard input at a time.
+/// The size of one read from standard input.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// See the module.
+/// Reads bytes and decodes them into records.
 pub(super) struct Input<R> {
     from: R,
     decoder: Decoder,
@@ -16,7 +16,7 @@ pub(super) struct Input<R> {
     is_over: bool,
 }
 
-/// The form in which records come.
+/// The decoder for the format of the input.
 pub(super) enum Decoder {
     Lines(lines::LinesDecoder),
     Binary(binary_records::BinaryRecordsDecoder),
@@ -27,11 +27,12 @@ impl<R: Read> Input<R> {
         Input { from, decoder, buffer: vec![0; CHUNK_BYTES], is_over: false }
     }
 
-    /// Waits for more bytes and decodes the records that are whole then, each
-    /// handed to `take`; `false` when the input has ended.
+    /// Waits for more bytes and passes each complete record to `take`. Returns `false`
+    /// at the end of the input.
     ///
     /// # Errors
-    /// A fault in the input, after all records before it, or what `take` says.
+    /// The input is malformed, after all records before the malformed part were passed on.
+    /// Or an error of `take`.
     pub(super) fn read<E: From<String>>(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
@@ -89,10 +90,10 @@ mod tests {
 
     use super::*;
 
-    /// Gives one byte at a time.
-    struct Dripping<'a>(&'a [u8]);
+    /// Returns one byte per read.
+    struct OneByteReader<'a>(&'a [u8]);
 
-    impl Read for Dripping<'_> {
+    impl Read for OneByteReader<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
             let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
             if let Some(to) = out.first_mut() {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     fn check(decoder: Decoder, bytes: &[u8]) -> (Vec<Vec<u8>>, Result<(), String>) {
-        let mut input = Input::new(Dripping(bytes), decoder);
+        let mut input = Input::new(OneByteReader(bytes), decoder);
         let mut records = Vec::new();
         loop {
             let read = input.read(|payload| {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_cut_as_asked_and_the_last_needs_no_ending() {
+    fn input_is_split_and_the_last_line_needs_no_ending() {
         let lines = |ending| Decoder::Lines(lines::LinesDecoder::new(ending, 100));
         let binary = || Decoder::Binary(binary_records::BinaryRecordsDecoder::new(100));
         for (decoder, bytes, expected) in [
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_comes_after_what_was_good() {
+    fn records_before_a_malformed_part_are_passed_on() {
         let binary = || Decoder::Binary(binary_records::BinaryRecordsDecoder::new(100));
         for (decoder, bytes, fault) in [
             (

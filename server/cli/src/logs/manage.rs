@@ -1,4 +1,4 @@
-//! The commands that are one small request: list, create, get, trim.
+//! Commands that send one small request: list, create, get, trim.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use styx_client::LogInfo;
 use styx_client::blocking::Client;
 
-use crate::command_line::{Create, Format};
+use crate::command_line::{CreateArguments, Format};
 use crate::failure::Failure;
 use crate::{output, table};
 
@@ -17,7 +17,7 @@ pub(super) fn list(client: &Client, format: Format) -> Result<(), Failure> {
     output::print(&fetch_list(client, format)?)
 }
 
-/// Draws the list over the one before, or below it if nobody looks.
+/// Prints the list again and again. On a terminal it overwrites the previous list.
 pub(super) fn watch(client: &Client, format: Format) -> Result<(), Failure> {
     let on_terminal = std::io::stdout().is_terminal();
     if on_terminal {
@@ -43,7 +43,11 @@ fn fetch_list(client: &Client, format: Format) -> Result<String, Failure> {
     }
 }
 
-pub(super) fn create(client: &Client, create: &Create, format: Format) -> Result<(), Failure> {
+pub(super) fn create(
+    client: &Client,
+    create: &CreateArguments,
+    format: Format,
+) -> Result<(), Failure> {
     print_info(&client.create_log(&create.name, create.config(), false)?, format)
 }
 
@@ -67,7 +71,7 @@ fn print_info(info: &LogInfo, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// As the API writes it: indented, with a newline at the end.
+/// JSON in the format of the API: indented, with a final newline.
 fn json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value);
     text.map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))

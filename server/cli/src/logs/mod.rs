@@ -1,4 +1,4 @@
-//! `styx logs …`: one file a group of commands, on the client core.
+//! `styx logs …`: one file per group of commands. All use the client core.
 
 mod archive;
 mod input;

@@ -1,45 +1,50 @@
-//! `styx logs read`: records of a log to standard output, as they come.
+//! `styx logs read`: prints the records of a log to standard output as they arrive.
 //!
-//! The consumer heals: following goes on after the server was restarted, and a
-//! log that was truncated meanwhile is an error and not other records.
+//! The consumer reconnects: following continues after a restart of the server. A log
+//! that was truncated in the meantime is an error; the command never prints other
+//! records instead.
 
 use bytes::BytesMut;
 use styx_client::blocking::{Client, wait};
 use styx_client::{RecordBatch, Start};
 use styx_protocol::{LineEnding, ReadParams, binary_records, lines};
 
-use crate::command_line::Read;
+use crate::command_line::ReadArguments;
 use crate::failure::Failure;
 use crate::output;
 
 const OUTPUT_BYTES: usize = 128 << 10;
 
-/// How records are printed.
+/// The format of the output.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+enum OutputFormat {
     Binary,
     Lines(LineEnding),
 }
 
-pub(super) fn run(client: &Client, arguments: &Read) -> Result<(), Failure> {
+pub(super) fn run(client: &Client, arguments: &ReadArguments) -> Result<(), Failure> {
     let ReadParams { whence, position, count, follow } = params(arguments)?;
     let start = Start::Relative { whence, position };
-    // Whether the server and the log are there at all is said at once.
+    // Fails immediately if the server or the log does not exist.
     client.get_log(&arguments.name)?;
     let mut builder = client.as_async().consumer(&arguments.name).start(start).follow(follow);
     if let Some(count) = count {
         builder = builder.count(count);
     }
-    let form = if arguments.binary { Form::Binary } else { Form::Lines(arguments.line_ending) };
+    let format = if arguments.binary {
+        OutputFormat::Binary
+    } else {
+        OutputFormat::Lines(arguments.line_ending)
+    };
     let mut consumer = wait(builder.open())?;
     let mut out = BytesMut::new();
     while let Some(batch) = wait(consumer.next_batch())? {
-        print(&batch, form, arguments.unbuffered, &mut out)?;
+        print(&batch, format, arguments.unbuffered, &mut out)?;
     }
     Ok(())
 }
 
-fn params(arguments: &Read) -> Result<ReadParams, Failure> {
+fn params(arguments: &ReadArguments) -> Result<ReadParams, Failure> {
     let follow = if arguments.follow { "true" } else { "" };
     ReadParams::parse([
         ("whence", arguments.whence.as_str()),
@@ -52,14 +57,14 @@ fn params(arguments: &Read) -> Result<ReadParams, Failure> {
 
 fn print(
     batch: &RecordBatch,
-    form: Form,
+    format: OutputFormat,
     unbuffered: bool,
     out: &mut BytesMut,
 ) -> Result<(), Failure> {
     for payload in batch.payloads() {
-        match form {
-            Form::Binary => binary_records::encode(payload, out),
-            Form::Lines(ending) => lines::encode(payload, ending, out),
+        match format {
+            OutputFormat::Binary => binary_records::encode(payload, out),
+            OutputFormat::Lines(ending) => lines::encode(payload, ending, out),
         }
         if unbuffered || out.len() >= OUTPUT_BYTES {
             flush(out)?;

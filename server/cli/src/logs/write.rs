@@ -1,12 +1,12 @@
-//! `styx logs write`: standard input into a log, of any length in constant
+//! `styx logs write`: appends standard input to a log. Input of any length needs constant
 //! memory.
 //!
 //! ```text
-//! stdin → Input (a thread) → Producer → server, again and again if need be
+//! stdin → Input (a thread) → Producer → server, with retries if necessary
 //! ```
 //!
-//! The producer heals: a server that is restarted meanwhile costs time, and
-//! nothing is lost or doubled. Nothing is printed to standard output.
+//! The producer reconnects: a restart of the server takes time, but no record is lost or
+//! appended twice. Nothing is printed to standard output.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use styx_client::blocking::{Client, Producer};
 use styx_protocol::{binary_records, lines};
 
 use super::input::{Decoder, Input};
-use crate::command_line::Write;
+use crate::command_line::WriteArguments;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// How often progress is shown and a failure of what was sent is looked for,
-/// while the input says nothing.
-const LOOK_AFTER: Duration = Duration::from_millis(100);
+/// How often progress is shown and a failure of the producer is noticed while no input
+/// arrives.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
-    // Asked before anything is read: a log that is not there is said at once, and
-    // no line is collected that it would refuse.
+pub(super) fn run(client: &Client, arguments: &WriteArguments) -> Result<(), Failure> {
+    // Before any input is read: a missing log is reported immediately, and the decoder
+    // knows the longest record that the log accepts.
     let details = client.get_log_details(&arguments.name)?;
     let payload_bytes_max = details.config.payload_bytes_max();
     let decoder = if arguments.binary {
@@ -45,83 +45,82 @@ pub(super) fn run(client: &Client, arguments: &Write) -> Result<(), Failure> {
     let (done, is_done) = mpsc::channel();
     let writer = Writer {
         producer: Arc::clone(&producer),
-        each_by_itself: arguments.unbuffered,
+        wait_for_each: arguments.unbuffered,
         to_skip: first,
     };
-    // Not joined: on an error it may wait for input that never comes.
+    // Not joined: after an error the thread may wait for input that never arrives.
     std::thread::spawn(move || drop(done.send(writer.write(decoder))));
-    // A spinner between the lines that somebody types would be in the way.
-    let typed = std::io::stdin().is_terminal();
-    let mut progress = if typed { Progress::hidden() } else { Progress::of_records() };
+    // A spinner would disturb the lines that a user types.
+    let is_typed = std::io::stdin().is_terminal();
+    let mut progress = if is_typed { Progress::hidden() } else { Progress::of_records() };
     let written = loop {
-        match is_done.recv_timeout(LOOK_AFTER) {
+        match is_done.recv_timeout(CHECK_INTERVAL) {
             Ok(written) => break written,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                break Err(Fault::Input("the reader of standard input panicked".to_owned()));
+                break Err(WriteFailure::Input("the reader of standard input panicked".to_owned()));
             }
         }
-        progress.at_record(producer.durable_sequence() - first);
+        progress.set_records(producer.durable_sequence() - first);
         if let Err(error) = producer.flush() {
-            break Err(Fault::Producer(error));
+            break Err(WriteFailure::Producer(error));
         }
     };
-    // What was good before a fault goes into the log.
+    // Records before a malformed part of the input are appended.
     let closed = producer.close();
     let appended = producer.durable_sequence() - first;
-    progress.at_record(appended);
-    let fault = match (written, closed) {
+    progress.set_records(appended);
+    let failure = match (written, closed) {
         (Ok(()), Ok(())) => {
             progress.finish("appended");
             return Ok(());
         }
-        // The producer's own failure is why it takes no more.
-        (Ok(()) | Err(Fault::Producer(_)), Err(error)) | (Err(Fault::Producer(error)), Ok(())) => {
-            Fault::Producer(error)
-        }
-        (Err(fault), _) => fault,
+        // `close` returns why the producer failed. An error of `append` only says that it did.
+        (Ok(()) | Err(WriteFailure::Producer(_)), Err(error))
+        | (Err(WriteFailure::Producer(error)), Ok(())) => WriteFailure::Producer(error),
+        (Err(failure), _) => failure,
     };
     drop(progress);
-    Err(failed(&fault, appended, producer.next_sequence() - first - appended))
+    Err(failed(&failure, appended, producer.next_sequence() - first - appended))
 }
 
-/// Takes records to the producer.
+/// Passes records to the producer.
 struct Writer {
     producer: Arc<Producer>,
-    each_by_itself: bool,
-    /// Records at the beginning of the input that are in the log already.
+    wait_for_each: bool,
+    /// The number of records at the start of the input that the log has already.
     to_skip: u64,
 }
 
-/// Why not all of the input is in the log.
-enum Fault {
+/// Why the input was not appended completely.
+enum WriteFailure {
     Input(String),
     Producer(Error),
 }
 
-impl From<String> for Fault {
-    fn from(message: String) -> Fault {
-        Fault::Input(message)
+impl From<String> for WriteFailure {
+    fn from(message: String) -> WriteFailure {
+        WriteFailure::Input(message)
     }
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Producer(error)
+impl From<Error> for WriteFailure {
+    fn from(error: Error) -> WriteFailure {
+        WriteFailure::Producer(error)
     }
 }
 
 impl Writer {
-    fn write(mut self, decoder: Decoder) -> Result<(), Fault> {
+    fn write(mut self, decoder: Decoder) -> Result<(), WriteFailure> {
         let mut input = Input::new(std::io::stdin().lock(), decoder);
         while input.read(|payload| self.take(payload))? {}
         Ok(())
     }
 
-    fn take(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, payload: &[u8]) -> Result<(), WriteFailure> {
         if self.to_skip > 0 {
             self.to_skip -= 1;
-        } else if self.each_by_itself {
+        } else if self.wait_for_each {
             self.producer.send(payload)?;
         } else {
             self.producer.append(payload)?;
@@ -130,13 +129,13 @@ impl Writer {
     }
 }
 
-/// The fault, and what is in the log all the same.
-fn failed(fault: &Fault, appended: u64, left: u64) -> Failure {
+/// The message for a failure, with the number of records that were appended.
+fn failed(failure: &WriteFailure, appended: u64, left: u64) -> Failure {
     let records = |n: u64| if n == 1 { "1 record".to_owned() } else { format!("{n} records") };
-    let (message, in_doubt) = match fault {
-        Fault::Input(message) => (message.clone(), 0),
-        Fault::Producer(error) if error.maybe_appended() => (error.to_string(), left),
-        Fault::Producer(error) => (error.to_string(), 0),
+    let (message, in_doubt) = match failure {
+        WriteFailure::Input(message) => (message.clone(), 0),
+        WriteFailure::Producer(error) if error.maybe_appended() => (error.to_string(), left),
+        WriteFailure::Producer(error) => (error.to_string(), 0),
     };
     let appended = match appended {
         0 => "nothing was appended".to_owned(),
@@ -145,7 +144,7 @@ fn failed(fault: &Fault, appended: u64, left: u64) -> Failure {
     };
     let in_doubt = match in_doubt {
         0 => String::new(),
-        n => format!(", and of the next {} it is not known", records(n)),
+        n => format!("; the next {} may have been appended too", records(n)),
     };
     Failure::Failed(format!("{message} ({appended}{in_doubt})"))
 }

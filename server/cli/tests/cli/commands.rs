@@ -1,4 +1,4 @@
-//! The commands that are one request: what they send, print and exit with.
+//! Commands that send one request: what they send and print, and their exit code.
 
 use crate::support::{FakeServer, Ran, Request, answer, error};
 
@@ -8,7 +8,8 @@ const INFO: &[u8] = b"{\n  \"name\": \"cli\",\n  \"status\": \"ok\",\n  \"record
 const INFO_TEXT: &[u8] = b"name:\t\t\tcli\nstatus:\t\t\tok\nrecord_count:\t\t5\nfile_size:\t\t53\n\
     start_position:\t\t0\nend_position:\t\t5\n";
 
-/// A server that answers everything so, and the requests it got as `METHOD path`.
+/// Runs a command against a server that gives `reply` to everything. Returns the result
+/// and the only request.
 fn check(arguments: &str, stdin: &[u8], reply: Vec<u8>) -> (Ran, Request) {
     let server = FakeServer::start(move |_, _| reply.clone());
     let ran = server.styx(arguments, stdin);
@@ -28,7 +29,7 @@ fn create_sends_the_whole_configuration() {
 }
 
 #[test]
-fn json_is_the_apis_own() {
+fn json_output_has_the_bytes_of_the_api() {
     let (ran, request) = check("logs get cli -f json", b"", answer(200, "", INFO));
     ran.printed(INFO);
     assert_eq!(request.line, "GET /logs/cli");
@@ -42,7 +43,7 @@ fn json_is_the_apis_own() {
 }
 
 #[test]
-fn what_changes_a_log_prints_nothing() {
+fn delete_and_truncate_print_nothing_and_trim_prints_the_log() {
     for (arguments, line) in
         [("logs delete cli", "DELETE /logs/cli"), ("logs truncate cli", "POST /logs/cli/truncate")]
     {
@@ -56,20 +57,20 @@ fn what_changes_a_log_prints_nothing() {
 }
 
 #[test]
-fn a_refusal_is_the_servers_message() {
+fn error_message_of_the_server_is_printed() {
     let (ran, _) = check("logs get cli", b"", error(404, "log_not_found", "there is no log", ""));
     ran.failed(b"", &["Error: there is no log\n"]);
 }
 
 #[test]
-fn nobody_listening_says_what_to_do() {
+fn refused_connection_names_the_address_and_styx_serve() {
     let server = FakeServer::start(|_, _| Vec::new());
     let ran = server.styx("logs list -H http://127.0.0.1:1", b"");
     ran.failed(b"", &["127.0.0.1:1", "styx serve"]);
 }
 
 #[test]
-fn a_name_that_is_none_never_gets_into_a_path() {
+fn invalid_log_name_is_refused_before_any_request() {
     let server = FakeServer::start(|_, _| answer(200, "", b""));
     for name in ["..", "a/b", "a.b", "a?b"] {
         server.styx(&format!("logs delete {name}"), b"").failed(b"", &["is not a log name"]);
@@ -78,7 +79,7 @@ fn a_name_that_is_none_never_gets_into_a_path() {
 }
 
 #[test]
-fn an_archive_passes_through() {
+fn archive_is_copied_unchanged_in_both_directions() {
     let archive: Vec<u8> = (0..700_000u32).map(|i| (i * 7) as u8).collect();
     let (ran, request) = check("logs backup cli", b"", answer(200, "", &archive));
     assert!(ran.code == Some(0) && ran.stdout == archive);
@@ -90,17 +91,17 @@ fn an_archive_passes_through() {
     assert!(request.body == archive);
 }
 
-/// A server that refuses an archive in the middle and hangs up must be heard,
-/// not only be found gone.
+/// A server may refuse an archive while it is sent, and close the connection. The command
+/// must print its message, not only that the connection is closed.
 #[test]
-fn a_refusal_in_the_middle_of_a_long_request_is_heard() {
+fn refusal_in_the_middle_of_a_long_request_is_printed() {
     let server = FakeServer::hanging_up(error(400, "invalid_params", "it is damaged", ""));
     let archive = vec![0; 50 << 20];
     server.styx("logs restore cli", &archive).failed(b"", &["Error: it is damaged\n"]);
 }
 
 #[test]
-fn a_cut_archive_is_a_failure() {
+fn truncated_archive_is_a_failure() {
     let cut = b"HTTP/1.1 200 X\r\nContent-Length: 9\r\nX-Cut: 1\r\n\r\nabc".to_vec();
     check("logs backup cli", b"", cut).0.failed(b"abc", &["Error: the connection to ", " broke: "]);
     let cut = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();

@@ -1,6 +1,5 @@
-//! The binary from outside, against a server of canned answers: what it asks,
-//! what it prints, how it ends. What a real server does with it is tested in
-//! the `tests` crate.
+//! The binary against a fake server with canned responses: what it sends, what it prints,
+//! and its exit code. The `tests` crate tests it with a real server.
 
 mod commands;
 mod support;

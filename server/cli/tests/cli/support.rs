@@ -1,12 +1,12 @@
-//! A server of canned answers, and the binary run against it: what the command
-//! line sends and what it makes of the answers, without any log.
+//! [`FakeServer`]: a server with canned responses, and a runner for the binary. Tests see
+//! what the command line sends and how it handles responses, without any log.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Method, path and query.
@@ -22,8 +22,8 @@ impl Request {
     }
 }
 
-/// What to answer: the bytes as they go over the wire. The connection is closed
-/// after an answer without a length.
+/// Returns the bytes of a response. After a response without a length the connection is
+/// closed.
 pub(crate) type Handler = dyn Fn(usize, &Request) -> Vec<u8> + Send + Sync;
 
 pub(crate) struct FakeServer {
@@ -32,7 +32,7 @@ pub(crate) struct FakeServer {
 }
 
 impl FakeServer {
-    /// Answers each request with what `handler` gives for its number and itself.
+    /// Answers each request with the result of `handler`, which gets its number and itself.
     pub(crate) fn start(
         handler: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
@@ -49,14 +49,14 @@ impl FakeServer {
         FakeServer { address, requests }
     }
 
-    /// Gives this answer as soon as a request begins, and hangs up with most of
-    /// its body unread.
+    /// Sends this response as soon as a request begins, and closes the connection with most
+    /// of the body unread.
     pub(crate) fn hanging_up(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("is bound"));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                // Not before the request: what nobody asked for is refused.
+                // Not before the request: clients refuse a response without a request.
                 stream.read_exact(&mut [0]).expect("it sends");
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("it listens");
                 stream.read_exact(&mut [0; 1 << 20]).expect("it sends");
@@ -70,7 +70,7 @@ impl FakeServer {
         self.requests.lock().expect("no thread panicked").clone()
     }
 
-    /// Runs `styx …` against it with this standard input.
+    /// Runs `styx …` against the server with this standard input.
     pub(crate) fn styx(&self, arguments: &str, stdin: &[u8]) -> Ran {
         let mut child = self.spawn(arguments);
         let mut pipe = child.stdin.take().expect("is piped");
@@ -94,7 +94,7 @@ impl FakeServer {
     }
 }
 
-/// How the command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -110,14 +110,14 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// It worked, printed this, and had nothing to say.
+    /// Checks for exit code 0, this standard output and no standard error.
     pub(crate) fn printed(&self, stdout: &[u8]) {
         assert_eq!(self.stderr, "");
         assert_eq!(String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(stdout));
         assert_eq!(self.code, Some(0));
     }
 
-    /// It failed, after printing this, with a message that has these parts.
+    /// Checks for exit code 1, this standard output and one message with these parts.
     pub(crate) fn failed(&self, stdout: &[u8], parts: &[&str]) {
         assert_eq!(String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(stdout));
         assert!(self.stderr.starts_with("Error: "), "{}", self.stderr);
@@ -129,14 +129,14 @@ impl Ran {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 pub(crate) fn answer(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n");
     [head.as_bytes(), body].concat()
 }
 
-/// An error as the API has them.
+/// An error response in the format of the API.
 pub(crate) fn error(status: u16, code: &str, message: &str, more: &str) -> Vec<u8> {
     let body = format!("{{\"code\": \"{code}\", \"message\": \"{message}\"{more}}}\n");
     answer(status, "", body.as_bytes())

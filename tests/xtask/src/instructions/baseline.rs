@@ -1,4 +1,4 @@
-//! The baseline: what was accepted, in a file that people read too.
+//! [`Baseline`]: the accepted counts, in a file that people read too.
 //!
 //! ```text
 //! # why and how
@@ -7,7 +7,7 @@
 //! [instructions_per_record]
 //! record_encode_10 = 61.250
 //! ```
-//! Of TOML it has what it needs: this crate depends on nothing.
+//! It parses only the TOML that it needs, because this crate has no dependencies.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,43 +15,43 @@ use std::path::PathBuf;
 use super::Counts;
 use crate::root;
 
-/// Where it is, from the workspace's root.
+/// The path from the root of the workspace.
 pub(super) const PATH: &str = "tests/instructions/baseline.toml";
 
 const HEAD: &str = "\
-# Instructions per record of each case in tests/instructions, the number behind its
-# name being the payload's bytes. Written by `cargo xtask bench-instructions --accept`,
-# which `cargo xtask bench-instructions` compares with: over 5 % more is a failure.
+# Instructions per record of each case in tests/instructions. The number after its name is
+# the size of the payload in bytes. `cargo xtask bench-instructions --accept` writes this
+# file, and `cargo xtask bench-instructions` compares with it: over 5 % more is a failure.
 #
-# Callgrind shows programs a CPU of its own (AVX2 and carry-less multiplication, no
-# AVX-512), so that they take the same paths on every x86_64 machine that has as much.
-# Other compilers give other counts: then nothing is compared. What the C library does
-# (memory, copies) is counted as well, a large copy as one instruction a byte; another
-# one may need a new baseline too.
+# Callgrind simulates a CPU (with AVX2 and carry-less multiplication, without AVX-512), so
+# programs take the same paths on every x86_64 machine that has these. With another
+# compiler the counts differ, and nothing is compared. The work of the C library (memory,
+# copies) is counted too, and a large copy counts as one instruction per byte. Another C
+# library may also need a new baseline.
 ";
 
 const SECTION: &str = "[instructions_per_record]";
 
-/// What was accepted, and of which compiler.
+/// The accepted counts, and the compiler they belong to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Baseline {
     pub(super) rustc: String,
     pub(super) counts: Counts,
 }
 
-/// What a change means.
+/// The meaning of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Same,
     Better,
     Worse,
-    /// Nobody has accepted it yet.
+    /// It has no baseline yet.
     New,
-    /// It was accepted, and is counted no more.
+    /// It has a baseline, but is not counted any more.
     Gone,
 }
 
-/// One case, then and now.
+/// One case, with its baseline and its new count.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     name: String,
@@ -60,17 +60,17 @@ pub(super) struct Row {
     pub(super) verdict: Verdict,
 }
 
-/// Where it is.
+/// The path of the file.
 pub(super) fn path() -> PathBuf {
     root().join(PATH)
 }
 
-/// What was accepted; `None`, once it was said why, when there is nothing usable.
+/// Reads the baseline. If there is none, prints why and returns `None`.
 pub(super) fn read() -> Option<Baseline> {
     let text = std::fs::read_to_string(path());
     let read = text.map_err(|e| e.to_string()).and_then(|text| Baseline::decode(&text));
     if let Err(why) = &read {
-        eprintln!("{PATH}: {why}; to make it: cargo xtask bench-instructions --accept");
+        eprintln!("{PATH}: {why} (to write it: cargo xtask bench-instructions --accept)");
     }
     read.ok()
 }
@@ -80,7 +80,7 @@ impl Baseline {
         let (mut rustc, mut counts) = (None, Counts::new());
         let lines = text.lines().map(str::trim);
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let wrong = || format!("`{line}` is not understood");
+            let wrong = || format!("cannot parse the line `{line}`");
             if line == SECTION {
                 continue;
             }
@@ -90,7 +90,7 @@ impl Baseline {
                 name => counts.push((name.to_owned(), value.parse().map_err(|_| wrong())?)),
             }
         }
-        let rustc = rustc.ok_or("it does not say of which rustc it is")?;
+        let rustc = rustc.ok_or("the line `rustc = …` is missing")?;
         Ok(Baseline { rustc, counts })
     }
 
@@ -101,8 +101,8 @@ impl Baseline {
         format!("{HEAD}rustc = \"{rustc}\"\n\n{SECTION}\n{}", lines.collect::<String>())
     }
 
-    /// Each case that was accepted, and each that was counted.
-    pub(super) fn against(&self, counts: &[(String, f64)], percent: f64) -> Vec<Row> {
+    /// A row for each case that has a baseline or a new count.
+    pub(super) fn compare(&self, counts: &[(String, f64)], percent: f64) -> Vec<Row> {
         let find = |counts: &[(String, f64)], name: &str| {
             counts.iter().find(|(known, _)| known == name).map(|(_, count)| *count)
         };
@@ -115,15 +115,15 @@ impl Baseline {
     }
 }
 
-/// Instructions per record that are nothing: what is shared out among thousands of
-/// records comes to less than one each, and moves with the layout of the memory.
-const NOTHING: f64 = 1.0;
+/// A smaller difference per record is ignored. Work that is done once for thousands of
+/// records is less than one instruction each, and varies with the layout of the memory.
+const DIFFERENCE_MIN: f64 = 1.0;
 
 fn verdict(then: Option<f64>, now: Option<f64>, percent: f64) -> Verdict {
     match (then, now) {
         (None, _) => Verdict::New,
         (_, None) => Verdict::Gone,
-        (Some(then), Some(now)) if (now - then).abs() < NOTHING => Verdict::Same,
+        (Some(then), Some(now)) if (now - then).abs() < DIFFERENCE_MIN => Verdict::Same,
         (Some(then), Some(now)) if now > then * (1.0 + percent / 100.0) => Verdict::Worse,
         (Some(then), Some(now)) if now < then * (1.0 - percent / 100.0) => Verdict::Better,
         _ => Verdict::Same,
@@ -161,21 +161,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads() {
+    fn encoded_baseline_can_be_decoded() {
         let counts = counts(&[("a_10", 61.25), ("b_100", 0.125)]);
         let baseline = Baseline { rustc: "1.95.0".to_owned(), counts };
         assert_eq!(Baseline::decode(&baseline.encode()), Ok(baseline));
     }
 
     #[test]
-    fn what_is_no_baseline_is_told() {
+    fn malformed_baseline_is_an_error() {
         for text in ["", "rustc = \"1\"\na_10 = many", "rustc = \"1\"\n[section]", "a_10 = 5"] {
             assert!(Baseline::decode(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn five_per_cent_more_is_worse_and_a_case_without_its_match_is_told() {
+    fn more_than_five_per_cent_is_worse_and_unmatched_cases_are_reported() {
         let accepted = counts(&[
             ("same", 100.0),
             ("worse", 100.0),
@@ -191,7 +191,7 @@ mod tests {
             ("tiny", 0.08),
             ("new", 1.0),
         ]);
-        let rows = baseline.against(&now, 5.0);
+        let rows = baseline.compare(&now, 5.0);
         let verdicts: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.verdict)).collect();
         let expected = [
             ("same", Verdict::Same),

@@ -1,27 +1,27 @@
-//! Runs the program of cases under callgrind and reads what it counted.
+//! Runs the program `styx-instructions` under callgrind and reads its counts.
 //!
-//! The program says on stdout which case it has done with how many records; callgrind
-//! writes a dump as often, in the same order, with a line `totals: N`.
+//! The program prints each case and its number of records to standard output. Callgrind
+//! writes one dump per case in the same order, with a line `totals: N`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Counts;
 
-/// The package, and its binary.
+/// The package and its binary.
 pub(super) const PROGRAM: &str = "styx-instructions";
 
-/// The function in it that is counted. By its whole name: of two options with the
-/// same pattern callgrind heeds one.
+/// The function whose instructions are counted. Its full name, not a pattern: if two
+/// options have the same pattern, callgrind honours only one of them.
 const COUNTED: &str = "styx_instructions::counted_work";
 
 /// Instructions per record of every case.
 ///
 /// # Errors
-/// What failed, for people.
+/// A description of what failed.
 pub(super) fn count(target: &Path) -> Result<Counts, String> {
     let dumps = target.join("callgrind");
-    // What an earlier run left would be taken for this one's.
+    // Dumps of an earlier run must not be read as dumps of this one.
     let _ = std::fs::remove_dir_all(&dumps);
     std::fs::create_dir_all(&dumps).map_err(|e| format!("{}: {e}", dumps.display()))?;
     let out = dumps.join("out");
@@ -42,14 +42,16 @@ pub(super) fn count(target: &Path) -> Result<Counts, String> {
             std::fs::read_to_string(&dump).map_err(|e| format!("{}: {e}", dump.display()))?;
         let total = total(&text).ok_or_else(|| format!("{} has no totals", dump.display()))?;
         if total < records / 1000.0 {
-            return Err(format!("{name}: {total} instructions for {records} records: not counted"));
+            return Err(format!(
+                "{name}: only {total} instructions for {records} records, so callgrind did not count"
+            ));
         }
         Ok((name, total / records))
     };
     cases.into_iter().enumerate().map(counted).collect()
 }
 
-/// `name records` in lines.
+/// Parses lines `name records`.
 fn cases(said: &str) -> Result<Counts, String> {
     let case = |line: &str| {
         let (name, records) = line.split_once(' ')?;
@@ -58,7 +60,7 @@ fn cases(said: &str) -> Result<Counts, String> {
     said.lines().map(|line| case(line).ok_or_else(|| format!("not a case: {line}"))).collect()
 }
 
-/// What a dump counted in all.
+/// The total of a dump.
 fn total(dump: &str) -> Option<f64> {
     dump.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
 }
@@ -68,13 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dump_is_read_for_its_total() {
+    fn total_is_parsed_from_a_dump() {
         assert_eq!(total("version: 1\nfn=(0) a\n0 12\n\ntotals: 655360\n"), Some(655_360.0));
         assert_eq!(total("version: 1\nsummary: 5\n"), None);
     }
 
     #[test]
-    fn cases_are_names_and_records() {
+    fn cases_are_parsed_as_name_and_records() {
         assert_eq!(
             cases("a_10 5\nb_100 7\n"),
             Ok(vec![("a_10".into(), 5.0), ("b_100".into(), 7.0)])

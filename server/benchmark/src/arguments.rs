@@ -1,0 +1,116 @@
+//! [`Arguments`]: the flags of `styx benchmark`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::{PayloadKind, Protocol, Workload};
+
+const EXPLANATION: &str = "\
+Only durable records count. Every record that was written is read back and checked.
+Without --host, the benchmark starts a server, and removes it and its data at the end.
+With --host, it creates logs on that server and deletes them at the end.
+DISK and SYNC are measured in --directory on this machine. If the server runs on another
+machine, they are not the limits of that machine.
+
+Examples:
+  styx benchmark                                    all workloads, on a new server with data in ./
+  styx benchmark --list                             list the workloads
+  styx benchmark produce consume --protocol styx/1 --size 100,1kB --rounds 5 --seconds 3
+  styx benchmark paced --rate 200 -H styx://db:7123
+  styx benchmark --directory /var/lib/styx -f json > figures.json";
+
+/// What to measure, for how long, and where.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLANATION)]
+pub struct Arguments {
+    /// Workloads to measure [default: all]; see --list
+    #[arg(value_name = "WORKLOAD", value_enum, hide_possible_values = true)]
+    pub(crate) workloads: Vec<Workload>,
+    /// List the workloads and exit
+    #[arg(long)]
+    pub list: bool,
+    /// Protocols to measure: styx/1, styx/0, websocket, http [default: all]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "NAME,…",
+        hide_possible_values = true
+    )]
+    pub(crate) protocol: Vec<Protocol>,
+    /// Payload sizes for produce and consume, for example 100 or 1kB, or json [default: 10,100,1kB,64kB,json]
+    #[arg(long, value_parser = kind, value_delimiter = ',', value_name = "SIZE,…")]
+    pub(crate) size: Vec<PayloadKind>,
+    /// Connections for post and get [default: 64,256; get: 64]
+    #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) connections: Vec<u16>,
+    /// Followers for fan-out [default: 1,10,100,1000]
+    #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    pub(crate) followers: Vec<u16>,
+    /// Records per second for paced and fan-out
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// Rounds per workload; the report shows their median [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: Option<u16>,
+    /// Measured time per round, in seconds [default: 1]
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Directory on the file system to measure; data is kept in a new subdirectory and removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Run everything briefly, to check that it works; the figures do not count
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+fn kind(text: &str) -> Result<PayloadKind, String> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "json" {
+        return Ok(PayloadKind::Json);
+    }
+    let (digits, unit) = match lower.strip_suffix("kb").or_else(|| lower.strip_suffix('k')) {
+        Some(digits) => (digits, 1000),
+        None => (lower.as_str(), 1),
+    };
+    let bytes = digits.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes @ 10..=1_000_000) => Ok(PayloadKind::Random(bytes)),
+        _ => Err("use 10 to 1000000 bytes, for example 100 or 64kB, or json".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use 0.01 to 3600 seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_accepts_bytes_kilobytes_and_json() {
+        for (text, expected) in [
+            ("10", PayloadKind::Random(10)),
+            ("1kB", PayloadKind::Random(1000)),
+            ("64K", PayloadKind::Random(64_000)),
+            ("JSON", PayloadKind::Json),
+        ] {
+            assert_eq!(kind(text), Ok(expected));
+        }
+        for text in ["", "9", "-1", "2MB", "1000001", "kB", "99999999999999999999k"] {
+            assert!(kind(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_between_a_hundredth_and_an_hour() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "nan", "inf", "3601", "x"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a benchmark creates and uses: a directory on the disk, and the server that it
+//! measures, which it started or which was running. All processes, directories and
+//! logs of the run are removed at its end, also after Ctrl-C. After a kill -9 only the
+//! processes are gone.
+
+mod child_server;
+mod cleanup;
+pub(super) mod descriptors;
+mod scratch;
+mod temporary_log;
+
+use std::path::Path;
+
+use styx_client::Address;
+use styx_client::blocking::Client;
+
+use crate::Error;
+
+pub(super) use child_server::ChildServer;
+pub(super) use cleanup::{Cleanup, CleanupAction};
+pub(super) use scratch::ScratchDirectory;
+pub(super) use temporary_log::TemporaryLog;
+
+/// The server that is measured.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) client: Client,
+    /// The bearer token for connections that do not use the client core.
+    pub(super) token: Option<String>,
+    pub(super) cleanup: Cleanup,
+    /// The child process, if the server was started for the run.
+    pub(super) child: Option<ChildServer>,
+}
+
+impl Server {
+    /// Starts a child server with its data in `data`.
+    ///
+    /// # Errors
+    /// The server does not start.
+    pub(super) fn start_child(data: &Path, cleanup: &Cleanup) -> Result<Server, Error> {
+        let child = ChildServer::start(data, cleanup)?;
+        let client = Client::builder(child.address()).build()?;
+        Ok(Server { client, token: None, cleanup: cleanup.clone(), child: Some(child) })
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        self.client.address()
+    }
+}

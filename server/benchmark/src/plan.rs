@@ -1,0 +1,279 @@
+//! The plan: the list of cases for the given workloads, protocols and sizes.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::machine::Limit;
+use super::outcome::Protocol;
+use super::payload::PayloadKind;
+use crate::Arguments;
+
+/// A kind of load. The comments are the help of `styx benchmark --list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// Append rate: records per second that become durable
+    Produce,
+    /// Read rate: records per second from a log in the page cache
+    Consume,
+    /// HTTP append rate: one record of 100 B per request, on many connections
+    Post,
+    /// HTTP read rate: one record per request, from blocks of one record, then from large blocks
+    Get,
+    /// Latency from the time a record is due to its ack, at a constant rate
+    Paced,
+    /// Latency from the time a record is due to each of many followers, at a constant rate
+    FanOut,
+    /// Append rate of 1,000 producers, one append in flight each: to one log, then to one log each
+    Logs,
+    /// Memory per idle follower, with 10,000 of them; needs a server of its own
+    Followers,
+    /// Memory of an empty server and per idle log; needs a server of its own
+    Memory,
+    /// Time to open all logs after a kill -9; needs a server of its own
+    Open,
+}
+
+/// One measurement of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Produce(Protocol, PayloadKind),
+    Consume(Protocol, PayloadKind),
+    /// With this number of connections.
+    Post(usize),
+    /// With this number of connections.
+    Get(BlockLayout, usize),
+    Paced(Protocol),
+    /// With this number of followers.
+    FanOut(usize),
+    Logs,
+    Followers,
+    Memory,
+    Open,
+}
+
+/// The blocks of a log that `get` reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockLayout {
+    SingleRecord,
+    Large,
+}
+
+/// The duration of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) seconds: Duration,
+    pub(super) warm_up: Duration,
+    pub(super) rate: u32,
+    /// Run everything briefly, to check that it works.
+    pub(super) quick: bool,
+}
+
+impl Case {
+    /// Whether the case reads the memory of the server's process, or kills the process.
+    pub(super) fn needs_own_server(self) -> bool {
+        matches!(self, Case::Followers | Case::Memory | Case::Open)
+    }
+
+    /// The limits of the machine that the figures are compared with. BARE is not one of
+    /// them: the workload measures it right before each round.
+    pub(super) fn limits(self) -> &'static [Limit] {
+        match self {
+            Case::Produce(..) => &[Limit::Disk],
+            Case::Consume(..) => &[Limit::Loop],
+            Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
+            Case::Post(_) | Case::Get(..) => &[],
+            Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn of(arguments: &Arguments) -> Settings {
+        let Arguments { quick, rate, .. } = *arguments;
+        let by_default = if quick { Duration::from_millis(100) } else { Duration::from_secs(1) };
+        let seconds = arguments.seconds.unwrap_or(by_default);
+        Settings {
+            rounds: arguments.rounds.map_or(if quick { 1 } else { 3 }, usize::from),
+            seconds,
+            warm_up: (seconds * 3 / 10).min(Duration::from_secs(1)),
+            rate,
+            quick,
+        }
+    }
+}
+
+/// All cases that the arguments select, in the order of the report.
+pub(super) fn cases(arguments: &Arguments) -> Vec<Case> {
+    let or = |asked: &[Workload]| match asked {
+        [] => Workload::value_variants().to_vec(),
+        asked => asked.to_vec(),
+    };
+    let asked = or(&arguments.workloads);
+    let all = Workload::value_variants().iter().filter(|workload| asked.contains(workload));
+    all.flat_map(|workload| of(*workload, arguments)).collect()
+}
+
+fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
+    match workload {
+        Workload::Produce => streams(arguments, Case::Produce),
+        Workload::Consume => streams(arguments, Case::Consume),
+        Workload::Post => by_connections(arguments, &[64, 256], Case::Post),
+        Workload::Get => {
+            let get = |layout| move |count| Case::Get(layout, count);
+            let single = by_connections(arguments, &[64], get(BlockLayout::SingleRecord));
+            let large = by_connections(arguments, &[64], get(BlockLayout::Large));
+            single.into_iter().chain(large).collect()
+        }
+        Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
+        Workload::FanOut => fan_out(arguments),
+        Workload::Logs => one(arguments, Case::Logs),
+        Workload::Followers => one(arguments, Case::Followers),
+        Workload::Memory => vec![Case::Memory],
+        Workload::Open => vec![Case::Open],
+    }
+}
+
+fn fan_out(arguments: &Arguments) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Styx1) {
+        return Vec::new();
+    }
+    let by_default: &[u16] = if arguments.quick { &[1, 10] } else { &[1, 10, 100, 1000] };
+    let asked = &arguments.followers;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| Case::FanOut(usize::from(*count))).collect()
+}
+
+/// A case that exists over styx/1 only.
+fn one(arguments: &Arguments, case: Case) -> Vec<Case> {
+    if is_asked(arguments, Protocol::Styx1) { vec![case] } else { Vec::new() }
+}
+
+fn protocols(arguments: &Arguments) -> impl Iterator<Item = Protocol> {
+    Protocol::ALL.into_iter().filter(|protocol| is_asked(arguments, *protocol))
+}
+
+/// One case per number of connections, over HTTP only.
+fn by_connections(
+    arguments: &Arguments,
+    by_default: &[u16],
+    case: impl Fn(usize) -> Case,
+) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Http) {
+        return Vec::new();
+    }
+    let asked = &arguments.connections;
+    let counts = if asked.is_empty() { by_default } else { asked };
+    counts.iter().map(|count| case(usize::from(*count))).collect()
+}
+
+/// One case per kind of payload and protocol. JSON lines only where a protocol has
+/// compression, because they are there to be compressed.
+fn streams(arguments: &Arguments, case: fn(Protocol, PayloadKind) -> Case) -> Vec<Case> {
+    let by_default =
+        [10, 100, 1000, 64_000].map(PayloadKind::Random).into_iter().chain([PayloadKind::Json]);
+    let kinds =
+        if arguments.size.is_empty() { by_default.collect() } else { arguments.size.clone() };
+    let mut cases = Vec::new();
+    for kind in kinds {
+        let fits = |protocol: Protocol| kind != PayloadKind::Json || protocol == Protocol::Styx1;
+        let protocols = protocols(arguments).filter(|protocol| fits(*protocol));
+        cases.extend(protocols.map(|protocol| case(protocol, kind)));
+    }
+    cases
+}
+
+fn is_asked(arguments: &Arguments, protocol: Protocol) -> bool {
+    arguments.protocol.is_empty() || arguments.protocol.contains(&protocol)
+}
+
+/// The workloads and what each measures: what `--list` prints.
+pub fn list() -> String {
+    let lines = Workload::value_variants().iter().filter_map(|workload| {
+        let value = workload.to_possible_value()?;
+        Some(format!("{:<12}{}\n", value.get_name(), value.get_help()?))
+    });
+    lines.collect()
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
+            Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
+            Case::Post(connections) => write!(f, "post on {connections} connections"),
+            Case::Get(BlockLayout::SingleRecord, connections) => {
+                write!(f, "get on {connections} connections")
+            }
+            Case::Get(BlockLayout::Large, connections) => {
+                write!(f, "get from large blocks on {connections} connections")
+            }
+            Case::Paced(protocol) => write!(f, "paced over {protocol}"),
+            Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
+            Case::Logs => f.write_str("logs"),
+            Case::Followers => f.write_str("followers"),
+            Case::Memory => f.write_str("memory"),
+            Case::Open => f.write_str("open"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn planned(line: &str) -> Vec<String> {
+        let words = ["benchmark"].into_iter().chain(line.split_whitespace());
+        let Line { arguments } = Line::try_parse_from(words).expect("a command line");
+        cases(&arguments).iter().map(Case::to_string).collect()
+    }
+
+    #[test]
+    fn only_selected_workloads_are_planned() {
+        for (line, expected) in [
+            ("produce --protocol styx/1 --size 1kB", &["produce 1 kB over styx/1"][..]),
+            (
+                "consume --protocol http,styx/0 --size 10,json",
+                &["consume 10 B over styx/0", "consume 10 B over http"],
+            ),
+            (
+                "get post --connections 7",
+                &[
+                    "post on 7 connections",
+                    "get on 7 connections",
+                    "get from large blocks on 7 connections",
+                ],
+            ),
+            ("post logs --protocol websocket", &[]),
+            ("fan-out --followers 3", &["fan-out to 3 followers"]),
+            ("memory open --protocol http", &["memory", "open"]),
+        ] {
+            assert_eq!(planned(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn all_workloads_are_planned_by_default() {
+        let all = planned("");
+        let of = |word: &str| all.iter().filter(|case| case.starts_with(word)).count();
+        assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 2));
+        assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
+        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 50));
+    }
+
+    #[test]
+    fn list_describes_every_workload() {
+        assert_eq!(list().lines().count(), Workload::value_variants().len());
+        assert!(list().starts_with("produce     Append rate"), "{}", list());
+    }
+}
