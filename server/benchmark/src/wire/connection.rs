@@ -102,11 +102,11 @@ impl Endpoint {
                 let said = format!("{head}{}", String::from_utf8_lossy(&surplus));
                 return Err(Error::Failed(format!("{request} was refused:\n{}", said.trim_end())));
             }
-            let came = stream.read(&mut chunk).map_err(failed)?;
-            if came == 0 || bytes.len() > HEAD_BYTES_MAX {
+            let received = stream.read(&mut chunk).map_err(failed)?;
+            if received == 0 || bytes.len() > HEAD_BYTES_MAX {
                 return Err(Error::Failed(format!("{request} got no response")));
             }
-            bytes.extend_from_slice(chunk.get(..came).unwrap_or_default());
+            bytes.extend_from_slice(chunk.get(..received).unwrap_or_default());
         }
     }
 }
@@ -130,11 +130,11 @@ mod tests {
         let peer = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut request = [0; 1024];
-            let came = stream.read(&mut request).expect("a request");
+            let received = stream.read(&mut request).expect("a request");
             stream
                 .write_all(b"HTTP/1.1 101 Switching\r\nX-Styx-Epoch: 7\r\n\r\nsurplus")
                 .expect("sent");
-            String::from_utf8_lossy(&request[..came]).into_owned()
+            String::from_utf8_lossy(&request[..received]).into_owned()
         });
         let upgraded = endpoint.upgrade("GET /a", "Upgrade: styx/0\r\n").expect("a 101");
         assert_eq!(upgraded.number("x-styx-epoch"), Some(7));

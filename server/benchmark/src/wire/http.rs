@@ -68,9 +68,9 @@ impl Poster {
         }
         loop {
             let bytes = self.buffer.bytes();
-            if let Some(answer) = response::parse(bytes, &mut self.hint).map_err(Error::Failed)? {
-                let used = answer.bytes;
-                expect_ok(answer.status, answer.body)?;
+            if let Some(response) = response::parse(bytes, &mut self.hint).map_err(Error::Failed)? {
+                let used = response.bytes;
+                expect_ok(response.status, response.body)?;
                 self.buffer.consume(used);
                 return Ok(());
             }
@@ -132,8 +132,8 @@ pub(crate) fn consume(
         if !wants_more || is_over {
             return Ok(());
         }
-        let came = raw.read(&mut stream).map_err(failed)?;
-        match (came, is_chunked || !body.bytes().is_empty()) {
+        let received = raw.read(&mut stream).map_err(failed)?;
+        match (received, is_chunked || !body.bytes().is_empty()) {
             (0, true) => return Err(Error::Failed("the response is incomplete".to_owned())),
             (0, false) => return Ok(()),
             _ => {}
@@ -153,8 +153,9 @@ fn head_of(stream: &mut impl Read, raw: &mut ReceiveBuffer) -> Result<bool, Erro
             raw.consume(end + 4);
             return Ok(head.contains("transfer-encoding: chunked"));
         }
-        let came = raw.read(stream).map_err(|error| io_error("waiting for an answer", &error))?;
-        if came == 0 {
+        let received =
+            raw.read(stream).map_err(|error| io_error("waiting for a response", &error))?;
+        if received == 0 {
             return Err(Error::Failed("the server closed the connection".to_owned()));
         }
     }

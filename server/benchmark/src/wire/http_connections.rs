@@ -122,8 +122,8 @@ impl HttpConnection {
                 Ok(0) => {
                     return Err(Error::Failed("the server closed a connection".to_owned()));
                 }
-                Ok(came) => {
-                    self.filled += came;
+                Ok(received) => {
+                    self.filled += received;
                     let bytes = self.bytes.get(..self.filled).unwrap_or_default();
                     let parsed = response::parse(bytes, &mut self.hint).map_err(Error::Failed)?;
                     if let Some(response) = parsed {
@@ -131,7 +131,7 @@ impl HttpConnection {
                         self.filled = 0;
                         return Ok(true);
                     }
-                    if came < free_bytes {
+                    if received < free_bytes {
                         return Ok(false);
                     }
                 }

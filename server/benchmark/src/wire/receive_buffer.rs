@@ -72,9 +72,9 @@ impl ReceiveBuffer {
     pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<usize> {
         self.reserve(READ_BYTES);
         let free = self.bytes.get_mut(self.filled..self.filled + READ_BYTES).unwrap_or_default();
-        let came = from.read(free)?;
-        self.filled += came;
-        Ok(came)
+        let received = from.read(free)?;
+        self.filled += received;
+        Ok(received)
     }
 
     fn reserve(&mut self, bytes: usize) {

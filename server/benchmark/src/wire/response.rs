@@ -84,8 +84,8 @@ mod tests {
                 assert_eq!(parse(&text.as_bytes()[..len], &mut hint), Ok(None), "{text} to {len}");
             }
             let more = format!("{text}HTTP");
-            let answer = parse(more.as_bytes(), &mut hint).expect("good").expect("whole");
-            assert_eq!(answer, Response { status, body: body.as_bytes(), bytes: text.len() });
+            let response = parse(more.as_bytes(), &mut hint).expect("good").expect("whole");
+            assert_eq!(response, Response { status, body: body.as_bytes(), bytes: text.len() });
         }
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         assert!(parse(chunked, &mut hint).is_err());

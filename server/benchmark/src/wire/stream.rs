@@ -123,11 +123,12 @@ fn drain(
             StopReason::Incomplete if !wants_more => return Ok(()),
             StopReason::Incomplete => {}
         }
-        let came = buffer.read(&mut stream).map_err(|error| io_error("reading records", &error))?;
-        if came == 0 && buffer.bytes().is_empty() {
+        let received =
+            buffer.read(&mut stream).map_err(|error| io_error("reading records", &error))?;
+        if received == 0 && buffer.bytes().is_empty() {
             return Ok(());
         }
-        if came == 0 {
+        if received == 0 {
             return Err(Error::Failed("the stream ended inside a record".to_owned()));
         }
     }
@@ -153,8 +154,8 @@ impl AckReader {
             if self.durable > before {
                 return Ok(Some(self.durable));
             }
-            let came = self.buffer.read(&mut self.stream);
-            if came.map_err(|error| io_error("waiting for acks", &error))? == 0 {
+            let received = self.buffer.read(&mut self.stream);
+            if received.map_err(|error| io_error("waiting for acks", &error))? == 0 {
                 return Ok(None);
             }
         }

@@ -162,9 +162,9 @@ impl Styx1Connection {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(Error::Failed("the server closed a stream".to_owned())),
-                Ok(came) => {
-                    self.decoder.push(buffer.get(..came).unwrap_or_default());
-                    return Ok(came == buffer.len());
+                Ok(received) => {
+                    self.decoder.push(buffer.get(..received).unwrap_or_default());
+                    return Ok(received == buffer.len());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
