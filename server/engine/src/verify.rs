@@ -212,8 +212,8 @@ struct SegmentFile {
 }
 
 impl SegmentFile {
-    /// Verifies the segment. Returns the `header_crc` of its seal, which the next segment must name;
-    /// `None` if there is no valid seal.
+    /// Verifies the segment. Returns the `header_crc` of its seal, which the next segment must
+    /// name. `None` if there is no valid seal.
     fn verify(
         &self,
         storage: &dyn Storage,

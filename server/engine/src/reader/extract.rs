@@ -1,7 +1,7 @@
 //! [`Extract`]: builds the result of a read from stored blocks.
 //!
 //! Reads of records and reads of blocks implement it, so both use the same code for memory and
-//! for files. Invariant: a read returns at least one block, and about its byte limit at most.
+//! for files. Invariant: a read returns at least one block, and at most about its byte limit.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;

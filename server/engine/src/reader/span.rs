@@ -73,8 +73,8 @@ impl Reader {
     }
 
     /// Returns the next blocks as a part of a file, at most `bytes_max` bytes, and advances. May
-    /// wait for the disk. Returns `None` if the blocks are in memory or cannot be sent this way. The
-    /// caller then uses [`Reader::try_blocks`].
+    /// wait for the disk. Returns `None` if the blocks are in memory or cannot be sent this way.
+    /// The caller then uses [`Reader::try_blocks`].
     ///
     /// The span begins with the block that contains the position, as in [`Reader::blocks`]. It may
     /// contain blocks of every codec. The receiver checks the blocks, skips fillers and seals, and

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Without this, a read of one record of an old segment would open two files, and could not avoid
-//! waiting for the disk. There is one list for all logs of a catalog, in the order in which the segments were
-//! opened. So a segment that is read all the time is reopened once per [`SEGMENTS_MAX`] others.
+//! waiting for the disk. There is one list for all logs of a catalog, in the order in which the
+//! segments were opened. So a segment that is read all the time is reopened once per
+//! [`SEGMENTS_MAX`] others.
 //!
 //! Invariant: at most [`SEGMENTS_MAX`] segments are kept open. The list has weak references only,
 //! so it does not keep the files of a removed segment or log open.
