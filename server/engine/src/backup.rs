@@ -1,12 +1,13 @@
-//! A backup: a consistent copy up to the durable end, while appends continue.
+//! Backup: writes a consistent copy of a log up to its durable end, while appends continue.
 //!
 //! ```text
 //! tar.gz   log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
 //! ```
 //!
 //! Sealed segments never change, and the newest segment is copied up to the durable end. So a
-//! backup needs only the list of segments and their open files; retention may remove the names
-//! meanwhile. The unpacked archive is the directory of a log.
+//! backup needs only the list of segments and their open files. Retention may remove the segments
+//! in the meantime, because the open files keep their content. Invariant: the unpacked archive is
+//! the directory of an intact log.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -28,6 +29,10 @@ use crate::watermark::{self, Mark};
 /// The generation's folder in an archive.
 pub(crate) const FOLDER: &str = "0";
 
+/// Writes the archive to `out`.
+///
+/// # Errors
+/// The log is corrupt, removed or closed, or I/O fails, which includes writes to `out`.
 pub(crate) fn write(log: &LogInner, out: &mut dyn Write) -> Result<(), Error> {
     if lock(&log.health).0 == LogStatus::Corrupt {
         return Err(log.not_available());
@@ -36,13 +41,16 @@ pub(crate) fn write(log: &LogInner, out: &mut dyn Write) -> Result<(), Error> {
     snapshot.write(log, out).map_err(Error::io("cannot write the backup of", &log.directory))
 }
 
+/// The content of a backup.
 struct Snapshot {
     view: View,
+    /// The open files of the view's segments.
     files: Vec<Arc<dyn File>>,
+    /// The name and content of the producer snapshot.
     producers: Option<(String, Vec<u8>)>,
 }
 
-/// The published state, with every file open.
+/// Takes the published state of the log and opens every segment.
 fn take(log: &LogInner) -> Result<Snapshot, Error> {
     loop {
         let view = log.tail.live_view()?;
@@ -53,7 +61,7 @@ fn take(log: &LogInner) -> Result<Snapshot, Error> {
                 let producers = snapshot(log, &view);
                 return Ok(Snapshot { view, files, producers });
             }
-            // Removed between the view and the open: look again.
+            // Retention removed a segment after the view was taken: take a new view.
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound
                     && log.tail.view().start() != view.start() => {}
@@ -64,8 +72,8 @@ fn take(log: &LogInner) -> Result<Snapshot, Error> {
     }
 }
 
-/// The producer snapshot as of the newest segment's first block. The two newest snapshots are
-/// kept on disk, so a roll during the backup does no harm.
+/// The producer snapshot at the start of the view's newest segment. The two newest snapshots are
+/// kept on disk, so it still exists after one roll during the backup.
 fn snapshot(log: &LogInner, view: &View) -> Option<(String, Vec<u8>)> {
     let name = name::producers(view.segments.last()?.base);
     let path = log.segment_directory.path.join(&name);
@@ -106,7 +114,7 @@ impl Snapshot {
     }
 }
 
-/// A range of a file, as a stream.
+/// Reads a range of a file as a stream.
 pub(crate) struct FileSection<'a> {
     pub(crate) file: &'a dyn File,
     pub(crate) at: u64,

@@ -1,14 +1,16 @@
-//! Small models of the hand-offs between threads, for loom. It runs each model with every order
-//! of the threads' steps, and fails if a thread waits forever. Not part of the engine's
-//! interface.
+//! Loom models of the places where threads hand work to each other. Not part of the public API.
 //!
 //! ```text
-//! append ─▶ Queue ─▶ committer ─▶ Promise ─▶ Completion   which job runs, who waits for space
-//!                         └─────▶ Tail    ─▶ followers    what is published, who is woken
+//! append ─▶ Queue ─▶ committer ─▶ Promise ─▶ Completion   jobs, waits for queue space
+//!                         └─────▶ Tail    ─▶ followers    published records, wake-ups
 //! ```
 //!
-//! In the models, a thread that is told to submit a job runs it itself, like the thread pool.
-//! Two committers write their groups one at a time, in the order in which they took them.
+//! Loom runs each model with every order of the threads' steps, and fails if a thread waits
+//! forever. The tests in `tests/loom.rs` call the models. The models use the engine's queue, tail
+//! and promises, but no files.
+//!
+//! A thread that must submit a job runs it itself instead of the thread pool. Invariant: two
+//! committers write their groups one at a time, in the order in which they took them.
 
 use std::sync::Arc;
 
@@ -27,7 +29,8 @@ use crate::sync::handoff::lock;
 use crate::tail::{DurableEnd, Group, Tail, TailBudget, View};
 use crate::wait::{Completion, WakeList, promise};
 
-/// Runs a model in every order with at most 3 preemptions, which is enough to find the errors.
+/// Runs a model in every order of steps with at most 3 preemptions. That is enough to find the
+/// errors.
 fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -38,10 +41,12 @@ fn appended() -> Appended {
     Appended { base: Position(0), end: Position(1), count: 1, repeated: 0 }
 }
 
-/// The queue of a log, and how many groups were taken from it and written.
+/// The queue of a log, and the locks that order its commits.
 struct ModelLog {
     queue: Queue,
+    /// The number of groups that were taken from the queue.
     next_head: Mutex<u32>,
+    /// The number of groups that were written.
     end: Mutex<u32>,
 }
 
@@ -51,7 +56,7 @@ impl ModelLog {
         Arc::new(ModelLog { queue, next_head: Mutex::new(0), end: Mutex::new(0) })
     }
 
-    /// Queues an append once there is space; `None` if it is refused.
+    /// Waits for space and queues an append. `None` if the queue refuses it.
     fn append(&self) -> Option<Completion<Appended>> {
         let (promise, answer) = promise();
         let append = Records::one(b"x").into();
@@ -76,7 +81,7 @@ impl ModelLog {
         }
     }
 
-    /// What a committer does until nothing is left.
+    /// Does the work of a committer until the queue has no group for it.
     fn commit(&self) {
         loop {
             let mut next_head = lock(&self.next_head);
@@ -85,7 +90,7 @@ impl ModelLog {
                 return;
             }
             let mut end = lock(&self.end);
-            assert_eq!(*next_head, *end, "it is written after the one taken before it");
+            assert_eq!(*next_head, *end, "groups are written in the order they were taken");
             *next_head += 1;
             drop(next_head);
             *end += 1;
@@ -102,10 +107,11 @@ impl ModelLog {
 
     /// Appends and waits until the append is durable.
     fn append_durably(&self) {
-        let answer = self.append().expect("nothing is refused");
+        let answer = self.append().expect("the queue refuses no append");
         block_on(answer).expect("durable");
     }
 
+    /// Waits until no job is left. The queue is empty then.
     fn wait_until_idle(&self) {
         let mut key = None;
         block_on(std::future::poll_fn(|context| {
@@ -117,7 +123,8 @@ impl ModelLog {
     }
 }
 
-/// One thread commits at a time, and every append is completed, whenever threads append.
+/// Two threads append at the same time, and one of them commits at a time. Every append is
+/// completed.
 pub fn every_append_is_completed() {
     check(|| {
         let log = ModelLog::new(usize::MAX, usize::MAX);
@@ -125,14 +132,15 @@ pub fn every_append_is_completed() {
         let thread = thread::spawn(move || other.append_durably());
         let answers = [log.append(), log.append()];
         for answer in answers {
-            block_on(answer.expect("nothing is refused")).expect("durable");
+            block_on(answer.expect("the queue refuses no append")).expect("durable");
         }
         thread.join().expect("no panic");
         log.wait_until_idle();
     });
 }
 
-/// The same with a second committer whenever something waits.
+/// As [`every_append_is_completed`], but a second committer may run whenever the queue is not
+/// empty.
 pub fn two_committers_leave_no_request_behind() {
     check(|| {
         let log = ModelLog::new(usize::MAX, 1);
@@ -141,11 +149,12 @@ pub fn two_committers_leave_no_request_behind() {
         log.append_durably();
         thread.join().expect("no panic");
         log.wait_until_idle();
-        assert_eq!(log.queue.bytes(), 0, "nothing is left behind");
+        assert_eq!(log.queue.bytes(), 0, "the queue is empty");
     });
 }
 
-/// With space for a single append, the others wait for space and get it.
+/// The queue has space for one append, and an append that finds it full waits until it gets
+/// space.
 pub fn an_append_that_finds_the_queue_full_gets_space() {
     check(|| {
         let log = ModelLog::new(1, usize::MAX);
@@ -160,8 +169,7 @@ pub fn an_append_that_finds_the_queue_full_gets_space() {
     });
 }
 
-/// A thread that closes a log waits for the queued requests, and is woken when they are
-/// committed.
+/// A thread that closes a log waits for the queued requests. It is woken when they are committed.
 pub fn a_task_that_waits_for_the_committer_is_woken() {
     check(|| {
         let log = ModelLog::new(usize::MAX, usize::MAX);
@@ -169,15 +177,15 @@ pub fn a_task_that_waits_for_the_committer_is_woken() {
         let thread = thread::spawn(move || other.append());
         log.queue.refuse(Error::ShuttingDown, false);
         log.wait_until_idle();
-        assert_eq!(log.queue.bytes(), 0, "nothing is left behind");
-        // Taken before the refusal, or refused.
+        assert_eq!(log.queue.bytes(), 0, "the queue is empty");
+        // The append came before the refusal and is durable, or it was refused.
         if let Some(answer) = thread.join().expect("no panic") {
             block_on(answer).expect("durable");
         }
     });
 }
 
-/// A thread waits for a result while it is set, or while its promise is dropped.
+/// A thread waits for a result while another thread completes or drops the promise.
 pub fn a_result_is_delivered_once_and_wakes_its_waiter() {
     for kept in [true, false] {
         check(move || {
@@ -208,7 +216,7 @@ fn publish(tail: &Tail, base: u64) {
     tail.publish(DurableEnd { position: group.end, ..DurableEnd::default() }, group);
 }
 
-/// A follower at a position: waits until there is a record, or the log is closed.
+/// Waits like a follower: until there is a record at the position, or the log is closed.
 fn follow(tail: &Tail, position: Position) {
     let mut key = None;
     block_on(std::future::poll_fn(|context| {
@@ -220,7 +228,7 @@ fn follow(tail: &Tail, position: Position) {
     tail.unregister(key);
 }
 
-/// A follower misses no wake-up, and finds the record it was woken for.
+/// A follower misses no wake-up, and finds the record for which it was woken.
 pub fn a_follower_sees_every_commit() {
     check(|| {
         let tail = tail();
@@ -239,7 +247,7 @@ pub fn a_follower_sees_every_commit() {
     });
 }
 
-/// The end that is visible without the lock can be read.
+/// A reader can read every record before the end that it sees without the lock.
 pub fn every_position_below_the_end_can_be_read() {
     check(|| {
         let tail = tail();
@@ -252,12 +260,12 @@ pub fn every_position_below_the_end_can_be_read() {
     });
 }
 
-/// A log that is closed wakes its followers, whatever they are doing.
+/// Closing a log wakes its followers, even if they are about to wait.
 pub fn closing_a_log_wakes_its_followers() {
     check(|| {
         let tail = tail();
-        let ending = Arc::clone(&tail);
-        let thread = thread::spawn(move || ending.close_with(Error::ShuttingDown));
+        let closing = Arc::clone(&tail);
+        let thread = thread::spawn(move || closing.close_with(Error::ShuttingDown));
         follow(&tail, Position(0));
         assert!(tail.live_view().is_err());
         thread.join().expect("no panic");

@@ -1,14 +1,14 @@
-//! Makes a usable log of a damaged one, on request.
+//! Repair: copies one range of intact records of a damaged log to a new log.
 //!
 //! ```text
-//! read every intact record ─▶ unbroken ranges ─▶ one of them is kept ─▶ written to a
-//! new log under a temporary name ─▶ the damaged log is set aside ─▶ renamed
+//! read every intact record ─▶ unbroken ranges ─▶ choose one ─▶ copy it to a new log with a
+//! temporary name ─▶ rename the damaged log ─▶ give its name to the new log
 //! ```
 //!
-//! No log is repaired automatically. Positions are dense, so a repair loses every record
-//! outside the range that is kept. The damaged log is kept unchanged beside the others. The
-//! repaired log has a new id, so clients notice the change, and it has forgotten its idempotent
-//! producers.
+//! Only `styx repair` calls this; no log is repaired automatically. Positions have no gaps, so a
+//! repair loses every record outside the chosen range. The repaired log has a new id, so clients
+//! notice the change. It does not remember its idempotent producers. Invariant: the damaged log
+//! stays unchanged in the data directory, under another name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,27 +23,27 @@ use crate::segment::name;
 use crate::storage::{Storage, replace_file};
 use crate::{Catalog, Error, Found, Log, Options, random};
 
-/// Nothing was appended, so closing is fast.
+/// How long closing the catalog may take. It is fast, because nothing was appended.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
 
-/// Which of the unbroken ranges is kept.
+/// Which of the unbroken ranges of intact records a repair keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {
     /// The range with the most records.
     #[default]
     Longest,
-    /// The oldest records, up to the first damage.
+    /// The range from the log's first position to the first damage.
     First,
-    /// The newest records, after the last damage.
+    /// The range from the last damage to the log's end.
     Last,
 }
 
-/// An unbroken range of positions; `end` is exclusive.
+/// A range of positions without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The first position.
     pub start: Position,
-    /// The position after the last.
+    /// The position after the last one.
     pub end: Position,
 }
 
@@ -58,31 +58,32 @@ impl Range {
 /// What a repair did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairReport {
-    /// The positions that the log has, or should have.
+    /// The positions of the damaged log, including its damaged records.
     pub log: Range,
-    /// Every range of intact records.
+    /// Every unbroken range of intact records, in ascending order.
     pub whole: Vec<Range>,
     /// The range that is kept.
     pub kept: Range,
-    /// Where the damaged log is now; `None` if it was not changed.
+    /// The directory to which the damaged log was renamed; `None` after a dry run.
     pub set_aside: Option<PathBuf>,
 }
 
-/// Whether the log is changed.
+/// Whether to repair the log or only to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Only report what would be done.
+    /// Change nothing, and report what a repair would keep.
     DryRun,
-    /// Write the repaired log and set the damaged one aside.
+    /// Write the repaired log and rename the damaged one.
     Repair,
 }
 
-/// Repairs a log of a data directory that no server uses. `progress` is called with the
-/// positions that were read and written. Blocks.
+/// Repairs a log of a data directory that no server uses. Calls `progress` with the position
+/// that was reached, first while it reads the log and again while it copies the range. Blocks the
+/// thread.
 ///
 /// # Errors
-/// The directory is in use; there is no such log; the log is not damaged, or no record of the
-/// range can be read; I/O. The damaged log is then unchanged.
+/// The directory is in use, the log does not exist or is not damaged, no record of the range can
+/// be read, or I/O fails. The damaged log is unchanged then.
 pub fn repair(
     data_directory: &Path,
     log: &LogName,
@@ -96,21 +97,21 @@ pub fn repair(
     catalog.wait_until_open();
     let damaged = catalog.log(log)?;
     let whole = intact_ranges(&damaged, progress)?;
-    let all = Range { start: damaged.start_position(), end: damaged.end_position() };
+    let positions = Range { start: damaged.start_position(), end: damaged.end_position() };
     let refuse =
         |message: &str| Error::DataDirectory { message: format!("the log {log} {message}") };
     if damaged.status() == LogStatus::Ok && whole.len() <= 1 {
         return Err(refuse("is not damaged, so there is nothing to repair"));
     }
     let kept = match keep {
-        Keep::First => whole.iter().find(|range| range.start == all.start).copied(),
-        Keep::Last => whole.iter().find(|range| range.end == all.end).copied(),
+        Keep::First => whole.iter().find(|range| range.start == positions.start).copied(),
+        Keep::Last => whole.iter().find(|range| range.end == positions.end).copied(),
         Keep::Longest => whole.iter().copied().max_by_key(Range::records),
     };
     let kept = kept.ok_or_else(|| {
-        refuse("has no intact record in that range: keep another range, or restore a backup")
+        refuse("has no intact records in that range: choose another range or restore a backup")
     })?;
-    let mut report = RepairReport { log: all, whole, kept, set_aside: None };
+    let mut report = RepairReport { log: positions, whole, kept, set_aside: None };
     if mode == Mode::Repair {
         let aside = replace(&storage, data_directory, &damaged, kept, progress)?;
         report.set_aside = Some(aside);
@@ -118,9 +119,9 @@ pub fn repair(
     Ok(report)
 }
 
-/// A catalog that is closed when this is dropped. Dropping the catalog itself is not enough:
-/// its threads may hold it, and the lock on the directory, a moment longer. The next caller
-/// would then find the directory in use.
+/// Closes a catalog when it is dropped. Dropping the catalog itself is not enough: its threads
+/// may hold it, and the lock on the directory, a little longer. The next caller would then fail
+/// because the directory is in use.
 struct ClosingCatalog(Catalog);
 
 impl Drop for ClosingCatalog {
@@ -129,7 +130,7 @@ impl Drop for ClosingCatalog {
     }
 }
 
-/// Reads the whole log and collects the ranges that can be read.
+/// Reads the log to its end and returns the ranges that can be read.
 fn intact_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Range>, Error> {
     let mut ranges: Vec<Range> = Vec::new();
     let mut at = log.start_position();
@@ -157,7 +158,8 @@ fn intact_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Ra
     }
 }
 
-/// Writes the range to a new log and gives it the name of the damaged one.
+/// Copies the range to a new log, renames the damaged log, and gives its name to the new one.
+/// Returns the new directory of the damaged log.
 fn replace(
     storage: &Arc<dyn Storage>,
     data: &Path,
@@ -166,8 +168,8 @@ fn replace(
     progress: &mut dyn FnMut(Position),
 ) -> Result<PathBuf, Error> {
     let directory = data.join(damaged.name().as_str());
-    let drawn = || Ok::<_, std::io::Error>((random::u64()?, LogId(random::u128()?)));
-    let (number, id) = drawn().map_err(Error::io("cannot create an id in", data))?;
+    let random_ids = || Ok::<_, std::io::Error>((random::u64()?, LogId(random::u128()?)));
+    let (number, id) = random_ids().map_err(Error::io("cannot create an id in", data))?;
     let temporary = data.join(format!("{}{number:016x}", crate::data_directory::RESTORING));
     let written = write(storage, &temporary, damaged, kept, progress).and_then(|()| {
         let manifest = read_manifest(&**storage, &directory)?;
@@ -180,14 +182,15 @@ fn replace(
         return Err(error);
     }
     let aside = data.join(format!(".damaged-{}-{number:016x}", damaged.name()));
-    let renamed =
+    let rename =
         |from: &Path, to: &Path| storage.rename(from, to).map_err(Error::io("cannot rename", from));
-    renamed(&directory, &aside)?;
-    renamed(&temporary, &directory)?;
+    rename(&directory, &aside)?;
+    rename(&temporary, &directory)?;
     storage.sync_dir(data).map_err(Error::io("cannot sync", data))?;
     Ok(aside)
 }
 
+/// Copies the range to a new log in `directory`, without a manifest, and syncs it.
 fn write(
     storage: &Arc<dyn Storage>,
     directory: &Path,

@@ -1,14 +1,14 @@
-//! Which segments have expired: a pure function.
+//! Retention: decides which segments have expired. A pure function; the maintainer removes them.
 //!
-//! Retention removes whole segments, oldest first, and never the newest. Count and size are
-//! upper limits: a segment expires once its first record is beyond the limit. The age of a
-//! segment is that of its newest record.
+//! Retention removes only complete segments, oldest first, and never the newest. Count and size
+//! are upper limits: a segment expires as soon as its first record is beyond the limit. The age
+//! of a segment is the age of its newest record.
 
 use styx_protocol::LogConfig;
 
 use crate::tail::View;
 
-/// How many of the oldest segments have expired.
+/// Returns how many of the oldest segments have expired at the time `now_us`.
 pub(crate) fn expired(view: &View, config: &LogConfig, now_us: u64) -> usize {
     let mut bytes_from_here = view.disk_bytes();
     let mut expired = 0;
@@ -25,7 +25,7 @@ pub(crate) fn expired(view: &View, config: &LogConfig, now_us: u64) -> usize {
         bytes_from_here -= sealed.bytes;
         expired += 1;
     }
-    // The last segment is the newest, sealed or not.
+    // The last segment is the newest, even if it is sealed.
     expired.min(view.segments.len().saturating_sub(1))
 }
 

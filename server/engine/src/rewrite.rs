@@ -1,9 +1,12 @@
-//! Writes the segments of a log that is not yet in use: a chain of blocks, with each finished
-//! segment sealed, synced and indexed.
+//! Writes the segments of a new log that no one uses yet, for a repair or an import.
 //!
-//! The log has a temporary name, so its files may be synced in any order: all of them are
-//! synced before it gets its name. Invariant: memory use is one block, which is 1 MiB of
-//! records or one larger record.
+//! ```text
+//! record ─▶ block in memory ─▶ newest segment ─▶ at a roll: seal, sync, index
+//! ```
+//!
+//! The log has a temporary name, so its files may be synced in any order. All of them are synced
+//! before the log gets its final name. Invariant: at most one block is in memory, which is 1 MiB
+//! of records or one larger record.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +23,7 @@ use crate::storage::{File, Storage, write_all_at};
 use crate::watermark::{Mark, Watermark};
 use crate::{Error, random};
 
-/// See the module.
+/// Writes a log from its first record to its last; see the module.
 #[derive(Debug)]
 pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
@@ -31,10 +34,10 @@ pub(crate) struct Writer {
     position: Position,
     timestamp_us: u64,
     prev_crc: u32,
-    /// Space for the block's header, and its records so far.
+    /// The current block: space for its header, then its records so far.
     block: Vec<u8>,
     count: u32,
-    /// Where the current record begins in the block.
+    /// Where the current record begins in `block`.
     record_at: usize,
     newest: SegmentInProgress,
     rolled: bool,
@@ -47,14 +50,19 @@ struct SegmentInProgress {
     path: PathBuf,
     file: Arc<dyn File>,
     salt: u64,
-    begins_after: u32,
+    /// The `header_crc` of the seal before this segment; 0 in the first segment.
+    previous_seal_crc: u32,
+    /// The summary of the blocks so far.
     sealed: Sealed,
     spacing: IndexSpacing,
     entries: Vec<IndexEntry>,
 }
 
 impl Writer {
-    /// Begins a log at a position, in an empty generation's folder.
+    /// Begins a log at position `start`, in an empty generation folder.
+    ///
+    /// # Errors
+    /// I/O, as for all methods.
     pub(crate) fn begin(
         storage: &Arc<dyn Storage>,
         folder: PathBuf,
@@ -78,16 +86,16 @@ impl Writer {
             newest,
             rolled: false,
         };
-        writer.marker(Flags::FILLER)?;
+        writer.write_marker(Flags::FILLER)?;
         Ok(writer)
     }
 
-    /// Begins a new segment, for records that were written at this time or later. Times never
-    /// decrease.
+    /// Begins a new segment if the current one has records. The following records get this time, in
+    /// µs since the epoch, or the time before it if that is later.
     pub(crate) fn roll(&mut self, timestamp_us: u64) -> Result<(), Error> {
         self.flush()?;
         if self.position > self.newest.base {
-            self.marker(Flags::SEAL)?;
+            self.write_marker(Flags::SEAL)?;
             self.sync()?;
             let SegmentInProgress { path, base, sealed, entries, .. } = &self.newest;
             let sealed = Sealed { end: self.position, seal_crc: self.prev_crc, ..*sealed };
@@ -104,13 +112,14 @@ impl Writer {
             )?;
             self.timestamp_us = self.timestamp_us.max(timestamp_us);
             self.rolled = true;
-            return self.marker(Flags::FILLER);
+            return self.write_marker(Flags::FILLER);
         }
         self.timestamp_us = self.timestamp_us.max(timestamp_us);
         Ok(())
     }
 
-    /// Sets the time of the following records. Times never decrease.
+    /// Sets the time of the following records, in µs since the epoch. Ignored if it is earlier than
+    /// the time before it.
     pub(crate) fn set_timestamp(&mut self, timestamp_us: u64) -> Result<(), Error> {
         if timestamp_us > self.timestamp_us {
             self.flush()?;
@@ -119,7 +128,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds a whole record.
+    /// Adds a record.
     pub(crate) fn record(&mut self, payload: &[u8]) -> Result<(), Error> {
         let size = u32::try_from(payload.len()).expect("a record is smaller than 4 GiB");
         self.begin_record(size.to_be_bytes())?;
@@ -128,12 +137,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes of the current segment, without the current block.
+    /// Bytes of the current segment, without the block in memory.
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.newest.sealed.bytes
     }
 
-    /// Begins a record with this size field; its payload follows.
+    /// Begins a record with this size field: the number of payload bytes, big-endian. Add the
+    /// payload with [`Writer::payload`], then call [`Writer::end_record`].
     pub(crate) fn begin_record(&mut self, size: [u8; 4]) -> Result<(), Error> {
         let payload = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
         let records = self.block.len() - BLOCK_HEADER_BYTES;
@@ -147,40 +157,41 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds bytes of its payload.
+    /// Adds bytes to the payload of the current record.
     pub(crate) fn payload(&mut self, bytes: &[u8]) {
         self.block.extend_from_slice(bytes);
     }
 
-    /// Completes the record.
+    /// Completes the current record with its checksum.
     pub(crate) fn end_record(&mut self) {
-        let set_timestamp = self.record_at;
-        let (size, payload) = self.block[set_timestamp + 4..].split_at(4);
+        let at = self.record_at;
+        let (size, payload) = self.block[at + 4..].split_at(4);
         let crc = record::checksum(std::array::from_fn(|i| size[i]), payload);
-        self.block[set_timestamp..set_timestamp + 4].copy_from_slice(&crc.to_be_bytes());
+        self.block[at..at + 4].copy_from_slice(&crc.to_be_bytes());
         self.count += 1;
     }
 
-    /// Makes the log durable, except for the directory above its folder. Returns its first position
-    /// and its end.
+    /// Makes the log durable. The caller syncs the directory above the generation folder. Returns
+    /// the first position and the end.
     pub(crate) fn finish(mut self) -> Result<(Position, Position), Error> {
         self.flush()?;
         self.sync()?;
-        let file = |name: &str| {
+        let create = |name: &str| {
             let path = self.folder.join(name);
             let created = self.storage.create(&path).map_err(Error::io("cannot create", &path))?;
             Ok::<_, Error>((created, path))
         };
         if self.rolled {
-            // No producer is known, which spares recovery to look for one.
-            let SegmentInProgress { base, begins_after, .. } = self.newest;
-            let bytes = ProducerTable::default().encode(begins_after, base);
-            let (created, path) = file(&name::producers(base))?;
+            // There are no producers. With this empty snapshot, recovery does not have to read the
+            // older segments to find that out.
+            let SegmentInProgress { base, previous_seal_crc, .. } = self.newest;
+            let bytes = ProducerTable::default().encode(previous_seal_crc, base);
+            let (created, path) = create(&name::producers(base))?;
             write_all_at(&*created, &bytes, 0)
                 .map_err(|(e, _)| Error::io("cannot write", &path)(e))?;
             created.sync().map_err(Error::io("cannot sync", path))?;
         }
-        let (created, path) = file(name::WATERMARK)?;
+        let (created, path) = create(name::WATERMARK)?;
         let mark = Mark { open_epoch: 0, start: self.start, durable: self.position };
         Watermark::create(created, mark).map_err(Error::io("cannot write", path))?;
         let failed = Error::io("cannot sync", &self.folder);
@@ -188,7 +199,7 @@ impl Writer {
         Ok((self.start, self.position))
     }
 
-    /// Writes the current block if it has records.
+    /// Writes the current block if it has records, and begins the next one.
     fn flush(&mut self) -> Result<(), Error> {
         if self.count == 0 {
             return Ok(());
@@ -202,7 +213,7 @@ impl Writer {
             body_crc: crc32fast::hash(body),
             ..self.header(Flags::NONE)
         };
-        self.put(&header)?;
+        self.write_block(&header)?;
         if self.block.capacity() > 2 * BLOCK_RAW_BYTES_MAX {
             self.block = Vec::new();
         }
@@ -212,12 +223,13 @@ impl Writer {
     }
 
     /// Writes a block without records.
-    fn marker(&mut self, flags: Flags) -> Result<(), Error> {
-        debug_assert_eq!(self.count, 0, "blocks are written in their order");
+    fn write_marker(&mut self, flags: Flags) -> Result<(), Error> {
+        debug_assert_eq!(self.count, 0, "the current block is written before a marker");
         self.block.truncate(BLOCK_HEADER_BYTES);
-        self.put(&self.header(flags))
+        self.write_block(&self.header(flags))
     }
 
+    /// The header of a block without records at the current position.
     fn header(&self, flags: Flags) -> Header {
         Header {
             flags,
@@ -230,7 +242,8 @@ impl Writer {
         }
     }
 
-    fn put(&mut self, header: &Header) -> Result<(), Error> {
+    /// Writes the bytes of `block` with this header to the newest segment.
+    fn write_block(&mut self, header: &Header) -> Result<(), Error> {
         let (encoded, crc) = header.encode();
         self.block[..BLOCK_HEADER_BYTES].copy_from_slice(&encoded);
         let newest = &mut self.newest;
@@ -262,7 +275,7 @@ impl SegmentInProgress {
         folder: &std::path::Path,
         index_after_size: i64,
         base: Position,
-        begins_after: u32,
+        previous_seal_crc: u32,
     ) -> Result<SegmentInProgress, Error> {
         let path = folder.join(name::segment(base));
         let failed = |error: io::Error| Error::io("cannot create", &path)(error);
@@ -281,7 +294,7 @@ impl SegmentInProgress {
             base,
             file,
             salt,
-            begins_after,
+            previous_seal_crc,
             sealed,
             spacing,
             entries: Vec::new(),

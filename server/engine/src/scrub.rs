@@ -1,10 +1,11 @@
-//! The scrub: reads sealed segments again, slowly, while the catalog is open, so that damage is
-//! found while a backup still exists.
+//! The scrub: reads sealed segments again at a low rate while the catalog is open. It finds
+//! damage early, while a backup with the intact records still exists.
 //!
-//! A pass checks each log's chain (every segment begins with the seal before it) and every
-//! block of its sealed segments. If it finds damage, the log becomes `corrupt`; its status and
-//! the server's log name the file, byte and position. The newest segment is not read: recovery
-//! has read it, and its later commits are in memory.
+//! A pass checks every block of all sealed segments. It also checks that each segment names the
+//! seal of the segment before it. If a pass finds damage, the log becomes `corrupt`; its status
+//! and the server's log name the file, byte and position. The scrub does not read the newest
+//! segment, because recovery has read it and its later commits are in memory. Invariant: the
+//! scrub changes no file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,14 +19,15 @@ use crate::verify::Problem;
 /// What the scrub has done since the catalog was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScrubStats {
-    /// Bytes of segments that were read.
+    /// The number of bytes of segments that were read.
     pub bytes: u64,
-    /// Completed passes over all logs.
+    /// The number of completed passes over all logs.
     pub passes: u64,
-    /// Damaged segments that were found.
+    /// The number of times that a damaged segment was found.
     pub problems: u64,
 }
 
+/// The counters behind [`ScrubStats`].
 #[derive(Debug, Default)]
 pub(crate) struct ScrubCounters {
     pub(crate) bytes: AtomicU64,
@@ -43,8 +45,8 @@ impl ScrubCounters {
     }
 }
 
-/// Reads a log's sealed segments. `pace` is called with every portion that was read, and stops
-/// the scrub if it returns `false`.
+/// Checks a log's sealed segments and returns the damage. Calls `pace` with the number of bytes
+/// that were read, about once per MiB, and stops if it returns `false`.
 pub(crate) fn scrub(
     log: &Log,
     counters: &ScrubCounters,
@@ -78,11 +80,13 @@ pub(crate) fn scrub(
 
 enum SegmentCheck {
     Intact,
-    /// Retention has removed it in the meantime.
+    /// Retention has removed the segment in the meantime.
     Removed,
+    /// `pace` stopped the scrub.
     Stopped,
 }
 
+/// Checks one sealed segment, which must follow the seal with `prev_crc` if that is known.
 fn check(
     segment: &Arc<Segment>,
     prev_crc: Option<u32>,
@@ -105,13 +109,13 @@ fn check(
     };
     let chain_start = ChainStart { base: segment.base, prev_crc };
     let mut walk = Walk::new(&*file, sealed.bytes, chain_start, Bodies::Check);
-    let mut told = 0;
+    let mut counted = 0;
     let stop = loop {
         match walk.step() {
-            Ok(Ok(_)) if walk.offset() - told < (1 << 20) => {}
+            Ok(Ok(_)) if walk.offset() - counted < (1 << 20) => {}
             Ok(Ok(_)) => {
-                let read = walk.offset() - told;
-                told = walk.offset();
+                let read = walk.offset() - counted;
+                counted = walk.offset();
                 counters.bytes.fetch_add(read, Ordering::Relaxed);
                 if !pace(read) {
                     return Ok(SegmentCheck::Stopped);
@@ -121,7 +125,7 @@ fn check(
             Err(error) => return Err(problem(walk.offset(), walk.position(), error.to_string())),
         }
     };
-    let read = walk.offset() - told;
+    let read = walk.offset() - counted;
     counters.bytes.fetch_add(read, Ordering::Relaxed);
     let message = match stop {
         WalkEnd::Sealed
@@ -129,7 +133,7 @@ fn check(
         {
             return Ok(if pace(read) { SegmentCheck::Intact } else { SegmentCheck::Stopped });
         }
-        WalkEnd::Sealed => "the seal is not the one that the log wrote".to_owned(),
+        WalkEnd::Sealed => "the seal differs from the one that the log wrote".to_owned(),
         WalkEnd::EndOfFile => "the segment ends without a seal".to_owned(),
         WalkEnd::Invalid(why) => why.to_owned(),
         WalkEnd::Unknown(error) => error.to_string(),
@@ -137,15 +141,14 @@ fn check(
     Err(problem(walk.offset(), walk.position(), message))
 }
 
-/// Waits so that at most `bytes_per_second` are read. [`pass`](Self::pass) returns `false` once
-/// the catalog is closing.
+/// Limits the scrub to `bytes_per_second`, and stops it when the catalog closes.
 #[derive(Debug)]
 pub(crate) struct ScrubRate {
     pub(crate) bytes_per_second: u64,
     pub(crate) stop: Arc<StopSignal>,
 }
 
-/// Ends waits when the catalog closes.
+/// Ends all waits when the catalog closes.
 #[derive(Debug, Default)]
 pub(crate) struct StopSignal {
     stopped: std::sync::Mutex<bool>,
@@ -153,12 +156,13 @@ pub(crate) struct StopSignal {
 }
 
 impl StopSignal {
+    /// Ends all current and later waits.
     pub(crate) fn stop(&self) {
         *lock(&self.stopped) = true;
         self.changed.notify_all();
     }
 
-    /// Waits; returns whether to continue.
+    /// Waits for this time, or until [`StopSignal::stop`]. Returns `false` if stopped.
     pub(crate) fn wait(&self, at_most: std::time::Duration) -> bool {
         let stopped = lock(&self.stopped);
         let waited = self.changed.wait_timeout_while(stopped, at_most, |stopped| !*stopped);
@@ -167,6 +171,7 @@ impl StopSignal {
 }
 
 impl ScrubRate {
+    /// Waits for the time that reading `bytes` may take. Returns `false` if the catalog is closing.
     pub(crate) fn pass(&self, bytes: u64) -> bool {
         let us = bytes.saturating_mul(1_000_000) / self.bytes_per_second.max(1);
         self.stop.wait(std::time::Duration::from_micros(us))

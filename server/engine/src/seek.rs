@@ -1,4 +1,6 @@
-//! Resolves a [`Seek`] to a position.
+//! Resolves a [`Seek`] to a position in the published part of a log.
+//!
+//! Invariant: the result is between the start position and the durable end, both included.
 
 use styx_protocol::Position;
 
@@ -9,6 +11,10 @@ use crate::storage::DiskWait;
 use crate::tail::View;
 use crate::{Error, Seek};
 
+/// Returns the position that a seek selects.
+///
+/// # Errors
+/// The position is outside the log, the log was removed or closed, or a file cannot be read.
 pub(crate) fn resolve(log: &LogInner, to: Seek) -> Result<Position, Error> {
     let view = log.tail.live_view()?;
     let (start, end) = (view.start(), view.durable.position);
@@ -27,13 +33,14 @@ pub(crate) fn resolve(log: &LogInner, to: Seek) -> Result<Position, Error> {
     })
 }
 
-/// The first record appended at or after a time. The newest record of each segment selects the
-/// segment, the index selects the block, and then block headers are read.
+/// Returns the position of the first record that was appended at or after a time. Selects the
+/// segment by the time of its newest record, searches its index, and reads block headers from
+/// there.
 fn at_time(log: &LogInner, view: &View, time_us: u64) -> Result<Position, Error> {
     let before = view.segments.partition_point(|segment| match segment.summary() {
         Some(sealed) => sealed.last_timestamp_us < time_us,
-        // An empty newest segment begins at the end, which is right when all
-        // older records are too old.
+        // An empty newest segment begins at the durable end, which is the result if all older
+        // records are too old.
         None => view.durable.record_bytes > 0 && view.durable.last_timestamp_us < time_us,
     });
     let Some(segment) = view.segments.get(before) else {

@@ -1,7 +1,8 @@
-//! Checks a log on disk without changing it: every block and every record.
+//! Verify: checks every block and every record of a log on disk, without changing it.
 //!
-//! It is used by `styx verify` on the directory of a stopped server, and by a restore before an
-//! archive becomes a log. It reports what is damaged, where, and which positions are affected.
+//! `styx verify` uses this on the data directory of a stopped server. A restore uses it before
+//! the unpacked archive becomes a log. The report names the file, byte and position of each
+//! problem. Invariant: the files of a log are opened for reading only.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,18 +23,18 @@ use crate::watermark::Watermark;
 pub struct Progress<'a> {
     /// The log that is being read.
     pub log: &'a str,
-    /// Bytes that were read, of all logs.
+    /// The number of bytes that were read so far, of all logs.
     pub bytes_done: u64,
-    /// Bytes to read, of all logs.
+    /// The number of bytes to read, of all logs.
     pub bytes_total: u64,
 }
 
-/// A damaged place.
+/// Damage in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file.
+    /// The damaged file, or the folder in which a file is missing.
     pub file: PathBuf,
-    /// The byte at which the damage begins, if it is known; otherwise 0.
+    /// The byte offset at which the damage begins; 0 if it is unknown.
     pub offset: u64,
     /// The first affected position.
     pub position: Position,
@@ -44,19 +45,19 @@ pub struct Problem {
 /// The result for one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogReport {
-    /// Its name.
+    /// The name of the log.
     pub name: String,
-    /// First kept position.
+    /// The first position that the log still has.
     pub start: Position,
-    /// Position after the last intact record.
+    /// The position after the last intact record.
     pub end: Position,
-    /// Intact records that were read.
+    /// The number of intact records that were read.
     pub records: u64,
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub bytes: u64,
     /// The damage; empty for an intact log.
     pub problems: Vec<Problem>,
-    /// What a crash left and recovery will fix.
+    /// Remains of a crash that are not damage, because recovery removes them.
     pub notes: Vec<String>,
 }
 
@@ -75,10 +76,11 @@ impl VerifyReport {
     }
 }
 
-/// Reads every log of a data directory that no server uses.
+/// Verifies every log of a data directory that no server uses. Calls `progress` after each block.
+/// Blocks the thread.
 ///
 /// # Errors
-/// The directory is in use, is not a data directory, or cannot be read. Damage is not an error:
+/// The directory is in use, is not a data directory, or cannot be read. Damage is not an error;
 /// it is in the report.
 pub fn verify(
     data_directory: &Path,
@@ -86,7 +88,7 @@ pub fn verify(
 ) -> Result<VerifyReport, Error> {
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
     let listed = crate::data_directory::list_logs(&*storage, data_directory)?;
-    // A directory without logs need not be locked.
+    // A directory without logs does not have to be locked.
     let _lock = (!listed.is_empty())
         .then(|| crate::data_directory::lock_directory(&*storage, data_directory))
         .transpose()?;
@@ -98,11 +100,11 @@ pub fn verify(
     let mut before = 0;
     let mut report = VerifyReport::default();
     for (name, size) in listed.iter().zip(sizes) {
-        let mut tell = |bytes: u64| {
+        let mut on_read = |bytes: u64| {
             progress(Progress { log: name.as_str(), bytes_done: before + bytes, bytes_total });
         };
         let directory = data_directory.join(name.as_str());
-        let mut log = verify_log(&*storage, &directory, &mut tell);
+        let mut log = verify_log(&*storage, &directory, &mut on_read);
         log.name = name.to_string();
         report.logs.push(log);
         before += size;
@@ -119,11 +121,12 @@ fn segment_bytes(storage: &dyn Storage, directory: &Path) -> u64 {
     })
 }
 
-/// Reads one log. A file that cannot be read is reported as a problem.
+/// Verifies one log. Reports a file that cannot be read as a problem. Calls `on_read` with the
+/// number of bytes of this log that were read so far.
 pub(crate) fn verify_log(
     storage: &dyn Storage,
     directory: &Path,
-    tell: &mut dyn FnMut(u64),
+    on_read: &mut dyn FnMut(u64),
 ) -> LogReport {
     let mut report = LogReport::default();
     let manifest = match read_manifest(storage, directory) {
@@ -154,7 +157,7 @@ pub(crate) fn verify_log(
     let mark = match watermark {
         Ok(Some(watermark)) => Some(watermark.mark()),
         Ok(None) => {
-            report.problem(watermark_path, 0, "neither of its two slots is valid".into());
+            report.problem(watermark_path, 0, "neither of the two slots is valid".into());
             None
         }
         Err(error) => {
@@ -188,7 +191,7 @@ pub(crate) fn verify_log(
             prev_crc = None;
         }
         let segment = SegmentFile { path, base: *base, len: *len, newest: i == last, durable };
-        prev_crc = segment.verify(storage, prev_crc, &mut report, tell);
+        prev_crc = segment.verify(storage, prev_crc, &mut report, on_read);
     }
     if report.problems.is_empty() && report.end < durable {
         let message =
@@ -198,23 +201,25 @@ pub(crate) fn verify_log(
     report
 }
 
+/// A segment file to verify.
 struct SegmentFile {
     path: PathBuf,
     base: Position,
     len: u64,
     newest: bool,
-    /// How far the log is known to be durable.
+    /// The position up to which the log is known to be durable.
     durable: Position,
 }
 
 impl SegmentFile {
-    /// Reads a segment; returns the `header_crc` that the next segment must follow.
+    /// Verifies the segment. Returns the `header_crc` of its seal, which the next segment must
+    /// name. `None` if there is no valid seal.
     fn verify(
         &self,
         storage: &dyn Storage,
         prev_crc: Option<u32>,
         report: &mut LogReport,
-        tell: &mut dyn FnMut(u64),
+        on_read: &mut dyn FnMut(u64),
     ) -> Option<u32> {
         let file = match storage.open(&self.path, Access::Read) {
             Ok(file) => file,
@@ -231,7 +236,7 @@ impl SegmentFile {
                 Ok(Ok(block)) => {
                     self.check_records(&block, report);
                     report.records += u64::from(block.header.count);
-                    tell(before + walk.offset());
+                    on_read(before + walk.offset());
                 }
                 Ok(Err(stop)) => break stop,
                 Err(error) => {
@@ -268,7 +273,7 @@ impl SegmentFile {
             WalkEnd::Invalid(_) if self.newest && walk.offset() > 0 => {
                 if !zeros_from(file, self.len).is_ok_and(|zeros| zeros <= walk.offset()) {
                     report.notes.push(format!(
-                        "{left} bytes after position {} are not a whole block: a crash left them, they were never acknowledged, and recovery cuts them off",
+                        "{left} bytes after position {} are not a complete block: they are the rest of an interrupted commit, were never acknowledged, and are cut off when the log is opened",
                         walk.position()
                     ));
                 }

@@ -1,78 +1,82 @@
-//! Decides what happens to an append that names a producer, and to a producer that begins.
+//! Decides whether to append, skip or refuse an append of a named producer, and which epoch a
+//! producer gets when it begins.
 //!
 //! ```text
-//!   remembered blocks …… next          ProducerTable, durable
-//!                         │ in flight, planned … next'     PendingChanges of one or two groups
-//!   block:   before next: the same one? │ at next: append │ after next, or across: gap
-//!   records: before next: skipped       │ the rest: append │ after next: gap
+//!   remembered blocks … next                           ProducerTable: durable
+//!                        │ in flight, planned … next'  PendingChanges of one or two groups
+//!
+//!                   before next             at next   after next   across next
+//!   block           repeated, if it is      append    gap          gap
+//!                   remembered; or refused
+//!   loose records   repeated                append    gap          skip some, append the rest
 //! ```
 //!
 //! A request is checked against three layers: the durable state, the changes of the group in
-//! flight, and those that the current group has planned ([`ProducerView`]). The changes of a
-//! group are kept apart ([`PendingChanges`]) until it is durable. A producer without a
-//! remembered block may begin with any sequence number.
+//! flight, and the changes that the current group has planned ([`ProducerView`]). The changes of
+//! a group stay in [`PendingChanges`] until the group is durable. A producer without remembered
+//! blocks may begin with any sequence number.
 
 use std::collections::HashMap;
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
 
-use super::{BLOCKS_OF_ONE_MAX, ProducerHistory, ProducerTable, RememberedBlock};
+use super::{PRODUCER_BLOCKS_MAX, ProducerHistory, ProducerTable, RememberedBlock};
 use crate::{Error, Producer};
 
-/// What a group changes for one producer.
+/// The changes that a group makes to one producer.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PendingChange {
-    /// The state before this change is forgotten.
+    /// Whether the state before the group is forgotten.
     pub(super) forgets: bool,
-    /// The blocks after that.
+    /// The blocks and the epoch that the group adds after that.
     pub(super) state: Option<ProducerHistory>,
 }
 
-/// What a group changes for producers, by their ids.
+/// The changes that a group makes to producers, by producer id.
 pub(crate) type PendingChanges = HashMap<u64, PendingChange>;
 
 impl PendingChange {
-    /// A planned block of this producer, or a filler that raises its epoch.
+    /// Adds a planned block of this producer, or a filler that raises its epoch.
     pub(crate) fn append(&mut self, header: &Header) {
         self.state.get_or_insert_default().append(header);
     }
 
-    /// Forgets the producer's state up to here.
+    /// Forgets the producer's state, including the earlier changes of this group.
     pub(crate) fn forget(&mut self) {
         *self = PendingChange { forgets: true, state: None };
     }
 }
 
-/// What is known about a producer at one point of a group.
+/// The state of a producer at one point of a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProducerView<'a> {
     id: u64,
-    /// The durable, the in-flight and the planned state.
+    /// The durable state, the changes in flight and the planned changes.
     states: [Option<&'a ProducerHistory>; 3],
 }
 
-/// What to do with loose records of a producer.
+/// The decision for loose records of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordsDecision {
     /// Append them under this epoch, without the first `skip` records.
     Append { skip: u32, epoch: u32 },
-    /// All of them are already stored. `end` is the position after the last one, if it is
+    /// All records are already stored. `end` is the position after the last one, if its block is
     /// remembered.
     Repeated { end: Option<Position> },
 }
 
-/// What to do with a block of a producer.
+/// The decision for a block of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockDecision {
-    /// Append it.
+    /// Append the block.
     Append,
-    /// It is already stored and begins at `base`.
+    /// The block is already stored and begins at position `base`.
     Repeated { base: Position },
 }
 
 impl<'a> ProducerView<'a> {
-    /// The view including the changes that a group has planned.
+    /// The view that includes the group in flight and the planned `changes` of the current group.
     pub(crate) fn of(
         id: u64,
         table: &'a ProducerTable,
@@ -95,18 +99,23 @@ impl<'a> ProducerView<'a> {
         ProducerView { id, states: [table.get(id), None, None] }
     }
 
-    /// The epoch in force; 0 if there is none.
+    /// The current epoch; 0 if the producer is unknown.
     pub(crate) fn epoch(&self) -> u32 {
         self.states().map(|state| state.epoch).max().unwrap_or(0)
     }
 
-    /// The sequence number with which the next block must begin; `None` if any is accepted.
+    /// The sequence number at which the next block must begin. `None` if every number is accepted,
+    /// because no block is remembered.
     pub(crate) fn next_sequence(&self) -> Option<u64> {
         let appended = self.states().find(|state| !state.blocks.is_empty());
         appended.map(|state| state.next_sequence)
     }
 
-    /// Decides about loose records, one by one, from the sequence numbers alone.
+    /// Decides whether to append loose records. Only their sequence numbers count, so each record
+    /// is decided separately.
+    ///
+    /// # Errors
+    /// [`Error::SequenceGap`] or [`Error::ProducerFenced`].
     pub(crate) fn decide(&self, producer: &Producer, count: u32) -> Result<RecordsDecision, Error> {
         let sequence = producer.sequence;
         let end = self.end_of_sequence(sequence, count)?;
@@ -127,7 +136,11 @@ impl<'a> ProducerView<'a> {
         Ok(RecordsDecision::Append { skip, epoch })
     }
 
-    /// Decides about a block as a whole.
+    /// Decides whether to append a block. It is appended, repeated or refused as a whole, and is
+    /// repeated only if a remembered block has the same sequence, count and body checksum.
+    ///
+    /// # Errors
+    /// [`Error::SequenceGap`], [`Error::SequenceReused`] or [`Error::ProducerFenced`].
     pub(crate) fn decide_block(&self, header: &Header) -> Result<BlockDecision, Error> {
         let sequence = header.sequence;
         let end = self.end_of_sequence(sequence, header.count)?;
@@ -149,17 +162,21 @@ impl<'a> ProducerView<'a> {
         }
     }
 
-    /// The epoch for a producer that begins: the one it asks for, or the next one.
-    pub(crate) fn begin(&self, asked: Option<u32>) -> Result<u32, Error> {
+    /// Returns the epoch of a producer that begins: the requested one, or the next one.
+    ///
+    /// # Errors
+    /// [`Error::ProducerFenced`] if the requested epoch is lower than the current one, or if there
+    /// is no next one.
+    pub(crate) fn begin(&self, requested: Option<u32>) -> Result<u32, Error> {
         let current = self.epoch();
         let fenced = |epoch| Error::ProducerFenced { producer: self.id, epoch, current };
-        match asked {
+        match requested {
             Some(epoch) => self.check_epoch(epoch).map(|()| epoch),
             None => current.checked_add(1).ok_or_else(|| fenced(current)),
         }
     }
 
-    /// The position after the record with this sequence number, if it is remembered.
+    /// The position after the record with this sequence number, if its block is remembered.
     fn position_after(&self, sequence: u64) -> Option<Position> {
         self.blocks().find_map(|block| {
             let at = sequence.checked_sub(block.sequence)?;
@@ -167,7 +184,7 @@ impl<'a> ProducerView<'a> {
         })
     }
 
-    /// The sequence number after these records. An overflow is reported as a gap.
+    /// The sequence number after `count` records from `sequence`. Reports an overflow as a gap.
     fn end_of_sequence(&self, sequence: u64, count: u32) -> Result<u64, Error> {
         let expected = self.next_sequence().unwrap_or(0);
         sequence.checked_add(u64::from(count)).ok_or_else(|| self.gap(sequence, expected))
@@ -185,14 +202,14 @@ impl<'a> ProducerView<'a> {
         Error::SequenceGap { producer: self.id, sequence, expected }
     }
 
-    /// Newest first.
+    /// The layers that exist, newest first.
     fn states(&self) -> impl Iterator<Item = &'a ProducerHistory> + use<'a> {
         self.states.into_iter().rev().flatten()
     }
 
     /// The remembered blocks, newest first.
     fn blocks(&self) -> impl Iterator<Item = &'a RememberedBlock> + use<'a> {
-        self.states().flat_map(|state| state.blocks.iter().rev()).take(BLOCKS_OF_ONE_MAX)
+        self.states().flat_map(|state| state.blocks.iter().rev()).take(PRODUCER_BLOCKS_MAX)
     }
 }
 
@@ -219,13 +236,13 @@ mod tests {
         Header { flags: Flags::FILLER, body_crc: 0, ..header(epoch, 0, 0, 0) }
     }
 
-    /// The decision after these blocks. It must not depend on how many of them are durable, in
-    /// flight or planned.
+    /// Returns the decision after these blocks. Checks that it does not depend on how many of them
+    /// are durable, in flight or planned.
     fn check<T: PartialEq + std::fmt::Debug>(
         headers: &[Header],
-        verdict: impl Fn(ProducerView<'_>) -> Result<T, Error>,
+        decide: impl Fn(ProducerView<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let drafted = |headers: &[Header]| {
+        let pending = |headers: &[Header]| {
             let mut changes = PendingChanges::new();
             for header in headers {
                 changes.entry(7).or_default().append(header);
@@ -235,8 +252,8 @@ mod tests {
         let with = |durable: usize, in_flight: usize| {
             let mut table = ProducerTable::default();
             headers[..durable].iter().for_each(|header| table.replay(header));
-            table.begin_group(drafted(&headers[durable..in_flight]));
-            verdict(ProducerView::of(7, &table, &drafted(&headers[in_flight..])))
+            table.begin_group(pending(&headers[durable..in_flight]));
+            decide(ProducerView::of(7, &table, &pending(&headers[in_flight..])))
         };
         let all = with(headers.len(), headers.len());
         for in_flight in 0..=headers.len() {
@@ -254,11 +271,11 @@ mod tests {
         sequence: u64,
         count: u32,
     ) -> Result<RecordsDecision, Error> {
-        check(headers, |known| known.decide(&Producer { id: 7, epoch, sequence }, count))
+        check(headers, |view| view.decide(&Producer { id: 7, epoch, sequence }, count))
     }
 
     fn block(headers: &[Header], block: Header) -> Result<BlockDecision, Error> {
-        check(headers, |known| known.decide_block(&block))
+        check(headers, |view| view.decide_block(&block))
     }
 
     #[test]
@@ -286,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_appended_repeated_or_refused_whole() {
+    fn a_block_is_appended_repeated_or_refused_as_a_whole() {
         let sent = [header(2, 500, 3, 10), header(2, 503, 2, 20)];
         assert_eq!(block(&[], header(0, 77, 3, 0)).unwrap(), BlockDecision::Append);
         assert_eq!(block(&sent, header(2, 505, 9, 0)).unwrap(), BlockDecision::Append);
@@ -295,41 +312,41 @@ mod tests {
         assert_eq!(block(&sent, header(9, 503, 2, 0)).unwrap(), again(20));
         let reused =
             |header| matches!(block(&sent, header), Err(Error::SequenceReused { producer: 7, .. }));
-        assert!(reused(header(2, 500, 2, 0)), "another count");
-        assert!(reused(Header { body_crc: 0, ..header(2, 500, 3, 0) }), "another body");
-        assert!(reused(header(2, 501, 2, 0)), "cut otherwise");
+        assert!(reused(header(2, 500, 2, 0)), "same sequence, different count");
+        assert!(reused(Header { body_crc: 0, ..header(2, 500, 3, 0) }), "different body");
+        assert!(reused(header(2, 501, 2, 0)), "begins inside a remembered block");
         assert!(reused(header(2, 100, 3, 0)), "no longer remembered");
         let gap =
             |header| matches!(block(&sent, header), Err(Error::SequenceGap { expected: 505, .. }));
-        assert!(gap(header(2, 506, 1, 0)), "ahead");
-        assert!(gap(header(2, 503, 3, 0)), "partly behind");
-        assert!(gap(header(2, 400, 200, 0)), "across all that is remembered");
+        assert!(gap(header(2, 506, 1, 0)), "begins after the next sequence");
+        assert!(gap(header(2, 503, 3, 0)), "only its first records are stored");
+        assert!(gap(header(2, 400, 200, 0)), "spans all remembered blocks");
         let fenced = block(&sent, header(1, 505, 1, 0));
         assert!(matches!(fenced, Err(Error::ProducerFenced { current: 2, .. })), "{fenced:?}");
     }
 
     #[test]
-    fn an_epoch_without_blocks_sets_no_sequence() {
+    fn an_epoch_without_blocks_does_not_fix_the_next_sequence() {
         let begun = [filler(4)];
-        assert_eq!(check(&begun, |known| Ok(known.next_sequence())).unwrap(), None);
+        assert_eq!(check(&begun, |view| Ok(view.next_sequence())).unwrap(), None);
         assert_eq!(block(&begun, header(4, 900, 1, 0)).unwrap(), BlockDecision::Append);
         let fenced = block(&begun, header(3, 0, 1, 0));
         assert!(matches!(fenced, Err(Error::ProducerFenced { current: 4, .. })), "{fenced:?}");
-        let went_on = [header(1, 500, 3, 10), filler(4)];
-        assert_eq!(check(&went_on, |known| Ok(known.next_sequence())).unwrap(), Some(503));
-        assert_eq!(check(&went_on, |known| Ok(known.epoch())).unwrap(), 4);
+        let continued = [header(1, 500, 3, 10), filler(4)];
+        assert_eq!(check(&continued, |view| Ok(view.next_sequence())).unwrap(), Some(503));
+        assert_eq!(check(&continued, |view| Ok(view.epoch())).unwrap(), 4);
     }
 
     #[test]
     fn begin_returns_the_requested_or_the_next_epoch() {
-        let begin = |headers: &[Header], asked| check(headers, |known| known.begin(asked));
+        let begin = |headers: &[Header], requested| check(headers, |view| view.begin(requested));
         assert_eq!(begin(&[], None).unwrap(), 1);
         assert_eq!(begin(&[], Some(0)).unwrap(), 0);
         assert_eq!(begin(&[filler(1)], None).unwrap(), 2);
         assert_eq!(begin(&[filler(1)], Some(1)).unwrap(), 1);
         assert_eq!(begin(&[header(0, 5, 1, 0)], None).unwrap(), 1);
-        for (known, asked) in [(3, Some(2)), (u32::MAX, None)] {
-            let fenced = begin(&[filler(known)], asked);
+        for (current, requested) in [(3, Some(2)), (u32::MAX, None)] {
+            let fenced = begin(&[filler(current)], requested);
             assert!(matches!(fenced, Err(Error::ProducerFenced { .. })), "{fenced:?}");
         }
     }
@@ -340,18 +357,19 @@ mod tests {
         table.replay(&header(2, 500, 3, 10));
         changes.entry(7).or_default().append(&header(2, 503, 1, 13));
         changes.entry(7).or_default().forget();
-        let known = ProducerView::of(7, &table, &changes);
-        assert_eq!((known.next_sequence(), known.epoch()), (None, 0));
+        let view = ProducerView::of(7, &table, &changes);
+        assert_eq!((view.next_sequence(), view.epoch()), (None, 0));
         changes.entry(7).or_default().append(&header(0, 1, 1, 14));
         table.begin_group(changes);
         table.commit_group(0);
         let none = PendingChanges::new();
-        let known = ProducerView::of(7, &table, &none);
-        assert_eq!((known.next_sequence(), known.epoch()), (Some(2), 0));
+        let view = ProducerView::of(7, &table, &none);
+        assert_eq!((view.next_sequence(), view.epoch()), (Some(2), 0));
     }
 
-    /// A first append with the largest sequence number was accepted. The next sequence number
-    /// overflowed: this stopped the committer in checked builds, and made a retry a gap in others.
+    /// Bug: a first append with the largest sequence number was accepted, and the next sequence
+    /// number overflowed. Builds with overflow checks stopped the committer. Other builds refused
+    /// a retry of that append as a gap.
     #[test]
     fn a_sequence_that_would_overflow_is_refused() {
         let gap = |sent: &[Header], sequence, count| {
@@ -369,7 +387,7 @@ mod tests {
         assert!(gap(&sent, u64::MAX, 1));
         let end = Some(Position(13));
         assert_eq!(loose(&sent, None, u64::MAX - 3, 3).unwrap(), RecordsDecision::Repeated { end });
-        // A forged block in the table.
+        // A forged block in the table does not overflow either.
         sent.push(header(0, u64::MAX, 3, 13));
         assert!(gap(&sent, u64::MAX, 1));
     }

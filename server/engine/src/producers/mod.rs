@@ -1,16 +1,20 @@
-//! What the log remembers of idempotent producers.
+//! The producers table of a log: the epochs, sequence numbers and last blocks of its producers.
 //!
 //! ```text
 //! header of a stored block ─▶ ProducerTable ─▶ deduplication: append | repeated | refused
-//!                                   └────────▶ snapshot at every roll, as a file
+//!                                   └────────▶ snapshot file, written at every roll
 //! ```
 //!
-//! This is data, not a cache: without it a retry would be appended twice. It is rebuilt from
-//! block headers. Every roll writes a snapshot, because retention may remove the headers.
-//! Limits: 65,536 producers and 262,144 blocks per log, and 128 blocks per producer. The least
-//! recently used producer is forgotten first, and each one 7 days after its last append.
-//! Invariant: the states in the table are durable; the changes of the group in flight are kept
-//! beside them.
+//! The table is data, not a cache: without it, a retry would be appended twice. Recovery rebuilds
+//! it from a snapshot and the block headers after it. Every roll writes a snapshot, because
+//! retention may remove the headers.
+//!
+//! Limits: 65,536 producers and 262,144 blocks per log, and 128 blocks per producer. Above a
+//! limit, the least recently used producer is forgotten. Every producer is forgotten 7 days after
+//! its last append.
+//!
+//! Invariant: the states in the table are durable. The changes of the group in flight are kept
+//! separately.
 
 mod deduplication;
 mod snapshot;
@@ -25,10 +29,10 @@ pub(crate) use snapshot::BYTES_MAX;
 
 const PRODUCERS_MAX: usize = 65_536;
 const BLOCKS_MAX: usize = 262_144;
-const BLOCKS_OF_ONE_MAX: usize = 128;
+const PRODUCER_BLOCKS_MAX: usize = 128;
 const UNUSED_US_MAX: u64 = 7 * 24 * 3600 * 1_000_000;
 
-/// A remembered block.
+/// A stored block that is remembered, to recognize a repeated append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RememberedBlock {
     pub(crate) sequence: u64,
@@ -37,7 +41,8 @@ pub(crate) struct RememberedBlock {
     pub(crate) base: Position,
 }
 
-/// The state of one producer.
+/// The state of one producer, or the changes that a group makes to it. The blocks are sorted from
+/// oldest to newest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ProducerHistory {
     pub(crate) epoch: u32,
@@ -62,15 +67,15 @@ impl ProducerHistory {
     }
 
     fn add(&mut self, block: RememberedBlock) {
-        // Only a forged block can overflow here: such appends are refused.
+        // Only a forged block can overflow here, because such appends are refused.
         self.next_sequence = block.sequence.saturating_add(u64::from(block.count));
         self.blocks.push_back(block);
-        if self.blocks.len() > BLOCKS_OF_ONE_MAX {
+        if self.blocks.len() > PRODUCER_BLOCKS_MAX {
             self.blocks.pop_front();
         }
     }
 
-    /// Applies later blocks.
+    /// Applies the changes of a later group.
     fn extend(&mut self, later: ProducerHistory) {
         self.epoch = self.epoch.max(later.epoch);
         self.last_used_us = later.last_used_us;
@@ -78,35 +83,37 @@ impl ProducerHistory {
     }
 }
 
-/// All producers of a log.
+/// The states of all producers of a log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProducerTable {
     states: HashMap<u64, ProducerHistory>,
+    /// `(last_used_us, id)` of all producers.
     by_use: BTreeSet<(u64, u64)>,
+    /// The number of remembered blocks of all producers.
     blocks: usize,
     /// The changes of the group that is being written.
     in_flight: PendingChanges,
 }
 
 impl ProducerTable {
-    /// The state of a producer.
+    /// The durable state of a producer.
     pub(crate) fn get(&self, id: u64) -> Option<&ProducerHistory> {
         self.states.get(&id)
     }
 
-    /// A group with these changes is about to be written.
+    /// Stores the changes of a group before it is written.
     pub(crate) fn begin_group(&mut self, changes: PendingChanges) {
         self.in_flight = changes;
     }
 
-    /// The group in flight failed.
+    /// Discards the changes of the group in flight, because it failed.
     pub(crate) fn abort_group(&mut self) {
         self.in_flight.clear();
     }
 
-    /// The group in flight is durable: applies its changes and forgets producers that are too old.
-    /// Their age is measured in steady time, because block timestamps follow a wall clock that may
-    /// jump.
+    /// Applies the changes of the group in flight, which is now durable. Also forgets producers
+    /// that were not used for 7 days at the steady time `now_us`. The time is not taken from block
+    /// timestamps, because they follow a wall clock that may jump.
     pub(crate) fn commit_group(&mut self, now_us: u64) {
         for (id, change) in std::mem::take(&mut self.in_flight) {
             if change.forgets {
@@ -128,7 +135,7 @@ impl ProducerTable {
         }
     }
 
-    /// Changes the state of a producer, and forgets others if a limit is exceeded.
+    /// Changes the state of a producer. Forgets the least recently used ones above a limit.
     fn update(&mut self, id: u64, change: impl FnOnce(&mut ProducerHistory)) {
         let state = self.states.entry(id).or_default();
         self.by_use.remove(&(state.last_used_us, id));
@@ -151,9 +158,9 @@ impl ProducerTable {
     }
 
     /// Forgets the least recently used producers while the condition holds.
-    fn forget_while(&mut self, goes: impl Fn(&ProducerTable, u64) -> bool) {
+    fn forget_while(&mut self, condition: impl Fn(&ProducerTable, u64) -> bool) {
         while let Some(&(last_used_us, id)) = self.by_use.first()
-            && goes(self, last_used_us)
+            && condition(self, last_used_us)
         {
             self.remove(id);
         }
@@ -185,7 +192,7 @@ mod tests {
         assert!(table.get(2).is_some());
         let late = header(9, 1, UNUSED_US_MAX * 2);
         table.replay(&late);
-        assert!(table.get(2).is_some(), "the stamp of a block tells nothing of the time");
+        assert!(table.get(2).is_some(), "a block's timestamp is not the current time");
         table.commit_group(UNUSED_US_MAX + 3);
         assert!(table.get(2).is_some());
         table.commit_group(UNUSED_US_MAX + 4);
@@ -200,9 +207,9 @@ mod tests {
         for sequence in 0..200 {
             table.replay(&header(7, sequence, sequence));
         }
-        let state = table.get(7).expect("known");
-        assert_eq!(state.blocks.len(), BLOCKS_OF_ONE_MAX);
+        let state = table.get(7).expect("the producer is remembered");
+        assert_eq!(state.blocks.len(), PRODUCER_BLOCKS_MAX);
         assert_eq!(state.blocks.front().map(|block| block.sequence), Some(72));
-        assert_eq!((table.blocks, table.by_use.len()), (BLOCKS_OF_ONE_MAX, 1));
+        assert_eq!((table.blocks, table.by_use.len()), (PRODUCER_BLOCKS_MAX, 1));
     }
 }

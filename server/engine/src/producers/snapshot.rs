@@ -1,16 +1,16 @@
-//! The producer table as a file, written at every roll.
+//! The snapshot of the producers table, a file that is written at every roll.
 //!
 //! ```text
 //! <end_position>.producers
 //!   "STXP" | crc: u32 of bytes 8.. | version: u32 | seal_crc: u32 | end_position: u64
 //!   | producers: u32 | zero: u32
-//!   then each: id: u64 | epoch: u32 | blocks: u32 | next_sequence: u64
+//!   producer:  id: u64 | epoch: u32 | blocks: u32 | next_sequence: u64
 //!              | last_used_us: u64 | blocks × block
 //!   block:     sequence: u64 | count: u32 | body_crc: u32 | base_position: u64
 //! ```
 //!
-//! The least recently used producer comes first. A snapshot belongs to the seal whose
-//! `header_crc` it contains, and is not used with another.
+//! The least recently used producer comes first. Invariant: a snapshot belongs to the seal whose
+//! `header_crc` it contains, and recovery ignores it without that seal.
 
 use styx_protocol::Position;
 
@@ -22,12 +22,13 @@ const HEADER_BYTES: usize = 32;
 const PRODUCER_BYTES: usize = 32;
 const BLOCK_BYTES: usize = 24;
 
-/// Larger than any snapshot.
+/// No snapshot is larger than this number of bytes.
 pub(crate) const BYTES_MAX: u64 =
     (HEADER_BYTES + PRODUCERS_MAX * PRODUCER_BYTES + BLOCKS_MAX * BLOCK_BYTES) as u64;
 
 impl ProducerTable {
-    /// The snapshot of this table at a seal.
+    /// Encodes this table as the snapshot at a seal: `seal_crc` is the seal's `header_crc`, and
+    /// `end` is the position after the segment.
     pub(crate) fn encode(&self, seal_crc: u32, end: Position) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             HEADER_BYTES + self.states.len() * PRODUCER_BYTES + self.blocks * BLOCK_BYTES,
@@ -58,8 +59,8 @@ impl ProducerTable {
         out
     }
 
-    /// Reads a snapshot; returns it with the seal it belongs to. `None` if the bytes are not a
-    /// snapshot.
+    /// Decodes a snapshot. Returns the table, its `seal_crc` and its end position, or `None` if the
+    /// bytes are not a valid snapshot.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(ProducerTable, u32, Position)> {
         let mut read = Fields(bytes);
         let magic = read.take::<4>()?;
@@ -86,7 +87,7 @@ impl ProducerTable {
                     base: Position(read.u64()?),
                 });
             }
-            table.update(id, |known| *known = state);
+            table.update(id, |stored| *stored = state);
         }
         read.0.is_empty().then_some((table, seal_crc, end))
     }
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_round_trips_and_any_flipped_bit_is_refused() {
+    fn a_snapshot_round_trips_and_every_flipped_bit_is_detected() {
         let mut table = ProducerTable::default();
         let header = Header {
             producer_id: 7,
@@ -135,11 +136,11 @@ mod tests {
         };
         table.replay(&header);
         table.replay(&Header { producer_id: 8, producer_epoch: 0, count: 1, ..header });
-        // One that has begun and not appended yet.
+        // A producer that has begun, but has not appended yet.
         let flags = Flags::FILLER;
         table.replay(&Header { producer_id: 9, producer_epoch: 4, count: 0, flags, ..header });
         let bytes = table.encode(99, Position(14));
-        let (read, seal_crc, end) = ProducerTable::decode(&bytes).expect("it reads back");
+        let (read, seal_crc, end) = ProducerTable::decode(&bytes).expect("the snapshot is valid");
         assert_eq!((seal_crc, end), (99, Position(14)));
         assert_eq!(read.states, table.states);
         assert_eq!(read.states[&9].epoch, 4);

@@ -1,4 +1,8 @@
-//! [`Batch`]: records, as runs of whole or partial blocks.
+//! [`Batch`]: the result of a read of records.
+//!
+//! A batch keeps its records as runs: each run has the records of one block, without those before
+//! the reader's position. Records share the memory of the block from which they were read.
+//! Invariant: the runs follow each other without a gap in their positions.
 
 use bytes::Bytes;
 use styx_protocol::block::Header;
@@ -12,19 +16,19 @@ use crate::tail::Group;
 pub struct Record {
     /// Its position in the log.
     pub position: Position,
-    /// When it was appended, in µs since the epoch.
+    /// When the server appended it, in µs since the Unix epoch.
     pub timestamp_us: u64,
-    /// Its payload.
+    /// The payload.
     pub payload: Bytes,
 }
 
-/// Records of one or more blocks, in order and without a gap.
+/// Records of one or more blocks, in order and without a gap in their positions.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     runs: Vec<Run>,
 }
 
-/// The records of one block.
+/// The records of one block, or its last ones.
 #[derive(Debug, Clone)]
 struct Run {
     first: Position,
@@ -51,13 +55,13 @@ impl Batch {
         self.runs.iter().map(|run| u64::from(run.records.count())).sum()
     }
 
-    /// Encoded bytes of all records: their payloads and 8 bytes each.
+    /// The encoded size of all records in bytes: each payload plus 8.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.runs.iter().map(|run| run.records.bytes().len()).sum()
     }
 
-    /// The records; payloads share the batch's memory.
+    /// The records in order. Their payloads share the batch's memory.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         self.runs.iter().flat_map(|run| {
             run.records.payloads().zip(0u64..).map(|(payload, i)| Record {
@@ -68,14 +72,14 @@ impl Batch {
         })
     }
 
-    /// The records block by block, each with the position of its first record.
+    /// The records, block by block. Each item has the position of its first record.
     pub fn blocks(&self) -> impl Iterator<Item = (Position, &Records)> + '_ {
         self.runs.iter().map(|run| (run.first, &run.records))
     }
 }
 
 impl Extract for Batch {
-    /// Records count with their unpacked size.
+    /// The uncompressed size of the records.
     fn measure(header: &Header) -> usize {
         header.raw_size as usize
     }
@@ -101,8 +105,8 @@ impl Extract for Batch {
                     if batch.runs.is_empty() {
                         return Err(block.at);
                     }
-                    // The whole blocks are returned first. The next read begins at
-                    // the damage and reports it.
+                    // Return the intact blocks first. The next read begins at the damage and
+                    // reports it.
                     break 'groups;
                 };
                 let skip = from.since(Position(header.base_position));

@@ -1,4 +1,7 @@
-//! [`Blocks`]: stored blocks, to be sent on without unpacking.
+//! [`Blocks`]: the result of a read of complete blocks, which are sent without decompression.
+//!
+//! The bytes are shared with the commits in memory or with the read from the file. Invariant:
+//! the blocks follow each other as in the log, without a gap.
 
 use std::ops::Range;
 
@@ -10,8 +13,8 @@ use styx_protocol::codec::Codecs;
 use super::extract::{Bound, Extract, Extracted};
 use crate::tail::{Group, GroupBlock};
 
-/// Whole blocks in order, without a gap between their records. Fillers and seals, which have no
-/// records, may be among them.
+/// Complete blocks in order, without a gap in the positions of their records. They may include
+/// fillers and seals, which have no records.
 #[derive(Debug, Clone, Default)]
 pub struct Blocks {
     parts: Vec<BlockRange>,
@@ -21,7 +24,7 @@ pub struct Blocks {
     codecs: Codecs,
 }
 
-/// Contiguous blocks of one group.
+/// Consecutive blocks of one group, and their bytes.
 #[derive(Debug, Clone)]
 struct BlockRange {
     group: Group,
@@ -30,14 +33,14 @@ struct BlockRange {
 }
 
 impl BlockRange {
-    fn block(&self) -> &[GroupBlock] {
+    fn group_blocks(&self) -> &[GroupBlock] {
         self.group.blocks.get(self.blocks.clone()).unwrap_or_default()
     }
 }
 
 impl Blocks {
-    /// The position of the first record of the first block. It is at or before the reader's
-    /// position, which may be inside that block.
+    /// The position of the first record of the first block. It may be before the reader's position,
+    /// which can be in the middle of that block.
     #[must_use]
     pub fn first(&self) -> Position {
         self.first
@@ -49,32 +52,33 @@ impl Blocks {
         self.next
     }
 
-    /// Bytes of all blocks, including headers.
+    /// The size of all blocks in bytes, including their headers.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.len_bytes
     }
 
-    /// The codecs of the bodies.
+    /// The codecs with which the bodies are compressed.
     #[must_use]
     pub fn codecs(&self) -> Codecs {
         self.codecs
     }
 
-    /// The bytes, as runs of whole blocks; shared, not copied.
+    /// The bytes of the blocks in order, shared and not copied. Each part has one or more complete
+    /// blocks.
     pub fn parts(&self) -> impl Iterator<Item = &Bytes> + '_ {
         self.parts.iter().map(|part| &part.bytes)
     }
 
-    /// The blocks one by one, without fillers and seals; bodies are shared.
+    /// The blocks one by one, without fillers and seals. Their bodies share the same memory.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> + '_ {
-        let all = self.parts.iter().flat_map(BlockRange::block);
+        let all = self.parts.iter().flat_map(BlockRange::group_blocks);
         all.map(|block| &block.block).filter(|block| !block.header().is_marker())
     }
 }
 
 impl Extract for Blocks {
-    /// Blocks count with their stored size.
+    /// The stored size of the block, including its header.
     fn measure(header: &Header) -> usize {
         usize::try_from(header.block_bytes()).unwrap_or(usize::MAX)
     }

@@ -1,21 +1,24 @@
-//! What a read returns, extracted from stored blocks: one code path for memory and files, and
-//! for records and blocks.
+//! [`Extract`]: builds the result of a read from stored blocks.
+//!
+//! Reads of records and reads of blocks implement it, so both use the same code for memory and
+//! for files. Invariant: a read returns at least one block, and at most about its byte limit.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
 
 use crate::tail::Group;
 
-/// A result that is extracted from blocks.
+/// A result of a read, which is built from stored blocks.
 pub(super) trait Extract: Sized {
-    /// What a block counts toward a read's byte limit.
+    /// The number of bytes by which a block counts toward the byte limit of a read.
     fn measure(header: &Header) -> usize;
 
-    /// Extracts the blocks, beginning with the one that contains `from`: at least one with records,
-    /// and about `bytes_max` bytes. `None` if there is none.
+    /// Extracts blocks, beginning with the one that contains `from`: at least one with records, and
+    /// about `bytes_max` bytes. `None` if the groups have no such block.
     ///
     /// # Errors
-    /// The body of the first block does not match its header; the error is its offset in the group.
+    /// The body of the first block does not match its header. The error is the block's offset in
+    /// its group.
     fn extract(
         groups: &[Group],
         from: Position,
@@ -27,13 +30,13 @@ pub(super) trait Extract: Sized {
 #[derive(Debug)]
 pub(super) struct Extracted<T> {
     pub(super) found: T,
-    /// The position after it.
+    /// The position after the last record.
     pub(super) next: Position,
-    /// Bytes of the last group up to there.
+    /// The offset in the last group after the last extracted block.
     pub(super) used: usize,
 }
 
-/// Counts what a read has extracted against its limit.
+/// Counts the bytes that a read has extracted, up to its limit.
 #[derive(Debug)]
 pub(super) struct Bound {
     bytes: usize,
@@ -45,7 +48,7 @@ impl Bound {
         Bound { bytes: 0, bytes_max }
     }
 
-    /// Whether this much more may be extracted. The first block always may.
+    /// Adds `bytes` and returns whether they may be extracted. The first block is always allowed.
     pub(super) fn admits(&mut self, bytes: usize) -> bool {
         let first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(bytes.max(1));

@@ -1,4 +1,11 @@
-//! Reading from a segment's file: find the place, read, check every block.
+//! Reads blocks from a segment's file.
+//!
+//! ```text
+//! position ─▶ index entry ─▶ chunk of the file ─▶ skip earlier blocks ─▶ check ─▶ extract
+//! ```
+//!
+//! The reader uses this if its position is not in memory. Invariant: no block is returned before
+//! its header and body checksums were compared, and no byte after the durable end is read.
 
 use std::io;
 use std::sync::Arc;
@@ -18,21 +25,20 @@ use crate::segment::resync::{self, ChainGoal};
 use crate::storage::DiskWait;
 use crate::tail::{Group, View};
 
-/// The least bytes read for a single record. At most [`READ_BYTES_MIN`] bytes are read, unless
-/// its block is larger.
+/// A read of one record reads at least this many bytes: 1 KiB. It reads at most
+/// [`READ_BYTES_MIN`], unless the block is larger.
 const RECORD_READ_BYTES_MIN: usize = 1 << 10;
 
 /// The result of scanning a chunk of a segment.
 struct Scanned {
-    /// Bytes of blocks before the position; may exceed the chunk.
+    /// Bytes of the blocks before the position; may be more than the chunk has.
     skipped: u64,
-    /// The whole blocks from the position on, if there is one.
+    /// The complete blocks that begin with the one of the position; `None` if that is incomplete.
     group: Option<Group>,
 }
 
 impl Reader {
-    /// The next blocks, from the file; `None` if the read would have to wait for the disk and must
-    /// not.
+    /// Reads the next blocks from the file. `None` if that needs the disk, and `disk` forbids it.
     pub(super) fn read_file<T: Extract>(
         &mut self,
         view: &View,
@@ -49,8 +55,8 @@ impl Reader {
         }
     }
 
-    /// Moves past damage if the position is after it. Otherwise returns the error, which tells
-    /// where reading can continue.
+    /// Moves the reader's place past the damage at `offset`, if its position is after the damage.
+    /// Otherwise marks the log as corrupt, and returns an error with the next readable position.
     fn pass_damage(&mut self, view: &View, offset: Offset) -> Result<(), Error> {
         let Some((index, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
@@ -69,7 +75,8 @@ impl Reader {
                 self.place = Some(FilePlace { segment, file, offset: chain.offset });
                 return Ok(());
             }
-            // A seal alone contains no record: the next record is in the next segment.
+            // Only the seal is intact, and it has no record. The next record is in the next
+            // segment.
             Some(chain) if chain.position < chain.end_position => Some(chain.position),
             _ => view.segments.get(index + 1).map(|next| next.base),
         };
@@ -79,6 +86,7 @@ impl Reader {
         Err(damage)
     }
 
+    /// As [`Reader::read_file`], but returns the error at damage.
     fn read_blocks<T: Extract>(
         &mut self,
         view: &View,
@@ -89,12 +97,12 @@ impl Reader {
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
             0 => read_estimate,
-            // Packed blocks may reach the limit long before their bytes do.
+            // Compressed blocks may reach the limit with far fewer bytes of the file.
             _ => bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN),
         };
         loop {
             if place.offset >= limit {
-                // The segment should contain the position.
+                // The segment must contain the position, so a block is missing.
                 return Err(self.damaged(&place.segment, place.offset));
             }
             let Some(chunk) = self.chunk(&place, limit, want, disk)? else {
@@ -105,7 +113,7 @@ impl Reader {
             place.offset += scanned.skipped;
             let Some(group) = scanned.group else {
                 want = match scanned.skipped {
-                    // Not even one whole block: it is longer than the chunk.
+                    // The chunk has no complete block, because the first one is larger.
                     0 => self.block_bytes(&place, &chunk, limit)?,
                     _ => want.max(READ_BYTES_MIN),
                 };
@@ -125,8 +133,9 @@ impl Reader {
         }
     }
 
-    /// The current place if it fits the position, or else one from the index. Also returns how many
-    /// bytes from there probably contain the block of the position.
+    /// Returns the current place if it is usable for the position, otherwise one from the index.
+    /// Also returns how many bytes from there probably contain the block of the position. `None` if
+    /// that needs the disk, and `disk` forbids it.
     pub(super) fn place(
         &self,
         view: &View,
@@ -142,7 +151,7 @@ impl Reader {
             return Ok(Some((place.clone(), READ_BYTES_MIN)));
         }
         let open_failed = |error: io::Error| {
-            // Retention may have removed the segment since the view was taken.
+            // Retention may have removed the segment after the view was taken.
             let now = self.log.tail.view();
             if error.kind() == io::ErrorKind::NotFound && self.position < now.start() {
                 return self.out_of_range(&now);
@@ -173,25 +182,26 @@ impl Reader {
         Ok(Some((place, read_estimate.unwrap_or(READ_BYTES_MIN))))
     }
 
-    /// How many bytes of this range to read to get the block of the position. The estimate assumes
-    /// that blocks are alike and never exceeds the range. If it is too low, the reader reads again.
+    /// Estimates how many bytes of this range to read to get the block of the position. Assumes
+    /// that all blocks have the same size. The estimate is at most the size of the range, but
+    /// between 1 KiB and 16 KiB. If it is too low, the reader reads again.
     fn read_estimate(&self, segment: &Segment, range: IndexRange) -> Option<usize> {
         let IndexRange { from, until: Some(until) } = range else { return None };
         let bytes = until.offset.checked_sub(from.offset)?;
-        let most = usize::try_from(bytes).ok()?.clamp(RECORD_READ_BYTES_MIN, READ_BYTES_MIN);
+        let bytes_max = usize::try_from(bytes).ok()?.clamp(RECORD_READ_BYTES_MIN, READ_BYTES_MIN);
         let block_bytes = match segment.block_bytes() {
-            0 => return Some(most),
+            0 => return Some(bytes_max),
             known => known,
         };
         let records = until.position.since(from.position).max(1);
         let before = u128::from(bytes) * u128::from(self.position.since(from.position));
         let before = usize::try_from(before / u128::from(records)).ok()?;
-        // Blocks of one producer differ a little in size.
-        let spare = most / 16;
-        Some(before.saturating_add(block_bytes + spare).clamp(RECORD_READ_BYTES_MIN, most))
+        // A reserve, because the blocks of one producer differ a little in size.
+        let reserve = bytes_max / 16;
+        Some(before.saturating_add(block_bytes + reserve).clamp(RECORD_READ_BYTES_MIN, bytes_max))
     }
 
-    /// Advances a place to the start of the block that contains the position. May wait for the
+    /// Advances a place to the start of the block that contains the position. May read from the
     /// disk.
     pub(super) fn advance_to_block(
         &self,
@@ -199,7 +209,7 @@ impl Reader {
         view: &View,
     ) -> Result<FilePlace, Error> {
         let limit = view.readable_bytes(&place.segment);
-        // Usually the place is already there.
+        // Usually the place is already at the block, so one header is enough.
         let mut want = BLOCK_HEADER_BYTES;
         while let Some(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
             let skipped = self.bytes_before(&place, &chunk)?;
@@ -212,8 +222,8 @@ impl Reader {
         Ok(place)
     }
 
-    /// Bytes of blocks before the position, in a chunk that begins at the place. The result may
-    /// exceed the chunk. The blocks need not be whole.
+    /// Returns the number of bytes of the blocks before the position, in a chunk that begins at the
+    /// place. The last of these blocks may be incomplete, so the result may exceed the chunk.
     fn bytes_before(&self, place: &FilePlace, chunk: &Bytes) -> Result<u64, Error> {
         let mut skipped = 0u64;
         let left = |skipped| chunk.get(usize::try_from(skipped).unwrap_or(usize::MAX)..);
@@ -231,7 +241,11 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Up to `want` bytes at the place, within the readable part.
+    /// Reads up to `want` bytes at the place, but not beyond `limit`. `None` if that needs the
+    /// disk, and `disk` forbids it.
+    ///
+    /// # Errors
+    /// The bytes cannot be read, or there are fewer than a block header has.
     fn chunk(
         &self,
         place: &FilePlace,
@@ -262,8 +276,8 @@ impl Reader {
         Ok(Some(buffer.freeze()))
     }
 
-    /// Scans a chunk that begins at the place. Blocks before the position are skipped and need not
-    /// be whole. Each later block is checked and must follow the one before it.
+    /// Scans a chunk that begins at the place. Skips the blocks before the position, which may be
+    /// incomplete. Checks each block after that, and that its position follows the block before it.
     fn scan<T: Extract>(
         &self,
         place: &FilePlace,
@@ -277,8 +291,8 @@ impl Reader {
         let mut at = begins;
         let mut next = self.position;
         while let Some(rest) = chunk.get(at..).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
-            // Whole blocks before damage are returned first. The next read begins at the damage and
-            // reports it.
+            // Return the intact blocks before the damage first. The next read begins at the damage
+            // and reports it.
             let damaged = || match blocks.is_empty() {
                 true => Err(self.damaged(&place.segment, place.offset + at as u64)),
                 false => Ok(()),
@@ -288,7 +302,7 @@ impl Reader {
                 break;
             };
             let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
-            // The first block may contain the position anywhere.
+            // The first block may begin before the position.
             if !blocks.is_empty() && header.base_position != next.0 {
                 break;
             }
@@ -311,7 +325,7 @@ impl Reader {
         Ok(Scanned { skipped, group })
     }
 
-    /// The size of the block at the place, of which `chunk` is the beginning.
+    /// Returns the size of the block at the place, of which `chunk` has only the first bytes.
     fn block_bytes(&self, place: &FilePlace, chunk: &Bytes, limit: u64) -> Result<usize, Error> {
         let damaged = || self.damaged(&place.segment, place.offset);
         let (header, _) = Header::decode(chunk).map_err(|_| damaged())?;

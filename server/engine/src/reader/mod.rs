@@ -1,14 +1,14 @@
-//! Reading: a cursor over durable records, from memory or from the file.
+//! [`Reader`]: a cursor over the durable records of a log.
 //!
 //! ```text
-//! try_read, try_blocks ─▶ the last commits in memory ─▶ the page cache ─▶ NeedsDisk
-//! read, blocks         ─▶ the same, then the disk
-//! span                 ─▶ a part of a file, to be sent by the kernel
+//! try_read, try_blocks ─▶ last commits in memory ─▶ page cache ─▶ NeedsDisk
+//! read, blocks         ─▶ last commits in memory ─▶ page cache ─▶ disk
+//! span                 ─▶ a part of a file, which the kernel sends
 //! ```
 //!
-//! Every block from the file is checked as a whole (header and body CRC) before it, or a record
-//! of it, is returned. Only the receiver of a span checks its blocks. Nothing after the durable
-//! end is read.
+//! Invariant: a reader returns nothing after the durable end. It compares the header and body
+//! checksums of every block from a file before it returns the block or one of its records. The
+//! blocks of a span are an exception: their receiver checks them.
 
 mod batch;
 mod blocks;
@@ -39,25 +39,26 @@ pub use self::wait::Wait;
 pub enum Found<T> {
     /// The records or blocks.
     Some(T),
-    /// Nothing: the position is the durable end.
+    /// No record, because the position is the durable end.
     AtEnd,
-    /// The bytes are neither in memory nor in the page cache. Call the blocking form on a thread
-    /// that may wait for the disk.
+    /// No result, because the bytes are neither in memory nor in the page cache. Call the blocking
+    /// method on a thread that may wait for the disk.
     NeedsDisk,
 }
 
-/// A cursor. Retention of records that it has read does not affect it. If records that it has
-/// not yet read are removed, the next read fails with [`Error::OutOfRange`].
+/// A cursor over a log. Retention may remove records that it has read. If retention removes
+/// records that it has not read yet, the next read fails with [`Error::OutOfRange`].
 #[derive(Debug)]
 pub struct Reader {
     log: Arc<LogInner>,
     position: Position,
     place: Option<FilePlace>,
-    /// Bytes that the last read from the file returned.
+    /// The number of bytes that the last read from the file used; `usize::MAX` before the first.
     used: usize,
 }
 
-/// A place in a file: the block with the reader's position begins here or later.
+/// A place in a segment's file, at the start of a block. The block with the reader's position
+/// begins here or later.
 #[derive(Debug, Clone)]
 struct FilePlace {
     segment: Arc<Segment>,
@@ -65,7 +66,7 @@ struct FilePlace {
     offset: Offset,
 }
 
-/// Bytes read at once for small reads.
+/// A small read reads this many bytes from the file: 16 KiB.
 const READ_BYTES_MIN: usize = 16 << 10;
 
 impl Reader {
@@ -84,21 +85,22 @@ impl Reader {
         self.position
     }
 
-    /// Moves back to a position that was already read, for a caller that could not use a whole
-    /// batch. Never moves forward.
+    /// Moves back to a position that was already read, for a caller that could use only a part of
+    /// a batch. A later position has no effect.
     pub fn go_back_to(&mut self, position: Position) {
         if position < self.position {
             self.position = position;
-            // The position may be in a block before that place.
+            // The position may be in a block before the current place.
             self.place = None;
         }
     }
 
-    /// Reads at most about `bytes_max` bytes, but at least one block, and advances. Never waits for
-    /// the disk.
+    /// Reads at most about `bytes_max` uncompressed bytes, but at least one block, and advances.
+    /// Never waits for the disk.
     ///
     /// # Errors
-    /// Damage; the records were removed; the log was removed or closed.
+    /// [`Error::CorruptRecord`] at damage, [`Error::OutOfRange`] if the records were removed, an
+    /// error if the log was removed or closed, or an I/O error.
     pub fn try_read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
         self.next(bytes_max, DiskWait::Forbidden)
     }
@@ -106,16 +108,16 @@ impl Reader {
     /// As [`Reader::try_read`], but waits for the disk. Never returns [`Found::NeedsDisk`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Reader::try_read`].
     pub fn read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
         self.next(bytes_max, DiskWait::Allowed)
     }
 
-    /// As [`Reader::try_read`], but returns blocks as they are stored. The first one contains the
-    /// position.
+    /// As [`Reader::try_read`], but returns blocks as they are stored, and `bytes_max` limits their
+    /// stored size. The first block contains the position.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Reader::try_read`].
     pub fn try_blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
         self.next(bytes_max, DiskWait::Forbidden)
     }
@@ -123,19 +125,19 @@ impl Reader {
     /// As [`Reader::try_blocks`], but waits for the disk. Never returns [`Found::NeedsDisk`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Reader::try_read`].
     pub fn blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
         self.next(bytes_max, DiskWait::Allowed)
     }
 
-    /// Resolves when there is something to read at the position, or the log was removed or closed
-    /// (the next read returns the error).
+    /// Resolves when there is a record at the position, or when the log was removed or closed. In
+    /// the second case the next read returns the error.
     #[must_use]
     pub fn wait(&self) -> Wait {
         Wait { log: Arc::clone(&self.log), position: self.position, key: None }
     }
 
-    /// The record at the position.
+    /// Reads the record at the position.
     pub(crate) fn read_one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
         let disk = if may_wait { DiskWait::Allowed } else { DiskWait::Forbidden };
         Ok(match self.next::<Batch>(0, disk)? {
@@ -170,7 +172,7 @@ impl Reader {
     fn read_memory<T: Extract>(&mut self, bytes_max: usize) -> Option<Extracted<T>> {
         let groups = self.log.tail.cached(self.position, bytes_max);
         let extracted = T::extract(&groups, self.position, bytes_max).ok()??;
-        // The next read from the file looks up its place again.
+        // The position has moved, so the next read from the file must search its place again.
         self.place = None;
         Some(extracted)
     }

@@ -1,4 +1,4 @@
-//! [`Span`]: a part of a segment's file, to be sent without reading it.
+//! [`Span`]: a part of a segment's file, which the kernel sends without a copy to user space.
 //!
 //! ```text
 //! index    entry            entry            entry          (at most 16 KiB apart)
@@ -6,9 +6,10 @@
 //!                 └────────── span ──────────┘
 //! ```
 //!
-//! A span begins with the block that contains the position. Headers are read on the way there
-//! from an index entry, but none if the reader is already there. A span ends at an index entry
-//! or at the readable end, because a block ends there. Its content is not checked.
+//! A span begins with the block that contains the position. To find it, the reader reads block
+//! headers from an index entry on. A span ends at an index entry or at the readable end, because
+//! a block ends there. The receiver checks the content. Invariant: a span has only complete,
+//! durable blocks.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use crate::segment::name::Offset;
 use crate::storage::{DiskWait, File};
 use crate::sync::lock;
 
-/// Whole blocks in a file, and the handle to send them (`AsFd`). The bytes do not change while
-/// the span exists, even if the log removes them.
+/// Complete blocks in a file, and the file descriptor to send them from ([`AsFd`]). The bytes do
+/// not change while the span exists, even if retention removes the segment.
 #[derive(Debug)]
 pub struct Span {
     file: Arc<dyn File>,
@@ -33,7 +34,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The offset of the first byte.
+    /// The offset of the first byte in the file.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -45,7 +46,7 @@ impl Span {
         self.len
     }
 
-    /// Whether there are no bytes; never true.
+    /// Always `false`: a span has at least one block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -60,28 +61,29 @@ impl Span {
 
 impl AsFd for Span {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.fd().expect("a span is made of a file that has one")
+        self.file.fd().expect("a span is created only for a file with a descriptor")
     }
 }
 
 impl Reader {
-    /// Whether the next records are in memory, or there are none. Never waits.
+    /// Whether the next records are in memory, or the position is the durable end. Never waits.
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         self.position >= self.log.tail.end() || !self.log.tail.cached(self.position, 0).is_empty()
     }
 
-    /// The next blocks as a part of a file, at most `bytes_max` bytes; advances. `None` if they are
-    /// in memory or cannot be sent this way: then read [blocks](Reader::try_blocks). May wait for
-    /// the disk.
+    /// Returns the next blocks as a part of a file, at most `bytes_max` bytes, and advances. May
+    /// wait for the disk. Returns `None` if the blocks are in memory or cannot be sent this way.
+    /// The caller then uses [`Reader::try_blocks`].
     ///
-    /// The span begins with the block that contains the position, like [blocks](Reader::blocks).
-    /// The receiver checks the blocks, skips fillers and seals, and detects damage; a reader at the
-    /// damaged position then reports it. A span may contain blocks of every codec. A log that is
-    /// known to be damaged returns no spans.
+    /// The span begins with the block that contains the position, as in [`Reader::blocks`]. It may
+    /// contain blocks of every codec. The receiver checks the blocks, skips fillers and seals, and
+    /// detects damage. A read at the damaged position then reports the damage. A log that is known
+    /// to be damaged returns no spans.
     ///
     /// # Errors
-    /// The records were removed; the log was removed or closed; the index cannot be read.
+    /// [`Error::OutOfRange`] if the records were removed, an error if the log was removed or
+    /// closed, or an I/O error.
     pub fn span(&mut self, bytes_max: u64) -> Result<Option<Span>, Error> {
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
@@ -95,7 +97,7 @@ impl Reader {
             return Ok(None);
         }
         let place = match self.advance_to_block(place, &view) {
-            // A reader of the blocks reports the damage.
+            // A read of the blocks reports the damage.
             Err(Error::CorruptRecord { .. }) => return Ok(None),
             place => place?,
         };

@@ -1,4 +1,6 @@
-//! Waiting for more records.
+//! [`Wait`]: waits until a log has a record at a position.
+//!
+//! Invariant: a dropped wait leaves no registration in the log's tail.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use styx_protocol::Position;
 
 use crate::log::LogInner;
 
-/// See [`Reader::wait`](crate::Reader::wait). Cancel safe.
+/// A future that resolves when a record can be read; see [`Reader::wait`](crate::Reader::wait).
+/// Cancel safe.
 #[derive(Debug)]
 pub struct Wait {
     pub(super) log: Arc<LogInner>,
@@ -17,7 +20,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Blocks this thread until then.
+    /// Blocks this thread until the future resolves.
     pub fn wait(self) {
         pollster::block_on(self);
     }

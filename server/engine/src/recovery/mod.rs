@@ -1,16 +1,16 @@
-//! Recovery: from the files after a crash to a log that accepts appends.
+//! Recovery: opens the files of a log after a crash or a shutdown, and prepares it for appends.
 //!
 //! ```text
-//! log.toml ─▶ watermark ─▶ names of segments ─▶ the newest, block by block
+//! log.toml ─▶ watermark ─▶ segment names ─▶ newest segment, block by block
 //!   first invalid block at position p, watermark W:
 //!     W > p or no watermark   corrupt: read-only, reported, never truncated
-//!     else                    torn tail: copied aside, cut off, synced
+//!     otherwise               torn tail: copied aside, cut off, synced
 //! ```
 //!
-//! Only recovery makes a [`LogEnd`] of existing files. The directories are synced before
-//! anything is read. The newest segment is synced and its page cache dropped before it is
-//! checked, because the kernel may hold bytes that a failed sync lost. The bytes after p decide
-//! nothing.
+//! Only recovery creates a [`LogEnd`] from existing files. It syncs the directories before it
+//! reads anything. It also syncs the newest segment and drops its page cache before it checks
+//! the blocks, because the page cache may hold bytes that a failed sync lost. The bytes after p
+//! have no influence on this decision.
 
 mod newest;
 mod sealed;
@@ -44,15 +44,18 @@ pub(crate) struct Recovered {
     pub(crate) manifest: Manifest,
     pub(crate) segment_directory: SegmentDirectory,
     pub(crate) view: View,
-    /// This and the watermark are `None` unless the log accepts appends.
+    /// `end` and `watermark` are `None` unless the log accepts appends.
     pub(crate) end: Option<LogEnd>,
     pub(crate) watermark: Option<Watermark>,
     pub(crate) status: LogStatus,
-    /// Why the status is not `ok`.
+    /// Why the status is not `ok`; otherwise empty.
     pub(crate) cause: String,
 }
 
 /// Reads the manifest in a log's directory.
+///
+/// # Errors
+/// The file cannot be read or is invalid.
 pub(crate) fn read_manifest(storage: &dyn Storage, directory: &Path) -> Result<Manifest, Error> {
     let path = directory.join(name::MANIFEST);
     let bytes =
@@ -60,7 +63,12 @@ pub(crate) fn read_manifest(storage: &dyn Storage, directory: &Path) -> Result<M
     Manifest::decode(&bytes).map_err(|cause| unusable(directory, cause))
 }
 
-/// Recovers the log in `directory`.
+/// Recovers the log in `directory`. Damage is not an error: the log is returned with the status
+/// `corrupt`, and its intact records can be read.
+///
+/// # Errors
+/// I/O fails, the storage is full, the manifest is invalid, or a newer Styx wrote the newest
+/// segment.
 pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Recovered, Error> {
     let failed = |doing| Error::io(doing, directory);
     storage.sync_dir(directory).map_err(failed("cannot sync"))?;
@@ -87,8 +95,7 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Re
     }
 }
 
-/// Removes other generations and temporary files: the remains of an interrupted truncate or
-/// creation.
+/// Removes other generations and temporary files, which an interrupted truncate or create left.
 fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
@@ -157,8 +164,8 @@ impl LogRecovery {
         if !problems.is_empty() {
             let mut segments = older;
             segments.push(Arc::new(self.newest_segment(newest, &walked)));
-            // The log extends to its known durable end. A part that cannot be read is damage, not
-            // the end.
+            // The log extends to its known durable end. An unreadable part before it is damage,
+            // not the end of the log.
             let mut durable = walked.cursor.durable();
             if mark.durable > durable.position {
                 let goal = ChainGoal::EndOfBlocks(mark.durable);
@@ -184,7 +191,7 @@ impl LogRecovery {
         })
     }
 
-    /// What is readable of a log whose durable end is unknown.
+    /// Recovers the readable part of a log whose durable end is unknown.
     fn read_only(self, cause: String) -> Result<Recovered, Error> {
         let mut bases = self.list_segments()?;
         let Some(newest) = bases.pop() else {
@@ -220,7 +227,7 @@ impl LogRecovery {
         Watermark::open(file).map_err(Error::io("cannot read", path))
     }
 
-    /// The bases of all segments, ascending. Temporary files are removed.
+    /// Returns the base positions of all segments, ascending, and removes temporary files.
     fn list_segments(&self) -> Result<Vec<Position>, Error> {
         let folder = &self.segment_directory.path;
         let entries = self.storage().list(folder).map_err(Error::io("cannot list", folder))?;
@@ -239,7 +246,8 @@ impl LogRecovery {
         Ok(bases)
     }
 
-    /// Completes a trim that a crash interrupted.
+    /// Completes a trim that a crash interrupted: removes the segments that end at or before
+    /// `start`.
     fn remove_trimmed(&self, bases: &mut Vec<Position>, start: Position) -> Result<(), Error> {
         let kept = bases.partition_point(|base| *base <= start).saturating_sub(1);
         for base in bases.drain(..kept) {
@@ -250,8 +258,8 @@ impl LogRecovery {
         Ok(())
     }
 
-    /// Creates the end of an intact log: raises the epoch, and starts the next segment if the
-    /// newest is sealed.
+    /// Creates the [`LogEnd`] of an intact log. Raises the open epoch, and starts the next segment
+    /// if the newest is sealed.
     fn resume(
         &self,
         mut segments: Vec<Arc<Segment>>,
@@ -298,7 +306,7 @@ impl LogRecovery {
 
 fn describe(stop: &WalkEnd) -> String {
     match stop {
-        WalkEnd::EndOfFile => "the file ends".into(),
+        WalkEnd::EndOfFile => "the file ends here".into(),
         WalkEnd::Sealed => "the segment is sealed".into(),
         WalkEnd::Invalid(why) => (*why).into(),
         WalkEnd::Unknown(error) => error.to_string(),

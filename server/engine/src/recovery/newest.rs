@@ -1,4 +1,8 @@
-//! The newest segment: read completely, as the device has it, and cut off where it ends.
+//! Recovery of the newest segment: checks every block and cuts off a torn tail.
+//!
+//! The segment is read from the device, not from the page cache. Recovery decides by the
+//! watermark whether the first invalid block is damage or a torn tail. Invariant: a torn tail is
+//! cut off and synced before anything is appended in its place.
 
 use std::sync::Arc;
 
@@ -15,18 +19,18 @@ use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd, WalkedBlock};
 use crate::segment::{Sealed, Segment};
 use crate::storage::{Access, File, read_exact_at, write_all_at};
 
-/// A copy of the last torn tail, for analysis.
+/// The file with a copy of the last torn tail, for analysis.
 const TORN_TAIL: &str = "torn-tail";
 
-/// The most bytes of a torn tail that are kept.
+/// At most this many bytes of a torn tail are copied: 64 MiB.
 const TORN_BYTES_MAX: u64 = 64 << 20;
 
-/// The newest segment, walked to its first invalid block.
+/// What a walk of the newest segment found, up to its first invalid block.
 pub(super) struct WalkedSegment {
     pub(super) file: Arc<dyn File>,
     pub(super) len: u64,
     pub(super) cursor: Cursor,
-    /// From its first block, if there is one.
+    /// The salt in its first block; `None` if that block is invalid or missing.
     pub(super) salt: Option<u64>,
     pub(super) epoch: u32,
     pub(super) sealed: Option<Sealed>,
@@ -37,7 +41,8 @@ pub(super) struct WalkedSegment {
 }
 
 impl LogRecovery {
-    /// Walks the newest segment as the device has it.
+    /// Syncs the newest segment, drops its page cache, and walks it to the first invalid block. An
+    /// unreadable block counts as invalid.
     pub(super) fn walk_newest(
         &self,
         base: Position,
@@ -69,14 +74,14 @@ impl LogRecovery {
         };
         loop {
             match walk.step() {
-                Ok(Ok(block)) => walked.pass(&block),
+                Ok(Ok(block)) => walked.add_block(&block),
                 Ok(Err(stop)) => {
                     walked.stop = stop;
                     return Ok(walked);
                 }
                 Err(error) => {
                     tracing::error!(%error, path = %path.display(), offset = walk.offset(), "cannot read a segment");
-                    walked.stop = WalkEnd::Invalid("it cannot be read");
+                    walked.stop = WalkEnd::Invalid("the file cannot be read here");
                     return Ok(walked);
                 }
             }
@@ -93,8 +98,8 @@ impl LogRecovery {
         )
     }
 
-    /// Cuts off the bytes after the last valid block, durably, before anything is appended there. A
-    /// file that ends with zeros ends cleanly.
+    /// Cuts off the bytes after the last valid block and syncs the file. If they are all zeros,
+    /// there is no torn tail and no warning.
     pub(super) fn cut_torn_tail(
         &self,
         base: Position,
@@ -116,8 +121,8 @@ impl LogRecovery {
         walked.file.sync().map_err(Error::io("cannot sync", &path))
     }
 
-    /// Copies a torn tail aside, best effort. Returns how many of its bytes come before the
-    /// trailing zeros.
+    /// Copies a torn tail to another file and ignores failures. Returns the number of its bytes
+    /// before the trailing zeros.
     fn copy_aside(&self, file: &dyn File, from: u64, to: u64) -> u64 {
         let mut buffer = vec![0; 1 << 20];
         let mut last_byte = from;
@@ -149,7 +154,7 @@ impl LogRecovery {
 }
 
 impl WalkedSegment {
-    fn pass(&mut self, block: &WalkedBlock) {
+    fn add_block(&mut self, block: &WalkedBlock) {
         let header = &block.header;
         self.salt.get_or_insert(header.segment_salt);
         self.epoch = self.epoch.max(header.open_epoch);

@@ -1,4 +1,8 @@
-//! The segments before the newest, from their indexes and seals.
+//! Recovery of the sealed segments, without reading their records.
+//!
+//! A segment's summary comes from its index, if the segment ends with the seal that the index
+//! names. Otherwise recovery walks the block headers and rebuilds the index. Invariant: a segment
+//! without a valid seal is reported as damaged and never changed.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +21,7 @@ use crate::segment::{Sealed, Segment};
 use crate::storage::{Access, File, read_exact_at};
 
 impl LogRecovery {
-    /// All segments but the newest, from their indexes. A segment without an index is walked.
+    /// Opens all segments except the newest. Adds a text to `problems` for each damaged segment.
     pub(super) fn sealed_segments(
         &self,
         bases: &[Position],
@@ -47,8 +51,8 @@ impl LogRecovery {
         Ok(segments)
     }
 
-    /// The summary of a sealed segment, from its index or from its blocks. If the segment is not
-    /// sealed, what was found and what is wrong.
+    /// Returns the summary of a sealed segment, from its index or from its blocks. If the walk does
+    /// not reach a seal, returns the summary of the valid part and a description of the damage.
     fn summary(&self, base: Position) -> Result<Result<Sealed, (Sealed, String)>, Error> {
         let path = self.path(&name::segment(base));
         let failed = |error| Error::io("cannot read", &path)(error);
@@ -64,8 +68,8 @@ impl LogRecovery {
         self.rebuild_index(&*file, len, base)
     }
 
-    /// Extends the summary of a damaged segment to its end if its seal is intact. Then the records
-    /// after the damage can be found again.
+    /// Extends the summary of a damaged segment to the end of its file if its seal is intact. Reads
+    /// can then find the records after the damage.
     fn extend_to_seal(
         &self,
         base: Position,
@@ -95,7 +99,7 @@ impl LogRecovery {
         })
     }
 
-    /// Whether the file ends with the seal that its index names.
+    /// Whether the file ends with the seal that the index names.
     fn has_seal(&self, file: &dyn File, sealed: &Sealed) -> io::Result<bool> {
         let mut bytes = [0; BLOCK_HEADER_BYTES];
         let Some(at) = sealed.bytes.checked_sub(bytes.len() as u64) else { return Ok(false) };
@@ -106,6 +110,8 @@ impl LogRecovery {
         }))
     }
 
+    /// Walks the block headers of a segment, and writes its index if the walk reaches the seal. A
+    /// failure to write the index is logged only, because the index is a cache.
     fn rebuild_index(
         &self,
         file: &dyn File,
@@ -147,7 +153,7 @@ impl LogRecovery {
         }
         let index_path = self.path(&name::index(base));
         if let Err(error) = index::write(self.storage(), &index_path, base, &sealed, &entries) {
-            tracing::warn!(%error, path = %index_path.display(), "cannot rebuild an index; reads of this segment are slower");
+            tracing::warn!(%error, path = %index_path.display(), "cannot rebuild the index of a segment; reads of this segment will be slower");
         }
         Ok(Ok(sealed))
     }

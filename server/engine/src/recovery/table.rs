@@ -1,4 +1,7 @@
-//! The producer table of a log: a snapshot, and every block after it.
+//! Recovery of the producers table: reads a snapshot and replays every block after it.
+//!
+//! Recovery calls this before it walks the newest segment, whose blocks it replays itself.
+//! Invariant: a snapshot is used only with the seal that it names.
 
 use std::sync::Arc;
 
@@ -14,8 +17,8 @@ use crate::segment::{Segment, name};
 use crate::storage::{Access, read_exact_at, read_file};
 
 impl LogRecovery {
-    /// The producers as of the newest segment's first block: the newest snapshot that belongs to
-    /// this chain, and every block between the two.
+    /// Returns the producers table at the start of the newest segment. Reads the newest snapshot
+    /// that belongs to this chain, then replays the blocks from there to the newest segment.
     pub(super) fn producers_before(
         &self,
         older: &[Arc<Segment>],
@@ -49,20 +52,20 @@ impl LogRecovery {
         Ok(table)
     }
 
-    /// The snapshot taken at this seal, if it exists and is valid.
+    /// Returns the snapshot that was taken at this seal, if it exists and is valid.
     fn snapshot(&self, end: Position, seal_crc: u32) -> Option<ProducerTable> {
         let path = self.path(&name::producers(end));
         let bytes = read_file(self.storage(), &path, BYTES_MAX).ok()?;
         match ProducerTable::decode(&bytes) {
             Some((table, crc, at)) if crc == seal_crc && at == end => Some(table),
             _ => {
-                tracing::warn!(path = %path.display(), "ignored a producer snapshot that is damaged or belongs to another seal");
+                tracing::warn!(path = %path.display(), "ignored a producer snapshot, because it is damaged or belongs to another seal");
                 None
             }
         }
     }
 
-    /// The `prev_crc` of a segment's first block, which names the seal before it.
+    /// Returns the `prev_crc` of a segment's first block: the `header_crc` of the seal before it.
     fn prev_crc_of(&self, base: Position) -> Option<u32> {
         let file = self.storage().open(&self.path(&name::segment(base)), Access::Read).ok()?;
         let mut bytes = [0; BLOCK_HEADER_BYTES];

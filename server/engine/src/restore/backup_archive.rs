@@ -1,12 +1,12 @@
-//! An archive that a backup wrote, entry by entry.
+//! Unpacks the archive of a backup, entry by entry.
 //!
 //! ```text
 //! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg, ascending
 //! ```
 //!
-//! Only these names are accepted, in this order. Blocks are checked as they stream by, so the
-//! first bytes that are not a block end the restore. The rest is verified once all files are
-//! there.
+//! Only these names are accepted, in this order; the producers file is optional. Blocks are
+//! checked while they are copied, so the restore fails at the first bytes that are not a block.
+//! Everything else is verified after the last entry.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::{Error, producers, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
 
-/// The entries that may come next.
+/// Which entries may come next.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Manifest,
@@ -50,7 +50,10 @@ impl<'a> BackupArchive<'a> {
         matches!(self.stage, Stage::Manifest)
     }
 
-    /// Reads the next entry.
+    /// Unpacks the next entry, of `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::BadArchive`] if the entry is invalid or in the wrong place, or an I/O error.
     pub(super) fn entry(
         &mut self,
         path: &str,
@@ -58,7 +61,7 @@ impl<'a> BackupArchive<'a> {
         entry: &mut dyn Read,
     ) -> Result<(), Error> {
         if path == name::MANIFEST && matches!(self.stage, Stage::Manifest) {
-            return self.manifest(entry, size);
+            return self.read_manifest(entry, size);
         }
         let within = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let kind = within.map_or(FileName::Other, name::parse);
@@ -81,7 +84,7 @@ impl<'a> BackupArchive<'a> {
             }
             _ => {
                 return Err(bad_archive(format!(
-                    "{path:?} does not belong at this place in the archive"
+                    "{path:?} is unknown or at the wrong place in the archive"
                 )));
             }
         };
@@ -98,7 +101,10 @@ impl<'a> BackupArchive<'a> {
         Ok(())
     }
 
-    /// Called after the last entry.
+    /// Returns the configuration of the log, after the last entry was unpacked.
+    ///
+    /// # Errors
+    /// [`Error::BadArchive`] if the archive has no manifest or no segment.
     pub(super) fn finish(self) -> Result<LogConfig, Error> {
         let manifest = self.manifest.ok_or_else(|| bad_archive("it is empty"))?;
         match self.stage {
@@ -107,7 +113,7 @@ impl<'a> BackupArchive<'a> {
         }
     }
 
-    fn manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
+    fn read_manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
         if size > manifest::BYTES_MAX {
             return Err(bad_archive("log.toml is too large"));
         }
@@ -123,24 +129,25 @@ impl<'a> BackupArchive<'a> {
     }
 }
 
-/// Checks bytes as they stream by.
+/// Checks the bytes of a file while they are copied.
 trait ContentCheck {
-    fn more(&mut self, bytes: &[u8]) -> Result<(), String>;
-    fn end(&self) -> Result<(), String> {
+    fn check_next(&mut self, bytes: &[u8]) -> Result<(), String>;
+    fn check_end(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// For files that are checked once they are complete.
+/// For files that are verified after the last entry.
 struct NoCheck;
 
 impl ContentCheck for NoCheck {
-    fn more(&mut self, _: &[u8]) -> Result<(), String> {
+    fn check_next(&mut self, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// Whole blocks with dense positions and valid checksums.
+/// Checks that a file contains only complete blocks, with consecutive positions and valid
+/// checksums.
 #[derive(Default)]
 struct BlockCheck {
     position: Position,
@@ -149,7 +156,7 @@ struct BlockCheck {
 }
 
 impl ContentCheck for BlockCheck {
-    fn more(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    fn check_next(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             let Some((header, left, crc)) = &mut self.body else {
                 let take = (BLOCK_HEADER_BYTES - self.header.len()).min(bytes.len());
@@ -157,7 +164,7 @@ impl ContentCheck for BlockCheck {
                 self.header.extend_from_slice(now);
                 bytes = rest;
                 if self.header.len() == BLOCK_HEADER_BYTES {
-                    self.begin()?;
+                    self.begin_block()?;
                 }
                 continue;
             };
@@ -168,33 +175,33 @@ impl ContentCheck for BlockCheck {
             bytes = rest;
             if *left == 0 {
                 let (header, crc) = (*header, crc.clone().finalize());
-                self.finish(&header, crc)?;
+                self.finish_block(&header, crc)?;
             }
         }
         Ok(())
     }
 
-    fn end(&self) -> Result<(), String> {
+    fn check_end(&self) -> Result<(), String> {
         if self.body.is_some() || !self.header.is_empty() {
-            return Err(format!("a block is cut off at position {}", self.position));
+            return Err(format!("the block at position {} is incomplete", self.position));
         }
         Ok(())
     }
 }
 
 impl BlockCheck {
-    fn begin(&mut self) -> Result<(), String> {
+    fn begin_block(&mut self) -> Result<(), String> {
         let (header, _) = Header::decode(&self.header)
             .map_err(|error| format!("{error} at position {}", self.position))?;
         self.header.clear();
         if header.base_position != self.position.0 {
             return Err(format!(
-                "a block has position {} instead of {}",
+                "a block has position {}, but the next position is {}",
                 header.base_position, self.position
             ));
         }
         match u64::from(header.body_size) {
-            0 => self.finish(&header, crc32fast::hash(&[])),
+            0 => self.finish_block(&header, crc32fast::hash(&[])),
             left => {
                 self.body = Some((header, left, crc32fast::Hasher::new()));
                 Ok(())
@@ -202,10 +209,13 @@ impl BlockCheck {
         }
     }
 
-    fn finish(&mut self, header: &Header, crc: u32) -> Result<(), String> {
+    fn finish_block(&mut self, header: &Header, crc: u32) -> Result<(), String> {
         self.body = None;
         if crc != header.body_crc {
-            return Err(format!("the block at position {} fails its checksum", self.position));
+            return Err(format!(
+                "the checksum of the block at position {} does not match",
+                self.position
+            ));
         }
         self.position = Position(header.end_position());
         Ok(())
@@ -220,21 +230,21 @@ fn copy(
     path: &Path,
 ) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let faulty = |message: String| bad_archive(format!("{name}: {message}"));
+    let invalid = |message: String| bad_archive(format!("{name}: {message}"));
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = 0;
     while at < size {
         let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
         let read = match from.read(&mut buffer[..want]) {
-            Ok(0) => return Err(faulty("it is cut off".into())),
+            Ok(0) => return Err(invalid("the archive ends in the middle of this file".into())),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(error)),
         };
         let bytes = &buffer[..read];
-        check.more(bytes).map_err(faulty)?;
+        check.check_next(bytes).map_err(invalid)?;
         write_all_at(to, bytes, at).map_err(|(e, _)| Error::io("cannot write", path)(e))?;
         at += read as u64;
     }
-    check.end().map_err(faulty)
+    check.check_end().map_err(invalid)
 }

@@ -1,14 +1,14 @@
-//! Creates a log from an archive, without trusting any byte of it.
+//! Creates a log from the archive of a backup. The archive is untrusted input.
 //!
 //! ```text
-//! gzip ─▶ tar ─▶ names, types, sizes, order ─▶ blocks, as they stream by ─▶
-//! temporary directory ─▶ new id ─▶ verified as a log, synced ─▶ renamed
+//! gzip ─▶ tar ─▶ check names, types, sizes, order ─▶ check blocks while copying ─▶
+//! temporary directory ─▶ new log id ─▶ verify the log, sync it ─▶ rename
 //! ```
 //!
-//! Only the files that a backup writes are accepted, in the order in which it writes them. An
-//! archive that begins like one of 0.x is converted by [`legacy`] while it is read. Memory is
-//! bounded, whatever the archive claims. The first bytes that are not a block end the restore,
-//! so an archive of zeros unpacks to nothing.
+//! A restore accepts only the files that a backup writes, in the order in which it writes them.
+//! [`legacy`] converts an archive of Styx 0.x while it is read. The memory use does not depend
+//! on the sizes in the archive. The restore fails at the first bytes that are not a block, so a
+//! small archive of compressed zeros cannot fill the disk.
 
 mod backup_archive;
 
@@ -26,11 +26,11 @@ use crate::segment::name;
 use crate::storage::{Storage, replace_file};
 use crate::{Error, legacy, verify};
 
-/// The most zeros after the last entry: tar's own padding, with a wide margin.
+/// At most this many zeros may follow the last entry: 1 MiB, which is more than tar's padding.
 const PADDING_BYTES_MAX: usize = 1 << 20;
 
-/// Builds a log in `temporary` and renames it to `directory` once it is complete. A failure
-/// leaves nothing behind.
+/// Builds a log in `temporary`, renames it to `directory`, and syncs the data directory. If
+/// building or renaming fails, `temporary` is removed.
 pub(crate) fn place<E: From<Error>>(
     storage: &dyn Storage,
     temporary: &Path,
@@ -51,8 +51,11 @@ pub(crate) fn place<E: From<Error>>(
     storage.sync_dir(data).map_err(Error::io("cannot sync", data)).map_err(E::from)
 }
 
-/// Unpacks and verifies an archive into `directory`, which must not exist, and makes it durable
-/// under a new id.
+/// Unpacks an archive into `directory`, which must not exist. Then verifies the log, gives it
+/// the new id `id`, and makes it durable.
+///
+/// # Errors
+/// [`Error::BadArchive`] if the archive is invalid, or an I/O error.
 pub(crate) fn unpack(
     storage: &Arc<dyn Storage>,
     directory: &Path,
@@ -63,7 +66,8 @@ pub(crate) fn unpack(
     create(&**storage, directory)?;
     let mut unpacking = Unpacking::Backup(BackupArchive::begin(&**storage, directory));
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    // Raw: tar extensions are entries of a type that is refused, not allocations.
+    // `raw` returns tar extensions as entries, whose type is refused below. Otherwise the tar
+    // library would read them into memory.
     let entries = archive.entries().map_err(unreadable)?.raw(true);
     for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
@@ -81,7 +85,7 @@ pub(crate) fn unpack(
             Unpacking::Legacy(archive) => archive.entry(&path, size, &mut entry)?,
         }
     }
-    padding(&mut archive.into_inner())?;
+    check_padding(&mut archive.into_inner())?;
     let config = match unpacking {
         Unpacking::Backup(backup) => backup.finish()?,
         Unpacking::Legacy(archive) => archive.finish()?,
@@ -89,15 +93,18 @@ pub(crate) fn unpack(
     complete(&**storage, directory, Manifest { id, generation: 0, config })
 }
 
-/// Creates the directories of a log.
+/// Creates a log's directory, with an empty generation folder.
 pub(crate) fn create(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let failed = |doing| Error::io(doing, directory);
     storage.create_dir(directory).map_err(failed("cannot create"))?;
     storage.create_dir(&directory.join(FOLDER)).map_err(failed("cannot create"))
 }
 
-/// Writes the manifest of an otherwise complete log, verifies the log from its first byte to
-/// its last, and makes it durable.
+/// Writes the manifest of an otherwise complete log, verifies every block of the log, and syncs
+/// its generation folder.
+///
+/// # Errors
+/// [`Error::BadArchive`] if the log is damaged or has a torn tail, or an I/O error.
 pub(crate) fn complete(
     storage: &dyn Storage,
     directory: &Path,
@@ -118,15 +125,15 @@ pub(crate) fn complete(
     storage.sync_dir(&folder).map_err(Error::io("cannot sync", folder))
 }
 
-/// The format of the archive.
+/// A restore in progress, by the format of the archive.
 enum Unpacking<'a> {
     Backup(BackupArchive<'a>),
     Legacy(Box<legacy::Archive>),
 }
 
-/// Checks what follows the last entry: zeros, and the end of the gzip stream. The gzip checksum
-/// is compared only if it is read.
-fn padding(rest: &mut dyn Read) -> Result<(), Error> {
+/// Reads to the end of the gzip stream, and checks that only zeros follow the last entry. The
+/// decoder compares the gzip checksum only when the end is read.
+fn check_padding(rest: &mut dyn Read) -> Result<(), Error> {
     let mut buffer = [0; 4096];
     let mut left = PADDING_BYTES_MAX;
     loop {
@@ -144,7 +151,8 @@ pub(crate) fn bad_archive(message: impl Into<String>) -> Error {
     Error::BadArchive { message: message.into() }
 }
 
-/// The archive is faulty, unless the stream that delivers it failed.
+/// Converts a failed read of an archive: an I/O error if the connection that delivers it timed
+/// out or was aborted, otherwise [`Error::BadArchive`].
 pub(crate) fn unreadable(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::ConnectionAborted => {

@@ -1,17 +1,20 @@
 //! [`SegmentFiles`]: the open files of a segment.
 //!
 //! ```text
-//! newest     its file is open
-//! sealed     its file and its index are opened by the first reader, and closed with the last
-//!            one unless they are kept open for a while
-//! removed    as sealed, but never kept open: closed with the last reader
+//! newest     the data file stays open
+//! sealed     the first reader opens the data file and the index; they are closed when the last
+//!            reader drops them, or later if they are kept open
+//! removed    like sealed, but never kept open
 //! ```
+//!
+//! [`Segment`](super::Segment) guards this with a lock. Invariant: no file of a removed segment
+//! is open without a reader, so that its disk space is freed.
 
 use std::sync::{Arc, Weak};
 
 use crate::storage::File;
 
-/// See the module.
+/// The data file and the index of a segment, if they are open; see the module.
 #[derive(Debug)]
 pub(super) struct SegmentFiles {
     pub(super) data: FileHandle,
@@ -24,16 +27,17 @@ pub(super) struct SegmentFiles {
 pub(super) enum FileHandle {
     /// Open even without readers.
     Open(Arc<dyn File>),
-    /// Open while a reader holds it.
+    /// Open while at least one reader holds it.
     Shared(Weak<dyn File>),
     Closed,
 }
 
-/// Whether files stay open without readers.
+/// Whether the files stay open without readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeepOpen {
     No,
     Yes,
+    /// No, and this cannot change, because the segment was removed.
     Never,
 }
 
@@ -42,7 +46,8 @@ impl SegmentFiles {
         SegmentFiles { data, index: FileHandle::Closed, keep_open: KeepOpen::No }
     }
 
-    /// Stores a file that was opened, unless another thread was faster. Returns the file to use.
+    /// Stores a file that was opened, unless another thread stored one before. Returns the file to
+    /// use.
     pub(super) fn opened(
         &mut self,
         handle: fn(&mut SegmentFiles) -> &mut FileHandle,
@@ -58,8 +63,8 @@ impl SegmentFiles {
         file
     }
 
-    /// Keeps the files open that are open now or will be opened. Returns `false` if that was
-    /// already so, or is not allowed.
+    /// From now on, keeps the files open: those that are open now, and those that will be opened.
+    /// Returns `false` if they were already kept open or the segment was removed.
     pub(super) fn keep_open(&mut self) -> bool {
         if self.keep_open != KeepOpen::No {
             return false;
@@ -73,8 +78,9 @@ impl SegmentFiles {
         true
     }
 
-    /// Leaves the open files to their readers. The caller drops the result outside the lock,
-    /// because closing a removed file frees its space.
+    /// From now on, closes the files when their last reader drops them. The caller must drop the
+    /// result outside the lock, because closing a removed file frees its disk space, which takes
+    /// time.
     #[must_use]
     pub(super) fn release(&mut self) -> [FileHandle; 2] {
         if self.keep_open == KeepOpen::Yes {
@@ -131,9 +137,9 @@ mod tests {
         drop(files.retire());
         assert!(!files.keep_open());
         drop(files.release());
-        assert!(!files.keep_open(), "not even once it was let go");
+        assert!(!files.keep_open(), "releasing the files again does not allow it");
         let file = files.opened(|files| &mut files.data, file);
-        assert!(files.data.get().is_some(), "as long as it is read");
+        assert!(files.data.get().is_some(), "a reader holds the file");
         drop(file);
         assert!(files.data.get().is_none());
     }

@@ -9,10 +9,12 @@
 //!        | crc: u32 of the 28 bytes before it
 //! ```
 //!
-//! The index is a cache. It is written when the segment is sealed, rebuilt from the blocks when
-//! it is missing or wrong, and never a reason to change data. An entry is a place to start
-//! searching, at or before the target. While a segment is written its entries are in memory.
-//! Afterwards they are searched in the file, so old segments use no memory.
+//! The index is written when the segment is sealed. An entry is a place to start a search, at or
+//! before the target. While a segment is the newest, its entries are in memory. Afterwards they
+//! are searched in the file, so old segments use no memory.
+//!
+//! Invariant: the index is a cache. It is rebuilt from the blocks if it is missing or invalid,
+//! and no data is changed because of it.
 
 use std::io;
 use std::path::Path;
@@ -29,7 +31,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 
-/// Entries are at most this far apart, so that a search reads little.
+/// The next block gets an entry at the latest at this distance from the last entry: 16 KiB. So a
+/// search reads few bytes.
 const SPACING_BYTES_MAX: u64 = 16 << 10;
 
 /// The place of one block.
@@ -44,7 +47,7 @@ pub(crate) struct IndexEntry {
 /// The target of a search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SearchKey {
-    /// The block that holds this position.
+    /// The block that contains this position.
     Position(Position),
     /// The first block at or after this time.
     Time(u64),
@@ -53,9 +56,9 @@ pub(crate) enum SearchKey {
 }
 
 impl SearchKey {
-    /// Whether the target is at or after the entry. A time equal to the entry's may also begin
-    /// before the entry.
-    fn is_at_or_behind(self, entry: &IndexEntry) -> bool {
+    /// Whether the target is certainly at or after the entry. This is unknown for a time that is
+    /// equal to the entry's, because earlier blocks may have the same time.
+    fn is_at_or_after(self, entry: &IndexEntry) -> bool {
         match self {
             SearchKey::Position(position) => entry.position <= position,
             SearchKey::Time(time) => entry.timestamp_us < time,
@@ -64,11 +67,11 @@ impl SearchKey {
     }
 }
 
-/// The range to search: from one entry to the next.
+/// The part of a segment to search: from one entry to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexRange {
     pub(crate) from: IndexEntry,
-    /// `None` at the end of the index.
+    /// `None` if `from` is the last entry.
     pub(crate) until: Option<IndexEntry>,
 }
 
@@ -80,13 +83,14 @@ pub(crate) struct IndexSpacing {
 }
 
 impl IndexSpacing {
-    /// Entries at least every `index_after_size` bytes.
+    /// Chooses a block about every `index_after_size` bytes, but at least every 16 KiB. A negative
+    /// value means 16 KiB.
     pub(crate) fn new(index_after_size: i64) -> IndexSpacing {
         let bytes = u64::try_from(index_after_size).unwrap_or(SPACING_BYTES_MAX);
         IndexSpacing { bytes: bytes.min(SPACING_BYTES_MAX), last: None }
     }
 
-    /// The entry for a block, if it is far enough from the last one.
+    /// Returns the entry for a block with records, if the block is far enough from the last entry.
     pub(crate) fn entry(
         &mut self,
         offset: Offset,
@@ -113,20 +117,19 @@ impl IndexSpacing {
 
 /// Searches entries in memory for the range from the last entry at or before the key.
 pub(crate) fn find(entries: &[IndexEntry], key: SearchKey) -> Option<IndexRange> {
-    let after = entries.partition_point(|entry| key.is_at_or_behind(entry));
+    let after = entries.partition_point(|entry| key.is_at_or_after(entry));
     let from = *entries.get(after.checked_sub(1)?)?;
     Some(IndexRange { from, until: entries.get(after).copied() })
 }
 
-/// Entries of an index file that are read at once: a page of them.
-const ENTRIES_AT_ONCE: u64 = 128;
+/// This many entries of an index file are read at once: 4 KiB, one page.
+const ENTRIES_PER_READ: u64 = 128;
 
 /// Searches an index file for the range from the last entry at or before the key. `None` if
-/// there is no such entry or the file is invalid; then the search begins at the segment's
-/// start.
+/// there is no such entry or the file is invalid. The search then begins at the segment's start.
 ///
 /// # Errors
-/// Those of the reads; `WouldBlock` if the read would have to wait for the disk and must not.
+/// The file cannot be read; `WouldBlock` if that needs the disk, and `disk` forbids it.
 pub(crate) fn find_in_file(
     file: &dyn File,
     key: SearchKey,
@@ -138,18 +141,18 @@ pub(crate) fn find_in_file(
     };
     let at = |index: u64| HEADER_BYTES as u64 + index * ENTRY_BYTES as u64;
     let (mut low, mut high) = (0, count);
-    while high - low > ENTRIES_AT_ONCE {
+    while high - low > ENTRIES_PER_READ {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; ENTRY_BYTES];
         disk.read_exact_at(file, &mut bytes, at(middle))?;
         match decode_entry(&bytes) {
-            Some(entry) if key.is_at_or_behind(&entry) => low = middle,
+            Some(entry) if key.is_at_or_after(&entry) => low = middle,
             Some(_) => high = middle,
             None => return Ok(None),
         }
     }
-    // Includes the entry after them, if there is one.
-    let mut bytes = [0; (ENTRIES_AT_ONCE as usize + 1) * ENTRY_BYTES];
+    // Also read the next entry, if there is one: it may be the end of the range.
+    let mut bytes = [0; (ENTRIES_PER_READ as usize + 1) * ENTRY_BYTES];
     let bytes = &mut bytes[..(count.min(high + 1) - low) as usize * ENTRY_BYTES];
     disk.read_exact_at(file, bytes, at(low))?;
     let (entries, _) = bytes.as_chunks();
@@ -158,7 +161,7 @@ pub(crate) fn find_in_file(
     while low < high {
         let middle = low + (high - low) / 2;
         match decode_entry(&entries[middle]) {
-            Some(entry) if key.is_at_or_behind(&entry) => {
+            Some(entry) if key.is_at_or_after(&entry) => {
                 found = Some(entry);
                 low = middle + 1;
             }
@@ -169,7 +172,7 @@ pub(crate) fn find_in_file(
     Ok(found.map(|from| IndexRange { from, until: entries.get(low).and_then(decode_entry) }))
 }
 
-/// Writes the whole index of a sealed segment.
+/// Writes the index of a sealed segment, and replaces an older one.
 pub(crate) fn write(
     storage: &dyn Storage,
     path: &Path,
@@ -204,7 +207,7 @@ pub(crate) fn write(
         let crc = crc32fast::hash(&out[at..]);
         out.extend_from_slice(&crc.to_be_bytes());
     }
-    // Not synced: the checksums reveal whatever a crash leaves.
+    // A sync is not necessary: after a crash, the checksums show whether the file is complete.
     let temporary = temporary_path(path);
     match storage.remove_file(&temporary) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -215,8 +218,8 @@ pub(crate) fn write(
     storage.rename(&temporary, path)
 }
 
-/// The summary of a sealed segment of `bytes` bytes, from its index; `None` if the file is not
-/// the index of this segment.
+/// Reads the summary of a sealed segment of `bytes` bytes from its index. `None` if the file is
+/// not a valid index of this segment.
 pub(crate) fn read_summary(
     file: &dyn File,
     base: Position,
@@ -237,12 +240,12 @@ pub(crate) fn read_summary(
         last_timestamp_us: u64_at(&head, 56),
         seal_crc: u32_at(&head, 16),
     };
-    let ours = head[..4] == MAGIC
+    let is_valid = head[..4] == MAGIC
         && u32_at(&head, 4) == crc32fast::hash(&head[8..])
         && u32_at(&head, 8) == VERSION
         && u64_at(&head, 24) == base.0
         && file.len()? == HEADER_BYTES as u64 + entries * ENTRY_BYTES as u64;
-    Ok(ours.then_some(sealed))
+    Ok(is_valid.then_some(sealed))
 }
 
 fn decode_entry(bytes: &[u8; ENTRY_BYTES]) -> Option<IndexEntry> {

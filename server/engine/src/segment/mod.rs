@@ -1,13 +1,14 @@
-//! One segment: a file that contains only blocks, from byte 0.
+//! Segments: files that contain only blocks, from byte 0.
 //!
 //! ```text
 //! <base_position, 20 digits>.seg    filler | block | block | … | seal
-//! <base_position, 20 digits>.idx    where some of its blocks begin; a cache
+//! <base_position, 20 digits>.idx    the places of some of its blocks; a cache
 //! ```
 //!
-//! [`Segment`] is what readers share. [`OpenSegments`] keeps the files of recently read
-//! segments open. [`walk`] goes through a file and checks every block, [`index`] finds a block
-//! by position or time, and [`resync`] finds the first readable block after damage.
+//! Readers and the writer share a [`Segment`]. [`OpenSegments`] keeps the files of recently read
+//! segments open. [`walk`] reads a file block by block and checks each one. [`index`] finds a
+//! block by position, time or offset. [`resync`] finds the first readable block after damage.
+//! Invariant: a sealed segment never changes.
 
 mod files;
 pub(crate) mod index;

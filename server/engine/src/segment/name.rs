@@ -1,17 +1,23 @@
-//! The names of a log's files.
+//! The names of a log's files: creates and parses them.
+//!
+//! Invariant: every name that this module creates is parsed back to the same position.
 
 use styx_protocol::Position;
 
-/// Bytes from the start of a segment file. Offsets never leave the engine.
+/// A number of bytes from the start of a segment file. Offsets are not part of the API.
 pub(crate) type Offset = u64;
 
-/// What a name in a generation's folder stands for.
+/// The kind of a file in a generation folder, from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileName {
+    /// The segment with this base position.
     Segment(Position),
+    /// The index of the segment with this base position.
     Index(Position),
+    /// The producer snapshot at this end position.
     Producers(Position),
     Watermark,
+    /// A file that was being written; removed at the next start.
     Temporary,
     Other,
 }
@@ -65,8 +71,8 @@ mod tests {
         assert_eq!(parse(&index(Position(7))), FileName::Index(Position(7)));
         assert_eq!(parse(&producers(Position(7))), FileName::Producers(Position(7)));
         assert_eq!(parse("00000000000000000007.seg.tmp"), FileName::Temporary);
-        for stranger in ["7.seg", "0000000000000000000+.seg", "99999999999999999999.seg", "seg"] {
-            assert_eq!(parse(stranger), FileName::Other, "{stranger}");
+        for other in ["7.seg", "0000000000000000000+.seg", "99999999999999999999.seg", "seg"] {
+            assert_eq!(parse(other), FileName::Other, "{other}");
         }
     }
 }

@@ -1,15 +1,17 @@
-//! [`OpenSegments`]: sealed segments that were read recently stay open.
+//! [`OpenSegments`]: keeps the files of recently read sealed segments open.
 //!
 //! ```text
-//! read ─▶ file ─▶ already kept open? ─▶ its handles
-//!                 └no─▶ [oldest … newest] ─▶ the oldest segment's handles are released
+//! read ─▶ file() ─▶ already kept open? ─yes─▶ use its files
+//!                   └no─▶ add to [oldest … newest] ─▶ if full, release the oldest segment
 //! ```
 //!
-//! Without this, a read of one record of an old segment would open two files, and could not
-//! avoid waiting for the disk. There is one list for all logs of a catalog, in the order of
-//! opening: a segment that is read all the time is reopened once per [`SEGMENTS_MAX`] others.
-//! The handles belong to the segment. The list refers to segments weakly, so it keeps no file
-//! of a removed segment or log open.
+//! Without this, a read of one record of an old segment would open two files, and could not avoid
+//! waiting for the disk. There is one list for all logs of a catalog, in the order in which the
+//! segments were opened. So a segment that is read all the time is reopened once per
+//! [`SEGMENTS_MAX`] others.
+//!
+//! Invariant: at most [`SEGMENTS_MAX`] segments are kept open. The list has weak references only,
+//! so it does not keep the files of a removed segment or log open.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,20 +21,20 @@ use super::Segment;
 use crate::storage::File;
 use crate::sync::lock;
 
-/// Sealed segments that stay open. Each uses two descriptors, so all of them use half of the
-/// default limit of 1,024 per process.
+/// How many sealed segments stay open. Each uses two file descriptors, so all of them use half of
+/// the default limit of 1,024 per process.
 const SEGMENTS_MAX: usize = 256;
 
-/// See the module.
+/// The sealed segments that are kept open; see the module.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSegments {
     oldest_first: Mutex<VecDeque<Weak<Segment>>>,
 }
 
 impl OpenSegments {
-    /// A segment's file, opened if it is not open. The file of a sealed segment stays open; its
-    /// index does too once it is opened. For reads by clients: work that goes through all segments
-    /// uses [`Segment::file`] and displaces none.
+    /// Returns a segment's file, and opens it if necessary. The file of a sealed segment then stays
+    /// open, and so does its index once it is opened. This is for reads by clients. Work that reads
+    /// all segments uses [`Segment::file`], so that it releases no other segment.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -47,6 +49,7 @@ impl OpenSegments {
         Ok(file)
     }
 
+    /// Adds a segment to the list. Returns the oldest segment if it had to leave the list.
     fn displaced_by(&self, segment: &Arc<Segment>) -> Option<Weak<Segment>> {
         let mut oldest_first = lock(&self.oldest_first);
         let is_full = oldest_first.len() >= SEGMENTS_MAX;

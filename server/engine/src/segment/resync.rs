@@ -1,17 +1,21 @@
-//! Resynchronization: where in a segment reading can continue after damage.
+//! Resynchronization: finds the place in a segment at which reading can continue after damage.
 //!
 //! ```text
 //! block | damage … | block ─▶ block ─▶ … ─▶ seal, or the durable end
 //!                    └ the first block from which an unbroken chain reaches the goal
 //! ```
 //!
-//! A payload may contain bytes that look like a block. So a block after damage counts only
-//! under two conditions. First, the chain from it must end exactly at a place that is known
-//! from outside: the seal that the index and the next segment name, the durable end, or the end
-//! of the file's blocks at or after the watermark's durable position. Second, it must have the
-//! segment's salt, which is random: a payload contains it only if its author can read stored
-//! blocks. The work is bounded, so a log filled with forged blocks yields no result instead of
-//! a long search.
+//! A payload may contain bytes that look like a block. So a block after damage is accepted only
+//! under two conditions:
+//!
+//! - The chain from it ends exactly at a known place. That is the seal that the index and the
+//!   next segment name, the durable end, or the end of the file's blocks at or after the
+//!   watermark's durable position.
+//! - It has the segment's salt. The salt is random, so a payload contains it only if its author
+//!   can read stored blocks.
+//!
+//! Invariant: the number of chains to try is bounded. In a log that is full of forged blocks, the
+//! search ends without a result instead of taking very long.
 
 use std::io;
 
@@ -28,9 +32,9 @@ use crate::storage::{File, read_exact_at, zeros_from};
 pub(crate) enum ChainGoal {
     /// At the seal with this `header_crc`.
     Seal(u32),
-    /// At exactly this position, with the last readable byte.
+    /// At exactly this position, at the last readable byte.
     End(Position),
-    /// At this position or after it, where the blocks of the file end. Only zeros may follow.
+    /// At this position or a later one. After the chain, the file has only zeros.
     EndOfBlocks(Position),
 }
 
@@ -43,11 +47,15 @@ pub(crate) struct Chain {
     pub(crate) end_position: Position,
 }
 
-/// The most headers from which a chain is tried.
+/// A search tries the chains from at most this many headers.
 const ATTEMPTS_MAX: usize = 10_000;
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The first chain that begins after `from` and reaches the goal within the first `len` bytes.
+/// Returns the first chain that begins after `from` and reaches the goal within the first `len`
+/// bytes. `None` if there is none, or if the search has tried too many headers.
+///
+/// # Errors
+/// The file cannot be read, or is shorter than `len`.
 pub(crate) fn find(
     file: &dyn File,
     len: u64,
@@ -67,7 +75,7 @@ pub(crate) fn find(
         let bytes = &mut chunk[..want];
         match read_exact_at(file, bytes, at) {
             Ok(()) => {}
-            // An unreadable range: the blocks after it may be intact.
+            // Skip an unreadable chunk, because the blocks after it may be intact.
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 at += want as u64;
                 continue;
@@ -95,15 +103,15 @@ pub(crate) fn find(
     Ok(None)
 }
 
-/// The segment's salt, from its first block; `None` if that is damaged.
+/// Reads the segment's salt from its first block. `None` if that block is damaged.
 fn salt_of(file: &dyn File) -> Option<u64> {
     let mut bytes = [0; BLOCK_HEADER_BYTES];
     read_exact_at(file, &mut bytes, 0).ok()?;
     Header::decode(&bytes).ok().map(|(header, _)| header.segment_salt)
 }
 
-/// The chain from a header, if it reaches the goal. From `zeros` on the file contains only
-/// zeros.
+/// Returns the chain from a header, if it reaches the goal. From the offset `zeros` on, the file
+/// contains only zeros.
 fn follow(
     file: &dyn File,
     len: u64,
@@ -151,49 +159,49 @@ mod tests {
         Header { base_position: base, count, segment_salt: SALT, ..Header::default() }
     }
 
-    /// A segment with a filler, a block whose header is damaged, and `behind`.
-    fn segment(behind: &[&[u8]]) -> (tempfile::TempDir, Arc<dyn File>, u64) {
+    /// Creates a segment with a filler, a block whose header is damaged, and `after_damage`.
+    fn segment(after_damage: &[&[u8]]) -> (tempfile::TempDir, Arc<dyn File>, u64) {
         let filler = Header { flags: Flags::FILLER, ..block(0, 0) };
         let damaged = [0xFF; BLOCK_HEADER_BYTES];
-        let bytes = [&filler.encode().0, &damaged[..], &behind.concat()].concat();
+        let bytes = [&filler.encode().0, &damaged[..], &after_damage.concat()].concat();
         let directory = tempfile::tempdir().expect("a directory");
         let file = RealStorage.create(&directory.path().join("segment")).expect("created");
         write_all_at(&*file, &bytes, 0).expect("written");
         (directory, file, bytes.len() as u64)
     }
 
-    /// Where the chain begins and at which position it ends.
-    fn check(behind: &[&[u8]], goal: ChainGoal) -> Option<(u64, Position)> {
-        let (_directory, file, len) = segment(behind);
+    /// Returns the offset at which the chain begins, and the position at which it ends.
+    fn check(after_damage: &[&[u8]], goal: ChainGoal) -> Option<(u64, Position)> {
+        let (_directory, file, len) = segment(after_damage);
         let chain = find(&*file, len, HEADER, goal).expect("read");
         chain.map(|chain| (chain.offset, chain.end_position))
     }
 
-    /// If a damaged block's payload contained a block, that block was read as the log's own,
-    /// although its header named another segment.
+    /// Bug: the payload of a damaged block contained a block of another segment, with another salt.
+    /// That block was read as a part of the log.
     #[test]
     fn a_block_of_another_segment_in_a_payload_is_not_a_chain() {
-        let others = Header { segment_salt: SALT + 1, ..block(0, 1) };
+        let foreign = Header { segment_salt: SALT + 1, ..block(0, 1) };
         for goal in [ChainGoal::End(Position(1)), ChainGoal::EndOfBlocks(Position(1))] {
-            assert_eq!(check(&[&others.encode().0], goal), None);
+            assert_eq!(check(&[&foreign.encode().0], goal), None);
             let own = check(&[&block(0, 1).encode().0], goal);
             assert_eq!(own, Some((2 * HEADER, Position(1))));
         }
     }
 
-    /// A payload contained a block with the right salt and a count beyond the durable end. After
-    /// the header before the payload was damaged, that block was read as the log's own, and the
-    /// intact records after it were not found.
+    /// Bug: the payload of a damaged block contained a block with the right salt, which ended
+    /// beyond the durable end. That block was read as a part of the log, and the intact records
+    /// after it were not found.
     #[test]
     fn a_forged_block_beyond_the_durable_end_is_not_a_chain() {
         let forged = block(1, 1000).encode().0;
         let rest_of_the_payload = [b'x'; 40];
         let whole = block(5, 2).encode().0;
-        let behind = [&forged[..], &rest_of_the_payload, &whole];
+        let after_damage = [&forged[..], &rest_of_the_payload, &whole];
         let found = Some((3 * HEADER + 40, Position(7)));
-        assert_eq!(check(&behind, ChainGoal::End(Position(7))), found);
-        assert_eq!(check(&behind, ChainGoal::EndOfBlocks(Position(7))), found);
-        // Nor does it help to come last.
+        assert_eq!(check(&after_damage, ChainGoal::End(Position(7))), found);
+        assert_eq!(check(&after_damage, ChainGoal::EndOfBlocks(Position(7))), found);
+        // The forged block is not accepted as the last block either.
         assert_eq!(check(&[&forged], ChainGoal::End(Position(7))), None);
         assert_eq!(
             check(&[&forged, &rest_of_the_payload], ChainGoal::EndOfBlocks(Position(7))),
@@ -206,7 +214,7 @@ mod tests {
         let whole = block(5, 2).encode().0;
         let goal = ChainGoal::EndOfBlocks(Position(6));
         let found = Some((2 * HEADER, Position(7)));
-        assert_eq!(check(&[&whole], goal), found, "beyond what was known to be durable");
+        assert_eq!(check(&[&whole], goal), found, "the chain ends after the durable position");
         assert_eq!(check(&[&whole, &[0; 5000]], goal), found);
         assert_eq!(check(&[&whole, &[0; 5000], &[1]], goal), None);
         assert_eq!(check(&[&whole], ChainGoal::EndOfBlocks(Position(8))), None);

@@ -1,9 +1,9 @@
-//! [`Segment`]: what readers and the writer share of one segment file.
+//! [`Segment`]: one segment file, shared by its readers and the writer.
 //!
-//! While a segment is the newest, its file stays open and its index is in memory. Once sealed
-//! it never changes. The first reader then opens its file and its index. They are closed with
-//! the last reader or when [`OpenSegments`](super::OpenSegments) releases them, whichever is
-//! later.
+//! While a segment is the newest, its file stays open and its index is in memory. After it is
+//! sealed, the first reader opens its file and its index again. They are closed when the last
+//! reader drops them or when [`OpenSegments`](super::OpenSegments) releases them, whichever is
+//! later. Invariant: a sealed segment never changes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,17 @@ use super::sealed::Sealed;
 use crate::storage::{Access, DiskWait, File, Storage};
 use crate::sync::lock;
 
-/// See the module.
+/// A segment, its index and its open files; see the module.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) base: Position,
     pub(crate) path: PathBuf,
     storage: Arc<dyn Storage>,
     sealed: OnceLock<Sealed>,
+    /// The index entries; empty once the segment is sealed.
     entries: RwLock<Vec<IndexEntry>>,
     files: Mutex<SegmentFiles>,
-    /// The size of the block whose record was read last; 0 before that.
+    /// The size in bytes of the block whose record was read last; 0 before the first read.
     block_bytes: AtomicUsize,
 }
 
@@ -52,7 +53,7 @@ impl Segment {
         }
     }
 
-    /// A sealed segment, opened by its first reader.
+    /// A sealed segment, whose files the first reader opens.
     pub(crate) fn sealed(
         storage: Arc<dyn Storage>,
         directory: &Path,
@@ -70,12 +71,12 @@ impl Segment {
         }
     }
 
-    /// The size of the block that was read last; 0 if unknown.
+    /// The size in bytes of the block whose record was read last; 0 if unknown.
     pub(crate) fn block_bytes(&self) -> usize {
         self.block_bytes.load(Ordering::Relaxed)
     }
 
-    /// Stores the size of a block for later reads.
+    /// Stores the size of a block, so that later reads can estimate how much to read.
     pub(crate) fn note_block_bytes(&self, bytes: usize) {
         self.block_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -89,7 +90,7 @@ impl Segment {
         self.path.with_extension("idx")
     }
 
-    /// Adds an index entry; only the writer calls this.
+    /// Adds an index entry. Only the writer calls this.
     pub(crate) fn push_entry(&self, entry: IndexEntry) {
         self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
     }
@@ -97,7 +98,7 @@ impl Segment {
     /// Marks the segment as sealed, writes its index and releases its file.
     ///
     /// # Errors
-    /// The index cannot be written; the segment is sealed nevertheless.
+    /// The index cannot be written. The segment is sealed nevertheless.
     pub(crate) fn seal(&self, sealed: Sealed) -> io::Result<()> {
         let mut entries = self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let written =
@@ -106,7 +107,7 @@ impl Segment {
         *entries = Vec::new();
         drop(entries);
         let mut files = lock(&self.files);
-        // A reader may have asked to keep it open since it was sealed.
+        // A reader may have called `keep_open` after the segment was sealed above.
         if !files.are_kept_open() {
             let freed = files.release();
             drop(files);
@@ -115,33 +116,33 @@ impl Segment {
         written
     }
 
-    /// The file, opened if it is not open.
+    /// Returns the file, and opens it if necessary.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened; `NotFound` if retention has removed it.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn File>> {
         self.open(&self.path, |files| &mut files.data)
     }
 
-    /// The file, if it is open. Never waits for the disk.
+    /// Returns the file if it is open. Never waits for the disk.
     pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
         lock(&self.files).data.get()
     }
 
-    /// From now on the files of a sealed segment stay open. Returns `false` if that was already so,
-    /// or is not possible.
+    /// From now on, keeps the files of a sealed segment open. Returns `false` if they were already
+    /// kept open, or if the segment is not sealed or was removed.
     pub(super) fn keep_open(&self) -> bool {
         self.sealed.get().is_some() && lock(&self.files).keep_open()
     }
 
-    /// The files are closed with their last reader again.
+    /// From now on, closes the files when their last reader drops them.
     pub(super) fn release(&self) {
         let freed = lock(&self.files).release();
         drop(freed);
     }
 
-    /// As [`Segment::release`], permanently, because the segment or its log was removed. The newest
-    /// segment's file is closed with the segment.
+    /// As [`Segment::release`], but permanently, because the segment or its log was removed. Has no
+    /// effect on the newest segment, whose file is closed when the segment is dropped.
     pub(crate) fn retire(&self) {
         if self.sealed.get().is_some() {
             let freed = lock(&self.files).retire();
@@ -149,11 +150,12 @@ impl Segment {
         }
     }
 
-    /// Where to search: from an entry at or before the key, or `None` for the segment's first byte.
+    /// Returns the range to search, which begins with an entry at or before the key. `None` means
+    /// that the search must begin at the segment's first byte.
     ///
     /// # Errors
-    /// The index exists and cannot be read; `WouldBlock` if the read would have to wait for the
-    /// disk and must not.
+    /// The index exists but cannot be read; `WouldBlock` if that needs the disk, and `disk` forbids
+    /// it.
     pub(crate) fn find(&self, key: SearchKey, disk: DiskWait) -> io::Result<Option<IndexRange>> {
         if self.sealed.get().is_none() {
             let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -182,7 +184,7 @@ impl Segment {
         if let Some(file) = handle(&mut lock(&self.files)).get() {
             return Ok(file);
         }
-        // Without the lock, because non-blocking readers take it too.
+        // Open the file without the lock, because readers that must not block take it too.
         let file = self.storage.open(path, Access::Read)?;
         Ok(lock(&self.files).opened(handle, file))
     }

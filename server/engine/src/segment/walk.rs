@@ -1,12 +1,13 @@
-//! Going through a segment block by block, and checking each one.
+//! [`Walk`]: reads a segment block by block and checks each block.
 //!
 //! ```text
 //! filler ─prev_crc─▶ block ─prev_crc─▶ … ─prev_crc─▶ seal | torn tail
 //! ```
 //!
-//! A block is checked by its lengths, CRCs, salt, epoch and chain only, never by the current
-//! configuration. The first invalid block ends the walk; the bytes after it decide nothing.
-//! Memory is bounded by the file's real size, not by the length fields in it.
+//! Recovery, verify, scrub, seek and resync use it. A walk checks the lengths, checksums, salt,
+//! epoch and chain of a block, but not the limits of the current configuration. The walk ends at
+//! the first invalid block; the bytes after it have no influence on the result. Invariant: the
+//! memory use is bounded by the file's real size, not by the length fields in it.
 
 use std::io;
 
@@ -18,7 +19,7 @@ use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use super::name::Offset;
 use crate::storage::{File, read_exact_at};
 
-/// Bytes read at once.
+/// A walk that checks bodies reads this many bytes at once: 1 MiB.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A block that passed the checks.
@@ -34,25 +35,25 @@ pub(crate) struct WalkedBlock {
 /// Why a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WalkEnd {
-    /// The file ends where a block would begin.
+    /// The file ends where the next block would begin.
     EndOfFile,
-    /// After the seal; the file may contain more bytes.
+    /// The last block was the seal. The file may contain more bytes.
     Sealed,
-    /// The next bytes are not the next block.
+    /// The next bytes are not a valid next block; the text says why.
     Invalid(&'static str),
-    /// The next block is intact, but from a newer Styx.
+    /// The next block is intact, but a newer Styx wrote it.
     Unknown(block::Error),
 }
 
-/// What the first block must follow.
+/// The position and checksum that the first block of a walk must follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChainStart {
     pub(crate) base: Position,
-    /// The `header_crc` before it, if that is known.
+    /// The `header_crc` of the block before it, if that is known.
     pub(crate) prev_crc: Option<u32>,
 }
 
-/// Whether bodies are read and their CRCs checked.
+/// Whether a walk reads the bodies and checks their checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
     Check,
@@ -76,7 +77,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins at byte 0 of a file of `len` bytes.
+    /// Creates a walk of the first `len` bytes of a file, from byte 0.
     pub(crate) fn new(
         file: &'a dyn File,
         len: u64,
@@ -98,13 +99,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Begins at a block in the middle, whose place is known from an index.
+    /// Moves a new walk to a block in the middle of the file, whose place is already known.
     pub(crate) fn begin_at(&mut self, offset: Offset, position: Position) {
         self.offset = offset;
         self.position = position;
     }
 
-    /// Where the next block begins.
+    /// The offset at which the next block begins.
     pub(crate) fn offset(&self) -> Offset {
         self.offset
     }
@@ -114,15 +115,15 @@ impl<'a> Walk<'a> {
         self.position
     }
 
-    /// The `header_crc` of the last block, or the expected one before it.
+    /// The `header_crc` of the last block; before the first one, that of [`ChainStart`].
     pub(crate) fn prev_crc(&self) -> Option<u32> {
         self.prev_crc
     }
 
-    /// The next block, or why there is none.
+    /// Returns the next block, or the reason why the walk ends.
     ///
     /// # Errors
-    /// The file cannot be read. A short read is an invalid block instead.
+    /// The file cannot be read. A file that is too short is an invalid block instead.
     pub(crate) fn step(&mut self) -> io::Result<Result<WalkedBlock, WalkEnd>> {
         if self.sealed {
             return Ok(Err(WalkEnd::Sealed));
@@ -132,17 +133,15 @@ impl<'a> Walk<'a> {
             return Ok(Err(WalkEnd::EndOfFile));
         }
         if left < BLOCK_HEADER_BYTES as u64 {
-            return Ok(Err(WalkEnd::Invalid("there are fewer bytes than a block header has")));
+            return Ok(Err(WalkEnd::Invalid("the file ends within a block header")));
         }
         let Some(head) = self.bytes(self.offset, BLOCK_HEADER_BYTES)? else {
-            return Ok(Err(WalkEnd::Invalid("the file is shorter than its length says")));
+            return Ok(Err(WalkEnd::Invalid("the file is shorter than its expected length")));
         };
         let (header, header_crc) = match Header::decode(&head) {
             Ok(decoded) => decoded,
             Err(block::Error::NotAHeader) => {
-                return Ok(Err(WalkEnd::Invalid(
-                    "there is no block header with a matching checksum",
-                )));
+                return Ok(Err(WalkEnd::Invalid("there is no valid block header here")));
             }
             Err(newer) => return Ok(Err(WalkEnd::Unknown(newer))),
         };
@@ -154,10 +153,12 @@ impl<'a> Walk<'a> {
             Bodies::Check => {
                 let at = self.offset + BLOCK_HEADER_BYTES as u64;
                 let Some(body) = self.bytes(at, header.body_size as usize)? else {
-                    return Ok(Err(WalkEnd::Invalid("the file is shorter than its length says")));
+                    return Ok(Err(WalkEnd::Invalid(
+                        "the file is shorter than its expected length",
+                    )));
                 };
                 if crc32fast::hash(&body) != header.body_crc {
-                    return Ok(Err(WalkEnd::Invalid("the body fails its checksum")));
+                    return Ok(Err(WalkEnd::Invalid("the checksum of the body does not match")));
                 }
                 body
             }
@@ -172,9 +173,10 @@ impl<'a> Walk<'a> {
         Ok(Ok(block))
     }
 
+    /// Why this header cannot be the next one; `None` if it can.
     fn invalid_reason(&self, header: &Header, left: u64) -> Option<&'static str> {
         if header.block_bytes() > left {
-            return Some("the block is longer than the file");
+            return Some("the file ends within the block");
         }
         if header.base_position != self.position.0 {
             return Some("the position of the block is not the next one");
@@ -186,18 +188,19 @@ impl<'a> Walk<'a> {
             return Some("the block belongs to another segment");
         }
         if header.open_epoch < self.epoch {
-            return Some("the epoch of the block is lower than that of the block before it");
+            return Some("the block has a lower epoch than the block before it");
         }
         if self.offset == 0 && !header.flags.contains(block::Flags::FILLER) {
             return Some("the segment does not begin with a filler");
         }
         if header.is_marker() != (header.count == 0) {
-            return Some("a marker has records, or a block has none");
+            return Some("a filler or seal has records, or another block has none");
         }
         None
     }
 
-    /// `len` bytes at `offset`, from the current chunk or from a new one.
+    /// Returns `len` bytes at `offset`, from the current chunk or from a new one. `None` if the
+    /// file is too short.
     fn bytes(&mut self, offset: Offset, len: usize) -> io::Result<Option<Bytes>> {
         let within = offset.checked_sub(self.chunk_offset).and_then(|at| usize::try_from(at).ok());
         if let Some(at) = within
