@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a follower saw.
 type Seen = Result<(u64, Vec<u8>), Error>;
 
-/// One that goes on until an error ends it.
+/// A follower that reads until an error ends it.
 #[derive(Debug)]
 pub(crate) struct Follower {
     next: u64,

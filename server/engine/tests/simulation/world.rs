@@ -120,8 +120,7 @@ impl World {
         *self = World { appends: self.appends, ..World::default() };
     }
 
-    /// Holds a recovered log against what is known; what it holds is known from
-    /// now on.
+    /// Checks a recovered log against what is known; the content of the log is known from then on.
     pub(crate) fn audit(&mut self, log: &Log) -> Result<(), String> {
         if log.status() != LogStatus::Ok {
             return Err(format!(

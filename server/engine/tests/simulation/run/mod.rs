@@ -571,7 +571,7 @@ fn last_header(bytes: &[u8]) -> Option<(Header, u32)> {
     last
 }
 
-/// Bytes of whole blocks, without the zeros behind them.
+/// Bytes of whole blocks, without the zeros after them.
 fn used_bytes(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some((header, _)) = bytes.get(at..).and_then(|rest| Header::decode(rest).ok()) {
