@@ -77,7 +77,7 @@ pub enum LogStatus {
     Ok,
     /// Durable records were found to be damaged: intact records can be read.
     Corrupt,
-    /// A write or fsync failed: only reads work until a restart.
+    /// A write or fsync failed: until a restart, only durable records can be read.
     Tainted,
     /// The log is being opened: retry shortly.
     Scanning,

@@ -61,7 +61,8 @@
 //!
 //! **Forks.** In a forked child, calls of an inherited client fail with `forked`. A child
 //! must make its own client and queue: it shares an inherited queue's descriptor with
-//! its parent.
+//! its parent. It must also keep inherited consumers instead of dropping them, because
+//! dropping one takes a lock that a thread of the parent may hold.
 //!
 //! **Given-back records.** A consumer's descriptor and source only cover batches that
 //! were received from the server. They do not cover records that are already with the

@@ -34,7 +34,7 @@ const READ_BYTES: usize = 128 << 10;
 /// these and the headers after them. Then the next block need not be moved.
 const EXACT_BYTES_MIN: usize = 32 << 10;
 
-/// The buffer of a longer record grows as its bytes arrive, by at most this much.
+/// The buffer of a record longer than this grows as its bytes arrive.
 const GROWTH_BYTES: usize = 1 << 20;
 
 /// See the module.

@@ -37,7 +37,7 @@ impl ProducerShared {
         batch: &mut Option<EncodedBatch>,
     ) -> Result<Option<Ack>, Error> {
         let Some((bytes, alone)) =
-            batch.as_ref().map(|batch| (batch.raw_bytes(), batch.is_packed()))
+            batch.as_ref().map(|batch| (batch.raw_bytes(), batch.is_final()))
         else {
             return Ok(None);
         };

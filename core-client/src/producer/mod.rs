@@ -63,7 +63,7 @@ pub struct Producer {
 
 /// If the task is behind, the caller's thread compresses batches of at least this size.
 /// A smaller batch gains more from sharing a block with other records.
-const PACKED_BYTES_MIN: usize = 64 << 10;
+const COMPRESSED_BYTES_MIN: usize = 64 << 10;
 
 impl Producer {
     fn new(shared: Arc<ProducerShared>, client: Client, opened: OpenedProducer) -> Producer {
@@ -266,9 +266,9 @@ impl Producer {
     /// pending, this thread compresses the batch.
     fn compress_if_behind(&self, encoded: &mut EncodedBatch, would_wait: bool) {
         let codec = self.opened.codec;
-        let is_large = encoded.raw_bytes() >= PACKED_BYTES_MIN;
+        let is_large = encoded.raw_bytes() >= COMPRESSED_BYTES_MIN;
         if codec != Codec::None && is_large && self.shared.is_behind(would_wait) {
-            encoded.pack(codec);
+            encoded.compress(codec);
         }
     }
 

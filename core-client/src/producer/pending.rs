@@ -46,38 +46,38 @@ pub(super) struct BlockBuffer {
     /// [`PREFIX_BYTES`] of zeros, then the records, plain or compressed.
     pub(super) bytes: Vec<u8>,
     /// The codec and the uncompressed size, once both are final.
-    packed: Option<(Codec, usize)>,
+    stored: Option<(Codec, usize)>,
 }
 
 impl BlockBuffer {
     fn with_capacity(bytes: usize) -> BlockBuffer {
-        let mut body = BlockBuffer { bytes: Vec::with_capacity(bytes), packed: None };
+        let mut body = BlockBuffer { bytes: Vec::with_capacity(bytes), stored: None };
         body.bytes.resize(PREFIX_BYTES, 0);
         body
     }
 
     /// Bytes of the records before compression.
     pub(super) fn raw_bytes(&self) -> usize {
-        self.packed.map_or(self.open_bytes(), |(_, bytes)| bytes)
+        self.stored.map_or(self.open_bytes(), |(_, bytes)| bytes)
     }
 
     /// Makes the body final, if it is not yet: compresses the records if that makes them
     /// smaller. Afterwards it accepts no more records.
-    pub(super) fn pack(&mut self, codec: Codec) -> Codec {
-        if let Some((decided, _)) = self.packed {
-            return decided;
+    pub(super) fn compress(&mut self, codec: Codec) -> Codec {
+        if let Some((codec_used, _)) = self.stored {
+            return codec_used;
         }
         let raw = self.bytes.get(PREFIX_BYTES..).unwrap_or_default();
         let raw_bytes = raw.len();
-        let decided = match pack_behind(PREFIX_BYTES, codec, None, raw) {
-            Some(packed) => {
-                self.bytes = packed;
+        let codec_used = match pack_behind(PREFIX_BYTES, codec, None, raw) {
+            Some(compressed) => {
+                self.bytes = compressed;
                 codec
             }
             None => Codec::None,
         };
-        self.packed = Some((decided, raw_bytes));
-        decided
+        self.stored = Some((codec_used, raw_bytes));
+        codec_used
     }
 
     /// Bytes of the records of a body that is not final.
@@ -272,7 +272,7 @@ impl PendingBlocks {
         let crowded = self.unacked_blocks + self.blocks.len() > self.limits.blocks;
         let Limits { block_bytes, block_bytes_max, .. } = self.limits;
         let most = if crowded { block_bytes_max } else { block_bytes };
-        open.body.packed.is_none() && open.body.open_bytes() + record_bytes <= most
+        open.body.stored.is_none() && open.body.open_bytes() + record_bytes <= most
     }
 
     fn begin(&mut self, body: BlockBuffer) {
@@ -314,12 +314,12 @@ impl EncodedBatch {
     }
 
     /// Compresses the records before they are appended. They get a block of their own.
-    pub(super) fn pack(&mut self, codec: Codec) {
-        self.body.pack(codec);
+    pub(super) fn compress(&mut self, codec: Codec) {
+        self.body.compress(codec);
     }
 
-    pub(super) fn is_packed(&self) -> bool {
-        self.body.packed.is_some()
+    pub(super) fn is_final(&self) -> bool {
+        self.body.stored.is_some()
     }
 
     /// Whether a record of this size fits into the same block.

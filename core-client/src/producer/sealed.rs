@@ -45,7 +45,7 @@ impl SealedBlock {
     /// Seals a block: from here on its bytes are fixed.
     pub(super) fn seal(block: PendingBlock, origin: Origin, codec: Codec) -> SealedBlock {
         let PendingBlock { mut body, count, first, since, outcome } = block;
-        let codec = body.pack(codec);
+        let codec = body.compress(codec);
         let raw_bytes = body.raw_bytes();
         let mut bytes = body.bytes;
         let (prefix, body) = bytes.split_at_mut(PREFIX_BYTES);
@@ -130,7 +130,7 @@ mod tests {
             batch.push(header_of(payload).expect("small"), payload);
             assert!(builder.push(payload));
             let raw_bytes = batch.raw_bytes();
-            batch.pack(codec);
+            batch.compress(codec);
             assert_eq!(batch.raw_bytes(), raw_bytes);
             let begins_block = pending.begins_block(raw_bytes);
             pending.push_batch(batch, begins_block);

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 
 use super::read_after_write_error::ReadAfterWriteError;
-use super::{Request, Transport, refusal};
+use super::{Request, Transport, server_error};
 use crate::error::{Error, Kind};
 
 /// The most bytes that are read of an error response.
@@ -209,7 +209,7 @@ impl StreamingResponse {
     pub(super) async fn into_error(mut self) -> Error {
         // If the body cannot be read, the status is still known.
         let body = self.bytes(ERROR_BODY_BYTES_MAX).await.unwrap_or_default();
-        refusal::error_from_response(self.status, &self.headers, &body)
+        server_error::error_from_response(self.status, &self.headers, &body)
     }
 }
 

@@ -5,14 +5,14 @@
 //!                                 │     (fetch: a small response, read completely; retried if safe)
 //!                                 └─▶ upgrade: the socket and the bytes received with the 101
 //! ```
-//! Everything here runs on the client's own threads. In `refusal`, an error response
+//! Everything here runs on the client's own threads. In `server_error`, an error response
 //! becomes an [`Error`] with the server's message.
 
 mod connect;
 mod fetch;
 mod http;
 mod read_after_write_error;
-mod refusal;
+mod server_error;
 mod socket;
 mod tls;
 mod upgrade;
@@ -26,7 +26,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use self::http::{BodyPart, RequestBody};
 pub(crate) use fetch::BufferedResponse;
-pub(crate) use refusal::error_from_frame;
+pub(crate) use server_error::error_from_frame;
 pub(crate) use socket::Socket;
 pub(crate) use upgrade::Upgraded;
 
