@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, instructions, root, run, sabotage, tools};
+use crate::{docs, fuzz, instructions, root, run, sabotage, schemathesis, tools};
 
 /// A name for `--only`, what it is for people, and how it is done.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
     ("instructions", "no hot piece of work takes more of them than it did", instructions::step),
     ("flights", "the flights data is there", || Tally::step(run("flights", &mut tools::flights()))),
     ("tests", "all tests, with the examples and the commands in the documents", tests),
+    ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("loom", "nobody waits forever, in whichever order threads take their steps", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("fuzz", "a minute of random bytes for every decoder", fuzz::step),
