@@ -98,7 +98,7 @@ fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
     for (key, value) in &object {
         if let Some(field) = LogConfig::FIELDS.into_iter().find(|f| f.eq_ignore_ascii_case(key)) {
             if !value.is_null() {
-                let number = value.as_i64().ok_or_else(|| not_a_number(field, &value.to_string()));
+                let number = whole(value).ok_or_else(|| not_a_number(field, &value.to_string()));
                 set(&mut config, field, number?);
             }
         } else if key.eq_ignore_ascii_case("name") {
@@ -110,6 +110,15 @@ fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
         }
     }
     Ok((new_name(&name)?, config))
+}
+
+/// A whole number of JSON, which may be written with a fraction of zero: `1.0`.
+fn whole(value: &Value) -> Option<i64> {
+    /// Up to here a floating-point number is exact.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let fraction = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT_MAX);
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and at most 2^53")]
+    value.as_i64().or_else(|| fraction().map(|number| number as i64))
 }
 
 fn set(config: &mut LogConfig, field: &str, number: i64) {
@@ -133,6 +142,20 @@ mod tests {
         assert_eq!(from_json(json).expect("json"), form);
         assert_eq!((form.0.as_str(), form.1.segment_max_count), ("b", 10));
         assert_eq!(form.1.log_max_age, -1);
+    }
+
+    #[test]
+    fn a_json_number_with_a_fraction_of_zero_is_whole() {
+        let set = |number: &str| {
+            let json = format!(r#"{{"name": "a", "log_max_age": {number}}}"#);
+            from_json(json.as_bytes()).map(|(_, config)| config.log_max_age).ok()
+        };
+        assert_eq!(set("5.0"), Some(5));
+        assert_eq!(set("-1.0"), Some(-1));
+        assert_eq!(set("1e3"), Some(1000));
+        for number in ["5.5", "1e300", "1e16"] {
+            assert_eq!(set(number), None, "{number}");
+        }
     }
 
     #[test]

@@ -51,5 +51,5 @@ pub(super) fn version() -> Result<Answer, Error> {
 }
 
 pub(super) fn openapi() -> Result<Answer, Error> {
-    Ok(answer::json(&openapi::document()))
+    Ok(answer::json(openapi::document()))
 }

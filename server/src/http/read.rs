@@ -55,6 +55,12 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
     let position = log.seek(&params).await?;
     let Some(record) = log.record(position).await? else {
         let mut answer = answer::empty();
+        // 0.x sent no type at the end, and clients that send no `Accept` still get
+        // exactly that answer.
+        if call.headers().contains_key(ACCEPT) {
+            let content_type = HeaderValue::from_static(ReadType::Single.content_type());
+            answer.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
         put_positions(&mut answer, log, Some(position));
         return Ok(answer);
     };

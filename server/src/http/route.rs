@@ -1,8 +1,9 @@
-//! The table of routes: which paths there are and what can be done at each.
+//! The table of routes: every path and the methods it takes.
 //!
-//! Written by hand, because the contract is: slashes are merged, `HEAD` is a
-//! wrong method for logs, and `/logs/restore` is a verb under POST and a log's
-//! name otherwise. The tests hold it against the OpenAPI document.
+//! It is written by hand, because the contract has three special rules: repeated
+//! slashes are merged, logs do not take `HEAD`, and `/logs/restore` is also the
+//! path of a log named `restore`. The tests of [`openapi`](super::openapi)
+//! compare it with the OpenAPI document.
 
 use std::borrow::Cow;
 
@@ -31,7 +32,7 @@ pub(crate) struct Route {
     pub(crate) resource: Resource,
     /// The path with `{name}` for a log's name.
     pub(crate) template: &'static str,
-    /// The methods, as `Allow` lists them.
+    /// The methods of the path, as `Allow` lists them.
     allowed: &'static str,
 }
 
@@ -42,7 +43,8 @@ const fn route(resource: R, template: &'static str, allowed: &'static str) -> Ro
 }
 
 const LOGS: Route = route(R::Logs, "/logs", "GET, POST");
-const RESTORE: Route = route(R::Restore, "/logs/restore", "POST");
+/// The first two methods are for a log named `restore`: [`Route::find`] gives them to [`LOG`].
+const RESTORE: Route = route(R::Restore, "/logs/restore", "GET, DELETE, POST");
 const LOG: Route = route(R::Log, "/logs/{name}", "GET, DELETE");
 const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
 const TRIM: Route = route(R::Trim, "/logs/{name}/trim", "POST");
@@ -61,13 +63,13 @@ impl Route {
         LOGS, RESTORE, LOG, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION, OPENAPI,
     ];
 
-    /// The route of a path and the log's name in it, as it stands there. The
-    /// method tells only [`Resource::Restore`] from a log of that name.
+    /// The route of a path and the log's name as the path spells it. The method
+    /// only tells [`Resource::Restore`] from a log of that name.
     pub(crate) fn find<'p>(path: &'p str, method: &Method) -> Option<(Route, &'p str)> {
         if let Some(rest) = path.strip_prefix("/logs/") {
             return match rest.split_once('/') {
                 None if rest.is_empty() => None,
-                None if rest == "restore" && method == Method::POST => Some((RESTORE, "")),
+                None if rest == "restore" && !LOG.allows(method) => Some((RESTORE, "")),
                 None => Some((LOG, rest)),
                 Some((name, "records")) => Some((RECORDS, name)),
                 Some((name, "truncate")) => Some((TRUNCATE, name)),
@@ -97,13 +99,19 @@ impl Route {
         self.allowed.split(", ").any(|allowed| allowed == method.as_str())
     }
 
-    /// Whether browsers of other origins may be told that they may use this.
+    #[cfg(test)]
+    pub(crate) fn methods(self) -> impl Iterator<Item = Method> {
+        self.allowed.split(", ").map(|method| method.parse().expect("a method"))
+    }
+
+    /// Whether the path is part of the API for logs, which browsers of other
+    /// origins may use.
     pub(crate) fn is_about_logs(self) -> bool {
         self.template.starts_with("/logs")
     }
 }
 
-/// The path with every run of slashes made one.
+/// The path with repeated slashes merged.
 pub(crate) fn merged(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return Cow::Borrowed(path);
@@ -122,22 +130,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_finds_its_own_row() {
+    fn every_method_of_a_template_finds_its_row() {
         for row in Route::ALL {
             let path = row.template.replace("{name}", "a-log");
-            let method = row.allowed.split(", ").next().expect("a method");
-            let method: Method = method.parse().expect("a method");
-            let (found, name) = Route::find(&path, &method).expect("a route");
-            assert_eq!(found, row);
-            assert_eq!(name, if row.template.contains('{') { "a-log" } else { "" });
+            for method in row.methods() {
+                let (found, name) = Route::find(&path, &method).expect("a route");
+                if found.template != row.template {
+                    assert_eq!(Some(name), path.strip_prefix("/logs/"), "{method} {path}");
+                    continue;
+                }
+                assert_eq!(found, row);
+                assert_eq!(name, if row.template.contains('{') { "a-log" } else { "" });
+            }
         }
     }
 
     #[test]
-    fn restore_is_a_name_unless_it_is_posted_to() {
+    fn a_literal_path_allows_what_a_log_of_that_name_allows() {
+        for literal in Route::ALL.iter().filter(|row| !row.template.contains('{')) {
+            for named in Route::ALL.iter().filter(|row| row.template.contains('{')) {
+                if !is_instance(literal.template, named.template) {
+                    continue;
+                }
+                for method in named.methods() {
+                    assert!(literal.allows(&method), "{method} {}", literal.template);
+                    let (found, _) = Route::find(literal.template, &method).expect("a route");
+                    assert_eq!(found.resource, named.resource, "{method} {}", literal.template);
+                }
+                for method in ["OPTIONS", "PUT", "HEAD", "BREW"] {
+                    let method: Method = method.parse().expect("a method");
+                    let (found, _) = Route::find(literal.template, &method).expect("a route");
+                    assert_eq!(found.allowed(), literal.allowed(), "{method} {}", literal.template);
+                }
+            }
+        }
+    }
+
+    /// Whether `path` is the template with some name in it.
+    fn is_instance(path: &str, template: &str) -> bool {
+        let (path, template) = (path.split('/'), template.split('/'));
+        path.clone().count() == template.clone().count()
+            && path.zip(template).all(|(part, wanted)| part == wanted || wanted == "{name}")
+    }
+
+    #[test]
+    fn restore_is_the_name_of_a_log_unless_it_is_posted_to() {
         let find = |method| Route::find("/logs/restore", &method).map(|(r, n)| (r.resource, n));
         assert_eq!(find(Method::POST), Some((Resource::Restore, "")));
-        assert_eq!(find(Method::GET), Some((Resource::Log, "restore")));
+        for method in [Method::GET, Method::DELETE] {
+            assert_eq!(find(method), Some((Resource::Log, "restore")));
+        }
+        let (asked, _) = Route::find("/logs/restore", &Method::OPTIONS).expect("a route");
+        assert_eq!(asked.allowed(), "GET, DELETE, POST");
     }
 
     #[test]

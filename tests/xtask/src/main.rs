@@ -7,6 +7,7 @@ mod docs;
 mod fuzz;
 mod instructions;
 mod sabotage;
+mod schemathesis;
 mod spelling;
 mod steps;
 mod suites;

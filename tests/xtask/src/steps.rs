@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, fuzz, instructions, run, sabotage, spelling, suites, tools};
+use crate::{docs, fuzz, instructions, run, sabotage, schemathesis, spelling, suites, tools};
 
 /// The name for `--only`, the description, and the function that runs the step.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
         Tally::step(run("flights", &mut tools::flights()))
     }),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
+    ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("fuzz", "one minute of fuzzing, shared by all decoders", fuzz::step),

@@ -245,6 +245,12 @@ fn unknown_paths_get_404_and_wrong_methods_get_405() {
     ] {
         table.row(&format!("{method} {path}"), &Request::new(method, path), &wrong);
     }
+    // The path of a verb is also the path of a log with that name.
+    let restore = error(405, "method_not_allowed").with("Allow", "GET, DELETE, POST");
+    for method in ["OPTIONS", "PUT"] {
+        let request = Request::new(method, "/logs/restore");
+        table.row(&format!("{method} /logs/restore"), &request, &restore);
+    }
     let head = gives(405).with("Allow", "*").body("");
     for path in ["/logs", "/logs/a", "/logs/a/records"] {
         table.row(&format!("HEAD {path}"), &Request::new("HEAD", path), &head);

@@ -1,0 +1,367 @@
+//! The operations: one row for each path and method.
+
+use serde_json::{Map, Value, json};
+use styx_protocol::media_type as media;
+
+use super::{reference, responses};
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+const GZIP: &str = "application/gzip";
+
+/// One operation.
+pub(super) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// Whether the path takes `HEAD` as well.
+    pub(super) has_head: bool,
+    id: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    /// Names in [`parameters`](super::parameters).
+    parameters: &'static [&'static str],
+    request: Request,
+    /// The forms of the answer. Without one the answer is empty.
+    answer: &'static [Body],
+    /// Names in [`responses::headers`].
+    headers: &'static [&'static str],
+    /// Statuses of errors besides those that every request can get.
+    errors: &'static [u16],
+    /// Operations that take the name of the log in the answer.
+    links: &'static [&'static str],
+}
+
+/// The body that an operation takes.
+enum Request {
+    None,
+    Optional(&'static [Body]),
+    Required(&'static [Body]),
+}
+
+/// A media type and the name of its schema.
+type Body = (&'static str, &'static str);
+
+const GET: Operation = Operation {
+    method: "get",
+    path: "",
+    has_head: false,
+    id: "",
+    summary: "",
+    description: "",
+    parameters: &[],
+    request: Request::None,
+    answer: &[],
+    headers: &[],
+    errors: &[],
+    links: &[],
+};
+const POST: Operation = Operation { method: "post", ..GET };
+const DELETE: Operation = Operation { method: "delete", ..GET };
+
+/// Errors of every request, of one that names a log, and of one that appends.
+const ANY: &[u16] = &[500, 503];
+const OF_A_LOG: &[u16] = &[400, 404, 409];
+
+const LOG: &[&str] = &["LogName", "LogId", "KnownEnd"];
+/// As [`LOG`], for the path of the log that is named `restore`.
+const LOG_RESTORE: &[&str] = &["LogId", "KnownEnd"];
+
+const LOG_ID: &[&str] = &["X-Styx-Log-Id"];
+const POSITIONS: &[&str] =
+    &["X-Styx-Log-Id", "X-Styx-Start-Position", "X-Styx-End-Position", "X-Styx-Next-Position"];
+
+const GET_LOG: Operation = Operation {
+    path: "/logs/{name}",
+    id: "getLog",
+    summary: "Get the state of a log",
+    parameters: &["LogName", "LogId", "KnownEnd", "Details"],
+    answer: &[(JSON, "LogDetails")],
+    headers: LOG_ID,
+    errors: OF_A_LOG,
+    ..GET
+};
+const DELETE_LOG: Operation = Operation {
+    path: "/logs/{name}",
+    id: "deleteLog",
+    summary: "Delete a log",
+    description: "Open readers and writers of the log end with an error.",
+    parameters: LOG,
+    headers: LOG_ID,
+    errors: OF_A_LOG,
+    ..DELETE
+};
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        path: "/logs",
+        id: "listLogs",
+        summary: "List all logs, sorted by name",
+        answer: &[(JSON, "LogList")],
+        ..GET
+    },
+    Operation {
+        path: "/logs",
+        id: "createLog",
+        summary: "Create a log",
+        request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
+        answer: &[(JSON, "LogInfo")],
+        headers: LOG_ID,
+        errors: &[400, 409, 507],
+        links: &[
+            "getLog",
+            "deleteLog",
+            "truncateLog",
+            "trimLog",
+            "backupLog",
+            "readRecords",
+            "appendRecords",
+        ],
+        ..POST
+    },
+    GET_LOG,
+    DELETE_LOG,
+    Operation {
+        path: "/logs/{name}/truncate",
+        id: "truncateLog",
+        summary: "Remove all records of a log",
+        description: "Positions start again at 0, and the log gets a new id. \
+                      Open readers and writers of the log end with an error.",
+        parameters: LOG,
+        headers: LOG_ID,
+        errors: &[400, 404, 409, 507],
+        ..POST
+    },
+    Operation {
+        path: "/logs/{name}/trim",
+        id: "trimLog",
+        summary: "Remove whole segments before a position",
+        description: "Positions of the other records stay as they are.",
+        parameters: &["LogName", "LogId", "KnownEnd", "TrimPosition"],
+        answer: &[(JSON, "LogInfo")],
+        headers: LOG_ID,
+        errors: &[400, 404, 409, 416],
+        ..POST
+    },
+    Operation {
+        path: "/logs/{name}/backup",
+        id: "backupLog",
+        summary: "Download a consistent copy of a log",
+        description: "The copy ends at the durable end of the log. Appends go on meanwhile.",
+        parameters: LOG,
+        answer: &[(GZIP, "Bytes")],
+        headers: &["X-Styx-Log-Id", "Content-Disposition"],
+        errors: OF_A_LOG,
+        ..GET
+    },
+    Operation {
+        path: "/logs/restore",
+        id: "restoreLog",
+        summary: "Create a log from a backup",
+        description: "The server verifies the archive while it reads it. \
+                      After an error nothing of the new log remains.",
+        parameters: &["NewName"],
+        request: Request::Required(&[(GZIP, "Bytes")]),
+        headers: LOG_ID,
+        errors: &[400, 409, 507],
+        ..POST
+    },
+    // A log may be named `restore`, and this path is also its path.
+    Operation {
+        path: "/logs/restore",
+        id: "getLogNamedRestore",
+        summary: "Get the state of the log that is named `restore`",
+        parameters: &["LogId", "KnownEnd", "Details"],
+        ..GET_LOG
+    },
+    Operation {
+        path: "/logs/restore",
+        id: "deleteLogNamedRestore",
+        summary: "Delete the log that is named `restore`",
+        parameters: LOG_RESTORE,
+        ..DELETE_LOG
+    },
+    Operation {
+        path: "/logs/{name}/records",
+        id: "appendRecords",
+        summary: "Append records to a log",
+        description: "The answer comes when all records are on stable storage. \
+                      The `Content-Type` says how the body holds the records: any type that is \
+                      not listed makes the whole body one record. \
+                      The `line-ending` parameter of the line-delimited type is `lf` (the \
+                      default), `cr` or `crlf`. \
+                      The body may be compressed with `Content-Encoding: gzip` or `zstd`. \
+                      `X-Styx-Producer` and `X-Styx-Sequence` go together, and \
+                      `X-Styx-Epoch` needs both. \
+                      With `Upgrade: websocket`, `styx/0` or `styx/1` the request opens a stream.",
+        parameters: &[
+            "LogName",
+            "LogId",
+            "KnownEnd",
+            "ExpectedPosition",
+            "Producer",
+            "Epoch",
+            "Sequence",
+        ],
+        request: Request::Optional(&[
+            (media::OCTET_STREAM, "Bytes"),
+            (media::BINARY_RECORDS, "Bytes"),
+            (media::LINE_DELIMITED, "Lines"),
+            (media::NDJSON, "Lines"),
+        ]),
+        answer: &[(JSON, "Appended")],
+        headers: LOG_ID,
+        errors: &[400, 403, 404, 409, 413, 426, 507],
+        ..POST
+    },
+    Operation {
+        path: "/logs/{name}/records",
+        id: "readRecords",
+        summary: "Read one record or many, or follow a log",
+        description: "The `Accept` header says how many records the answer holds, and how. \
+                      Without one of the listed types it is the one record at the position, \
+                      or nothing at the end of the log. \
+                      The `line-ending` parameter of the line-delimited type is `lf` (the \
+                      default), `cr` or `crlf`. \
+                      With `Upgrade: websocket`, `styx/0` or `styx/1` the request opens a stream.",
+        parameters: &[
+            "LogName",
+            "LogId",
+            "KnownEnd",
+            "Whence",
+            "ReadPosition",
+            "Count",
+            "Follow",
+            "Encoding",
+            "Timeout",
+            "LastEventId",
+        ],
+        answer: &[
+            (media::OCTET_STREAM, "Bytes"),
+            (media::BINARY_RECORDS, "Bytes"),
+            (media::LINE_DELIMITED, "Bytes"),
+            (media::EVENT_STREAM, "Text"),
+        ],
+        headers: POSITIONS,
+        errors: &[400, 403, 404, 409, 416, 426],
+        ..GET
+    },
+    Operation {
+        path: "/metrics",
+        has_head: true,
+        id: "getMetrics",
+        summary: "Metrics in the text format of Prometheus",
+        answer: &[("text/plain", "Text")],
+        ..GET
+    },
+    Operation {
+        path: "/health/live",
+        has_head: true,
+        id: "getLiveness",
+        summary: "Whether the server runs",
+        answer: &[(JSON, "Health")],
+        ..GET
+    },
+    Operation {
+        path: "/health/ready",
+        has_head: true,
+        id: "getReadiness",
+        summary: "Whether the server has opened every log",
+        answer: &[(JSON, "Health")],
+        ..GET
+    },
+    Operation {
+        path: "/version",
+        has_head: true,
+        id: "getVersion",
+        summary: "The version of the server",
+        answer: &[(JSON, "Version")],
+        ..GET
+    },
+    Operation {
+        path: "/openapi.json",
+        has_head: true,
+        id: "getOpenApi",
+        summary: "This document",
+        answer: &[(JSON, "OpenApi")],
+        ..GET
+    },
+];
+
+impl Operation {
+    pub(super) fn describe(&self) -> Value {
+        let mut described = Map::new();
+        described.insert("operationId".to_owned(), self.id.into());
+        described.insert("summary".to_owned(), self.summary.into());
+        if !self.description.is_empty() {
+            described.insert("description".to_owned(), self.description.into());
+        }
+        if !self.parameters.is_empty() {
+            let parameters = self.parameters.iter().map(|name| reference("parameters", name));
+            described.insert("parameters".to_owned(), parameters.collect());
+        }
+        match self.request {
+            Request::None => {}
+            Request::Optional(bodies) => {
+                described.insert("requestBody".to_owned(), request_body(bodies, false));
+            }
+            Request::Required(bodies) => {
+                described.insert("requestBody".to_owned(), request_body(bodies, true));
+            }
+        }
+        described.insert("responses".to_owned(), self.responses(self.success()));
+        described.into()
+    }
+
+    /// The `HEAD` of this path: the same answer without its body.
+    pub(super) fn describe_head(&self) -> Value {
+        json!({
+            "operationId": format!("{}Head", self.id),
+            "summary": format!("{} (headers only)", self.summary),
+            "responses": self.responses(json!({ "description": "The headers of the answer." })),
+        })
+    }
+
+    fn responses(&self, success: Value) -> Value {
+        let mut responses = Map::new();
+        responses.insert("200".to_owned(), success);
+        for status in self.errors.iter().chain(ANY) {
+            responses.insert(status.to_string(), responses::error(*status));
+        }
+        if self.errors.contains(&426) {
+            let description = "The connection now belongs to the protocol that `Upgrade` names.";
+            responses.insert("101".to_owned(), json!({ "description": description }));
+        }
+        responses.into()
+    }
+
+    fn success(&self) -> Value {
+        let mut success = json!({ "description": "The operation succeeded." });
+        if !self.headers.is_empty() {
+            let headers = self.headers.iter();
+            let headers = headers.map(|name| ((*name).to_owned(), reference("headers", name)));
+            success["headers"] = headers.collect::<Map<_, _>>().into();
+        }
+        if !self.answer.is_empty() {
+            success["content"] = content(self.answer);
+        }
+        if !self.links.is_empty() {
+            let links = self.links.iter().map(|id| {
+                let name = json!({ "name": "$response.body#/name" });
+                ((*id).to_owned(), json!({ "operationId": id, "parameters": name }))
+            });
+            success["links"] = links.collect::<Map<_, _>>().into();
+        }
+        success
+    }
+}
+
+fn request_body(bodies: &[Body], required: bool) -> Value {
+    json!({ "required": required, "content": content(bodies) })
+}
+
+fn content(bodies: &[Body]) -> Value {
+    let bodies = bodies.iter().map(|(media_type, schema)| {
+        ((*media_type).to_owned(), json!({ "schema": reference("schemas", schema) }))
+    });
+    bodies.collect::<Map<_, _>>().into()
+}

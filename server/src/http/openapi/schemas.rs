@@ -1,0 +1,160 @@
+//! The bodies of requests and answers.
+
+use serde_json::{Map, Value, json};
+use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
+use styx_protocol::{Code, LogConfig};
+
+use super::parameters::name;
+use super::reference;
+
+/// A field of a log's configuration, and what it is for.
+type Field = (&'static str, &'static str);
+
+const CONFIG: [Field; LogConfig::FIELDS.len()] = [
+    ("max_record_size", "The largest record: its payload and 8 bytes."),
+    ("index_after_size", "Bytes of a segment between two entries of its index."),
+    ("segment_max_count", "Records after which a segment ends."),
+    ("segment_max_size", "Bytes after which a segment ends."),
+    ("segment_max_age", "Seconds after which a segment ends."),
+    ("log_max_count", "Records to keep."),
+    ("log_max_size", "Bytes to keep."),
+    ("log_max_age", "Seconds to keep a record."),
+];
+
+/// The schemas, by name.
+pub(super) fn all() -> Value {
+    let position = json!({ "type": "integer", "format": "int64", "minimum": 0 });
+    let time = json!({
+        "description": "Microseconds since the epoch; null without a record.",
+        "type": ["integer", "null"], "format": "int64", "minimum": 0,
+    });
+    let info = json!({
+        "name": name(),
+        "status": {
+            "type": "string",
+            "enum": ["ok", "corrupt", "tainted", "scanning", "unknown"],
+        },
+        "record_count": position.clone(),
+        "file_size": position.clone(),
+        "start_position": position.clone(),
+        "end_position": position.clone(),
+    });
+    json!({
+        "LogInfo": {
+            "type": "object",
+            "required": keys(&info),
+            "properties": info,
+        },
+        "LogDetails": {
+            "description": "The last three fields are there with `details=true`.",
+            "allOf": [reference("schemas", "LogInfo")],
+            "properties": {
+                "config": reference("schemas", "LogConfig"),
+                "timestamp_first": time.clone(),
+                "timestamp_last": time,
+            },
+        },
+        "LogList": { "type": "array", "items": reference("schemas", "LogInfo") },
+        "LogConfig": {
+            "type": "object",
+            "required": LogConfig::FIELDS,
+            "properties": config(|schema| schema),
+        },
+        "NewLog": new_log(|schema| json!({ "anyOf": [schema, { "type": "null" }] })),
+        "NewLogForm": new_log(|schema| schema),
+        "Appended": {
+            "type": "object",
+            "required": ["position", "count"],
+            "properties": {
+                "position": described(
+                    "The position after the last record of the request; \
+                     0 if the request had no record.",
+                    &position,
+                ),
+                "count": described("The number of appended records.", &position),
+            },
+        },
+        "Health": {
+            "type": "object",
+            "required": ["status"],
+            "properties": { "status": { "type": "string", "const": "ok" } },
+        },
+        "Version": {
+            "type": "object",
+            "required": ["version"],
+            "properties": { "version": { "type": "string" } },
+        },
+        "OpenApi": { "type": "object" },
+        "Bytes": { "type": "string", "format": "binary" },
+        "Text": { "type": "string" },
+        "Lines": { "type": "string" },
+        "Error": error(&position),
+    })
+}
+
+/// The code and the message of an error, and the facts that some errors have.
+fn error(position: &Value) -> Value {
+    let codes: Vec<_> = Code::all().map(Code::as_str).collect();
+    json!({
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": {
+            "code": { "type": "string", "description": "For programs; stable.", "enum": codes },
+            "message": {
+                "type": "string",
+                "description": "For people: what happened and what to do.",
+            },
+            "start_position": position,
+            "end_position": position,
+            "position": described(
+                "After an append: the position after the last appended record. \
+                 After a read: the damaged record.",
+                position,
+            ),
+            "count": described("The number of records that were appended all the same.", position),
+            "expected_sequence": position,
+            "status": { "type": "string", "description": "The status of the log." },
+        },
+    })
+}
+
+fn new_log(value: impl Fn(Value) -> Value) -> Value {
+    let mut properties = config(value);
+    properties.insert("name".to_owned(), name());
+    json!({ "type": "object", "required": ["name"], "properties": properties })
+}
+
+/// The fields of a configuration. `value` makes the schema of a value that a
+/// request may hold.
+fn config(value: impl Fn(Value) -> Value) -> Map<String, Value> {
+    let mut default = LogConfig::default();
+    let fields = CONFIG.iter().map(|(field, description)| {
+        let mut schema = described(description, &value(range(field)));
+        schema["default"] = default.field_mut(field).map(|default| *default).into();
+        ((*field).to_owned(), schema)
+    });
+    fields.collect()
+}
+
+/// What [`LogConfig::validate`] accepts.
+fn range(field: &str) -> Value {
+    let limited = |min: i64, max: i64| json!({ "type": "integer", "minimum": min, "maximum": max });
+    match field {
+        "max_record_size" => limited(9, i64::try_from(MAX_RECORD_SIZE_MAX).unwrap_or(i64::MAX)),
+        "index_after_size" => limited(1, CONFIG_VALUE_MAX),
+        _ => json!({ "anyOf": [
+            limited(1, CONFIG_VALUE_MAX),
+            { "type": "integer", "const": -1, "description": "No limit." },
+        ] }),
+    }
+}
+
+fn described(description: &str, schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    schema["description"] = description.into();
+    schema
+}
+
+fn keys(object: &Value) -> Vec<&String> {
+    object.as_object().map(|object| object.keys().collect()).unwrap_or_default()
+}
