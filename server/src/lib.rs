@@ -8,7 +8,6 @@
 //! runtime already and want to stop it themselves.
 
 mod app;
-mod closing;
 pub mod config;
 mod descriptors;
 mod error;
@@ -20,10 +19,9 @@ mod header;
 mod http;
 mod listener;
 mod metrics;
-mod pace;
 mod params;
+mod peer;
 mod pid_file;
-mod presence;
 mod run;
 mod server;
 mod session;

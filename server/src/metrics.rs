@@ -118,8 +118,10 @@ impl Metrics {
 
     /// Everything, in Prometheus' text format.
     pub(crate) fn text(&self, sessions: &Sessions) -> Vec<u8> {
-        self.in_flight_bytes.set(i64::try_from(sessions.in_flight().bytes()).unwrap_or(i64::MAX));
-        self.answer_bytes.set(i64::try_from(sessions.answers().bytes()).unwrap_or(i64::MAX));
+        self.in_flight_bytes
+            .set(i64::try_from(sessions.request_budget().bytes()).unwrap_or(i64::MAX));
+        self.answer_bytes
+            .set(i64::try_from(sessions.response_budget().bytes()).unwrap_or(i64::MAX));
         let (list, stats) = (sessions.list(), sessions.stats());
         // A poisoned lock guards nothing but numbers that are set anew here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -14,17 +14,14 @@ use styx_protocol::Code;
 use tokio::time::Instant;
 
 use super::content_encoding::Decoder;
-use crate::pace::{Pace, Verdict};
-use crate::session::Error;
+use crate::peer::{MinimumRate, Verdict};
+use crate::session::{Error, Reservation, Sending, SlowSender};
 
 /// How much of a body that nobody wants is read, so that the answer is seen.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// What a body has to bring on average in each `tcp_timeout` that it is waited for.
 const BYTES_PER_SECOND_MIN: u64 = 8;
-/// The same for one whose memory others wait for, after a shorter time.
-const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
-const WANTED_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes of a request. What is left when it is dropped is read and thrown
 /// away for a while: a client that is still sending could not see the answer.
@@ -35,10 +32,10 @@ pub(super) struct RequestBody {
     silence_max: Duration,
     /// Bytes received, as they came.
     received: u64,
-    lately: Pace,
-    just_now: Pace,
-    /// What the last whole `just_now` said.
-    is_slow: bool,
+    /// Enforced whether or not memory is short.
+    rate: MinimumRate,
+    /// Enforced while others wait for memory.
+    sender: SlowSender,
 }
 
 impl RequestBody {
@@ -52,15 +49,14 @@ impl RequestBody {
             decoder,
             silence_max,
             received: 0,
-            lately: Pace::new(BYTES_PER_SECOND_MIN, silence_max),
-            just_now: Pace::new(BYTES_PER_SECOND_WANTED, WANTED_AFTER),
-            is_slow: false,
+            rate: MinimumRate::new(BYTES_PER_SECOND_MIN, silence_max),
+            sender: SlowSender::new(),
         })
     }
 
     /// The same body, which has to bring more than others because much is kept for it.
     pub(super) fn at_least(mut self, bytes_per_second: u64) -> RequestBody {
-        self.lately = Pace::new(bytes_per_second, self.silence_max);
+        self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
         self
     }
 
@@ -100,7 +96,7 @@ impl RequestBody {
             let asked = (received > 0).then(Instant::now);
             let mut patience = self.silence_max - silence;
             if asked.is_some() {
-                patience = patience.min(self.lately.left());
+                patience = patience.min(self.rate.window_left());
             }
             let frame = match tokio::time::timeout(patience, incoming.frame()).await {
                 Ok(Some(frame)) => {
@@ -137,20 +133,25 @@ impl RequestBody {
     /// It came too slowly, and is not all there.
     fn note(&mut self, received: u64, waited: Duration) -> Result<(), Error> {
         self.received += received;
-        if let Some(verdict) = self.just_now.note(received, waited) {
-            self.is_slow = verdict == Verdict::TooSlow;
-        }
-        let verdict = self.lately.note(received, waited);
+        self.sender.record(received, waited);
+        let verdict = self.rate.record(received, waited);
         if verdict != Some(Verdict::TooSlow) || self.incoming.is_none() {
             return Ok(());
         }
-        let least = self.lately.bytes_per_second_min();
+        let least = self.rate.bytes_per_second_min();
         Err(self.given_up(&format!("it comes too slowly, below {least} bytes a second")))
     }
 
-    /// Whether it comes too slowly to keep memory that others want.
-    pub(super) fn is_slow(&self) -> bool {
-        self.incoming.is_some() && self.is_slow
+    /// Refuses the body if the rest of it arrives too slowly to keep memory that
+    /// others wait for.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub(super) fn check_rate(&self, reservation: &Reservation) -> Result<(), Error> {
+        match &self.incoming {
+            Some(_) => self.sender.check(reservation, Sending::Body),
+            None => Ok(()),
+        }
     }
 
     /// There is no use in waiting for the rest.

@@ -26,7 +26,7 @@ use super::Call;
 use super::answer::{Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
+use crate::session::{Batch, Error, OpenLog, Reading, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -58,7 +58,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let events = Events {
         reading: log.read(from, batch_bytes)?,
-        pieces: call.app.sessions.answers().pieces(),
+        chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
         encoding,
@@ -78,7 +78,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
 
 struct Events {
     reading: Reading,
-    pieces: Pieces,
+    chunks: ResponseChunks,
     left: u64,
     follow: bool,
     encoding: Encoding,
@@ -92,11 +92,11 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
-            if let Some((batch, share)) = self.reading.next(&self.pieces).await? {
-                let (events, count) = self.events(&batch, share.bytes_max());
+            if let Some((batch, chunk)) = self.reading.next(&self.chunks).await? {
+                let (events, count) = self.events(&batch, chunk.bytes_max());
                 self.left -= count;
                 self.reading.go_back_to(batch.first() + count)?;
-                return Ok(Some(share.keep(events)));
+                return Ok(Some(chunk.keep(events)));
             }
             if !self.follow {
                 return Ok(None);

@@ -22,7 +22,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events, upgrade};
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
+use crate::session::{Batch, Error, OpenLog, Reading, ResponseChunks};
 use crate::{header, params};
 
 /// Largest batch that is read, encoded and sent at a time.
@@ -76,8 +76,9 @@ async fn finite(
     // The log may have grown between the two looks at its end.
     let left = end.since(from).min(params.count.unwrap_or(u64::MAX));
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
-    let (reading, pieces) = (log.read(from, batch_bytes)?, call.app.sessions.answers().pieces());
-    let mut rest = Rest { reading, left, read_type, pieces };
+    let (reading, chunks) =
+        (log.read(from, batch_bytes)?, call.app.sessions.response_budget().chunks());
+    let mut rest = Rest { reading, left, read_type, chunks };
     let first = rest.next_chunk().await?.unwrap_or_default();
     let mut answer = if rest.left == 0 {
         of_records(first, read_type)
@@ -100,7 +101,7 @@ struct Rest {
     reading: Reading,
     left: u64,
     read_type: ReadType,
-    pieces: Pieces,
+    chunks: ResponseChunks,
 }
 
 impl Rest {
@@ -109,14 +110,14 @@ impl Rest {
         if self.left == 0 {
             return Ok(None);
         }
-        let Some((batch, share)) = self.reading.next(&self.pieces).await? else {
+        let Some((batch, chunk)) = self.reading.next(&self.chunks).await? else {
             let message = "the log ends before the end it had when the read began";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
-        let (bytes, count) = encode(&batch, self.read_type, self.left, share.bytes_max());
+        let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
         self.reading.go_back_to(batch.first() + count)?;
-        Ok(Some(share.keep(bytes)))
+        Ok(Some(chunk.keep(bytes)))
     }
 }
 
@@ -131,11 +132,11 @@ async fn follow(
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
     let mut reading = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
-    let pieces = call.app.sessions.answers().pieces();
+    let chunks = call.app.sessions.response_budget().chunks();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reading.next(&pieces).await?;
+        found = reading.next(&chunks).await?;
         if found.is_none() {
             call.shrink();
             let more = tokio::select! {
@@ -143,15 +144,15 @@ async fn follow(
                 () = call.app.shutdown.begun() => false,
             };
             if more {
-                found = reading.next(&pieces).await?;
+                found = reading.next(&chunks).await?;
             }
         }
     }
     let (bytes, count) = match found {
-        Some((batch, share)) => {
-            let bytes_max = answer_bytes.min(share.bytes_max());
+        Some((batch, chunk)) => {
+            let bytes_max = answer_bytes.min(chunk.bytes_max());
             let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
-            (share.keep(bytes), count)
+            (chunk.keep(bytes), count)
         }
         None => (Bytes::new(), 0),
     };

@@ -43,7 +43,7 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
     let payload_bytes_max = log.config().payload_bytes_max();
     let mut request = Request {
         stream: log.append(condition),
-        reservation: call.app.sessions.in_flight().reservation(),
+        reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
     };
     let result = match media_type {
@@ -131,11 +131,7 @@ impl Request {
     /// Makes room for what is kept of the body, unless that is wanted by others
     /// and the body is slow to make use of it.
     async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
-        if body.is_slow() && self.reservation.is_wanted() {
-            let message = "the server is short of memory, and the body comes too slowly to keep \
-                           some: send it again, faster";
-            return Err(Error::new(Code::Overloaded, message));
-        }
+        body.check_rate(&self.reservation)?;
         self.reservation.grow_to(bytes).await
     }
 

@@ -26,7 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::app::App;
 use crate::config::BindAddress;
 use crate::http::Http;
-use crate::presence;
+use crate::peer;
 
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ impl Connections {
             return;
         };
         let _ = stream.set_nodelay(true);
-        presence::ask_when_silent(&stream, self.http.app.config.tcp_timeout);
+        peer::enable_keep_alive(&stream, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
         self.tasks.spawn(async move {
             let _permit = permit;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pace::{Pace, Verdict};
+use crate::peer::{MinimumRate, Verdict};
 
 tokio::task_local! {
     static PROGRESS: Arc<Progress>;
@@ -45,7 +45,7 @@ struct State {
     /// Bytes that wait to be taken, and since when.
     waiting: Option<(u64, Instant)>,
     /// How fast it has to be, if it has to.
-    pace: Option<Pace>,
+    pace: Option<MinimumRate>,
     is_too_slow: bool,
 }
 
@@ -82,7 +82,7 @@ impl Progress {
 
     /// The answer has to be taken this fast; 0 for as it comes.
     pub(super) fn pace(&self, bytes_per_second_min: u64) {
-        let pace = Pace::new(bytes_per_second_min, self.stall_time);
+        let pace = MinimumRate::new(bytes_per_second_min, self.stall_time);
         self.state().pace = (bytes_per_second_min > 0).then_some(pace);
     }
 
@@ -96,7 +96,7 @@ impl Progress {
         let state = &mut *self.state();
         let Some((bytes, since)) = state.waiting.take() else { return };
         if let Some(pace) = &mut state.pace {
-            state.is_too_slow |= pace.note(bytes, since.elapsed()) == Some(Verdict::TooSlow);
+            state.is_too_slow |= pace.record(bytes, since.elapsed()) == Some(Verdict::TooSlow);
         }
     }
 

@@ -27,8 +27,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
 use super::streams::TOO_SLOW;
-use crate::pace::{Pace, Verdict};
-use crate::presence::Presence;
+use crate::peer::{MinimumRate, TcpLiveness, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -52,10 +51,10 @@ pub(super) struct Watched {
     head: Option<(u64, Instant)>,
     blocked_since: Option<Instant>,
     /// Of the answer under way, if it has one.
-    pace: Option<Pace>,
+    pace: Option<MinimumRate>,
     read_alarm: Alarm,
     write_alarm: Alarm,
-    presence: Presence,
+    liveness: TcpLiveness,
 }
 
 impl Watched {
@@ -70,7 +69,7 @@ impl Watched {
             pace: None,
             read_alarm: Alarm(None),
             write_alarm: Alarm(None),
-            presence: Presence::new(limits.stall_time),
+            liveness: TcpLiveness::new(limits.stall_time),
         }
     }
 
@@ -132,7 +131,7 @@ impl Watched {
         if let Poll::Ready(result) = written {
             let count = *result.as_ref().unwrap_or(&0) as u64;
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-            let verdict = self.pace().and_then(|pace| pace.note(count, waited));
+            let verdict = self.pace().and_then(|pace| pace.record(count, waited));
             return Poll::Ready(if verdict == Some(Verdict::TooSlow) {
                 Err(too_slow())
             } else {
@@ -141,14 +140,14 @@ impl Watched {
         }
         let since = *self.blocked_since.insert(since.unwrap_or_else(Instant::now));
         let stall_time = self.limits.stall_time;
-        let in_time = self.pace().map_or(stall_time, |pace| pace.left());
+        let in_time = self.pace().map_or(stall_time, |pace| pace.window_left());
         if self.write_alarm.poll(cx, Some(since + in_time)).is_pending() {
-            return self.presence.poll_gone(cx, &self.stream).map(Err);
+            return self.liveness.poll_gone(cx, &self.stream).map(Err);
         }
         let Some(pace) = self.pace() else {
             return Poll::Ready(Err(timed_out("the peer does not read")));
         };
-        if pace.note(0, since.elapsed()) == Some(Verdict::TooSlow) {
+        if pace.record(0, since.elapsed()) == Some(Verdict::TooSlow) {
             return Poll::Ready(Err(too_slow()));
         }
         // It was fast enough up to now: another span begins.
@@ -157,12 +156,12 @@ impl Watched {
     }
 
     /// How fast the answer under way has to be taken.
-    fn pace(&mut self) -> Option<&mut Pace> {
+    fn pace(&mut self) -> Option<&mut MinimumRate> {
         let least = self.activity.bytes_per_second_min();
         if least == 0 {
             self.pace = None;
         } else if self.pace.is_none() {
-            self.pace = Some(Pace::new(least, self.limits.stall_time));
+            self.pace = Some(MinimumRate::new(least, self.limits.stall_time));
         }
         self.pace.as_mut()
     }
@@ -174,7 +173,7 @@ struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready once the deadline has passed. Without one it is never ready; who has
-    /// one later is woken by the looks at its peer's presence, and asks again.
+    /// one later is woken by the checks of its peer's liveness, and asks again.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -228,7 +227,7 @@ impl AsyncRead for Watched {
                 if this.read_alarm.poll(cx, deadline).is_ready() {
                     return Poll::Ready(Err(timed_out("the peer sends nothing")));
                 }
-                this.presence.poll_gone(cx, &this.stream).map(Err)
+                this.liveness.poll_gone(cx, &this.stream).map(Err)
             }
         }
     }
@@ -261,7 +260,7 @@ impl AsyncWrite for Watched {
         let this = &mut *self;
         // Hyper comes here whenever it looks after the connection, also when it
         // does not read because more requests wait already.
-        if let Poll::Ready(gone) = this.presence.poll_gone(cx, &this.stream) {
+        if let Poll::Ready(gone) = this.liveness.poll_gone(cx, &this.stream) {
             return Poll::Ready(Err(gone));
         }
         Pin::new(&mut this.stream).poll_flush(cx)

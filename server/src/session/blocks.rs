@@ -17,7 +17,7 @@ use styx_engine::{Blocks, Found, Reader, Span};
 use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
-use super::{Error, OpenLog, Pieces, Share, blocking};
+use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
 /// Bytes of a file that are sent as one span: a quarter of what a frame may have,
 /// because nothing can be told to a consumer in the middle of one.
@@ -54,8 +54,8 @@ pub(crate) struct BlockReading {
     /// Read, and still to be given out one by one.
     single: VecDeque<Block>,
     /// The memory of all that was read and not yet sent.
-    pieces: Pieces,
-    share: Option<Share>,
+    chunks: ResponseChunks,
+    chunk: Option<ChunkReservation>,
     may_span: bool,
 }
 
@@ -66,7 +66,7 @@ impl OpenLog {
         &self,
         from: Position,
         wanted: Wanted,
-        pieces: Pieces,
+        chunks: ResponseChunks,
     ) -> Result<BlockReading, Error> {
         Ok(BlockReading {
             log: self.clone(),
@@ -74,8 +74,8 @@ impl OpenLog {
             wanted,
             position: from,
             single: VecDeque::new(),
-            pieces,
-            share: None,
+            chunks,
+            chunk: None,
             may_span: false,
         })
     }
@@ -98,8 +98,8 @@ impl BlockReading {
         }
         self.sent();
         let is_span_wanted = self.wants_span()?;
-        let share = self.pieces.share(self.wanted.bytes_max).await;
-        let bytes_max = share.bytes();
+        let chunk = self.chunks.reserve(self.wanted.bytes_max).await;
+        let bytes_max = chunk.bytes();
         let found = if is_span_wanted {
             self.on_a_thread(move |reader| {
                 Ok(match reader.span(SPAN_BYTES_MAX)? {
@@ -125,7 +125,7 @@ impl BlockReading {
                 Ok(Some(Stretch::Span(span)))
             }
             Read::Blocks(Found::Some(blocks)) => {
-                self.share = Some(share);
+                self.chunk = Some(chunk);
                 self.give(&blocks).map(Some)
             }
             Read::Blocks(Found::AtEnd) => Ok(None),
@@ -135,7 +135,7 @@ impl BlockReading {
 
     /// Says that all was sent that was read.
     pub(crate) fn sent(&mut self) {
-        self.share = None;
+        self.chunk = None;
     }
 
     /// Resolves when there is more to read, or the log is gone.
@@ -202,8 +202,8 @@ impl BlockReading {
     }
 
     fn count(&mut self, bytes: usize) {
-        if let Some(share) = &mut self.share {
-            share.resize(bytes);
+        if let Some(chunk) = &mut self.chunk {
+            chunk.resize(bytes);
         }
     }
 

@@ -10,13 +10,12 @@
 //!
 //! Invariant: nothing here makes an async worker wait for the disk.
 
-mod answers;
 mod append;
 mod archive;
 mod blocks;
+mod budget;
 mod error;
 mod identity;
-mod in_flight;
 mod manage;
 mod pipeline;
 mod producers;
@@ -30,12 +29,14 @@ use styx_engine::{Catalog, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
-pub(crate) use answers::{Answers, Pieces, Share};
 pub(crate) use append::{AppendStream, Condition, Written};
 pub(crate) use blocks::{BlockReading, Stretch, Wanted};
+pub(crate) use budget::{
+    ChunkReservation, ProducerMemory, RequestBudget, Reservation, ResponseBudget, ResponseChunks,
+    Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
+};
 pub(crate) use error::{Error, Fact};
 pub(crate) use identity::Known;
-pub(crate) use in_flight::{InFlight, Reservation};
 pub(crate) use pipeline::{Pipeline, Progress};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::Reading;
@@ -49,8 +50,8 @@ const ARCHIVES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     catalog: Catalog,
-    in_flight: InFlight,
-    answers: Answers,
+    request_budget: RequestBudget,
+    response_budget: ResponseBudget,
     archives: Arc<Semaphore>,
     producers: Producers,
     storage: StorageHealth,
@@ -92,8 +93,8 @@ impl Sessions {
         Ok(Sessions {
             catalog,
             storage,
-            in_flight: InFlight::new(config.max_in_flight_bytes),
-            answers: Answers::new(config.max_answer_bytes),
+            request_budget: RequestBudget::new(config.max_in_flight_bytes),
+            response_budget: ResponseBudget::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             producers: Producers::default(),
         })
@@ -109,9 +110,9 @@ impl Sessions {
         &self.storage
     }
 
-    /// The memory that request bodies may take.
-    pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.in_flight
+    /// The memory that requests may take.
+    pub(crate) fn request_budget(&self) -> &RequestBudget {
+        &self.request_budget
     }
 
     /// Which connection a producer has.
@@ -119,9 +120,9 @@ impl Sessions {
         &self.producers
     }
 
-    /// The memory that answers may take.
-    pub(crate) fn answers(&self) -> &Answers {
-        &self.answers
+    /// The memory that responses may take.
+    pub(crate) fn response_budget(&self) -> &ResponseBudget {
+        &self.response_budget
     }
 
     /// Opens a log by name.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use styx_engine::{Batch, Found, Reader, Record, Seek};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
-use super::{Error, OpenLog, Pieces, Share, blocking};
+use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
 /// A cursor with an end to it.
 #[derive(Debug)]
@@ -65,9 +65,12 @@ impl Reading {
     /// at the durable end. A block is read as a whole: who takes less of the batch
     /// than all, as the share asks, goes [back](Self::go_back_to) to the rest.
     /// Cancelling it ends the reading.
-    pub(crate) async fn next(&mut self, answer: &Pieces) -> Result<Option<(Batch, Share)>, Error> {
-        let share = answer.share(self.batch_bytes_max).await;
-        Ok(self.read(share.bytes()).await?.map(|batch| (batch, share)))
+    pub(crate) async fn next(
+        &mut self,
+        response: &ResponseChunks,
+    ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
+        let chunk = response.reserve(self.batch_bytes_max).await;
+        Ok(self.read(chunk.bytes()).await?.map(|batch| (batch, chunk)))
     }
 
     async fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, Error> {

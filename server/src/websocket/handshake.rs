@@ -58,8 +58,8 @@ async fn read(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Err
     let sizes = [config.log_manager.read_buffer_size, config.websocket_write_buffer_size];
     let batch_bytes = sizes.into_iter().fold(BATCH_BYTES_MAX, usize::min);
     let reading = log.read(from, batch_bytes)?;
-    let pieces = app.sessions.answers().pieces();
-    let consumer = Consumer { reading, pieces, left, follow: params.follow };
+    let chunks = app.sessions.response_budget().chunks();
+    let consumer = Consumer { reading, chunks, left, follow: params.follow };
     headers.insert(header::START_POSITION, header::of_position(log.start_position()));
     headers.insert(header::END_POSITION, header::of_position(end));
     if !params.follow {

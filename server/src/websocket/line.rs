@@ -10,7 +10,6 @@
 //! wait is cancel safe.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,10 +19,8 @@ use tungstenite::protocol::frame::coding::OpCode;
 use super::decoder::{Decoder, Said};
 use super::ended::Ended;
 use super::frame;
-use super::liveness::{Due, Liveness};
-use crate::closing;
 use crate::handover::Socket;
-use crate::presence;
+use crate::peer::{self, PingEvent, PingTimer};
 use crate::shutdown::Shutdown;
 
 /// What the system takes beyond what the peer has room for: with its usual
@@ -52,7 +49,7 @@ pub(super) struct Line {
     is_deaf: bool,
     /// The peer has said its last, or what it must not: nothing behind that counts.
     has_said_all: bool,
-    liveness: Liveness,
+    ping: PingTimer,
 }
 
 /// What came of an attempt to read.
@@ -92,7 +89,7 @@ impl Line {
             has_to_read: false,
             is_deaf: false,
             has_said_all: false,
-            liveness: Liveness::new(timeout),
+            ping: PingTimer::new(timeout),
         }
     }
 
@@ -138,7 +135,7 @@ impl Line {
             Ok(0) => Err(Ended::Gone("the peer ended the connection without a close")),
             Ok(count) => {
                 self.has_to_read = false;
-                self.liveness.heard();
+                self.ping.restart();
                 Ok(Received::Bytes(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -204,7 +201,7 @@ impl Line {
                 }
             };
             if std::mem::take(&mut self.is_blocked) {
-                self.liveness.heard();
+                self.ping.restart();
             }
             self.out.advance(count);
             if self.out.is_empty() {
@@ -230,9 +227,9 @@ impl Line {
             tokio::select! {
                 ready = self.tcp.readable(), if listens => return Ok(ready?),
                 ready = self.tcp.writable(), if !is_free => ready?,
-                due = self.liveness.due(), if listens => match due {
-                    Due::Ping => self.is_ping_due = true,
-                    Due::Look => self.look()?,
+                due = self.ping.due(), if listens => match due {
+                    PingEvent::SendPing => self.is_ping_due = true,
+                    PingEvent::CheckPeer => self.look()?,
                 },
                 // Nothing to send and nobody to listen to: something else ends this.
                 () = std::future::pending(), if !listens && is_free => {}
@@ -242,16 +239,16 @@ impl Line {
 
     /// Whether to go on with a peer that says nothing and takes nothing.
     fn look(&mut self) -> Result<(), Ended> {
-        if self.has_unread() {
+        if peer::has_unread_bytes(&self.tcp) {
             // It is this side that is late.
-            self.liveness.heard();
+            self.ping.restart();
             return Ok(());
         }
         let is_free = self.is_free();
-        if !presence::is_gone(&self.tcp, self.timeout) {
+        if !peer::is_gone(&self.tcp, self.timeout) {
             // All that it was sent may lie unread where it is, the ping behind it.
             let may_be_busy = is_free && self.has_to_read;
-            if may_be_busy || !self.liveness.is_over() {
+            if may_be_busy || !self.ping.is_expired() {
                 return Ok(());
             }
         }
@@ -266,11 +263,6 @@ impl Line {
         Err(Ended::Gone(reason))
     }
 
-    /// Asks the system itself: the runtime knows only what it was told.
-    fn has_unread(&self) -> bool {
-        socket2::SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).is_ok()
-    }
-
     /// Sends what the system takes now, without waiting.
     pub(super) fn send_some(&mut self) {
         let _ = self.flush();
@@ -278,7 +270,7 @@ impl Line {
 
     /// The peer was not listened to for a while, through no fault of its own.
     pub(super) fn forgive(&mut self) {
-        self.liveness.heard();
+        self.ping.restart();
     }
 
     /// Says why it is over, after what was to be sent before, and ends the
@@ -292,6 +284,6 @@ impl Line {
         frame::encode_close(code, &reason, &mut last_words);
         // A peer that goes away before it has heard is not worth a word. What counts
         // `out`'s memory counts it until then.
-        let _ = closing::close(&tcp, &last_words, timeout, shutdown).await;
+        let _ = peer::close(&tcp, &last_words, timeout, shutdown).await;
     }
 }

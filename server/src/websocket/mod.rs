@@ -15,7 +15,6 @@ mod ended;
 mod frame;
 mod handshake;
 mod line;
-mod liveness;
 mod read;
 mod write;
 

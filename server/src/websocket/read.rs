@@ -22,7 +22,7 @@ use super::ended::Ended;
 use super::frame;
 use super::line::{Line, Listen};
 use crate::app::App;
-use crate::session::{Batch, Error, Pieces, Reading};
+use crate::session::{Batch, Error, Reading, ResponseChunks};
 
 /// Bytes of control frames that are read at a time.
 const CONTROLS_BYTES: usize = 256;
@@ -36,7 +36,7 @@ const LONG_BYTES: usize = 64 << 10;
 pub(super) struct Consumer {
     pub(super) reading: Reading,
     /// The memory that batches may take until they are sent.
-    pub(super) pieces: Pieces,
+    pub(super) chunks: ResponseChunks,
     /// Records that it is still to get.
     pub(super) left: u64,
     /// Wait for new ones at the end.
@@ -65,11 +65,11 @@ impl Consumer {
                 if self.left == 0 {
                     return Err(Ended::Complete);
                 }
-                match self.reading.next(&self.pieces).await? {
-                    Some((batch, share)) => {
-                        let frames = self.frames(&batch, share.bytes_max())?;
+                match self.reading.next(&self.chunks).await? {
+                    Some((batch, chunk)) => {
+                        let frames = self.frames(&batch, chunk.bytes_max())?;
                         let is_long = frames.len() >= LONG_BYTES;
-                        line.send(share.keep(frames));
+                        line.send(chunk.keep(frames));
                         drop(batch);
                         if is_long {
                             tokio::task::yield_now().await;

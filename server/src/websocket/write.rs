@@ -20,16 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use styx_protocol::Position;
 use styx_protocol::record::Builder;
-use styx_protocol::{Code, Position};
 use tokio::time::Instant;
 
 use super::ended::Ended;
 use super::frame;
 use super::line::{Line, Listen, Received};
 use crate::app::App;
-use crate::pace::{Pace, Verdict};
-use crate::session::{Error, OpenLog, Pipeline, Progress, Reservation};
+use crate::session::{
+    Error, OpenLog, Pipeline, Progress, Reservation, Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
+};
 
 /// Bytes and appends of one connection that are on their way at a time.
 const PIPELINE_BYTES_MAX: usize = 4 << 20;
@@ -37,11 +38,6 @@ const PIPELINE_APPENDS_MAX: usize = 32;
 /// A read grows from this while it is filled, and is this again after a pause.
 pub(super) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_GROWTH: usize = 4;
-/// Who holds no more may wait for memory for as long as it takes.
-const WAITING_BYTES_MAX: usize = 16 << 10;
-/// What has to come of a message whose memory others wait for.
-const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
-const PACE_SPAN: Duration = Duration::from_secs(1);
 /// After a read of this size others on the same thread have their turn.
 const LONG_BYTES: usize = 16 << 10;
 
@@ -84,8 +80,7 @@ pub(super) struct Producer {
     /// For the block, and the message that is still coming.
     reservation: Reservation,
     /// Of the message that is still coming.
-    pace: Pace,
-    is_slow: bool,
+    sender: SlowSender,
     pipeline: Pipeline,
     /// For each append in the pipeline.
     on_their_way: VecDeque<Reservation>,
@@ -96,14 +91,13 @@ pub(super) struct Producer {
 impl Producer {
     pub(super) fn new(app: Arc<App>, log: OpenLog, acks: Acks, read_bytes_max: usize) -> Producer {
         Producer {
-            reservation: app.sessions.in_flight().reservation(),
+            reservation: app.sessions.request_budget().reservation(),
             app,
             acks,
             read_bytes: READ_BYTES_MIN,
             read_bytes_max,
             block: Builder::new(),
-            pace: pace(),
-            is_slow: false,
+            sender: SlowSender::new(),
             pipeline: log.pipeline(PIPELINE_BYTES_MAX, PIPELINE_APPENDS_MAX),
             on_their_way: VecDeque::new(),
             durable: None,
@@ -156,10 +150,10 @@ impl Producer {
                 reserved = self.reservation.grow_to(bytes), if next == Next::Memory => {
                     self.check_reserved(reserved, line)?;
                 }
-                () = tokio::time::sleep(self.pace.left()), if asked.is_some() => {}
+                () = tokio::time::sleep(self.sender.window_left()), if asked.is_some() => {}
             }
             if let Some(asked) = asked {
-                self.note_pace(0, asked.elapsed())?;
+                self.record_rate(0, asked.elapsed())?;
             }
         }
     }
@@ -191,7 +185,7 @@ impl Producer {
         }
         match line.receive(self.read_bytes)? {
             Received::Bytes(count) => {
-                self.note_pace(count as u64, Duration::ZERO)?;
+                self.record_rate(count as u64, Duration::ZERO)?;
                 if count >= self.read_bytes {
                     self.read_bytes = (self.read_bytes * READ_GROWTH).min(self.read_bytes_max);
                 }
@@ -201,9 +195,8 @@ impl Producer {
                 self.read_bytes = READ_BYTES_MIN;
                 self.hand_over()?;
                 if line.held_bytes() == 0 {
-                    self.reservation = self.app.sessions.in_flight().reservation();
-                    self.pace = pace();
-                    self.is_slow = false;
+                    self.reservation = self.app.sessions.request_budget().reservation();
+                    self.sender = SlowSender::new();
                 }
                 Ok(Next::More)
             }
@@ -218,21 +211,14 @@ impl Producer {
     /// Who holds much cannot wait for more without end: others wait for that.
     fn check_reserved(&self, reserved: Result<(), Error>, line: &Line) -> Result<(), Error> {
         let held = self.block.len_bytes() + line.held_bytes();
-        if held > WAITING_BYTES_MAX { reserved } else { Ok(()) }
+        if held > UNLIMITED_WAIT_BYTES_MAX { reserved } else { Ok(()) }
     }
 
     /// Takes note of what came and how long it was waited for, and gives up a
     /// message that comes too slowly to keep the memory that it needs.
-    fn note_pace(&mut self, bytes: u64, waited: Duration) -> Result<(), Error> {
-        if let Some(verdict) = self.pace.note(bytes, waited) {
-            self.is_slow = verdict == Verdict::TooSlow;
-        }
-        if self.is_slow && self.reservation.is_wanted() {
-            let message = "the server is short of memory, and a message comes too slowly to keep \
-                           some: send it again, faster";
-            return Err(Error::new(Code::Overloaded, message));
-        }
-        Ok(())
+    fn record_rate(&mut self, bytes: u64, waited: Duration) -> Result<(), Error> {
+        self.sender.record(bytes, waited);
+        self.sender.check(&self.reservation, Sending::Message)
     }
 
     /// Begins to append the block, if there is something in it.
@@ -241,7 +227,7 @@ impl Producer {
             return Ok(());
         }
         let records = std::mem::take(&mut self.block).take();
-        let unused = self.app.sessions.in_flight().reservation();
+        let unused = self.app.sessions.request_budget().reservation();
         self.on_their_way.push_back(std::mem::replace(&mut self.reservation, unused));
         self.pipeline.offer(records.into()).inspect_err(|_| self.has_failed = true)
     }
@@ -306,8 +292,4 @@ impl Producer {
         self.put_ack(line);
         Ok(())
     }
-}
-
-fn pace() -> Pace {
-    Pace::new(BYTES_PER_SECOND_MIN, PACE_SPAN)
 }

@@ -16,7 +16,7 @@ use styx_protocol::{Code, ReadParams};
 
 use super::peer::{End, Event, IDLE_AFTER, Peer};
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading, Share};
+use crate::session::{Batch, ChunkReservation, Error, OpenLog, Reading, ResponseChunks};
 
 /// How long nothing is sent after the 101: the first client loses what arrives
 /// together with it.
@@ -30,7 +30,7 @@ const WRITE_BYTES_MIN: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Consumer {
     reading: Reading,
-    pieces: Pieces,
+    chunks: ResponseChunks,
     /// Records that may still be sent.
     left: u64,
     /// Whether to wait for more at the end of the log.
@@ -55,7 +55,7 @@ impl Consumer {
         let batch_bytes = config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
         Ok(Consumer {
             reading: log.read(from, batch_bytes)?,
-            pieces: app.sessions.answers().pieces(),
+            chunks: app.sessions.response_budget().chunks(),
             left: if params.follow { count_max } else { count_max.min(end.since(from)) },
             follow: params.follow,
             write_bytes: config.tcp_write_buffer_size.clamp(WRITE_BYTES_MIN, BATCH_BYTES_MAX),
@@ -80,11 +80,11 @@ impl Consumer {
                 return End::Finished;
             }
             let next = {
-                let next = std::pin::pin!(self.reading.next(&self.pieces));
+                let next = std::pin::pin!(self.reading.next(&self.chunks));
                 attended(peer, next).await
             };
             let done = match next {
-                Ok(Ok(Some((batch, share)))) => self.send(peer, batch, share).await,
+                Ok(Ok(Some((batch, chunk)))) => self.send(peer, batch, chunk).await,
                 Ok(Ok(None)) => self.at_end(peer).await,
                 Ok(Err(error)) => Err(failed(&error)),
                 Err(end) => Err(end),
@@ -95,8 +95,13 @@ impl Consumer {
         }
     }
 
-    async fn send(&mut self, peer: &mut Peer, batch: Batch, mut share: Share) -> Result<(), End> {
-        let mut left = share.records_max(&batch).min(self.left);
+    async fn send(
+        &mut self,
+        peer: &mut Peer,
+        batch: Batch,
+        mut chunk: ChunkReservation,
+    ) -> Result<(), End> {
+        let mut left = chunk.records_max(&batch).min(self.left);
         self.left -= left;
         self.reading.go_back_to(batch.first() + left).map_err(|error| failed(&error))?;
         for (_, records) in batch.blocks() {
@@ -107,7 +112,7 @@ impl Consumer {
         }
         // A consumer that does not read holds what is to be sent, and not twice.
         drop(batch);
-        share.hold(peer.outgoing.len());
+        chunk.resize(peer.outgoing.len());
         sent(peer).await
     }
 

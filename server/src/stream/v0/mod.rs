@@ -23,10 +23,11 @@ use styx_protocol::handshake::Protocol;
 use self::consumer::Consumer;
 use self::peer::Peer;
 use self::producer::Producer;
-use super::pulse::Timeouts;
 use crate::handover::{Accepted, FrontEnd, Request};
 use crate::header;
+use crate::peer::HeartbeatTimeouts;
 use crate::session::Error;
+use crate::stream::timeouts;
 
 /// The front end.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl FrontEnd for Styx0 {
 }
 
 async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+    let timeouts = timeouts::negotiate(&request)?;
     let headers = headers(timeouts);
     let app = Arc::clone(&request.app);
     if request.is_write {
@@ -72,7 +73,7 @@ async fn accept(request: Request) -> Result<Accepted, Error> {
 }
 
 /// Those of the 101. The first clients need the time-out to be there.
-fn headers(timeouts: Timeouts) -> HeaderMap {
+fn headers(timeouts: HeartbeatTimeouts) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(UPGRADE, HeaderValue::from_static(Protocol::Styx0.token()));
     headers.insert(header::TIMEOUT, HeaderValue::from(timeouts.ours.as_secs()));

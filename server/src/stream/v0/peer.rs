@@ -17,11 +17,12 @@ use bytes::{BufMut, BytesMut};
 use styx_protocol::styx0::{self, Decoder};
 use tokio::net::TcpStream;
 
-use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
-use crate::presence::Presence;
+use crate::peer;
+use crate::peer::{
+    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
+};
 
 /// What the first read of a burst takes; doubled while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
@@ -63,9 +64,9 @@ pub(super) enum Event {
 pub(super) struct Peer {
     app: Arc<App>,
     tcp: TcpStream,
-    timeouts: Timeouts,
-    pub(super) pulse: Pulse,
-    presence: Presence,
+    timeouts: HeartbeatTimeouts,
+    pub(super) heartbeat: HeartbeatTimer,
+    liveness: TcpLiveness,
     pub(super) decoder: Decoder,
     read_bytes: usize,
     read_bytes_max: usize,
@@ -84,7 +85,7 @@ impl Peer {
     pub(super) fn new(
         app: &Arc<App>,
         socket: Socket,
-        timeouts: Timeouts,
+        timeouts: HeartbeatTimeouts,
         payload_bytes_max: usize,
     ) -> Peer {
         let Socket { tcp, received } = socket;
@@ -99,8 +100,8 @@ impl Peer {
         Peer {
             tcp,
             timeouts,
-            pulse: Pulse::new(timeouts),
-            presence: Presence::new(timeouts.ours),
+            heartbeat: HeartbeatTimer::new(timeouts),
+            liveness: TcpLiveness::new(timeouts.ours),
             decoder,
             read_bytes: READ_BYTES_MIN,
             read_bytes_max: app.config.tcp_read_buffer_size.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX),
@@ -137,7 +138,7 @@ impl Peer {
             let must_write = self.has_unsent();
             let (tcp, has_finished) = (&self.tcp, self.has_finished);
             // Nobody listens, or it came while this server was held up.
-            let is_excused = || !has_finished && (!may_read || has_unread(tcp));
+            let is_excused = || !has_finished && (!may_read || has_unread_bytes(tcp));
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
@@ -151,8 +152,8 @@ impl Peer {
                     self.is_stopping = true;
                     Some(Event::Stopping)
                 }
-                due = self.pulse.due(is_excused) => self.due(due),
-                gone = self.presence.gone(tcp) => {
+                due = self.heartbeat.due(is_excused) => self.due(due),
+                gone = self.liveness.gone(tcp) => {
                     tracing::debug!("a styx/0 connection ended: {gone}");
                     Some(Event::Lost)
                 }
@@ -173,7 +174,7 @@ impl Peer {
             match self.tcp.try_read_buf(&mut buffer.limit(room)) {
                 Ok(0) => {
                     self.has_finished = true;
-                    self.pulse.heard();
+                    self.heartbeat.note_received();
                     return Some(Event::Received);
                 }
                 Ok(count) => received += count,
@@ -190,7 +191,7 @@ impl Peer {
         if received >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
         }
-        self.pulse.heard();
+        self.heartbeat.note_received();
         Some(Event::Received)
     }
 
@@ -200,10 +201,10 @@ impl Peer {
             match self.tcp.try_write(rest) {
                 Ok(count) => {
                     self.sent += count;
-                    self.pulse.said();
+                    self.heartbeat.note_sent();
                     if self.has_finished {
                         // It has no other way left to show that it is there.
-                        self.pulse.heard();
+                        self.heartbeat.note_received();
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
@@ -223,10 +224,10 @@ impl Peer {
         !self.outgoing.is_empty()
     }
 
-    fn due(&mut self, due: Due) -> Option<Event> {
+    fn due(&mut self, due: HeartbeatEvent) -> Option<Event> {
         match due {
-            Due::Heartbeat => {
-                self.pulse.said();
+            HeartbeatEvent::SendHeartbeat => {
+                self.heartbeat.note_sent();
                 // Behind something else it would come no sooner than that.
                 if self.has_unsent() {
                     return None;
@@ -234,7 +235,7 @@ impl Peer {
                 styx0::encode_heartbeat(&mut self.outgoing);
                 self.flush().filter(|event| *event == Event::Lost)
             }
-            Due::Silence => Some(Event::Silence),
+            HeartbeatEvent::PeerSilent => Some(Event::Silence),
         }
     }
 
@@ -266,7 +267,7 @@ impl Peer {
         *self.decoder.buffer() = BytesMut::new();
         let last_words = self.outgoing.get(self.sent..).unwrap_or_default();
         let closed =
-            closing::close(&self.tcp, last_words, self.timeouts.ours, &self.app.shutdown).await;
+            peer::close(&self.tcp, last_words, self.timeouts.ours, &self.app.shutdown).await;
         if let Err(error) = closed {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }

@@ -18,9 +18,9 @@ use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use styx_protocol::styx0::{self, Message};
 
-use super::super::memory::Memory;
 use super::peer::{End, Event, IDLE_AFTER, Peer, READ_BYTES_MIN};
 use crate::app::App;
+use crate::session::ProducerMemory;
 use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
 
 /// Records of one connection that are on their way to the disk.
@@ -47,7 +47,7 @@ struct Need {
 /// See the module.
 pub(super) struct Producer {
     peer: Peer,
-    memory: Memory,
+    memory: ProducerMemory,
     filling: Builder,
     pipeline: Pipeline,
     /// The position after the last durable record, and how many there are.
@@ -63,7 +63,7 @@ impl Producer {
     pub(super) fn new(peer: Peer, app: &Arc<App>, log: &OpenLog) -> Producer {
         Producer {
             peer,
-            memory: Memory::new(app.sessions.in_flight().reservation()),
+            memory: ProducerMemory::new(app.sessions.request_budget().reservation()),
             filling: Builder::new(),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_APPENDS_MAX),
             durable: (Position::ORIGIN, 0),
@@ -88,7 +88,7 @@ impl Producer {
             {
                 return self.into_peer().close(end).await;
             }
-            let is_wanted = self.memory.is_wanted();
+            let is_wanted = self.memory.is_contended();
             if is_wanted && is_settled {
                 self.release();
             }
@@ -96,16 +96,16 @@ impl Producer {
             let yields = is_wanted && !is_settled;
             let takes_more = self.ending.is_none() && self.pipeline.has_room() && !yields;
             let need = self.need();
-            let lacks_memory = takes_more && !self.memory.has(need.bytes);
+            let lacks_memory = takes_more && !self.memory.try_reserve(need.bytes);
             let read_bytes = if takes_more && !lacks_memory { need.read_bytes } else { 0 };
             if read_bytes > 0 && !was_reading {
                 // Until now nobody listened.
-                self.peer.pulse.heard();
+                self.peer.heartbeat.note_received();
             }
             was_reading = read_bytes > 0;
             let is_waited_for = read_bytes > 0 && need.is_large && is_settled;
             let has_spare_memory = is_settled && self.peer.has_spare_memory();
-            let judged_in = self.memory.is_judged_in();
+            let judged_in = self.memory.window_left();
             let asked = Instant::now();
             tokio::select! {
                 event = self.peer.event(read_bytes), if self.ending != Some(End::Lost) => {
@@ -160,7 +160,7 @@ impl Producer {
     fn note_pace(&mut self, before: usize, waited: Duration) {
         let (now, _) = self.peer.held_bytes();
         let came = now.saturating_sub(before) as u64;
-        if let Err(error) = self.memory.note_pace(came, waited) {
+        if let Err(error) = self.memory.record_rate(came, waited) {
             self.fail(&error);
         }
     }

@@ -4,9 +4,9 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::Codecs;
 
-use super::super::pulse::Timeouts;
 use crate::handover::Request;
 use crate::header;
+use crate::peer::HeartbeatTimeouts;
 
 /// The features that a request asks for.
 pub(super) fn codecs(request: &Request) -> Codecs {
@@ -17,7 +17,11 @@ pub(super) fn codecs(request: &Request) -> Codecs {
 }
 
 /// The headers of every 101: what is kept of the log now, and the time-out.
-pub(super) fn headers(request: &Request, timeouts: Timeouts, granted: Codecs) -> HeaderMap {
+pub(super) fn headers(
+    request: &Request,
+    timeouts: HeartbeatTimeouts,
+    granted: Codecs,
+) -> HeaderMap {
     let log = &request.log;
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(UPGRADE, HeaderValue::from_static("styx/1"));

@@ -17,10 +17,10 @@ use styx_protocol::{Position, frame};
 
 use super::peer::{Peer, Stop};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
+use crate::peer;
+use crate::peer::HeartbeatTimeouts;
 use crate::session::{BlockReading, OpenLog, Stretch};
-use crate::stream::pulse::Timeouts;
 
 /// Frames in a row, before others have their turn.
 const FRAMES_MAX: u32 = 8;
@@ -30,7 +30,7 @@ const FRAMES_MAX: u32 = 8;
 pub(super) struct Connection {
     app: Arc<App>,
     log: OpenLog,
-    timeouts: Timeouts,
+    timeouts: HeartbeatTimeouts,
     /// Where the asked range ends; `None` when it goes on for ever.
     until: Option<Position>,
     reading: BlockReading,
@@ -41,7 +41,7 @@ impl Connection {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
-        timeouts: Timeouts,
+        timeouts: HeartbeatTimeouts,
         until: Option<Position>,
         reading: BlockReading,
         socket: Socket,
@@ -72,7 +72,7 @@ impl Connection {
         }
         let last_words = self.peer.outbox.take();
         let tcp = &self.peer.tcp;
-        closing::close(tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        peer::close(tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Sends blocks until there are no more to send.

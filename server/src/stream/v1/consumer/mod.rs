@@ -5,11 +5,11 @@ mod peer;
 #[cfg(target_os = "linux")]
 mod transfer;
 
-use super::super::pulse::Timeouts;
 use super::handshake;
 use crate::handover::{Accepted, Request};
 use crate::header;
 use crate::session::{Error, Wanted};
+use crate::stream::timeouts;
 use connection::Connection;
 
 /// Bytes of blocks that are read at a time, and sent in one frame, unless it is
@@ -18,7 +18,7 @@ const BLOCKS_BYTES_MAX: usize = 1 << 20;
 
 /// Agrees to a handshake, or says why not.
 pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+    let timeouts = timeouts::negotiate(&request)?;
     let params = request.read_params()?;
     let from = request.log.seek(&params).await?;
     let mut until = (!params.follow).then(|| request.log.end_position());
@@ -28,7 +28,8 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     }
     let codecs = handshake::codecs(&request);
     let wanted = Wanted { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
-    let reading = request.log.read_blocks(from, wanted, request.app.sessions.answers().pieces())?;
+    let reading =
+        request.log.read_blocks(from, wanted, request.app.sessions.response_budget().chunks())?;
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
     let (app, log) = (request.app, request.log);

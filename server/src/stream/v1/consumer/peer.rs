@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
-use crate::presence::Presence;
+use crate::peer::{
+    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
+};
 use crate::session::{Error, OpenLog, Span};
-use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::stream::v1::fault;
 use crate::stream::v1::outbox::Outbox;
 
@@ -29,10 +30,10 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     app: Arc<App>,
     log: OpenLog,
-    timeouts: Timeouts,
+    timeouts: HeartbeatTimeouts,
     decoder: Decoder,
-    pulse: Pulse,
-    presence: Presence,
+    heartbeat: HeartbeatTimer,
+    liveness: TcpLiveness,
     /// A file is on its way, and no frame of ours may come in between.
     is_mid_span: bool,
 }
@@ -59,7 +60,12 @@ impl From<Error> for Stop {
 }
 
 impl Peer {
-    pub(super) fn new(app: Arc<App>, log: OpenLog, timeouts: Timeouts, socket: Socket) -> Peer {
+    pub(super) fn new(
+        app: Arc<App>,
+        log: OpenLog,
+        timeouts: HeartbeatTimeouts,
+        socket: Socket,
+    ) -> Peer {
         // A consumer may stall as long as it sends heartbeats, which its system
         // knows nothing of.
         let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
@@ -72,8 +78,8 @@ impl Peer {
             log,
             timeouts,
             decoder,
-            pulse: Pulse::new(timeouts),
-            presence: Presence::new(timeouts.ours),
+            heartbeat: HeartbeatTimer::new(timeouts),
+            liveness: TcpLiveness::new(timeouts.ours),
             is_mid_span: false,
         }
     }
@@ -132,7 +138,7 @@ impl Peer {
             let ran = self.attend(tokio::task::spawn_blocking(run)).await?;
             let (result, back) = ran.map_err(io::Error::from)?;
             result?;
-            self.pulse.said();
+            self.heartbeat.note_sent();
             if back.is_done() {
                 return Ok(());
             }
@@ -168,19 +174,19 @@ impl Peer {
                 writable?;
                 self.send()
             }
-            due = self.pulse.due(|| has_unread(tcp)) => match due {
-                Due::Silence => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
-                Due::Heartbeat => {
+            due = self.heartbeat.due(|| has_unread_bytes(tcp)) => match due {
+                HeartbeatEvent::PeerSilent => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
+                HeartbeatEvent::SendHeartbeat => {
                     // Frames that a consumer does not take are not interrupted.
                     if !is_sending && !self.is_mid_span {
                         self.beat();
                         self.send()?;
                     }
-                    self.pulse.said();
+                    self.heartbeat.note_sent();
                     Ok(())
                 }
             },
-            gone = self.presence.gone(tcp) => Err(gone.into()),
+            gone = self.liveness.gone(tcp) => Err(gone.into()),
             () = self.outbox.stalled() => {
                 self.outbox.own();
                 Ok(())
@@ -190,7 +196,7 @@ impl Peer {
 
     fn send(&mut self) -> Result<(), Stop> {
         if self.outbox.send(&self.tcp)? {
-            self.pulse.said();
+            self.heartbeat.note_sent();
         }
         Ok(())
     }
@@ -204,7 +210,7 @@ impl Peer {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.pulse.heard();
+        self.heartbeat.note_received();
         loop {
             match self.decoder.next() {
                 Ok(Some(_)) => {}

@@ -25,11 +25,11 @@ use super::Named;
 use super::inbox::{Heard, Inbox};
 use super::peer::{Event, Peer};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
+use crate::peer;
+use crate::peer::HeartbeatTimeouts;
+use crate::session::ProducerMemory;
 use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
-use crate::stream::memory::Memory;
-use crate::stream::pulse::Timeouts;
 use crate::stream::v1::fault;
 
 /// Bytes of blocks that are on their way at a time, unless it is one block.
@@ -42,7 +42,7 @@ const READS_MAX: u32 = 8;
 pub(super) struct Connection {
     app: Arc<App>,
     log: OpenLog,
-    timeouts: Timeouts,
+    timeouts: HeartbeatTimeouts,
     named: Option<Named>,
     codecs: Codecs,
     peer: Peer,
@@ -77,13 +77,13 @@ impl Connection {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
-        timeouts: Timeouts,
+        timeouts: HeartbeatTimeouts,
         named: Option<Named>,
         codecs: Codecs,
         socket: Socket,
     ) -> Connection {
         let record_bytes_max = u64::try_from(log.config().max_record_size).unwrap_or(u64::MAX);
-        let memory = Memory::new(app.sessions.in_flight().reservation());
+        let memory = ProducerMemory::new(app.sessions.request_budget().reservation());
         Connection {
             inbox: Inbox::new(record_bytes_max, memory, &socket.received),
             peer: Peer::new(socket.tcp, timeouts),
@@ -129,7 +129,7 @@ impl Connection {
         // Its memory is others' while the peer takes its time.
         self.inbox.end();
         let last_words = self.peer.outbox.take();
-        closing::close(&self.peer.tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        peer::close(&self.peer.tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Takes blocks until something ends that.
@@ -147,7 +147,7 @@ impl Connection {
             }
             self.peer.send()?;
             let is_settled = self.pipeline.is_settled();
-            let is_wanted = self.inbox.memory().is_wanted();
+            let is_wanted = self.inbox.memory().is_contended();
             if is_wanted && is_settled {
                 self.inbox.rest();
             }
@@ -166,7 +166,7 @@ impl Connection {
             // What it has begun, and what it does not take, are its to go on with.
             let is_waited_for =
                 is_settled && self.inbox.is_amid() && (is_listening || self.peer.leaves_acks());
-            let judged_in = self.inbox.memory().is_judged_in();
+            let judged_in = self.inbox.memory().window_left();
             let rests_at = self.inbox.rests_at().filter(|_| is_settled && !lacks_memory);
             let asked = Instant::now();
             let woken = tokio::select! {
@@ -208,7 +208,8 @@ impl Connection {
                 Woken::Memory(Ok(())) => {}
                 Woken::Tired => self.inbox.rest(),
             }
-            if is_waited_for && let Err(error) = self.inbox.memory().note_pace(came as u64, waited)
+            if is_waited_for
+                && let Err(error) = self.inbox.memory().record_rate(came as u64, waited)
             {
                 return Ok(Ending::Fault(fault::of(&error)));
             }

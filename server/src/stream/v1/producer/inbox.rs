@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::session::Error;
-use crate::stream::memory::Memory;
+use crate::session::ProducerMemory;
 
 /// The first buffer of a connection that begins to send.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
@@ -46,7 +46,7 @@ pub(super) struct Inbox {
     capacity: usize,
     /// Full ones, oldest first; blocks in them may still be on their way.
     retired: VecDeque<Retired>,
-    memory: Memory,
+    memory: ProducerMemory,
     /// What the next buffer has.
     buffer_bytes: usize,
     /// When a read last brought much.
@@ -72,7 +72,7 @@ pub(super) enum Heard {
 
 impl Inbox {
     /// Begins with what came along with the handshake.
-    pub(super) fn new(record_bytes_max: u64, memory: Memory, received: &Bytes) -> Inbox {
+    pub(super) fn new(record_bytes_max: u64, memory: ProducerMemory, received: &Bytes) -> Inbox {
         let mut decoder = Decoder::new(Route::ProducerToServer, record_bytes_max);
         decoder.push(received);
         Inbox {
@@ -103,7 +103,7 @@ impl Inbox {
     }
 
     /// The server's memory that it holds.
-    pub(super) fn memory(&mut self) -> &mut Memory {
+    pub(super) fn memory(&mut self) -> &mut ProducerMemory {
         &mut self.memory
     }
 
@@ -136,7 +136,7 @@ impl Inbox {
         let Some(wanted) = self.wanted_bytes() else { return true };
         let fresh = match self.reclaim(wanted) {
             Some(reclaimed) => reclaimed,
-            None if self.memory.has(self.held_bytes() + wanted) => {
+            None if self.memory.try_reserve(self.held_bytes() + wanted) => {
                 Retired { bytes: BytesMut::with_capacity(wanted), capacity: wanted }
             }
             None => return false,
@@ -239,7 +239,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::session::InFlight;
+    use crate::session::RequestBudget;
 
     const BUDGET_BYTES: usize = 64 << 20;
 
@@ -259,8 +259,9 @@ mod tests {
     /// them are on their way; says how much memory that took at most.
     async fn check(sizes: &[usize], kept: usize) -> usize {
         let (mut peer, tcp) = pair().await;
-        let budget = InFlight::new(BUDGET_BYTES);
-        let mut inbox = Inbox::new(1 << 30, Memory::new(budget.reservation()), &Bytes::new());
+        let budget = RequestBudget::new(BUDGET_BYTES);
+        let mut inbox =
+            Inbox::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
         assert_eq!(inbox.held_bytes(), 0);
         let sending = async {
             for (number, size) in sizes.iter().enumerate() {
@@ -331,8 +332,9 @@ mod tests {
     async fn large_buffers_are_given_back_while_little_comes_however_often() {
         // Who sent a heartbeat every 0.9 seconds kept megabytes for ever.
         let (mut peer, tcp) = pair().await;
-        let budget = InFlight::new(BUDGET_BYTES);
-        let mut inbox = Inbox::new(1 << 30, Memory::new(budget.reservation()), &Bytes::new());
+        let budget = RequestBudget::new(BUDGET_BYTES);
+        let mut inbox =
+            Inbox::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
         let large = block(0, 1 << 20);
         let sending = async {
             let frame = [&blocks_header(large.len())[..], &large].concat();

@@ -17,10 +17,10 @@ use http::HeaderValue;
 use styx_protocol::handshake::ProducerParams;
 use styx_protocol::limits::{BLOCK_RAW_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX};
 
-use super::super::pulse::Timeouts;
 use super::handshake;
 use crate::handover::{Accepted, Request};
 use crate::session::{Claim, Error};
+use crate::stream::timeouts;
 use crate::{header, params};
 use connection::Connection;
 
@@ -37,7 +37,7 @@ struct Named {
 
 /// Agrees to a handshake, or says why not.
 pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+    let timeouts = timeouts::negotiate(&request)?;
     request.log.check_appendable()?;
     let (named, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
         Some(asked) => {

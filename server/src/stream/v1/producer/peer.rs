@@ -9,8 +9,9 @@ use std::io;
 use styx_protocol::frame;
 use tokio::net::TcpStream;
 
-use crate::presence::Presence;
-use crate::stream::pulse::{Due, Pulse, Timeouts, has_unread};
+use crate::peer::{
+    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
+};
 use crate::stream::v1::outbox::Outbox;
 
 /// Bytes of acks that wait for a producer that does not read them: then nothing
@@ -22,8 +23,8 @@ const OUTBOX_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Peer {
     pub(super) tcp: TcpStream,
     pub(super) outbox: Outbox,
-    pulse: Pulse,
-    presence: Presence,
+    heartbeat: HeartbeatTimer,
+    liveness: TcpLiveness,
 }
 
 /// What happened on the connection.
@@ -38,14 +39,15 @@ pub(super) enum Event {
 }
 
 impl Peer {
-    pub(super) fn new(tcp: TcpStream, timeouts: Timeouts) -> Peer {
-        let (pulse, presence) = (Pulse::new(timeouts), Presence::new(timeouts.ours));
-        Peer { tcp, outbox: Outbox::default(), pulse, presence }
+    pub(super) fn new(tcp: TcpStream, timeouts: HeartbeatTimeouts) -> Peer {
+        let (heartbeat, liveness) =
+            (HeartbeatTimer::new(timeouts), TcpLiveness::new(timeouts.ours));
+        Peer { tcp, outbox: Outbox::default(), heartbeat, liveness }
     }
 
     /// Something came, or it was not listened to until now.
     pub(super) fn heard(&mut self) {
-        self.pulse.heard();
+        self.heartbeat.note_received();
     }
 
     /// Whether it leaves so many acks unread that nothing more is to be read of it.
@@ -73,11 +75,11 @@ impl Peer {
                         return Ok(Event::TookAcks);
                     }
                 }
-                due = self.pulse.due(|| !is_listening || has_unread(tcp)) => match due {
-                    Due::Silence => return Ok(Event::Silence),
-                    Due::Heartbeat => self.beat()?,
+                due = self.heartbeat.due(|| !is_listening || has_unread_bytes(tcp)) => match due {
+                    HeartbeatEvent::PeerSilent => return Ok(Event::Silence),
+                    HeartbeatEvent::SendHeartbeat => self.beat()?,
                 },
-                gone = self.presence.gone(tcp) => return Err(gone),
+                gone = self.liveness.gone(tcp) => return Err(gone),
             }
         }
     }
@@ -88,13 +90,13 @@ impl Peer {
     /// The connection is gone.
     pub(super) fn send(&mut self) -> io::Result<()> {
         if self.outbox.send(&self.tcp)? {
-            self.pulse.said();
+            self.heartbeat.note_sent();
         }
         Ok(())
     }
 
     fn beat(&mut self) -> io::Result<()> {
-        self.pulse.said();
+        self.heartbeat.note_sent();
         // Behind something else it would come no sooner than that.
         if self.outbox.is_empty() {
             frame::encode_heartbeat(None, self.outbox.frames());
@@ -119,7 +121,7 @@ mod tests {
         let mut client = std::net::TcpStream::connect(address).expect("connect");
         let (tcp, _) = listener.accept().await.expect("accept");
         let (ours, peers) = (Duration::from_millis(50), Duration::from_secs(30));
-        let mut peer = Peer::new(tcp, Timeouts { ours, peers });
+        let mut peer = Peer::new(tcp, HeartbeatTimeouts { ours, peers });
         let read = |peer: &Peer| peer.tcp.try_read(&mut [0; 9]).ok();
         assert_eq!(read(&peer), None, "nothing is there, and the runtime notes it");
         client.write_all(b"x").expect("it can be sent");
