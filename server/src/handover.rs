@@ -2,7 +2,7 @@
 //! socket over.
 //!
 //! ```text
-//! http ── Request ──▶ FrontEnd::accept ──▶ Accepted ── 101 ──▶ peer
+//! http ── UpgradeRequest ──▶ FrontEnd::accept ──▶ AcceptedUpgrade ── 101 ──▶ peer
 //!                       (or an Error,         │
 //!                        written by http)     └ serve ◀── Socket ── listener
 //! ```
@@ -24,7 +24,7 @@ use styx_protocol::ReadParams;
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::session::{Error, Known, OpenLog};
+use crate::session::{Error, KnownLog, OpenLog};
 use crate::{header, params};
 
 /// Something other than HTTP that a socket can speak.
@@ -38,7 +38,7 @@ pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
     /// Whether it speaks the version that a handshake of its protocol names
     /// beside the protocol. If not, the answer is 426 with
     /// [`versions`](Self::versions).
-    fn speaks_version_of(&self, _headers: &HeaderMap) -> bool {
+    fn supports_version(&self, _headers: &HeaderMap) -> bool {
         true
     }
 
@@ -50,24 +50,24 @@ pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
     /// Decides about a handshake. An error is answered as HTTP would.
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>>;
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>>;
 }
 
 /// A handshake: what was asked of which log.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct UpgradeRequest {
     pub(crate) app: Arc<App>,
     /// Found, and the one that the request knows.
     pub(crate) log: OpenLog,
-    pub(crate) known: Known,
+    pub(crate) known: KnownLog,
     /// POST, or GET with `X-HTTP-Method-Override: POST`.
     pub(crate) is_write: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) query: String,
 }
 
-impl Request {
+impl UpgradeRequest {
     /// The parameters of a read.
     pub(crate) fn read_params(&self) -> Result<ReadParams, Error> {
         Ok(ReadParams::parse(params::pairs(&self.query))?)
@@ -93,22 +93,22 @@ impl Request {
 pub(crate) type Serve = Box<dyn FnOnce(Socket) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// A handshake that is agreed to.
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedUpgrade {
     /// Headers of the 101 beside `Connection`.
     pub(crate) headers: HeaderMap,
     pub(crate) serve: Serve,
 }
 
-impl Accepted {
+impl AcceptedUpgrade {
     /// Answers 101 with these headers, then runs `serve`.
     pub(crate) fn new<F>(
         headers: HeaderMap,
         serve: impl FnOnce(Socket) -> F + Send + 'static,
-    ) -> Accepted
+    ) -> AcceptedUpgrade
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Accepted { headers, serve: Box::new(move |socket| Box::pin(serve(socket))) }
+        AcceptedUpgrade { headers, serve: Box::new(move |socket| Box::pin(serve(socket))) }
     }
 }
 
@@ -122,27 +122,27 @@ pub(crate) struct Socket {
 
 /// Where a request leaves word for its connection that it was upgraded.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Slot(Arc<Mutex<Option<Taken>>>);
+pub(crate) struct UpgradeSlot(Arc<Mutex<Option<PendingUpgrade>>>);
 
 /// A connection that is no longer HTTP's.
-pub(crate) struct Taken {
+pub(crate) struct PendingUpgrade {
     pub(crate) protocol: &'static str,
     pub(crate) on_upgrade: OnUpgrade,
     pub(crate) serve: Serve,
 }
 
-impl fmt::Debug for Taken {
+impl fmt::Debug for PendingUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken").field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("PendingUpgrade").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }
 
-impl Slot {
-    pub(crate) fn put(&self, taken: Taken) {
+impl UpgradeSlot {
+    pub(crate) fn put(&self, taken: PendingUpgrade) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 
-    pub(crate) fn take(&self) -> Option<Taken> {
+    pub(crate) fn take(&self) -> Option<PendingUpgrade> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
 use styx_protocol::{LogId, Position, header};
 
-use crate::session::{Condition, Error, Known, Producer};
+use crate::session::{Condition, Error, KnownLog, Producer};
 
 pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
@@ -63,7 +63,7 @@ fn number<T: std::str::FromStr>(
 }
 
 /// What the request knows about the log.
-pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
+pub(crate) fn known(headers: &HeaderMap) -> Result<KnownLog, Error> {
     let accepted = "the 32 hex digits of an earlier answer";
     let id = match required_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
         Some(text) => Some(
@@ -72,7 +72,7 @@ pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
         None => None,
     };
     let end = number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
-    Ok(Known { id, end: end.map(Position) })
+    Ok(KnownLog { id, end: end.map(Position) })
 }
 
 /// Under which condition the request's records are to be appended.

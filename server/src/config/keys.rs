@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use super::value::{self, BYTES, Form, SECONDS, SECONDS_FROM_1};
+use super::value::{self, BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
 use super::{Config, Statsd};
 
 /// One key of the configuration.
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// Its name with the tables it stands in, as in `log_manager.data_directory`.
     pub(super) name: &'static str,
     /// A shorter second name of its environment variable, after `STYX_`.
     pub(super) alias: Option<&'static str>,
-    pub(super) form: Form,
+    pub(super) kind: ValueKind,
     /// One line for people.
     pub(super) about: &'static str,
     /// Puts an admitted value into the configuration.
@@ -22,7 +22,7 @@ pub(super) struct Key {
     pub(super) value: fn(&Config) -> Option<Value>,
 }
 
-impl Key {
+impl ConfigKey {
     /// The environment variable of this key.
     pub(super) fn variable(&self) -> String {
         format!("STYX_{}", self.name.replace('.', "_").to_ascii_uppercase())
@@ -36,7 +36,7 @@ impl Key {
 }
 
 /// The key of that name, in any letter case.
-pub(super) fn find(name: &str) -> Option<&'static Key> {
+pub(super) fn find(name: &str) -> Option<&'static ConfigKey> {
     KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
@@ -45,7 +45,7 @@ pub(super) fn nearest(name: &str) -> &'static str {
     let lower = name.to_ascii_lowercase();
     // A key in the wrong table is as near as its last part is.
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let likeness = |key: &&Key| {
+    let likeness = |key: &&ConfigKey| {
         let whole = strsim::jaro_winkler(key.name, &lower);
         whole.max(strsim::jaro_winkler(&last(key.name), &last(&lower)))
     };
@@ -54,11 +54,11 @@ pub(super) fn nearest(name: &str) -> &'static str {
 }
 
 macro_rules! size_key {
-    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
-        Key {
+    ($name:literal, $kind:expr, $about:literal, $($field:ident).+) => {
+        ConfigKey {
             name: $name,
             alias: None,
-            form: $form,
+            kind: $kind,
             about: $about,
             set: |config, v| {
                 config.$($field).+ = value::size(v);
@@ -70,11 +70,11 @@ macro_rules! size_key {
 }
 
 macro_rules! seconds_key {
-    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
-        Key {
+    ($name:literal, $kind:expr, $about:literal, $($field:ident).+) => {
+        ConfigKey {
             name: $name,
             alias: None,
-            form: $form,
+            kind: $kind,
             about: $about,
             set: |config, v| {
                 config.$($field).+ = value::seconds(v);
@@ -87,10 +87,10 @@ macro_rules! seconds_key {
 
 macro_rules! statsd_key {
     ($name:literal, $alias:literal, $about:literal, $field:ident) => {
-        Key {
+        ConfigKey {
             name: $name,
             alias: Some($alias),
-            form: Form::Text,
+            kind: ValueKind::Text,
             about: $about,
             set: |config, v| {
                 config.statsd.get_or_insert_with(Statsd::default).$field = value::text(v);
@@ -101,11 +101,11 @@ macro_rules! statsd_key {
     };
 }
 
-pub(super) const KEYS: &[Key] = &[
-    Key {
+pub(super) const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         name: "pid_file",
         alias: None,
-        form: Form::Text,
+        kind: ValueKind::Text,
         about: "file for the process id, locked while the server runs; empty: none",
         set: |config, v| {
             config.pid_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
@@ -116,10 +116,10 @@ pub(super) const KEYS: &[Key] = &[
             Some(Value::String(path.unwrap_or_default()))
         },
     },
-    Key {
+    ConfigKey {
         name: "bind_address",
         alias: None,
-        form: Form::Text,
+        kind: ValueKind::Text,
         about: "where to listen, host:port; :7123 is every interface",
         set: |config, v| {
             config.bind_address = value::text(v).parse()?;
@@ -133,10 +133,10 @@ pub(super) const KEYS: &[Key] = &[
         "seconds a stopping server waits for what is under way",
         shutdown_timeout
     ),
-    Key {
+    ConfigKey {
         name: "cors_allowed_origins",
         alias: None,
-        form: Form::Texts,
+        kind: ValueKind::Texts,
         about: "browser origins that may use the server; * stands for any characters",
         set: |config, v| {
             config.cors_allowed_origins = value::texts(v);
@@ -188,25 +188,25 @@ pub(super) const KEYS: &[Key] = &[
     ),
     size_key!(
         "max_connections",
-        Form::Number { min: 1, max: 1_000_000 },
+        ValueKind::Number { min: 1, max: 1_000_000 },
         "connections served at a time; more are answered 503",
         max_connections
     ),
     size_key!(
         "max_in_flight_bytes",
-        Form::Number { min: 4 << 20, max: 1 << 40 },
+        ValueKind::Number { min: 4 << 20, max: 1 << 40 },
         "bytes of request bodies in memory at a time, in all",
         max_in_flight_bytes
     ),
     size_key!(
         "max_answer_bytes",
-        Form::Number { min: 1 << 20, max: 1 << 40 },
+        ValueKind::Number { min: 1 << 20, max: 1 << 40 },
         "bytes of answers in memory at a time, in all; beyond it they go out in small pieces",
         max_answer_bytes
     ),
     size_key!(
         "worker_threads",
-        Form::Number { min: 0, max: 1024 },
+        ValueKind::Number { min: 0, max: 1024 },
         "threads that serve connections; 0: half the cores",
         worker_threads
     ),
@@ -216,10 +216,10 @@ pub(super) const KEYS: &[Key] = &[
         "seconds a kept-alive connection may be without a request",
         idle_timeout
     ),
-    Key {
+    ConfigKey {
         name: "log_manager.data_directory",
         alias: Some("DATA_DIRECTORY"),
-        form: Form::Text,
+        kind: ValueKind::Text,
         about: "where the logs are; created if it is not there",
         set: |config, v| {
             let text = value::text(v);
@@ -245,10 +245,10 @@ pub(super) const KEYS: &[Key] = &[
         "accepted for 0.x; commits are sized by what waits",
         log_manager.write_buffer_size
     ),
-    Key {
+    ConfigKey {
         name: "log_manager.pad_commits",
         alias: Some("PAD_COMMITS"),
-        form: Form::Bool,
+        kind: ValueKind::Bool,
         about: "start every commit on a 4 KiB boundary",
         set: |config, v| {
             config.log_manager.pad_commits = value::boolean(v);
@@ -258,13 +258,13 @@ pub(super) const KEYS: &[Key] = &[
     },
     size_key!(
         "log_manager.direct_write_size",
-        Form::Number { min: 0, max: 1 << 40 },
+        ValueKind::Number { min: 0, max: 1 << 40 },
         "bytes from which on a commit is written past the page cache",
         log_manager.direct_write_size
     ),
     size_key!(
         "log_manager.scrub_bytes_per_second",
-        Form::Number { min: 0, max: 1 << 40 },
+        ValueKind::Number { min: 0, max: 1 << 40 },
         "bytes of finished segments read again a second, to find damage; 0: none",
         log_manager.scrub_bytes_per_second
     ),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, ConfigKey, KEYS};
 use super::{Config, Statsd};
 
 /// A configuration and what was odd about it.
@@ -129,7 +129,7 @@ impl Loaded {
         if let Some(key) = KEYS.iter().find(|key| key.is_set_by(variable)) {
             return self.text(key, variable, text, "the environment");
         }
-        let alike = |key: &&Key| strsim::jaro_winkler(&key.variable(), variable);
+        let alike = |key: &&ConfigKey| strsim::jaro_winkler(&key.variable(), variable);
         let nearest = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
         if let Some(key) = nearest.filter(|key| alike(key) >= TYPING_ERROR_LIKENESS) {
             let known = key.variable();
@@ -138,21 +138,27 @@ impl Loaded {
         Ok(())
     }
 
-    fn text(&mut self, key: &Key, shown: &str, text: &str, source_name: &str) -> Result<(), Error> {
-        match key.form.value_of(text) {
+    fn text(
+        &mut self,
+        key: &ConfigKey,
+        shown: &str,
+        text: &str,
+        source_name: &str,
+    ) -> Result<(), Error> {
+        match key.kind.value_of(text) {
             Some(value) => self.set(key, shown, &value, source_name),
             None => Err(Error::Value {
                 key: shown.to_owned(),
                 source_name: source_name.to_owned(),
                 value: format!("{text:?}"),
-                accepted: format!("use {}", key.form.accepted()),
+                accepted: format!("use {}", key.kind.accepted()),
             }),
         }
     }
 
     fn set(
         &mut self,
-        key: &Key,
+        key: &ConfigKey,
         shown: &str,
         value: &Value,
         source_name: &str,
@@ -163,8 +169,8 @@ impl Loaded {
             value: value.to_string(),
             accepted,
         };
-        if !key.form.admits(value) {
-            return Err(wrong(format!("use {}", key.form.accepted())));
+        if !key.kind.admits(value) {
+            return Err(wrong(format!("use {}", key.kind.accepted())));
         }
         (key.set)(&mut self.config, value).map_err(wrong)
     }

@@ -10,7 +10,7 @@ use toml::Value;
 
 /// What a key's value looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ValueKind {
     Text,
     Bool,
     /// A list of texts; in the environment separated by commas.
@@ -23,40 +23,40 @@ pub(super) enum Form {
 }
 
 /// Whole seconds up to a year.
-pub(super) const SECONDS: Form = Form::Number { min: 0, max: 31_536_000 };
+pub(super) const SECONDS: ValueKind = ValueKind::Number { min: 0, max: 31_536_000 };
 /// Whole seconds from one on.
-pub(super) const SECONDS_FROM_1: Form = Form::Number { min: 1, max: 31_536_000 };
+pub(super) const SECONDS_FROM_1: ValueKind = ValueKind::Number { min: 1, max: 31_536_000 };
 /// Bytes, up to 1 GiB.
-pub(super) const BYTES: Form = Form::Number { min: 1, max: 1 << 30 };
+pub(super) const BYTES: ValueKind = ValueKind::Number { min: 1, max: 1 << 30 };
 
-impl Form {
+impl ValueKind {
     /// What the form accepts, for people.
     pub(super) fn accepted(self) -> String {
         match self {
-            Form::Text => "a text in quotes".to_owned(),
-            Form::Bool => "true or false".to_owned(),
-            Form::Texts => "a list of texts".to_owned(),
-            Form::Number { min, max } => format!("a whole number from {min} to {max}"),
+            ValueKind::Text => "a text in quotes".to_owned(),
+            ValueKind::Bool => "true or false".to_owned(),
+            ValueKind::Texts => "a list of texts".to_owned(),
+            ValueKind::Number { min, max } => format!("a whole number from {min} to {max}"),
         }
     }
 
-    /// Whether a TOML value has this form.
+    /// Whether a TOML value has this kind.
     pub(super) fn admits(self, value: &Value) -> bool {
         match (self, value) {
-            (Form::Text, Value::String(_)) | (Form::Bool, Value::Boolean(_)) => true,
-            (Form::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
-            (Form::Number { min, max }, Value::Integer(n)) => (min..=max).contains(n),
+            (ValueKind::Text, Value::String(_)) | (ValueKind::Bool, Value::Boolean(_)) => true,
+            (ValueKind::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
+            (ValueKind::Number { min, max }, Value::Integer(n)) => (min..=max).contains(n),
             _ => false,
         }
     }
 
-    /// Text from the environment or a flag as a TOML value of this form.
+    /// Text from the environment or a flag as a TOML value of this kind.
     pub(super) fn value_of(self, text: &str) -> Option<Value> {
         let value = match self {
-            Form::Text => Value::String(text.to_owned()),
-            Form::Bool => Value::Boolean(text.trim().parse().ok()?),
-            Form::Number { .. } => Value::Integer(text.trim().parse().ok()?),
-            Form::Texts => {
+            ValueKind::Text => Value::String(text.to_owned()),
+            ValueKind::Bool => Value::Boolean(text.trim().parse().ok()?),
+            ValueKind::Number { .. } => Value::Integer(text.trim().parse().ok()?),
+            ValueKind::Texts => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use styx_protocol::Code;
 
-use crate::session::{Error, Fact};
+use crate::session::{Error, ErrorField};
 
 /// An answer.
 pub(crate) type Answer = Response<AnswerBody>;
@@ -26,7 +26,7 @@ pub(crate) enum AnswerBody {
     Whole(Bytes),
     Stream(Chunks),
     /// A stream whose reader has to take so many bytes a second.
-    Paced(Chunks, u64),
+    WithMinimumRate(Chunks, u64),
     /// A stream that failed: the connection is broken off at the next poll.
     Failed(Option<Error>),
 }
@@ -43,18 +43,18 @@ impl AnswerBody {
     }
 
     /// The same, for a reader that may not take its time, because much is kept for it.
-    pub(super) fn paced(
+    pub(super) fn with_minimum_rate(
         stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
         bytes_per_second_min: u64,
     ) -> AnswerBody {
-        AnswerBody::Paced(Box::pin(stream), bytes_per_second_min)
+        AnswerBody::WithMinimumRate(Box::pin(stream), bytes_per_second_min)
     }
 
     /// What its reader has to take on average while it is waited for; 0 for whatever
     /// it likes.
     pub(crate) fn bytes_per_second_min(&self) -> u64 {
         match self {
-            AnswerBody::Paced(_, least) => *least,
+            AnswerBody::WithMinimumRate(_, least) => *least,
             AnswerBody::Whole(_) | AnswerBody::Stream(_) | AnswerBody::Failed(_) => 0,
         }
     }
@@ -72,7 +72,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             AnswerBody::Failed(error) => Poll::Ready(error.take().map(Err)),
-            AnswerBody::Stream(stream) | AnswerBody::Paced(stream, _) => {
+            AnswerBody::Stream(stream) | AnswerBody::WithMinimumRate(stream, _) => {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Ready(Some(Err(error))) => {
                         tracing::warn!("an answer is broken off: {error}");
@@ -95,7 +95,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Stream(_) | AnswerBody::Paced(..) | AnswerBody::Failed(_) => {
+            AnswerBody::Stream(_) | AnswerBody::WithMinimumRate(..) | AnswerBody::Failed(_) => {
                 SizeHint::default()
             }
         }
@@ -125,7 +125,7 @@ pub(super) fn json(value: &impl Serialize) -> Answer {
 
 /// The answer of an error; `allowed` is what the path allows.
 pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
-    let mut answer = json(&Shown(error));
+    let mut answer = json(&ErrorJson(error));
     *answer.status_mut() =
         StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = error.retry_after {
@@ -137,18 +137,18 @@ pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
     answer
 }
 
-/// `{"code", "message"}` and the facts.
-struct Shown<'a>(&'a Error);
+/// `{"code", "message"}` and the fields.
+struct ErrorJson<'a>(&'a Error);
 
-impl Serialize for Shown<'_> {
+impl Serialize for ErrorJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2 + self.0.facts.len()))?;
+        let mut map = serializer.serialize_map(Some(2 + self.0.fields.len()))?;
         map.serialize_entry("code", self.0.code.as_str())?;
         map.serialize_entry("message", &self.0.message)?;
-        for (name, fact) in &self.0.facts {
-            match fact {
-                Fact::Number(number) => map.serialize_entry(name, number)?,
-                Fact::Text(text) => map.serialize_entry(name, text)?,
+        for (name, field) in &self.0.fields {
+            match field {
+                ErrorField::Number(number) => map.serialize_entry(name, number)?,
+                ErrorField::Text(text) => map.serialize_entry(name, text)?,
             }
         }
         map.end()

@@ -30,7 +30,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
         };
         Some((chunk, (None, backup)))
     });
-    let mut answer = Response::new(AnswerBody::paced(rest, BYTES_PER_SECOND_MIN));
+    let mut answer = Response::new(AnswerBody::with_minimum_rate(rest, BYTES_PER_SECOND_MIN));
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let disposition = format!("attachment; filename={}-{seconds}.tar.gz", call.name);
     let headers = answer.headers_mut();
@@ -43,7 +43,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
     let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
-    let mut body = call.take_body()?.at_least(BYTES_PER_SECOND_MIN);
+    let mut body = call.take_body()?.with_minimum_rate(BYTES_PER_SECOND_MIN);
     let mut restore = call.app.sessions.restore(name)?;
     let mut broken = None;
     loop {

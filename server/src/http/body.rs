@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use styx_protocol::Code;
 use tokio::time::Instant;
 
-use super::content_encoding::Decoder;
+use super::content_encoding::ContentDecoder;
 use crate::peer::{MinimumRate, Verdict};
 use crate::session::{Error, Reservation, Sending, SlowSender};
 
@@ -28,7 +28,7 @@ const BYTES_PER_SECOND_MIN: u64 = 8;
 #[derive(Debug)]
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    decoder: Decoder,
+    decoder: ContentDecoder,
     silence_max: Duration,
     /// Bytes received, as they came.
     received: u64,
@@ -41,7 +41,7 @@ pub(super) struct RequestBody {
 impl RequestBody {
     pub(super) fn new(
         incoming: Option<Incoming>,
-        decoder: Decoder,
+        decoder: ContentDecoder,
         silence_max: Duration,
     ) -> Result<RequestBody, Error> {
         Ok(RequestBody {
@@ -55,7 +55,7 @@ impl RequestBody {
     }
 
     /// The same body, which has to bring more than others because much is kept for it.
-    pub(super) fn at_least(mut self, bytes_per_second: u64) -> RequestBody {
+    pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
         self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
         self
     }

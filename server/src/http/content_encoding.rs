@@ -30,7 +30,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// Undoes a request's `Content-Encoding`.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(super) struct ContentDecoder {
     input: Bytes,
     coding: Coding,
 }
@@ -41,12 +41,12 @@ enum Coding {
     Zstd { decoder: Box<Zstd<'static>>, out: BytesMut, frame_is_open: bool, out_was_full: bool },
 }
 
-impl Decoder {
+impl ContentDecoder {
     /// For what the request's headers say.
     ///
     /// # Errors
     /// A coding that is not known, or several.
-    pub(super) fn for_request(headers: &HeaderMap) -> Result<Decoder, Error> {
+    pub(super) fn for_request(headers: &HeaderMap) -> Result<ContentDecoder, Error> {
         let coding = match header::text(headers, &CONTENT_ENCODING) {
             None => Coding::Identity,
             Some(text) if text.eq_ignore_ascii_case("identity") => Coding::Identity,
@@ -57,7 +57,7 @@ impl Decoder {
             Some(text) if text.eq_ignore_ascii_case("zstd") => Coding::zstd().map_err(broken)?,
             Some(text) => return Err(Error::invalid("Content-Encoding", text, "gzip or zstd")),
         };
-        Ok(Decoder { input: Bytes::new(), coding })
+        Ok(ContentDecoder { input: Bytes::new(), coding })
     }
 
     pub(super) fn is_identity(&self) -> bool {
@@ -155,7 +155,7 @@ mod tests {
     fn decode(coding: &'static str, compressed: &[u8], chunk: usize) -> Result<Vec<u8>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static(coding));
-        let mut decoder = Decoder::for_request(&headers)?;
+        let mut decoder = ContentDecoder::for_request(&headers)?;
         let mut out = Vec::new();
         for part in compressed.chunks(chunk) {
             decoder.push(Bytes::copy_from_slice(part));

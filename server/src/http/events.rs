@@ -26,7 +26,7 @@ use super::Call;
 use super::answer::{Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Reading, ResponseChunks};
+use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -57,7 +57,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let from = log.seek(&params).await?;
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let events = Events {
-        reading: log.read(from, batch_bytes)?,
+        reader: log.read(from, batch_bytes)?,
         chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
@@ -77,7 +77,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
 }
 
 struct Events {
-    reading: Reading,
+    reader: RecordReader,
     chunks: ResponseChunks,
     left: u64,
     follow: bool,
@@ -92,17 +92,17 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
-            if let Some((batch, chunk)) = self.reading.next(&self.chunks).await? {
+            if let Some((batch, chunk)) = self.reader.next(&self.chunks).await? {
                 let (events, count) = self.events(&batch, chunk.bytes_max());
                 self.left -= count;
-                self.reading.go_back_to(batch.first() + count)?;
+                self.reader.go_back_to(batch.first() + count)?;
                 return Ok(Some(chunk.keep(events)));
             }
             if !self.follow {
                 return Ok(None);
             }
             let more = tokio::select! {
-                more = self.reading.wait(Some(KEEP_ALIVE_AFTER)) => more?,
+                more = self.reader.wait(Some(KEEP_ALIVE_AFTER)) => more?,
                 () = self.app.shutdown.begun() => return Ok(None),
             };
             if !more {

@@ -32,18 +32,18 @@ pub(super) async fn info(call: &mut Call<'_>) -> Result<Answer, Error> {
         let log = call.log()?;
         return Ok(answer::json(&log.details().await?));
     }
-    look_at(call)?;
+    check_identity(call)?;
     Ok(answer::json(&call.app.sessions.info(&call.name)?))
 }
 
 pub(super) async fn delete(call: &mut Call<'_>) -> Result<Answer, Error> {
-    look_at(call)?;
+    check_identity(call)?;
     call.app.sessions.delete(&call.name).await?;
     Ok(answer::empty())
 }
 
 pub(super) async fn truncate(call: &mut Call<'_>) -> Result<Answer, Error> {
-    look_at(call)?;
+    check_identity(call)?;
     call.log_id = Some(call.app.sessions.truncate(&call.name).await?);
     Ok(answer::empty())
 }
@@ -58,7 +58,7 @@ pub(super) async fn trim(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 /// Opens the log for a request that works on damaged logs too. One whose
 /// identity cannot be looked at is not taken for the one that the request knows.
-fn look_at(call: &mut Call<'_>) -> Result<(), Error> {
+fn check_identity(call: &mut Call<'_>) -> Result<(), Error> {
     let knows_nothing = header::known(call.headers())?.is_empty();
     match call.log() {
         Err(error) if error.code == Code::LogNotAvailable && knows_nothing => Ok(()),

@@ -130,7 +130,7 @@ impl Http {
 fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();
-    if error.is_our_fault() {
+    if error.is_server_fault() {
         tracing::error!(%method, path, code, request_id = id, "request failed: {error}");
     } else if error.code.http_status() >= 500 {
         tracing::info!(%method, path, code, request_id = id, "request refused: {error}");
@@ -217,7 +217,7 @@ impl Call<'_> {
     fn take_body(&mut self) -> Result<body::RequestBody, Error> {
         body::RequestBody::new(
             self.body.take(),
-            content_encoding::Decoder::for_request(self.headers())?,
+            content_encoding::ContentDecoder::for_request(self.headers())?,
             self.app.config.tcp_timeout,
         )
     }

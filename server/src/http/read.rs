@@ -22,7 +22,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events, upgrade};
-use crate::session::{Batch, Error, OpenLog, Reading, ResponseChunks};
+use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 /// Largest batch that is read, encoded and sent at a time.
@@ -76,9 +76,9 @@ async fn finite(
     // The log may have grown between the two looks at its end.
     let left = end.since(from).min(params.count.unwrap_or(u64::MAX));
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
-    let (reading, chunks) =
+    let (reader, chunks) =
         (log.read(from, batch_bytes)?, call.app.sessions.response_budget().chunks());
-    let mut rest = Rest { reading, left, read_type, chunks };
+    let mut rest = FiniteRead { reader, left, read_type, chunks };
     let first = rest.next_chunk().await?.unwrap_or_default();
     let mut answer = if rest.left == 0 {
         of_records(first, read_type)
@@ -97,26 +97,26 @@ async fn finite(
 }
 
 /// What is left of a finite read.
-struct Rest {
-    reading: Reading,
+struct FiniteRead {
+    reader: RecordReader,
     left: u64,
     read_type: ReadType,
     chunks: ResponseChunks,
 }
 
-impl Rest {
+impl FiniteRead {
     /// The next encoded records; `None` when nothing is left.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.left == 0 {
             return Ok(None);
         }
-        let Some((batch, chunk)) = self.reading.next(&self.chunks).await? else {
+        let Some((batch, chunk)) = self.reader.next(&self.chunks).await? else {
             let message = "the log ends before the end it had when the read began";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
         let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
-        self.reading.go_back_to(batch.first() + count)?;
+        self.reader.go_back_to(batch.first() + count)?;
         Ok(Some(chunk.keep(bytes)))
     }
 }
@@ -131,20 +131,20 @@ async fn follow(
 ) -> Result<Answer, Error> {
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
-    let mut reading = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let mut reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
     let chunks = call.app.sessions.response_budget().chunks();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reading.next(&chunks).await?;
+        found = reader.next(&chunks).await?;
         if found.is_none() {
             call.shrink();
             let more = tokio::select! {
-                more = reading.wait(timeout) => more?,
+                more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
             };
             if more {
-                found = reading.next(&chunks).await?;
+                found = reader.next(&chunks).await?;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Requests that want to leave HTTP: to which front end they go, and the 101.
 //!
 //! They are looked at after the log was found. What is refused is an answer like
-//! any other; what is accepted leaves its [`Slot`] filled for the connection.
+//! any other; what is accepted leaves its [`UpgradeSlot`] filled for the connection.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -10,7 +10,7 @@ use styx_protocol::Code;
 
 use super::Call;
 use super::answer::{self, Answer};
-use crate::handover::{FrontEnd, Request, Slot, Taken};
+use crate::handover::{FrontEnd, PendingUpgrade, UpgradeRequest, UpgradeSlot};
 use crate::header;
 use crate::session::{Error, OpenLog};
 
@@ -50,10 +50,11 @@ pub(super) async fn upgrade(
     let spoken = protocols
         .split(", ")
         .find_map(|protocol| front_ends.iter().find(|front_end| front_end.speaks(protocol)));
-    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<Slot>()) else {
+    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<UpgradeSlot>())
+    else {
         return Ok(unknown(protocols, front_ends));
     };
-    if !front_end.speaks_version_of(call.headers()) {
+    if !front_end.supports_version(call.headers()) {
         return Ok(unknown_version(&**front_end));
     }
     check_origin(call)?;
@@ -61,7 +62,7 @@ pub(super) async fn upgrade(
         let message = "a request to upgrade has no body: send records after the 101";
         return Err(Error::new(Code::InvalidParams, message));
     }
-    let request = Request {
+    let request = UpgradeRequest {
         app: call.app.clone(),
         log,
         known: header::known(call.headers())?,
@@ -73,7 +74,7 @@ pub(super) async fn upgrade(
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
-    slot.put(Taken { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
+    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
     let mut answer = answer::empty();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = accepted.headers;

@@ -22,7 +22,7 @@ use crate::session::{AppendStream, Error, Reservation, Written};
 
 /// The JSON of a write's answer.
 #[derive(Debug, Serialize)]
-struct Done {
+struct WriteSummary {
     position: u64,
     count: u64,
 }
@@ -41,7 +41,7 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
     let condition = header::condition(headers)?;
     let mut body = call.take_body()?;
     let payload_bytes_max = log.config().payload_bytes_max();
-    let mut request = Request {
+    let mut request = WriteRequest {
         stream: log.append(condition),
         reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
@@ -50,15 +50,15 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
         WriteType::Single => request.one_record(&mut body).await,
         WriteType::BinaryRecords => {
             let decoder = binary_records::Decoder::new(payload_bytes_max);
-            request.many_records(&mut body, Decoder::Binary(decoder)).await
+            request.many_records(&mut body, RecordsDecoder::Binary(decoder)).await
         }
         WriteType::Lines(ending) => {
             let decoder = lines::Decoder::new(ending, payload_bytes_max);
-            request.many_records(&mut body, Decoder::Lines(decoder)).await
+            request.many_records(&mut body, RecordsDecoder::Lines(decoder)).await
         }
         WriteType::Ndjson => {
             let decoder = lines::Decoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
-            request.many_records(&mut body, Decoder::Json(decoder)).await
+            request.many_records(&mut body, RecordsDecoder::Json(decoder)).await
         }
     };
     let written = match result {
@@ -68,17 +68,17 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
             return Err(error.with("position", written.position.0).with("count", written.count));
         }
     };
-    Ok(answer::json(&Done { position: written.position.0, count: written.count }))
+    Ok(answer::json(&WriteSummary { position: written.position.0, count: written.count }))
 }
 
 /// A request's way into the log.
-struct Request {
+struct WriteRequest {
     stream: AppendStream,
     reservation: Reservation,
     payload_bytes_max: usize,
 }
 
-impl Request {
+impl WriteRequest {
     /// The whole body is one record; an empty one is none.
     async fn one_record(&mut self, body: &mut RequestBody) -> Result<Written, Error> {
         if let Some(bytes) = body.exact_bytes() {
@@ -106,7 +106,7 @@ impl Request {
     async fn many_records(
         &mut self,
         body: &mut RequestBody,
-        mut decoder: Decoder,
+        mut decoder: RecordsDecoder,
     ) -> Result<Written, Error> {
         let mut pushed = 0;
         while let Some(chunk) = body.next().await? {
@@ -150,33 +150,33 @@ impl Request {
 }
 
 /// The forms in which a body holds many records.
-enum Decoder {
+enum RecordsDecoder {
     Binary(binary_records::Decoder),
     Lines(lines::Decoder),
     Json(lines::Decoder),
 }
 
-impl Decoder {
+impl RecordsDecoder {
     fn push(&mut self, chunk: Bytes) {
         match self {
-            Decoder::Binary(decoder) => decoder.push(chunk),
-            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.push(chunk),
+            RecordsDecoder::Binary(decoder) => decoder.push(chunk),
+            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.push(chunk),
         }
     }
 
     fn offset(&self) -> u64 {
         match self {
-            Decoder::Binary(decoder) => decoder.offset(),
-            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.offset(),
+            RecordsDecoder::Binary(decoder) => decoder.offset(),
+            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.offset(),
         }
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
-            Decoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
-            Decoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
-            Decoder::Json(decoder) => {
+            RecordsDecoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
+            RecordsDecoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
+            RecordsDecoder::Json(decoder) => {
                 checked_json(decoder.next_payload().map_err(of_line)?, offset)
             }
         }
@@ -186,9 +186,11 @@ impl Decoder {
     fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
-            Decoder::Binary(decoder) => decoder.finish().map_err(of_binary),
-            Decoder::Lines(decoder) => decoder.finish().map_err(of_line),
-            Decoder::Json(decoder) => checked_json(decoder.finish().map_err(of_line)?, offset),
+            RecordsDecoder::Binary(decoder) => decoder.finish().map_err(of_binary),
+            RecordsDecoder::Lines(decoder) => decoder.finish().map_err(of_line),
+            RecordsDecoder::Json(decoder) => {
+                checked_json(decoder.finish().map_err(of_line)?, offset)
+            }
         }
     }
 }
@@ -224,7 +226,7 @@ mod tests {
     fn a_line_that_is_not_json_is_named_by_its_byte() {
         let decode = |text: &'static [u8]| {
             let mut decoder =
-                Decoder::Json(lines::Decoder::new(styx_protocol::LineEnding::Lf, 1000));
+                RecordsDecoder::Json(lines::Decoder::new(styx_protocol::LineEnding::Lf, 1000));
             decoder.push(Bytes::from_static(text));
             while decoder.next()?.is_some() {}
             decoder.finish().map(|_| ())

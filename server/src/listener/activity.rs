@@ -27,7 +27,7 @@ pub(super) struct Activity {
 
 /// One request, until its answer was sent or given up.
 #[derive(Debug)]
-pub(super) struct InRequest(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
 impl Activity {
     pub(super) fn new() -> Arc<Activity> {
@@ -41,10 +41,10 @@ impl Activity {
         })
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> InRequest {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
-        InRequest(self.clone())
+        RequestGuard(self.clone())
     }
 
     /// Whether no request is under way.
@@ -77,14 +77,14 @@ impl Activity {
     }
 }
 
-impl InRequest {
+impl RequestGuard {
     /// The connection's one answer, on HTTP/1.1, has to be taken this fast.
-    pub(super) fn pace(&self, bytes_per_second_min: u64) {
+    pub(super) fn set_minimum_rate(&self, bytes_per_second_min: u64) {
         self.0.bytes_per_second_min.store(bytes_per_second_min, Ordering::Relaxed);
     }
 }
 
-impl Drop for InRequest {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let activity = &self.0;
         if activity.active.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -12,10 +12,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::streams::Streams;
-use super::tracked::Tracked;
-use super::watched::{Limits, Watched};
-use crate::handover::{Slot, Socket, Taken};
+use super::stream_executor::StreamExecutor;
+use super::tracked_body::TrackedBody;
+use super::watched_socket::{Limits, WatchedSocket};
+use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::Http;
 
 /// How long a request's head may take, if `tcp_timeout` is not shorter.
@@ -31,7 +31,7 @@ const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
 /// Serves the connection, whatever it comes to speak.
 pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
-    let slot = Slot::default();
+    let slot = UpgradeSlot::default();
     // Boxed, so that a socket that was taken over needs no room for it.
     if let Err(error) = Box::pin(serve_http(&http, stream, &slot)).await {
         // Peers go away as they like; why is in the error's source.
@@ -43,8 +43,8 @@ pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
     }
 }
 
-async fn hand_over(http: &Http, taken: Taken) {
-    let Taken { protocol, on_upgrade, serve } = taken;
+async fn hand_over(http: &Http, taken: PendingUpgrade) {
+    let PendingUpgrade { protocol, on_upgrade, serve } = taken;
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -52,7 +52,7 @@ async fn hand_over(http: &Http, taken: Taken) {
             return;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<WatchedSocket>>() else {
         tracing::error!(protocol, "a connection of an unknown kind cannot be handed over");
         return;
     };
@@ -60,14 +60,14 @@ async fn hand_over(http: &Http, taken: Taken) {
     let received = joined(replay, parts.read_buf);
     let streams = http.app.metrics.streams(protocol);
     streams.inc();
-    let _counted = Uncount(streams);
+    let _counted = StreamCount(streams);
     serve(Socket { tcp, received }).await;
 }
 
 /// Takes a stream out of its gauge, however it ends.
-struct Uncount(prometheus::IntGauge);
+struct StreamCount(prometheus::IntGauge);
 
-impl Drop for Uncount {
+impl Drop for StreamCount {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -83,7 +83,11 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
     both.freeze()
 }
 
-async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<(), hyper::Error> {
+async fn serve_http(
+    http: &Arc<Http>,
+    stream: TcpStream,
+    slot: &UpgradeSlot,
+) -> Result<(), hyper::Error> {
     let app = &http.app;
     let config = &app.config;
     let limits = Limits {
@@ -92,7 +96,7 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
         stall_time: config.tcp_timeout,
     };
     let activity = Activity::new();
-    let mut socket = Watched::new(stream, activity.clone(), limits);
+    let mut socket = WatchedSocket::new(stream, activity.clone(), limits);
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
         () = app.shutdown.begun() => return Ok(()),
@@ -107,13 +111,13 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
         move |mut request: http::Request<_>| {
-            let (http, in_request) = (http.clone(), activity.begin());
+            let (http, request_guard) = (http.clone(), activity.begin());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
             }
             async move {
                 let answer = http.serve(request).await;
-                Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, in_request)))
+                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, request_guard)))
             }
         }
     });
@@ -121,7 +125,7 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     if begins_http2 {
         activity.set_http2();
         let mut builder =
-            hyper::server::conn::http2::Builder::new(Streams::new(config.tcp_timeout));
+            hyper::server::conn::http2::Builder::new(StreamExecutor::new(config.tcp_timeout));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -140,7 +144,7 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     }
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
-        // `Watched` does this, and knows idle connections from slow heads.
+        // `WatchedSocket` does this, and knows idle connections from slow heads.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
         .max_header_size(HEADER_BYTES_MAX)

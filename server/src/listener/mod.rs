@@ -11,9 +11,9 @@
 mod activity;
 mod connection;
 mod refusal;
-mod streams;
-mod tracked;
-mod watched;
+mod stream_executor;
+mod tracked_body;
+mod watched_socket;
 
 use std::io;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Connections {
         let http = self.http.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            let _counted = Counted::new(&http.app);
+            let _counted = ConnectionCount::new(&http.app);
             connection::serve(http, stream).await;
         });
     }
@@ -110,16 +110,16 @@ impl Connections {
 }
 
 /// Counts a connection as long as it lives.
-struct Counted(Arc<App>);
+struct ConnectionCount(Arc<App>);
 
-impl Counted {
-    fn new(app: &Arc<App>) -> Counted {
+impl ConnectionCount {
+    fn new(app: &Arc<App>) -> ConnectionCount {
         app.metrics.connections.inc();
-        Counted(app.clone())
+        ConnectionCount(app.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }

@@ -1,4 +1,4 @@
-//! [`BlockReading`]: a log's blocks for those who send them on whole: from
+//! [`BlockReader`]: a log's blocks for those who send them on whole: from
 //! memory, or as a part of a file that the kernel can send by itself.
 //!
 //! ```text
@@ -25,7 +25,7 @@ const SPAN_BYTES_MAX: u64 = 4 << 20;
 
 /// Which blocks are wanted, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct BlockQuery {
     /// No block that begins here or behind it.
     pub(crate) until: Option<Position>,
     /// How bodies may be packed.
@@ -36,7 +36,7 @@ pub(crate) struct Wanted {
 
 /// Whole blocks that follow each other.
 #[derive(Debug)]
-pub(crate) enum Stretch {
+pub(crate) enum StoredBlocks {
     /// In memory, cut anywhere.
     Parts(Vec<Bytes>),
     /// In a file.
@@ -45,11 +45,11 @@ pub(crate) enum Stretch {
 
 /// A way through a log, block by block.
 #[derive(Debug)]
-pub(crate) struct BlockReading {
+pub(crate) struct BlockReader {
     log: OpenLog,
     /// Away while a blocking thread reads, and for good if that panicked.
     reader: Option<Reader>,
-    wanted: Wanted,
+    wanted: BlockQuery,
     position: Position,
     /// Read, and still to be given out one by one.
     single: VecDeque<Block>,
@@ -65,10 +65,10 @@ impl OpenLog {
     pub(crate) fn read_blocks(
         &self,
         from: Position,
-        wanted: Wanted,
+        wanted: BlockQuery,
         chunks: ResponseChunks,
-    ) -> Result<BlockReading, Error> {
-        Ok(BlockReading {
+    ) -> Result<BlockReader, Error> {
+        Ok(BlockReader {
             log: self.clone(),
             reader: Some(self.log.reader(from)?),
             wanted,
@@ -81,7 +81,7 @@ impl OpenLog {
     }
 }
 
-impl BlockReading {
+impl BlockReader {
     /// The position that the next blocks go on with.
     pub(crate) fn position(&self) -> Position {
         self.position
@@ -92,7 +92,7 @@ impl BlockReading {
     ///
     /// # Errors
     /// Damage, retention, a log that is gone.
-    pub(crate) async fn next(&mut self) -> Result<Option<Stretch>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<StoredBlocks>, Error> {
         if !self.single.is_empty() {
             return self.next_of_single().map(Some);
         }
@@ -122,7 +122,7 @@ impl BlockReading {
         match found {
             Read::Span(span) => {
                 self.position = span.next();
-                Ok(Some(Stretch::Span(span)))
+                Ok(Some(StoredBlocks::Span(span)))
             }
             Read::Blocks(Found::Some(blocks)) => {
                 self.chunk = Some(chunk);
@@ -153,7 +153,7 @@ impl BlockReading {
         Ok(self.may_span && all && any_codec && !self.cursor()?.is_in_memory())
     }
 
-    fn give(&mut self, blocks: &Blocks) -> Result<Stretch, Error> {
+    fn give(&mut self, blocks: &Blocks) -> Result<StoredBlocks, Error> {
         let until = self.wanted.until;
         let codecs = blocks.codecs();
         if codecs.common(self.wanted.codecs) == codecs
@@ -161,7 +161,7 @@ impl BlockReading {
         {
             self.position = blocks.next();
             self.count(blocks.len_bytes());
-            return Ok(Stretch::Parts(blocks.parts().cloned().collect()));
+            return Ok(StoredBlocks::Parts(blocks.parts().cloned().collect()));
         }
         let begins_before =
             |block: &&Block| until.is_none_or(|until| block.header().base_position < until.0);
@@ -170,7 +170,7 @@ impl BlockReading {
     }
 
     /// Blocks one by one, in a form that is wanted.
-    fn next_of_single(&mut self) -> Result<Stretch, Error> {
+    fn next_of_single(&mut self) -> Result<StoredBlocks, Error> {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while let Some(block) = self.single.front() {
             let header = block.header();
@@ -198,7 +198,7 @@ impl BlockReading {
         }
         let waiting: u64 = self.single.iter().map(|block| block.header().block_bytes()).sum();
         self.count(bytes + usize::try_from(waiting).unwrap_or(usize::MAX));
-        Ok(Stretch::Parts(parts))
+        Ok(StoredBlocks::Parts(parts))
     }
 
     fn count(&mut self, bytes: usize) {

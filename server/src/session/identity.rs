@@ -1,4 +1,4 @@
-//! [`Known`]: what a caller believes about a log, checked before anything is
+//! [`KnownLog`]: what a caller believes about a log, checked before anything is
 //! done to it.
 //!
 //! Positions mean something only together with a log's id. A log that was
@@ -10,14 +10,14 @@ use super::Error;
 
 /// What a request says it knows; empty by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownLog {
     /// The log's id.
     pub(crate) id: Option<LogId>,
     /// A position up to which records are known to be durable.
     pub(crate) end: Option<Position>,
 }
 
-impl Known {
+impl KnownLog {
     /// Compares it with the log.
     pub(super) fn check(&self, id: LogId, end: Position) -> Result<(), Error> {
         if let Some(known) = self.id.filter(|known| *known != id) {
@@ -36,7 +36,7 @@ impl Known {
 
     /// Whether the request knows nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        *self == Known::default()
+        *self == KnownLog::default()
     }
 }
 
@@ -47,11 +47,11 @@ mod tests {
     #[test]
     fn another_log_and_a_lost_end_are_told_apart() {
         let (id, other, end) = (LogId(1), LogId(2), Position(10));
-        let check = |known: Known| known.check(id, end).map_err(|e| e.code);
-        assert_eq!(check(Known::default()), Ok(()));
-        assert_eq!(check(Known { id: Some(id), end: Some(end) }), Ok(()));
-        assert_eq!(check(Known { id: Some(other), end: None }), Err(Code::LogChanged));
-        let regressed = Known { id: Some(id), end: Some(Position(11)) };
+        let check = |known: KnownLog| known.check(id, end).map_err(|e| e.code);
+        assert_eq!(check(KnownLog::default()), Ok(()));
+        assert_eq!(check(KnownLog { id: Some(id), end: Some(end) }), Ok(()));
+        assert_eq!(check(KnownLog { id: Some(other), end: None }), Err(Code::LogChanged));
+        let regressed = KnownLog { id: Some(id), end: Some(Position(11)) };
         assert_eq!(check(regressed), Err(Code::LogEndRegressed));
     }
 }

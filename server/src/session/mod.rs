@@ -30,16 +30,16 @@ use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
 pub(crate) use append::{AppendStream, Condition, Written};
-pub(crate) use blocks::{BlockReading, Stretch, Wanted};
+pub(crate) use blocks::{BlockQuery, BlockReader, StoredBlocks};
 pub(crate) use budget::{
     ChunkReservation, ProducerMemory, RequestBudget, Reservation, ResponseBudget, ResponseChunks,
     Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
 };
-pub(crate) use error::{Error, Fact};
-pub(crate) use identity::Known;
-pub(crate) use pipeline::{Pipeline, Progress};
+pub(crate) use error::{Error, ErrorField};
+pub(crate) use identity::KnownLog;
+pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
-pub(crate) use read::Reading;
+pub(crate) use read::RecordReader;
 pub(crate) use storage::StorageHealth;
 pub(crate) use styx_engine::{Append, Batch, LogStats, Producer, Span};
 
@@ -84,7 +84,7 @@ impl Sessions {
             let directory = options.data_directory.clone();
             let catalog = Catalog::open(options)?;
             // Only now is the directory known to be there, and ours.
-            Ok((catalog, StorageHealth::look(&directory)))
+            Ok((catalog, StorageHealth::probe(&directory)))
         };
         let (catalog, storage) = match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened.map_err(OpenError)?,
@@ -160,7 +160,7 @@ impl OpenLog {
     }
 
     /// Compares the log with what a request knows.
-    pub(crate) fn check(&self, known: &Known) -> Result<(), Error> {
+    pub(crate) fn check(&self, known: &KnownLog) -> Result<(), Error> {
         known.check(self.log.id(), self.log.end_position())
     }
 

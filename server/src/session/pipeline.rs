@@ -24,13 +24,13 @@ pub(crate) struct Pipeline {
     appends_max: usize,
     /// Found the log's queue full.
     waiting: Option<(Append, Room)>,
-    on_their_way: VecDeque<(Ticket, usize)>,
+    in_flight: VecDeque<(Ticket, usize)>,
     bytes: usize,
 }
 
 /// What has come of the appends since the last time.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct AppendProgress {
     /// Durable now, in order.
     pub(crate) appended: Vec<Appended>,
     /// Why the next one is not, and none that follows it.
@@ -46,7 +46,7 @@ impl OpenLog {
             bytes_max,
             appends_max,
             waiting: None,
-            on_their_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             bytes: 0,
         }
     }
@@ -54,15 +54,15 @@ impl OpenLog {
 
 impl Pipeline {
     /// Whether another append may be offered.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.waiting.is_none()
             && self.bytes < self.bytes_max
-            && self.on_their_way.len() < self.appends_max
+            && self.in_flight.len() < self.appends_max
     }
 
     /// Whether nothing is on its way.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.waiting.is_none() && self.on_their_way.is_empty()
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_empty()
     }
 
     /// Bytes that are on their way.
@@ -74,10 +74,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// Refused at once; what was offered before goes on.
-    pub(crate) fn offer(&mut self, append: Append) -> Result<(), Error> {
+    pub(crate) fn submit(&mut self, append: Append) -> Result<(), Error> {
         let bytes = append.len_bytes();
         match self.stream.append(append)? {
-            Ok(ticket) => self.on_their_way.push_back((ticket, bytes)),
+            Ok(ticket) => self.in_flight.push_back((ticket, bytes)),
             Err(Full(append)) => self.waiting = Some((append, self.stream.room())),
         }
         self.bytes += bytes;
@@ -87,16 +87,16 @@ impl Pipeline {
     /// Waits until an append is durable, has failed, or has left the place where
     /// it waited for room; then gives out all that is known. Without an append it
     /// never resolves. Cancel safe.
-    pub(crate) async fn progress(&mut self) -> Progress {
+    pub(crate) async fn progress(&mut self) -> AppendProgress {
         poll_fn(|context| self.poll_progress(context)).await
     }
 
-    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
-        let mut progress = Progress::default();
-        while let Some((ticket, bytes)) = self.on_their_way.front_mut() {
+    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<AppendProgress> {
+        let mut progress = AppendProgress::default();
+        while let Some((ticket, bytes)) = self.in_flight.front_mut() {
             let Poll::Ready(result) = Pin::new(ticket).poll(context) else { break };
             self.bytes -= *bytes;
-            self.on_their_way.pop_front();
+            self.in_flight.pop_front();
             match result {
                 Ok(appended) => progress.appended.push(appended),
                 Err(error) => {
@@ -128,7 +128,7 @@ impl Pipeline {
             let bytes = append.len_bytes();
             match self.stream.append(append) {
                 Ok(Ok(ticket)) => {
-                    self.on_their_way.push_back((ticket, bytes));
+                    self.in_flight.push_back((ticket, bytes));
                     return Ok(true);
                 }
                 Ok(Err(Full(append))) => self.waiting = Some((append, self.stream.room())),

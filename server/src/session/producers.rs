@@ -18,33 +18,33 @@ use tokio::sync::watch;
 
 use super::{Error, OpenLog};
 
-type Key = (LogId, u64);
+type ProducerKey = (LogId, u64);
 
 /// Who has connections under which producer id.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Producers(Arc<Mutex<HashMap<Key, Arc<Seat>>>>);
+pub(crate) struct Producers(Arc<Mutex<HashMap<ProducerKey, Arc<ProducerSlot>>>>);
 
 /// One producer of one log.
 #[derive(Debug)]
-struct Seat {
-    claims: watch::Sender<Claims>,
+struct ProducerSlot {
+    claims: watch::Sender<ClaimState>,
 }
 
 #[derive(Debug, Default)]
-struct Claims {
+struct ClaimState {
     newest: u64,
     /// Those that may still append.
-    unsettled: BTreeSet<u64>,
+    unreleased: BTreeSet<u64>,
 }
 
 /// A connection's right to append as this producer. Dropping it settles it.
 #[derive(Debug)]
 pub(crate) struct Claim {
     producers: Producers,
-    key: Key,
-    seat: Arc<Seat>,
+    key: ProducerKey,
+    slot: Arc<ProducerSlot>,
     number: u64,
-    is_settled: bool,
+    is_released: bool,
 }
 
 impl OpenLog {
@@ -81,18 +81,18 @@ impl Producers {
     /// [`Claim::taken_over`].
     pub(crate) fn claim(&self, log: LogId, producer: u64) -> Claim {
         let key = (log, producer);
-        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seat = seats
-            .entry(key)
-            .or_insert_with(|| Arc::new(Seat { claims: watch::Sender::new(Claims::default()) }));
-        let seat = Arc::clone(seat);
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.entry(key).or_insert_with(|| {
+            Arc::new(ProducerSlot { claims: watch::Sender::new(ClaimState::default()) })
+        });
+        let slot = Arc::clone(slot);
         let mut number = 0;
-        seat.claims.send_modify(|claims| {
+        slot.claims.send_modify(|claims| {
             claims.newest += 1;
             number = claims.newest;
-            claims.unsettled.insert(number);
+            claims.unreleased.insert(number);
         });
-        Claim { producers: self.clone(), key, seat, number, is_settled: false }
+        Claim { producers: self.clone(), key, slot, number, is_released: false }
     }
 
     #[cfg(test)]
@@ -105,9 +105,9 @@ impl Claim {
     /// Resolves when a newer connection wants to append as this producer. Cancel
     /// safe.
     pub(crate) fn taken_over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let (mut claims, number) = (self.seat.claims.subscribe(), self.number);
+        let (mut claims, number) = (self.slot.claims.subscribe(), self.number);
         async move {
-            // Without a seat there is nobody left to take it over.
+            // Without a slot there is nobody left to take it over.
             let _ = claims.wait_for(|claims| claims.newest > number).await;
         }
     }
@@ -117,10 +117,10 @@ impl Claim {
     /// # Errors
     /// `producer_fenced` when an even newer one came meanwhile, `overloaded` when
     /// it takes too long.
-    pub(crate) async fn alone(&self, at_most: Duration) -> Result<(), Error> {
-        let mut claims = self.seat.claims.subscribe();
-        let is_decided = |claims: &Claims| {
-            claims.newest > self.number || claims.unsettled.first() == Some(&self.number)
+    pub(crate) async fn wait_until_sole(&self, at_most: Duration) -> Result<(), Error> {
+        let mut claims = self.slot.claims.subscribe();
+        let is_decided = |claims: &ClaimState| {
+            claims.newest > self.number || claims.unreleased.first() == Some(&self.number)
         };
         let decided = tokio::time::timeout(at_most, claims.wait_for(is_decided)).await;
         match decided {
@@ -134,25 +134,25 @@ impl Claim {
     }
 
     /// Says that nothing will be appended under this claim any more.
-    pub(crate) fn settle(&mut self) {
-        if std::mem::replace(&mut self.is_settled, true) {
+    pub(crate) fn release(&mut self) {
+        if std::mem::replace(&mut self.is_released, true) {
             return;
         }
-        let mut seats = self.producers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.producers.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_free = false;
-        self.seat.claims.send_modify(|claims| {
-            claims.unsettled.remove(&self.number);
-            is_free = claims.unsettled.is_empty();
+        self.slot.claims.send_modify(|claims| {
+            claims.unreleased.remove(&self.number);
+            is_free = claims.unreleased.is_empty();
         });
         if is_free {
-            seats.remove(&self.key);
+            slots.remove(&self.key);
         }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.settle();
+        self.release();
     }
 }
 
@@ -177,20 +177,20 @@ mod tests {
     async fn the_newest_is_alone_once_all_older_ones_have_settled() {
         let producers = Producers::default();
         let mut first = producers.claim(LOG, 7);
-        assert!(first.alone(SECOND).await.is_ok());
+        assert!(first.wait_until_sole(SECOND).await.is_ok());
         assert!(first.taken_over().now_or_never().is_none());
         let second = producers.claim(LOG, 7);
         first.taken_over().await;
-        assert!(second.alone(SECOND).now_or_never().is_none());
+        assert!(second.wait_until_sole(SECOND).now_or_never().is_none());
         let third = producers.claim(LOG, 7);
-        let refused = second.alone(SECOND).await.expect_err("a third came");
+        let refused = second.wait_until_sole(SECOND).await.expect_err("a third came");
         assert_eq!(refused.code, Code::ProducerFenced);
         // That the second has gone does not mean that the first has settled.
         drop(second);
-        let refused = third.alone(SECOND).await.expect_err("the first has not settled");
+        let refused = third.wait_until_sole(SECOND).await.expect_err("the first has not settled");
         assert_eq!(refused.code, Code::Overloaded);
-        first.settle();
-        assert!(third.alone(SECOND).await.is_ok());
+        first.release();
+        assert!(third.wait_until_sole(SECOND).await.is_ok());
         drop((first, third));
         assert_eq!(producers.len(), 0);
     }
@@ -201,12 +201,12 @@ mod tests {
         let (first, other) = (producers.claim(LOG, 7), producers.claim(LOG, 8));
         let elsewhere = producers.claim(LogId(2), 7);
         for claim in [&first, &other, &elsewhere] {
-            assert!(claim.alone(SECOND).await.is_ok());
+            assert!(claim.wait_until_sole(SECOND).await.is_ok());
             assert!(claim.taken_over().now_or_never().is_none());
         }
-        // A settled one that lingers does not end the newer one's seat.
+        // A settled one that lingers does not end the newer one's slot.
         let mut old = first;
-        old.settle();
+        old.release();
         let newer = producers.claim(LOG, 7);
         drop(old);
         assert!(newer.taken_over().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! [`Reading`]: a request's way through a log, batch by batch.
+//! [`RecordReader`]: a request's way through a log, batch by batch.
 //!
 //! ```text
 //! next() → share of memory → from memory or the page cache → batch
@@ -17,7 +17,7 @@ use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
 /// A cursor with an end to it.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct RecordReader {
     /// Away while a blocking thread reads, and for good if that panicked.
     reader: Option<Reader>,
     batch_bytes_max: usize,
@@ -55,12 +55,16 @@ impl OpenLog {
     }
 
     /// Begins to read many records. A batch holds about `batch_bytes_max`.
-    pub(crate) fn read(&self, from: Position, batch_bytes_max: usize) -> Result<Reading, Error> {
-        Ok(Reading { reader: Some(self.log.reader(from)?), batch_bytes_max })
+    pub(crate) fn read(
+        &self,
+        from: Position,
+        batch_bytes_max: usize,
+    ) -> Result<RecordReader, Error> {
+        Ok(RecordReader { reader: Some(self.log.reader(from)?), batch_bytes_max })
     }
 }
 
-impl Reading {
+impl RecordReader {
     /// The next records for an answer, with their share of the answers' memory; `None`
     /// at the durable end. A block is read as a whole: who takes less of the batch
     /// than all, as the share asks, goes [back](Self::go_back_to) to the rest.

@@ -16,7 +16,7 @@ pub(crate) struct StorageHealth {
 
 impl StorageHealth {
     /// Looks, and warns of what it finds; blocks for some 20 ms.
-    pub(super) fn look(directory: &Path) -> StorageHealth {
+    pub(super) fn probe(directory: &Path) -> StorageHealth {
         let path = directory.display();
         let report = match probe::look(directory, Effort::Quick) {
             Ok(report) => report,

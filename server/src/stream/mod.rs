@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! socket ─▶ decoder ─▶ session::Pipeline ─▶ acks ─▶ socket      a producer's
-//! socket ◀─ blocks or records ◀─ session::Reading               a consumer's
+//! socket ◀─ blocks or records ◀─ session::RecordReader               a consumer's
 //! ```
 //!
 //! Each connection is one task. What both protocols share stands here: the

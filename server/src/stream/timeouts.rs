@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
 
-use crate::handover::Request;
+use crate::handover::UpgradeRequest;
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::Error;
@@ -17,7 +17,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// # Errors
 /// The request's timeout is not a number of seconds, or too small.
-pub(super) fn negotiate(request: &Request) -> Result<HeartbeatTimeouts, Error> {
+pub(super) fn negotiate(request: &UpgradeRequest) -> Result<HeartbeatTimeouts, Error> {
     let ours = request.app.config.tcp_timeout.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
     let peers = header::stream_timeout(&request.headers)?.unwrap_or(ours).min(TIMEOUT_MAX);
     Ok(HeartbeatTimeouts { ours, peers })

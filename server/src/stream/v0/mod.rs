@@ -8,8 +8,8 @@
 //! Either side sends heartbeats, and error 0 when it cannot go on. What is wrong
 //! with a handshake is answered as HTTP, before the 101.
 
+mod connection;
 mod consumer;
-mod peer;
 mod producer;
 
 use std::future::Future;
@@ -20,10 +20,10 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::handshake::Protocol;
 
-use self::consumer::Consumer;
-use self::peer::Peer;
-use self::producer::Producer;
-use crate::handover::{Accepted, FrontEnd, Request};
+use self::connection::Styx0Connection;
+use self::consumer::Styx0Consumer;
+use self::producer::Styx0Producer;
+use crate::handover::{AcceptedUpgrade, FrontEnd, UpgradeRequest};
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::Error;
@@ -44,31 +44,32 @@ impl FrontEnd for Styx0 {
 
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>> {
         Box::pin(accept(request))
     }
 }
 
-async fn accept(request: Request) -> Result<Accepted, Error> {
+async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let timeouts = timeouts::negotiate(&request)?;
     let headers = headers(timeouts);
     let app = Arc::clone(&request.app);
     if request.is_write {
         request.log.check_appendable()?;
         let log = request.log;
-        return Ok(Accepted::new(headers, move |socket| async move {
-            let peer = Peer::new(&app, socket, timeouts, log.config().payload_bytes_max());
+        return Ok(AcceptedUpgrade::new(headers, move |socket| async move {
+            let connection =
+                Styx0Connection::new(&app, socket, timeouts, log.config().payload_bytes_max());
             let gone = log.gone();
-            Producer::new(peer, &app, &log).serve(gone).await;
+            Styx0Producer::new(connection, &app, &log).serve(gone).await;
         }));
     }
     let params = request.read_params()?;
-    let consumer = Consumer::new(&app, &request.log, &params).await?;
-    Ok(Accepted::new(headers, move |socket| async move {
+    let consumer = Styx0Consumer::new(&app, &request.log, &params).await?;
+    Ok(AcceptedUpgrade::new(headers, move |socket| async move {
         // A consumer has no records for us.
-        let peer = Peer::new(&app, socket, timeouts, 0);
-        consumer.serve(peer).await;
+        let connection = Styx0Connection::new(&app, socket, timeouts, 0);
+        consumer.serve(connection).await;
     }))
 }
 

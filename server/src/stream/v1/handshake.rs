@@ -4,12 +4,12 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::Codecs;
 
-use crate::handover::Request;
+use crate::handover::UpgradeRequest;
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
 
 /// The features that a request asks for.
-pub(super) fn codecs(request: &Request) -> Codecs {
+pub(super) fn codecs(request: &UpgradeRequest) -> Codecs {
     let values = request.headers.get_all(&header::FEATURES).iter();
     let named = values.filter_map(|value| value.to_str().ok());
     // A word can stand in several headers as in one.
@@ -18,7 +18,7 @@ pub(super) fn codecs(request: &Request) -> Codecs {
 
 /// The headers of every 101: what is kept of the log now, and the time-out.
 pub(super) fn headers(
-    request: &Request,
+    request: &UpgradeRequest,
     timeouts: HeartbeatTimeouts,
     granted: Codecs,
 ) -> HeaderMap {

@@ -10,7 +10,7 @@
 //! never more is held than a message and a frame's head; what was said, framed
 //! anew, means the same again.
 
-use super::{CONTROL_BYTES_MAX, Decoder, Said, Violation};
+use super::{CONTROL_BYTES_MAX, DecodedMessage, MessageDecoder, Violation};
 
 /// Messages over this are refused, so that the refusal is met.
 const PAYLOAD_BYTES_MAX: usize = 300;
@@ -31,17 +31,17 @@ pub(crate) fn decoder(input: &[u8]) {
     let mut again = Vec::new();
     for said in &said {
         match said {
-            Said::Message(payload) => {
+            DecodedMessage::Data(payload) => {
                 assert!(payload_bytes_max.is_some_and(|max| payload.len() <= max));
                 frame(0x82, payload, &mut again);
             }
-            Said::Ping(payload) => {
+            DecodedMessage::Ping(payload) => {
                 assert!(payload.len() as u64 <= CONTROL_BYTES_MAX);
                 frame(0x89, payload, &mut again);
             }
-            Said::Pong => frame(0x8a, b"", &mut again),
-            Said::Close(None) => frame(0x88, b"", &mut again),
-            Said::Close(Some(code)) => frame(0x88, &code.to_be_bytes(), &mut again),
+            DecodedMessage::Pong => frame(0x8a, b"", &mut again),
+            DecodedMessage::Close(None) => frame(0x88, b"", &mut again),
+            DecodedMessage::Close(Some(code)) => frame(0x88, &code.to_be_bytes(), &mut again),
         }
     }
     assert_eq!(decode(payload_bytes_max, &again, again.len()), (said, None), "framed anew");
@@ -55,11 +55,11 @@ fn decode(
     payload_bytes_max: Option<usize>,
     bytes: &[u8],
     piece_bytes: usize,
-) -> (Vec<Said>, Option<Violation>) {
+) -> (Vec<DecodedMessage>, Option<Violation>) {
     let most = payload_bytes_max.unwrap_or(0).max(CONTROL_BYTES_MAX as usize) + HEADER_BYTES_MAX;
     // A part of a message waits while a control frame comes in between.
     let most = most + payload_bytes_max.unwrap_or(0);
-    let mut decoder = Decoder::new(payload_bytes_max);
+    let mut decoder = MessageDecoder::new(payload_bytes_max);
     let mut said = Vec::new();
     for piece in bytes.chunks(piece_bytes.max(1)) {
         decoder.received().extend_from_slice(piece);

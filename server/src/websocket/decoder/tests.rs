@@ -22,8 +22,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// All that is said, given in pieces of this size, and how it ended.
-fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<Said>, Option<Violation>) {
-    let mut decoder = Decoder::new(Some(1000));
+fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<DecodedMessage>, Option<Violation>) {
+    let mut decoder = MessageDecoder::new(Some(1000));
     let mut said = Vec::new();
     for piece in bytes.chunks(piece_bytes) {
         decoder.received().extend_from_slice(piece);
@@ -41,7 +41,7 @@ fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<Said>, Option<Violation>) {
 }
 
 /// The same however it is cut up.
-fn check(frames: &[Vec<u8>], expected: &[Said], violation: Option<Violation>) {
+fn check(frames: &[Vec<u8>], expected: &[DecodedMessage], violation: Option<Violation>) {
     let bytes = frames.concat();
     for piece_bytes in [1, 2, 3, 7, 64, bytes.len()] {
         let (said, ended) = decode(&bytes, piece_bytes);
@@ -50,8 +50,8 @@ fn check(frames: &[Vec<u8>], expected: &[Said], violation: Option<Violation>) {
     }
 }
 
-fn message(payload: &[u8]) -> Said {
-    Said::Message(payload.into())
+fn message(payload: &[u8]) -> DecodedMessage {
+    DecodedMessage::Data(payload.into())
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn messages_are_put_together_and_controls_come_between() {
         &[
             message(b"one"),
             message(b""),
-            Said::Ping(b"there?"[..].into()),
-            Said::Pong,
+            DecodedMessage::Ping(b"there?"[..].into()),
+            DecodedMessage::Pong,
             message("zw\u{f6}lf".as_bytes()),
             message(&long),
-            Said::Close(Some(1000)),
+            DecodedMessage::Close(Some(1000)),
         ],
         None,
     );
@@ -131,22 +131,22 @@ fn lengths_beyond_the_bound_are_refused_by_their_header() {
 
 #[test]
 fn a_connection_that_reads_takes_controls_alone() {
-    let mut decoder = Decoder::new(None);
+    let mut decoder = MessageDecoder::new(None);
     decoder.received().extend_from_slice(&frame(0x89, b"x"));
     decoder.received().extend_from_slice(&frame(0x82, b""));
-    assert_eq!(decoder.next(), Ok(Some(Said::Ping(b"x"[..].into()))));
-    assert_eq!(decoder.next(), Err(Violation::Unasked));
+    assert_eq!(decoder.next(), Ok(Some(DecodedMessage::Ping(b"x"[..].into()))));
+    assert_eq!(decoder.next(), Err(Violation::UnexpectedMessage));
 }
 
 #[test]
 fn nothing_is_allocated_on_a_lengths_word_and_nothing_is_kept_idle() {
-    let mut decoder = Decoder::new(Some(1 << 30));
+    let mut decoder = MessageDecoder::new(Some(1 << 30));
     let header = [&[0x82, 0xff][..], &(1u64 << 30).to_be_bytes(), &MASK].concat();
     decoder.received().extend_from_slice(&header);
     assert_eq!(decoder.next(), Ok(None));
     assert!(decoder.received().capacity() < 100, "{}", decoder.received().capacity());
 
-    let mut decoder = Decoder::new(Some(1 << 20));
+    let mut decoder = MessageDecoder::new(Some(1 << 20));
     decoder.received().reserve(1 << 16);
     decoder.received().extend_from_slice(&frame(0x82, &[0; 60_000]));
     drop(decoder.next().expect("a message"));

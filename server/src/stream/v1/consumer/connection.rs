@@ -1,4 +1,4 @@
-//! [`Connection`]: a consumer's socket after its 101.
+//! [`ConsumerConnection`]: a consumer's socket after its 101.
 //!
 //! ```text
 //! read blocks ─▶ frame ─▶ outbox ─▶ socket
@@ -15,39 +15,39 @@ use std::sync::Arc;
 use bytes::Bytes;
 use styx_protocol::{Position, frame};
 
-use super::peer::{Peer, Stop};
+use super::socket::{ConsumerEnd, ConsumerSocket};
 use crate::app::App;
 use crate::handover::Socket;
 use crate::peer;
 use crate::peer::HeartbeatTimeouts;
-use crate::session::{BlockReading, OpenLog, Stretch};
+use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
 /// Frames in a row, before others have their turn.
 const FRAMES_MAX: u32 = 8;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ConsumerConnection {
     app: Arc<App>,
     log: OpenLog,
     timeouts: HeartbeatTimeouts,
     /// Where the asked range ends; `None` when it goes on for ever.
     until: Option<Position>,
-    reading: BlockReading,
-    peer: Peer,
+    reader: BlockReader,
+    socket: ConsumerSocket,
 }
 
-impl Connection {
+impl ConsumerConnection {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
         timeouts: HeartbeatTimeouts,
         until: Option<Position>,
-        reading: BlockReading,
+        reader: BlockReader,
         socket: Socket,
-    ) -> Connection {
-        let peer = Peer::new(Arc::clone(&app), log.clone(), timeouts, socket);
-        Connection { app, log, timeouts, until, reading, peer }
+    ) -> ConsumerConnection {
+        let socket = ConsumerSocket::new(Arc::clone(&app), log.clone(), timeouts, socket);
+        ConsumerConnection { app, log, timeouts, until, reader, socket }
     }
 
     /// Serves it until it ends.
@@ -60,40 +60,40 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         match self.send_all().await {
             Ok(()) => {
-                self.reading.sent();
-                frame::encode_end(false, self.peer.outbox.frames());
+                self.reader.sent();
+                frame::encode_end(false, self.socket.send_queue.frames());
             }
-            Err(Stop::Fault(fault)) => {
+            Err(ConsumerEnd::Failed(fault)) => {
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a consumer's stream ends: {}", fault.message);
-                fault.encode(self.peer.outbox.frames());
+                fault.encode(self.socket.send_queue.frames());
             }
-            Err(Stop::Gone(error)) => return Err(error),
+            Err(ConsumerEnd::Disconnected(error)) => return Err(error),
         }
-        let last_words = self.peer.outbox.take();
-        let tcp = &self.peer.tcp;
-        peer::close(tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        let final_bytes = self.socket.send_queue.take();
+        let tcp = &self.socket.tcp;
+        peer::close(tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Sends blocks until there are no more to send.
-    async fn send_all(&mut self) -> Result<(), Stop> {
+    async fn send_all(&mut self) -> Result<(), ConsumerEnd> {
         let mut frames = 0;
         let mut is_told = false;
         loop {
-            let position = self.reading.position();
+            let position = self.reader.position();
             if !std::mem::replace(&mut is_told, true) && position >= self.log.end_position() {
-                self.peer.beat();
+                self.socket.queue_heartbeat();
             }
-            self.peer.flush().await?;
+            self.socket.flush().await?;
             if self.until.is_some_and(|until| position >= until) {
                 return Ok(());
             }
-            match self.peer.attend(self.reading.next()).await?? {
-                Some(stretch) => {
-                    self.send(stretch).await?;
+            match self.socket.run_while_serving(self.reader.next()).await?? {
+                Some(blocks) => {
+                    self.send(blocks).await?;
                     is_told = false;
                 }
-                None => self.peer.attend(self.reading.wait()).await??,
+                None => self.socket.run_while_serving(self.reader.wait()).await??,
             }
             frames += 1;
             if frames % FRAMES_MAX == 0 {
@@ -103,16 +103,16 @@ impl Connection {
     }
 
     /// Puts blocks into a frame; those in memory are sent with what follows.
-    async fn send(&mut self, stretch: Stretch) -> Result<(), Stop> {
-        match stretch {
-            Stretch::Parts(parts) => {
+    async fn send(&mut self, blocks: StoredBlocks) -> Result<(), ConsumerEnd> {
+        match blocks {
+            StoredBlocks::Parts(parts) => {
                 let bytes = parts.iter().map(Bytes::len).sum();
-                let outbox = &mut self.peer.outbox;
-                outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
-                parts.into_iter().for_each(|part| outbox.push(part));
+                let send_queue = &mut self.socket.send_queue;
+                send_queue.frames().extend_from_slice(&frame::blocks_header(bytes));
+                parts.into_iter().for_each(|part| send_queue.push(part));
                 Ok(())
             }
-            Stretch::Span(span) => self.peer.send_span(span).await,
+            StoredBlocks::Span(span) => self.socket.send_span(span).await,
         }
     }
 }

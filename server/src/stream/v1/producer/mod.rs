@@ -8,8 +8,8 @@
 //! connection sent is appended after it.
 
 mod connection;
-mod inbox;
-mod peer;
+mod receive_buffer;
+mod socket;
 
 use std::time::Duration;
 
@@ -18,31 +18,31 @@ use styx_protocol::handshake::ProducerParams;
 use styx_protocol::limits::{BLOCK_RAW_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX};
 
 use super::handshake;
-use crate::handover::{Accepted, Request};
+use crate::handover::{AcceptedUpgrade, UpgradeRequest};
 use crate::session::{Claim, Error};
 use crate::stream::timeouts;
 use crate::{header, params};
-use connection::Connection;
+use connection::ProducerConnection;
 
 /// How long older connections may take to settle.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Whose blocks a connection takes.
 #[derive(Debug)]
-struct Named {
+struct ProducerIdentity {
     id: u64,
     epoch: u32,
     claim: Claim,
 }
 
 /// Agrees to a handshake, or says why not.
-pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
+pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let timeouts = timeouts::negotiate(&request)?;
     request.log.check_appendable()?;
-    let (named, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
+    let (identity, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
         Some(asked) => {
-            let (named, next_sequence) = begin(&request, asked).await?;
-            (Some(named), next_sequence)
+            let (identity, next_sequence) = begin(&request, asked).await?;
+            (Some(identity), next_sequence)
         }
         None => (None, None),
     };
@@ -52,30 +52,33 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::MAX_BLOCK_SIZE, HeaderValue::from(BLOCK_RAW_BYTES_MAX));
     headers.insert(header::MAX_IN_FLIGHT_BLOCKS, HeaderValue::from(IN_FLIGHT_BLOCKS_MAX));
-    if let Some(named) = &named {
-        headers.insert(header::EPOCH, HeaderValue::from(named.epoch));
+    if let Some(identity) = &identity {
+        headers.insert(header::EPOCH, HeaderValue::from(identity.epoch));
     }
     if let Some(next_sequence) = next_sequence {
         headers.insert(header::NEXT_SEQUENCE, HeaderValue::from(next_sequence));
     }
     let (app, log) = (request.app, request.log);
-    Ok(Accepted::new(headers, move |socket| {
-        Connection::new(app, log, timeouts, named, codecs, socket).serve()
+    Ok(AcceptedUpgrade::new(headers, move |socket| {
+        ProducerConnection::new(app, log, timeouts, identity, codecs, socket).serve()
     }))
 }
 
 /// Takes the producer over, and makes its epoch the one in force.
-async fn begin(request: &Request, asked: ProducerParams) -> Result<(Named, Option<u64>), Error> {
+async fn begin(
+    request: &UpgradeRequest,
+    asked: ProducerParams,
+) -> Result<(ProducerIdentity, Option<u64>), Error> {
     let log = &request.log;
     let id = asked.id.get();
     // Whoever is fenced already ends nobody.
     log.check_epoch(id, asked.epoch)?;
     let claim = request.app.sessions.producers().claim(log.id(), id);
-    claim.alone(SETTLE_TIME_MAX).await?;
+    claim.wait_until_sole(SETTLE_TIME_MAX).await?;
     let begun = log.begin_producer(id, asked.epoch);
     let state = tokio::select! {
         state = begun => state?,
         () = claim.taken_over() => return Err(crate::session::taken_over()),
     };
-    Ok((Named { id, epoch: state.epoch, claim }, state.next_sequence))
+    Ok((ProducerIdentity { id, epoch: state.epoch, claim }, state.next_sequence))
 }

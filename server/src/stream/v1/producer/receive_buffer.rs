@@ -1,4 +1,4 @@
-//! [`Inbox`]: what a producer has sent, read in large pieces and cut into
+//! [`ReceiveBuffer`]: what a producer has sent, read in large pieces and cut into
 //! blocks without a copy.
 //!
 //! ```text
@@ -30,58 +30,62 @@ const BUFFER_BYTES_MAX: usize = 2 << 20;
 /// Read at once, so that what is read is checked while the cache has it.
 const READ_BYTES_MAX: usize = 256 << 10;
 /// With less room than this a buffer is full.
-const ROOM_BYTES_MIN: usize = 2 << 10;
+const SPACE_BYTES_MIN: usize = 2 << 10;
 /// Up to here there is room for a block because it says that it is so large.
-const BELIEVED_BYTES: usize = BLOCK_RAW_BYTES_MAX + BLOCK_HEADER_BYTES;
+const CLAIMED_BYTES_MAX: usize = BLOCK_RAW_BYTES_MAX + BLOCK_HEADER_BYTES;
 /// For how long memory is kept while little comes.
-const REST_AFTER: Duration = Duration::from_secs(1);
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// What a buffer may have for each byte in it when it rests.
 const SPARE_FACTOR: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     decoder: Decoder,
     /// Bytes of the buffer that the decoder has.
     capacity: usize,
     /// Full ones, oldest first; blocks in them may still be on their way.
-    retired: VecDeque<Retired>,
+    retired: VecDeque<RetiredBuffer>,
     memory: ProducerMemory,
     /// What the next buffer has.
     buffer_bytes: usize,
     /// When a read last brought much.
-    much_came: Instant,
+    last_large_read: Instant,
 }
 
 #[derive(Debug)]
-struct Retired {
+struct RetiredBuffer {
     bytes: BytesMut,
     capacity: usize,
 }
 
 /// What reading has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum ReadOutcome {
     /// So many bytes.
-    Some(usize),
+    Bytes(usize),
     /// Nothing for now.
-    Nothing,
+    WouldBlock,
     /// The peer sends no more.
-    End,
+    Closed,
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     /// Begins with what came along with the handshake.
-    pub(super) fn new(record_bytes_max: u64, memory: ProducerMemory, received: &Bytes) -> Inbox {
+    pub(super) fn new(
+        record_bytes_max: u64,
+        memory: ProducerMemory,
+        received: &Bytes,
+    ) -> ReceiveBuffer {
         let mut decoder = Decoder::new(Route::ProducerToServer, record_bytes_max);
         decoder.push(received);
-        Inbox {
+        ReceiveBuffer {
             capacity: decoder.buffer().capacity(),
             decoder,
             retired: VecDeque::new(),
             memory,
             buffer_bytes: BUFFER_BYTES_MIN,
-            much_came: Instant::now(),
+            last_large_read: Instant::now(),
         }
     }
 
@@ -108,7 +112,7 @@ impl Inbox {
     }
 
     /// Whether a part of something is here that has yet to come whole.
-    pub(super) fn is_amid(&mut self) -> bool {
+    pub(super) fn has_partial_frame(&mut self) -> bool {
         !self.decoder.buffer().is_empty()
     }
 
@@ -117,31 +121,31 @@ impl Inbox {
     }
 
     /// What a new buffer has to hold; `None` while there is room in the one at hand.
-    fn wanted_bytes(&mut self) -> Option<usize> {
+    fn next_buffer_bytes(&mut self) -> Option<usize> {
         let buffer = self.decoder.buffer();
         let filled = buffer.len();
-        if buffer.capacity() - filled >= ROOM_BYTES_MIN {
+        if buffer.capacity() - filled >= SPACE_BYTES_MIN {
             return None;
         }
         // A block of the usual size gets its room at once, so that who waits for it
         // holds little; one that announces itself as huge gets its own as it comes.
-        let believed = self.buffer_bytes.max(filled).max(BELIEVED_BYTES);
+        let believed = self.buffer_bytes.max(filled).max(CLAIMED_BYTES_MAX);
         let missing = self.decoder.missing().min(believed);
-        Some(self.buffer_bytes.max(filled + missing + ROOM_BYTES_MIN))
+        Some(self.buffer_bytes.max(filled + missing + SPACE_BYTES_MIN))
     }
 
     /// Makes room to read into, if memory for it can be had at once; says whether
     /// there is room now.
-    pub(super) fn has_room(&mut self) -> bool {
-        let Some(wanted) = self.wanted_bytes() else { return true };
+    pub(super) fn ensure_space(&mut self) -> bool {
+        let Some(wanted) = self.next_buffer_bytes() else { return true };
         let fresh = match self.reclaim(wanted) {
             Some(reclaimed) => reclaimed,
             None if self.memory.try_reserve(self.held_bytes() + wanted) => {
-                Retired { bytes: BytesMut::with_capacity(wanted), capacity: wanted }
+                RetiredBuffer { bytes: BytesMut::with_capacity(wanted), capacity: wanted }
             }
             None => return false,
         };
-        self.go_on_in(fresh);
+        self.switch_to(fresh);
         true
     }
 
@@ -150,22 +154,22 @@ impl Inbox {
     /// # Errors
     /// As of [`Memory::reserve`].
     pub(super) async fn wait_for_memory(&mut self) -> Result<(), Error> {
-        let Some(wanted) = self.wanted_bytes() else { return Ok(()) };
+        let Some(wanted) = self.next_buffer_bytes() else { return Ok(()) };
         self.memory.reserve(self.held_bytes() + wanted).await
     }
 
-    fn go_on_in(&mut self, mut fresh: Retired) {
+    fn switch_to(&mut self, mut fresh: RetiredBuffer) {
         fresh.bytes.extend_from_slice(self.decoder.buffer());
         let bytes = std::mem::replace(self.decoder.buffer(), fresh.bytes);
         let capacity = std::mem::replace(&mut self.capacity, fresh.capacity);
         if capacity > 0 {
-            self.retired.push_back(Retired { bytes, capacity });
+            self.retired.push_back(RetiredBuffer { bytes, capacity });
         }
     }
 
     /// A retired buffer of this size that nobody needs any more. Smaller ones are
     /// let go, and those that a huge record needed.
-    fn reclaim(&mut self, wanted: usize) -> Option<Retired> {
+    fn reclaim(&mut self, wanted: usize) -> Option<RetiredBuffer> {
         while let Some(mut oldest) = self.retired.pop_front() {
             oldest.bytes.clear();
             if !oldest.bytes.try_reclaim(oldest.capacity) {
@@ -183,34 +187,34 @@ impl Inbox {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn read(&mut self, tcp: &TcpStream) -> io::Result<Heard> {
+    pub(super) fn read(&mut self, tcp: &TcpStream) -> io::Result<ReadOutcome> {
         let buffer = self.decoder.buffer();
         let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
         match tcp.try_read_buf(&mut buffer.limit(room)) {
-            Ok(0) => Ok(Heard::End),
+            Ok(0) => Ok(ReadOutcome::Closed),
             Ok(count) => {
                 if count == room {
                     self.buffer_bytes = (self.buffer_bytes * 2).min(BUFFER_BYTES_MAX);
                 }
                 if count == room || count >= BUFFER_BYTES_MIN {
-                    self.much_came = Instant::now();
+                    self.last_large_read = Instant::now();
                 }
-                Ok(Heard::Some(count))
+                Ok(ReadOutcome::Bytes(count))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Heard::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadOutcome::WouldBlock),
             Err(error) => Err(error),
         }
     }
 
     /// When it is to [rest](Self::rest), if it holds anything: a while after much
     /// came last, whatever little came since.
-    pub(super) fn rests_at(&self) -> Option<Instant> {
-        (self.held_bytes() > 0).then(|| self.much_came + REST_AFTER)
+    pub(super) fn shrinks_at(&self) -> Option<Instant> {
+        (self.held_bytes() > 0).then(|| self.last_large_read + SHRINK_AFTER)
     }
 
     /// Lets go of memory that is not needed while little comes; what has come
     /// stays.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         self.buffer_bytes = BUFFER_BYTES_MIN;
         self.retired.clear();
         let buffer = self.decoder.buffer();
@@ -220,13 +224,13 @@ impl Inbox {
             self.capacity = buffer.capacity();
         }
         self.memory.shrink_to(self.capacity);
-        self.much_came = Instant::now();
+        self.last_large_read = Instant::now();
     }
 
     /// Lets go of everything: nothing more is taken.
     pub(super) fn end(&mut self) {
         self.decoder.buffer().clear();
-        self.rest();
+        self.shrink();
     }
 }
 
@@ -260,9 +264,9 @@ mod tests {
     async fn check(sizes: &[usize], kept: usize) -> usize {
         let (mut peer, tcp) = pair().await;
         let budget = RequestBudget::new(BUDGET_BYTES);
-        let mut inbox =
-            Inbox::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
-        assert_eq!(inbox.held_bytes(), 0);
+        let mut receive_buffer =
+            ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
+        assert_eq!(receive_buffer.held_bytes(), 0);
         let sending = async {
             for (number, size) in sizes.iter().enumerate() {
                 let block = block(number, *size);
@@ -274,7 +278,7 @@ mod tests {
         let receiving = async {
             let (mut on_their_way, mut count, mut most) = (VecDeque::new(), 0, 0);
             loop {
-                while let Some(event) = inbox.next().expect("good frames") {
+                while let Some(event) = receive_buffer.next().expect("good frames") {
                     let Event::Block(found) = event else { panic!("{event:?}") };
                     assert_eq!(found, block(count, sizes[count]));
                     on_their_way.push_back(found);
@@ -284,20 +288,20 @@ mod tests {
                     }
                 }
                 tcp.readable().await.expect("it is there");
-                assert!(inbox.has_room(), "there is memory");
-                most = most.max(inbox.held_bytes());
-                if inbox.read(&tcp).expect("it is there") == Heard::End {
+                assert!(receive_buffer.ensure_space(), "there is memory");
+                most = most.max(receive_buffer.held_bytes());
+                if receive_buffer.read(&tcp).expect("it is there") == ReadOutcome::Closed {
                     break;
                 }
             }
-            inbox.finish().expect("no frame is cut");
+            receive_buffer.finish().expect("no frame is cut");
             assert_eq!(count, sizes.len());
             most
         };
         let ((), most) = tokio::join!(sending, receiving);
-        assert!(budget.bytes() >= inbox.held_bytes());
-        inbox.rest();
-        assert_eq!((inbox.held_bytes(), budget.bytes()), (0, 0));
+        assert!(budget.bytes() >= receive_buffer.held_bytes());
+        receive_buffer.shrink();
+        assert_eq!((receive_buffer.held_bytes(), budget.bytes()), (0, 0));
         most
     }
 
@@ -333,18 +337,18 @@ mod tests {
         // Who sent a heartbeat every 0.9 seconds kept megabytes for ever.
         let (mut peer, tcp) = pair().await;
         let budget = RequestBudget::new(BUDGET_BYTES);
-        let mut inbox =
-            Inbox::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
+        let mut receive_buffer =
+            ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
         let large = block(0, 1 << 20);
         let sending = async {
             let frame = [&blocks_header(large.len())[..], &large].concat();
             peer.write_all(&frame).await.expect("it is read");
         };
         let receiving = async {
-            while inbox.next().expect("good frames").is_none() {
+            while receive_buffer.next().expect("good frames").is_none() {
                 tcp.readable().await.expect("it is there");
-                assert!(inbox.has_room(), "there is memory");
-                let _ = inbox.read(&tcp).expect("it is there");
+                assert!(receive_buffer.ensure_space(), "there is memory");
+                let _ = receive_buffer.read(&tcp).expect("it is there");
             }
         };
         tokio::join!(sending, receiving);
@@ -352,17 +356,21 @@ mod tests {
         let begun = Instant::now();
         let mut beat = BytesMut::new();
         frame::encode_heartbeat(None, &mut beat);
-        while inbox.rests_at().is_some_and(|at| at > Instant::now()) {
-            assert!(begun.elapsed() < 3 * REST_AFTER, "they are kept for ever");
-            tokio::time::advance(REST_AFTER * 9 / 10).await;
+        while receive_buffer.shrinks_at().is_some_and(|at| at > Instant::now()) {
+            assert!(begun.elapsed() < 3 * SHRINK_AFTER, "they are kept for ever");
+            tokio::time::advance(SHRINK_AFTER * 9 / 10).await;
             peer.write_all(&beat[..5]).await.expect("it is read");
             tcp.readable().await.expect("it is there");
-            assert!(inbox.has_room(), "there is memory");
-            assert_eq!(inbox.read(&tcp).expect("it is there"), Heard::Some(5));
+            assert!(receive_buffer.ensure_space(), "there is memory");
+            assert_eq!(receive_buffer.read(&tcp).expect("it is there"), ReadOutcome::Bytes(5));
         }
-        inbox.rest();
+        receive_buffer.shrink();
         // The beginning of a frame is kept, and the buffer in which it lay is not.
-        assert!(inbox.is_amid() && inbox.held_bytes() < 1 << 10, "{}", inbox.held_bytes());
-        assert_eq!(budget.bytes(), inbox.held_bytes());
+        assert!(
+            receive_buffer.has_partial_frame() && receive_buffer.held_bytes() < 1 << 10,
+            "{}",
+            receive_buffer.held_bytes()
+        );
+        assert_eq!(budget.bytes(), receive_buffer.held_bytes());
     }
 }

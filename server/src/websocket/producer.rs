@@ -24,12 +24,13 @@ use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use tokio::time::Instant;
 
-use super::ended::Ended;
+use super::close_cause::CloseCause;
+use super::connection::{Listen, Received, WebSocketConnection};
 use super::frame;
-use super::line::{Line, Listen, Received};
 use crate::app::App;
 use crate::session::{
-    Error, OpenLog, Pipeline, Progress, Reservation, Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
+    AppendProgress, Error, OpenLog, Pipeline, Reservation, Sending, SlowSender,
+    UNLIMITED_WAIT_BYTES_MAX,
 };
 
 /// Bytes and appends of one connection that are on their way at a time.
@@ -44,21 +45,21 @@ const LONG_BYTES: usize = 16 << 10;
 /// Whether the peer hears of what is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acks {
-    Asked,
-    Unasked,
+    Enabled,
+    Disabled,
 }
 
 /// What a producer's connection goes on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum NextStep {
     /// There may be more at once; so much came that others are to have their turn.
-    Rest { is_long: bool },
+    ReadMore { is_long: bool },
     /// More, once it comes.
-    More,
+    WaitForBytes,
     /// Room in the pipeline.
-    Room,
+    WaitForCapacity,
     /// Memory.
-    Memory,
+    WaitForMemory,
 }
 
 /// Durable, and not told yet.
@@ -70,7 +71,7 @@ struct Durable {
 
 /// A producer.
 #[derive(Debug)]
-pub(super) struct Producer {
+pub(super) struct WebSocketProducer {
     app: Arc<App>,
     log: OpenLog,
     acks: Acks,
@@ -83,14 +84,19 @@ pub(super) struct Producer {
     sender: SlowSender,
     pipeline: Pipeline,
     /// For each append in the pipeline.
-    on_their_way: VecDeque<Reservation>,
+    in_flight: VecDeque<Reservation>,
     durable: Option<Durable>,
     has_failed: bool,
 }
 
-impl Producer {
-    pub(super) fn new(app: Arc<App>, log: OpenLog, acks: Acks, read_bytes_max: usize) -> Producer {
-        Producer {
+impl WebSocketProducer {
+    pub(super) fn new(
+        app: Arc<App>,
+        log: OpenLog,
+        acks: Acks,
+        read_bytes_max: usize,
+    ) -> WebSocketProducer {
+        WebSocketProducer {
             reservation: app.sessions.request_budget().reservation(),
             app,
             acks,
@@ -99,7 +105,7 @@ impl Producer {
             block: Builder::new(),
             sender: SlowSender::new(),
             pipeline: log.pipeline(PIPELINE_BYTES_MAX, PIPELINE_APPENDS_MAX),
-            on_their_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             durable: None,
             has_failed: false,
             log,
@@ -108,47 +114,51 @@ impl Producer {
 
     /// Appends messages until something ends the connection, and then those that
     /// came before that.
-    pub(super) async fn serve(mut self, mut line: Line) {
-        let Err(mut ended) = self.run(&mut line).await;
-        if let Err(error) = self.finish(&mut line).await {
-            ended = error.into();
+    pub(super) async fn serve(mut self, mut connection: WebSocketConnection) {
+        let Err(mut cause) = self.run(&mut connection).await;
+        if let Err(error) = self.finish(&mut connection).await {
+            cause = error.into();
         }
-        ended.report();
+        cause.log();
         // Its memory is others' while the peer takes its time.
         let app = self.app.clone();
         drop(self);
-        line.close(&ended, &app.shutdown).await;
+        connection.close(&cause, &app.shutdown).await;
     }
 
-    async fn run(&mut self, line: &mut Line) -> Result<Infallible, Ended> {
+    async fn run(
+        &mut self,
+        connection: &mut WebSocketConnection,
+    ) -> Result<Infallible, CloseCause> {
         let app = self.app.clone();
         let mut stopping = pin!(app.shutdown.begun());
         let mut gone = pin!(self.log.gone());
         let mut was_listening = true;
         loop {
-            let next = self.take_in(line)?;
-            if matches!(next, Next::Rest { is_long: true }) {
+            let next = self.receive_and_append(connection)?;
+            if matches!(next, NextStep::ReadMore { is_long: true }) {
                 tokio::task::yield_now().await;
             }
-            let listen = if next == Next::More { Listen::Yes } else { Listen::No };
+            let listen = if next == NextStep::WaitForBytes { Listen::Yes } else { Listen::No };
             if listen == Listen::Yes && !was_listening {
-                line.forgive();
+                connection.restart_ping_timer();
             }
-            was_listening = matches!(next, Next::More | Next::Rest { .. });
-            self.acknowledge(line);
-            line.send_some();
-            let has_rest = matches!(next, Next::Rest { .. });
-            let bytes = self.wanted_bytes(line);
-            let asked = (next == Next::More && line.held_bytes() > 0).then(Instant::now);
+            was_listening = matches!(next, NextStep::WaitForBytes | NextStep::ReadMore { .. });
+            self.acknowledge(connection);
+            connection.flush_now();
+            let has_rest = matches!(next, NextStep::ReadMore { .. });
+            let bytes = self.bytes_needed(connection);
+            let asked =
+                (next == NextStep::WaitForBytes && connection.held_bytes() > 0).then(Instant::now);
             tokio::select! {
                 biased;
-                progress = self.pipeline.progress() => self.settle(progress)?,
-                () = &mut stopping => return Err(Ended::stopping()),
+                progress = self.pipeline.progress() => self.note_progress(progress)?,
+                () = &mut stopping => return Err(CloseCause::stopping()),
                 error = &mut gone => return Err(error.into()),
                 () = tokio::task::coop::consume_budget(), if has_rest => {}
-                ready = line.ready(listen), if !has_rest => ready?,
-                reserved = self.reservation.grow_to(bytes), if next == Next::Memory => {
-                    self.check_reserved(reserved, line)?;
+                ready = connection.ready(listen), if !has_rest => ready?,
+                reserved = self.reservation.grow_to(bytes), if next == NextStep::WaitForMemory => {
+                    self.check_reserved(reserved, connection)?;
                 }
                 () = tokio::time::sleep(self.sender.window_left()), if asked.is_some() => {}
             }
@@ -159,17 +169,27 @@ impl Producer {
     }
 
     /// Puts what was received into blocks, and receives more.
-    fn take_in(&mut self, line: &mut Line) -> Result<Next, Ended> {
-        if self.take_whole(line)? { self.receive(line) } else { Ok(Next::Room) }
+    fn receive_and_append(
+        &mut self,
+        connection: &mut WebSocketConnection,
+    ) -> Result<NextStep, CloseCause> {
+        if self.append_whole_messages(connection)? {
+            self.receive(connection)
+        } else {
+            Ok(NextStep::WaitForCapacity)
+        }
     }
 
     /// Puts what was received into blocks while there is room for them; says whether
     /// that was all of it.
-    fn take_whole(&mut self, line: &mut Line) -> Result<bool, Ended> {
-        while self.pipeline.has_room() {
-            let Some(message) = line.next()? else { return Ok(true) };
+    fn append_whole_messages(
+        &mut self,
+        connection: &mut WebSocketConnection,
+    ) -> Result<bool, CloseCause> {
+        while self.pipeline.has_capacity() {
+            let Some(message) = connection.next()? else { return Ok(true) };
             if !self.block.push(&message) {
-                self.hand_over()?;
+                self.submit_block()?;
                 // An empty block takes any message.
                 let _ = self.block.push(&message);
             }
@@ -177,40 +197,44 @@ impl Producer {
         Ok(false)
     }
 
-    fn receive(&mut self, line: &mut Line) -> Result<Next, Ended> {
-        let bytes = self.wanted_bytes(line);
+    fn receive(&mut self, connection: &mut WebSocketConnection) -> Result<NextStep, CloseCause> {
+        let bytes = self.bytes_needed(connection);
         match self.reservation.grow_to(bytes).now_or_never() {
             Some(reserved) => reserved?,
-            None => return Ok(Next::Memory),
+            None => return Ok(NextStep::WaitForMemory),
         }
-        match line.receive(self.read_bytes)? {
+        match connection.receive(self.read_bytes)? {
             Received::Bytes(count) => {
                 self.record_rate(count as u64, Duration::ZERO)?;
                 if count >= self.read_bytes {
                     self.read_bytes = (self.read_bytes * READ_GROWTH).min(self.read_bytes_max);
                 }
-                Ok(Next::Rest { is_long: count >= LONG_BYTES })
+                Ok(NextStep::ReadMore { is_long: count >= LONG_BYTES })
             }
             Received::Nothing => {
                 self.read_bytes = READ_BYTES_MIN;
-                self.hand_over()?;
-                if line.held_bytes() == 0 {
+                self.submit_block()?;
+                if connection.held_bytes() == 0 {
                     self.reservation = self.app.sessions.request_budget().reservation();
                     self.sender = SlowSender::new();
                 }
-                Ok(Next::More)
+                Ok(NextStep::WaitForBytes)
             }
         }
     }
 
     /// What is held and is to be read.
-    fn wanted_bytes(&self, line: &Line) -> usize {
-        self.block.len_bytes() + line.held_bytes() + self.read_bytes
+    fn bytes_needed(&self, connection: &WebSocketConnection) -> usize {
+        self.block.len_bytes() + connection.held_bytes() + self.read_bytes
     }
 
     /// Who holds much cannot wait for more without end: others wait for that.
-    fn check_reserved(&self, reserved: Result<(), Error>, line: &Line) -> Result<(), Error> {
-        let held = self.block.len_bytes() + line.held_bytes();
+    fn check_reserved(
+        &self,
+        reserved: Result<(), Error>,
+        connection: &WebSocketConnection,
+    ) -> Result<(), Error> {
+        let held = self.block.len_bytes() + connection.held_bytes();
         if held > UNLIMITED_WAIT_BYTES_MAX { reserved } else { Ok(()) }
     }
 
@@ -222,20 +246,20 @@ impl Producer {
     }
 
     /// Begins to append the block, if there is something in it.
-    fn hand_over(&mut self) -> Result<(), Error> {
+    fn submit_block(&mut self) -> Result<(), Error> {
         if self.block.is_empty() {
             return Ok(());
         }
         let records = std::mem::take(&mut self.block).take();
         let unused = self.app.sessions.request_budget().reservation();
-        self.on_their_way.push_back(std::mem::replace(&mut self.reservation, unused));
-        self.pipeline.offer(records.into()).inspect_err(|_| self.has_failed = true)
+        self.in_flight.push_back(std::mem::replace(&mut self.reservation, unused));
+        self.pipeline.submit(records.into()).inspect_err(|_| self.has_failed = true)
     }
 
     /// Takes note of what has become of appends.
-    fn settle(&mut self, progress: Progress) -> Result<(), Error> {
+    fn note_progress(&mut self, progress: AppendProgress) -> Result<(), Error> {
         for appended in &progress.appended {
-            self.on_their_way.pop_front();
+            self.in_flight.pop_front();
             let before = self.durable.map_or(0, |durable| durable.count);
             let count = before + u64::from(appended.count);
             self.durable = Some(Durable { position: appended.end, count });
@@ -251,17 +275,17 @@ impl Producer {
 
     /// Tells the peer what is durable, unless it has yet to take what it was told
     /// before: then that becomes one with what follows.
-    fn acknowledge(&mut self, line: &mut Line) {
-        if line.is_free() {
-            self.put_ack(line);
+    fn acknowledge(&mut self, connection: &mut WebSocketConnection) {
+        if connection.has_sent_all() {
+            self.put_ack(connection);
         }
     }
 
-    fn put_ack(&mut self, line: &mut Line) {
-        if let (Some(durable), Acks::Asked) = (self.durable.take(), self.acks) {
+    fn put_ack(&mut self, connection: &mut WebSocketConnection) {
+        if let (Some(durable), Acks::Enabled) = (self.durable.take(), self.acks) {
             let Durable { position, count } = durable;
             let ack = format!("{{\"position\":{},\"count\":{count}}}", position.0);
-            line.put(frame::TEXT, ack.as_bytes());
+            connection.queue(frame::TEXT, ack.as_bytes());
         }
     }
 
@@ -270,26 +294,26 @@ impl Producer {
     ///
     /// # Errors
     /// An append failed now.
-    async fn finish(&mut self, line: &mut Line) -> Result<(), Error> {
+    async fn finish(&mut self, connection: &mut WebSocketConnection) -> Result<(), Error> {
         while !self.has_failed {
-            let is_all = match self.take_whole(line) {
+            let is_all = match self.append_whole_messages(connection) {
                 Ok(is_all) => is_all,
-                Err(Ended::Fault(error)) => return Err(error),
+                Err(CloseCause::Fault(error)) => return Err(error),
                 // Why it is over was settled before.
                 Err(_) => true,
             };
-            if self.pipeline.has_room() {
-                self.hand_over()?;
+            if self.pipeline.has_capacity() {
+                self.submit_block()?;
             }
-            if is_all && self.pipeline.is_settled() {
+            if is_all && self.pipeline.is_idle() {
                 break;
             }
-            self.acknowledge(line);
-            line.send_some();
+            self.acknowledge(connection);
+            connection.flush_now();
             let progress = self.pipeline.progress().await;
-            self.settle(progress)?;
+            self.note_progress(progress)?;
         }
-        self.put_ack(line);
+        self.put_ack(connection);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A consumer's connection: one binary message a record.
 //!
 //! ```text
-//! Reading ── batch ──▶ frames, one write ──▶ socket
+//! RecordReader ── batch ──▶ frames, one write ──▶ socket
 //!    ▲                                         │ free again
 //!    └──── the next, or wait for records ◀─────┘
 //! ```
@@ -18,11 +18,11 @@ use bytes::Bytes;
 use styx_protocol::limits::RECORD_HEADER_BYTES;
 use styx_protocol::{Code, record};
 
-use super::ended::Ended;
+use super::close_cause::CloseCause;
+use super::connection::{Listen, WebSocketConnection};
 use super::frame;
-use super::line::{Line, Listen};
 use crate::app::App;
-use crate::session::{Batch, Error, Reading, ResponseChunks};
+use crate::session::{Batch, Error, RecordReader, ResponseChunks};
 
 /// Bytes of control frames that are read at a time.
 const CONTROLS_BYTES: usize = 256;
@@ -33,8 +33,8 @@ const LONG_BYTES: usize = 64 << 10;
 
 /// What a consumer asked for.
 #[derive(Debug)]
-pub(super) struct Consumer {
-    pub(super) reading: Reading,
+pub(super) struct WebSocketConsumer {
+    pub(super) reader: RecordReader,
     /// The memory that batches may take until they are sent.
     pub(super) chunks: ResponseChunks,
     /// Records that it is still to get.
@@ -43,33 +43,37 @@ pub(super) struct Consumer {
     pub(super) follow: bool,
 }
 
-impl Consumer {
+impl WebSocketConsumer {
     /// Sends records until all are sent or something ends the connection.
-    pub(super) async fn serve(mut self, mut line: Line, app: Arc<App>) {
-        let Err(ended) = self.run(&mut line, &app).await;
-        ended.report();
+    pub(super) async fn serve(mut self, mut connection: WebSocketConnection, app: Arc<App>) {
+        let Err(cause) = self.run(&mut connection, &app).await;
+        cause.log();
         drop(self);
-        line.close(&ended, &app.shutdown).await;
+        connection.close(&cause, &app.shutdown).await;
     }
 
-    async fn run(&mut self, line: &mut Line, app: &App) -> Result<Infallible, Ended> {
+    async fn run(
+        &mut self,
+        connection: &mut WebSocketConnection,
+        app: &App,
+    ) -> Result<Infallible, CloseCause> {
         let mut stopping = pin!(app.shutdown.begun());
         loop {
             // Messages are none of a consumer's business: the decoder refuses them.
-            while line.next()?.is_some() {}
-            if line.is_deaf() {
-                return Err(Ended::Gone("the socket failed"));
+            while connection.next()?.is_some() {}
+            if connection.is_write_closed() {
+                return Err(CloseCause::Gone("the socket failed"));
             }
             let mut waits = false;
-            if line.is_free() {
+            if connection.has_sent_all() {
                 if self.left == 0 {
-                    return Err(Ended::Complete);
+                    return Err(CloseCause::Complete);
                 }
-                match self.reading.next(&self.chunks).await? {
+                match self.reader.next(&self.chunks).await? {
                     Some((batch, chunk)) => {
                         let frames = self.frames(&batch, chunk.bytes_max())?;
                         let is_long = frames.len() >= LONG_BYTES;
-                        line.send(chunk.keep(frames));
+                        connection.send(chunk.keep(frames));
                         drop(batch);
                         if is_long {
                             tokio::task::yield_now().await;
@@ -83,12 +87,12 @@ impl Consumer {
                 }
             }
             tokio::select! {
-                ready = line.ready(Listen::Yes) => {
+                ready = connection.ready(Listen::Yes) => {
                     ready?;
-                    let _ = line.receive(CONTROLS_BYTES)?;
+                    let _ = connection.receive(CONTROLS_BYTES)?;
                 }
-                more = self.reading.wait(None), if waits => drop(more?),
-                () = &mut stopping => return Err(Ended::stopping()),
+                more = self.reader.wait(None), if waits => drop(more?),
+                () = &mut stopping => return Err(CloseCause::stopping()),
             }
         }
     }
@@ -111,7 +115,7 @@ impl Consumer {
             }
         }
         self.left -= count;
-        self.reading.go_back_to(batch.first() + count)?;
+        self.reader.go_back_to(batch.first() + count)?;
         Ok(out.into())
     }
 }

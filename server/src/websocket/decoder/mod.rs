@@ -1,4 +1,4 @@
-//! [`Decoder`]: from a client's bytes, in any pieces, to whole messages.
+//! [`MessageDecoder`]: from a client's bytes, in any pieces, to whole messages.
 //!
 //! ```text
 //! received  ┌ header │ mask │ payload ┐┌ header │ …        frames, as they come
@@ -24,9 +24,9 @@ const SMALL_BYTES: usize = 4 << 10;
 
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum DecodedMessage {
     /// A whole message's bytes.
-    Message(BytesMut),
+    Data(BytesMut),
     /// To be answered with the same bytes.
     Ping(BytesMut),
     Pong,
@@ -44,27 +44,27 @@ pub(super) enum Violation {
     /// A message that cannot be a record.
     TooLarge { payload_bytes_max: usize },
     /// A message to a connection that reads.
-    Unasked,
+    UnexpectedMessage,
 }
 
 use Violation::Protocol;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MessageKind {
     Text,
     Binary,
 }
 
 /// A message of which some frames are here.
 #[derive(Debug)]
-struct Part {
-    kind: Kind,
+struct PartialMessage {
+    kind: MessageKind,
     payload: BytesMut,
 }
 
 /// The frame whose payload is not whole yet.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenFrame {
     opcode: OpCode,
     is_final: bool,
     mask: [u8; 4],
@@ -73,17 +73,17 @@ struct Open {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(super) struct MessageDecoder {
     received: BytesMut,
-    open: Option<Open>,
-    part: Option<Part>,
+    open: Option<OpenFrame>,
+    part: Option<PartialMessage>,
     payload_bytes_max: Option<usize>,
 }
 
-impl Decoder {
+impl MessageDecoder {
     /// For messages of at most so many bytes; `None`: for none at all.
-    pub(super) fn new(payload_bytes_max: Option<usize>) -> Decoder {
-        Decoder { received: BytesMut::new(), open: None, part: None, payload_bytes_max }
+    pub(super) fn new(payload_bytes_max: Option<usize>) -> MessageDecoder {
+        MessageDecoder { received: BytesMut::new(), open: None, part: None, payload_bytes_max }
     }
 
     /// Where bytes of the client are to be appended.
@@ -109,7 +109,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What must not be. What was said before it was given out before it.
-    pub(super) fn next(&mut self) -> Result<Option<Said>, Violation> {
+    pub(super) fn next(&mut self) -> Result<Option<DecodedMessage>, Violation> {
         loop {
             let open = match self.open {
                 Some(open) => open,
@@ -127,18 +127,20 @@ impl Decoder {
             match open.opcode {
                 OpCode::Data(data) => {
                     if let Some(message) = self.message(data, open.is_final, payload)? {
-                        return Ok(Some(Said::Message(message)));
+                        return Ok(Some(DecodedMessage::Data(message)));
                     }
                 }
-                OpCode::Control(Control::Ping) => return Ok(Some(Said::Ping(payload))),
-                OpCode::Control(Control::Pong) => return Ok(Some(Said::Pong)),
-                OpCode::Control(_) => return Ok(Some(Said::Close(close_code(&payload)?))),
+                OpCode::Control(Control::Ping) => return Ok(Some(DecodedMessage::Ping(payload))),
+                OpCode::Control(Control::Pong) => return Ok(Some(DecodedMessage::Pong)),
+                OpCode::Control(_) => {
+                    return Ok(Some(DecodedMessage::Close(close_code(&payload)?)));
+                }
             }
         }
     }
 
     /// The head of the next frame, if it is whole and may be.
-    fn header(&mut self) -> Result<Option<Open>, Violation> {
+    fn header(&mut self) -> Result<Option<OpenFrame>, Violation> {
         let mut cursor = Cursor::new(&*self.received);
         let parsed = FrameHeader::parse(&mut cursor);
         let Some((header, length)) = parsed.map_err(|_| Protocol("a reserved opcode"))? else {
@@ -167,7 +169,7 @@ impl Decoder {
         // A length beyond the bounds was refused.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.received.advance(header_bytes);
-        Ok(Some(Open { opcode: header.opcode, is_final: header.is_final, mask, length }))
+        Ok(Some(OpenFrame { opcode: header.opcode, is_final: header.is_final, mask, length }))
     }
 
     fn check_data(&self, data: Data, length: u64) -> Result<(), Violation> {
@@ -176,7 +178,7 @@ impl Decoder {
             (Data::Continue, Some(_)) | (_, None) => {}
             (_, Some(_)) => return Err(Protocol("a message begins within another")),
         }
-        let payload_bytes_max = self.payload_bytes_max.ok_or(Violation::Unasked)?;
+        let payload_bytes_max = self.payload_bytes_max.ok_or(Violation::UnexpectedMessage)?;
         let held = self.part.as_ref().map_or(0, |part| part.payload.len());
         if length > (payload_bytes_max - held.min(payload_bytes_max)) as u64 {
             return Err(Violation::TooLarge { payload_bytes_max });
@@ -193,8 +195,8 @@ impl Decoder {
     ) -> Result<Option<BytesMut>, Violation> {
         let mut part = match self.part.take() {
             None => {
-                let kind = if data == Data::Text { Kind::Text } else { Kind::Binary };
-                Part { kind, payload }
+                let kind = if data == Data::Text { MessageKind::Text } else { MessageKind::Binary };
+                PartialMessage { kind, payload }
             }
             Some(mut part) => {
                 part.payload.extend_from_slice(&payload);
@@ -209,7 +211,7 @@ impl Decoder {
             self.part = Some(part);
             return Ok(None);
         }
-        if part.kind == Kind::Text && std::str::from_utf8(&part.payload).is_err() {
+        if part.kind == MessageKind::Text && std::str::from_utf8(&part.payload).is_err() {
             return Err(Violation::NotText);
         }
         Ok(Some(part.payload))

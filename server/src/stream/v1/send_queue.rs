@@ -1,4 +1,4 @@
-//! [`Outbox`]: what waits to be sent, as it came: blocks in memory that others
+//! [`SendQueue`]: what waits to be sent, as it came: blocks in memory that others
 //! share, and small frames in a buffer of its own.
 //!
 //! ```text
@@ -23,7 +23,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     chunks: VecDeque<Bytes>,
     /// Comes after the chunks.
     frames: BytesMut,
@@ -32,7 +32,7 @@ pub(super) struct Outbox {
     shared_since: Option<Instant>,
 }
 
-impl Outbox {
+impl SendQueue {
     /// Where to append small frames.
     pub(super) fn frames(&mut self) -> &mut BytesMut {
         &mut self.frames
@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     /// Copies what waits, so that nothing else is kept for its sake.
-    pub(super) fn own(&mut self) {
+    pub(super) fn copy_shared(&mut self) {
         let mut copy = BytesMut::with_capacity(self.bytes);
         self.chunks.drain(..).for_each(|chunk| copy.extend_from_slice(&chunk));
         self.chunks = VecDeque::from([copy.freeze()]);
@@ -82,7 +82,7 @@ impl Outbox {
     pub(super) fn take(&mut self) -> Bytes {
         if !self.chunks.is_empty() {
             self.push(Bytes::new());
-            self.own();
+            self.copy_shared();
             self.bytes = 0;
             return self.chunks.pop_front().unwrap_or_default();
         }
@@ -105,7 +105,7 @@ impl Outbox {
             match tcp.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
-                    self.forget(sent);
+                    self.advance(sent);
                     if self.shared_since.is_some() {
                         self.shared_since = (self.bytes > 0).then(Instant::now);
                     }
@@ -115,12 +115,12 @@ impl Outbox {
             }
         }
         if self.is_empty() {
-            self.rest();
+            self.shrink();
         }
         Ok(self.len() < before)
     }
 
-    fn forget(&mut self, mut sent: usize) {
+    fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.chunks.front_mut().filter(|_| sent > 0) {
             let part = sent.min(first.len());
             first.advance(part);
@@ -133,7 +133,7 @@ impl Outbox {
         self.frames.advance(sent);
     }
 
-    fn rest(&mut self) {
+    fn shrink(&mut self) {
         self.shared_since = None;
         if self.chunks.capacity() > SLICES_MAX {
             self.chunks = VecDeque::new();
@@ -159,22 +159,22 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (mut peer, tcp) = (peer.expect("connect"), accepted.expect("accept").0);
-        let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
+        let (mut send_queue, mut sent) = (SendQueue::default(), Vec::new());
         for number in 0..200u8 {
             let chunk = Bytes::from(vec![number; 70_000]);
-            outbox.frames().extend_from_slice(&[b'<', number]);
-            outbox.push(chunk.clone());
-            outbox.frames().extend_from_slice(b">");
+            send_queue.frames().extend_from_slice(&[b'<', number]);
+            send_queue.push(chunk.clone());
+            send_queue.frames().extend_from_slice(b">");
             sent.extend([&[b'<', number][..], &chunk, b">"].concat());
         }
-        assert_eq!(outbox.len(), sent.len());
+        assert_eq!(send_queue.len(), sent.len());
         let sending = async {
-            while !outbox.is_empty() {
+            while !send_queue.is_empty() {
                 tcp.writable().await.expect("it is there");
-                let before = outbox.len();
-                let moved = outbox.send(&tcp).expect("it is there");
-                assert_eq!(moved, outbox.len() < before);
-                outbox.own();
+                let before = send_queue.len();
+                let moved = send_queue.send(&tcp).expect("it is there");
+                assert_eq!(moved, send_queue.len() < before);
+                send_queue.copy_shared();
             }
             socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).expect("it can");
         };
@@ -187,27 +187,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_does_not_move_is_kept_from_others_for_a_second_whatever_else_happens() {
         // Each sign of life of a consumer that took nothing began the second anew.
-        let (mut outbox, begun) = (Outbox::default(), Instant::now());
-        outbox.push(Bytes::from_static(b"a part of much"));
+        let (mut send_queue, begun) = (SendQueue::default(), Instant::now());
+        send_queue.push(Bytes::from_static(b"a part of much"));
         let sign_of_life = STALLED_AFTER * 9 / 10;
-        while tokio::time::timeout(sign_of_life, outbox.stalled()).await.is_err() {
+        while tokio::time::timeout(sign_of_life, send_queue.stalled()).await.is_err() {
             assert!(begun.elapsed() < 3 * STALLED_AFTER, "it is kept for ever");
         }
         assert_eq!(begun.elapsed(), STALLED_AFTER);
-        outbox.own();
-        let never = tokio::time::timeout(10 * STALLED_AFTER, outbox.stalled()).await;
+        send_queue.copy_shared();
+        let never = tokio::time::timeout(10 * STALLED_AFTER, send_queue.stalled()).await;
         assert!(never.is_err(), "it is its own");
     }
 
     #[test]
     fn what_is_taken_is_all_that_waits() {
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.take(), "");
-        outbox.frames().extend_from_slice(b"a");
-        assert_eq!(outbox.take(), "a");
-        outbox.push(Bytes::from_static(b"b"));
-        outbox.frames().extend_from_slice(b"c");
-        assert_eq!(outbox.take(), "bc");
-        assert!(outbox.is_empty());
+        let mut send_queue = SendQueue::default();
+        assert_eq!(send_queue.take(), "");
+        send_queue.frames().extend_from_slice(b"a");
+        assert_eq!(send_queue.take(), "a");
+        send_queue.push(Bytes::from_static(b"b"));
+        send_queue.frames().extend_from_slice(b"c");
+        assert_eq!(send_queue.take(), "bc");
+        assert!(send_queue.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! [`Line`]: a WebSocket's connection, from messages down to the socket.
+//! [`WebSocketConnection`]: a WebSocket's connection, from messages down to the socket.
 //!
 //! ```text
 //! decoder ◀── receive ─── socket ◀── flush ─── out: frames, whole, one write for many
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What is to be sent is bounded by who sends: the next is encoded only once the
-//! line [is free](Line::is_free); a pong replaces one that was not sent yet. Each
+//! line [is free](WebSocketConnection::has_sent_all); a pong replaces one that was not sent yet. Each
 //! wait is cancel safe.
 
 use std::io;
@@ -16,8 +16,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
-use super::decoder::{Decoder, Said};
-use super::ended::Ended;
+use super::close_cause::CloseCause;
+use super::decoder::{DecodedMessage, MessageDecoder};
 use super::frame;
 use crate::handover::Socket;
 use crate::peer::{self, PingEvent, PingTimer};
@@ -31,14 +31,14 @@ const TIMED_OUT: u16 = 1011;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct WebSocketConnection {
     tcp: TcpStream,
     timeout: Duration,
-    decoder: Decoder,
+    decoder: MessageDecoder,
     /// What is being sent: whole frames, but for what of the first is sent already.
     out: Bytes,
     /// Frames that come behind it.
-    put: Vec<u8>,
+    queued: Vec<u8>,
     pong: Option<BytesMut>,
     is_ping_due: bool,
     /// The system took nothing of it when it was last asked.
@@ -46,9 +46,9 @@ pub(super) struct Line {
     /// The peer was sent something, pings apart, since it was last heard.
     has_to_read: bool,
     /// Nothing can be sent any more; what was received before can be read.
-    is_deaf: bool,
+    is_write_closed: bool,
     /// The peer has said its last, or what it must not: nothing behind that counts.
-    has_said_all: bool,
+    is_read_done: bool,
     ping: PingTimer,
 }
 
@@ -69,26 +69,30 @@ pub(super) enum Listen {
     No,
 }
 
-impl Line {
-    pub(super) fn new(socket: Socket, timeout: Duration, mut decoder: Decoder) -> Line {
+impl WebSocketConnection {
+    pub(super) fn new(
+        socket: Socket,
+        timeout: Duration,
+        mut decoder: MessageDecoder,
+    ) -> WebSocketConnection {
         decoder.received().extend_from_slice(&socket.received);
         // Who does not read may stay while it is heard of, and the system would close
         // its connection: here that is for `look`.
         let system = socket2::SockRef::from(&socket.tcp);
         let _ = system.set_tcp_user_timeout(None);
         let _ = system.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
-        Line {
+        WebSocketConnection {
             tcp: socket.tcp,
             timeout,
             decoder,
             out: Bytes::new(),
-            put: Vec::new(),
+            queued: Vec::new(),
             pong: None,
             is_ping_due: false,
             is_blocked: false,
             has_to_read: false,
-            is_deaf: false,
-            has_said_all: false,
+            is_write_closed: false,
+            is_read_done: false,
             ping: PingTimer::new(timeout),
         }
     }
@@ -98,22 +102,22 @@ impl Line {
     ///
     /// # Errors
     /// The peer has closed, or has broken the rules; from then on there is nothing.
-    pub(super) fn next(&mut self) -> Result<Option<BytesMut>, Ended> {
-        if self.has_said_all {
+    pub(super) fn next(&mut self) -> Result<Option<BytesMut>, CloseCause> {
+        if self.is_read_done {
             return Ok(None);
         }
-        let next = self.next_said();
-        self.has_said_all = next.is_err();
+        let next = self.next_message();
+        self.is_read_done = next.is_err();
         next
     }
 
-    fn next_said(&mut self) -> Result<Option<BytesMut>, Ended> {
+    fn next_message(&mut self) -> Result<Option<BytesMut>, CloseCause> {
         loop {
             match self.decoder.next()? {
-                Some(Said::Message(payload)) => return Ok(Some(payload)),
-                Some(Said::Ping(payload)) => self.pong = Some(BytesMut::from(&*payload)),
-                Some(Said::Pong) => {}
-                Some(Said::Close(code)) => return Err(Ended::ByPeer(code)),
+                Some(DecodedMessage::Data(payload)) => return Ok(Some(payload)),
+                Some(DecodedMessage::Ping(payload)) => self.pong = Some(BytesMut::from(&*payload)),
+                Some(DecodedMessage::Pong) => {}
+                Some(DecodedMessage::Close(code)) => return Err(CloseCause::ByPeer(code)),
                 None => return Ok(None),
             }
         }
@@ -128,11 +132,11 @@ impl Line {
     ///
     /// # Errors
     /// The peer has closed, or is gone.
-    pub(super) fn receive(&mut self, bytes_max: usize) -> Result<Received, Ended> {
+    pub(super) fn receive(&mut self, bytes_max: usize) -> Result<Received, CloseCause> {
         let received = self.decoder.received();
         received.reserve(bytes_max);
         match self.tcp.try_read_buf(received) {
-            Ok(0) => Err(Ended::Gone("the peer ended the connection without a close")),
+            Ok(0) => Err(CloseCause::Gone("the peer ended the connection without a close")),
             Ok(count) => {
                 self.has_to_read = false;
                 self.ping.restart();
@@ -147,13 +151,13 @@ impl Line {
     }
 
     /// Whether all that was to be sent has been handed to the system.
-    pub(super) fn is_free(&self) -> bool {
-        self.out.is_empty() && self.put.is_empty()
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.out.is_empty() && self.queued.is_empty()
     }
 
     /// Whether the peer can be told nothing any more.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.is_deaf
+    pub(super) fn is_write_closed(&self) -> bool {
+        self.is_write_closed
     }
 
     /// Sends these frames; only to be called while the line is free. They are let
@@ -164,26 +168,26 @@ impl Line {
     }
 
     /// Puts a short message behind what is to be sent.
-    pub(super) fn put(&mut self, opcode: OpCode, payload: &[u8]) {
-        frame::encode(opcode, payload, &mut self.put);
+    pub(super) fn queue(&mut self, opcode: OpCode, payload: &[u8]) {
+        frame::encode(opcode, payload, &mut self.queued);
         self.has_to_read = true;
     }
 
     /// Sends what the system takes now; says whether that was all.
     fn flush(&mut self) -> bool {
         loop {
-            if self.is_deaf {
-                (self.out, self.put, self.pong) = (Bytes::new(), Vec::new(), None);
+            if self.is_write_closed {
+                (self.out, self.queued, self.pong) = (Bytes::new(), Vec::new(), None);
                 self.is_ping_due = false;
             }
             if self.out.is_empty() {
                 if let Some(payload) = self.pong.take() {
-                    frame::encode(frame::PONG, &payload, &mut self.put);
+                    frame::encode(frame::PONG, &payload, &mut self.queued);
                 }
                 if std::mem::take(&mut self.is_ping_due) {
-                    frame::encode(frame::PING, &[], &mut self.put);
+                    frame::encode(frame::PING, &[], &mut self.queued);
                 }
-                self.out = std::mem::take(&mut self.put).into();
+                self.out = std::mem::take(&mut self.queued).into();
                 if self.out.is_empty() {
                     return true;
                 }
@@ -196,7 +200,7 @@ impl Line {
                 }
                 // What the peer sent before it went is still to be read.
                 Err(_) => {
-                    self.is_deaf = true;
+                    self.is_write_closed = true;
                     continue;
                 }
             };
@@ -216,74 +220,74 @@ impl Line {
     ///
     /// # Errors
     /// The peer is gone, or was silent for too long.
-    pub(super) async fn ready(&mut self, listen: Listen) -> Result<(), Ended> {
-        let was_free = self.is_free();
+    pub(super) async fn ready(&mut self, listen: Listen) -> Result<(), CloseCause> {
+        let had_sent_all = self.has_sent_all();
         let listens = listen == Listen::Yes;
         loop {
-            let is_free = self.flush();
-            if is_free && !was_free {
+            let has_sent_all = self.flush();
+            if has_sent_all && !had_sent_all {
                 return Ok(());
             }
             tokio::select! {
                 ready = self.tcp.readable(), if listens => return Ok(ready?),
-                ready = self.tcp.writable(), if !is_free => ready?,
+                ready = self.tcp.writable(), if !has_sent_all => ready?,
                 due = self.ping.due(), if listens => match due {
                     PingEvent::SendPing => self.is_ping_due = true,
-                    PingEvent::CheckPeer => self.look()?,
+                    PingEvent::CheckPeer => self.check_peer()?,
                 },
                 // Nothing to send and nobody to listen to: something else ends this.
-                () = std::future::pending(), if !listens && is_free => {}
+                () = std::future::pending(), if !listens && has_sent_all => {}
             }
         }
     }
 
     /// Whether to go on with a peer that says nothing and takes nothing.
-    fn look(&mut self) -> Result<(), Ended> {
+    fn check_peer(&mut self) -> Result<(), CloseCause> {
         if peer::has_unread_bytes(&self.tcp) {
             // It is this side that is late.
             self.ping.restart();
             return Ok(());
         }
-        let is_free = self.is_free();
+        let has_sent_all = self.has_sent_all();
         if !peer::is_gone(&self.tcp, self.timeout) {
             // All that it was sent may lie unread where it is, the ping behind it.
-            let may_be_busy = is_free && self.has_to_read;
+            let may_be_busy = has_sent_all && self.has_to_read;
             if may_be_busy || !self.ping.is_expired() {
                 return Ok(());
             }
         }
         let reason = "nothing came for tcp_timeout, not even an answer to a ping";
-        if is_free {
-            frame::encode_close(Some(TIMED_OUT), reason, &mut self.put);
+        if has_sent_all {
+            frame::encode_close(Some(TIMED_OUT), reason, &mut self.queued);
         }
         if !self.flush() {
             // What is left to send would be kept for nobody.
             let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
         }
-        Err(Ended::Gone(reason))
+        Err(CloseCause::Gone(reason))
     }
 
     /// Sends what the system takes now, without waiting.
-    pub(super) fn send_some(&mut self) {
+    pub(super) fn flush_now(&mut self) {
         let _ = self.flush();
     }
 
     /// The peer was not listened to for a while, through no fault of its own.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn restart_ping_timer(&mut self) {
         self.ping.restart();
     }
 
     /// Says why it is over, after what was to be sent before, and ends the
     /// connection.
-    pub(super) async fn close(self, ended: &Ended, shutdown: &Shutdown) {
-        let Some((code, reason)) = ended.told() else { return };
-        let Line { tcp, timeout, decoder, out, put, .. } = self;
+    pub(super) async fn close(self, ended: &CloseCause, shutdown: &Shutdown) {
+        let Some((code, reason)) = ended.close_frame() else { return };
+        let WebSocketConnection { tcp, timeout, decoder, out, queued, .. } = self;
         // Of a part of a message nothing is kept while the peer takes its time.
         drop(decoder);
-        let mut last_words = [&out[..], &put].concat();
-        frame::encode_close(code, &reason, &mut last_words);
+        let mut final_bytes = [&out[..], &queued].concat();
+        frame::encode_close(code, &reason, &mut final_bytes);
         // A peer that goes away before it has heard is not worth a word. What counts
         // `out`'s memory counts it until then.
-        let _ = peer::close(&tcp, &last_words, timeout, shutdown).await;
+        let _ = peer::close(&tcp, &final_bytes, timeout, shutdown).await;
     }
 }

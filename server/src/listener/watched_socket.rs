@@ -1,11 +1,11 @@
-//! [`Watched`]: a socket that gives up on a peer that has stopped taking part.
+//! [`WatchedSocket`]: a socket that gives up on a peer that has stopped taking part.
 //!
 //! ```text
 //! fresh, or in a request's head    header_time from its beginning
 //! kept alive without a request     idle_time
 //! a request under way              no limit here (bodies have their own)
 //! bytes to write, peer not reading stall_time without progress
-//! … of an answer with a pace       too little in stall_time
+//! … of an answer with a rate       too little in stall_time
 //! at any time, peer vanished       see `presence`
 //! ```
 //!
@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
-use super::streams::TOO_SLOW;
+use super::stream_executor::TOO_SLOW;
 use crate::peer::{MinimumRate, TcpLiveness, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,7 +41,7 @@ pub(super) struct Limits {
 
 /// A socket with deadlines.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedSocket {
     stream: TcpStream,
     /// Bytes that were read to find out the protocol.
     replay: Bytes,
@@ -51,24 +51,24 @@ pub(super) struct Watched {
     head: Option<(u64, Instant)>,
     blocked_since: Option<Instant>,
     /// Of the answer under way, if it has one.
-    pace: Option<MinimumRate>,
-    read_alarm: Alarm,
-    write_alarm: Alarm,
+    rate: Option<MinimumRate>,
+    read_alarm: LazyTimer,
+    write_alarm: LazyTimer,
     liveness: TcpLiveness,
 }
 
-impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> Watched {
-        Watched {
+impl WatchedSocket {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> WatchedSocket {
+        WatchedSocket {
             stream,
             replay: Bytes::new(),
             activity,
             limits,
             head: None,
             blocked_since: None,
-            pace: None,
-            read_alarm: Alarm(None),
-            write_alarm: Alarm(None),
+            rate: None,
+            read_alarm: LazyTimer(None),
+            write_alarm: LazyTimer(None),
             liveness: TcpLiveness::new(limits.stall_time),
         }
     }
@@ -103,7 +103,7 @@ impl Watched {
         let begun = self.activity.requests_begun();
         Some(match self.head {
             _ if begun == 0 => self.activity.opened() + self.limits.header_time,
-            // Streams and pings of HTTP/2 are no heads of ours.
+            // StreamExecutor and pings of HTTP/2 are no heads of ours.
             Some((at, since)) if at == begun && !self.activity.is_http2() => {
                 since + self.limits.header_time
             }
@@ -131,7 +131,7 @@ impl Watched {
         if let Poll::Ready(result) = written {
             let count = *result.as_ref().unwrap_or(&0) as u64;
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-            let verdict = self.pace().and_then(|pace| pace.record(count, waited));
+            let verdict = self.rate().and_then(|rate| rate.record(count, waited));
             return Poll::Ready(if verdict == Some(Verdict::TooSlow) {
                 Err(too_slow())
             } else {
@@ -140,14 +140,14 @@ impl Watched {
         }
         let since = *self.blocked_since.insert(since.unwrap_or_else(Instant::now));
         let stall_time = self.limits.stall_time;
-        let in_time = self.pace().map_or(stall_time, |pace| pace.window_left());
+        let in_time = self.rate().map_or(stall_time, |rate| rate.window_left());
         if self.write_alarm.poll(cx, Some(since + in_time)).is_pending() {
             return self.liveness.poll_gone(cx, &self.stream).map(Err);
         }
-        let Some(pace) = self.pace() else {
+        let Some(rate) = self.rate() else {
             return Poll::Ready(Err(timed_out("the peer does not read")));
         };
-        if pace.record(0, since.elapsed()) == Some(Verdict::TooSlow) {
+        if rate.record(0, since.elapsed()) == Some(Verdict::TooSlow) {
             return Poll::Ready(Err(too_slow()));
         }
         // It was fast enough up to now: another span begins.
@@ -156,22 +156,22 @@ impl Watched {
     }
 
     /// How fast the answer under way has to be taken.
-    fn pace(&mut self) -> Option<&mut MinimumRate> {
+    fn rate(&mut self) -> Option<&mut MinimumRate> {
         let least = self.activity.bytes_per_second_min();
         if least == 0 {
-            self.pace = None;
-        } else if self.pace.is_none() {
-            self.pace = Some(MinimumRate::new(least, self.limits.stall_time));
+            self.rate = None;
+        } else if self.rate.is_none() {
+            self.rate = Some(MinimumRate::new(least, self.limits.stall_time));
         }
-        self.pace.as_mut()
+        self.rate.as_mut()
     }
 }
 
 /// A timer that is moved as rarely as possible.
 #[derive(Debug)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
+impl LazyTimer {
     /// Ready once the deadline has passed. Without one it is never ready; who has
     /// one later is woken by the checks of its peer's liveness, and asks again.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
@@ -199,7 +199,7 @@ fn timed_out(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -233,7 +233,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -284,16 +284,16 @@ mod tests {
         stall_time: Duration::from_millis(100),
     };
 
-    async fn pair() -> (TcpStream, Watched, Arc<Activity>) {
+    async fn pair() -> (TcpStream, WatchedSocket, Arc<Activity>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let activity = Activity::new();
-        let watched = Watched::new(accepted.expect("accept").0, activity.clone(), LIMITS);
+        let watched = WatchedSocket::new(accepted.expect("accept").0, activity.clone(), LIMITS);
         (peer.expect("connect"), watched, activity)
     }
 
-    async fn read_fails_after(watched: &mut Watched) -> Duration {
+    async fn read_fails_after(watched: &mut WatchedSocket) -> Duration {
         let begun = Instant::now();
         let mut buf = [0; 100];
         loop {
@@ -353,7 +353,7 @@ mod tests {
         for (bytes_per_second_min, is_given_up) in [(1, false), (u64::MAX, true)] {
             let (mut peer, mut watched, activity) = pair().await;
             let request = activity.begin();
-            request.pace(bytes_per_second_min);
+            request.set_minimum_rate(bytes_per_second_min);
             let reading = tokio::spawn(async move {
                 let mut buf = vec![0; 1 << 20];
                 while peer.read(&mut buf).await.is_ok_and(|count| count > 0) {

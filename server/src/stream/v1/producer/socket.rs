@@ -1,4 +1,4 @@
-//! [`Peer`]: a producer's side of its socket: when there is something to read of
+//! [`ProducerSocket`]: a producer's side of its socket: when there is something to read of
 //! it, what it is told, and that it is alive.
 //!
 //! Invariant: heartbeats go out on the way, whatever else is waited for, and end no
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::peer::{
     HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
 };
-use crate::stream::v1::outbox::Outbox;
+use crate::stream::v1::send_queue::SendQueue;
 
 /// Bytes of acks that wait for a producer that does not read them: then nothing
 /// more is read of it.
@@ -20,29 +20,29 @@ const OUTBOX_BYTES_MAX: usize = 64 << 10;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct ProducerSocket {
     pub(super) tcp: TcpStream,
-    pub(super) outbox: Outbox,
+    pub(super) send_queue: SendQueue,
     heartbeat: HeartbeatTimer,
     liveness: TcpLiveness,
 }
 
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum ProducerEvent {
     /// There is something to be read.
     Readable,
     /// It has taken so much of its acks that it may be listened to again.
-    TookAcks,
+    AckBacklogDrained,
     /// It was silent for all its time.
-    Silence,
+    PeerSilent,
 }
 
-impl Peer {
-    pub(super) fn new(tcp: TcpStream, timeouts: HeartbeatTimeouts) -> Peer {
+impl ProducerSocket {
+    pub(super) fn new(tcp: TcpStream, timeouts: HeartbeatTimeouts) -> ProducerSocket {
         let (heartbeat, liveness) =
             (HeartbeatTimer::new(timeouts), TcpLiveness::new(timeouts.ours));
-        Peer { tcp, outbox: Outbox::default(), heartbeat, liveness }
+        ProducerSocket { tcp, send_queue: SendQueue::default(), heartbeat, liveness }
     }
 
     /// Something came, or it was not listened to until now.
@@ -51,33 +51,33 @@ impl Peer {
     }
 
     /// Whether it leaves so many acks unread that nothing more is to be read of it.
-    pub(super) fn leaves_acks(&self) -> bool {
-        self.outbox.len() >= OUTBOX_BYTES_MAX
+    pub(super) fn is_ack_backlog_full(&self) -> bool {
+        self.send_queue.len() >= OUTBOX_BYTES_MAX
     }
 
     /// Waits until something happens. Cancel safe.
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) async fn event(&mut self, is_listening: bool) -> io::Result<Event> {
+    pub(super) async fn event(&mut self, is_listening: bool) -> io::Result<ProducerEvent> {
         loop {
             let tcp = &self.tcp;
             tokio::select! {
                 biased;
                 readable = tcp.readable(), if is_listening => {
-                    return readable.map(|()| Event::Readable);
+                    return readable.map(|()| ProducerEvent::Readable);
                 }
-                writable = tcp.writable(), if !self.outbox.is_empty() => {
+                writable = tcp.writable(), if !self.send_queue.is_empty() => {
                     writable?;
-                    let left_acks = self.leaves_acks();
+                    let was_full = self.is_ack_backlog_full();
                     self.send()?;
-                    if left_acks && !self.leaves_acks() {
-                        return Ok(Event::TookAcks);
+                    if was_full && !self.is_ack_backlog_full() {
+                        return Ok(ProducerEvent::AckBacklogDrained);
                     }
                 }
                 due = self.heartbeat.due(|| !is_listening || has_unread_bytes(tcp)) => match due {
-                    HeartbeatEvent::PeerSilent => return Ok(Event::Silence),
-                    HeartbeatEvent::SendHeartbeat => self.beat()?,
+                    HeartbeatEvent::PeerSilent => return Ok(ProducerEvent::PeerSilent),
+                    HeartbeatEvent::SendHeartbeat => self.send_heartbeat()?,
                 },
                 gone = self.liveness.gone(tcp) => return Err(gone),
             }
@@ -89,17 +89,17 @@ impl Peer {
     /// # Errors
     /// The connection is gone.
     pub(super) fn send(&mut self) -> io::Result<()> {
-        if self.outbox.send(&self.tcp)? {
+        if self.send_queue.send(&self.tcp)? {
             self.heartbeat.note_sent();
         }
         Ok(())
     }
 
-    fn beat(&mut self) -> io::Result<()> {
+    fn send_heartbeat(&mut self) -> io::Result<()> {
         self.heartbeat.note_sent();
         // Behind something else it would come no sooner than that.
-        if self.outbox.is_empty() {
-            frame::encode_heartbeat(None, self.outbox.frames());
+        if self.send_queue.is_empty() {
+            frame::encode_heartbeat(None, self.send_queue.frames());
             self.send()?;
         }
         Ok(())
@@ -121,14 +121,14 @@ mod tests {
         let mut client = std::net::TcpStream::connect(address).expect("connect");
         let (tcp, _) = listener.accept().await.expect("accept");
         let (ours, peers) = (Duration::from_millis(50), Duration::from_secs(30));
-        let mut peer = Peer::new(tcp, HeartbeatTimeouts { ours, peers });
-        let read = |peer: &Peer| peer.tcp.try_read(&mut [0; 9]).ok();
+        let mut peer = ProducerSocket::new(tcp, HeartbeatTimeouts { ours, peers });
+        let read = |peer: &ProducerSocket| peer.tcp.try_read(&mut [0; 9]).ok();
         assert_eq!(read(&peer), None, "nothing is there, and the runtime notes it");
         client.write_all(b"x").expect("it can be sent");
         std::thread::sleep(2 * ours);
-        assert_eq!(peer.event(true).await.expect("it is there"), Event::Readable);
+        assert_eq!(peer.event(true).await.expect("it is there"), ProducerEvent::Readable);
         assert_eq!((read(&peer), read(&peer)), (Some(1), None));
         peer.heard();
-        assert_eq!(peer.event(true).await.expect("it is there"), Event::Silence);
+        assert_eq!(peer.event(true).await.expect("it is there"), ProducerEvent::PeerSilent);
     }
 }

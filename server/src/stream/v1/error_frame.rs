@@ -5,13 +5,13 @@ use std::time::Duration;
 use styx_protocol::frame::{self, Damage, Ends, Fault, Outcome};
 use styx_protocol::{Code, Position};
 
-use crate::session::{Error, Fact};
+use crate::session::{Error, ErrorField};
 
-/// The error as a peer is told it, with the facts of its code.
+/// The error as a peer is told it, with the fields of its code.
 pub(super) fn of(error: &Error) -> Fault {
     let number = |name| {
-        error.facts.iter().find_map(|(fact, value)| match value {
-            Fact::Number(value) if *fact == name => Some(*value),
+        error.fields.iter().find_map(|(field, value)| match value {
+            ErrorField::Number(value) if *field == name => Some(*value),
             _ => None,
         })
     };

@@ -1,4 +1,4 @@
-//! [`Peer`]: a connection's bytes in both directions, and its signs of life.
+//! [`Styx0Connection`]: a connection's bytes in both directions, and its signs of life.
 //!
 //! ```text
 //! socket ─▶ decoder       one buffer, grown while there is work
@@ -19,9 +19,8 @@ use tokio::net::TcpStream;
 
 use crate::app::App;
 use crate::handover::Socket;
-use crate::peer;
 use crate::peer::{
-    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
+    self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
 };
 
 /// What the first read of a burst takes; doubled while reads fill it.
@@ -36,32 +35,32 @@ pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Styx0End {
     /// All is done: nothing but the FIN.
     Finished,
     /// Not as it should: error 0, then the FIN.
     Failed,
     /// There is nobody left to tell.
-    Lost,
+    Disconnected,
 }
 
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum Styx0Event {
     /// Bytes came, or the end of them.
     Received,
     /// All that was to be sent was handed to the system.
     Sent,
     /// The peer was silent for all its time.
-    Silence,
+    PeerSilent,
     /// The server stops.
     Stopping,
     /// The connection is gone.
-    Lost,
+    Disconnected,
 }
 
 /// See the module.
-pub(super) struct Peer {
+pub(super) struct Styx0Connection {
     app: Arc<App>,
     tcp: TcpStream,
     timeouts: HeartbeatTimeouts,
@@ -79,7 +78,7 @@ pub(super) struct Peer {
     is_stopping: bool,
 }
 
-impl Peer {
+impl Styx0Connection {
     /// Takes a connection over; what came with the handshake is there to be
     /// decoded.
     pub(super) fn new(
@@ -87,7 +86,7 @@ impl Peer {
         socket: Socket,
         timeouts: HeartbeatTimeouts,
         payload_bytes_max: usize,
-    ) -> Peer {
+    ) -> Styx0Connection {
         let Socket { tcp, received } = socket;
         // Who still sends heartbeats may stop reading for as long as it likes.
         #[cfg(target_os = "linux")]
@@ -97,7 +96,7 @@ impl Peer {
             decoder.push(&received);
         }
         let (app, waiter) = (Arc::clone(app), Arc::clone(app));
-        Peer {
+        Styx0Connection {
             tcp,
             timeouts,
             heartbeat: HeartbeatTimer::new(timeouts),
@@ -126,13 +125,13 @@ impl Peer {
     }
 
     /// Begins with little again.
-    pub(super) fn read_little(&mut self) {
+    pub(super) fn reset_read_bytes(&mut self) {
         self.read_bytes = READ_BYTES_MIN;
     }
 
     /// Waits until something happens; of what the peer sends, at most `bytes_max`
     /// is read. Heartbeats are sent on the way. Cancel safe.
-    pub(super) async fn event(&mut self, bytes_max: usize) -> Event {
+    pub(super) async fn event(&mut self, bytes_max: usize) -> Styx0Event {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
@@ -142,20 +141,20 @@ impl Peer {
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
-                    Err(_) => Some(Event::Lost),
+                    Err(_) => Some(Styx0Event::Disconnected),
                 },
                 ready = self.tcp.writable(), if must_write => match ready {
                     Ok(()) => self.flush(),
-                    Err(_) => Some(Event::Lost),
+                    Err(_) => Some(Styx0Event::Disconnected),
                 },
                 () = self.stopping.as_mut(), if !self.is_stopping => {
                     self.is_stopping = true;
-                    Some(Event::Stopping)
+                    Some(Styx0Event::Stopping)
                 }
                 due = self.heartbeat.due(is_excused) => self.due(due),
                 gone = self.liveness.gone(tcp) => {
                     tracing::debug!("a styx/0 connection ended: {gone}");
-                    Some(Event::Lost)
+                    Some(Styx0Event::Disconnected)
                 }
             };
             if let Some(event) = event {
@@ -165,7 +164,7 @@ impl Peer {
     }
 
     /// Reads until the socket is empty or so much has come.
-    fn receive(&mut self, bytes_max: usize) -> Option<Event> {
+    fn receive(&mut self, bytes_max: usize) -> Option<Styx0Event> {
         let mut received = 0;
         while received < bytes_max {
             let room = (bytes_max - received).min(BUFFER_BYTES_MAX);
@@ -175,13 +174,13 @@ impl Peer {
                 Ok(0) => {
                     self.has_finished = true;
                     self.heartbeat.note_received();
-                    return Some(Event::Received);
+                    return Some(Styx0Event::Received);
                 }
                 Ok(count) => received += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => {
                     tracing::debug!("a styx/0 connection ended: {error}");
-                    return Some(Event::Lost);
+                    return Some(Styx0Event::Disconnected);
                 }
             }
         }
@@ -192,11 +191,11 @@ impl Peer {
             self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
         }
         self.heartbeat.note_received();
-        Some(Event::Received)
+        Some(Styx0Event::Received)
     }
 
     /// Sends what the system takes of what is to be sent.
-    pub(super) fn flush(&mut self) -> Option<Event> {
+    pub(super) fn flush(&mut self) -> Option<Styx0Event> {
         while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.tcp.try_write(rest) {
                 Ok(count) => {
@@ -210,13 +209,13 @@ impl Peer {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) => {
                     tracing::debug!("a styx/0 connection ended: {error}");
-                    return Some(Event::Lost);
+                    return Some(Styx0Event::Disconnected);
                 }
             }
         }
         self.outgoing.clear();
         self.sent = 0;
-        Some(Event::Sent)
+        Some(Styx0Event::Sent)
     }
 
     /// Whether something waits to be sent.
@@ -224,7 +223,7 @@ impl Peer {
         !self.outgoing.is_empty()
     }
 
-    fn due(&mut self, due: HeartbeatEvent) -> Option<Event> {
+    fn due(&mut self, due: HeartbeatEvent) -> Option<Styx0Event> {
         match due {
             HeartbeatEvent::SendHeartbeat => {
                 self.heartbeat.note_sent();
@@ -233,9 +232,9 @@ impl Peer {
                     return None;
                 }
                 styx0::encode_heartbeat(&mut self.outgoing);
-                self.flush().filter(|event| *event == Event::Lost)
+                self.flush().filter(|event| *event == Styx0Event::Disconnected)
             }
-            HeartbeatEvent::PeerSilent => Some(Event::Silence),
+            HeartbeatEvent::PeerSilent => Some(Styx0Event::PeerSilent),
         }
     }
 
@@ -246,8 +245,8 @@ impl Peer {
     }
 
     /// Lets go of memory that nothing is in.
-    pub(super) fn release(&mut self) {
-        self.read_little();
+    pub(super) fn release_memory(&mut self) {
+        self.reset_read_bytes();
         let buffer = self.decoder.buffer();
         if is_mostly_empty(buffer) {
             *buffer = BytesMut::from(&**buffer);
@@ -258,16 +257,16 @@ impl Peer {
     }
 
     /// Ends the connection; what was to be sent is sent first.
-    pub(super) async fn close(mut self, end: End) {
+    pub(super) async fn close(mut self, end: Styx0End) {
         match end {
-            End::Lost => return,
-            End::Failed => styx0::encode_error(&mut self.outgoing),
-            End::Finished => {}
+            Styx0End::Disconnected => return,
+            Styx0End::Failed => styx0::encode_error(&mut self.outgoing),
+            Styx0End::Finished => {}
         }
         *self.decoder.buffer() = BytesMut::new();
-        let last_words = self.outgoing.get(self.sent..).unwrap_or_default();
+        let final_bytes = self.outgoing.get(self.sent..).unwrap_or_default();
         let closed =
-            peer::close(&self.tcp, last_words, self.timeouts.ours, &self.app.shutdown).await;
+            peer::close(&self.tcp, final_bytes, self.timeouts.ours, &self.app.shutdown).await;
         if let Err(error) = closed {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }

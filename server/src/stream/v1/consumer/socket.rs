@@ -1,4 +1,4 @@
-//! [`Peer`]: a consumer's side of its socket: what it is sent, that it is alive,
+//! [`ConsumerSocket`]: a consumer's side of its socket: what it is sent, that it is alive,
 //! and when it has gone.
 
 use std::future::Future;
@@ -17,17 +17,17 @@ use crate::peer::{
     HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
 };
 use crate::session::{Error, OpenLog, Span};
-use crate::stream::v1::fault;
-use crate::stream::v1::outbox::Outbox;
+use crate::stream::v1::error_frame;
+use crate::stream::v1::send_queue::SendQueue;
 
 /// Bytes of heartbeats that are read at once.
 const READ_BYTES: usize = 512;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct ConsumerSocket {
     pub(super) tcp: Arc<TcpStream>,
-    pub(super) outbox: Outbox,
+    pub(super) send_queue: SendQueue,
     app: Arc<App>,
     log: OpenLog,
     timeouts: HeartbeatTimeouts,
@@ -40,40 +40,40 @@ pub(super) struct Peer {
 
 /// Why there is nothing more to send.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum ConsumerEnd {
     /// The consumer is told why.
-    Fault(Fault),
+    Failed(Fault),
     /// It has closed, or the connection is gone.
-    Gone(io::Error),
+    Disconnected(io::Error),
 }
 
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
-        Stop::Gone(error)
+impl From<io::Error> for ConsumerEnd {
+    fn from(error: io::Error) -> ConsumerEnd {
+        ConsumerEnd::Disconnected(error)
     }
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Fault(fault::of(&error))
+impl From<Error> for ConsumerEnd {
+    fn from(error: Error) -> ConsumerEnd {
+        ConsumerEnd::Failed(error_frame::of(&error))
     }
 }
 
-impl Peer {
+impl ConsumerSocket {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
         timeouts: HeartbeatTimeouts,
         socket: Socket,
-    ) -> Peer {
+    ) -> ConsumerSocket {
         // A consumer may stall as long as it sends heartbeats, which its system
         // knows nothing of.
         let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
         let mut decoder = Decoder::new(Route::ConsumerToServer, 0);
         decoder.push(&socket.received);
-        Peer {
+        ConsumerSocket {
             tcp: Arc::new(socket.tcp),
-            outbox: Outbox::default(),
+            send_queue: SendQueue::default(),
             app,
             log,
             timeouts,
@@ -88,13 +88,16 @@ impl Peer {
     ///
     /// # Errors
     /// There is no use in waiting any longer.
-    pub(super) async fn attend<F: Future>(&mut self, future: F) -> Result<F::Output, Stop> {
+    pub(super) async fn run_while_serving<F: Future>(
+        &mut self,
+        future: F,
+    ) -> Result<F::Output, ConsumerEnd> {
         let mut future = pin!(future);
         loop {
             tokio::select! {
                 biased;
                 output = &mut future => return Ok(output),
-                stopped = self.step() => stopped?,
+                stopped = self.handle_next_event() => stopped?,
             }
         }
     }
@@ -103,10 +106,10 @@ impl Peer {
     ///
     /// # Errors
     /// There is no use in sending any more.
-    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
+    pub(super) async fn flush(&mut self) -> Result<(), ConsumerEnd> {
         self.send()?;
-        while !self.outbox.is_empty() {
-            self.step().await?;
+        while !self.send_queue.is_empty() {
+            self.handle_next_event().await?;
         }
         Ok(())
     }
@@ -116,26 +119,28 @@ impl Peer {
     /// # Errors
     /// There is no use in sending any more. In the middle of the frame the
     /// consumer cannot be told why.
-    pub(super) async fn send_span(&mut self, span: Span) -> Result<(), Stop> {
+    pub(super) async fn send_span(&mut self, span: Span) -> Result<(), ConsumerEnd> {
         let bytes = usize::try_from(span.len()).unwrap_or(usize::MAX);
-        self.outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
+        self.send_queue.frames().extend_from_slice(&frame::blocks_header(bytes));
         self.flush().await?;
         self.is_mid_span = true;
         let sent = self.transfer(span).await;
         self.is_mid_span = false;
         sent.map_err(|stop| match stop {
-            Stop::Fault(fault) => Stop::Gone(io::Error::other(fault.message)),
+            ConsumerEnd::Failed(fault) => {
+                ConsumerEnd::Disconnected(io::Error::other(fault.message))
+            }
             gone => gone,
         })
     }
 
     #[cfg(target_os = "linux")]
-    async fn transfer(&mut self, span: Span) -> Result<(), Stop> {
+    async fn transfer(&mut self, span: Span) -> Result<(), ConsumerEnd> {
         let tcp = Arc::clone(&self.tcp);
         let mut transfer = Transfer::new(span, Arc::clone(&tcp));
         loop {
             let run = move || (transfer.run(), transfer);
-            let ran = self.attend(tokio::task::spawn_blocking(run)).await?;
+            let ran = self.run_while_serving(tokio::task::spawn_blocking(run)).await?;
             let (result, back) = ran.map_err(io::Error::from)?;
             result?;
             self.heartbeat.note_sent();
@@ -143,43 +148,43 @@ impl Peer {
                 return Ok(());
             }
             transfer = back;
-            self.attend(takes_something(&tcp)).await??;
+            self.run_while_serving(takes_something(&tcp)).await??;
         }
     }
 
     /// Elsewhere no spans are asked for.
     #[cfg(not(target_os = "linux"))]
-    async fn transfer(&mut self, _: Span) -> Result<(), Stop> {
-        Err(Stop::Gone(io::ErrorKind::Unsupported.into()))
+    async fn transfer(&mut self, _: Span) -> Result<(), ConsumerEnd> {
+        Err(ConsumerEnd::Disconnected(io::ErrorKind::Unsupported.into()))
     }
 
     /// Tells what the log holds.
-    pub(super) fn beat(&mut self) {
+    pub(super) fn queue_heartbeat(&mut self) {
         let ends = Ends { start: self.log.start_position(), end: self.log.end_position() };
-        frame::encode_heartbeat(Some(ends), self.outbox.frames());
+        frame::encode_heartbeat(Some(ends), self.send_queue.frames());
     }
 
     /// Waits for the next thing that happens, and does what is due. Cancel safe.
-    async fn step(&mut self) -> Result<(), Stop> {
-        let is_sending = !self.outbox.is_empty();
+    async fn handle_next_event(&mut self) -> Result<(), ConsumerEnd> {
+        let is_sending = !self.send_queue.is_empty();
         let tcp = &self.tcp;
         tokio::select! {
             biased;
-            () = self.app.shutdown.begun() => Err(fault::shutting_down().into()),
+            () = self.app.shutdown.begun() => Err(error_frame::shutting_down().into()),
             readable = self.tcp.readable() => {
                 readable?;
-                self.hear()
+                self.read_heartbeats()
             }
             writable = self.tcp.writable(), if is_sending => {
                 writable?;
                 self.send()
             }
             due = self.heartbeat.due(|| has_unread_bytes(tcp)) => match due {
-                HeartbeatEvent::PeerSilent => Err(Stop::Fault(fault::silence(self.timeouts.ours))),
+                HeartbeatEvent::PeerSilent => Err(ConsumerEnd::Failed(error_frame::silence(self.timeouts.ours))),
                 HeartbeatEvent::SendHeartbeat => {
                     // Frames that a consumer does not take are not interrupted.
                     if !is_sending && !self.is_mid_span {
-                        self.beat();
+                        self.queue_heartbeat();
                         self.send()?;
                     }
                     self.heartbeat.note_sent();
@@ -187,25 +192,25 @@ impl Peer {
                 }
             },
             gone = self.liveness.gone(tcp) => Err(gone.into()),
-            () = self.outbox.stalled() => {
-                self.outbox.own();
+            () = self.send_queue.stalled() => {
+                self.send_queue.copy_shared();
                 Ok(())
             }
         }
     }
 
-    fn send(&mut self) -> Result<(), Stop> {
-        if self.outbox.send(&self.tcp)? {
+    fn send(&mut self) -> Result<(), ConsumerEnd> {
+        if self.send_queue.send(&self.tcp)? {
             self.heartbeat.note_sent();
         }
         Ok(())
     }
 
     /// Takes what the consumer says: heartbeats.
-    fn hear(&mut self) -> Result<(), Stop> {
+    fn read_heartbeats(&mut self) -> Result<(), ConsumerEnd> {
         let mut bytes = [0; READ_BYTES];
         match self.tcp.try_read(&mut bytes) {
-            Ok(0) => return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(ConsumerEnd::Disconnected(io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => self.decoder.push(bytes.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -215,7 +220,7 @@ impl Peer {
             match self.decoder.next() {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(Stop::Fault(fault::malformed(&error))),
+                Err(error) => return Err(ConsumerEnd::Failed(error_frame::malformed(&error))),
             }
         }
     }

@@ -1,9 +1,9 @@
-//! [`Streams`]: runs the requests of an HTTP/2 connection, and gives up those
+//! [`StreamExecutor`]: runs the requests of an HTTP/2 connection, and gives up those
 //! whose peer has stopped taking the answer.
 //!
 //! ```text
 //! answer's body ── a piece ──▶ hyper ── as the peer's window allows ──▶ socket
-//!       └── Progress: when it was handed over, and whether more is asked for
+//!       └── ResponseProgress: when it was handed over, and whether more is asked for
 //! ```
 //!
 //! A peer of HTTP/2 can go on reading and answer pings while it takes nothing of
@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use crate::peer::{MinimumRate, Verdict};
 
 tokio::task_local! {
-    static PROGRESS: Arc<Progress>;
+    static PROGRESS: Arc<ResponseProgress>;
 }
 
-/// Why a reader is let go whose answer has a pace.
+/// Why a reader is let go whose answer has a rate.
 pub(super) const TOO_SLOW: &str = "its peer takes too little of what others may wait for";
 
 /// How late a stall may be noticed.
@@ -29,13 +29,13 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Hyper's way to start a task for each stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Streams {
+pub(super) struct StreamExecutor {
     stall_time: Duration,
 }
 
 /// How an answer is taken.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ResponseProgress {
     stall_time: Duration,
     state: Mutex<State>,
 }
@@ -45,21 +45,21 @@ struct State {
     /// Bytes that wait to be taken, and since when.
     waiting: Option<(u64, Instant)>,
     /// How fast it has to be, if it has to.
-    pace: Option<MinimumRate>,
+    rate: Option<MinimumRate>,
     is_too_slow: bool,
 }
 
-impl Streams {
-    pub(super) fn new(stall_time: Duration) -> Streams {
-        Streams { stall_time }
+impl StreamExecutor {
+    pub(super) fn new(stall_time: Duration) -> StreamExecutor {
+        StreamExecutor { stall_time }
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Streams {
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let stall_time = self.stall_time;
         tokio::spawn(async move {
-            let progress = Arc::new(Progress::new(stall_time));
+            let progress = Arc::new(ResponseProgress::new(stall_time));
             let stalled = progress.clone();
             tokio::select! {
                 _ = PROGRESS.scope(progress, stream) => {}
@@ -70,20 +70,20 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Stream
     }
 }
 
-impl Progress {
-    fn new(stall_time: Duration) -> Progress {
-        Progress { stall_time, state: Mutex::default() }
+impl ResponseProgress {
+    fn new(stall_time: Duration) -> ResponseProgress {
+        ResponseProgress { stall_time, state: Mutex::default() }
     }
 
     /// That of the stream whose task this is; `None` on HTTP/1.1.
-    pub(super) fn of_this_task() -> Option<Arc<Progress>> {
+    pub(super) fn of_this_task() -> Option<Arc<ResponseProgress>> {
         PROGRESS.try_with(Arc::clone).ok()
     }
 
     /// The answer has to be taken this fast; 0 for as it comes.
-    pub(super) fn pace(&self, bytes_per_second_min: u64) {
-        let pace = MinimumRate::new(bytes_per_second_min, self.stall_time);
-        self.state().pace = (bytes_per_second_min > 0).then_some(pace);
+    pub(super) fn set_minimum_rate(&self, bytes_per_second_min: u64) {
+        let rate = MinimumRate::new(bytes_per_second_min, self.stall_time);
+        self.state().rate = (bytes_per_second_min > 0).then_some(rate);
     }
 
     /// So much has been handed over, and the peer is to take it.
@@ -95,8 +95,8 @@ impl Progress {
     pub(super) fn taken(&self) {
         let state = &mut *self.state();
         let Some((bytes, since)) = state.waiting.take() else { return };
-        if let Some(pace) = &mut state.pace {
-            state.is_too_slow |= pace.record(bytes, since.elapsed()) == Some(Verdict::TooSlow);
+        if let Some(rate) = &mut state.rate {
+            state.is_too_slow |= rate.record(bytes, since.elapsed()) == Some(Verdict::TooSlow);
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_is_the_time_since_something_was_handed_over() {
-        let progress = Progress::new(10 * SECOND);
+        let progress = ResponseProgress::new(10 * SECOND);
         let stalls_within = |limit| tokio::time::timeout(limit, progress.stalled());
         assert!(stalls_within(100 * SECOND).await.is_err(), "nothing was there to take");
         progress.handed_over(1);
@@ -149,8 +149,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_has_to_be_taken_fast_is_given_up_when_it_is_not() {
         for (bytes, expected) in [(100, None), (99, Some(TOO_SLOW))] {
-            let progress = Progress::new(10 * SECOND);
-            progress.pace(10);
+            let progress = ResponseProgress::new(10 * SECOND);
+            progress.set_minimum_rate(10);
             for piece in [bytes / 2, bytes - bytes / 2] {
                 progress.handed_over(piece);
                 tokio::time::advance(5 * SECOND).await;
