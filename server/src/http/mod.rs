@@ -41,8 +41,7 @@ use crate::session::{Error, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
-use route::Resource;
-pub(crate) use route::Route;
+use route::{Resource, Route};
 
 /// Answers requests.
 #[derive(Debug)]
@@ -115,7 +114,8 @@ impl Http {
         if route.is_some_and(|route| route.is_about_logs() && route.allows(&head.method)) {
             self.cors.decorate(&head.headers, answer.headers_mut());
         }
-        self.app.metrics.request(&head.method, route, answer.status());
+        let template = route.map(|route| route.template);
+        self.app.metrics.request(&head.method, template, answer.status());
         if let Some(begun) = begun {
             let (method, path) = (&head.method, head.uri.path());
             let micros = begun.elapsed().as_micros();
