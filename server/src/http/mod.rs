@@ -158,8 +158,7 @@ impl Call<'_> {
             return Ok(preflight);
         }
         match (route.resource, &self.head.method) {
-            (R::Records, &Method::POST) => write::write(self).await,
-            (R::Records, &Method::GET) => read::read(self).await,
+            (R::Records, &(Method::GET | Method::POST)) => self.records().await,
             (R::Logs, &Method::GET) => management::list(self),
             (R::Logs, &Method::POST) => management::create(self).await,
             (R::Log, &Method::GET) => management::info(self).await,
@@ -179,6 +178,17 @@ impl Call<'_> {
                 Err(Error::new(Code::MethodNotAllowed, message))
             }
         }
+    }
+
+    /// Upgrades the connection if the request asks for that, else reads or writes.
+    async fn records(&mut self) -> Result<Answer, Error> {
+        let is_post = self.head.method == Method::POST;
+        let refused = |error| if is_post { write::nothing_appended(error) } else { error };
+        let log = self.log().map_err(refused)?;
+        if let Some(protocols) = upgrade::wanted(self.headers()) {
+            return upgrade::upgrade(self, log, &protocols).await;
+        }
+        if is_post { write::write(self, log).await } else { read::read(self, log).await }
     }
 
     fn headers(&self) -> &HeaderMap {

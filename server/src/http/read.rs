@@ -21,18 +21,14 @@ use http::{HeaderValue, Response};
 use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines, record};
 
 use super::answer::{self, Answer, AnswerBody};
-use super::{Call, events, upgrade};
+use super::{Call, events};
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 /// Largest batch that is read, encoded and sent at a time.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-pub(super) async fn read(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let log = call.log()?;
-    if let Some(protocols) = upgrade::wanted(call.headers()) {
-        return upgrade::upgrade(call, log, &protocols).await;
-    }
+pub(super) async fn read(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Error> {
     let headers = call.headers();
     match ReadType::parse(header::text(headers, &ACCEPT))? {
         ReadType::Single => one(call, &log).await,

@@ -14,11 +14,11 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use styx_protocol::{Code, WriteType, binary_records, lines};
 
+use super::Call;
 use super::answer::{self, Answer};
 use super::body::RequestBody;
-use super::{Call, upgrade};
 use crate::header;
-use crate::session::{AppendStream, Error, Reservation, Written};
+use crate::session::{AppendStream, Error, OpenLog, Reservation, Written};
 
 /// The JSON of a write's answer.
 #[derive(Debug, Serialize)]
@@ -27,15 +27,16 @@ struct WriteSummary {
     count: u64,
 }
 
-pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let log = call.log().map_err(|error| match error.code {
-        // Refused for what the caller knows, as an append would be.
+/// Adds to the refusal of a request that nothing of it was appended, as a refused
+/// append does. Only for errors about what the caller knows of the log.
+pub(super) fn nothing_appended(error: Error) -> Error {
+    match error.code {
         Code::LogChanged | Code::LogEndRegressed => error.with("position", 0).with("count", 0),
         _ => error,
-    })?;
-    if let Some(protocols) = upgrade::wanted(call.headers()) {
-        return upgrade::upgrade(call, log, &protocols).await;
     }
+}
+
+pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Error> {
     let headers = call.headers();
     let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
     let condition = header::condition(headers)?;
