@@ -10,6 +10,7 @@
 //! time-outs of a handshake and the heartbeats that follow from them, and what a
 //! producer may keep of the memory that is for all.
 
+mod intake;
 mod timeouts;
 mod v0;
 mod v1;

@@ -93,8 +93,8 @@ mod tests {
     use super::super::RequestBudget;
     use super::*;
 
-    #[test]
-    fn slow_sender_is_refused_only_while_others_wait_for_memory() {
+    #[tokio::test]
+    async fn slow_sender_is_refused_only_while_others_wait_for_memory() {
         let budget = RequestBudget::new(100 << 10);
         let mut held = budget.reservation();
         held.grow_to(100 << 10).now_or_never().expect("memory is free").expect("granted");

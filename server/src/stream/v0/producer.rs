@@ -18,6 +18,7 @@ use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use styx_protocol::styx0::{self, Message};
 
+use super::super::intake::{Intake, IntakeState};
 use super::connection::{IDLE_AFTER, READ_BYTES_MIN, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
 use crate::session::ProducerMemory;
@@ -82,47 +83,49 @@ impl Styx0Producer {
             self.decode();
             self.submit_block();
             self.send_ack();
-            let is_settled = self.pipeline.is_idle() && self.filling.is_empty();
+            let is_idle = self.pipeline.is_idle() && self.filling.is_empty();
             if let Some(end) = self.ending
-                && (is_settled || self.has_append_failed)
+                && (is_idle || self.has_append_failed)
             {
                 return self.into_connection().close(end).await;
             }
-            let is_wanted = self.memory.is_contended();
-            if is_wanted && is_settled {
+            let state = IntakeState {
+                has_capacity: self.ending.is_none() && self.pipeline.has_capacity(),
+                is_contended: self.memory.is_contended(),
+                is_idle,
+            };
+            if state.is_contended && is_idle {
                 self.release_memory();
             }
-            // Others get their turn once this one's records are durable.
-            let yields = is_wanted && !is_settled;
-            let takes_more = self.ending.is_none() && self.pipeline.has_capacity() && !yields;
-            let need = self.need();
-            let lacks_memory = takes_more && !self.memory.try_reserve(need.bytes);
-            let read_bytes = if takes_more && !lacks_memory { need.read_bytes } else { 0 };
+            let next = self.next_read();
+            let intake = Intake::decide(state, || self.memory.try_reserve(next.bytes));
+            let read_bytes = if intake == Intake::Listen { next.read_bytes } else { 0 };
             if read_bytes > 0 && !was_reading {
-                // Until now nobody listened.
+                // The peer's silence did not count while nobody read.
                 self.connection.heartbeat.note_received();
             }
             was_reading = read_bytes > 0;
-            let is_waited_for = read_bytes > 0 && need.is_large && is_settled;
-            let has_spare_memory = is_settled && self.connection.has_spare_memory();
-            let judged_in = self.memory.window_left();
+            let must_wait_for_memory = intake == Intake::NoMemory && is_idle;
+            let is_waited_for = read_bytes > 0 && next.is_large && is_idle;
+            let has_spare_memory = is_idle && self.connection.has_spare_memory();
+            let window_left = self.memory.window_left();
             let asked = Instant::now();
             tokio::select! {
                 event = self.connection.event(read_bytes), if self.ending != Some(Styx0End::Disconnected) => {
                     self.handle_event(event);
                 }
-                progress = self.pipeline.progress(), if !is_settled => self.note_progress(progress),
+                progress = self.pipeline.progress(), if !is_idle => self.note_progress(progress),
                 error = &mut gone, if self.ending.is_none() => self.fail(&error),
-                reserved = self.memory.reserve(need.bytes), if lacks_memory && is_settled => {
+                reserved = self.memory.reserve(next.bytes), if must_wait_for_memory => {
                     if let Err(error) = reserved {
                         self.fail(&error);
                     }
                 }
-                () = tokio::time::sleep(judged_in), if is_waited_for => {}
+                () = tokio::time::sleep(window_left), if is_waited_for => {}
                 () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => self.release_memory(),
             }
             if is_waited_for {
-                self.note_pace(need.held_bytes, asked.elapsed());
+                self.record_rate(next.held_bytes, asked.elapsed());
             }
         }
     }
@@ -133,7 +136,7 @@ impl Styx0Producer {
     }
 
     /// What is to be read, and the memory that it takes.
-    fn need(&mut self) -> NextRead {
+    fn next_read(&mut self) -> NextRead {
         let (held_bytes, capacity) = self.connection.held_bytes();
         let coming = match self.connection.decoder.is_mid_message() {
             true => self.connection.decoder.missing(),
@@ -143,8 +146,8 @@ impl Styx0Producer {
         if coming <= LARGE_BYTES {
             let read_bytes = self.connection.read_bytes();
             // An idle connection needs no reservation for the little it begins with.
-            let is_idle = others + held_bytes == 0 && read_bytes == READ_BYTES_MIN;
-            let bytes = if is_idle { 0 } else { others + capacity + read_bytes };
+            let is_unused = others + held_bytes == 0 && read_bytes == READ_BYTES_MIN;
+            let bytes = if is_unused { 0 } else { others + capacity + read_bytes };
             return NextRead { bytes, held_bytes, read_bytes, is_large: false };
         }
         // Of a large record nothing is read before there is memory for all of it, so
@@ -157,7 +160,7 @@ impl Styx0Producer {
 
     /// Gives up a large record that comes too slowly to keep memory that others
     /// wait for.
-    fn note_pace(&mut self, before: usize, waited: Duration) {
+    fn record_rate(&mut self, before: usize, waited: Duration) {
         let (now, _) = self.connection.held_bytes();
         let came = now.saturating_sub(before) as u64;
         if let Err(error) = self.memory.record_rate(came, waited) {

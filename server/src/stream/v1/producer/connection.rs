@@ -9,8 +9,9 @@
 //! one that was refused; everything offered is settled and acked before the last
 //! words. Whatever it waits for, memory too, it beats, and heeds what ends it.
 
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::peer;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::ProducerMemory;
 use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
+use crate::stream::intake::{Intake, IntakeState};
 use crate::stream::v1::error_frame;
 
 /// Bytes of blocks that are on their way at a time, unless it is one block.
@@ -52,6 +54,11 @@ pub(super) struct ProducerConnection {
     record_bytes_max: u64,
     /// Why an offered block was refused, if one was.
     refused: Option<Fault>,
+    /// There was no memory to read into when it was last tried.
+    lacks_memory: bool,
+    /// Whether the socket was read before the last wait.
+    was_listening: bool,
+    reads: u32,
 }
 
 /// Why nothing more is taken.
@@ -71,6 +78,12 @@ enum Wakeup {
     Memory(Result<(), Error>),
     ReleaseMemory,
     RateWindowOver,
+}
+
+impl ProducerEnd {
+    fn failed(error: &Error) -> ProducerEnd {
+        ProducerEnd::Failed(error_frame::of(error))
+    }
 }
 
 impl ProducerConnection {
@@ -96,6 +109,9 @@ impl ProducerConnection {
             ack: Ack::default(),
             record_bytes_max,
             refused: None,
+            lacks_memory: false,
+            was_listening: true,
+            reads: 0,
         }
     }
 
@@ -132,93 +148,126 @@ impl ProducerConnection {
         peer::close(&self.socket.tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
-    /// Takes blocks until something ends that.
+    /// Receives blocks until something ends that.
     async fn receive(&mut self) -> io::Result<ProducerEnd> {
         let app = Arc::clone(&self.app);
         let taken_over = self.identity.as_ref().map(|identity| identity.claim.taken_over());
-        let mut ended = pin!(ended(&app, self.log.gone(), taken_over));
-        let (mut was_listening, mut lacks_memory, mut reads) = (true, false, 0);
+        let mut must_end = pin!(must_end(&app, self.log.gone(), taken_over));
         loop {
             if let Some(fault) = &self.refused {
                 return Ok(ProducerEnd::Failed(fault.clone()));
             }
-            if let Some(ending) = self.submit_all() {
-                return Ok(ending);
+            if let Some(end) = self.submit_all() {
+                return Ok(end);
             }
             self.socket.send()?;
-            let is_settled = self.pipeline.is_idle();
-            let is_wanted = self.receive_buffer.memory().is_contended();
-            if is_wanted && is_settled {
-                self.receive_buffer.shrink();
-            }
-            // Others get their turn once this one's blocks are durable.
-            let yields = is_wanted && !is_settled;
-            let takes_more =
-                self.pipeline.has_capacity() && !self.socket.is_ack_backlog_full() && !yields;
-            if lacks_memory && takes_more {
-                lacks_memory = !self.receive_buffer.ensure_space();
-            }
-            let is_listening = takes_more && !lacks_memory;
-            if is_listening && !was_listening {
-                // Until now nobody listened.
-                self.socket.heard();
-            }
-            was_listening = is_listening;
-            // What it has begun, and what it does not take, are its to go on with.
-            let is_waited_for = is_settled
-                && self.receive_buffer.has_partial_frame()
-                && (is_listening || self.socket.is_ack_backlog_full());
-            let judged_in = self.receive_buffer.memory().window_left();
-            let shrinks_at =
-                self.receive_buffer.shrinks_at().filter(|_| is_settled && !lacks_memory);
-            let asked = Instant::now();
-            let woken = tokio::select! {
-                biased;
-                progress = self.pipeline.progress() => Wakeup::Progress(progress),
-                error = &mut ended => Wakeup::MustEnd(error),
-                event = self.socket.event(is_listening) => Wakeup::Event(event?),
-                // What is on its way gives memory back when it is durable.
-                reserved = self.receive_buffer.wait_for_memory(),
-                    if lacks_memory && takes_more && is_settled => Wakeup::Memory(reserved),
-                () = tokio::time::sleep_until(shrinks_at.unwrap_or(asked)), if shrinks_at.is_some() => {
-                    Wakeup::ReleaseMemory
-                }
-                () = tokio::time::sleep(judged_in), if is_waited_for => Wakeup::RateWindowOver,
+            let intake = self.next_intake();
+            let is_waited_for = self.is_waiting_for_peer(intake);
+            let began = Instant::now();
+            let wakeup = self.wait(intake, is_waited_for, must_end.as_mut()).await?;
+            let waited = if is_waited_for { began.elapsed() } else { Duration::ZERO };
+            let received = match self.handle(wakeup).await? {
+                Ok(received) => received,
+                Err(end) => return Ok(end),
             };
-            let waited = if is_waited_for { asked.elapsed() } else { Duration::ZERO };
-            let mut came = 0;
-            match woken {
-                Wakeup::Progress(progress) => self.note_progress(progress),
-                Wakeup::MustEnd(error) => return Ok(ProducerEnd::Failed(error_frame::of(&error))),
-                Wakeup::Event(ProducerEvent::Readable) => {
-                    lacks_memory = !self.receive_buffer.ensure_space();
-                    if !lacks_memory {
-                        match self.read()? {
-                            Ok(count) => came = count,
-                            Err(ending) => return Ok(ending),
-                        }
-                        reads += 1;
-                        if reads % READS_MAX == 0 {
-                            tokio::task::yield_now().await;
-                        }
-                    }
+            if is_waited_for {
+                let memory = self.receive_buffer.memory();
+                if let Err(error) = memory.record_rate(received as u64, waited) {
+                    return Ok(ProducerEnd::failed(&error));
                 }
-                Wakeup::Event(ProducerEvent::AckBacklogDrained) | Wakeup::RateWindowOver => {}
-                Wakeup::Event(ProducerEvent::PeerSilent) => {
-                    return Ok(ProducerEnd::Failed(error_frame::silence(self.timeouts.ours)));
-                }
-                Wakeup::Memory(Err(error)) => {
-                    return Ok(ProducerEnd::Failed(error_frame::of(&error)));
-                }
-                Wakeup::Memory(Ok(())) => {}
-                Wakeup::ReleaseMemory => self.receive_buffer.shrink(),
-            }
-            if is_waited_for
-                && let Err(error) = self.receive_buffer.memory().record_rate(came as u64, waited)
-            {
-                return Ok(ProducerEnd::Failed(error_frame::of(&error)));
             }
         }
+    }
+
+    /// Whether to read the socket next, or what to wait for before that.
+    fn next_intake(&mut self) -> Intake {
+        let state = IntakeState {
+            has_capacity: self.pipeline.has_capacity() && !self.socket.is_ack_backlog_full(),
+            is_contended: self.receive_buffer.memory().is_contended(),
+            is_idle: self.pipeline.is_idle(),
+        };
+        if state.is_contended && state.is_idle {
+            self.receive_buffer.shrink();
+        }
+        let lacked_memory = self.lacks_memory;
+        let intake = Intake::decide(state, || !lacked_memory || self.receive_buffer.ensure_space());
+        match intake {
+            Intake::Listen => self.lacks_memory = false,
+            Intake::NoMemory => self.lacks_memory = true,
+            Intake::NoRoom | Intake::Yield => {}
+        }
+        let is_listening = intake == Intake::Listen;
+        if is_listening && !self.was_listening {
+            // The peer's silence did not count while nobody read.
+            self.socket.note_received();
+        }
+        self.was_listening = is_listening;
+        intake
+    }
+
+    /// Whether only the peer can make progress: it has to send the rest of a frame,
+    /// and this side reads it or waits for the peer to read its acks.
+    fn is_waiting_for_peer(&mut self, intake: Intake) -> bool {
+        self.pipeline.is_idle()
+            && self.receive_buffer.has_partial_frame()
+            && (intake == Intake::Listen || self.socket.is_ack_backlog_full())
+    }
+
+    /// Waits for the next thing to handle.
+    async fn wait(
+        &mut self,
+        intake: Intake,
+        is_waited_for: bool,
+        must_end: Pin<&mut impl Future<Output = Error>>,
+    ) -> io::Result<Wakeup> {
+        let is_idle = self.pipeline.is_idle();
+        // If appends are in flight, they free memory when they are durable.
+        let must_wait_for_memory = intake == Intake::NoMemory && is_idle;
+        let window_left = self.receive_buffer.memory().window_left();
+        let lacks_memory = self.lacks_memory;
+        let shrinks_at = self.receive_buffer.shrinks_at().filter(|_| is_idle && !lacks_memory);
+        Ok(tokio::select! {
+            biased;
+            progress = self.pipeline.progress() => Wakeup::Progress(progress),
+            error = must_end => Wakeup::MustEnd(error),
+            event = self.socket.event(intake == Intake::Listen) => Wakeup::Event(event?),
+            reserved = self.receive_buffer.wait_for_memory(), if must_wait_for_memory => {
+                Wakeup::Memory(reserved)
+            }
+            () = sleep_until(shrinks_at), if shrinks_at.is_some() => Wakeup::ReleaseMemory,
+            () = tokio::time::sleep(window_left), if is_waited_for => Wakeup::RateWindowOver,
+        })
+    }
+
+    /// Does what a wakeup asks for. Returns how many bytes were read, or how the
+    /// stream ends.
+    async fn handle(&mut self, wakeup: Wakeup) -> io::Result<Result<usize, ProducerEnd>> {
+        match wakeup {
+            Wakeup::Progress(progress) => self.note_progress(progress),
+            Wakeup::Event(ProducerEvent::Readable) => {
+                self.lacks_memory = !self.receive_buffer.ensure_space();
+                if !self.lacks_memory {
+                    let read = self.read()?;
+                    self.reads = self.reads.wrapping_add(1);
+                    if read.is_ok() && self.reads % READS_MAX == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    return Ok(read);
+                }
+            }
+            Wakeup::Event(ProducerEvent::PeerSilent) => {
+                let fault = error_frame::silence(self.timeouts.ours);
+                return Ok(Err(ProducerEnd::Failed(fault)));
+            }
+            Wakeup::MustEnd(error) | Wakeup::Memory(Err(error)) => {
+                return Ok(Err(ProducerEnd::failed(&error)));
+            }
+            Wakeup::Event(ProducerEvent::AckBacklogDrained)
+            | Wakeup::RateWindowOver
+            | Wakeup::Memory(Ok(())) => {}
+            Wakeup::ReleaseMemory => self.receive_buffer.shrink(),
+        }
+        Ok(Ok(0))
     }
 
     /// Waits until what was offered is durable or has failed.
@@ -238,7 +287,7 @@ impl ProducerConnection {
     fn read(&mut self) -> io::Result<Result<usize, ProducerEnd>> {
         Ok(match self.receive_buffer.read(&self.socket.tcp)? {
             ReadOutcome::Bytes(count) => {
-                self.socket.heard();
+                self.socket.note_received();
                 Ok(count)
             }
             ReadOutcome::WouldBlock => Ok(0),
@@ -315,7 +364,7 @@ impl ProducerConnection {
 }
 
 /// Resolves when the connection has to end for a reason of ours.
-async fn ended(
+async fn must_end(
     app: &App,
     gone: impl Future<Output = Error>,
     taken_over: Option<impl Future<Output = ()>>,
@@ -330,6 +379,13 @@ async fn ended(
         () = taken_over => crate::session::taken_over(),
         () = app.shutdown.begun() => error_frame::shutting_down(),
         error = gone => error,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -46,7 +46,7 @@ impl ProducerSocket {
     }
 
     /// Something came, or it was not listened to until now.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn note_received(&mut self) {
         self.heartbeat.note_received();
     }
 
@@ -128,7 +128,7 @@ mod tests {
         std::thread::sleep(2 * ours);
         assert_eq!(peer.event(true).await.expect("it is there"), ProducerEvent::Readable);
         assert_eq!((read(&peer), read(&peer)), (Some(1), None));
-        peer.heard();
+        peer.note_received();
         assert_eq!(peer.event(true).await.expect("it is there"), ProducerEvent::PeerSilent);
     }
 }
