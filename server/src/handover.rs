@@ -1,5 +1,4 @@
-//! From a request that wants to leave HTTP to the front end that takes its
-//! socket over.
+//! Upgrades: from an HTTP request to the front end that takes over its socket.
 //!
 //! ```text
 //! http ── UpgradeRequest ──▶ FrontEnd::accept ──▶ AcceptedUpgrade ── 101 ──▶ peer
@@ -7,10 +6,10 @@
 //!                        written by http)     └ serve ◀── Socket ── listener
 //! ```
 //!
-//! A front end knows this room and `session`, never http. Invariant: bytes that
-//! arrived with the handshake are the first that the front end reads, and it
-//! runs in the connection's own task, so that limits, counters and the shutdown
-//! apply to it as to any other connection.
+//! A front end uses this module and `session`, never http. Invariant: the front end
+//! first reads the bytes that arrived with the handshake. It runs in the
+//! connection's own task, so limits, counters and the shutdown apply to it as to any
+//! other connection.
 
 use std::fmt;
 use std::future::Future;
@@ -27,38 +26,37 @@ use crate::app::App;
 use crate::session::{Error, KnownLog, OpenLog};
 use crate::{header, params};
 
-/// Something other than HTTP that a socket can speak.
+/// A protocol other than HTTP.
 pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
-    /// For metrics and messages.
+    /// The protocol's name, for metrics and messages.
     fn name(&self) -> &'static str;
 
-    /// Whether it is what an `Upgrade` header with this protocol asks for.
+    /// Whether an `Upgrade` header with this value asks for it.
     fn speaks(&self, protocol: &str) -> bool;
 
-    /// Whether it speaks the version that a handshake of its protocol names
-    /// beside the protocol. If not, the answer is 426 with
-    /// [`versions`](Self::versions).
+    /// Whether it supports the version in the handshake's headers. If not, the answer
+    /// is 426 with [`versions`](Self::versions).
     fn supports_version(&self, _headers: &HeaderMap) -> bool {
         true
     }
 
-    /// Headers of a 426 that say which versions it speaks.
+    /// The headers of a 426 that name the supported versions.
     fn versions(&self) -> HeaderMap {
         HeaderMap::new()
     }
 
-    /// Decides about a handshake. An error is answered as HTTP would.
+    /// Accepts or refuses a handshake. An error becomes an HTTP answer.
     fn accept<'a>(
         &'a self,
         request: UpgradeRequest,
     ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>>;
 }
 
-/// A handshake: what was asked of which log.
+/// A handshake.
 #[derive(Debug)]
 pub(crate) struct UpgradeRequest {
     pub(crate) app: Arc<App>,
-    /// Found, and the one that the request knows.
+    /// The log; it matches what the request knows.
     pub(crate) log: OpenLog,
     pub(crate) known: KnownLog,
     /// POST, or GET with `X-HTTP-Method-Override: POST`.
@@ -89,12 +87,12 @@ impl UpgradeRequest {
     }
 }
 
-/// What a front end does once its 101 is sent.
+/// What a front end does after its 101 is sent.
 pub(crate) type Serve = Box<dyn FnOnce(Socket) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// A handshake that is agreed to.
+/// A handshake that is accepted.
 pub(crate) struct AcceptedUpgrade {
-    /// Headers of the 101 beside `Connection`.
+    /// Headers of the 101, except `Connection`.
     pub(crate) headers: HeaderMap,
     pub(crate) serve: Serve,
 }
@@ -116,15 +114,15 @@ impl AcceptedUpgrade {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) tcp: TcpStream,
-    /// What arrived already; comes before what `tcp` has.
+    /// Bytes that arrived with the handshake; they come before those in `tcp`.
     pub(crate) received: Bytes,
 }
 
-/// Where a request leaves word for its connection that it was upgraded.
+/// How a request tells its connection that it was upgraded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UpgradeSlot(Arc<Mutex<Option<PendingUpgrade>>>);
 
-/// A connection that is no longer HTTP's.
+/// A connection that leaves HTTP after its 101.
 pub(crate) struct PendingUpgrade {
     pub(crate) protocol: &'static str,
     pub(crate) on_upgrade: OnUpgrade,

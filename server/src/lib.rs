@@ -4,8 +4,8 @@
 //! listener → http → session → styx_engine
 //! ```
 //!
-//! [`run`] is the whole daemon; [`Server`] is the same for those who have a
-//! runtime already and want to stop it themselves.
+//! [`run`] is the whole daemon. [`Server`] is the same for a caller that has a
+//! runtime and stops the server itself.
 
 mod app;
 pub mod config;

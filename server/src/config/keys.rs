@@ -1,4 +1,4 @@
-//! The table of keys: the only place that knows them.
+//! The table of configuration keys, the only place that defines them.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use super::{Config, Statsd};
 
 /// One key of the configuration.
 pub(super) struct ConfigKey {
-    /// Its name with the tables it stands in, as in `log_manager.data_directory`.
+    /// Its name with its tables, for example `log_manager.data_directory`.
     pub(super) name: &'static str,
-    /// A shorter second name of its environment variable, after `STYX_`.
+    /// A shorter second name for its environment variable, after `STYX_`.
     pub(super) alias: Option<&'static str>,
     pub(super) kind: ValueKind,
-    /// One line for people.
+    /// A one-line description.
     pub(super) about: &'static str,
-    /// Puts an admitted value into the configuration.
+    /// Stores a value of the right kind in the configuration.
     pub(super) set: fn(&mut Config, &Value) -> Result<(), String>,
-    /// The value in force; `None` when there is none to print.
+    /// The current value; `None` if there is none to print.
     pub(super) value: fn(&Config) -> Option<Value>,
 }
 
@@ -40,10 +40,10 @@ pub(super) fn find(name: &str) -> Option<&'static ConfigKey> {
     KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// The known key that looks most like `name`.
+/// The known key that is most similar to `name`.
 pub(super) fn nearest(name: &str) -> &'static str {
     let lower = name.to_ascii_lowercase();
-    // A key in the wrong table is as near as its last part is.
+    // A key in the wrong table is as similar as its last part.
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |key: &&ConfigKey| {
         let whole = strsim::jaro_winkler(key.name, &lower);
@@ -106,7 +106,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         name: "pid_file",
         alias: None,
         kind: ValueKind::Text,
-        about: "file for the process id, locked while the server runs; empty: none",
+        about: "file for the process id, locked while the server runs; empty for none",
         set: |config, v| {
             config.pid_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
             Ok(())
@@ -120,7 +120,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         name: "bind_address",
         alias: None,
         kind: ValueKind::Text,
-        about: "where to listen, host:port; :7123 is every interface",
+        about: "address to listen on, host:port; :7123 is every interface",
         set: |config, v| {
             config.bind_address = value::text(v).parse()?;
             Ok(())
@@ -130,14 +130,14 @@ pub(super) const KEYS: &[ConfigKey] = &[
     seconds_key!(
         "shutdown_timeout",
         SECONDS,
-        "seconds a stopping server waits for what is under way",
+        "seconds that a stopping server waits for current requests",
         shutdown_timeout
     ),
     ConfigKey {
         name: "cors_allowed_origins",
         alias: None,
         kind: ValueKind::Texts,
-        about: "browser origins that may use the server; * stands for any characters",
+        about: "browser origins that may use the server; * matches any characters",
         set: |config, v| {
             config.cors_allowed_origins = value::texts(v);
             Ok(())
@@ -147,13 +147,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
     size_key!(
         "http_read_buffer_size",
         BYTES,
-        "bytes read from an HTTP connection at a time, at most",
+        "largest read buffer of an HTTP connection, bytes",
         http_read_buffer_size
     ),
     size_key!(
         "http_write_buffer_size",
         BYTES,
-        "accepted for 0.x; answers are streamed without such a buffer",
+        "accepted for configuration files of 0.x, and ignored",
         http_write_buffer_size
     ),
     size_key!(
@@ -171,7 +171,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     seconds_key!(
         "tcp_timeout",
         SECONDS_FROM_1,
-        "seconds a peer may stay silent, or not read, in the middle of something",
+        "seconds that a peer may be silent, or not read, during a request or on a stream",
         tcp_timeout
     ),
     size_key!(
@@ -189,42 +189,42 @@ pub(super) const KEYS: &[ConfigKey] = &[
     size_key!(
         "max_connections",
         ValueKind::Number { min: 1, max: 1_000_000 },
-        "connections served at a time; more are answered 503",
+        "largest number of open connections; more are answered 503",
         max_connections
     ),
     size_key!(
         "max_in_flight_bytes",
         ValueKind::Number { min: 4 << 20, max: 1 << 40 },
-        "bytes of request bodies in memory at a time, in all",
+        "most bytes of all requests together in memory",
         max_in_flight_bytes
     ),
     size_key!(
         "max_answer_bytes",
         ValueKind::Number { min: 1 << 20, max: 1 << 40 },
-        "bytes of answers in memory at a time, in all; beyond it they go out in small pieces",
+        "most bytes of all answers together in memory; beyond it they are sent in small pieces",
         max_answer_bytes
     ),
     size_key!(
         "worker_threads",
         ValueKind::Number { min: 0, max: 1024 },
-        "threads that serve connections; 0: half the cores",
+        "threads that serve connections; 0 for half of the cores",
         worker_threads
     ),
     seconds_key!(
         "idle_timeout",
         SECONDS_FROM_1,
-        "seconds a kept-alive connection may be without a request",
+        "seconds that a kept-alive connection may be without a request",
         idle_timeout
     ),
     ConfigKey {
         name: "log_manager.data_directory",
         alias: Some("DATA_DIRECTORY"),
         kind: ValueKind::Text,
-        about: "where the logs are; created if it is not there",
+        about: "directory of the logs; created if it does not exist",
         set: |config, v| {
             let text = value::text(v);
             if text.is_empty() {
-                return Err("name a directory".to_owned());
+                return Err("use the path of a directory".to_owned());
             }
             config.log_manager.data_directory = PathBuf::from(text);
             Ok(())
@@ -236,13 +236,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
     size_key!(
         "log_manager.read_buffer_size",
         BYTES,
-        "bytes read from a log at a time; about the most one long-polling answer holds",
+        "bytes read from a log at a time, and about the largest long-polling answer",
         log_manager.read_buffer_size
     ),
     size_key!(
         "log_manager.write_buffer_size",
         BYTES,
-        "accepted for 0.x; commits are sized by what waits",
+        "accepted for configuration files of 0.x, and ignored",
         log_manager.write_buffer_size
     ),
     ConfigKey {
@@ -259,21 +259,21 @@ pub(super) const KEYS: &[ConfigKey] = &[
     size_key!(
         "log_manager.direct_write_size",
         ValueKind::Number { min: 0, max: 1 << 40 },
-        "bytes from which on a commit is written past the page cache",
+        "size in bytes from which a commit bypasses the page cache",
         log_manager.direct_write_size
     ),
     size_key!(
         "log_manager.scrub_bytes_per_second",
         ValueKind::Number { min: 0, max: 1 << 40 },
-        "bytes of finished segments read again a second, to find damage; 0: none",
+        "bytes per second of finished segments read once a day to find damage; 0 for none",
         log_manager.scrub_bytes_per_second
     ),
-    statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "udp", protocol),
+    statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "protocol of StatsD: udp", protocol),
     statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
     statsd_key!(
         "metrics.statsd.prefix",
         "STATSD_PREFIX",
-        "what every gauge's name begins with; may be empty",
+        "prefix of every gauge's name; may be empty",
         prefix
     ),
 ];

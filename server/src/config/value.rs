@@ -1,19 +1,18 @@
-//! The few forms a value may have, from TOML and from text alike.
+//! The kinds of values that keys have.
 //!
-//! The environment and flags give text; the file gives TOML values. Both become
-//! a [`toml::Value`] of the key's form here, or an error that says what the key
-//! accepts.
+//! The environment and flags contain text, and the file contains TOML values. Both
+//! become a [`toml::Value`] of the key's kind, or an error that names valid values.
 
 use std::time::Duration;
 
 use toml::Value;
 
-/// What a key's value looks like.
+/// The kind of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueKind {
     Text,
     Bool,
-    /// A list of texts; in the environment separated by commas.
+    /// A list of strings; in the environment separated by commas.
     Texts,
     /// A whole number between the two, both included.
     Number {
@@ -24,18 +23,18 @@ pub(super) enum ValueKind {
 
 /// Whole seconds up to a year.
 pub(super) const SECONDS: ValueKind = ValueKind::Number { min: 0, max: 31_536_000 };
-/// Whole seconds from one on.
+/// Whole seconds from 1 up to a year.
 pub(super) const SECONDS_FROM_1: ValueKind = ValueKind::Number { min: 1, max: 31_536_000 };
 /// Bytes, up to 1 GiB.
 pub(super) const BYTES: ValueKind = ValueKind::Number { min: 1, max: 1 << 30 };
 
 impl ValueKind {
-    /// What the form accepts, for people.
+    /// Valid values, for messages.
     pub(super) fn accepted(self) -> String {
         match self {
-            ValueKind::Text => "a text in quotes".to_owned(),
+            ValueKind::Text => "a string in quotes".to_owned(),
             ValueKind::Bool => "true or false".to_owned(),
-            ValueKind::Texts => "a list of texts".to_owned(),
+            ValueKind::Texts => "a list of strings".to_owned(),
             ValueKind::Number { min, max } => format!("a whole number from {min} to {max}"),
         }
     }
@@ -65,8 +64,8 @@ impl ValueKind {
     }
 }
 
-// The setters below run only on values their key's form admits; what cannot
-// happen turns into the type's default instead of a panic.
+// The functions below are only called with values of the right kind. An impossible
+// value becomes the type's default instead of a panic.
 
 pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()

@@ -1,5 +1,4 @@
-//! Backups out and archives in, streamed. There are only a few at a time: a peer
-//! that dawdles is let go.
+//! Streams backups and restores. Few run at a time, so a slow peer is disconnected.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,14 +13,14 @@ use super::management::new_name;
 use crate::params;
 use crate::session::Error;
 
-/// What an archive has to move on average in each `tcp_timeout` that its peer is
-/// waited for.
+/// The minimum rate of an archive, over each `tcp_timeout` that the server waits for
+/// its peer.
 const BYTES_PER_SECOND_MIN: u64 = 8 << 10;
 
 pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
     let log = call.log()?;
     let mut backup = call.app.sessions.backup(&log)?;
-    // What fails at once is an error, not a broken answer.
+    // A failure before the first bytes is an error, not an aborted answer.
     let first = backup.next().await.transpose()?;
     let rest = stream::unfold((first, backup), |(first, mut backup)| async move {
         let chunk = match first {

@@ -1,8 +1,8 @@
 //! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
 //!
-//! A body that stops coming, or only drips, is given up after `tcp_timeout`;
-//! time in which nobody asks for it does not count. Nobody allocates what a
-//! `Content-Length` says; chunks are what arrived.
+//! A body that stops or arrives very slowly fails after `tcp_timeout`; time in which
+//! the server does not read it does not count. Nothing is allocated because of a
+//! `Content-Length`: chunks are the bytes that arrived.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use super::content_encoding::ContentDecoder;
 use crate::peer::{MinimumRate, Verdict};
 use crate::session::{Error, Reservation, Sending, SlowSender};
 
-/// How much of a body that nobody wants is read, so that the answer is seen.
+/// How much of an unwanted body is read, so that the client sees the answer.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a body has to bring on average in each `tcp_timeout` that it is waited for.
+/// The minimum rate of a body, over each `tcp_timeout` that the server waits for it.
 const BYTES_PER_SECOND_MIN: u64 = 8;
 
-/// The bytes of a request. What is left when it is dropped is read and thrown
-/// away for a while: a client that is still sending could not see the answer.
+/// The bytes of a request. When it is dropped, the rest is read and discarded for a
+/// while, because a client that is still sending could not see the answer.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     decoder: ContentDecoder,
     silence_max: Duration,
-    /// Bytes received, as they came.
+    /// Bytes received, before decompression.
     received: u64,
     /// Enforced whether or not memory is short.
     rate: MinimumRate,
@@ -54,14 +54,13 @@ impl RequestBody {
         })
     }
 
-    /// The same body, which has to bring more than others because much is kept for it.
+    /// The same body with a higher minimum rate, for requests that hold much.
     pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
         self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
         self
     }
 
-    /// How many bytes the whole body has, if that is known and they are not
-    /// compressed.
+    /// The size of the whole body, if it is known and the body is not compressed.
     pub(super) fn exact_bytes(&self) -> Option<u64> {
         let incoming = self.incoming.as_ref().filter(|_| self.decoder.is_identity())?;
         incoming.size_hint().exact()
@@ -70,7 +69,7 @@ impl RequestBody {
     /// The next bytes, at least one; `None` at the end.
     ///
     /// # Errors
-    /// The body broke off, stalled, or does not decompress.
+    /// The body ended early, stalled, or cannot be decompressed.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(bytes) = self.decoder.next()? {
@@ -86,13 +85,13 @@ impl RequestBody {
         }
     }
 
-    /// What comes next, as it was sent; nothing at the end, which is then known.
+    /// The next bytes, before decompression; empty at the end.
     async fn receive(&mut self) -> Result<Bytes, Error> {
         let mut silence = Duration::ZERO;
         loop {
             let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
             let received = self.received;
-            // Most bodies are one frame, for which the clock is not looked at.
+            // Most bodies are one frame; those do not read the clock.
             let asked = (received > 0).then(Instant::now);
             let mut patience = self.silence_max - silence;
             if asked.is_some() {
@@ -109,7 +108,7 @@ impl RequestBody {
                 Err(_) => {
                     silence += patience;
                     if silence >= self.silence_max {
-                        let why = format!("nothing came for {} s", self.silence_max.as_secs());
+                        let why = format!("nothing arrived for {} s", self.silence_max.as_secs());
                         return Err(self.given_up(&why));
                     }
                     self.note(0, patience)?;
@@ -119,7 +118,7 @@ impl RequestBody {
             if incoming.is_end_stream() {
                 self.incoming = None;
             }
-            // Trailers say nothing to us.
+            // Trailers are ignored.
             let bytes = frame.into_data().unwrap_or_default();
             let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
             self.note(bytes.len() as u64, waited)?;
@@ -127,10 +126,10 @@ impl RequestBody {
         }
     }
 
-    /// Takes note of what came.
+    /// Records what arrived.
     ///
     /// # Errors
-    /// It came too slowly, and is not all there.
+    /// It arrived too slowly, and the body is not complete.
     fn note(&mut self, received: u64, waited: Duration) -> Result<(), Error> {
         self.received += received;
         self.sender.record(received, waited);
@@ -139,7 +138,7 @@ impl RequestBody {
             return Ok(());
         }
         let least = self.rate.bytes_per_second_min();
-        Err(self.given_up(&format!("it comes too slowly, below {least} bytes a second")))
+        Err(self.given_up(&format!("it arrives too slowly, below {least} bytes per second")))
     }
 
     /// Refuses the body if the rest of it arrives too slowly to keep memory that
@@ -154,7 +153,7 @@ impl RequestBody {
         }
     }
 
-    /// There is no use in waiting for the rest.
+    /// Stops reading, with the error for that.
     fn given_up(&mut self, why: &str) -> Error {
         self.incoming = None;
         broken_off(self.received, why)
@@ -165,7 +164,7 @@ impl RequestBody {
         let mut whole = Vec::new();
         while let Some(chunk) = self.next().await? {
             if whole.len() + chunk.len() > bytes_max {
-                let message = format!("the body is longer than the {bytes_max} bytes allowed");
+                let message = format!("the body is larger than the {bytes_max} bytes allowed");
                 return Err(Error::new(Code::InvalidParams, message));
             }
             whole.extend_from_slice(&chunk);
@@ -193,5 +192,5 @@ impl Drop for RequestBody {
 }
 
 fn broken_off(at: u64, why: &str) -> Error {
-    Error::new(Code::MalformedRecords, format!("the body broke off after {at} bytes: {why}"))
+    Error::new(Code::MalformedRecords, format!("the body ended early, after {at} bytes: {why}"))
 }

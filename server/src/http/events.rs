@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! id: 8                the next position, which a browser sends back
-//! data: the record     a line each, or base64 with ?encoding=base64
+//! data: the record     one for each line, or base64 with ?encoding=base64
 //! (empty line)
-//! : keep-alive         when nothing happened for a while
+//! : keep-alive         when there was no record for a while
 //! ```
 //!
-//! The stream follows the log unless `follow=false` is asked for. It ends with
-//! `count`, when the server stops, or broken off by a fault.
+//! The stream follows the log, except with `follow=false`. It ends after `count`
+//! records or when the server stops, and a failure aborts it.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -111,8 +111,8 @@ impl Events {
         }
     }
 
-    /// Events of the batch, no further one once there are `bytes_max`; with how many
-    /// they are.
+    /// Events for records of the batch, and their number. Adds no more once there are
+    /// `bytes_max` bytes.
     fn events(&self, batch: &Batch, bytes_max: usize) -> (Bytes, u64) {
         let mut out = String::with_capacity(batch.len_bytes().min(bytes_max));
         let mut count = 0;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_an_id_and_a_data_line_for_every_line() {
+    fn event_has_an_id_and_one_data_line_for_each_line() {
         check(b"one", Encoding::Text, "id: 8\ndata: one\n\n");
         check(b"", Encoding::Text, "id: 8\ndata: \n\n");
         check(b"a\nb\r\nc\rd\n", Encoding::Text, {

@@ -1,12 +1,12 @@
-//! `POST /logs/{name}/records`: a body of records into a log.
+//! `POST /logs/{name}/records`: appends a body of records.
 //!
 //! ```text
 //! body → decompress → records of the media type → AppendStream → durable → 200
 //! ```
 //!
-//! Memory stays bounded whatever the body's size: before bytes are kept they are
-//! reserved, and the next block waits for the one before. An error says how much
-//! of the request was appended.
+//! Memory is bounded whatever the body's size: it is reserved before bytes are kept,
+//! and the next block waits for the last one. An error contains how much of the
+//! request was appended.
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
@@ -20,7 +20,7 @@ use super::body::RequestBody;
 use crate::header;
 use crate::session::{AppendStream, Error, OpenLog, Reservation, Written};
 
-/// The JSON of a write's answer.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
 struct WriteSummary {
     position: u64,
@@ -72,7 +72,7 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
     Ok(answer::json(&WriteSummary { position: written.position.0, count: written.count }))
 }
 
-/// A request's way into the log.
+/// Appends one request's records.
 struct WriteRequest {
     stream: AppendStream,
     reservation: Reservation,
@@ -80,7 +80,7 @@ struct WriteRequest {
 }
 
 impl WriteRequest {
-    /// The whole body is one record; an empty one is none.
+    /// The whole body is one record; an empty body is no record.
     async fn one_record(&mut self, body: &mut RequestBody) -> Result<Written, Error> {
         if let Some(bytes) = body.exact_bytes() {
             self.check_size(bytes)?;
@@ -103,7 +103,7 @@ impl WriteRequest {
         self.stream.one(&payload).await
     }
 
-    /// The body holds records in one of the forms for many.
+    /// The body contains many records, in one of the formats for that.
     async fn many_records(
         &mut self,
         body: &mut RequestBody,
@@ -112,8 +112,8 @@ impl WriteRequest {
         let mut pushed = 0;
         while let Some(chunk) = body.next().await? {
             pushed += chunk.len() as u64;
-            // What is kept: the chunk, the record that is not complete yet, and
-            // the blocks that are not durable yet.
+            // In memory are the chunk, the incomplete record, and the blocks that are
+            // not durable yet.
             let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
             let blocks = self.stream.held_bytes();
             let kept = blocks.saturating_add(incomplete).saturating_add(chunk.len());
@@ -129,8 +129,11 @@ impl WriteRequest {
         self.stream.finish().await
     }
 
-    /// Makes room for what is kept of the body, unless that is wanted by others
-    /// and the body is slow to make use of it.
+    /// Reserves memory for the kept part of the body.
+    ///
+    /// # Errors
+    /// `overloaded` if memory is short for too long, or if it is short and the body
+    /// arrives too slowly.
     async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
         body.check_rate(&self.reservation)?;
         self.reservation.grow_to(bytes).await
@@ -141,7 +144,8 @@ impl WriteRequest {
             return Ok(());
         }
         let message = format!(
-            "a record of {} bytes (8 and its payload, which may have {}) is over max_record_size, {}",
+            "the record has {} bytes (an 8-byte header and its payload of at most {}), \
+             more than max_record_size, {}",
             payload_bytes + 8,
             self.payload_bytes_max,
             self.payload_bytes_max + 8
@@ -150,7 +154,7 @@ impl WriteRequest {
     }
 }
 
-/// The forms in which a body holds many records.
+/// The formats of a body with many records.
 enum RecordsDecoder {
     Binary(binary_records::Decoder),
     Lines(lines::Decoder),
@@ -183,7 +187,10 @@ impl RecordsDecoder {
         }
     }
 
-    /// What is left after the last chunk, and that it is whole.
+    /// Call it after the last chunk: returns the last record.
+    ///
+    /// # Errors
+    /// It is incomplete.
     fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
@@ -224,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_not_json_is_named_by_its_byte() {
+    fn error_names_the_byte_of_the_line_that_is_not_json() {
         let decode = |text: &'static [u8]| {
             let mut decoder =
                 RecordsDecoder::Json(lines::Decoder::new(styx_protocol::LineEnding::Lf, 1000));

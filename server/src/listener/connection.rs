@@ -1,5 +1,5 @@
-//! One connection: HTTP/1.1 or HTTP/2, until it ends or the server stops, or
-//! until a front end takes it over.
+//! One connection: HTTP/1.1 or HTTP/2, until it ends, the server stops, or a front
+//! end takes it over.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -18,23 +18,23 @@ use super::watched_socket::{Limits, WatchedSocket};
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::Http;
 
-/// How long a request's head may take, if `tcp_timeout` is not shorter.
+/// How long a request's head may take to arrive, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
-/// Bytes of a request's head. Its headers are at most 100, as hyper has it.
+/// Largest request head. It has at most 100 headers, hyper's limit.
 const HEADER_BYTES_MAX: usize = 32 << 10;
-/// Bytes of a body that are read at a time, and of an answer that wait to be
-/// sent, at most.
+/// Bounds of the buffer for a body's bytes, and of an answer's bytes that wait to be
+/// sent.
 const BUFFER_BYTES_MIN: usize = HEADER_BYTES_MAX + 8192;
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 const HTTP2_STREAMS_MAX: u32 = 200;
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
-/// Serves the connection, whatever it comes to speak.
+/// Serves the connection in HTTP, and then in the protocol that it is upgraded to.
 pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
     let slot = UpgradeSlot::default();
-    // Boxed, so that a socket that was taken over needs no room for it.
+    // Boxed, so that an upgraded connection does not keep its memory.
     if let Err(error) = Box::pin(serve_http(&http, stream, &slot)).await {
-        // Peers go away as they like; why is in the error's source.
+        // A peer may disconnect at any time; the reason is in the error's source.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::debug!(cause, "a connection ended: {error}");
     }
@@ -53,7 +53,7 @@ async fn hand_over(http: &Http, taken: PendingUpgrade) {
         }
     };
     let Ok(parts) = upgraded.downcast::<TokioIo<WatchedSocket>>() else {
-        tracing::error!(protocol, "a connection of an unknown kind cannot be handed over");
+        tracing::error!(protocol, "cannot hand over a connection: its socket has an unknown type");
         return;
     };
     let (tcp, replay) = parts.io.into_inner().into_parts();
@@ -64,7 +64,7 @@ async fn hand_over(http: &Http, taken: PendingUpgrade) {
     serve(Socket { tcp, received }).await;
 }
 
-/// Takes a stream out of its gauge, however it ends.
+/// Counts a stream in its gauge until it is dropped.
 struct StreamCount(prometheus::IntGauge);
 
 impl Drop for StreamCount {
@@ -75,7 +75,7 @@ impl Drop for StreamCount {
 
 fn joined(first: Bytes, second: Bytes) -> Bytes {
     if first.is_empty() {
-        // Not a slice of hyper's buffer, which would keep all of it.
+        // A slice of hyper's buffer would keep all of it in memory.
         return Bytes::copy_from_slice(&second);
     }
     let mut both = BytesMut::from(first);
@@ -132,7 +132,7 @@ async fn serve_http(
             .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(HTTP2_PING_AFTER)
             .keep_alive_timeout(config.tcp_timeout);
-        // Boxed, so that the others need no room for it.
+        // Boxed, so that HTTP/1.1 connections need no memory for it.
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
         return tokio::select! {
             ended = connection.as_mut() => ended,
@@ -144,7 +144,7 @@ async fn serve_http(
     }
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
-        // `WatchedSocket` does this, and knows idle connections from slow heads.
+        // `WatchedSocket` does this, and distinguishes idle connections from slow heads.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
         .max_header_size(HEADER_BYTES_MAX)

@@ -1,14 +1,14 @@
-//! [`StreamExecutor`]: runs the requests of an HTTP/2 connection, and gives up those
-//! whose peer has stopped taking the answer.
+//! [`StreamExecutor`]: runs the requests of an HTTP/2 connection, and resets those
+//! whose peer does not read the answer.
 //!
 //! ```text
-//! answer's body ── a piece ──▶ hyper ── as the peer's window allows ──▶ socket
-//!       └── ResponseProgress: when it was handed over, and whether more is asked for
+//! answer's body ── a chunk ──▶ hyper ── as the peer's window allows ──▶ socket
+//!       └── ResponseProgress: when it was handed over, and whether hyper wants more
 //! ```
 //!
-//! A peer of HTTP/2 can go on reading and answer pings while it takes nothing of
-//! one answer: the socket does not stall, and nobody else would notice. Only that
-//! stream is reset; others on the connection go on.
+//! An HTTP/2 peer can answer pings and read other streams while it reads nothing of
+//! one answer. Then the socket does not stall, and nothing else would notice. Only
+//! that stream is reset; others on the connection continue.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,19 +21,19 @@ tokio::task_local! {
     static PROGRESS: Arc<ResponseProgress>;
 }
 
-/// Why a reader is let go whose answer has a rate.
-pub(super) const TOO_SLOW: &str = "its peer takes too little of what others may wait for";
+/// Why an answer with a minimum rate is dropped.
+pub(super) const TOO_SLOW: &str = "its peer takes too little of an answer with a minimum rate";
 
-/// How late a stall may be noticed.
+/// How much too late a stall may be noticed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Hyper's way to start a task for each stream.
+/// Starts a task for each stream, for hyper.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StreamExecutor {
     stall_time: Duration,
 }
 
-/// How an answer is taken.
+/// How fast the peer reads an answer.
 #[derive(Debug)]
 pub(super) struct ResponseProgress {
     stall_time: Duration,
@@ -42,9 +42,9 @@ pub(super) struct ResponseProgress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes that wait to be taken, and since when.
+    /// Bytes that the peer has not read yet, and since when.
     waiting: Option<(u64, Instant)>,
-    /// How fast it has to be, if it has to.
+    /// The minimum rate, if there is one.
     rate: Option<MinimumRate>,
     is_too_slow: bool,
 }
@@ -63,8 +63,8 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Stream
             let stalled = progress.clone();
             tokio::select! {
                 _ = PROGRESS.scope(progress, stream) => {}
-                // Dropped, it is reset.
-                why = stalled.stalled() => tracing::debug!("a stream is reset: {why}"),
+                // Dropping the future resets the stream.
+                why = stalled.stalled() => tracing::debug!("an HTTP/2 stream was reset: {why}"),
             }
         });
     }
@@ -75,23 +75,23 @@ impl ResponseProgress {
         ResponseProgress { stall_time, state: Mutex::default() }
     }
 
-    /// That of the stream whose task this is; `None` on HTTP/1.1.
+    /// The progress of the current task's stream; `None` on HTTP/1.1.
     pub(super) fn of_this_task() -> Option<Arc<ResponseProgress>> {
         PROGRESS.try_with(Arc::clone).ok()
     }
 
-    /// The answer has to be taken this fast; 0 for as it comes.
+    /// Sets the answer's minimum rate; 0 for none.
     pub(super) fn set_minimum_rate(&self, bytes_per_second_min: u64) {
         let rate = MinimumRate::new(bytes_per_second_min, self.stall_time);
         self.state().rate = (bytes_per_second_min > 0).then_some(rate);
     }
 
-    /// So much has been handed over, and the peer is to take it.
+    /// This many bytes were handed over for the peer to read.
     pub(super) fn handed_over(&self, bytes: u64) {
         self.state().waiting = Some((bytes, Instant::now()));
     }
 
-    /// More is asked for, so the peer has taken what there was.
+    /// Hyper wants more, so the peer has read what was handed over.
     pub(super) fn taken(&self) {
         let state = &mut *self.state();
         let Some((bytes, since)) = state.waiting.take() else { return };
@@ -104,14 +104,15 @@ impl ResponseProgress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves, with the reason, when nothing was taken for too long, or too little.
+    /// Resolves with the reason when the peer has read nothing for too long, or too
+    /// little.
     async fn stalled(&self) -> &'static str {
         loop {
             let now = Instant::now();
             let look_again = {
                 let state = self.state();
                 if state.is_too_slow {
-                    tracing::info!("a stream is given up: {TOO_SLOW}");
+                    tracing::info!("an HTTP/2 stream was reset: {TOO_SLOW}");
                     return TOO_SLOW;
                 }
                 match state.waiting.map(|(_, since)| since + self.stall_time) {
@@ -132,14 +133,14 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_stall_is_the_time_since_something_was_handed_over() {
+    async fn stall_time_counts_from_the_last_unread_bytes() {
         let progress = ResponseProgress::new(10 * SECOND);
         let stalls_within = |limit| tokio::time::timeout(limit, progress.stalled());
-        assert!(stalls_within(100 * SECOND).await.is_err(), "nothing was there to take");
+        assert!(stalls_within(100 * SECOND).await.is_err(), "there was nothing to read");
         progress.handed_over(1);
         assert!(stalls_within(9 * SECOND).await.is_err());
         progress.taken();
-        assert!(stalls_within(100 * SECOND).await.is_err(), "it was taken");
+        assert!(stalls_within(100 * SECOND).await.is_err(), "it was read");
         progress.handed_over(1);
         let begun = Instant::now();
         let _ = progress.stalled().await;
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_has_to_be_taken_fast_is_given_up_when_it_is_not() {
+    async fn answer_below_its_minimum_rate_is_reset() {
         for (bytes, expected) in [(100, None), (99, Some(TOO_SLOW))] {
             let progress = ResponseProgress::new(10 * SECOND);
             progress.set_minimum_rate(10);

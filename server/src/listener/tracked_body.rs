@@ -1,5 +1,5 @@
-//! [`TrackedBody`]: an answer's body that ends its request when it has been sent or
-//! given up, and tells HTTP/2's stream how far it has come.
+//! [`TrackedBody`]: an answer's body. It ends its request when it was sent or
+//! dropped, and reports its progress to the HTTP/2 stream.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use super::activity::RequestGuard;
 use super::stream_executor::ResponseProgress;
 use crate::http::AnswerBody;
 
-/// Bytes that HTTP/2 is handed at a time: it asks for more when the peer's window
-/// has room for a byte, and keeps whatever it is given until it is sent.
+/// Bytes that HTTP/2 gets at a time. It asks for more as soon as the peer's window
+/// has space for one byte, and keeps everything that it gets until it is sent.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A body and the request it answers.
 #[derive(Debug)]
 pub(super) struct TrackedBody {
     body: AnswerBody,
-    /// What is left of the body's last frame, for HTTP/2.
+    /// The rest of the body's last frame, for HTTP/2.
     rest: Bytes,
     progress: Option<Arc<ResponseProgress>>,
     _request: RequestGuard,

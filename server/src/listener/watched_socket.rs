@@ -1,17 +1,17 @@
-//! [`WatchedSocket`]: a socket that gives up on a peer that has stopped taking part.
+//! [`WatchedSocket`]: a socket that fails when its peer neither sends nor reads.
 //!
 //! ```text
-//! fresh, or in a request's head    header_time from its beginning
-//! kept alive without a request     idle_time
-//! a request under way              no limit here (bodies have their own)
-//! bytes to write, peer not reading stall_time without progress
-//! … of an answer with a rate       too little in stall_time
-//! at any time, peer vanished       see `presence`
+//! new, or in a request's head         header_time from its beginning
+//! kept alive without a request        idle_time
+//! during a request                    no limit here (bodies have their own)
+//! bytes to write, peer does not read  stall_time without progress
+//! … of an answer with a minimum rate  too few bytes in stall_time
+//! at any time, peer vanished          see `peer::TcpLiveness`
 //! ```
 //!
-//! Hyper's own header timeout cannot tell a slow head from an idle connection,
-//! and sets a timer for every request. This one sets none on the hot path: an
-//! alarm that fires too early looks at the clock and is set anew.
+//! Hyper's own header timeout cannot distinguish a slow head from an idle
+//! connection, and sets a timer for every request. This one sets no timer on the hot
+//! path: a timer that fires too early checks the clock and is set again.
 
 use std::io;
 use std::pin::Pin;
@@ -43,14 +43,14 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct WatchedSocket {
     stream: TcpStream,
-    /// Bytes that were read to find out the protocol.
+    /// Bytes that were read to detect the protocol.
     replay: Bytes,
     activity: Arc<Activity>,
     limits: Limits,
-    /// When the head of the next request began, and how many were begun then.
+    /// When the head of the next request began, and how many requests had begun then.
     head: Option<(u64, Instant)>,
     blocked_since: Option<Instant>,
-    /// Of the answer under way, if it has one.
+    /// The minimum rate of the current answer, if it has one.
     rate: Option<MinimumRate>,
     read_alarm: LazyTimer,
     write_alarm: LazyTimer,
@@ -73,12 +73,12 @@ impl WatchedSocket {
         }
     }
 
-    /// The socket itself, and what was read of it and not yet given out.
+    /// The socket itself, and the bytes that were read from it and not returned yet.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
         (self.stream, self.replay)
     }
 
-    /// Whether the peer begins with HTTP/2; what was read is read again.
+    /// Whether the peer begins with HTTP/2. The bytes read for that are read again.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
         let mut first = [0; HTTP2_PREFACE.len()];
         let mut filled = 0;
@@ -94,8 +94,7 @@ impl WatchedSocket {
         Ok(true)
     }
 
-    /// By when the peer has to have sent something; `None` while a request is
-    /// under way.
+    /// By when the peer must have sent something; `None` during a request.
     fn read_deadline(&self) -> Option<Instant> {
         if !self.activity.is_between_requests() {
             return None;
@@ -103,7 +102,7 @@ impl WatchedSocket {
         let begun = self.activity.requests_begun();
         Some(match self.head {
             _ if begun == 0 => self.activity.opened() + self.limits.header_time,
-            // StreamExecutor and pings of HTTP/2 are no heads of ours.
+            // On HTTP/2 the bytes may be pings or other streams, not a head.
             Some((at, since)) if at == begun && !self.activity.is_http2() => {
                 since + self.limits.header_time
             }
@@ -120,8 +119,7 @@ impl WatchedSocket {
         }
     }
 
-    /// What becomes of an attempt to write: progress, or how long there was
-    /// none.
+    /// Handles the result of an attempt to write: progress, or a stall.
     fn watch_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -150,12 +148,12 @@ impl WatchedSocket {
         if rate.record(0, since.elapsed()) == Some(Verdict::TooSlow) {
             return Poll::Ready(Err(too_slow()));
         }
-        // It was fast enough up to now: another span begins.
+        // It was fast enough so far, and another window begins.
         self.blocked_since = None;
         self.watch_write(cx, Poll::Pending)
     }
 
-    /// How fast the answer under way has to be taken.
+    /// The minimum rate of the current answer.
     fn rate(&mut self) -> Option<&mut MinimumRate> {
         let least = self.activity.bytes_per_second_min();
         if least == 0 {
@@ -172,8 +170,8 @@ impl WatchedSocket {
 struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
 impl LazyTimer {
-    /// Ready once the deadline has passed. Without one it is never ready; who has
-    /// one later is woken by the checks of its peer's liveness, and asks again.
+    /// Ready when the deadline has passed. Without a deadline it is never ready. If a
+    /// deadline appears later, the liveness checks wake the task, and it polls again.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -191,7 +189,7 @@ impl LazyTimer {
 }
 
 fn too_slow() -> io::Error {
-    tracing::info!("a connection is given up: {TOO_SLOW}");
+    tracing::info!("a connection was closed: {TOO_SLOW}");
     timed_out(TOO_SLOW)
 }
 
@@ -210,8 +208,8 @@ impl AsyncRead for WatchedSocket {
             let count = this.replay.len().min(buf.remaining());
             buf.put_slice(this.replay.get(..count).unwrap_or_default());
             this.replay.advance(count);
-            // With what came behind it, because a first read this short would
-            // make hyper double its buffer for as long as the connection lives.
+            // Together with the bytes that follow: after so short a first read hyper
+            // would double its buffer for the life of the connection.
             return match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Ready(result) => Poll::Ready(result),
                 Poll::Pending => Poll::Ready(Ok(())),
@@ -258,8 +256,8 @@ impl AsyncWrite for WatchedSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Hyper comes here whenever it looks after the connection, also when it
-        // does not read because more requests wait already.
+        // Hyper flushes whenever it polls the connection, also when it does not read
+        // because more requests wait already.
         if let Poll::Ready(gone) = this.liveness.poll_gone(cx, &this.stream) {
             return Poll::Ready(Err(gone));
         }
@@ -274,9 +272,9 @@ impl AsyncWrite for WatchedSocket {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::peer::testing::connected_pair;
 
     const LIMITS: Limits = Limits {
         header_time: Duration::from_millis(100),
@@ -285,12 +283,10 @@ mod tests {
     };
 
     async fn pair() -> (TcpStream, WatchedSocket, Arc<Activity>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (peer, stream) = connected_pair().await;
         let activity = Activity::new();
-        let watched = WatchedSocket::new(accepted.expect("accept").0, activity.clone(), LIMITS);
-        (peer.expect("connect"), watched, activity)
+        let watched = WatchedSocket::new(stream, activity.clone(), LIMITS);
+        (peer, watched, activity)
     }
 
     async fn read_fails_after(watched: &mut WatchedSocket) -> Duration {
@@ -308,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_peer_and_a_slow_head_are_given_up_alike() {
+    async fn silent_peer_and_slow_head_fail_after_header_time() {
         let (_peer, mut watched, _) = pair().await;
         let after = read_fails_after(&mut watched).await;
         assert!(after >= LIMITS.header_time && after < LIMITS.idle_time, "{after:?}");
@@ -325,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn between_requests_the_idle_time_counts_and_within_one_none() {
+    async fn idle_time_applies_between_requests_and_not_during_one() {
         let (_peer, mut watched, activity) = pair().await;
         let request = activity.begin();
         let waiting = tokio::time::timeout(LIMITS.idle_time * 2, watched.read_u8()).await;
@@ -336,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_read_is_given_up() {
+    async fn peer_that_does_not_read_fails_after_stall_time() {
         let (_peer, mut watched, _) = pair().await;
         let bytes = vec![0; 1 << 20];
         let error = loop {
@@ -348,8 +344,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_a_paced_answer_too_slowly_is_given_up() {
-        // Nobody takes as much as the second has to, and anybody as much as the first.
+    async fn peer_below_the_minimum_rate_of_an_answer_fails() {
+        // No peer reads as fast as the second rate, and every peer as fast as the first.
         for (bytes_per_second_min, is_given_up) in [(1, false), (u64::MAX, true)] {
             let (mut peer, mut watched, activity) = pair().await;
             let request = activity.begin();
@@ -357,7 +353,7 @@ mod tests {
             let reading = tokio::spawn(async move {
                 let mut buf = vec![0; 1 << 20];
                 while peer.read(&mut buf).await.is_ok_and(|count| count > 0) {
-                    // A slow reader is what this is about.
+                    // This test needs a slow reader.
                     tokio::time::sleep(LIMITS.stall_time / 10).await;
                 }
             });
@@ -373,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_preface_of_http2_is_recognised_and_read_again() {
+    async fn http2_preface_is_detected_and_read_again() {
         for (sent, expected) in [(&HTTP2_PREFACE[..], true), (b"PRI * HTTP/1.1\r\n\r\n", false)] {
             let (mut peer, mut watched, _) = pair().await;
             for part in sent.chunks(5) {

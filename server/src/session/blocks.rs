@@ -1,14 +1,14 @@
-//! [`BlockReader`]: a log's blocks for those who send them on whole: from
-//! memory, or as a part of a file that the kernel can send by itself.
+//! [`BlockReader`]: a log's blocks for front ends that send them whole: from
+//! memory, or as a part of a file that the kernel sends.
 //!
 //! ```text
-//! in memory ───────────────────────────▶ parts, shared with the log's tail
-//! in the file, every codec is taken ───▶ a span, nothing read
-//! else ─▶ page cache, or a thread ─────▶ parts ─▶ unpacked one by one if need be
+//! in memory ───────────────────────────────▶ parts, shared with the log's tail
+//! in the file, every codec is accepted ────▶ a span, nothing is read
+//! else ─▶ page cache, or blocking thread ──▶ parts ─▶ decompressed one by one if needed
 //! ```
 //!
-//! What is packed is small and what it unpacks to is not: no more is unpacked at a
-//! time than is read at a time.
+//! A small compressed block may decompress to a large one, so no more is
+//! decompressed at a time than is read at a time.
 
 use std::collections::VecDeque;
 
@@ -19,49 +19,49 @@ use styx_protocol::{Code, Codecs, Position};
 
 use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
-/// Bytes of a file that are sent as one span: a quarter of what a frame may have,
-/// because nothing can be told to a consumer in the middle of one.
+/// Bytes of a file that are sent as one span: a quarter of the largest frame,
+/// because no other frame can be sent to a consumer in the middle of one.
 const SPAN_BYTES_MAX: u64 = 4 << 20;
 
-/// Which blocks are wanted, and how.
+/// Which blocks to read, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockQuery {
-    /// No block that begins here or behind it.
+    /// Read no block that begins at or after this position.
     pub(crate) until: Option<Position>,
-    /// How bodies may be packed.
+    /// The codecs that bodies may have.
     pub(crate) codecs: Codecs,
-    /// Bytes that are read at a time, unless it is one block.
+    /// Bytes that are read at a time. A single block may be larger.
     pub(crate) bytes_max: usize,
 }
 
-/// Whole blocks that follow each other.
+/// Consecutive whole blocks.
 #[derive(Debug)]
 pub(crate) enum StoredBlocks {
-    /// In memory, cut anywhere.
+    /// In memory; a part may end anywhere.
     Parts(Vec<Bytes>),
     /// In a file.
     Span(Span),
 }
 
-/// A way through a log, block by block.
+/// Reads a log block by block.
 #[derive(Debug)]
 pub(crate) struct BlockReader {
     log: OpenLog,
-    /// Away while a blocking thread reads, and for good if that panicked.
+    /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
     wanted: BlockQuery,
     position: Position,
-    /// Read, and still to be given out one by one.
+    /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
-    /// The memory of all that was read and not yet sent.
+    /// The memory of everything that was read and not yet sent.
     chunks: ResponseChunks,
     chunk: Option<ChunkReservation>,
     may_span: bool,
 }
 
 impl OpenLog {
-    /// Begins to read at this position. Blocks are read whole: the first may
-    /// begin before it. They count among `pieces` until the next are asked for.
+    /// Begins to read at this position. Blocks are read whole, so the first may begin
+    /// before it. They count against `chunks` until the next ones are read.
     pub(crate) fn read_blocks(
         &self,
         from: Position,
@@ -82,13 +82,13 @@ impl OpenLog {
 }
 
 impl BlockReader {
-    /// The position that the next blocks go on with.
+    /// The position at which the next blocks begin.
     pub(crate) fn position(&self) -> Position {
         self.position
     }
 
-    /// The next blocks, once those before were sent; `None` at the durable end.
-    /// Cancelling it ends the reading.
+    /// The next blocks; call it after those before were sent. `None` at the durable
+    /// end. Cancelling it ends the reading.
     ///
     /// # Errors
     /// Damage, retention, a log that is gone.
@@ -117,7 +117,7 @@ impl BlockReader {
                 found => Read::Blocks(found),
             }
         };
-        // Where a consumer begins, all is checked: it may have found damage there.
+        // The first blocks are checked, because the consumer may have found damage there.
         self.may_span = SPANS;
         match found {
             Read::Span(span) => {
@@ -133,19 +133,19 @@ impl BlockReader {
         }
     }
 
-    /// Says that all was sent that was read.
+    /// Everything that was read was sent.
     pub(crate) fn sent(&mut self) {
         self.chunk = None;
     }
 
-    /// Resolves when there is more to read, or the log is gone.
+    /// Resolves when there is more to read or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         self.sent();
         self.cursor()?.wait().await;
         Ok(())
     }
 
-    /// Whether what comes is better sent by the kernel.
+    /// Whether the kernel can send the next blocks.
     fn wants_span(&mut self) -> Result<bool, Error> {
         let end = self.log.end_position();
         let all = self.wanted.until.is_none_or(|until| until >= end);
@@ -169,7 +169,7 @@ impl BlockReader {
         self.next_of_single()
     }
 
-    /// Blocks one by one, in a form that is wanted.
+    /// Returns single blocks, with an accepted codec.
     fn next_of_single(&mut self) -> Result<StoredBlocks, Error> {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while let Some(block) = self.single.front() {
@@ -183,7 +183,8 @@ impl BlockReader {
             let unpacked = match is_wanted {
                 true => None,
                 false => block.unpacked().map_err(|error| {
-                    let message = format!("a stored block cannot be unpacked: {error}");
+                    let message =
+                        format!("cannot decompress a stored block: {error}; run styx verify");
                     Error::new(Code::CorruptRecord, message).with("position", header.base_position)
                 })?,
             };
@@ -227,9 +228,9 @@ enum Read {
     Span(Span),
 }
 
-/// Whether a kernel that sends files is at hand.
+/// Whether the kernel can send files to sockets.
 const SPANS: bool = cfg!(target_os = "linux");
 
 fn lost() -> Error {
-    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
+    Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

@@ -1,13 +1,13 @@
-//! [`Error`]: what a request fails with, in the words of the public table.
+//! [`Error`]: why a request failed, with a code of the public table.
 //!
-//! The code is the decision the caller makes; fields are the extra fields of the
-//! answer (`end_position`, `status` …). Front ends only have to write it down.
+//! The code is the decision the caller makes. Fields are the extra fields of the
+//! answer (`end_position`, `status` …). Front ends only encode it.
 
 use styx_protocol::log::{InvalidConfig, InvalidName};
 use styx_protocol::read::InvalidParam;
 use styx_protocol::{Code, LogStatus, Position};
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -15,11 +15,11 @@ pub(crate) struct Error {
     pub(crate) code: Code,
     /// For people: what happened and what to do.
     pub(crate) message: String,
-    /// More fields of the answer, in their order.
+    /// Extra fields of the answer, in order.
     pub(crate) fields: Vec<(&'static str, ErrorField)>,
-    /// Seconds after which it is worth trying again.
+    /// Seconds after which the caller should retry.
     pub(crate) retry_after: Option<u32>,
-    /// Behind damage, the first position that can be read; for streams alone.
+    /// The first readable position after damage; only streams send it.
     pub(crate) next_intact: Option<Position>,
 }
 
@@ -49,7 +49,7 @@ impl Error {
         self
     }
 
-    /// Whether the server's operator should hear of it.
+    /// Whether it is the server's fault, so that the operator should see it.
     pub(crate) fn is_server_fault(&self) -> bool {
         matches!(
             self.code,

@@ -1,14 +1,15 @@
-//! Everything the front ends may do with logs, and the only room that sees the
+//! Everything the front ends may do with logs, and the only module that uses the
 //! engine.
 //!
 //! ```text
-//! http      ─┐                       ┌ manage, archive   blocking, on threads for it
+//! http      ─┐                       ┌ manage, archive   on blocking threads
 //! websocket ─┼→ Sessions → OpenLog → ┼ append, pipeline  blocks of records, in bounded memory
-//! stream    ─┘                       ├ producers         one connection each
-//!                                    └ read, blocks      memory first, then a thread
+//! stream    ─┘                       ├ producers         one connection for each producer
+//!                                    └ read, blocks      memory first, then a blocking thread
 //! ```
 //!
-//! Invariant: nothing here makes an async worker wait for the disk.
+//! `budget` bounds the memory of requests and responses. Invariant: nothing here
+//! makes an async worker wait for the disk.
 
 mod append;
 mod archive;
@@ -63,7 +64,7 @@ pub(crate) struct OpenLog {
     log: styx_engine::Log,
 }
 
-/// Why the data directory cannot be used, for people.
+/// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct OpenError(#[from] styx_engine::Error);
@@ -75,7 +76,7 @@ impl Sessions {
         let options = Options {
             pad_commits: logs.pad_commits,
             direct_bytes_min: logs.direct_write_size,
-            // Two groups that go past the page cache; never more than the default.
+            // Twice the size from which direct writes are used, at most the default.
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             ..Options::new(&logs.data_directory)
@@ -83,7 +84,7 @@ impl Sessions {
         let open = move || {
             let directory = options.data_directory.clone();
             let catalog = Catalog::open(options)?;
-            // Only now is the directory known to be there, and ours.
+            // Only now is it known that the directory exists and is locked by us.
             Ok((catalog, StorageHealth::probe(&directory)))
         };
         let (catalog, storage) = match tokio::task::spawn_blocking(open).await {
@@ -100,12 +101,12 @@ impl Sessions {
         })
     }
 
-    /// Whether every log has been opened, well or not.
+    /// Whether opening has finished for every log, successfully or not.
     pub(crate) fn is_open(&self) -> bool {
         self.catalog.is_open()
     }
 
-    /// What was found of the storage at the start.
+    /// What the probe of the storage found at the start.
     pub(crate) fn storage(&self) -> &StorageHealth {
         &self.storage
     }
@@ -115,7 +116,7 @@ impl Sessions {
         &self.request_budget
     }
 
-    /// Which connection a producer has.
+    /// The producers that have connections.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
     }
@@ -130,7 +131,7 @@ impl Sessions {
         Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
     }
 
-    /// What the scrub has done.
+    /// Counters of the scrub.
     pub(crate) fn scrub_stats(&self) -> ScrubStats {
         self.catalog.scrub_stats()
     }
@@ -140,12 +141,12 @@ impl Sessions {
         self.catalog.logs().iter().map(|log| (log.name().to_string(), log.stats())).collect()
     }
 
-    /// What the API says about every log, sorted by name.
+    /// The API's description of every log, sorted by name.
     pub(crate) fn list(&self) -> Vec<LogInfo> {
         self.catalog.list()
     }
 
-    /// Commits what is queued and closes every log; says whether that was done
+    /// Commits queued appends and closes every log; returns whether it finished
     /// within `deadline`.
     pub(crate) async fn close(&self, deadline: Duration) -> bool {
         let catalog = self.catalog.clone();
@@ -159,24 +160,24 @@ impl OpenLog {
         self.log.id()
     }
 
-    /// Compares the log with what a request knows.
+    /// Compares the log with what a request knows about it.
     pub(crate) fn check(&self, known: &KnownLog) -> Result<(), Error> {
         known.check(self.log.id(), self.log.end_position())
     }
 
-    /// Whether an append would be refused now, whatever it holds.
+    /// Checks whether any append would be refused now.
     pub(crate) fn check_appendable(&self) -> Result<(), Error> {
         Ok(self.log.check_appendable()?)
     }
 
-    /// Resolves once the log is gone (deleted, truncated or closed), with why.
+    /// Resolves with the reason when the log is deleted, truncated or closed.
     /// Cancel safe; commits do not wake it.
     pub(crate) fn gone(&self) -> impl Future<Output = Error> + Send + 'static + use<> {
         let gone = self.log.gone();
         async move { gone.await.into() }
     }
 
-    /// How it is kept.
+    /// The log's configuration.
     pub(crate) fn config(&self) -> LogConfig {
         self.log.config()
     }
@@ -192,20 +193,23 @@ impl OpenLog {
     }
 }
 
-/// The name of a log that should be there: one that cannot be a name is the
-/// name of no log.
+/// Parses the name of a log that should exist. No log has an invalid name, so that
+/// is "not found".
 fn existing(name: &str) -> Result<LogName, Error> {
     name.parse().map_err(|invalid: styx_protocol::log::InvalidName| {
         Error::new(Code::LogNotFound, format!("there is no such log: {invalid}"))
     })
 }
 
-/// Runs what waits for the disk on a thread that may.
+/// Runs work that waits for the disk on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, styx_engine::Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),
-        Err(panic) => Err(Error::new(Code::UnknownError, format!("the request failed: {panic}"))),
+        Err(panic) => Err(Error::new(
+            Code::UnknownError,
+            format!("the request failed because of a bug: {panic}"),
+        )),
     }
 }

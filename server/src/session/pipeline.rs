@@ -1,7 +1,7 @@
-//! [`Pipeline`]: the appends of a connection, many on their way at a time.
+//! [`Pipeline`]: the appends of a connection, many in flight at a time.
 //!
 //! ```text
-//! offer ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
+//! submit ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
 //! ```
 //!
 //! Answers come in the order of the appends. What is on its way is bounded: the
@@ -22,24 +22,24 @@ pub(crate) struct Pipeline {
     stream: Stream,
     bytes_max: usize,
     appends_max: usize,
-    /// Found the log's queue full.
+    /// An append that found the log's queue full.
     waiting: Option<(Append, Room)>,
     in_flight: VecDeque<(Ticket, usize)>,
     bytes: usize,
 }
 
-/// What has come of the appends since the last time.
+/// What has become of the appends since the last call.
 #[derive(Debug, Default)]
 pub(crate) struct AppendProgress {
     /// Durable now, in order.
     pub(crate) appended: Vec<Appended>,
-    /// Why the next one is not, and none that follows it.
+    /// Why the next append failed; all that follow it fail too.
     pub(crate) failed: Option<Error>,
 }
 
 impl OpenLog {
-    /// Begins to append, at most so many bytes and so many appends at a time; one
-    /// append of any size is always taken.
+    /// Begins to append, with at most `bytes_max` and `appends_max` in flight. A
+    /// single append of any size is always accepted.
     pub(crate) fn pipeline(&self, bytes_max: usize, appends_max: usize) -> Pipeline {
         Pipeline {
             stream: self.log.stream(),
@@ -53,27 +53,27 @@ impl OpenLog {
 }
 
 impl Pipeline {
-    /// Whether another append may be offered.
+    /// Whether another append may be submitted.
     pub(crate) fn has_capacity(&self) -> bool {
         self.waiting.is_none()
             && self.bytes < self.bytes_max
             && self.in_flight.len() < self.appends_max
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_none() && self.in_flight.is_empty()
     }
 
-    /// Bytes that are on their way.
+    /// Bytes that are in flight.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Appends; to be called while there is [room](Self::has_room).
+    /// Appends; call it only while there is [capacity](Self::has_capacity).
     ///
     /// # Errors
-    /// Refused at once; what was offered before goes on.
+    /// The append is refused at once; appends before it continue.
     pub(crate) fn submit(&mut self, append: Append) -> Result<(), Error> {
         let bytes = append.len_bytes();
         match self.stream.append(append)? {
@@ -84,8 +84,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until an append is durable, has failed, or has left the place where
-    /// it waited for room; then gives out all that is known. Without an append it
+    /// Waits until an append is durable, has failed, or has entered the log's queue.
+    /// Then returns everything that has become known. Without an append in flight it
     /// never resolves. Cancel safe.
     pub(crate) async fn progress(&mut self) -> AppendProgress {
         poll_fn(|context| self.poll_progress(context)).await
@@ -118,7 +118,8 @@ impl Pipeline {
         Poll::Pending
     }
 
-    /// Tries again what found the queue full; says whether it was taken.
+    /// Tries the append again that found the queue full; returns whether it was
+    /// accepted.
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Result<bool, Error> {
         while let Some((append, mut room)) = self.waiting.take() {
             if Pin::new(&mut room).poll(context).is_pending() {

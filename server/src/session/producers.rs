@@ -1,12 +1,12 @@
-//! [`Producers`]: a producer id has one connection a log, the newest.
+//! [`Producers`]: each producer id has one connection per log, the newest.
 //!
 //! ```text
-//! older connection ── taken_over ─▶ settles what it queued ── settle ─┐
-//! newer handshake ─── claim ─────────────────────────────── alone ◀───┘─▶ 101
+//! older connection ── taken_over ─▶ finishes its appends ──── release ─┐
+//! newer handshake ─── claim ────────────────────── wait_until_sole ◀───┘─▶ 101
 //! ```
 //!
-//! Invariant: whoever found itself [alone](Claim::alone) knows that no older
-//! connection of its producer will append anything to this log any more.
+//! Invariant: after [`wait_until_sole`](Claim::wait_until_sole) no older connection
+//! of the producer appends anything to this log any more.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use super::{Error, OpenLog};
 
 type ProducerKey = (LogId, u64);
 
-/// Who has connections under which producer id.
+/// The claims of all connections, by log and producer id.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Producers(Arc<Mutex<HashMap<ProducerKey, Arc<ProducerSlot>>>>);
 
@@ -33,11 +33,11 @@ struct ProducerSlot {
 #[derive(Debug, Default)]
 struct ClaimState {
     newest: u64,
-    /// Those that may still append.
+    /// The claims that may still append.
     unreleased: BTreeSet<u64>,
 }
 
-/// A connection's right to append as this producer. Dropping it settles it.
+/// A connection's right to append as this producer. Dropping it releases it.
 #[derive(Debug)]
 pub(crate) struct Claim {
     producers: Producers,
@@ -48,7 +48,7 @@ pub(crate) struct Claim {
 }
 
 impl OpenLog {
-    /// Refuses an epoch that is fenced already; `None` never is.
+    /// Refuses an epoch that is fenced already; `None` is never refused.
     pub(crate) fn check_epoch(&self, id: u64, epoch: Option<u32>) -> Result<(), Error> {
         match (self.log.producer(id), epoch) {
             (Some(state), Some(epoch)) if epoch < state.epoch => {
@@ -59,8 +59,8 @@ impl OpenLog {
         }
     }
 
-    /// Makes the epoch, or the next one, the one in force; everything that was
-    /// queued before is settled then, and the epoch is durable.
+    /// Makes this epoch, or the next one, the current one. When it resolves, the epoch
+    /// is durable and every append that was queued before has finished.
     pub(crate) async fn begin_producer(
         &self,
         id: u64,
@@ -69,15 +69,15 @@ impl OpenLog {
         Ok(self.log.begin_producer(id, epoch)?.await?)
     }
 
-    /// Forgets a producer that will not come back, once everything is durable that
-    /// was queued before.
+    /// Forgets a producer that will not come back, after everything queued before is
+    /// durable.
     pub(crate) fn forget_producer(&self, id: u64) -> Result<(), Error> {
         Ok(self.log.forget_producer(id)?)
     }
 }
 
 impl Producers {
-    /// Takes a producer over from whoever has it; those learn it from
+    /// Takes over a producer. Older connections learn it from
     /// [`Claim::taken_over`].
     pub(crate) fn claim(&self, log: LogId, producer: u64) -> Claim {
         let key = (log, producer);
@@ -107,16 +107,16 @@ impl Claim {
     pub(crate) fn taken_over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (mut claims, number) = (self.slot.claims.subscribe(), self.number);
         async move {
-            // Without a slot there is nobody left to take it over.
+            // An error means that the slot is gone, and with it every claim.
             let _ = claims.wait_for(|claims| claims.newest > number).await;
         }
     }
 
-    /// Waits until every older connection has settled, at most so long.
+    /// Waits at most `at_most` until every older connection has released its claim.
     ///
     /// # Errors
-    /// `producer_fenced` when an even newer one came meanwhile, `overloaded` when
-    /// it takes too long.
+    /// `producer_fenced` if an even newer connection appears, `overloaded` if it
+    /// takes too long.
     pub(crate) async fn wait_until_sole(&self, at_most: Duration) -> Result<(), Error> {
         let mut claims = self.slot.claims.subscribe();
         let is_decided = |claims: &ClaimState| {
@@ -128,12 +128,12 @@ impl Claim {
             Ok(_) => Err(taken_over()),
             Err(_) => Err(Error::new(
                 Code::Overloaded,
-                "an older connection of this producer still has appends under way: try again",
+                "an older connection of this producer still has appends in flight; try again",
             )),
         }
     }
 
-    /// Says that nothing will be appended under this claim any more.
+    /// Nothing will be appended under this claim any more.
     pub(crate) fn release(&mut self) {
         if std::mem::replace(&mut self.is_released, true) {
             return;
@@ -156,11 +156,12 @@ impl Drop for Claim {
     }
 }
 
-/// What the older of two connections is told.
+/// The error for the older of two connections.
 pub(crate) fn taken_over() -> Error {
     Error::new(
         Code::ProducerFenced,
-        "another connection of this producer took over: a producer id has one connection a log",
+        "another connection with this producer id took over; \
+         use one connection for each producer id and log",
     )
 }
 
@@ -174,7 +175,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn the_newest_is_alone_once_all_older_ones_have_settled() {
+    async fn newest_claim_is_sole_after_all_older_claims_are_released() {
         let producers = Producers::default();
         let mut first = producers.claim(LOG, 7);
         assert!(first.wait_until_sole(SECOND).await.is_ok());
@@ -185,9 +186,9 @@ mod tests {
         let third = producers.claim(LOG, 7);
         let refused = second.wait_until_sole(SECOND).await.expect_err("a third came");
         assert_eq!(refused.code, Code::ProducerFenced);
-        // That the second has gone does not mean that the first has settled.
+        // The second is gone, but the first is not released.
         drop(second);
-        let refused = third.wait_until_sole(SECOND).await.expect_err("the first has not settled");
+        let refused = third.wait_until_sole(SECOND).await.expect_err("the first is not released");
         assert_eq!(refused.code, Code::Overloaded);
         first.release();
         assert!(third.wait_until_sole(SECOND).await.is_ok());
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn other_producers_and_other_logs_are_left_alone() {
+    async fn claims_of_other_producers_and_logs_are_independent() {
         let producers = Producers::default();
         let (first, other) = (producers.claim(LOG, 7), producers.claim(LOG, 8));
         let elsewhere = producers.claim(LogId(2), 7);
@@ -204,7 +205,7 @@ mod tests {
             assert!(claim.wait_until_sole(SECOND).await.is_ok());
             assert!(claim.taken_over().now_or_never().is_none());
         }
-        // A settled one that lingers does not end the newer one's slot.
+        // Dropping a claim that was released earlier does not remove a newer one.
         let mut old = first;
         old.release();
         let newer = producers.claim(LOG, 7);

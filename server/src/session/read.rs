@@ -1,12 +1,12 @@
-//! [`RecordReader`]: a request's way through a log, batch by batch.
+//! [`RecordReader`]: reads a log for a request, batch by batch.
 //!
 //! ```text
-//! next() → share of memory → from memory or the page cache → batch
-//!                          ↘ needs the disk → a blocking thread ↗
+//! next() → reserve memory → from memory or the page cache → batch
+//!                         ↘ needs the disk → a blocking thread ↗
 //! ```
 //!
-//! Between two batches nothing is held but the engine's cursor, so that a
-//! slow or waiting reader costs next to no memory.
+//! Between two batches it holds only the engine's cursor, so a slow or waiting
+//! reader costs almost no memory.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use styx_protocol::{Code, Position, ReadParams, Whence};
 
 use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
-/// A cursor with an end to it.
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct RecordReader {
-    /// Away while a blocking thread reads, and for good if that panicked.
+    /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
     batch_bytes_max: usize,
 }
 
 impl OpenLog {
-    /// Where a read with these parameters begins.
+    /// The position at which a read with these parameters begins.
     pub(crate) async fn seek(&self, params: &ReadParams) -> Result<Position, Error> {
         let seek = match params.whence {
             Whence::Origin => Seek::Origin(params.position),
@@ -54,7 +54,7 @@ impl OpenLog {
         })
     }
 
-    /// Begins to read many records. A batch holds about `batch_bytes_max`.
+    /// Begins to read many records, in batches of about `batch_bytes_max`.
     pub(crate) fn read(
         &self,
         from: Position,
@@ -92,14 +92,14 @@ impl RecordReader {
         }
     }
 
-    /// Goes on from a position that was read already.
+    /// Continues from a position that was read already.
     pub(crate) fn go_back_to(&mut self, position: Position) -> Result<(), Error> {
         self.cursor()?.go_back_to(position);
         Ok(())
     }
 
-    /// Waits until there is something to read, at most so long; says whether
-    /// there is.
+    /// Waits until there is something to read, or until `at_most` has passed; returns
+    /// whether there is.
     pub(crate) async fn wait(&mut self, at_most: Option<Duration>) -> Result<bool, Error> {
         let more = self.cursor()?.wait();
         Ok(match at_most {
@@ -117,5 +117,5 @@ impl RecordReader {
 }
 
 fn lost() -> Error {
-    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
+    Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

@@ -1,4 +1,4 @@
-//! [`CloseCause`]: why a connection is over, and what its peer is told.
+//! [`CloseCause`]: why a connection ends, and what its close frame says.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use styx_protocol::Code;
 use super::decoder::Violation;
 use crate::session::Error;
 
-/// What a close frame says: a code and a reason. No code: nothing.
+/// A close frame's code and reason; without a code it is empty.
 pub(super) type CloseFrame = (Option<u16>, String);
 
 const NORMAL: u16 = 1000;
@@ -17,25 +17,25 @@ const NOT_TEXT: u16 = 1007;
 /// See the module.
 #[derive(Debug)]
 pub(super) enum CloseCause {
-    /// What was asked for has been sent.
+    /// Every record that was asked for has been sent.
     Complete,
-    /// The peer closed, with this code if it gave one.
+    /// The peer closed the connection, with this code if it sent one.
     ByPeer(Option<u16>),
-    /// The peer cannot be told anything any more.
+    /// Nothing can be sent to the peer any more.
     Gone(&'static str),
-    /// The peer sent what it must not.
+    /// The peer broke a rule.
     Violation(Violation),
-    /// As an answer over HTTP would be an error.
+    /// The request failed, with the error that HTTP would answer.
     Fault(Error),
 }
 
 impl CloseCause {
-    /// The server stops.
+    /// The server is stopping.
     pub(super) fn stopping() -> CloseCause {
-        CloseCause::Fault(Error::new(Code::ShuttingDown, "the server is stopping: connect again"))
+        CloseCause::Fault(Error::new(Code::ShuttingDown, "the server is stopping; connect again"))
     }
 
-    /// What to tell the peer; `None` when it cannot be told.
+    /// What the close frame says; `None` if none can be sent.
     pub(super) fn close_frame(&self) -> Option<CloseFrame> {
         Some(match self {
             CloseCause::Complete => (Some(NORMAL), String::new()),
@@ -44,22 +44,25 @@ impl CloseCause {
             CloseCause::Violation(Violation::Protocol(why)) => {
                 (Some(PROTOCOL_ERROR), (*why).to_owned())
             }
-            CloseCause::Violation(Violation::NotText) => {
-                (Some(NOT_TEXT), "a text message is not UTF-8: send it as binary".to_owned())
-            }
+            CloseCause::Violation(Violation::NotText) => (
+                Some(NOT_TEXT),
+                "a text message is not valid UTF-8; send it as a binary message".to_owned(),
+            ),
             CloseCause::Violation(Violation::TooLarge { payload_bytes_max }) => of_code(
                 Code::RecordTooLarge,
-                &format!("a message may have {payload_bytes_max} bytes in this log"),
+                &format!(
+                    "the message is larger than the {payload_bytes_max} bytes that this log accepts"
+                ),
             ),
-            CloseCause::Violation(Violation::UnexpectedMessage) => {
-                of_code(Code::InvalidParams, "this connection reads: add mode=write to write")
-            }
+            CloseCause::Violation(Violation::UnexpectedMessage) => of_code(
+                Code::InvalidParams,
+                "this connection only reads; connect with mode=write to write",
+            ),
             CloseCause::Fault(error) => of_code(error.code, &error.message),
         })
     }
 
-    /// Writes down what the server's operator should hear of, and for whoever
-    /// looks closely the rest.
+    /// Logs server faults as errors, and the rest for debugging.
     pub(super) fn log(&self) {
         match self {
             CloseCause::Fault(error) if error.is_server_fault() => {
@@ -98,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_have_the_codes_of_the_table() {
+    fn each_cause_has_its_close_code() {
         let code = |cause: CloseCause| cause.close_frame().and_then(|(code, _)| code);
         assert_eq!(code(CloseCause::stopping()), Some(4020));
         assert_eq!(code(Violation::TooLarge { payload_bytes_max: 1 }.into()), Some(4010));
@@ -106,7 +109,7 @@ mod tests {
         assert_eq!(code(CloseCause::Complete), Some(1000));
         assert_eq!(code(CloseCause::ByPeer(None)), None);
         assert!(CloseCause::Gone("x").close_frame().is_none());
-        let (_, reason) = CloseCause::stopping().close_frame().expect("it can be told");
+        let (_, reason) = CloseCause::stopping().close_frame().expect("a close frame");
         assert!(reason.starts_with("shutting_down: "), "{reason}");
     }
 }

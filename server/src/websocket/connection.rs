@@ -1,13 +1,13 @@
-//! [`WebSocketConnection`]: a WebSocket's connection, from messages down to the socket.
+//! [`WebSocketConnection`]: one WebSocket, from messages down to the socket.
 //!
 //! ```text
 //! decoder ◀── receive ─── socket ◀── flush ─── out: frames, whole, one write for many
-//!    └ pings, pongs, closes are dealt with here; messages are given out
+//!    └ handles pings, pongs and closes; returns messages
 //! ```
 //!
-//! What is to be sent is bounded by who sends: the next is encoded only once the
-//! line [is free](WebSocketConnection::has_sent_all); a pong replaces one that was not sent yet. Each
-//! wait is cancel safe.
+//! The callers bound what is queued: they encode the next frames only after
+//! [all is sent](WebSocketConnection::has_sent_all). A pong replaces one that was
+//! not sent yet. Every wait is cancel safe.
 
 use std::io;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::handover::Socket;
 use crate::peer::{self, PingEvent, PingTimer};
 use crate::shutdown::Shutdown;
 
-/// What the system takes beyond what the peer has room for: with its usual
-/// megabytes it would be long before a slow reader is seen to read.
+/// How much the kernel buffers beyond the peer's window. With the usual megabytes
+/// it would take long to see that a slow reader reads.
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
-/// The code of a close for a reason that no peer is likely to hear.
+/// The close code of a peer that was silent too long; it hardly ever arrives.
 const TIMED_OUT: u16 = 1011;
 
 /// See the module.
@@ -35,37 +35,37 @@ pub(super) struct WebSocketConnection {
     tcp: TcpStream,
     timeout: Duration,
     decoder: MessageDecoder,
-    /// What is being sent: whole frames, but for what of the first is sent already.
+    /// Being sent: whole frames, except that part of the first may be sent already.
     out: Bytes,
-    /// Frames that come behind it.
+    /// Frames to send after `out`.
     queued: Vec<u8>,
     pong: Option<BytesMut>,
     is_ping_due: bool,
-    /// The system took nothing of it when it was last asked.
+    /// The kernel accepted nothing when it was last tried.
     is_blocked: bool,
-    /// The peer was sent something, pings apart, since it was last heard.
+    /// Something other than a ping was sent since bytes last arrived.
     has_to_read: bool,
-    /// Nothing can be sent any more; what was received before can be read.
+    /// Nothing can be sent any more; what was received can still be read.
     is_write_closed: bool,
-    /// The peer has said its last, or what it must not: nothing behind that counts.
+    /// The peer has closed or broken a rule: what follows is ignored.
     is_read_done: bool,
     ping: PingTimer,
 }
 
-/// What came of an attempt to read.
+/// The result of an attempt to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing is there now.
+    /// Nothing can be read now.
     Nothing,
 }
 
-/// Whether the peer is listened to.
+/// Whether the socket is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listen {
     Yes,
-    /// There is no room for what it says; its silence does not count.
+    /// There is no capacity or memory for more; the peer's silence does not count.
     No,
 }
 
@@ -76,11 +76,11 @@ impl WebSocketConnection {
         mut decoder: MessageDecoder,
     ) -> WebSocketConnection {
         decoder.received().extend_from_slice(&socket.received);
-        // Who does not read may stay while it is heard of, and the system would close
-        // its connection: here that is for `look`.
-        let system = socket2::SockRef::from(&socket.tcp);
-        let _ = system.set_tcp_user_timeout(None);
-        let _ = system.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        // A peer that does not read may stay while its kernel answers. The kernel's
+        // timeout would close it, so `check_peer` decides instead.
+        let options = socket2::SockRef::from(&socket.tcp);
+        let _ = options.set_tcp_user_timeout(None);
+        let _ = options.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         WebSocketConnection {
             tcp: socket.tcp,
             timeout,
@@ -97,11 +97,11 @@ impl WebSocketConnection {
         }
     }
 
-    /// The next whole message of what was received; pings and pongs on the way to
-    /// it are dealt with.
+    /// The next whole message that was received. Handles the pings and pongs before
+    /// it.
     ///
     /// # Errors
-    /// The peer has closed, or has broken the rules; from then on there is nothing.
+    /// The peer has closed or broken a rule; after that it returns nothing.
     pub(super) fn next(&mut self) -> Result<Option<BytesMut>, CloseCause> {
         if self.is_read_done {
             return Ok(None);
@@ -123,12 +123,12 @@ impl WebSocketConnection {
         }
     }
 
-    /// Bytes of a message that is not whole yet.
+    /// Bytes of a message that has not arrived whole yet.
     pub(super) fn held_bytes(&self) -> usize {
         self.decoder.held_bytes()
     }
 
-    /// Reads what is there, at most about so much; never waits.
+    /// Reads about `bytes_max` at most; never waits.
     ///
     /// # Errors
     /// The peer has closed, or is gone.
@@ -136,7 +136,7 @@ impl WebSocketConnection {
         let received = self.decoder.received();
         received.reserve(bytes_max);
         match self.tcp.try_read_buf(received) {
-            Ok(0) => Err(CloseCause::Gone("the peer ended the connection without a close")),
+            Ok(0) => Err(CloseCause::Gone("the peer disconnected without a close frame")),
             Ok(count) => {
                 self.has_to_read = false;
                 self.ping.restart();
@@ -150,30 +150,30 @@ impl WebSocketConnection {
         }
     }
 
-    /// Whether all that was to be sent has been handed to the system.
+    /// Whether the kernel has taken everything that was queued.
     pub(super) fn has_sent_all(&self) -> bool {
         self.out.is_empty() && self.queued.is_empty()
     }
 
-    /// Whether the peer can be told nothing any more.
+    /// Whether nothing can be sent any more.
     pub(super) fn is_write_closed(&self) -> bool {
         self.is_write_closed
     }
 
-    /// Sends these frames; only to be called while the line is free. They are let
-    /// go of once they are sent.
+    /// Sends these frames, and drops them when they are sent. Call it only while
+    /// everything before is sent.
     pub(super) fn send(&mut self, frames: Bytes) {
         self.out = frames;
         self.has_to_read = true;
     }
 
-    /// Puts a short message behind what is to be sent.
+    /// Queues a short message after what is to be sent.
     pub(super) fn queue(&mut self, opcode: OpCode, payload: &[u8]) {
         frame::encode(opcode, payload, &mut self.queued);
         self.has_to_read = true;
     }
 
-    /// Sends what the system takes now; says whether that was all.
+    /// Sends what the kernel takes now; returns whether that was everything.
     fn flush(&mut self) -> bool {
         loop {
             if self.is_write_closed {
@@ -198,7 +198,7 @@ impl WebSocketConnection {
                     self.is_blocked = true;
                     return false;
                 }
-                // What the peer sent before it went is still to be read.
+                // What the peer sent before it disconnected is still read.
                 Err(_) => {
                     self.is_write_closed = true;
                     continue;
@@ -209,14 +209,14 @@ impl WebSocketConnection {
             }
             self.out.advance(count);
             if self.out.is_empty() {
-                // Not what is left of them, which would keep all of it.
+                // An empty slice of the frames would keep all of them in memory.
                 self.out = Bytes::new();
             }
         }
     }
 
-    /// Sends, and resolves when something can be received, or when what was to be
-    /// sent has been. Cancel safe.
+    /// Sends, and resolves when something can be received or when everything queued
+    /// has been sent. Cancel safe.
     ///
     /// # Errors
     /// The peer is gone, or was silent for too long.
@@ -235,59 +235,61 @@ impl WebSocketConnection {
                     PingEvent::SendPing => self.is_ping_due = true,
                     PingEvent::CheckPeer => self.check_peer()?,
                 },
-                // Nothing to send and nobody to listen to: something else ends this.
+                // Nothing to send and nothing to read: the caller waits for something else.
                 () = std::future::pending(), if !listens && has_sent_all => {}
             }
         }
     }
 
-    /// Whether to go on with a peer that says nothing and takes nothing.
+    /// Decides whether to keep a peer that sends nothing and reads nothing.
+    ///
+    /// # Errors
+    /// The peer is gone, or has read everything but did not answer the ping.
     fn check_peer(&mut self) -> Result<(), CloseCause> {
         if peer::has_unread_bytes(&self.tcp) {
-            // It is this side that is late.
+            // The server is late, not the peer.
             self.ping.restart();
             return Ok(());
         }
         let has_sent_all = self.has_sent_all();
         if !peer::is_gone(&self.tcp, self.timeout) {
-            // All that it was sent may lie unread where it is, the ping behind it.
+            // The peer may not have read what was sent, nor the ping after it.
             let may_be_busy = has_sent_all && self.has_to_read;
             if may_be_busy || !self.ping.is_expired() {
                 return Ok(());
             }
         }
-        let reason = "nothing came for tcp_timeout, not even an answer to a ping";
+        let reason = "the peer was silent for tcp_timeout and did not answer a ping";
         if has_sent_all {
             frame::encode_close(Some(TIMED_OUT), reason, &mut self.queued);
         }
         if !self.flush() {
-            // What is left to send would be kept for nobody.
+            // A closed socket would keep the unsent bytes, and nobody reads them.
             let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
         }
         Err(CloseCause::Gone(reason))
     }
 
-    /// Sends what the system takes now, without waiting.
+    /// Sends what the kernel takes now, without waiting.
     pub(super) fn flush_now(&mut self) {
         let _ = self.flush();
     }
 
-    /// The peer was not listened to for a while, through no fault of its own.
+    /// The socket was not read for a while; the peer's silence did not count.
     pub(super) fn restart_ping_timer(&mut self) {
         self.ping.restart();
     }
 
-    /// Says why it is over, after what was to be sent before, and ends the
-    /// connection.
+    /// Sends what is queued and a close frame, and closes the connection.
     pub(super) async fn close(self, ended: &CloseCause, shutdown: &Shutdown) {
         let Some((code, reason)) = ended.close_frame() else { return };
         let WebSocketConnection { tcp, timeout, decoder, out, queued, .. } = self;
-        // Of a part of a message nothing is kept while the peer takes its time.
+        // Frees a partial message now, because the peer may take long to close.
         drop(decoder);
         let mut final_bytes = [&out[..], &queued].concat();
         frame::encode_close(code, &reason, &mut final_bytes);
-        // A peer that goes away before it has heard is not worth a word. What counts
-        // `out`'s memory counts it until then.
+        // A peer that disconnects first is not an error. `out` counts as response
+        // memory until this is done.
         let _ = peer::close(&tcp, &final_bytes, timeout, shutdown).await;
     }
 }

@@ -1,14 +1,15 @@
-//! A consumer's connection: one binary message a record.
+//! [`WebSocketConsumer`]: a connection that reads; each record is one binary
+//! message.
 //!
 //! ```text
 //! RecordReader ── batch ──▶ frames, one write ──▶ socket
-//!    ▲                                         │ free again
-//!    └──── the next, or wait for records ◀─────┘
+//!    ▲                                              │ all sent
+//!    └──────── next batch, or wait for records ◀────┘
 //! ```
 //!
-//! Invariant: a batch is read only once the one before has been handed to the
-//! system, so that a consumer that does not read costs one; when all of them
-//! together hold too much, a small one.
+//! Invariant: the next batch is read only after the kernel has taken the last one.
+//! So a consumer that does not read costs one batch, and a small one while the
+//! response budget is used up.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -26,18 +27,18 @@ use crate::session::{Batch, Error, RecordReader, ResponseChunks};
 
 /// Bytes of control frames that are read at a time.
 const CONTROLS_BYTES: usize = 256;
-/// What a record has more of as a frame than as itself, at most.
-const MORE_BYTES: usize = frame::HEADER_BYTES_MAX - RECORD_HEADER_BYTES;
-/// After a batch of this size others on the same thread have their turn.
+/// How many bytes longer a record can be as a frame than as stored.
+const EXTRA_BYTES_MAX: usize = frame::HEADER_BYTES_MAX - RECORD_HEADER_BYTES;
+/// After a batch of this size the task yields to others on the same thread.
 const LONG_BYTES: usize = 64 << 10;
 
 /// What a consumer asked for.
 #[derive(Debug)]
 pub(super) struct WebSocketConsumer {
     pub(super) reader: RecordReader,
-    /// The memory that batches may take until they are sent.
+    /// The memory that batches take until they are sent.
     pub(super) chunks: ResponseChunks,
-    /// Records that it is still to get.
+    /// Records that are still to be sent.
     pub(super) left: u64,
     /// Wait for new ones at the end.
     pub(super) follow: bool,
@@ -59,7 +60,7 @@ impl WebSocketConsumer {
     ) -> Result<Infallible, CloseCause> {
         let mut stopping = pin!(app.shutdown.begun());
         loop {
-            // Messages are none of a consumer's business: the decoder refuses them.
+            // The decoder of this connection refuses messages.
             while connection.next()?.is_some() {}
             if connection.is_write_closed() {
                 return Err(CloseCause::Gone("the socket failed"));
@@ -81,7 +82,7 @@ impl WebSocketConsumer {
                     }
                     None if self.follow => waits = true,
                     None => {
-                        let message = "the log ends before the end it had when the read began";
+                        let message = "the log now ends before the end that it had when this read began; read it again";
                         return Err(Error::new(Code::LogEndRegressed, message).into());
                     }
                 }
@@ -97,17 +98,17 @@ impl WebSocketConsumer {
         }
     }
 
-    /// The batch's records as messages: as many as are left, and no further one
-    /// once there are so many bytes; the reading goes on behind them.
+    /// The batch's records as messages: at most as many as are left, and no more
+    /// once there are `bytes_max`. The reader continues after them.
     fn frames(&mut self, batch: &Batch, bytes_max: usize) -> Result<Bytes, Error> {
         let count_max = usize::try_from(batch.count().min(self.left)).unwrap_or(usize::MAX);
-        let bytes = batch.len_bytes().saturating_add(count_max.saturating_mul(MORE_BYTES));
+        let bytes = batch.len_bytes().saturating_add(count_max.saturating_mul(EXTRA_BYTES_MAX));
         let mut out = Vec::with_capacity(bytes.min(bytes_max));
         let mut count = 0;
         for (_, records) in batch.blocks() {
             let (bytes, mut offset) = (records.bytes(), 0);
             while count < self.left && out.len() < bytes_max {
-                // Past the last record there is none.
+                // An error means the end of the records.
                 let Ok((start, end)) = record::frame(bytes, offset) else { break };
                 frame::encode(frame::BINARY, bytes.get(start..end).unwrap_or_default(), &mut out);
                 offset = end;

@@ -1,4 +1,4 @@
-//! From a handshake to the connection that it asks for.
+//! Accepts a handshake and starts the connection that it asks for.
 //!
 //! ```text
 //! GET                                                     read
@@ -29,12 +29,12 @@ const KEY_BYTES: usize = 16;
 const READ_BYTES_MAX: usize = 64 << 10;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-/// Whether the handshake is of the one version there is.
-pub(super) fn is_of_our_version(headers: &HeaderMap) -> bool {
+/// Whether the handshake has the one version that exists.
+pub(super) fn is_supported_version(headers: &HeaderMap) -> bool {
     header::text(headers, &SEC_WEBSOCKET_VERSION) == Some(VERSION)
 }
 
-/// What a handshake of another version is told.
+/// The headers that answer a handshake of another version.
 pub(super) fn versions() -> HeaderMap {
     let version = (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
     HeaderMap::from_iter([version])
@@ -75,8 +75,8 @@ fn write(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpg
     let (app, log) = (request.app.clone(), request.log.clone());
     log.check_appendable()?;
     if header::condition(&request.headers)? != Condition::default() {
-        let message = "X-Styx-Expected-Position and X-Styx-Producer are not possible over a \
-                       WebSocket: use HTTP or styx/1";
+        let message = "X-Styx-Expected-Position and X-Styx-Producer do not work over a \
+                       WebSocket; use HTTP or styx/1";
         return Err(Error::new(Code::InvalidParams, message));
     }
     let acks = if request.flag("acks")? == Some(true) { Acks::Enabled } else { Acks::Disabled };
@@ -95,14 +95,14 @@ fn connection(app: &Arc<App>, socket: Socket, decoder: MessageDecoder) -> WebSoc
     WebSocketConnection::new(socket, app.config.tcp_timeout, decoder)
 }
 
-/// What proves to the client that a WebSocket was understood.
+/// The value that proves to the client that the server speaks WebSocket.
 fn accept_key(request: &UpgradeRequest) -> Result<HeaderValue, Error> {
     let key = request.header(&SEC_WEBSOCKET_KEY).unwrap_or_default();
     if !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES) {
         return Err(Error::invalid("Sec-WebSocket-Key", key, "16 bytes in base64"));
     }
     let accept = derive_accept_key(key.as_bytes());
-    Ok(HeaderValue::from_str(&accept).expect("base64 is a header's value"))
+    Ok(HeaderValue::from_str(&accept).expect("base64 is a valid header value"))
 }
 
 fn writes(request: &UpgradeRequest) -> Result<bool, Error> {
@@ -111,7 +111,7 @@ fn writes(request: &UpgradeRequest) -> Result<bool, Error> {
         Some("write") => Ok(true),
         Some("read") if !request.is_write => Ok(false),
         Some(other) => {
-            let accepted = "read or write; a POST writes";
+            let accepted = "read or write; for a POST only write";
             Err(Error::invalid("mode", other, accepted))
         }
     }

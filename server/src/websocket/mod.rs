@@ -1,14 +1,15 @@
 //! WebSocket: a message is a record.
 //!
 //! ```text
-//! socket ─▶ decoder ─▶ write ─▶ session::Pipeline ─▶ acks ─▶ socket     a producer's
-//! socket ◀─ frames ◀── read ◀── session::RecordReader                        a consumer's
+//! socket ─▶ decoder ─▶ producer ─▶ session::Pipeline ─▶ acks ─▶ socket
+//! socket ◀─ frames ◀── consumer ◀── session::RecordReader
 //! ```
 //!
-//! Each connection is one task, and all it does to its socket goes through its
-//! [`WebSocketConnection`](connection::WebSocketConnection): frames out, pings, pongs, the close. Invariants: an idle
-//! connection owns no buffer; a consumer that does not read costs one batch; every
-//! message that arrived whole is appended, however the connection ends.
+//! Each connection is one task. Only its
+//! [`WebSocketConnection`](connection::WebSocketConnection) uses the socket: frames
+//! out, pings, pongs, the close. Invariants: an idle connection owns no buffer; a
+//! consumer that does not read costs one batch; every message that arrived whole is
+//! appended, however the connection ends.
 
 mod close_cause;
 mod connection;
@@ -43,7 +44,7 @@ impl FrontEnd for WebSocket {
     }
 
     fn supports_version(&self, headers: &HeaderMap) -> bool {
-        handshake::is_of_our_version(headers)
+        handshake::is_supported_version(headers)
     }
 
     fn versions(&self) -> HeaderMap {

@@ -1,14 +1,14 @@
-//! A producer's connection: one message is one record.
+//! [`WebSocketProducer`]: a connection that writes; each message is one record.
 //!
 //! ```text
-//! socket ─▶ messages ─▶ block (what is there, at most 1 MiB) ─▶ Pipeline ─▶ durable
-//! socket ◀─ {"position":P,"count":C}, if asked for ◀────────────────────────┘
+//! socket ─▶ messages ─▶ block (what has arrived, at most 1 MiB) ─▶ Pipeline ─▶ durable
+//! socket ◀─ {"position":P,"count":C}, if acks are enabled ◀───────────────────────┘
 //! ```
 //!
-//! Messages that are there already go into one append: the block is handed over
-//! when it is full or the socket has nothing more. While the pipeline has no room
-//! the socket is not read. What is held in memory, from the first byte of a message
-//! until it is durable, is reserved in the budget of all connections.
+//! Messages that have arrived go into one append: the block is submitted when it is
+//! full or when the socket has nothing more. While the pipeline has no capacity the
+//! socket is not read. From the first byte of a message until it is durable, its
+//! memory is reserved in the request budget.
 //!
 //! Invariant: a message that arrived whole is appended, whatever ends the
 //! connection, unless an append before it failed.
@@ -33,43 +33,43 @@ use crate::session::{
     UNLIMITED_WAIT_BYTES_MAX,
 };
 
-/// Bytes and appends of one connection that are on their way at a time.
+/// Bytes and appends of one connection that are in flight at a time.
 const PIPELINE_BYTES_MAX: usize = 4 << 20;
 const PIPELINE_APPENDS_MAX: usize = 32;
-/// A read grows from this while it is filled, and is this again after a pause.
+/// The size of the first read; it grows while reads fill it, and a pause resets it.
 pub(super) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_GROWTH: usize = 4;
-/// After a read of this size others on the same thread have their turn.
+/// After a read of this size the task yields to others on the same thread.
 const LONG_BYTES: usize = 16 << 10;
 
-/// Whether the peer hears of what is durable.
+/// Whether the peer gets acks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acks {
     Enabled,
     Disabled,
 }
 
-/// What a producer's connection goes on with.
+/// What the connection does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NextStep {
-    /// There may be more at once; so much came that others are to have their turn.
+    /// Read again at once; after a long read, yield first.
     ReadMore { is_long: bool },
-    /// More, once it comes.
+    /// Wait until the socket can be read.
     WaitForBytes,
-    /// Room in the pipeline.
+    /// Wait until the pipeline takes more.
     WaitForCapacity,
-    /// Memory.
+    /// Wait for memory.
     WaitForMemory,
 }
 
-/// Durable, and not told yet.
+/// Records that are durable and not acked yet.
 #[derive(Debug, Clone, Copy)]
 struct Durable {
     position: Position,
     count: u64,
 }
 
-/// A producer.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct WebSocketProducer {
     app: Arc<App>,
@@ -78,12 +78,12 @@ pub(super) struct WebSocketProducer {
     read_bytes: usize,
     read_bytes_max: usize,
     block: Builder,
-    /// For the block, and the message that is still coming.
+    /// For the block, and for the message that is still arriving.
     reservation: Reservation,
-    /// Of the message that is still coming.
+    /// The rate of the message that is still arriving.
     sender: SlowSender,
     pipeline: Pipeline,
-    /// For each append in the pipeline.
+    /// The memory of each append in the pipeline.
     in_flight: VecDeque<Reservation>,
     durable: Option<Durable>,
     has_failed: bool,
@@ -112,15 +112,15 @@ impl WebSocketProducer {
         }
     }
 
-    /// Appends messages until something ends the connection, and then those that
-    /// came before that.
+    /// Appends messages until something ends the connection, then the whole messages
+    /// that arrived before that.
     pub(super) async fn serve(mut self, mut connection: WebSocketConnection) {
         let Err(mut cause) = self.run(&mut connection).await;
         if let Err(error) = self.finish(&mut connection).await {
             cause = error.into();
         }
         cause.log();
-        // Its memory is others' while the peer takes its time.
+        // Frees the memory now, because the peer may take long to close.
         let app = self.app.clone();
         drop(self);
         connection.close(&cause, &app.shutdown).await;
@@ -168,7 +168,7 @@ impl WebSocketProducer {
         }
     }
 
-    /// Puts what was received into blocks, and receives more.
+    /// Puts received messages into blocks, then receives more.
     fn receive_and_append(
         &mut self,
         connection: &mut WebSocketConnection,
@@ -180,8 +180,8 @@ impl WebSocketProducer {
         }
     }
 
-    /// Puts what was received into blocks while there is room for them; says whether
-    /// that was all of it.
+    /// Puts received messages into blocks while the pipeline has capacity; returns
+    /// whether that was all of them.
     fn append_whole_messages(
         &mut self,
         connection: &mut WebSocketConnection,
@@ -190,7 +190,7 @@ impl WebSocketProducer {
             let Some(message) = connection.next()? else { return Ok(true) };
             if !self.block.push(&message) {
                 self.submit_block()?;
-                // An empty block takes any message.
+                // An empty block accepts any message.
                 let _ = self.block.push(&message);
             }
         }
@@ -223,12 +223,13 @@ impl WebSocketProducer {
         }
     }
 
-    /// What is held and is to be read.
+    /// The memory for what is held and for the next read.
     fn bytes_needed(&self, connection: &WebSocketConnection) -> usize {
         self.block.len_bytes() + connection.held_bytes() + self.read_bytes
     }
 
-    /// Who holds much cannot wait for more without end: others wait for that.
+    /// A connection that holds much may not wait for more without limit, because
+    /// others may wait for what it holds.
     fn check_reserved(
         &self,
         reserved: Result<(), Error>,
@@ -238,14 +239,16 @@ impl WebSocketProducer {
         if held > UNLIMITED_WAIT_BYTES_MAX { reserved } else { Ok(()) }
     }
 
-    /// Takes note of what came and how long it was waited for, and gives up a
-    /// message that comes too slowly to keep the memory that it needs.
+    /// Records how many bytes arrived and how long the server waited for them.
+    ///
+    /// # Errors
+    /// `overloaded` if the message arrives too slowly while others wait for memory.
     fn record_rate(&mut self, bytes: u64, waited: Duration) -> Result<(), Error> {
         self.sender.record(bytes, waited);
         self.sender.check(&self.reservation, Sending::Message)
     }
 
-    /// Begins to append the block, if there is something in it.
+    /// Submits the block if it is not empty.
     fn submit_block(&mut self) -> Result<(), Error> {
         if self.block.is_empty() {
             return Ok(());
@@ -256,7 +259,10 @@ impl WebSocketProducer {
         self.pipeline.submit(records.into()).inspect_err(|_| self.has_failed = true)
     }
 
-    /// Takes note of what has become of appends.
+    /// Handles finished appends.
+    ///
+    /// # Errors
+    /// One of them failed.
     fn note_progress(&mut self, progress: AppendProgress) -> Result<(), Error> {
         for appended in &progress.appended {
             self.in_flight.pop_front();
@@ -273,8 +279,8 @@ impl WebSocketProducer {
         }
     }
 
-    /// Tells the peer what is durable, unless it has yet to take what it was told
-    /// before: then that becomes one with what follows.
+    /// Acks what is durable. If the last ack is not sent yet, this one is merged with
+    /// the next.
     fn acknowledge(&mut self, connection: &mut WebSocketConnection) {
         if connection.has_sent_all() {
             self.put_ack(connection);
@@ -289,17 +295,16 @@ impl WebSocketProducer {
         }
     }
 
-    /// Appends what is left of what was received, and waits until all of it is
-    /// durable.
+    /// Appends the whole messages that are left, and waits until all are durable.
     ///
     /// # Errors
-    /// An append failed now.
+    /// An append failed.
     async fn finish(&mut self, connection: &mut WebSocketConnection) -> Result<(), Error> {
         while !self.has_failed {
             let is_all = match self.append_whole_messages(connection) {
                 Ok(is_all) => is_all,
                 Err(CloseCause::Fault(error)) => return Err(error),
-                // Why it is over was settled before.
+                // The cause of the end is known already.
                 Err(_) => true,
             };
             if self.pipeline.has_capacity() {

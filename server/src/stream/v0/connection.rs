@@ -5,8 +5,8 @@
 //! socket ◀─ outgoing      whole messages
 //! ```
 //!
-//! Invariant: both buffers are let go when nothing has moved for a while, so that
-//! an idle connection holds next to nothing.
+//! Invariant: both buffers are freed when nothing has moved for a while, so an
+//! idle connection holds almost no memory.
 
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -23,37 +23,37 @@ use crate::peer::{
     self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
 };
 
-/// What the first read of a burst takes; doubled while reads fill it.
+/// The size of the first read of a burst; it doubles while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
 const BUFFER_BYTES_MAX: usize = 1 << 20;
-/// What a buffer may have beyond what is in it for as long as it likes.
+/// Spare capacity that an idle buffer may keep.
 const SPARE_BYTES: usize = 256;
-/// What is moved to another buffer to let go of the rest.
+/// The most bytes that are copied to a small buffer to free a large one.
 const MOVED_BYTES_MAX: usize = 4 << 10;
-/// After how long without work memory is let go.
+/// How long without work until memory is freed.
 pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Styx0End {
-    /// All is done: nothing but the FIN.
+    /// Everything is done: only the FIN follows.
     Finished,
-    /// Not as it should: error 0, then the FIN.
+    /// With a failure: error 0, then the FIN.
     Failed,
-    /// There is nobody left to tell.
+    /// The connection is gone, so nothing more is sent.
     Disconnected,
 }
 
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Styx0Event {
-    /// Bytes came, or the end of them.
+    /// Bytes arrived, or the peer closed its side.
     Received,
-    /// All that was to be sent was handed to the system.
+    /// The kernel has taken everything that was queued.
     Sent,
-    /// The peer was silent for all its time.
+    /// The peer was silent for its whole timeout.
     PeerSilent,
-    /// The server stops.
+    /// The server is stopping.
     Stopping,
     /// The connection is gone.
     Disconnected,
@@ -69,18 +69,18 @@ pub(super) struct Styx0Connection {
     pub(super) decoder: Decoder,
     read_bytes: usize,
     read_bytes_max: usize,
-    /// The peer has closed its side; what it sent before may still be undecoded.
+    /// The peer has closed its side. What it sent before may not be decoded yet.
     pub(super) has_finished: bool,
     pub(super) outgoing: BytesMut,
-    /// How much of it was sent.
+    /// How many bytes of `outgoing` were sent.
     sent: usize,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_stopping: bool,
 }
 
 impl Styx0Connection {
-    /// Takes a connection over; what came with the handshake is there to be
-    /// decoded.
+    /// Takes over a connection. The bytes that arrived with the handshake are
+    /// decoded first.
     pub(super) fn new(
         app: &Arc<App>,
         socket: Socket,
@@ -88,7 +88,7 @@ impl Styx0Connection {
         payload_bytes_max: usize,
     ) -> Styx0Connection {
         let Socket { tcp, received } = socket;
-        // Who still sends heartbeats may stop reading for as long as it likes.
+        // A peer that sends heartbeats may stop reading for any time.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(None);
         let mut decoder = Decoder::new(payload_bytes_max);
@@ -113,30 +113,30 @@ impl Styx0Connection {
         }
     }
 
-    /// Bytes in the buffer that it reads into, and how many that could hold.
+    /// The bytes in the receive buffer, and its capacity.
     pub(super) fn held_bytes(&mut self) -> (usize, usize) {
         let buffer = self.decoder.buffer();
         (buffer.len(), buffer.capacity())
     }
 
-    /// How much to read at once: more while more comes.
+    /// How much to read at once: more while more arrives.
     pub(super) fn read_bytes(&self) -> usize {
         self.read_bytes
     }
 
-    /// Begins with little again.
+    /// The next read is small again.
     pub(super) fn reset_read_bytes(&mut self) {
         self.read_bytes = READ_BYTES_MIN;
     }
 
-    /// Waits until something happens; of what the peer sends, at most `bytes_max`
-    /// is read. Heartbeats are sent on the way. Cancel safe.
+    /// Waits until something happens, and reads at most `bytes_max`. Sends heartbeats
+    /// while it waits. Cancel safe.
     pub(super) async fn event(&mut self, bytes_max: usize) -> Styx0Event {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
             let (tcp, has_finished) = (&self.tcp, self.has_finished);
-            // Nobody listens, or it came while this server was held up.
+            // Nobody is reading, or bytes arrived while this server was busy.
             let is_excused = || !has_finished && (!may_read || has_unread_bytes(tcp));
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
@@ -163,7 +163,7 @@ impl Styx0Connection {
         }
     }
 
-    /// Reads until the socket is empty or so much has come.
+    /// Reads until the socket is empty or `bytes_max` bytes have arrived.
     fn receive(&mut self, bytes_max: usize) -> Option<Styx0Event> {
         let mut received = 0;
         while received < bytes_max {
@@ -194,7 +194,7 @@ impl Styx0Connection {
         Some(Styx0Event::Received)
     }
 
-    /// Sends what the system takes of what is to be sent.
+    /// Sends what the kernel takes now.
     pub(super) fn flush(&mut self) -> Option<Styx0Event> {
         while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.tcp.try_write(rest) {
@@ -202,7 +202,7 @@ impl Styx0Connection {
                     self.sent += count;
                     self.heartbeat.note_sent();
                     if self.has_finished {
-                        // It has no other way left to show that it is there.
+                        // Reading is the only sign of life that this peer has left.
                         self.heartbeat.note_received();
                     }
                 }
@@ -218,7 +218,7 @@ impl Styx0Connection {
         Some(Styx0Event::Sent)
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something is queued to be sent.
     pub(super) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty()
     }
@@ -227,7 +227,8 @@ impl Styx0Connection {
         match due {
             HeartbeatEvent::SendHeartbeat => {
                 self.heartbeat.note_sent();
-                // Behind something else it would come no sooner than that.
+                // The peer is silent because of what is queued; a heartbeat after it
+                // would arrive no sooner.
                 if self.has_unsent() {
                     return None;
                 }
@@ -238,13 +239,13 @@ impl Styx0Connection {
         }
     }
 
-    /// Whether memory is held that nothing is in.
+    /// Whether it holds unused memory.
     pub(super) fn has_spare_memory(&mut self) -> bool {
         is_mostly_empty(self.decoder.buffer())
             || (!self.has_unsent() && self.outgoing.capacity() > 0)
     }
 
-    /// Lets go of memory that nothing is in.
+    /// Frees unused memory.
     pub(super) fn release_memory(&mut self) {
         self.reset_read_bytes();
         let buffer = self.decoder.buffer();
@@ -256,7 +257,7 @@ impl Styx0Connection {
         }
     }
 
-    /// Ends the connection; what was to be sent is sent first.
+    /// Sends what is queued, then closes the connection.
     pub(super) async fn close(mut self, end: Styx0End) {
         match end {
             Styx0End::Disconnected => return,

@@ -1,12 +1,12 @@
-//! A consumer's side of a styx/0 connection: records out of a log.
+//! [`Styx0Consumer`]: sends a log's records to a styx/0 client.
 //!
 //! ```text
 //! reading ─▶ batch ─▶ messages ─▶ socket
 //!    └ at the end: wait for more, or FIN
 //! ```
 //!
-//! Invariant: one batch at a time, and the next one only when this one was handed
-//! to the system; what a consumer that does not read costs is bounded by that.
+//! Invariant: it reads one batch at a time, and the next one only after the kernel
+//! has taken this one. That bounds the memory of a consumer that does not read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use super::connection::{IDLE_AFTER, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
 use crate::session::{Batch, ChunkReservation, Error, OpenLog, RecordReader, ResponseChunks};
 
-/// How long nothing is sent after the 101: the first client loses what arrives
-/// together with it.
+/// How long nothing is sent after the 101, because the first client loses bytes
+/// that arrive together with it.
 const QUIET_TIME: Duration = Duration::from_millis(50);
-/// What is read at once from a consumer.
+/// How many bytes of heartbeats are read at once.
 const HEARTBEATS_BYTES: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const WRITE_BYTES_MIN: usize = 4 << 10;
 
-/// What is still to be read.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Styx0Consumer {
     reader: RecordReader,
@@ -69,7 +69,7 @@ impl Styx0Consumer {
             Ok(()) => self.send_all(&mut connection).await,
             Err(end) => end,
         };
-        // A peer may take its time to close.
+        // Frees memory first, because the peer may take long to close.
         drop(self);
         connection.close(end).await;
     }
@@ -110,21 +110,22 @@ impl Styx0Consumer {
             }
             left -= u64::from(styx0::encode_records(records, left, &mut connection.outgoing));
         }
-        // A consumer that does not read holds what is to be sent, and not twice.
+        // The encoded bytes are enough; a consumer that does not read must not hold
+        // the batch as well.
         drop(batch);
         chunk.resize(connection.outgoing.len());
         sent(connection).await
     }
 
-    /// Waits for more, if that is what the consumer wants.
+    /// Waits for more records if the consumer follows the log.
     async fn at_end(&mut self, connection: &mut Styx0Connection) -> Result<(), Styx0End> {
         if !self.follow {
-            let message = "the log ends before the end it had when the read began";
+            let message = "the log now ends before the end that it had when this read began";
             return Err(failed(&Error::new(Code::LogEndRegressed, message)));
         }
         loop {
             if connection.has_finished {
-                // It has ended the stream, and has got what there was.
+                // The consumer has closed its side, and has received everything.
                 return Err(Styx0End::Finished);
             }
             let has_spare_memory = connection.has_spare_memory();
@@ -139,7 +140,7 @@ impl Styx0Consumer {
     }
 }
 
-/// Hands everything to the system.
+/// Waits until the kernel has taken everything.
 async fn sent(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
     if connection.has_unsent() && connection.flush() == Some(Styx0Event::Disconnected) {
         return Err(Styx0End::Disconnected);
@@ -151,7 +152,7 @@ async fn sent(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
     Ok(())
 }
 
-/// Runs something that takes its time, attending to the peer meanwhile.
+/// Runs `work` and handles the connection's events meanwhile.
 async fn run_while_serving<T>(
     connection: &mut Styx0Connection,
     mut work: std::pin::Pin<&mut impl Future<Output = T>>,
@@ -165,13 +166,15 @@ async fn run_while_serving<T>(
     }
 }
 
-/// What an event means for a consumer's stream.
+/// Handles an event of the connection.
 fn handle_event(connection: &mut Styx0Connection, event: Styx0Event) -> Result<(), Styx0End> {
     match event {
         Styx0Event::Received => decode(connection),
         Styx0Event::Sent => Ok(()),
         Styx0Event::PeerSilent => {
-            tracing::debug!("a styx/0 consumer was silent for too long");
+            tracing::debug!(
+                "a styx/0 consumer sent nothing for its whole timeout; closing its connection"
+            );
             Err(Styx0End::Failed)
         }
         Styx0Event::Stopping => Err(Styx0End::Failed),
@@ -179,17 +182,19 @@ fn handle_event(connection: &mut Styx0Connection, event: Styx0Event) -> Result<(
     }
 }
 
-/// A consumer has heartbeats to send, and nothing else.
+/// Decodes what the consumer sent: only heartbeats and an error are allowed.
 fn decode(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
     loop {
         match connection.decoder.next() {
             Ok(Some(Message::Heartbeat)) => {}
             Ok(Some(Message::Error(code))) => {
-                tracing::debug!(code, "a styx/0 consumer has failed");
+                tracing::debug!(code, "a styx/0 consumer reported an error");
                 return Err(Styx0End::Finished);
             }
             Ok(Some(Message::Record(_) | Message::Ack { .. })) => {
-                tracing::debug!("a styx/0 consumer sent what is not for it to send");
+                tracing::debug!(
+                    "a styx/0 consumer sent a record or an ack; only heartbeats are allowed"
+                );
                 return Err(Styx0End::Failed);
             }
             Ok(None) => {
@@ -197,7 +202,7 @@ fn decode(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
                 return if is_cut { Err(Styx0End::Failed) } else { Ok(()) };
             }
             Err(error) => {
-                tracing::debug!("a styx/0 consumer sent no messages: {error}");
+                tracing::debug!("a styx/0 consumer sent a malformed message: {error}");
                 return Err(Styx0End::Failed);
             }
         }
@@ -206,9 +211,9 @@ fn decode(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
 
 fn failed(error: &Error) -> Styx0End {
     if error.is_server_fault() {
-        tracing::error!("a styx/0 consumer cannot go on: {error}");
+        tracing::error!("a styx/0 consumer's stream failed: {error}");
     } else {
-        tracing::debug!("a styx/0 consumer cannot go on: {error}");
+        tracing::debug!("a styx/0 consumer's stream ended: {error}");
     }
     Styx0End::Failed
 }

@@ -1,12 +1,12 @@
-//! styx/0, the first binary protocol, as its clients know it.
+//! styx/0, the first binary protocol, unchanged for its clients.
 //!
 //! ```text
-//! GET   consumer   101 · 50 ms of nothing · records ─▶ … FIN
+//! GET   consumer   101 · 50 ms of silence · records ─▶ … FIN
 //! POST  producer   101 · ◀─ records · acks ─▶ … FIN
 //! ```
 //!
-//! Either side sends heartbeats, and error 0 when it cannot go on. What is wrong
-//! with a handshake is answered as HTTP, before the 101.
+//! Either side sends heartbeats, and error 0 when it cannot continue. A handshake
+//! that is refused gets an HTTP error instead of the 101.
 
 mod connection;
 mod consumer;
@@ -29,7 +29,7 @@ use crate::peer::HeartbeatTimeouts;
 use crate::session::Error;
 use crate::stream::timeouts;
 
-/// The front end.
+/// The front end of styx/0.
 #[derive(Debug)]
 pub(crate) struct Styx0;
 
@@ -67,13 +67,13 @@ async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let params = request.read_params()?;
     let consumer = Styx0Consumer::new(&app, &request.log, &params).await?;
     Ok(AcceptedUpgrade::new(headers, move |socket| async move {
-        // A consumer has no records for us.
+        // A consumer sends no records.
         let connection = Styx0Connection::new(&app, socket, timeouts, 0);
         consumer.serve(connection).await;
     }))
 }
 
-/// Those of the 101. The first clients need the time-out to be there.
+/// The headers of the 101. The first clients require the timeout.
 fn headers(timeouts: HeartbeatTimeouts) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(UPGRADE, HeaderValue::from_static(Protocol::Styx0.token()));

@@ -1,14 +1,14 @@
-//! A producer's side of a styx/0 connection: records into a log, acks back.
+//! [`Styx0Producer`]: appends the records of a styx/0 client, and acks them.
 //!
 //! ```text
 //! socket ─▶ decoder ─▶ block being filled (≤ 1 MiB) ─▶ pipeline ─▶ durable
-//!    ▲ while there is room and memory                                │
-//! socket ◀─ ack: the position after, the count of them all ◀─────────┘
+//!    ▲ while there is capacity and memory                            │
+//! socket ◀─ ack: the position after them, the total count ◀──────────┘
 //! ```
 //!
-//! A block goes on its way when it is full or the socket is empty. However the
-//! stream ends, the whole records before that are appended, and acked if anyone
-//! is there to be told. Invariant: an ack counts a prefix of the stream's records.
+//! A block is submitted when it is full or when the socket is empty. However the
+//! stream ends, the whole records before that are appended, and acked if the peer
+//! is still connected. Invariant: an ack counts a prefix of the stream's records.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,24 +24,25 @@ use crate::app::App;
 use crate::session::ProducerMemory;
 use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
 
-/// Records of one connection that are on their way to the disk.
+/// Bytes and appends of one connection that are in flight at a time.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 const IN_FLIGHT_APPENDS_MAX: usize = 1024;
-/// From here on a record is large.
+/// A record with more missing bytes than this is large.
 const LARGE_BYTES: usize = 64 << 10;
-/// As often it is in memory: in a buffer that doubles, and in a block.
+/// How often a large record is in memory: twice in a buffer that doubles, and once
+/// in a block.
 const LARGE_COPIES: usize = 3;
-/// Up to here memory is reserved because a record says that it is so large.
+/// The most memory that is reserved because of the length that a record claims.
 const CLAIMED_BYTES_MAX: usize = 4 << 20;
 
-/// What the next read takes.
+/// What the next read needs.
 struct NextRead {
-    /// To be reserved in all.
+    /// Memory to reserve in all.
     bytes: usize,
-    /// Bytes that are there already.
+    /// Bytes that have arrived already.
     held_bytes: usize,
     read_bytes: usize,
-    /// Of one large record.
+    /// Whether it is the rest of one large record.
     is_large: bool,
 }
 
@@ -51,12 +52,12 @@ pub(super) struct Styx0Producer {
     memory: ProducerMemory,
     filling: Builder,
     pipeline: Pipeline,
-    /// The position after the last durable record, and how many there are.
+    /// The position after the last durable record, and the count of durable records.
     durable: (Position, u64),
     ack_is_due: bool,
-    /// No more is read, and how it will end.
+    /// Set when nothing more is read: how the stream will end.
     ending: Option<Styx0End>,
-    /// An append has failed, so that nothing after it can be acked.
+    /// An append has failed, so nothing after it can be acked.
     has_append_failed: bool,
 }
 
@@ -74,8 +75,8 @@ impl Styx0Producer {
         }
     }
 
-    /// Appends what comes until the stream ends; `gone` resolves when there is no
-    /// log any more.
+    /// Appends what arrives until the stream ends. `gone` resolves when the log is
+    /// deleted, truncated or closed.
     pub(super) async fn serve(mut self, gone: impl Future<Output = Error>) {
         let mut gone = pin!(gone);
         let mut was_reading = true;
@@ -130,12 +131,12 @@ impl Styx0Producer {
         }
     }
 
-    /// Lets everything else go: a peer may take its time to close.
+    /// Frees everything else, because the peer may take long to close.
     fn into_connection(self) -> Styx0Connection {
         self.connection
     }
 
-    /// What is to be read, and the memory that it takes.
+    /// What to read next, and the memory that it needs.
     fn next_read(&mut self) -> NextRead {
         let (held_bytes, capacity) = self.connection.held_bytes();
         let coming = match self.connection.decoder.is_mid_message() {
@@ -145,21 +146,21 @@ impl Styx0Producer {
         let others = self.pipeline.bytes() + self.filling.len_bytes();
         if coming <= LARGE_BYTES {
             let read_bytes = self.connection.read_bytes();
-            // An idle connection needs no reservation for the little it begins with.
+            // An idle connection reads so little at first that it needs no reservation.
             let is_unused = others + held_bytes == 0 && read_bytes == READ_BYTES_MIN;
             let bytes = if is_unused { 0 } else { others + capacity + read_bytes };
             return NextRead { bytes, held_bytes, read_bytes, is_large: false };
         }
-        // Of a large record nothing is read before there is memory for all of it, so
-        // that those who wait hold little. What it claims is believed step by step.
+        // A large record is read only after memory for all of it is reserved, so that
+        // connections that wait hold little. Its claimed length counts step by step.
         self.connection.reset_read_bytes();
         let step = (held_bytes * 2).max(CLAIMED_BYTES_MAX);
         let bytes = others + (held_bytes + coming).min(step) * LARGE_COPIES;
         NextRead { bytes, held_bytes, read_bytes: coming, is_large: true }
     }
 
-    /// Gives up a large record that comes too slowly to keep memory that others
-    /// wait for.
+    /// Ends the stream if a large record arrives too slowly while others wait for
+    /// memory.
     fn record_rate(&mut self, before: usize, waited: Duration) {
         let (now, _) = self.connection.held_bytes();
         let came = now.saturating_sub(before) as u64;
@@ -176,14 +177,14 @@ impl Styx0Producer {
         }
     }
 
-    /// Takes messages apart while there is somewhere to put their records.
+    /// Decodes messages while their records can be submitted.
     fn decode(&mut self) {
         while self.ending.is_none() && self.pipeline.has_capacity() {
             match self.connection.decoder.next() {
                 Ok(Some(Message::Record(payload))) => {
                     if !self.filling.push(payload) {
                         let full = self.filling.take();
-                        // An empty builder takes any record.
+                        // An empty builder accepts any record.
                         let _ = self.filling.push(payload);
                         if let Err(error) = self.pipeline.submit(Append::from(full)) {
                             self.fail(&error);
@@ -192,11 +193,13 @@ impl Styx0Producer {
                 }
                 Ok(Some(Message::Heartbeat)) => {}
                 Ok(Some(Message::Error(code))) => {
-                    tracing::debug!(code, "a styx/0 producer has failed");
+                    tracing::debug!(code, "a styx/0 producer reported an error");
                     self.ending = Some(Styx0End::Finished);
                 }
                 Ok(Some(Message::Ack { .. })) => {
-                    tracing::debug!("a styx/0 producer sent an ack");
+                    tracing::debug!(
+                        "a styx/0 producer sent an ack; only records and heartbeats are allowed"
+                    );
                     self.ending = Some(Styx0End::Failed);
                 }
                 Ok(None) => {
@@ -208,14 +211,14 @@ impl Styx0Producer {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!("a styx/0 producer sent no messages: {error}");
+                    tracing::debug!("a styx/0 producer sent a malformed message: {error}");
                     self.ending = Some(Styx0End::Failed);
                 }
             }
         }
     }
 
-    /// Appends what there is.
+    /// Submits the records that have arrived.
     fn submit_block(&mut self) {
         if self.filling.is_empty() || !self.pipeline.has_capacity() {
             return;
@@ -232,20 +235,20 @@ impl Styx0Producer {
             self.ack_is_due = true;
         }
         if let Some(error) = progress.failed {
-            // What follows may be appended all the same, but never acked.
+            // Later appends may succeed, but are never acked.
             self.has_append_failed = true;
             self.fail(&error);
             self.send_ack();
         }
     }
 
-    /// Takes no more; what is on its way goes on.
+    /// Stops reading; appends in flight continue.
     fn fail(&mut self, error: &Error) {
         let _ = self.filling.take();
         if error.is_server_fault() {
-            tracing::error!("a styx/0 producer cannot go on: {error}");
+            tracing::error!("a styx/0 producer's stream failed: {error}");
         } else {
-            tracing::debug!("a styx/0 producer cannot go on: {error}");
+            tracing::debug!("a styx/0 producer's stream ended: {error}");
         }
         self.end(Styx0End::Failed);
     }
@@ -256,7 +259,8 @@ impl Styx0Producer {
         }
     }
 
-    /// One ack a durable step; while the last one has not left, one for several.
+    /// Sends an ack for what became durable. While the last ack is not sent yet, the
+    /// next one covers several appends.
     fn send_ack(&mut self) {
         if !self.ack_is_due
             || self.connection.has_unsent()
@@ -276,13 +280,15 @@ impl Styx0Producer {
         let end = match event {
             Styx0Event::Received | Styx0Event::Sent => return,
             Styx0Event::PeerSilent => {
-                tracing::debug!("a styx/0 producer was silent for too long");
+                tracing::debug!(
+                    "a styx/0 producer sent nothing for its whole timeout; closing its connection"
+                );
                 Styx0End::Failed
             }
             Styx0Event::Stopping => Styx0End::Failed,
             Styx0Event::Disconnected => Styx0End::Disconnected,
         };
-        // How it ends was decided already, unless there is nobody left to be told.
+        // The first end counts, unless the peer is gone.
         if self.ending.is_none() || end == Styx0End::Disconnected {
             self.end(end);
         }

@@ -1,4 +1,4 @@
-//! What the 101s of both directions have in common.
+//! The parts of the 101 that producers and consumers share.
 
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
@@ -8,15 +8,15 @@ use crate::handover::UpgradeRequest;
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
 
-/// The features that a request asks for.
+/// The codecs that a request offers.
 pub(super) fn codecs(request: &UpgradeRequest) -> Codecs {
     let values = request.headers.get_all(&header::FEATURES).iter();
     let named = values.filter_map(|value| value.to_str().ok());
-    // A word can stand in several headers as in one.
+    // Several headers mean the same as one with all of their values.
     Codecs::from_features(&named.collect::<Vec<_>>().join(","))
 }
 
-/// The headers of every 101: what is kept of the log now, and the time-out.
+/// The headers of every 101: the log's identity and range, and our timeout.
 pub(super) fn headers(
     request: &UpgradeRequest,
     timeouts: HeartbeatTimeouts,

@@ -1,12 +1,12 @@
-//! styx/1, the fast path: whole blocks both ways, in frames.
+//! styx/1, the fast protocol: whole blocks both ways, in frames.
 //!
 //! ```text
-//! producer ─▶ inbox ─▶ Checked ─▶ session::Pipeline ─▶ acks ─▶ outbox
-//! consumer ◀─ sending ◀─ blocks as they are stored ◀─ session::BlockReader
+//! producer ─▶ ReceiveBuffer ─▶ checked block ─▶ session::Pipeline ─▶ acks ─▶ SendQueue
+//! consumer ◀─ SendQueue or sendfile ◀─ blocks as they are stored ◀─ session::BlockReader
 //! ```
 //!
-//! The bytes of a body are touched once on their way in, where they are checked,
-//! and not at all on their way out. docs/protocol.md has the frames.
+//! The bytes of a body are touched once when they arrive, to check them, and not at
+//! all when they are sent. docs/protocol.md describes the frames.
 
 mod consumer;
 mod error_frame;

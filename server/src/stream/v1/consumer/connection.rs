@@ -6,8 +6,8 @@
 //!      └────────────── all sent ◀────────┘
 //! ```
 //!
-//! Invariant: the next blocks are read only when all before them were sent, so
-//! that a consumer that stalls costs no more than one frame.
+//! Invariant: the next blocks are read only after all before them were sent. So a
+//! consumer that does not read costs at most one frame.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::peer;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
-/// Frames in a row, before others have their turn.
+/// Frames in a row before the task yields to others.
 const FRAMES_MAX: u32 = 8;
 
 /// See the module.
@@ -31,7 +31,7 @@ pub(super) struct ConsumerConnection {
     app: Arc<App>,
     log: OpenLog,
     timeouts: HeartbeatTimeouts,
-    /// Where the asked range ends; `None` when it goes on for ever.
+    /// The end of the requested range; `None` to follow the log.
     until: Option<Position>,
     reader: BlockReader,
     socket: ConsumerSocket,
@@ -50,7 +50,7 @@ impl ConsumerConnection {
         ConsumerConnection { app, log, timeouts, until, reader, socket }
     }
 
-    /// Serves it until it ends.
+    /// Serves the connection until it ends.
     pub(super) async fn serve(mut self) {
         if let Err(error) = self.run().await {
             tracing::debug!("a consumer's connection ended: {error}");
@@ -102,7 +102,8 @@ impl ConsumerConnection {
         }
     }
 
-    /// Puts blocks into a frame; those in memory are sent with what follows.
+    /// Puts blocks into a frame. Blocks in memory are sent together with what
+    /// follows.
     async fn send(&mut self, blocks: StoredBlocks) -> Result<(), ConsumerEnd> {
         match blocks {
             StoredBlocks::Parts(parts) => {

@@ -1,4 +1,4 @@
-//! A consumer's stream: from the handshake to its end.
+//! A styx/1 consumer's stream, from the handshake to its end.
 
 mod connection;
 mod socket;
@@ -12,11 +12,11 @@ use crate::session::{BlockQuery, Error};
 use crate::stream::timeouts;
 use connection::ConsumerConnection;
 
-/// Bytes of blocks that are read at a time, and sent in one frame, unless it is
-/// one block.
+/// Bytes of blocks that are read at a time and sent in one frame. A single block
+/// may be larger.
 const BLOCKS_BYTES_MAX: usize = 1 << 20;
 
-/// Agrees to a handshake, or says why not.
+/// Accepts a handshake, or returns why not.
 pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let timeouts = timeouts::negotiate(&request)?;
     let params = request.read_params()?;

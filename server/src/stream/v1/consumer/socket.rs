@@ -1,5 +1,4 @@
-//! [`ConsumerSocket`]: a consumer's side of its socket: what it is sent, that it is alive,
-//! and when it has gone.
+//! [`ConsumerSocket`]: sends to a consumer, and checks that it is alive.
 
 use std::future::Future;
 use std::io;
@@ -34,16 +33,16 @@ pub(super) struct ConsumerSocket {
     decoder: Decoder,
     heartbeat: HeartbeatTimer,
     liveness: TcpLiveness,
-    /// A file is on its way, and no frame of ours may come in between.
+    /// Part of a file is being sent, and no frame may come in between.
     is_mid_span: bool,
 }
 
-/// Why there is nothing more to send.
+/// Why nothing more is sent.
 #[derive(Debug)]
 pub(super) enum ConsumerEnd {
-    /// The consumer is told why.
+    /// With an error frame.
     Failed(Fault),
-    /// It has closed, or the connection is gone.
+    /// The consumer has closed, or the connection is gone.
     Disconnected(io::Error),
 }
 
@@ -66,8 +65,8 @@ impl ConsumerSocket {
         timeouts: HeartbeatTimeouts,
         socket: Socket,
     ) -> ConsumerSocket {
-        // A consumer may stall as long as it sends heartbeats, which its system
-        // knows nothing of.
+        // A consumer that sends heartbeats may stop reading, and the kernel's timeout
+        // does not know about heartbeats.
         let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
         let mut decoder = Decoder::new(Route::ConsumerToServer, 0);
         decoder.push(&socket.received);
@@ -84,10 +83,10 @@ impl ConsumerSocket {
         }
     }
 
-    /// Waits for this, and looks after the consumer meanwhile.
+    /// Runs the future and handles the socket's events meanwhile.
     ///
     /// # Errors
-    /// There is no use in waiting any longer.
+    /// The stream has to end.
     pub(super) async fn run_while_serving<F: Future>(
         &mut self,
         future: F,
@@ -102,10 +101,10 @@ impl ConsumerSocket {
         }
     }
 
-    /// Sends all that waits.
+    /// Sends everything that waits.
     ///
     /// # Errors
-    /// There is no use in sending any more.
+    /// The stream has to end.
     pub(super) async fn flush(&mut self) -> Result<(), ConsumerEnd> {
         self.send()?;
         while !self.send_queue.is_empty() {
@@ -117,8 +116,8 @@ impl ConsumerSocket {
     /// Sends a part of a file, in a frame.
     ///
     /// # Errors
-    /// There is no use in sending any more. In the middle of the frame the
-    /// consumer cannot be told why.
+    /// The stream has to end. In the middle of the frame there is no way to send an
+    /// error frame.
     pub(super) async fn send_span(&mut self, span: Span) -> Result<(), ConsumerEnd> {
         let bytes = usize::try_from(span.len()).unwrap_or(usize::MAX);
         self.send_queue.frames().extend_from_slice(&frame::blocks_header(bytes));
@@ -152,19 +151,19 @@ impl ConsumerSocket {
         }
     }
 
-    /// Elsewhere no spans are asked for.
+    /// On other systems no spans are read.
     #[cfg(not(target_os = "linux"))]
     async fn transfer(&mut self, _: Span) -> Result<(), ConsumerEnd> {
         Err(ConsumerEnd::Disconnected(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Tells what the log holds.
+    /// Queues a heartbeat with the log's range.
     pub(super) fn queue_heartbeat(&mut self) {
         let ends = Ends { start: self.log.start_position(), end: self.log.end_position() };
         frame::encode_heartbeat(Some(ends), self.send_queue.frames());
     }
 
-    /// Waits for the next thing that happens, and does what is due. Cancel safe.
+    /// Waits for the next event and handles it. Cancel safe.
     async fn handle_next_event(&mut self) -> Result<(), ConsumerEnd> {
         let is_sending = !self.send_queue.is_empty();
         let tcp = &self.tcp;
@@ -182,7 +181,7 @@ impl ConsumerSocket {
             due = self.heartbeat.due(|| has_unread_bytes(tcp)) => match due {
                 HeartbeatEvent::PeerSilent => Err(ConsumerEnd::Failed(error_frame::silence(self.timeouts.ours))),
                 HeartbeatEvent::SendHeartbeat => {
-                    // Frames that a consumer does not take are not interrupted.
+                    // A heartbeat would arrive no sooner than what is queued.
                     if !is_sending && !self.is_mid_span {
                         self.queue_heartbeat();
                         self.send()?;
@@ -206,7 +205,7 @@ impl ConsumerSocket {
         Ok(())
     }
 
-    /// Takes what the consumer says: heartbeats.
+    /// Reads what the consumer sends: heartbeats.
     fn read_heartbeats(&mut self) -> Result<(), ConsumerEnd> {
         let mut bytes = [0; READ_BYTES];
         match self.tcp.try_read(&mut bytes) {

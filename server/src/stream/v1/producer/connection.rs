@@ -1,13 +1,14 @@
 //! [`ProducerConnection`]: a producer's socket after its 101.
 //!
 //! ```text
-//! taking ─▶ settling ─▶ last words ─▶ closing
-//!   └ end, half-close, fault, silence, shutdown, a newer connection
+//! receiving ─▶ draining ─▶ final frame ─▶ closing
+//!   └ end, half-close, error, silence, shutdown, a newer connection
 //! ```
 //!
-//! Invariant: blocks are offered in the order in which they came, and none after
-//! one that was refused; everything offered is settled and acked before the last
-//! words. Whatever it waits for, memory too, it beats, and heeds what ends it.
+//! Invariant: blocks are submitted in the order in which they arrived, and none
+//! after one that was refused. Everything submitted is finished and acked before the
+//! final frame. During every wait, also for memory, heartbeats are sent and the
+//! reasons to end are noticed.
 
 use std::future::Future;
 use std::io;
@@ -34,9 +35,9 @@ use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
 use crate::stream::intake::{Intake, IntakeState};
 use crate::stream::v1::error_frame;
 
-/// Bytes of blocks that are on their way at a time, unless it is one block.
+/// Bytes of blocks that are in flight at a time. A single block may be larger.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
-/// Reads in a row, before others have their turn.
+/// Reads in a row before the task yields to others.
 const READS_MAX: u32 = 8;
 
 /// See the module.
@@ -52,7 +53,7 @@ pub(super) struct ProducerConnection {
     pipeline: Pipeline,
     ack: Ack,
     record_bytes_max: u64,
-    /// Why an offered block was refused, if one was.
+    /// Why a submitted block was refused, if one was.
     refused: Option<Fault>,
     /// There was no memory to read into when it was last tried.
     lacks_memory: bool,
@@ -61,12 +62,12 @@ pub(super) struct ProducerConnection {
     reads: u32,
 }
 
-/// Why nothing more is taken.
+/// Why nothing more is received.
 #[derive(Debug)]
 enum ProducerEnd {
-    /// The producer said that there is no more.
+    /// The producer sent its end.
     Finished { forget: bool },
-    /// It is told why.
+    /// With an error frame.
     Failed(Fault),
 }
 
@@ -115,7 +116,7 @@ impl ProducerConnection {
         }
     }
 
-    /// Serves it until it ends.
+    /// Serves the connection until it ends.
     pub(super) async fn serve(mut self) {
         if let Err(error) = self.run().await {
             tracing::debug!("a producer's connection ended: {error}");
@@ -124,12 +125,12 @@ impl ProducerConnection {
 
     async fn run(&mut self) -> io::Result<()> {
         let ending = self.receive().await?;
-        self.settle().await?;
-        // What was offered came before whatever ended the taking.
+        self.drain().await?;
+        // A refused block was submitted before whatever ended the receiving.
         match self.refused.take().map_or(ending, ProducerEnd::Failed) {
             ProducerEnd::Finished { forget } => {
                 if let Some(identity) = self.identity.as_ref().filter(|_| forget) {
-                    // What cannot be forgotten now will be in a week.
+                    // If this fails, the producer is forgotten after a week.
                     let _ = self.log.forget_producer(identity.id);
                 }
             }
@@ -142,7 +143,7 @@ impl ProducerConnection {
         if let Some(identity) = &mut self.identity {
             identity.claim.release();
         }
-        // Its memory is others' while the peer takes its time.
+        // Frees the memory now, because the peer may take long to close.
         self.receive_buffer.end();
         let final_bytes = self.socket.send_queue.take();
         peer::close(&self.socket.tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
@@ -270,8 +271,8 @@ impl ProducerConnection {
         Ok(Ok(0))
     }
 
-    /// Waits until what was offered is durable or has failed.
-    async fn settle(&mut self) -> io::Result<()> {
+    /// Waits until every submitted block is durable or has failed.
+    async fn drain(&mut self) -> io::Result<()> {
         while !self.pipeline.is_idle() {
             self.socket.send()?;
             tokio::select! {
@@ -283,7 +284,7 @@ impl ProducerConnection {
         Ok(())
     }
 
-    /// Reads once, into the room that was made; says how much came.
+    /// Reads once, into the space that was made; returns how many bytes arrived.
     fn read(&mut self) -> io::Result<Result<usize, ProducerEnd>> {
         Ok(match self.receive_buffer.read(&self.socket.tcp)? {
             ReadOutcome::Bytes(count) => {
@@ -298,7 +299,7 @@ impl ProducerConnection {
         })
     }
 
-    /// Offers the blocks that are there, while there is room for them.
+    /// Submits the blocks that have arrived while the pipeline has capacity.
     fn submit_all(&mut self) -> Option<ProducerEnd> {
         while self.pipeline.has_capacity() {
             match self.receive_buffer.next() {
@@ -311,7 +312,7 @@ impl ProducerConnection {
                 Ok(Some(frame::Event::End { forget })) => {
                     return Some(ProducerEnd::Finished { forget });
                 }
-                // Of the others a producer sends heartbeats alone.
+                // The only other frames of a producer are heartbeats.
                 Ok(Some(_)) => {}
                 Err(error) => return Some(ProducerEnd::Failed(error_frame::malformed(&error))),
             }
@@ -328,21 +329,24 @@ impl ProducerConnection {
         self.pipeline.submit(Append::from(checked)).map_err(|error| error_frame::of(&error))
     }
 
-    /// Whether a block is one that the handshake speaks of.
+    /// Whether a block has the producer and codec of the handshake.
     fn check_agreed(&self, header: &Header) -> Result<(), Fault> {
         let (id, epoch) =
             self.identity.as_ref().map_or((0, 0), |identity| (identity.id, identity.epoch));
         let is_of = (header.producer_id, header.producer_epoch);
         let message = if is_of != (id, epoch) {
             format!(
-                "the block names producer {} with epoch {}, the handshake {id} with {epoch}",
+                "the block has producer {} with epoch {}, but the handshake {id} with {epoch}",
                 is_of.0, is_of.1,
             )
         } else if id == 0 && header.sequence != 0 {
-            format!("the block has sequence {}, the handshake no producer", header.sequence)
+            format!(
+                "the block has sequence {}, but the handshake named no producer",
+                header.sequence
+            )
         } else if !self.codecs.contains(header.codec) {
             let codec = header.codec;
-            let message = format!("the block is packed as {codec}, which the 101 does not name");
+            let message = format!("the block has the codec {codec}, which the 101 did not grant");
             return Err(error_frame::of(&Error::new(Code::MalformedRecords, message)));
         } else {
             return Ok(());
@@ -353,7 +357,7 @@ impl ProducerConnection {
     /// Acks what is durable, in one frame.
     fn note_progress(&mut self, progress: AppendProgress) {
         for appended in &progress.appended {
-            // Of a block either all is new or all was there.
+            // A block is either all new or all a repetition.
             self.ack.add(appended.base, appended.count + appended.repeated);
         }
         self.ack.encode(self.socket.send_queue.frames());
@@ -363,7 +367,7 @@ impl ProducerConnection {
     }
 }
 
-/// Resolves when the connection has to end for a reason of ours.
+/// Resolves when the server has to end the connection.
 async fn must_end(
     app: &App,
     gone: impl Future<Output = Error>,

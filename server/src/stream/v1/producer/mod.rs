@@ -1,10 +1,10 @@
-//! A producer's stream: from the handshake to its end.
+//! A styx/1 producer's stream, from the handshake to its end.
 //!
 //! ```text
-//! claim the producer id ─▶ alone ─▶ epoch is durable ─▶ 101 ─▶ connection
+//! claim the producer id ─▶ older connections are done ─▶ epoch is durable ─▶ 101 ─▶ connection
 //! ```
 //!
-//! Invariant: what the 101 says of the producer is final. Nothing that an older
+//! Invariant: the producer's state in the 101 is final. Nothing that an older
 //! connection sent is appended after it.
 
 mod connection;
@@ -24,10 +24,10 @@ use crate::stream::timeouts;
 use crate::{header, params};
 use connection::ProducerConnection;
 
-/// How long older connections may take to settle.
+/// How long older connections may take to finish their appends.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Whose blocks a connection takes.
+/// The producer whose blocks a connection accepts.
 #[derive(Debug)]
 struct ProducerIdentity {
     id: u64,
@@ -35,7 +35,7 @@ struct ProducerIdentity {
     claim: Claim,
 }
 
-/// Agrees to a handshake, or says why not.
+/// Accepts a handshake, or returns why not.
 pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let timeouts = timeouts::negotiate(&request)?;
     request.log.check_appendable()?;
@@ -46,7 +46,7 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
         }
         None => (None, None),
     };
-    // The log that it knows may have gone while older connections settled.
+    // The log may have changed while older connections finished.
     request.log.check(&request.known)?;
     let codecs = handshake::codecs(&request);
     let mut headers = handshake::headers(&request, timeouts, codecs);
@@ -64,14 +64,14 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
     }))
 }
 
-/// Takes the producer over, and makes its epoch the one in force.
+/// Takes over the producer id, and makes its epoch the current one.
 async fn begin(
     request: &UpgradeRequest,
     asked: ProducerParams,
 ) -> Result<(ProducerIdentity, Option<u64>), Error> {
     let log = &request.log;
     let id = asked.id.get();
-    // Whoever is fenced already ends nobody.
+    // A producer that is fenced already must not end a newer connection.
     log.check_epoch(id, asked.epoch)?;
     let claim = request.app.sessions.producers().claim(log.id(), id);
     claim.wait_until_sole(SETTLE_TIME_MAX).await?;

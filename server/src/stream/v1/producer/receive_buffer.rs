@@ -1,4 +1,4 @@
-//! [`ReceiveBuffer`]: what a producer has sent, read in large pieces and cut into
+//! [`ReceiveBuffer`]: reads a producer's bytes in large pieces and cuts them into
 //! blocks without a copy.
 //!
 //! ```text
@@ -6,9 +6,8 @@
 //!                  └─ full ─▶ retired ─ no block left in it ─▶ buffer
 //! ```
 //!
-//! Buffers are as large as there is use for: they grow while reads fill them, and
-//! there is none while the connection is idle. All of them together are reserved
-//! in the budget that every connection shares, before they are there.
+//! Buffers grow while reads fill them, and an idle connection has none. Memory for
+//! all of them is reserved in the request budget before they are allocated.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,33 +22,33 @@ use tokio::time::Instant;
 use crate::session::Error;
 use crate::session::ProducerMemory;
 
-/// The first buffer of a connection that begins to send.
+/// The first buffer of a connection that starts to send.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
-/// Under load. A block that is larger gets a buffer of its own size.
+/// The buffer under load. A larger block gets a buffer of its own size.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
-/// Read at once, so that what is read is checked while the cache has it.
+/// Bytes read at once: few enough to be checked while they are in the CPU cache.
 const READ_BYTES_MAX: usize = 256 << 10;
-/// With less room than this a buffer is full.
+/// A buffer with less free space than this is full.
 const SPACE_BYTES_MIN: usize = 2 << 10;
-/// Up to here there is room for a block because it says that it is so large.
+/// The most space that a block gets because of the length that it claims.
 const CLAIMED_BYTES_MAX: usize = BLOCK_RAW_BYTES_MAX + BLOCK_HEADER_BYTES;
-/// For how long memory is kept while little comes.
+/// How long memory is kept while little arrives.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
-/// What a buffer may have for each byte in it when it rests.
+/// An idle buffer may have this many times the capacity of its contents.
 const SPARE_FACTOR: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct ReceiveBuffer {
     decoder: Decoder,
-    /// Bytes of the buffer that the decoder has.
+    /// Capacity of the decoder's buffer.
     capacity: usize,
-    /// Full ones, oldest first; blocks in them may still be on their way.
+    /// Full buffers, oldest first; blocks in them may still be in flight.
     retired: VecDeque<RetiredBuffer>,
     memory: ProducerMemory,
-    /// What the next buffer has.
+    /// Capacity of the next buffer.
     buffer_bytes: usize,
-    /// When a read last brought much.
+    /// When a read last brought many bytes.
     last_large_read: Instant,
 }
 
@@ -59,19 +58,19 @@ struct RetiredBuffer {
     capacity: usize,
 }
 
-/// What reading has brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing for now.
+    /// Nothing can be read now.
     WouldBlock,
-    /// The peer sends no more.
+    /// The peer has closed its side.
     Closed,
 }
 
 impl ReceiveBuffer {
-    /// Begins with what came along with the handshake.
+    /// Starts with the bytes that arrived with the handshake.
     pub(super) fn new(
         record_bytes_max: u64,
         memory: ProducerMemory,
@@ -89,29 +88,28 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The next thing that the producer has said; `None` when more has to be
-    /// read first.
+    /// The next frame of the producer; `None` if more has to be read first.
     ///
     /// # Errors
-    /// It is none of what a producer may say.
+    /// A producer may not send it.
     pub(super) fn next(&mut self) -> Result<Option<Event>, frame::Error> {
         self.decoder.next()
     }
 
-    /// To be asked when nothing more comes.
+    /// Call it when nothing more arrives.
     ///
     /// # Errors
-    /// A frame was cut.
+    /// The last frame is incomplete.
     pub(super) fn finish(&self) -> Result<(), frame::Error> {
         self.decoder.finish()
     }
 
-    /// The server's memory that it holds.
+    /// The memory reserved for it.
     pub(super) fn memory(&mut self) -> &mut ProducerMemory {
         &mut self.memory
     }
 
-    /// Whether a part of something is here that has yet to come whole.
+    /// Whether it holds a part of a frame.
     pub(super) fn has_partial_frame(&mut self) -> bool {
         !self.decoder.buffer().is_empty()
     }
@@ -120,22 +118,21 @@ impl ReceiveBuffer {
         self.capacity + self.retired.iter().map(|retired| retired.capacity).sum::<usize>()
     }
 
-    /// What a new buffer has to hold; `None` while there is room in the one at hand.
+    /// The capacity of the next buffer; `None` while the current one has space.
     fn next_buffer_bytes(&mut self) -> Option<usize> {
         let buffer = self.decoder.buffer();
         let filled = buffer.len();
         if buffer.capacity() - filled >= SPACE_BYTES_MIN {
             return None;
         }
-        // A block of the usual size gets its room at once, so that who waits for it
-        // holds little; one that announces itself as huge gets its own as it comes.
+        // A block of the usual size gets all of its space at once, so that a
+        // connection that waits for it holds little. A huge one gets it as it arrives.
         let believed = self.buffer_bytes.max(filled).max(CLAIMED_BYTES_MAX);
         let missing = self.decoder.missing().min(believed);
         Some(self.buffer_bytes.max(filled + missing + SPACE_BYTES_MIN))
     }
 
-    /// Makes room to read into, if memory for it can be had at once; says whether
-    /// there is room now.
+    /// Makes space to read into if memory is free now; returns whether there is space.
     pub(super) fn ensure_space(&mut self) -> bool {
         let Some(wanted) = self.next_buffer_bytes() else { return true };
         let fresh = match self.reclaim(wanted) {
@@ -149,10 +146,11 @@ impl ReceiveBuffer {
         true
     }
 
-    /// Waits for memory to make room with, after which it is asked for again.
+    /// Waits for memory for more space; call [`ensure_space`](Self::ensure_space)
+    /// after it.
     ///
     /// # Errors
-    /// As of [`Memory::reserve`].
+    /// As [`ProducerMemory::reserve`].
     pub(super) async fn wait_for_memory(&mut self) -> Result<(), Error> {
         let Some(wanted) = self.next_buffer_bytes() else { return Ok(()) };
         self.memory.reserve(self.held_bytes() + wanted).await
@@ -167,8 +165,8 @@ impl ReceiveBuffer {
         }
     }
 
-    /// A retired buffer of this size that nobody needs any more. Smaller ones are
-    /// let go, and those that a huge record needed.
+    /// A retired buffer of this size whose blocks are gone. Smaller ones are freed,
+    /// and so are those of huge records.
     fn reclaim(&mut self, wanted: usize) -> Option<RetiredBuffer> {
         while let Some(mut oldest) = self.retired.pop_front() {
             oldest.bytes.clear();
@@ -183,7 +181,7 @@ impl ReceiveBuffer {
         None
     }
 
-    /// Reads once, into the room that was made.
+    /// Reads once, into the space that was made.
     ///
     /// # Errors
     /// The connection is gone.
@@ -206,20 +204,19 @@ impl ReceiveBuffer {
         }
     }
 
-    /// When it is to [rest](Self::rest), if it holds anything: a while after much
-    /// came last, whatever little came since.
+    /// When to [shrink](Self::shrink) it, if it holds memory: a while after the last
+    /// large read, whatever small reads followed.
     pub(super) fn shrinks_at(&self) -> Option<Instant> {
         (self.held_bytes() > 0).then(|| self.last_large_read + SHRINK_AFTER)
     }
 
-    /// Lets go of memory that is not needed while little comes; what has come
-    /// stays.
+    /// Frees memory that is not needed while little arrives, and keeps the bytes.
     pub(super) fn shrink(&mut self) {
         self.buffer_bytes = BUFFER_BYTES_MIN;
         self.retired.clear();
         let buffer = self.decoder.buffer();
         if buffer.len() * SPARE_FACTOR <= self.capacity {
-            // Not all of it is kept for the sake of a little.
+            // A few bytes must not keep a large buffer.
             *buffer = BytesMut::from(&**buffer);
             self.capacity = buffer.capacity();
         }
@@ -227,7 +224,7 @@ impl ReceiveBuffer {
         self.last_large_read = Instant::now();
     }
 
-    /// Lets go of everything: nothing more is taken.
+    /// Frees everything: nothing more is received.
     pub(super) fn end(&mut self) {
         self.decoder.buffer().clear();
         self.shrink();
@@ -240,9 +237,9 @@ mod tests {
     use styx_protocol::block::{Origin, build};
     use styx_protocol::frame::blocks_header;
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::peer::testing::connected_pair;
     use crate::session::RequestBudget;
 
     const BUDGET_BYTES: usize = 64 << 20;
@@ -252,17 +249,10 @@ mod tests {
         build(&Records::one(&payload), Origin::default())
     }
 
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (peer.expect("connect"), accepted.expect("accept").0)
-    }
-
-    /// Blocks of these sizes come out as they were sent, while the last `kept` of
-    /// them are on their way; says how much memory that took at most.
+    /// Checks that blocks of these sizes arrive as they were sent while the last
+    /// `kept` of them are in flight. Returns the most memory that this took.
     async fn check(sizes: &[usize], kept: usize) -> usize {
-        let (mut peer, tcp) = pair().await;
+        let (mut peer, tcp) = connected_pair().await;
         let budget = RequestBudget::new(BUDGET_BYTES);
         let mut receive_buffer =
             ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
@@ -306,18 +296,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_small_blocks_take_one_small_buffer() {
+    async fn few_small_blocks_use_one_small_buffer() {
         assert!(check(&[100; 10], 10).await <= BUFFER_BYTES_MIN);
     }
 
     #[tokio::test]
-    async fn buffers_are_used_again_once_their_blocks_are_gone() {
+    async fn buffers_are_reused_after_their_blocks_are_gone() {
         let most = check(&[60_000; 1000], 8).await;
         assert!(most <= 3 * BUFFER_BYTES_MAX, "60 MB took {most} bytes at a time");
     }
 
     #[tokio::test]
-    async fn any_sizes_come_whole_in_bounded_memory() {
+    async fn blocks_of_all_sizes_arrive_in_bounded_memory() {
         let sizes: Vec<_> = (0..2000).map(|i| (i * i * 7919) % 40_000).collect();
         let most = check(&sizes, 30).await;
         assert!(most <= 4 * BUFFER_BYTES_MAX, "{most} bytes at a time");
@@ -325,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_huge_block_gets_room_as_it_comes_and_leaves_none_behind() {
+    async fn huge_block_gets_memory_as_it_arrives_and_frees_it_after() {
         let mut sizes = vec![20 << 20];
         sizes.extend([1000; 5000]);
         let most = check(&sizes, 1).await;
@@ -333,9 +323,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_buffers_are_given_back_while_little_comes_however_often() {
-        // Who sent a heartbeat every 0.9 seconds kept megabytes for ever.
-        let (mut peer, tcp) = pair().await;
+    async fn large_buffers_are_freed_while_only_heartbeats_arrive() {
+        // A producer that sent a heartbeat every 0.9 s once kept megabytes for ever.
+        let (mut peer, tcp) = connected_pair().await;
         let budget = RequestBudget::new(BUDGET_BYTES);
         let mut receive_buffer =
             ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
@@ -365,7 +355,7 @@ mod tests {
             assert_eq!(receive_buffer.read(&tcp).expect("it is there"), ReadOutcome::Bytes(5));
         }
         receive_buffer.shrink();
-        // The beginning of a frame is kept, and the buffer in which it lay is not.
+        // The beginning of a frame is kept, but not the buffer that it was in.
         assert!(
             receive_buffer.has_partial_frame() && receive_buffer.held_bytes() < 1 << 10,
             "{}",

@@ -1,8 +1,7 @@
-//! [`ProducerSocket`]: a producer's side of its socket: when there is something to read of
-//! it, what it is told, and that it is alive.
+//! [`ProducerSocket`]: waits for a producer's bytes, sends its acks, and checks that
+//! it is alive.
 //!
-//! Invariant: heartbeats go out on the way, whatever else is waited for, and end no
-//! wait of others.
+//! Invariant: heartbeats are sent during every wait, and never end one.
 
 use std::io;
 
@@ -14,8 +13,8 @@ use crate::peer::{
 };
 use crate::stream::v1::send_queue::SendQueue;
 
-/// Bytes of acks that wait for a producer that does not read them: then nothing
-/// more is read of it.
+/// While this many bytes of acks wait to be sent, nothing more is read from the
+/// producer.
 const OUTBOX_BYTES_MAX: usize = 64 << 10;
 
 /// See the module.
@@ -30,11 +29,11 @@ pub(super) struct ProducerSocket {
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProducerEvent {
-    /// There is something to be read.
+    /// The socket can be read.
     Readable,
-    /// It has taken so much of its acks that it may be listened to again.
+    /// The producer has read enough acks to be read from again.
     AckBacklogDrained,
-    /// It was silent for all its time.
+    /// The producer was silent for its whole timeout.
     PeerSilent,
 }
 
@@ -45,12 +44,12 @@ impl ProducerSocket {
         ProducerSocket { tcp, send_queue: SendQueue::default(), heartbeat, liveness }
     }
 
-    /// Something came, or it was not listened to until now.
+    /// Bytes arrived, or the socket was not read until now.
     pub(super) fn note_received(&mut self) {
         self.heartbeat.note_received();
     }
 
-    /// Whether it leaves so many acks unread that nothing more is to be read of it.
+    /// Whether so many acks wait to be sent that the socket must not be read.
     pub(super) fn is_ack_backlog_full(&self) -> bool {
         self.send_queue.len() >= OUTBOX_BYTES_MAX
     }
@@ -97,7 +96,7 @@ impl ProducerSocket {
 
     fn send_heartbeat(&mut self) -> io::Result<()> {
         self.heartbeat.note_sent();
-        // Behind something else it would come no sooner than that.
+        // A heartbeat would arrive no sooner than what is queued.
         if self.send_queue.is_empty() {
             frame::encode_heartbeat(None, self.send_queue.frames());
             self.send()?;
@@ -114,8 +113,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_said_something_is_not_silent_though_the_runtime_was_told_nothing_of_it() {
-        // A server that was held up closed connections whose heartbeats lay unread.
+    async fn unread_bytes_count_as_activity() {
+        // A busy server once closed connections whose heartbeats were not read yet.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let mut client = std::net::TcpStream::connect(address).expect("connect");
@@ -123,7 +122,7 @@ mod tests {
         let (ours, peers) = (Duration::from_millis(50), Duration::from_secs(30));
         let mut peer = ProducerSocket::new(tcp, HeartbeatTimeouts { ours, peers });
         let read = |peer: &ProducerSocket| peer.tcp.try_read(&mut [0; 9]).ok();
-        assert_eq!(read(&peer), None, "nothing is there, and the runtime notes it");
+        assert_eq!(read(&peer), None, "nothing has arrived, and the runtime notes that");
         client.write_all(b"x").expect("it can be sent");
         std::thread::sleep(2 * ours);
         assert_eq!(peer.event(true).await.expect("it is there"), ProducerEvent::Readable);
