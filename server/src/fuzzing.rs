@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! fuzz/fuzz_targets/NAME.rs ─▶ TARGETS[NAME](bytes)    cargo xtask fuzz
-//! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, below
+//! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, in this file
 //! ```
 //!
 //! Most decoders belong to the engine and the protocol: see `styx_engine::fuzzing`

@@ -136,8 +136,8 @@ impl fmt::Debug for PendingUpgrade {
 }
 
 impl UpgradeSlot {
-    pub(crate) fn put(&self, taken: PendingUpgrade) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    pub(crate) fn put(&self, upgrade: PendingUpgrade) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
     }
 
     pub(crate) fn take(&self) -> Option<PendingUpgrade> {

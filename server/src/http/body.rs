@@ -92,14 +92,14 @@ impl RequestBody {
             let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
             let received = self.received;
             // Most bodies are one frame; those do not read the clock.
-            let asked = (received > 0).then(Instant::now);
+            let wait_began = (received > 0).then(Instant::now);
             let mut patience = self.silence_max - silence;
-            if asked.is_some() {
+            if wait_began.is_some() {
                 patience = patience.min(self.rate.window_left());
             }
             let frame = match tokio::time::timeout(patience, incoming.frame()).await {
                 Ok(Some(frame)) => {
-                    frame.map_err(|error| broken_off(received, &error.to_string()))?
+                    frame.map_err(|error| ended_early(received, &error.to_string()))?
                 }
                 Ok(None) => {
                     self.incoming = None;
@@ -109,7 +109,7 @@ impl RequestBody {
                     silence += patience;
                     if silence >= self.silence_max {
                         let why = format!("nothing arrived for {} s", self.silence_max.as_secs());
-                        return Err(self.given_up(&why));
+                        return Err(self.stop_reading(&why));
                     }
                     self.note(0, patience)?;
                     continue;
@@ -120,7 +120,7 @@ impl RequestBody {
             }
             // Trailers are ignored.
             let bytes = frame.into_data().unwrap_or_default();
-            let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+            let waited = wait_began.map_or(Duration::ZERO, |wait_began| wait_began.elapsed());
             self.note(bytes.len() as u64, waited)?;
             return Ok(bytes);
         }
@@ -138,7 +138,7 @@ impl RequestBody {
             return Ok(());
         }
         let least = self.rate.bytes_per_second_min();
-        Err(self.given_up(&format!("it arrives too slowly, below {least} bytes per second")))
+        Err(self.stop_reading(&format!("it arrives too slowly, below {least} bytes per second")))
     }
 
     /// Refuses the body if the rest of it arrives too slowly to keep memory that
@@ -154,12 +154,12 @@ impl RequestBody {
     }
 
     /// Stops reading, with the error for that.
-    fn given_up(&mut self, why: &str) -> Error {
+    fn stop_reading(&mut self, why: &str) -> Error {
         self.incoming = None;
-        broken_off(self.received, why)
+        ended_early(self.received, why)
     }
 
-    /// The whole body, if it is not longer than `bytes_max`.
+    /// The whole body, if it is not larger than `bytes_max`.
     pub(super) async fn small(&mut self, bytes_max: usize) -> Result<Vec<u8>, Error> {
         let mut whole = Vec::new();
         while let Some(chunk) = self.next().await? {
@@ -191,6 +191,6 @@ impl Drop for RequestBody {
     }
 }
 
-fn broken_off(at: u64, why: &str) -> Error {
+fn ended_early(at: u64, why: &str) -> Error {
     Error::new(Code::MalformedRecords, format!("the body ended early, after {at} bytes: {why}"))
 }

@@ -28,7 +28,7 @@ const GZIP_STEP_BYTES: usize = 4 << 10;
 /// level below `--ultra`.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Undoes a request's `Content-Encoding`.
+/// Decodes a request's `Content-Encoding`.
 #[derive(Debug)]
 pub(super) struct ContentDecoder {
     input: Bytes,

@@ -30,7 +30,7 @@ use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
-/// Bytes read at a time: browsers are many and slow.
+/// Bytes read at a time; few, because there are many slow browsers.
 const BATCH_BYTES_MAX: usize = 128 << 10;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

@@ -145,7 +145,7 @@ fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     }
 }
 
-/// One request on its way to its handler.
+/// One request and what its handler needs.
 struct Call<'a> {
     http: &'a Arc<Http>,
     app: &'a Arc<App>,

@@ -38,13 +38,13 @@ pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::debug!(cause, "a connection ended: {error}");
     }
-    if let Some(taken) = slot.take() {
-        hand_over(&http, taken).await;
+    if let Some(upgrade) = slot.take() {
+        hand_over(&http, upgrade).await;
     }
 }
 
-async fn hand_over(http: &Http, taken: PendingUpgrade) {
-    let PendingUpgrade { protocol, on_upgrade, serve } = taken;
+async fn hand_over(http: &Http, upgrade: PendingUpgrade) {
+    let PendingUpgrade { protocol, on_upgrade, serve } = upgrade;
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {

@@ -25,7 +25,7 @@ tokio::task_local! {
 pub(super) const TOO_SLOW: &str = "its peer takes too little of an answer with a minimum rate";
 
 /// How much too late a stall may be noticed.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts a task for each stream, for hyper.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,7 @@ impl ResponseProgress {
     async fn stalled(&self) -> &'static str {
         loop {
             let now = Instant::now();
-            let look_again = {
+            let check_again_at = {
                 let state = self.state();
                 if state.is_too_slow {
                     tracing::info!("an HTTP/2 stream was reset: {TOO_SLOW}");
@@ -121,7 +121,7 @@ impl ResponseProgress {
                     None => now + self.stall_time,
                 }
             };
-            tokio::time::sleep_until(look_again.min(now + LOOK_AGAIN_AFTER)).await;
+            tokio::time::sleep_until(check_again_at.min(now + CHECK_INTERVAL)).await;
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::peer::{MinimumRate, TcpLiveness, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a peer may take.
+/// The time limits of a peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) header_time: Duration,
@@ -138,8 +138,8 @@ impl WatchedSocket {
         }
         let since = *self.blocked_since.insert(since.unwrap_or_else(Instant::now));
         let stall_time = self.limits.stall_time;
-        let in_time = self.rate().map_or(stall_time, |rate| rate.window_left());
-        if self.write_alarm.poll(cx, Some(since + in_time)).is_pending() {
+        let allowed_time = self.rate().map_or(stall_time, |rate| rate.window_left());
+        if self.write_alarm.poll(cx, Some(since + allowed_time)).is_pending() {
             return self.liveness.poll_gone(cx, &self.stream).map(Err);
         }
         let Some(rate) = self.rate() else {

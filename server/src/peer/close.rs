@@ -42,8 +42,8 @@ pub(crate) async fn close(
     let (mut is_stopping, mut peer_has_closed, mut has_closed) = (false, false, false);
     let mut liveness = TcpLiveness::new(silence_max);
     let mut scratch = Vec::new();
-    let mut moved = Instant::now();
-    let mut last = moved + TIME_MAX;
+    let mut last_progress = Instant::now();
+    let mut deadline = last_progress + TIME_MAX;
     loop {
         if final_bytes.is_empty() && !has_closed {
             has_closed = true;
@@ -67,16 +67,16 @@ pub(crate) async fn close(
             }),
             () = &mut stopping, if !is_stopping => {
                 is_stopping = true;
-                last = last.min(Instant::now() + STOPPING_TIME_MAX);
+                deadline = deadline.min(Instant::now() + STOPPING_TIME_MAX);
                 continue;
             }
             gone = liveness.gone(tcp) => return Err(gone),
-            () = tokio::time::sleep_until(last.min(moved + silence_max)) => {
+            () = tokio::time::sleep_until(deadline.min(last_progress + silence_max)) => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         };
         match result {
-            Ok(()) => moved = Instant::now(),
+            Ok(()) => last_progress = Instant::now(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

@@ -49,7 +49,7 @@ pub(crate) struct BlockReader {
     log: OpenLog,
     /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
-    wanted: BlockQuery,
+    query: BlockQuery,
     position: Position,
     /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
@@ -65,13 +65,13 @@ impl OpenLog {
     pub(crate) fn read_blocks(
         &self,
         from: Position,
-        wanted: BlockQuery,
+        query: BlockQuery,
         chunks: ResponseChunks,
     ) -> Result<BlockReader, Error> {
         Ok(BlockReader {
             log: self.clone(),
             reader: Some(self.log.reader(from)?),
-            wanted,
+            query,
             position: from,
             single: VecDeque::new(),
             chunks,
@@ -98,38 +98,40 @@ impl BlockReader {
         }
         self.sent();
         let is_span_wanted = self.wants_span()?;
-        let chunk = self.chunks.reserve(self.wanted.bytes_max).await;
+        let chunk = self.chunks.reserve(self.query.bytes_max).await;
         let bytes_max = chunk.bytes();
         let found = if is_span_wanted {
             self.on_a_thread(move |reader| {
                 Ok(match reader.span(SPAN_BYTES_MAX)? {
-                    Some(span) => Read::Span(span),
-                    None => Read::Blocks(reader.blocks(bytes_max)?),
+                    Some(span) => BlocksOrSpan::Span(span),
+                    None => BlocksOrSpan::Blocks(reader.blocks(bytes_max)?),
                 })
             })
             .await?
         } else {
             match self.cursor()?.try_blocks(bytes_max)? {
                 Found::NeedsDisk => {
-                    self.on_a_thread(move |reader| reader.blocks(bytes_max).map(Read::Blocks))
-                        .await?
+                    self.on_a_thread(move |reader| {
+                        reader.blocks(bytes_max).map(BlocksOrSpan::Blocks)
+                    })
+                    .await?
                 }
-                found => Read::Blocks(found),
+                found => BlocksOrSpan::Blocks(found),
             }
         };
         // The first blocks are checked, because the consumer may have found damage there.
         self.may_span = SPANS;
         match found {
-            Read::Span(span) => {
+            BlocksOrSpan::Span(span) => {
                 self.position = span.next();
                 Ok(Some(StoredBlocks::Span(span)))
             }
-            Read::Blocks(Found::Some(blocks)) => {
+            BlocksOrSpan::Blocks(Found::Some(blocks)) => {
                 self.chunk = Some(chunk);
                 self.give(&blocks).map(Some)
             }
-            Read::Blocks(Found::AtEnd) => Ok(None),
-            Read::Blocks(Found::NeedsDisk) => Err(lost()),
+            BlocksOrSpan::Blocks(Found::AtEnd) => Ok(None),
+            BlocksOrSpan::Blocks(Found::NeedsDisk) => Err(interrupted()),
         }
     }
 
@@ -148,15 +150,15 @@ impl BlockReader {
     /// Whether the kernel can send the next blocks.
     fn wants_span(&mut self) -> Result<bool, Error> {
         let end = self.log.end_position();
-        let all = self.wanted.until.is_none_or(|until| until >= end);
-        let any_codec = self.wanted.codecs == Codecs::ALL;
+        let all = self.query.until.is_none_or(|until| until >= end);
+        let any_codec = self.query.codecs == Codecs::ALL;
         Ok(self.may_span && all && any_codec && !self.cursor()?.is_in_memory())
     }
 
     fn give(&mut self, blocks: &Blocks) -> Result<StoredBlocks, Error> {
-        let until = self.wanted.until;
+        let until = self.query.until;
         let codecs = blocks.codecs();
-        if codecs.common(self.wanted.codecs) == codecs
+        if codecs.common(self.query.codecs) == codecs
             && until.is_none_or(|until| blocks.next() <= until)
         {
             self.position = blocks.next();
@@ -174,9 +176,9 @@ impl BlockReader {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while let Some(block) = self.single.front() {
             let header = block.header();
-            let is_wanted = self.wanted.codecs.contains(header.codec);
+            let is_wanted = self.query.codecs.contains(header.codec);
             let body_bytes = if is_wanted { header.body_size } else { header.raw_size } as usize;
-            if bytes > 0 && bytes + body_bytes > self.wanted.bytes_max {
+            if bytes > 0 && bytes + body_bytes > self.query.bytes_max {
                 break;
             }
             bytes += body_bytes;
@@ -210,20 +212,20 @@ impl BlockReader {
 
     async fn on_a_thread(
         &mut self,
-        read: impl FnOnce(&mut Reader) -> Result<Read, styx_engine::Error> + Send + 'static,
-    ) -> Result<Read, Error> {
-        let mut reader = self.reader.take().ok_or_else(lost)?;
+        read: impl FnOnce(&mut Reader) -> Result<BlocksOrSpan, styx_engine::Error> + Send + 'static,
+    ) -> Result<BlocksOrSpan, Error> {
+        let mut reader = self.reader.take().ok_or_else(interrupted)?;
         let (read, reader) = blocking(move || Ok((read(&mut reader), reader))).await?;
         self.reader = Some(reader);
         Ok(read?)
     }
 
     fn cursor(&mut self) -> Result<&mut Reader, Error> {
-        self.reader.as_mut().ok_or_else(lost)
+        self.reader.as_mut().ok_or_else(interrupted)
     }
 }
 
-enum Read {
+enum BlocksOrSpan {
     Blocks(Found<Blocks>),
     Span(Span),
 }
@@ -231,6 +233,6 @@ enum Read {
 /// Whether the kernel can send files to sockets.
 const SPANS: bool = cfg!(target_os = "linux");
 
-fn lost() -> Error {
+fn interrupted() -> Error {
     Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

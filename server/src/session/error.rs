@@ -13,7 +13,7 @@ use styx_protocol::{Code, LogStatus, Position};
 pub(crate) struct Error {
     /// The row of the public table.
     pub(crate) code: Code,
-    /// For people: what happened and what to do.
+    /// What failed and what to do.
     pub(crate) message: String,
     /// Extra fields of the answer, in order.
     pub(crate) fields: Vec<(&'static str, ErrorField)>,

@@ -4,8 +4,8 @@
 //! submit ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
 //! ```
 //!
-//! Answers come in the order of the appends. What is on its way is bounded: the
-//! front end stops reading its socket while there is no [`room`](Pipeline::has_room).
+//! Results have the order of the appends. What is in flight is bounded: the front end
+//! stops reading its socket while there is no [capacity](Pipeline::has_capacity).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

@@ -65,9 +65,9 @@ impl OpenLog {
 }
 
 impl RecordReader {
-    /// The next records for an answer, with their share of the answers' memory; `None`
-    /// at the durable end. A block is read as a whole: who takes less of the batch
-    /// than all, as the share asks, goes [back](Self::go_back_to) to the rest.
+    /// The next records for a response, with memory for them; `None` at the durable
+    /// end. Blocks are read whole, so the batch may be larger than the memory allows.
+    /// A caller that uses only a part of it [goes back](Self::go_back_to) to the rest.
     /// Cancelling it ends the reading.
     pub(crate) async fn next(
         &mut self,
@@ -80,7 +80,7 @@ impl RecordReader {
     async fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, Error> {
         let mut found = self.cursor()?.try_read(bytes_max)?;
         if matches!(found, Found::NeedsDisk) {
-            let mut reader = self.reader.take().ok_or_else(lost)?;
+            let mut reader = self.reader.take().ok_or_else(interrupted)?;
             let (read, reader) = blocking(move || Ok((reader.read(bytes_max), reader))).await?;
             self.reader = Some(reader);
             found = read?;
@@ -88,7 +88,7 @@ impl RecordReader {
         match found {
             Found::Some(batch) => Ok(Some(batch)),
             Found::AtEnd => Ok(None),
-            Found::NeedsDisk => Err(lost()),
+            Found::NeedsDisk => Err(interrupted()),
         }
     }
 
@@ -112,10 +112,10 @@ impl RecordReader {
     }
 
     fn cursor(&mut self) -> Result<&mut Reader, Error> {
-        self.reader.as_mut().ok_or_else(lost)
+        self.reader.as_mut().ok_or_else(interrupted)
     }
 }
 
-fn lost() -> Error {
+fn interrupted() -> Error {
     Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

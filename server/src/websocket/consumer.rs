@@ -32,7 +32,7 @@ const EXTRA_BYTES_MAX: usize = frame::HEADER_BYTES_MAX - RECORD_HEADER_BYTES;
 /// After a batch of this size the task yields to others on the same thread.
 const LONG_BYTES: usize = 64 << 10;
 
-/// What a consumer asked for.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct WebSocketConsumer {
     pub(super) reader: RecordReader,
@@ -40,7 +40,7 @@ pub(super) struct WebSocketConsumer {
     pub(super) chunks: ResponseChunks,
     /// Records that are still to be sent.
     pub(super) left: u64,
-    /// Wait for new ones at the end.
+    /// Whether to wait for new records at the end of the log.
     pub(super) follow: bool,
 }
 

@@ -25,7 +25,7 @@ use crate::session::{Condition, Error};
 
 const VERSION: &str = "13";
 const KEY_BYTES: usize = 16;
-/// Largest read, and batch of records, at a time.
+/// Largest read and largest batch of records.
 const READ_BYTES_MAX: usize = 64 << 10;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 

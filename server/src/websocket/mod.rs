@@ -1,4 +1,4 @@
-//! WebSocket: a message is a record.
+//! WebSockets: each message is a record.
 //!
 //! ```text
 //! socket ─▶ decoder ─▶ producer ─▶ session::Pipeline ─▶ acks ─▶ socket

@@ -148,7 +148,7 @@ impl WebSocketProducer {
             connection.flush_now();
             let has_rest = matches!(next, NextStep::ReadMore { .. });
             let bytes = self.bytes_needed(connection);
-            let asked =
+            let wait_began =
                 (next == NextStep::WaitForBytes && connection.held_bytes() > 0).then(Instant::now);
             tokio::select! {
                 biased;
@@ -160,10 +160,10 @@ impl WebSocketProducer {
                 reserved = self.reservation.grow_to(bytes), if next == NextStep::WaitForMemory => {
                     self.check_reserved(reserved, connection)?;
                 }
-                () = tokio::time::sleep(self.sender.window_left()), if asked.is_some() => {}
+                () = tokio::time::sleep(self.sender.window_left()), if wait_began.is_some() => {}
             }
-            if let Some(asked) = asked {
-                self.record_rate(0, asked.elapsed())?;
+            if let Some(wait_began) = wait_began {
+                self.record_rate(0, wait_began.elapsed())?;
             }
         }
     }

@@ -227,8 +227,7 @@ impl Styx0Connection {
         match due {
             HeartbeatEvent::SendHeartbeat => {
                 self.heartbeat.note_sent();
-                // The peer is silent because of what is queued; a heartbeat after it
-                // would arrive no sooner.
+                // A heartbeat would arrive no sooner than what is queued.
                 if self.has_unsent() {
                     return None;
                 }

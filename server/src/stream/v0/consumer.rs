@@ -1,7 +1,7 @@
 //! [`Styx0Consumer`]: sends a log's records to a styx/0 client.
 //!
 //! ```text
-//! reading ─▶ batch ─▶ messages ─▶ socket
+//! reader ─▶ batch ─▶ messages ─▶ socket
 //!    └ at the end: wait for more, or FIN
 //! ```
 //!
@@ -62,7 +62,7 @@ impl Styx0Consumer {
         })
     }
 
-    /// Sends records until there are no more, or the stream cannot go on.
+    /// Sends records until there are no more or the stream has to end.
     pub(super) async fn serve(mut self, mut connection: Styx0Connection) {
         tokio::time::sleep(QUIET_TIME).await;
         let end = match decode(&mut connection) {

@@ -110,7 +110,7 @@ impl Styx0Producer {
             let is_waited_for = read_bytes > 0 && next.is_large && is_idle;
             let has_spare_memory = is_idle && self.connection.has_spare_memory();
             let window_left = self.memory.window_left();
-            let asked = Instant::now();
+            let wait_began = Instant::now();
             tokio::select! {
                 event = self.connection.event(read_bytes), if self.ending != Some(Styx0End::Disconnected) => {
                     self.handle_event(event);
@@ -126,7 +126,7 @@ impl Styx0Producer {
                 () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => self.release_memory(),
             }
             if is_waited_for {
-                self.record_rate(next.held_bytes, asked.elapsed());
+                self.record_rate(next.held_bytes, wait_began.elapsed());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The decoder as a fuzzer's target: see `crate::fuzzing`.
+//! The decoder as a fuzz target: see `crate::fuzzing`.
 //!
 //! ```text
 //! mode: u8 | cut: u8 | what a client sends

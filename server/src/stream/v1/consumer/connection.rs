@@ -1,9 +1,9 @@
 //! [`ConsumerConnection`]: a consumer's socket after its 101.
 //!
 //! ```text
-//! read blocks ─▶ frame ─▶ outbox ─▶ socket
-//!      ▲            caught up: heartbeat │
-//!      └────────────── all sent ◀────────┘
+//! read blocks ─▶ frame ─▶ send queue ─▶ socket
+//!      ▲           at the end: heartbeat   │
+//!      └─────────────── all sent ◀─────────┘
 //! ```
 //!
 //! Invariant: the next blocks are read only after all before them were sent. So a

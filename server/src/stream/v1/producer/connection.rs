@@ -71,7 +71,7 @@ enum ProducerEnd {
     Failed(Fault),
 }
 
-/// What woke the connection.
+/// Why a wait ended.
 enum Wakeup {
     Progress(AppendProgress),
     MustEnd(Error),
@@ -354,7 +354,7 @@ impl ProducerConnection {
         Err(error_frame::of(&Error::new(Code::InvalidParams, message)))
     }
 
-    /// Acks what is durable, in one frame.
+    /// Queues one ack frame for everything that became durable.
     fn note_progress(&mut self, progress: AppendProgress) {
         for appended in &progress.appended {
             // A block is either all new or all a repetition.
