@@ -1,4 +1,4 @@
-//! [`App`]: what every connection needs, whatever it speaks.
+//! [`App`]: what every connection needs, whatever its protocol.
 
 use crate::config::Config;
 use crate::metrics::Metrics;

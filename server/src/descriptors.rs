@@ -1,12 +1,12 @@
-//! File descriptors: each connection takes one, and systems give a process 1,024
+//! File descriptors: each connection needs one, and a process has 1,024 by default
 //! unless it asks for more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for anything but connections: segments, indexes, the runtime.
+/// Descriptors for everything except connections: segments, indexes, the runtime.
 const OTHERS: u64 = 1024;
 
-/// Asks for as many as the system allows, and warns when that is too few for
+/// Asks for as many as the system allows, and warns if that is too few for
 /// `connections`.
 pub(crate) fn raise_limit(connections: usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -17,8 +17,8 @@ pub(crate) fn raise_limit(connections: usize) {
         tracing::warn!(
             allowed,
             wanted,
-            "the system allows fewer open files than max_connections needs: raise it \
-             (LimitNOFILE= of systemd, ulimit -n), or lower max_connections"
+            "the system allows fewer open files than max_connections needs; raise the limit \
+             (LimitNOFILE= in systemd, ulimit -n) or lower max_connections"
         );
     }
 }

@@ -1,29 +1,31 @@
-//! [`Error`]: why the daemon does not start or had to stop.
+//! [`Error`]: why the daemon cannot start or had to stop.
 
 use std::path::PathBuf;
 
-/// Why the daemon does not start or had to stop.
+/// Why the daemon cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}")]
     Open(#[from] crate::OpenError),
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error(
-        "cannot listen on {address}: {source}; stop what listens there, or choose another with --bind-address"
+        "cannot listen on {address}: {source}; stop the other listener, or choose another address with --bind-address"
     )]
     Bind {
-        /// As configured.
+        /// The configured address.
         address: String,
         /// The cause.
         source: std::io::Error,
     },
     /// Another process holds the pid file.
-    #[error("the pid file {path} is locked: another server runs with it (process {process})")]
+    #[error(
+        "the pid file {path} is locked by another server (process {process}); stop it, or choose another pid_file"
+    )]
     PidFileLocked {
         /// The file.
         path: PathBuf,
-        /// What the file says, or "unknown".
+        /// The process id in the file, or "unknown".
         process: String,
     },
     /// The pid file cannot be written.
@@ -34,7 +36,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The system refused threads, signals or the like.
+    /// The system refused a thread, a signal handler or similar.
     #[error("{doing}: {source}")]
     System {
         /// What was being done, as in "cannot start the runtime".
@@ -42,9 +44,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// Not every log could be closed in time; what was
-    /// acknowledged is safe all the same.
-    #[error("not every log could be closed within {seconds} s; what was acknowledged is safe")]
+    /// Not every log could be closed in time; acknowledged records are safe
+    /// nevertheless.
+    #[error("could not close every log within {seconds} s; acknowledged records are safe")]
     ShutdownTimeout {
         /// How long it took.
         seconds: u64,

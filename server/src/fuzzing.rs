@@ -1,24 +1,24 @@
-//! Decoders of the server, as functions of arbitrary bytes: not part of its
-//! interface, and compiled only for its own tests and with the feature `fuzzing`.
+//! Decoders of the server, as functions of arbitrary bytes. They are not part of its
+//! interface, and are compiled only for its tests and with the feature `fuzzing`.
 //!
 //! ```text
 //! fuzz/fuzz_targets/NAME.rs ─▶ TARGETS[NAME](bytes)    cargo xtask fuzz
-//! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, below
+//! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, in this file
 //! ```
 //!
-//! Most decoders are the engine's and the protocol's: `styx_engine::fuzzing` has
-//! them, and the rules of a target.
+//! Most decoders belong to the engine and the protocol: see `styx_engine::fuzzing`
+//! for them and for the rules of a target.
 
-/// Takes any bytes and panics when a promise is broken.
+/// Takes any bytes and panics if a property does not hold.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its binary and of its corpus.
+/// Every target with its name, which is also the name of its binary and corpus.
 pub const TARGETS: [(&str, Target); 1] = [("websocket", crate::websocket::fuzz_decoder)];
 
 /// Runs the target of this name.
 ///
 /// # Panics
-/// When there is none, or as the target does.
+/// If there is no such target, or if the target panics.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.expect("a target of that name").1(bytes);
@@ -33,7 +33,7 @@ mod tests {
     use super::TARGETS;
 
     #[test]
-    fn nothing_in_the_corpus_breaks_a_promise() {
+    fn every_input_of_the_corpus_passes() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
         for (name, target) in TARGETS {
             assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).is_file(), "{name}");

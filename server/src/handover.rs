@@ -1,16 +1,15 @@
-//! From a request that wants to leave HTTP to the front end that takes its
-//! socket over.
+//! Upgrades: from an HTTP request to the front end that takes over its socket.
 //!
 //! ```text
-//! http ── Request ──▶ FrontEnd::accept ──▶ Accepted ── 101 ──▶ peer
+//! http ── UpgradeRequest ──▶ FrontEnd::accept ──▶ AcceptedUpgrade ── 101 ──▶ peer
 //!                       (or an Error,         │
 //!                        written by http)     └ serve ◀── Socket ── listener
 //! ```
 //!
-//! A front end knows this room and `session`, never http. Invariant: bytes that
-//! arrived with the handshake are the first that the front end reads, and it
-//! runs in the connection's own task, so that limits, counters and the shutdown
-//! apply to it as to any other connection.
+//! A front end uses this module and `session`, never http. Invariant: the front end
+//! first reads the bytes that arrived with the handshake. It runs in the
+//! connection's own task, so limits, counters and the shutdown apply to it as to any
+//! other connection.
 
 use std::fmt;
 use std::future::Future;
@@ -24,50 +23,49 @@ use styx_protocol::ReadParams;
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::session::{Error, Known, OpenLog};
+use crate::session::{Error, KnownLog, OpenLog};
 use crate::{header, params};
 
-/// Something other than HTTP that a socket can speak.
+/// A protocol other than HTTP.
 pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
-    /// For metrics and messages.
+    /// The protocol's name, for metrics and messages.
     fn name(&self) -> &'static str;
 
-    /// Whether it is what an `Upgrade` header with this protocol asks for.
+    /// Whether an `Upgrade` header with this value asks for it.
     fn speaks(&self, protocol: &str) -> bool;
 
-    /// Whether it speaks the version that a handshake of its protocol names
-    /// beside the protocol. If not, the answer is 426 with
-    /// [`versions`](Self::versions).
-    fn speaks_version_of(&self, _headers: &HeaderMap) -> bool {
+    /// Whether it supports the version in the handshake's headers. If not, the answer
+    /// is 426 with [`versions`](Self::versions).
+    fn supports_version(&self, _headers: &HeaderMap) -> bool {
         true
     }
 
-    /// Headers of a 426 that say which versions it speaks.
+    /// The headers of a 426 that name the supported versions.
     fn versions(&self) -> HeaderMap {
         HeaderMap::new()
     }
 
-    /// Decides about a handshake. An error is answered as HTTP would.
+    /// Accepts or refuses a handshake. An error becomes an HTTP answer.
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>>;
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>>;
 }
 
-/// A handshake: what was asked of which log.
+/// A handshake.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct UpgradeRequest {
     pub(crate) app: Arc<App>,
-    /// Found, and the one that the request knows.
+    /// The log; it matches what the request knows.
     pub(crate) log: OpenLog,
-    pub(crate) known: Known,
+    pub(crate) known: KnownLog,
     /// POST, or GET with `X-HTTP-Method-Override: POST`.
     pub(crate) is_write: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) query: String,
 }
 
-impl Request {
+impl UpgradeRequest {
     /// The parameters of a read.
     pub(crate) fn read_params(&self) -> Result<ReadParams, Error> {
         Ok(ReadParams::parse(params::pairs(&self.query))?)
@@ -89,26 +87,26 @@ impl Request {
     }
 }
 
-/// What a front end does once its 101 is sent.
+/// What a front end does after its 101 is sent.
 pub(crate) type Serve = Box<dyn FnOnce(Socket) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// A handshake that is agreed to.
-pub(crate) struct Accepted {
-    /// Headers of the 101 beside `Connection`.
+/// A handshake that is accepted.
+pub(crate) struct AcceptedUpgrade {
+    /// Headers of the 101, except `Connection`.
     pub(crate) headers: HeaderMap,
     pub(crate) serve: Serve,
 }
 
-impl Accepted {
+impl AcceptedUpgrade {
     /// Answers 101 with these headers, then runs `serve`.
     pub(crate) fn new<F>(
         headers: HeaderMap,
         serve: impl FnOnce(Socket) -> F + Send + 'static,
-    ) -> Accepted
+    ) -> AcceptedUpgrade
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Accepted { headers, serve: Box::new(move |socket| Box::pin(serve(socket))) }
+        AcceptedUpgrade { headers, serve: Box::new(move |socket| Box::pin(serve(socket))) }
     }
 }
 
@@ -116,33 +114,33 @@ impl Accepted {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) tcp: TcpStream,
-    /// What arrived already; comes before what `tcp` has.
+    /// Bytes that arrived with the handshake; they come before those in `tcp`.
     pub(crate) received: Bytes,
 }
 
-/// Where a request leaves word for its connection that it was upgraded.
+/// How a request tells its connection that it was upgraded.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Slot(Arc<Mutex<Option<Taken>>>);
+pub(crate) struct UpgradeSlot(Arc<Mutex<Option<PendingUpgrade>>>);
 
-/// A connection that is no longer HTTP's.
-pub(crate) struct Taken {
+/// A connection that leaves HTTP after its 101.
+pub(crate) struct PendingUpgrade {
     pub(crate) protocol: &'static str,
     pub(crate) on_upgrade: OnUpgrade,
     pub(crate) serve: Serve,
 }
 
-impl fmt::Debug for Taken {
+impl fmt::Debug for PendingUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken").field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("PendingUpgrade").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }
 
-impl Slot {
-    pub(crate) fn put(&self, taken: Taken) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+impl UpgradeSlot {
+    pub(crate) fn put(&self, upgrade: PendingUpgrade) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
     }
 
-    pub(crate) fn take(&self) -> Option<Taken> {
+    pub(crate) fn take(&self) -> Option<PendingUpgrade> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -1,10 +1,10 @@
-//! The names of our headers, and what requests say in them.
+//! The names of Styx's headers, and how requests' headers are parsed.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
 use styx_protocol::{LogId, Position, header};
 
-use crate::session::{Condition, Error, Known, Producer};
+use crate::session::{Condition, Error, KnownLog, Producer};
 
 pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
@@ -31,7 +31,7 @@ pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h 
     value.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// As [`text`], for one of ours, which must be text.
+/// As [`text`], but for a header of ours, which must be text.
 fn required_text<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -54,7 +54,7 @@ fn number<T: std::str::FromStr>(
 ) -> Result<Option<T>, Error> {
     match required_text(headers, name, shown, accepted)? {
         Some(text) => {
-            // `parse` takes a `+`, which no client of ours writes.
+            // `parse` accepts a leading `+`, but the contract does not.
             let number = text.parse().ok().filter(|_| !text.starts_with('+'));
             number.map(Some).ok_or_else(|| Error::invalid(shown, text, accepted))
         }
@@ -63,7 +63,7 @@ fn number<T: std::str::FromStr>(
 }
 
 /// What the request knows about the log.
-pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
+pub(crate) fn known(headers: &HeaderMap) -> Result<KnownLog, Error> {
     let accepted = "the 32 hex digits of an earlier answer";
     let id = match required_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
         Some(text) => Some(
@@ -72,10 +72,10 @@ pub(crate) fn known(headers: &HeaderMap) -> Result<Known, Error> {
         None => None,
     };
     let end = number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
-    Ok(Known { id, end: end.map(Position) })
+    Ok(KnownLog { id, end: end.map(Position) })
 }
 
-/// Under which condition the request's records are to be appended.
+/// The conditions on which the request's records are appended.
 pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
     let expected = number(
         headers,
@@ -110,7 +110,7 @@ pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
     Ok(Condition { expected: expected.map(Position), producer })
 }
 
-/// How long a following read waits; `None` is without end.
+/// How long a following read waits; `None` is without limit.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "whole seconds, 0 for at once or -1 for no limit";
     let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
@@ -123,8 +123,7 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>
     }
 }
 
-/// How long the peer of a stream waits for a sign of life; `None` when it does
-/// not say.
+/// The timeout that the peer of a stream announces; `None` if it announces none.
 pub(crate) fn stream_timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "2 or more whole seconds";
     let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_is_whole_or_an_error() {
+    fn incomplete_producer_headers_are_an_error() {
         let parse = |pairs: &[_]| condition(&headers(pairs)).map(|c| c.producer);
         assert_eq!(parse(&[]).ok(), Some(None));
         let whole = [("x-styx-producer", "7"), ("x-styx-epoch", "2"), ("x-styx-sequence", "0")];
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_needs_time_for_its_heartbeats() {
+    fn stream_timeout_must_be_at_least_two_seconds() {
         let parse = |value| stream_timeout(&headers(&[("x-styx-timeout", value)]));
         for value in ["x", "-2", "-1", "0", "1", "1.5", "+3"] {
             assert!(parse(value).is_err(), "{value}");
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_in_a_header_names_the_header() {
+    fn malformed_headers_are_an_error() {
         for name in ["x-styx-log-id", "x-styx-known-end"] {
             assert!(known(&headers(&[(name, "zz")])).is_err(), "{name}");
         }

@@ -4,11 +4,10 @@
 //! listener → http → session → styx_engine
 //! ```
 //!
-//! [`run`] is the whole daemon; [`Server`] is the same for those who have a
-//! runtime already and want to stop it themselves.
+//! [`run`] is the whole daemon. [`Server`] is the same for a caller that has a
+//! runtime and stops the server itself.
 
 mod app;
-mod closing;
 pub mod config;
 mod descriptors;
 mod error;
@@ -20,10 +19,9 @@ mod header;
 mod http;
 mod listener;
 mod metrics;
-mod pace;
 mod params;
+mod peer;
 mod pid_file;
-mod presence;
 mod run;
 mod server;
 mod session;

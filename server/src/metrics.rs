@@ -1,7 +1,7 @@
-//! [`Metrics`]: what Prometheus is told.
+//! [`Metrics`]: the metrics for Prometheus.
 //!
-//! Requests and connections are counted as they happen. What is said about logs
-//! is looked up when it is asked for, so that appends pay nothing for it.
+//! Requests and connections are counted as they happen. Metrics of logs are read
+//! when they are scraped, so appends pay nothing for them.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::http::Route;
 use crate::session::{LogStats, Sessions, StorageHealth};
 
 /// The server's counters.
@@ -21,17 +20,17 @@ use crate::session::{LogStats, Sessions, StorageHealth};
 pub(crate) struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
-    /// The two that are counted most, without a look-up.
+    /// The two most frequent requests, counted without a look-up.
     reads: IntCounter,
     writes: IntCounter,
     /// Connections open now.
     pub(crate) connections: IntGauge,
-    /// Connections turned away because there were too many.
+    /// Connections refused because there were too many.
     pub(crate) connections_refused: IntCounter,
     in_flight_bytes: IntGauge,
     answer_bytes: IntGauge,
     streams: IntGaugeVec,
-    /// Filled and read under the lock, so that two scrapes do not mix.
+    /// Set and read under the lock, so that two scrapes do not mix.
     logs: Mutex<LogMetrics>,
 }
 
@@ -49,29 +48,40 @@ struct LogMetrics {
 const RECORDS: &str = "/logs/{name}/records";
 
 impl Metrics {
-    /// Nothing counted yet; what was found of the storage stays as it is.
+    /// All counters at zero; the metrics of the storage never change.
     pub(crate) fn new(storage: &StorageHealth) -> Metrics {
         let registry = Registry::new();
         register_storage(&registry, storage);
         let requests = IntCounterVec::new(
-            Opts::new("styx_http_requests_total", "Requests by method, route and status"),
+            Opts::new(
+                "styx_http_requests_total",
+                "HTTP requests answered, by method, route and status",
+            ),
             &["method", "route", "status"],
         );
         let requests = register(&registry, requests);
-        let connections = IntGauge::new("styx_connections", "Connections open now");
+        let connections = IntGauge::new("styx_connections", "Open connections");
         let refused = IntCounter::new(
             "styx_connections_refused_total",
-            "Connections turned away because there were too many",
+            "Connections refused because max_connections were open",
         );
-        let in_flight_bytes =
-            IntGauge::new("styx_in_flight_bytes", "Bytes of request bodies in memory now");
-        let streams = Opts::new("styx_streams", "Connections that speak another protocol now");
+        let in_flight_bytes = IntGauge::new(
+            "styx_in_flight_bytes",
+            "Bytes of requests in memory, at most max_in_flight_bytes",
+        );
+        let streams = Opts::new(
+            "styx_streams",
+            "Open connections that were upgraded to a WebSocket, styx/0 or styx/1",
+        );
         let streams = register(&registry, IntGaugeVec::new(streams, &["protocol"]));
         let answer_bytes =
-            IntGauge::new("styx_answer_bytes", "Bytes of answers that wait to be sent now");
-        let build = IntGaugeVec::new(Opts::new("styx_build_info", "1"), &["version"]);
+            IntGauge::new("styx_answer_bytes", "Bytes of answers in memory that wait to be sent");
+        let build = IntGaugeVec::new(
+            Opts::new("styx_build_info", "Always 1; the label is the server's version"),
+            &["version"],
+        );
         register(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // A second collector of the same process cannot meet this registry.
+        // This cannot fail: the registry has no other collector of the process.
         let _ = registry.register(Box::new(ProcessCollector::for_self()));
         Metrics {
             reads: requests.with_label_values(&["GET", RECORDS, "200"]),
@@ -87,14 +97,15 @@ impl Metrics {
         }
     }
 
-    /// Connections that were upgraded to this protocol and are open.
+    /// The gauge of open connections that were upgraded to this protocol.
     pub(crate) fn streams(&self, protocol: &str) -> IntGauge {
         self.streams.with_label_values(&[protocol])
     }
 
-    /// Counts an answered request.
-    pub(crate) fn request(&self, method: &Method, route: Option<Route>, status: StatusCode) {
-        let route = route.map_or("", |route| route.template);
+    /// Counts an answered request. `route` is the path with `{name}` for a log's
+    /// name; `None` if the path is unknown.
+    pub(crate) fn request(&self, method: &Method, route: Option<&'static str>, status: StatusCode) {
+        let route = route.unwrap_or_default();
         if status == StatusCode::OK && route == RECORDS {
             match *method {
                 Method::GET => return self.reads.inc(),
@@ -102,7 +113,7 @@ impl Metrics {
                 _ => {}
             }
         }
-        // A client can invent methods without end.
+        // A client can invent any number of methods.
         let known = [
             Method::GET,
             Method::POST,
@@ -118,10 +129,12 @@ impl Metrics {
 
     /// Everything, in Prometheus' text format.
     pub(crate) fn text(&self, sessions: &Sessions) -> Vec<u8> {
-        self.in_flight_bytes.set(i64::try_from(sessions.in_flight().bytes()).unwrap_or(i64::MAX));
-        self.answer_bytes.set(i64::try_from(sessions.answers().bytes()).unwrap_or(i64::MAX));
+        self.in_flight_bytes
+            .set(i64::try_from(sessions.request_budget().bytes()).unwrap_or(i64::MAX));
+        self.answer_bytes
+            .set(i64::try_from(sessions.response_budget().bytes()).unwrap_or(i64::MAX));
         let (list, stats) = (sessions.list(), sessions.stats());
-        // A poisoned lock guards nothing but numbers that are set anew here.
+        // The lock may be poisoned: every number behind it is set again here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         logs.reset();
         let scrubbed = sessions.scrub_stats();
@@ -141,7 +154,7 @@ impl Metrics {
         }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!("metrics cannot be written: {error}");
+            tracing::error!("cannot encode the metrics: {error}");
         }
         text
     }
@@ -161,26 +174,35 @@ impl LogMetrics {
         };
         LogMetrics {
             scrub: [
-                plain("styx_scrub_bytes_total", "Bytes of finished segments read again"),
-                plain("styx_scrub_passes_total", "Times all logs were read again"),
-                plain("styx_scrub_problems_total", "Damaged segments found by that"),
+                plain(
+                    "styx_scrub_bytes_total",
+                    "Bytes of finished segments that the scrub has read",
+                ),
+                plain("styx_scrub_passes_total", "Times that the scrub has read all logs"),
+                plain("styx_scrub_problems_total", "Damaged segments that the scrub has found"),
             ],
             record_count: gauge("log_record_count", "Records in the log"),
             file_size: gauge("log_file_size", "Bytes of records in the log"),
             counters: [
-                counter("styx_log_commits_total", "Groups written and synced since the start"),
+                counter("styx_log_commits_total", "Commits (written and synced) since the start"),
                 counter("styx_log_records_appended_total", "Records appended since the start"),
-                counter("styx_log_bytes_written_total", "Bytes written for records"),
+                counter(
+                    "styx_log_bytes_written_total",
+                    "Bytes written for records since the start",
+                ),
             ],
             gauges: [
-                number("styx_log_queue_bytes", "Bytes that wait to be committed"),
+                number("styx_log_queue_bytes", "Bytes of appends that wait to be committed"),
                 number("styx_log_disk_bytes", "Bytes of the log's segments on disk"),
                 number("styx_log_segments", "Segments of the log"),
             ],
             status: register(
                 registry,
                 IntGaugeVec::new(
-                    Opts::new("styx_log_status", "1: ok, corrupt, tainted, scanning or unknown"),
+                    Opts::new(
+                        "styx_log_status",
+                        "1 for the log's status: ok, corrupt, tainted, scanning or unknown",
+                    ),
                     &["log", "status"],
                 ),
             ),
@@ -208,14 +230,14 @@ impl LogMetrics {
 }
 
 fn register_storage(registry: &Registry, found: &StorageHealth) {
-    let help = "1 when acknowledged records may be lost on this storage, as seen at the start";
+    let help = "1 if acknowledged records may be lost on this storage, for this reason; checked at the start";
     let weak = IntGaugeVec::new(Opts::new("styx_storage_weak", help), &["reason"]);
     let weak = register(registry, weak);
     for (reason, is_weak) in found.reasons() {
         weak.with_label_values(&[reason]).set(is_weak.into());
     }
     if let Some(seconds) = found.sync_seconds {
-        let help = "Writing and syncing 4 KiB, the median of a few at the start";
+        let help = "Seconds to write and sync 4 KiB, the median of a few attempts at the start";
         register(registry, Gauge::new("styx_storage_sync_seconds", help)).set(seconds);
     }
 }
@@ -225,7 +247,7 @@ fn register<C: Collector + Clone + 'static>(
     collector: prometheus::Result<C>,
 ) -> C {
     let collector = collector.expect("the names in this file are valid");
-    registry.register(Box::new(collector.clone())).expect("and no two are the same");
+    registry.register(Box::new(collector.clone())).expect("no two names in this file are the same");
     collector
 }
 
@@ -236,10 +258,9 @@ mod tests {
     #[test]
     fn requests_are_counted_by_method_route_and_status() {
         let metrics = Metrics::new(&StorageHealth::default());
-        let (route, _) = Route::find("/logs/a/records", &Method::GET).expect("a route");
         let brew: Method = "BREW".parse().expect("a method");
-        metrics.request(&Method::GET, Some(route), StatusCode::OK);
-        metrics.request(&Method::GET, Some(route), StatusCode::NOT_FOUND);
+        metrics.request(&Method::GET, Some(RECORDS), StatusCode::OK);
+        metrics.request(&Method::GET, Some(RECORDS), StatusCode::NOT_FOUND);
         metrics.request(&brew, None, StatusCode::NOT_FOUND);
         let mut text = Vec::new();
         TextEncoder::new().encode(&metrics.registry.gather(), &mut text).expect("text");

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_take_the_forms_of_the_contract() {
+    fn flags_accept_the_values_of_the_contract() {
         for (query, expected) in
             [("details=True", Some(true)), ("DETAILS=f", Some(false)), ("details=", None)]
         {

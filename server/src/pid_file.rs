@@ -1,7 +1,7 @@
-//! [`PidFile`]: the process id in a file that is locked while we run.
+//! [`PidFile`]: the process id in a file that is locked while the server runs.
 //!
-//! The lock, not the file, says that a server runs: after a crash the file is
-//! still there and is taken over; on a clean exit it is removed.
+//! Only the lock shows that a server runs. After a crash the file still exists, and
+//! the next server takes it over; a clean exit removes it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -10,19 +10,19 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// How often a file that was removed just before we locked it is tried again.
+/// How often to try again if the file is removed between opening and locking it.
 const ATTEMPTS: usize = 10;
 
 /// A locked pid file. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
-    // Closing the file gives up the lock.
+    // Closing the file releases the lock.
     _file: File,
 }
 
 impl PidFile {
-    /// Writes our process id to `path`.
+    /// Locks `path` and writes our process id to it.
     pub(crate) fn take(path: &Path) -> Result<PidFile, Error> {
         let failed = |source| Error::PidFile { path: path.to_owned(), source };
         for _ in 0..ATTEMPTS {
@@ -39,7 +39,7 @@ impl PidFile {
                 Err(TryLockError::WouldBlock) => return Err(locked(path, file)),
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            // Its owner may have removed it between our open and our lock.
+            // Its last owner may have removed it between our open and our lock.
             if !is_at(path, &file) {
                 continue;
             }
@@ -48,7 +48,7 @@ impl PidFile {
             writeln!(file, "{}", std::process::id()).map_err(failed)?;
             return Ok(PidFile { path: path.to_owned(), _file: file });
         }
-        Err(failed(std::io::Error::other("it is removed again and again")))
+        Err(failed(std::io::Error::other("another process keeps removing it")))
     }
 }
 
@@ -80,10 +80,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_file_is_locked_removed_and_taken_over() {
+    fn pid_file_is_locked_taken_over_after_a_crash_and_removed() {
         let name = format!("styx-pid-{}-{:x}", std::process::id(), getrandom::u64().expect("rnd"));
         let path = std::env::temp_dir().join(name);
-        // What a crash leaves behind: a file that nobody locks.
+        // A crash leaves a file that nobody locks.
         std::fs::write(&path, "99999999999999\n").expect("write");
         let held = PidFile::take(&path).expect("taken over");
         let pid = std::process::id().to_string();

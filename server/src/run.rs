@@ -1,4 +1,4 @@
-//! [`run`]: the daemon from a configuration to its exit.
+//! [`run`]: the daemon, from its configuration to its exit.
 
 use std::io::Write;
 use std::thread::available_parallelism;
@@ -8,15 +8,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Config, Error, Server, descriptors};
 
-/// Starts a runtime, serves until SIGINT or SIGTERM, stops gracefully. Prints
-/// one line to standard output once it listens: `listening on http://ADDRESS`.
+/// Starts a runtime, serves until SIGINT or SIGTERM, and stops gracefully. When it
+/// listens, it prints one line to standard output: `listening on http://ADDRESS`.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(config: Config) -> Result<(), Error> {
     let cores = available_parallelism().map_or(1, usize::from);
     let workers = match config.worker_threads {
-        // The committers and the disk want the other half.
+        // The committers need the other half.
         0 => (cores / 2).max(1),
         configured => configured,
     };
@@ -27,7 +27,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .build()
         .map_err(|source| Error::System { doing: "cannot start the runtime", source })?;
     let result = runtime.block_on(serve(config));
-    // A thread that still feeds a backup nobody reads must not keep us.
+    // A thread that writes a backup that nobody reads must not delay the exit.
     runtime.shutdown_background();
     result
 }
@@ -40,7 +40,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let server = Server::bind(config).await?;
     let address = server.local_addr();
     tracing::info!(%address, "listening");
-    // Without anybody to read it the line is not worth stopping for.
+    // Standard output may be closed; that is no reason to stop.
     let mut out = std::io::stdout();
     let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
     server

@@ -1,4 +1,4 @@
-//! [`Server`]: bound, then run until told to stop.
+//! [`Server`]: binds its address, then runs until it is told to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use crate::session::Sessions;
 use crate::websocket::WebSocket;
 use crate::{Config, Error, statsd, stream};
 
-/// What closing the logs may take when requests have used up the whole
+/// How long closing the logs may take if requests have used up the whole
 /// `shutdown_timeout`.
 const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// A server that is bound and has its data directory open.
+/// A server that listens and has its data directory open.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
-    // Removed when everything else is done.
+    // Dropped last, which removes the file.
     _pid_file: Option<PidFile>,
 }
 
 impl Server {
-    /// Takes the pid file, binds the address, opens the data directory (its
-    /// logs are opened in the background).
+    /// Locks the pid file, binds the address and opens the data directory. The logs
+    /// are opened in the background.
     ///
     /// # Errors
     /// See [`Error`].
@@ -43,27 +43,27 @@ impl Server {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "no authentication: whoever reaches this address can read, write and delete \
-                 every log; bind to 127.0.0.1 or put a proxy with authentication in front"
+                "no authentication: anyone who can connect to this address can read, write and \
+                 delete every log; bind to 127.0.0.1 or put an authenticating proxy in front"
             );
         }
         let app = Arc::new(App::new(sessions, config));
         Ok(Server { app, listener, address, _pid_file: pid_file })
     }
 
-    /// The address it is bound to; tells which port the system chose.
+    /// The address it listens on, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` resolves. Then accepts no more, finishes and
-    /// answers what is under way, ends those who wait for records, and closes
-    /// every log, within `shutdown_timeout`.
+    /// Serves until `shutdown` resolves. Then it accepts no more connections, finishes
+    /// and answers current requests, ends connections that wait for records, and
+    /// closes every log, within `shutdown_timeout`.
     ///
     /// # Errors
-    /// [`Error::ShutdownTimeout`] when logs could not be closed in time; what
-    /// was acknowledged is safe all the same.
+    /// [`Error::ShutdownTimeout`] if logs could not be closed in time; acknowledged
+    /// records are safe nevertheless.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));

@@ -1,8 +1,8 @@
-//! [`Shutdown`]: one flag that everybody who waits can also wait for.
+//! [`Shutdown`]: a flag that every waiting task can wait for too.
 
 use tokio::sync::watch;
 
-/// Tells long polls, event streams and connections that the server stops.
+/// Tells long polls, event streams and connections that the server is stopping.
 #[derive(Debug)]
 pub(crate) struct Shutdown {
     begun: watch::Sender<bool>,
@@ -13,17 +13,17 @@ impl Shutdown {
         Shutdown { begun: watch::Sender::new(false) }
     }
 
-    /// From now on the server stops.
+    /// Starts the shutdown.
     pub(crate) fn begin(&self) {
         self.begun.send_replace(true);
     }
 
-    /// Whether the server stops.
+    /// Whether the server is stopping.
     pub(crate) fn has_begun(&self) -> bool {
         *self.begun.borrow()
     }
 
-    /// Resolves once the server stops. Cancel safe.
+    /// Resolves when the server starts to stop. Cancel safe.
     pub(crate) async fn begun(&self) {
         let mut receiver = self.begun.subscribe();
         // The sender lives as long as `self`.

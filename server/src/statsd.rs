@@ -1,12 +1,12 @@
-//! StatsD gauges: two datagrams a log, after it changed, at most once a second.
+//! StatsD gauges: two datagrams for each log after it changed, at most once a second.
 //!
 //! ```text
 //! <prefix>.log.<name>.record.count:N|g\n
 //! <prefix>.log.<name>.file.size:N|g\n
 //! ```
 //!
-//! Nobody waits for StatsD: what cannot be sent is lost and the next change
-//! tries again.
+//! Nothing waits for StatsD: a datagram that cannot be sent is lost, and the next
+//! change sends another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,8 +46,8 @@ pub(crate) async fn run(config: Statsd, app: Arc<App>) {
             sent.insert(log.name, now);
         }
         if failed {
-            // The name may stand for another address by now.
-            tracing::debug!(address = config.address, "statsd does not take datagrams");
+            // The host name may have another address by now.
+            tracing::debug!(address = config.address, "cannot send to statsd; connecting again");
             socket = None;
         }
     }
@@ -68,7 +68,7 @@ async fn connect(address: &str) -> Option<UdpSocket> {
     };
     connected
         .await
-        .inspect_err(|error| tracing::debug!(address, "statsd cannot be reached: {error}"))
+        .inspect_err(|error| tracing::debug!(address, "cannot connect to statsd: {error}"))
         .ok()
 }
 

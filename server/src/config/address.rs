@@ -1,23 +1,23 @@
-//! [`BindAddress`]: `host:port` as people write it, kept as written.
+//! [`BindAddress`]: a `host:port`, kept as written.
 //!
-//! `:7123` means every interface, as it did in 0.x; `localhost:7123` is looked
-//! up when the server binds. Port 0 lets the system choose.
+//! `:7123` means every interface, as in 0.x. A name such as `localhost:7123` is
+//! resolved when the server binds. With port 0 the system chooses the port.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindAddress {
     /// A name or an IP address without brackets; empty for every interface.
     pub host: String,
-    /// 0: the system chooses.
+    /// 0 if the system chooses.
     pub port: u16,
 }
 
 impl BindAddress {
-    /// What to look up and bind, best first.
+    /// The addresses to resolve and bind, best first.
     #[must_use]
     pub fn candidates(&self) -> Vec<(String, u16)> {
         let hosts: &[&str] =
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_as_people_write_them() {
+    fn valid_addresses_round_trip_and_invalid_ones_are_refused() {
         for text in ["127.0.0.1:7123", ":7123", "localhost:0", "[::1]:80", "0.0.0.0:7123"] {
             let address: BindAddress = text.parse().expect(text);
             assert_eq!(address.to_string(), text);

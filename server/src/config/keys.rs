@@ -1,28 +1,28 @@
-//! The table of keys: the only place that knows them.
+//! The table of configuration keys, the only place that defines them.
 
 use std::path::PathBuf;
 
 use toml::Value;
 
-use super::value::{self, BYTES, Form, SECONDS, SECONDS_FROM_1};
+use super::value::{self, BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
 use super::{Config, Statsd};
 
 /// One key of the configuration.
-pub(super) struct Key {
-    /// Its name with the tables it stands in, as in `log_manager.data_directory`.
+pub(super) struct ConfigKey {
+    /// Its name with its tables, for example `log_manager.data_directory`.
     pub(super) name: &'static str,
-    /// A shorter second name of its environment variable, after `STYX_`.
+    /// A shorter second name for its environment variable, after `STYX_`.
     pub(super) alias: Option<&'static str>,
-    pub(super) form: Form,
-    /// One line for people.
+    pub(super) kind: ValueKind,
+    /// A one-line description.
     pub(super) about: &'static str,
-    /// Puts an admitted value into the configuration.
+    /// Stores a value of the right kind in the configuration.
     pub(super) set: fn(&mut Config, &Value) -> Result<(), String>,
-    /// The value in force; `None` when there is none to print.
+    /// The current value; `None` if there is none to print.
     pub(super) value: fn(&Config) -> Option<Value>,
 }
 
-impl Key {
+impl ConfigKey {
     /// The environment variable of this key.
     pub(super) fn variable(&self) -> String {
         format!("STYX_{}", self.name.replace('.', "_").to_ascii_uppercase())
@@ -36,16 +36,16 @@ impl Key {
 }
 
 /// The key of that name, in any letter case.
-pub(super) fn find(name: &str) -> Option<&'static Key> {
+pub(super) fn find(name: &str) -> Option<&'static ConfigKey> {
     KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// The known key that looks most like `name`.
+/// The known key that is most similar to `name`.
 pub(super) fn nearest(name: &str) -> &'static str {
     let lower = name.to_ascii_lowercase();
-    // A key in the wrong table is as near as its last part is.
+    // A key in the wrong table is as similar as its last part.
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let likeness = |key: &&Key| {
+    let likeness = |key: &&ConfigKey| {
         let whole = strsim::jaro_winkler(key.name, &lower);
         whole.max(strsim::jaro_winkler(&last(key.name), &last(&lower)))
     };
@@ -54,11 +54,11 @@ pub(super) fn nearest(name: &str) -> &'static str {
 }
 
 macro_rules! size_key {
-    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
-        Key {
+    ($name:literal, $kind:expr, $about:literal, $($field:ident).+) => {
+        ConfigKey {
             name: $name,
             alias: None,
-            form: $form,
+            kind: $kind,
             about: $about,
             set: |config, v| {
                 config.$($field).+ = value::size(v);
@@ -70,11 +70,11 @@ macro_rules! size_key {
 }
 
 macro_rules! seconds_key {
-    ($name:literal, $form:expr, $about:literal, $($field:ident).+) => {
-        Key {
+    ($name:literal, $kind:expr, $about:literal, $($field:ident).+) => {
+        ConfigKey {
             name: $name,
             alias: None,
-            form: $form,
+            kind: $kind,
             about: $about,
             set: |config, v| {
                 config.$($field).+ = value::seconds(v);
@@ -87,10 +87,10 @@ macro_rules! seconds_key {
 
 macro_rules! statsd_key {
     ($name:literal, $alias:literal, $about:literal, $field:ident) => {
-        Key {
+        ConfigKey {
             name: $name,
             alias: Some($alias),
-            form: Form::Text,
+            kind: ValueKind::Text,
             about: $about,
             set: |config, v| {
                 config.statsd.get_or_insert_with(Statsd::default).$field = value::text(v);
@@ -101,12 +101,12 @@ macro_rules! statsd_key {
     };
 }
 
-pub(super) const KEYS: &[Key] = &[
-    Key {
+pub(super) const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         name: "pid_file",
         alias: None,
-        form: Form::Text,
-        about: "file for the process id, locked while the server runs; empty: none",
+        kind: ValueKind::Text,
+        about: "file for the process id, locked while the server runs; empty for none",
         set: |config, v| {
             config.pid_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
             Ok(())
@@ -116,11 +116,11 @@ pub(super) const KEYS: &[Key] = &[
             Some(Value::String(path.unwrap_or_default()))
         },
     },
-    Key {
+    ConfigKey {
         name: "bind_address",
         alias: None,
-        form: Form::Text,
-        about: "where to listen, host:port; :7123 is every interface",
+        kind: ValueKind::Text,
+        about: "address to listen on, host:port; :7123 is every interface",
         set: |config, v| {
             config.bind_address = value::text(v).parse()?;
             Ok(())
@@ -130,14 +130,14 @@ pub(super) const KEYS: &[Key] = &[
     seconds_key!(
         "shutdown_timeout",
         SECONDS,
-        "seconds a stopping server waits for what is under way",
+        "seconds that a stopping server waits for current requests",
         shutdown_timeout
     ),
-    Key {
+    ConfigKey {
         name: "cors_allowed_origins",
         alias: None,
-        form: Form::Texts,
-        about: "browser origins that may use the server; * stands for any characters",
+        kind: ValueKind::Texts,
+        about: "browser origins that may use the server; * matches any characters",
         set: |config, v| {
             config.cors_allowed_origins = value::texts(v);
             Ok(())
@@ -147,13 +147,13 @@ pub(super) const KEYS: &[Key] = &[
     size_key!(
         "http_read_buffer_size",
         BYTES,
-        "bytes read from an HTTP connection at a time, at most",
+        "largest read buffer of an HTTP connection, bytes",
         http_read_buffer_size
     ),
     size_key!(
         "http_write_buffer_size",
         BYTES,
-        "accepted for 0.x; answers are streamed without such a buffer",
+        "accepted for configuration files of 0.x, and ignored",
         http_write_buffer_size
     ),
     size_key!(
@@ -171,7 +171,7 @@ pub(super) const KEYS: &[Key] = &[
     seconds_key!(
         "tcp_timeout",
         SECONDS_FROM_1,
-        "seconds a peer may stay silent, or not read, in the middle of something",
+        "seconds that a peer may be silent, or not read, during a request or on a stream",
         tcp_timeout
     ),
     size_key!(
@@ -188,43 +188,43 @@ pub(super) const KEYS: &[Key] = &[
     ),
     size_key!(
         "max_connections",
-        Form::Number { min: 1, max: 1_000_000 },
-        "connections served at a time; more are answered 503",
+        ValueKind::Number { min: 1, max: 1_000_000 },
+        "largest number of open connections; more are answered 503",
         max_connections
     ),
     size_key!(
         "max_in_flight_bytes",
-        Form::Number { min: 4 << 20, max: 1 << 40 },
-        "bytes of request bodies in memory at a time, in all",
+        ValueKind::Number { min: 4 << 20, max: 1 << 40 },
+        "most bytes of all requests together in memory",
         max_in_flight_bytes
     ),
     size_key!(
         "max_answer_bytes",
-        Form::Number { min: 1 << 20, max: 1 << 40 },
-        "bytes of answers in memory at a time, in all; beyond it they go out in small pieces",
+        ValueKind::Number { min: 1 << 20, max: 1 << 40 },
+        "most bytes of all answers together in memory; beyond it they are sent in small pieces",
         max_answer_bytes
     ),
     size_key!(
         "worker_threads",
-        Form::Number { min: 0, max: 1024 },
-        "threads that serve connections; 0: half the cores",
+        ValueKind::Number { min: 0, max: 1024 },
+        "threads that serve connections; 0 for half of the cores",
         worker_threads
     ),
     seconds_key!(
         "idle_timeout",
         SECONDS_FROM_1,
-        "seconds a kept-alive connection may be without a request",
+        "seconds that a kept-alive connection may be without a request",
         idle_timeout
     ),
-    Key {
+    ConfigKey {
         name: "log_manager.data_directory",
         alias: Some("DATA_DIRECTORY"),
-        form: Form::Text,
-        about: "where the logs are; created if it is not there",
+        kind: ValueKind::Text,
+        about: "directory of the logs; created if it does not exist",
         set: |config, v| {
             let text = value::text(v);
             if text.is_empty() {
-                return Err("name a directory".to_owned());
+                return Err("use the path of a directory".to_owned());
             }
             config.log_manager.data_directory = PathBuf::from(text);
             Ok(())
@@ -236,19 +236,19 @@ pub(super) const KEYS: &[Key] = &[
     size_key!(
         "log_manager.read_buffer_size",
         BYTES,
-        "bytes read from a log at a time; about the most one long-polling answer holds",
+        "bytes read from a log at a time, and about the largest long-polling answer",
         log_manager.read_buffer_size
     ),
     size_key!(
         "log_manager.write_buffer_size",
         BYTES,
-        "accepted for 0.x; commits are sized by what waits",
+        "accepted for configuration files of 0.x, and ignored",
         log_manager.write_buffer_size
     ),
-    Key {
+    ConfigKey {
         name: "log_manager.pad_commits",
         alias: Some("PAD_COMMITS"),
-        form: Form::Bool,
+        kind: ValueKind::Bool,
         about: "start every commit on a 4 KiB boundary",
         set: |config, v| {
             config.log_manager.pad_commits = value::boolean(v);
@@ -258,22 +258,22 @@ pub(super) const KEYS: &[Key] = &[
     },
     size_key!(
         "log_manager.direct_write_size",
-        Form::Number { min: 0, max: 1 << 40 },
-        "bytes from which on a commit is written past the page cache",
+        ValueKind::Number { min: 0, max: 1 << 40 },
+        "size in bytes from which a commit bypasses the page cache",
         log_manager.direct_write_size
     ),
     size_key!(
         "log_manager.scrub_bytes_per_second",
-        Form::Number { min: 0, max: 1 << 40 },
-        "bytes of finished segments read again a second, to find damage; 0: none",
+        ValueKind::Number { min: 0, max: 1 << 40 },
+        "bytes per second of finished segments read once a day to find damage; 0 for none",
         log_manager.scrub_bytes_per_second
     ),
-    statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "udp", protocol),
+    statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "protocol of StatsD: udp", protocol),
     statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
     statsd_key!(
         "metrics.statsd.prefix",
         "STATSD_PREFIX",
-        "what every gauge's name begins with; may be empty",
+        "prefix of every gauge's name; may be empty",
         prefix
     ),
 ];

@@ -1,26 +1,26 @@
-//! From file, environment and flags to a checked [`Config`].
+//! Loads a checked [`Config`] from the file, the environment and flags.
 //!
-//! A value that cannot be used is an error, wherever it comes from; a key that
-//! nothing knows is an error in a flag and a warning in the file, because a file
-//! of another version must still start the server.
+//! An invalid value is an error in every source. An unknown key is an error in a
+//! flag but a warning in the file, because a server must start with the file of
+//! another version.
 
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, ConfigKey, KEYS};
 use super::{Config, Statsd};
 
-/// A configuration and what was odd about it.
+/// A configuration and the warnings about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// Checked.
+    /// The checked configuration.
     pub config: Config,
-    /// One line each, for people.
+    /// One line for each warning.
     pub warnings: Vec<String>,
 }
 
-/// Why there is no configuration.
+/// Why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
@@ -36,41 +36,41 @@ pub enum Error {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What and where.
+        /// The syntax error and its place.
         message: String,
     },
-    /// A value cannot be used.
+    /// A value is invalid.
     #[error("{key} in {source_name} is {value}: {accepted}")]
     Value {
         /// The key or variable.
         key: String,
         /// The file, "the environment" or "the command line".
         source_name: String,
-        /// What it was given.
+        /// The value.
         value: String,
-        /// What to use instead.
+        /// Valid values.
         accepted: String,
     },
-    /// A flag names a key that nothing knows.
-    #[error("there is no configuration key {key}: did you mean {nearest}?")]
+    /// A flag names an unknown key.
+    #[error("unknown configuration key {key}: did you mean {nearest}?")]
     UnknownKey {
-        /// What was given.
+        /// The unknown key.
         key: String,
-        /// The known key that looks most like it.
+        /// The known key that is most similar.
         nearest: &'static str,
     },
 }
 
-/// How alike a variable must be to a known one to be taken for a typing error
-/// (Kubernetes sets `STYX_…` variables of its own, clients others).
+/// How similar an unknown variable must be to a known one to count as a typing
+/// error. Kubernetes sets `STYX_…` variables of its own, and clients use others.
 const TYPING_ERROR_LIKENESS: f64 = 0.94;
 
 impl Config {
-    /// Reads the file (none: only defaults), then `STYX_…` variables, then
-    /// `overrides` (dotted key, text); later ones win.
+    /// Reads the file (if there is one), then `STYX_…` variables, then `overrides`
+    /// (dotted key, text). Later sources win over earlier ones and the defaults.
     ///
     /// # Errors
-    /// An unreadable file, a value that cannot be used, an unknown override.
+    /// The file cannot be read, a value is invalid, or an override is unknown.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
@@ -114,7 +114,7 @@ impl Loaded {
                     self.table(&name, inner, source_name)?;
                 }
                 (None, _) => self.warnings.push(format!(
-                    "{source_name}: nothing knows the key {name}: did you mean {}?",
+                    "{source_name}: unknown key {name}: did you mean {}?",
                     keys::nearest(&name)
                 )),
             }
@@ -129,30 +129,36 @@ impl Loaded {
         if let Some(key) = KEYS.iter().find(|key| key.is_set_by(variable)) {
             return self.text(key, variable, text, "the environment");
         }
-        let alike = |key: &&Key| strsim::jaro_winkler(&key.variable(), variable);
+        let alike = |key: &&ConfigKey| strsim::jaro_winkler(&key.variable(), variable);
         let nearest = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
         if let Some(key) = nearest.filter(|key| alike(key) >= TYPING_ERROR_LIKENESS) {
             let known = key.variable();
-            self.warnings.push(format!("nothing knows {variable}: did you mean {known}?"));
+            self.warnings.push(format!("unknown variable {variable}: did you mean {known}?"));
         }
         Ok(())
     }
 
-    fn text(&mut self, key: &Key, shown: &str, text: &str, source_name: &str) -> Result<(), Error> {
-        match key.form.value_of(text) {
+    fn text(
+        &mut self,
+        key: &ConfigKey,
+        shown: &str,
+        text: &str,
+        source_name: &str,
+    ) -> Result<(), Error> {
+        match key.kind.value_of(text) {
             Some(value) => self.set(key, shown, &value, source_name),
             None => Err(Error::Value {
                 key: shown.to_owned(),
                 source_name: source_name.to_owned(),
                 value: format!("{text:?}"),
-                accepted: format!("use {}", key.form.accepted()),
+                accepted: format!("use {}", key.kind.accepted()),
             }),
         }
     }
 
     fn set(
         &mut self,
-        key: &Key,
+        key: &ConfigKey,
         shown: &str,
         value: &Value,
         source_name: &str,
@@ -163,14 +169,14 @@ impl Loaded {
             value: value.to_string(),
             accepted,
         };
-        if !key.form.admits(value) {
-            return Err(wrong(format!("use {}", key.form.accepted())));
+        if !key.kind.admits(value) {
+            return Err(wrong(format!("use {}", key.kind.accepted())));
         }
         (key.set)(&mut self.config, value).map_err(wrong)
     }
 
-    /// A table without an address, or with a protocol we do not speak, must
-    /// not keep an old file from starting: it switches StatsD off.
+    /// Turns StatsD off if its table has no address or another protocol, because an
+    /// old file must not keep the server from starting.
     fn check_statsd(&mut self) {
         let Some(statsd) = &mut self.config.statsd else { return };
         if statsd.protocol.is_empty() {
@@ -179,7 +185,10 @@ impl Loaded {
         let problem = if statsd.address.is_empty() {
             "metrics.statsd.address is missing".to_owned()
         } else if statsd.protocol != "udp" {
-            format!("metrics.statsd.protocol is {:?}, only \"udp\" is spoken", statsd.protocol)
+            format!(
+                "metrics.statsd.protocol is {:?}, but only \"udp\" is supported",
+                statsd.protocol
+            )
         } else {
             return;
         };
@@ -188,7 +197,7 @@ impl Loaded {
     }
 }
 
-/// Whether some key stands in a table of this name.
+/// Whether a key is in a table of this name.
 fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| {
         key.name.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
@@ -218,7 +227,7 @@ mod tests {
         getrandom::u64().expect("random")
     }
 
-    /// A whole file of Styx 0.x, every key it had.
+    /// A complete file of Styx 0.x, with every key that it had.
     const OLD: &str = r#"
         pid_file = "/var/run/styx.pid"
         bind_address = "0.0.0.0:7123"
@@ -242,7 +251,7 @@ mod tests {
     "#;
 
     #[test]
-    fn a_file_of_0_x_is_taken_without_a_warning() {
+    fn file_of_0_x_loads_without_a_warning() {
         let loaded = load(OLD, &[]).expect("it loads");
         assert_eq!(loaded.warnings, Vec::<String>::new());
         assert_eq!(loaded.config.bind_address.to_string(), "0.0.0.0:7123");
@@ -252,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn later_sources_win() {
+    fn later_sources_win_over_earlier_ones() {
         let environment = [("STYX_BIND_ADDRESS", ":1"), ("STYX_DATA_DIRECTORY", "/b")];
         let loaded = load(OLD, &environment).expect("it loads");
         assert_eq!(loaded.config.bind_address.to_string(), ":1");
@@ -264,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_warned_about_and_the_nearest_is_named() {
+    fn warning_about_an_unknown_key_names_the_most_similar_key() {
         let text = "bind_adress = \"x:1\"\ndata_directory = \"x\"\n[log_manger]\nx = 1\n";
         let loaded = load(text, &[("STYX_TCP_TIMEOT", "3"), ("STYX_SERVICE_HOST", "x")]);
         let warnings = loaded.expect("it loads").warnings;
         assert_eq!(warnings.len(), 4, "{warnings:?}");
-        assert!(warnings[0].ends_with("the key bind_adress: did you mean bind_address?"));
+        assert!(warnings[0].ends_with("unknown key bind_adress: did you mean bind_address?"));
         assert!(warnings[1].ends_with("did you mean log_manager.data_directory?"));
         assert!(warnings[2].contains("log_manger"));
         assert!(warnings[3].ends_with("did you mean STYX_TCP_TIMEOUT?"));
@@ -279,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_say_what_is_accepted() {
+    fn error_about_an_invalid_value_names_valid_values() {
         for (text, part) in [
             ("tcp_timeout = 0", "whole number from 1"),
             ("tcp_timeout = \"x\"", "whole number from 1"),
             ("bind_address = \"x\"", "use host:port"),
-            ("cors_allowed_origins = [1]", "a list of texts"),
+            ("cors_allowed_origins = [1]", "a list of strings"),
             ("log_manager = 3\nx", "not TOML"),
         ] {
             let error = load(text, &[]).expect_err(text).to_string();

@@ -1,13 +1,13 @@
-//! What the daemon is told before it starts: the TOML file of Styx 0.x with a
-//! few keys more, the environment, and flags.
+//! The daemon's configuration: the TOML file of Styx 0.x with a few more keys, the
+//! environment, and flags.
 //!
 //! ```text
 //! defaults < file < environment (STYX_…) < flags  →  checked Config
 //! ```
 //!
-//! Every key stands once, in `keys`; loading, printing, environment names and
-//! the hint for a mistyped key all come from that table. Whoever holds a
-//! [`Config`] need not check it again.
+//! Every key is defined once, in `keys`. Loading, printing, the names of environment
+//! variables and the hint for a mistyped key all use that table. A [`Config`] is
+//! checked and needs no further checks.
 
 mod address;
 mod keys;
@@ -24,75 +24,74 @@ pub use load::{Error, Loaded};
 /// The daemon's configuration. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the process id is written and locked; `None`: nowhere.
+    /// The file that holds the process id and is locked; `None` for no file.
     pub pid_file: Option<PathBuf>,
-    /// Where to listen.
+    /// The address to listen on.
     pub bind_address: BindAddress,
-    /// How long a stopping server waits for what is under way.
+    /// How long a stopping server waits for current requests.
     pub shutdown_timeout: Duration,
-    /// Patterns of browser origins that may use the server; `*` stands for any
-    /// run of characters.
+    /// Patterns of browser origins that may use the server; `*` matches any
+    /// characters.
     pub cors_allowed_origins: Vec<String>,
-    /// Largest block of memory one HTTP connection reads into.
+    /// Largest read buffer of an HTTP connection.
     pub http_read_buffer_size: usize,
-    /// Kept for files of 0.x; answers are streamed without such a buffer.
+    /// Accepted for configuration files of 0.x, and ignored.
     pub http_write_buffer_size: usize,
     /// Read buffer of a styx/0 connection.
     pub tcp_read_buffer_size: usize,
     /// Write buffer of a styx/0 connection.
     pub tcp_write_buffer_size: usize,
-    /// How long a peer may stay silent, or not read, in the middle of something.
+    /// How long a peer may be silent, or not read, during a request or on a stream.
     pub tcp_timeout: Duration,
     /// Read buffer of a WebSocket connection.
     pub websocket_read_buffer_size: usize,
     /// Write buffer of a WebSocket connection.
     pub websocket_write_buffer_size: usize,
-    /// Connections served at a time; more are answered 503.
+    /// Largest number of open connections; more are answered 503.
     pub max_connections: usize,
-    /// Bytes of request bodies that may be in memory at a time, in all.
+    /// Most bytes of all requests together in memory at a time.
     pub max_in_flight_bytes: usize,
-    /// Bytes of answers that may wait to be sent at a time, in all; while there are
-    /// more, each is read and sent in small pieces.
+    /// Most bytes of all answers together that wait to be sent. While there are more,
+    /// each answer is read and sent in small pieces.
     pub max_answer_bytes: usize,
-    /// Threads that serve connections; 0: half the cores.
+    /// Threads that serve connections; 0 for half of the cores.
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
     /// The logs.
     pub log_manager: LogManager,
-    /// StatsD gauges; `None`: off.
+    /// StatsD gauges; `None` if they are off.
     pub statsd: Option<Statsd>,
 }
 
 /// `[log_manager]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogManager {
-    /// Where the logs are; created if it is not there.
+    /// The directory of the logs; created if it does not exist.
     pub data_directory: PathBuf,
-    /// Bytes read from a log at a time, and about the most that one long-polling
-    /// answer holds.
+    /// Bytes read from a log at a time, and about the largest long-polling answer.
     pub read_buffer_size: usize,
-    /// Kept for files of 0.x; commits are sized by what waits.
+    /// Accepted for configuration files of 0.x, and ignored.
     pub write_buffer_size: usize,
     /// Start every commit on a 4 KiB boundary, for media on which an
     /// interrupted sector write may leave neither old nor new bytes.
     pub pad_commits: bool,
-    /// Bytes from which on a commit is written past the page cache (`O_DIRECT`),
-    /// where the filesystem has that.
+    /// Size in bytes from which a commit bypasses the page cache (`O_DIRECT`), if the
+    /// filesystem supports that.
     pub direct_write_size: usize,
-    /// Bytes of finished segments that are read again each second, once a day, to
-    /// find damage; 0 for not at all.
+    /// Rate at which finished segments are read once a day to find damage; 0 turns it
+    /// off.
     pub scrub_bytes_per_second: usize,
 }
 
 /// `[metrics.statsd]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statsd {
-    /// `udp`; anything else is a warning and switches StatsD off.
+    /// `udp`; any other value is a warning and turns StatsD off.
     pub protocol: String,
     /// `host:port` of the StatsD server.
     pub address: String,
-    /// What every gauge's name begins with; may be empty.
+    /// The prefix of every gauge's name; may be empty.
     pub prefix: String,
 }
 

@@ -1,4 +1,4 @@
-//! A configuration as the TOML file that would give it, for `--print-config`.
+//! Prints a configuration as a TOML file, for `--print-config`.
 
 use std::fmt::Write;
 
@@ -6,8 +6,8 @@ use super::Config;
 use super::keys::KEYS;
 
 impl Config {
-    /// Every key with its value in force, each under a line that explains it.
-    /// Loading the text gives this configuration again.
+    /// Every key with its current value, below a comment that describes it. Loading
+    /// the text gives the same configuration.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
@@ -31,7 +31,7 @@ mod tests {
     use super::super::{Config, Statsd};
 
     #[test]
-    fn what_is_printed_loads_again() {
+    fn printed_configuration_loads_as_the_same() {
         let mut config = Config { worker_threads: 3, ..Config::default() };
         config.cors_allowed_origins = vec!["a\"b".to_owned(), "http://*".to_owned()];
         config.statsd = Some(Statsd {

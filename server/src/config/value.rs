@@ -1,19 +1,18 @@
-//! The few forms a value may have, from TOML and from text alike.
+//! The kinds of values that keys have.
 //!
-//! The environment and flags give text; the file gives TOML values. Both become
-//! a [`toml::Value`] of the key's form here, or an error that says what the key
-//! accepts.
+//! The environment and flags contain text, and the file contains TOML values. Both
+//! become a [`toml::Value`] of the key's kind, or an error that names valid values.
 
 use std::time::Duration;
 
 use toml::Value;
 
-/// What a key's value looks like.
+/// The kind of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ValueKind {
     Text,
     Bool,
-    /// A list of texts; in the environment separated by commas.
+    /// A list of strings; in the environment separated by commas.
     Texts,
     /// A whole number between the two, both included.
     Number {
@@ -23,40 +22,40 @@ pub(super) enum Form {
 }
 
 /// Whole seconds up to a year.
-pub(super) const SECONDS: Form = Form::Number { min: 0, max: 31_536_000 };
-/// Whole seconds from one on.
-pub(super) const SECONDS_FROM_1: Form = Form::Number { min: 1, max: 31_536_000 };
+pub(super) const SECONDS: ValueKind = ValueKind::Number { min: 0, max: 31_536_000 };
+/// Whole seconds from 1 up to a year.
+pub(super) const SECONDS_FROM_1: ValueKind = ValueKind::Number { min: 1, max: 31_536_000 };
 /// Bytes, up to 1 GiB.
-pub(super) const BYTES: Form = Form::Number { min: 1, max: 1 << 30 };
+pub(super) const BYTES: ValueKind = ValueKind::Number { min: 1, max: 1 << 30 };
 
-impl Form {
-    /// What the form accepts, for people.
+impl ValueKind {
+    /// Valid values, for messages.
     pub(super) fn accepted(self) -> String {
         match self {
-            Form::Text => "a text in quotes".to_owned(),
-            Form::Bool => "true or false".to_owned(),
-            Form::Texts => "a list of texts".to_owned(),
-            Form::Number { min, max } => format!("a whole number from {min} to {max}"),
+            ValueKind::Text => "a string in quotes".to_owned(),
+            ValueKind::Bool => "true or false".to_owned(),
+            ValueKind::Texts => "a list of strings".to_owned(),
+            ValueKind::Number { min, max } => format!("a whole number from {min} to {max}"),
         }
     }
 
-    /// Whether a TOML value has this form.
+    /// Whether a TOML value has this kind.
     pub(super) fn admits(self, value: &Value) -> bool {
         match (self, value) {
-            (Form::Text, Value::String(_)) | (Form::Bool, Value::Boolean(_)) => true,
-            (Form::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
-            (Form::Number { min, max }, Value::Integer(n)) => (min..=max).contains(n),
+            (ValueKind::Text, Value::String(_)) | (ValueKind::Bool, Value::Boolean(_)) => true,
+            (ValueKind::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
+            (ValueKind::Number { min, max }, Value::Integer(n)) => (min..=max).contains(n),
             _ => false,
         }
     }
 
-    /// Text from the environment or a flag as a TOML value of this form.
+    /// Text from the environment or a flag as a TOML value of this kind.
     pub(super) fn value_of(self, text: &str) -> Option<Value> {
         let value = match self {
-            Form::Text => Value::String(text.to_owned()),
-            Form::Bool => Value::Boolean(text.trim().parse().ok()?),
-            Form::Number { .. } => Value::Integer(text.trim().parse().ok()?),
-            Form::Texts => {
+            ValueKind::Text => Value::String(text.to_owned()),
+            ValueKind::Bool => Value::Boolean(text.trim().parse().ok()?),
+            ValueKind::Number { .. } => Value::Integer(text.trim().parse().ok()?),
+            ValueKind::Texts => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }
@@ -65,8 +64,8 @@ impl Form {
     }
 }
 
-// The setters below run only on values their key's form admits; what cannot
-// happen turns into the type's default instead of a panic.
+// The functions below are only called with values of the right kind. An impossible
+// value becomes the type's default instead of a panic.
 
 pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()

@@ -1,5 +1,4 @@
-//! Answers: their body type, JSON as the contract writes it, and what an error
-//! looks like.
+//! Answers: their body type, the contract's JSON format, and how errors are encoded.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,47 +13,46 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use styx_protocol::Code;
 
-use crate::session::{Error, Fact};
+use crate::session::{Error, ErrorField};
 
 /// An answer.
 pub(crate) type Answer = Response<AnswerBody>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The bytes of an answer: known as a whole, or made as they are sent.
+/// The bytes of an answer: known as a whole, or produced while they are sent.
 pub(crate) enum AnswerBody {
     Whole(Bytes),
     Stream(Chunks),
-    /// A stream whose reader has to take so many bytes a second.
-    Paced(Chunks, u64),
-    /// A stream that failed: the connection is broken off at the next poll.
+    /// A stream with a minimum rate in bytes per second.
+    WithMinimumRate(Chunks, u64),
+    /// A stream that failed: the next poll aborts the connection.
     Failed(Option<Error>),
 }
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl AnswerBody {
-    /// A body of unknown length. An error aborts the connection, so that it is
-    /// never taken for the end.
+    /// A body of unknown length. An error aborts the connection, so that the client
+    /// cannot mistake it for the end.
     pub(super) fn stream(
         stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
     ) -> AnswerBody {
         AnswerBody::Stream(Box::pin(stream))
     }
 
-    /// The same, for a reader that may not take its time, because much is kept for it.
-    pub(super) fn paced(
+    /// The same with a minimum rate, for answers that hold much.
+    pub(super) fn with_minimum_rate(
         stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
         bytes_per_second_min: u64,
     ) -> AnswerBody {
-        AnswerBody::Paced(Box::pin(stream), bytes_per_second_min)
+        AnswerBody::WithMinimumRate(Box::pin(stream), bytes_per_second_min)
     }
 
-    /// What its reader has to take on average while it is waited for; 0 for whatever
-    /// it likes.
+    /// The minimum rate at which the peer must read; 0 for none.
     pub(crate) fn bytes_per_second_min(&self) -> u64 {
         match self {
-            AnswerBody::Paced(_, least) => *least,
+            AnswerBody::WithMinimumRate(_, least) => *least,
             AnswerBody::Whole(_) | AnswerBody::Stream(_) | AnswerBody::Failed(_) => 0,
         }
     }
@@ -72,13 +70,13 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             AnswerBody::Failed(error) => Poll::Ready(error.take().map(Err)),
-            AnswerBody::Stream(stream) | AnswerBody::Paced(stream, _) => {
+            AnswerBody::Stream(stream) | AnswerBody::WithMinimumRate(stream, _) => {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Ready(Some(Err(error))) => {
-                        tracing::warn!("an answer is broken off: {error}");
+                        tracing::warn!("an answer was aborted: {error}");
                         *self = AnswerBody::Failed(Some(error));
-                        // Not yet: hyper sends what it was given before it asks again, and
-                        // would throw it away with the connection.
+                        // Fails at the next poll: hyper first sends what it has, and would
+                        // discard that together with the connection.
                         cx.waker().wake_by_ref();
                         Poll::Pending
                     }
@@ -95,7 +93,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Stream(_) | AnswerBody::Paced(..) | AnswerBody::Failed(_) => {
+            AnswerBody::Stream(_) | AnswerBody::WithMinimumRate(..) | AnswerBody::Failed(_) => {
                 SizeHint::default()
             }
         }
@@ -108,14 +106,14 @@ impl fmt::Debug for AnswerBody {
     }
 }
 
-/// 200 with nothing in it.
+/// 200 with an empty body.
 pub(super) fn empty() -> Answer {
     Response::new(AnswerBody::Whole(Bytes::new()))
 }
 
 /// 200 with JSON, indented by two spaces, a newline at the end.
 pub(super) fn json(value: &impl Serialize) -> Answer {
-    // What is serialized here has string keys and cannot fail.
+    // Serializing these types with string keys cannot fail.
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     let mut answer = Response::new(AnswerBody::Whole(bytes.into()));
@@ -123,9 +121,9 @@ pub(super) fn json(value: &impl Serialize) -> Answer {
     answer
 }
 
-/// The answer of an error; `allowed` is what the path allows.
+/// The answer for an error; `allowed` lists the methods of the path.
 pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
-    let mut answer = json(&Shown(error));
+    let mut answer = json(&ErrorJson(error));
     *answer.status_mut() =
         StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = error.retry_after {
@@ -137,18 +135,18 @@ pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
     answer
 }
 
-/// `{"code", "message"}` and the facts.
-struct Shown<'a>(&'a Error);
+/// `{"code", "message"}` and the fields.
+struct ErrorJson<'a>(&'a Error);
 
-impl Serialize for Shown<'_> {
+impl Serialize for ErrorJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2 + self.0.facts.len()))?;
+        let mut map = serializer.serialize_map(Some(2 + self.0.fields.len()))?;
         map.serialize_entry("code", self.0.code.as_str())?;
         map.serialize_entry("message", &self.0.message)?;
-        for (name, fact) in &self.0.facts {
-            match fact {
-                Fact::Number(number) => map.serialize_entry(name, number)?,
-                Fact::Text(text) => map.serialize_entry(name, text)?,
+        for (name, field) in &self.0.fields {
+            match field {
+                ErrorField::Number(number) => map.serialize_entry(name, number)?,
+                ErrorField::Text(text) => map.serialize_entry(name, text)?,
             }
         }
         map.end()
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_error_is_its_code_its_message_and_its_facts() {
+    async fn error_is_encoded_as_code_message_and_fields() {
         let error = Error::new(Code::OutOfRange, "m").with("start_position", 1);
         let answer = of_error(&error, None);
         assert_eq!(answer.status(), StatusCode::RANGE_NOT_SATISFIABLE);
@@ -173,13 +171,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_of_none_is_two_brackets() {
+    async fn empty_list_is_two_brackets() {
         let body = json(&Vec::<u8>::new()).into_body().collect().await.expect("whole").to_bytes();
         assert_eq!(body, "[]\n");
     }
 
     #[test]
-    fn a_wrong_method_says_what_is_allowed() {
+    fn wrong_method_answer_has_an_allow_header() {
         let error = Error::new(Code::MethodNotAllowed, "m");
         let answer = of_error(&error, Some("GET, POST"));
         assert_eq!(answer.headers()[ALLOW], "GET, POST");

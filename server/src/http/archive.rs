@@ -1,5 +1,4 @@
-//! Backups out and archives in, streamed. There are only a few at a time: a peer
-//! that dawdles is let go.
+//! Streams backups and restores. Few run at a time, so a slow peer is disconnected.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,14 +13,14 @@ use super::management::new_name;
 use crate::params;
 use crate::session::Error;
 
-/// What an archive has to move on average in each `tcp_timeout` that its peer is
-/// waited for.
+/// The minimum rate of an archive, over each `tcp_timeout` that the server waits for
+/// its peer.
 const BYTES_PER_SECOND_MIN: u64 = 8 << 10;
 
 pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
     let log = call.log()?;
     let mut backup = call.app.sessions.backup(&log)?;
-    // What fails at once is an error, not a broken answer.
+    // A failure before the first bytes is an error, not an aborted answer.
     let first = backup.next().await.transpose()?;
     let rest = stream::unfold((first, backup), |(first, mut backup)| async move {
         let chunk = match first {
@@ -30,7 +29,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
         };
         Some((chunk, (None, backup)))
     });
-    let mut answer = Response::new(AnswerBody::paced(rest, BYTES_PER_SECOND_MIN));
+    let mut answer = Response::new(AnswerBody::with_minimum_rate(rest, BYTES_PER_SECOND_MIN));
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let disposition = format!("attachment; filename={}-{seconds}.tar.gz", call.name);
     let headers = answer.headers_mut();
@@ -43,7 +42,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
     let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
-    let mut body = call.take_body()?.at_least(BYTES_PER_SECOND_MIN);
+    let mut body = call.take_body()?.with_minimum_rate(BYTES_PER_SECOND_MIN);
     let mut restore = call.app.sessions.restore(name)?;
     let mut broken = None;
     loop {

@@ -1,8 +1,8 @@
 //! [`RequestBody`]: a request's bytes, decompressed, chunk by chunk.
 //!
-//! A body that stops coming, or only drips, is given up after `tcp_timeout`;
-//! time in which nobody asks for it does not count. Nobody allocates what a
-//! `Content-Length` says; chunks are what arrived.
+//! A body that stops or arrives very slowly fails after `tcp_timeout`; time in which
+//! the server does not read it does not count. Nothing is allocated because of a
+//! `Content-Length`: chunks are the bytes that arrived.
 
 use std::time::Duration;
 
@@ -13,38 +13,35 @@ use hyper::body::Incoming;
 use styx_protocol::Code;
 use tokio::time::Instant;
 
-use super::content_encoding::Decoder;
-use crate::pace::{Pace, Verdict};
-use crate::session::Error;
+use super::content_encoding::ContentDecoder;
+use crate::peer::{MinimumRate, Verdict};
+use crate::session::{Error, Reservation, Sending, SlowSender};
 
-/// How much of a body that nobody wants is read, so that the answer is seen.
+/// How much of an unwanted body is read, so that the client sees the answer.
 const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a body has to bring on average in each `tcp_timeout` that it is waited for.
+/// The minimum rate of a body, over each `tcp_timeout` that the server waits for it.
 const BYTES_PER_SECOND_MIN: u64 = 8;
-/// The same for one whose memory others wait for, after a shorter time.
-const BYTES_PER_SECOND_WANTED: u64 = 16 << 10;
-const WANTED_AFTER: Duration = Duration::from_secs(1);
 
-/// The bytes of a request. What is left when it is dropped is read and thrown
-/// away for a while: a client that is still sending could not see the answer.
+/// The bytes of a request. When it is dropped, the rest is read and discarded for a
+/// while, because a client that is still sending could not see the answer.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    decoder: Decoder,
+    decoder: ContentDecoder,
     silence_max: Duration,
-    /// Bytes received, as they came.
+    /// Bytes received, before decompression.
     received: u64,
-    lately: Pace,
-    just_now: Pace,
-    /// What the last whole `just_now` said.
-    is_slow: bool,
+    /// Enforced whether or not memory is short.
+    rate: MinimumRate,
+    /// Enforced while others wait for memory.
+    sender: SlowSender,
 }
 
 impl RequestBody {
     pub(super) fn new(
         incoming: Option<Incoming>,
-        decoder: Decoder,
+        decoder: ContentDecoder,
         silence_max: Duration,
     ) -> Result<RequestBody, Error> {
         Ok(RequestBody {
@@ -52,20 +49,18 @@ impl RequestBody {
             decoder,
             silence_max,
             received: 0,
-            lately: Pace::new(BYTES_PER_SECOND_MIN, silence_max),
-            just_now: Pace::new(BYTES_PER_SECOND_WANTED, WANTED_AFTER),
-            is_slow: false,
+            rate: MinimumRate::new(BYTES_PER_SECOND_MIN, silence_max),
+            sender: SlowSender::new(),
         })
     }
 
-    /// The same body, which has to bring more than others because much is kept for it.
-    pub(super) fn at_least(mut self, bytes_per_second: u64) -> RequestBody {
-        self.lately = Pace::new(bytes_per_second, self.silence_max);
+    /// The same body with a higher minimum rate, for requests that hold much.
+    pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
+        self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
         self
     }
 
-    /// How many bytes the whole body has, if that is known and they are not
-    /// compressed.
+    /// The size of the whole body, if it is known and the body is not compressed.
     pub(super) fn exact_bytes(&self) -> Option<u64> {
         let incoming = self.incoming.as_ref().filter(|_| self.decoder.is_identity())?;
         incoming.size_hint().exact()
@@ -74,7 +69,7 @@ impl RequestBody {
     /// The next bytes, at least one; `None` at the end.
     ///
     /// # Errors
-    /// The body broke off, stalled, or does not decompress.
+    /// The body ended early, stalled, or cannot be decompressed.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(bytes) = self.decoder.next()? {
@@ -90,21 +85,21 @@ impl RequestBody {
         }
     }
 
-    /// What comes next, as it was sent; nothing at the end, which is then known.
+    /// The next bytes, before decompression; empty at the end.
     async fn receive(&mut self) -> Result<Bytes, Error> {
         let mut silence = Duration::ZERO;
         loop {
             let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
             let received = self.received;
-            // Most bodies are one frame, for which the clock is not looked at.
-            let asked = (received > 0).then(Instant::now);
+            // Most bodies are one frame; those do not read the clock.
+            let wait_began = (received > 0).then(Instant::now);
             let mut patience = self.silence_max - silence;
-            if asked.is_some() {
-                patience = patience.min(self.lately.left());
+            if wait_began.is_some() {
+                patience = patience.min(self.rate.window_left());
             }
             let frame = match tokio::time::timeout(patience, incoming.frame()).await {
                 Ok(Some(frame)) => {
-                    frame.map_err(|error| broken_off(received, &error.to_string()))?
+                    frame.map_err(|error| ended_early(received, &error.to_string()))?
                 }
                 Ok(None) => {
                     self.incoming = None;
@@ -113,8 +108,8 @@ impl RequestBody {
                 Err(_) => {
                     silence += patience;
                     if silence >= self.silence_max {
-                        let why = format!("nothing came for {} s", self.silence_max.as_secs());
-                        return Err(self.given_up(&why));
+                        let why = format!("nothing arrived for {} s", self.silence_max.as_secs());
+                        return Err(self.stop_reading(&why));
                     }
                     self.note(0, patience)?;
                     continue;
@@ -123,48 +118,53 @@ impl RequestBody {
             if incoming.is_end_stream() {
                 self.incoming = None;
             }
-            // Trailers say nothing to us.
+            // Trailers are ignored.
             let bytes = frame.into_data().unwrap_or_default();
-            let waited = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+            let waited = wait_began.map_or(Duration::ZERO, |wait_began| wait_began.elapsed());
             self.note(bytes.len() as u64, waited)?;
             return Ok(bytes);
         }
     }
 
-    /// Takes note of what came.
+    /// Records what arrived.
     ///
     /// # Errors
-    /// It came too slowly, and is not all there.
+    /// It arrived too slowly, and the body is not complete.
     fn note(&mut self, received: u64, waited: Duration) -> Result<(), Error> {
         self.received += received;
-        if let Some(verdict) = self.just_now.note(received, waited) {
-            self.is_slow = verdict == Verdict::TooSlow;
-        }
-        let verdict = self.lately.note(received, waited);
+        self.sender.record(received, waited);
+        let verdict = self.rate.record(received, waited);
         if verdict != Some(Verdict::TooSlow) || self.incoming.is_none() {
             return Ok(());
         }
-        let least = self.lately.bytes_per_second_min();
-        Err(self.given_up(&format!("it comes too slowly, below {least} bytes a second")))
+        let least = self.rate.bytes_per_second_min();
+        Err(self.stop_reading(&format!("it arrives too slowly, below {least} bytes per second")))
     }
 
-    /// Whether it comes too slowly to keep memory that others want.
-    pub(super) fn is_slow(&self) -> bool {
-        self.incoming.is_some() && self.is_slow
+    /// Refuses the body if the rest of it arrives too slowly to keep memory that
+    /// others wait for.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub(super) fn check_rate(&self, reservation: &Reservation) -> Result<(), Error> {
+        match &self.incoming {
+            Some(_) => self.sender.check(reservation, Sending::Body),
+            None => Ok(()),
+        }
     }
 
-    /// There is no use in waiting for the rest.
-    fn given_up(&mut self, why: &str) -> Error {
+    /// Stops reading, with the error for that.
+    fn stop_reading(&mut self, why: &str) -> Error {
         self.incoming = None;
-        broken_off(self.received, why)
+        ended_early(self.received, why)
     }
 
-    /// The whole body, if it is not longer than `bytes_max`.
+    /// The whole body, if it is not larger than `bytes_max`.
     pub(super) async fn small(&mut self, bytes_max: usize) -> Result<Vec<u8>, Error> {
         let mut whole = Vec::new();
         while let Some(chunk) = self.next().await? {
             if whole.len() + chunk.len() > bytes_max {
-                let message = format!("the body is longer than the {bytes_max} bytes allowed");
+                let message = format!("the body is larger than the {bytes_max} bytes allowed");
                 return Err(Error::new(Code::InvalidParams, message));
             }
             whole.extend_from_slice(&chunk);
@@ -191,6 +191,6 @@ impl Drop for RequestBody {
     }
 }
 
-fn broken_off(at: u64, why: &str) -> Error {
-    Error::new(Code::MalformedRecords, format!("the body broke off after {at} bytes: {why}"))
+fn ended_early(at: u64, why: &str) -> Error {
+    Error::new(Code::MalformedRecords, format!("the body ended early, after {at} bytes: {why}"))
 }

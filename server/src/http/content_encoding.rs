@@ -5,8 +5,8 @@
 //! and again until the chunk is used up → finish() for what is left
 //! ```
 //!
-//! A bomb costs its decompressed bytes one piece at a time, and ends where a
-//! record's or block's limit ends it.
+//! A decompression bomb is decompressed one piece at a time, until the limit of a
+//! record or block refuses it.
 
 use std::fmt;
 use std::io::Write;
@@ -22,15 +22,15 @@ use crate::header;
 use crate::session::Error;
 
 const PIECE_BYTES: usize = 64 << 10;
-/// Compressed bytes that go into gzip at a time.
+/// Compressed bytes that gzip gets at a time.
 const GZIP_STEP_BYTES: usize = 4 << 10;
-/// Largest window of a zstd frame, as a power of two: 8 MiB, which is what
-/// every level below `--ultra` stays within.
+/// Largest window of a zstd frame, as a power of two: 8 MiB, the limit of every
+/// level below `--ultra`.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Undoes a request's `Content-Encoding`.
+/// Decodes a request's `Content-Encoding`.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(super) struct ContentDecoder {
     input: Bytes,
     coding: Coding,
 }
@@ -41,12 +41,12 @@ enum Coding {
     Zstd { decoder: Box<Zstd<'static>>, out: BytesMut, frame_is_open: bool, out_was_full: bool },
 }
 
-impl Decoder {
-    /// For what the request's headers say.
+impl ContentDecoder {
+    /// The decoder for the request's headers.
     ///
     /// # Errors
-    /// A coding that is not known, or several.
-    pub(super) fn for_request(headers: &HeaderMap) -> Result<Decoder, Error> {
+    /// The coding is unknown, or there are several.
+    pub(super) fn for_request(headers: &HeaderMap) -> Result<ContentDecoder, Error> {
         let coding = match header::text(headers, &CONTENT_ENCODING) {
             None => Coding::Identity,
             Some(text) if text.eq_ignore_ascii_case("identity") => Coding::Identity,
@@ -57,14 +57,14 @@ impl Decoder {
             Some(text) if text.eq_ignore_ascii_case("zstd") => Coding::zstd().map_err(broken)?,
             Some(text) => return Err(Error::invalid("Content-Encoding", text, "gzip or zstd")),
         };
-        Ok(Decoder { input: Bytes::new(), coding })
+        Ok(ContentDecoder { input: Bytes::new(), coding })
     }
 
     pub(super) fn is_identity(&self) -> bool {
         matches!(self.coding, Coding::Identity)
     }
 
-    /// Hands over the next chunk, once [`next`](Self::next) has no more.
+    /// Passes in the next chunk; call it when [`next`](Self::next) has no more.
     pub(super) fn push(&mut self, chunk: Bytes) {
         self.input = chunk;
     }
@@ -104,17 +104,19 @@ impl Decoder {
         }
     }
 
-    /// After the last chunk: what was compressed must be complete. The last
-    /// bytes, if there are any; then it is called again.
+    /// Call it after the last chunk, until it returns `None`: returns the last bytes.
+    ///
+    /// # Errors
+    /// The compressed bytes are incomplete.
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.coding {
-            // What it still holds is a window's worth at most.
+            // It still holds at most one window.
             Coding::Gzip { decoder, begun: true } => {
                 decoder.try_finish().map_err(broken)?;
                 let rest = std::mem::take(decoder.get_mut());
                 Ok(Some(Bytes::from(rest)).filter(|rest| !rest.is_empty()))
             }
-            Coding::Zstd { frame_is_open: true, .. } => Err(broken("it is cut off")),
+            Coding::Zstd { frame_is_open: true, .. } => Err(broken("it is incomplete")),
             _ => Ok(None),
         }
     }
@@ -134,7 +136,7 @@ impl Coding {
 }
 
 fn broken(why: impl fmt::Display) -> Error {
-    let message = format!("the body does not decompress as its Content-Encoding: {why}");
+    let message = format!("cannot decompress the body with its Content-Encoding: {why}");
     Error::new(Code::MalformedRecords, message)
 }
 
@@ -155,7 +157,7 @@ mod tests {
     fn decode(coding: &'static str, compressed: &[u8], chunk: usize) -> Result<Vec<u8>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static(coding));
-        let mut decoder = Decoder::for_request(&headers)?;
+        let mut decoder = ContentDecoder::for_request(&headers)?;
         let mut out = Vec::new();
         for part in compressed.chunks(chunk) {
             decoder.push(Bytes::copy_from_slice(part));
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_comes_back_in_small_pieces() {
+    fn compressed_bytes_are_decompressed_in_small_pieces() {
         for sample in samples() {
             for chunk in [1000, 1 << 20] {
                 let zstd = zstd::encode_all(&sample[..], 3).expect("encode");
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn two_members_one_behind_the_other_are_one_body() {
+    fn concatenated_members_are_one_body() {
         let both = [gzip(b"one"), gzip(b"two")].concat();
         assert_eq!(decode("gzip", &both, 5).expect("gzip"), b"onetwo");
         let frames: Vec<_> =
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_or_forged_bytes_are_an_error() {
+    fn incomplete_or_invalid_bytes_are_an_error() {
         let whole = vec![7; 10_000];
         let zstd = zstd::encode_all(&whole[..], 3).expect("encode");
         for (coding, bytes) in [("gzip", gzip(&whole)), ("zstd", zstd)] {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! id: 8                the next position, which a browser sends back
-//! data: the record     a line each, or base64 with ?encoding=base64
+//! data: the record     one for each line, or base64 with ?encoding=base64
 //! (empty line)
-//! : keep-alive         when nothing happened for a while
+//! : keep-alive         when there was no record for a while
 //! ```
 //!
-//! The stream follows the log unless `follow=false` is asked for. It ends with
-//! `count`, when the server stops, or broken off by a fault.
+//! The stream follows the log, except with `follow=false`. It ends after `count`
+//! records or when the server stops, and a failure aborts it.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use super::Call;
 use super::answer::{Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
+use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
-/// Bytes read at a time: browsers are many and slow.
+/// Bytes read at a time; few, because there are many slow browsers.
 const BATCH_BYTES_MAX: usize = 128 << 10;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -57,8 +57,8 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let from = log.seek(&params).await?;
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let events = Events {
-        reading: log.read(from, batch_bytes)?,
-        pieces: call.app.sessions.answers().pieces(),
+        reader: log.read(from, batch_bytes)?,
+        chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
         encoding,
@@ -77,8 +77,8 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
 }
 
 struct Events {
-    reading: Reading,
-    pieces: Pieces,
+    reader: RecordReader,
+    chunks: ResponseChunks,
     left: u64,
     follow: bool,
     encoding: Encoding,
@@ -92,17 +92,17 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
-            if let Some((batch, share)) = self.reading.next(&self.pieces).await? {
-                let (events, count) = self.events(&batch, share.bytes_max());
+            if let Some((batch, chunk)) = self.reader.next(&self.chunks).await? {
+                let (events, count) = self.events(&batch, chunk.bytes_max());
                 self.left -= count;
-                self.reading.go_back_to(batch.first() + count)?;
-                return Ok(Some(share.keep(events)));
+                self.reader.go_back_to(batch.first() + count)?;
+                return Ok(Some(chunk.keep(events)));
             }
             if !self.follow {
                 return Ok(None);
             }
             let more = tokio::select! {
-                more = self.reading.wait(Some(KEEP_ALIVE_AFTER)) => more?,
+                more = self.reader.wait(Some(KEEP_ALIVE_AFTER)) => more?,
                 () = self.app.shutdown.begun() => return Ok(None),
             };
             if !more {
@@ -111,8 +111,8 @@ impl Events {
         }
     }
 
-    /// Events of the batch, no further one once there are `bytes_max`; with how many
-    /// they are.
+    /// Events for records of the batch, and their number. Adds no more once there are
+    /// `bytes_max` bytes.
     fn events(&self, batch: &Batch, bytes_max: usize) -> (Bytes, u64) {
         let mut out = String::with_capacity(batch.len_bytes().min(bytes_max));
         let mut count = 0;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_an_id_and_a_data_line_for_every_line() {
+    fn event_has_an_id_and_one_data_line_for_each_line() {
         check(b"one", Encoding::Text, "id: 8\ndata: one\n\n");
         check(b"", Encoding::Text, "id: 8\ndata: \n\n");
         check(b"a\nb\r\nc\rd\n", Encoding::Text, {

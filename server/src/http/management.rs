@@ -1,4 +1,4 @@
-//! Creating, listing, looking at, emptying and removing logs.
+//! Creates, lists, describes, truncates, trims and deletes logs.
 
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::answer::{self, Answer};
 use crate::session::Error;
 use crate::{header, params};
 
-/// Bytes of a form or its JSON: nine small fields.
+/// Largest form or JSON body: nine small fields.
 const FORM_BYTES_MAX: usize = 64 << 10;
 
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Error> {
@@ -32,18 +32,18 @@ pub(super) async fn info(call: &mut Call<'_>) -> Result<Answer, Error> {
         let log = call.log()?;
         return Ok(answer::json(&log.details().await?));
     }
-    look_at(call)?;
+    check_identity(call)?;
     Ok(answer::json(&call.app.sessions.info(&call.name)?))
 }
 
 pub(super) async fn delete(call: &mut Call<'_>) -> Result<Answer, Error> {
-    look_at(call)?;
+    check_identity(call)?;
     call.app.sessions.delete(&call.name).await?;
     Ok(answer::empty())
 }
 
 pub(super) async fn truncate(call: &mut Call<'_>) -> Result<Answer, Error> {
-    look_at(call)?;
+    check_identity(call)?;
     call.log_id = Some(call.app.sessions.truncate(&call.name).await?);
     Ok(answer::empty())
 }
@@ -56,9 +56,9 @@ pub(super) async fn trim(call: &mut Call<'_>) -> Result<Answer, Error> {
     Ok(answer::json(&log.trim(Position(number)).await?))
 }
 
-/// Opens the log for a request that works on damaged logs too. One whose
-/// identity cannot be looked at is not taken for the one that the request knows.
-fn look_at(call: &mut Call<'_>) -> Result<(), Error> {
+/// Checks the log's identity for a request that works on damaged logs too. If the
+/// log cannot be opened, that is an error only if the request says what it knows.
+fn check_identity(call: &mut Call<'_>) -> Result<(), Error> {
     let knows_nothing = header::known(call.headers())?.is_empty();
     match call.log() {
         Err(error) if error.code == Code::LogNotAvailable && knows_nothing => Ok(()),
@@ -66,7 +66,7 @@ fn look_at(call: &mut Call<'_>) -> Result<(), Error> {
     }
 }
 
-/// A name that was given, if it is one.
+/// Parses the name of a new log.
 pub(super) fn new_name(text: &str) -> Result<LogName, Error> {
     if text.is_empty() {
         return Err(Error::invalid("name", text, "1 to 255 of A-Z a-z 0-9 _ -"));
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_and_its_json_are_the_same() {
+    fn form_and_json_give_the_same_configuration() {
         let form = from_form(b"NAME=a&name=b&segment_max_count=10&log_max_age=&x=1").expect("form");
         let json = br#"{"name": "b", "Segment_Max_Count": 10, "log_max_age": null, "x": 1}"#;
         assert_eq!(from_json(json).expect("json"), form);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_have_their_codes() {
+    fn invalid_bodies_have_their_error_codes() {
         let form = |text: &str| from_form(text.as_bytes()).expect_err("a fault").code;
         let json = |text: &str| from_json(text.as_bytes()).expect_err("a fault").code;
         assert_eq!(form(""), Code::InvalidParams);

@@ -10,7 +10,7 @@ use super::answer::{self, Answer, AnswerBody};
 use super::{Call, openapi};
 use crate::session::Error;
 
-/// `GET /health/…` when all is well.
+/// `GET /health/…` of a healthy server.
 #[derive(Debug, Serialize)]
 struct Health {
     status: &'static str,
@@ -36,10 +36,11 @@ pub(super) fn live() -> Result<Answer, Error> {
 
 pub(super) fn ready(call: &Call<'_>) -> Result<Answer, Error> {
     if call.app.shutdown.has_begun() {
-        return Err(Error::new(Code::ShuttingDown, "the server is shutting down"));
+        return Err(Error::new(Code::ShuttingDown, "the server is stopping"));
     }
     if !call.app.sessions.is_open() {
-        let mut error = Error::new(Code::LogNotAvailable, "logs are being opened: ask again");
+        let mut error =
+            Error::new(Code::LogNotAvailable, "logs are still being opened; ask again in 1 s");
         error.retry_after = Some(1);
         return Err(error);
     }

@@ -5,9 +5,9 @@
 //! answer  ← CORS, request id, counters ←──── Result<Answer, session::Error>
 //! ```
 //!
-//! One file a resource. A handler gives an [`Answer`] or a `session::Error`; how
-//! an error looks is decided in [`answer`] alone. No handler can take the server
-//! down: a panic becomes a 500.
+//! Each resource has one file. A handler returns an [`Answer`] or a
+//! `session::Error`; only [`answer`] decides how an error is encoded. A panic in a
+//! handler becomes a 500.
 
 mod answer;
 mod archive;
@@ -41,8 +41,7 @@ use crate::session::{Error, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
-use route::Resource;
-pub(crate) use route::Route;
+use route::{Resource, Route};
 
 /// Answers requests.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub(crate) struct Http {
     pub(crate) app: Arc<App>,
     cors: Cors,
     request_ids: request_id::Source,
-    /// Who takes sockets over that leave HTTP.
+    /// The protocols that a connection can be upgraded to.
     front_ends: Vec<Box<dyn FrontEnd>>,
 }
 
@@ -67,11 +66,14 @@ impl Http {
     /// Answers a request. Never fails and never panics.
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        // The body goes to the handler, the rest is needed for the answer.
+        // The handler gets the body; the rest is needed for the answer.
         let (mut head, body) = request.into_parts();
         let path = route::merged(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
-            let error = Error::new(Code::NotFound, format!("there is nothing at {path}"));
+            let error = Error::new(
+                Code::NotFound,
+                format!("there is no resource at {path}; see /openapi.json"),
+            );
             return self.finished(None, &head, begun, Err(error));
         };
         let name = name.to_owned();
@@ -81,10 +83,13 @@ impl Http {
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
         let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
-            Err(Error::new(Code::UnknownError, "the request met a bug: the server's log has it"))
+            Err(Error::new(
+                Code::UnknownError,
+                "the request failed because of a bug; see the server's log",
+            ))
         });
         let mut answer = self.finished(Some(route), &head, begun, result);
-        // A refusal too says of which log it speaks.
+        // Errors name the log, too.
         if let Some(id) = log_id {
             answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
         }
@@ -115,7 +120,8 @@ impl Http {
         if route.is_some_and(|route| route.is_about_logs() && route.allows(&head.method)) {
             self.cors.decorate(&head.headers, answer.headers_mut());
         }
-        self.app.metrics.request(&head.method, route, answer.status());
+        let template = route.map(|route| route.template);
+        self.app.metrics.request(&head.method, template, answer.status());
         if let Some(begun) = begun {
             let (method, path) = (&head.method, head.uri.path());
             let micros = begun.elapsed().as_micros();
@@ -126,11 +132,11 @@ impl Http {
     }
 }
 
-/// Errors of ours are for the operator, others for whoever looks closely.
+/// Logs server faults as errors, other 5xx as information, the rest for debugging.
 fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();
-    if error.is_our_fault() {
+    if error.is_server_fault() {
         tracing::error!(%method, path, code, request_id = id, "request failed: {error}");
     } else if error.code.http_status() >= 500 {
         tracing::info!(%method, path, code, request_id = id, "request refused: {error}");
@@ -139,15 +145,15 @@ fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     }
 }
 
-/// One request on its way to its handler.
+/// One request and what its handler needs.
 struct Call<'a> {
     http: &'a Arc<Http>,
     app: &'a Arc<App>,
     head: &'a mut http::request::Parts,
-    /// The log's name as it stands in the path; empty where there is none.
+    /// The log's name as written in the path; empty if there is none.
     name: String,
     body: Option<Incoming>,
-    /// The log that the answer is about, once it is known.
+    /// The log that the answer is about, when it is known.
     log_id: Option<LogId>,
 }
 
@@ -158,8 +164,7 @@ impl Call<'_> {
             return Ok(preflight);
         }
         match (route.resource, &self.head.method) {
-            (R::Records, &Method::POST) => write::write(self).await,
-            (R::Records, &Method::GET) => read::read(self).await,
+            (R::Records, &(Method::GET | Method::POST)) => self.records().await,
             (R::Logs, &Method::GET) => management::list(self),
             (R::Logs, &Method::POST) => management::create(self).await,
             (R::Log, &Method::GET) => management::info(self).await,
@@ -175,10 +180,21 @@ impl Call<'_> {
             (R::OpenApi, &(Method::GET | Method::HEAD)) => meta::openapi(),
             (_, method) => {
                 let allowed = route.allowed();
-                let message = format!("{method} is not possible here: use {allowed}");
+                let message = format!("{method} is not allowed for this path; use {allowed}");
                 Err(Error::new(Code::MethodNotAllowed, message))
             }
         }
+    }
+
+    /// Upgrades the connection if the request asks for that, else reads or writes.
+    async fn records(&mut self) -> Result<Answer, Error> {
+        let is_post = self.head.method == Method::POST;
+        let refused = |error| if is_post { write::nothing_appended(error) } else { error };
+        let log = self.log().map_err(refused)?;
+        if let Some(protocols) = upgrade::wanted(self.headers()) {
+            return upgrade::upgrade(self, log, &protocols).await;
+        }
+        if is_post { write::write(self, log).await } else { read::read(self, log).await }
     }
 
     fn headers(&self) -> &HeaderMap {
@@ -189,7 +205,7 @@ impl Call<'_> {
         self.head.uri.query().unwrap_or_default()
     }
 
-    /// The request's log, if it is the one that the request knows.
+    /// Opens the request's log and checks that it is the one the request knows.
     fn log(&mut self) -> Result<OpenLog, Error> {
         let known = header::known(self.headers())?;
         let log = self.app.sessions.log(&self.name)?;
@@ -198,8 +214,8 @@ impl Call<'_> {
         Ok(log)
     }
 
-    /// Lets go of the memory that the request came in, before a long wait. Of its
-    /// head what the answer needs is kept.
+    /// Frees the request's memory before a long wait, except the parts of its head
+    /// that the answer needs.
     fn shrink(&mut self) {
         let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
         let mut kept = HeaderMap::with_capacity(2);
@@ -217,7 +233,7 @@ impl Call<'_> {
     fn take_body(&mut self) -> Result<body::RequestBody, Error> {
         body::RequestBody::new(
             self.body.take(),
-            content_encoding::Decoder::for_request(self.headers())?,
+            content_encoding::ContentDecoder::for_request(self.headers())?,
             self.app.config.tcp_timeout,
         )
     }

@@ -1,16 +1,16 @@
-//! `GET /logs/{name}/records`: records out of a log.
+//! `GET /logs/{name}/records`: reads records.
 //!
 //! ```text
 //! one record        the whole answer
-//! many, finite      up to the end of the moment it began: whole if it fits one
+//! many, finite      up to the log's end when the read began: whole if it fits one
 //!                   batch, else streamed batch by batch
-//! many, following   what is there, or the first that come: always whole
-//! events            never ends by itself; see `events`
+//! many, following   existing records, or the first new ones: always whole
+//! events            has no end of its own; see `events`
 //! ```
 //!
-//! The first batch is read before the answer begins, so that what goes wrong at
-//! once is an error and not a broken answer. What goes wrong later breaks the
-//! connection, never looks like the end.
+//! The first batch is read before the answer begins, so an early failure is an error
+//! and not an aborted answer. A later failure aborts the connection, so the client
+//! cannot mistake it for the end.
 
 use std::time::Duration;
 
@@ -21,18 +21,14 @@ use http::{HeaderValue, Response};
 use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines, record};
 
 use super::answer::{self, Answer, AnswerBody};
-use super::{Call, events, upgrade};
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading};
+use super::{Call, events};
+use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
-/// Largest batch that is read, encoded and sent at a time.
+/// Largest batch that is read, encoded and sent at once.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-pub(super) async fn read(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let log = call.log()?;
-    if let Some(protocols) = upgrade::wanted(call.headers()) {
-        return upgrade::upgrade(call, log, &protocols).await;
-    }
+pub(super) async fn read(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Error> {
     let headers = call.headers();
     match ReadType::parse(header::text(headers, &ACCEPT))? {
         ReadType::Single => one(call, &log).await,
@@ -70,7 +66,7 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
     Ok(answer)
 }
 
-/// Everything up to the end of this moment, or `count` of it.
+/// Everything up to the log's current end, or the first `count` records of it.
 async fn finite(
     call: &Call<'_>,
     log: &OpenLog,
@@ -79,11 +75,12 @@ async fn finite(
 ) -> Result<Answer, Error> {
     let end = log.end_position();
     let from = log.seek(&params).await?;
-    // The log may have grown between the two looks at its end.
+    // The log may have grown after `end` was read, so `from` may be after it.
     let left = end.since(from).min(params.count.unwrap_or(u64::MAX));
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
-    let (reading, pieces) = (log.read(from, batch_bytes)?, call.app.sessions.answers().pieces());
-    let mut rest = Rest { reading, left, read_type, pieces };
+    let (reader, chunks) =
+        (log.read(from, batch_bytes)?, call.app.sessions.response_budget().chunks());
+    let mut rest = FiniteRead { reader, left, read_type, chunks };
     let first = rest.next_chunk().await?.unwrap_or_default();
     let mut answer = if rest.left == 0 {
         of_records(first, read_type)
@@ -101,32 +98,33 @@ async fn finite(
     Ok(answer)
 }
 
-/// What is left of a finite read.
-struct Rest {
-    reading: Reading,
+/// The rest of a finite read.
+struct FiniteRead {
+    reader: RecordReader,
     left: u64,
     read_type: ReadType,
-    pieces: Pieces,
+    chunks: ResponseChunks,
 }
 
-impl Rest {
+impl FiniteRead {
     /// The next encoded records; `None` when nothing is left.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.left == 0 {
             return Ok(None);
         }
-        let Some((batch, share)) = self.reading.next(&self.pieces).await? else {
-            let message = "the log ends before the end it had when the read began";
+        let Some((batch, chunk)) = self.reader.next(&self.chunks).await? else {
+            let message =
+                "the log now ends before the end that it had when this read began; read it again";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
-        let (bytes, count) = encode(&batch, self.read_type, self.left, share.bytes_max());
+        let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
-        self.reading.go_back_to(batch.first() + count)?;
-        Ok(Some(share.keep(bytes)))
+        self.reader.go_back_to(batch.first() + count)?;
+        Ok(Some(chunk.keep(bytes)))
     }
 }
 
-/// What is there, or the first records that come within the timeout.
+/// Existing records, or the first new ones within the timeout.
 async fn follow(
     call: &mut Call<'_>,
     log: &OpenLog,
@@ -136,28 +134,28 @@ async fn follow(
 ) -> Result<Answer, Error> {
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
-    let mut reading = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
-    let pieces = call.app.sessions.answers().pieces();
+    let mut reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let chunks = call.app.sessions.response_budget().chunks();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reading.next(&pieces).await?;
+        found = reader.next(&chunks).await?;
         if found.is_none() {
             call.shrink();
             let more = tokio::select! {
-                more = reading.wait(timeout) => more?,
+                more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
             };
             if more {
-                found = reading.next(&pieces).await?;
+                found = reader.next(&chunks).await?;
             }
         }
     }
     let (bytes, count) = match found {
-        Some((batch, share)) => {
-            let bytes_max = answer_bytes.min(share.bytes_max());
+        Some((batch, chunk)) => {
+            let bytes_max = answer_bytes.min(chunk.bytes_max());
             let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
-            (share.keep(bytes), count)
+            (chunk.keep(bytes), count)
         }
         None => (Bytes::new(), 0),
     };
@@ -166,15 +164,15 @@ async fn follow(
     Ok(answer)
 }
 
-/// At most `count_max` records of the batch, and no further one once
-/// `bytes_max` are reached; with how many they are.
+/// Encodes at most `count_max` records of the batch, and no more once there are
+/// `bytes_max` bytes. Returns them and their number.
 fn encode(batch: &Batch, read_type: ReadType, count_max: u64, bytes_max: usize) -> (Bytes, u64) {
     let mut out = BytesMut::with_capacity(batch.len_bytes().min(bytes_max.saturating_add(1024)));
     let mut count = 0;
     for (_, records) in batch.blocks() {
         let (bytes, mut offset) = (records.bytes(), 0);
         while count < count_max && out.len() < bytes_max {
-            // Past the last record there is none.
+            // An error means the end of the records.
             let Ok((start, end)) = record::frame(bytes, offset) else { break };
             let payload = bytes.get(start..end).unwrap_or_default();
             match read_type {
@@ -199,7 +197,7 @@ fn of_stream(body: AnswerBody, read_type: ReadType) -> Answer {
     answer
 }
 
-/// Where the log begins and ends now, and where to go on.
+/// Adds where the log begins and ends now, and where to continue.
 pub(super) fn put_positions(answer: &mut Answer, log: &OpenLog, next: Option<Position>) {
     put_positions_up_to(answer, log.start_position(), log.end_position(), next);
 }

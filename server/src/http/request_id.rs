@@ -1,5 +1,5 @@
-//! `X-Request-Id`: the caller's is echoed; an error without one gets one, so
-//! that the answer and the server's log can be laid side by side.
+//! `X-Request-Id`: the caller's id is echoed. An error without one gets an id, so
+//! that the answer can be found in the server's log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use crate::header::REQUEST_ID;
 
 const GIVEN_BYTES_MAX: usize = 128;
 
-/// Makes ids that differ within a process and very likely between processes.
+/// Generates ids that differ within a process, and very likely between processes.
 #[derive(Debug)]
 pub(super) struct Source {
     next: AtomicU64,
@@ -29,7 +29,7 @@ impl Source {
     }
 }
 
-/// The id the request came with, if it is one to write down.
+/// The request's id, if it is short enough and printable.
 pub(super) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     let id = headers.get(REQUEST_ID)?;
     let fits = id.len() <= GIVEN_BYTES_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic);

@@ -1,7 +1,7 @@
-//! Requests that want to leave HTTP: to which front end they go, and the 101.
+//! Requests for an upgrade: which front end accepts them, and the 101.
 //!
-//! They are looked at after the log was found. What is refused is an answer like
-//! any other; what is accepted leaves its [`Slot`] filled for the connection.
+//! The log was opened before. A refused request gets an answer like any other; an
+//! accepted one fills the connection's [`UpgradeSlot`].
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -10,13 +10,13 @@ use styx_protocol::Code;
 
 use super::Call;
 use super::answer::{self, Answer};
-use crate::handover::{FrontEnd, Request, Slot, Taken};
+use crate::handover::{FrontEnd, PendingUpgrade, UpgradeRequest, UpgradeSlot};
 use crate::header;
 use crate::session::{Error, OpenLog};
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
-/// The protocols that a request asks for; `None` when it stays with HTTP.
+/// The protocols that a request asks for; `None` if it asks for no upgrade.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<String> {
     let mut connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let wants = connection
@@ -27,13 +27,13 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<String> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        // A client that offers HTTP/2 is content with HTTP/1.1.
+        // A client that offers HTTP/2 accepts HTTP/1.1, too.
         .filter(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case("h2c"))
         .collect();
     (wants && !protocols.is_empty()).then(|| protocols.join(", "))
 }
 
-/// Whether the request writes: by its method, or because it says so.
+/// Whether the request writes, by its method or by `X-HTTP-Method-Override`.
 pub(super) fn is_write(call: &Call<'_>) -> bool {
     let overridden = header::text(call.headers(), &METHOD_OVERRIDE);
     call.head.method == Method::POST
@@ -50,18 +50,19 @@ pub(super) async fn upgrade(
     let spoken = protocols
         .split(", ")
         .find_map(|protocol| front_ends.iter().find(|front_end| front_end.speaks(protocol)));
-    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<Slot>()) else {
+    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<UpgradeSlot>())
+    else {
         return Ok(unknown(protocols, front_ends));
     };
-    if !front_end.speaks_version_of(call.headers()) {
+    if !front_end.supports_version(call.headers()) {
         return Ok(unknown_version(&**front_end));
     }
     check_origin(call)?;
     if has_body(call.headers()) {
-        let message = "a request to upgrade has no body: send records after the 101";
+        let message = "an upgrade request must not have a body; send records after the 101";
         return Err(Error::new(Code::InvalidParams, message));
     }
-    let request = Request {
+    let request = UpgradeRequest {
         app: call.app.clone(),
         log,
         known: header::known(call.headers())?,
@@ -73,7 +74,7 @@ pub(super) async fn upgrade(
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
-    slot.put(Taken { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
+    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
     let mut answer = answer::empty();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = accepted.headers;
@@ -87,7 +88,7 @@ fn check_origin(call: &Call<'_>) -> Result<(), Error> {
             let shown: String =
                 String::from_utf8_lossy(origin.as_bytes()).chars().take(100).collect();
             let message =
-                format!("the origin {shown:?} is not one of the server's cors_allowed_origins");
+                format!("the origin {shown:?} is not allowed; add it to cors_allowed_origins");
             Err(Error::new(Code::Forbidden, message))
         }
         _ => Ok(()),
@@ -99,14 +100,14 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// Nobody here speaks that, or not on this connection.
+/// The answer if no front end has one of the protocols, or none on this connection.
 fn unknown(protocols: &str, front_ends: &[Box<dyn FrontEnd>]) -> Answer {
     let shown: String = protocols.chars().take(40).collect();
     let known: Vec<_> = front_ends.iter().map(|front_end| front_end.name()).collect();
     let known = known.join(", ");
     let message = format!(
-        "this server cannot upgrade to {shown:?} here: over HTTP/1.1 it can to {known}; \
-         or read and write records with plain HTTP requests"
+        "cannot upgrade this connection to {shown:?}; use HTTP/1.1 and one of {known}, \
+         or plain HTTP requests"
     );
     let mut answer = upgrade_required(message, &known);
     for front_end in front_ends {
@@ -121,7 +122,7 @@ fn unknown_version(front_end: &dyn FrontEnd) -> Answer {
         .iter()
         .map(|(header, value)| format!("{header}: {}", value.to_str().unwrap_or_default()))
         .collect();
-    let message = format!("use a version of {name} that is spoken here: {}", shown.join(", "));
+    let message = format!("this version of {name} is not supported; use {}", shown.join(", "));
     let mut answer = upgrade_required(message, name);
     answer.headers_mut().extend(versions);
     answer

@@ -1,12 +1,12 @@
-//! `POST /logs/{name}/records`: a body of records into a log.
+//! `POST /logs/{name}/records`: appends a body of records.
 //!
 //! ```text
 //! body → decompress → records of the media type → AppendStream → durable → 200
 //! ```
 //!
-//! Memory stays bounded whatever the body's size: before bytes are kept they are
-//! reserved, and the next block waits for the one before. An error says how much
-//! of the request was appended.
+//! Memory is bounded whatever the body's size: it is reserved before bytes are kept,
+//! and the next block waits for the last one. An error contains how much of the
+//! request was appended.
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
@@ -14,52 +14,52 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use styx_protocol::{Code, WriteType, binary_records, lines};
 
+use super::Call;
 use super::answer::{self, Answer};
 use super::body::RequestBody;
-use super::{Call, upgrade};
 use crate::header;
-use crate::session::{AppendStream, Error, Reservation, Written};
+use crate::session::{AppendStream, Error, OpenLog, Reservation, Written};
 
-/// The JSON of a write's answer.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
-struct Done {
+struct WriteSummary {
     position: u64,
     count: u64,
 }
 
-pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let log = call.log().map_err(|error| match error.code {
-        // Refused for what the caller knows, as an append would be.
+/// Adds to the refusal of a request that nothing of it was appended, as a refused
+/// append does. Only for errors about what the caller knows of the log.
+pub(super) fn nothing_appended(error: Error) -> Error {
+    match error.code {
         Code::LogChanged | Code::LogEndRegressed => error.with("position", 0).with("count", 0),
         _ => error,
-    })?;
-    if let Some(protocols) = upgrade::wanted(call.headers()) {
-        return upgrade::upgrade(call, log, &protocols).await;
     }
+}
+
+pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Error> {
     let headers = call.headers();
     let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
     let condition = header::condition(headers)?;
     let mut body = call.take_body()?;
     let payload_bytes_max = log.config().payload_bytes_max();
-    let mut request = Request {
+    let mut request = WriteRequest {
         stream: log.append(condition),
-        reservation: call.app.sessions.in_flight().reservation(),
+        reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
     };
     let result = match media_type {
         WriteType::Single => request.one_record(&mut body).await,
         WriteType::BinaryRecords => {
             let decoder = binary_records::BinaryRecordsDecoder::new(payload_bytes_max);
-            request.many_records(&mut body, Decoder::Binary(decoder)).await
+            request.many_records(&mut body, RecordsDecoder::Binary(decoder)).await
         }
         WriteType::Lines(ending) => {
             let decoder = lines::LinesDecoder::new(ending, payload_bytes_max);
-            request.many_records(&mut body, Decoder::Lines(decoder)).await
+            request.many_records(&mut body, RecordsDecoder::Lines(decoder)).await
         }
         WriteType::Ndjson => {
-            let decoder =
-                lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
-            request.many_records(&mut body, Decoder::Json(decoder)).await
+            let decoder = lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
+            request.many_records(&mut body, RecordsDecoder::Json(decoder)).await
         }
     };
     let written = match result {
@@ -69,18 +69,18 @@ pub(super) async fn write(call: &mut Call<'_>) -> Result<Answer, Error> {
             return Err(error.with("position", written.position.0).with("count", written.count));
         }
     };
-    Ok(answer::json(&Done { position: written.position.0, count: written.count }))
+    Ok(answer::json(&WriteSummary { position: written.position.0, count: written.count }))
 }
 
-/// A request's way into the log.
-struct Request {
+/// Appends one request's records.
+struct WriteRequest {
     stream: AppendStream,
     reservation: Reservation,
     payload_bytes_max: usize,
 }
 
-impl Request {
-    /// The whole body is one record; an empty one is none.
+impl WriteRequest {
+    /// The whole body is one record; an empty body is no record.
     async fn one_record(&mut self, body: &mut RequestBody) -> Result<Written, Error> {
         if let Some(bytes) = body.exact_bytes() {
             self.check_size(bytes)?;
@@ -103,17 +103,17 @@ impl Request {
         self.stream.one(&payload).await
     }
 
-    /// The body holds records in one of the forms for many.
+    /// The body contains many records, in one of the formats for that.
     async fn many_records(
         &mut self,
         body: &mut RequestBody,
-        mut decoder: Decoder,
+        mut decoder: RecordsDecoder,
     ) -> Result<Written, Error> {
         let mut pushed = 0;
         while let Some(chunk) = body.next().await? {
             pushed += chunk.len() as u64;
-            // What is kept: the chunk, the record that is not complete yet, and
-            // the blocks that are not durable yet.
+            // In memory are the chunk, the incomplete record, and the blocks that are
+            // not durable yet.
             let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
             let blocks = self.stream.held_bytes();
             let kept = blocks.saturating_add(incomplete).saturating_add(chunk.len());
@@ -129,14 +129,13 @@ impl Request {
         self.stream.finish().await
     }
 
-    /// Makes room for what is kept of the body, unless that is wanted by others
-    /// and the body is slow to make use of it.
+    /// Reserves memory for the kept part of the body.
+    ///
+    /// # Errors
+    /// `overloaded` if memory is short for too long, or if it is short and the body
+    /// arrives too slowly.
     async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
-        if body.is_slow() && self.reservation.is_wanted() {
-            let message = "the server is short of memory, and the body comes too slowly to keep \
-                           some: send it again, faster";
-            return Err(Error::new(Code::Overloaded, message));
-        }
+        body.check_rate(&self.reservation)?;
         self.reservation.grow_to(bytes).await
     }
 
@@ -145,7 +144,8 @@ impl Request {
             return Ok(());
         }
         let message = format!(
-            "a record of {} bytes (8 and its payload, which may have {}) is over max_record_size, {}",
+            "the record has {} bytes (an 8-byte header and its payload of at most {}), \
+             more than max_record_size, {}",
             payload_bytes + 8,
             self.payload_bytes_max,
             self.payload_bytes_max + 8
@@ -154,46 +154,51 @@ impl Request {
     }
 }
 
-/// The forms in which a body holds many records.
-enum Decoder {
+/// The formats of a body with many records.
+enum RecordsDecoder {
     Binary(binary_records::BinaryRecordsDecoder),
     Lines(lines::LinesDecoder),
     Json(lines::LinesDecoder),
 }
 
-impl Decoder {
+impl RecordsDecoder {
     fn push(&mut self, chunk: Bytes) {
         match self {
-            Decoder::Binary(decoder) => decoder.push(chunk),
-            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.push(chunk),
+            RecordsDecoder::Binary(decoder) => decoder.push(chunk),
+            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.push(chunk),
         }
     }
 
     fn offset(&self) -> u64 {
         match self {
-            Decoder::Binary(decoder) => decoder.offset(),
-            Decoder::Lines(decoder) | Decoder::Json(decoder) => decoder.offset(),
+            RecordsDecoder::Binary(decoder) => decoder.offset(),
+            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.offset(),
         }
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
-            Decoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
-            Decoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
-            Decoder::Json(decoder) => {
+            RecordsDecoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
+            RecordsDecoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
+            RecordsDecoder::Json(decoder) => {
                 checked_json(decoder.next_payload().map_err(of_line)?, offset)
             }
         }
     }
 
-    /// What is left after the last chunk, and that it is whole.
+    /// Call it after the last chunk: returns the last record.
+    ///
+    /// # Errors
+    /// It is incomplete.
     fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
-            Decoder::Binary(decoder) => decoder.finish().map_err(of_binary),
-            Decoder::Lines(decoder) => decoder.finish().map_err(of_line),
-            Decoder::Json(decoder) => checked_json(decoder.finish().map_err(of_line)?, offset),
+            RecordsDecoder::Binary(decoder) => decoder.finish().map_err(of_binary),
+            RecordsDecoder::Lines(decoder) => decoder.finish().map_err(of_line),
+            RecordsDecoder::Json(decoder) => {
+                checked_json(decoder.finish().map_err(of_line)?, offset)
+            }
         }
     }
 }
@@ -226,10 +231,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_not_json_is_named_by_its_byte() {
+    fn error_names_the_byte_of_the_line_that_is_not_json() {
         let decode = |text: &'static [u8]| {
             let mut decoder =
-                Decoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
+                RecordsDecoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
             decoder.push(Bytes::from_static(text));
             while decoder.next()?.is_some() {}
             decoder.finish().map(|_| ())

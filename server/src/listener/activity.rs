@@ -1,33 +1,32 @@
-//! [`Activity`]: what a connection is doing, known to its socket and to its
-//! requests.
+//! [`Activity`]: what a connection is doing, shared by its socket and its requests.
 //!
-//! The socket alone sees bytes, the service alone sees requests; which timeout
-//! applies depends on both.
+//! Only the socket sees bytes and only the service sees requests, but the timeout
+//! that applies depends on both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};
 
-/// Shared by the socket and the requests of one connection. All of its users
-/// run in the connection's task, or tell it only that they are done.
+/// Shared by the socket and the requests of one connection. Its users run in the
+/// connection's task, except that a request may end in another one.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
-    /// Requests whose answer is not sent yet.
+    /// Requests whose answer is not completely sent.
     active: AtomicU32,
-    /// Requests that were ever begun.
+    /// Requests that have begun since the connection was opened.
     begun: AtomicU64,
     /// When the last request ended, in µs after `opened`.
     idle_since_us: AtomicU64,
     is_http2: AtomicBool,
-    /// What the reader of the answer under way has to take; 0 for whatever it likes.
+    /// The minimum rate of the current answer; 0 for none.
     bytes_per_second_min: AtomicU64,
 }
 
-/// One request, until its answer was sent or given up.
+/// One request, until its answer was sent or dropped.
 #[derive(Debug)]
-pub(super) struct InRequest(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
 impl Activity {
     pub(super) fn new() -> Arc<Activity> {
@@ -41,13 +40,13 @@ impl Activity {
         })
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> InRequest {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
-        InRequest(self.clone())
+        RequestGuard(self.clone())
     }
 
-    /// Whether no request is under way.
+    /// Whether there is no current request.
     pub(super) fn is_between_requests(&self) -> bool {
         self.active.load(Ordering::Relaxed) == 0
     }
@@ -77,14 +76,14 @@ impl Activity {
     }
 }
 
-impl InRequest {
-    /// The connection's one answer, on HTTP/1.1, has to be taken this fast.
-    pub(super) fn pace(&self, bytes_per_second_min: u64) {
+impl RequestGuard {
+    /// Sets the minimum rate of the connection's current answer, on HTTP/1.1.
+    pub(super) fn set_minimum_rate(&self, bytes_per_second_min: u64) {
         self.0.bytes_per_second_min.store(bytes_per_second_min, Ordering::Relaxed);
     }
 }
 
-impl Drop for InRequest {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let activity = &self.0;
         if activity.active.fetch_sub(1, Ordering::Relaxed) == 1 {

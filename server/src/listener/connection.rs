@@ -1,5 +1,5 @@
-//! One connection: HTTP/1.1 or HTTP/2, until it ends or the server stops, or
-//! until a front end takes it over.
+//! One connection: HTTP/1.1 or HTTP/2, until it ends, the server stops, or a front
+//! end takes it over.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,39 +12,39 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::streams::Streams;
-use super::tracked::Tracked;
-use super::watched::{Limits, Watched};
-use crate::handover::{Slot, Socket, Taken};
+use super::stream_executor::StreamExecutor;
+use super::tracked_body::TrackedBody;
+use super::watched_socket::{Limits, WatchedSocket};
+use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::Http;
 
-/// How long a request's head may take, if `tcp_timeout` is not shorter.
+/// How long a request's head may take to arrive, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
-/// Bytes of a request's head. Its headers are at most 100, as hyper has it.
+/// Largest request head. It has at most 100 headers, hyper's limit.
 const HEADER_BYTES_MAX: usize = 32 << 10;
-/// Bytes of a body that are read at a time, and of an answer that wait to be
-/// sent, at most.
+/// Bounds of the buffer for a body's bytes, and of an answer's bytes that wait to be
+/// sent.
 const BUFFER_BYTES_MIN: usize = HEADER_BYTES_MAX + 8192;
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 const HTTP2_STREAMS_MAX: u32 = 200;
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
-/// Serves the connection, whatever it comes to speak.
+/// Serves the connection in HTTP, and then in the protocol that it is upgraded to.
 pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
-    let slot = Slot::default();
-    // Boxed, so that a socket that was taken over needs no room for it.
+    let slot = UpgradeSlot::default();
+    // Boxed, so that an upgraded connection does not keep its memory.
     if let Err(error) = Box::pin(serve_http(&http, stream, &slot)).await {
-        // Peers go away as they like; why is in the error's source.
+        // A peer may disconnect at any time; the reason is in the error's source.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::debug!(cause, "a connection ended: {error}");
     }
-    if let Some(taken) = slot.take() {
-        hand_over(&http, taken).await;
+    if let Some(upgrade) = slot.take() {
+        hand_over(&http, upgrade).await;
     }
 }
 
-async fn hand_over(http: &Http, taken: Taken) {
-    let Taken { protocol, on_upgrade, serve } = taken;
+async fn hand_over(http: &Http, upgrade: PendingUpgrade) {
+    let PendingUpgrade { protocol, on_upgrade, serve } = upgrade;
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -52,22 +52,22 @@ async fn hand_over(http: &Http, taken: Taken) {
             return;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else {
-        tracing::error!(protocol, "a connection of an unknown kind cannot be handed over");
+    let Ok(parts) = upgraded.downcast::<TokioIo<WatchedSocket>>() else {
+        tracing::error!(protocol, "cannot hand over a connection: its socket has an unknown type");
         return;
     };
     let (tcp, replay) = parts.io.into_inner().into_parts();
     let received = joined(replay, parts.read_buf);
     let streams = http.app.metrics.streams(protocol);
     streams.inc();
-    let _counted = Uncount(streams);
+    let _counted = StreamCount(streams);
     serve(Socket { tcp, received }).await;
 }
 
-/// Takes a stream out of its gauge, however it ends.
-struct Uncount(prometheus::IntGauge);
+/// Counts a stream in its gauge until it is dropped.
+struct StreamCount(prometheus::IntGauge);
 
-impl Drop for Uncount {
+impl Drop for StreamCount {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -75,7 +75,7 @@ impl Drop for Uncount {
 
 fn joined(first: Bytes, second: Bytes) -> Bytes {
     if first.is_empty() {
-        // Not a slice of hyper's buffer, which would keep all of it.
+        // A slice of hyper's buffer would keep all of it in memory.
         return Bytes::copy_from_slice(&second);
     }
     let mut both = BytesMut::from(first);
@@ -83,7 +83,11 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
     both.freeze()
 }
 
-async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<(), hyper::Error> {
+async fn serve_http(
+    http: &Arc<Http>,
+    stream: TcpStream,
+    slot: &UpgradeSlot,
+) -> Result<(), hyper::Error> {
     let app = &http.app;
     let config = &app.config;
     let limits = Limits {
@@ -92,7 +96,7 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
         stall_time: config.tcp_timeout,
     };
     let activity = Activity::new();
-    let mut socket = Watched::new(stream, activity.clone(), limits);
+    let mut socket = WatchedSocket::new(stream, activity.clone(), limits);
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
         () = app.shutdown.begun() => return Ok(()),
@@ -107,13 +111,13 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
         move |mut request: http::Request<_>| {
-            let (http, in_request) = (http.clone(), activity.begin());
+            let (http, request_guard) = (http.clone(), activity.begin());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
             }
             async move {
                 let answer = http.serve(request).await;
-                Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, in_request)))
+                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, request_guard)))
             }
         }
     });
@@ -121,14 +125,14 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     if begins_http2 {
         activity.set_http2();
         let mut builder =
-            hyper::server::conn::http2::Builder::new(Streams::new(config.tcp_timeout));
+            hyper::server::conn::http2::Builder::new(StreamExecutor::new(config.tcp_timeout));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(HTTP2_PING_AFTER)
             .keep_alive_timeout(config.tcp_timeout);
-        // Boxed, so that the others need no room for it.
+        // Boxed, so that HTTP/1.1 connections need no memory for it.
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
         return tokio::select! {
             ended = connection.as_mut() => ended,
@@ -140,7 +144,7 @@ async fn serve_http(http: &Arc<Http>, stream: TcpStream, slot: &Slot) -> Result<
     }
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
-        // `Watched` does this, and knows idle connections from slow heads.
+        // `WatchedSocket` does this, and distinguishes idle connections from slow heads.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
         .max_header_size(HEADER_BYTES_MAX)

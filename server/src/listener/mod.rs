@@ -1,19 +1,19 @@
-//! From the socket to HTTP: accepts, bounds and watches connections.
+//! Accepts connections, bounds their number and their idle time, and serves HTTP.
 //!
 //! ```text
 //! accept → permit → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
 //!        ↘ none left: 503 and close
 //! ```
 //!
-//! Invariant: whatever a peer does or leaves undone, it costs one bounded
-//! connection, and it is let go after a timeout. A panic ends one connection.
+//! Invariant: whatever a peer does, it costs one bounded connection, which is closed
+//! after a timeout. A panic ends one connection.
 
 mod activity;
 mod connection;
 mod refusal;
-mod streams;
-mod tracked;
-mod watched;
+mod stream_executor;
+mod tracked_body;
+mod watched_socket;
 
 use std::io;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use tokio::task::{JoinError, JoinSet};
 use crate::app::App;
 use crate::config::BindAddress;
 use crate::http::Http;
-use crate::presence;
+use crate::peer;
 
-/// How long to wait when the system has no more descriptors.
+/// How long to wait if the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds the first address that can be bound.
 pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for (host, port) in address.candidates() {
         match TcpListener::bind((host, port)).await {
             Ok(listener) => return Ok(listener),
@@ -71,7 +71,7 @@ impl Connections {
                 Ok((stream, _)) => self.start(stream),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!("cannot accept connections: {error}");
+                    tracing::error!("cannot accept connections, trying again in 100 ms: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -85,17 +85,17 @@ impl Connections {
             return;
         };
         let _ = stream.set_nodelay(true);
-        presence::ask_when_silent(&stream, self.http.app.config.tcp_timeout);
+        peer::enable_keep_alive(&stream, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            let _counted = Counted::new(&http.app);
+            let _counted = ConnectionCount::new(&http.app);
             connection::serve(http, stream).await;
         });
     }
 
-    /// After the shutdown began: waits until every connection has ended, at
-    /// most so long, then cuts off the rest; says how many those were.
+    /// Call it after the shutdown began: waits at most `at_most` until every
+    /// connection has ended, then closes the rest and returns their number.
     pub(crate) async fn drain(mut self, at_most: Duration) -> usize {
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -109,23 +109,23 @@ impl Connections {
     }
 }
 
-/// Counts a connection as long as it lives.
-struct Counted(Arc<App>);
+/// Counts a connection until it is dropped.
+struct ConnectionCount(Arc<App>);
 
-impl Counted {
-    fn new(app: &Arc<App>) -> Counted {
+impl ConnectionCount {
+    fn new(app: &Arc<App>) -> ConnectionCount {
         app.metrics.connections.inc();
-        Counted(app.clone())
+        ConnectionCount(app.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }
 }
 
-/// Errors of a connection that was gone before it was accepted.
+/// Whether the error is about a connection that ended before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused)
@@ -135,6 +135,6 @@ fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!("a connection ended by a bug: {error}");
+        tracing::error!("a connection ended because of a bug: {error}");
     }
 }

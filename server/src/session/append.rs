@@ -5,10 +5,10 @@
 //!                 at most one                    at most one
 //! ```
 //!
-//! The next block is filled while the one before is committed, and handed over
-//! only once that one is durable: so the blocks of a request that fails half-way
-//! are a prefix of it, and a condition on one block cannot be met by another's
-//! failure.
+//! The next block is filled while the last one is committed, and submitted only
+//! when that one is durable. So if a request fails half-way, its appended blocks
+//! are a prefix of it, and the failure of one block cannot satisfy the condition of
+//! another.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use styx_protocol::{Code, Position, Records};
 
 use super::{Error, OpenLog};
 
-/// How long an append may wait for room in the log's queue.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long an append may wait for space in the log's queue.
+const QUEUE_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What has to hold for a request's records to be appended.
+/// The conditions on which a request's records are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Condition {
-    /// The log ends here.
+    /// The log must end at this position.
     pub(crate) expected: Option<Position>,
-    /// They continue this producer's stream.
+    /// The records must continue this producer's sequence.
     pub(crate) producer: Option<Producer>,
 }
 
-/// What is durable of a request.
+/// The records of a request that are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Written {
-    /// The position after the last of its records; 0 if there is none.
+    /// The position after the last of them; 0 if there are none.
     pub(crate) position: Position,
-    /// Records that it added.
+    /// Records that the request added.
     pub(crate) count: u64,
 }
 
@@ -65,15 +65,14 @@ impl OpenLog {
 }
 
 impl AppendStream {
-    /// Adds a record; waits when a block is full and the one before it is not
-    /// durable yet.
+    /// Adds a record; waits if the block is full and the last one is not durable yet.
     ///
     /// # Errors
     /// An earlier block failed.
     pub(crate) async fn push(&mut self, payload: &[u8]) -> Result<(), Error> {
         if !self.filling.push(payload) {
             self.hand_over().await?;
-            // An empty builder takes any record.
+            // An empty builder accepts any record.
             let _ = self.filling.push(payload);
         }
         Ok(())
@@ -84,11 +83,11 @@ impl AppendStream {
         self.filling.len_bytes() + self.committing_bytes
     }
 
-    /// Appends what is left and waits until everything is durable.
+    /// Appends the rest and waits until everything is durable.
     ///
     /// # Errors
-    /// The first block that failed; [`written`](Self::written) tells what was
-    /// appended before it.
+    /// The error of the first block that failed; [`abandon`](Self::abandon) returns
+    /// what was appended before it.
     pub(crate) async fn finish(&mut self) -> Result<Written, Error> {
         if !self.filling.is_empty() {
             self.hand_over().await?;
@@ -97,7 +96,7 @@ impl AppendStream {
         Ok(self.written)
     }
 
-    /// Appends one record, when nothing else is pushed.
+    /// Appends a single record; nothing else may be pushed.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
@@ -107,11 +106,11 @@ impl AppendStream {
         Ok(self.written)
     }
 
-    /// Gives up the block being filled, waits for the one on its way, and says
-    /// what is durable.
+    /// Drops the block being filled, waits for the one in flight, and returns what is
+    /// durable.
     pub(crate) async fn abandon(&mut self) -> Written {
         let _ = self.filling.take();
-        // The caller failed already, with something that came first.
+        // The caller already has an earlier error.
         let _ = self.settle().await;
         self.written
     }
@@ -127,7 +126,7 @@ impl AppendStream {
         self.committing_bytes = records.bytes().len();
         let Condition { expected, producer } = self.next;
         let mut append = Append::Records { records, expected, producer };
-        let deadline = tokio::time::Instant::now() + ROOM_WAIT_MAX;
+        let deadline = tokio::time::Instant::now() + QUEUE_WAIT_MAX;
         self.committing = loop {
             match self.log.append(append) {
                 Ok(ticket) => break Some(ticket),
@@ -137,7 +136,7 @@ impl AppendStream {
             if tokio::time::timeout_at(deadline, self.log.queue_space()).await.is_err() {
                 return Err(Error::new(
                     Code::Overloaded,
-                    "the log has more appends waiting than it takes: send again, more slowly",
+                    "the log's append queue was full for 5 s; send again more slowly",
                 ));
             }
         };

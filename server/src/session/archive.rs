@@ -1,12 +1,12 @@
-//! Backups and restores: the engine's blocking reader and writer on a thread,
-//! joined to the network by a channel of a few chunks.
+//! Backups and restores: the engine's blocking reader and writer run on a thread,
+//! connected to the network by a channel of a few chunks.
 //!
 //! ```text
 //! backup    Log::backup → ChunkWriter → channel → Backup::next → answer
 //! restore   body → RestoreInput → channel → ChunkReader → Catalog::restore
 //! ```
 //!
-//! A peer that goes away drops its end of the channel, which ends the thread.
+//! If the peer disconnects, its end of the channel is dropped, which ends the thread.
 
 use std::io::{self, Read, Write};
 
@@ -15,19 +15,19 @@ use styx_protocol::{Code, LogId, LogName};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
-use super::{Error, OpenLog, Sessions};
+use super::{ARCHIVES_MAX, Error, OpenLog, Sessions};
 
 const CHUNK_BYTES: usize = 128 << 10;
 /// Chunks between the thread and the network.
 const CHUNKS_MAX: usize = 4;
 
-/// A backup on its way out.
+/// A backup that is being sent.
 #[derive(Debug)]
 pub(crate) struct Backup {
     chunks: mpsc::Receiver<Result<Bytes, Error>>,
 }
 
-/// A restore on its way in.
+/// A restore that is being received.
 #[derive(Debug)]
 pub(crate) struct RestoreInput {
     chunks: mpsc::Sender<io::Result<Bytes>>,
@@ -45,7 +45,7 @@ impl Sessions {
             let done = log.backup(&mut out).map_err(Error::from);
             let flushed = done.and_then(|()| out.flush().map_err(|_| gone()));
             if let Err(error) = flushed {
-                // If nobody listens any more, nobody has to know.
+                // The receiver may be gone; then nobody needs the error.
                 let _ = out.sender.blocking_send(Err(error));
             }
             drop(permit);
@@ -68,7 +68,9 @@ impl Sessions {
 
     fn archive_permit(&self) -> Result<OwnedSemaphorePermit, Error> {
         self.archives.clone().try_acquire_owned().map_err(|_| {
-            Error::new(Code::Overloaded, "enough backups and restores are under way: try later")
+            let message =
+                format!("{ARCHIVES_MAX} backups and restores are already running; try again later");
+            Error::new(Code::Overloaded, message)
         })
     }
 }
@@ -81,19 +83,20 @@ impl Backup {
 }
 
 impl RestoreInput {
-    /// Hands over the next bytes; says whether more are wanted.
+    /// Passes on the next bytes; returns whether more are wanted.
     pub(crate) async fn push(&mut self, chunk: io::Result<Bytes>) -> bool {
         self.chunks.send(chunk).await.is_ok()
     }
 
-    /// After the last bytes: waits for the log, and says what its id is.
+    /// Call it after the last bytes: waits for the log and returns its id.
     pub(crate) async fn finish(self) -> Result<LogId, Error> {
         drop(self.chunks);
         match self.done.await {
             Ok(done) => Ok(done?),
-            Err(panic) => {
-                Err(Error::new(Code::UnknownError, format!("the restore failed: {panic}")))
-            }
+            Err(panic) => Err(Error::new(
+                Code::UnknownError,
+                format!("the restore failed because of a bug: {panic}"),
+            )),
         }
     }
 }
@@ -142,7 +145,7 @@ impl Read for ChunkReader {
 }
 
 fn gone() -> Error {
-    Error::new(Code::UnknownError, "the receiver of the backup went away")
+    Error::new(Code::UnknownError, "the receiver of the backup disconnected")
 }
 
 #[cfg(test)]
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_went_away_ends_the_writer() {
+    fn writing_fails_after_the_receiver_is_dropped() {
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         drop(chunks);
         let mut writer = ChunkWriter { chunk: BytesMut::new(), sender };

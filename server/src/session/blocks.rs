@@ -1,14 +1,14 @@
-//! [`BlockReading`]: a log's blocks for those who send them on whole: from
-//! memory, or as a part of a file that the kernel can send by itself.
+//! [`BlockReader`]: a log's blocks for front ends that send them whole: from
+//! memory, or as a part of a file that the kernel sends.
 //!
 //! ```text
-//! in memory ───────────────────────────▶ parts, shared with the log's tail
-//! in the file, every codec is taken ───▶ a span, nothing read
-//! else ─▶ page cache, or a thread ─────▶ parts ─▶ unpacked one by one if need be
+//! in memory ───────────────────────────────▶ parts, shared with the log's tail
+//! in the file, every codec is accepted ────▶ a span, nothing is read
+//! else ─▶ page cache, or blocking thread ──▶ parts ─▶ decompressed one by one if needed
 //! ```
 //!
-//! What is packed is small and what it unpacks to is not: no more is unpacked at a
-//! time than is read at a time.
+//! A small compressed block may decompress to a large one, so no more is
+//! decompressed at a time than is read at a time.
 
 use std::collections::VecDeque;
 
@@ -17,151 +17,153 @@ use styx_engine::{Blocks, Found, Reader, Span};
 use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
-use super::{Error, OpenLog, Pieces, Share, blocking};
+use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
-/// Bytes of a file that are sent as one span: a quarter of what a frame may have,
-/// because nothing can be told to a consumer in the middle of one.
+/// Bytes of a file that are sent as one span: a quarter of the largest frame,
+/// because no other frame can be sent to a consumer in the middle of one.
 const SPAN_BYTES_MAX: u64 = 4 << 20;
 
-/// Which blocks are wanted, and how.
+/// Which blocks to read, and in which form.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    /// No block that begins here or behind it.
+pub(crate) struct BlockQuery {
+    /// Read no block that begins at or after this position.
     pub(crate) until: Option<Position>,
-    /// How bodies may be packed.
+    /// The codecs that bodies may have.
     pub(crate) codecs: Codecs,
-    /// Bytes that are read at a time, unless it is one block.
+    /// Bytes that are read at a time. A single block may be larger.
     pub(crate) bytes_max: usize,
 }
 
-/// Whole blocks that follow each other.
+/// Consecutive whole blocks.
 #[derive(Debug)]
-pub(crate) enum Stretch {
-    /// In memory, cut anywhere.
+pub(crate) enum StoredBlocks {
+    /// In memory; a part may end anywhere.
     Parts(Vec<Bytes>),
     /// In a file.
     Span(Span),
 }
 
-/// A way through a log, block by block.
+/// Reads a log block by block.
 #[derive(Debug)]
-pub(crate) struct BlockReading {
+pub(crate) struct BlockReader {
     log: OpenLog,
-    /// Away while a blocking thread reads, and for good if that panicked.
+    /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
-    wanted: Wanted,
+    query: BlockQuery,
     position: Position,
-    /// Read, and still to be given out one by one.
+    /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
-    /// The memory of all that was read and not yet sent.
-    pieces: Pieces,
-    share: Option<Share>,
+    /// The memory of everything that was read and not yet sent.
+    chunks: ResponseChunks,
+    chunk: Option<ChunkReservation>,
     may_span: bool,
 }
 
 impl OpenLog {
-    /// Begins to read at this position. Blocks are read whole: the first may
-    /// begin before it. They count among `pieces` until the next are asked for.
+    /// Begins to read at this position. Blocks are read whole, so the first may begin
+    /// before it. They count against `chunks` until the next ones are read.
     pub(crate) fn read_blocks(
         &self,
         from: Position,
-        wanted: Wanted,
-        pieces: Pieces,
-    ) -> Result<BlockReading, Error> {
-        Ok(BlockReading {
+        query: BlockQuery,
+        chunks: ResponseChunks,
+    ) -> Result<BlockReader, Error> {
+        Ok(BlockReader {
             log: self.clone(),
             reader: Some(self.log.reader(from)?),
-            wanted,
+            query,
             position: from,
             single: VecDeque::new(),
-            pieces,
-            share: None,
+            chunks,
+            chunk: None,
             may_span: false,
         })
     }
 }
 
-impl BlockReading {
-    /// The position that the next blocks go on with.
+impl BlockReader {
+    /// The position at which the next blocks begin.
     pub(crate) fn position(&self) -> Position {
         self.position
     }
 
-    /// The next blocks, once those before were sent; `None` at the durable end.
-    /// Cancelling it ends the reading.
+    /// The next blocks; call it after those before were sent. `None` at the durable
+    /// end. Cancelling it ends the reading.
     ///
     /// # Errors
     /// Damage, retention, a log that is gone.
-    pub(crate) async fn next(&mut self) -> Result<Option<Stretch>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<StoredBlocks>, Error> {
         if !self.single.is_empty() {
             return self.next_of_single().map(Some);
         }
         self.sent();
         let is_span_wanted = self.wants_span()?;
-        let share = self.pieces.share(self.wanted.bytes_max).await;
-        let bytes_max = share.bytes();
+        let chunk = self.chunks.reserve(self.query.bytes_max).await;
+        let bytes_max = chunk.bytes();
         let found = if is_span_wanted {
             self.on_a_thread(move |reader| {
                 Ok(match reader.span(SPAN_BYTES_MAX)? {
-                    Some(span) => Read::Span(span),
-                    None => Read::Blocks(reader.blocks(bytes_max)?),
+                    Some(span) => BlocksOrSpan::Span(span),
+                    None => BlocksOrSpan::Blocks(reader.blocks(bytes_max)?),
                 })
             })
             .await?
         } else {
             match self.cursor()?.try_blocks(bytes_max)? {
                 Found::NeedsDisk => {
-                    self.on_a_thread(move |reader| reader.blocks(bytes_max).map(Read::Blocks))
-                        .await?
+                    self.on_a_thread(move |reader| {
+                        reader.blocks(bytes_max).map(BlocksOrSpan::Blocks)
+                    })
+                    .await?
                 }
-                found => Read::Blocks(found),
+                found => BlocksOrSpan::Blocks(found),
             }
         };
-        // Where a consumer begins, all is checked: it may have found damage there.
+        // The first blocks are checked, because the consumer may have found damage there.
         self.may_span = SPANS;
         match found {
-            Read::Span(span) => {
+            BlocksOrSpan::Span(span) => {
                 self.position = span.next();
-                Ok(Some(Stretch::Span(span)))
+                Ok(Some(StoredBlocks::Span(span)))
             }
-            Read::Blocks(Found::Some(blocks)) => {
-                self.share = Some(share);
+            BlocksOrSpan::Blocks(Found::Some(blocks)) => {
+                self.chunk = Some(chunk);
                 self.give(&blocks).map(Some)
             }
-            Read::Blocks(Found::AtEnd) => Ok(None),
-            Read::Blocks(Found::NeedsDisk) => Err(lost()),
+            BlocksOrSpan::Blocks(Found::AtEnd) => Ok(None),
+            BlocksOrSpan::Blocks(Found::NeedsDisk) => Err(interrupted()),
         }
     }
 
-    /// Says that all was sent that was read.
+    /// Everything that was read was sent.
     pub(crate) fn sent(&mut self) {
-        self.share = None;
+        self.chunk = None;
     }
 
-    /// Resolves when there is more to read, or the log is gone.
+    /// Resolves when there is more to read or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         self.sent();
         self.cursor()?.wait().await;
         Ok(())
     }
 
-    /// Whether what comes is better sent by the kernel.
+    /// Whether the kernel can send the next blocks.
     fn wants_span(&mut self) -> Result<bool, Error> {
         let end = self.log.end_position();
-        let all = self.wanted.until.is_none_or(|until| until >= end);
-        let any_codec = self.wanted.codecs == Codecs::ALL;
+        let all = self.query.until.is_none_or(|until| until >= end);
+        let any_codec = self.query.codecs == Codecs::ALL;
         Ok(self.may_span && all && any_codec && !self.cursor()?.is_in_memory())
     }
 
-    fn give(&mut self, blocks: &Blocks) -> Result<Stretch, Error> {
-        let until = self.wanted.until;
+    fn give(&mut self, blocks: &Blocks) -> Result<StoredBlocks, Error> {
+        let until = self.query.until;
         let codecs = blocks.codecs();
-        if codecs.common(self.wanted.codecs) == codecs
+        if codecs.common(self.query.codecs) == codecs
             && until.is_none_or(|until| blocks.next() <= until)
         {
             self.position = blocks.next();
             self.count(blocks.len_bytes());
-            return Ok(Stretch::Parts(blocks.parts().cloned().collect()));
+            return Ok(StoredBlocks::Parts(blocks.parts().cloned().collect()));
         }
         let begins_before =
             |block: &&Block| until.is_none_or(|until| block.header().base_position < until.0);
@@ -169,21 +171,22 @@ impl BlockReading {
         self.next_of_single()
     }
 
-    /// Blocks one by one, in a form that is wanted.
-    fn next_of_single(&mut self) -> Result<Stretch, Error> {
+    /// Returns single blocks, with an accepted codec.
+    fn next_of_single(&mut self) -> Result<StoredBlocks, Error> {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while let Some(block) = self.single.front() {
             let header = block.header();
-            let is_wanted = self.wanted.codecs.contains(header.codec);
+            let is_wanted = self.query.codecs.contains(header.codec);
             let body_bytes = if is_wanted { header.body_size } else { header.raw_size } as usize;
-            if bytes > 0 && bytes + body_bytes > self.wanted.bytes_max {
+            if bytes > 0 && bytes + body_bytes > self.query.bytes_max {
                 break;
             }
             bytes += body_bytes;
             let unpacked = match is_wanted {
                 true => None,
                 false => block.unpacked().map_err(|error| {
-                    let message = format!("a stored block cannot be unpacked: {error}");
+                    let message =
+                        format!("cannot decompress a stored block: {error}; run styx verify");
                     Error::new(Code::CorruptRecord, message).with("position", header.base_position)
                 })?,
             };
@@ -198,38 +201,38 @@ impl BlockReading {
         }
         let waiting: u64 = self.single.iter().map(|block| block.header().block_bytes()).sum();
         self.count(bytes + usize::try_from(waiting).unwrap_or(usize::MAX));
-        Ok(Stretch::Parts(parts))
+        Ok(StoredBlocks::Parts(parts))
     }
 
     fn count(&mut self, bytes: usize) {
-        if let Some(share) = &mut self.share {
-            share.resize(bytes);
+        if let Some(chunk) = &mut self.chunk {
+            chunk.resize(bytes);
         }
     }
 
     async fn on_a_thread(
         &mut self,
-        read: impl FnOnce(&mut Reader) -> Result<Read, styx_engine::Error> + Send + 'static,
-    ) -> Result<Read, Error> {
-        let mut reader = self.reader.take().ok_or_else(lost)?;
+        read: impl FnOnce(&mut Reader) -> Result<BlocksOrSpan, styx_engine::Error> + Send + 'static,
+    ) -> Result<BlocksOrSpan, Error> {
+        let mut reader = self.reader.take().ok_or_else(interrupted)?;
         let (read, reader) = blocking(move || Ok((read(&mut reader), reader))).await?;
         self.reader = Some(reader);
         Ok(read?)
     }
 
     fn cursor(&mut self) -> Result<&mut Reader, Error> {
-        self.reader.as_mut().ok_or_else(lost)
+        self.reader.as_mut().ok_or_else(interrupted)
     }
 }
 
-enum Read {
+enum BlocksOrSpan {
     Blocks(Found<Blocks>),
     Span(Span),
 }
 
-/// Whether a kernel that sends files is at hand.
+/// Whether the kernel can send files to sockets.
 const SPANS: bool = cfg!(target_os = "linux");
 
-fn lost() -> Error {
-    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
+fn interrupted() -> Error {
+    Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

@@ -1,31 +1,31 @@
-//! [`Error`]: what a request fails with, in the words of the public table.
+//! [`Error`]: why a request failed, with a code of the public table.
 //!
-//! The code is the decision the caller makes; facts are the extra fields of the
-//! answer (`end_position`, `status` …). Front ends only have to write it down.
+//! The code is the decision the caller makes. Fields are the extra fields of the
+//! answer (`end_position`, `status` …). Front ends only encode it.
 
 use styx_protocol::log::{InvalidConfig, InvalidName};
 use styx_protocol::read::InvalidParam;
 use styx_protocol::{Code, LogStatus, Position};
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
     /// The row of the public table.
     pub(crate) code: Code,
-    /// For people: what happened and what to do.
+    /// What failed and what to do.
     pub(crate) message: String,
-    /// More fields of the answer, in their order.
-    pub(crate) facts: Vec<(&'static str, Fact)>,
-    /// Seconds after which it is worth trying again.
+    /// Extra fields of the answer, in order.
+    pub(crate) fields: Vec<(&'static str, ErrorField)>,
+    /// Seconds after which the caller should retry.
     pub(crate) retry_after: Option<u32>,
-    /// Behind damage, the first position that can be read; for streams alone.
+    /// The first readable position after damage; only streams send it.
     pub(crate) next_intact: Option<Position>,
 }
 
 /// The value of an extra field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fact {
+pub(crate) enum ErrorField {
     Number(u64),
     Text(String),
 }
@@ -36,7 +36,7 @@ impl Error {
             Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
             _ => None,
         };
-        Error { code, message: message.into(), facts: Vec::new(), retry_after, next_intact: None }
+        Error { code, message: message.into(), fields: Vec::new(), retry_after, next_intact: None }
     }
 
     pub(crate) fn invalid(name: &'static str, value: &str, accepted: &'static str) -> Error {
@@ -45,12 +45,12 @@ impl Error {
 
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: u64) -> Error {
-        self.facts.push((name, Fact::Number(value)));
+        self.fields.push((name, ErrorField::Number(value)));
         self
     }
 
-    /// Whether the server's operator should hear of it.
-    pub(crate) fn is_our_fault(&self) -> bool {
+    /// Whether it is the server's fault, so that the operator should see it.
+    pub(crate) fn is_server_fault(&self) -> bool {
         matches!(
             self.code,
             Code::UnknownError | Code::OutcomeUnknown | Code::CorruptRecord | Code::StorageFull
@@ -73,7 +73,7 @@ impl From<styx_engine::Error> for Error {
                 error.with("position", position.0)
             }
             E::NotAvailable { status, .. } => {
-                error.facts.push(("status", Fact::Text(status.to_string())));
+                error.fields.push(("status", ErrorField::Text(status.to_string())));
                 error.retry_after = (status == LogStatus::Scanning).then_some(1);
                 error
             }

@@ -1,4 +1,4 @@
-//! Creating, looking at and removing logs. What waits for the disk runs on a
+//! Creates, describes and removes logs. Work that waits for the disk runs on a
 //! blocking thread.
 
 use serde::Serialize;
@@ -6,7 +6,7 @@ use styx_protocol::{LogConfig, LogId, LogInfo, LogName, Position};
 
 use super::{Error, OpenLog, Sessions, blocking, existing};
 
-/// What `?details=true` adds.
+/// The answer to `?details=true`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Details {
     #[serde(flatten)]
@@ -18,7 +18,7 @@ pub(crate) struct Details {
 }
 
 impl Sessions {
-    /// Makes a new log.
+    /// Creates a log.
     pub(crate) async fn create(
         &self,
         name: LogName,
@@ -30,7 +30,7 @@ impl Sessions {
         Ok((log.info(), log.id()))
     }
 
-    /// What the API says about a log, whatever its status.
+    /// The API's description of a log, whatever its status.
     pub(crate) fn info(&self, name: &str) -> Result<LogInfo, Error> {
         Ok(self.catalog.info(&existing(name)?)?)
     }
@@ -41,7 +41,7 @@ impl Sessions {
         blocking(move || catalog.delete(&name)).await
     }
 
-    /// Removes all records of a log whatever its status; its new id.
+    /// Removes all records of a log whatever its status; returns its new id.
     pub(crate) async fn truncate(&self, name: &str) -> Result<LogId, Error> {
         let (name, catalog) = (existing(name)?, self.catalog.clone());
         Ok(blocking(move || catalog.truncate(&name)).await?.id())
@@ -49,8 +49,8 @@ impl Sessions {
 }
 
 impl OpenLog {
-    /// What the API says about the log, its configuration and the times of its
-    /// ends.
+    /// The API's description of the log, its configuration, and the timestamps of
+    /// its first and last record.
     pub(crate) async fn details(&self) -> Result<Details, Error> {
         let log = self.log.clone();
         let times = blocking(move || Ok(log.timestamps())).await?;

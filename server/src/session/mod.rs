@@ -1,22 +1,22 @@
-//! Everything the front ends may do with logs, and the only room that sees the
+//! Everything the front ends may do with logs, and the only module that uses the
 //! engine.
 //!
 //! ```text
-//! http      ─┐                       ┌ manage, archive   blocking, on threads for it
+//! http      ─┐                       ┌ manage, archive   on blocking threads
 //! websocket ─┼→ Sessions → OpenLog → ┼ append, pipeline  blocks of records, in bounded memory
-//! stream    ─┘                       ├ producers         one connection each
-//!                                    └ read, blocks      memory first, then a thread
+//! stream    ─┘                       ├ producers         one connection for each producer
+//!                                    └ read, blocks      memory first, then a blocking thread
 //! ```
 //!
-//! Invariant: nothing here makes an async worker wait for the disk.
+//! `budget` bounds the memory of requests and responses. Invariant: nothing here
+//! makes an async worker wait for the disk.
 
-mod answers;
 mod append;
 mod archive;
 mod blocks;
+mod budget;
 mod error;
 mod identity;
-mod in_flight;
 mod manage;
 mod pipeline;
 mod producers;
@@ -30,15 +30,17 @@ use styx_engine::{Catalog, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
-pub(crate) use answers::{Answers, Pieces, Share};
 pub(crate) use append::{AppendStream, Condition, Written};
-pub(crate) use blocks::{BlockReading, Stretch, Wanted};
-pub(crate) use error::{Error, Fact};
-pub(crate) use identity::Known;
-pub(crate) use in_flight::{InFlight, Reservation};
-pub(crate) use pipeline::{Pipeline, Progress};
+pub(crate) use blocks::{BlockQuery, BlockReader, StoredBlocks};
+pub(crate) use budget::{
+    ChunkReservation, ProducerMemory, RequestBudget, Reservation, ResponseBudget, ResponseChunks,
+    Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
+};
+pub(crate) use error::{Error, ErrorField};
+pub(crate) use identity::KnownLog;
+pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
-pub(crate) use read::Reading;
+pub(crate) use read::RecordReader;
 pub(crate) use storage::StorageHealth;
 pub(crate) use styx_engine::{Append, Batch, LogStats, Producer, Span};
 
@@ -49,8 +51,8 @@ const ARCHIVES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     catalog: Catalog,
-    in_flight: InFlight,
-    answers: Answers,
+    request_budget: RequestBudget,
+    response_budget: ResponseBudget,
     archives: Arc<Semaphore>,
     producers: Producers,
     storage: StorageHealth,
@@ -62,7 +64,7 @@ pub(crate) struct OpenLog {
     log: styx_engine::Log,
 }
 
-/// Why the data directory cannot be used, for people.
+/// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct OpenError(#[from] styx_engine::Error);
@@ -74,7 +76,7 @@ impl Sessions {
         let options = Options {
             pad_commits: logs.pad_commits,
             direct_bytes_min: logs.direct_write_size,
-            // Two groups that go past the page cache; never more than the default.
+            // Twice the size from which direct writes are used, at most the default.
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             ..Options::new(&logs.data_directory)
@@ -82,8 +84,8 @@ impl Sessions {
         let open = move || {
             let directory = options.data_directory.clone();
             let catalog = Catalog::open(options)?;
-            // Only now is the directory known to be there, and ours.
-            Ok((catalog, StorageHealth::look(&directory)))
+            // Only now is it known that the directory exists and is locked by us.
+            Ok((catalog, StorageHealth::probe(&directory)))
         };
         let (catalog, storage) = match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened.map_err(OpenError)?,
@@ -92,36 +94,36 @@ impl Sessions {
         Ok(Sessions {
             catalog,
             storage,
-            in_flight: InFlight::new(config.max_in_flight_bytes),
-            answers: Answers::new(config.max_answer_bytes),
+            request_budget: RequestBudget::new(config.max_in_flight_bytes),
+            response_budget: ResponseBudget::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             producers: Producers::default(),
         })
     }
 
-    /// Whether every log has been opened, well or not.
+    /// Whether opening has finished for every log, successfully or not.
     pub(crate) fn is_open(&self) -> bool {
         self.catalog.is_open()
     }
 
-    /// What was found of the storage at the start.
+    /// What the probe of the storage found at the start.
     pub(crate) fn storage(&self) -> &StorageHealth {
         &self.storage
     }
 
-    /// The memory that request bodies may take.
-    pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.in_flight
+    /// The memory that requests may take.
+    pub(crate) fn request_budget(&self) -> &RequestBudget {
+        &self.request_budget
     }
 
-    /// Which connection a producer has.
+    /// The producers that have connections.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
     }
 
-    /// The memory that answers may take.
-    pub(crate) fn answers(&self) -> &Answers {
-        &self.answers
+    /// The memory that responses may take.
+    pub(crate) fn response_budget(&self) -> &ResponseBudget {
+        &self.response_budget
     }
 
     /// Opens a log by name.
@@ -129,7 +131,7 @@ impl Sessions {
         Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
     }
 
-    /// What the scrub has done.
+    /// Counters of the scrub.
     pub(crate) fn scrub_stats(&self) -> ScrubStats {
         self.catalog.scrub_stats()
     }
@@ -139,12 +141,12 @@ impl Sessions {
         self.catalog.logs().iter().map(|log| (log.name().to_string(), log.stats())).collect()
     }
 
-    /// What the API says about every log, sorted by name.
+    /// The API's description of every log, sorted by name.
     pub(crate) fn list(&self) -> Vec<LogInfo> {
         self.catalog.list()
     }
 
-    /// Commits what is queued and closes every log; says whether that was done
+    /// Commits queued appends and closes every log; returns whether it finished
     /// within `deadline`.
     pub(crate) async fn close(&self, deadline: Duration) -> bool {
         let catalog = self.catalog.clone();
@@ -158,24 +160,24 @@ impl OpenLog {
         self.log.id()
     }
 
-    /// Compares the log with what a request knows.
-    pub(crate) fn check(&self, known: &Known) -> Result<(), Error> {
+    /// Compares the log with what a request knows about it.
+    pub(crate) fn check(&self, known: &KnownLog) -> Result<(), Error> {
         known.check(self.log.id(), self.log.end_position())
     }
 
-    /// Whether an append would be refused now, whatever it holds.
+    /// Checks whether any append would be refused now.
     pub(crate) fn check_appendable(&self) -> Result<(), Error> {
         Ok(self.log.check_appendable()?)
     }
 
-    /// Resolves once the log is gone (deleted, truncated or closed), with why.
+    /// Resolves with the reason when the log is deleted, truncated or closed.
     /// Cancel safe; commits do not wake it.
     pub(crate) fn gone(&self) -> impl Future<Output = Error> + Send + 'static + use<> {
         let gone = self.log.closed();
         async move { gone.await.into() }
     }
 
-    /// How it is kept.
+    /// The log's configuration.
     pub(crate) fn config(&self) -> LogConfig {
         self.log.config()
     }
@@ -191,20 +193,23 @@ impl OpenLog {
     }
 }
 
-/// The name of a log that should be there: one that cannot be a name is the
-/// name of no log.
+/// Parses the name of a log that should exist. No log has an invalid name, so that
+/// is "not found".
 fn existing(name: &str) -> Result<LogName, Error> {
     name.parse().map_err(|invalid: styx_protocol::log::InvalidName| {
         Error::new(Code::LogNotFound, format!("there is no such log: {invalid}"))
     })
 }
 
-/// Runs what waits for the disk on a thread that may.
+/// Runs work that waits for the disk on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, styx_engine::Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),
-        Err(panic) => Err(Error::new(Code::UnknownError, format!("the request failed: {panic}"))),
+        Err(panic) => Err(Error::new(
+            Code::UnknownError,
+            format!("the request failed because of a bug: {panic}"),
+        )),
     }
 }

@@ -1,11 +1,11 @@
-//! [`Pipeline`]: the appends of a connection, many on their way at a time.
+//! [`Pipeline`]: the appends of a connection, many in flight at a time.
 //!
 //! ```text
-//! offer ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
+//! submit ─▶ waiting (at most one) ─▶ engine's queue ─▶ durable ─▶ progress
 //! ```
 //!
-//! Answers come in the order of the appends. What is on its way is bounded: the
-//! front end stops reading its socket while there is no [`room`](Pipeline::has_room).
+//! Results have the order of the appends. What is in flight is bounded: the front end
+//! stops reading its socket while there is no [capacity](Pipeline::has_capacity).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -22,62 +22,62 @@ pub(crate) struct Pipeline {
     stream: AppendStream,
     bytes_max: usize,
     appends_max: usize,
-    /// Found the log's queue full.
+    /// An append that found the log's queue full.
     waiting: Option<(Append, QueueSpace)>,
-    on_their_way: VecDeque<(Ticket, usize)>,
+    in_flight: VecDeque<(Ticket, usize)>,
     bytes: usize,
 }
 
-/// What has come of the appends since the last time.
+/// What has become of the appends since the last call.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct AppendProgress {
     /// Durable now, in order.
     pub(crate) appended: Vec<Appended>,
-    /// Why the next one is not, and none that follows it.
+    /// Why the next append failed; all that follow it fail too.
     pub(crate) failed: Option<Error>,
 }
 
 impl OpenLog {
-    /// Begins to append, at most so many bytes and so many appends at a time; one
-    /// append of any size is always taken.
+    /// Begins to append, with at most `bytes_max` and `appends_max` in flight. A
+    /// single append of any size is always accepted.
     pub(crate) fn pipeline(&self, bytes_max: usize, appends_max: usize) -> Pipeline {
         Pipeline {
             stream: self.log.stream(),
             bytes_max,
             appends_max,
             waiting: None,
-            on_their_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             bytes: 0,
         }
     }
 }
 
 impl Pipeline {
-    /// Whether another append may be offered.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether another append may be submitted.
+    pub(crate) fn has_capacity(&self) -> bool {
         self.waiting.is_none()
             && self.bytes < self.bytes_max
-            && self.on_their_way.len() < self.appends_max
+            && self.in_flight.len() < self.appends_max
     }
 
-    /// Whether nothing is on its way.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.waiting.is_none() && self.on_their_way.is_empty()
+    /// Whether nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.in_flight.is_empty()
     }
 
-    /// Bytes that are on their way.
+    /// Bytes that are in flight.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Appends; to be called while there is [room](Self::has_room).
+    /// Appends; call it only while there is [capacity](Self::has_capacity).
     ///
     /// # Errors
-    /// Refused at once; what was offered before goes on.
-    pub(crate) fn offer(&mut self, append: Append) -> Result<(), Error> {
+    /// The append is refused at once; appends before it continue.
+    pub(crate) fn submit(&mut self, append: Append) -> Result<(), Error> {
         let bytes = append.len_bytes();
         match self.stream.append(append) {
-            Ok(ticket) => self.on_their_way.push_back((ticket, bytes)),
+            Ok(ticket) => self.in_flight.push_back((ticket, bytes)),
             Err(AppendError::QueueFull(append)) => {
                 self.waiting = Some((append, self.stream.queue_space()));
             }
@@ -87,19 +87,19 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until an append is durable, has failed, or has left the place where
-    /// it waited for room; then gives out all that is known. Without an append it
+    /// Waits until an append is durable, has failed, or has entered the log's queue.
+    /// Then returns everything that has become known. Without an append in flight it
     /// never resolves. Cancel safe.
-    pub(crate) async fn progress(&mut self) -> Progress {
+    pub(crate) async fn progress(&mut self) -> AppendProgress {
         poll_fn(|context| self.poll_progress(context)).await
     }
 
-    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<Progress> {
-        let mut progress = Progress::default();
-        while let Some((ticket, bytes)) = self.on_their_way.front_mut() {
+    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<AppendProgress> {
+        let mut progress = AppendProgress::default();
+        while let Some((ticket, bytes)) = self.in_flight.front_mut() {
             let Poll::Ready(result) = Pin::new(ticket).poll(context) else { break };
             self.bytes -= *bytes;
-            self.on_their_way.pop_front();
+            self.in_flight.pop_front();
             match result {
                 Ok(appended) => progress.appended.push(appended),
                 Err(error) => {
@@ -121,7 +121,8 @@ impl Pipeline {
         Poll::Pending
     }
 
-    /// Tries again what found the queue full; says whether it was taken.
+    /// Tries the append again that found the queue full; returns whether it was
+    /// accepted.
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Result<bool, Error> {
         while let Some((append, mut room)) = self.waiting.take() {
             if Pin::new(&mut room).poll(context).is_pending() {
@@ -131,7 +132,7 @@ impl Pipeline {
             let bytes = append.len_bytes();
             match self.stream.append(append) {
                 Ok(ticket) => {
-                    self.on_their_way.push_back((ticket, bytes));
+                    self.in_flight.push_back((ticket, bytes));
                     return Ok(true);
                 }
                 Err(AppendError::QueueFull(append)) => {

@@ -1,30 +1,30 @@
-//! [`Reading`]: a request's way through a log, batch by batch.
+//! [`RecordReader`]: reads a log for a request, batch by batch.
 //!
 //! ```text
-//! next() → share of memory → from memory or the page cache → batch
-//!                          ↘ needs the disk → a blocking thread ↗
+//! next() → reserve memory → from memory or the page cache → batch
+//!                         ↘ needs the disk → a blocking thread ↗
 //! ```
 //!
-//! Between two batches nothing is held but the engine's cursor, so that a
-//! slow or waiting reader costs next to no memory.
+//! Between two batches it holds only the engine's cursor, so a slow or waiting
+//! reader costs almost no memory.
 
 use std::time::Duration;
 
 use styx_engine::{Batch, Found, Reader, Record, Seek};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
-use super::{Error, OpenLog, Pieces, Share, blocking};
+use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
-/// A cursor with an end to it.
+/// See the module.
 #[derive(Debug)]
-pub(crate) struct Reading {
-    /// Away while a blocking thread reads, and for good if that panicked.
+pub(crate) struct RecordReader {
+    /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
     batch_bytes_max: usize,
 }
 
 impl OpenLog {
-    /// Where a read with these parameters begins.
+    /// The position at which a read with these parameters begins.
     pub(crate) async fn seek(&self, params: &ReadParams) -> Result<Position, Error> {
         let seek = match params.whence {
             Whence::Origin => Seek::Origin(params.position),
@@ -54,26 +54,33 @@ impl OpenLog {
         })
     }
 
-    /// Begins to read many records. A batch holds about `batch_bytes_max`.
-    pub(crate) fn read(&self, from: Position, batch_bytes_max: usize) -> Result<Reading, Error> {
-        Ok(Reading { reader: Some(self.log.reader(from)?), batch_bytes_max })
+    /// Begins to read many records, in batches of about `batch_bytes_max`.
+    pub(crate) fn read(
+        &self,
+        from: Position,
+        batch_bytes_max: usize,
+    ) -> Result<RecordReader, Error> {
+        Ok(RecordReader { reader: Some(self.log.reader(from)?), batch_bytes_max })
     }
 }
 
-impl Reading {
-    /// The next records for an answer, with their share of the answers' memory; `None`
-    /// at the durable end. A block is read as a whole: who takes less of the batch
-    /// than all, as the share asks, goes [back](Self::go_back_to) to the rest.
+impl RecordReader {
+    /// The next records for a response, with memory for them; `None` at the durable
+    /// end. Blocks are read whole, so the batch may be larger than the memory allows.
+    /// A caller that uses only a part of it [goes back](Self::go_back_to) to the rest.
     /// Cancelling it ends the reading.
-    pub(crate) async fn next(&mut self, answer: &Pieces) -> Result<Option<(Batch, Share)>, Error> {
-        let share = answer.share(self.batch_bytes_max).await;
-        Ok(self.read(share.bytes()).await?.map(|batch| (batch, share)))
+    pub(crate) async fn next(
+        &mut self,
+        response: &ResponseChunks,
+    ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
+        let chunk = response.reserve(self.batch_bytes_max).await;
+        Ok(self.read(chunk.bytes()).await?.map(|batch| (batch, chunk)))
     }
 
     async fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, Error> {
         let mut found = self.cursor()?.try_read(bytes_max)?;
         if matches!(found, Found::NeedsDisk) {
-            let mut reader = self.reader.take().ok_or_else(lost)?;
+            let mut reader = self.reader.take().ok_or_else(interrupted)?;
             let (read, reader) = blocking(move || Ok((reader.read(bytes_max), reader))).await?;
             self.reader = Some(reader);
             found = read?;
@@ -81,18 +88,18 @@ impl Reading {
         match found {
             Found::Some(batch) => Ok(Some(batch)),
             Found::AtEnd => Ok(None),
-            Found::NeedsDisk => Err(lost()),
+            Found::NeedsDisk => Err(interrupted()),
         }
     }
 
-    /// Goes on from a position that was read already.
+    /// Continues from a position that was read already.
     pub(crate) fn go_back_to(&mut self, position: Position) -> Result<(), Error> {
         self.cursor()?.go_back_to(position);
         Ok(())
     }
 
-    /// Waits until there is something to read, at most so long; says whether
-    /// there is.
+    /// Waits until there is something to read, or until `at_most` has passed; returns
+    /// whether there is.
     pub(crate) async fn wait(&mut self, at_most: Option<Duration>) -> Result<bool, Error> {
         let more = self.cursor()?.wait();
         Ok(match at_most {
@@ -105,10 +112,10 @@ impl Reading {
     }
 
     fn cursor(&mut self) -> Result<&mut Reader, Error> {
-        self.reader.as_mut().ok_or_else(lost)
+        self.reader.as_mut().ok_or_else(interrupted)
     }
 }
 
-fn lost() -> Error {
-    Error::new(Code::UnknownError, "the read was interrupted by an earlier failure")
+fn interrupted() -> Error {
+    Error::new(Code::UnknownError, "an earlier failure ended this read; start it again")
 }

@@ -1,27 +1,26 @@
-//! [`StorageHealth`]: whether the data directory's storage can keep what an ack
-//! promises, looked at once when the server starts.
+//! [`StorageHealth`]: whether the data directory's storage can keep the guarantee
+//! of an ack, probed once when the server starts.
 
 use std::path::Path;
 
 use styx_engine::storage::probe::{self, Effort, Weakness};
 
-/// What was found at the start.
+/// What the probe found at the start.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StorageHealth {
     weak: Vec<&'static str>,
-    /// Seconds of a small write and its sync, the median of a few; `None` when
-    /// they failed.
+    /// Median seconds of a few small writes with their syncs; `None` if they failed.
     pub(crate) sync_seconds: Option<f64>,
 }
 
 impl StorageHealth {
-    /// Looks, and warns of what it finds; blocks for some 20 ms.
-    pub(super) fn look(directory: &Path) -> StorageHealth {
+    /// Probes the storage and logs warnings; blocks for about 20 ms.
+    pub(super) fn probe(directory: &Path) -> StorageHealth {
         let path = directory.display();
         let report = match probe::inspect(directory, Effort::Quick) {
             Ok(report) => report,
             Err(error) => {
-                tracing::warn!("the storage of {path} cannot be looked at: {error}");
+                tracing::warn!("cannot check the storage of {path}: {error}");
                 return StorageHealth::default();
             }
         };
@@ -29,11 +28,11 @@ impl StorageHealth {
             let reason = weakness.reason();
             tracing::warn!(
                 reason,
-                "weak storage under {path}: {weakness} (`styx serve --check-storage` says more)"
+                "weak storage under {path}: {weakness}; run `styx serve --check-storage` for details"
             );
         }
         if let Err(error) = &report.syncs {
-            tracing::warn!("how fast the storage of {path} syncs cannot be measured: {error}");
+            tracing::warn!("cannot measure how fast the storage of {path} syncs: {error}");
         }
         StorageHealth {
             weak: report.weaknesses.iter().map(Weakness::reason).collect(),
@@ -41,7 +40,7 @@ impl StorageHealth {
         }
     }
 
-    /// Every reason why storage can be weak, and whether this one is.
+    /// Every reason why storage can be weak, and whether it applies here.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = (&'static str, bool)> {
         Weakness::REASONS.iter().map(|reason| (*reason, self.weak.contains(reason)))
     }

@@ -1,23 +1,22 @@
-//! The binary protocols: styx/0 for clients of old, styx/1 for everyone who
-//! wants speed. docs/protocol.md has their bytes.
+//! The binary protocols: styx/0 for the first clients, styx/1 for speed.
+//! docs/protocol.md describes their bytes.
 //!
 //! ```text
-//! socket ─▶ decoder ─▶ session::Pipeline ─▶ acks ─▶ socket      a producer's
-//! socket ◀─ blocks or records ◀─ session::Reading               a consumer's
+//! socket ─▶ decoder ─▶ session::Pipeline ─▶ acks ─▶ socket      producer
+//! socket ◀─ blocks or records ◀─ session reader                 consumer
 //! ```
 //!
-//! Each connection is one task. What both protocols share stands here: the
-//! time-outs of a handshake and the heartbeats that follow from them, and what a
-//! producer may keep of the memory that is for all.
+//! Each connection is one task. Both protocols share the timeouts of a handshake
+//! and the decision when a producer's socket is read.
 
-mod memory;
-mod pulse;
+mod intake;
+mod timeouts;
 mod v0;
 mod v1;
 
 use crate::handover::FrontEnd;
 
-/// Those who speak these protocols.
+/// The front ends of these protocols.
 pub(crate) fn front_ends() -> Vec<Box<dyn FrontEnd>> {
     vec![Box::new(v1::Styx1), Box::new(v0::Styx0)]
 }

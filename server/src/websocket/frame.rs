@@ -1,13 +1,13 @@
-//! Frames as this side writes them, and the mask of those it reads.
+//! Encodes the frames that this side sends, and unmasks those that it receives.
 //!
 //! ```text
-//! fin, opcode: u8 | length: 1, 3 or 9 bytes | payload        a server's: no mask
+//! fin, opcode: u8 | length: 1, 3 or 9 bytes | payload        a server sends no mask
 //! ```
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Bytes that a close frame's reason may have.
+/// The longest reason of a close frame.
 const REASON_BYTES_MAX: usize = 123;
 
 pub(super) const TEXT: OpCode = OpCode::Data(Data::Text);
@@ -16,7 +16,7 @@ pub(super) const PING: OpCode = OpCode::Control(Control::Ping);
 pub(super) const PONG: OpCode = OpCode::Control(Control::Pong);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 
-/// Bytes in front of the payload of a frame of ours, at most.
+/// The longest header of a frame that this side sends.
 pub(super) const HEADER_BYTES_MAX: usize = 10;
 
 /// Appends a whole message, or a control frame, to `out`.
@@ -26,15 +26,15 @@ pub(super) fn encode(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a close frame; without a code it says nothing. A reason that is too
-/// long is cut off.
+/// Appends a close frame; without a code its payload is empty. A reason that is
+/// too long is cut off between two characters.
 pub(super) fn encode_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let Some(code) = code else { return encode(CLOSE, &[], out) };
     let (reason, _) = reason.split_at(reason.floor_char_boundary(REASON_BYTES_MAX));
     encode(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat(), out);
 }
 
-/// Takes a client's mask off its payload.
+/// Unmasks a client's payload.
 pub(super) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_take_as_few_bytes_as_they_can() {
+    fn lengths_have_the_shortest_encoding() {
         for (length, header) in [
             (0, &[0x82, 0][..]),
             (125, &[0x82, 125]),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_cut_between_characters() {
+    fn long_reason_is_cut_between_characters() {
         let frame = encoded(|out| encode_close(Some(4006), &"ä".repeat(100), out));
         assert_eq!(frame.get(..4), Some(&[0x88, 124, 0x0f, 0xa6][..]));
         assert!(std::str::from_utf8(&frame[4..]).is_ok_and(|reason| reason.len() == 122));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_is_taken_off_at_every_length() {
+    fn unmask_restores_payloads_of_every_length() {
         let mask = [1, 2, 3, 0xf4];
         for length in 0..40 {
             let plain: Vec<u8> = (0..length).map(|n| n * 5).collect();

@@ -1,4 +1,4 @@
-//! From a handshake to the connection that it asks for.
+//! Accepts a handshake and starts the connection that it asks for.
 //!
 //! ```text
 //! GET                                                     read
@@ -14,40 +14,40 @@ use http::{HeaderMap, HeaderValue};
 use styx_protocol::Code;
 use tungstenite::handshake::derive_accept_key;
 
-use super::decoder::Decoder;
-use super::line::Line;
-use super::read::Consumer;
-use super::write::{Acks, Producer, READ_BYTES_MIN};
+use super::connection::WebSocketConnection;
+use super::consumer::WebSocketConsumer;
+use super::decoder::MessageDecoder;
+use super::producer::{Acks, READ_BYTES_MIN, WebSocketProducer};
 use crate::app::App;
-use crate::handover::{Accepted, Request, Socket};
+use crate::handover::{AcceptedUpgrade, Socket, UpgradeRequest};
 use crate::header;
 use crate::session::{Condition, Error};
 
 const VERSION: &str = "13";
 const KEY_BYTES: usize = 16;
-/// Largest read, and batch of records, at a time.
+/// Largest read and largest batch of records.
 const READ_BYTES_MAX: usize = 64 << 10;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-/// Whether the handshake is of the one version there is.
-pub(super) fn is_of_our_version(headers: &HeaderMap) -> bool {
+/// Whether the handshake has the one version that exists.
+pub(super) fn is_supported_version(headers: &HeaderMap) -> bool {
     header::text(headers, &SEC_WEBSOCKET_VERSION) == Some(VERSION)
 }
 
-/// What a handshake of another version is told.
+/// The headers that answer a handshake of another version.
 pub(super) fn versions() -> HeaderMap {
     let version = (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
     HeaderMap::from_iter([version])
 }
 
-pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
+pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&request)?);
     if writes(&request)? { write(&request, headers) } else { read(&request, headers).await }
 }
 
-async fn read(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Error> {
+async fn read(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpgrade, Error> {
     let (app, log) = (request.app.clone(), &request.log);
     let params = request.read_params()?;
     let end = log.end_position();
@@ -57,61 +57,61 @@ async fn read(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Err
     let config = &app.config;
     let sizes = [config.log_manager.read_buffer_size, config.websocket_write_buffer_size];
     let batch_bytes = sizes.into_iter().fold(BATCH_BYTES_MAX, usize::min);
-    let reading = log.read(from, batch_bytes)?;
-    let pieces = app.sessions.answers().pieces();
-    let consumer = Consumer { reading, pieces, left, follow: params.follow };
+    let reader = log.read(from, batch_bytes)?;
+    let chunks = app.sessions.response_budget().chunks();
+    let consumer = WebSocketConsumer { reader, chunks, left, follow: params.follow };
     headers.insert(header::START_POSITION, header::of_position(log.start_position()));
     headers.insert(header::END_POSITION, header::of_position(end));
     if !params.follow {
         headers.insert(header::NEXT_POSITION, header::of_position(from + left));
     }
-    Ok(Accepted::new(headers, move |socket| {
-        let line = line(&app, socket, Decoder::new(None));
-        consumer.serve(line, app)
+    Ok(AcceptedUpgrade::new(headers, move |socket| {
+        let connection = connection(&app, socket, MessageDecoder::new(None));
+        consumer.serve(connection, app)
     }))
 }
 
-fn write(request: &Request, mut headers: HeaderMap) -> Result<Accepted, Error> {
+fn write(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpgrade, Error> {
     let (app, log) = (request.app.clone(), request.log.clone());
     log.check_appendable()?;
     if header::condition(&request.headers)? != Condition::default() {
-        let message = "X-Styx-Expected-Position and X-Styx-Producer are not possible over a \
-                       WebSocket: use HTTP or styx/1";
+        let message = "X-Styx-Expected-Position and X-Styx-Producer do not work over a \
+                       WebSocket; use HTTP or styx/1";
         return Err(Error::new(Code::InvalidParams, message));
     }
-    let acks = if request.flag("acks")? == Some(true) { Acks::Asked } else { Acks::Unasked };
+    let acks = if request.flag("acks")? == Some(true) { Acks::Enabled } else { Acks::Disabled };
     headers.insert(header::START_POSITION, header::of_position(log.start_position()));
     headers.insert(header::END_POSITION, header::of_position(log.end_position()));
-    Ok(Accepted::new(headers, move |socket| {
-        let decoder = Decoder::new(Some(log.config().payload_bytes_max()));
-        let line = line(&app, socket, decoder);
+    Ok(AcceptedUpgrade::new(headers, move |socket| {
+        let decoder = MessageDecoder::new(Some(log.config().payload_bytes_max()));
+        let connection = connection(&app, socket, decoder);
         let read_bytes_max = app.config.websocket_read_buffer_size;
         let read_bytes_max = read_bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        Producer::new(app, log, acks, read_bytes_max).serve(line)
+        WebSocketProducer::new(app, log, acks, read_bytes_max).serve(connection)
     }))
 }
 
-fn line(app: &Arc<App>, socket: Socket, decoder: Decoder) -> Line {
-    Line::new(socket, app.config.tcp_timeout, decoder)
+fn connection(app: &Arc<App>, socket: Socket, decoder: MessageDecoder) -> WebSocketConnection {
+    WebSocketConnection::new(socket, app.config.tcp_timeout, decoder)
 }
 
-/// What proves to the client that a WebSocket was understood.
-fn accept_key(request: &Request) -> Result<HeaderValue, Error> {
+/// The value that proves to the client that the server speaks WebSocket.
+fn accept_key(request: &UpgradeRequest) -> Result<HeaderValue, Error> {
     let key = request.header(&SEC_WEBSOCKET_KEY).unwrap_or_default();
     if !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES) {
         return Err(Error::invalid("Sec-WebSocket-Key", key, "16 bytes in base64"));
     }
     let accept = derive_accept_key(key.as_bytes());
-    Ok(HeaderValue::from_str(&accept).expect("base64 is a header's value"))
+    Ok(HeaderValue::from_str(&accept).expect("base64 is a valid header value"))
 }
 
-fn writes(request: &Request) -> Result<bool, Error> {
+fn writes(request: &UpgradeRequest) -> Result<bool, Error> {
     match request.param("mode").as_deref() {
         None => Ok(request.is_write),
         Some("write") => Ok(true),
         Some("read") if !request.is_write => Ok(false),
         Some(other) => {
-            let accepted = "read or write; a POST writes";
+            let accepted = "read or write; for a POST only write";
             Err(Error::invalid("mode", other, accepted))
         }
     }

@@ -1,30 +1,30 @@
-//! WebSocket: a message is a record.
+//! WebSockets: each message is a record.
 //!
 //! ```text
-//! socket ─▶ decoder ─▶ write ─▶ session::Pipeline ─▶ acks ─▶ socket     a producer's
-//! socket ◀─ frames ◀── read ◀── session::Reading                        a consumer's
+//! socket ─▶ decoder ─▶ producer ─▶ session::Pipeline ─▶ acks ─▶ socket
+//! socket ◀─ frames ◀── consumer ◀── session::RecordReader
 //! ```
 //!
-//! Each connection is one task, and all it does to its socket goes through its
-//! [`Line`](line::Line): frames out, pings, pongs, the close. Invariants: an idle
-//! connection owns no buffer; a consumer that does not read costs one batch; every
-//! message that arrived whole is appended, however the connection ends.
+//! Each connection is one task. Only its
+//! [`WebSocketConnection`](connection::WebSocketConnection) uses the socket: frames
+//! out, pings, pongs, the close. Invariants: an idle connection owns no buffer; a
+//! consumer that does not read costs one batch; every message that arrived whole is
+//! appended, however the connection ends.
 
+mod close_cause;
+mod connection;
+mod consumer;
 mod decoder;
-mod ended;
 mod frame;
 mod handshake;
-mod line;
-mod liveness;
-mod read;
-mod write;
+mod producer;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use http::HeaderMap;
 
-use crate::handover::{Accepted, FrontEnd, Request};
+use crate::handover::{AcceptedUpgrade, FrontEnd, UpgradeRequest};
 use crate::session::Error;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -43,8 +43,8 @@ impl FrontEnd for WebSocket {
         protocol.eq_ignore_ascii_case("websocket")
     }
 
-    fn speaks_version_of(&self, headers: &HeaderMap) -> bool {
-        handshake::is_of_our_version(headers)
+    fn supports_version(&self, headers: &HeaderMap) -> bool {
+        handshake::is_supported_version(headers)
     }
 
     fn versions(&self) -> HeaderMap {
@@ -53,8 +53,8 @@ impl FrontEnd for WebSocket {
 
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>> {
         Box::pin(handshake::accept(request))
     }
 }

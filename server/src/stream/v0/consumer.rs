@@ -1,12 +1,12 @@
-//! A consumer's side of a styx/0 connection: records out of a log.
+//! [`Styx0Consumer`]: sends a log's records to a styx/0 client.
 //!
 //! ```text
-//! reading ─▶ batch ─▶ messages ─▶ socket
+//! reader ─▶ batch ─▶ messages ─▶ socket
 //!    └ at the end: wait for more, or FIN
 //! ```
 //!
-//! Invariant: one batch at a time, and the next one only when this one was handed
-//! to the system; what a consumer that does not read costs is bounded by that.
+//! Invariant: it reads one batch at a time, and the next one only after the kernel
+//! has taken this one. That bounds the memory of a consumer that does not read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use std::time::Duration;
 use styx_protocol::styx0::{self, Message};
 use styx_protocol::{Code, ReadParams};
 
-use super::peer::{End, Event, IDLE_AFTER, Peer};
+use super::connection::{IDLE_AFTER, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
-use crate::session::{Batch, Error, OpenLog, Pieces, Reading, Share};
+use crate::session::{Batch, ChunkReservation, Error, OpenLog, RecordReader, ResponseChunks};
 
-/// How long nothing is sent after the 101: the first client loses what arrives
-/// together with it.
+/// How long nothing is sent after the 101, because the first client loses bytes
+/// that arrive together with it.
 const QUIET_TIME: Duration = Duration::from_millis(50);
-/// What is read at once from a consumer.
+/// How many bytes of heartbeats are read at once.
 const HEARTBEATS_BYTES: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const WRITE_BYTES_MIN: usize = 4 << 10;
 
-/// What is still to be read.
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Consumer {
-    reading: Reading,
-    pieces: Pieces,
+pub(super) struct Styx0Consumer {
+    reader: RecordReader,
+    chunks: ResponseChunks,
     /// Records that may still be sent.
     left: u64,
     /// Whether to wait for more at the end of the log.
@@ -38,7 +38,7 @@ pub(super) struct Consumer {
     write_bytes: usize,
 }
 
-impl Consumer {
+impl Styx0Consumer {
     /// Begins to read.
     ///
     /// # Errors
@@ -47,45 +47,45 @@ impl Consumer {
         app: &Arc<App>,
         log: &OpenLog,
         params: &ReadParams,
-    ) -> Result<Consumer, Error> {
+    ) -> Result<Styx0Consumer, Error> {
         let end = log.end_position();
         let from = log.seek(params).await?;
         let count_max = params.count.unwrap_or(u64::MAX);
         let config = &app.config;
         let batch_bytes = config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
-        Ok(Consumer {
-            reading: log.read(from, batch_bytes)?,
-            pieces: app.sessions.answers().pieces(),
+        Ok(Styx0Consumer {
+            reader: log.read(from, batch_bytes)?,
+            chunks: app.sessions.response_budget().chunks(),
             left: if params.follow { count_max } else { count_max.min(end.since(from)) },
             follow: params.follow,
             write_bytes: config.tcp_write_buffer_size.clamp(WRITE_BYTES_MIN, BATCH_BYTES_MAX),
         })
     }
 
-    /// Sends records until there are no more, or the stream cannot go on.
-    pub(super) async fn serve(mut self, mut peer: Peer) {
+    /// Sends records until there are no more or the stream has to end.
+    pub(super) async fn serve(mut self, mut connection: Styx0Connection) {
         tokio::time::sleep(QUIET_TIME).await;
-        let end = match decode(&mut peer) {
-            Ok(()) => self.send_all(&mut peer).await,
+        let end = match decode(&mut connection) {
+            Ok(()) => self.send_all(&mut connection).await,
             Err(end) => end,
         };
-        // A peer may take its time to close.
+        // Frees memory first, because the peer may take long to close.
         drop(self);
-        peer.close(end).await;
+        connection.close(end).await;
     }
 
-    async fn send_all(&mut self, peer: &mut Peer) -> End {
+    async fn send_all(&mut self, connection: &mut Styx0Connection) -> Styx0End {
         loop {
             if self.left == 0 {
-                return End::Finished;
+                return Styx0End::Finished;
             }
             let next = {
-                let next = std::pin::pin!(self.reading.next(&self.pieces));
-                attended(peer, next).await
+                let next = std::pin::pin!(self.reader.next(&self.chunks));
+                run_while_serving(connection, next).await
             };
             let done = match next {
-                Ok(Ok(Some((batch, share)))) => self.send(peer, batch, share).await,
-                Ok(Ok(None)) => self.at_end(peer).await,
+                Ok(Ok(Some((batch, chunk)))) => self.send(connection, batch, chunk).await,
+                Ok(Ok(None)) => self.at_end(connection).await,
                 Ok(Err(error)) => Err(failed(&error)),
                 Err(end) => Err(end),
             };
@@ -95,115 +95,125 @@ impl Consumer {
         }
     }
 
-    async fn send(&mut self, peer: &mut Peer, batch: Batch, mut share: Share) -> Result<(), End> {
-        let mut left = share.records_max(&batch).min(self.left);
+    async fn send(
+        &mut self,
+        connection: &mut Styx0Connection,
+        batch: Batch,
+        mut chunk: ChunkReservation,
+    ) -> Result<(), Styx0End> {
+        let mut left = chunk.records_max(&batch).min(self.left);
         self.left -= left;
-        self.reading.go_back_to(batch.first() + left).map_err(|error| failed(&error))?;
+        self.reader.go_back_to(batch.first() + left).map_err(|error| failed(&error))?;
         for (_, records) in batch.blocks() {
-            if peer.outgoing.len() >= self.write_bytes {
-                sent(peer).await?;
+            if connection.outgoing.len() >= self.write_bytes {
+                sent(connection).await?;
             }
-            left -= u64::from(styx0::encode_records(records, left, &mut peer.outgoing));
+            left -= u64::from(styx0::encode_records(records, left, &mut connection.outgoing));
         }
-        // A consumer that does not read holds what is to be sent, and not twice.
+        // The encoded bytes are enough; a consumer that does not read must not hold
+        // the batch as well.
         drop(batch);
-        share.hold(peer.outgoing.len());
-        sent(peer).await
+        chunk.resize(connection.outgoing.len());
+        sent(connection).await
     }
 
-    /// Waits for more, if that is what the consumer wants.
-    async fn at_end(&mut self, peer: &mut Peer) -> Result<(), End> {
+    /// Waits for more records if the consumer follows the log.
+    async fn at_end(&mut self, connection: &mut Styx0Connection) -> Result<(), Styx0End> {
         if !self.follow {
-            let message = "the log ends before the end it had when the read began";
+            let message = "the log now ends before the end that it had when this read began";
             return Err(failed(&Error::new(Code::LogEndRegressed, message)));
         }
         loop {
-            if peer.has_finished {
-                // It has ended the stream, and has got what there was.
-                return Err(End::Finished);
+            if connection.has_finished {
+                // The consumer has closed its side, and has received everything.
+                return Err(Styx0End::Finished);
             }
-            let has_spare_memory = peer.has_spare_memory();
+            let has_spare_memory = connection.has_spare_memory();
             tokio::select! {
-                more = self.reading.wait(None) => {
+                more = self.reader.wait(None) => {
                     return more.map(drop).map_err(|error| failed(&error));
                 }
-                event = peer.event(HEARTBEATS_BYTES) => heed(peer, event)?,
-                () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => peer.release(),
+                event = connection.event(HEARTBEATS_BYTES) => handle_event(connection, event)?,
+                () = tokio::time::sleep(IDLE_AFTER), if has_spare_memory => connection.release_memory(),
             }
         }
     }
 }
 
-/// Hands everything to the system.
-async fn sent(peer: &mut Peer) -> Result<(), End> {
-    if peer.has_unsent() && peer.flush() == Some(Event::Lost) {
-        return Err(End::Lost);
+/// Waits until the kernel has taken everything.
+async fn sent(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
+    if connection.has_unsent() && connection.flush() == Some(Styx0Event::Disconnected) {
+        return Err(Styx0End::Disconnected);
     }
-    while peer.has_unsent() {
-        let event = peer.event(HEARTBEATS_BYTES).await;
-        heed(peer, event)?;
+    while connection.has_unsent() {
+        let event = connection.event(HEARTBEATS_BYTES).await;
+        handle_event(connection, event)?;
     }
     Ok(())
 }
 
-/// Runs something that takes its time, attending to the peer meanwhile.
-async fn attended<T>(
-    peer: &mut Peer,
+/// Runs `work` and handles the connection's events meanwhile.
+async fn run_while_serving<T>(
+    connection: &mut Styx0Connection,
     mut work: std::pin::Pin<&mut impl Future<Output = T>>,
-) -> Result<T, End> {
+) -> Result<T, Styx0End> {
     loop {
         tokio::select! {
             biased;
             done = &mut work => return Ok(done),
-            event = peer.event(HEARTBEATS_BYTES) => heed(peer, event)?,
+            event = connection.event(HEARTBEATS_BYTES) => handle_event(connection, event)?,
         }
     }
 }
 
-/// What an event means for a consumer's stream.
-fn heed(peer: &mut Peer, event: Event) -> Result<(), End> {
+/// Handles an event of the connection.
+fn handle_event(connection: &mut Styx0Connection, event: Styx0Event) -> Result<(), Styx0End> {
     match event {
-        Event::Received => decode(peer),
-        Event::Sent => Ok(()),
-        Event::Silence => {
-            tracing::debug!("a styx/0 consumer was silent for too long");
-            Err(End::Failed)
+        Styx0Event::Received => decode(connection),
+        Styx0Event::Sent => Ok(()),
+        Styx0Event::PeerSilent => {
+            tracing::debug!(
+                "a styx/0 consumer sent nothing for its whole timeout; closing its connection"
+            );
+            Err(Styx0End::Failed)
         }
-        Event::Stopping => Err(End::Failed),
-        Event::Lost => Err(End::Lost),
+        Styx0Event::Stopping => Err(Styx0End::Failed),
+        Styx0Event::Disconnected => Err(Styx0End::Disconnected),
     }
 }
 
-/// A consumer has heartbeats to send, and nothing else.
-fn decode(peer: &mut Peer) -> Result<(), End> {
+/// Decodes what the consumer sent: only heartbeats and an error are allowed.
+fn decode(connection: &mut Styx0Connection) -> Result<(), Styx0End> {
     loop {
-        match peer.decoder.next() {
+        match connection.decoder.next() {
             Ok(Some(Message::Heartbeat)) => {}
             Ok(Some(Message::Error(code))) => {
-                tracing::debug!(code, "a styx/0 consumer has failed");
-                return Err(End::Finished);
+                tracing::debug!(code, "a styx/0 consumer reported an error");
+                return Err(Styx0End::Finished);
             }
             Ok(Some(Message::Record(_) | Message::Ack { .. })) => {
-                tracing::debug!("a styx/0 consumer sent what is not for it to send");
-                return Err(End::Failed);
+                tracing::debug!(
+                    "a styx/0 consumer sent a record or an ack; only heartbeats are allowed"
+                );
+                return Err(Styx0End::Failed);
             }
             Ok(None) => {
-                let is_cut = peer.has_finished && peer.decoder.is_mid_message();
-                return if is_cut { Err(End::Failed) } else { Ok(()) };
+                let is_cut = connection.has_finished && connection.decoder.is_mid_message();
+                return if is_cut { Err(Styx0End::Failed) } else { Ok(()) };
             }
             Err(error) => {
-                tracing::debug!("a styx/0 consumer sent no messages: {error}");
-                return Err(End::Failed);
+                tracing::debug!("a styx/0 consumer sent a malformed message: {error}");
+                return Err(Styx0End::Failed);
             }
         }
     }
 }
 
-fn failed(error: &Error) -> End {
-    if error.is_our_fault() {
-        tracing::error!("a styx/0 consumer cannot go on: {error}");
+fn failed(error: &Error) -> Styx0End {
+    if error.is_server_fault() {
+        tracing::error!("a styx/0 consumer's stream failed: {error}");
     } else {
-        tracing::debug!("a styx/0 consumer cannot go on: {error}");
+        tracing::debug!("a styx/0 consumer's stream ended: {error}");
     }
-    End::Failed
+    Styx0End::Failed
 }

@@ -1,15 +1,15 @@
-//! styx/0, the first binary protocol, as its clients know it.
+//! styx/0, the first binary protocol, unchanged for its clients.
 //!
 //! ```text
-//! GET   consumer   101 · 50 ms of nothing · records ─▶ … FIN
+//! GET   consumer   101 · 50 ms of silence · records ─▶ … FIN
 //! POST  producer   101 · ◀─ records · acks ─▶ … FIN
 //! ```
 //!
-//! Either side sends heartbeats, and error 0 when it cannot go on. What is wrong
-//! with a handshake is answered as HTTP, before the 101.
+//! Either side sends heartbeats, and error 0 when it cannot continue. A handshake
+//! that is refused gets an HTTP error instead of the 101.
 
+mod connection;
 mod consumer;
-mod peer;
 mod producer;
 
 use std::future::Future;
@@ -20,15 +20,16 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::handshake::Protocol;
 
-use self::consumer::Consumer;
-use self::peer::Peer;
-use self::producer::Producer;
-use super::pulse::Timeouts;
-use crate::handover::{Accepted, FrontEnd, Request};
+use self::connection::Styx0Connection;
+use self::consumer::Styx0Consumer;
+use self::producer::Styx0Producer;
+use crate::handover::{AcceptedUpgrade, FrontEnd, UpgradeRequest};
 use crate::header;
+use crate::peer::HeartbeatTimeouts;
 use crate::session::Error;
+use crate::stream::timeouts;
 
-/// The front end.
+/// The front end of styx/0.
 #[derive(Debug)]
 pub(crate) struct Styx0;
 
@@ -43,36 +44,37 @@ impl FrontEnd for Styx0 {
 
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>> {
         Box::pin(accept(request))
     }
 }
 
-async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
+    let timeouts = timeouts::negotiate(&request)?;
     let headers = headers(timeouts);
     let app = Arc::clone(&request.app);
     if request.is_write {
         request.log.check_appendable()?;
         let log = request.log;
-        return Ok(Accepted::new(headers, move |socket| async move {
-            let peer = Peer::new(&app, socket, timeouts, log.config().payload_bytes_max());
+        return Ok(AcceptedUpgrade::new(headers, move |socket| async move {
+            let connection =
+                Styx0Connection::new(&app, socket, timeouts, log.config().payload_bytes_max());
             let gone = log.gone();
-            Producer::new(peer, &app, &log).serve(gone).await;
+            Styx0Producer::new(connection, &app, &log).serve(gone).await;
         }));
     }
     let params = request.read_params()?;
-    let consumer = Consumer::new(&app, &request.log, &params).await?;
-    Ok(Accepted::new(headers, move |socket| async move {
-        // A consumer has no records for us.
-        let peer = Peer::new(&app, socket, timeouts, 0);
-        consumer.serve(peer).await;
+    let consumer = Styx0Consumer::new(&app, &request.log, &params).await?;
+    Ok(AcceptedUpgrade::new(headers, move |socket| async move {
+        // A consumer sends no records.
+        let connection = Styx0Connection::new(&app, socket, timeouts, 0);
+        consumer.serve(connection).await;
     }))
 }
 
-/// Those of the 101. The first clients need the time-out to be there.
-fn headers(timeouts: Timeouts) -> HeaderMap {
+/// The headers of the 101. The first clients require the timeout.
+fn headers(timeouts: HeartbeatTimeouts) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(UPGRADE, HeaderValue::from_static(Protocol::Styx0.token()));
     headers.insert(header::TIMEOUT, HeaderValue::from(timeouts.ours.as_secs()));

@@ -1,23 +1,27 @@
-//! What the 101s of both directions have in common.
+//! The parts of the 101 that producers and consumers share.
 
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::Codecs;
 
-use super::super::pulse::Timeouts;
-use crate::handover::Request;
+use crate::handover::UpgradeRequest;
 use crate::header;
+use crate::peer::HeartbeatTimeouts;
 
-/// The features that a request asks for.
-pub(super) fn codecs(request: &Request) -> Codecs {
+/// The codecs that a request offers.
+pub(super) fn codecs(request: &UpgradeRequest) -> Codecs {
     let values = request.headers.get_all(&header::FEATURES).iter();
     let named = values.filter_map(|value| value.to_str().ok());
-    // A word can stand in several headers as in one.
+    // Several headers mean the same as one with all of their values.
     Codecs::from_features(&named.collect::<Vec<_>>().join(","))
 }
 
-/// The headers of every 101: what is kept of the log now, and the time-out.
-pub(super) fn headers(request: &Request, timeouts: Timeouts, granted: Codecs) -> HeaderMap {
+/// The headers of every 101: the log's identity and range, and our timeout.
+pub(super) fn headers(
+    request: &UpgradeRequest,
+    timeouts: HeartbeatTimeouts,
+    granted: Codecs,
+) -> HeaderMap {
     let log = &request.log;
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(UPGRADE, HeaderValue::from_static("styx/1"));

@@ -1,22 +1,22 @@
-//! styx/1, the fast path: whole blocks both ways, in frames.
+//! styx/1, the fast protocol: whole blocks both ways, in frames.
 //!
 //! ```text
-//! producer ─▶ inbox ─▶ Checked ─▶ session::Pipeline ─▶ acks ─▶ outbox
-//! consumer ◀─ sending ◀─ blocks as they are stored ◀─ session::BlockReading
+//! producer ─▶ ReceiveBuffer ─▶ checked block ─▶ session::Pipeline ─▶ acks ─▶ SendQueue
+//! consumer ◀─ SendQueue or sendfile ◀─ blocks as they are stored ◀─ session::BlockReader
 //! ```
 //!
-//! The bytes of a body are touched once on their way in, where they are checked,
-//! and not at all on their way out. docs/protocol.md has the frames.
+//! The bytes of a body are touched once when they arrive, to check them, and not at
+//! all when they are sent. docs/protocol.md describes the frames.
 
 mod consumer;
-mod fault;
+mod error_frame;
 mod handshake;
-mod outbox;
 mod producer;
+mod send_queue;
 
 use std::pin::Pin;
 
-use crate::handover::{Accepted, FrontEnd, Request};
+use crate::handover::{AcceptedUpgrade, FrontEnd, UpgradeRequest};
 use crate::session::Error;
 
 /// The front end of styx/1.
@@ -34,8 +34,8 @@ impl FrontEnd for Styx1 {
 
     fn accept<'a>(
         &'a self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send + 'a>> {
+        request: UpgradeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AcceptedUpgrade, Error>> + Send + 'a>> {
         Box::pin(async move {
             if request.is_write {
                 producer::accept(request).await

@@ -1,27 +1,27 @@
-//! The decoder as a fuzzer's target: see `crate::fuzzing`.
+//! The decoder as a fuzz target: see `crate::fuzzing`.
 //!
 //! ```text
 //! mode: u8 | cut: u8 | what a client sends
-//!  bit 0 frames are mended: masked, no reserved bits, short lengths cut to what is
-//!  there; bit 1 nothing is to be sent; bit 2 unmasked with zeros
+//!  bit 0: frames are repaired (masked, no reserved bits, short lengths cut to the
+//!  bytes that follow); bit 1: messages are not allowed; bit 2: the mask is zero
 //! ```
 //!
-//! However the bytes are cut into pieces, the same is said and the same is refused;
-//! never more is held than a message and a frame's head; what was said, framed
-//! anew, means the same again.
+//! Checked properties: the size of the pieces changes neither the messages nor the
+//! refusal; the decoder never holds more than a message and a frame header; the
+//! decoded messages, encoded again, decode to the same messages.
 
-use super::{CONTROL_BYTES_MAX, Decoder, Said, Violation};
+use super::{CONTROL_BYTES_MAX, DecodedMessage, MessageDecoder, Violation};
 
-/// Messages over this are refused, so that the refusal is met.
+/// Messages over this are refused, so that the fuzzer reaches the refusal.
 const PAYLOAD_BYTES_MAX: usize = 300;
-/// Of a frame, with the mask.
+/// The longest frame header, with the mask.
 const HEADER_BYTES_MAX: usize = 14;
 
 pub(crate) fn decoder(input: &[u8]) {
     let [mode, cut, bytes @ ..] = input else { return };
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 {
-        mend(&mut bytes, mode & 4 != 0);
+        repair(&mut bytes, mode & 4 != 0);
     }
     let payload_bytes_max = (mode & 2 == 0).then_some(PAYLOAD_BYTES_MAX);
     let (said, violation) = decode(payload_bytes_max, &bytes, bytes.len());
@@ -31,17 +31,17 @@ pub(crate) fn decoder(input: &[u8]) {
     let mut again = Vec::new();
     for said in &said {
         match said {
-            Said::Message(payload) => {
+            DecodedMessage::Data(payload) => {
                 assert!(payload_bytes_max.is_some_and(|max| payload.len() <= max));
                 frame(0x82, payload, &mut again);
             }
-            Said::Ping(payload) => {
+            DecodedMessage::Ping(payload) => {
                 assert!(payload.len() as u64 <= CONTROL_BYTES_MAX);
                 frame(0x89, payload, &mut again);
             }
-            Said::Pong => frame(0x8a, b"", &mut again),
-            Said::Close(None) => frame(0x88, b"", &mut again),
-            Said::Close(Some(code)) => frame(0x88, &code.to_be_bytes(), &mut again),
+            DecodedMessage::Pong => frame(0x8a, b"", &mut again),
+            DecodedMessage::Close(None) => frame(0x88, b"", &mut again),
+            DecodedMessage::Close(Some(code)) => frame(0x88, &code.to_be_bytes(), &mut again),
         }
     }
     assert_eq!(decode(payload_bytes_max, &again, again.len()), (said, None), "framed anew");
@@ -50,16 +50,16 @@ pub(crate) fn decoder(input: &[u8]) {
     }
 }
 
-/// All that is said, given in pieces of this size, and how it ended.
+/// What the decoder returns for pieces of this size, and how it ended.
 fn decode(
     payload_bytes_max: Option<usize>,
     bytes: &[u8],
     piece_bytes: usize,
-) -> (Vec<Said>, Option<Violation>) {
+) -> (Vec<DecodedMessage>, Option<Violation>) {
     let most = payload_bytes_max.unwrap_or(0).max(CONTROL_BYTES_MAX as usize) + HEADER_BYTES_MAX;
-    // A part of a message waits while a control frame comes in between.
+    // A partial message is held while a control frame arrives.
     let most = most + payload_bytes_max.unwrap_or(0);
-    let mut decoder = Decoder::new(payload_bytes_max);
+    let mut decoder = MessageDecoder::new(payload_bytes_max);
     let mut said = Vec::new();
     for piece in bytes.chunks(piece_bytes.max(1)) {
         decoder.received().extend_from_slice(piece);
@@ -94,15 +94,15 @@ fn frame(first: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// Makes frames acceptable one by one, as far as their lengths lead.
-fn mend(bytes: &mut [u8], plain: bool) {
+/// Repairs frame after frame, as far as their lengths lead.
+fn repair(bytes: &mut [u8], plain: bool) {
     let mut at = 0;
     while let Some(frame) = bytes.get_mut(at..).filter(|frame| frame.len() >= 6) {
         frame[0] &= 0x8f;
         frame[1] |= 0x80;
         let (head, length) = match frame[1] & 0x7f {
             126 if frame.len() >= 8 => (4, u16::from_be_bytes([frame[2], frame[3]]).into()),
-            // As long as what there is, or too long to be taken.
+            // Nothing follows, or the length is too long to repair.
             126 | 127 => return,
             length => {
                 let length = usize::from(length).min(frame.len() - 6);

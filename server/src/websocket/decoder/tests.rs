@@ -1,4 +1,4 @@
-//! Frames of clients, well and badly made, in pieces of every size.
+//! Valid and invalid client frames, in pieces of every size.
 
 use super::*;
 
@@ -21,9 +21,9 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// All that is said, given in pieces of this size, and how it ended.
-fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<Said>, Option<Violation>) {
-    let mut decoder = Decoder::new(Some(1000));
+/// What the decoder returns for pieces of this size, and how it ended.
+fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<DecodedMessage>, Option<Violation>) {
+    let mut decoder = MessageDecoder::new(Some(1000));
     let mut said = Vec::new();
     for piece in bytes.chunks(piece_bytes) {
         decoder.received().extend_from_slice(piece);
@@ -40,8 +40,8 @@ fn decode(bytes: &[u8], piece_bytes: usize) -> (Vec<Said>, Option<Violation>) {
     (said, None)
 }
 
-/// The same however it is cut up.
-fn check(frames: &[Vec<u8>], expected: &[Said], violation: Option<Violation>) {
+/// The result is the same for every size of the pieces.
+fn check(frames: &[Vec<u8>], expected: &[DecodedMessage], violation: Option<Violation>) {
     let bytes = frames.concat();
     for piece_bytes in [1, 2, 3, 7, 64, bytes.len()] {
         let (said, ended) = decode(&bytes, piece_bytes);
@@ -50,12 +50,12 @@ fn check(frames: &[Vec<u8>], expected: &[Said], violation: Option<Violation>) {
     }
 }
 
-fn message(payload: &[u8]) -> Said {
-    Said::Message(payload.into())
+fn message(payload: &[u8]) -> DecodedMessage {
+    DecodedMessage::Data(payload.into())
 }
 
 #[test]
-fn messages_are_put_together_and_controls_come_between() {
+fn fragments_are_joined_with_control_frames_between_them() {
     let long = [b'x'; 300];
     check(
         &[
@@ -72,18 +72,18 @@ fn messages_are_put_together_and_controls_come_between() {
         &[
             message(b"one"),
             message(b""),
-            Said::Ping(b"there?"[..].into()),
-            Said::Pong,
+            DecodedMessage::Ping(b"there?"[..].into()),
+            DecodedMessage::Pong,
             message("zw\u{f6}lf".as_bytes()),
             message(&long),
-            Said::Close(Some(1000)),
+            DecodedMessage::Close(Some(1000)),
         ],
         None,
     );
 }
 
 #[test]
-fn characters_may_be_cut_by_frames_but_not_by_the_message() {
+fn frames_may_split_characters_but_messages_may_not() {
     let whole = [frame(0x01, b"\xc3"), frame(0x80, b"\xb6")];
     check(&whole, &[message("\u{f6}".as_bytes())], None);
     check(&[frame(0x01, b"\xc3"), frame(0x80, b"x")], &[], Some(Violation::NotText));
@@ -93,7 +93,7 @@ fn characters_may_be_cut_by_frames_but_not_by_the_message() {
 }
 
 #[test]
-fn what_must_not_be_is_refused_and_what_came_before_is_kept() {
+fn invalid_frames_are_refused_and_messages_before_them_are_kept() {
     let unmasked = vec![0x82, 1, b'x'];
     let long_length = [&[0x82, 0xfe, 0, 5][..], &MASK, b"abcde"].concat();
     let endless_ping = [&[0x89, 0xfe, 0, 126][..], &MASK].concat();
@@ -115,11 +115,11 @@ fn what_must_not_be_is_refused_and_what_came_before_is_kept() {
         assert!(matches!(ended, Some(Protocol(_))), "{name}: {ended:?}");
     }
     let within = [frame(0x02, b"a"), frame(0x82, b"b")];
-    check(&within, &[], Some(Protocol("a message begins within another")));
+    check(&within, &[], Some(Protocol("a message begins before the last one ended")));
 }
 
 #[test]
-fn lengths_beyond_the_bound_are_refused_by_their_header() {
+fn too_long_messages_are_refused_at_their_header() {
     let too_large = Some(Violation::TooLarge { payload_bytes_max: 1000 });
     check(&[frame(0x82, &[0; 1000])], &[message(&[0; 1000])], None);
     check(&[[&[0x82, 0xfe, 0x03, 0xe9][..], &MASK].concat()], &[], too_large);
@@ -130,23 +130,23 @@ fn lengths_beyond_the_bound_are_refused_by_their_header() {
 }
 
 #[test]
-fn a_connection_that_reads_takes_controls_alone() {
-    let mut decoder = Decoder::new(None);
+fn connection_that_only_reads_accepts_only_control_frames() {
+    let mut decoder = MessageDecoder::new(None);
     decoder.received().extend_from_slice(&frame(0x89, b"x"));
     decoder.received().extend_from_slice(&frame(0x82, b""));
-    assert_eq!(decoder.next(), Ok(Some(Said::Ping(b"x"[..].into()))));
-    assert_eq!(decoder.next(), Err(Violation::Unasked));
+    assert_eq!(decoder.next(), Ok(Some(DecodedMessage::Ping(b"x"[..].into()))));
+    assert_eq!(decoder.next(), Err(Violation::UnexpectedMessage));
 }
 
 #[test]
-fn nothing_is_allocated_on_a_lengths_word_and_nothing_is_kept_idle() {
-    let mut decoder = Decoder::new(Some(1 << 30));
+fn announced_lengths_allocate_nothing_and_idle_decoder_holds_nothing() {
+    let mut decoder = MessageDecoder::new(Some(1 << 30));
     let header = [&[0x82, 0xff][..], &(1u64 << 30).to_be_bytes(), &MASK].concat();
     decoder.received().extend_from_slice(&header);
     assert_eq!(decoder.next(), Ok(None));
     assert!(decoder.received().capacity() < 100, "{}", decoder.received().capacity());
 
-    let mut decoder = Decoder::new(Some(1 << 20));
+    let mut decoder = MessageDecoder::new(Some(1 << 20));
     decoder.received().reserve(1 << 16);
     decoder.received().extend_from_slice(&frame(0x82, &[0; 60_000]));
     drop(decoder.next().expect("a message"));
@@ -161,8 +161,8 @@ fn nothing_is_allocated_on_a_lengths_word_and_nothing_is_kept_idle() {
 }
 
 #[test]
-fn arbitrary_bytes_mean_the_same_in_any_pieces() {
-    // A small generator: what it makes is the same in every run.
+fn arbitrary_bytes_decode_the_same_in_pieces_of_any_size() {
+    // A small random generator with a fixed seed, so every run is the same.
     let mut state = 1u64;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

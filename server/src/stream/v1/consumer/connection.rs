@@ -1,13 +1,13 @@
-//! [`Connection`]: a consumer's socket after its 101.
+//! [`ConsumerConnection`]: a consumer's socket after its 101.
 //!
 //! ```text
-//! read blocks ─▶ frame ─▶ outbox ─▶ socket
-//!      ▲            caught up: heartbeat │
-//!      └────────────── all sent ◀────────┘
+//! read blocks ─▶ frame ─▶ send queue ─▶ socket
+//!      ▲           at the end: heartbeat   │
+//!      └─────────────── all sent ◀─────────┘
 //! ```
 //!
-//! Invariant: the next blocks are read only when all before them were sent, so
-//! that a consumer that stalls costs no more than one frame.
+//! Invariant: the next blocks are read only after all before them were sent. So a
+//! consumer that does not read costs at most one frame.
 
 use std::io;
 use std::sync::Arc;
@@ -15,42 +15,42 @@ use std::sync::Arc;
 use bytes::Bytes;
 use styx_protocol::{Position, frame};
 
-use super::peer::{Peer, Stop};
+use super::socket::{ConsumerEnd, ConsumerSocket};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
-use crate::session::{BlockReading, OpenLog, Stretch};
-use crate::stream::pulse::Timeouts;
+use crate::peer;
+use crate::peer::HeartbeatTimeouts;
+use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
-/// Frames in a row, before others have their turn.
+/// Frames in a row before the task yields to others.
 const FRAMES_MAX: u32 = 8;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ConsumerConnection {
     app: Arc<App>,
     log: OpenLog,
-    timeouts: Timeouts,
-    /// Where the asked range ends; `None` when it goes on for ever.
+    timeouts: HeartbeatTimeouts,
+    /// The end of the requested range; `None` to follow the log.
     until: Option<Position>,
-    reading: BlockReading,
-    peer: Peer,
+    reader: BlockReader,
+    socket: ConsumerSocket,
 }
 
-impl Connection {
+impl ConsumerConnection {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
-        timeouts: Timeouts,
+        timeouts: HeartbeatTimeouts,
         until: Option<Position>,
-        reading: BlockReading,
+        reader: BlockReader,
         socket: Socket,
-    ) -> Connection {
-        let peer = Peer::new(Arc::clone(&app), log.clone(), timeouts, socket);
-        Connection { app, log, timeouts, until, reading, peer }
+    ) -> ConsumerConnection {
+        let socket = ConsumerSocket::new(Arc::clone(&app), log.clone(), timeouts, socket);
+        ConsumerConnection { app, log, timeouts, until, reader, socket }
     }
 
-    /// Serves it until it ends.
+    /// Serves the connection until it ends.
     pub(super) async fn serve(mut self) {
         if let Err(error) = self.run().await {
             tracing::debug!("a consumer's connection ended: {error}");
@@ -60,40 +60,40 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         match self.send_all().await {
             Ok(()) => {
-                self.reading.sent();
-                frame::encode_end(false, self.peer.outbox.frames());
+                self.reader.sent();
+                frame::encode_end(false, self.socket.send_queue.frames());
             }
-            Err(Stop::Fault(fault)) => {
+            Err(ConsumerEnd::Failed(fault)) => {
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a consumer's stream ends: {}", fault.message);
-                fault.encode(self.peer.outbox.frames());
+                fault.encode(self.socket.send_queue.frames());
             }
-            Err(Stop::Gone(error)) => return Err(error),
+            Err(ConsumerEnd::Disconnected(error)) => return Err(error),
         }
-        let last_words = self.peer.outbox.take();
-        let tcp = &self.peer.tcp;
-        closing::close(tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        let final_bytes = self.socket.send_queue.take();
+        let tcp = &self.socket.tcp;
+        peer::close(tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Sends blocks until there are no more to send.
-    async fn send_all(&mut self) -> Result<(), Stop> {
+    async fn send_all(&mut self) -> Result<(), ConsumerEnd> {
         let mut frames = 0;
         let mut is_told = false;
         loop {
-            let position = self.reading.position();
+            let position = self.reader.position();
             if !std::mem::replace(&mut is_told, true) && position >= self.log.end_position() {
-                self.peer.beat();
+                self.socket.queue_heartbeat();
             }
-            self.peer.flush().await?;
+            self.socket.flush().await?;
             if self.until.is_some_and(|until| position >= until) {
                 return Ok(());
             }
-            match self.peer.attend(self.reading.next()).await?? {
-                Some(stretch) => {
-                    self.send(stretch).await?;
+            match self.socket.run_while_serving(self.reader.next()).await?? {
+                Some(blocks) => {
+                    self.send(blocks).await?;
                     is_told = false;
                 }
-                None => self.peer.attend(self.reading.wait()).await??,
+                None => self.socket.run_while_serving(self.reader.wait()).await??,
             }
             frames += 1;
             if frames % FRAMES_MAX == 0 {
@@ -102,17 +102,18 @@ impl Connection {
         }
     }
 
-    /// Puts blocks into a frame; those in memory are sent with what follows.
-    async fn send(&mut self, stretch: Stretch) -> Result<(), Stop> {
-        match stretch {
-            Stretch::Parts(parts) => {
+    /// Puts blocks into a frame. Blocks in memory are sent together with what
+    /// follows.
+    async fn send(&mut self, blocks: StoredBlocks) -> Result<(), ConsumerEnd> {
+        match blocks {
+            StoredBlocks::Parts(parts) => {
                 let bytes = parts.iter().map(Bytes::len).sum();
-                let outbox = &mut self.peer.outbox;
-                outbox.frames().extend_from_slice(&frame::blocks_header(bytes));
-                parts.into_iter().for_each(|part| outbox.push(part));
+                let send_queue = &mut self.socket.send_queue;
+                send_queue.frames().extend_from_slice(&frame::blocks_header(bytes));
+                parts.into_iter().for_each(|part| send_queue.push(part));
                 Ok(())
             }
-            Stretch::Span(span) => self.peer.send_span(span).await,
+            StoredBlocks::Span(span) => self.socket.send_span(span).await,
         }
     }
 }

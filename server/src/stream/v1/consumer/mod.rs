@@ -1,24 +1,24 @@
-//! A consumer's stream: from the handshake to its end.
+//! A styx/1 consumer's stream, from the handshake to its end.
 
 mod connection;
-mod peer;
+mod socket;
 #[cfg(target_os = "linux")]
 mod transfer;
 
-use super::super::pulse::Timeouts;
 use super::handshake;
-use crate::handover::{Accepted, Request};
+use crate::handover::{AcceptedUpgrade, UpgradeRequest};
 use crate::header;
-use crate::session::{Error, Wanted};
-use connection::Connection;
+use crate::session::{BlockQuery, Error};
+use crate::stream::timeouts;
+use connection::ConsumerConnection;
 
-/// Bytes of blocks that are read at a time, and sent in one frame, unless it is
-/// one block.
+/// Bytes of blocks that are read at a time and sent in one frame. A single block
+/// may be larger.
 const BLOCKS_BYTES_MAX: usize = 1 << 20;
 
-/// Agrees to a handshake, or says why not.
-pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+/// Accepts a handshake, or returns why not.
+pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
+    let timeouts = timeouts::negotiate(&request)?;
     let params = request.read_params()?;
     let from = request.log.seek(&params).await?;
     let mut until = (!params.follow).then(|| request.log.end_position());
@@ -27,12 +27,13 @@ pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
         until = Some(until.map_or(counted, |until| until.min(counted)));
     }
     let codecs = handshake::codecs(&request);
-    let wanted = Wanted { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
-    let reading = request.log.read_blocks(from, wanted, request.app.sessions.answers().pieces())?;
+    let query = BlockQuery { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
+    let reader =
+        request.log.read_blocks(from, query, request.app.sessions.response_budget().chunks())?;
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
     let (app, log) = (request.app, request.log);
-    Ok(Accepted::new(headers, move |socket| {
-        Connection::new(app, log, timeouts, until, reading, socket).serve()
+    Ok(AcceptedUpgrade::new(headers, move |socket| {
+        ConsumerConnection::new(app, log, timeouts, until, reader, socket).serve()
     }))
 }

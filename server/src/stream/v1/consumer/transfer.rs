@@ -1,11 +1,10 @@
-//! [`Transfer`]: a part of a file on its way to a socket, by the kernel alone.
+//! [`Transfer`]: sends a part of a file to a socket inside the kernel.
 //!
 //! ```text
-//! run, on a thread: sendfile ─▶ socket full ─▶ a short wait ─▶ still full: back
+//! run, on a blocking thread: sendfile ─▶ socket full ─▶ a short wait ─▶ still full: return
 //! ```
 //!
-//! The file may have to be read from the disk first, which is why this is done on
-//! a thread that may wait.
+//! It needs a blocking thread because the file may have to be read from the disk.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::session::Span;
 
-/// How long a thread waits for a socket that is full, in nanoseconds.
+/// How long the thread waits for a full socket, in nanoseconds.
 const PATIENCE_NS: i64 = 5_000_000;
 
 /// See the module.
@@ -30,21 +29,21 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// Of this part to this socket.
+    /// Will send `span` to `tcp`.
     pub(super) fn new(span: Span, tcp: Arc<TcpStream>) -> Transfer {
         Transfer { span, tcp, sent: 0 }
     }
 
-    /// Whether all of it was sent.
+    /// Whether everything was sent.
     pub(super) fn is_done(&self) -> bool {
         self.sent >= self.span.len()
     }
 
-    /// Sends until all is sent or the socket takes nothing for a moment. May wait
-    /// for the disk.
+    /// Sends until everything is sent or the socket accepts nothing for 5 ms. May
+    /// wait for the disk.
     ///
     /// # Errors
-    /// The connection is gone, or the file is shorter than it was.
+    /// The connection is gone, or the file has become shorter.
     pub(super) fn run(&mut self) -> io::Result<()> {
         while !self.is_done() {
             let mut offset = self.span.offset() + self.sent;
@@ -62,14 +61,14 @@ impl Transfer {
     }
 }
 
-/// Resolves when a socket that was full takes something again. Cancel safe.
+/// Resolves when a full socket accepts bytes again. Cancel safe.
 ///
 /// # Errors
 /// The connection is gone.
 pub(super) async fn takes_something(tcp: &TcpStream) -> io::Result<()> {
     loop {
         tcp.writable().await?;
-        // What the runtime remembers of the socket is older than the transfer.
+        // The runtime's knowledge of the socket is older than the transfer.
         let looked = tcp.try_io(Interest::WRITABLE, || match takes_more(tcp, 0)? {
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
@@ -81,7 +80,7 @@ pub(super) async fn takes_something(tcp: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Whether the socket takes something, now or within this time.
+/// Whether the socket accepts bytes now or within this time.
 fn takes_more(tcp: &TcpStream, at_most_ns: i64) -> io::Result<bool> {
     let mut sockets = [PollFd::new(tcp, PollFlags::OUT)];
     let time = Timespec { tv_sec: 0, tv_nsec: at_most_ns };

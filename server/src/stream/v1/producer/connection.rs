@@ -1,16 +1,18 @@
-//! [`Connection`]: a producer's socket after its 101.
+//! [`ProducerConnection`]: a producer's socket after its 101.
 //!
 //! ```text
-//! taking ─▶ settling ─▶ last words ─▶ closing
-//!   └ end, half-close, fault, silence, shutdown, a newer connection
+//! receiving ─▶ draining ─▶ final frame ─▶ closing
+//!   └ end, half-close, error, silence, shutdown, a newer connection
 //! ```
 //!
-//! Invariant: blocks are offered in the order in which they came, and none after
-//! one that was refused; everything offered is settled and acked before the last
-//! words. Whatever it waits for, memory too, it beats, and heeds what ends it.
+//! Invariant: blocks are submitted in the order in which they arrived, and none
+//! after one that was refused. Everything submitted is finished and acked before the
+//! final frame. During every wait, also for memory, heartbeats are sent and the
+//! reasons to end are noticed.
 
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,85 +23,100 @@ use styx_protocol::limits::{IN_FLIGHT_BLOCKS_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Code, Codecs};
 use tokio::time::Instant;
 
-use super::Named;
-use super::inbox::{Heard, Inbox};
-use super::peer::{Event, Peer};
+use super::ProducerIdentity;
+use super::receive_buffer::{ReadOutcome, ReceiveBuffer};
+use super::socket::{ProducerEvent, ProducerSocket};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
-use crate::session::{Append, Error, OpenLog, Pipeline, Progress};
-use crate::stream::memory::Memory;
-use crate::stream::pulse::Timeouts;
-use crate::stream::v1::fault;
+use crate::peer;
+use crate::peer::HeartbeatTimeouts;
+use crate::session::ProducerMemory;
+use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
+use crate::stream::intake::{Intake, IntakeState};
+use crate::stream::v1::error_frame;
 
-/// Bytes of blocks that are on their way at a time, unless it is one block.
+/// Bytes of blocks that are in flight at a time. A single block may be larger.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
-/// Reads in a row, before others have their turn.
+/// Reads in a row before the task yields to others.
 const READS_MAX: u32 = 8;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ProducerConnection {
     app: Arc<App>,
     log: OpenLog,
-    timeouts: Timeouts,
-    named: Option<Named>,
+    timeouts: HeartbeatTimeouts,
+    identity: Option<ProducerIdentity>,
     codecs: Codecs,
-    peer: Peer,
-    inbox: Inbox,
+    socket: ProducerSocket,
+    receive_buffer: ReceiveBuffer,
     pipeline: Pipeline,
     ack: Ack,
     record_bytes_max: u64,
-    /// Why an offered block was refused, if one was.
+    /// Why a submitted block was refused, if one was.
     refused: Option<Fault>,
+    /// There was no memory to read into when it was last tried.
+    lacks_memory: bool,
+    /// Whether the socket was read before the last wait.
+    was_listening: bool,
+    reads: u32,
 }
 
-/// Why nothing more is taken.
+/// Why nothing more is received.
 #[derive(Debug)]
-enum Ending {
-    /// The producer said that there is no more.
-    End { forget: bool },
-    /// It is told why.
-    Fault(Fault),
+enum ProducerEnd {
+    /// The producer sent its end.
+    Finished { forget: bool },
+    /// With an error frame.
+    Failed(Fault),
 }
 
-/// What woke the connection.
-enum Woken {
-    Progress(Progress),
-    Ended(Error),
-    Event(Event),
+/// Why a wait ended.
+enum Wakeup {
+    Progress(AppendProgress),
+    MustEnd(Error),
+    Event(ProducerEvent),
     Memory(Result<(), Error>),
-    Tired,
-    Judgement,
+    ReleaseMemory,
+    RateWindowOver,
 }
 
-impl Connection {
+impl ProducerEnd {
+    fn failed(error: &Error) -> ProducerEnd {
+        ProducerEnd::Failed(error_frame::of(error))
+    }
+}
+
+impl ProducerConnection {
     pub(super) fn new(
         app: Arc<App>,
         log: OpenLog,
-        timeouts: Timeouts,
-        named: Option<Named>,
+        timeouts: HeartbeatTimeouts,
+        identity: Option<ProducerIdentity>,
         codecs: Codecs,
         socket: Socket,
-    ) -> Connection {
+    ) -> ProducerConnection {
         let record_bytes_max = u64::try_from(log.config().max_record_size).unwrap_or(u64::MAX);
-        let memory = Memory::new(app.sessions.in_flight().reservation());
-        Connection {
-            inbox: Inbox::new(record_bytes_max, memory, &socket.received),
-            peer: Peer::new(socket.tcp, timeouts),
+        let memory = ProducerMemory::new(app.sessions.request_budget().reservation());
+        ProducerConnection {
+            receive_buffer: ReceiveBuffer::new(record_bytes_max, memory, &socket.received),
+            socket: ProducerSocket::new(socket.tcp, timeouts),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX),
             app,
             log,
             timeouts,
-            named,
+            identity,
             codecs,
             ack: Ack::default(),
             record_bytes_max,
             refused: None,
+            lacks_memory: false,
+            was_listening: true,
+            reads: 0,
         }
     }
 
-    /// Serves it until it ends.
+    /// Serves the connection until it ends.
     pub(super) async fn serve(mut self) {
         if let Err(error) = self.run().await {
             tracing::debug!("a producer's connection ended: {error}");
@@ -107,206 +124,251 @@ impl Connection {
     }
 
     async fn run(&mut self) -> io::Result<()> {
-        let ending = self.take().await?;
-        self.settle().await?;
-        // What was offered came before whatever ended the taking.
-        match self.refused.take().map_or(ending, Ending::Fault) {
-            Ending::End { forget } => {
-                if let Some(named) = self.named.as_ref().filter(|_| forget) {
-                    // What cannot be forgotten now will be in a week.
-                    let _ = self.log.forget_producer(named.id);
+        let ending = self.receive().await?;
+        self.drain().await?;
+        // A refused block was submitted before whatever ended the receiving.
+        match self.refused.take().map_or(ending, ProducerEnd::Failed) {
+            ProducerEnd::Finished { forget } => {
+                if let Some(identity) = self.identity.as_ref().filter(|_| forget) {
+                    // If this fails, the producer is forgotten after a week.
+                    let _ = self.log.forget_producer(identity.id);
                 }
             }
-            Ending::Fault(fault) => {
+            ProducerEnd::Failed(fault) => {
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a producer's stream ends: {}", fault.message);
-                fault.encode(self.peer.outbox.frames());
+                fault.encode(self.socket.send_queue.frames());
             }
         }
-        if let Some(named) = &mut self.named {
-            named.claim.settle();
+        if let Some(identity) = &mut self.identity {
+            identity.claim.release();
         }
-        // Its memory is others' while the peer takes its time.
-        self.inbox.end();
-        let last_words = self.peer.outbox.take();
-        closing::close(&self.peer.tcp, &last_words, self.timeouts.ours, &self.app.shutdown).await
+        // Frees the memory now, because the peer may take long to close.
+        self.receive_buffer.end();
+        let final_bytes = self.socket.send_queue.take();
+        peer::close(&self.socket.tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
-    /// Takes blocks until something ends that.
-    async fn take(&mut self) -> io::Result<Ending> {
+    /// Receives blocks until something ends that.
+    async fn receive(&mut self) -> io::Result<ProducerEnd> {
         let app = Arc::clone(&self.app);
-        let taken_over = self.named.as_ref().map(|named| named.claim.taken_over());
-        let mut ended = pin!(ended(&app, self.log.gone(), taken_over));
-        let (mut was_listening, mut lacks_memory, mut reads) = (true, false, 0);
+        let taken_over = self.identity.as_ref().map(|identity| identity.claim.taken_over());
+        let mut must_end = pin!(must_end(&app, self.log.gone(), taken_over));
         loop {
             if let Some(fault) = &self.refused {
-                return Ok(Ending::Fault(fault.clone()));
+                return Ok(ProducerEnd::Failed(fault.clone()));
             }
-            if let Some(ending) = self.offer_all() {
-                return Ok(ending);
+            if let Some(end) = self.submit_all() {
+                return Ok(end);
             }
-            self.peer.send()?;
-            let is_settled = self.pipeline.is_settled();
-            let is_wanted = self.inbox.memory().is_wanted();
-            if is_wanted && is_settled {
-                self.inbox.rest();
-            }
-            // Others get their turn once this one's blocks are durable.
-            let yields = is_wanted && !is_settled;
-            let takes_more = self.pipeline.has_room() && !self.peer.leaves_acks() && !yields;
-            if lacks_memory && takes_more {
-                lacks_memory = !self.inbox.has_room();
-            }
-            let is_listening = takes_more && !lacks_memory;
-            if is_listening && !was_listening {
-                // Until now nobody listened.
-                self.peer.heard();
-            }
-            was_listening = is_listening;
-            // What it has begun, and what it does not take, are its to go on with.
-            let is_waited_for =
-                is_settled && self.inbox.is_amid() && (is_listening || self.peer.leaves_acks());
-            let judged_in = self.inbox.memory().is_judged_in();
-            let rests_at = self.inbox.rests_at().filter(|_| is_settled && !lacks_memory);
-            let asked = Instant::now();
-            let woken = tokio::select! {
-                biased;
-                progress = self.pipeline.progress() => Woken::Progress(progress),
-                error = &mut ended => Woken::Ended(error),
-                event = self.peer.event(is_listening) => Woken::Event(event?),
-                // What is on its way gives memory back when it is durable.
-                reserved = self.inbox.wait_for_memory(),
-                    if lacks_memory && takes_more && is_settled => Woken::Memory(reserved),
-                () = tokio::time::sleep_until(rests_at.unwrap_or(asked)), if rests_at.is_some() => {
-                    Woken::Tired
-                }
-                () = tokio::time::sleep(judged_in), if is_waited_for => Woken::Judgement,
+            self.socket.send()?;
+            let intake = self.next_intake();
+            let is_waited_for = self.is_waiting_for_peer(intake);
+            let began = Instant::now();
+            let wakeup = self.wait(intake, is_waited_for, must_end.as_mut()).await?;
+            let waited = if is_waited_for { began.elapsed() } else { Duration::ZERO };
+            let received = match self.handle(wakeup).await? {
+                Ok(received) => received,
+                Err(end) => return Ok(end),
             };
-            let waited = if is_waited_for { asked.elapsed() } else { Duration::ZERO };
-            let mut came = 0;
-            match woken {
-                Woken::Progress(progress) => self.note(progress),
-                Woken::Ended(error) => return Ok(Ending::Fault(fault::of(&error))),
-                Woken::Event(Event::Readable) => {
-                    lacks_memory = !self.inbox.has_room();
-                    if !lacks_memory {
-                        match self.read()? {
-                            Ok(count) => came = count,
-                            Err(ending) => return Ok(ending),
-                        }
-                        reads += 1;
-                        if reads % READS_MAX == 0 {
-                            tokio::task::yield_now().await;
-                        }
-                    }
+            if is_waited_for {
+                let memory = self.receive_buffer.memory();
+                if let Err(error) = memory.record_rate(received as u64, waited) {
+                    return Ok(ProducerEnd::failed(&error));
                 }
-                Woken::Event(Event::TookAcks) | Woken::Judgement => {}
-                Woken::Event(Event::Silence) => {
-                    return Ok(Ending::Fault(fault::silence(self.timeouts.ours)));
-                }
-                Woken::Memory(Err(error)) => return Ok(Ending::Fault(fault::of(&error))),
-                Woken::Memory(Ok(())) => {}
-                Woken::Tired => self.inbox.rest(),
-            }
-            if is_waited_for && let Err(error) = self.inbox.memory().note_pace(came as u64, waited)
-            {
-                return Ok(Ending::Fault(fault::of(&error)));
             }
         }
     }
 
-    /// Waits until what was offered is durable or has failed.
-    async fn settle(&mut self) -> io::Result<()> {
-        while !self.pipeline.is_settled() {
-            self.peer.send()?;
+    /// Whether to read the socket next, or what to wait for before that.
+    fn next_intake(&mut self) -> Intake {
+        let state = IntakeState {
+            has_capacity: self.pipeline.has_capacity() && !self.socket.is_ack_backlog_full(),
+            is_contended: self.receive_buffer.memory().is_contended(),
+            is_idle: self.pipeline.is_idle(),
+        };
+        if state.is_contended && state.is_idle {
+            self.receive_buffer.shrink();
+        }
+        let lacked_memory = self.lacks_memory;
+        let intake = Intake::decide(state, || !lacked_memory || self.receive_buffer.ensure_space());
+        match intake {
+            Intake::Listen => self.lacks_memory = false,
+            Intake::NoMemory => self.lacks_memory = true,
+            Intake::NoRoom | Intake::Yield => {}
+        }
+        let is_listening = intake == Intake::Listen;
+        if is_listening && !self.was_listening {
+            // The peer's silence did not count while nobody read.
+            self.socket.note_received();
+        }
+        self.was_listening = is_listening;
+        intake
+    }
+
+    /// Whether only the peer can make progress: it has to send the rest of a frame,
+    /// and this side reads it or waits for the peer to read its acks.
+    fn is_waiting_for_peer(&mut self, intake: Intake) -> bool {
+        self.pipeline.is_idle()
+            && self.receive_buffer.has_partial_frame()
+            && (intake == Intake::Listen || self.socket.is_ack_backlog_full())
+    }
+
+    /// Waits for the next thing to handle.
+    async fn wait(
+        &mut self,
+        intake: Intake,
+        is_waited_for: bool,
+        must_end: Pin<&mut impl Future<Output = Error>>,
+    ) -> io::Result<Wakeup> {
+        let is_idle = self.pipeline.is_idle();
+        // If appends are in flight, they free memory when they are durable.
+        let must_wait_for_memory = intake == Intake::NoMemory && is_idle;
+        let window_left = self.receive_buffer.memory().window_left();
+        let lacks_memory = self.lacks_memory;
+        let shrinks_at = self.receive_buffer.shrinks_at().filter(|_| is_idle && !lacks_memory);
+        Ok(tokio::select! {
+            biased;
+            progress = self.pipeline.progress() => Wakeup::Progress(progress),
+            error = must_end => Wakeup::MustEnd(error),
+            event = self.socket.event(intake == Intake::Listen) => Wakeup::Event(event?),
+            reserved = self.receive_buffer.wait_for_memory(), if must_wait_for_memory => {
+                Wakeup::Memory(reserved)
+            }
+            () = sleep_until(shrinks_at), if shrinks_at.is_some() => Wakeup::ReleaseMemory,
+            () = tokio::time::sleep(window_left), if is_waited_for => Wakeup::RateWindowOver,
+        })
+    }
+
+    /// Does what a wakeup asks for. Returns how many bytes were read, or how the
+    /// stream ends.
+    async fn handle(&mut self, wakeup: Wakeup) -> io::Result<Result<usize, ProducerEnd>> {
+        match wakeup {
+            Wakeup::Progress(progress) => self.note_progress(progress),
+            Wakeup::Event(ProducerEvent::Readable) => {
+                self.lacks_memory = !self.receive_buffer.ensure_space();
+                if !self.lacks_memory {
+                    let read = self.read()?;
+                    self.reads = self.reads.wrapping_add(1);
+                    if read.is_ok() && self.reads % READS_MAX == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    return Ok(read);
+                }
+            }
+            Wakeup::Event(ProducerEvent::PeerSilent) => {
+                let fault = error_frame::silence(self.timeouts.ours);
+                return Ok(Err(ProducerEnd::Failed(fault)));
+            }
+            Wakeup::MustEnd(error) | Wakeup::Memory(Err(error)) => {
+                return Ok(Err(ProducerEnd::failed(&error)));
+            }
+            Wakeup::Event(ProducerEvent::AckBacklogDrained)
+            | Wakeup::RateWindowOver
+            | Wakeup::Memory(Ok(())) => {}
+            Wakeup::ReleaseMemory => self.receive_buffer.shrink(),
+        }
+        Ok(Ok(0))
+    }
+
+    /// Waits until every submitted block is durable or has failed.
+    async fn drain(&mut self) -> io::Result<()> {
+        while !self.pipeline.is_idle() {
+            self.socket.send()?;
             tokio::select! {
                 biased;
-                progress = self.pipeline.progress() => self.note(progress),
-                event = self.peer.event(false) => drop(event?),
+                progress = self.pipeline.progress() => self.note_progress(progress),
+                event = self.socket.event(false) => drop(event?),
             }
         }
         Ok(())
     }
 
-    /// Reads once, into the room that was made; says how much came.
-    fn read(&mut self) -> io::Result<Result<usize, Ending>> {
-        Ok(match self.inbox.read(&self.peer.tcp)? {
-            Heard::Some(count) => {
-                self.peer.heard();
+    /// Reads once, into the space that was made; returns how many bytes arrived.
+    fn read(&mut self) -> io::Result<Result<usize, ProducerEnd>> {
+        Ok(match self.receive_buffer.read(&self.socket.tcp)? {
+            ReadOutcome::Bytes(count) => {
+                self.socket.note_received();
                 Ok(count)
             }
-            Heard::Nothing => Ok(0),
-            Heard::End => Err(match self.inbox.finish() {
-                Ok(()) => Ending::End { forget: false },
-                Err(error) => Ending::Fault(fault::malformed(&error)),
+            ReadOutcome::WouldBlock => Ok(0),
+            ReadOutcome::Closed => Err(match self.receive_buffer.finish() {
+                Ok(()) => ProducerEnd::Finished { forget: false },
+                Err(error) => ProducerEnd::Failed(error_frame::malformed(&error)),
             }),
         })
     }
 
-    /// Offers the blocks that are there, while there is room for them.
-    fn offer_all(&mut self) -> Option<Ending> {
-        while self.pipeline.has_room() {
-            match self.inbox.next() {
+    /// Submits the blocks that have arrived while the pipeline has capacity.
+    fn submit_all(&mut self) -> Option<ProducerEnd> {
+        while self.pipeline.has_capacity() {
+            match self.receive_buffer.next() {
                 Ok(None) => return None,
                 Ok(Some(frame::Event::Block(bytes))) => {
-                    if let Err(fault) = self.offer(bytes) {
-                        return Some(Ending::Fault(fault));
+                    if let Err(fault) = self.submit(bytes) {
+                        return Some(ProducerEnd::Failed(fault));
                     }
                 }
-                Ok(Some(frame::Event::End { forget })) => return Some(Ending::End { forget }),
-                // Of the others a producer sends heartbeats alone.
+                Ok(Some(frame::Event::End { forget })) => {
+                    return Some(ProducerEnd::Finished { forget });
+                }
+                // The only other frames of a producer are heartbeats.
                 Ok(Some(_)) => {}
-                Err(error) => return Some(Ending::Fault(fault::malformed(&error))),
+                Err(error) => return Some(ProducerEnd::Failed(error_frame::malformed(&error))),
             }
         }
         None
     }
 
-    fn offer(&mut self, bytes: Bytes) -> Result<(), Fault> {
-        let (block, _) = Block::parse(bytes, self.record_bytes_max).map_err(unusable)?;
+    fn submit(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        let (block, _) = Block::parse(bytes, self.record_bytes_max).map_err(invalid_block)?;
         self.check_agreed(block.header())?;
         let record_bytes_max = usize::try_from(self.record_bytes_max).unwrap_or(usize::MAX);
         let payload_bytes_max = record_bytes_max.saturating_sub(RECORD_HEADER_BYTES);
-        let checked = block.into_checked(payload_bytes_max).map_err(unusable)?;
-        self.pipeline.offer(Append::from(checked)).map_err(|error| fault::of(&error))
+        let checked = block.into_checked(payload_bytes_max).map_err(invalid_block)?;
+        self.pipeline.submit(Append::from(checked)).map_err(|error| error_frame::of(&error))
     }
 
-    /// Whether a block is one that the handshake speaks of.
+    /// Whether a block has the producer and codec of the handshake.
     fn check_agreed(&self, header: &Header) -> Result<(), Fault> {
-        let (id, epoch) = self.named.as_ref().map_or((0, 0), |named| (named.id, named.epoch));
+        let (id, epoch) =
+            self.identity.as_ref().map_or((0, 0), |identity| (identity.id, identity.epoch));
         let is_of = (header.producer_id, header.producer_epoch);
         let message = if is_of != (id, epoch) {
             format!(
-                "the block names producer {} with epoch {}, the handshake {id} with {epoch}",
+                "the block has producer {} with epoch {}, but the handshake {id} with {epoch}",
                 is_of.0, is_of.1,
             )
         } else if id == 0 && header.sequence != 0 {
-            format!("the block has sequence {}, the handshake no producer", header.sequence)
+            format!(
+                "the block has sequence {}, but the handshake named no producer",
+                header.sequence
+            )
         } else if !self.codecs.contains(header.codec) {
             let codec = header.codec;
-            let message = format!("the block is packed as {codec}, which the 101 does not name");
-            return Err(fault::of(&Error::new(Code::MalformedRecords, message)));
+            let message = format!("the block has the codec {codec}, which the 101 did not grant");
+            return Err(error_frame::of(&Error::new(Code::MalformedRecords, message)));
         } else {
             return Ok(());
         };
-        Err(fault::of(&Error::new(Code::InvalidParams, message)))
+        Err(error_frame::of(&Error::new(Code::InvalidParams, message)))
     }
 
-    /// Acks what is durable, in one frame.
-    fn note(&mut self, progress: Progress) {
+    /// Queues one ack frame for everything that became durable.
+    fn note_progress(&mut self, progress: AppendProgress) {
         for appended in &progress.appended {
-            // Of a block either all is new or all was there.
+            // A block is either all new or all a repetition.
             self.ack.add(appended.base, appended.count + appended.repeated);
         }
-        self.ack.encode(self.peer.outbox.frames());
+        self.ack.encode(self.socket.send_queue.frames());
         if let Some(error) = progress.failed {
-            self.refused.get_or_insert_with(|| fault::of(&error));
+            self.refused.get_or_insert_with(|| error_frame::of(&error));
         }
     }
 }
 
-/// Resolves when the connection has to end for a reason of ours.
-async fn ended(
+/// Resolves when the server has to end the connection.
+async fn must_end(
     app: &App,
     gone: impl Future<Output = Error>,
     taken_over: Option<impl Future<Output = ()>>,
@@ -319,11 +381,18 @@ async fn ended(
     };
     tokio::select! {
         () = taken_over => crate::session::taken_over(),
-        () = app.shutdown.begun() => fault::shutting_down(),
+        () = app.shutdown.begun() => error_frame::shutting_down(),
         error = gone => error,
     }
 }
 
-fn unusable(error: ParseError) -> Fault {
-    fault::of(&Error::new(error.code(), error.to_string()))
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn invalid_block(error: ParseError) -> Fault {
+    error_frame::of(&Error::new(error.code(), error.to_string()))
 }

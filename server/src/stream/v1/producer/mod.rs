@@ -1,15 +1,15 @@
-//! A producer's stream: from the handshake to its end.
+//! A styx/1 producer's stream, from the handshake to its end.
 //!
 //! ```text
-//! claim the producer id ─▶ alone ─▶ epoch is durable ─▶ 101 ─▶ connection
+//! claim the producer id ─▶ older connections are done ─▶ epoch is durable ─▶ 101 ─▶ connection
 //! ```
 //!
-//! Invariant: what the 101 says of the producer is final. Nothing that an older
+//! Invariant: the producer's state in the 101 is final. Nothing that an older
 //! connection sent is appended after it.
 
 mod connection;
-mod inbox;
-mod peer;
+mod receive_buffer;
+mod socket;
 
 use std::time::Duration;
 
@@ -17,65 +17,68 @@ use http::HeaderValue;
 use styx_protocol::handshake::ProducerParams;
 use styx_protocol::limits::{BLOCK_RAW_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX};
 
-use super::super::pulse::Timeouts;
 use super::handshake;
-use crate::handover::{Accepted, Request};
+use crate::handover::{AcceptedUpgrade, UpgradeRequest};
 use crate::session::{Claim, Error};
+use crate::stream::timeouts;
 use crate::{header, params};
-use connection::Connection;
+use connection::ProducerConnection;
 
-/// How long older connections may take to settle.
+/// How long older connections may take to finish their appends.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Whose blocks a connection takes.
+/// The producer whose blocks a connection accepts.
 #[derive(Debug)]
-struct Named {
+struct ProducerIdentity {
     id: u64,
     epoch: u32,
     claim: Claim,
 }
 
-/// Agrees to a handshake, or says why not.
-pub(super) async fn accept(request: Request) -> Result<Accepted, Error> {
-    let timeouts = Timeouts::of(&request)?;
+/// Accepts a handshake, or returns why not.
+pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
+    let timeouts = timeouts::negotiate(&request)?;
     request.log.check_appendable()?;
-    let (named, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
+    let (identity, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
         Some(asked) => {
-            let (named, next_sequence) = begin(&request, asked).await?;
-            (Some(named), next_sequence)
+            let (identity, next_sequence) = begin(&request, asked).await?;
+            (Some(identity), next_sequence)
         }
         None => (None, None),
     };
-    // The log that it knows may have gone while older connections settled.
+    // The log may have changed while older connections finished.
     request.log.check(&request.known)?;
     let codecs = handshake::codecs(&request);
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::MAX_BLOCK_SIZE, HeaderValue::from(BLOCK_RAW_BYTES_MAX));
     headers.insert(header::MAX_IN_FLIGHT_BLOCKS, HeaderValue::from(IN_FLIGHT_BLOCKS_MAX));
-    if let Some(named) = &named {
-        headers.insert(header::EPOCH, HeaderValue::from(named.epoch));
+    if let Some(identity) = &identity {
+        headers.insert(header::EPOCH, HeaderValue::from(identity.epoch));
     }
     if let Some(next_sequence) = next_sequence {
         headers.insert(header::NEXT_SEQUENCE, HeaderValue::from(next_sequence));
     }
     let (app, log) = (request.app, request.log);
-    Ok(Accepted::new(headers, move |socket| {
-        Connection::new(app, log, timeouts, named, codecs, socket).serve()
+    Ok(AcceptedUpgrade::new(headers, move |socket| {
+        ProducerConnection::new(app, log, timeouts, identity, codecs, socket).serve()
     }))
 }
 
-/// Takes the producer over, and makes its epoch the one in force.
-async fn begin(request: &Request, asked: ProducerParams) -> Result<(Named, Option<u64>), Error> {
+/// Takes over the producer id, and makes its epoch the current one.
+async fn begin(
+    request: &UpgradeRequest,
+    asked: ProducerParams,
+) -> Result<(ProducerIdentity, Option<u64>), Error> {
     let log = &request.log;
     let id = asked.id.get();
-    // Whoever is fenced already ends nobody.
+    // A producer that is fenced already must not end a newer connection.
     log.check_epoch(id, asked.epoch)?;
     let claim = request.app.sessions.producers().claim(log.id(), id);
-    claim.alone(SETTLE_TIME_MAX).await?;
+    claim.wait_until_sole(SETTLE_TIME_MAX).await?;
     let begun = log.begin_producer(id, asked.epoch);
     let state = tokio::select! {
         state = begun => state?,
         () = claim.taken_over() => return Err(crate::session::taken_over()),
     };
-    Ok((Named { id, epoch: state.epoch, claim }, state.next_sequence))
+    Ok((ProducerIdentity { id, epoch: state.epoch, claim }, state.next_sequence))
 }

@@ -1,12 +1,12 @@
-//! [`Peer`]: a connection's bytes in both directions, and its signs of life.
+//! [`Styx0Connection`]: a connection's bytes in both directions, and its signs of life.
 //!
 //! ```text
 //! socket ─▶ decoder       one buffer, grown while there is work
 //! socket ◀─ outgoing      whole messages
 //! ```
 //!
-//! Invariant: both buffers are let go when nothing has moved for a while, so that
-//! an idle connection holds next to nothing.
+//! Invariant: both buffers are freed when nothing has moved for a while, so an
+//! idle connection holds almost no memory.
 
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -17,78 +17,78 @@ use bytes::{BufMut, BytesMut};
 use styx_protocol::styx0::{self, MessageDecoder};
 use tokio::net::TcpStream;
 
-use super::super::pulse::{Due, Pulse, Timeouts, has_unread};
 use crate::app::App;
-use crate::closing;
 use crate::handover::Socket;
-use crate::presence::Presence;
+use crate::peer::{
+    self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
+};
 
-/// What the first read of a burst takes; doubled while reads fill it.
+/// The size of the first read of a burst; it doubles while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
 const BUFFER_BYTES_MAX: usize = 1 << 20;
-/// What a buffer may have beyond what is in it for as long as it likes.
+/// Spare capacity that an idle buffer may keep.
 const SPARE_BYTES: usize = 256;
-/// What is moved to another buffer to let go of the rest.
+/// The most bytes that are copied to a small buffer to free a large one.
 const MOVED_BYTES_MAX: usize = 4 << 10;
-/// After how long without work memory is let go.
+/// How long without work until memory is freed.
 pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// All is done: nothing but the FIN.
+pub(super) enum Styx0End {
+    /// Everything is done: only the FIN follows.
     Finished,
-    /// Not as it should: error 0, then the FIN.
+    /// With a failure: error 0, then the FIN.
     Failed,
-    /// There is nobody left to tell.
-    Lost,
+    /// The connection is gone, so nothing more is sent.
+    Disconnected,
 }
 
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    /// Bytes came, or the end of them.
+pub(super) enum Styx0Event {
+    /// Bytes arrived, or the peer closed its side.
     Received,
-    /// All that was to be sent was handed to the system.
+    /// The kernel has taken everything that was queued.
     Sent,
-    /// The peer was silent for all its time.
-    Silence,
-    /// The server stops.
+    /// The peer was silent for its whole timeout.
+    PeerSilent,
+    /// The server is stopping.
     Stopping,
     /// The connection is gone.
-    Lost,
+    Disconnected,
 }
 
 /// See the module.
-pub(super) struct Peer {
+pub(super) struct Styx0Connection {
     app: Arc<App>,
     tcp: TcpStream,
-    timeouts: Timeouts,
-    pub(super) pulse: Pulse,
-    presence: Presence,
+    timeouts: HeartbeatTimeouts,
+    pub(super) heartbeat: HeartbeatTimer,
+    liveness: TcpLiveness,
     pub(super) decoder: MessageDecoder,
     read_bytes: usize,
     read_bytes_max: usize,
-    /// The peer has closed its side; what it sent before may still be undecoded.
+    /// The peer has closed its side. What it sent before may not be decoded yet.
     pub(super) has_finished: bool,
     pub(super) outgoing: BytesMut,
-    /// How much of it was sent.
+    /// How many bytes of `outgoing` were sent.
     sent: usize,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_stopping: bool,
 }
 
-impl Peer {
-    /// Takes a connection over; what came with the handshake is there to be
-    /// decoded.
+impl Styx0Connection {
+    /// Takes over a connection. The bytes that arrived with the handshake are
+    /// decoded first.
     pub(super) fn new(
         app: &Arc<App>,
         socket: Socket,
-        timeouts: Timeouts,
+        timeouts: HeartbeatTimeouts,
         payload_bytes_max: usize,
-    ) -> Peer {
+    ) -> Styx0Connection {
         let Socket { tcp, received } = socket;
-        // Who still sends heartbeats may stop reading for as long as it likes.
+        // A peer that sends heartbeats may stop reading for any time.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(None);
         let mut decoder = MessageDecoder::new(payload_bytes_max);
@@ -96,11 +96,11 @@ impl Peer {
             decoder.push(&received);
         }
         let (app, waiter) = (Arc::clone(app), Arc::clone(app));
-        Peer {
+        Styx0Connection {
             tcp,
             timeouts,
-            pulse: Pulse::new(timeouts),
-            presence: Presence::new(timeouts.ours),
+            heartbeat: HeartbeatTimer::new(timeouts),
+            liveness: TcpLiveness::new(timeouts.ours),
             decoder,
             read_bytes: READ_BYTES_MIN,
             read_bytes_max: app.config.tcp_read_buffer_size.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX),
@@ -113,48 +113,48 @@ impl Peer {
         }
     }
 
-    /// Bytes in the buffer that it reads into, and how many that could hold.
+    /// The bytes in the receive buffer, and its capacity.
     pub(super) fn held_bytes(&mut self) -> (usize, usize) {
         let buffer = self.decoder.buffer();
         (buffer.len(), buffer.capacity())
     }
 
-    /// How much to read at once: more while more comes.
+    /// How much to read at once: more while more arrives.
     pub(super) fn read_bytes(&self) -> usize {
         self.read_bytes
     }
 
-    /// Begins with little again.
-    pub(super) fn read_little(&mut self) {
+    /// The next read is small again.
+    pub(super) fn reset_read_bytes(&mut self) {
         self.read_bytes = READ_BYTES_MIN;
     }
 
-    /// Waits until something happens; of what the peer sends, at most `bytes_max`
-    /// is read. Heartbeats are sent on the way. Cancel safe.
-    pub(super) async fn event(&mut self, bytes_max: usize) -> Event {
+    /// Waits until something happens, and reads at most `bytes_max`. Sends heartbeats
+    /// while it waits. Cancel safe.
+    pub(super) async fn event(&mut self, bytes_max: usize) -> Styx0Event {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
             let (tcp, has_finished) = (&self.tcp, self.has_finished);
-            // Nobody listens, or it came while this server was held up.
-            let is_excused = || !has_finished && (!may_read || has_unread(tcp));
+            // Nobody is reading, or bytes arrived while this server was busy.
+            let is_excused = || !has_finished && (!may_read || has_unread_bytes(tcp));
             let event = tokio::select! {
                 ready = self.tcp.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
-                    Err(_) => Some(Event::Lost),
+                    Err(_) => Some(Styx0Event::Disconnected),
                 },
                 ready = self.tcp.writable(), if must_write => match ready {
                     Ok(()) => self.flush(),
-                    Err(_) => Some(Event::Lost),
+                    Err(_) => Some(Styx0Event::Disconnected),
                 },
                 () = self.stopping.as_mut(), if !self.is_stopping => {
                     self.is_stopping = true;
-                    Some(Event::Stopping)
+                    Some(Styx0Event::Stopping)
                 }
-                due = self.pulse.due(is_excused) => self.due(due),
-                gone = self.presence.gone(tcp) => {
+                due = self.heartbeat.due(is_excused) => self.due(due),
+                gone = self.liveness.gone(tcp) => {
                     tracing::debug!("a styx/0 connection ended: {gone}");
-                    Some(Event::Lost)
+                    Some(Styx0Event::Disconnected)
                 }
             };
             if let Some(event) = event {
@@ -163,8 +163,8 @@ impl Peer {
         }
     }
 
-    /// Reads until the socket is empty or so much has come.
-    fn receive(&mut self, bytes_max: usize) -> Option<Event> {
+    /// Reads until the socket is empty or `bytes_max` bytes have arrived.
+    fn receive(&mut self, bytes_max: usize) -> Option<Styx0Event> {
         let mut received = 0;
         while received < bytes_max {
             let room = (bytes_max - received).min(BUFFER_BYTES_MAX);
@@ -173,14 +173,14 @@ impl Peer {
             match self.tcp.try_read_buf(&mut buffer.limit(room)) {
                 Ok(0) => {
                     self.has_finished = true;
-                    self.pulse.heard();
-                    return Some(Event::Received);
+                    self.heartbeat.note_received();
+                    return Some(Styx0Event::Received);
                 }
                 Ok(count) => received += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => {
                     tracing::debug!("a styx/0 connection ended: {error}");
-                    return Some(Event::Lost);
+                    return Some(Styx0Event::Disconnected);
                 }
             }
         }
@@ -190,63 +190,63 @@ impl Peer {
         if received >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(self.read_bytes_max);
         }
-        self.pulse.heard();
-        Some(Event::Received)
+        self.heartbeat.note_received();
+        Some(Styx0Event::Received)
     }
 
-    /// Sends what the system takes of what is to be sent.
-    pub(super) fn flush(&mut self) -> Option<Event> {
+    /// Sends what the kernel takes now.
+    pub(super) fn flush(&mut self) -> Option<Styx0Event> {
         while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.tcp.try_write(rest) {
                 Ok(count) => {
                     self.sent += count;
-                    self.pulse.said();
+                    self.heartbeat.note_sent();
                     if self.has_finished {
-                        // It has no other way left to show that it is there.
-                        self.pulse.heard();
+                        // Reading is the only sign of life that this peer has left.
+                        self.heartbeat.note_received();
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) => {
                     tracing::debug!("a styx/0 connection ended: {error}");
-                    return Some(Event::Lost);
+                    return Some(Styx0Event::Disconnected);
                 }
             }
         }
         self.outgoing.clear();
         self.sent = 0;
-        Some(Event::Sent)
+        Some(Styx0Event::Sent)
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something is queued to be sent.
     pub(super) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    fn due(&mut self, due: Due) -> Option<Event> {
+    fn due(&mut self, due: HeartbeatEvent) -> Option<Styx0Event> {
         match due {
-            Due::Heartbeat => {
-                self.pulse.said();
-                // Behind something else it would come no sooner than that.
+            HeartbeatEvent::SendHeartbeat => {
+                self.heartbeat.note_sent();
+                // A heartbeat would arrive no sooner than what is queued.
                 if self.has_unsent() {
                     return None;
                 }
                 styx0::encode_heartbeat(&mut self.outgoing);
-                self.flush().filter(|event| *event == Event::Lost)
+                self.flush().filter(|event| *event == Styx0Event::Disconnected)
             }
-            Due::Silence => Some(Event::Silence),
+            HeartbeatEvent::PeerSilent => Some(Styx0Event::PeerSilent),
         }
     }
 
-    /// Whether memory is held that nothing is in.
+    /// Whether it holds unused memory.
     pub(super) fn has_spare_memory(&mut self) -> bool {
         is_mostly_empty(self.decoder.buffer())
             || (!self.has_unsent() && self.outgoing.capacity() > 0)
     }
 
-    /// Lets go of memory that nothing is in.
-    pub(super) fn release(&mut self) {
-        self.read_little();
+    /// Frees unused memory.
+    pub(super) fn release_memory(&mut self) {
+        self.reset_read_bytes();
         let buffer = self.decoder.buffer();
         if is_mostly_empty(buffer) {
             *buffer = BytesMut::from(&**buffer);
@@ -256,17 +256,17 @@ impl Peer {
         }
     }
 
-    /// Ends the connection; what was to be sent is sent first.
-    pub(super) async fn close(mut self, end: End) {
+    /// Sends what is queued, then closes the connection.
+    pub(super) async fn close(mut self, end: Styx0End) {
         match end {
-            End::Lost => return,
-            End::Failed => styx0::encode_error(&mut self.outgoing),
-            End::Finished => {}
+            Styx0End::Disconnected => return,
+            Styx0End::Failed => styx0::encode_error(&mut self.outgoing),
+            Styx0End::Finished => {}
         }
         *self.decoder.buffer() = BytesMut::new();
-        let last_words = self.outgoing.get(self.sent..).unwrap_or_default();
+        let final_bytes = self.outgoing.get(self.sent..).unwrap_or_default();
         let closed =
-            closing::close(&self.tcp, last_words, self.timeouts.ours, &self.app.shutdown).await;
+            peer::close(&self.tcp, final_bytes, self.timeouts.ours, &self.app.shutdown).await;
         if let Err(error) = closed {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }

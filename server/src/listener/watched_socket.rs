@@ -1,17 +1,17 @@
-//! [`Watched`]: a socket that gives up on a peer that has stopped taking part.
+//! [`WatchedSocket`]: a socket that fails when its peer neither sends nor reads.
 //!
 //! ```text
-//! fresh, or in a request's head    header_time from its beginning
-//! kept alive without a request     idle_time
-//! a request under way              no limit here (bodies have their own)
-//! bytes to write, peer not reading stall_time without progress
-//! … of an answer with a pace       too little in stall_time
-//! at any time, peer vanished       see `presence`
+//! new, or in a request's head         header_time from its beginning
+//! kept alive without a request        idle_time
+//! during a request                    no limit here (bodies have their own)
+//! bytes to write, peer does not read  stall_time without progress
+//! … of an answer with a minimum rate  too few bytes in stall_time
+//! at any time, peer vanished          see `peer::TcpLiveness`
 //! ```
 //!
-//! Hyper's own header timeout cannot tell a slow head from an idle connection,
-//! and sets a timer for every request. This one sets none on the hot path: an
-//! alarm that fires too early looks at the clock and is set anew.
+//! Hyper's own header timeout cannot distinguish a slow head from an idle
+//! connection, and sets a timer for every request. This one sets no timer on the hot
+//! path: a timer that fires too early checks the clock and is set again.
 
 use std::io;
 use std::pin::Pin;
@@ -26,13 +26,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
-use super::streams::TOO_SLOW;
-use crate::pace::{Pace, Verdict};
-use crate::presence::Presence;
+use super::stream_executor::TOO_SLOW;
+use crate::peer::{MinimumRate, TcpLiveness, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a peer may take.
+/// The time limits of a peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) header_time: Duration,
@@ -42,44 +41,44 @@ pub(super) struct Limits {
 
 /// A socket with deadlines.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedSocket {
     stream: TcpStream,
-    /// Bytes that were read to find out the protocol.
+    /// Bytes that were read to detect the protocol.
     replay: Bytes,
     activity: Arc<Activity>,
     limits: Limits,
-    /// When the head of the next request began, and how many were begun then.
+    /// When the head of the next request began, and how many requests had begun then.
     head: Option<(u64, Instant)>,
     blocked_since: Option<Instant>,
-    /// Of the answer under way, if it has one.
-    pace: Option<Pace>,
-    read_alarm: Alarm,
-    write_alarm: Alarm,
-    presence: Presence,
+    /// The minimum rate of the current answer, if it has one.
+    rate: Option<MinimumRate>,
+    read_alarm: LazyTimer,
+    write_alarm: LazyTimer,
+    liveness: TcpLiveness,
 }
 
-impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> Watched {
-        Watched {
+impl WatchedSocket {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> WatchedSocket {
+        WatchedSocket {
             stream,
             replay: Bytes::new(),
             activity,
             limits,
             head: None,
             blocked_since: None,
-            pace: None,
-            read_alarm: Alarm(None),
-            write_alarm: Alarm(None),
-            presence: Presence::new(limits.stall_time),
+            rate: None,
+            read_alarm: LazyTimer(None),
+            write_alarm: LazyTimer(None),
+            liveness: TcpLiveness::new(limits.stall_time),
         }
     }
 
-    /// The socket itself, and what was read of it and not yet given out.
+    /// The socket itself, and the bytes that were read from it and not returned yet.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
         (self.stream, self.replay)
     }
 
-    /// Whether the peer begins with HTTP/2; what was read is read again.
+    /// Whether the peer begins with HTTP/2. The bytes read for that are read again.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
         let mut first = [0; HTTP2_PREFACE.len()];
         let mut filled = 0;
@@ -95,8 +94,7 @@ impl Watched {
         Ok(true)
     }
 
-    /// By when the peer has to have sent something; `None` while a request is
-    /// under way.
+    /// By when the peer must have sent something; `None` during a request.
     fn read_deadline(&self) -> Option<Instant> {
         if !self.activity.is_between_requests() {
             return None;
@@ -104,7 +102,7 @@ impl Watched {
         let begun = self.activity.requests_begun();
         Some(match self.head {
             _ if begun == 0 => self.activity.opened() + self.limits.header_time,
-            // Streams and pings of HTTP/2 are no heads of ours.
+            // On HTTP/2 the bytes may be pings or other streams, not a head.
             Some((at, since)) if at == begun && !self.activity.is_http2() => {
                 since + self.limits.header_time
             }
@@ -121,8 +119,7 @@ impl Watched {
         }
     }
 
-    /// What becomes of an attempt to write: progress, or how long there was
-    /// none.
+    /// Handles the result of an attempt to write: progress, or a stall.
     fn watch_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,7 +129,7 @@ impl Watched {
         if let Poll::Ready(result) = written {
             let count = *result.as_ref().unwrap_or(&0) as u64;
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-            let verdict = self.pace().and_then(|pace| pace.note(count, waited));
+            let verdict = self.rate().and_then(|rate| rate.record(count, waited));
             return Poll::Ready(if verdict == Some(Verdict::TooSlow) {
                 Err(too_slow())
             } else {
@@ -141,40 +138,40 @@ impl Watched {
         }
         let since = *self.blocked_since.insert(since.unwrap_or_else(Instant::now));
         let stall_time = self.limits.stall_time;
-        let in_time = self.pace().map_or(stall_time, |pace| pace.left());
-        if self.write_alarm.poll(cx, Some(since + in_time)).is_pending() {
-            return self.presence.poll_gone(cx, &self.stream).map(Err);
+        let allowed_time = self.rate().map_or(stall_time, |rate| rate.window_left());
+        if self.write_alarm.poll(cx, Some(since + allowed_time)).is_pending() {
+            return self.liveness.poll_gone(cx, &self.stream).map(Err);
         }
-        let Some(pace) = self.pace() else {
+        let Some(rate) = self.rate() else {
             return Poll::Ready(Err(timed_out("the peer does not read")));
         };
-        if pace.note(0, since.elapsed()) == Some(Verdict::TooSlow) {
+        if rate.record(0, since.elapsed()) == Some(Verdict::TooSlow) {
             return Poll::Ready(Err(too_slow()));
         }
-        // It was fast enough up to now: another span begins.
+        // It was fast enough so far, and another window begins.
         self.blocked_since = None;
         self.watch_write(cx, Poll::Pending)
     }
 
-    /// How fast the answer under way has to be taken.
-    fn pace(&mut self) -> Option<&mut Pace> {
+    /// The minimum rate of the current answer.
+    fn rate(&mut self) -> Option<&mut MinimumRate> {
         let least = self.activity.bytes_per_second_min();
         if least == 0 {
-            self.pace = None;
-        } else if self.pace.is_none() {
-            self.pace = Some(Pace::new(least, self.limits.stall_time));
+            self.rate = None;
+        } else if self.rate.is_none() {
+            self.rate = Some(MinimumRate::new(least, self.limits.stall_time));
         }
-        self.pace.as_mut()
+        self.rate.as_mut()
     }
 }
 
 /// A timer that is moved as rarely as possible.
 #[derive(Debug)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
-    /// Ready once the deadline has passed. Without one it is never ready; who has
-    /// one later is woken by the looks at its peer's presence, and asks again.
+impl LazyTimer {
+    /// Ready when the deadline has passed. Without a deadline it is never ready. If a
+    /// deadline appears later, the liveness checks wake the task, and it polls again.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -192,7 +189,7 @@ impl Alarm {
 }
 
 fn too_slow() -> io::Error {
-    tracing::info!("a connection is given up: {TOO_SLOW}");
+    tracing::info!("a connection was closed: {TOO_SLOW}");
     timed_out(TOO_SLOW)
 }
 
@@ -200,7 +197,7 @@ fn timed_out(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -211,8 +208,8 @@ impl AsyncRead for Watched {
             let count = this.replay.len().min(buf.remaining());
             buf.put_slice(this.replay.get(..count).unwrap_or_default());
             this.replay.advance(count);
-            // With what came behind it, because a first read this short would
-            // make hyper double its buffer for as long as the connection lives.
+            // Together with the bytes that follow: after so short a first read hyper
+            // would double its buffer for the life of the connection.
             return match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Ready(result) => Poll::Ready(result),
                 Poll::Pending => Poll::Ready(Ok(())),
@@ -228,13 +225,13 @@ impl AsyncRead for Watched {
                 if this.read_alarm.poll(cx, deadline).is_ready() {
                     return Poll::Ready(Err(timed_out("the peer sends nothing")));
                 }
-                this.presence.poll_gone(cx, &this.stream).map(Err)
+                this.liveness.poll_gone(cx, &this.stream).map(Err)
             }
         }
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -259,9 +256,9 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Hyper comes here whenever it looks after the connection, also when it
-        // does not read because more requests wait already.
-        if let Poll::Ready(gone) = this.presence.poll_gone(cx, &this.stream) {
+        // Hyper flushes whenever it polls the connection, also when it does not read
+        // because more requests wait already.
+        if let Poll::Ready(gone) = this.liveness.poll_gone(cx, &this.stream) {
             return Poll::Ready(Err(gone));
         }
         Pin::new(&mut this.stream).poll_flush(cx)
@@ -275,9 +272,9 @@ impl AsyncWrite for Watched {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::peer::testing::connected_pair;
 
     const LIMITS: Limits = Limits {
         header_time: Duration::from_millis(100),
@@ -285,16 +282,14 @@ mod tests {
         stall_time: Duration::from_millis(100),
     };
 
-    async fn pair() -> (TcpStream, Watched, Arc<Activity>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    async fn pair() -> (TcpStream, WatchedSocket, Arc<Activity>) {
+        let (peer, stream) = connected_pair().await;
         let activity = Activity::new();
-        let watched = Watched::new(accepted.expect("accept").0, activity.clone(), LIMITS);
-        (peer.expect("connect"), watched, activity)
+        let watched = WatchedSocket::new(stream, activity.clone(), LIMITS);
+        (peer, watched, activity)
     }
 
-    async fn read_fails_after(watched: &mut Watched) -> Duration {
+    async fn read_fails_after(watched: &mut WatchedSocket) -> Duration {
         let begun = Instant::now();
         let mut buf = [0; 100];
         loop {
@@ -309,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_peer_and_a_slow_head_are_given_up_alike() {
+    async fn silent_peer_and_slow_head_fail_after_header_time() {
         let (_peer, mut watched, _) = pair().await;
         let after = read_fails_after(&mut watched).await;
         assert!(after >= LIMITS.header_time && after < LIMITS.idle_time, "{after:?}");
@@ -326,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn between_requests_the_idle_time_counts_and_within_one_none() {
+    async fn idle_time_applies_between_requests_and_not_during_one() {
         let (_peer, mut watched, activity) = pair().await;
         let request = activity.begin();
         let waiting = tokio::time::timeout(LIMITS.idle_time * 2, watched.read_u8()).await;
@@ -337,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_read_is_given_up() {
+    async fn peer_that_does_not_read_fails_after_stall_time() {
         let (_peer, mut watched, _) = pair().await;
         let bytes = vec![0; 1 << 20];
         let error = loop {
@@ -349,16 +344,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_a_paced_answer_too_slowly_is_given_up() {
-        // Nobody takes as much as the second has to, and anybody as much as the first.
+    async fn peer_below_the_minimum_rate_of_an_answer_fails() {
+        // No peer reads as fast as the second rate, and every peer as fast as the first.
         for (bytes_per_second_min, is_given_up) in [(1, false), (u64::MAX, true)] {
             let (mut peer, mut watched, activity) = pair().await;
             let request = activity.begin();
-            request.pace(bytes_per_second_min);
+            request.set_minimum_rate(bytes_per_second_min);
             let reading = tokio::spawn(async move {
                 let mut buf = vec![0; 1 << 20];
                 while peer.read(&mut buf).await.is_ok_and(|count| count > 0) {
-                    // A slow reader is what this is about.
+                    // This test needs a slow reader.
                     tokio::time::sleep(LIMITS.stall_time / 10).await;
                 }
             });
@@ -374,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_preface_of_http2_is_recognised_and_read_again() {
+    async fn http2_preface_is_detected_and_read_again() {
         for (sent, expected) in [(&HTTP2_PREFACE[..], true), (b"PRI * HTTP/1.1\r\n\r\n", false)] {
             let (mut peer, mut watched, _) = pair().await;
             for part in sent.chunks(5) {

@@ -1,5 +1,5 @@
-//! [`Tracked`]: an answer's body that ends its request when it has been sent or
-//! given up, and tells HTTP/2's stream how far it has come.
+//! [`TrackedBody`]: an answer's body. It ends its request when it was sent or
+//! dropped, and reports its progress to the HTTP/2 stream.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,40 +8,40 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::activity::InRequest;
-use super::streams::Progress;
+use super::activity::RequestGuard;
+use super::stream_executor::ResponseProgress;
 use crate::http::AnswerBody;
 
-/// Bytes that HTTP/2 is handed at a time: it asks for more when the peer's window
-/// has room for a byte, and keeps whatever it is given until it is sent.
+/// Bytes that HTTP/2 gets at a time. It asks for more as soon as the peer's window
+/// has space for one byte, and keeps everything that it gets until it is sent.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A body and the request it answers.
 #[derive(Debug)]
-pub(super) struct Tracked {
+pub(super) struct TrackedBody {
     body: AnswerBody,
-    /// What is left of the body's last frame, for HTTP/2.
+    /// The rest of the body's last frame, for HTTP/2.
     rest: Bytes,
-    progress: Option<Arc<Progress>>,
-    _request: InRequest,
+    progress: Option<Arc<ResponseProgress>>,
+    _request: RequestGuard,
 }
 
-impl Tracked {
-    pub(super) fn new(body: AnswerBody, request: InRequest) -> Tracked {
-        let progress = Progress::of_this_task();
+impl TrackedBody {
+    pub(super) fn new(body: AnswerBody, request: RequestGuard) -> TrackedBody {
+        let progress = ResponseProgress::of_this_task();
         let bytes_per_second_min = body.bytes_per_second_min();
         match &progress {
             Some(progress) => {
-                progress.pace(bytes_per_second_min);
+                progress.set_minimum_rate(bytes_per_second_min);
                 progress.handed_over(0);
             }
-            None => request.pace(bytes_per_second_min),
+            None => request.set_minimum_rate(bytes_per_second_min),
         }
-        Tracked { body, rest: Bytes::new(), progress, _request: request }
+        TrackedBody { body, rest: Bytes::new(), progress, _request: request }
     }
 }
 
-impl Body for Tracked {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = <AnswerBody as Body>::Error;
 

@@ -1,17 +1,17 @@
-//! From a session's error to the frame that tells it.
+//! Converts a session's error to the error frame of styx/1.
 
 use std::time::Duration;
 
 use styx_protocol::frame::{self, Damage, Ends, Fault, Outcome};
 use styx_protocol::{Code, Position};
 
-use crate::session::{Error, Fact};
+use crate::session::{Error, ErrorField};
 
-/// The error as a peer is told it, with the facts of its code.
+/// The error frame, with the fields of the error's code.
 pub(super) fn of(error: &Error) -> Fault {
     let number = |name| {
-        error.facts.iter().find_map(|(fact, value)| match value {
-            Fact::Number(value) if *fact == name => Some(*value),
+        error.fields.iter().find_map(|(field, value)| match value {
+            ErrorField::Number(value) if *field == name => Some(*value),
             _ => None,
         })
     };
@@ -40,16 +40,15 @@ pub(super) fn of(error: &Error) -> Fault {
     }
 }
 
-/// The peer said nothing for its whole time.
+/// The peer was silent for its whole timeout.
 pub(super) fn silence(time: Duration) -> Fault {
     let seconds = time.as_secs();
-    let message = format!(
-        "nothing was heard for {seconds} seconds: send a heartbeat at half of X-Styx-Timeout"
-    );
+    let message =
+        format!("nothing arrived for {seconds} s; send a heartbeat at half of X-Styx-Timeout");
     Fault { outcome: Outcome::NotAppended, ..Fault::new(Code::UnknownError, message) }
 }
 
-/// The peer said what it must not say.
+/// The peer sent a malformed or forbidden frame.
 pub(super) fn malformed(error: &frame::Error) -> Fault {
     let code = match error {
         frame::Error::Block(error) => error.code(),
@@ -58,9 +57,9 @@ pub(super) fn malformed(error: &frame::Error) -> Fault {
     of(&Error::new(code, error.to_string()))
 }
 
-/// The server stops.
+/// The server is stopping.
 pub(super) fn shutting_down() -> Error {
-    Error::new(Code::ShuttingDown, "the server is stopping: connect again")
+    Error::new(Code::ShuttingDown, "the server is stopping; connect again")
 }
 
 #[cfg(test)]
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_facts_of_an_error_stand_in_its_frame() {
+    fn error_frame_has_the_fields_of_its_error() {
         let error = |code| Error::new(code, "why");
         let ends = error(Code::OutOfRange).with("start_position", 3).with("end_position", 9);
         let found = of(&ends).ends();
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_appended_is_of_unknown_outcome() {
+    fn only_outcome_unknown_has_unknown_outcome() {
         let outcome = |code| of(&Error::new(code, "why")).outcome;
         assert_eq!(outcome(Code::OutcomeUnknown), Outcome::Unknown);
         assert_eq!(outcome(Code::SequenceGap), Outcome::NotAppended);

@@ -1,5 +1,5 @@
-//! [`Outbox`]: what waits to be sent, as it came: blocks in memory that others
-//! share, and small frames in a buffer of its own.
+//! [`SendQueue`]: what waits to be sent: blocks in memory shared with others, and
+//! small frames in a buffer of its own.
 //!
 //! ```text
 //! chunks: [header][blocks…][header][blocks…]   frames: heartbeat, ack, error
@@ -14,26 +14,26 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Room for small frames that is kept while there are none.
+/// Capacity for small frames that is kept while there are none.
 const KEPT_BYTES: usize = 1 << 10;
 /// Chunks in one write.
 const SLICES_MAX: usize = 64;
-/// After so long without progress, what waits no longer shares memory with others.
+/// After this long without progress, what waits is copied out of shared memory.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     chunks: VecDeque<Bytes>,
-    /// Comes after the chunks.
+    /// Sent after the chunks.
     frames: BytesMut,
     bytes: usize,
-    /// Since when shared memory is kept and nothing of it was sent.
+    /// When shared memory was queued or last made progress.
     shared_since: Option<Instant>,
 }
 
-impl Outbox {
-    /// Where to append small frames.
+impl SendQueue {
+    /// The buffer to append small frames to.
     pub(super) fn frames(&mut self) -> &mut BytesMut {
         &mut self.frames
     }
@@ -50,19 +50,20 @@ impl Outbox {
         self.chunks.push_back(chunk);
     }
 
-    /// Whether all of it was sent.
+    /// Whether everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait to be sent.
     pub(super) fn len(&self) -> usize {
         self.bytes + self.frames.len()
     }
 
-    /// Resolves when what waits has not moved for long, and may be a small part of
-    /// memory that others could free: then it is to be [owned](Self::own). However
-    /// often it is asked anew: the time counts from the last progress.
+    /// Resolves when shared memory has made no progress for 1 s. The caller should
+    /// then [copy it](Self::copy_shared), because a small part may keep a large
+    /// allocation alive. The time counts from the last progress, however often this
+    /// is called.
     pub(super) async fn stalled(&self) {
         match self.shared_since {
             Some(since) => tokio::time::sleep_until(since + STALLED_AFTER).await,
@@ -70,26 +71,26 @@ impl Outbox {
         }
     }
 
-    /// Copies what waits, so that nothing else is kept for its sake.
-    pub(super) fn own(&mut self) {
+    /// Copies what waits, so that it keeps no shared memory alive.
+    pub(super) fn copy_shared(&mut self) {
         let mut copy = BytesMut::with_capacity(self.bytes);
         self.chunks.drain(..).for_each(|chunk| copy.extend_from_slice(&chunk));
         self.chunks = VecDeque::from([copy.freeze()]);
         self.shared_since = None;
     }
 
-    /// Takes all that waits.
+    /// Takes everything that waits.
     pub(super) fn take(&mut self) -> Bytes {
         if !self.chunks.is_empty() {
             self.push(Bytes::new());
-            self.own();
+            self.copy_shared();
             self.bytes = 0;
             return self.chunks.pop_front().unwrap_or_default();
         }
         self.frames.split().freeze()
     }
 
-    /// Sends what the socket takes now; says whether that was anything.
+    /// Sends what the socket takes now; returns whether that was anything.
     ///
     /// # Errors
     /// The connection is gone.
@@ -105,7 +106,7 @@ impl Outbox {
             match tcp.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
-                    self.forget(sent);
+                    self.advance(sent);
                     if self.shared_since.is_some() {
                         self.shared_since = (self.bytes > 0).then(Instant::now);
                     }
@@ -115,12 +116,12 @@ impl Outbox {
             }
         }
         if self.is_empty() {
-            self.rest();
+            self.shrink();
         }
         Ok(self.len() < before)
     }
 
-    fn forget(&mut self, mut sent: usize) {
+    fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.chunks.front_mut().filter(|_| sent > 0) {
             let part = sent.min(first.len());
             first.advance(part);
@@ -133,12 +134,12 @@ impl Outbox {
         self.frames.advance(sent);
     }
 
-    fn rest(&mut self) {
+    fn shrink(&mut self) {
         self.shared_since = None;
         if self.chunks.capacity() > SLICES_MAX {
             self.chunks = VecDeque::new();
         }
-        // What was sent is forgotten, and its room used again.
+        // Makes the space of sent frames usable again.
         self.frames.clear();
         if self.frames.capacity() > KEPT_BYTES {
             self.frames = BytesMut::new();
@@ -149,32 +150,29 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::peer::testing::connected_pair;
 
     #[tokio::test]
-    async fn chunks_and_frames_arrive_in_their_order_however_little_the_socket_takes() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (mut peer, tcp) = (peer.expect("connect"), accepted.expect("accept").0);
-        let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
+    async fn chunks_and_frames_arrive_in_order_if_the_socket_takes_few_bytes_at_a_time() {
+        let (mut peer, tcp) = connected_pair().await;
+        let (mut send_queue, mut sent) = (SendQueue::default(), Vec::new());
         for number in 0..200u8 {
             let chunk = Bytes::from(vec![number; 70_000]);
-            outbox.frames().extend_from_slice(&[b'<', number]);
-            outbox.push(chunk.clone());
-            outbox.frames().extend_from_slice(b">");
+            send_queue.frames().extend_from_slice(&[b'<', number]);
+            send_queue.push(chunk.clone());
+            send_queue.frames().extend_from_slice(b">");
             sent.extend([&[b'<', number][..], &chunk, b">"].concat());
         }
-        assert_eq!(outbox.len(), sent.len());
+        assert_eq!(send_queue.len(), sent.len());
         let sending = async {
-            while !outbox.is_empty() {
+            while !send_queue.is_empty() {
                 tcp.writable().await.expect("it is there");
-                let before = outbox.len();
-                let moved = outbox.send(&tcp).expect("it is there");
-                assert_eq!(moved, outbox.len() < before);
-                outbox.own();
+                let before = send_queue.len();
+                let moved = send_queue.send(&tcp).expect("it is there");
+                assert_eq!(moved, send_queue.len() < before);
+                send_queue.copy_shared();
             }
             socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).expect("it can");
         };
@@ -185,29 +183,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_move_is_kept_from_others_for_a_second_whatever_else_happens() {
-        // Each sign of life of a consumer that took nothing began the second anew.
-        let (mut outbox, begun) = (Outbox::default(), Instant::now());
-        outbox.push(Bytes::from_static(b"a part of much"));
+    async fn shared_memory_without_progress_counts_as_stalled_after_one_second() {
+        // Each heartbeat of a consumer that read nothing once restarted the second.
+        let (mut send_queue, begun) = (SendQueue::default(), Instant::now());
+        send_queue.push(Bytes::from_static(b"a part of much"));
         let sign_of_life = STALLED_AFTER * 9 / 10;
-        while tokio::time::timeout(sign_of_life, outbox.stalled()).await.is_err() {
+        while tokio::time::timeout(sign_of_life, send_queue.stalled()).await.is_err() {
             assert!(begun.elapsed() < 3 * STALLED_AFTER, "it is kept for ever");
         }
         assert_eq!(begun.elapsed(), STALLED_AFTER);
-        outbox.own();
-        let never = tokio::time::timeout(10 * STALLED_AFTER, outbox.stalled()).await;
+        send_queue.copy_shared();
+        let never = tokio::time::timeout(10 * STALLED_AFTER, send_queue.stalled()).await;
         assert!(never.is_err(), "it is its own");
     }
 
     #[test]
-    fn what_is_taken_is_all_that_waits() {
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.take(), "");
-        outbox.frames().extend_from_slice(b"a");
-        assert_eq!(outbox.take(), "a");
-        outbox.push(Bytes::from_static(b"b"));
-        outbox.frames().extend_from_slice(b"c");
-        assert_eq!(outbox.take(), "bc");
-        assert!(outbox.is_empty());
+    fn take_returns_everything_in_order() {
+        let mut send_queue = SendQueue::default();
+        assert_eq!(send_queue.take(), "");
+        send_queue.frames().extend_from_slice(b"a");
+        assert_eq!(send_queue.take(), "a");
+        send_queue.push(Bytes::from_static(b"b"));
+        send_queue.frames().extend_from_slice(b"c");
+        assert_eq!(send_queue.take(), "bc");
+        assert!(send_queue.is_empty());
     }
 }

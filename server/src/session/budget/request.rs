@@ -1,8 +1,8 @@
-//! [`InFlight`]: the memory that all request bodies together may take.
+//! [`RequestBudget`]: the memory that all requests together may take.
 //!
-//! A body reserves before it is kept. Who has to wait is slowed down through
-//! its socket; who waits too long is told that the server is overloaded, so
-//! that memory stays bounded whatever arrives.
+//! A body or connection reserves memory before it keeps bytes. While it waits, its
+//! socket is not read, so TCP slows its peer down. After a wait that is too long it
+//! is refused as overloaded, so memory stays bounded whatever arrives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +11,22 @@ use std::time::Duration;
 use styx_protocol::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
+use crate::session::Error;
 
-/// How long a body may wait for memory.
+/// How long a reservation may wait for memory.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Reservations grow in steps of this.
 const STEP_BYTES: usize = 64 << 10;
 
 /// A budget of bytes.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+pub(crate) struct RequestBudget {
     free: Arc<Semaphore>,
     bytes_max: usize,
     waiting: Arc<AtomicUsize>,
 }
 
-/// Part of the budget; given back when dropped.
+/// Part of the budget; freed when dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     free: Arc<Semaphore>,
@@ -35,27 +35,28 @@ pub(crate) struct Reservation {
     waiting: Arc<AtomicUsize>,
 }
 
-/// Counts one that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts one reservation that waits, until it is dropped.
+struct WaitGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Waiting<'a> {
+impl<'a> WaitGuard<'a> {
+    fn new(count: &'a AtomicUsize) -> WaitGuard<'a> {
         count.fetch_add(1, Ordering::Relaxed);
-        Waiting(count)
+        WaitGuard(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl InFlight {
-    pub(crate) fn new(bytes_max: usize) -> InFlight {
-        // One reservation is one u32 of permits at most.
+impl RequestBudget {
+    pub(crate) fn new(bytes_max: usize) -> RequestBudget {
+        // A reservation takes at most a u32 of permits.
         let bytes_max = bytes_max.min(u32::MAX as usize);
-        InFlight { free: Arc::new(Semaphore::new(bytes_max)), bytes_max, waiting: Arc::default() }
+        let free = Arc::new(Semaphore::new(bytes_max));
+        RequestBudget { free, bytes_max, waiting: Arc::default() }
     }
 
     /// Bytes reserved now.
@@ -79,8 +80,8 @@ impl Reservation {
         self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    /// Whether it holds more than a little and somebody waits for memory.
-    pub(crate) fn is_wanted(&self) -> bool {
+    /// Whether it holds more than one step and another reservation waits.
+    pub(crate) fn is_contended(&self) -> bool {
         self.held_bytes() > STEP_BYTES && self.waiting.load(Ordering::Relaxed) > 0
     }
 
@@ -88,7 +89,7 @@ impl Reservation {
     /// is smaller.
     ///
     /// # Errors
-    /// `overloaded` when that took too long; what was held stays held.
+    /// `overloaded` after a wait of 5 s; what was held stays held.
     pub(crate) async fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
         let held = self.held_bytes();
         let wanted = bytes.min(self.bytes_max);
@@ -101,7 +102,7 @@ impl Reservation {
         let permit = match self.free.clone().try_acquire_many_owned(permits) {
             Ok(permit) => permit,
             Err(_) => {
-                let _counted = Waiting::begin(&self.waiting);
+                let _waiting = WaitGuard::new(&self.waiting);
                 let free = self.free.clone().acquire_many_owned(permits);
                 match tokio::time::timeout(WAIT_MAX, free).await {
                     Ok(Ok(permit)) => permit,
@@ -115,10 +116,8 @@ impl Reservation {
         }
         Ok(())
     }
-}
 
-impl Reservation {
-    /// Gives back what is reserved beyond `bytes`.
+    /// Frees what is reserved beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let extra = self.held_bytes().saturating_sub(bytes);
         if let Some(held) = &mut self.held {
@@ -128,10 +127,9 @@ impl Reservation {
 }
 
 fn overloaded() -> Error {
-    Error::new(
-        Code::Overloaded,
-        "the server has as many bytes in flight as it takes: send again, more slowly",
-    )
+    let message = "no memory for this request became free within 5 s (max_in_flight_bytes); \
+                   send it again more slowly";
+    Error::new(Code::Overloaded, message)
 }
 
 #[cfg(test)]
@@ -141,33 +139,33 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_wanted_while_somebody_waits_for_it() {
-        let budget = InFlight::new(2 * STEP_BYTES);
+    async fn memory_is_contended_while_another_waits_for_it() {
+        let budget = RequestBudget::new(2 * STEP_BYTES);
         let (mut small, mut large) = (budget.reservation(), budget.reservation());
-        small.grow_to(1).await.expect("there is room");
-        large.grow_to(STEP_BYTES + 1).await.expect("there is room");
-        assert!(!large.is_wanted());
+        small.grow_to(1).await.expect("memory is free");
+        large.grow_to(STEP_BYTES + 1).await.expect("memory is free");
+        assert!(!large.is_contended());
         {
             let mut late = budget.reservation();
             let waiting = late.grow_to(STEP_BYTES);
             tokio::pin!(waiting);
             assert!((&mut waiting).now_or_never().is_none());
-            assert!(large.is_wanted() && !small.is_wanted());
+            assert!(large.is_contended() && !small.is_contended());
         }
-        assert!(!large.is_wanted(), "who was waiting has gone");
+        assert!(!large.is_contended(), "the wait was cancelled");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_dropped_can_be_reserved_again_and_waiting_ends() {
-        let budget = InFlight::new(100);
+    async fn dropped_memory_can_be_reserved_again_and_waits_are_bounded() {
+        let budget = RequestBudget::new(100);
         let mut first = budget.reservation();
-        first.grow_to(60).await.expect("there is room");
+        first.grow_to(60).await.expect("memory is free");
         assert_eq!(budget.bytes(), 60);
         let mut second = budget.reservation();
-        let refused = second.grow_to(50).await.expect_err("no room");
+        let refused = second.grow_to(50).await.expect_err("too little is free");
         assert_eq!((refused.code, refused.retry_after), (Code::Overloaded, Some(1)));
         drop(first);
-        second.grow_to(50).await.expect("there is room again");
+        second.grow_to(50).await.expect("memory is free again");
         second.grow_to(1000).await.expect("the whole budget is enough");
         second.shrink_to(30);
         second.shrink_to(40);

@@ -1,14 +1,15 @@
-//! [`Decoder`]: from a client's bytes, in any pieces, to whole messages.
+//! [`MessageDecoder`]: turns a client's bytes, in pieces of any size, into whole
+//! messages.
 //!
 //! ```text
-//! received  ┌ header │ mask │ payload ┐┌ header │ …        frames, as they come
+//! received  ┌ header │ mask │ payload ┐┌ header │ …        frames, as they arrive
 //!           └──── text, not final ────┘└ continuation, final
-//! message   ┌ payload ──────────────── payload ┐           put together
+//! message   ┌ payload ──────────────── payload ┐           joined
 //! ```
 //!
-//! Headers are the library's; what is made of them stands here, for the sake of
-//! memory: nothing is allocated on a length's word, a length beyond the bound is
-//! refused when it is read, and between two messages the decoder owns no buffer.
+//! The library parses headers; this decoder does the rest, to bound memory. It
+//! allocates nothing because a header announces a length, refuses a length beyond
+//! the limit as soon as it is read, and owns no buffer between two messages.
 
 use bytes::{Buf, BytesMut};
 use std::io::Cursor;
@@ -17,54 +18,55 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::frame;
 
-/// A control frame's payload.
+/// The largest payload of a control frame.
 const CONTROL_BYTES_MAX: u64 = 125;
-/// What is kept of a large buffer between two reads costs a copy below this.
+/// Fewer bytes than this are copied out of a large buffer between two reads, so
+/// that the buffer can be freed.
 const SMALL_BYTES: usize = 4 << 10;
 
-/// What a client said.
+/// A message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum DecodedMessage {
     /// A whole message's bytes.
-    Message(BytesMut),
-    /// To be answered with the same bytes.
+    Data(BytesMut),
+    /// To be answered with a pong of the same bytes.
     Ping(BytesMut),
     Pong,
-    /// The last it says.
+    /// The last frame of the client, with its code.
     Close(Option<u16>),
 }
 
-/// What a client must not send.
+/// A rule that a client broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Violation {
-    /// Against the protocol, and how.
+    /// A rule of the WebSocket protocol, and which one.
     Protocol(&'static str),
-    /// A text message with other bytes.
+    /// A text message that is not UTF-8.
     NotText,
-    /// A message that cannot be a record.
+    /// A message that is too large for a record.
     TooLarge { payload_bytes_max: usize },
-    /// A message to a connection that reads.
-    Unasked,
+    /// A message on a connection that only reads.
+    UnexpectedMessage,
 }
 
 use Violation::Protocol;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MessageKind {
     Text,
     Binary,
 }
 
-/// A message of which some frames are here.
+/// A message of which some frames have arrived.
 #[derive(Debug)]
-struct Part {
-    kind: Kind,
+struct PartialMessage {
+    kind: MessageKind,
     payload: BytesMut,
 }
 
-/// The frame whose payload is not whole yet.
+/// The frame whose payload has not arrived whole yet.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenFrame {
     opcode: OpCode,
     is_final: bool,
     mask: [u8; 4],
@@ -73,30 +75,30 @@ struct Open {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(super) struct MessageDecoder {
     received: BytesMut,
-    open: Option<Open>,
-    part: Option<Part>,
+    open: Option<OpenFrame>,
+    part: Option<PartialMessage>,
     payload_bytes_max: Option<usize>,
 }
 
-impl Decoder {
-    /// For messages of at most so many bytes; `None`: for none at all.
-    pub(super) fn new(payload_bytes_max: Option<usize>) -> Decoder {
-        Decoder { received: BytesMut::new(), open: None, part: None, payload_bytes_max }
+impl MessageDecoder {
+    /// Accepts messages of at most `payload_bytes_max`, or none if it is `None`.
+    pub(super) fn new(payload_bytes_max: Option<usize>) -> MessageDecoder {
+        MessageDecoder { received: BytesMut::new(), open: None, part: None, payload_bytes_max }
     }
 
-    /// Where bytes of the client are to be appended.
+    /// The buffer to append the client's bytes to.
     pub(super) fn received(&mut self) -> &mut BytesMut {
         &mut self.received
     }
 
-    /// Bytes of a message, or of the head of a frame, that wait for the rest.
+    /// Bytes of a message or frame header of which the rest is missing.
     pub(super) fn held_bytes(&self) -> usize {
         self.received.len() + self.part.as_ref().map_or(0, |part| part.payload.len())
     }
 
-    /// Lets go of what was allocated to read into; called before a wait.
+    /// Frees memory that is allocated to read into; called before a wait.
     pub(super) fn shrink(&mut self) {
         if self.received.is_empty() {
             self.received = BytesMut::new();
@@ -105,11 +107,11 @@ impl Decoder {
         }
     }
 
-    /// What was said next; `None` until more is received.
+    /// The next message or control frame; `None` until more is received.
     ///
     /// # Errors
-    /// What must not be. What was said before it was given out before it.
-    pub(super) fn next(&mut self) -> Result<Option<Said>, Violation> {
+    /// The rule that the client broke. Everything before it was returned before.
+    pub(super) fn next(&mut self) -> Result<Option<DecodedMessage>, Violation> {
         loop {
             let open = match self.open {
                 Some(open) => open,
@@ -127,36 +129,43 @@ impl Decoder {
             match open.opcode {
                 OpCode::Data(data) => {
                     if let Some(message) = self.message(data, open.is_final, payload)? {
-                        return Ok(Some(Said::Message(message)));
+                        return Ok(Some(DecodedMessage::Data(message)));
                     }
                 }
-                OpCode::Control(Control::Ping) => return Ok(Some(Said::Ping(payload))),
-                OpCode::Control(Control::Pong) => return Ok(Some(Said::Pong)),
-                OpCode::Control(_) => return Ok(Some(Said::Close(close_code(&payload)?))),
+                OpCode::Control(Control::Ping) => return Ok(Some(DecodedMessage::Ping(payload))),
+                OpCode::Control(Control::Pong) => return Ok(Some(DecodedMessage::Pong)),
+                OpCode::Control(_) => {
+                    return Ok(Some(DecodedMessage::Close(close_code(&payload)?)));
+                }
             }
         }
     }
 
-    /// The head of the next frame, if it is whole and may be.
-    fn header(&mut self) -> Result<Option<Open>, Violation> {
+    /// The next frame header, if it has arrived whole.
+    ///
+    /// # Errors
+    /// The frame is not allowed here.
+    fn header(&mut self) -> Result<Option<OpenFrame>, Violation> {
         let mut cursor = Cursor::new(&*self.received);
         let parsed = FrameHeader::parse(&mut cursor);
-        let Some((header, length)) = parsed.map_err(|_| Protocol("a reserved opcode"))? else {
+        let Some((header, length)) =
+            parsed.map_err(|_| Protocol("the frame has a reserved opcode"))?
+        else {
             return Ok(None);
         };
         let header_bytes = usize::try_from(cursor.position()).unwrap_or_default();
         if header.rsv1 || header.rsv2 || header.rsv3 {
-            return Err(Protocol("a reserved bit is set: no extension was agreed on"));
+            return Err(Protocol("a reserved bit is set, but no extension was negotiated"));
         }
         let Some(mask) = header.mask else {
-            return Err(Protocol("a client's frames have to be masked"));
+            return Err(Protocol("the frame is not masked; a client must mask its frames"));
         };
         if header.len(length) != header_bytes {
-            return Err(Protocol("a length takes more bytes than it needs"));
+            return Err(Protocol("the frame's length is not encoded as short as possible"));
         }
         match header.opcode {
             OpCode::Control(_) if !header.is_final => {
-                return Err(Protocol("a control frame is in parts"));
+                return Err(Protocol("a control frame is fragmented"));
             }
             OpCode::Control(_) if length > CONTROL_BYTES_MAX => {
                 return Err(Protocol("a control frame has more than 125 bytes"));
@@ -164,19 +173,21 @@ impl Decoder {
             OpCode::Control(_) => {}
             OpCode::Data(data) => self.check_data(data, length)?,
         }
-        // A length beyond the bounds was refused.
+        // A length beyond the limits was refused above.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.received.advance(header_bytes);
-        Ok(Some(Open { opcode: header.opcode, is_final: header.is_final, mask, length }))
+        Ok(Some(OpenFrame { opcode: header.opcode, is_final: header.is_final, mask, length }))
     }
 
     fn check_data(&self, data: Data, length: u64) -> Result<(), Violation> {
         match (data, &self.part) {
-            (Data::Continue, None) => return Err(Protocol("nothing is to be continued")),
+            (Data::Continue, None) => {
+                return Err(Protocol("a continuation frame has no message to continue"));
+            }
             (Data::Continue, Some(_)) | (_, None) => {}
-            (_, Some(_)) => return Err(Protocol("a message begins within another")),
+            (_, Some(_)) => return Err(Protocol("a message begins before the last one ended")),
         }
-        let payload_bytes_max = self.payload_bytes_max.ok_or(Violation::Unasked)?;
+        let payload_bytes_max = self.payload_bytes_max.ok_or(Violation::UnexpectedMessage)?;
         let held = self.part.as_ref().map_or(0, |part| part.payload.len());
         if length > (payload_bytes_max - held.min(payload_bytes_max)) as u64 {
             return Err(Violation::TooLarge { payload_bytes_max });
@@ -184,7 +195,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes a frame's payload; gives out the message if that was its last.
+    /// Adds a frame's payload to its message; returns the message after its last
+    /// frame.
     fn message(
         &mut self,
         data: Data,
@@ -193,8 +205,8 @@ impl Decoder {
     ) -> Result<Option<BytesMut>, Violation> {
         let mut part = match self.part.take() {
             None => {
-                let kind = if data == Data::Text { Kind::Text } else { Kind::Binary };
-                Part { kind, payload }
+                let kind = if data == Data::Text { MessageKind::Text } else { MessageKind::Binary };
+                PartialMessage { kind, payload }
             }
             Some(mut part) => {
                 part.payload.extend_from_slice(&payload);
@@ -202,14 +214,14 @@ impl Decoder {
             }
         };
         if !is_final {
-            // Not a slice of what was received, which would keep all of it.
+            // A slice of the received bytes would keep all of them in memory.
             if part.payload.capacity() < SMALL_BYTES {
                 part.payload = BytesMut::from(&*part.payload);
             }
             self.part = Some(part);
             return Ok(None);
         }
-        if part.kind == Kind::Text && std::str::from_utf8(&part.payload).is_err() {
+        if part.kind == MessageKind::Text && std::str::from_utf8(&part.payload).is_err() {
             return Err(Violation::NotText);
         }
         Ok(Some(part.payload))
@@ -221,12 +233,12 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return match payload {
             [] => Ok(None),
-            _ => Err(Protocol("a close frame's code is cut off")),
+            _ => Err(Protocol("a close frame has half a code")),
         };
     };
     let code = u16::from_be_bytes(*code);
     if !CloseCode::from(code).is_allowed() {
-        return Err(Protocol("a close frame has a code that must not be sent"));
+        return Err(Protocol("a close frame has a reserved code"));
     }
     match std::str::from_utf8(reason) {
         Ok(_) => Ok(Some(code)),
