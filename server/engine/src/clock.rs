@@ -1,6 +1,6 @@
 //! [`Clock`]: the wall clock and the monotonic clock, behind a trait that tests can implement.
 //!
-//! No other module of the engine reads the time. Invariant: ages are measured with [`SteadyTime`],
+//! No other module of the engine reads the time. Invariant: ages are measured with `SteadyTime`,
 //! so a jump of the wall clock changes none of them.
 
 use std::fmt::Debug;

@@ -8,7 +8,7 @@
 //!
 //! A target panics if a decoder panics or if the result breaks a guarantee of the decoder.
 //! Random bytes almost never have valid checksums. So bits of the input's first byte select which
-//! checksums are [fixed](fixup) first. Invariant: every target has a binary and a corpus.
+//! checksums are fixed first (see `fixup.rs`). Invariant: every target has a binary and a corpus.
 
 mod files;
 mod fixup;
