@@ -1,4 +1,4 @@
-//! Records behind their sizes, in chunks. See `styx_engine::fuzzing`.
+//! Decodes binary-records in chunks. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("binary_records", bytes));

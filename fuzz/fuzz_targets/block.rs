@@ -1,4 +1,4 @@
-//! Whole blocks, as a producer sends them. See `styx_engine::fuzzing`.
+//! Decodes blocks from a producer. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("block", bytes));

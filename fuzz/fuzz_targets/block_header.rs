@@ -1,4 +1,4 @@
-//! The 96 bytes in front of a block. See `styx_engine::fuzzing`.
+//! Decodes the header of a block. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("block_header", bytes));

@@ -1,4 +1,4 @@
-//! A stream of styx/1 from one of the four sides. See `styx_engine::fuzzing`.
+//! Decodes the frames of a styx/1 stream in one of its four directions. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("frame", bytes));

@@ -1,4 +1,4 @@
-//! A segment's index. See `styx_engine::fuzzing`.
+//! Reads the index of a segment. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("index", bytes));

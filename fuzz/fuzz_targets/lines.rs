@@ -1,4 +1,4 @@
-//! Lines, in chunks. See `styx_engine::fuzzing`.
+//! Decodes lines in chunks. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("lines", bytes));

@@ -1,4 +1,4 @@
-//! `Content-Type` and `Accept`. See `styx_engine::fuzzing`.
+//! Parses the headers `Content-Type` and `Accept`. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("media_type", bytes));

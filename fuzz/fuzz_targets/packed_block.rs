@@ -1,4 +1,4 @@
-//! A packed body and what it claims to unpack to. See `styx_engine::fuzzing`.
+//! Decompresses the body of a block. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("packed_block", bytes));

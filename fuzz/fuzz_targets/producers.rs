@@ -1,4 +1,4 @@
-//! A snapshot of the producers. See `styx_engine::fuzzing`.
+//! Decodes a producers snapshot. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("producers", bytes));

@@ -1,4 +1,4 @@
-//! A run of records. See `styx_engine::fuzzing`.
+//! Decodes contiguous records. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("record", bytes));

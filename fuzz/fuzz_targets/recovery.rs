@@ -1,4 +1,4 @@
-//! Opening a log whose segments are arbitrary bytes. See `styx_engine::fuzzing`.
+//! Opens a log whose segments consist of arbitrary bytes. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("recovery", bytes));

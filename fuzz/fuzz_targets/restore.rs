@@ -1,4 +1,4 @@
-//! Making a log of an arbitrary archive. See `styx_engine::fuzzing`.
+//! Restores a log from an arbitrary archive. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("restore", bytes));

@@ -1,4 +1,4 @@
-//! The watermark's two slots. See `styx_engine::fuzzing`.
+//! Reads the two slots of a watermark. See `styx_engine::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| styx_engine::fuzzing::run("watermark", bytes));

@@ -1,5 +1,5 @@
-//! Appends, from the queue to the result: blocks, and single records that share one commit.
-//! `cargo bench --package styx-engine --bench append`.
+//! Measures appends from the queue to the result: blocks, and single records, that share a commit.
+//! Run it with `cargo bench --package styx-engine --bench append`.
 
 mod scene;
 
@@ -9,10 +9,10 @@ use styx_protocol::{LogConfig, Records};
 
 use scene::{BLOCK_BYTES, Scene, block};
 
-/// Blocks of one commit.
+/// Blocks in a commit.
 const BLOCKS: usize = 4;
 
-/// Single records of one commit, as from that many connections.
+/// Single records in a commit, as if each came from another connection.
 const SINGLE: usize = 64;
 
 fn main() {
@@ -34,8 +34,8 @@ fn measure(criterion: &mut Criterion, what: &str, payload_bytes: usize, appends:
     group.throughput(Throughput::Elements(records));
     group.bench_function(BenchmarkId::new(what, payload_bytes), |bencher| {
         let prepare = || {
-            // All but the newest segment goes, so that it always fits in memory.
-            scene.log.trim(scene.log.end_position()).expect("it is in the log");
+            // Remove all segments except the newest, so that the log always fits in memory.
+            scene.log.trim(scene.log.end_position()).expect("the end is a valid position");
             appends.to_vec()
         };
         bencher.iter_batched(prepare, |appends| scene.append(appends), BatchSize::PerIteration);

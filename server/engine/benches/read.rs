@@ -1,5 +1,5 @@
-//! Reads of durable records: records and stored blocks, from memory and from the file. `cargo
-//! bench --package styx-engine --bench read`.
+//! Measures reads of a whole log: as records and as stored blocks, from memory and from the file.
+//! Run it with `cargo bench --package styx-engine --bench read`.
 
 mod scene;
 
@@ -11,10 +11,10 @@ use styx_protocol::{LogConfig, Position};
 
 use scene::Scene;
 
-/// Bytes of records in the log.
+/// The size of the log's records in bytes.
 const LOG_BYTES: usize = 16 << 20;
 
-/// Bytes asked for by one read.
+/// The maximum size of one read in bytes.
 const READ_BYTES: usize = 1 << 20;
 
 fn main() {
@@ -24,7 +24,8 @@ fn main() {
             let scene = Scene::new(LogConfig::default(), tail_bytes_max);
             scene.fill(LOG_BYTES, payload_bytes);
             let id = |what: &str| BenchmarkId::new(format!("{what} from {place}"), payload_bytes);
-            let reader = || scene.log.reader(Position::ORIGIN).expect("it begins there");
+            let reader =
+                || scene.log.reader(Position::ORIGIN).expect("the log begins at the origin");
             let mut group = criterion.benchmark_group("read");
             group.throughput(Throughput::Elements(scene.log.end_position().0));
             group.bench_function(id("records"), |bencher| bencher.iter(|| records(reader())));
@@ -35,7 +36,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Each record, as the front ends that send them one by one see it.
+/// Reads each record, like the front ends that send single records.
 fn records(mut reader: Reader) {
     while let Found::Some(batch) = reader.read(READ_BYTES).expect("an intact log") {
         batch.records().for_each(|record| {
@@ -44,7 +45,7 @@ fn records(mut reader: Reader) {
     }
 }
 
-/// Stored blocks, as they are sent to a consumer of styx/1.
+/// Reads stored blocks, as the server sends them to a styx/1 consumer.
 fn blocks(mut reader: Reader) {
     while let Found::Some(blocks) = reader.blocks(READ_BYTES).expect("an intact log") {
         blocks.parts().for_each(|part| {

@@ -1,5 +1,5 @@
-//! Recovery: reading a whole unsealed segment, block by block, when a log is opened. `cargo
-//! bench --package styx-engine --bench recovery`.
+//! Measures recovery: opening a log reads its whole newest segment, block by block. Run it with
+//! `cargo bench --package styx-engine --bench recovery`.
 
 mod scene;
 
@@ -8,11 +8,10 @@ use styx_protocol::LogConfig;
 
 use scene::{Scene, block};
 
-/// Bytes of records in the segment.
+/// The size of the segment's records in bytes.
 const SEGMENT_BYTES: usize = 64 << 20;
 
-/// Bytes of records in a block: those of small commits, and what a producer puts
-/// into one by default.
+/// The sizes of a block's records in bytes: that of small commits, and the default of a producer.
 const BLOCK_BYTES: [usize; 2] = [1 << 10, scene::BLOCK_BYTES];
 
 fn main() {

@@ -1,7 +1,9 @@
-//! Index look-ups: by time, and a record by its position. They use the index in memory (of the
-//! newest segment) and the indexes of sealed segments, both few of them and more than stay
-//! open. No reader keeps a file open between two look-ups. `cargo bench --package styx-engine
-//! --bench seek`.
+//! Measures index look-ups: a position by time, and a record by position. Run it with
+//! `cargo bench --package styx-engine --bench seek`.
+//!
+//! The cases use the newest segment's index in memory (`memory`), the index files of a few sealed
+//! segments (`files`), and those of more segments than stay open (`many-files`). No reader keeps a
+//! file open between two look-ups.
 
 mod scene;
 
@@ -11,10 +13,11 @@ use styx_protocol::{LogConfig, Position};
 
 use scene::{BEGIN_US, Scene, block};
 
-/// Blocks in the log, one a commit and a millisecond.
+/// Blocks in the log. Each has its own commit, 1 ms after the one before.
 const BLOCKS: u64 = 8192;
 
-/// Bytes of records in each; every one has its entry in an index.
+/// The size of a block's records in bytes. It is also the index interval, so every block has an
+/// index entry.
 const BLOCK_BYTES: usize = 4 << 10;
 
 fn main() {
@@ -27,7 +30,7 @@ fn main() {
         let scene = Scene::new(config, 0);
         for _ in 0..BLOCKS {
             scene.append(vec![block(BLOCK_BYTES, 100)]);
-            scene.clock.pass(1000);
+            scene.clock.advance(1000);
         }
         measure(&mut criterion, place, &scene);
     }
@@ -39,7 +42,7 @@ fn measure(criterion: &mut Criterion, place: &str, scene: &Scene) {
     let mut group = criterion.benchmark_group("seek");
     group.throughput(Throughput::Elements(1));
     let mut step = 0u64;
-    // All over the log, and not where the last one was.
+    // A pseudorandom sequence, so that successive look-ups are in different places.
     let mut next = |within: u64| {
         step = step.wrapping_add(0x9E37_79B9_7F4A_7C15);
         (step >> 16) % within
@@ -47,11 +50,11 @@ fn measure(criterion: &mut Criterion, place: &str, scene: &Scene) {
     group.bench_function(BenchmarkId::new("time", place), |bencher| {
         bencher.iter(|| {
             let time = BEGIN_US + next(BLOCKS * 1000);
-            scene.log.seek(Seek::Time(time)).expect("any time will do")
+            scene.log.seek(Seek::Time(time)).expect("every time has a position")
         });
     });
     group.bench_function(BenchmarkId::new("record", place), |bencher| {
-        bencher.iter(|| scene.log.record(Position(next(end))).expect("it is in the log"));
+        bencher.iter(|| scene.log.record(Position(next(end))).expect("the record is in the log"));
     });
     group.finish();
 }

@@ -1,4 +1,7 @@
-//! Time, behind a trait: the wall clock, which may jump, and the monotonic clock.
+//! [`Clock`]: the wall clock and the monotonic clock, behind a trait that tests can implement.
+//!
+//! No other module of the engine reads the time. Invariant: ages are measured with `SteadyTime`,
+//! so a jump of the wall clock changes none of them.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -6,10 +9,10 @@ use std::time::Duration;
 
 /// Both clocks of a machine.
 pub trait Clock: Debug + Send + Sync {
-    /// Microseconds since the epoch; may jump in either direction.
+    /// Returns the wall time in microseconds since the Unix epoch. It may jump in either direction.
     fn wall_us(&self) -> u64;
 
-    /// Time since a fixed moment; never decreases.
+    /// Returns the time since a fixed moment. It never decreases.
     fn monotonic(&self) -> Duration;
 }
 
@@ -17,7 +20,7 @@ pub trait Clock: Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealClock;
 
-#[allow(clippy::disallowed_methods, reason = "this is the place for time calls")]
+#[allow(clippy::disallowed_methods, reason = "all time calls are in this module")]
 impl Clock for RealClock {
     fn wall_us(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -30,8 +33,8 @@ impl Clock for RealClock {
     }
 }
 
-/// The time by which ages are measured: the wall time at its creation plus the monotonic time
-/// since then. A jump of the wall clock changes no age.
+/// The time for measuring ages: the wall time at its creation, plus the monotonic time since then.
+/// A jump of the wall clock does not change it.
 #[derive(Debug, Clone)]
 pub(crate) struct SteadyTime {
     clock: Arc<dyn Clock>,
@@ -40,16 +43,19 @@ pub(crate) struct SteadyTime {
 }
 
 impl SteadyTime {
+    /// Starts at the current wall time.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> SteadyTime {
         let (wall_us, monotonic) = (clock.wall_us(), clock.monotonic());
         SteadyTime { clock, wall_us, monotonic }
     }
 
+    /// Returns the steady time in microseconds since the Unix epoch.
     pub(crate) fn now_us(&self) -> u64 {
         let since = self.clock.monotonic().saturating_sub(self.monotonic);
         self.wall_us.saturating_add(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// Returns the clock, for example to read the wall time.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }

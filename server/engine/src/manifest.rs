@@ -1,21 +1,22 @@
-//! `log.toml`: the identity and configuration of a log. It is always replaced as a whole.
+//! [`Manifest`]: encodes and decodes `log.toml`, which has the id and configuration of a log.
 //!
 //! ```text
 //! checksum = "…"        CRC-32 of everything after this line, in hex
 //! version = 1
 //! id = "…"              32 hex digits
-//! generation = 0        the folder that holds the segments
+//! generation = 0        the folder with the segments
 //! [config] …
 //! ```
 //!
-//! Its replacement is the commit point of create, truncate and restore.
+//! The replacement of this file is the commit point of create, truncate and restore. Invariant: the
+//! file is always replaced as a whole, and its checksum detects every other change.
 
 use serde::{Deserialize, Serialize};
 use styx_protocol::{LogConfig, LogId};
 
 const VERSION: u32 = 1;
 
-/// Larger than any manifest.
+/// The maximum size of the file in bytes, larger than any manifest.
 pub(crate) const BYTES_MAX: u64 = 64 << 10;
 
 /// A log's identity and configuration.
@@ -35,7 +36,7 @@ struct Text {
 }
 
 impl Manifest {
-    /// The content of the file.
+    /// Returns the content of the file.
     pub(crate) fn encode(&self) -> String {
         let text = Text {
             version: VERSION,
@@ -43,14 +44,14 @@ impl Manifest {
             generation: self.generation,
             config: self.config,
         };
-        let body = toml::to_string(&text).expect("numbers and a string are TOML");
+        let body = toml::to_string(&text).expect("numbers and strings can be encoded as TOML");
         format!("checksum = \"{:08x}\"\n{body}", crc32fast::hash(body.as_bytes()))
     }
 
     /// Decodes the content of the file.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A message that says what is wrong with the file.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| "log.toml is not UTF-8 text".to_owned())?;
@@ -64,7 +65,7 @@ impl Manifest {
         let text: Text = toml::from_str(body).map_err(|e| format!("log.toml: {e}"))?;
         if text.version != VERSION {
             return Err(format!(
-                "log.toml has version {}, but this Styx supports version {VERSION}: use a newer Styx",
+                "log.toml has version {}, but this server supports only version {VERSION}: use a newer Styx",
                 text.version
             ));
         }

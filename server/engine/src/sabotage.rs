@@ -1,8 +1,8 @@
-//! The places where a known mistake can be compiled in.
+//! Known mistakes that can be compiled in, to show that the tests find them.
 //!
-//! A promise is only as good as the test that fails when it is broken. Each feature of this
-//! crate breaks one promise. `cargo xtask sabotage` builds each of them and shows the tests
-//! that catch it. Without these features, the functions here do what their names say.
+//! Each sabotage feature of this crate breaks one guarantee of the engine. `cargo xtask sabotage`
+//! builds the engine with each feature and lists the tests that fail. Invariant: without these
+//! features, the functions here do what their names say, and a release build cannot enable them.
 
 use std::io;
 use std::path::Path;
@@ -20,18 +20,20 @@ use crate::storage::{File, Storage};
         feature = "watermark-ahead"
     )
 ))]
-compile_error!("sabotage features are for tests: never in a release build");
+compile_error!(
+    "sabotage features break the engine on purpose: do not enable them in a release build"
+);
 
-/// Publishes a commit before it is synced.
+/// Whether a commit is published before it is synced.
 pub(crate) const SERVE_UNSYNCED: bool = cfg!(feature = "serve-unsynced");
 
-/// Writes the watermark of a commit before it is synced.
+/// Whether the watermark is advanced to a commit before the commit is synced.
 pub(crate) const WATERMARK_AHEAD: bool = cfg!(feature = "watermark-ahead");
 
-/// Treats every invalid block as a torn tail.
+/// Whether every invalid block is treated as a torn tail, and so cut off.
 pub(crate) const TRUNCATE_ON_ANY_BAD_CRC: bool = cfg!(feature = "truncate-on-any-bad-crc");
 
-/// Syncs a commit.
+/// Syncs a commit. The features skip the sync or retry a failed one.
 pub(crate) fn sync_commit(file: &dyn File) -> io::Result<()> {
     if cfg!(feature = "ack-before-sync") {
         return Ok(());
@@ -42,7 +44,7 @@ pub(crate) fn sync_commit(file: &dyn File) -> io::Result<()> {
     }
 }
 
-/// Makes the name of a new segment durable.
+/// Makes the name of a new segment durable. A feature skips this.
 pub(crate) fn sync_new_name(storage: &dyn Storage, directory: &Path) -> io::Result<()> {
     if cfg!(feature = "skip-directory-sync") {
         return Ok(());

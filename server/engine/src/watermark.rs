@@ -1,4 +1,4 @@
-//! The watermark: how far the log is durable, stored outside the log.
+//! [`Watermark`]: a file that says up to which position a log was certainly durable.
 //!
 //! ```text
 //! watermark   slot 0 (4 KiB) | slot 1 (4 KiB)
@@ -6,10 +6,10 @@
 //!             | durable_position: u64 | crc: u32 of the 32 bytes before it | zeros
 //! ```
 //!
-//! The slots are written alternately, in place, and synced, so a torn write leaves the other
-//! slot valid. Only positions that are already durable are written. The watermark decides what
-//! the bytes of the log cannot decide: whether a log that ends early is torn (by a crash) or
-//! corrupt (damaged).
+//! The slots are written alternately and in place, and each write is synced. So a torn write leaves
+//! the other slot valid. Recovery uses the watermark for a decision that the log's bytes alone do
+//! not allow: whether a log that ends early has a torn tail or is damaged. Invariant: a position is
+//! written here only after it became durable in the log.
 
 use std::io;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ const SLOT_BYTES: u64 = 4096;
 const FIELD_BYTES: usize = 36;
 const VERSION: u32 = 1;
 
-/// Larger than the number of marks that are ever written. A larger counter was forged, and
-/// would leave no larger value for a newer mark.
+/// The largest valid counter. No log writes this many marks, so a larger counter is forged. It is
+/// rejected, because later marks could not exceed it.
 const COUNTER_MAX: u64 = 1 << 63;
 
-/// The size of the file.
+/// The size of the file in bytes.
 pub(crate) const FILE_BYTES: u64 = 2 * SLOT_BYTES;
 
-/// The content of a slot.
+/// The content of a slot: the log's open epoch, start position and durable end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) open_epoch: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Mark {
     pub(crate) durable: Position,
 }
 
-/// The file, and the counter and content of its newest slot.
+/// The open watermark file, with the counter and content of its newest slot.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     file: Arc<dyn File>,
@@ -46,7 +46,7 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Writes the first mark to a new, empty file. The caller syncs the directory.
+    /// Writes and syncs the first mark of a new, empty file. The caller syncs the directory.
     pub(crate) fn create(file: Arc<dyn File>, mark: Mark) -> io::Result<Watermark> {
         write_all_at(&*file, &vec![0; FILE_BYTES as usize], 0).map_err(|(e, _)| e)?;
         let mut watermark = Watermark { file, counter: 0, mark };
@@ -54,7 +54,7 @@ impl Watermark {
         Ok(watermark)
     }
 
-    /// Reads the valid slot with the higher counter; `None` if neither is valid.
+    /// Reads the valid slot with the higher counter. Returns `None` if neither slot is valid.
     pub(crate) fn open(file: Arc<dyn File>) -> io::Result<Option<Watermark>> {
         let mut newest: Option<(u64, Mark)> = None;
         for slot in 0..2 {
@@ -73,12 +73,12 @@ impl Watermark {
         Ok(newest.map(|(counter, mark)| Watermark { file, counter, mark }))
     }
 
-    /// The mark that was written last.
+    /// Returns the newest mark in the file.
     pub(crate) fn mark(&self) -> Mark {
         self.mark
     }
 
-    /// Writes and syncs a mark.
+    /// Writes a mark to the older slot and syncs it.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         self.counter += 1;
         let bytes = encode(self.counter, mark);
@@ -90,7 +90,7 @@ impl Watermark {
     }
 }
 
-/// A whole watermark file with this mark, for an archive.
+/// Returns the content of a watermark file with this mark, for an archive.
 pub(crate) fn file_bytes(mark: Mark) -> Vec<u8> {
     let mut bytes = vec![0; FILE_BYTES as usize];
     let at = SLOT_BYTES as usize;
@@ -129,9 +129,9 @@ fn decode(bytes: &[u8; FIELD_BYTES]) -> Option<(u64, Mark)> {
 mod tests {
     use super::*;
 
-    /// An archive may contain any watermark. One with the largest possible counter was restored,
-    /// and then no later mark counted as newer. So damage to records that were acknowledged since
-    /// then would have been taken for a torn tail.
+    /// Regression test. An archive could contain a watermark with the largest counter. After its
+    /// restore, no later mark counted as newer. So damage to records that were acknowledged later
+    /// would have been taken for a torn tail and cut off.
     #[test]
     fn a_counter_without_a_successor_is_invalid() {
         let mark = Mark { durable: Position(7), ..Mark::default() };

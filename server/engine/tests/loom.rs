@@ -1,5 +1,6 @@
-//! The hand-offs between threads in every order of their steps; see `styx_engine::models`.
-//! Compiled only with `--cfg loom`: `cargo xtask test --only loom`.
+//! Runs the loom models of `styx_engine::models`, which test the hand-offs between threads in every
+//! order of the threads' steps. Compiled only with `--cfg loom`: run `cargo xtask test --only
+//! loom`.
 #![cfg(loom)]
 
 use styx_engine::models;

@@ -58,7 +58,8 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
             request.many_records(&mut body, RecordsDecoder::Lines(decoder)).await
         }
         WriteType::Ndjson => {
-            let decoder = lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
+            let decoder =
+                lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
             request.many_records(&mut body, RecordsDecoder::Json(decoder)).await
         }
     };

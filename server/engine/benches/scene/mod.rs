@@ -1,9 +1,8 @@
-//! A log to measure: in a directory of its own, without threads, with a clock that the
-//! benchmark sets.
+//! [`Scene`]: a log to measure, in its own directory, without threads and with a manual clock.
 //!
-//! Files are in memory if possible, because the engine is measured and not the disk.
-//! [`Catalog::step`] commits on the measuring thread.
-#![allow(dead_code, reason = "no benchmark needs all of it")]
+//! The files are in memory if possible, because the benchmarks measure the engine and not the disk.
+//! Invariant: there are no other threads; [`Catalog::step`] commits on the measuring thread.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,33 +17,34 @@ use styx_protocol::record::Builder;
 use styx_protocol::{LogConfig, LogName};
 use tempfile::TempDir;
 
-/// Bytes of records in a block: what a producer puts into one by default.
+/// The size of a block's records in bytes: the default of a producer.
 pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
-/// When the first record is appended, µs since the epoch.
+/// The time of the first append, in µs since the Unix epoch.
 pub(crate) const BEGIN_US: u64 = 1_700_000_000_000_000;
 
-/// See the module.
+/// A log, its catalog and its clock. Dropping it removes the directory.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) catalog: Catalog,
     pub(crate) log: Log,
-    pub(crate) clock: Arc<ByHand>,
+    pub(crate) clock: Arc<ManualClock>,
     directory: TempDir,
     options: Options,
 }
 
-/// A clock that only moves when the benchmark advances it.
+/// A clock that changes only when the benchmark advances it.
 #[derive(Debug, Default)]
-pub(crate) struct ByHand(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
-impl ByHand {
-    pub(crate) fn pass(&self, us: u64) {
+impl ManualClock {
+    /// Advances both clocks by `us` microseconds.
+    pub(crate) fn advance(&self, us: u64) {
         self.0.fetch_add(us, Ordering::Relaxed);
     }
 }
 
-impl Clock for ByHand {
+impl Clock for ManualClock {
     fn wall_us(&self) -> u64 {
         BEGIN_US + self.0.load(Ordering::Relaxed)
     }
@@ -55,11 +55,11 @@ impl Clock for ByHand {
 }
 
 impl Scene {
-    /// An empty log that keeps `tail_bytes_max` bytes of recent commits in memory.
+    /// Creates an empty log that keeps `tail_bytes_max` bytes of recent commits in memory.
     pub(crate) fn new(config: LogConfig, tail_bytes_max: usize) -> Scene {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let directory = directory.expect("a temporary directory");
-        let clock = Arc::new(ByHand::default());
+        let clock = Arc::new(ManualClock::default());
         let options = Options {
             committers_max: 0,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -72,7 +72,7 @@ impl Scene {
         Scene { catalog, log, clock, directory, options }
     }
 
-    /// Appends all of these in one commit.
+    /// Appends everything in one commit and waits until it is durable.
     pub(crate) fn append(&self, appends: Vec<Append>) {
         let queued = appends.into_iter().map(|append| {
             self.log.append(append).expect("the log is healthy and its queue has space")
@@ -80,7 +80,7 @@ impl Scene {
         let tickets: Vec<Ticket> = queued.collect();
         while self.catalog.step() {}
         for ticket in tickets {
-            ticket.wait().expect("it is durable");
+            ticket.wait().expect("the append is durable");
         }
     }
 
@@ -91,15 +91,15 @@ impl Scene {
         }
     }
 
-    /// Closes the catalog; the returned function opens it again, any number of times.
+    /// Closes the catalog. Each call of the returned function opens it again.
     pub(crate) fn closed(self) -> impl FnMut() -> Log {
         let Scene { catalog, log, directory, options, .. } = self;
         drop(log);
         drop(catalog);
         move || {
-            let _kept = &directory;
-            let catalog = Catalog::open(options.clone()).expect("it was closed");
-            catalog.log(&name()).expect("a log that is well")
+            let _directory = &directory;
+            let catalog = Catalog::open(options.clone()).expect("the catalog is closed");
+            catalog.log(&name()).expect("an intact log")
         }
     }
 }
@@ -108,14 +108,14 @@ fn name() -> LogName {
     "measured".parse().expect("a name")
 }
 
-/// A checked block without a producer.
+/// Builds a block of `records_bytes` bytes of records, without a producer.
 pub(crate) fn block(records_bytes: usize, payload_bytes: usize) -> Append {
     let payload = vec![b'x'; payload_bytes];
     let mut builder = Builder::new();
     for _ in 0..records_bytes / (RECORD_HEADER_BYTES + payload_bytes) {
-        assert!(builder.push(&payload), "less than a block");
+        assert!(builder.push(&payload), "the records fit in one block");
     }
     let block = build(&builder.take(), Origin::default());
-    let (block, _) = Block::parse(block, u64::MAX).expect("a good block");
-    block.into_checked(1 << 20).expect("a good block").into()
+    let (block, _) = Block::parse(block, u64::MAX).expect("a valid block");
+    block.into_checked(1 << 20).expect("a valid block").into()
 }

@@ -1,4 +1,7 @@
-//! The small files beside the segments: index, producer snapshot, manifest, watermark.
+//! Fuzz targets for the small files of a log: index, producers snapshot, manifest and watermark.
+//!
+//! Each takes the content of one file; the input's first byte selects the checksums to fix.
+//! Invariant: decoding never panics, and a decoded value survives encoding and decoding.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
@@ -10,7 +13,7 @@ use crate::segment::index::{self, SearchKey};
 use crate::storage::DiskWait;
 use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
 
-/// A segment's index.
+/// The index of a segment.
 pub(super) fn index(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -24,7 +27,7 @@ pub(super) fn index(input: &[u8]) {
     let file = memory::file(bytes);
     let summary = index::read_summary(&*file, Position(0), 1000).expect("memory can be read");
     if let Some(sealed) = summary {
-        assert_eq!(sealed.bytes, 1000, "the segment's own length");
+        assert_eq!(sealed.bytes, 1000, "the index belongs to a segment of this length");
     }
     for key in [
         SearchKey::Position(Position(0)),
@@ -34,12 +37,12 @@ pub(super) fn index(input: &[u8]) {
         let found =
             index::find_in_file(&*file, key, DiskWait::Allowed).expect("memory can be read");
         if let (Some(found), SearchKey::Position(position)) = (found, key) {
-            assert!(found.from.position <= position, "at or before what is looked for");
+            assert!(found.from.position <= position, "the entry is not after the wanted position");
         }
     }
 }
 
-/// A producer snapshot.
+/// A producers snapshot.
 pub(super) fn producers(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -51,9 +54,9 @@ pub(super) fn producers(input: &[u8]) {
     if let Some((table, seal_crc, end)) = ProducerTable::decode(&bytes) {
         let again = table.encode(seal_crc, end);
         let (table, crc_again, end_again) =
-            ProducerTable::decode(&again).expect("what is written reads");
+            ProducerTable::decode(&again).expect("an encoded table can be decoded");
         assert_eq!((seal_crc, end), (crc_again, end_again));
-        assert_eq!(table.encode(seal_crc, end), again, "written the same again");
+        assert_eq!(table.encode(seal_crc, end), again, "encoding is deterministic");
         for id in [0, 1, 7] {
             for sequence in [0, 1, 500, u64::MAX] {
                 let changes = PendingChanges::new();
@@ -66,20 +69,20 @@ pub(super) fn producers(input: &[u8]) {
     }
 }
 
-/// `log.toml`.
+/// The manifest, `log.toml`.
 pub(super) fn manifest(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
-    let mended = || {
+    let with_valid_checksum = || {
         let crc = format!("checksum = \"{:08x}\"\n", crc32fast::hash(bytes));
         [crc.as_bytes(), bytes].concat()
     };
-    let text = if mode & 1 != 0 { mended() } else { bytes.to_vec() };
+    let text = if mode & 1 != 0 { with_valid_checksum() } else { bytes.to_vec() };
     if let Ok(manifest) = Manifest::decode(&text) {
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest));
     }
 }
 
-/// The watermark's two slots.
+/// The two slots of the watermark.
 pub(super) fn watermark(input: &[u8]) {
     let Some((mode, slots)) = input.split_first() else { return };
     let mut bytes = vec![0; FILE_BYTES as usize];
@@ -89,7 +92,7 @@ pub(super) fn watermark(input: &[u8]) {
             fixup::crc(&mut bytes, slot + 32, slot, slot + 32);
         }
     }
-    // As it is, and cut off.
+    // Bits 6 and 7 shorten the file to a half, a quarter or an eighth.
     bytes.truncate(bytes.len() >> (mode >> 6));
     let opened = Watermark::open(memory::file(bytes)).expect("memory can be read");
     if let Some(mut watermark) = opened {

@@ -1,9 +1,12 @@
-//! Makes checksums valid, so that the code after the checks is reached.
+//! Makes the checksums of fuzz inputs valid, so that the code after the checks is reached.
+//!
+//! Invariant: only checksums, sizes and other fields that must match are changed; other bytes keep
+//! the fuzzer's values.
 
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
 use styx_protocol::{block, record};
 
-/// Which fields of a run of blocks are made valid.
+/// Which fields of contiguous blocks are made valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fixups {
     checksums: bool,
@@ -12,13 +15,13 @@ pub(super) struct Fixups {
 }
 
 impl Fixups {
-    /// From bits 0 to 2.
+    /// Bit 0 selects checksums, bit 1 the chain, bit 2 records.
     pub(super) fn of(bits: u8) -> Fixups {
         Fixups { checksums: bits & 1 != 0, chain: bits & 2 != 0, records: bits & 4 != 0 }
     }
 }
 
-/// Writes the CRC-32 of `bytes[from..to]` at `at`; does nothing if there are fewer bytes.
+/// Writes the CRC-32 of `bytes[from..to]` at `at`. Does nothing if `bytes` is too short.
 pub(super) fn crc(bytes: &mut [u8], at: usize, from: usize, to: usize) {
     let Some(covered) = bytes.get(from..to) else { return };
     let crc = crc32fast::hash(covered).to_be_bytes();
@@ -27,7 +30,7 @@ pub(super) fn crc(bytes: &mut [u8], at: usize, from: usize, to: usize) {
     }
 }
 
-/// The magic, version and CRC of a block's header.
+/// Fixes the magic, the version and the CRC of a block's header.
 pub(super) fn header(bytes: &mut [u8]) {
     let Some(head) = bytes.get_mut(..BLOCK_HEADER_BYTES) else { return };
     head[..4].copy_from_slice(&block::MAGIC);
@@ -35,7 +38,7 @@ pub(super) fn header(bytes: &mut [u8]) {
     crc(head, 4, 8, BLOCK_HEADER_BYTES);
 }
 
-/// Fixes records, as far as their sizes lead; returns their number.
+/// Fixes the checksums of records until a size is invalid. Returns the number of records.
 pub(super) fn records(bytes: &mut [u8]) -> u32 {
     let (mut at, mut count) = (0, 0);
     while let Ok((start, end)) = record::frame(bytes, at) {
@@ -54,13 +57,14 @@ pub(super) struct ChainPosition {
 }
 
 impl ChainPosition {
-    /// A chain that begins at this position.
+    /// The start of a chain at this position.
     pub(super) fn at(position: u64) -> ChainPosition {
         ChainPosition { position, ..ChainPosition::default() }
     }
 }
 
-/// Fixes blocks, as far as their sizes lead; returns where the chain continues after them.
+/// Fixes contiguous blocks until less than a header is left; a block that is too long ends with
+/// `bytes`. Returns where the chain continues after them.
 pub(super) fn blocks(bytes: &mut [u8], mode: Fixups, link: ChainPosition) -> ChainPosition {
     let (mut at, mut salt) = (0, [0; 8]);
     let ChainPosition { mut position, mut prev_crc } = link;

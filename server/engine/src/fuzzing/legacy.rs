@@ -1,14 +1,16 @@
-//! Making a log of arbitrary files of 0.x, as an archive and as a directory.
+//! Fuzz target for Styx 0.x: builds arbitrary 0.x files, restores them as an archive and imports
+//! them as a directory.
 //!
 //! ```text
-//! mode: u8 | config: 68 | (time: u8 | position: u8 | offset: u16 | sizes: u8, u8 | records | index)…
-//!  bit 0 checksums are fixed, and record sizes cut to the available bytes; bit 1 names
-//!  contain the end of the files before them, instead of the position and offset here
+//! input     mode: u8 | config: 68 bytes | segment…
+//! segment   time: u8 | position: u8 | offset: u16 | sizes: u8, u8 | records | index
+//! mode      bit 0: fix checksums, and cut record sizes to the available bytes
+//!           bit 1: use the end of the segment before in names, not the position and offset here
 //! ```
 //!
-//! If the files become a log, it contains the payloads of the files and is intact. If an
-//! archive becomes a log, the directory becomes the same log. Otherwise nothing is left behind.
-//! No file of the source is changed.
+//! Invariant: if the files become a log, it is intact and contains the payloads of the files. If
+//! the archive becomes a log, the directory becomes the same log. Otherwise nothing is left behind.
+//! The files of the source are never changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,10 +25,10 @@ use crate::storage::Storage as _;
 use crate::{Catalog, Log, Options};
 
 const CONFIG_BYTES: usize = 68;
-/// Bytes of a record in addition to its payload.
+/// The bytes of a record besides its payload.
 const OVERHEAD: usize = 8;
 
-/// Names and contents, in an archive's order.
+/// The names and contents of files, in the order of an archive.
 #[derive(Debug, Default)]
 struct Files {
     config: Vec<u8>,
@@ -43,7 +45,7 @@ pub(super) fn legacy(input: &[u8]) {
     let catalog = open(&disk);
     let restored = catalog.restore(&name, &mut archive.as_slice()).ok();
     if restored.is_none() {
-        nothing_is_left(&disk);
+        assert_nothing_left(&disk);
     }
 
     let disk = MemoryStorage::default();
@@ -54,28 +56,28 @@ pub(super) fn legacy(input: &[u8]) {
     };
     let before = source(&disk);
     let report = import(Path::new("/old"), &options(&disk), &[], &mut |_| {});
-    assert_eq!(source(&disk), before, "the source is only read");
-    let outcome = report.expect("there is a log").logs.remove(0).outcome;
+    assert_eq!(source(&disk), before, "the source is not changed");
+    let outcome = report.expect("the directory contains a log").logs.remove(0).outcome;
     let Outcome::Imported { start, end, .. } = outcome else {
-        assert!(restored.is_none(), "an archive of it was good: {outcome:?}");
-        return nothing_is_left(&disk);
+        assert!(restored.is_none(), "the archive was restored, but the import failed: {outcome:?}");
+        return assert_nothing_left(&disk);
     };
     let catalog = open(&disk);
-    let log = catalog.log(&name).expect("what was imported opens");
+    let log = catalog.log(&name).expect("an imported log opens");
     assert_eq!((log.start_position(), log.end_position()), (start, end));
-    let payloads = good(&log);
-    assert_eq!(payloads, files.payloads(), "what stood in the files");
+    let payloads = read_intact(&log);
+    assert_eq!(payloads, files.payloads(), "the log contains the payloads of the files");
     assert_eq!(payloads.len() as u64, end.since(start));
     if let Some(restored) = restored {
-        assert_eq!(good(&restored), payloads);
+        assert_eq!(read_intact(&restored), payloads);
         assert_eq!((restored.start_position(), restored.end_position()), (start, end));
         assert_eq!(restored.config(), log.config());
     }
 }
 
-fn good(log: &Log) -> Vec<Vec<u8>> {
+fn read_intact(log: &Log) -> Vec<Vec<u8>> {
     assert_eq!(log.status(), LogStatus::Ok);
-    read_all(log).expect("a good log can be read")
+    read_all(log).expect("an intact log can be read")
 }
 
 fn options(disk: &MemoryStorage) -> Options {
@@ -86,7 +88,7 @@ fn open(disk: &MemoryStorage) -> Catalog {
     Catalog::open(options(disk)).expect("a data directory")
 }
 
-fn nothing_is_left(disk: &MemoryStorage) {
+fn assert_nothing_left(disk: &MemoryStorage) {
     let left = disk.list("/data".as_ref()).expect("the data directory");
     assert!(left.iter().all(|entry| !entry.is_dir), "{left:?}");
 }
@@ -95,9 +97,9 @@ impl Files {
     fn of(input: &[u8]) -> Option<Files> {
         let ([mode], rest) = input.split_first_chunk::<1>()?;
         let (config, mut rest) = rest.split_at_checked(CONFIG_BYTES)?;
-        let (mended, follows) = (mode & 1 != 0, mode & 2 != 0);
+        let (fix, follows) = (mode & 1 != 0, mode & 2 != 0);
         let mut files = Files { config: config.to_vec(), ..Files::default() };
-        if mended {
+        if fix {
             fix_crc(&mut files.config, 0, CONFIG_BYTES - 4);
         }
         let (mut position, mut offset) = (0, 0);
@@ -110,7 +112,7 @@ impl Files {
             let (records, behind) = behind.split_at(behind.len().min(records_bytes.into()));
             let (index, behind) = behind.split_at(behind.len().min(index_bytes.into()));
             let (mut records, mut index) = (records.to_vec(), index.to_vec());
-            if mended {
+            if fix {
                 fix_records(&mut records);
                 (0..index.len() / 20).for_each(|entry| fix_crc(&mut index, entry * 20, 16));
             }
@@ -147,16 +149,16 @@ impl Files {
         }
     }
 
-    /// What a directory with these files holds, if all of it is good.
+    /// The payloads of a directory with these files, if all files are valid.
     fn payloads(&self) -> Vec<Vec<u8>> {
-        // Of two files with one name the later one is there.
-        let there: std::collections::BTreeMap<_, _> =
+        // A later file replaces an earlier one with the same name.
+        let by_name: std::collections::BTreeMap<_, _> =
             self.records.iter().map(|(name, bytes)| (name, bytes)).collect();
-        there.values().flat_map(|bytes| payloads(bytes)).collect()
+        by_name.values().flat_map(|bytes| payloads(bytes)).collect()
     }
 }
 
-/// The payloads in a file, as far as sizes lead.
+/// The payloads of a records file until a size is invalid.
 fn payloads(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     while let Some((size, rest)) = bytes.split_first_chunk() {
@@ -168,7 +170,7 @@ fn payloads(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     payloads
 }
 
-/// Records, as many as there is room for.
+/// Cuts record sizes to the available bytes, fixes checksums and drops incomplete records.
 fn fix_records(bytes: &mut Vec<u8>) {
     let mut at = 0;
     while bytes.len() - at >= OVERHEAD {
@@ -181,7 +183,7 @@ fn fix_records(bytes: &mut Vec<u8>) {
     bytes.truncate(at);
 }
 
-/// Writes the CRC-32C of `count` bytes after them.
+/// Writes the CRC-32C of the `count` bytes at `at` after them.
 fn fix_crc(bytes: &mut [u8], at: usize, count: usize) {
     let crc = crc32c::crc32c(&bytes[at..at + count]).to_be_bytes();
     bytes[at + count..at + count + 4].copy_from_slice(&crc);

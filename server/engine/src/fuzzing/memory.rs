@@ -1,4 +1,6 @@
-//! A storage in memory: fast and without faults.
+//! [`MemoryStorage`]: an in-memory [`Storage`] that never fails, for fast fuzzing.
+//!
+//! Invariant: nothing is lost; a sync does nothing. The simulation has a disk that loses data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::storage::{Access, DirectoryEntry, File, Lock, Storage};
 use crate::sync::lock;
 
-/// Paths and their content.
+/// Files and directories in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemoryStorage(Arc<Mutex<BTreeMap<PathBuf, Node>>>);
 
@@ -22,25 +24,25 @@ enum Node {
 struct Content(Mutex<Vec<u8>>);
 
 #[derive(Debug)]
-struct Held;
+struct HeldLock;
 
-impl Lock for Held {}
+impl Lock for HeldLock {}
 
-/// A single file with these bytes.
+/// Creates a file with these bytes, outside of any storage.
 pub(super) fn file(bytes: Vec<u8>) -> Arc<dyn File> {
     Arc::new(Content(Mutex::new(bytes)))
 }
 
 impl MemoryStorage {
-    /// Stores a file, and creates its missing parents.
+    /// Stores a file and creates its missing parent directories.
     pub(super) fn put(&self, path: &str, bytes: Vec<u8>) {
         let path = Path::new(path);
-        self.create_dir_all(path.parent().expect("not the root")).expect("memory");
+        self.create_dir_all(path.parent().expect("a path with a parent")).expect("memory");
         let node = Node::File(Arc::new(Content(Mutex::new(bytes))));
         lock(&self.0).insert(path.to_owned(), node);
     }
 
-    /// All files with this suffix, and their bytes.
+    /// The paths and bytes of all files whose paths have this suffix.
     pub(super) fn files(&self, suffix: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let nodes = lock(&self.0);
         let files = nodes.iter().filter_map(|(path, node)| match node {
@@ -110,7 +112,7 @@ impl Storage for MemoryStorage {
             return Err(io::ErrorKind::NotFound.into());
         }
         for old in moved {
-            let behind = old.strip_prefix(from).expect("it begins so");
+            let behind = old.strip_prefix(from).expect("the path starts with `from`");
             let new = if behind == Path::new("") { to.to_owned() } else { to.join(behind) };
             if let Some(node) = nodes.remove(&old) {
                 nodes.insert(new, node);
@@ -137,7 +139,7 @@ impl Storage for MemoryStorage {
     }
 
     fn lock(&self, _: &Path, _: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
-        Ok(Ok(Box::new(Held)))
+        Ok(Ok(Box::new(HeldLock)))
     }
 }
 

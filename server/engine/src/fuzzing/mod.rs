@@ -1,14 +1,14 @@
-//! Every decoder, as a function of arbitrary bytes. This is not part of the engine's interface:
-//! it is compiled only for its own tests and with the feature `fuzzing`.
+//! Fuzz targets: one function for each decoder, which takes arbitrary bytes. They are not part of
+//! the engine's interface, and are compiled only for tests and with the feature `fuzzing`.
 //!
 //! ```text
 //! fuzz/fuzz_targets/NAME.rs ─▶ TARGETS[NAME](bytes)    cargo xtask fuzz
 //! fuzz/corpus/NAME/*        ─▶ TARGETS[NAME](bytes)    cargo test, below
 //! ```
 //!
-//! A target panics if a decoder panics, or if the result contradicts what the decoder promises.
-//! Random bytes never have a valid checksum. So bits of the input's first byte select which
-//! checksums are [fixed](fixup) first.
+//! A target panics if a decoder panics or if the result breaks a guarantee of the decoder.
+//! Random bytes almost never have valid checksums. So bits of the input's first byte select which
+//! checksums are fixed first (see `fixup.rs`). Invariant: every target has a binary and a corpus.
 
 mod files;
 mod fixup;
@@ -19,10 +19,10 @@ mod restore;
 mod streams;
 mod wire;
 
-/// Takes any bytes; panics if a promise is broken.
+/// A fuzz target. It accepts any bytes, and panics if a guarantee is broken.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is also the name of its binary and its corpus.
+/// Every target with its name, which is also the name of its binary and of its corpus.
 pub const TARGETS: [(&str, Target); 19] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
@@ -48,21 +48,21 @@ pub const TARGETS: [(&str, Target); 19] = [
 /// Runs the target with this name.
 ///
 /// # Panics
-/// If there is no such target, or as the target does.
+/// If no target has this name, or if the target panics.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
-    target.expect("a target of that name").1(bytes);
+    target.expect("a target with this name").1(bytes);
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::disallowed_methods, reason = "the corpus is files")]
+    #![allow(clippy::disallowed_methods, reason = "the corpus consists of files")]
 
     use std::path::Path;
 
     use super::TARGETS;
 
-    /// Regression test: the whole corpus, without a fuzzer.
+    /// Runs the whole corpus as a regression test, without a fuzzer.
     #[test]
     fn the_whole_corpus_passes() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
@@ -74,7 +74,7 @@ mod tests {
             for file in files {
                 let path = file.expect("an entry").path();
                 println!("{}", path.display());
-                target(&std::fs::read(path).expect("it can be read"));
+                target(&std::fs::read(path).expect("a readable file"));
                 inputs += 1;
             }
             assert!(inputs > 0, "{name} has no corpus");

@@ -1,12 +1,12 @@
-//! Opening a log whose segments are arbitrary bytes.
+//! Fuzz target for recovery: opens a log whose segments consist of arbitrary bytes.
 //!
 //! ```text
-//! mode: u8 | durable: u8 | first: u16 | the first segment | the second segment
-//!  bits 0–2 fixup::Fixups, 3 there is a second segment, 4 no watermark
+//! mode: u8 | durable: u8 | size of the first segment: u16 | first segment | second segment
+//!  bits 0–2: fixup::Fixups; bit 3: there is a second segment; bit 4: there is no watermark
 //! ```
 //!
-//! A log that opens as `ok` contains at least what the watermark says, accepts an append, and
-//! contains it after the next open. A log that opens as damaged has not lost a byte.
+//! Invariant: a log that opens as `ok` reaches at least the watermark. It accepts an append, and
+//! still contains the record after the next open. A log that opens as damaged is not changed.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,7 +22,7 @@ use crate::{Catalog, Error, Found, Log, Options};
 
 const FOLDER: &str = "/data/log/0";
 
-/// Bytes read at once: few, so that reads end between blocks.
+/// The size of a read. It is small, so that reads end between blocks.
 const READ_BYTES: usize = 700;
 
 pub(super) fn recovery(input: &[u8]) {
@@ -36,18 +36,18 @@ pub(super) fn recovery(input: &[u8]) {
 
     let before = disk.files(".seg");
     let Ok(log) = open(&disk) else {
-        assert_eq!(before, disk.files(".seg"), "what cannot be opened is left alone");
+        assert_eq!(before, disk.files(".seg"), "a failed open does not change segments");
         return;
     };
     match log.log.status() {
         LogStatus::Ok => {
-            assert!(*mode & 16 == 0, "without a watermark nobody knows how far it reaches");
-            assert!(log.log.end_position() >= durable, "what is known to be durable is there");
+            assert!(*mode & 16 == 0, "a log without a watermark is not ok");
+            assert!(log.log.end_position() >= durable, "the log reaches the watermark");
             accepts_appends(&disk, log);
         }
         _ => {
-            assert_eq!(before, disk.files(".seg"), "damage is never truncated");
-            assert!(log.log.append(Records::one(b"x")).is_err(), "and never appended to");
+            assert_eq!(before, disk.files(".seg"), "damage is never cut off");
+            assert!(log.log.append(Records::one(b"x")).is_err(), "a damaged log refuses appends");
             let _ = read_all(&log.log);
             let _ = read_all_blocks(&log.log);
             let _ = log.catalog.scrub();
@@ -81,7 +81,7 @@ fn write_files(disk: &MemoryStorage, mode: u8, durable: Position, bytes: &[u8], 
     }
 }
 
-/// A log with the catalog that keeps it open.
+/// A log and the catalog that keeps it open.
 struct Opened {
     catalog: Catalog,
     log: Log,
@@ -97,19 +97,19 @@ fn open(disk: &MemoryStorage) -> Result<Opened, Error> {
     Ok(Opened { catalog, log })
 }
 
-/// The log accepts an append, and contains it after a restart.
+/// Checks that the log accepts an append, and contains it after a restart.
 fn accepts_appends(disk: &MemoryStorage, opened: Opened) {
-    // A forged block with a valid checksum may contain no records. That is damage, and is found
-    // when the block is read.
+    // A forged block with a valid checksum may contain no records, although its header counts
+    // some. A read finds this damage, but an open does not.
     let report = crate::verify::verify_log(disk, "/data/log".as_ref(), &mut |_| {});
     let Ok(mut held) = read_all(&opened.log) else { return };
-    assert_eq!(read_all_blocks(&opened.log).expect("they could be read"), held);
+    assert_eq!(read_all_blocks(&opened.log).expect("the records are readable as blocks"), held);
     if !report.problems.is_empty() {
         return;
     }
     let end = opened.log.end_position();
     let ticket = opened.log.append(Records::one(b"more"));
-    let mut ticket = ticket.expect("a good log with an empty queue takes appends");
+    let mut ticket = ticket.expect("an intact log with an empty queue accepts appends");
     while opened.catalog.step() {}
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::Pin::new(&mut ticket).poll(&mut context) {
@@ -118,13 +118,14 @@ fn accepts_appends(disk: &MemoryStorage, opened: Opened) {
     }
     drop(opened);
 
-    let again = open(disk).expect("it opened before");
-    assert_eq!(again.log.status(), LogStatus::Ok, "what was recovered is whole");
+    let again = open(disk).expect("the log opens again");
+    assert_eq!(again.log.status(), LogStatus::Ok, "a recovered log stays intact");
     assert_eq!(again.log.end_position().0, end.0 + 1);
     held.push(b"more".to_vec());
-    assert_eq!(read_all(&again.log).expect("it could be read before"), held);
+    assert_eq!(read_all(&again.log).expect("the log is still readable"), held);
 }
 
+/// Reads the payloads of all records.
 pub(super) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
     let mut reader = log.reader(log.start_position())?;
     let mut all = Vec::new();
@@ -136,14 +137,14 @@ pub(super) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
     }
 }
 
-/// The same, with blocks as they are stored.
+/// Reads the same payloads through [`Reader::blocks`](crate::Reader::blocks).
 fn read_all_blocks(log: &Log) -> Result<Vec<Vec<u8>>, Error> {
     let mut reader = log.reader(log.start_position())?;
     let mut all = Vec::new();
     loop {
         let at = reader.position();
         let Found::Some(blocks) = reader.blocks(READ_BYTES)? else { return Ok(all) };
-        assert!(blocks.first() <= at && blocks.next() > at, "it moves on, without a gap");
+        assert!(blocks.first() <= at && blocks.next() > at, "each read advances and leaves no gap");
         let parts: usize = blocks.parts().map(bytes::Bytes::len).sum();
         assert_eq!(parts, blocks.len_bytes());
         for block in blocks.blocks() {

@@ -1,13 +1,14 @@
-//! Making a log of an arbitrary archive.
+//! Fuzz target for restore: restores a log from an arbitrary archive.
 //!
 //! ```text
 //! mode: u8 | archive
-//!  bit 0 the archive is a tar, which is compressed here; bit 1 the checksums of its
-//!  headers are fixed; bit 2 the checksums in its files are fixed
+//!  bit 0: the archive is a tar, to be compressed; with bit 0,
+//!  bit 1: fix the checksums of tar headers; with bit 1,
+//!  bit 2: fix the checksums in the files
 //! ```
 //!
-//! Either the archive becomes an intact log whose own backup contains the same records, or
-//! nothing is left behind.
+//! Invariant: either the archive becomes an intact log whose own backup contains the same records,
+//! or nothing is left behind.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(super) fn restore(input: &[u8]) {
         if mode & 2 != 0 {
             fix_entries(&mut archive, mode & 4 != 0);
         }
-        // As tar ends.
+        // A tar ends with two blocks of zeros.
         archive.resize(archive.len().next_multiple_of(HEADER) + 2 * HEADER, 0);
         archive = compressed(&archive);
     }
@@ -46,33 +47,35 @@ pub(super) fn restore(input: &[u8]) {
     match catalog.restore(&name("a"), &mut archive.as_slice()) {
         Err(_) => {
             let left = disk.list("/data".as_ref()).expect("the data directory");
-            assert!(left.iter().all(|entry| !entry.is_dir), "nothing is left: {left:?}");
+            assert!(left.iter().all(|entry| !entry.is_dir), "a failed restore left {left:?}");
         }
         Ok(log) => {
             assert_eq!(log.status(), LogStatus::Ok);
-            // A packed body that is no such thing is stored all the same: its CRC holds.
+            // A restore checks the CRC of a compressed body but does not decompress it, so a read
+            // may fail.
             let held = read_all(&log).ok();
             let mut backup = Vec::new();
-            log.backup(&mut backup).expect("a good log has a backup");
+            log.backup(&mut backup).expect("an intact log can be backed up");
             let copy = catalog.restore(&name("b"), &mut backup.as_slice());
-            let copy = copy.expect("what was backed up can be restored");
+            let copy = copy.expect("a backup can be restored");
             assert_eq!(copy.end_position(), log.end_position());
             assert_eq!(read_all(&copy).ok(), held);
         }
     }
 }
 
+/// Compresses an archive with gzip.
 pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     out.write_all(bytes).expect("memory");
     out.finish().expect("memory")
 }
 
-/// Fixes the checksums of a tar's entries, and of the files in them.
+/// Fixes the checksums of a tar's headers, and with `files` also those in the files.
 fn fix_entries(archive: &mut [u8], files: bool) {
     let mut at = 0;
     while let Some(header) = archive.get_mut(at..at + HEADER) {
-        // The checksum counts its own field as spaces.
+        // The checksum of a tar header treats its own field as spaces.
         header[148..156].fill(b' ');
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -88,6 +91,7 @@ fn fix_entries(archive: &mut [u8], files: bool) {
     }
 }
 
+/// Fixes the checksums in a file, according to its name.
 fn fix_file(name: &str, content: &mut [u8]) {
     let len = content.len();
     if name.ends_with(".seg") {

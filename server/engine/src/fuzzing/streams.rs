@@ -1,4 +1,7 @@
-//! What arrives on a stream: frames, messages, packed blocks, handshakes.
+//! Fuzz targets for streams: frames, messages, compressed blocks and handshakes.
+//!
+//! Invariant: the result does not depend on how the bytes are cut into chunks, and encoding the
+//! decoded values gives the same bytes or values.
 
 use bytes::BytesMut;
 use styx_protocol::block::{Block, Codec, Header, Origin, build_with};
@@ -12,12 +15,12 @@ use styx_protocol::{Checkpoint, Codecs};
 
 use super::fixup;
 
-/// Larger records are refused, so that the refusal is tested.
+/// Larger records are refused. Inputs can exceed this limit, so the refusal is tested too.
 const RECORD_BYTES_MAX: u64 = 2 * BLOCK_RAW_BYTES_MAX as u64;
 const PAYLOAD_BYTES_MAX: usize = 300;
 
-/// A stream of styx/1. However the bytes are cut into chunks, the same events and the same
-/// error come out. The decoder never asks for more bytes than the largest event has.
+/// A styx/1 stream. The decoder returns the same events and the same error for any chunks, and
+/// never asks for more bytes than the largest event has.
 pub(super) fn frame(input: &[u8]) {
     let [mode, cut, bytes @ ..] = input else { return };
     let route = match mode & 3 {
@@ -36,10 +39,10 @@ pub(super) fn frame(input: &[u8]) {
     for event in &whole.0 {
         match event {
             Event::Block(block) => {
-                Header::decode(block).expect("its header was good");
+                Header::decode(block).expect("an event has a valid block header");
                 let _ = Block::parse(block.clone(), RECORD_BYTES_MAX)
                     .and_then(|(block, rest)| {
-                        assert!(rest.is_empty(), "one block at a time");
+                        assert!(rest.is_empty(), "an event contains one block");
                         block.into_checked(PAYLOAD_BYTES_MAX)
                     })
                     .map(|checked| assert!(checked.longest() <= PAYLOAD_BYTES_MAX));
@@ -56,7 +59,7 @@ pub(super) fn frame(input: &[u8]) {
         }
     }
     let (events, end) = decode_frames(route, &again, again.len());
-    assert_eq!((events, end), (whole.0, Ok(())), "what is encoded again is the same");
+    assert_eq!((events, end), (whole.0, Ok(())), "encoded events decode to the same events");
 }
 
 fn decode_frames(
@@ -83,7 +86,7 @@ fn decode_frames(
     (events, end)
 }
 
-/// Fixes the sizes of frames, as far as they lead, and the blocks in them.
+/// Cuts the sizes of frames to the available bytes, and fixes the blocks in them.
 fn fix_frames(bytes: &mut [u8], mode: fixup::Fixups) {
     let mut rest = bytes;
     while rest.len() >= FRAME_HEADER_BYTES {
@@ -99,7 +102,7 @@ fn fix_frames(bytes: &mut [u8], mode: fixup::Fixups) {
     }
 }
 
-/// The same for a stream of styx/0.
+/// A styx/0 stream, with the same checks.
 pub(super) fn styx0(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
@@ -125,9 +128,9 @@ pub(super) fn styx0(input: &[u8]) {
     let whole = decode(bytes.len());
     assert_eq!(decode((*cut).into()), whole, "chunks of {cut}");
     let (shown, again, end) = whole;
-    let lost_a_code = shown.iter().any(|message| message.starts_with("Error"));
-    assert!(lost_a_code || bytes.starts_with(&again));
-    assert!(end.is_err() || again.len() == bytes.len(), "nothing is left out");
+    let has_error = shown.iter().any(|message| message.starts_with("Error"));
+    assert!(has_error || bytes.starts_with(&again));
+    assert!(end.is_err() || again.len() == bytes.len(), "every byte is decoded");
 }
 
 fn encode_styx0(message: Message<'_>, out: &mut BytesMut) {
@@ -142,7 +145,7 @@ fn encode_styx0(message: Message<'_>, out: &mut BytesMut) {
     }
 }
 
-/// A packed body under a header that matches it, and the size that it claims to unpack to.
+/// A compressed body with a matching header, and the size to which it should decompress.
 pub(super) fn packed_block(input: &[u8]) {
     let [mode, high, low, body @ ..] = input else { return };
     let codec = if mode & 1 == 0 { Codec::Lz4 } else { Codec::Zstd };
@@ -156,39 +159,43 @@ pub(super) fn packed_block(input: &[u8]) {
     };
     let parse = |header: Header| {
         let bytes = [&header.encode().0[..], body].concat();
-        let (block, rest) = Block::parse(bytes.into(), 0).expect("its header fits");
+        let (block, rest) = Block::parse(bytes.into(), 0).expect("the header matches the body");
         assert!(rest.is_empty());
         block
     };
     let claimed = parse(header(1));
     let raw = match claimed.unpacked() {
         Ok(Some(unpacked)) => unpacked,
-        Ok(None) => panic!("it was not plain"),
+        Ok(None) => panic!("a compressed body was taken for an uncompressed one"),
         Err(error) => {
             assert_eq!(claimed.records().map_err(Some), Err(Some(error)));
             return;
         }
     };
-    assert_eq!(raw.body().len(), claimed.header().raw_size as usize, "as long as the header says");
-    let mut mended = raw.body().to_vec();
-    let count = fixup::records(&mut mended);
+    assert_eq!(
+        raw.body().len(),
+        claimed.header().raw_size as usize,
+        "the body has the size in its header"
+    );
+    let mut fixed = raw.body().to_vec();
+    let count = fixup::records(&mut fixed);
     let block = parse(header(count));
-    let (checked, vouched) = (block.checked_records(), block.records());
+    let (checked, unchecked) = (block.checked_records(), block.records());
     if let Ok(records) = &checked {
-        assert_eq!(vouched.as_ref(), Ok(records), "what is checked needs no check");
+        assert_eq!(unchecked.as_ref(), Ok(records), "both ways to get the records agree");
         assert_eq!(records.bytes(), raw.body());
         if count > 0 {
-            let typed = block.into_checked(usize::MAX).expect("every record is good");
+            let typed = block.into_checked(usize::MAX).expect("every record is valid");
             assert_eq!((typed.count(), typed.longest()), (count, records.longest()));
         }
         let again = build_with(codec, Some((mode >> 1).into()), records, Origin::default());
         assert!(again.len() <= BLOCK_HEADER_BYTES + records.bytes().len());
-        let (again, _) = Block::parse(again, 0).expect("what is built parses");
+        let (again, _) = Block::parse(again, 0).expect("a built block can be parsed");
         assert_eq!(again.checked_records().as_ref(), Ok(records));
     }
 }
 
-/// The parameters of a handshake, and the checkpoints of consumers.
+/// The parameters and features of a handshake, and a consumer's checkpoint.
 pub(super) fn handshake(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(checkpoint) = text.parse::<Checkpoint>() {

@@ -1,4 +1,8 @@
-//! What clients send: blocks, bodies, headers, parameters, names.
+//! Fuzz targets for the bytes that clients send: records, blocks, request bodies, headers,
+//! parameters and names.
+//!
+//! Invariant: decoding never panics, and encoding a decoded value gives the same bytes or an equal
+//! value.
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::block::{Block, Header, build};
@@ -10,10 +14,10 @@ use styx_protocol::{
 
 use super::fixup;
 
-/// Larger payloads are refused, so that the refusal is tested.
+/// Larger payloads are refused. Inputs can exceed this limit, so the refusal is tested too.
 const PAYLOAD_BYTES_MAX: usize = 300;
 
-/// A run of records.
+/// Contiguous records.
 pub(super) fn record(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -24,7 +28,7 @@ pub(super) fn record(input: &[u8]) {
     let checked = Records::parse(bytes.clone());
     let framed = Records::parse_lengths(bytes.clone());
     if let Ok(records) = &checked {
-        assert_eq!(framed.as_ref(), Ok(records), "what is checked is framed");
+        assert_eq!(framed.as_ref(), Ok(records), "valid records have valid sizes");
         assert_eq!(records.bytes(), &bytes);
         assert_eq!(records.payloads().count(), records.count() as usize);
         let mut again = BytesMut::new();
@@ -32,17 +36,17 @@ pub(super) fn record(input: &[u8]) {
             assert!(payload.len() <= records.longest());
             one::encode(&payload, &mut again);
         }
-        assert_eq!(again, bytes, "records are encoded in one way only");
+        assert_eq!(again, bytes, "records have exactly one encoding");
         for skip in 0..records.count().min(5) {
             let rest = records.skip(skip);
             assert_eq!(rest.count(), records.count() - skip);
             let skipped = records.payloads().skip(skip as usize);
-            assert!(rest.payloads().eq(skipped), "without the first {skip}");
+            assert!(rest.payloads().eq(skipped), "records after the first {skip}");
         }
     }
 }
 
-/// The 96 bytes in front of a block.
+/// The header of a block, 96 bytes.
 pub(super) fn block_header(input: &[u8]) {
     let Some((mode, bytes)) = input.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -51,7 +55,7 @@ pub(super) fn block_header(input: &[u8]) {
     }
     if let Ok((header, crc)) = Header::decode(&bytes) {
         let (encoded, encoded_crc) = header.encode();
-        // Bytes that are reserved are read over, and written as zeros.
+        // Reserved bytes are ignored by the decoder and encoded as zeros.
         if bytes[88..BLOCK_HEADER_BYTES] == [0; 8] {
             assert_eq!(encoded, bytes[..BLOCK_HEADER_BYTES]);
             assert_eq!(encoded_crc, crc);
@@ -70,15 +74,16 @@ pub(super) fn block(input: &[u8]) {
     let mut rest = Bytes::from(bytes);
     while let Ok((block, behind)) = Block::parse(rest.clone(), 2 * BLOCK_RAW_BYTES_MAX as u64) {
         assert_eq!(block.header().block_bytes(), (rest.len() - behind.len()) as u64);
-        let (checked, vouched) = (block.checked_records(), block.records());
+        let (checked, unchecked) = (block.checked_records(), block.records());
         if let Ok(records) = checked {
-            assert_eq!(vouched, Ok(records.clone()), "what is checked needs no check");
+            assert_eq!(unchecked, Ok(records.clone()), "both ways to get the records agree");
             if !block.header().is_marker() {
                 assert_eq!(records.count(), block.header().count);
             }
             if !records.is_empty() {
                 let built = build(&records, Default::default());
-                let (again, none) = Block::parse(built, u64::MAX).expect("what is built parses");
+                let (again, none) =
+                    Block::parse(built, u64::MAX).expect("a built block can be parsed");
                 assert!(none.is_empty());
                 assert_eq!(again.checked_records(), Ok(records));
                 assert_eq!(again.check_from_producer(), Ok(()));
@@ -89,8 +94,8 @@ pub(super) fn block(input: &[u8]) {
     }
 }
 
-/// Records with a size prefix. However the bytes are cut into chunks, the same payloads and the
-/// same error come out.
+/// The media type binary-records. The decoder returns the same payloads and the same error for any
+/// chunks.
 pub(super) fn binary_records(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     let decode = |chunk_bytes: usize| {
@@ -119,10 +124,10 @@ pub(super) fn binary_records(input: &[u8]) {
     }
     assert_eq!(again, bytes[..again.len()]);
     assert_eq!(offset, again.len() as u64);
-    assert!(fault.is_err() || again.len() == bytes.len(), "nothing is left out");
+    assert!(fault.is_err() || again.len() == bytes.len(), "every byte is decoded");
 }
 
-/// Lines with each line ending, with the same checks.
+/// The media type line-delimited with each line ending, with the same checks.
 pub(super) fn lines(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else { return };
     for ending in LineEnding::ALL {
@@ -152,13 +157,13 @@ pub(super) fn lines(input: &[u8]) {
             line::encode(payload, ending, &mut again);
         }
         if fault.is_ok() {
-            // The last line may have no ending.
+            // The input may lack the last line ending.
             assert!(again.starts_with(bytes), "{ending:?}");
         }
     }
 }
 
-/// `Content-Type` and `Accept`.
+/// The headers `Content-Type` and `Accept`.
 pub(super) fn media_type(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(written) = WriteType::parse(Some(&text)) {
@@ -169,14 +174,14 @@ pub(super) fn media_type(input: &[u8]) {
     }
 }
 
-/// The parameters of a read and of a creation, `name=value` in lines.
+/// The parameters of a read and of a log's configuration, one `name=value` a line.
 pub(super) fn parameters(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let pairs = || text.lines().map(|line| line.split_once('=').unwrap_or((line, "")));
     let read = ReadParams::parse(pairs());
     let single = ReadParams::parse_single(pairs());
     if let Ok(params) = read {
-        let single = single.expect("it looks at fewer");
+        let single = single.expect("a single read has fewer parameters");
         assert_eq!((single.whence, single.position), (params.whence, params.position));
     }
     let mut config = LogConfig::default();
@@ -191,7 +196,7 @@ pub(super) fn parameters(input: &[u8]) {
     }
 }
 
-/// Names and ids of logs, and names of files.
+/// The names and ids of logs, line endings, and the names of segment files.
 pub(super) fn names(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(name) = text.parse::<LogName>() {

@@ -1,12 +1,14 @@
-//! An archive of 0.x: a flat tar of the log's files, entry by entry.
+//! [`Archive`]: restores a log from an archive of Styx 0.x, a flat tar of the log's files. The
+//! caller passes one entry at a time.
 //!
 //! ```text
 //! config | segment-…-records, ascending | segment-…-index, ascending
 //! ```
 //!
-//! `config` comes first, and each segment has its index somewhere after it. If an index is
-//! missing, the archive was cut off between two entries, which no checksum reveals. An index
-//! contains nothing that is needed; it is only checked.
+//! `config` comes first, and the index of each segment comes after the segment. The indexes are
+//! only checked, because the log is built from the records. A missing index shows that the archive
+//! was cut off between two entries, which no checksum reveals. Invariant: every segment of a
+//! restored log had its index.
 //!
 //! ```text
 //! index entry   position: int64 | offset: int64 | CRC-32C of the 16 bytes before it
@@ -24,7 +26,7 @@ use super::name::{self, LegacyFileName, SegmentName};
 use crate::Error;
 use crate::storage::Storage;
 
-/// The most segments of one archive. It bounds the memory for their names.
+/// The maximum number of segments in an archive. It bounds the memory for their names.
 const SEGMENTS_MAX: usize = 1 << 18;
 const ENTRY_BYTES: usize = 20;
 
@@ -36,16 +38,19 @@ pub(crate) struct Archive {
     indexes: Vec<Index>,
 }
 
-/// What is remembered of an index.
+/// The part of an index that [`Archive::finish`] checks.
 #[derive(Debug)]
 struct Index {
     name: SegmentName,
-    /// The position of its last entry.
+    /// The position of its last entry; `None` if the index is empty.
     last: Option<Position>,
 }
 
 impl Archive {
-    /// Begins with the first entry, [`CONFIG`](super::CONFIG), of `size` bytes.
+    /// Starts a restore with the first entry, [`CONFIG`](super::CONFIG), which has `size` bytes.
+    ///
+    /// # Errors
+    /// The configuration is damaged, or the archive cannot be read.
     pub(crate) fn begin(
         storage: &Arc<dyn Storage>,
         directory: &Path,
@@ -54,11 +59,14 @@ impl Archive {
         from: &mut dyn Read,
     ) -> Result<Archive, Error> {
         let conversion =
-            Conversion::begin(storage, directory, now_us, size, from).map_err(refused)?;
+            Conversion::begin(storage, directory, now_us, size, from).map_err(restore_error)?;
         Ok(Archive { conversion, segments: Vec::new(), indexes: Vec::new() })
     }
 
-    /// Reads the next entry.
+    /// Reads the next entry, which has `size` bytes.
+    ///
+    /// # Errors
+    /// The entry is damaged or does not belong at this place in the archive, or the engine failed.
     pub(crate) fn entry(
         &mut self,
         path: &str,
@@ -67,24 +75,27 @@ impl Archive {
     ) -> Result<(), Error> {
         match name::parse(path) {
             LegacyFileName::Records(name) if self.segments.len() < SEGMENTS_MAX => {
-                self.conversion.segment(name, size, from, &mut |_| {}).map_err(refused)?;
+                self.conversion.segment(name, size, from, &mut |_| {}).map_err(restore_error)?;
                 self.segments.push(name);
                 Ok(())
             }
             LegacyFileName::Index(name) if self.indexes.len() < SEGMENTS_MAX => {
-                let last = check_index(name, size, from).map_err(refused)?;
+                let last = check_index(name, size, from).map_err(restore_error)?;
                 self.indexes.push(Index { name, last });
                 Ok(())
             }
             LegacyFileName::Records(_) | LegacyFileName::Index(_) => {
-                Err(bad_archive("it has too many segments"))
+                Err(bad_archive(format!("it has more than {SEGMENTS_MAX} segments")))
             }
             _ => Err(bad_archive(format!("{path:?} does not belong at this place in the archive"))),
         }
     }
 
-    /// Called after the last entry. The log is then durable except for its manifest, which gets the
-    /// returned configuration.
+    /// Completes the log after the last entry. The log is then durable except for its manifest,
+    /// which the caller writes with the returned configuration.
+    ///
+    /// # Errors
+    /// The archive is incomplete, an index does not match its segment, or the engine failed.
     pub(crate) fn finish(self) -> Result<LogConfig, Error> {
         let Archive { conversion, segments, indexes } = self;
         if segments.is_empty() {
@@ -124,7 +135,7 @@ impl Archive {
             )));
         }
         for note in &conversion.notes {
-            tracing::warn!(note, "a log of Styx 0.x was restored with a difference");
+            tracing::warn!(note, "a log of Styx 0.x was restored with a change");
         }
         let config = conversion.config;
         conversion.finish()?;
@@ -132,7 +143,7 @@ impl Archive {
     }
 }
 
-/// Checks an index file; returns the position of its last entry.
+/// Checks the checksum and the order of all entries; returns the position of the last one.
 fn check_index(
     name: SegmentName,
     size: u64,
@@ -170,8 +181,8 @@ fn check_index(
     Ok(last.map(|(position, _)| position))
 }
 
-/// Converts an error to the form that a restore reports.
-fn refused(failed: ConversionError) -> Error {
+/// Converts an error of the conversion to one of a restore.
+fn restore_error(failed: ConversionError) -> Error {
     match failed {
         ConversionError::Damaged(Damage { file, offset, position, message }) => {
             bad_archive(format!("{file}, byte {offset}, position {position}: {message}"))

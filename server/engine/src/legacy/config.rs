@@ -1,4 +1,4 @@
-//! The configuration of a 0.x log.
+//! Decodes the configuration file of a 0.x log.
 //!
 //! ```text
 //! config (68 bytes)   max_record_size | index_after_size | segment_max_count
@@ -7,8 +7,9 @@
 //!                     | CRC-32C of the 64 bytes before it: u32
 //! ```
 //!
-//! Invariant: the result is within the allowed ranges. A larger value becomes the largest
-//! allowed value, and a note says so. A meaningless value is refused.
+//! Invariant: the result is within the ranges that this version allows. A value above its range is
+//! clamped, and a note reports it. So is -1 (no limit) if this version requires a limit. Any other
+//! value below its range is refused.
 
 use styx_protocol::LogConfig;
 use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
@@ -16,14 +17,14 @@ use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
 pub(super) const BYTES: usize = 68;
 const FIELD_BYTES: usize = 64;
 
-/// Decodes the content of the file. Also returns notes about values that were changed.
+/// Decodes the content of the file. Also returns a note for each value that was clamped.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// A message that says what is wrong with the file.
 pub(super) fn decode(bytes: &[u8; BYTES]) -> Result<(LogConfig, Vec<String>), String> {
     let (fields, stored) = bytes.split_at(FIELD_BYTES);
     if crc32c::crc32c(fields).to_be_bytes() != *stored {
-        return Err("it fails its checksum".into());
+        return Err("the configuration fails its checksum".into());
     }
     let mut config = LogConfig::default();
     let mut notes = Vec::new();
@@ -33,7 +34,7 @@ pub(super) fn decode(bytes: &[u8; BYTES]) -> Result<(LogConfig, Vec<String>), St
             0 => i64::try_from(MAX_RECORD_SIZE_MAX).unwrap_or(i64::MAX),
             _ => CONFIG_VALUE_MAX,
         };
-        // The first two fields have no "no limit" in this version.
+        // 0.x allows -1 (no limit) for all fields, but this version does not for the first two.
         let kept = if value > largest || (value == -1 && index < 2) { largest } else { value };
         if kept != value {
             notes.push(format!("{name} was {value} and is now {kept}, the largest allowed value"));

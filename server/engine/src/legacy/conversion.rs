@@ -1,8 +1,9 @@
-//! The conversion of 0.x segments to a log, for archives and directories alike.
+//! [`Conversion`]: converts the segments of a 0.x log, from an archive or from a directory.
 //!
-//! Segments are passed in order. Invariant: each begins at the position and the offset at which
-//! the one before it ended, so a missing or truncated segment is detected. Each becomes a
-//! segment with the time from its name, so that retention continues as before.
+//! The caller passes the segments in order. Each becomes a segment whose records have the time in
+//! its name, so retention by age continues as before. Invariant: each segment begins at the
+//! position and the offset at which the one before it ended. So a missing or truncated segment is
+//! detected.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -21,7 +22,7 @@ use crate::storage::Storage;
 
 const COPY_BYTES: usize = 256 << 10;
 
-/// See the module.
+/// A log that is being converted.
 #[derive(Debug)]
 pub(super) struct Conversion {
     storage: Arc<dyn Storage>,
@@ -36,14 +37,15 @@ pub(super) struct Conversion {
 #[derive(Debug)]
 struct InProgress {
     writer: Writer,
-    /// The position that the name of the next segment must contain.
+    /// The position and offset that the name of the next segment must contain.
     position: Position,
     offset: u64,
     last: SegmentName,
 }
 
 impl Conversion {
-    /// Begins with the `size` bytes of `config`. `directory` contains an empty generation's folder.
+    /// Starts a conversion with the configuration file, which has `size` bytes. `directory` is the
+    /// log's new directory and contains the folder of an empty generation.
     pub(super) fn begin(
         storage: &Arc<dyn Storage>,
         directory: &Path,
@@ -58,7 +60,8 @@ impl Conversion {
             message,
         };
         if size != config::BYTES as u64 {
-            let message = format!("it has {size} bytes instead of {}", config::BYTES);
+            let message =
+                format!("the configuration has {size} bytes instead of {}", config::BYTES);
             return Err(ConversionError::Damaged(damage(message)));
         }
         let mut bytes = [0; config::BYTES];
@@ -77,17 +80,18 @@ impl Conversion {
         })
     }
 
-    /// Converts the next segment, of `size` bytes. `tell` is called with the number of bytes read.
+    /// Converts the next segment, which has `size` bytes. Calls `on_read` with the number of bytes
+    /// read so far.
     pub(super) fn segment(
         &mut self,
         name: SegmentName,
         size: u64,
         from: &mut dyn Read,
-        tell: &mut dyn FnMut(u64),
+        on_read: &mut dyn FnMut(u64),
     ) -> Result<(), ConversionError> {
         let record_bytes_max = u64::try_from(self.config.max_record_size).unwrap_or(0);
         let mut scan = Scan::new(name.records(), name.position, record_bytes_max);
-        // A clock that was ahead must not determine the time of later appends.
+        // Timestamps never decrease, so a time in the future would also set those of later appends.
         let timestamp_us = name.time_s.saturating_mul(1_000_000).min(self.now_us);
         let in_progress = match self.in_progress.take() {
             Some(mut before) => {
@@ -114,9 +118,9 @@ impl Conversion {
                 ConversionError::Damaged(damage) => ConversionError::Unreadable(damage, error),
                 other => other,
             })?;
-            scan.more(&self.buffer[..read], &mut in_progress.writer)?;
+            scan.feed(&self.buffer[..read], &mut in_progress.writer)?;
             at += read as u64;
-            tell(at);
+            on_read(at);
         }
         in_progress.position = scan.end()?;
         in_progress.offset = name.offset.saturating_add(size);
@@ -124,13 +128,13 @@ impl Conversion {
         Ok(())
     }
 
-    /// The position after the last record so far.
+    /// The position after the last record that was converted.
     pub(super) fn position(&self) -> Position {
         self.in_progress.as_ref().map_or(Position::ORIGIN, |in_progress| in_progress.position)
     }
 
-    /// Makes the log durable, except for the manifest, which the caller writes. Without a segment
-    /// the log is empty. Returns its first position and its end.
+    /// Makes the log durable, except for its manifest, which the caller writes. If there was no
+    /// segment, the log is empty. Returns the log's start position and end position.
     pub(super) fn finish(mut self) -> Result<(Position, Position), Error> {
         match self.in_progress.take() {
             Some(in_progress) => in_progress.writer.finish(),
@@ -145,11 +149,11 @@ impl Conversion {
 }
 
 impl InProgress {
-    /// Whether a segment with this name comes next.
+    /// Checks that a segment with this name comes next.
     fn check(&self, name: SegmentName) -> Result<(), String> {
         let expected = (self.position, self.offset);
         if name <= self.last {
-            return Err("it comes out of order".into());
+            return Err("the segment is out of order".into());
         }
         if (name.position, name.offset) != expected {
             return Err(format!(

@@ -1,8 +1,8 @@
-//! The directory of one 0.x log.
+//! Converts one 0.x log from its directory.
 //!
-//! Its files are opened only for reading. Indexes are not read: the records are the content of
-//! the log. No lock of this version keeps a 0.x server away, so the directory is listed again
-//! at the end. Invariant: a log that changed while it was read is not imported.
+//! Its files are opened only for reading. The indexes are not read, because the log is built from
+//! the records. This version cannot lock out a 0.x server, so it lists the directory again at the
+//! end. Invariant: a log that changed while it was read is not imported.
 
 use std::io;
 use std::path::Path;
@@ -24,11 +24,11 @@ pub(crate) fn is_log(files: &[DirectoryEntry]) -> bool {
     let mut files = files.iter().filter(|file| !file.is_dir);
     let is_segment = |file: &DirectoryEntry| file.name.starts_with("segment-");
     let Some(config) = files.clone().find(|file| file.name == name::CONFIG) else { return false };
-    // A log without a single append may have no segment.
+    // A log without records may have no segment.
     config.len == config::BYTES as u64 || files.any(is_segment)
 }
 
-/// The result of a conversion.
+/// The result of a successful conversion.
 #[derive(Debug)]
 pub(super) struct Converted {
     pub(super) start: Position,
@@ -36,15 +36,15 @@ pub(super) struct Converted {
     pub(super) notes: Vec<String>,
 }
 
-/// Converts the log in `source` into `target`, which must not exist, and makes it durable.
-/// `tell` is called with the number of bytes read.
+/// Converts the log in `source` to a new log in `target`, which must not exist, and makes the new
+/// log durable. Calls `on_read` with the number of bytes read so far.
 pub(super) fn convert(
     storage: &Arc<dyn Storage>,
     source: &Path,
     target: &Path,
     id: LogId,
     now_us: u64,
-    tell: &mut dyn FnMut(u64),
+    on_read: &mut dyn FnMut(u64),
 ) -> Result<Converted, ConversionError> {
     let files = LegacyFiles::list(&**storage, source)?;
     restore::create(&**storage, target)?;
@@ -55,15 +55,16 @@ pub(super) fn convert(
     let mut before = 0;
     for segment in &files.segments {
         let file = Source::open(&**storage, source, &segment.records())?;
-        let mut tell = |bytes: u64| tell(before + bytes);
-        conversion.segment(*segment, file.len, &mut file.section(), &mut tell)?;
+        let mut on_read = |bytes: u64| on_read(before + bytes);
+        conversion.segment(*segment, file.len, &mut file.section(), &mut on_read)?;
         before += file.len;
     }
     let (config, notes) = (conversion.config, std::mem::take(&mut conversion.notes));
     let (start, end) = conversion.finish()?;
     restore::complete(&**storage, target, Manifest { id, generation: 0, config })?;
     if LegacyFiles::list(&**storage, source)? != files {
-        let message = "it was changed while it was read: stop the 0.x server, then import again";
+        let message =
+            "the log changed while it was read: stop the 0.x server and import the log again";
         return Err(ConversionError::Refused(message.into()));
     }
     Ok(Converted { start, end, notes })
@@ -101,19 +102,19 @@ impl LegacyFiles {
             }
         }
         files.segments.sort_unstable();
-        // An index without records shows that records were lost.
-        if let Some(alone) =
+        // An index without its records file shows that records were lost.
+        if let Some(orphan) =
             indexes.iter().find(|index| files.segments.binary_search(index).is_err())
         {
             return Err(ConversionError::Damaged(Damage {
-                file: alone.records(),
+                file: orphan.records(),
                 offset: 0,
-                position: alone.position,
-                message: "it is missing, but its index exists".into(),
+                position: orphan.position,
+                message: "the records file is missing, but its index exists".into(),
             }));
         }
         if files.segments.is_empty() {
-            files.notes.push("it has no segments: it becomes an empty log".into());
+            files.notes.push("the log has no segments and was imported as an empty log".into());
         }
         Ok(files)
     }

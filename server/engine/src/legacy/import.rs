@@ -1,11 +1,11 @@
-//! Imports a whole data directory of 0.x, log by log.
+//! Imports the logs of a 0.x data directory, one at a time.
 //!
 //! ```text
 //! DIR/orders ─▶ NEW/.restoring-… ─▶ verified, synced ─▶ NEW/orders
 //! ```
 //!
-//! Invariant: a log is imported completely or not at all, independently of the others. Neither
-//! the source nor an existing log is changed.
+//! Invariant: each log is imported completely or not at all, independently of the other logs.
+//! Neither the source nor an existing log is changed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ use crate::{Error, Options, data_directory, random, restore};
 pub enum Outcome {
     /// The log was imported completely.
     Imported {
-        /// Position of its first record.
+        /// The position of its first record.
         start: Position,
-        /// Position after its last record.
+        /// The position after its last record.
         end: Position,
-        /// What differs from the source.
+        /// How the new log differs from the source, one message for each difference.
         notes: Vec<String>,
     },
-    /// The log is damaged; nothing of it was imported.
+    /// The log is damaged, so none of it was imported.
     Damaged(Problem),
     /// The log was not imported, for this reason.
     Refused(String),
@@ -42,7 +42,7 @@ pub enum Outcome {
 pub struct LogImport {
     /// Its name.
     pub name: String,
-    /// Bytes of its records in the source.
+    /// The size of its records files in the source, in bytes.
     pub bytes: u64,
     /// The result.
     pub outcome: Outcome,
@@ -51,7 +51,7 @@ pub struct LogImport {
 /// The result for every requested log, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportReport {
-    /// The logs.
+    /// One entry for each log.
     pub logs: Vec<LogImport>,
 }
 
@@ -64,14 +64,14 @@ impl ImportReport {
     }
 }
 
-/// Copies the logs of a 0.x data directory that no server uses into the data directory of
-/// `target`. That directory is created if it does not exist, and must not be in use. If `only`
-/// is not empty, only the named logs are copied. Blocks.
+/// Copies the logs of a 0.x data directory to the data directory of `target`, which is created if
+/// it does not exist. No server may use either directory. If `only` is not empty, copies only the
+/// named logs. Blocks the calling thread. Calls `progress` after each read.
 ///
 /// # Errors
-/// The source is not a data directory of 0.x, or does not contain a named log; the target is in
-/// use or cannot be written. Logs that were imported before the error are kept. A damaged log
-/// is not an error: it is in the report.
+/// Fails if the source is not a 0.x data directory or lacks a named log, or if the target is in
+/// use or cannot be written. Logs that were imported before the error are kept. A damaged log is
+/// not an error; the report contains it.
 pub fn import(
     source: &Path,
     target: &Options,
@@ -94,10 +94,10 @@ pub fn import(
     let mut before = 0;
     let mut report = ImportReport::default();
     for (name, bytes) in names.into_iter().zip(sizes) {
-        let mut tell = |read: u64| {
+        let mut on_read = |read: u64| {
             progress(Progress { log: &name, bytes_done: before + read, bytes_total });
         };
-        let outcome = import_log(storage, &source.join(&name), data, &name, target, &mut tell)?;
+        let outcome = import_log(storage, &source.join(&name), data, &name, target, &mut on_read)?;
         report.logs.push(LogImport { name, bytes, outcome });
         before += bytes;
     }
@@ -111,7 +111,7 @@ fn import_log(
     data: &Path,
     name: &str,
     target: &Options,
-    tell: &mut dyn FnMut(u64),
+    on_read: &mut dyn FnMut(u64),
 ) -> Result<Outcome, Error> {
     if let Err(error) = name.parse::<LogName>() {
         return Ok(Outcome::Refused(error.to_string()));
@@ -119,25 +119,25 @@ fn import_log(
     let taken = storage.list(data).map_err(Error::io("cannot list", data))?;
     if taken.iter().any(|entry| entry.name == name) {
         let message = format!(
-            "a log of that name already exists in {}: import it under another data directory, or delete that log",
+            "a log with this name already exists in {}: import into another data directory, or delete the existing log",
             data.display()
         );
         return Ok(Outcome::Refused(message));
     }
-    let drawn = || Ok::<_, io::Error>((random::u64()?, LogId(random::u128()?)));
-    let (number, id) = drawn().map_err(Error::io("cannot create an id in", data))?;
+    let random_ids = || Ok::<_, io::Error>((random::u64()?, LogId(random::u128()?)));
+    let (number, id) = random_ids().map_err(Error::io("cannot create an id in", data))?;
     let temporary = data.join(format!("{}{number:016x}", data_directory::RESTORING));
     let mut converted = None;
     let placed = restore::place(&**storage, &temporary, &data.join(name), || {
         let now_us = target.clock.wall_us();
-        converted = Some(directory::convert(storage, from, &temporary, id, now_us, tell)?);
+        converted = Some(directory::convert(storage, from, &temporary, id, now_us, on_read)?);
         Ok(())
     });
     match (placed, converted) {
         (Ok(()), Some(directory::Converted { start, end, notes })) => {
             Ok(Outcome::Imported { start, end, notes })
         }
-        (Ok(()), None) => Ok(Outcome::Refused("it was not read: try again".into())),
+        (Ok(()), None) => Ok(Outcome::Refused("the log was not read: import it again".into())),
         (Err(ConversionError::Damaged(damage) | ConversionError::Unreadable(damage, _)), _) => {
             let Damage { file, offset, position, message } = damage;
             Ok(Outcome::Damaged(Problem { file: from.join(file), offset, position, message }))
@@ -153,7 +153,7 @@ fn logs_of(storage: &dyn Storage, source: &Path, only: &[LogName]) -> Result<Vec
     if directory::is_log(&entries) {
         return Err(unsuitable(
             source,
-            "is a single log of Styx 0.x: give the directory that contains it",
+            "is a single log of Styx 0.x: import the directory that contains it",
         ));
     }
     let mut names = Vec::new();
@@ -177,7 +177,7 @@ fn logs_of(storage: &dyn Storage, source: &Path, only: &[LogName]) -> Result<Vec
     Ok(names)
 }
 
-/// Refuses to create anything inside the source.
+/// Fails if the target is inside the source, because the source must not be changed.
 fn check_target_is_outside(source: &Path, data: &Path) -> Result<(), Error> {
     let absolute = |path: &Path| -> Result<PathBuf, Error> {
         std::path::absolute(path).map_err(Error::io("cannot find", path))

@@ -5,12 +5,12 @@
 //!                           ├─▶ conversion ─▶ records ─▶ rewrite ─▶ segments
 //! files ─▶ directory ───────┘       └ config, name
 //!            ▲
-//!          import: a whole data directory, log by log
+//!          import: all logs of a data directory
 //! ```
 //!
-//! Nothing that is read is trusted. The checksum of every record is checked, and positions,
-//! offsets and names must agree across all segments. The result is verified like any restored
-//! log. The source is only read. docs/format.md describes the bytes.
+//! No input is trusted. The checksum of every record is checked, and positions, offsets and names
+//! must agree across all segments. The result is verified like any restored log. Invariant: the
+//! source is never changed. docs/format.md describes the bytes.
 
 mod archive;
 mod config;

@@ -1,4 +1,5 @@
-//! The names of a 0.x log's files, which contain data that the files do not.
+//! Parses and builds the file names of a 0.x log. The names of segments contain data that their
+//! files do not contain.
 //!
 //! ```text
 //! config
@@ -7,18 +8,19 @@
 //! segment-<position, 20 digits>-<offset>-<unix time>-index
 //! ```
 //!
-//! Position and offset count from the log's creation. The time is that of the segment's
-//! creation, in seconds.
+//! Position and offset (in bytes) count from the log's creation. The time is when the segment was
+//! created, in seconds since the Unix epoch. Invariant: a name that is parsed and built again is
+//! the same name.
 
 use styx_protocol::Position;
 
-/// The file with the configuration. It comes first in an archive.
+/// The name of the configuration file. It is the first entry of an archive.
 pub(crate) const CONFIG: &str = "config";
 const LOCK: &str = "lock";
-/// 0.x stored positions and offsets as signed numbers.
+/// 0.x stores positions and offsets as signed 64-bit numbers.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// The content of a segment's name. Ordered like the segments.
+/// The values in a segment's name. They sort in the order of the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SegmentName {
     pub(super) position: Position,
@@ -26,7 +28,7 @@ pub(super) struct SegmentName {
     pub(super) time_s: u64,
 }
 
-/// What a file name in a 0.x log stands for.
+/// The kind of a file in a 0.x log, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LegacyFileName {
     Config,
@@ -93,7 +95,7 @@ mod tests {
             (parse("config"), parse("lock")),
             (LegacyFileName::Config, LegacyFileName::Lock)
         );
-        for stranger in [
+        for invalid in [
             "segment-300-19974-1795399531-records",
             "segment-0000000000000000-300-00000000000000019974-00000000001795399531-records",
             "segment-99999999999999999999-00000000000000019974-00000000001795399531-records",
@@ -102,7 +104,7 @@ mod tests {
             "config/",
             "",
         ] {
-            assert_eq!(parse(stranger), LegacyFileName::Other, "{stranger}");
+            assert_eq!(parse(invalid), LegacyFileName::Other, "{invalid}");
         }
         assert_eq!(parse(&format!("{recorded}-records")), LegacyFileName::Other);
     }

@@ -1,25 +1,26 @@
-//! The records file of a 0.x segment, checked as its bytes stream by.
+//! [`Scan`]: checks the records file of a 0.x segment and writes its records, as a stream.
 //!
 //! ```text
 //! record   size: int32 | payload[size] | CRC-32C of size ‖ payload: u32
 //! ```
 //!
-//! Invariant: a record is part of the written log only after its checksum was checked. Its size
-//! is checked against `max_record_size` before any byte of it is stored.
+//! Invariant: a record becomes part of the new log only after its checksum was checked. Its size
+//! is checked against `max_record_size` before any of its bytes are stored.
 
 use styx_protocol::Position;
 
 use super::error::{ConversionError, Damage};
 use crate::rewrite::Writer;
 
-/// Bytes of a record in addition to its payload; the same number as in this version.
+/// The bytes of a record besides its payload, for size and checksum. This version uses the same
+/// number.
 const OVERHEAD_BYTES: u64 = 8;
 
-/// See the module.
+/// The state of a scan between two chunks of a file.
 #[derive(Debug)]
 pub(super) struct Scan {
     file: String,
-    /// The offset and position of the current record.
+    /// The offset and the position of the current record.
     offset: u64,
     position: Position,
     record_bytes_max: u64,
@@ -41,7 +42,10 @@ impl Scan {
     }
 
     /// Processes the next bytes of the file.
-    pub(super) fn more(
+    ///
+    /// # Errors
+    /// A record is invalid, or the writer failed.
+    pub(super) fn feed(
         &mut self,
         mut bytes: &[u8],
         writer: &mut Writer,
@@ -52,8 +56,8 @@ impl Scan {
                     let Some(word) = self.word.fill(&mut bytes) else { break };
                     let size = self.size(word)?;
                     writer.begin_record(word)?;
-                    self.state =
-                        State::Payload { size, left: size, crc: crc32c::crc32c(&word) }.settled();
+                    self.state = State::Payload { size, left: size, crc: crc32c::crc32c(&word) }
+                        .checksum_if_complete();
                 }
                 State::Payload { size, left, crc } => {
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
@@ -62,7 +66,7 @@ impl Scan {
                     writer.payload(now);
                     let crc = crc32c::crc32c_append(crc, now);
                     let left = left - now.len() as u64;
-                    self.state = State::Payload { size, left, crc }.settled();
+                    self.state = State::Payload { size, left, crc }.checksum_if_complete();
                 }
                 State::Checksum { size, crc } => {
                     let Some(word) = self.word.fill(&mut bytes) else { break };
@@ -79,15 +83,18 @@ impl Scan {
         Ok(())
     }
 
-    /// Called after the last byte: the position with which the next segment begins.
+    /// Ends the scan after the last byte. Returns the position at which the next segment begins.
+    ///
+    /// # Errors
+    /// The last record is cut off.
     pub(super) fn end(self) -> Result<Position, ConversionError> {
         match self.state {
-            State::Size if self.word.have == 0 => Ok(self.position),
+            State::Size if self.word.filled == 0 => Ok(self.position),
             _ => Err(self.damage("the record is cut off")),
         }
     }
 
-    /// An error at the current record.
+    /// Creates an error for the current record.
     pub(super) fn damage(&self, message: impl Into<String>) -> ConversionError {
         let Scan { file, offset, position, .. } = self;
         let (file, message) = (file.clone(), message.into());
@@ -99,16 +106,16 @@ impl Scan {
         match u64::try_from(size) {
             Ok(size) if size + OVERHEAD_BYTES <= self.record_bytes_max => Ok(size),
             Ok(_) => Err(self.damage(format!(
-                "the record claims {size} bytes, which is more than max_record_size allows"
+                "the record has a size of {size} bytes, which is more than max_record_size allows"
             ))),
-            Err(_) => Err(self.damage(format!("the record claims {size} bytes"))),
+            Err(_) => Err(self.damage(format!("the record has an invalid size of {size} bytes"))),
         }
     }
 }
 
 impl State {
-    /// After an empty rest of a payload comes its checksum.
-    fn settled(self) -> State {
+    /// Continues with the checksum if no bytes of the payload are left.
+    fn checksum_if_complete(self) -> State {
         match self {
             State::Payload { size, left: 0, crc } => State::Checksum { size, crc },
             other => other,
@@ -116,24 +123,25 @@ impl State {
     }
 }
 
-/// Four bytes that may arrive in pieces.
+/// Collects four bytes that may arrive in several chunks.
 #[derive(Debug, Default)]
 struct Word {
     bytes: [u8; 4],
-    have: usize,
+    filled: usize,
 }
 
 impl Word {
+    /// Takes bytes from the chunk. Returns the word once it is complete.
     fn fill(&mut self, from: &mut &[u8]) -> Option<[u8; 4]> {
-        let take = (self.bytes.len() - self.have).min(from.len());
+        let take = (self.bytes.len() - self.filled).min(from.len());
         let (now, rest) = from.split_at(take);
-        self.bytes[self.have..self.have + take].copy_from_slice(now);
+        self.bytes[self.filled..self.filled + take].copy_from_slice(now);
         *from = rest;
-        self.have += take;
-        if self.have < self.bytes.len() {
+        self.filled += take;
+        if self.filled < self.bytes.len() {
             return None;
         }
-        self.have = 0;
+        self.filled = 0;
         Some(self.bytes)
     }
 }

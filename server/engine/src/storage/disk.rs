@@ -1,4 +1,7 @@
-//! [`DiskWait`]: whether a read may wait for the disk.
+//! [`DiskWait`]: whether a read may wait for the disk. Readers pass it down to the calls that read
+//! a file.
+//!
+//! Invariant: with [`DiskWait::Forbidden`], no call waits for the disk.
 
 use std::io;
 
@@ -7,18 +10,18 @@ use super::File;
 /// Whether a read may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskWait {
-    /// Reads with [`File::read_at`].
+    /// The read may wait: it uses [`File::read_at`].
     Allowed,
-    /// Reads with [`File::try_read_at`], only from the page cache.
+    /// The read uses only the page cache, through [`File::try_read_at`].
     Forbidden,
 }
 
 impl DiskWait {
-    /// Reads up to `buf.len()` bytes; `None` if the read would have to wait for the disk and must
-    /// not.
+    /// Reads up to `buf.len()` bytes. Returns `None` if the read must not wait for the disk but
+    /// would have to.
     ///
     /// # Errors
-    /// Those of the call.
+    /// The error of the system call.
     pub(crate) fn read_at(
         self,
         file: &dyn File,
@@ -31,11 +34,11 @@ impl DiskWait {
         }
     }
 
-    /// Fills the buffer.
+    /// Fills the whole buffer.
     ///
     /// # Errors
-    /// Those of the call; `UnexpectedEof` at the end; `WouldBlock` if the read would have to wait
-    /// for the disk and must not.
+    /// The error of the system call; `UnexpectedEof` at the end of the file; `WouldBlock` if the
+    /// read must not wait for the disk but would have to.
     pub(crate) fn read_exact_at(
         self,
         file: &dyn File,

@@ -1,8 +1,8 @@
-//! Every call to the file system, behind two traits.
+//! [`Storage`] and [`File`]: the two traits through which the engine accesses the file system.
 //!
-//! Nothing else in the engine touches a file, so tests can replace [`real::RealStorage`] by a
-//! simulated storage that loses, tears or refuses whatever it likes. Each call does only what
-//! its name says. In particular, only [`File::sync`] and [`Storage::sync_dir`] sync.
+//! No other module of the engine opens a file. So tests can replace [`RealStorage`] by a simulated
+//! storage that loses data, tears writes or returns errors. Invariant: only [`File::sync`] and
+//! [`Storage::sync_dir`] make anything durable; no other call syncs.
 
 pub mod probe;
 
@@ -18,189 +18,189 @@ use std::sync::Arc;
 pub(crate) use disk::DiskWait;
 pub use real::RealStorage;
 
-/// The alignment that [`File::write_direct_at`] requires: the largest block size of the devices
-/// and filesystems in use. See `open(2)`, `O_DIRECT`.
+/// The alignment in bytes that [`File::write_direct_at`] requires. No common device or file system
+/// requires a larger one. See `O_DIRECT` in `open(2)`.
 pub const DIRECT_ALIGNMENT: usize = 4096;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// For reads only.
+    /// Only for reading.
     Read,
-    /// For reads and writes.
+    /// For reading and writing.
     Write,
 }
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// The name. It is lossy if it is not UTF-8; the engine creates no such name.
+    /// The name. If it is not UTF-8, invalid bytes are replaced; the engine creates no such name.
     pub name: String,
-    /// Whether it is a directory. Links are not followed.
+    /// Whether the entry is a directory. Symbolic links are not followed.
     pub is_dir: bool,
-    /// The size in bytes, for a file.
+    /// The size of a file in bytes. For a directory it has no meaning.
     pub len: u64,
 }
 
-/// Holds a lock until it is dropped.
+/// A lock on a file. Dropping it releases the lock.
 pub trait Lock: Debug + Send + Sync {}
 
-/// Directories and names.
+/// A file system: its directories and the names of files.
 pub trait Storage: Debug + Send + Sync {
-    /// Creates a directory; its parent must exist.
+    /// Creates a directory. Its parent must exist.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Creates a directory and its missing parents.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// The entries of a directory, in no particular order.
+    /// Returns the entries of a directory, in no particular order.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
-    /// Creates a file for reading and writing; it must not exist.
+    /// Creates a file for reading and writing. It must not exist.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
-    /// Opens a file that exists.
+    /// Opens an existing file.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
 
-    /// Renames; replaces an existing file.
+    /// Renames a file or directory. An existing file with the new name is replaced.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Removes a directory and everything in it.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes the names in a directory durable.
+    /// Makes the entries of a directory durable: created, renamed and removed names.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Locks a file for this process. The file is created if it is missing, and contains `content`
-    /// afterwards. If another process holds the lock, the inner `Err` is the content that it wrote.
+    /// Locks a file for this process and writes `content` to it. Creates the file if it is missing.
+    /// If another process holds the lock, the inner `Err` is the content that it wrote.
     ///
     /// # Errors
-    /// Those of the system calls.
+    /// The error of a system call.
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>>;
 }
 
-/// One open file. Offsets are bytes from its start.
+/// An open file. Offsets are in bytes from its start.
 pub trait File: Debug + Send + Sync {
-    /// Reads up to `buf.len()` bytes; 0 at the end of the file.
+    /// Reads up to `buf.len()` bytes and returns their number, which is 0 at the end of the file.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`File::read_at`], but only from the page cache: `None` if the read would have to wait
-    /// for the disk.
+    /// Like [`File::read_at`], but reads only from the page cache. Returns `None` if the read would
+    /// have to wait for the disk.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
 
-    /// Writes up to `bytes.len()` bytes; returns how many.
+    /// Writes up to `bytes.len()` bytes and returns their number.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`File::write_at`], but past the page cache if that is possible: the bytes do not enter
-    /// the page cache, and reading them reads the device. The address of `bytes`, its length and
-    /// `offset` are multiples of [`DIRECT_ALIGNMENT`]. Durable after [`File::sync`], like any other
-    /// write.
+    /// Like [`File::write_at`], but bypasses the page cache if the file system supports this. A
+    /// read of the bytes then reads the device. The address of `bytes`, its length and `offset`
+    /// must be multiples of [`DIRECT_ALIGNMENT`]. Like any write, it is durable only after
+    /// [`File::sync`].
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.write_at(bytes, offset)
     }
 
-    /// Makes sure that writes up to byte `end` find space. The file's length does not change. A
-    /// storage that cannot guarantee this does nothing.
+    /// Reserves disk space for writes between the bytes `offset` and `end`. The file's length does
+    /// not change. Does nothing if the file system cannot reserve space.
     ///
     /// # Errors
-    /// No space.
+    /// The disk is full, or another error of the system call.
     fn reserve(&self, offset: u64, end: u64) -> io::Result<()>;
 
-    /// Makes data and length durable (fdatasync). A failed sync may have lost what it was to sync,
-    /// so it is never retried.
+    /// Makes the file's data and length durable (`fdatasync`). Do not retry a failed sync: the
+    /// system may already have dropped the data, and the retry would succeed without it.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn sync(&self) -> io::Result<()>;
 
-    /// The file's length.
+    /// Returns the file's length in bytes.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether the file has no bytes.
+    /// Returns whether the file's length is 0.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// Truncates or extends the file.
+    /// Truncates the file, or extends it with zeros.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Drops the file from the page cache, so that the next read reads the device.
+    /// Drops the file's clean pages from the page cache, so that the next read reads the device.
     ///
     /// # Errors
-    /// Those of the system call.
+    /// The error of the system call.
     fn drop_cache(&self) -> io::Result<()>;
 
-    /// The kernel's descriptor of the file, for calls that move bytes from it to a socket; `None`
-    /// for a simulated file.
+    /// Returns the file descriptor, for calls that copy from the file to a socket in the kernel.
+    /// Returns `None` for a simulated file.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
+/// Reads exactly `buf.len()` bytes.
 ///
 /// # Errors
-/// Those of the reads.
+/// The error of a read; `UnexpectedEof` if the file ends before.
 pub(crate) fn read_exact_at(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<()> {
     DiskWait::Allowed.read_exact_at(file, buf, offset)
 }
 
-/// The offset at which the trailing zeros of a file's first `len` bytes begin; `len` if there
-/// are none.
+/// Returns the offset at which the trailing zeros of a file's first `len` bytes begin, or `len` if
+/// there are none.
 ///
 /// # Errors
-/// Those of the reads.
+/// The error of a read.
 pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut end = len;
@@ -217,10 +217,10 @@ pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Writes all bytes. On an error, the second value is the number of bytes written.
+/// Writes all bytes.
 ///
 /// # Errors
-/// Those of the writes.
+/// The error of a write, and the number of bytes written before it.
 pub(crate) fn write_all_at(
     file: &dyn File,
     bytes: &[u8],
@@ -229,11 +229,11 @@ pub(crate) fn write_all_at(
     write_all(bytes, |done| file.write_at(&bytes[done..], offset + done as u64))
 }
 
-/// As [`write_all_at`], past the page cache. After a partial write the rest may not be aligned;
-/// it is then written through the page cache.
+/// Like [`write_all_at`], but bypasses the page cache. After a partial write, the rest may be
+/// unaligned; it is then written through the page cache.
 ///
 /// # Errors
-/// Those of the writes.
+/// The error of a write, and the number of bytes written before it.
 pub(crate) fn write_all_direct_at(
     file: &dyn File,
     bytes: &[u8],
@@ -264,7 +264,7 @@ fn write_all(
 /// Reads a whole file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the calls; `FileTooLarge` beyond `max`.
+/// The error of a call; `FileTooLarge` if the file has more than `max` bytes.
 pub(crate) fn read_file(storage: &dyn Storage, path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = storage.open(path, Access::Read)?;
     let len = file.len()?;
@@ -280,7 +280,7 @@ pub(crate) fn read_file(storage: &dyn Storage, path: &Path, max: u64) -> io::Res
 /// directory.
 ///
 /// # Errors
-/// Those of the calls; the old file then still exists.
+/// The error of a call. The path then has the old or the new content, never a part of it.
 pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_path(path);
     match storage.remove_file(&temporary) {
@@ -294,13 +294,13 @@ pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> 
     storage.sync_dir(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
 }
 
-/// The path under which a file is written before it gets its name. Files with such names are
-/// removed at open.
+/// Returns the path at which a file is written before it is renamed to `path`. Recovery removes
+/// leftover files with such names.
 pub(crate) fn temporary_path(path: &Path) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(TEMPORARY_SUFFIX);
     path.with_file_name(name)
 }
 
-/// The suffix of unfinished files.
+/// The suffix of the names of unfinished files.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";

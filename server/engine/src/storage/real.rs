@@ -1,5 +1,7 @@
-//! The real file system, through std and rustix.
-#![allow(clippy::disallowed_methods, reason = "this is the place for file calls")]
+//! [`RealStorage`]: the file system of the operating system, through std and rustix.
+//!
+//! Invariant: [`File::sync`] reports every error of a delayed write.
+#![allow(clippy::disallowed_methods, reason = "all file calls are in this module")]
 
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
@@ -18,14 +20,14 @@ use super::{Access, DirectoryEntry, File, Lock, Storage};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealStorage;
 
-/// An open file, and a second descriptor of it after the first write past the page cache. A
-/// failed write on the second descriptor is reported there. [`File::sync`] always uses the
-/// first one, which reports every error of a delayed write.
+/// An open file. The first direct write opens a second descriptor of the file, with `O_DIRECT`. A
+/// direct write reports its own errors. [`File::sync`] always uses the first descriptor, because
+/// that one reports every error of a delayed write.
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
     direct: OnceLock<Option<fs::File>>,
-    /// The filesystem requires an alignment that is different from ours.
+    /// Whether direct writes are disabled, because the file system requires another alignment.
     is_buffered: AtomicBool,
 }
 
@@ -34,8 +36,8 @@ impl RealFile {
         RealFile { file, direct: OnceLock::new(), is_buffered: AtomicBool::new(false) }
     }
 
-    /// The same file, opened for direct writes, whatever its current name is. Not every filesystem
-    /// supports this.
+    /// Returns the descriptor for direct writes, or `None` if the file system does not support
+    /// them. It is opened through `/proc/self/fd`, so it is the same file even after a rename.
     fn direct(&self) -> Option<&fs::File> {
         let open = || {
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -48,7 +50,7 @@ impl RealFile {
 }
 
 #[derive(Debug)]
-struct RealLock(#[expect(dead_code, reason = "held for its lock")] fs::File);
+struct RealLock(#[expect(dead_code, reason = "dropping it releases the lock")] fs::File);
 
 impl Lock for RealLock {}
 
@@ -67,6 +69,7 @@ impl Storage for RealStorage {
             let entry = entry?;
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
+                // The entry was removed during the listing.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(e),
             };

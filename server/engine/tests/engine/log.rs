@@ -1,4 +1,4 @@
-//! One log: positions, retention, recovery, damage, restore and repair.
+//! Tests of a single log: positions, retention, recovery, damage, restore and repair.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -36,7 +36,7 @@ fn concurrent_appenders_each_get_the_positions_of_their_own_records() {
     let log = catalog.create(&name("many"), config).expect("created");
     let batches: Vec<(u64, Vec<Vec<u8>>)> = std::thread::scope(|scope| {
         let appenders: Vec<_> = (0..8)
-            .map(|who: u32| {
+            .map(|appender: u32| {
                 let log = log.clone();
                 scope.spawn(move || {
                     let mut mine = Vec::new();
@@ -44,7 +44,7 @@ fn concurrent_appenders_each_get_the_positions_of_their_own_records() {
                         let mut builder = record::Builder::new();
                         let size = n % 7 + 1;
                         let payloads: Vec<_> =
-                            (0..size).map(|i| format!("{who} {n} {i}").into_bytes()).collect();
+                            (0..size).map(|i| format!("{appender} {n} {i}").into_bytes()).collect();
                         for payload in &payloads {
                             assert!(builder.push(payload));
                         }
@@ -60,7 +60,7 @@ fn concurrent_appenders_each_get_the_positions_of_their_own_records() {
     let all = read_all(&log);
     assert_eq!(all.len(), batches.iter().map(|(_, payloads)| payloads.len()).sum::<usize>());
     for (first, payloads) in batches {
-        let first = usize::try_from(first).expect("small");
+        let first = usize::try_from(first).expect("it fits");
         assert_eq!(all[first..first + payloads.len()], payloads);
     }
 }
@@ -127,8 +127,7 @@ fn retention_keeps_whole_segments_within_the_limits() {
     assert_eq!(log.seek(Seek::Start(5)).expect("inside"), Position(75));
 }
 
-/// A commit that is written past the page cache fills whole pages. The commits before and after
-/// it are unaffected.
+/// A direct write fills whole pages. Small commits before and after it are not aligned.
 #[test]
 fn a_large_commit_is_aligned_to_pages() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -146,9 +145,12 @@ fn a_large_commit_is_aligned_to_pages() {
         append(&log, payload);
         ends.push(log.stats().disk_bytes);
     }
-    assert_ne!(ends[0] % 4096, 0, "a small one stands wherever the last one ended");
+    assert_ne!(ends[0] % 4096, 0, "a small commit is not aligned");
     assert_eq!([ends[1] % 4096, ends[2] % 4096, ends[4] % 4096], [0; 3]);
-    assert!(ends[2] - ends[1] < 150_000 + 4096 + 200, "between two large ones lies one filler");
+    assert!(
+        ends[2] - ends[1] < 150_000 + 4096 + 200,
+        "only one filler is between two large commits"
+    );
     assert!(read_all(&log) == payloads);
     close(catalog);
     let catalog = open(directory.path());
@@ -166,7 +168,7 @@ fn a_large_commit_stays_in_memory_for_followers() {
     let catalog = Catalog::open(options).expect("opened");
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     append(&log, &[b'x'; 400_000]);
-    // No page cache has it.
+    // A direct write bypasses the page cache, so only the tail can have the record.
     let found = log.try_record(Position(0)).expect("read");
     assert!(matches!(found, Found::Some(_)), "{found:?}");
     append(&log, &[b'y'; 90_000]);
@@ -174,7 +176,7 @@ fn a_large_commit_stays_in_memory_for_followers() {
     assert!(matches!(found, Found::Some(_)), "{found:?}");
 }
 
-/// Huge pages are counted as a whole, even if a group needs little of them.
+/// The tail budget counts whole huge pages, even if a group needs only a part of them.
 #[test]
 fn the_tail_budget_counts_whole_huge_pages() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -190,7 +192,8 @@ fn the_tail_budget_counts_whole_huge_pages() {
     for n in 0..4 {
         append(&log, &[n; 1_200_000]);
     }
-    // Of 6 MiB each takes two, not 1.2.
+    // Direct writes may use 3 times `tail_bytes_max`, so three groups of one huge page (2 MiB)
+    // each.
     let is_in_memory = |n| log.reader(Position(n)).expect("a reader").is_in_memory();
     assert_eq!([0, 1, 2, 3].map(is_in_memory), [false, true, true, true]);
     assert!(read_all(&log) == [0, 1, 2, 3].map(|n| vec![n; 1_200_000]));
@@ -215,7 +218,8 @@ fn a_torn_tail_is_noted_and_cut_off_but_never_corrupt() {
     assert_eq!(log.status(), LogStatus::Ok);
     assert_eq!(read_all(&log), [b"whole".to_vec()]);
     assert_eq!(append(&log, b"more"), 2);
-    let aside = std::fs::read(directory.path().join("torn/0/torn-tail")).expect("kept aside");
+    let aside = std::fs::read(directory.path().join("torn/0/torn-tail"))
+        .expect("the torn tail is kept in a file");
     assert_eq!(aside, b"STYX and then the power went");
     assert_eq!(&std::fs::read(&path).expect("read")[whole..whole + 4], b"STYX");
 }
@@ -237,20 +241,22 @@ fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
     std::fs::write(&path, &bytes).expect("written");
 
     let catalog = open(directory.path());
-    let log = catalog.log(&name("rot")).expect("there");
+    let log = catalog.log(&name("rot")).expect("the log exists");
     assert_eq!(log.status(), LogStatus::Corrupt);
     assert!(matches!(
         log.append(Records::one(b"x")),
         Err(AppendError::Refused(Error::NotAvailable { status: LogStatus::Corrupt, .. }))
     ));
-    let Ok(Found::Some(record)) = log.record(Position(7)) else { panic!("7 is intact") };
+    let Ok(Found::Some(record)) = log.record(Position(7)) else {
+        panic!("cannot read the intact record 7")
+    };
     assert_eq!(record.payload, [7; 100].as_slice());
     assert!(matches!(
         log.record(Position(8)),
         Err(Error::CorruptRecord { position: Position(8), .. })
     ));
     assert_eq!(log.info().end_position, 10);
-    assert_eq!(std::fs::read(&path).expect("read"), bytes, "nothing was cut");
+    assert_eq!(std::fs::read(&path).expect("read"), bytes, "nothing was cut off");
     assert_eq!(catalog.log(&name("fine")).expect("open").status(), LogStatus::Ok);
     close(catalog);
 
@@ -260,13 +266,13 @@ fn damage_below_the_watermark_is_reported_and_nothing_is_cut() {
     assert!(log.problems.iter().any(|problem| problem.message.contains("known to be durable")));
 
     let catalog = open(directory.path());
-    let log = catalog.truncate(&name("rot")).expect("a corrupt log can be emptied");
+    let log = catalog.truncate(&name("rot")).expect("a corrupt log can be truncated");
     assert_eq!(append(&log, b"anew"), 1);
     catalog.delete(&name("rot")).expect("deleted");
 }
 
-/// A block whose header counts one record but whose body is empty, with valid checksums, once
-/// blocked its readers: they got nothing, again and again.
+/// Regression test. Readers made no progress at a block with valid checksums whose header counts
+/// one record but whose body is empty. They got an empty result again and again.
 #[test]
 fn a_block_with_fewer_records_than_its_header_says_is_reported_as_damage() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -287,9 +293,11 @@ fn a_block_with_fewer_records_than_its_header_says_is_reported_as_damage() {
     std::fs::write(&path, [&bytes[..end], &forged.encode().0].concat()).expect("written");
 
     let catalog = open(directory.path());
-    let log = catalog.log(&name("forged")).expect("there");
+    let log = catalog.log(&name("forged")).expect("the log exists");
     let mut reader = log.reader(Position::ORIGIN).expect("a reader");
-    let Ok(Found::Some(batch)) = reader.read(1 << 20) else { panic!("one record is whole") };
+    let Ok(Found::Some(batch)) = reader.read(1 << 20) else {
+        panic!("cannot read the intact record 0")
+    };
     assert_eq!(batch.next(), Position(1));
     let read = reader.read(1 << 20);
     assert!(
@@ -301,16 +309,16 @@ fn a_block_with_fewer_records_than_its_header_says_is_reported_as_damage() {
 
 #[test]
 fn a_missing_watermark_or_segment_is_damage_not_an_empty_log() {
-    for victim in ["watermark", "00000000000000000000.seg"] {
+    for missing in ["watermark", "00000000000000000000.seg"] {
         let directory = tempfile::tempdir().expect("a directory");
         let catalog = open(directory.path());
         let log = catalog.create(&name("gone"), LogConfig::default()).expect("created");
         append(&log, b"record");
         close(catalog);
-        std::fs::remove_file(directory.path().join("gone/0").join(victim)).expect("removed");
+        std::fs::remove_file(directory.path().join("gone/0").join(missing)).expect("removed");
         let catalog = open(directory.path());
-        let log = catalog.log(&name("gone")).expect("there");
-        assert_eq!(log.status(), LogStatus::Corrupt, "{victim}");
+        let log = catalog.log(&name("gone")).expect("the log exists");
+        assert_eq!(log.status(), LogStatus::Corrupt, "{missing}");
     }
 }
 
@@ -414,17 +422,17 @@ fn hostile_archives_are_refused_and_leave_nothing_behind() {
     assert!(matches!(restore(b"no archive"), Err(Error::BadArchive { .. })));
     assert!(matches!(restore(&good[..good.len() / 2]), Err(Error::BadArchive { .. })));
     assert!(matches!(restore(&pack(&vec![0; 1 << 20])), Err(Error::BadArchive { .. })));
-    // Any byte of the headers, the watermark or the segment.
+    // Flip bytes of the tar headers, the watermark and the segment.
     for at in (0..unpacked.len()).step_by(61) {
         let mut flipped = unpacked.clone();
         flipped[at] ^= 0x20;
         if let Ok(log) = restore(&pack(&flipped)) {
-            // Only where a tar header has bytes that mean nothing, or padding.
+            // This is allowed only for padding and for unused bytes of tar headers.
             assert_eq!(read_all(&log), [b"record".to_vec()], "byte {at}");
             catalog.delete(&name("copy")).expect("deleted");
         }
     }
-    let log = restore(&good).expect("the good one still restores");
+    let log = restore(&good).expect("the unchanged archive is still restored");
     assert_eq!(read_all(&log), [b"record".to_vec()]);
 }
 
@@ -443,16 +451,16 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
         close(catalog);
         let nothing = repair(directory.path(), &name("broken"), keep, Mode::DryRun, &mut |_| {});
         assert!(matches!(nothing, Err(Error::DataDirectory { .. })), "{nothing:?}");
-        // Record 30, in the middle of the second segment.
+        // Damage record 30, in the middle of the second segment.
         let path = directory.path().join("broken/0/00000000000000000020.seg");
         let mut bytes = std::fs::read(&path).expect("read");
         bytes[96 + 10 * (96 + 58) + 120] ^= 4;
         std::fs::write(&path, &bytes).expect("written");
 
-        let look = repair(directory.path(), &name("broken"), keep, Mode::DryRun, &mut |_| {})
-            .expect("looked");
-        assert_eq!(look.set_aside, None);
-        assert_eq!(std::fs::read(&path).expect("read"), bytes, "looking changes nothing");
+        let dry_run = repair(directory.path(), &name("broken"), keep, Mode::DryRun, &mut |_| {})
+            .expect("a dry run");
+        assert_eq!(dry_run.set_aside, None);
+        assert_eq!(std::fs::read(&path).expect("read"), bytes, "a dry run changes nothing");
         let report = repair(directory.path(), &name("broken"), keep, Mode::Repair, &mut |_| {})
             .expect("repaired");
         let range = |from: u64, to: u64| Range { start: Position(from), end: Position(to) };
@@ -467,7 +475,7 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
         assert_ne!(log.id(), id);
         assert_eq!(log.start_position(), Position(kept.start));
         let held: Vec<_> =
-            kept.clone().map(|n| vec![u8::try_from(n).expect("small"); 50]).collect();
+            kept.clone().map(|n| vec![u8::try_from(n).expect("it fits"); 50]).collect();
         assert_eq!(read_all(&log), held);
         assert!(log.timestamps() >= times.map(|(first, _)| (first, first)));
         assert_eq!(append(&log, b"more"), kept.end + 1);

@@ -1,9 +1,9 @@
-//! The engine through its public interface, on real files.
+//! Tests of the engine through its public interface, on real files.
 //!
-//! Three groups of tests are binaries of their own: `loom` needs a build with
-//! `--cfg loom`; `simulation` and `model` run thousands of seeds and are repeated by
-//! seed. All of them share `support`.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Three groups of tests are separate binaries. `loom` needs a build with `--cfg loom`.
+//! `simulation` and `model` run thousands of seeds, and one seed repeats a failure. All of them
+//! use `support`.
+#![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 mod log;
 mod open_segments;

@@ -1,5 +1,5 @@
-//! A group that is planned while the one before it is being written. It is committed after that
-//! one, knows its changes, and fails if that one fails.
+//! Tests of overlapping groups: a group is planned while the group before it is being written. It
+//! is planned on the changes of that group, is committed after it, and fails if it fails.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,14 +12,14 @@ use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::support::{self, name, reopen};
 
-/// A call of the committer that can be made to wait.
+/// A storage call of the committer that a test can block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Reserve,
     Sync,
 }
 
-/// Makes the next such call wait until the test sets its result.
+/// Blocks the next call of a kind until the test sets its result.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<State>,
@@ -29,9 +29,9 @@ struct Gate {
 #[derive(Debug, Default)]
 struct State {
     closed: Option<Call>,
-    somebody_waits: bool,
-    /// The results of the next calls; afterwards the gate is open.
-    answers: Option<Vec<io::ErrorKind>>,
+    is_blocking: bool,
+    /// The errors of the next calls, from the last element on. Later calls succeed.
+    errors: Option<Vec<io::ErrorKind>>,
 }
 
 impl Gate {
@@ -44,31 +44,31 @@ impl Gate {
         if state.closed != Some(call) {
             return Ok(());
         }
-        state.somebody_waits = true;
+        state.is_blocking = true;
         self.changed.notify_all();
-        let state = self.changed.wait_while(state, |state| state.answers.is_none());
+        let state = self.changed.wait_while(state, |state| state.errors.is_none());
         let mut state = state.expect("no panic");
-        match state.answers.as_mut().and_then(Vec::pop) {
+        match state.errors.as_mut().and_then(Vec::pop) {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
     }
 
-    fn wait_for_somebody(&self) {
+    fn wait_until_blocking(&self) {
         let state = self.state.lock().expect("no panic");
-        drop(self.changed.wait_while(state, |state| !state.somebody_waits).expect("no panic"));
+        drop(self.changed.wait_while(state, |state| !state.is_blocking).expect("no panic"));
     }
 
-    /// Opens it for good, after these errors.
-    fn open(&self, answers: &[io::ErrorKind]) {
-        self.state.lock().expect("no panic").answers = Some(answers.to_vec());
+    /// Opens the gate permanently, after these errors.
+    fn open(&self, errors: &[io::ErrorKind]) {
+        self.state.lock().expect("no panic").errors = Some(errors.to_vec());
         self.changed.notify_all();
     }
 }
 
-/// The real storage, with a gate.
+/// The real storage, with a gate for syncs and reservations.
 #[derive(Debug)]
-struct Gated {
+struct GatedStorage {
     real: RealStorage,
     gate: Arc<Gate>,
 }
@@ -79,13 +79,13 @@ struct GatedFile {
     gate: Arc<Gate>,
 }
 
-impl Gated {
+impl GatedStorage {
     fn file(&self, real: Arc<dyn File>) -> Arc<dyn File> {
         Arc::new(GatedFile { real, gate: Arc::clone(&self.gate) })
     }
 }
 
-impl Storage for Gated {
+impl Storage for GatedStorage {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.real.create_dir(path)
     }
@@ -153,7 +153,7 @@ impl File for GatedFile {
     }
 }
 
-/// A log whose groups overlap whenever they can.
+/// A log whose groups overlap whenever possible, on a storage with a gate.
 struct Scene {
     gate: Arc<Gate>,
     log: Log,
@@ -165,7 +165,7 @@ impl Scene {
     fn new() -> Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let gate = Arc::<Gate>::default();
-        let storage = Arc::new(Gated { real: RealStorage, gate: Arc::clone(&gate) });
+        let storage = Arc::new(GatedStorage { real: RealStorage, gate: Arc::clone(&gate) });
         let catalog = Catalog::open(Options {
             storage,
             overlap_bytes_min: 1,
@@ -182,11 +182,11 @@ impl Scene {
         self.log.append(append).expect("queued")
     }
 
-    /// Two appends: the first one waits in this call, the second one is planned.
+    /// Queues two appends. The first one is blocked in this call, and the second one is planned.
     fn overlapping(&self, call: Call, sequences: [Option<u64>; 2]) -> [Ticket; 2] {
         self.gate.close(call);
         let first = self.append(large(b'1'), sequences[0]);
-        self.gate.wait_for_somebody();
+        self.gate.wait_until_blocking();
         let second = self.append(large(b'2'), sequences[1]);
         while self.log.stats().queue_bytes > 0 {
             std::thread::yield_now();
@@ -195,7 +195,7 @@ impl Scene {
         [first, second]
     }
 
-    /// The content of the log after the catalog was opened again.
+    /// Opens the catalog again and returns the content of the log.
     fn reopened(self) -> Vec<u8> {
         let Scene { log, catalog, directory, .. } = self;
         drop(log);
@@ -205,12 +205,12 @@ impl Scene {
     }
 }
 
-/// A record that is large enough for its space to be reserved.
+/// A record that is so large that the engine reserves space for it.
 fn large(byte: u8) -> Records {
     Records::one(&[byte; 100_000])
 }
 
-/// The first byte of each record.
+/// Reads the first byte of each record.
 fn read_all(log: &Log) -> Vec<u8> {
     support::read_all(log).iter().map(|payload| payload[0]).collect()
 }
@@ -237,11 +237,11 @@ fn a_group_planned_on_a_failed_one_fails_too() {
     let [first, second] = scene.overlapping(Call::Sync, [None, None]);
     scene.gate.open(&[io::ErrorKind::Other]);
     for ticket in [first, second] {
-        let answer = ticket.wait();
-        assert!(matches!(answer, Err(Error::OutcomeUnknown { .. })), "{answer:?}");
+        let result = ticket.wait();
+        assert!(matches!(result, Err(Error::OutcomeUnknown { .. })), "{result:?}");
     }
     assert_eq!((scene.log.status(), scene.log.end_position()), (LogStatus::Tainted, Position(0)));
-    // The first may have reached the disk; the second was never on its way.
+    // The first record may have reached the disk, but the second one was never written.
     assert!([&b""[..], b"1"].contains(&&scene.reopened()[..]));
 }
 
@@ -249,17 +249,17 @@ fn a_group_planned_on_a_failed_one_fails_too() {
 fn a_group_planned_on_one_without_space_fails_and_appends_continue() {
     let scene = Scene::new();
     let [first, second] = scene.overlapping(Call::Reserve, [Some(0), Some(1)]);
-    // With the space ahead, and without.
+    // The engine first tries to reserve additional space, and then only what it needs.
     scene.gate.open(&[io::ErrorKind::StorageFull; 2]);
     for ticket in [first, second] {
-        let answer = ticket.wait();
-        assert!(matches!(answer, Err(Error::StorageFull { .. })), "{answer:?}");
+        let result = ticket.wait();
+        assert!(matches!(result, Err(Error::StorageFull { .. })), "{result:?}");
     }
     assert_eq!(scene.log.status(), LogStatus::Ok);
-    assert!(scene.log.producer(7).is_none(), "what came to nothing is not remembered");
+    assert!(scene.log.producer(7).is_none(), "a failed append does not change the producers table");
     for (sequence, byte) in (0..).zip(b'3'..=b'5') {
-        let answer = scene.append(large(byte), Some(sequence)).wait();
-        assert_eq!(answer.expect("durable"), added(sequence));
+        let result = scene.append(large(byte), Some(sequence)).wait();
+        assert_eq!(result.expect("durable"), added(sequence));
     }
     assert_eq!(read_all(&scene.log), b"345");
     assert_eq!(scene.reopened(), b"345");
@@ -269,7 +269,7 @@ fn a_group_planned_on_one_without_space_fails_and_appends_continue() {
 fn an_append_repeated_while_it_is_written_is_stored_once() {
     let scene = Scene::new();
     let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
-    assert!(scene.log.producer(7).is_none(), "only what is durable is told");
+    assert!(scene.log.producer(7).is_none(), "an append that is not durable is not visible");
     scene.gate.open(&[]);
     assert_eq!(first.wait().expect("durable"), added(0));
     let again = again.wait().expect("durable");
@@ -283,8 +283,8 @@ fn an_append_repeated_after_a_failure_is_not_called_repeated() {
     let [first, again] = scene.overlapping(Call::Sync, [Some(0), Some(0)]);
     scene.gate.open(&[io::ErrorKind::Other]);
     for ticket in [first, again] {
-        let answer = ticket.wait();
-        assert!(matches!(answer, Err(Error::OutcomeUnknown { .. })), "{answer:?}");
+        let result = ticket.wait();
+        assert!(matches!(result, Err(Error::OutcomeUnknown { .. })), "{result:?}");
     }
 }
 
@@ -307,8 +307,8 @@ fn overlapping_groups_keep_the_order_of_each_producer_across_rolls() {
             scope.spawn(move || {
                 let mut tickets = Vec::new();
                 let mut sequence = 0;
-                for turn in 0..APPENDS {
-                    let numbers = sequence..sequence + turn % 30;
+                for append in 0..APPENDS {
+                    let numbers = sequence..sequence + append % 30;
                     let records = support::records(numbers.map(|number| format!("{id} {number}")));
                     let producer = Some(Producer { id, epoch: None, sequence });
                     sequence += u64::from(records.count());
@@ -318,7 +318,10 @@ fn overlapping_groups_keep_the_order_of_each_producer_across_rolls() {
                 let mut end = Position(0);
                 for ticket in tickets {
                     let appended = ticket.wait().expect("durable");
-                    assert!(appended.count == 0 || appended.base >= end, "in order");
+                    assert!(
+                        appended.count == 0 || appended.base >= end,
+                        "the records of a producer are in order"
+                    );
                     end = end.max(appended.end);
                 }
             });

@@ -1,5 +1,5 @@
-//! Idempotent producers: blocks are stored unchanged, never twice and never with a gap, and
-//! older epochs are fenced.
+//! Tests of idempotent producers: blocks are stored unchanged, once and without gaps, and older
+//! epochs are fenced.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::support::{self, WakeCount, name, open, poll_once, records, reopen};
 
 const ID: u64 = 77;
 
-/// A catalog without threads: a group is committed when `step` says so.
+/// Opens a catalog without threads. A call of `step` commits a group.
 fn open_by_hand(directory: &Path) -> Catalog {
     Catalog::open(Options { committers_max: 0, ..Options::new(directory) }).expect("opened")
 }
@@ -60,14 +60,15 @@ fn read_all(log: &Log) -> Vec<String> {
     payloads.map(|payload| String::from_utf8(payload).expect("text")).collect()
 }
 
-/// The stored blocks of a log's first segment, with their bodies.
+/// Reads the headers and bodies of the blocks in a log's first segment.
 fn stored(directory: &Path) -> Vec<(Header, Vec<u8>)> {
     let path = directory.join("log/0/00000000000000000000.seg");
     let bytes = std::fs::read(path).expect("read");
     let mut rest = &bytes[..];
     let mut blocks = Vec::new();
     while let Ok((header, _)) = Header::decode(rest) {
-        let (block, behind) = rest.split_at(usize::try_from(header.block_bytes()).expect("small"));
+        let (block, behind) =
+            rest.split_at(usize::try_from(header.block_bytes()).expect("it fits"));
         blocks.push((header, block[BLOCK_HEADER_BYTES..].to_vec()));
         rest = behind;
     }
@@ -89,7 +90,7 @@ fn a_clients_block_is_stored_with_its_body_unchanged() {
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let expecting = Origin { expected: Some(Position(2)), ..origin(3, 500) };
     let mut bytes = BytesMut::from(&build(&records(["c", "d"]), expecting)[..]);
-    // An unknown flag of the kind that is stored and ignored.
+    // An unknown flag of the kind that servers store and ignore.
     bytes[10] |= 0x40;
     let crc = crc32fast::hash(&bytes[8..BLOCK_HEADER_BYTES]).to_be_bytes();
     bytes[4..8].copy_from_slice(&crc);
@@ -110,10 +111,14 @@ fn a_clients_block_is_stored_with_its_body_unchanged() {
 
     let blocks = stored(directory.path());
     let counts: Vec<_> = blocks.iter().map(|(header, _)| header.count).collect();
-    assert_eq!(counts, [0, 2, 2, 1, 1], "loose records share a block, a client's has its own");
+    assert_eq!(
+        counts,
+        [0, 2, 2, 1, 1],
+        "loose records share a block, and each client's block is stored separately"
+    );
     let (filler, (header, stored)) = (blocks[0].0, &blocks[2]);
     assert_eq!(*stored, body);
-    assert_eq!(header.flags.bits(), 0x4000, "the condition was met and is not stored");
+    assert_eq!(header.flags.bits(), 0x4000, "the condition is checked but not stored");
     assert_eq!((header.producer_id, header.sequence, header.producer_epoch), (ID, 500, 3));
     assert_eq!((header.base_position, header.durable_position), (2, 0));
     assert_eq!((header.segment_salt, header.open_epoch), (filler.segment_salt, 1));
@@ -150,13 +155,13 @@ fn a_repeated_block_is_appended_once() {
         let fenced = send(log, block(0, 16, &["g"]));
         assert!(matches!(fenced, Err(Error::ProducerFenced { current: 1, .. })), "{fenced:?}");
         assert_eq!(log.producer(ID), Some(ProducerState { epoch: 1, next_sequence: Some(16) }));
-        let kept = usize::try_from(log.start_position().0).expect("small");
+        let kept = usize::try_from(log.start_position().0).expect("it fits");
         assert_eq!(read_all(log), ["a", "b", "c", "d", "e", "f"][kept..]);
     };
     check(&log);
     let (catalog, log) = reopen(catalog, directory.path());
     check(&log);
-    // Retention removes the headers from which the table was built.
+    // A trim removes the headers from which the producers table was built.
     assert!(log.stats().segments >= 2);
     log.trim(Position(4)).expect("trimmed");
     assert_eq!(log.start_position(), Position(4));
@@ -176,9 +181,9 @@ fn a_block_without_a_producer_is_appended_every_time() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
-    let nobodys = || checked(build(&records(["a"]), Origin::default()));
-    assert_eq!(send(&log, nobodys()).expect("appended"), added(0, 1));
-    assert_eq!(send(&log, nobodys()).expect("appended"), added(1, 1));
+    let without_producer = || checked(build(&records(["a"]), Origin::default()));
+    assert_eq!(send(&log, without_producer()).expect("appended"), added(0, 1));
+    assert_eq!(send(&log, without_producer()).expect("appended"), added(1, 1));
     assert_eq!(log.producer(0), None);
 }
 
@@ -227,7 +232,7 @@ fn begin_fences_earlier_epochs_also_after_a_crash() {
     let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
     let log = catalog.create(&name("log"), config).expect("created");
     assert_eq!(log.producer(ID), None);
-    assert_eq!(begin(&log, None).expect("begun"), (1, None), "nothing is remembered yet");
+    assert_eq!(begin(&log, None).expect("begun"), (1, None), "a new producer has no sequence yet");
     assert_eq!(begin(&log, None).expect("begun"), (2, None));
     let (catalog, log) = reopen(catalog, directory.path());
     let fenced = send(&log, block(1, 0, &["a"]));
@@ -235,7 +240,7 @@ fn begin_fences_earlier_epochs_also_after_a_crash() {
     let fenced = begin(&log, Some(1));
     assert!(matches!(fenced, Err(Error::ProducerFenced { current: 2, .. })), "{fenced:?}");
 
-    // The epoch it was given: nothing is written.
+    // To begin again with the same epoch writes nothing.
     let written = log.stats().bytes_written;
     assert_eq!(begin(&log, Some(2)).expect("begun"), (2, None));
     assert_eq!(log.stats().bytes_written, written);
@@ -243,7 +248,7 @@ fn begin_fences_earlier_epochs_also_after_a_crash() {
     assert_eq!(begin(&log, Some(7)).expect("begun"), (7, Some(42)));
     assert_eq!(log.stats().bytes_written, written + (96 + 18) + 96);
 
-    // A block raises the epoch too, and so does a snapshot of a roll.
+    // A block raises the epoch too, and the snapshot that a roll writes keeps it.
     assert_eq!(send(&log, block(9, 42, &["c"])).expect("appended"), added(2, 1));
     assert_eq!(begin(&log, None).expect("begun"), (10, Some(43)));
     for sequence in 43..47 {
@@ -263,10 +268,10 @@ fn begin_resolves_after_everything_queued_before_it() {
     let catalog = open_by_hand(directory.path());
     let log = catalog.create(&name("log"), LogConfig::default()).expect("created");
     let older = queue(&log, block(1, 0, &["a"]));
-    let newer = log.begin_producer(ID, None).expect("taken");
+    let newer = log.begin_producer(ID, None).expect("accepted");
     let late = queue(&log, block(1, 1, &["b"]));
     let forgotten = {
-        log.forget_producer(ID).expect("taken");
+        log.forget_producer(ID).expect("accepted");
         queue(&log, block(0, 5, &["c"]))
     };
     assert_eq!(log.producer(ID), None, "nothing is durable yet");
@@ -298,7 +303,7 @@ fn the_durable_appends_of_a_stream_are_a_prefix() {
     assert_eq!(send_by_hand(&catalog, &log, block(1, 10, &["a"])).expect("appended"), added(0, 1));
     let first = queue(records(["b"]).into());
     let refused = queue(block(1, 10, &["other"]).into());
-    // Valid by itself, but queued after a refused one.
+    // This block is valid, but queued after a refused one.
     let behind = queue(block(1, 11, &["c"]).into());
     let others = other.append(records(["d"])).expect("queued");
     assert!(catalog.step());

@@ -1,4 +1,5 @@
-//! Reading: records, blocks and spans, plain and packed, from memory and from the file.
+//! Tests of reads: records, blocks and spans, uncompressed and compressed, from memory and from
+//! the file.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -22,12 +23,12 @@ fn records(positions: std::ops::Range<u64>) -> Records {
     support::records(positions.map(payload))
 }
 
-/// Appends the next records as a block with this codec.
+/// Appends the next `count` records as one block with this codec.
 fn append(log: &Log, codec: Codec, count: u64) {
     let from = log.end_position().0;
     let bytes = build_with(codec, None, &records(from..from + count), Origin::default());
     let (block, _) = Block::parse(bytes, 1 << 20).expect("a block");
-    assert_eq!(block.header().codec, codec, "it is worth packing");
+    assert_eq!(block.header().codec, codec, "the records are compressible");
     let checked = block.into_checked(1 << 20).expect("a producer's");
     let appended = log.append_durably(checked).expect("appended");
     assert_eq!((appended.base.0, appended.end.0), (from, from + count));
@@ -35,8 +36,8 @@ fn append(log: &Log, codec: Codec, count: u64) {
 
 const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
 
-/// Blocks of every codec, in several segments.
-fn mixed(directory: &Path) -> (Catalog, Log) {
+/// Creates a log with blocks of every codec, in several segments.
+fn create_mixed(directory: &Path) -> (Catalog, Log) {
     let catalog = open(directory);
     let config = LogConfig { segment_max_count: 100, ..LogConfig::default() };
     let log = catalog.create(&name("log"), config).expect("created");
@@ -50,7 +51,7 @@ fn batch(found: Found<Batch>) -> Option<Batch> {
     match found {
         Found::Some(batch) => Some(batch),
         Found::AtEnd => None,
-        Found::NeedsDisk => panic!("a blocking read waits for the disk"),
+        Found::NeedsDisk => panic!("a blocking read returned NeedsDisk"),
     }
 }
 
@@ -70,7 +71,8 @@ fn check_batches(log: &Log, from: u64, bytes_max: usize) {
     assert_eq!(next, log.end_position().0);
 }
 
-/// The records of contiguous blocks: the position of the first one and the one after the last.
+/// Checks the records of contiguous blocks. Returns the positions of the first record and after the
+/// last one.
 fn unpack(bytes: Bytes) -> (u64, u64) {
     let (mut rest, mut first, mut next) = (bytes, None, 0);
     while !rest.is_empty() {
@@ -98,7 +100,7 @@ fn check_blocks(log: &Log, from: u64, bytes_max: usize) {
         let blocks = match reader.blocks(bytes_max).expect("read") {
             Found::Some(blocks) => blocks,
             Found::AtEnd => break,
-            Found::NeedsDisk => panic!("a blocking read waits for the disk"),
+            Found::NeedsDisk => panic!("a blocking read returned NeedsDisk"),
         };
         let bytes: Vec<u8> = blocks.parts().flat_map(|part| part.to_vec()).collect();
         assert_eq!(bytes.len(), blocks.len_bytes());
@@ -120,7 +122,7 @@ fn check_blocks(log: &Log, from: u64, bytes_max: usize) {
 #[test]
 fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (catalog, log) = mixed(directory.path());
+    let (catalog, log) = create_mixed(directory.path());
     let check = |log: &Log| {
         for from in [0, 1, 5, 99, 100, 101, 250, log.end_position().0] {
             for bytes_max in [1, 300, 5000, 1 << 20] {
@@ -130,10 +132,12 @@ fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
         }
         for position in 0..log.end_position().0 {
             let Ok(Found::Some(record)) = log.record(Position(position)) else {
-                panic!("{position} is there")
+                panic!("record {position} is missing")
             };
             assert_eq!(record.payload, payload(position));
-            let Ok(found) = log.seek(Seek::Time(record.timestamp_us)) else { panic!("a time") };
+            let Ok(found) = log.seek(Seek::Time(record.timestamp_us)) else {
+                panic!("no record for this time")
+            };
             assert!(found.0 <= position);
         }
     };
@@ -151,8 +155,8 @@ fn blocks_of_every_codec_are_read_from_memory_and_from_the_file() {
     assert!(report.is_good(), "{report:?}");
 }
 
-/// Single records from blocks of very different sizes. How much is read for one is estimated
-/// from the index and from the last block; a wrong estimate is corrected.
+/// Reads single records from blocks of very different sizes. The engine estimates the size of such
+/// a read from the index and from the last block, and must correct a wrong estimate.
 #[test]
 fn any_record_is_found_among_blocks_of_any_size() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -170,9 +174,9 @@ fn any_record_is_found_among_blocks_of_any_size() {
     }
     let (catalog, log) = reopen(catalog, directory.path());
     let end = log.end_position().0;
-    assert!(end > 2 * 9000, "a finished segment, its index longer than is read at once");
+    assert!(end > 2 * 9000, "a finished segment whose index is longer than one read");
     for step in 0..end {
-        // Back and forth, so that the last block does not predict the next one.
+        // Positions jump back and forth, so that the last block does not predict the next one.
         let position = step * 7919 % end;
         match log.record(Position(position)).expect("read") {
             Found::Some(record) => {
@@ -212,34 +216,41 @@ fn followers_share_the_bytes_of_the_last_commits_and_get_each_once() {
         }
         for reader in &mut readers {
             assert!(matches!(reader.try_blocks(1 << 20), Ok(Found::AtEnd)));
-            assert!(matches!(reader.span(1 << 20), Ok(None)), "nothing is there");
+            assert!(matches!(reader.span(1 << 20), Ok(None)), "there are no new records");
         }
     }
     let mut late = log.reader(Position(3)).expect("a reader");
-    assert!(matches!(late.span(1 << 20), Ok(None)), "it is in memory");
-    assert_eq!(try_blocks(&mut late).first(), Position::ORIGIN, "it starts inside a block");
+    assert!(matches!(late.span(1 << 20), Ok(None)), "the records are in memory");
+    assert_eq!(
+        try_blocks(&mut late).first(),
+        Position::ORIGIN,
+        "position 3 is inside the first block"
+    );
 }
 
-/// All bytes that spans return, as their receiver sees them: whole blocks, and the positions of
-/// their first and last record.
+/// Checks that all spans from a position contain whole, contiguous blocks and correct positions.
+/// Returns the number of spans.
 fn check_spans(log: &Log, from: u64, bytes_max: u64) -> usize {
     let mut reader = log.reader(Position(from)).expect("a reader");
     let (mut next, mut spans) = (from, 0);
     while next < log.end_position().0 {
-        let Some(span) = reader.span(bytes_max).expect("no fault") else {
-            // Less than the distance between two index entries.
-            let found = reader.blocks(usize::try_from(bytes_max).expect("small"));
+        let Some(span) = reader.span(bytes_max).expect("no error") else {
+            // The limit is smaller than the distance between two index entries.
+            let found = reader.blocks(usize::try_from(bytes_max).expect("it fits"));
             let Ok(Found::Some(blocks)) = found else { panic!("{found:?}") };
             next = blocks.next().0;
             continue;
         };
         assert!(span.len() <= bytes_max);
         let file = std::fs::File::from(span.as_fd().try_clone_to_owned().expect("a handle"));
-        let mut bytes = vec![0; usize::try_from(span.len()).expect("small")];
+        let mut bytes = vec![0; usize::try_from(span.len()).expect("it fits")];
         file.read_exact_at(&mut bytes, span.offset()).expect("read");
         let (header, _) = Header::decode(&bytes).expect("a whole block");
         let held = header.base_position..header.end_position();
-        assert!(held.contains(&next), "it begins with {held:?}, not with the block of {next}");
+        assert!(
+            held.contains(&next),
+            "the span begins with {held:?} and not with the block of record {next}"
+        );
         let (first, end) = unpack(bytes.into());
         assert!(if next == from { first <= from } else { first == next }, "{first}, not {next}");
         assert_eq!(end, span.next().0);
@@ -270,27 +281,31 @@ fn a_span_contains_whole_blocks_within_its_limit() {
             assert!(spans > 0 || bytes_max < 70_000 || from == end, "{from}, {bytes_max}");
         }
     }
-    // The new records are in memory; the old ones are only in the file.
+    // The new records are in memory, but the record before them is only in the file.
     let mut reader = log.reader(Position(end - 1)).expect("a reader");
     append(&log, Codec::None, 5);
-    let span = reader.span(1 << 20).expect("no fault").expect("a span");
-    assert_eq!(span.next(), log.end_position(), "what is in the file goes with it");
+    let span = reader.span(1 << 20).expect("no error").expect("a span");
+    assert_eq!(
+        span.next(),
+        log.end_position(),
+        "the span includes records that are also in memory"
+    );
     let mut reader = log.reader(Position(end)).expect("a reader");
     assert!(matches!(reader.span(1 << 20), Ok(None)));
-    // Removed under the reader.
+    // A trim removes the segment while the reader is in it.
     let mut reader = log.reader(Position::ORIGIN).expect("a reader");
-    let held = reader.span(4000).expect("no fault").expect("a span");
+    let held = reader.span(4000).expect("no error").expect("a span");
     log.trim(log.end_position()).expect("trimmed");
     assert!(log.start_position() > held.next());
     let gone = reader.span(4000);
     assert!(matches!(gone, Err(Error::OutOfRange { .. })), "{gone:?}");
     let file = std::fs::File::from(held.as_fd().try_clone_to_owned().expect("a handle"));
-    let mut bytes = vec![0; usize::try_from(held.len()).expect("small")];
-    file.read_exact_at(&mut bytes, held.offset()).expect("it can be read as long as it is held");
+    let mut bytes = vec![0; usize::try_from(held.len()).expect("it fits")];
+    file.read_exact_at(&mut bytes, held.offset()).expect("a span stays readable while it is held");
 }
 
-/// A reader that had read from memory and then fell behind continued with a span that began at
-/// an index entry. So up to that many bytes of blocks were sent twice, in the middle of the
+/// Regression test. A reader that read from memory and then fell behind continued with a span that
+/// began at an index entry. So blocks that were already sent were sent again in the middle of the
 /// stream.
 #[test]
 fn a_span_after_a_read_from_memory_begins_with_the_next_block() {
@@ -304,28 +319,28 @@ fn a_span_after_a_read_from_memory_begins_with_the_next_block() {
         append(&log, Codec::None, 3);
         let _ = try_blocks(&mut reader);
     }
-    // The next ones are too many to stay in memory.
+    // These records do not all fit in memory.
     for _ in 0..200 {
         append(&log, Codec::None, 3);
     }
     assert!(!reader.is_in_memory());
     let next = reader.position();
-    let span = reader.span(1 << 20).expect("no fault").expect("a span");
+    let span = reader.span(1 << 20).expect("no error").expect("a span");
     let file = std::fs::File::from(span.as_fd().try_clone_to_owned().expect("a handle"));
-    let mut bytes = vec![0; usize::try_from(span.len()).expect("small")];
+    let mut bytes = vec![0; usize::try_from(span.len()).expect("it fits")];
     file.read_exact_at(&mut bytes, span.offset()).expect("read");
     assert_eq!(unpack(bytes.into()), (next.0, log.end_position().0));
 }
 
-/// A body with a valid checksum that its codec cannot unpack, or that does not match its
-/// header. It must not be served, must not stop the reader's process, and must not hide the
+/// Tests bodies with valid checksums that cannot be decompressed, or that do not match their
+/// header. Such a body must not be served, must not crash the process, and must not hide the
 /// records after it.
 #[test]
 fn a_packed_body_that_does_not_unpack_is_reported_as_damage() {
     for (codec, raw_size, body) in [
         (Codec::Lz4, 5000, vec![0xFF; 300]),
         (Codec::Zstd, 5000, vec![0xFF; 300]),
-        // A body that unpacks to other bytes than it should.
+        // The decompressed size does not match the header.
         (Codec::Lz4, 1 << 30, vec![0x10, b'x']),
         (Codec::Lz4, 1, vec![0x10, b'x']),
     ] {
@@ -340,9 +355,11 @@ fn a_packed_body_that_does_not_unpack_is_reported_as_damage() {
         forge(directory.path(), codec, raw_size, &body);
 
         let catalog = open(directory.path());
-        let log = catalog.log(&name("log")).expect("there");
+        let log = catalog.log(&name("log")).expect("the log exists");
         let mut reader = log.reader(Position::ORIGIN).expect("a reader");
-        let Ok(Found::Some(batch)) = reader.read(1 << 20) else { panic!("two are whole") };
+        let Ok(Found::Some(batch)) = reader.read(1 << 20) else {
+            panic!("cannot read two intact records")
+        };
         assert_eq!(batch.next(), Position(2));
         assert!(matches!(reader.try_read(1 << 20), Ok(Found::NeedsDisk)), "{codec}");
         let read = reader.read(1 << 20);
@@ -355,15 +372,17 @@ fn a_packed_body_that_does_not_unpack_is_reported_as_damage() {
         );
         assert_eq!(log.status(), LogStatus::Corrupt);
         let mut behind = log.reader(Position(4)).expect("a reader");
-        let Ok(Found::Some(batch)) = behind.read(1 << 20) else { panic!("two are whole") };
+        let Ok(Found::Some(batch)) = behind.read(1 << 20) else {
+            panic!("cannot read two intact records")
+        };
         assert_eq!((batch.first(), batch.next()), (Position(4), Position(6)));
-        // The stored block can be sent on, and its receiver detects the damage; but a
-        // block that claims an impossible size is not sent.
+        // The stored block can be sent, because its receiver detects the damage. But a block with
+        // an impossible size is not sent.
         let mut reader = log.reader(Position(2)).expect("a reader");
         let sent = matches!(reader.blocks(1 << 20), Ok(Found::Some(_)));
         assert_eq!(sent, raw_size <= 5000, "{codec}");
         let mut reader = log.reader(Position(2)).expect("a reader");
-        assert!(matches!(reader.span(1 << 20), Ok(None)), "not of a damaged log");
+        assert!(matches!(reader.span(1 << 20), Ok(None)), "a damaged log has no spans");
         drop((log, reader, behind));
         assert!(catalog.close(Duration::from_secs(30)));
         let report = verify::verify(directory.path(), &mut |_| {}).expect("verified");
@@ -371,17 +390,17 @@ fn a_packed_body_that_does_not_unpack_is_reported_as_damage() {
     }
 }
 
-/// Puts this body into the middle one of three blocks; checksums and the chain stay valid.
+/// Replaces the body of the middle one of three blocks. Checksums and the chain stay valid.
 fn forge(directory: &Path, codec: Codec, raw_size: u32, body: &[u8]) {
     let path = directory.join("log/0/00000000000000000000.seg");
     let stored = std::fs::read(&path).expect("read");
     let (mut forged, mut rest, mut prev_crc) = (Vec::new(), &stored[..], 0);
     while let Ok((header, _)) = Header::decode(rest) {
-        let len = usize::try_from(header.block_bytes()).expect("small");
+        let len = usize::try_from(header.block_bytes()).expect("it fits");
         let (block, behind) = rest.split_at(len);
         let (header, body) = match header.base_position {
             2 => {
-                let body_size = u32::try_from(body.len()).expect("small");
+                let body_size = u32::try_from(body.len()).expect("it fits");
                 let body_crc = crc32fast::hash(body);
                 (Header { codec, body_size, raw_size, body_crc, ..header }, body)
             }

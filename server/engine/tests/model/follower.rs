@@ -1,5 +1,5 @@
-//! Followers, each on a thread of its own: woken by appends, they see every
-//! record once and in order, or are told why not.
+//! [`Follower`]: follows a log on its own thread, and checks that it sees every record once and in
+//! order until it gets an error. Appends wake it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use styx_protocol::Position;
 
 use super::Model;
 
-/// A wake-up that takes longer than this is lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// If a follower sees nothing for this time, its wake-up was lost.
+const WAKE_UP_MAX: Duration = Duration::from_secs(20);
 
-/// What a follower saw.
+/// A record with its position, or the error that ended the follower.
 type Seen = Result<(u64, Vec<u8>), Error>;
 
-/// A follower that reads until an error ends it.
+/// A follower that runs until it gets an error.
 #[derive(Debug)]
 pub(crate) struct Follower {
     next: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Begins at a position that the log has.
+    /// Starts a follower at a position that the log has.
     pub(crate) fn start(log: &Log, from: u64) -> Follower {
         let reader = log.reader(Position(from)).expect("a position of the log");
         let (sender, seen) = channel();
@@ -31,38 +31,42 @@ impl Follower {
         Follower { next: from, seen }
     }
 
-    /// Waits until it has seen all that the model holds; says whether it goes on,
-    /// which it does not when retention or a trim has passed it.
+    /// Waits until the follower has seen all records of the model. Returns `false` if it ended,
+    /// because retention or a trim removed its next record.
     pub(crate) fn catch_up(&mut self, model: &Model) -> bool {
         while self.next < model.end() {
-            match self.seen.recv_timeout(PATIENCE) {
+            match self.seen.recv_timeout(WAKE_UP_MAX) {
                 Ok(Ok((position, payload))) => {
-                    assert_eq!(position, self.next, "a follower skips and repeats nothing");
-                    let at = usize::try_from(position).expect("small");
+                    assert_eq!(position, self.next, "a follower sees every record once");
+                    let at = usize::try_from(position).expect("it fits");
                     assert_eq!(payload, model.records[at], "position {position}");
                     self.next += 1;
                 }
                 Ok(Err(Error::OutOfRange { start, .. })) => {
-                    assert!(self.next < start.0, "{} is still there", self.next);
+                    assert!(self.next < start.0, "the record {} still exists", self.next);
                     return false;
                 }
                 Ok(Err(error)) => panic!("a follower at {} ended: {error}", self.next),
-                Err(RecvTimeoutError::Timeout) => panic!("a follower sleeps at {}", self.next),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("a follower was not woken at {}", self.next)
+                }
                 Err(RecvTimeoutError::Disconnected) => panic!("a follower panicked"),
             }
         }
         true
     }
 
-    /// The log is gone, or closed: it is told so, after what it was still to see.
+    /// Checks that the follower gets the right error after the log was removed or closed.
     pub(crate) fn expect_end(self) {
         loop {
-            match self.seen.recv_timeout(PATIENCE) {
-                Ok(Ok((position, _))) => panic!("a follower saw {position} of a log that is gone"),
+            match self.seen.recv_timeout(WAKE_UP_MAX) {
+                Ok(Ok((position, _))) => {
+                    panic!("a follower saw record {position} of a removed log")
+                }
                 Ok(Err(Error::OutOfRange { .. })) => {}
                 Ok(Err(Error::LogRemoved { .. } | Error::ShuttingDown)) => return,
-                Ok(Err(error)) => panic!("a follower ended in another way: {error}"),
-                Err(error) => panic!("a follower is not told: {error}"),
+                Ok(Err(error)) => panic!("a follower ended with another error: {error}"),
+                Err(error) => panic!("a follower got no error: {error}"),
             }
         }
     }
@@ -76,7 +80,7 @@ fn follow(mut reader: Reader, seen: &Sender<Seen>) {
         };
         if let Found::Some(batch) = found {
             for record in batch.records() {
-                // Nobody listens any more once a case is over.
+                // This fails after the end of a case, when the receiver is dropped.
                 let _ = seen.send(Ok((record.position.0, record.payload.to_vec())));
             }
         } else {

@@ -1,11 +1,11 @@
-//! The engine against a plain vector. Any sequence of appends, reads, trims, truncates, backups
-//! and reopens leaves the same records in both, and the same producer state. Followers see
-//! every record, and retention keeps what it must.
+//! Compares the engine with a simple model, a vector of records. After any sequence of appends,
+//! reads, trims, truncates, backups and reopens, both have the same records and the same state of
+//! producers. Followers see every record, and retention removes no more than it may.
 //!
-//! A case is one seed; `STYX_SEED=n cargo test -p styx-engine --test model` repeats it.
+//! Each case has one seed. `STYX_SEED=n cargo test -p styx-engine --test model` repeats a case, and
 //! `STYX_SEEDS=n` sets the number of seeds.
 
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+#![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 mod follower;
 mod producers;
@@ -24,7 +24,7 @@ use styx_protocol::codec::Codec;
 use styx_protocol::{LogConfig, Position, Records};
 
 use self::follower::Follower;
-use self::producers::{Shape, Told, codecs, shapes};
+use self::producers::{ProducerNotes, Shape, codecs, shapes};
 use self::support::{name, records};
 
 #[derive(Debug, Clone)]
@@ -41,14 +41,14 @@ enum Operation {
     },
     AppendBlock {
         producer: u64,
-        older: u32,
+        epochs_back: u32,
         shape: Shape,
         codec: Codec,
         records: Vec<u16>,
     },
     Begin {
         producer: u64,
-        asked: Option<i64>,
+        epoch_change: Option<i64>,
     },
     Forget {
         producer: u64,
@@ -58,7 +58,7 @@ enum Operation {
         bytes_max: usize,
     },
     SeekTime(u64),
-    /// A further follower, from a position that is kept.
+    /// Starts another follower at a position that the log still has.
     Follow(u64),
     Trim(u64),
     Truncate,
@@ -67,10 +67,10 @@ enum Operation {
     BackupAndRestore,
 }
 
-/// A log and the operations on it.
+/// The retention of a log and the operations on it.
 #[derive(Debug, Clone)]
 struct Case {
-    /// How many records are kept; `None` keeps all.
+    /// The number of records to keep; `None` keeps all.
     log_max_count: Option<u64>,
     operations: Vec<Operation>,
 }
@@ -89,12 +89,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         3 => (1u64..4, 0u64..6, sizes())
             .prop_map(|(producer, back, records)| Operation::AppendAs { producer, back, records }),
         8 => (1u64..4, 0u32..2, shapes(), codecs(), sizes()).prop_map(
-            |(producer, older, shape, codec, records)| {
-                Operation::AppendBlock { producer, older, shape, codec, records }
+            |(producer, epochs_back, shape, codec, records)| {
+                Operation::AppendBlock { producer, epochs_back, shape, codec, records }
             }
         ),
         2 => (1u64..4, prop::option::of(-1i64..3))
-            .prop_map(|(producer, asked)| Operation::Begin { producer, asked }),
+            .prop_map(|(producer, epoch_change)| Operation::Begin { producer, epoch_change }),
         1 => (1u64..4).prop_map(|producer| Operation::Forget { producer }),
         3 => (any::<u64>(), 1usize..2000)
             .prop_map(|(from, bytes_max)| Operation::Read { from, bytes_max }),
@@ -109,15 +109,17 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(one, 1..60)
 }
 
-/// What the log should hold.
+/// The expected content of the log.
 #[derive(Debug, Default)]
 struct Model {
     start: u64,
-    /// From position 0 on; what was trimmed is still here.
+    /// All records from position 0 on, including trimmed ones.
     records: Vec<Vec<u8>>,
-    producers: HashMap<u64, Told>,
-    /// A producer that was forgotten goes on under another id.
+    producers: HashMap<u64, ProducerNotes>,
+    /// How often a producer was forgotten. It changes all ids, so a forgotten id is never used
+    /// again.
     forgotten: u64,
+    /// The number of payloads so far. It makes each payload unique if it has at least 8 bytes.
     written: u64,
     log_max_count: Option<u64>,
 }
@@ -149,7 +151,7 @@ struct Engine {
     followers: Vec<Follower>,
 }
 
-/// The most records of a segment if the log keeps a limited number.
+/// The maximum number of records in a segment if retention is on.
 const SEGMENT_RECORDS_MAX: u64 = 10;
 
 fn config(log_max_count: Option<u64>) -> LogConfig {
@@ -163,7 +165,8 @@ fn config(log_max_count: Option<u64>) -> LogConfig {
     }
 }
 
-/// A directory in memory if possible. Other tests cover syncs; here they would only take time.
+/// Creates a directory, in memory if possible. Syncs would only take time here; other tests cover
+/// them.
 fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -193,14 +196,14 @@ impl Engine {
         self.catalog = Some(catalog);
     }
 
-    /// Drops the log and the catalog, so that the directory can be copied.
-    fn leave(&mut self) {
+    /// Drops the log and the catalog, and checks that the followers end.
+    fn drop_handles(&mut self) {
         self.log = None;
         self.catalog = None;
         self.end_followers();
     }
 
-    /// Checks that every follower ends, because the log was closed.
+    /// Checks that every follower ends after the log was closed or removed.
     fn end_followers(&mut self) {
         self.followers.drain(..).for_each(Follower::expect_end);
     }
@@ -210,7 +213,7 @@ impl Engine {
     }
 
     fn log(&self) -> &Log {
-        self.log.as_ref().expect("there")
+        self.log.as_ref().expect("open")
     }
 }
 
@@ -218,9 +221,9 @@ fn read_all(log: &Log) -> Vec<Vec<u8>> {
     support::read_all_by(log, 700)
 }
 
-/// Waits until retention has removed what it must. The maintainer does that a moment after the
-/// commit. From then on the start does not change.
-fn settle(log: &Log, model: &Model) {
+/// Waits until the maintainer has applied retention, which it does shortly after a commit. After
+/// that, the start position does not change.
+fn wait_for_retention(log: &Log, model: &Model) {
     let Some(count_max) = model.log_max_count else { return };
     let since = Instant::now();
     while log.info().record_count > count_max {
@@ -230,22 +233,26 @@ fn settle(log: &Log, model: &Model) {
     }
 }
 
+/// Compares the log with the model.
 fn check(engine: &mut Engine, model: &mut Model, totals: &Totals) {
     let count = |total: &AtomicU64, n: usize| total.fetch_add(n as u64, Ordering::Relaxed);
     let log = engine.log();
-    settle(log, model);
+    wait_for_retention(log, model);
     let info = log.info();
     assert_eq!(info.end_position, model.end());
-    assert!(info.start_position >= model.start, "what was removed came back");
+    assert!(info.start_position >= model.start, "removed records are back");
     if info.start_position > model.start {
         let must_keep = model.log_max_count.expect("nothing else removes anything here");
-        // A segment goes whole, once its first record is one too many.
+        // Retention removes whole segments, so it may remove more records than the limit demands.
         let first = model.end().saturating_sub(must_keep);
-        assert!(info.start_position < first + 2 * SEGMENT_RECORDS_MAX, "too much was removed");
+        assert!(
+            info.start_position < first + 2 * SEGMENT_RECORDS_MAX,
+            "retention removed too many records"
+        );
         count(&totals.retained, 1);
     }
     model.start = info.start_position;
-    let kept = &model.records[usize::try_from(model.start).expect("small")..];
+    let kept = &model.records[usize::try_from(model.start).expect("it fits")..];
     assert_eq!(read_all(log), kept);
     let bytes: usize = kept.iter().map(|record| record.len() + 8).sum();
     assert_eq!(info.file_size, bytes as u64);
@@ -255,6 +262,7 @@ fn check(engine: &mut Engine, model: &mut Model, totals: &Totals) {
     count(&totals.followed, engine.followers.len());
 }
 
+/// Applies an operation to the log and to the model, and checks its result.
 fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
     match operation {
         Operation::Append(sizes) => {
@@ -280,7 +288,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             let sent = model.producers.entry(id).or_default().sent().to_vec();
             let back = (*back).min(sent.len() as u64);
             let sequence = sent.len() as u64 - back;
-            let mut payloads = sent[usize::try_from(sequence).expect("small")..].to_vec();
+            let mut payloads = sent[usize::try_from(sequence).expect("it fits")..].to_vec();
             payloads.extend(model.payloads(sizes));
             let append = Append::Records {
                 records: records(&payloads),
@@ -288,7 +296,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
                 producer: Some(Producer { id, epoch: None, sequence }),
             };
             let appended = engine.log().append_durably(append).expect("appended");
-            let new = payloads.split_off(usize::try_from(back).expect("small"));
+            let new = payloads.split_off(usize::try_from(back).expect("it fits"));
             assert_eq!((appended.count as usize, u64::from(appended.repeated)), (new.len(), back));
             assert_eq!(appended.base.0, model.end());
             let (base, body) = (model.end(), records(&new));
@@ -296,25 +304,25 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
             model.records.extend(new);
             assert_eq!(appended.end.0, model.end());
         }
-        Operation::AppendBlock { producer, older, shape, codec, records: sizes } => {
+        Operation::AppendBlock { producer, epochs_back, shape, codec, records: sizes } => {
             let (id, new) = (model.id(*producer), model.payloads(sizes));
-            let epoch = model.epoch(id).saturating_sub(*older);
-            let told = model.producers.entry(id).or_default();
-            if let Some(draft) = told.draft(id, epoch, shape, new, *codec) {
+            let epoch = model.epoch(id).saturating_sub(*epochs_back);
+            let notes = model.producers.entry(id).or_default();
+            if let Some(draft) = notes.draft(id, epoch, shape, new, *codec) {
                 model.send(engine.log(), draft);
             }
         }
-        Operation::Begin { producer, asked } => {
-            model.begin(engine.log(), model.id(*producer), *asked);
+        Operation::Begin { producer, epoch_change } => {
+            model.begin(engine.log(), model.id(*producer), *epoch_change);
         }
         Operation::Forget { producer } => {
             let id = model.id(*producer);
-            engine.log().forget_producer(id).expect("taken");
-            // What is queued behind it tells when it is done.
-            engine.log().begin_producer(id + 5, Some(0)).expect("taken").wait().expect("begun");
+            engine.log().forget_producer(id).expect("accepted");
+            // This request is queued after the first one, so its result shows that both are done.
+            engine.log().begin_producer(id + 5, Some(0)).expect("accepted").wait().expect("begun");
             assert_eq!(engine.log().producer(id), None);
             model.forgotten += 1;
-            // A crash may bring it back: nothing is known of it.
+            // The model forgets it too: after a crash, the log may or may not know the producer.
             model.producers.remove(&id);
         }
         Operation::Read { from, bytes_max } => {
@@ -328,7 +336,7 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
                         Found::Some(batch) => {
                             assert_eq!(batch.first().0, from);
                             for record in batch.records() {
-                                let at = usize::try_from(record.position.0).expect("small");
+                                let at = usize::try_from(record.position.0).expect("it fits");
                                 assert_eq!(record.payload, model.records[at]);
                             }
                         }
@@ -385,14 +393,14 @@ fn apply(engine: &mut Engine, model: &mut Model, operation: &Operation) {
         }
         Operation::Reopen => {
             assert!(engine.catalog().close(Duration::from_secs(30)));
-            engine.leave();
+            engine.drop_handles();
             engine.open();
         }
         Operation::Crash => {
-            // The files as they are, without any closing step.
+            // Copy the files as they are, without closing the catalog.
             let copy = directory();
             copy_tree(engine.directory.path(), copy.path());
-            engine.leave();
+            engine.drop_handles();
             engine.directory = copy;
             engine.open();
         }
@@ -423,14 +431,14 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// What happened, so that a test in which nothing does cannot pass.
+/// Counts of what the cases covered, so that the test fails if they cover too little.
 #[derive(Debug, Default)]
 struct Totals {
     retained: AtomicU64,
     followed: AtomicU64,
 }
 
-fn play(case: &Case, totals: &Totals) {
+fn run_case(case: &Case, totals: &Totals) {
     let mut engine = Engine::new(case.log_max_count);
     let mut model = Model { log_max_count: case.log_max_count, ..Model::default() };
     for operation in &case.operations {
@@ -439,9 +447,9 @@ fn play(case: &Case, totals: &Totals) {
     }
 }
 
-/// Runs the case of a seed. If it fails, the error is that of the smallest failing case that
-/// was found.
-fn play_seed(seed: u64, totals: &Totals) -> Result<(), String> {
+/// Runs the case of a seed. On a failure, returns the error of the smallest failing case that was
+/// found.
+fn run_seed(seed: u64, totals: &Totals) -> Result<(), String> {
     let config = Config {
         cases: 1,
         max_shrink_iters: 300,
@@ -452,17 +460,17 @@ fn play_seed(seed: u64, totals: &Totals) -> Result<(), String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let played = TestRunner::new_with_rng(config, rng).run(&cases(), |case| {
-        play(&case, totals);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&cases(), |case| {
+        run_case(&case, totals);
         Ok(())
     });
-    played.map_err(|error| error.to_string())
+    outcome.map_err(|error| error.to_string())
 }
 
 #[test]
 fn the_log_behaves_like_a_vector() {
     let seeds = support::seeds();
-    // Cases wait for retention most of their time: several at once.
+    // Cases spend most of their time waiting for retention, so eight run at the same time.
     let (next, totals) = (AtomicU64::new(seeds.start), Totals::default());
     std::thread::scope(|scope| {
         for _ in 0..8.min(seeds.end - seeds.start) {
@@ -472,11 +480,11 @@ fn the_log_behaves_like_a_vector() {
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    if let Err(fault) = play_seed(seed, &totals) {
-                        // The others need not go on.
+                    if let Err(fault) = run_seed(seed, &totals) {
+                        // Stop the other threads.
                         next.store(seeds.end, Ordering::Relaxed);
                         panic!(
-                            "{fault}\nagain: STYX_SEED={seed} cargo test -p styx-engine --test model"
+                            "{fault}\nto repeat it: STYX_SEED={seed} cargo test -p styx-engine --test model"
                         );
                     }
                 }

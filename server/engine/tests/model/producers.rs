@@ -1,4 +1,5 @@
-//! Producers the plain way: all that each has appended, block by block.
+//! The model of producers: it keeps everything that each producer appended, block by block, and
+//! predicts the result of each further append.
 
 use proptest::prelude::*;
 use styx_engine::{Error, Log, ProducerState};
@@ -7,26 +8,26 @@ use styx_protocol::codec::Codec;
 
 use super::{Model, records};
 
-/// Where a block stands in its producer's stream, and what is in it.
+/// The kind of a producer's next block: its sequence and its records.
 #[derive(Debug, Clone)]
 pub(crate) enum Shape {
-    /// New records, next in line.
+    /// New records with the next sequence.
     Next,
-    /// A block that was appended, as it was.
+    /// An unchanged block that was appended before.
     Again(usize),
-    /// In place of a block that was appended, other records.
+    /// Other records with the sequence of a block that was appended before.
     Other(usize),
-    /// What was appended from a block on, and new records.
+    /// All records from an appended block on, and new records.
     Across(usize),
-    /// New records, some sequences too far.
+    /// New records with a sequence that is too high by this number.
     Ahead(u64),
 }
 
-/// What the log should know of a producer.
+/// The expected state of a producer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct ProducerNotes {
     epoch: u32,
-    /// Its sequences are counted from 0.
+    /// The payloads of all records, by sequence.
     sent: Vec<Vec<u8>>,
     blocks: Vec<Stored>,
 }
@@ -53,7 +54,7 @@ pub(crate) fn codecs() -> impl Strategy<Value = Codec> {
     prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Lz4), 1 => Just(Codec::Zstd)]
 }
 
-/// A block to be sent.
+/// A block to send.
 pub(crate) struct Draft {
     id: u64,
     epoch: u32,
@@ -62,12 +63,12 @@ pub(crate) struct Draft {
     block: Checked,
 }
 
-impl Told {
+impl ProducerNotes {
     pub(crate) fn sent(&self) -> &[Vec<u8>] {
         &self.sent
     }
 
-    /// New records of this producer are appended at `base`, in a block of this body.
+    /// Notes that new records of this producer were appended at `base`, in a block with this body.
     pub(crate) fn appended(&mut self, base: u64, payloads: &[Vec<u8>], body: &[u8]) {
         let (sequence, count) = (self.sent.len(), payloads.len());
         self.blocks.push(Stored { sequence, count, body: body.to_vec(), base });
@@ -78,7 +79,7 @@ impl Told {
         (!self.blocks.is_empty()).then_some(self.sent.len() as u64)
     }
 
-    /// Draws up a block; `None` when there is nothing to repeat.
+    /// Builds a block. Returns `None` if the shape needs an earlier block and there is none.
     pub(crate) fn draft(
         &self,
         id: u64,
@@ -112,84 +113,84 @@ impl Told {
         };
         let bytes = build_with(codec, None, &records(&payloads), origin);
         let (block, _) = Block::parse(bytes, 1 << 20).expect("a block");
-        let block = block.into_checked(1 << 20).expect("a producer's");
+        let block = block.into_checked(1 << 20).expect("a valid block of a producer");
         Some(Draft { id, epoch, sequence, payloads, block })
     }
 }
 
 impl Model {
-    /// Sends a block, and holds the answer against what is known.
+    /// Sends a block and checks its result.
     pub(crate) fn send(&mut self, log: &Log, draft: Draft) {
         let Draft { id, epoch, sequence, payloads, block } = draft;
         let end = self.end();
         let body = block.body().to_vec();
-        let answer = log.append_durably(block);
-        let told = self.producers.entry(id).or_default();
-        let (count, next) = (payloads.len(), told.sent.len());
-        if epoch < told.epoch {
-            assert!(matches!(answer, Err(Error::ProducerFenced { .. })), "{answer:?}");
-        } else if told.blocks.is_empty() || sequence == next {
-            let appended = answer.expect("appended");
+        let result = log.append_durably(block);
+        let notes = self.producers.entry(id).or_default();
+        let (count, next) = (payloads.len(), notes.sent.len());
+        if epoch < notes.epoch {
+            assert!(matches!(result, Err(Error::ProducerFenced { .. })), "{result:?}");
+        } else if notes.blocks.is_empty() || sequence == next {
+            let appended = result.expect("appended");
             assert_eq!((appended.base.0, appended.count as usize), (end, count));
             assert_eq!((appended.end.0, appended.repeated), (end + count as u64, 0));
-            told.epoch = told.epoch.max(epoch);
-            // An empty memory takes any sequence; ours goes on from where it is.
-            told.sent.resize(sequence, Vec::new());
-            told.appended(end, &payloads, &body);
+            notes.epoch = notes.epoch.max(epoch);
+            // A log that does not know the producer accepts any sequence as its first.
+            notes.sent.resize(sequence, Vec::new());
+            notes.appended(end, &payloads, &body);
             self.records.extend(payloads);
         } else if sequence + count > next {
             let expected = next as u64;
             assert!(
-                matches!(answer, Err(Error::SequenceGap { expected: e, .. }) if e == expected),
-                "{answer:?}"
+                matches!(result, Err(Error::SequenceGap { expected: e, .. }) if e == expected),
+                "{result:?}"
             );
         } else {
             let same = |stored: &&Stored| {
                 (stored.sequence, stored.count) == (sequence, count) && stored.body == body
             };
-            match told.blocks.iter().find(same) {
+            match notes.blocks.iter().find(same) {
                 Some(stored) => {
-                    let appended = answer.expect("repeated");
+                    let appended = result.expect("repeated");
                     assert_eq!((appended.base.0, appended.count), (stored.base, 0));
                     assert_eq!(appended.repeated as usize, count);
                     assert_eq!(appended.end.0, stored.base + count as u64);
                 }
-                None => assert!(matches!(answer, Err(Error::SequenceReused { .. })), "{answer:?}"),
+                None => assert!(matches!(result, Err(Error::SequenceReused { .. })), "{result:?}"),
             }
         }
     }
 
-    /// A producer begins: with the next epoch, or with one so far from its last.
-    pub(crate) fn begin(&mut self, log: &Log, id: u64, asked: Option<i64>) {
-        let told = self.producers.entry(id).or_default();
-        let epoch = match asked {
-            None => told.epoch + 1,
-            Some(by) => u32::try_from((i64::from(told.epoch) + by).max(0)).expect("small"),
+    /// Begins a producer with the next epoch, or with its last epoch plus `epoch_change`.
+    pub(crate) fn begin(&mut self, log: &Log, id: u64, epoch_change: Option<i64>) {
+        let notes = self.producers.entry(id).or_default();
+        let epoch = match epoch_change {
+            None => notes.epoch + 1,
+            Some(by) => u32::try_from((i64::from(notes.epoch) + by).max(0)).expect("it fits"),
         };
-        let ticket = log.begin_producer(id, asked.map(|_| epoch)).expect("taken");
+        let ticket = log.begin_producer(id, epoch_change.map(|_| epoch)).expect("accepted");
         match ticket.wait() {
             Ok(state) => {
-                assert!(epoch >= told.epoch);
-                told.epoch = epoch;
-                assert_eq!(state, ProducerState { epoch, next_sequence: told.next() });
+                assert!(epoch >= notes.epoch);
+                notes.epoch = epoch;
+                assert_eq!(state, ProducerState { epoch, next_sequence: notes.next() });
             }
             Err(error) => {
-                assert!(epoch < told.epoch, "{error}");
+                assert!(epoch < notes.epoch, "{error}");
                 assert!(matches!(error, Error::ProducerFenced { .. }), "{error}");
             }
         }
     }
 
-    /// The log knows what it was told, and no more.
+    /// Checks that the log's state of all producers matches the model.
     pub(crate) fn check_producers(&self, log: &Log) {
-        for (id, told) in &self.producers {
-            let known = told.epoch > 0 || !told.blocks.is_empty();
-            let state = ProducerState { epoch: told.epoch, next_sequence: told.next() };
+        for (id, notes) in &self.producers {
+            let known = notes.epoch > 0 || !notes.blocks.is_empty();
+            let state = ProducerState { epoch: notes.epoch, next_sequence: notes.next() };
             assert_eq!(log.producer(*id), known.then_some(state), "producer {id}");
         }
     }
 
     pub(crate) fn epoch(&self, id: u64) -> u32 {
-        self.producers.get(&id).map_or(0, |told| told.epoch)
+        self.producers.get(&id).map_or(0, |notes| notes.epoch)
     }
 }

@@ -1,35 +1,39 @@
-//! A clock that a test advances, and whose wall time may jump.
+//! [`ManualClock`]: a clock that tests advance, and whose wall time they can offset.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use styx_engine::clock::Clock;
 
+/// A clock that changes only when a test changes it.
 #[derive(Debug, Default)]
-pub(crate) struct Hands {
+pub(crate) struct ManualClock {
     monotonic_us: AtomicU64,
-    /// The difference between the wall clock and the true time.
-    off_us: AtomicI64,
+    /// The difference between the wall clock and the true time, in microseconds.
+    wall_offset_us: AtomicI64,
 }
 
-/// In 2026, so that small jumps stay after the epoch.
+/// The true time at the start, in µs since the Unix epoch. It is in 2026, so that jumps by a few
+/// years stay after the epoch.
 const BASE_US: u64 = 1_770_000_000_000_000;
 
-impl Hands {
+impl ManualClock {
+    /// Advances both clocks.
     pub(crate) fn advance(&self, by: Duration) {
-        let us = u64::try_from(by.as_micros()).expect("fits");
+        let us = u64::try_from(by.as_micros()).expect("it fits");
         self.monotonic_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_off(&self, us: i64) {
-        self.off_us.store(us, Ordering::Relaxed);
+    /// Sets the difference between the wall clock and the true time, in microseconds.
+    pub(crate) fn set_wall_offset(&self, us: i64) {
+        self.wall_offset_us.store(us, Ordering::Relaxed);
     }
 }
 
-impl Clock for Hands {
+impl Clock for ManualClock {
     fn wall_us(&self) -> u64 {
-        let right = BASE_US + self.monotonic_us.load(Ordering::Relaxed);
-        right.saturating_add_signed(self.off_us.load(Ordering::Relaxed))
+        let true_us = BASE_US + self.monotonic_us.load(Ordering::Relaxed);
+        true_us.saturating_add_signed(self.wall_offset_us.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,5 +1,5 @@
-//! Damage of every kind to a small log: no wrong bytes, no crash, and no record below the
-//! watermark is lost silently.
+//! Tests of all kinds of damage to a small log. The engine must not return wrong bytes or crash,
+//! and must report every lost record before the watermark.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,19 +9,20 @@ use styx_engine::storage::Storage as _;
 use styx_engine::{AppendError, Catalog, Error, Found};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
-use crate::clock::Hands;
+use crate::clock::ManualClock;
 use crate::disk::Disk;
 use crate::run::{name, options};
 
 const RECORDS: u64 = 14;
 
 fn payload(position: u64) -> Vec<u8> {
-    format!("record {position} {}", "y".repeat(usize::try_from(position).expect("small"))).into()
+    format!("record {position} {}", "y".repeat(usize::try_from(position).expect("it fits"))).into()
 }
 
-/// Two sealed segments and an open one, all below the watermark; and another log.
-fn small_log() -> (Disk, Arc<Hands>) {
-    let (disk, clock) = (Disk::new(1), Arc::new(Hands::default()));
+/// Creates a log with two sealed segments and a newest one, all before the watermark, and another
+/// log.
+fn small_log() -> (Disk, Arc<ManualClock>) {
+    let (disk, clock) = (Disk::new(1), Arc::new(ManualClock::default()));
     let catalog = Catalog::open(options(&disk, &clock)).expect("opened");
     let config = LogConfig { segment_max_count: 5, ..LogConfig::default() };
     let log = catalog.create(&name(), config).expect("created");
@@ -46,9 +47,9 @@ fn files(disk: &Disk) -> Vec<PathBuf> {
     names.iter().map(|entry| folder.join(&entry.name)).collect()
 }
 
-/// Opens the damaged copy and reads every position. Damage may be reported; wrong records must
-/// not be returned, and damage must not be missed.
-fn check(disk: &Disk, clock: &Arc<Hands>, what: &str) {
+/// Opens the damaged copy and reads every position. A read may report damage, but must not return a
+/// wrong record. If a record is missing, the log must be corrupt.
+fn check(disk: &Disk, clock: &Arc<ManualClock>, what: &str) {
     let catalog = Catalog::open(options(disk, clock)).expect(what);
     let other = catalog.log(&"other".parse().expect("a name")).expect(what);
     assert!(matches!(other.record(Position(0)), Ok(Found::Some(_))), "{what}: another log");
@@ -73,7 +74,7 @@ fn check(disk: &Disk, clock: &Arc<Hands>, what: &str) {
     }
     assert!(
         missing == 0 || log.status() == LogStatus::Corrupt,
-        "{what}: {missing} records are gone and the log is {}",
+        "{what}: {missing} records are missing, but the log is {}",
         log.status()
     );
     if log.status() == LogStatus::Ok {
@@ -81,15 +82,16 @@ fn check(disk: &Disk, clock: &Arc<Hands>, what: &str) {
     }
 }
 
+/// Damages a file of a copy of the disk, and checks the copy.
 fn damaged(
     disk: &Disk,
-    clock: &Arc<Hands>,
+    clock: &Arc<ManualClock>,
     path: &Path,
     what: &str,
     damage: impl FnOnce(&mut Vec<u8>),
 ) {
     let copy = disk.copy();
-    copy.damage(path, damage).expect("the file is there");
+    copy.damage(path, damage).expect("the file exists");
     check(&copy, clock, &format!("{} {what}", path.display()));
 }
 
@@ -97,9 +99,9 @@ fn damaged(
 fn any_flipped_bit_is_detected_or_harmless() {
     let (disk, clock) = small_log();
     for path in files(&disk) {
-        let len = disk.bytes(&path).expect("there").len();
-        // Behind the fields of a watermark's slot are zeros that nobody reads, and
-        // so are those behind the blocks of an open segment.
+        let len = disk.bytes(&path).expect("the file exists").len();
+        // Skip most of the zeros that the engine does not read: those after the fields of a
+        // watermark's slot, and those after the blocks of the newest segment.
         let bytes = (0..len).filter(|at| len < 3000 || *at < 1200 || at % 4096 < 48);
         for at in bytes {
             for bit in 0..8 {
@@ -115,7 +117,7 @@ fn any_flipped_bit_is_detected_or_harmless() {
 fn a_cut_or_zeroed_file_is_detected() {
     let (disk, clock) = small_log();
     for path in files(&disk) {
-        let len = disk.bytes(&path).expect("there").len().min(3000);
+        let len = disk.bytes(&path).expect("the file exists").len().min(3000);
         for to in (0..len).step_by(7) {
             damaged(&disk, &clock, &path, &format!("cut to {to}"), |bytes| bytes.truncate(to));
         }
@@ -138,8 +140,8 @@ fn lost_swapped_and_spliced_files_are_detected() {
         check(&copy, &clock, &format!("without {}", path.display()));
         for other in &files {
             let copy = disk.copy();
-            let bytes = disk.bytes(other).expect("there");
-            copy.damage(path, |old| *old = bytes).expect("there");
+            let bytes = disk.bytes(other).expect("the file exists");
+            copy.damage(path, |old| *old = bytes).expect("the file exists");
             check(&copy, &clock, &format!("{} as {}", other.display(), path.display()));
         }
     }
@@ -147,7 +149,7 @@ fn lost_swapped_and_spliced_files_are_detected() {
         files.iter().filter(|path| path.extension().is_some_and(|e| e == "seg")).collect();
     for target in &segments {
         for source in &segments {
-            let bytes = disk.bytes(source).expect("there");
+            let bytes = disk.bytes(source).expect("the file exists");
             for from in (0..bytes.len().min(900)).step_by(50) {
                 for at in (0..900).step_by(90) {
                     let what = format!("{} bytes {from}.. at {at}", source.display());
@@ -169,19 +171,19 @@ fn records_after_damage_can_be_read() {
     let (disk, clock) = small_log();
     let path = Path::new("/data/log/0/00000000000000000005.seg");
     let index = path.with_extension("idx");
-    // The second block of the segment, behind the filler and record 5.
-    let second = 96 + 96 + 8 + payload(5).len();
+    // The offset of the segment's third block, after the filler and the block of record 5.
+    let block_at = 96 + 96 + 8 + payload(5).len();
     for lost_index in [false, true] {
         let copy = disk.copy();
-        copy.damage(path, |bytes| bytes[second + 30] ^= 1).expect("there");
+        copy.damage(path, |bytes| bytes[block_at + 30] ^= 1).expect("the file exists");
         if lost_index {
             copy.remove_file(&index).expect("removed");
         }
         let catalog = Catalog::open(options(&copy, &clock)).expect("opened");
-        let log = catalog.log(&name()).expect("there");
+        let log = catalog.log(&name()).expect("the log exists");
         for position in (0..RECORDS).filter(|position| *position != 6) {
             let Ok(Found::Some(record)) = log.record(Position(position)) else {
-                panic!("{position} is intact (without an index: {lost_index})")
+                panic!("cannot read the intact record {position} (lost index: {lost_index})")
             };
             assert_eq!(record.payload, payload(position));
         }
@@ -207,19 +209,19 @@ fn the_scrub_finds_every_flipped_bit_of_a_sealed_segment() {
     assert_eq!(catalog.scrub(), []);
     assert!(catalog.scrub_stats().bytes > 1000);
     for path in sealed {
-        for at in 0..disk.bytes(&path).expect("there").len() {
+        for at in 0..disk.bytes(&path).expect("the file exists").len() {
             let copy = disk.copy();
-            copy.damage(&path, |bytes| bytes[at] ^= 1 << (at % 8)).expect("there");
+            copy.damage(&path, |bytes| bytes[at] ^= 1 << (at % 8)).expect("the file exists");
             let catalog = Catalog::open(options(&copy, &clock)).expect("opened");
             let found = catalog.scrub();
-            let log = catalog.log(&name()).expect("there");
+            let log = catalog.log(&name()).expect("the log exists");
             assert_eq!(log.status(), LogStatus::Corrupt, "byte {at}");
-            let told = log.append(Records::one(b"x"));
+            let refused = log.append(Records::one(b"x"));
             assert!(
-                matches!(told, Err(AppendError::Refused(Error::NotAvailable { .. }))),
+                matches!(refused, Err(AppendError::Refused(Error::NotAvailable { .. }))),
                 "byte {at}"
             );
-            // A seal that is gone is found at the start already.
+            // Recovery already finds a damaged seal, so the scrub may report no problem.
             assert!(found.iter().all(|problem| problem.file == path), "byte {at}: {found:?}");
         }
     }

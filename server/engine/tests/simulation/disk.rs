@@ -1,14 +1,15 @@
-//! A simulated disk that loses unsynced data, page by page and name by name.
+//! [`Disk`]: a simulated disk that loses unsynced data, page by page and name by name.
 //!
 //! ```text
-//! file        what readers see | per 4 KiB page: what is on the medium, and
-//!             every version written since the last sync | the same for lengths
-//! directory   names that readers see | names on the medium, and changes since
+//! file        bytes that readers see | for each 4 KiB page: the bytes on the medium, and
+//!             every version written since the last sync | the same for the length
+//! directory   names that readers see | names on the medium, and the changes since
 //! ```
 //!
-//! A power cut keeps the old version of each page, any newer one, or a mixture of 512-byte
-//! sectors. Of the lengths and name changes it keeps any. A failed sync loses the data that it
-//! should have synced, and the page cache looks clean afterwards. A kill -9 loses nothing.
+//! After a power cut, each page has its synced version, any newer version, or a mixture of their
+//! 512-byte sectors. The file has any of its unsynced lengths, and any subset of the name changes
+//! is kept. A failed sync loses data that it should have synced, and the page cache looks clean
+//! afterwards. A kill -9 loses nothing. Invariant: synced data and names are never lost.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,13 +23,13 @@ use crate::random::Random;
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
-/// What a failing call answers.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The power is gone: every call from here on fails.
+    /// The power is cut: this call and all later ones fail.
     PowerCut,
-    /// This error, once or for good.
-    Error { kind: ErrorKind, for_good: bool },
+    /// The call fails with this error. If `permanent`, all later calls fail too.
+    Error { kind: ErrorKind, permanent: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,9 @@ pub(crate) enum ErrorKind {
     Io,
     NoSpace,
     ReadOnly,
-    /// The call is interrupted and must be made again.
+    /// The call was interrupted, and the caller must repeat it.
     Interrupted,
-    /// A write takes only some of its bytes, without an error.
+    /// A write writes only a part of its bytes, without an error.
     Short,
 }
 
@@ -53,16 +54,23 @@ impl ErrorKind {
     }
 }
 
+/// The content of a file.
 #[derive(Debug, Clone, Default)]
 struct Inode {
+    /// The bytes that readers see.
     bytes: Vec<u8>,
+    /// The pages on the medium, by number.
     medium: BTreeMap<usize, Vec<u8>>,
+    /// The length on the medium.
     medium_len: usize,
+    /// The versions of each page since the last sync, oldest first.
     versions: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// The lengths since the last sync, oldest first.
     lengths: Vec<usize>,
 }
 
 impl Inode {
+    /// Returns a page as readers see it, padded with zeros.
     fn page(&self, page: usize) -> Vec<u8> {
         let from = (page * PAGE).min(self.bytes.len());
         let to = (from + PAGE).min(self.bytes.len());
@@ -71,6 +79,7 @@ impl Inode {
         bytes
     }
 
+    /// Adds the current bytes of these pages, and the current length, as unsynced versions.
     fn touch(&mut self, from: usize, to: usize) {
         for page in from / PAGE..to.div_ceil(PAGE) {
             let version = self.page(page);
@@ -108,7 +117,7 @@ impl Inode {
         self.medium_len = self.bytes.len();
     }
 
-    /// A sync that failed: some pages made it, and all of them look clean.
+    /// Simulates a failed sync: it writes only some pages, but afterwards all of them look clean.
     fn fail_sync(&mut self, random: &mut Random) {
         for (page, versions) in std::mem::take(&mut self.versions) {
             if random.chance(30)
@@ -122,7 +131,7 @@ impl Inode {
         }
     }
 
-    /// What the device has, where the cache is clean.
+    /// Replaces all clean pages by those on the medium.
     fn drop_cache(&mut self) {
         let pages = self.bytes.len().div_ceil(PAGE);
         for page in 0..pages {
@@ -138,11 +147,13 @@ impl Inode {
         }
     }
 
+    /// Simulates a power cut. `keep` is the chance in percent that a page or the length has its
+    /// newest version afterwards; otherwise the version is random.
     fn cut_power(&mut self, random: &mut Random, keep: u64) {
         let mut lengths = vec![self.medium_len];
         lengths.append(&mut self.lengths);
         let len = if random.chance(keep) {
-            *lengths.last().expect("one at least")
+            *lengths.last().expect("never empty")
         } else {
             *random.pick(&lengths)
         };
@@ -150,7 +161,7 @@ impl Inode {
             let mut versions = vec![self.medium.get(&page).cloned().unwrap_or(vec![0; PAGE])];
             versions.extend(newer);
             let kept = match random.below(100) as u64 {
-                p if p < keep => versions.pop().expect("one at least"),
+                p if p < keep => versions.pop().expect("never empty"),
                 _ => match random.below(3) {
                     0 => versions.swap_remove(0),
                     1 => random.pick(&versions).clone(),
@@ -183,7 +194,7 @@ enum Node {
 enum Change {
     Set(String, Node),
     Remove(String),
-    /// Both or neither: file systems journal a rename.
+    /// Both changes are kept or neither is, because file systems journal a rename.
     Rename {
         from: String,
         to: String,
@@ -191,10 +202,14 @@ enum Change {
     },
 }
 
+/// The names in a directory.
 #[derive(Debug, Clone, Default)]
 struct Directory {
+    /// The names that readers see.
     names: BTreeMap<String, Node>,
+    /// The names on the medium.
     medium: BTreeMap<String, Node>,
+    /// The changes since the last sync, oldest first.
     changes: Vec<Change>,
 }
 
@@ -224,17 +239,19 @@ impl Directory {
 struct State {
     inodes: Vec<Inode>,
     directories: Vec<Directory>,
-    /// Calls left until the fault.
-    fuse: Option<(u64, Fault)>,
+    /// The next fault, and the number of calls that still succeed before it.
+    pending_fault: Option<(u64, Fault)>,
+    /// The number of calls so far that change something.
     calls: u64,
+    /// Whether the power is off.
     off: bool,
     random: Option<Random>,
     locked: bool,
-    /// Bytes that fit; `None` is no limit.
+    /// The size of the disk in bytes; `None` means no limit.
     space: Option<usize>,
 }
 
-/// See the module.
+/// A simulated disk. Clones share its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk(Arc<Mutex<State>>);
 
@@ -251,43 +268,47 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The `calls`-th call from here on that changes something fails.
+    /// Lets the next `calls` calls that change something succeed, and makes the call after them
+    /// fail.
     pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
-        self.state().fuse = Some((calls, fault));
+        self.state().pending_fault = Some((calls, fault));
     }
 
-    pub(crate) fn mend(&self) {
-        self.state().fuse = None;
+    /// Removes a fault that has not happened yet, or a permanent one.
+    pub(crate) fn clear_fault(&self) {
+        self.state().pending_fault = None;
     }
 
-    /// Calls so far that change something.
+    /// Returns the number of calls so far that change something.
     pub(crate) fn calls(&self) -> u64 {
         self.state().calls
     }
 
+    /// Returns whether the power is off.
     pub(crate) fn is_off(&self) -> bool {
         self.state().off
     }
 
-    /// Bytes stored in files that have a name.
+    /// Returns the size of all files that have a name, in bytes.
     pub(crate) fn used(&self) -> usize {
         self.state().used()
     }
 
-    /// Bytes that may be stored in all.
+    /// Sets the size of the disk in bytes; `None` means no limit.
     pub(crate) fn limit_space(&self, bytes: Option<usize>) {
         self.state().space = bytes;
     }
 
-    /// The machine starts again after a kill (nothing lost) or a power cut, in
-    /// which each page and name was kept with a chance of `keep` percent.
+    /// Restarts the machine after a kill (`None`), which loses nothing, or after a power cut. The
+    /// number is the chance in percent that the newest version of a page is kept. The chance of a
+    /// name change is half of the number plus 50 percent.
     pub(crate) fn restart(&self, power_cut: Option<u64>) {
         let mut state = self.state();
         state.off = false;
         state.locked = false;
-        state.fuse = None;
+        state.pending_fault = None;
         let Some(keep) = power_cut else { return };
-        let mut random = state.random.take().expect("always there");
+        let mut random = state.random.take().expect("the generator is put back after each use");
         for directory in &mut state.directories {
             let mut names = directory.medium.clone();
             for change in std::mem::take(&mut directory.changes) {
@@ -301,15 +322,15 @@ impl Disk {
         for inode in &mut state.inodes {
             inode.cut_power(&mut random, keep);
         }
-        state.forget_unnamed();
+        state.free_unnamed();
         state.random = Some(random);
     }
 
-    /// An independent copy of what everybody sees, as if all of it were synced.
+    /// Returns an independent copy of the disk as readers see it, with everything synced.
     pub(crate) fn copy(&self) -> Disk {
         let mut state = self.state().clone();
         state.locked = false;
-        state.fuse = None;
+        state.pending_fault = None;
         state.off = false;
         for inode in &mut state.inodes {
             inode.sync();
@@ -317,14 +338,14 @@ impl Disk {
         Disk(Arc::new(Mutex::new(state)))
     }
 
-    /// The bytes of a file.
+    /// Returns the bytes of a file as readers see them.
     pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();
         let Some(Node::File(inode)) = state.node(path) else { return None };
         Some(state.inodes[inode].bytes.clone())
     }
 
-    /// The bytes of a file, to be damaged.
+    /// Damages a file: applies `f` to its bytes and syncs them.
     pub(crate) fn damage<T>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
         let mut state = self.state();
         let Some(Node::File(inode)) = state.node(path) else { return None };
@@ -338,13 +359,13 @@ impl Disk {
 }
 
 impl State {
-    /// One more call that changes something; whether it fails, and how.
+    /// Counts a call that changes something. Returns how it fails, or `None` if it succeeds.
     fn tick(&mut self) -> Option<ErrorKind> {
         if self.off {
             return Some(ErrorKind::Io);
         }
         self.calls += 1;
-        let (left, fault) = self.fuse.as_mut()?;
+        let (left, fault) = self.pending_fault.as_mut()?;
         if *left > 0 {
             *left -= 1;
             return None;
@@ -354,18 +375,19 @@ impl State {
                 self.off = true;
                 Some(ErrorKind::Io)
             }
-            Fault::Error { kind, for_good } => {
-                if !for_good {
-                    self.fuse = None;
+            Fault::Error { kind, permanent } => {
+                if !permanent {
+                    self.pending_fault = None;
                 }
                 Some(kind)
             }
         }
     }
 
+    /// Like [`State::tick`], for calls that can be neither short nor interrupted.
     fn call(&mut self) -> io::Result<()> {
         match self.tick() {
-            // Only reads and writes can be cut short or interrupted.
+            // Only a write can be short or interrupted.
             None | Some(ErrorKind::Short | ErrorKind::Interrupted) => Ok(()),
             Some(kind) => Err(kind.error()),
         }
@@ -394,8 +416,8 @@ impl State {
         Ok((directory, name))
     }
 
-    /// Frees what no name leads to any more.
-    fn forget_unnamed(&mut self) {
+    /// Frees the content of files that have no name any more.
+    fn free_unnamed(&mut self) {
         let named: std::collections::BTreeSet<usize> = self
             .directories
             .iter()
@@ -412,7 +434,7 @@ impl State {
         }
     }
 
-    /// Bytes of all files that have a name.
+    /// Returns the size of all files that have a name, in bytes.
     fn used(&self) -> usize {
         let named = |directory: &Directory| -> usize {
             let files = directory.names.values().filter_map(|node| match node {
@@ -425,6 +447,7 @@ impl State {
     }
 }
 
+/// An open file.
 #[derive(Debug)]
 struct Handle {
     disk: Disk,
@@ -432,9 +455,9 @@ struct Handle {
 }
 
 #[derive(Debug)]
-struct Held;
+struct HeldLock;
 
-impl Lock for Held {}
+impl Lock for HeldLock {}
 
 impl Storage for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -550,7 +573,7 @@ impl Storage for Disk {
         if std::mem::replace(&mut state.locked, true) {
             return Ok(Err("the simulation".into()));
         }
-        Ok(Ok(Box::new(Held)))
+        Ok(Ok(Box::new(HeldLock)))
     }
 }
 
@@ -561,7 +584,7 @@ impl File for Handle {
             return Err(ErrorKind::Io.error());
         }
         let bytes = &state.inodes[self.inode].bytes;
-        let from = usize::try_from(offset).expect("small").min(bytes.len());
+        let from = usize::try_from(offset).expect("it fits").min(bytes.len());
         let n = buf.len().min(bytes.len() - from);
         buf[..n].copy_from_slice(&bytes[from..from + n]);
         Ok(n)
@@ -579,7 +602,7 @@ impl File for Handle {
             Some(ErrorKind::Short) => bytes = &bytes[..bytes.len().div_ceil(2)],
             Some(kind) => return Err(kind.error()),
         }
-        let offset = usize::try_from(offset).expect("small");
+        let offset = usize::try_from(offset).expect("it fits");
         let grows = (offset + bytes.len()).saturating_sub(state.inodes[self.inode].bytes.len());
         if let Some(space) = state.space {
             let left = space.saturating_sub(state.used());
@@ -595,7 +618,7 @@ impl File for Handle {
         Ok(bytes.len())
     }
 
-    /// As lossy as any write: only a sync empties a device's own cache.
+    /// Loses as much as any other write, because only a sync flushes the device's own cache.
     fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let aligned = bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) == 0
             && bytes.len().is_multiple_of(DIRECT_ALIGNMENT)
@@ -608,7 +631,7 @@ impl File for Handle {
         let mut state = self.disk.state();
         state.call()?;
         let len = state.inodes[self.inode].bytes.len();
-        let grows = usize::try_from(end).expect("small").saturating_sub(len);
+        let grows = usize::try_from(end).expect("it fits").saturating_sub(len);
         match state.space {
             Some(space) if grows > space.saturating_sub(state.used()) => {
                 Err(ErrorKind::NoSpace.error())
@@ -625,7 +648,8 @@ impl File for Handle {
         };
         if let Some(error) = failed {
             if !state.off {
-                let mut random = state.random.take().expect("always there");
+                let mut random =
+                    state.random.take().expect("the generator is put back after each use");
                 state.inodes[self.inode].fail_sync(&mut random);
                 state.random = Some(random);
             }
@@ -642,7 +666,7 @@ impl File for Handle {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.call()?;
-        state.inodes[self.inode].set_len(usize::try_from(len).expect("small"));
+        state.inodes[self.inode].set_len(usize::try_from(len).expect("it fits"));
         Ok(())
     }
 

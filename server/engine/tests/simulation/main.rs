@@ -1,8 +1,8 @@
-//! The whole engine on a simulated disk and clock: power cuts, kills, lost and torn pages, lost
-//! names, forged and copied blocks in payloads, bit rot and I/O errors.
+//! Tests the whole engine on a simulated disk and clock. The simulation includes power cuts, kills,
+//! lost and torn pages, lost names, forged and copied blocks in payloads, bit rot and I/O errors.
 //!
-//! A run is one seed; `STYX_SEED=n cargo test -p styx-engine --test simulation` repeats it.
-//! `STYX_SEEDS=n` sets the number of seeds.
+//! Each run has one seed. `STYX_SEED=n cargo test -p styx-engine --test simulation` repeats a run,
+//! and `STYX_SEEDS=n` sets the number of seeds.
 
 mod ages;
 mod clock;

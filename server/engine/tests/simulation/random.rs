@@ -1,4 +1,5 @@
-//! A small random generator (SplitMix64) with which a seed gives the same run everywhere.
+//! [`Random`]: a small random number generator (SplitMix64). A seed gives the same numbers on every
+//! machine, so a run can be repeated.
 
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
@@ -8,6 +9,7 @@ impl Random {
         Random(seed)
     }
 
+    /// Returns the next 64-bit number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -16,19 +18,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `n`, exclusive; 0 if `n` is 0.
+    /// Returns a number from 0 to `n` − 1, or 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % (n.max(1) as u64)).expect("fits")
+        usize::try_from(self.next() % (n.max(1) as u64)).expect("it fits")
     }
 
+    /// Returns `true` with a probability of `percent` percent.
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
+    /// Returns a random element of a slice, which must not be empty.
+    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
     }
 
+    /// Returns `n` random bytes.
     pub(crate) fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.next().to_le_bytes()[0]).collect()
     }

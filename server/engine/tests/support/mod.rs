@@ -1,6 +1,6 @@
-//! What the engine's tests share: names, catalogs, records, wakers and seeds.
+//! Functions that the engine's test binaries share: names, catalogs, records, wakers and seeds.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::disallowed_methods, reason = "the environment names the seeds")]
+#![allow(clippy::disallowed_methods, reason = "environment variables set the seeds")]
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,24 +13,25 @@ use std::time::Duration;
 use styx_engine::{Catalog, Error, Found, Log, Options, Ticket};
 use styx_protocol::{LogName, Records, record};
 
-/// A log name.
+/// Parses a log name.
 pub(crate) fn name(text: &str) -> LogName {
     text.parse().expect("a valid log name")
 }
 
-/// The catalog of a directory, with every log open.
+/// Opens the catalog of a directory and waits until every log is open.
 pub(crate) fn open(directory: &Path) -> Catalog {
     let catalog = Catalog::open(Options::new(directory)).expect("opened");
     catalog.wait_until_open();
     catalog
 }
 
-/// Closes a catalog, which must not take long.
+/// Closes a catalog. Panics if this takes more than 30 s.
 pub(crate) fn close(catalog: Catalog) {
     assert!(catalog.close(Duration::from_secs(30)), "closed within 30 s");
 }
 
-/// Closes a catalog and opens it again, with its log `log`. Nothing of it is in memory.
+/// Closes a catalog, and opens it again with its log `log`. The log's records are then no longer in
+/// memory.
 pub(crate) fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
     close(catalog);
     let catalog = open(directory);
@@ -38,7 +39,7 @@ pub(crate) fn reopen(catalog: Catalog, directory: &Path) -> (Catalog, Log) {
     (catalog, log)
 }
 
-/// Records with these payloads.
+/// Builds records with these payloads.
 pub(crate) fn records<P: AsRef<[u8]>>(payloads: impl IntoIterator<Item = P>) -> Records {
     let mut builder = record::Builder::new();
     for payload in payloads {
@@ -47,26 +48,26 @@ pub(crate) fn records<P: AsRef<[u8]>>(payloads: impl IntoIterator<Item = P>) -> 
     builder.take()
 }
 
-/// The payloads of all records; checks that their positions are dense.
+/// Reads the payloads of all records, and checks that their positions have no gaps.
 pub(crate) fn read_all(log: &Log) -> Vec<Vec<u8>> {
     read_all_by(log, 64 << 10)
 }
 
-/// The same, with reads of `bytes_max` bytes.
+/// Like [`read_all`], with reads of up to `bytes_max` bytes.
 pub(crate) fn read_all_by(log: &Log, bytes_max: usize) -> Vec<Vec<u8>> {
     let start = log.start_position();
     let mut reader = log.reader(start).expect("a reader");
     let mut all = Vec::new();
     while let Found::Some(batch) = reader.read(bytes_max).expect("read") {
         for record in batch.records() {
-            assert_eq!(record.position.0, start.0 + all.len() as u64, "positions are dense");
+            assert_eq!(record.position.0, start.0 + all.len() as u64, "positions have no gaps");
             all.push(record.payload.to_vec());
         }
     }
     all
 }
 
-/// The result of a ticket, if it is there now.
+/// Polls a ticket once. Returns its result if it is finished.
 pub(crate) fn poll_once<T>(ticket: &mut Ticket<T>, waker: &Waker) -> Option<Result<T, Error>> {
     match Pin::new(ticket).poll(&mut Context::from_waker(waker)) {
         Poll::Ready(result) => Some(result),
@@ -74,11 +75,12 @@ pub(crate) fn poll_once<T>(ticket: &mut Ticket<T>, waker: &Waker) -> Option<Resu
     }
 }
 
-/// Counts how often it is woken.
+/// A waker that counts its wake-ups.
 #[derive(Debug, Default)]
 pub(crate) struct WakeCount(AtomicUsize);
 
 impl WakeCount {
+    /// Returns the number of wake-ups so far.
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -90,7 +92,8 @@ impl Wake for WakeCount {
     }
 }
 
-/// The seeds to run: `STYX_SEED` alone, or the first `STYX_SEEDS`, or 2,000.
+/// Returns the seeds to run: only `STYX_SEED` if it is set, else the first `STYX_SEEDS` seeds. The
+/// default is 2,000 seeds.
 pub(crate) fn seeds() -> Range<u64> {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
     match number("STYX_SEED") {

@@ -1,5 +1,6 @@
-//! Archives: what comes out of good ones, and that nothing comes out of others.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Tests of archives: a valid archive is restored completely, and any other one leaves nothing
+//! behind.
+#![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use styx_protocol::Position;
 use tempfile::TempDir;
 
 use super::fixtures::{self, config, gzip, index, records, segment, tar};
-use super::{Files, TIME_S, files, is_whole, name, open, payloads};
+use super::{Files, TIME_S, assert_intact, files, name, open, payloads};
 use crate::{Catalog, Error, Log};
 
 struct Data {
@@ -18,7 +19,7 @@ struct Data {
 
 impl Data {
     fn new() -> Data {
-        // Nothing here is about syncs, and there are thousands of them.
+        // These tests sync thousands of times but do not test syncs, so they use memory.
         let memory = Path::new("/dev/shm");
         let directory = match memory.is_dir() {
             true => tempfile::tempdir_in(memory),
@@ -40,7 +41,7 @@ impl Data {
     }
 
     #[track_caller]
-    fn refuses(&self, why: &str, archive: &[u8]) {
+    fn assert_refused(&self, why: &str, archive: &[u8]) {
         match self.restore(archive) {
             Err(Error::BadArchive { message }) => assert!(message.contains(why), "{message}"),
             other => panic!("{why}: {other:?}"),
@@ -52,7 +53,7 @@ impl Data {
 fn a_restored_archive_accepts_appends() {
     let data = Data::new();
     let log = data.restore(&gzip(&tar(&files()))).expect("restored");
-    is_whole(&log);
+    assert_intact(&log);
     let append = styx_protocol::Records::one(b"twelve");
     assert_eq!(log.append_durably(append).expect("appended").end, Position(13));
     drop(log);
@@ -63,7 +64,7 @@ fn a_restored_archive_accepts_appends() {
     let mut archive = Vec::new();
     log.backup(&mut archive).expect("backed up");
     let other = Data::new();
-    let again = other.restore(&archive).expect("restored as one of ours");
+    let again = other.restore(&archive).expect("a backup is restored");
     assert_eq!((payloads(&again).len(), again.start_position()), (6, Position(7)));
 }
 
@@ -76,24 +77,27 @@ fn every_flipped_byte_is_detected() {
         let mut flipped = tar.clone();
         flipped[at] ^= 1 << (at % 8);
         if let Ok(log) = data.restore(&gzip(&flipped)) {
-            is_whole(&log);
+            assert_intact(&log);
             drop(log);
             data.catalog.delete(&name("a")).expect("deleted");
             accepted.push(at);
         }
     }
-    // Where tar pads a file, the zeros of its end, and a header's own checksum,
-    // in which a digit may be written in two ways.
+    // Flips are accepted only in the padding and the final zeros of the tar, and in a header's
+    // checksum, where a digit can be written in two ways.
     let header = |at: &&usize| {
         let begin = **at / 512 * 512;
         let checksum = begin + 148..begin + 156;
         tar[begin..].get(257..262) == Some(b"ustar") && !checksum.contains(*at)
     };
-    assert_eq!(accepted.iter().find(header), None, "in the header of an entry");
+    assert_eq!(accepted.iter().find(header), None, "a flip in the header of an entry was accepted");
     for (_, bytes) in files().iter().filter(|(_, bytes)| !bytes.is_empty()) {
-        let found = tar.windows(bytes.len()).position(|window| window == bytes).expect("in it");
+        let found = tar
+            .windows(bytes.len())
+            .position(|window| window == bytes)
+            .expect("the tar contains the file");
         let within = |at: &&usize| (found..found + bytes.len()).contains(*at);
-        assert_eq!(accepted.iter().find(within), None, "in {bytes:?}");
+        assert_eq!(accepted.iter().find(within), None, "a flip in {bytes:?} was accepted");
     }
 }
 
@@ -115,7 +119,7 @@ fn every_truncation_is_detected() {
         let (name, _) = files.remove(gone);
         assert!(data.restore(&gzip(&fixtures::tar(&files))).is_err(), "without {name}");
     }
-    is_whole(&data.restore(&archive).expect("the archive itself"));
+    assert_intact(&data.restore(&archive).expect("the unchanged archive is restored"));
 }
 
 #[test]
@@ -126,27 +130,39 @@ fn entries_out_of_place_are_refused() {
         change(&mut files);
         gzip(&tar(&files))
     };
-    data.refuses("out of order", &with(&|files| files.insert(2, files[1].clone())));
-    data.refuses("out of order", &with(&|files| files.swap(1, 2)));
-    data.refuses("one is missing", &with(&|files| drop(files.remove(2))));
-    data.refuses("does not belong", &with(&|files| files.push(files[6].clone())));
-    data.refuses("does not belong", &with(&|files| files.swap(4, 5)));
-    data.refuses("does not belong", &with(&|files| files.push(files[0].clone())));
-    data.refuses("does not belong", &with(&|files| files.push(("lock".into(), Vec::new()))));
-    data.refuses("does not belong", &with(&|files| files.push(("log.toml".into(), Vec::new()))));
-    data.refuses("does not belong", &with(&|files| files.swap(0, 1)));
-    data.refuses("does not belong", &with(&|files| files[1].0 = format!("x/{}", files[1].0)));
-    data.refuses("no segments", &with(&|files| files.truncate(1)));
-    data.refuses("cut off", &with(&|files| files.truncate(4)));
-    data.refuses("one is missing", &with(&|files| files[2].0 = segment(11, 81, 0, "records")));
+    data.assert_refused("out of order", &with(&|files| files.insert(2, files[1].clone())));
+    data.assert_refused("out of order", &with(&|files| files.swap(1, 2)));
+    data.assert_refused("one is missing", &with(&|files| drop(files.remove(2))));
+    data.assert_refused("does not belong", &with(&|files| files.push(files[6].clone())));
+    data.assert_refused("does not belong", &with(&|files| files.swap(4, 5)));
+    data.assert_refused("does not belong", &with(&|files| files.push(files[0].clone())));
+    data.assert_refused("does not belong", &with(&|files| files.push(("lock".into(), Vec::new()))));
+    data.assert_refused(
+        "does not belong",
+        &with(&|files| files.push(("log.toml".into(), Vec::new()))),
+    );
+    data.assert_refused("does not belong", &with(&|files| files.swap(0, 1)));
+    data.assert_refused(
+        "does not belong",
+        &with(&|files| files[1].0 = format!("x/{}", files[1].0)),
+    );
+    data.assert_refused("no segments", &with(&|files| files.truncate(1)));
+    data.assert_refused("cut off", &with(&|files| files.truncate(4)));
+    data.assert_refused(
+        "one is missing",
+        &with(&|files| files[2].0 = segment(11, 81, 0, "records")),
+    );
     let further = |files: &mut Files| files[2].0 = files[2].0.replace("73-", "74-");
-    data.refuses("one is missing", &with(&further));
-    data.refuses("69 bytes", &with(&|files| files[0].1.push(0)));
-    data.refuses("beyond the end of its segment", &with(&|files| files[4].1 = index(&[(10, 81)])));
-    data.refuses("checksum", &with(&|files| files[4].1 = index(&[(8, 50), (7, 40)])));
-    data.refuses("cut off", &with(&|files| files[4].1.truncate(39)));
+    data.assert_refused("one is missing", &with(&further));
+    data.assert_refused("69 bytes", &with(&|files| files[0].1.push(0)));
+    data.assert_refused(
+        "beyond the end of its segment",
+        &with(&|files| files[4].1 = index(&[(10, 81)])),
+    );
+    data.assert_refused("checksum", &with(&|files| files[4].1 = index(&[(8, 50), (7, 40)])));
+    data.assert_refused("cut off", &with(&|files| files[4].1.truncate(39)));
     let interleaved = with(&|files| files[1..].sort());
-    is_whole(&data.restore(&interleaved).expect("each index behind its records is fine"));
+    assert_intact(&data.restore(&interleaved).expect("each index may follow its records"));
 }
 
 #[test]
@@ -157,10 +173,13 @@ fn records_are_checked_against_the_configuration_and_their_checksums() {
         let (records, index) = (segment(0, 0, 0, "records"), segment(0, 0, 0, "index"));
         gzip(&tar(&[("config".into(), config), (records, bytes), (index, Vec::new())]))
     };
-    data.refuses("max_record_size", &one(records(&[[b'x'; 57]]), 64));
-    data.refuses("-1 bytes", &one(vec![0xff; 64], 64));
-    data.refuses("position 1: the record fails", &one([records(&["x"]), vec![0; 8]].concat(), 64));
-    data.refuses(
+    data.assert_refused("max_record_size", &one(records(&[[b'x'; 57]]), 64));
+    data.assert_refused("-1 bytes", &one(vec![0xff; 64], 64));
+    data.assert_refused(
+        "position 1: the record fails",
+        &one([records(&["x"]), vec![0; 8]].concat(), 64),
+    );
+    data.assert_refused(
         "byte 9, position 1: the record is cut",
         &one([records(&["x"]), vec![0; 7]].concat(), 64),
     );

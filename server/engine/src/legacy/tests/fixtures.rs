@@ -1,10 +1,10 @@
-//! Data of 0.x that is built byte by byte, for tests.
+//! Builds the files of a 0.x log byte by byte, independently of the code that reads them.
 
 use std::io::Write;
 
 use super::super::config;
 
-/// A configuration file.
+/// Builds a configuration file.
 pub(in crate::legacy) fn config(fields: [i64; 8]) -> [u8; config::BYTES] {
     let mut bytes = [0; config::BYTES];
     for (index, field) in fields.into_iter().enumerate() {
@@ -15,7 +15,7 @@ pub(in crate::legacy) fn config(fields: [i64; 8]) -> [u8; config::BYTES] {
     bytes
 }
 
-/// A records file.
+/// Builds a records file with these payloads.
 pub(in crate::legacy) fn records<P: AsRef<[u8]>>(payloads: &[P]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for payload in payloads {
@@ -29,7 +29,7 @@ pub(in crate::legacy) fn records<P: AsRef<[u8]>>(payloads: &[P]) -> Vec<u8> {
     bytes
 }
 
-/// An index file.
+/// Builds an index file with these positions and offsets.
 pub(in crate::legacy) fn index(entries: &[(u64, u64)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (position, offset) in entries {
@@ -42,12 +42,12 @@ pub(in crate::legacy) fn index(entries: &[(u64, u64)]) -> Vec<u8> {
     bytes
 }
 
-/// `segment-…-KIND`.
+/// Builds the file name `segment-…-KIND`.
 pub(in crate::legacy) fn segment(position: u64, offset: u64, time_s: u64, kind: &str) -> String {
     format!("segment-{position:020}-{offset:020}-{time_s:020}-{kind}")
 }
 
-/// A tar of plain files.
+/// Builds a tar of these files.
 pub(in crate::legacy) fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {

@@ -1,5 +1,5 @@
-//! Directories: each log is imported whole, or reported and left alone.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Tests of `import`: each log is imported completely, or it is reported and not imported.
+#![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use styx_protocol::{LogConfig, LogName};
 
 use super::super::{ImportReport, Outcome, import};
-use super::{Files, files, is_whole, name, open, payloads};
+use super::{Files, assert_intact, files, name, open, payloads};
 use crate::{Error, Options};
 
 fn write(directory: &Path, log: &str, files: &Files) {
@@ -23,7 +23,8 @@ fn copy(from: &Path, to: &Path, only: &[LogName]) -> Result<ImportReport, Error>
 
 #[test]
 fn a_directory_is_imported_log_by_log() {
-    let (from, to) = (tempfile::tempdir().expect("from"), tempfile::tempdir().expect("to"));
+    let (from, to) =
+        (tempfile::tempdir().expect("a source"), tempfile::tempdir().expect("a target"));
     write(from.path(), "good", &files());
     write(from.path(), "also-good", &files());
     write(from.path(), "empty", &files()[..1].to_vec());
@@ -46,7 +47,7 @@ fn a_directory_is_imported_log_by_log() {
     assert_eq!(report.left(), 5);
     let outcome = |name: &str| {
         let log = report.logs.iter().find(|log| log.name == name);
-        log.map(|log| log.outcome.clone()).expect("it is in the report")
+        log.map(|log| log.outcome.clone()).expect("the log is in the report")
     };
     let damage = |log: &str, file: usize, offset: u64, position: u64| {
         let Outcome::Damaged(found) = outcome(log) else { panic!("{log}: {:?}", outcome(log)) };
@@ -60,14 +61,15 @@ fn a_directory_is_imported_log_by_log() {
     assert!(matches!(outcome("not.a.name"), Outcome::Refused(_)));
     let catalog = open(to.path());
     assert_eq!(catalog.list().len(), 3, "{:?}", catalog.list());
-    is_whole(&catalog.log(&name("good")).expect("opened"));
+    assert_intact(&catalog.log(&name("good")).expect("opened"));
     assert_eq!(payloads(&catalog.log(&name("empty")).expect("opened")).len(), 0);
     assert!(!to.path().join("bad").exists());
 }
 
 #[test]
 fn a_refused_import_changes_nothing() {
-    let (from, to) = (tempfile::tempdir().expect("from"), tempfile::tempdir().expect("to"));
+    let (from, to) =
+        (tempfile::tempdir().expect("a source"), tempfile::tempdir().expect("a target"));
     write(from.path(), "a", &files());
     let refused = |from: &Path, to: &Path, only: &[LogName], why: &str| match copy(from, to, only) {
         Err(Error::DataDirectory { message }) => assert!(message.contains(why), "{message}"),
@@ -78,7 +80,7 @@ fn a_refused_import_changes_nothing() {
     refused(&from.path().join("a"), to.path(), &[], "single log");
     refused(from.path(), from.path(), &[], "inside");
     refused(from.path(), &from.path().join("new"), &[], "inside");
-    let other = tempfile::tempdir().expect("other");
+    let other = tempfile::tempdir().expect("a directory");
     write(other.path(), "b", &files());
     refused(from.path(), other.path(), &[], "styx import");
     assert!(!from.path().join("new").exists() && !other.path().join("a").exists());

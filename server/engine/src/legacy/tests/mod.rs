@@ -1,6 +1,6 @@
-//! Archives and directories of 0.x made by hand: what comes out of good ones,
-//! and that nothing comes out of any other.
-#![allow(clippy::disallowed_methods, reason = "a test looks at real files")]
+//! Tests with handmade archives and directories of 0.x. A valid source becomes a log with the same
+//! records; an invalid source leaves nothing behind.
+#![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 mod archive;
 pub(super) mod fixtures;
@@ -18,7 +18,7 @@ type Files = Vec<(String, Vec<u8>)>;
 const CONFIG: [i64; 8] = [64, 1 << 20, 3, 1 << 30, -1, 1000, -1, -1];
 const TIME_S: u64 = 1_700_000_000;
 
-/// Three segments from position 7 on: three records, two, and none yet.
+/// Three segments from position 7 on, with three records, two records, and none.
 fn files() -> Files {
     let first = records(&["seven", "", "nine"]);
     let second = records(&["ten", "eleven"]);
@@ -55,8 +55,9 @@ fn payloads(log: &Log) -> Vec<Vec<u8>> {
     all
 }
 
+/// Checks that the log contains exactly the records of [`files`].
 #[track_caller]
-fn is_whole(log: &Log) {
+fn assert_intact(log: &Log) {
     assert_eq!(payloads(log), PAYLOADS.map(|payload| payload.as_bytes().to_vec()));
     assert_eq!((log.start_position(), log.end_position()), (Position(7), Position(12)));
     let config = LogConfig {
@@ -68,7 +69,7 @@ fn is_whole(log: &Log) {
     assert_eq!(log.config(), config);
     assert_eq!(log.info().file_size, 18 + 5 * 8);
     let us = |seconds: u64| seconds * 1_000_000;
-    assert_eq!(log.timestamps(), Some((us(TIME_S), us(TIME_S + 60))), "never back");
+    assert_eq!(log.timestamps(), Some((us(TIME_S), us(TIME_S + 60))), "timestamps never decrease");
     let found = log.seek(Seek::Time(us(TIME_S + 1))).expect("found");
     assert_eq!(found, Position(10));
 }

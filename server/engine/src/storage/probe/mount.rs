@@ -1,4 +1,4 @@
-//! [`Mount`]: the mount of a path, from `/proc/self/mountinfo`.
+//! [`Mount`]: finds the mount of a path in `/proc/self/mountinfo`.
 //!
 //! ```text
 //! 36 35 98:0 /mnt1 /mnt/my\040data rw,noatime master:1 - ext4 /dev/root rw,nobarrier
@@ -9,29 +9,30 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
-/// How a file system is mounted.
+/// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The kernel's number of the mount.
+    /// The kernel's number for the mount.
     id: u64,
+    /// The device's major and minor number, such as `8:1`.
     device: String,
-    /// Its type, such as `ext4`.
+    /// The type of the file system, such as `ext4`.
     pub filesystem: String,
-    /// Where it is mounted.
+    /// The mount point.
     pub point: String,
-    /// What is mounted, such as `/dev/sda1`.
+    /// The mounted device or other source, such as `/dev/sda1`.
     pub source: String,
-    /// Its options: those of the mount, then those of the file system.
+    /// The options: first those of the mount, then those of the file system.
     pub options: Vec<String>,
 }
 
-/// Options with which a sync does not wait for the medium: of ext3, ext4 and others, of
-/// ReiserFS, and of overlays.
+/// Mount options with which a sync does not wait for the medium. They are used by ext3, ext4 and
+/// others, by ReiserFS, and by overlays.
 const WITHOUT_SYNCS: [&str; 5] =
     ["nobarrier", "barrier=0", "barrier=none", "volatile", "fsync=volatile"];
 
 impl Mount {
-    /// Parses a line of mountinfo; `None` if it is malformed.
+    /// Parses a line of mountinfo. Returns `None` if it is malformed.
     pub(super) fn parse(line: &str) -> Option<Mount> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');
@@ -48,13 +49,14 @@ impl Mount {
         Some(Mount { id, device, filesystem, point, source, options })
     }
 
-    /// The option that disables syncs, if there is one.
+    /// Returns the first option that disables syncs.
     pub(super) fn option_without_syncs(&self) -> Option<&str> {
         let weak = |option: &&String| WITHOUT_SYNCS.contains(&option.as_str());
         self.options.iter().find(weak).map(String::as_str)
     }
 
-    /// The directory that an overlay writes to, as a path of the process that mounted it.
+    /// Returns the directory to which an overlay writes, as the process that mounted it sees the
+    /// path. Returns `None` if this is not an overlay.
     pub(super) fn overlay_upper(&self) -> Option<&str> {
         if self.filesystem != "overlay" {
             return None;
@@ -63,7 +65,7 @@ impl Mount {
     }
 }
 
-/// The mount of a path; `None` if the system does not tell.
+/// Returns the mount of a path, or `None` if it cannot be determined.
 pub(super) fn of(path: &Path) -> Option<Mount> {
     let flags = StatxFlags::MNT_ID | StatxFlags::BASIC_STATS;
     let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), flags).ok()?;
@@ -72,18 +74,18 @@ pub(super) fn of(path: &Path) -> Option<Mount> {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return mounts.find(|mount| mount.id == stat.stx_mnt_id);
     }
-    // Before Linux 5.8: any mount of the same device.
+    // Before Linux 5.8, statx has no mount id: take any mount of the same device.
     let device = format!("{}:{}", stat.stx_dev_major, stat.stx_dev_minor);
     mounts.find(|mount| mount.device == device)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the place for file calls")]
+#[expect(clippy::disallowed_methods, reason = "all file calls are in `storage`")]
 fn mountinfo() -> Option<String> {
     let bytes = std::fs::read("/proc/self/mountinfo").ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Spaces and similar characters are written as three octal digits: `\040`.
+/// Decodes a field, in which spaces and similar characters are three octal digits: `\040`.
 fn unescaped(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -150,7 +152,7 @@ mod tests {
     #[test]
     fn the_mount_of_proc_is_found() {
         let Some(mount) = of(Path::new("/proc")) else {
-            eprintln!("skipped: the system does not say what is mounted");
+            eprintln!("skipped: the mount of /proc cannot be determined");
             return;
         };
         assert_eq!((mount.filesystem.as_str(), mount.point.as_str()), ("proc", "/proc"));

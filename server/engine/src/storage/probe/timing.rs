@@ -1,4 +1,6 @@
-//! The speed of a directory's storage, measured on a temporary file.
+//! Measures the speed of a directory's storage with a temporary file.
+//!
+//! Invariant: the file is removed even if a measurement fails.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,10 +16,10 @@ const BANDWIDTH_BYTES: u64 = 64 << 20;
 const BANDWIDTH_TIME_MAX: Duration = Duration::from_secs(1);
 const BANDWIDTH_STEP_BYTES: usize = 1 << 20;
 
-/// The duration of several syncs, each with the write before it.
+/// The durations of several syncs, each including the write before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syncs {
-    /// Ascending, never empty.
+    /// In ascending order; never empty.
     times: Vec<Duration>,
 }
 
@@ -27,19 +29,19 @@ impl Syncs {
         (!times.is_empty()).then_some(Syncs { times })
     }
 
-    /// The number of measurements, at least one.
+    /// Returns the number of measurements, which is at least 1.
     #[must_use]
     pub fn count(&self) -> usize {
         self.times.len()
     }
 
-    /// The median.
+    /// Returns the median duration.
     #[must_use]
     pub fn median(&self) -> Duration {
         self.quantile(50)
     }
 
-    /// The 99th percentile; the longest of fewer than 100.
+    /// Returns the 99th percentile, or the longest duration if there are fewer than 100.
     #[must_use]
     pub fn p99(&self) -> Duration {
         self.quantile(99)
@@ -51,8 +53,11 @@ impl Syncs {
     }
 }
 
-/// Appends and syncs 4 KiB, as a commit does, until there are enough measurements or the time
-/// is up.
+/// Appends and syncs 4 KiB at a time, like a commit, until there are enough measurements or the
+/// time is up.
+///
+/// # Errors
+/// The directory cannot be written to, or is full.
 pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     let (count_max, time_max) = match effort {
         Effort::Quick => (30, Duration::from_millis(20)),
@@ -63,7 +68,7 @@ pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     let mut times = Vec::with_capacity(count_max);
     let mut now = begun;
     while times.len() < count_max && now.saturating_sub(begun) < time_max {
-        // Not zeros: some file systems do not store them.
+        // Some file systems do not store blocks of zeros.
         let block = [0xa5 ^ times.len() as u8; SYNC_BYTES];
         let before = RealClock.monotonic();
         probe.append(&block, (times.len() * SYNC_BYTES) as u64)?;
@@ -74,8 +79,8 @@ pub(super) fn syncs(directory: &Path, effort: Effort) -> io::Result<Syncs> {
     Syncs::of(times).ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
-/// Bytes per second of sequential writes with one sync at the end: at most 64 MiB, for about a
-/// second.
+/// Measures sequential writes with one sync at the end, in bytes per second. Writes at most 64 MiB,
+/// for about 1 s, and blocks the calling thread.
 ///
 /// # Errors
 /// The directory cannot be written to, or is full.
@@ -115,7 +120,7 @@ impl ProbeFile {
 
 impl Drop for ProbeFile {
     fn drop(&mut self) {
-        // A server that started in the meantime may have removed it.
+        // This may fail, because a server that started in the meantime may have removed the file.
         let _ = RealStorage.remove_file(&self.path);
     }
 }
@@ -128,7 +133,7 @@ mod tests {
     fn quantiles_are_measured_times() {
         let of = |count: u64| {
             let times = (1..=count).rev().map(Duration::from_micros).collect();
-            let syncs = Syncs::of(times).expect("some");
+            let syncs = Syncs::of(times).expect("at least one duration");
             (syncs.median().as_micros(), syncs.p99().as_micros())
         };
         assert_eq!(of(1), (1, 1));
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn bandwidth_is_measured_and_leaves_no_files() {
         let directory = tempfile::tempdir().expect("a directory");
-        assert!(bandwidth(directory.path()).expect("it can be written to") > 0.0);
+        assert!(bandwidth(directory.path()).expect("a writable directory") > 0.0);
         assert_eq!(RealStorage.list(directory.path()).expect("a list"), []);
     }
 }

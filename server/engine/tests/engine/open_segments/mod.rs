@@ -1,5 +1,5 @@
-//! Sealed segments that are read stay open for a while: how often they are opened, how many are
-//! open, and what must not keep them open.
+//! Tests of the cache of open segments. The files of a sealed segment stay open after a read. The
+//! tests check how often files are opened, how many are open, and when they are closed.
 
 mod watched_storage;
 
@@ -15,10 +15,10 @@ use watched_storage::WatchedStorage;
 
 use crate::support::name;
 
-/// The limit of sealed segments that stay open.
-const STAYING: u64 = 256;
+/// The number of sealed segments that stay open.
+const OPEN_SEGMENTS_MAX: u64 = 256;
 
-/// A log with a segment for each of its records, none of them in memory.
+/// A log with one record in each segment, and no record in memory.
 struct Scene {
     watched: WatchedStorage,
     log: Log,
@@ -33,7 +33,7 @@ impl Scene {
         let options = Options {
             storage: Arc::new(watched.clone()),
             tail_bytes_max: 0,
-            // It opens files too; a test asks for it.
+            // The background scrub opens files too, so it is off. One test scrubs explicitly.
             scrub_bytes_per_second: 0,
             ..Options::new(directory.path())
         };
@@ -55,11 +55,12 @@ impl Scene {
         }
     }
 
-    /// Open handles of a sealed segment's file and of its index.
+    /// Returns the number of open handles of a sealed segment's file and of its index.
     fn open_now(&self, base: u64) -> [usize; 2] {
         [seg(base), idx(base)].map(|name| self.watched.open_now(&name))
     }
 
+    /// Returns how often a sealed segment's file and its index were opened.
     fn opens(&self, base: u64) -> [usize; 2] {
         [seg(base), idx(base)].map(|name| self.watched.opens(&name))
     }
@@ -85,7 +86,7 @@ fn idx(base: u64) -> String {
 fn a_sealed_segment_that_is_read_repeatedly_is_opened_once() {
     let scene = Scene::new(4);
     let nothing = scene.log.try_record(Position(1));
-    assert!(matches!(nothing, Ok(Found::NeedsDisk)), "opening may wait: {nothing:?}");
+    assert!(matches!(nothing, Ok(Found::NeedsDisk)), "an open may wait for the disk: {nothing:?}");
     assert_eq!(scene.opens(1), [0, 0]);
     for _ in 0..3 {
         scene.check_read(1);
@@ -93,21 +94,22 @@ fn a_sealed_segment_that_is_read_repeatedly_is_opened_once() {
     }
     let waits = scene.watched.waits();
     let found = scene.log.try_record(Position(1));
-    assert!(matches!(found, Ok(Found::Some(_))), "nothing is to be waited for: {found:?}");
+    assert!(matches!(found, Ok(Found::Some(_))), "the read does not wait for the disk: {found:?}");
     assert_eq!(scene.watched.waits(), waits);
     assert_eq!((scene.opens(0), scene.opens(1)), ([1, 1], [1, 1]));
     assert_eq!((scene.open_now(0), scene.open_now(1)), ([1, 1], [1, 1]));
-    assert_eq!(scene.open_now(2), [0, 0], "nobody has read it");
+    assert_eq!(scene.open_now(2), [0, 0], "segment 2 was not read");
 }
 
-/// Its file was open, so others were served without asking for it to stay; its index was
-/// not, and each of them would have had to open that.
+/// Regression test. A reader held the file of a segment that was no longer in the cache. Other
+/// reads used this file without adding the segment to the cache again. So each of them would have
+/// had to open the index.
 #[test]
 fn a_displaced_segment_is_kept_open_again_by_the_next_read() {
-    let scene = Scene::new(STAYING + 2);
+    let scene = Scene::new(OPEN_SEGMENTS_MAX + 2);
     let mut held = scene.log.reader(Position(0)).expect("a reader");
     assert!(matches!(held.read(1), Ok(Found::Some(_))));
-    for position in 1..=STAYING {
+    for position in 1..=OPEN_SEGMENTS_MAX {
         scene.check_read(position);
     }
     assert_eq!(scene.open_now(0), [1, 0]);
@@ -123,38 +125,42 @@ fn a_non_blocking_read_waits_for_neither_data_nor_index() {
     let scene = Scene::new(3);
     scene.check_read(0);
     for cold in [".seg", ".idx"] {
-        scene.watched.cool_down(Some(cold));
+        scene.watched.evict_from_cache(Some(cold));
         let waits = scene.watched.waits();
         let found = scene.log.try_record(Position(0));
         assert!(matches!(found, Ok(Found::NeedsDisk)), "{cold}: {found:?}");
         assert_eq!(scene.watched.waits(), waits, "{cold}");
         scene.check_read(0);
     }
-    scene.watched.cool_down(None);
+    scene.watched.evict_from_cache(None);
     assert!(matches!(scene.log.try_record(Position(0)), Ok(Found::Some(_))));
 }
 
 #[test]
 fn at_most_256_segments_stay_open_and_the_oldest_are_closed() {
-    let scene = Scene::new(STAYING + 20);
+    let scene = Scene::new(OPEN_SEGMENTS_MAX + 20);
     let mut held = scene.log.reader(Position(0)).expect("a reader");
     assert!(matches!(held.read(1), Ok(Found::Some(_))));
-    for position in 0..STAYING + 10 {
+    for position in 0..OPEN_SEGMENTS_MAX + 10 {
         scene.check_read(position);
     }
     let count = |end| scene.watched.open_in_all(end) as u64;
-    assert_eq!(count(".idx"), STAYING);
-    assert_eq!(scene.open_now(0), [1, 0], "as long as it is read");
+    assert_eq!(count(".idx"), OPEN_SEGMENTS_MAX);
+    assert_eq!(scene.open_now(0), [1, 0], "a reader holds the file open");
     drop(held);
-    for position in 0..STAYING + 10 {
+    for position in 0..OPEN_SEGMENTS_MAX + 10 {
         let expected = usize::from(position >= 10);
         assert_eq!(scene.open_now(position), [expected; 2], "{position}");
         assert_eq!(scene.opens(position), [1, 1], "{position}");
     }
     scene.check_read(0);
     assert_eq!(scene.opens(0), [2, 2]);
-    assert_eq!((scene.open_now(0), scene.open_now(10)), ([1, 1], [0, 0]), "its turn");
-    assert_eq!(count(".idx"), STAYING);
+    assert_eq!(
+        (scene.open_now(0), scene.open_now(10)),
+        ([1, 1], [0, 0]),
+        "the oldest segment was closed"
+    );
+    assert_eq!(count(".idx"), OPEN_SEGMENTS_MAX);
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn a_deleted_truncated_or_closed_log_is_held_open_only_by_its_readers() {
     type End = fn(&Scene);
     let ends: [(&str, End); 3] = [
         ("deleted", |scene| scene.catalog.delete(&name("log")).expect("deleted")),
-        ("emptied", |scene| drop(scene.catalog.truncate(&name("log")).expect("emptied"))),
+        ("truncated", |scene| drop(scene.catalog.truncate(&name("log")).expect("truncated"))),
         ("closed", |scene| assert!(scene.catalog.close(Duration::from_secs(30)))),
     ];
     for (what, end) in ends {
@@ -191,8 +197,8 @@ fn a_deleted_truncated_or_closed_log_is_held_open_only_by_its_readers() {
             scene.check_read(position);
         }
         end(&scene);
-        // The log's own handle is still there. An emptied one begins with a file of
-        // the same name as before.
+        // The handle of the log still exists. Segment 0 is not checked, because a truncated log
+        // begins with a file of the same name.
         let open = [1, 2, 3].map(|base| scene.open_now(base));
         assert_eq!(open, [[1, 0], [0, 0], [0, 0]], "{what}");
         drop(held);
@@ -202,13 +208,13 @@ fn a_deleted_truncated_or_closed_log_is_held_open_only_by_its_readers() {
 
 #[test]
 fn a_scrub_and_a_backup_keep_no_further_segments_open() {
-    let scene = Scene::new(STAYING + 10);
+    let scene = Scene::new(OPEN_SEGMENTS_MAX + 10);
     scene.check_read(0);
     assert!(scene.catalog.scrub().is_empty());
     scene.log.backup(&mut Vec::new()).expect("backed up");
     assert_eq!((scene.open_now(0), scene.opens(0)), ([1, 1], [1, 1]));
     assert_eq!(scene.watched.open_in_all(".idx"), 1);
-    for position in 1..STAYING + 9 {
+    for position in 1..OPEN_SEGMENTS_MAX + 9 {
         assert_eq!(scene.open_now(position), [0, 0], "{position}");
     }
 }
@@ -217,15 +223,15 @@ fn a_scrub_and_a_backup_keep_no_further_segments_open() {
 fn a_failed_open_is_an_error_until_the_file_can_be_opened() {
     let scene = Scene::new(3);
     for end in [".seg", ".idx"] {
-        scene.watched.fail_opening(Some(end));
+        scene.watched.fail_opens(Some(end));
         for _ in 0..2 {
             let failed = scene.log.record(Position(0));
             assert!(matches!(failed, Err(Error::Io { .. })), "{end}: {failed:?}");
         }
     }
-    scene.watched.fail_opening(None);
+    scene.watched.fail_opens(None);
     scene.check_read(0);
-    scene.watched.fail_opening(Some(""));
+    scene.watched.fail_opens(Some(""));
     scene.check_read(0);
     assert_eq!(scene.log.status(), LogStatus::Ok);
 }
@@ -250,7 +256,10 @@ fn damage_to_an_open_segment_is_detected() {
     scene.check_read(0);
     let bytes = std::fs::read(scene.path(&seg(0))).expect("read");
     let payload = payload(0);
-    let at = bytes.windows(payload.len()).position(|window| window == payload).expect("plain");
+    let at = bytes
+        .windows(payload.len())
+        .position(|window| window == payload)
+        .expect("the record is not compressed");
     let file = std::fs::File::options().write(true).open(scene.path(&seg(0))).expect("opened");
     file.write_all_at(b"R", at as u64).expect("written");
     let damage = scene.log.record(Position(0));
@@ -263,13 +272,13 @@ fn damage_to_an_open_segment_is_detected() {
 
 #[test]
 fn concurrent_readers_get_the_right_records_while_segments_come_and_go() {
-    let scene = Scene::new(STAYING + 100);
+    let scene = Scene::new(OPEN_SEGMENTS_MAX + 100);
     std::thread::scope(|scope| {
         for reader in 0..4u64 {
             let log = scene.log.clone();
             scope.spawn(move || {
                 for step in 0..3000u64 {
-                    let position = (step * 7919 + reader * 31) % (STAYING + 100);
+                    let position = (step * 7919 + reader * 31) % (OPEN_SEGMENTS_MAX + 100);
                     let tried = log.try_record(Position(position));
                     let found = match tried {
                         Ok(Found::NeedsDisk) => log.record(Position(position)),
@@ -284,14 +293,17 @@ fn concurrent_readers_get_the_right_records_while_segments_come_and_go() {
             });
         }
         for n in 0..50 {
-            scene.log.append_durably(Records::one(&payload(STAYING + 100 + n))).expect("appended");
+            scene
+                .log
+                .append_durably(Records::one(&payload(OPEN_SEGMENTS_MAX + 100 + n)))
+                .expect("appended");
             scene.log.trim(Position(n)).expect("trimmed");
         }
     });
     for end in [".seg", ".idx"] {
-        // The newest is open for appends, and the one before it may have been.
+        // The newest segment is open for appends, and the one before it may be open too.
         let open = scene.watched.open_in_all(end) as u64;
-        assert!(open <= STAYING + 2, "{open} of {end}");
+        assert!(open <= OPEN_SEGMENTS_MAX + 2, "{open} of {end}");
     }
     for removed in 0..49 {
         assert_eq!(scene.open_now(removed), [0, 0], "{removed}");

@@ -1,5 +1,5 @@
-//! [`WatchedStorage`]: the real storage, which counts opened and open files. Its page cache can
-//! be switched off, and it counts reads that would wait.
+//! [`WatchedStorage`]: the real storage, with counters for opens, open files and reads that may
+//! wait for the disk. Tests can make opens fail, and simulate files that are not in the page cache.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use styx_engine::storage::{Access, DirectoryEntry, File, Lock, RealStorage, Storage};
 
-/// See the module.
+/// The real storage with counters. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WatchedStorage(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the name a file was opened under, without its directory.
+    /// By file name, without the directory.
     files: BTreeMap<String, Counts>,
-    /// Files whose names end so cannot be opened.
+    /// Files whose paths have this suffix cannot be opened.
     faulty: Option<&'static str>,
-    /// Nothing of files whose names end so is in the page cache.
+    /// Files whose names have this suffix are not in the page cache.
     cold: Option<&'static str>,
     waits: u64,
 }
@@ -42,37 +42,39 @@ impl WatchedStorage {
         self.0.lock().expect("no panic")
     }
 
-    /// Counts what is opened from here on.
+    /// Resets the counters of opens to 0.
     pub(crate) fn forget_opens(&self) {
         self.state().files.values_mut().for_each(|file| file.opens = 0);
     }
 
-    /// How often a file has been opened.
+    /// Returns how often a file was opened.
     pub(crate) fn opens(&self, name: &str) -> usize {
         self.state().files.get(name).map_or(0, |file| file.opens)
     }
 
-    /// How many handles on it are open.
+    /// Returns the number of open handles of a file.
     pub(crate) fn open_now(&self, name: &str) -> usize {
         self.state().files.get(name).map_or(0, |file| file.open)
     }
 
-    /// How many handles are open on files whose names end so.
+    /// Returns the number of open handles of all files whose names have this suffix.
     pub(crate) fn open_in_all(&self, end: &str) -> usize {
         let state = self.state();
         state.files.iter().filter(|(name, _)| name.ends_with(end)).map(|(_, file)| file.open).sum()
     }
 
-    /// Reads so far that may wait for the disk.
+    /// Returns the number of reads so far that may wait for the disk.
     pub(crate) fn waits(&self) -> u64 {
         self.state().waits
     }
 
-    pub(crate) fn fail_opening(&self, end: Option<&'static str>) {
+    /// Makes opens of files with this suffix fail; `None` makes them succeed again.
+    pub(crate) fn fail_opens(&self, end: Option<&'static str>) {
         self.state().faulty = end;
     }
 
-    pub(crate) fn cool_down(&self, end: Option<&'static str>) {
+    /// Treats files with this suffix as not in the page cache; `None` ends this.
+    pub(crate) fn evict_from_cache(&self, end: Option<&'static str>) {
         self.state().cold = end;
     }
 
@@ -139,7 +141,7 @@ impl File for WatchedFile {
         let cold = self.state.lock().expect("no panic").cold;
         match cold.is_some_and(|end| self.name.ends_with(end)) {
             true => Ok(None),
-            // Not every file system can be asked.
+            // Not every file system supports reads only from the page cache, so this one waits.
             false => self.real.read_at(buf, offset).map(Some),
         }
     }

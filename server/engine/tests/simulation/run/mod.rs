@@ -1,4 +1,5 @@
-//! One seed: operations until the power goes, again and again.
+//! [`Run`]: the run of one seed. It repeats a cycle: random operations until a power cut, a
+//! restart, and an audit of the log.
 
 mod producer;
 
@@ -12,12 +13,12 @@ use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, LogName, LogStatus, Position};
 
 use self::producer::Producing;
-use crate::clock::Hands;
+use crate::clock::ManualClock;
 use crate::disk::{Disk, Fault};
 use crate::random::Random;
-use crate::world::{OVERHEAD, Who, World, read_all};
+use crate::world::{OVERHEAD, Sender, World, read_all};
 
-/// What happened in a run, to show that it did.
+/// Counts of what happened in a run, so that the test can check that enough did.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Totals {
     pub(crate) power_cuts: u64,
@@ -62,7 +63,7 @@ impl Totals {
 
 const CYCLES: usize = 5;
 const SEGMENT_COUNT: i64 = 12;
-/// Records of one append, at most.
+/// The maximum number of records in an append.
 const APPEND_COUNT: i64 = 8;
 const KEEP_COUNT: i64 = 40;
 
@@ -70,16 +71,17 @@ pub(crate) struct Run {
     pub(crate) totals: Totals,
     pub(crate) disk: Disk,
     random: Random,
-    clock: Arc<Hands>,
+    clock: Arc<ManualClock>,
     catalog: Option<Catalog>,
     log: Option<Log>,
     world: World,
     waiting: Vec<(u64, Ticket)>,
     producing: Producing,
-    /// A reader that goes on from operation to operation.
+    /// A reader that continues across operations.
     follower: Option<Reader>,
-    /// The log is being emptied or deleted: it is there whole, or it is new.
-    ending: bool,
+    /// Whether the log is being truncated or replaced. After a crash, the old or the new log
+    /// exists.
+    replacing: bool,
     pad_commits: bool,
     direct_bytes_min: usize,
     overlap_bytes_min: usize,
@@ -94,7 +96,7 @@ fn copy_name() -> LogName {
     "copy".parse().expect("a name")
 }
 
-pub(crate) fn options(disk: &Disk, clock: &Arc<Hands>) -> Options {
+pub(crate) fn options(disk: &Disk, clock: &Arc<ManualClock>) -> Options {
     Options {
         committers_max: 0,
         storage: Arc::new(disk.clone()),
@@ -111,7 +113,7 @@ impl Run {
             segment_max_size: 20_000,
             segment_max_count: if small_segments { SEGMENT_COUNT } else { -1 },
             log_max_count: if small_segments && random.chance(50) { KEEP_COUNT } else { -1 },
-            // Far more than ever passes, and less than the wall clock jumps.
+            // More than the time of a run, but less than a jump of the wall clock.
             log_max_age: if random.chance(50) { 1_000_000 } else { -1 },
             ..LogConfig::default()
         };
@@ -129,17 +131,20 @@ impl Run {
             waiting: Vec::new(),
             producing: Producing::default(),
             follower: None,
-            ending: false,
+            replacing: false,
             config,
         }
     }
 
-    /// Plays the seed; an error says which promise was broken.
+    /// Runs the seed.
+    ///
+    /// # Errors
+    /// A description of the guarantee that was broken.
     pub(crate) fn play(&mut self) -> Result<(), String> {
-        self.open().map_err(|error| format!("the first start: {error}"))?;
+        self.open().map_err(|error| format!("the first start failed: {error}"))?;
         self.begin()?;
         for _ in 0..CYCLES {
-            self.light_fuse();
+            self.schedule_power_cut();
             while !self.disk.is_off() {
                 self.operate()?;
             }
@@ -148,7 +153,8 @@ impl Run {
         Ok(())
     }
 
-    fn light_fuse(&mut self) {
+    /// Cuts the power after a random number of calls.
+    fn schedule_power_cut(&mut self) {
         let calls = 3 + self.random.below(150) as u64;
         self.disk.fail_after(calls, Fault::PowerCut);
     }
@@ -169,7 +175,7 @@ impl Run {
             Err(error) => return Err(error),
         }
         let log = match catalog.log(&name()) {
-            Err(Error::LogNotFound { .. }) if self.ending || self.world.known.is_empty() => {
+            Err(Error::LogNotFound { .. }) if self.replacing || self.world.known.is_empty() => {
                 self.world.begin_anew();
                 catalog.create(&name(), self.config)?
             }
@@ -206,7 +212,7 @@ impl Run {
         }
     }
 
-    /// The end of a payload: noise, or what an attacker would send.
+    /// Returns the tail of a payload: random bytes, or bytes that an attacker would send.
     fn tail(&mut self) -> Vec<u8> {
         let size = *self.random.pick(&[0, 0, 10, 100, 300, 700, 1500, 3000, 6000]);
         let mut tail = self.random.bytes(size);
@@ -220,8 +226,8 @@ impl Run {
         tail
     }
 
-    /// Blocks that a client could build from what it has read: they follow the
-    /// newest block and claim to be durable far beyond it.
+    /// Returns blocks that a client could forge from what it has read. They continue the chain of
+    /// the newest block, and their durable position is far beyond it.
     fn forged_blocks(&mut self) -> Vec<u8> {
         let Some((_, bytes)) = self.newest_segment() else { return Vec::new() };
         let Some(last) = last_header(&bytes) else { return Vec::new() };
@@ -241,7 +247,7 @@ impl Run {
         forged.encode().0.repeat(times)
     }
 
-    /// Bytes of the segment as they are.
+    /// Returns unchanged bytes of the newest segment.
     fn copied_bytes(&mut self) -> Vec<u8> {
         let Some((_, bytes)) = self.newest_segment() else { return Vec::new() };
         let from = self.random.below(bytes.len());
@@ -264,9 +270,9 @@ impl Run {
         let ms = *self.random.pick(&[1, 10, 60, 1100]);
         self.clock.advance(Duration::from_millis(ms));
         if self.random.chance(20) {
-            // Years either way: nothing may expire, and no time go back.
-            let years = i64::try_from(self.random.below(7)).expect("small") - 3;
-            self.clock.set_off(years * 31_000_000_000_000);
+            // The wall clock jumps by years. Nothing may expire, and no timestamp may decrease.
+            let years = i64::try_from(self.random.below(7)).expect("it fits") - 3;
+            self.clock.set_wall_offset(years * 31_000_000_000_000);
         }
         self.step()
     }
@@ -282,7 +288,7 @@ impl Run {
                         .insert(position, payload.clone())
                         .is_some_and(|k| k != payload)
                     {
-                        return Err(format!("a reader saw another record at {position}"));
+                        return Err(format!("a reader saw a different record at {position}"));
                     }
                 }
                 Ok(())
@@ -292,7 +298,7 @@ impl Run {
         }
     }
 
-    /// The follower sees each record once, in order, as it will stay.
+    /// Reads with the follower, which must see each record once, in order and in its final form.
     fn follow(&mut self) -> Result<(), String> {
         let reader = match self.follower.take() {
             Some(reader) => Ok(reader),
@@ -306,15 +312,15 @@ impl Run {
         };
         match read {
             Ok(Some((first, payloads))) => {
-                // Blocks may begin before the position.
+                // The first block may begin before the position.
                 if first > at || reader.position().0 != first.0 + payloads.len() as u64 {
-                    return Err(format!("the follower at {at} was given {first}"));
+                    return Err(format!("the follower at {at} got records from {first}"));
                 }
                 self.totals.followed += reader.position().since(at);
                 for (position, payload) in (first.0..).zip(payloads) {
                     let known = self.world.known.get(&position);
                     if known.is_some_and(|known| *known != payload) {
-                        return Err(format!("the follower saw another record at {position}"));
+                        return Err(format!("the follower saw a different record at {position}"));
                     }
                     if position >= at.0 {
                         self.world.known.insert(position, payload);
@@ -323,12 +329,12 @@ impl Run {
                 self.follower = Some(reader);
             }
             Ok(None) => self.follower = Some(reader),
-            // What it had yet to read was removed: it is told so.
+            // Its next record was removed.
             Err(Error::OutOfRange { .. }) if at < self.log().start_position() => {}
-            // The log was emptied under it.
+            // The log was truncated or replaced.
             Err(Error::LogRemoved { .. }) => {}
             Err(_) if self.disk.is_off() => {}
-            Err(error) => return Err(format!("following: {error}")),
+            Err(error) => return Err(format!("the follower failed: {error}")),
         }
         Ok(())
     }
@@ -344,12 +350,13 @@ impl Run {
                 Ok(())
             }
             Err(_) if self.disk.is_off() => Ok(()),
-            Err(error) => Err(format!("trim: {error}")),
+            Err(error) => Err(format!("the trim failed: {error}")),
         }
     }
 
+    /// Truncates the log, or deletes it and creates a new one.
     fn empty(&mut self) -> Result<(), String> {
-        self.ending = true;
+        self.replacing = true;
         let catalog = self.catalog();
         let emptied = if self.random.chance(50) {
             catalog.truncate(&name())
@@ -361,16 +368,17 @@ impl Run {
                 self.collect()?;
                 self.disconnect();
                 self.totals.emptied += 1;
-                self.ending = false;
+                self.replacing = false;
                 self.world.begin_anew();
                 self.log = Some(log);
                 self.begin()
             }
             Err(_) if self.disk.is_off() => Ok(()),
-            Err(error) => Err(format!("emptying: {error}")),
+            Err(error) => Err(format!("the truncation or replacement failed: {error}")),
         }
     }
 
+    /// Restores a backup under another name, and compares the two logs.
     fn back_up(&mut self) -> Result<(), String> {
         let mut archive = Vec::new();
         let source = read_all(self.log());
@@ -382,36 +390,37 @@ impl Run {
         let copy = match restored {
             Ok(copy) => copy,
             Err(_) if self.disk.is_off() => return Ok(()),
-            Err(error) => return Err(format!("backup and restore: {error}")),
+            Err(error) => return Err(format!("the backup or restore failed: {error}")),
         };
         if !self.disk.is_off() && source? != read_all(&copy)? {
-            return Err("the restored copy holds other records".into());
+            return Err("the restored copy has different records".into());
         }
-        for id in [Who::Loose.id(), Who::Blocks.id()] {
+        for id in [Sender::Loose.id(), Sender::Blocks.id()] {
             if !self.disk.is_off() && copy.producer(id) != self.log().producer(id) {
-                return Err(format!("the restored copy knows something else of producer {id}"));
+                return Err(format!("the restored copy has a different state of producer {id}"));
             }
         }
         self.totals.backups += 1;
         match catalog.delete(&copy_name()) {
-            Err(error) if !self.disk.is_off() => Err(format!("deleting the copy: {error}")),
+            Err(error) if !self.disk.is_off() => {
+                Err(format!("the copy could not be deleted: {error}"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The process is killed; the page cache stays.
+    /// Kills the process. The page cache is kept.
     fn kill(&mut self) -> Result<(), String> {
         if self.disk.is_off() {
             return Ok(());
         }
         self.totals.kills += 1;
         self.restart(None)?;
-        self.light_fuse();
+        self.schedule_power_cut();
         Ok(())
     }
 
-    /// How far retention may have removed segments: whole ones whose first record
-    /// lies beyond the limit.
+    /// Allows for retention, which removes each segment whose first record is beyond the limit.
     fn expect_retention(&mut self, end: u64) {
         if let Ok(keep) = u64::try_from(self.config.log_max_count)
             && end > keep
@@ -430,16 +439,15 @@ impl Run {
         self.restart(power_cut.then_some(keep))
     }
 
-    /// Starts again until a start succeeds, and holds the log against what is
-    /// known.
+    /// Restarts until a start succeeds, and audits the log.
     fn restart(&mut self, power_cut: Option<u64>) -> Result<(), String> {
         let id = self.log().id();
         self.log = None;
         self.follower = None;
         self.catalog = None;
         self.disconnect();
-        // The clock is right when a machine starts.
-        self.clock.set_off(0);
+        // The wall clock is right when a machine starts.
+        self.clock.set_wall_offset(0);
         self.disk.restart(power_cut);
         loop {
             if self.random.chance(30) {
@@ -447,7 +455,9 @@ impl Run {
             }
             match self.open() {
                 Ok(()) if !self.disk.is_off() => break,
-                Err(error) if !self.disk.is_off() => return Err(format!("start: {error}")),
+                Err(error) if !self.disk.is_off() => {
+                    return Err(format!("the start failed: {error}"));
+                }
                 _ => {}
             }
             self.totals.crashes_in_recovery += 1;
@@ -456,11 +466,11 @@ impl Run {
             let keep = self.random.chance(75).then_some(50);
             self.disk.restart(keep);
         }
-        self.disk.mend();
-        if self.ending && self.log().id() != id {
+        self.disk.clear_fault();
+        if self.replacing && self.log().id() != id {
             self.world.begin_anew();
         }
-        self.ending = false;
+        self.replacing = false;
         let log = self.log().clone();
         self.expect_retention(log.end_position().0);
         self.world.audit(&log)?;
@@ -468,8 +478,8 @@ impl Run {
         self.resume()
     }
 
-    /// On a copy of the disk: damage below the watermark is reported, or costs
-    /// nothing.
+    /// Damages the newest segment on a copy of the disk. The engine must report the damage unless
+    /// every record before the watermark is still readable.
     fn rot(&mut self) -> Result<(), String> {
         if self.disk.is_off() {
             return Ok(());
@@ -498,7 +508,7 @@ impl Run {
         self.totals.rot += 1;
         let catalog = match Catalog::open(options(&disk, &self.clock)) {
             Ok(catalog) => catalog,
-            Err(error) => return Err(format!("rot keeps the catalog from opening: {error}")),
+            Err(error) => return Err(format!("damage keeps the catalog from opening: {error}")),
         };
         let log = match catalog.log(&name()) {
             Ok(log) => log,
@@ -506,7 +516,7 @@ impl Run {
                 self.totals.rot_reported += 1;
                 return Ok(());
             }
-            Err(error) => return Err(format!("rot: {error}")),
+            Err(error) => return Err(format!("the damaged log failed to open: {error}")),
         };
         if log.status() == LogStatus::Corrupt {
             self.totals.rot_reported += 1;
@@ -515,10 +525,10 @@ impl Run {
         let start = log.start_position().0;
         let held = read_all(&log)?;
         for (position, payload) in self.world.known.range(start..durable) {
-            let index = usize::try_from(position - start).expect("small");
+            let index = usize::try_from(position - start).expect("it fits");
             if held.get(index) != Some(payload) {
                 return Err(format!(
-                    "rot ({kind} at {at} of {}): record {position} is gone in silence, below the watermark {durable}",
+                    "damage ({kind} at {at} of {}): record {position} before the watermark {durable} is lost, but no damage is reported",
                     path.display()
                 ));
             }
@@ -527,23 +537,23 @@ impl Run {
     }
 }
 
-/// The records a follower was given, and the position of the first.
-type Given = Option<(Position, Vec<Vec<u8>>)>;
+/// The position of the first record that a follower got, and the payloads.
+type ReadRecords = Option<(Position, Vec<Vec<u8>>)>;
 
-fn records_of_batch(found: Found<Batch>) -> Given {
+fn records_of_batch(found: Found<Batch>) -> ReadRecords {
     let Found::Some(batch) = found else { return None };
     Some((batch.first(), batch.records().map(|record| record.payload.to_vec()).collect()))
 }
 
-fn records_of_blocks(found: Found<Blocks>) -> Given {
+fn records_of_blocks(found: Found<Blocks>) -> ReadRecords {
     let Found::Some(blocks) = found else { return None };
-    let records = blocks.blocks().map(|block| block.records().expect("a good block"));
+    let records = blocks.blocks().map(|block| block.records().expect("a valid block"));
     let payloads = records
         .flat_map(|records| records.payloads().map(|payload| payload.to_vec()).collect::<Vec<_>>());
     Some((blocks.first(), payloads.collect()))
 }
 
-/// The newest segment of the newest generation.
+/// Returns the path and the bytes of the newest segment of the newest generation.
 pub(crate) fn newest_segment(disk: &Disk) -> Option<(PathBuf, Vec<u8>)> {
     use styx_engine::storage::Storage as _;
     let log = Path::new("/data/log");
@@ -557,7 +567,7 @@ pub(crate) fn newest_segment(disk: &Disk) -> Option<(PathBuf, Vec<u8>)> {
     (!bytes.is_empty()).then_some((path, bytes))
 }
 
-/// The header of the last whole block, and its CRC.
+/// Returns the header and the CRC of the last whole block.
 fn last_header(bytes: &[u8]) -> Option<(Header, u32)> {
     let mut at = 0;
     let mut last = None;
@@ -571,16 +581,16 @@ fn last_header(bytes: &[u8]) -> Option<(Header, u32)> {
     last
 }
 
-/// Bytes of whole blocks, without the zeros after them.
+/// Returns the size of all blocks, without the zeros after them.
 fn used_bytes(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some((header, _)) = bytes.get(at..).and_then(|rest| Header::decode(rest).ok()) {
-        at += usize::try_from(header.block_bytes()).expect("small");
+        at += usize::try_from(header.block_bytes()).expect("it fits");
     }
     at.clamp(1, bytes.len())
 }
 
-/// What the watermark beside a segment says is durable.
+/// Returns the durable end in the watermark of a segment's log.
 fn watermark(disk: &Disk, segment: &Path) -> Option<u64> {
     let bytes = disk.bytes(&segment.with_file_name("watermark"))?;
     let slot = |at: usize| {

@@ -1,6 +1,6 @@
-//! What the idempotent producers do: one sends loose records, one blocks under an
-//! epoch; both send again what was not acked. The second is also played by one that
-//! was fenced and does not know it.
+//! The idempotent producers of a run. One sends loose records, the other one sends blocks with an
+//! epoch, and both resend unacked appends. A third, fenced process with the id of the second one
+//! sends blocks too.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -12,25 +12,25 @@ use styx_protocol::codec::Codec;
 use styx_protocol::{Records, record};
 
 use super::Run;
-use crate::world::{Sent, Who};
+use crate::world::{Sender, Sent};
 
-/// What the log is asked by the producer of blocks.
+/// The pending requests of the producer of blocks.
 #[derive(Debug, Default)]
 pub(super) struct Producing {
-    /// On its way; nothing is sent meanwhile.
+    /// The pending `begin`. The producer sends nothing until it is finished.
     beginning: Option<Ticket<ProducerState>>,
     begun: bool,
-    /// Sent by one that was fenced: never appended.
+    /// The appends of the fenced process. They must all fail.
     fenced: Vec<Ticket>,
 }
 
 const BLOCK_BYTES_MAX: usize = 1 << 20;
 
-impl Who {
+impl Sender {
     pub(super) fn id(self) -> u64 {
         match self {
-            Who::Loose => 77,
-            Who::Blocks => 88,
+            Sender::Loose => 77,
+            Sender::Blocks => 88,
         }
     }
 }
@@ -45,12 +45,12 @@ fn records(payloads: &[Vec<u8>]) -> Records {
 
 fn checked(bytes: Bytes) -> Checked {
     let (block, _) = Block::parse(bytes, BLOCK_BYTES_MAX as u64).expect("a block");
-    block.into_checked(BLOCK_BYTES_MAX).expect("a producer's")
+    block.into_checked(BLOCK_BYTES_MAX).expect("a valid block of a producer")
 }
 
 fn block(sent: &Sent, codec: Codec, epoch: u32) -> Checked {
-    let origin = sent.of.map_or(Origin::default(), |(who, sequence)| Origin {
-        producer_id: who.id(),
+    let origin = sent.sender.map_or(Origin::default(), |(sender, sequence)| Origin {
+        producer_id: sender.id(),
         producer_epoch: epoch,
         sequence,
         expected: None,
@@ -62,30 +62,30 @@ impl Run {
     pub(super) fn append(&mut self) -> Result<(), String> {
         let count = *self.random.pick(&[1, 1, 1, 2, 3, 8]);
         let tails = (0..count).map(|_| self.tail()).collect();
-        let who = *self.random.pick(&[None, None, Some(Who::Loose), Some(Who::Blocks)]);
+        let sender = *self.random.pick(&[None, None, Some(Sender::Loose), Some(Sender::Blocks)]);
         let packed = *self.random.pick(&[None, Some(Codec::None), Some(Codec::Lz4)]);
-        let codec = match who {
-            Some(Who::Loose) => None,
-            Some(Who::Blocks) => packed.or(Some(Codec::Zstd)),
+        let codec = match sender {
+            Some(Sender::Loose) => None,
+            Some(Sender::Blocks) => packed.or(Some(Codec::Zstd)),
             None => packed,
         };
-        let number = self.world.append(tails, who, codec);
+        let number = self.world.append(tails, sender, codec);
         self.send(number);
         Ok(())
     }
 
-    /// Sends an append, unless its producer has yet to begin.
+    /// Sends an append, unless its producer has not begun yet.
     fn send(&mut self, number: u64) {
-        let epoch = self.world.line(Who::Blocks).epoch;
+        let epoch = self.world.notes(Sender::Blocks).epoch;
         let sent = &self.world.sent[&number];
-        let append = match (sent.codec, sent.of) {
+        let append = match (sent.codec, sent.sender) {
             (Some(_), Some(_)) if !self.producing.begun => return,
             (Some(codec), _) => Append::Block(block(sent, codec, epoch)),
-            (None, of) => Append::Records {
+            (None, sender) => Append::Records {
                 records: records(&sent.payloads),
                 expected: None,
-                producer: of.map(|(who, sequence)| Producer {
-                    id: who.id(),
+                producer: sender.map(|(sender, sequence)| Producer {
+                    id: sender.id(),
                     epoch: None,
                     sequence,
                 }),
@@ -96,24 +96,24 @@ impl Run {
         }
     }
 
-    /// Sends again, in order, what is not acked; after a restart.
+    /// Resends all unacked appends in order, after a restart.
     pub(super) fn resume(&mut self) -> Result<(), String> {
-        for number in self.world.line(Who::Loose).unacked.clone() {
+        for number in self.world.notes(Sender::Loose).unacked.clone() {
             self.send(number);
         }
         self.begin()
     }
 
-    /// What was on its way is lost.
+    /// Drops all pending requests.
     pub(super) fn disconnect(&mut self) {
         self.waiting.clear();
         self.producing = Producing::default();
     }
 
-    /// The producer of blocks begins, or another one with its id.
+    /// Begins the producer of blocks. This fences its earlier epochs.
     pub(super) fn begin(&mut self) -> Result<(), String> {
         self.producing.begun = false;
-        match self.log().begin_producer(Who::Blocks.id(), None) {
+        match self.log().begin_producer(Sender::Blocks.id(), None) {
             Ok(ticket) => self.producing.beginning = Some(ticket),
             Err(_) if self.disk.is_off() => {}
             Err(error) => return Err(format!("a producer could not begin: {error}")),
@@ -121,30 +121,33 @@ impl Run {
         Ok(())
     }
 
-    /// One that was fenced sends a block.
+    /// Sends a block of the fenced process.
     pub(super) fn send_fenced(&mut self) -> Result<(), String> {
-        let line = self.world.line(Who::Blocks);
-        let Some(epoch) = line.epoch.checked_sub(1) else { return Ok(()) };
-        let payloads = vec![b"of one that was fenced".to_vec()];
-        let of = Some((Who::Blocks, line.next_sequence));
-        let block = block(&Sent { payloads, of, codec: None }, Codec::None, epoch);
+        let notes = self.world.notes(Sender::Blocks);
+        let Some(epoch) = notes.epoch.checked_sub(1) else { return Ok(()) };
+        let payloads = vec![b"from a fenced producer".to_vec()];
+        let sender = Some((Sender::Blocks, notes.next_sequence));
+        let block = block(&Sent { payloads, sender, codec: None }, Codec::None, epoch);
         if let Ok(ticket) = self.log().append(block) {
             self.producing.fenced.push(ticket);
         }
         Ok(())
     }
 
-    /// An ack was lost: a block comes again.
+    /// Sends an acked block again, as if the ack had been lost.
     pub(super) fn repeat(&mut self) -> Result<(), String> {
         let back = self.random.below(20);
-        let acked = &self.world.line(Who::Blocks).acked;
+        let acked = &self.world.notes(Sender::Blocks).acked;
         let Some(number) = acked.iter().rev().nth(back).copied() else { return Ok(()) };
         self.totals.repeated += 1;
         self.send(number);
         Ok(())
     }
 
-    /// Takes the answers that are there.
+    /// Collects the results of finished requests.
+    ///
+    /// # Errors
+    /// A result breaks a guarantee.
     pub(super) fn collect(&mut self) -> Result<(), String> {
         let mut context = Context::from_waker(Waker::noop());
         for (number, mut ticket) in std::mem::take(&mut self.waiting) {
@@ -154,7 +157,7 @@ impl Run {
                     self.totals.acked += 1;
                     self.world.acked(number, appended.end.0)?;
                 }
-                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.ending => {
+                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.replacing => {
                     return Err(format!("append {number} failed without a fault: {error}"));
                 }
                 Poll::Ready(Err(_)) => {}
@@ -165,8 +168,8 @@ impl Run {
                 Poll::Pending => self.producing.fenced.push(ticket),
                 Poll::Ready(Ok(_)) => return Err("a fenced producer's block was appended".into()),
                 Poll::Ready(Err(Error::ProducerFenced { .. })) => self.totals.fenced += 1,
-                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.ending => {
-                    return Err(format!("a fenced producer was told: {error}"));
+                Poll::Ready(Err(error)) if !self.disk.is_off() && !self.replacing => {
+                    return Err(format!("a fenced producer got another error: {error}"));
                 }
                 Poll::Ready(Err(_)) => {}
             }
@@ -174,6 +177,7 @@ impl Run {
         self.collect_begun(&mut context)
     }
 
+    /// Collects the result of a `begin`. If it is finished, resends the unacked appends.
     fn collect_begun(&mut self, context: &mut Context<'_>) -> Result<(), String> {
         let Some(mut ticket) = self.producing.beginning.take() else { return Ok(()) };
         let state = match Pin::new(&mut ticket).poll(context) {
@@ -182,40 +186,41 @@ impl Run {
                 return Ok(());
             }
             Poll::Ready(Ok(state)) => state,
-            Poll::Ready(Err(error)) if !self.disk.is_off() && !self.ending => {
+            Poll::Ready(Err(error)) if !self.disk.is_off() && !self.replacing => {
                 return Err(format!("a producer could not begin: {error}"));
             }
             Poll::Ready(Err(_)) => return Ok(()),
         };
         self.totals.begun += 1;
-        let line = self.world.line(Who::Blocks);
-        if state.epoch <= line.epoch {
-            return Err(format!("epoch {} after {} was given out", state.epoch, line.epoch));
+        let notes = self.world.notes(Sender::Blocks);
+        if state.epoch <= notes.epoch {
+            return Err(format!("epoch {} was given out after epoch {}", state.epoch, notes.epoch));
         }
-        line.epoch = state.epoch;
+        notes.epoch = state.epoch;
         let next = state.next_sequence.unwrap_or(0);
-        if next < line.acked_sequence || next > line.next_sequence {
-            let (acked, sent) = (line.acked_sequence, line.next_sequence);
-            return Err(format!("next is {next}, but {acked} is acked and {sent} sent"));
+        if next < notes.acked_sequence || next > notes.next_sequence {
+            let (acked, sent) = (notes.acked_sequence, notes.next_sequence);
+            return Err(format!(
+                "the next sequence is {next}, but {acked} are acked and {sent} are sent"
+            ));
         }
         self.producing.begun = true;
-        for number in self.world.line(Who::Blocks).unacked.clone() {
+        for number in self.world.notes(Sender::Blocks).unacked.clone() {
             self.send(number);
         }
         Ok(())
     }
 
-    /// What the log knows of the producers after a start is at least what they were
-    /// told.
+    /// Checks that after a start the log knows everything about the producers that it acked.
     pub(super) fn audit_producers(&mut self) -> Result<(), String> {
-        for who in [Who::Loose, Who::Blocks] {
-            let known = self.log().producer(who.id());
-            let line = self.world.line(who);
+        for sender in [Sender::Loose, Sender::Blocks] {
+            let known = self.log().producer(sender.id());
+            let notes = self.world.notes(sender);
             let (epoch, next) = known.map_or((0, None), |k| (k.epoch, k.next_sequence));
-            if epoch < line.epoch || next.unwrap_or(0) < line.acked_sequence {
+            if epoch < notes.epoch || next.unwrap_or(0) < notes.acked_sequence {
                 return Err(format!(
-                    "{who:?} is known as {known:?}, but was given epoch {} and acked up to {}",
-                    line.epoch, line.acked_sequence
+                    "the log knows {known:?} of {sender:?}, but gave out epoch {} and acked sequences up to {}",
+                    notes.epoch, notes.acked_sequence
                 ));
             }
         }
