@@ -250,7 +250,7 @@ impl ProducerConnection {
                 if !self.lacks_memory {
                     let read = self.read()?;
                     self.reads = self.reads.wrapping_add(1);
-                    if read.is_ok() && self.reads % READS_MAX == 0 {
+                    if read.is_ok() && self.reads.is_multiple_of(READS_MAX) {
                         tokio::task::yield_now().await;
                     }
                     return Ok(read);
