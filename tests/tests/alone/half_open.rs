@@ -41,7 +41,7 @@ fn vanishing(network: &Network) -> Vec<Running> {
     let follow = |log: &str| format!("/logs/{log}/records?whence=end&follow=true");
     let half = "POST /logs/quiet/records HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf";
     let told = [
-        // Followers of a quiet log, which sends only keep-alives.
+        // Followers of a quiet log, which sends only keep-alive comments.
         get(&follow("quiet"), EVENTS),
         // The same with a pipelined request, which hyper does not read yet.
         get(&follow("quiet"), EVENTS) + &get("/version", "*/*"),
