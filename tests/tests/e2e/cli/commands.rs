@@ -231,3 +231,14 @@ fn a_write_with_a_producer_id_can_be_repeated() {
     let stored = server.cli(&["logs", "read", "a"], b"").expect_text();
     assert!(stored == lines.concat(), "each line once and in order");
 }
+
+#[test]
+fn an_address_without_a_scheme_is_a_styx_address() {
+    let server = TestServer::with_log("a");
+    let address = server.address().to_string();
+    let by_flag = styx(&["-H", &address, "logs", "get", "a", "-f", "json"]);
+    assert_eq!(run(by_flag, b"").expect_text(), info_json("a", 0, 0, 0, 0));
+    let mut by_variable = styx(&["logs", "get", "a", "-f", "json"]);
+    by_variable.env("STYX_HOST", &address);
+    assert_eq!(run(by_variable, b"").expect_text(), info_json("a", 0, 0, 0, 0));
+}
