@@ -84,7 +84,7 @@ impl<'a> BackupArchive<'a> {
             }
             _ => {
                 return Err(bad_archive(format!(
-                    "{path:?} is unknown or at the wrong place in the archive"
+                    "{path:?} does not belong at this place in the archive"
                 )));
             }
         };
