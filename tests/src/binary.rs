@@ -46,7 +46,7 @@ pub fn example(name: &str) -> PathBuf {
 
 fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable)?;
-    Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is no path: {e}")))
+    Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is not a path: {e}")))
 }
 
 fn build(release: bool) -> PathBuf {

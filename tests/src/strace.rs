@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{Scratch, Settings, TestServer, binary};
 
 /// A server with an injected fault. It is prepared without the fault and restarted with
-/// it, so that only appends meet the fault.
+/// it, so that the fault affects only appends.
 ///
 /// `when=` counts the calls of each thread.
 ///

@@ -49,9 +49,9 @@ impl Cutter {
     }
 
     fn ask(&mut self, command: &str) -> String {
-        writeln!(self.commands, "{command}").expect("it takes commands");
+        writeln!(self.commands, "{command}").expect("the cutter is running");
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("it answers");
+        self.answers.read_line(&mut answer).expect("the cutter answers every command");
         answer.trim_end().to_owned()
     }
 }
