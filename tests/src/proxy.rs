@@ -293,7 +293,7 @@ mod tests {
     fn in_calm_weather_every_byte_passes() {
         let proxy = Proxy::start(echo(), 1);
         let bytes = Random::new(2).bytes(1 << 20);
-        let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+        let mut client = TcpStream::connect(proxy.address()).expect("the server is listening");
         let mut sender = client.try_clone().expect("a handle");
         let sent = bytes.clone();
         let sending = std::thread::spawn(move || {
@@ -312,7 +312,7 @@ mod tests {
         let proxy = Proxy::start(echo(), 1);
         proxy.inject(Some(LinkFaults::frequent()));
         for _ in 0..20 {
-            let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+            let mut client = TcpStream::connect(proxy.address()).expect("the server is listening");
             let mut buffer = [0; 16];
             while client.write_all(b"x").is_ok() && client.read(&mut buffer).is_ok_and(|n| n > 0) {}
         }

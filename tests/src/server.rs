@@ -442,9 +442,9 @@ impl Running {
         let mut command = settings.command(directory);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("the stream is piped");
         let reader = Some(collect(stderr, Arc::clone(&log)));
-        let stdout = child.stdout.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("the stream is piped");
         let address = listening(stdout, Arc::clone(&log));
         let nowhere = ([0, 0, 0, 0], 0).into();
         (Running { child, address: nowhere, log, reader }, address)

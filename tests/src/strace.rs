@@ -21,7 +21,7 @@ pub fn injected(
 ) -> TestServer {
     let scratch = Arc::new(Scratch::new("fault"));
     let first = Settings::default().program(styx);
-    let mut server = first.start_in(Arc::clone(&scratch)).expect("it starts");
+    let mut server = first.start_in(Arc::clone(&scratch)).expect("it can be started");
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");

@@ -24,8 +24,8 @@ impl Cutter {
         python.args(["-S", "-c", include_str!("cutter.py")]);
         let child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("python3 can be started");
-        let commands = child.stdin.take().expect("it is piped");
-        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
+        let commands = child.stdin.take().expect("the stream is piped");
+        let answers = BufReader::new(child.stdout.take().expect("the stream is piped"));
         Cutter { child, commands, answers }
     }
 

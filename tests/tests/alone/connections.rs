@@ -46,7 +46,7 @@ fn check(
     assert!(fed <= EACH_BYTES_MAX, "a {protocol} follower keeps {fed} bytes");
 }
 
-/// Makes the server allocate what it allocates only once.
+/// Makes the server allocate the memory that it allocates only once.
 fn warm_up(server: &TestServer, request: &str) {
     let mut first = IdleConnections::open(server.address(), 10, request.as_bytes());
     let _ = first.each_reads("any answer", |bytes| !bytes.is_empty());

@@ -82,7 +82,9 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     // The server used to disconnect followers after 1.5 times the timeout, and
     // connections with late data and all streams after twice the timeout.
     if !network::is_possible() {
-        return faults::skip("no network of its own can be had here (unshare -Urn, ip)");
+        return faults::skip(
+            "cannot create a network namespace on this machine (unshare -Urn, ip)",
+        );
     }
     let tcp_timeout = tcp_timeout();
     let scratch = Arc::new(Scratch::new("alone"));

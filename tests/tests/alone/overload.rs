@@ -111,7 +111,7 @@ fn three_times_the_load_is_rejected_in_bounded_memory() {
 }
 
 /// Five bodies fill the budget and then send `drip` twice a second. Another append
-/// must succeed all the same.
+/// must still succeed.
 fn check_drip(drip: &'static [u8], settings: Settings) {
     let server = settings.set("max_in_flight_bytes = 4194304").start();
     server.create("a");

@@ -86,7 +86,7 @@ async fn produce(address: &str, codec: Codec, seed: u64, stop: &AtomicBool) -> u
     for (sequence, ack) in acks {
         assert_eq!(ack.position().await.expect("the record is durable"), sequence);
     }
-    producer.close().await.expect("nothing was lost");
+    producer.close().await.expect("every record is acked");
     sequence
 }
 

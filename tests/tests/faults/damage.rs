@@ -54,7 +54,11 @@ fn a_flipped_bit_in_an_old_segment_is_reported_at_its_position() {
     assert_eq!(other, 2);
     let size = std::fs::metadata(&path).expect("a segment").len();
     let _ = server.stop();
-    assert_eq!(std::fs::metadata(&path).expect("a segment").len(), size, "nothing was cut off");
+    assert_eq!(
+        std::fs::metadata(&path).expect("a segment").len(),
+        size,
+        "the segment is not truncated"
+    );
 
     let data = server.data().display().to_string();
     let verify = styx_tests::cli::run(styx_tests::cli::styx(&["verify", &data]), b"");
@@ -97,7 +101,7 @@ fn a_missing_segment_is_reported_as_damage() {
     let mut table = Table::of(&server);
     let one = |position: u64| Request::get(&format!("/logs/a/records?position={position}"));
     table.row("a record of it", &one(12), &gives(500));
-    table.row("one before it", &one(5), &gives(200).body("this is record number 5"));
+    table.row("a record before the damage", &one(5), &gives(200).body("this is record number 5"));
     let missing = server.ask(&one(12));
     assert!(["corrupt_record", "log_not_available"].contains(&missing.code().as_str()));
     table.check();

@@ -271,7 +271,7 @@ fn records_removed_by_retention_are_reported_and_never_skipped() {
         }
         got += 1;
     }
-    println!("{got} of 1000 records came before the others expired");
+    println!("{got} of 1000 records arrived before the others expired");
     assert!(got < 1000);
     // A read can continue at the first kept record.
     let start = server.info("a")["start_position"].as_u64().expect("a number");

@@ -91,9 +91,9 @@ fn mixed(server: &TestServer, client: &Client) -> u64 {
                 let producer =
                     client.producer("a").compression(codec).open().expect("it can be opened");
                 for payload in payloads(count) {
-                    producer.append(&payload).expect("taken");
+                    producer.append(&payload).expect("accepted");
                 }
-                producer.append_many(payloads(count)).expect("taken");
+                producer.append_many(payloads(count)).expect("accepted");
                 producer.close().expect("durable");
             }
         }

@@ -244,7 +244,7 @@ fn reliable_processing_rejects_a_replaced_log() {
     assert!(!counter.wait().expect("the process exits").success(), "the log was truncated");
     let done = cli::run(command, b"");
     assert!(done.code == 1 && done.stderr.contains("log_changed"), "{}", done.stderr);
-    assert_eq!(check_counts(&file), 1, "nothing else was counted");
+    assert_eq!(check_counts(&file), 1, "no other record was counted");
 }
 
 /// The import reads its lines from a pipe that does not end, so that every kill comes

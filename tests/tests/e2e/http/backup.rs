@@ -275,7 +275,7 @@ fn restore_rejects_malicious_entries() {
         ("a hard link", entry("hard", tar::EntryType::Link, Some("../config.toml"))),
         ("a device", entry("device", tar::EntryType::Char, None)),
         ("a pipe", entry("pipe", tar::EntryType::Fifo, None)),
-        ("a file nobody knows", entry("evil.sh", regular, None)),
+        ("an unknown file", entry("evil.sh", regular, None)),
     ];
     for (name, harm) in harm {
         for first in [true, false] {

@@ -53,7 +53,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         exchange: "head",
-        reason: "the length of a message for people",
+        reason: "the length of an error message",
         edits: &[("content-length: 75", "content-length: <n>")],
     },
     Difference {

@@ -193,7 +193,7 @@ fn trimming_removes_whole_segments_and_keeps_positions() {
     let outside = error(416, "out_of_range").field("start_position", 10).field("end_position", 35);
     table.row("what went", &read_binary("a", "position=9"), &outside);
     table.row("beyond the end", &trim("position=36"), &outside);
-    table.row("already gone", &trim("position=10"), &gives(200));
+    table.row("already removed", &trim("position=10"), &gives(200));
     table.row("no position", &trim(""), &error(400, "invalid_params").says("position"));
     table.row("no number", &trim("position=x"), &error(400, "invalid_params").says("x"));
     let nope = Request::post("/logs/nope/trim?position=0");

@@ -136,7 +136,7 @@ fn malicious_entries_are_rejected() {
         ("a long name's entry", "config", tar::EntryType::GNULongName),
         ("an extension", "config", tar::EntryType::XHeader),
         ("the lock", "lock", tar::EntryType::Regular),
-        ("a file nobody knows", "evil.sh", tar::EntryType::Regular),
+        ("an unknown file", "evil.sh", tar::EntryType::Regular),
         ("a manifest of ours", "log.toml", tar::EntryType::Regular),
         ("a segment of ours", "0/00000000000000001234.seg", tar::EntryType::Regular),
         ("the configuration again", "config", tar::EntryType::Regular),

@@ -67,7 +67,7 @@ fn segment_max_age_closes_an_old_segment() {
     let server = TestServer::start();
     server.create_with("a", "segment_max_age=1&log_max_count=1");
     server.append("a", "first");
-    wait::until_true("the first segment ends and goes", Duration::from_secs(20), || {
+    wait::until_true("the first segment to be sealed and removed", Duration::from_secs(20), || {
         server.append("a", "next");
         positions(&server, "a").0 > 0
     });

@@ -91,7 +91,7 @@ fn invalid_http_is_answered_and_closed() {
         let rest = connection.until_close();
         assert!(rest.is_err() || rest.is_ok_and(|rest| rest.is_empty()), "{shown}");
     }
-    assert_eq!(server.info("a")["end_position"], 0, "none of that was appended");
+    assert_eq!(server.info("a")["end_position"], 0, "no record was appended");
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 

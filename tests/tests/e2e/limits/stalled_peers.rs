@@ -43,7 +43,7 @@ fn attacks() -> Vec<Attack> {
     let h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     let ping = b"\0\0\x08\x06\0\0\0\0\0pingping";
     vec![
-        attack("says nothing", "", b"", 1000),
+        attack("sends nothing", "", b"", 1000),
         attack("drips its head", "GET /logs HTTP/1.1\r\nX: ", b"x", 100),
         attack("drips its second head", format!("{info}GET /"), b"x", 100),
         attack("drips empty lines", "", b"\r\n", 100),
@@ -53,10 +53,10 @@ fn attacks() -> Vec<Attack> {
         attack("drips the size of a chunk", post("a", &lines), b"0", 300),
         attack("drips an extension of a chunk", post("a", &lines) + "1;", b"x", 300),
         attack("drips trailers", post("a", &lines) + "1\r\nx\r\n0\r\nX: ", b"x", 300),
-        attack("drips to a log that is not there", post("no", length), b"x", 300),
+        attack("drips to a missing log", post("no", length), b"x", 300),
         attack("drips an archive", archive(length), b"\x1f", 300),
-        attack("says nothing after HTTP/2's preface", &h2, b"", 1000),
-        attack("pings and asks nothing", &h2, ping, 100),
+        attack("sends nothing after HTTP/2's preface", &h2, b"", 1000),
+        attack("sends pings and no request", &h2, ping, 100),
         attack("drips HTTP/2's preface", "PRI * ", b"", 1000),
     ]
 }

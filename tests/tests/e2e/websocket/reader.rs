@@ -313,5 +313,5 @@ fn metrics_count_open_sockets() {
     let sockets: Vec<_> = (0..3).map(|_| server.websocket_write("a", "")).collect();
     wait::until_true("three", Duration::from_secs(10), || count() == 3);
     drop(sockets);
-    wait::until_true("none", Duration::from_secs(10), || count() == 0);
+    wait::until_true("no open sockets", Duration::from_secs(10), || count() == 0);
 }

@@ -234,7 +234,7 @@ fn a_message_over_the_limit_is_rejected_and_earlier_ones_are_kept() {
     let too_large: [(&str, Vec<u8>); 4] = [
         ("a frame", frame(BINARY, &[0; 1001])),
         ("a header alone", websocket::head(BINARY, 1001)),
-        ("a header that lies", websocket::head(TEXT, u64::MAX)),
+        ("a header with a false length", websocket::head(TEXT, u64::MAX)),
         ("parts", [frame(FIRST, &[0; 600]), frame(LAST, &[0; 401])].concat()),
     ];
     for (round, (name, bytes)) in (1..).zip(too_large) {
