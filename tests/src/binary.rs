@@ -46,7 +46,7 @@ pub fn example(name: &str) -> PathBuf {
 
 fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable)?;
-    Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is no path: {e}")))
+    Some(std::path::absolute(path).unwrap_or_else(|e| panic!("{variable} is not a path: {e}")))
 }
 
 fn build(release: bool) -> PathBuf {
@@ -77,7 +77,7 @@ pub fn workspace() -> &'static Path {
 /// When the test does not know its own path.
 #[must_use]
 pub fn target() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
+    let test = std::env::current_exe().expect("the path of the test binary");
     let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
     test.ancestors().find(marked).map_or_else(|| workspace().join("target"), Path::to_path_buf)
 }

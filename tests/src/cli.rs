@@ -55,12 +55,12 @@ pub fn styx(arguments: &[&str]) -> Command {
 pub fn run(mut command: Command, input: &[u8]) -> Done {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = child.stdin.take().expect("the stream is piped");
     let input = input.to_vec();
     // Write and read at the same time: with a long input and a long output, both sides
     // would block otherwise.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("a child ends");
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the process exits");
     writer.join().expect("the writer does not panic");
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     Done { code: status.code().unwrap_or(-1), stdout, stderr }

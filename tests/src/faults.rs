@@ -1,8 +1,8 @@
-//! Shared by all fault loops: the number of cycles, the seed, and what must work after
-//! a fault.
+//! Shared by all fault loops: the number of cycles, the seed, and the check
+//! whether appends work after a fault.
 //!
 //! `STYX_FAULT_CYCLES` sets the number of cycles (`cargo xtask faults --cycles N`).
-//! `STYX_FAULT_SEED` repeats the random moments of an earlier run.
+//! `STYX_FAULT_SEED` repeats the random timing of an earlier run.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::{Connection, Request, TestServer, api, wait};
 /// Cycles with the same set of logs. Then the logs are deleted and created again.
 pub const CYCLES_PER_SET: u64 = 10;
 
-/// The length of a fault loop, and the moments of its faults.
+/// The length of a fault loop, and the timing of its faults.
 #[derive(Debug)]
 pub struct Faults {
     /// The number of cycles.
     pub cycles: u64,
-    /// The seed that repeats them.
+    /// The seed. The same seed repeats the timing.
     pub seed: u64,
-    /// The source of their moments.
+    /// The random numbers that determine the timing.
     pub random: Random,
 }
 
 impl Faults {
-    /// This number of cycles, unless the environment overrides it.
+    /// Uses this number of cycles, unless the environment overrides it.
     ///
     /// # Panics
     /// When the variable is not a number.

@@ -26,8 +26,8 @@ impl IdleConnections {
         let open = |number| {
             let mut connection = TcpStream::connect(address)
                 .unwrap_or_else(|e| panic!("connection {number} of {count}: {e}"));
-            connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
-            connection.write_all(request).expect("it is taken");
+            connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout above 0");
+            connection.write_all(request).expect("the bytes can be sent");
             connection
         };
         IdleConnections { connections: (0..count).map(open).collect() }
@@ -49,7 +49,7 @@ impl IdleConnections {
     /// last call, and returns those.
     ///
     /// # Panics
-    /// When one ends, or waits for a minute, before there is enough.
+    /// When a connection ends or receives nothing for a minute before that.
     pub fn each_reads(&mut self, what: &str, enough: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         let mut all = Vec::with_capacity(self.connections.len());
         for (number, connection) in self.connections.iter_mut().enumerate() {
@@ -57,7 +57,7 @@ impl IdleConnections {
             while !enough(&received) {
                 if let Err(e) = receive(connection, &mut received) {
                     let shown = received.escape_ascii();
-                    panic!("connection {number} waits for {what}: {e}, after {shown}");
+                    panic!("connection {number} did not receive {what}: {e}; it received {shown}");
                 }
             }
             all.push(received);
@@ -68,10 +68,10 @@ impl IdleConnections {
     /// Sends each the same bytes.
     ///
     /// # Panics
-    /// When one is gone.
+    /// When a connection has ended.
     pub fn each_sends(&mut self, bytes: &[u8]) {
         for connection in &mut self.connections {
-            connection.write_all(bytes).expect("it is there");
+            connection.write_all(bytes).expect("the connection is open");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Data of Styx 0.x: recorded in `golden/`, and made by hand.
 //!
 //! The CRC-32C here is an independent implementation, not the library that the server
-//! uses. The two have to agree.
+//! uses. Both must give the same results.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub fn golden_files() -> Vec<File> {
     entries.collect()
 }
 
-/// Unpacks the recorded data directory, of one log `v0`, and says where it is.
+/// Unpacks the recorded data directory, which has one log `v0`. Returns its path.
 ///
 /// # Panics
 /// When it cannot be unpacked.
@@ -51,7 +51,7 @@ pub fn golden_directory(into: &Path) -> PathBuf {
     old
 }
 
-/// The file of a configuration, its fields in their order.
+/// A configuration file with these fields, in this order.
 #[must_use]
 pub fn config(fields: [i64; 8]) -> Vec<u8> {
     checked(fields.into_iter().flat_map(i64::to_be_bytes).collect())
@@ -122,7 +122,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory can be written")
 }
 
-/// With the CRC-32C of the bytes behind them.
+/// Returns the bytes followed by their CRC-32C.
 fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
     let mut crc = u32::MAX;
     for byte in &bytes {

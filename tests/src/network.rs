@@ -7,7 +7,7 @@
 //!                  ╳ cut_link
 //! ```
 //!
-//! `unshare` makes both without being root, where the system allows it.
+//! `unshare` creates both without root privileges, if the system allows it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::{Scratch, TestServer, binary, wait};
 
 const NEAR: &str = "10.77.0.1";
 const FAR: &str = "10.77.0.2";
-/// `FAR` as /proc/net/tcp has it.
+/// `FAR` in the format of /proc/net/tcp.
 const FAR_HEX: &str = "02004D0A";
 
 /// The two hosts of a server that [`alone`] runs.
@@ -42,18 +42,18 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Waits for its end, and returns its output.
+    /// Waits until it exits, and returns its output.
     ///
     /// # Panics
     /// When it fails.
     pub fn finish(mut self) -> String {
-        let mut said = String::new();
+        let mut text = String::new();
         if let Some(mut output) = self.0.stdout.take() {
-            let _ = std::io::Read::read_to_string(&mut output, &mut said);
+            let _ = std::io::Read::read_to_string(&mut output, &mut text);
         }
         let status = self.0.wait().expect("a child");
-        assert!(status.success(), "{status}: {said}");
-        said
+        assert!(status.success(), "{status}: {text}");
+        text
     }
 }
 
@@ -81,7 +81,7 @@ impl Network {
     /// Connects a second host to the server's.
     ///
     /// # Panics
-    /// When it cannot be done, see [`is_possible`].
+    /// When that fails; see [`is_possible`].
     #[must_use]
     pub fn of(server: &TestServer) -> Network {
         let (process, port) = (server.process(), server.address().port());
@@ -143,7 +143,7 @@ impl Network {
     /// The number of the server's open connections from the other host.
     ///
     /// # Panics
-    /// When /proc does not say.
+    /// When /proc cannot be read.
     #[must_use]
     pub fn open_from_far(&self) -> usize {
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.server));

@@ -1,13 +1,13 @@
 //! [`Proxy`]: an unreliable network between a client and a server.
 //!
 //! ```text
-//! client ⇄ two threads a connection ⇄ server
-//!          forward in random pieces, now and then late,
+//! client ⇄ two threads per connection ⇄ server
+//!          forward in random pieces, sometimes delayed,
 //!          until the connection ends
 //! ```
 //!
 //! After a random time, each connection ends in one way ([`ConnectionEnd`]): it is reset on both
-//! sides, closed, half-closed, or goes silent. The same seed gives the same fates, but
+//! sides, closed, half-closed, or goes silent. The same seed gives the same ends, but
 //! not at the same bytes.
 
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ use crate::random::Random;
 pub enum ConnectionEnd {
     /// Both sides get a reset. Bytes in flight are lost.
     Reset,
-    /// Both sides see an orderly close, at any byte.
+    /// Both sides see an orderly close, after any byte.
     Close,
     /// The server sees a half close. Its answers are still forwarded.
     HalfClose,
@@ -35,9 +35,9 @@ pub enum ConnectionEnd {
 /// How a proxy treats its connections.
 #[derive(Debug, Clone)]
 pub struct LinkFaults {
-    /// The minimum and maximum life of a connection.
+    /// The minimum and maximum lifetime of a connection.
     pub life: (Duration, Duration),
-    /// One connection in this number goes silent; 0 for none.
+    /// One in this number of connections goes silent; 0 for none.
     pub silence_one_in: u64,
     /// How long the silence lasts before the connection is reset.
     pub silence: Duration,
@@ -46,7 +46,7 @@ pub struct LinkFaults {
 }
 
 impl LinkFaults {
-    /// Lives of a few to some dozens of milliseconds, no silence.
+    /// Lifetimes of a few to some dozens of milliseconds, no silence.
     #[must_use]
     pub fn frequent() -> LinkFaults {
         LinkFaults {
@@ -58,7 +58,7 @@ impl LinkFaults {
     }
 }
 
-/// See the module. It ends with all its connections when it is dropped.
+/// The proxy. Dropping it closes all its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -109,7 +109,7 @@ impl Proxy {
     /// # Panics
     /// Never.
     pub fn forward_to(&self, server: SocketAddr) {
-        *self.shared.server.lock().expect("nobody panics with it") = server;
+        *self.shared.server.lock().expect("no thread panics while it holds the lock") = server;
     }
 
     /// From now on every connection, old or new, has these faults; `None` for none.
@@ -117,7 +117,7 @@ impl Proxy {
     /// # Panics
     /// Never.
     pub fn inject(&self, faults: Option<LinkFaults>) {
-        *self.shared.faults.lock().expect("nobody panics with it") = faults;
+        *self.shared.faults.lock().expect("no thread panics while it holds the lock") = faults;
     }
 
     /// The number of connections that were cut.
@@ -142,10 +142,11 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.ended.load(Ordering::Relaxed) {
             return;
         }
-        let server = *shared.server.lock().expect("nobody panics with it");
-        // Without a server the client sees its connection end, as it would.
+        let server = *shared.server.lock().expect("no thread panics while it holds the lock");
+        // If there is no server, this closes the client's connection.
         let Ok(server) = TcpStream::connect(server) else { continue };
-        let seed = shared.random.lock().expect("nobody panics with it").next_u64();
+        let seed =
+            shared.random.lock().expect("no thread panics while it holds the lock").next_u64();
         let shared = shared.clone();
         std::thread::spawn(move || carry(&shared, client, server, seed));
     }
@@ -159,7 +160,7 @@ struct Line {
     is_over: AtomicBool,
 }
 
-/// Carries one connection to its end.
+/// Forwards one connection until it ends.
 fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     let mut random = Random::new(seed);
     let line = Arc::new(Line::default());
@@ -170,7 +171,8 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     });
     let mut end = None;
     while !pumps.iter().all(JoinHandle::is_finished) && !shared.ended.load(Ordering::Relaxed) {
-        let faults = shared.faults.lock().expect("nobody panics with it").clone();
+        let faults =
+            shared.faults.lock().expect("no thread panics while it holds the lock").clone();
         if let Some(faults) = faults {
             line.delay_max_us.store(faults.delay_max.as_micros() as u64, Ordering::Relaxed);
             let end =
@@ -234,8 +236,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
     let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
     let mut buffer = vec![0; 64 << 10];
     while !line.is_over.load(Ordering::Relaxed) {
-        let most = random.between(1, buffer.len() as u64) as usize;
-        let piece = match from.read(&mut buffer[..most]) {
+        let bytes_max = random.between(1, buffer.len() as u64) as usize;
+        let piece = match from.read(&mut buffer[..bytes_max]) {
             Ok(0) => {
                 let _ = to.shutdown(Shutdown::Write);
                 return;
@@ -291,11 +293,11 @@ mod tests {
     fn in_calm_weather_every_byte_passes() {
         let proxy = Proxy::start(echo(), 1);
         let bytes = Random::new(2).bytes(1 << 20);
-        let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+        let mut client = TcpStream::connect(proxy.address()).expect("the server is listening");
         let mut sender = client.try_clone().expect("a handle");
         let sent = bytes.clone();
         let sending = std::thread::spawn(move || {
-            sender.write_all(&sent).expect("it is taken");
+            sender.write_all(&sent).expect("the bytes can be sent");
             sender.shutdown(Shutdown::Write).expect("it is open");
         });
         let mut back = Vec::new();
@@ -310,11 +312,11 @@ mod tests {
         let proxy = Proxy::start(echo(), 1);
         proxy.inject(Some(LinkFaults::frequent()));
         for _ in 0..20 {
-            let mut client = TcpStream::connect(proxy.address()).expect("it listens");
+            let mut client = TcpStream::connect(proxy.address()).expect("the server is listening");
             let mut buffer = [0; 16];
             while client.write_all(b"x").is_ok() && client.read(&mut buffer).is_ok_and(|n| n > 0) {}
         }
-        crate::wait::until_true("each to be counted", Duration::from_secs(5), || {
+        crate::wait::until_true("each connection to be counted", Duration::from_secs(5), || {
             proxy.cuts() == 20
         });
     }

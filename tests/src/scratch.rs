@@ -48,7 +48,7 @@ impl Scratch {
         process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -74,7 +74,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("kept for a look: {}", self.path.display());
+            eprintln!("kept for inspection: {}", self.path.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.path);
         }

@@ -55,7 +55,7 @@ impl Settings {
         self
     }
 
-    /// The whole configuration file; `DATA` in it stands for the data directory.
+    /// The whole configuration file. `DATA` in it is replaced by the data directory.
     #[must_use]
     pub fn file(mut self, text: &str) -> Settings {
         self.whole = Some(text.to_owned());
@@ -91,7 +91,7 @@ impl Settings {
         self
     }
 
-    /// Does not wait until every log is open.
+    /// Starts it without waiting until every log is open.
     #[must_use]
     pub fn while_scanning(mut self) -> Settings {
         self.scanning = true;
@@ -184,7 +184,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Starts one with nothing but defaults.
+    /// Starts one with the default settings.
     ///
     /// # Panics
     /// When it does not start.
@@ -194,10 +194,10 @@ impl TestServer {
         Settings::default().start()
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.running().address
@@ -239,7 +239,7 @@ impl TestServer {
         Connection::open(self.address())
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a new connection.
     ///
     /// # Panics
     /// When there is no answer.
@@ -252,7 +252,7 @@ impl TestServer {
         }
     }
 
-    /// Sends bytes on a connection of its own and reads one answer.
+    /// Sends bytes on a new connection and reads one answer.
     ///
     /// # Panics
     /// When there is no answer.
@@ -272,12 +272,12 @@ impl TestServer {
     /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         drop(self.running.take().expect("the server runs"));
     }
 
-    /// Asks it to stop with SIGTERM and waits until it has.
+    /// Asks it to stop with SIGTERM and waits until it has stopped.
     ///
     /// # Panics
     /// When it takes longer than 30 seconds.
@@ -289,7 +289,7 @@ impl TestServer {
     /// Sends SIGTERM and does not wait.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn ask_to_stop(&self) {
         self.tell(Signal::TERM);
     }
@@ -297,7 +297,7 @@ impl TestServer {
     /// Stops all of its threads (SIGSTOP), as on an overloaded machine.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn pause(&self) {
         self.tell(Signal::STOP);
     }
@@ -305,14 +305,15 @@ impl TestServer {
     /// Continues it after [`pause`](Self::pause).
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn resume(&self) {
         self.tell(Signal::CONT);
     }
 
     fn tell(&self, signal: Signal) {
         let id = i32::try_from(self.process()).ok().and_then(Pid::from_raw);
-        kill_process(id.expect("a child has an id"), signal).expect("a child can be told");
+        kill_process(id.expect("a child has an id"), signal)
+            .expect("a signal can be sent to a child");
     }
 
     /// Waits until it has ended by itself.
@@ -351,7 +352,7 @@ impl TestServer {
         Ok(())
     }
 
-    /// Starts its process again and waits for nothing, so that it can be killed
+    /// Starts its process again without waiting, so that it can be killed
     /// while it recovers.
     ///
     /// # Panics
@@ -386,19 +387,19 @@ impl TestServer {
         });
     }
 
-    /// Bytes of memory that it holds (resident set).
+    /// Its resident memory in bytes.
     ///
     /// # Panics
-    /// When /proc does not say.
+    /// When /proc cannot be read.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024
     }
 
-    /// The most bytes of memory that it ever held.
+    /// Its peak resident memory in bytes.
     ///
     /// # Panics
-    /// When /proc does not say.
+    /// When /proc cannot be read.
     #[must_use]
     pub fn memory_bytes_most(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
@@ -422,7 +423,7 @@ impl TestServer {
 pub struct Stopped {
     /// Its exit status.
     pub status: ExitStatus,
-    /// How long the wait was.
+    /// How long the caller waited.
     pub took: Duration,
     /// Its standard error.
     pub log: String,
@@ -441,9 +442,9 @@ impl Running {
         let mut command = settings.command(directory);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("the stream is piped");
         let reader = Some(collect(stderr, Arc::clone(&log)));
-        let stdout = child.stdout.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("the stream is piped");
         let address = listening(stdout, Arc::clone(&log));
         let nowhere = ([0, 0, 0, 0], 0).into();
         (Running { child, address: nowhere, log, reader }, address)

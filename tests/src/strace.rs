@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{Scratch, Settings, TestServer, binary};
 
 /// A server with an injected fault. It is prepared without the fault and restarted with
-/// it, so that only appends meet the fault.
+/// it, so that the fault affects only appends.
 ///
 /// `when=` counts the calls of each thread.
 ///
@@ -21,7 +21,7 @@ pub fn injected(
 ) -> TestServer {
     let scratch = Arc::new(Scratch::new("fault"));
     let first = Settings::default().program(styx);
-    let mut server = first.start_in(Arc::clone(&scratch)).expect("it starts");
+    let mut server = first.start_in(Arc::clone(&scratch)).expect("it can be started");
     prepare(&server);
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");

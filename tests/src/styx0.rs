@@ -18,7 +18,7 @@ pub enum Message {
     Ack {
         /// The position after the stream's last durable record.
         position: u64,
-        /// The stream's durable records in all.
+        /// The total number of the stream's durable records.
         count: u64,
     },
     /// A heartbeat.
@@ -44,7 +44,7 @@ pub fn records(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
     payloads.iter().flat_map(record).collect()
 }
 
-/// A request to become a stream; further headers may follow.
+/// A handshake request, to which headers can be added.
 #[must_use]
 pub fn handshake(method: &str, log: &str, query: &str) -> Request {
     Request::new(method, &format!("/logs/{log}/records?{query}"))
@@ -64,15 +64,15 @@ impl Stream {
     /// Sends a handshake and reads its 101.
     ///
     /// # Errors
-    /// The answer, when it is another.
+    /// The answer, if it is not a 101.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no answer.
     pub fn open(server: &TestServer, handshake: &Request) -> Result<Stream, Box<Response>> {
         Stream::open_with(server, &handshake.bytes())
     }
 
-    /// As [`Stream::open`], with the bytes of the handshake and of what comes with it.
+    /// As [`Stream::open`], with the bytes of the handshake and any bytes after it.
     ///
     /// # Errors
     /// As there.
@@ -92,7 +92,7 @@ impl Stream {
     /// Begins to produce.
     ///
     /// # Panics
-    /// When that is refused.
+    /// When the server refuses it.
     #[must_use]
     #[track_caller]
     pub fn produce(server: &TestServer, log: &str) -> Stream {
@@ -103,7 +103,7 @@ impl Stream {
     /// Begins to consume; `query` without its question mark.
     ///
     /// # Panics
-    /// When that is refused.
+    /// When the server refuses it.
     #[must_use]
     #[track_caller]
     pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
@@ -111,7 +111,7 @@ impl Stream {
             .unwrap_or_else(|a| panic!("{}", a.shown()))
     }
 
-    /// The connection below.
+    /// The underlying connection.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
@@ -119,7 +119,7 @@ impl Stream {
     /// Sends bytes as they are.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
         self.connection.send(bytes).expect("it can be sent");
@@ -128,16 +128,16 @@ impl Stream {
     /// Closes the sending side.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     #[track_caller]
     pub fn finish(&mut self) {
         self.connection.finish_sending().expect("it can be closed");
     }
 
-    /// The next message, heartbeats too; `None` at the FIN.
+    /// The next message, including heartbeats; `None` at the FIN.
     ///
     /// # Errors
-    /// A time-out, a reset, bytes that are no message.
+    /// A timeout, a reset, or an invalid message.
     pub fn any(&mut self) -> io::Result<Option<Message>> {
         let kind = match self.connection.raw(2) {
             Ok(kind) => [kind[0], kind[1]],
@@ -167,7 +167,7 @@ impl Stream {
     /// The next message that is not a heartbeat; `None` at the FIN.
     ///
     /// # Panics
-    /// On a time-out, a reset, bytes that are no message.
+    /// On a timeout, a reset, or an invalid message.
     #[track_caller]
     pub fn message(&mut self) -> Option<Message> {
         loop {
@@ -205,17 +205,17 @@ impl Stream {
     /// Reads acks until `count` records are durable, and returns the last position.
     ///
     /// # Panics
-    /// When something else comes, or acks go backwards.
+    /// When another message arrives, or a count does not increase.
     #[track_caller]
-    pub fn acked(&mut self, count_wanted: u64) -> u64 {
+    pub fn acked(&mut self, total: u64) -> u64 {
         let mut last = 0;
         loop {
             match self.message() {
                 Some(Message::Ack { position, count }) => {
                     assert!(count > last, "an ack of {count} after one of {last}");
                     last = count;
-                    assert!(count <= count_wanted, "{count} records are acked");
-                    if count == count_wanted {
+                    assert!(count <= total, "{count} records are acked");
+                    if count == total {
                         return position;
                     }
                 }

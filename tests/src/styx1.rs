@@ -43,7 +43,7 @@ fn handshake(method: &str, log: &str, query: &str) -> Request {
 /// Begins a stream as a producer.
 ///
 /// # Panics
-/// When the server does not agree.
+/// When the server refuses it.
 #[must_use]
 #[track_caller]
 pub fn produce(server: &TestServer, log: &str, query: &str) -> Stream {
@@ -53,7 +53,7 @@ pub fn produce(server: &TestServer, log: &str, query: &str) -> Stream {
 /// Begins a stream as a consumer.
 ///
 /// # Panics
-/// When the server does not agree.
+/// When the server refuses it.
 #[must_use]
 #[track_caller]
 pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
@@ -63,7 +63,7 @@ pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
 /// Begins a stream.
 ///
 /// # Panics
-/// When the server does not agree.
+/// When the server refuses it.
 #[must_use]
 #[track_caller]
 pub fn open(server: &TestServer, request: &Request, route: Route) -> Stream {
@@ -76,7 +76,7 @@ pub fn open(server: &TestServer, request: &Request, route: Route) -> Stream {
 /// Begins a stream, or gets the server's refusal.
 ///
 /// # Errors
-/// The answer, if it is no 101.
+/// The answer, if it is not a 101.
 ///
 /// # Panics
 /// When there is no answer.
@@ -101,15 +101,15 @@ impl Stream {
     /// When the server sends an invalid frame, resets the connection, or sends nothing
     /// for long.
     #[track_caller]
-    #[expect(clippy::should_implement_trait, reason = "a stream is no collection")]
+    #[expect(clippy::should_implement_trait, reason = "a stream is not a collection")]
     pub fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.decoder.next().expect("what a server says") {
+            if let Some(event) = self.decoder.next().expect("valid frames") {
                 return Some(event);
             }
-            let bytes = self.connection.some().expect("something, in time");
+            let bytes = self.connection.some().expect("bytes before the timeout");
             if bytes.is_empty() {
-                self.decoder.finish().expect("whole frames");
+                self.decoder.finish().expect("complete frames");
                 return None;
             }
             self.decoder.push(&bytes);
@@ -131,7 +131,7 @@ impl Stream {
     /// of the records acked meanwhile, in as few runs as possible.
     ///
     /// # Panics
-    /// When something else comes.
+    /// When another event arrives.
     #[track_caller]
     pub fn acked(&mut self, count: u64) -> Vec<AckRun> {
         let mut all = Ack::default();
@@ -144,7 +144,7 @@ impl Stream {
                         return all.runs;
                     }
                 }
-                other => panic!("{other:?} in place of an ack"),
+                other => panic!("{other:?} instead of an ack"),
             }
         }
     }
@@ -152,7 +152,7 @@ impl Stream {
     /// The error that ends the stream. Skips acks before it.
     ///
     /// # Panics
-    /// When something else comes, or something after it.
+    /// When another event arrives, or any event after it.
     #[track_caller]
     pub fn fault(&mut self) -> Fault {
         loop {
@@ -162,12 +162,12 @@ impl Stream {
                     return fault;
                 }
                 Some(Event::Ack(_) | Event::Block(_)) => {}
-                other => panic!("{other:?} in place of a fault"),
+                other => panic!("{other:?} instead of a fault"),
             }
         }
     }
 
-    /// As [`fault`](Self::fault), and it has this code.
+    /// As [`fault`](Self::fault), and checks its code.
     #[track_caller]
     pub fn fails_with(&mut self, code: Code) -> Fault {
         let fault = self.fault();
@@ -175,7 +175,7 @@ impl Stream {
         fault
     }
 
-    /// The end of the connection, with nothing before it.
+    /// Checks that the connection ends without another event.
     #[track_caller]
     pub fn is_closed(&mut self) {
         assert_eq!(self.next_but_heartbeats(), None);
@@ -184,16 +184,16 @@ impl Stream {
     /// The next block with records. Skips seals and fillers.
     ///
     /// # Panics
-    /// When something else comes.
+    /// When another event arrives.
     #[track_caller]
     pub fn block(&mut self) -> Block {
         match self.next_of_note() {
             Some(Event::Block(bytes)) => parsed(bytes),
-            other => panic!("{other:?} in place of a block"),
+            other => panic!("{other:?} instead of a block"),
         }
     }
 
-    /// The next event except heartbeats, seals and fillers, which may come anywhere.
+    /// The next event except heartbeats, seals and fillers, which may arrive at any time.
     #[track_caller]
     fn next_of_note(&mut self) -> Option<Event> {
         loop {
@@ -207,7 +207,7 @@ impl Stream {
     /// Reads `count` records from this position on.
     ///
     /// # Panics
-    /// When something else comes, or positions are not dense.
+    /// When another event arrives, or positions are not dense.
     #[track_caller]
     pub fn records(&mut self, from: u64, count: usize) -> Vec<Bytes> {
         let (mut next, mut all) = (from, Vec::new());
@@ -224,17 +224,17 @@ impl Stream {
         all
     }
 
-    /// A heartbeat with this start and end of the log.
+    /// Reads a heartbeat, which must have this start and end of the log.
     ///
     /// # Panics
-    /// When another one comes, or something else.
+    /// When another event arrives.
     #[track_caller]
     pub fn caught_up(&mut self, start: u64, end: u64) {
         let ends = Ends { start: Position(start), end: Position(end) };
         assert_eq!(self.next(), Some(Event::Heartbeat(Some(ends))));
     }
 
-    /// The end of the requested range, and of the connection.
+    /// Reads the end of the requested range, and the end of the connection.
     #[track_caller]
     pub fn ends(&mut self) {
         assert_eq!(self.next_of_note(), Some(Event::End { forget: false }));
@@ -278,20 +278,20 @@ impl Stream {
     /// Whether only heartbeats arrive within this time.
     ///
     /// # Panics
-    /// When something else comes.
+    /// When another event arrives.
     pub fn is_quiet_for(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             self.connection.set_patience(left.max(Duration::from_millis(1)));
             match self.connection.some() {
                 Ok(bytes) => {
-                    assert!(!bytes.is_empty(), "it closed");
+                    assert!(!bytes.is_empty(), "the server closed the connection");
                     self.decoder.push(&bytes);
                 }
                 Err(error) if is_time_out(&error) => break,
                 Err(error) => panic!("{error}"),
             }
-            while let Some(event) = self.decoder.next().expect("what a server says") {
+            while let Some(event) = self.decoder.next().expect("valid frames") {
                 assert!(matches!(event, Event::Heartbeat(_)), "{event:?}");
             }
         }
@@ -336,7 +336,7 @@ pub fn block_of(id: u64, epoch: u32, sequence: u64, payloads: &[impl AsRef<[u8]>
     block::build(&records(payloads), origin)
 }
 
-/// The one block that these bytes are.
+/// Parses bytes that are exactly one block.
 #[track_caller]
 fn parsed(bytes: Bytes) -> Block {
     let (block, rest) = Block::parse(bytes, 1 << 30).expect("a whole block");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::http::Ending;
 use crate::{Request, Response, TestServer};
 
-/// What an answer must be. Made by [`gives`] or [`error`].
+/// The requirements for an answer. Made by [`gives`] or [`error`].
 #[derive(Debug, Clone)]
 pub struct Wanted {
     status: u16,
@@ -57,7 +57,7 @@ impl Wanted {
         self
     }
 
-    /// An error whose message has this in it.
+    /// An error whose message contains this text.
     #[must_use]
     pub fn says(mut self, part: &str) -> Wanted {
         if let Body::Error { says, .. } = &mut self.body {
@@ -85,11 +85,11 @@ impl Wanted {
         if got.ending == Ending::Cut {
             faults.push("the body is cut off".to_owned());
         }
-        for (name, wanted) in &self.headers {
-            match (wanted.as_deref(), got.header(name)) {
+        for (name, required) in &self.headers {
+            match (required.as_deref(), got.header(name)) {
                 (Some("*"), Some(_)) | (None, None) => {}
-                (Some(wanted), Some(got)) if wanted == got => {}
-                (wanted, got) => faults.push(format!("{name}: {got:?}, not {wanted:?}")),
+                (Some(required), Some(got)) if required == got => {}
+                (required, got) => faults.push(format!("{name}: {got:?}, not {required:?}")),
             }
         }
         match &self.body {
@@ -126,11 +126,11 @@ fn error_faults(
         faults.push(format!("body is not: {}", expected.escape_debug()));
     }
     if message.is_empty() || message.ends_with('.') {
-        faults.push(format!("message {message:?} is not one for people"));
+        faults.push(format!("message {message:?} is not a readable sentence"));
     }
     for part in says {
         if !message.contains(part) {
-            faults.push(format!("message {message:?} has no {part:?}"));
+            faults.push(format!("message {message:?} does not contain {part:?}"));
         }
     }
 }
@@ -151,22 +151,22 @@ impl<'a> Table<'a> {
         Table { server, failures: Vec::new(), codes: BTreeSet::new(), rows: 0 }
     }
 
-    /// Asks a request, which must give what is wanted.
-    pub fn row(&mut self, name: &str, request: &Request, wanted: &Wanted) -> Response {
+    /// Sends a request, and checks its answer.
+    pub fn row(&mut self, name: &str, request: &Request, required: &Wanted) -> Response {
         let got = self.server.ask(request);
-        self.judge(name, got, wanted)
+        self.judge(name, got, required)
     }
 
     /// As [`row`](Self::row), for bytes.
-    pub fn bytes(&mut self, name: &str, request: &[u8], wanted: &Wanted) -> Response {
+    pub fn bytes(&mut self, name: &str, request: &[u8], required: &Wanted) -> Response {
         let got = self.server.ask_bytes(request);
-        self.judge(name, got, wanted)
+        self.judge(name, got, required)
     }
 
-    fn judge(&mut self, name: &str, got: Response, wanted: &Wanted) -> Response {
+    fn judge(&mut self, name: &str, got: Response, required: &Wanted) -> Response {
         self.rows += 1;
         self.codes.insert(got.code());
-        let faults = wanted.faults(&got);
+        let faults = required.faults(&got);
         if !faults.is_empty() {
             let shown = got.shown().replace('\n', "\n    ");
             self.failures.push(format!("{name}:\n  {}\n    {shown}\n", faults.join("\n  ")));
@@ -174,7 +174,7 @@ impl<'a> Table<'a> {
         got
     }
 
-    /// The error codes that were answered.
+    /// The error codes of all answers.
     #[must_use]
     pub fn codes(&self) -> &BTreeSet<String> {
         &self.codes
@@ -183,7 +183,7 @@ impl<'a> Table<'a> {
     /// Ends the table.
     ///
     /// # Panics
-    /// When any row got another answer.
+    /// When a row got another answer.
     #[track_caller]
     pub fn check(self) {
         let Table { failures, rows, .. } = self;
@@ -207,15 +207,15 @@ mod tests {
     #[test]
     fn a_right_answer_has_no_faults() {
         let body = "{\n  \"code\": \"x\",\n  \"message\": \"no \\\"b\\\"\",\n  \"end\": 1\n}\n";
-        let wanted = error(404, "x").says("no \"b\"").field("end", 1).without("Allow");
-        assert_eq!(wanted.faults(&answer(404, &[JSON], body)), [""; 0]);
+        let required = error(404, "x").says("no \"b\"").field("end", 1).without("Allow");
+        assert_eq!(required.faults(&answer(404, &[JSON], body)), [""; 0]);
     }
 
     #[test]
     fn each_thing_that_is_wrong_is_a_fault() {
         let body = "{\n  \"code\": \"x\",\n  \"message\": \"no b\"\n}\n";
         let good = answer(404, &[JSON], body);
-        let faults = |wanted: Wanted| wanted.faults(&good).len();
+        let faults = |required: Wanted| required.faults(&good).len();
         assert_eq!(faults(error(404, "x")), 0);
         assert_eq!(faults(error(400, "x")), 1);
         assert_eq!(faults(error(404, "y")), 1);

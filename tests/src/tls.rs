@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ══TLS══▶ proxy ──▶ server
-//!                  └─ notes what clients said: the heads of their requests
+//!                  └─ records the heads of the clients' requests
 //! ```
 //! Its certificate is only for `localhost`, from its own certificate authority, which no
 //! machine trusts.
@@ -20,13 +20,13 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// See the module. It ends with all its connections when it is dropped.
+/// The proxy. Dropping it closes all its connections.
 #[derive(Debug)]
 pub struct TlsProxy {
     address: SocketAddr,
     authority: String,
     lines: Arc<Lines>,
-    // Last: it ends the tasks that use the rest.
+    // Declared last: dropping it ends the tasks that use the other fields.
     _runtime: Runtime,
 }
 
@@ -35,8 +35,8 @@ pub struct TlsProxy {
 struct Lines {
     server: SocketAddr,
     /// The bytes from each connection's client.
-    said: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
-    /// How often all connections were cut.
+    received: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
+    /// How many times all connections were cut.
     cuts: watch::Sender<u64>,
 }
 
@@ -52,23 +52,23 @@ impl TlsProxy {
             .enable_all()
             .build()
             .expect("threads");
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port of its own");
+        let listener =
+            runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (acceptor, authority) = acceptor(&format!("authority of {address}"));
-        let lines = Arc::new(Lines { server, said: Mutex::default(), cuts: watch::Sender::new(0) });
+        let lines =
+            Arc::new(Lines { server, received: Mutex::default(), cuts: watch::Sender::new(0) });
         runtime.spawn(accept_all(listener, acceptor, Arc::clone(&lines)));
         TlsProxy { address, authority, lines, _runtime: runtime }
     }
 
-    /// The address by its right name.
+    /// The URL with the host name in the certificate.
     #[must_use]
     pub fn url(&self) -> String {
         format!("styxs://localhost:{}", self.address.port())
     }
 
-    /// The address by a name that the certificate does not have.
+    /// The URL with a host that is not in the certificate.
     #[must_use]
     pub fn url_by_number(&self) -> String {
         format!("styxs://{}", self.address)
@@ -80,23 +80,29 @@ impl TlsProxy {
         &self.authority
     }
 
-    /// Cuts every open connection at any byte.
+    /// Cuts every open connection, after any byte.
     pub fn cut(&self) {
         self.lines.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// The heads of all requests so far, upgrades among them.
+    /// The heads of all requests so far, including upgrades.
     ///
     /// # Panics
-    /// When what came is not HTTP.
+    /// When a client sent bytes that are not HTTP.
     #[must_use]
     pub fn heads(&self) -> Vec<String> {
-        let said = self.lines.said.lock().expect("nobody panics with it");
-        said.iter().flat_map(|said| heads(&said.lock().expect("nor with it"))).collect()
+        let received =
+            self.lines.received.lock().expect("no thread panics while it holds the lock");
+        received
+            .iter()
+            .flat_map(|received| {
+                heads(&received.lock().expect("no thread panics while it holds the lock"))
+            })
+            .collect()
     }
 }
 
-/// An authority of this name, and a server that it vouches for.
+/// A certificate authority of this name, and a server with its certificate.
 fn acceptor(name: &str) -> (TlsAcceptor, String) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -132,21 +138,28 @@ async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, lines: Arc<Lin
     }
 }
 
-/// Carries one connection to its end.
+/// Forwards one connection until it ends.
 async fn carry(client: TcpStream, acceptor: &TlsAcceptor, lines: &Lines) {
     let _ = client.set_nodelay(true);
-    // One whose certificate is refused never says anything.
+    // A client that refuses the certificate sends no request.
     let Ok(client) = acceptor.accept(client).await else { return };
     let Ok(server) = TcpStream::connect(lines.server).await else { return };
     let _ = server.set_nodelay(true);
-    let said = Arc::<Mutex<Vec<u8>>>::default();
-    lines.said.lock().expect("nobody panics with it").push(Arc::clone(&said));
+    let received = Arc::<Mutex<Vec<u8>>>::default();
+    lines
+        .received
+        .lock()
+        .expect("no thread panics while it holds the lock")
+        .push(Arc::clone(&received));
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = server.into_split();
     let there = async {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-            said.lock().expect("nobody panics with it").extend_from_slice(&buffer[..count]);
+            received
+                .lock()
+                .expect("no thread panics while it holds the lock")
+                .extend_from_slice(&buffer[..count]);
             if to_server.write_all(&buffer[..count]).await.is_err() {
                 break;
             }
@@ -160,20 +173,20 @@ async fn carry(client: TcpStream, acceptor: &TlsAcceptor, lines: &Lines) {
     tokio::join!(there, back);
 }
 
-/// The heads in what a client said on one connection; what comes behind an
-/// upgrade, or is not whole yet, is left out.
-fn heads(mut said: &[u8]) -> Vec<String> {
+/// The request heads in a client's bytes. Skips the bytes after an upgrade, and an
+/// incomplete head.
+fn heads(mut received: &[u8]) -> Vec<String> {
     let mut heads = Vec::new();
-    while let Some(end) = find(said, b"\r\n\r\n") {
-        let head = String::from_utf8(said[..end].to_vec()).expect("a head is text");
-        let body = &said[end + 4..];
+    while let Some(end) = find(received, b"\r\n\r\n") {
+        let head = String::from_utf8(received[..end].to_vec()).expect("a head is text");
+        let body = &received[end + 4..];
         let length = match (header(&head, "upgrade"), header(&head, "transfer-encoding")) {
             (Some(_), _) => body.len(),
             (_, Some(_)) => chunked_length(body),
             _ => header(&head, "content-length").map_or(0, |n| n.parse().expect("a number")),
         };
         heads.push(head);
-        said = &body[length.min(body.len())..];
+        received = &body[length.min(body.len())..];
     }
     heads
 }

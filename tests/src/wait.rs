@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 /// Calls `ask` until it returns a value.
 ///
 /// # Panics
-/// When there is none within `limit`. The message contains `what`.
+/// When it returns none within `limit`. The message contains `what`.
 pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?}, but this did not happen: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// As [`until`], for a yes.
+/// Calls `ask` until it returns `true`.
 ///
 /// # Panics
 /// As there.
@@ -26,7 +26,7 @@ pub fn until_true(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) {
     until(what, limit, || ask().then_some(()));
 }
 
-/// Sets a flag when it is dropped, also by a panic, so that threads which watch the
+/// Sets a flag when it is dropped, even by a panic, so that threads that watch the
 /// flag always end.
 #[derive(Debug)]
 pub struct SetOnDrop<'a>(pub &'a AtomicBool);

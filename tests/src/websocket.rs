@@ -1,5 +1,5 @@
-//! [`WebSocket`]: a client that speaks frames in bytes, so that it can send what
-//! no library would, and sees what came as it came.
+//! [`WebSocket`]: a client that reads and writes frames as bytes. It can send frames that
+//! no library would send, and it sees the server's bytes unchanged.
 //!
 //! ```text
 //! fin, opcode: u8 | mask bit, length: 1, 3 or 9 bytes | mask: 4 bytes | payload
@@ -13,34 +13,34 @@ use std::time::Duration;
 use crate::http::{Connection, Head, Request, Response};
 use crate::{TestServer, api};
 
-/// First bytes of whole messages and of control frames.
+/// The first byte of a whole text message.
 pub const TEXT: u8 = 0x81;
-/// A whole binary message.
+/// The first byte of a whole binary message.
 pub const BINARY: u8 = 0x82;
-/// The end of a connection.
+/// The first byte of a close frame.
 pub const CLOSE: u8 = 0x88;
-/// A question whether the peer is there.
+/// The first byte of a ping.
 pub const PING: u8 = 0x89;
-/// The answer to it.
+/// The first byte of a pong.
 pub const PONG: u8 = 0x8a;
 
-/// The key in RFC 6455's example of a handshake.
+/// The key in the example handshake of RFC 6455.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// What has to come back for it.
+/// The `Sec-WebSocket-Accept` value for that key.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What the server sent.
+/// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its first byte: fin, reserved bits, opcode.
+    /// The first byte: fin, reserved bits, opcode.
     pub first: u8,
-    /// Its bytes.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
-/// A client's frame.
+/// Encodes a client's frame.
 #[must_use]
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(first, payload.len() as u64);
@@ -48,7 +48,8 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A client's frame up to its payload, which is said to have so many bytes.
+/// Encodes a client's frame up to its payload. `length` is the announced payload size in
+/// bytes.
 #[must_use]
 pub fn head(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first];
@@ -67,13 +68,13 @@ pub fn head(first: u8, length: u64) -> Vec<u8> {
     head
 }
 
-/// The handshake that asks for this.
+/// The handshake request for this target.
 #[must_use]
 pub fn handshake(target: &str) -> Request {
     upgrade(Request::get(target))
 }
 
-/// Makes a request a handshake.
+/// Adds the handshake headers to a request.
 #[must_use]
 pub fn upgrade(request: Request) -> Request {
     request
@@ -83,8 +84,8 @@ pub fn upgrade(request: Request) -> Request {
         .header("Sec-WebSocket-Key", KEY)
 }
 
-/// The sending half of a connection: no frame of another thread, as a pong, comes
-/// into the middle of what it sends.
+/// The sending half of a connection. Its writes are never interleaved with frames that
+/// other threads send, such as pongs.
 #[derive(Debug)]
 pub struct Sender {
     socket: TcpStream,
@@ -101,7 +102,7 @@ impl Sender {
         (&self.socket).write_all(frames)
     }
 
-    /// Says that nothing more will be sent; without an error for one that is gone.
+    /// Closes the sending side. Ignores the error if the connection has ended.
     pub fn finish(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
@@ -111,20 +112,20 @@ impl Sender {
 #[derive(Debug)]
 pub struct WebSocket {
     connection: Connection,
-    /// Whose turn it is to send.
+    /// The lock that a thread holds while it sends.
     turn: Arc<Mutex<()>>,
-    /// What the 101 said.
+    /// The head of the 101.
     pub head: Head,
 }
 
 impl TestServer {
-    /// Sends a handshake; an answer that is not 101 comes back as the error.
+    /// Sends a handshake.
     ///
     /// # Errors
-    /// The answer.
+    /// The answer, if it is not a 101.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no answer.
     pub fn upgrade(&self, request: &Request) -> Result<WebSocket, Box<Response>> {
         let mut connection = self.connect();
         let answer = connection.exchange(request).expect("an answer");
@@ -137,7 +138,7 @@ impl TestServer {
     /// Reads a log over a WebSocket; `query` without its question mark.
     ///
     /// # Panics
-    /// When that is refused.
+    /// When the server refuses it.
     #[must_use]
     #[track_caller]
     pub fn websocket_read(&self, log: &str, query: &str) -> WebSocket {
@@ -147,7 +148,7 @@ impl TestServer {
     /// Writes to a log over a WebSocket; `query` begins with `&` or is empty.
     ///
     /// # Panics
-    /// When that is refused.
+    /// When the server refuses it.
     #[must_use]
     #[track_caller]
     pub fn websocket_write(&self, log: &str, query: &str) -> WebSocket {
@@ -162,13 +163,13 @@ impl TestServer {
 }
 
 impl WebSocket {
-    /// The socket, for what only it can do.
+    /// The underlying socket.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         self.connection.socket()
     }
 
-    /// How long a read may wait.
+    /// Sets how long a read may wait.
     pub fn set_patience(&self, limit: Duration) {
         self.connection.set_patience(limit);
     }
@@ -182,10 +183,10 @@ impl WebSocket {
         self.connection.send(bytes)
     }
 
-    /// Sends from another thread while this one receives, and answers pings.
+    /// Returns the sending half, for another thread. This half receives and answers pings.
     ///
     /// # Panics
-    /// When the process has no descriptor for it.
+    /// When the socket cannot be duplicated.
     #[must_use]
     pub fn sender(&self) -> Sender {
         let socket = self.socket().try_clone().expect("a descriptor");
@@ -195,21 +196,21 @@ impl WebSocket {
     /// Sends a frame.
     ///
     /// # Panics
-    /// When the socket does not take it.
+    /// When it cannot be sent.
     #[track_caller]
     pub fn send(&mut self, first: u8, payload: &[u8]) {
         self.send_bytes(&frame(first, payload)).expect("a frame can be sent");
     }
 
-    /// Says that nothing more will be sent, without a close frame.
+    /// Closes the sending side without a close frame.
     ///
     /// # Panics
-    /// When the socket is gone.
+    /// When the connection has ended.
     pub fn finish_sending(&self) {
         self.connection.finish_sending().expect("a socket");
     }
 
-    /// Exactly so many bytes of what the server sent, whatever they are.
+    /// Reads exactly `count` bytes without parsing them.
     ///
     /// # Errors
     /// As [`frame`](Self::frame).
@@ -217,18 +218,18 @@ impl WebSocket {
         self.connection.raw(count)
     }
 
-    /// The next frame, whatever it is.
+    /// Reads the next frame of any kind.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the connection ends before; a time-out.
+    /// `UnexpectedEof` if the connection ends first; a timeout.
     ///
     /// # Panics
-    /// When a server must not send it.
+    /// When a server must not send this frame.
     pub fn frame(&mut self) -> io::Result<Frame> {
         let bytes = self.connection.raw(2)?;
         let (first, length) = (bytes[0], bytes[1]);
         assert!(length < 0x80, "a server's frames are not masked");
-        assert_eq!(first & 0x70, 0, "no extension was agreed on");
+        assert_eq!(first & 0x70, 0, "no extension was negotiated");
         let mut number = |count| -> io::Result<usize> {
             let bytes = self.connection.raw(count)?;
             Ok(bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
@@ -241,7 +242,7 @@ impl WebSocket {
         Ok(Frame { first, payload: self.connection.raw(length)? })
     }
 
-    /// The next message or close; pings on the way to it are answered.
+    /// Reads the next message or close. Answers the pings before it.
     ///
     /// # Errors
     /// As [`frame`](Self::frame).
@@ -256,10 +257,10 @@ impl WebSocket {
         }
     }
 
-    /// The next record.
+    /// Reads the next record.
     ///
     /// # Panics
-    /// When something else comes.
+    /// When another frame arrives.
     #[track_caller]
     pub fn record(&mut self) -> Vec<u8> {
         let frame = self.receive().expect("a record");
@@ -267,27 +268,27 @@ impl WebSocket {
         frame.payload
     }
 
-    /// The next acknowledgement.
+    /// Reads the next ack.
     ///
     /// # Panics
-    /// When something else comes.
+    /// When another frame arrives.
     #[track_caller]
     pub fn ack(&mut self) -> api::Written {
-        let frame = self.receive().expect("an acknowledgement");
+        let frame = self.receive().expect("an ack");
         assert_eq!(frame.first, TEXT, "{}", shown(&frame));
         ack(&frame).unwrap_or_else(|| panic!("{}", shown(&frame)))
     }
 
-    /// Acknowledgements until so many records are durable; the last position.
+    /// Reads acks until `count` records are durable. Returns the last position.
     ///
     /// # Panics
-    /// When something else comes, or more.
+    /// When another frame arrives, or more records are acked.
     #[track_caller]
     pub fn acks(&mut self, count: u64) -> u64 {
         let (mut durable, mut position) = (0, 0);
         while durable < count {
             let ack = self.ack();
-            assert!(ack.count > 0, "an acknowledgement of nothing");
+            assert!(ack.count > 0, "an ack of zero records");
             durable += ack.count;
             position = ack.position;
         }
@@ -295,10 +296,10 @@ impl WebSocket {
         position
     }
 
-    /// The server's close, after which nothing comes, and its reason.
+    /// Reads the server's close frame and the end of the connection. Returns the reason.
     ///
     /// # Panics
-    /// When something else comes, or another code.
+    /// When another frame or another code arrives, or bytes follow the close.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
         let frame = self.receive().expect("a close frame");
@@ -311,11 +312,10 @@ impl WebSocket {
         reason
     }
 
-    /// Closes, and gives what came before the server's close, which has to say
-    /// the same.
+    /// Closes the connection. Returns the frames that arrived before the server's close.
     ///
     /// # Panics
-    /// When it does not.
+    /// When the server's close has another code or a reason.
     #[track_caller]
     pub fn close(mut self) -> Vec<Frame> {
         self.send(CLOSE, &1000u16.to_be_bytes());
@@ -331,16 +331,16 @@ impl WebSocket {
         }
     }
 
-    /// Whatever comes until the other side closes.
+    /// Reads all bytes until the other side closes.
     ///
     /// # Errors
-    /// A time-out, a reset.
+    /// A timeout or a reset.
     pub fn until_close(&mut self) -> io::Result<Vec<u8>> {
         self.connection.until_close()
     }
 }
 
-/// What an acknowledgement says, if it is one to the byte.
+/// Parses an ack; `None` unless the bytes are exactly those of an ack.
 fn ack(frame: &Frame) -> Option<api::Written> {
     let json: serde_json::Value = serde_json::from_slice(&frame.payload).ok()?;
     let (position, count) = (json["position"].as_u64()?, json["count"].as_u64()?);
@@ -351,7 +351,7 @@ fn ack(frame: &Frame) -> Option<api::Written> {
 /// The code and the reason in a close frame.
 ///
 /// # Panics
-/// When it has half a code, or a reason that is not text.
+/// When it has an incomplete code, or a reason that is not UTF-8.
 #[must_use]
 pub fn closed(frame: &Frame) -> (Option<u16>, String) {
     match frame.payload.split_first_chunk() {
@@ -366,7 +366,7 @@ pub fn closed(frame: &Frame) -> (Option<u16>, String) {
     }
 }
 
-/// A frame for people.
+/// A frame in readable form, for messages.
 #[must_use]
 pub fn shown(frame: &Frame) -> String {
     let payload = &frame.payload[..frame.payload.len().min(200)];

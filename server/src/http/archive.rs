@@ -1,4 +1,5 @@
-//! Streams backups and restores. Few run at a time, so a slow peer is disconnected.
+//! Streams backups and restores. Only a few run at a time, so the server disconnects
+//! a peer that is slower than the minimum rate.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,14 +14,14 @@ use super::management::new_name;
 use crate::params;
 use crate::session::Error;
 
-/// The minimum rate of an archive, over each `tcp_timeout` that the server waits for
-/// its peer.
+/// The minimum rate of an archive, averaged over each `tcp_timeout` for which the
+/// server waits for the peer.
 const BYTES_PER_SECOND_MIN: u64 = 8 << 10;
 
 pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
     let log = call.log()?;
     let mut backup = call.app.sessions.backup(&log)?;
-    // A failure before the first bytes is an error, not an aborted answer.
+    // The first read happens before the headers, so its failure is an error response.
     let first = backup.next().await.transpose()?;
     let rest = stream::unfold((first, backup), |(first, mut backup)| async move {
         let chunk = match first {

@@ -1,12 +1,12 @@
 //! `Content-Encoding` of a request: identity, gzip or zstd, in bounded memory.
 //!
 //! ```text
-//! push(compressed chunk) → next() → at most about 64 KiB decompressed, again
-//! and again until the chunk is used up → finish() for what is left
+//! push(compressed chunk) → next() returns about 64 KiB at a time until the chunk is
+//! used up → finish() returns the rest
 //! ```
 //!
-//! A decompression bomb is decompressed one piece at a time, until the limit of a
-//! record or block refuses it.
+//! A decompression bomb is decompressed one piece at a time, so the limit on a record
+//! or block rejects it early.
 
 use std::fmt;
 use std::io::Write;
@@ -110,7 +110,7 @@ impl ContentDecoder {
     /// The compressed bytes are incomplete.
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.coding {
-            // It still holds at most one window.
+            // The decoder still holds at most one window.
             Coding::Gzip { decoder, begun: true } => {
                 decoder.try_finish().map_err(broken)?;
                 let rest = std::mem::take(decoder.get_mut());

@@ -1,8 +1,8 @@
-//! Which browsers may use the server: `cors_allowed_origins`.
+//! Decides which browser origins may use the server: `cors_allowed_origins`.
 //!
-//! Every answer about logs says `Vary: Origin`. An origin that is allowed gets
-//! `*` when all are, else itself; no credentials, ever. A preflight is answered
-//! for every path about logs.
+//! Every answer about logs has `Vary: Origin`. An allowed origin gets `*` if all
+//! origins are allowed; otherwise it gets its own name. Credentials are never allowed.
+//! A preflight request is answered for every path about logs.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -19,10 +19,10 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Styx-Log-Id, X-Styx-Start-Position, X-Styx-End-Position, X-Styx-Next-Position, \
      X-Request-Id, Retry-After, Content-Disposition, Allow",
 );
-/// Seconds a browser may remember a preflight: the most that Chromium does.
+/// Seconds for which a browser may cache a preflight answer: Chromium's maximum.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 
-/// The origins that may.
+/// The allowed origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cors {
     All,
@@ -38,7 +38,7 @@ impl Cors {
         }
     }
 
-    /// What is told to an origin: `None` is no permission.
+    /// The value of `Access-Control-Allow-Origin` for an origin; `None` if it is not allowed.
     fn permission(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         match self {
             Cors::All => Some(HeaderValue::from_static("*")),
@@ -50,12 +50,12 @@ impl Cors {
         }
     }
 
-    /// Whether a page of this origin may open a socket.
+    /// Whether a page of this origin may open a WebSocket.
     pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
         self.permission(origin).is_some()
     }
 
-    /// Adds what browsers need to an answer about logs.
+    /// Adds the CORS headers to an answer about logs.
     pub(super) fn decorate(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         answer.append(VARY, HeaderValue::from_static("Origin"));
         let Some(origin) = request.get(ORIGIN) else { return };
@@ -65,8 +65,7 @@ impl Cors {
         }
     }
 
-    /// The answer to a browser's question whether it may; `None` for every
-    /// other request.
+    /// The answer to a preflight request; `None` for every other request.
     pub(super) fn preflight(&self, route: Route, request: &Parts) -> Option<Answer> {
         let headers = &request.headers;
         if request.method != Method::OPTIONS
@@ -88,8 +87,8 @@ impl Cors {
             out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, permission);
             let allowed = HeaderValue::from_static(route.allowed());
             out.insert(ACCESS_CONTROL_ALLOW_METHODS, allowed);
-            if let Some(wanted) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-                out.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+            if let Some(requested) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                out.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
             }
             out.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
         }
@@ -97,7 +96,7 @@ impl Cors {
     }
 }
 
-/// Whether `text` is `pattern`, in which each `*` stands for any characters.
+/// Whether `text` matches `pattern`, in which each `*` matches any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
@@ -143,15 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn all_get_a_star_and_the_listed_get_themselves() {
+    fn allowed_origin_gets_a_star_or_its_own_name() {
         assert_eq!(permission(&["x", "*"], "http://a").expect("allowed"), "*");
         assert_eq!(permission(&["http://a"], "http://a").expect("allowed"), "http://a");
         assert_eq!(permission(&[], "http://a"), None);
     }
 
     #[test]
-    fn a_preflight_is_told_apart_from_other_requests() {
-        let ask = |method: &str, path: &str, wants: bool| {
+    fn only_preflight_requests_get_a_preflight_answer() {
+        let preflight = |method: &str, path: &str, wants: bool| {
             let mut request = http::Request::builder().method(method).header(ORIGIN, "http://a");
             if wants {
                 request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
@@ -160,11 +159,11 @@ mod tests {
             let (route, _) = Route::find(path, &request.method).expect("a route");
             Cors::All.preflight(route, &request)
         };
-        let answer = ask("OPTIONS", "/logs/a/records", true).expect("an answer");
+        let answer = preflight("OPTIONS", "/logs/a/records", true).expect("an answer");
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_METHODS], "GET, POST");
-        assert!(ask("OPTIONS", "/logs/a/records", false).is_none());
-        assert!(ask("GET", "/logs/a/records", true).is_none());
-        assert!(ask("OPTIONS", "/metrics", true).is_none());
+        assert!(preflight("OPTIONS", "/logs/a/records", false).is_none());
+        assert!(preflight("GET", "/logs/a/records", true).is_none());
+        assert!(preflight("OPTIONS", "/metrics", true).is_none());
     }
 }

@@ -49,15 +49,15 @@ pub(super) async fn truncate(call: &mut Call<'_>) -> Result<Answer, Error> {
 }
 
 pub(super) async fn trim(call: &mut Call<'_>) -> Result<Answer, Error> {
-    const ACCEPTED: &str = "the position before which records may go, 0 or more";
+    const ACCEPTED: &str = "the position before which segments may be removed, 0 or more";
     let log = call.log()?;
     let position = params::value(call.query(), "position").unwrap_or_default();
     let number = position.parse().map_err(|_| Error::invalid("position", &position, ACCEPTED))?;
     Ok(answer::json(&log.trim(Position(number)).await?))
 }
 
-/// Checks the log's identity for a request that works on damaged logs too. If the
-/// log cannot be opened, that is an error only if the request says what it knows.
+/// Checks the log's identity for a request that also works on damaged logs. If the log
+/// cannot be opened, this is an error only if the request has a known id or known end.
 fn check_identity(call: &mut Call<'_>) -> Result<(), Error> {
     let knows_nothing = header::known(call.headers())?.is_empty();
     match call.log() {
@@ -114,7 +114,7 @@ fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
 
 /// A whole number of JSON, which may be written with a fraction of zero: `1.0`.
 fn whole(value: &Value) -> Option<i64> {
-    /// Up to here a floating-point number is exact.
+    /// The largest number up to which every whole floating-point number is exact: 2^53.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let fraction = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT_MAX);
     #[expect(clippy::cast_possible_truncation, reason = "it is whole and at most 2^53")]
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_bodies_have_their_error_codes() {
+    fn invalid_bodies_return_their_error_codes() {
         let form = |text: &str| from_form(text.as_bytes()).expect_err("a fault").code;
         let json = |text: &str| from_json(text.as_bytes()).expect_err("a fault").code;
         assert_eq!(form(""), Code::InvalidParams);

@@ -89,7 +89,7 @@ impl Http {
             ))
         });
         let mut answer = self.finished(Some(route), &head, begun, result);
-        // Errors name the log, too.
+        // Errors also have the log's id.
         if let Some(id) = log_id {
             answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
         }
@@ -132,7 +132,7 @@ impl Http {
     }
 }
 
-/// Logs server faults as errors, other 5xx as information, the rest for debugging.
+/// Logs server faults as errors, other 5xx as information, and the rest as debug output.
 fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();

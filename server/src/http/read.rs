@@ -51,8 +51,8 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
     let position = log.seek(&params).await?;
     let Some(record) = log.record(position).await? else {
         let mut answer = answer::empty();
-        // 0.x sent no type at the end, and clients that send no `Accept` still get
-        // exactly that answer.
+        // 0.x sent no content type at the end of the log. A client without `Accept` still
+        // gets exactly that answer.
         if call.headers().contains_key(ACCEPT) {
             let content_type = HeaderValue::from_static(ReadType::Single.content_type());
             answer.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -197,7 +197,7 @@ fn of_stream(body: AnswerBody, read_type: ReadType) -> Answer {
     answer
 }
 
-/// Adds where the log begins and ends now, and where to continue.
+/// Adds the log's current start and end, and the position to continue at.
 pub(super) fn put_positions(answer: &mut Answer, log: &OpenLog, next: Option<Position>) {
     put_positions_up_to(answer, log.start_position(), log.end_position(), next);
 }

@@ -1,5 +1,5 @@
-//! `X-Request-Id`: the caller's id is echoed. An error without one gets an id, so
-//! that the answer can be found in the server's log.
+//! `X-Request-Id`: the answer echoes the caller's id. An error without one gets a new
+//! id, so that the answer can be found in the server's log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! The table of routes: every path and the methods it takes.
+//! The table of routes: every path and its methods.
 //!
 //! It is written by hand, because the contract has three special rules: repeated
 //! slashes are merged, logs do not take `HEAD`, and `/logs/restore` is also the
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-/// What a path names.
+/// The resource that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Resource {
     Logs,
@@ -43,7 +43,7 @@ const fn route(resource: R, template: &'static str, allowed: &'static str) -> Ro
 }
 
 const LOGS: Route = route(R::Logs, "/logs", "GET, POST");
-/// The first two methods are for a log named `restore`: [`Route::find`] gives them to [`LOG`].
+/// `GET` and `DELETE` are for a log named `restore`: [`Route::find`] routes them to [`LOG`].
 const RESTORE: Route = route(R::Restore, "/logs/restore", "GET, DELETE, POST");
 const LOG: Route = route(R::Log, "/logs/{name}", "GET, DELETE");
 const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
@@ -63,8 +63,8 @@ impl Route {
         LOGS, RESTORE, LOG, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION, OPENAPI,
     ];
 
-    /// The route of a path and the log's name as the path spells it. The method
-    /// only tells [`Resource::Restore`] from a log of that name.
+    /// The route of a path, and the log's name as the path spells it. The method matters
+    /// only for `/logs/restore`, which is also the path of a log with that name.
     pub(crate) fn find<'p>(path: &'p str, method: &Method) -> Option<(Route, &'p str)> {
         if let Some(rest) = path.strip_prefix("/logs/") {
             return match rest.split_once('/') {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_path_allows_what_a_log_of_that_name_allows() {
+    fn literal_path_allows_the_methods_of_a_log_with_its_name() {
         for literal in Route::ALL.iter().filter(|row| !row.template.contains('{')) {
             for named in Route::ALL.iter().filter(|row| row.template.contains('{')) {
                 if !is_instance(literal.template, named.template) {
@@ -166,15 +166,15 @@ mod tests {
         }
     }
 
-    /// Whether `path` is the template with some name in it.
+    /// Whether `path` is an instance of the template.
     fn is_instance(path: &str, template: &str) -> bool {
         let (path, template) = (path.split('/'), template.split('/'));
         path.clone().count() == template.clone().count()
-            && path.zip(template).all(|(part, wanted)| part == wanted || wanted == "{name}")
+            && path.zip(template).all(|(part, expected)| part == expected || expected == "{name}")
     }
 
     #[test]
-    fn restore_is_the_name_of_a_log_unless_it_is_posted_to() {
+    fn restore_is_a_log_name_for_every_method_except_post() {
         let find = |method| Route::find("/logs/restore", &method).map(|(r, n)| (r.resource, n));
         assert_eq!(find(Method::POST), Some((Resource::Restore, "")));
         for method in [Method::GET, Method::DELETE] {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_nothing() {
+    fn unknown_paths_have_no_route() {
         for path in ["", "/", "/x", "/logs/", "/logs/a/", "/logs/a/b", "/logs/a/records/", "logs"] {
             assert_eq!(Route::find(path, &Method::GET), None, "{path}");
         }

@@ -1,6 +1,6 @@
-//! Requests for an upgrade: which front end accepts them, and the 101.
+//! Upgrade requests: selects the front end and sends the 101.
 //!
-//! The log was opened before. A refused request gets an answer like any other; an
+//! The log is already open. A refused request gets an ordinary error answer; an
 //! accepted one fills the connection's [`UpgradeSlot`].
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
@@ -100,7 +100,8 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// The answer if no front end has one of the protocols, or none on this connection.
+/// The answer if no front end speaks any of the protocols, or this connection cannot
+/// be upgraded.
 fn unknown(protocols: &str, front_ends: &[Box<dyn FrontEnd>]) -> Answer {
     let shown: String = protocols.chars().take(40).collect();
     let known: Vec<_> = front_ends.iter().map(|front_end| front_end.name()).collect();

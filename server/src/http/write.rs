@@ -4,8 +4,8 @@
 //! body → decompress → records of the media type → AppendStream → durable → 200
 //! ```
 //!
-//! Memory is bounded whatever the body's size: it is reserved before bytes are kept,
-//! and the next block waits for the last one. An error contains how much of the
+//! Memory is bounded for any body size: it is reserved before bytes are kept, and a full
+//! block waits until the block before it is durable. An error says how much of the
 //! request was appended.
 
 use bytes::{Bytes, BytesMut};
@@ -27,8 +27,8 @@ struct WriteSummary {
     count: u64,
 }
 
-/// Adds to the refusal of a request that nothing of it was appended, as a refused
-/// append does. Only for errors about what the caller knows of the log.
+/// Adds `position` and `count` 0 to the refusal of a request, because nothing of it was
+/// appended. Only errors about the caller's known log get them.
 pub(super) fn nothing_appended(error: Error) -> Error {
     match error.code {
         Code::LogChanged | Code::LogEndRegressed => error.with("position", 0).with("count", 0),

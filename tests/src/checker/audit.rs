@@ -35,7 +35,7 @@ pub enum Violation {
     Reordered { producer: u32, sequence: u64, position: u64 },
     /// An idempotent producer's record is missing before a later one.
     Gap { producer: u32, missing: u64 },
-    /// An atomic append is in the log in part, or with others in between.
+    /// An atomic append is incomplete, or other records are between its records.
     Torn { producer: u32, first: u64, count: u32, found: u32 },
     /// A record that a follower saw is missing or different.
     Unseen { position: u64 },
@@ -176,7 +176,7 @@ impl Audit<'_> {
         }
         for (&position, &crc) in &self.notes.seen {
             let Some(index) = position.checked_sub(self.recovered.start) else {
-                continue; // expired; `positions` judges whether it may
+                continue; // expired; `positions` checks whether that is allowed
             };
             let record = usize::try_from(index).ok().and_then(|i| self.recovered.records.get(i));
             if record.is_none_or(|record| crc32fast::hash(record) != crc) {

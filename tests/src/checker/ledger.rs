@@ -43,12 +43,12 @@ impl Ledger {
         Ledger { path: path.to_owned(), pen: Mutex::new(Pen { file, power: true }) }
     }
 
-    /// From now on nothing is noted as acked or seen.
+    /// The power is off: stops noting acks and seen records.
     pub fn lose_power(&self) {
         self.pen().power = false;
     }
 
-    /// From now on everything is noted again.
+    /// The power is on again: notes everything.
     pub fn regain_power(&self) {
         self.pen().power = true;
     }
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     fn pen(&self) -> MutexGuard<'_, Pen> {
-        self.pen.lock().expect("noting does not panic")
+        self.pen.lock().expect("no thread panics while it writes a note")
     }
 
     /// All notes so far.
@@ -132,7 +132,7 @@ pub struct Attempt {
     pub producer: u32,
     /// The first one's sequence.
     pub first: u64,
-    /// The number of cycles.
+    /// The number of records.
     pub count: u32,
 }
 

@@ -30,13 +30,13 @@ impl Connection {
     /// Connects.
     ///
     /// # Panics
-    /// When nobody listens there.
+    /// When no server listens at the address.
     #[must_use]
     pub fn open(address: SocketAddr) -> Connection {
         Connection::try_open(address).unwrap_or_else(|e| panic!("connect to {address}: {e}"))
     }
 
-    /// Connects, if somebody listens there.
+    /// Connects, without a panic if no server listens at the address.
     ///
     /// # Errors
     /// The error of `connect`.
@@ -48,13 +48,13 @@ impl Connection {
         Ok(Connection { stream, received: Vec::new(), framing: Framing::Done })
     }
 
-    /// The socket, for what only it can do.
+    /// The underlying socket.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// How long a read may wait.
+    /// Sets how long a read may wait.
     ///
     /// # Panics
     /// Never for a duration above 0.
@@ -116,10 +116,10 @@ impl Connection {
         Ok(Response { head, body, ending, interim })
     }
 
-    /// Reads a status line and headers, 1xx ones too.
+    /// Reads a status line and headers, including those of a 1xx answer.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the connection ends before.
+    /// `UnexpectedEof` if the connection ends first.
     pub fn head(&mut self, method: &str) -> io::Result<Head> {
         let end = loop {
             if let Some(at) = find(&self.received, b"\r\n\r\n") {
@@ -139,7 +139,7 @@ impl Connection {
     /// Reads the rest of a body.
     ///
     /// # Errors
-    /// A time-out, or chunks that are none. A reset is [`Ending::Cut`].
+    /// A timeout, or invalid chunks. A reset is [`Ending::Cut`].
     pub fn body(&mut self) -> io::Result<(Vec<u8>, Ending)> {
         let mut body = Vec::new();
         loop {
@@ -155,7 +155,7 @@ impl Connection {
     /// Reads the next piece of a body; `None` at its end.
     ///
     /// # Errors
-    /// `UnexpectedEof` or a reset when the body is cut off, a time-out.
+    /// `UnexpectedEof` or a reset if the body is cut off; a timeout.
     pub fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         match self.framing {
             Framing::Done | Framing::Length(0) => Ok(None),
@@ -197,17 +197,17 @@ impl Connection {
     /// Reads exactly `count` raw bytes, after an upgrade.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the connection ends before.
+    /// `UnexpectedEof` if the connection ends first.
     pub fn raw(&mut self, count: usize) -> io::Result<Vec<u8>> {
         self.fill(count)?;
         Ok(self.received.drain(..count).collect())
     }
 
-    /// Reads what comes next, as much as is there; nothing once the other side
-    /// has closed.
+    /// Reads the bytes that are available, at least one; none after the other side has
+    /// closed.
     ///
     /// # Errors
-    /// A time-out, a reset.
+    /// A timeout or a reset.
     pub fn some(&mut self) -> io::Result<Vec<u8>> {
         if self.received.is_empty() {
             self.receive()?;
@@ -218,7 +218,7 @@ impl Connection {
     /// Reads everything until the other side closes.
     ///
     /// # Errors
-    /// A time-out, a reset.
+    /// A timeout or a reset.
     pub fn until_close(&mut self) -> io::Result<Vec<u8>> {
         while self.receive()? > 0 {}
         Ok(std::mem::take(&mut self.received))

@@ -85,7 +85,7 @@ impl Request {
         head.into_bytes()
     }
 
-    /// All bytes of the request.
+    /// The complete bytes of the request.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head_bytes();

@@ -9,7 +9,7 @@ pub struct Head {
     pub status_line: String,
     /// The status.
     pub status: u16,
-    /// Names and values in the order in which they came.
+    /// Names and values in the order of arrival.
     pub headers: Vec<(String, String)>,
 }
 
@@ -18,7 +18,7 @@ pub struct Head {
 pub enum Ending {
     /// Complete, according to its framing.
     Whole,
-    /// The connection ended before.
+    /// The connection ended before the body was complete.
     Cut,
 }
 
@@ -31,7 +31,7 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Whether the body is complete.
     pub ending: Ending,
-    /// Statuses of the 1xx answers that came before.
+    /// Statuses of the preceding 1xx answers.
     pub interim: Vec<u16>,
 }
 
@@ -46,11 +46,11 @@ impl Head {
     /// The value of a header that is a number.
     ///
     /// # Panics
-    /// When the header is missing or is no number.
+    /// When the header is missing or is not a number.
     #[must_use]
     pub fn number(&self, name: &str) -> u64 {
         let value = self.header(name).unwrap_or_else(|| panic!("no header {name} in {self:?}"));
-        value.parse().unwrap_or_else(|_| panic!("{name}: {value} is no number"))
+        value.parse().unwrap_or_else(|_| panic!("{name}: {value} is not a number"))
     }
 }
 
@@ -92,7 +92,7 @@ impl Response {
         body["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Checks that the answer is a whole one with this status.
+    /// Checks that the answer is complete and has this status.
     ///
     /// # Panics
     /// When it is not.

@@ -92,7 +92,7 @@ impl Workload {
         cut();
     }
 
-    /// Answers count again. To be called while the workload is closed.
+    /// Answers count again. Call it while the workload is closed.
     pub fn regain_power(&self) {
         self.ledger.regain_power();
     }
@@ -114,7 +114,7 @@ impl Workload {
         violations
     }
 
-    /// How many records were acknowledged so far.
+    /// The number of records acknowledged so far.
     #[must_use]
     pub fn acked(&self) -> u64 {
         let notes = self.ledger.notes();

@@ -1,8 +1,8 @@
-"""Cuts a filesystem's power, and pushes pages to it out of their order.
+"""Simulates a power cut of a filesystem, and can write pages to it out of order.
 
-One directory a line, answered by one line when its filesystem was shut down
-without a flush. With a seed behind a tab, some of the last written pages of each
-newest segment below it are written to the disk first, and the others not.
+Each input line names a directory. The answer is one line, after its filesystem was
+shut down without a flush. If a tab and a seed follow the directory, some of the last
+written pages of each newest segment below it are written to the disk first.
 """
 
 import ctypes
@@ -14,11 +14,12 @@ import sys
 
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
-# Begins to write and does not wait: what was begun gets through the cut.
+# Starts the write and does not wait. Writes that have started survive the cut.
 SYNC_FILE_RANGE_WRITE = 2
 PAGE = 4096
-# Of the last commits; and more than the zeros that are written in advance.
+# The number of pages of the last commits to choose from.
 PAGES = 16
+# More than the zeros that are written in advance.
 ZEROS = 2 << 20
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -24,8 +24,8 @@ impl Cutter {
         python.args(["-S", "-c", include_str!("cutter.py")]);
         let child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("python3 can be started");
-        let commands = child.stdin.take().expect("it is piped");
-        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
+        let commands = child.stdin.take().expect("the stream is piped");
+        let answers = BufReader::new(child.stdout.take().expect("the stream is piped"));
         Cutter { child, commands, answers }
     }
 
@@ -49,9 +49,9 @@ impl Cutter {
     }
 
     fn ask(&mut self, command: &str) -> String {
-        writeln!(self.commands, "{command}").expect("it takes commands");
+        writeln!(self.commands, "{command}").expect("the cutter is running");
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("it answers");
+        self.answers.read_line(&mut answer).expect("the cutter answers every command");
         answer.trim_end().to_owned()
     }
 }

@@ -33,7 +33,7 @@ const IMAGE_BYTES: u64 = 320 << 20;
 pub struct LoopDisk {
     image: PathBuf,
     mount_point: PathBuf,
-    // Last: the directory goes after the mount in it.
+    // Declared last, so that the directory is deleted after its mount.
     _scratch: Arc<Scratch>,
 }
 
@@ -42,7 +42,7 @@ impl LoopDisk {
     /// has its data.
     ///
     /// # Errors
-    /// This machine cannot, and why.
+    /// The reason why this machine cannot.
     pub fn make(filesystem: Filesystem, scratch: &Arc<Scratch>) -> Result<LoopDisk, String> {
         LoopDisk::make_of(filesystem, IMAGE_BYTES, scratch)
     }
@@ -61,7 +61,7 @@ impl LoopDisk {
         let (image, mount_point) = (scratch.join("image"), scratch.join("data"));
         let made = std::fs::create_dir(&mount_point)
             .and_then(|()| std::fs::File::create(&image)?.set_len(bytes));
-        made.map_err(|e| format!("no image can be made: {e}"))?;
+        made.map_err(|e| format!("cannot create an image: {e}"))?;
         run(Command::new(filesystem.mkfs()).arg("-q").arg(&image))?;
         mount(&image, &mount_point)?;
         Ok(LoopDisk { image, mount_point, _scratch: Arc::clone(scratch) })
@@ -76,10 +76,10 @@ impl LoopDisk {
     /// Unmounts it and mounts it again, which recovers it after a cut.
     ///
     /// # Panics
-    /// When it cannot be, within ten seconds.
+    /// When that fails for ten seconds.
     pub fn remount(&mut self) {
         // A killed process may keep it busy a little longer.
-        wait::until_true("the disk to be let go", Duration::from_secs(10), || {
+        wait::until_true("the disk to be unmounted", Duration::from_secs(10), || {
             run(Command::new("umount").arg(&self.mount_point)).is_ok()
         });
         mount(&self.image, &self.mount_point).expect("it could be mounted before");
@@ -114,8 +114,8 @@ fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{program}: {}", said.trim().replace('\n', "; ")))
+            let text = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{program}: {}", text.trim().replace('\n', "; ")))
         }
         Err(e) => Err(format!("{program} cannot be run: {e}")),
     }

@@ -54,12 +54,16 @@ fn results(done: Done) -> Vec<Value> {
         }
     }
     assert!(report["moved_most"]["share"].is_number());
-    assert_eq!((&report["quick"], &report["valid"]), (&true.into(), &false.into()), "in little");
+    assert_eq!(
+        (&report["quick"], &report["valid"]),
+        (&true.into(), &false.into()),
+        "a quick run is not valid"
+    );
     let results = report["results"].as_array().expect("results").clone();
     for result in &results {
         let (written, checked) = (result["written"].as_u64(), result["checked"].as_u64());
         assert!(written > Some(0), "{result:#}");
-        assert_eq!(written, checked, "all of it was read back: {result:#}");
+        assert_eq!(written, checked, "every written record is read back: {result:#}");
         let limits: &[&str] = match result["workload"].as_str() {
             Some("produce") => &["disk"],
             Some("consume") => &["loop"],
@@ -105,7 +109,7 @@ fn every_workload_is_measured_verified_and_cleaned_up() {
             assert_eq!(results.iter().filter(of).count(), payloads, "{workload} over {protocol}");
         }
     }
-    assert!(is_empty(&scratch), "nothing is left");
+    assert!(is_empty(&scratch), "no file is left");
 }
 
 fn is_get(result: &Value) -> bool {
@@ -125,7 +129,7 @@ fn an_external_server_is_measured_and_left_unchanged() {
     let results = results(done);
     assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, blocks twice");
     assert_eq!(server.ask(&Request::get("/logs")).expect(200).body, before);
-    assert!(is_empty(&scratch), "nothing is left");
+    assert!(is_empty(&scratch), "no file is left");
 }
 
 #[test]
@@ -149,21 +153,21 @@ fn an_unreachable_server_is_reported() {
     let done = benchmark(&scratch, &["-H", "http://127.0.0.1:1"]);
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("is the server running?"), "{}", done.stderr);
-    assert!(is_empty(&scratch), "nothing is left");
+    assert!(is_empty(&scratch), "no file is left");
 }
 
 #[test]
 fn ctrl_c_leaves_no_process_and_no_file() {
     let _alone = alone();
     let scratch = Scratch::new("benchmark");
-    let (mut child, mut stderr) = one_that_takes_long(&scratch);
+    let (mut child, mut stderr) = long_benchmark(&scratch);
     let server = the_child_of(child.id());
-    kill_process(Pid::from_child(&child), Signal::INT).expect("it can be told");
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the signal can be sent");
+    assert_eq!(child.wait().expect("the process exits").code(), Some(130));
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).expect("text");
     assert!(!rest.contains("panicked"), "{rest}");
-    assert!(is_empty(&scratch), "nothing is left");
+    assert!(is_empty(&scratch), "no file is left");
     wait_for_the_end_of(server);
 }
 
@@ -173,23 +177,23 @@ fn ctrl_c_leaves_no_process_and_no_file() {
 fn kill_9_leaves_no_process_and_a_directory_that_names_its_owner() {
     let _alone = alone();
     let scratch = Scratch::new("benchmark");
-    let (mut child, _stderr) = one_that_takes_long(&scratch);
+    let (mut child, _stderr) = long_benchmark(&scratch);
     let server = the_child_of(child.id());
     kill_process(Pid::from_child(&child), Signal::KILL).expect("it can be killed");
-    child.wait().expect("it ends");
+    child.wait().expect("the process exits");
     wait_for_the_end_of(server);
-    let left = std::fs::read_dir(scratch.path()).expect("a directory");
-    let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
-    assert_eq!(left, [format!("styx-benchmark-{}", child.id()).as_str()]);
+    let names = std::fs::read_dir(scratch.path()).expect("a directory");
+    let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names, [format!("styx-benchmark-{}", child.id()).as_str()]);
 }
 
-/// A long benchmark whose server is running, and the rest of its standard error.
-fn one_that_takes_long(scratch: &Scratch) -> (Child, BufReader<ChildStderr>) {
+/// A long benchmark whose server is running, and its remaining standard error.
+fn long_benchmark(scratch: &Scratch) -> (Child, BufReader<ChildStderr>) {
     let mut command = styx(&["benchmark", "produce", "--protocol", "styx/1", "--seconds", "600"]);
     command.arg("--directory").arg(scratch.path());
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
-    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut child = command.spawn().expect("it can be started");
+    let mut stderr = BufReader::new(child.stderr.take().expect("the stream is piped"));
     let mut line = String::new();
     stderr.read_line(&mut line).expect("the limits are measured");
     assert!(line.starts_with("limits of the machine: DISK"), "{line}");
@@ -206,6 +210,6 @@ fn wait_for_the_end_of(process: u32) {
 /// The only child of a process.
 fn the_child_of(process: u32) -> u32 {
     let path = format!("/proc/{process}/task/{process}/children");
-    let children = std::fs::read_to_string(path).expect("the kernel knows");
-    children.trim().parse().unwrap_or_else(|_| panic!("one child, not {children:?}"))
+    let children = std::fs::read_to_string(path).expect("/proc can be read");
+    children.trim().parse().unwrap_or_else(|_| panic!("expected one child, not {children:?}"))
 }

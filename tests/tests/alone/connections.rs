@@ -42,18 +42,18 @@ fn check(
     println!(
         "{followers} followers by {protocol}: {idle} bytes each while idle, {fed} after a record"
     );
-    assert!(idle <= EACH_BYTES_MAX, "an idle follower by {protocol} costs {idle} bytes");
-    assert!(fed <= EACH_BYTES_MAX, "a follower by {protocol} keeps {fed} bytes");
+    assert!(idle <= EACH_BYTES_MAX, "an idle {protocol} follower uses {idle} bytes");
+    assert!(fed <= EACH_BYTES_MAX, "a {protocol} follower keeps {fed} bytes");
 }
 
-/// Makes the server allocate what it allocates only once.
+/// Makes the server allocate the memory that it allocates only once.
 fn warm_up(server: &TestServer, request: &str) {
     let mut first = IdleConnections::open(server.address(), 10, request.as_bytes());
     let _ = first.each_reads("any answer", |bytes| !bytes.is_empty());
 }
 
-fn has(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+fn has(bytes: &[u8], expected: &[u8]) -> bool {
+    bytes.windows(expected.len()).any(|window| window == expected)
 }
 
 fn has_head(bytes: &[u8]) -> bool {
@@ -93,10 +93,10 @@ fn idle_websocket_followers_use_at_most_16_kib_each() {
 /// Follows a log, and returns a checksum of the records in their order.
 async fn follow(client: Client, log: String, count: u64) -> u32 {
     let builder = client.consumer(&log).start(Start::Position(0)).follow(true).count(count);
-    let mut consumer = builder.open().await.expect("it opens");
+    let mut consumer = builder.open().await.expect("it can be opened");
     let (mut next, mut digest) = (0, crc32fast::Hasher::new());
-    while let Some(batch) = consumer.next_batch().await.expect("it reads") {
-        assert_eq!(batch.first_position(), next, "no gap and no repetition");
+    while let Some(batch) = consumer.next_batch().await.expect("a batch") {
+        assert_eq!(batch.first_position(), next, "no gap and no repeated record");
         batch.payloads().for_each(|payload| digest.update(payload));
         next = batch.next_position();
     }
@@ -105,9 +105,12 @@ async fn follow(client: Client, log: String, count: u64) -> u32 {
 }
 
 async fn append_one(client: Client, log: String, number: usize) {
-    let producer = client.producer(&log).open().await.expect("it opens");
-    producer.send(format!("record of producer {number}").as_bytes()).await.expect("it is durable");
-    producer.close().await.expect("it closes");
+    let producer = client.producer(&log).open().await.expect("it can be opened");
+    producer
+        .send(format!("record of producer {number}").as_bytes())
+        .await
+        .expect("the record is durable");
+    producer.close().await.expect("the producer closes");
 }
 
 /// Runs all producers and followers of some logs at once. All followers of a log must
@@ -135,7 +138,11 @@ fn all_at_once(server: &TestServer, logs: usize, producers: usize, followers: us
         let mut digests = vec![None; logs];
         while let Some(done) = following.join_next().await {
             let (log, digest) = done.expect("a follower");
-            assert_eq!(*digests[log].get_or_insert(digest), digest, "all were given the same");
+            assert_eq!(
+                *digests[log].get_or_insert(digest),
+                digest,
+                "all followers of a log read the same records"
+            );
         }
         assert!(digests.iter().all(Option::is_some));
     });
@@ -163,7 +170,10 @@ fn a_thousand_logs_each_serve_a_producer_and_a_follower() {
     let begun = Instant::now();
     all_at_once(&server, 1000, 1, 1);
     let memory = server.memory_bytes_most() >> 20;
-    println!("1,000 logs with one each: {:?}, {memory} MiB of server memory", begun.elapsed());
+    println!(
+        "1,000 logs with one producer and one follower each: {:?}, {memory} MiB of server memory",
+        begun.elapsed()
+    );
     assert!(memory < 600, "{memory} MiB");
 }
 
@@ -188,7 +198,7 @@ fn idle_styx0_streams_release_their_memory() {
     }
     let each = || server.memory_bytes().saturating_sub(before) / (2 * STREAMS as u64);
     println!("a stream that has just worked holds {} bytes", each());
-    wait::until_true("memory to be let go", Duration::from_secs(60), || each() < 16 << 10);
+    wait::until_true("memory to be freed", Duration::from_secs(60), || each() < 16 << 10);
     println!("an idle stream holds {} bytes", each());
 }
 
@@ -233,14 +243,14 @@ fn an_idle_websocket_uses_at_most_16_kib() {
         let sockets: Vec<_> = (0..SOCKETS).map(|_| open_idle(server.address(), target)).collect();
         let each = server.memory_bytes().saturating_sub(before) / SOCKETS;
         println!("{SOCKETS} idle {kind}: {each} bytes each");
-        assert!(each <= 16 << 10, "an idle one of {kind} costs {each} bytes");
+        assert!(each <= 16 << 10, "an idle {kind} uses {each} bytes");
         drop((warm, sockets));
     }
 }
 
 /// Opens a socket without the buffers of a client that reads.
 fn open_idle(address: SocketAddr, target: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(address).expect("it listens");
+    let mut socket = TcpStream::connect(address).expect("the server is listening");
     socket.write_all(&handshake(target).bytes()).expect("it can be sent");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -40,22 +40,22 @@ fn vanishing(network: &Network) -> Vec<Running> {
     const EVENTS: &str = "text/event-stream";
     let follow = |log: &str| format!("/logs/{log}/records?whence=end&follow=true");
     let half = "POST /logs/quiet/records HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf";
-    let told = [
+    let requests = [
         // Followers of a quiet log, which sends only keep-alive comments.
         get(&follow("quiet"), EVENTS),
         // The same with a pipelined request, which hyper does not read yet.
         get(&follow("quiet"), EVENTS) + &get("/version", "*/*"),
-        // A follower that is sent records after it has vanished.
+        // A follower to which the server sends records after it has vanished.
         get(&follow("busy"), EVENTS),
         // Long polls: of a log that stays quiet, and of one with a late record.
         get(&follow("quiet"), LINES),
         get(&follow("late"), LINES),
-        // Kept alive, and idle.
+        // An idle kept-alive connection.
         get("/version", "*/*"),
         half.to_owned(),
-        // A reader that had stopped reading before.
+        // A reader that had already stopped reading.
         get("/logs/large/records", LINES),
-        // WebSockets: idle ones, one that is sent records, one that had stopped reading.
+        // WebSockets: two idle, one that gets records, one that had stopped reading.
         websocket(&follow("quiet")),
         websocket("/logs/quiet/records?mode=write"),
         websocket(&follow("busy")),
@@ -72,8 +72,8 @@ fn vanishing(network: &Network) -> Vec<Running> {
     ];
     let http2 = "exec curl -sN --http2-prior-knowledge -H 'Accept: text/event-stream' \
                  \"$URL/logs/quiet/records?whence=end&follow=true\"";
-    let told = told.iter().map(|bytes| network.send_far(bytes));
-    told.chain([network.start_far(http2)]).collect()
+    let requests = requests.iter().map(|bytes| network.send_far(bytes));
+    requests.chain([network.start_far(http2)]).collect()
 }
 
 #[test]
@@ -82,7 +82,9 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     // The server used to disconnect followers after 1.5 times the timeout, and
     // connections with late data and all streams after twice the timeout.
     if !network::is_possible() {
-        return faults::skip("no network of its own can be had here (unshare -Urn, ip)");
+        return faults::skip(
+            "cannot create a network namespace on this machine (unshare -Urn, ip)",
+        );
     }
     let tcp_timeout = tcp_timeout();
     let scratch = Arc::new(Scratch::new("alone"));
@@ -90,7 +92,7 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     let settings = settings.argument("--bind-address").argument("0.0.0.0:0");
     let settings = settings.set(&format!("tcp_timeout = {}", tcp_timeout.as_secs()));
     // Its readiness cannot be asked from this network.
-    let server = settings.while_scanning().start_in(scratch).expect("it starts");
+    let server = settings.while_scanning().start_in(scratch).expect("it can be started");
     let network = Network::of(&server);
     for log in ["quiet", "busy", "late", "large"] {
         network.near(&format!("curl -sSf -d name={log} $URL/logs"));
@@ -108,7 +110,7 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     network.cut_link();
     let start = Instant::now();
     let (mut left, mut is_late) = (vanishing.len(), false);
-    wait::until_true("the vanished to be let go", 3 * tcp_timeout, || {
+    wait::until_true("the vanished peers to be disconnected", 3 * tcp_timeout, || {
         network.near("curl -sSf -d x $URL/logs/busy/records");
         if !is_late && start.elapsed() > tcp_timeout / 2 {
             is_late = true;
@@ -116,16 +118,23 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
         }
         let now = network.open_from_far();
         if now < left {
-            println!("{} let go after {:?}", left - now, start.elapsed());
+            println!("{} disconnected after {:?}", left - now, start.elapsed());
             left = now;
         }
         now == 0
     });
     let took = start.elapsed();
-    assert!(took < tcp_timeout, "the last was let go after {took:?}, of {tcp_timeout:?} allowed");
+    assert!(
+        took < tcp_timeout,
+        "the last was disconnected after {took:?}, but {tcp_timeout:?} is allowed"
+    );
     for (name, reader) in [("paused", paused), ("slow", slow)] {
         let read = reader.finish();
-        assert_eq!(read.trim(), (LARGE_LINES * LINE_BYTES).to_string(), "a {name} reader is cut");
+        assert_eq!(
+            read.trim(),
+            (LARGE_LINES * LINE_BYTES).to_string(),
+            "a {name} reader was disconnected"
+        );
     }
     drop(vanishing);
 }

@@ -35,7 +35,7 @@ fn begin(server: &TestServer, log: &str, bytes: usize) -> Connection {
 
 /// Whether the append succeeded. A refusal must say when to retry.
 #[track_caller]
-fn was_taken(answer: Response) -> bool {
+fn is_accepted(answer: Response) -> bool {
     if answer.status() == 200 {
         return true;
     }
@@ -45,18 +45,18 @@ fn was_taken(answer: Response) -> bool {
 }
 
 /// Appends small records until `done`. Returns the latency of each, and the number of
-/// successful ones.
-fn honest(server: &TestServer, done: &AtomicBool) -> (Vec<Duration>, u64) {
-    let (mut took, mut taken) = (Vec::new(), 0);
+/// successful appends.
+fn append_small(server: &TestServer, done: &AtomicBool) -> (Vec<Duration>, u64) {
+    let (mut took, mut accepted) = (Vec::new(), 0);
     let mut connection = server.connect();
     while !done.load(Ordering::Relaxed) {
         let start = Instant::now();
         let answer = connection.exchange(&write_one("honest", "honest")).expect("an answer");
-        taken += u64::from(was_taken(answer));
+        accepted += u64::from(is_accepted(answer));
         took.push(start.elapsed());
     }
     took.sort_unstable();
-    (took, taken)
+    (took, accepted)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn three_times_the_load_is_rejected_in_bounded_memory() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _ends = wait::SetOnDrop(&done);
-        let beside = scope.spawn(|| honest(&server, &done));
+        let others = scope.spawn(|| append_small(&server, &done));
         // Three times the budget, sent so slowly that all of it arrives at the same
         // time.
         let senders: Vec<_> = (0..12)
@@ -82,33 +82,36 @@ fn three_times_the_load_is_rejected_in_bounded_memory() {
                         // The pace of a slow sender.
                         std::thread::sleep(Duration::from_millis(100));
                     }
-                    was_taken(connection.response("POST").expect("an answer"))
+                    is_accepted(connection.response("POST").expect("an answer"))
                 })
             })
             .collect();
-        let taken = senders.into_iter().map(|s| s.join().expect("it was answered well"));
-        let taken = taken.filter(|taken| *taken).count();
+        let accepted = senders.into_iter().map(|s| s.join().expect("every answer is valid"));
+        let accepted = accepted.filter(|accepted| *accepted).count();
         done.store(true, Ordering::Relaxed);
-        let (took, honest_taken) = beside.join().expect("it was answered well");
+        let (took, small_accepted) = others.join().expect("every answer is valid");
         let quantile = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
         let (median, p99) = (quantile(50), quantile(99));
         println!(
-            "{taken} of 12 large records taken; beside them {} small ones, {honest_taken} taken, median {median:?}, p99 {p99:?}",
+            "{accepted} of 12 large records accepted; {} small ones at the same time, {small_accepted} accepted, median {median:?}, p99 {p99:?}",
             took.len()
         );
-        assert!(taken < 12, "nothing was refused: that was no overload");
-        assert_eq!(server.read_all("a").len(), taken, "what was acked and nothing else");
-        assert_eq!(server.read_all("honest").len() as u64, honest_taken);
+        assert!(accepted < 12, "nothing was refused, so there was no overload");
+        assert_eq!(server.read_all("a").len(), accepted, "exactly the acked records");
+        assert_eq!(server.read_all("honest").len() as u64, small_accepted);
     });
     let more = server.memory_bytes_most().saturating_sub(before);
-    println!("{} MiB of memory more", more / MIB);
+    println!("{} MiB more memory", more / MIB);
     assert!(more < 100 * MIB, "{} MiB for a budget of 4", more / MIB);
-    assert!(was_taken(server.ask(&write_one("a", vec![b'x'; RECORD_BYTES]))), "it is over");
-    assert_eq!(server.count("styx_in_flight_bytes"), 0, "nothing is kept");
+    assert!(
+        is_accepted(server.ask(&write_one("a", vec![b'x'; RECORD_BYTES]))),
+        "the overload is over"
+    );
+    assert_eq!(server.count("styx_in_flight_bytes"), 0, "no memory is reserved");
 }
 
 /// Five bodies fill the budget and then send `drip` twice a second. Another append
-/// must succeed all the same.
+/// must still succeed.
 fn check_drip(drip: &'static [u8], settings: Settings) {
     let server = settings.set("max_in_flight_bytes = 4194304").start();
     server.create("a");
@@ -129,9 +132,9 @@ fn check_drip(drip: &'static [u8], settings: Settings) {
         });
         let start = Instant::now();
         wait::until_true("an honest append", Duration::from_secs(20), || {
-            was_taken(server.ask(&write_one("a", vec![b'x'; RECORD_BYTES])))
+            is_accepted(server.ask(&write_one("a", vec![b'x'; RECORD_BYTES])))
         });
-        println!("an honest append was taken after {:?}", start.elapsed());
+        println!("an append succeeded after {:?}", start.elapsed());
     });
 }
 
@@ -160,7 +163,7 @@ fn a_connection_flood_is_refused_and_open_connections_continue() {
     let mut append = |text: &str| inside.exchange(&write_one("a", text)).expect("an answer");
     let _ = append("before").expect(200);
     let before = server.memory_bytes();
-    let (mut told, mut flood) = (0, Vec::new());
+    let (mut refused_count, mut flood) = (0, Vec::new());
     for _ in 0..600 {
         flood.push(server.connect());
     }
@@ -168,18 +171,21 @@ fn a_connection_flood_is_refused_and_open_connections_continue() {
         match connection.exchange(&Request::get("/logs")) {
             Ok(answer) if answer.status() == 503 => {
                 assert!(answer.header("Retry-After").is_some(), "{}", answer.shown());
-                told += 1;
+                refused_count += 1;
             }
             // Beyond a number of simultaneous refusals, the server only closes.
             Ok(_) | Err(_) => {}
         }
     }
-    assert!(told > 0, "somebody is told why");
+    assert!(refused_count > 0, "at least one connection gets a 503");
     let start = Instant::now();
     let _ = append("during").expect(200);
-    println!("{told} were told; an append beside the flood took {:?}", start.elapsed());
+    println!(
+        "{refused_count} connections got a 503; an append during the flood took {:?}",
+        start.elapsed()
+    );
     let more = server.memory_bytes().saturating_sub(before);
-    assert!(more < 32 * MIB, "{} MiB for connections that were refused", more / MIB);
+    assert!(more < 32 * MIB, "{} MiB for refused connections", more / MIB);
     drop(flood);
     wait::until_true("room again", Duration::from_secs(10), || {
         let again = Connection::try_open(server.address());
@@ -213,9 +219,9 @@ fn stalled_readers_share_the_response_budget_and_none_is_refused() {
     let settings = Settings::default().set("max_answer_bytes = 8388608");
     let server = with_a_large_log(settings.set("tcp_timeout = 20"));
     // Memory that the first responses allocate once.
-    let whole = || server.ask(&read_binary("a", "")).expect(200).body.len();
+    let read_bytes = || server.ask(&read_binary("a", "")).expect(200).body.len();
     let bytes = LARGE_BLOCKS * 16 * (LARGE_RECORD_BYTES + 4);
-    assert_eq!(whole(), bytes);
+    assert_eq!(read_bytes(), bytes);
     let before = server.memory_bytes();
     let events = Request::get("/logs/a/records").header("Accept", "text/event-stream");
     let upgrade = |to: &str| {
@@ -233,14 +239,14 @@ fn stalled_readers_share_the_response_budget_and_none_is_refused() {
     let held = server.count("styx_answer_bytes");
     let more = server.memory_bytes().saturating_sub(before);
     println!("350 stuck readers: {} KiB of answers, {} KiB of memory", held >> 10, more >> 10);
-    assert!(held > 7 * MIB, "{held} bytes: that was no test");
+    assert!(held > 7 * MIB, "only {held} bytes of answers, too few to test the limit");
     // Beyond the 8 MiB, every reader may hold 64 KiB, or one record that is larger.
     assert!(held < 8 * MIB + 350 * 128 * 1024, "{held} bytes of answers");
     // Includes what the allocator keeps. Without a limit it was three times that.
-    assert!(more < 128 * MIB, "{} MiB of memory more", more / MIB);
+    assert!(more < 128 * MIB, "{} MiB more memory", more / MIB);
     let start = Instant::now();
-    assert_eq!(whole(), bytes, "who reads gets everything, in small pieces");
-    println!("a whole read beside them took {:?}", start.elapsed());
+    assert_eq!(read_bytes(), bytes, "a reader gets everything, in small pieces");
+    println!("a complete read at the same time took {:?}", start.elapsed());
     drop(readers);
     wait::until_true("what they held to be free", Duration::from_secs(10), || {
         server.count("styx_answer_bytes") == 0
@@ -254,21 +260,21 @@ fn each_stalled_reader_of_a_large_log_uses_a_bounded_buffer() {
     let before = server.memory_bytes();
     let readers = stuck(&server, 100, &read_binary("a", ""));
     let more = server.memory_bytes().saturating_sub(before);
-    println!("{} stuck readers: {} KiB each", readers.len(), (more >> 10) / 100);
+    println!("{} stuck readers use {} KiB each", readers.len(), (more >> 10) / 100);
     let start = Instant::now();
     for number in 0..20 {
         assert_eq!(server.append("a", "on it goes"), LARGE_BLOCKS as u64 * 16 + number + 1);
     }
-    println!("20 appends beside them took {:?}", start.elapsed());
+    println!("20 appends at the same time took {:?}", start.elapsed());
     assert!(more < 300 * MIB, "100 stuck readers hold {} MiB", more / MIB);
 
     // A reader that reads nothing for `tcp_timeout` is disconnected and its memory freed.
-    wait::until_true("stuck readers to be let go", Duration::from_secs(20), || {
+    wait::until_true("stuck readers to be disconnected", Duration::from_secs(20), || {
         server.count("styx_connections") < 10
     });
     drop(readers);
     let again = stuck(&server, 100, &read_binary("a", ""));
-    let most = server.memory_bytes_most().saturating_sub(before);
-    println!("another {}: {} KiB each at most", again.len(), (most >> 10) / 100);
-    assert!(most < 400 * MIB, "memory grows with every round: {} MiB", most / MIB);
+    let peak = server.memory_bytes_most().saturating_sub(before);
+    println!("another {} use at most {} KiB each", again.len(), (peak >> 10) / 100);
+    assert!(peak < 400 * MIB, "memory grows with every round: {} MiB", peak / MIB);
 }

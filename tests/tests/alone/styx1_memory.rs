@@ -1,5 +1,5 @@
 //! The in-flight budget, which producers of styx/1 share with all other connections:
-//! a producer that waits for memory is served, and one that is slow gives it back.
+//! a producer that waits for memory is served, and a slow one releases it.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use styx_tests::{Settings, TestServer, binary, strace, wait};
 use crate::alone;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// The size of a large record, and the part that is sent of an unfinished one.
+/// The size of a large record, and the size of the part that is sent of an incomplete one.
 const LARGE_BYTES: usize = 2_000_000;
 const PART_BYTES: usize = 1_500_000;
 
@@ -39,7 +39,7 @@ fn heartbeat() -> BytesMut {
     bytes
 }
 
-/// Checks that another large record is acked while `keeping` send little by little.
+/// Checks that another large record is acked while `keeping` send a few bytes at a time.
 #[track_caller]
 fn check_not_starved(server: &TestServer, keeping: &mut [Stream], little: &[u8]) {
     std::thread::scope(|scope| {
@@ -50,14 +50,14 @@ fn check_not_starved(server: &TestServer, keeping: &mut [Stream], little: &[u8])
         });
         let start = Instant::now();
         while !honest.is_finished() {
-            assert!(start.elapsed() < 25 * SECOND, "it is starved");
+            assert!(start.elapsed() < 25 * SECOND, "the other producer was starved");
             std::thread::sleep(Duration::from_millis(50));
             for stream in &mut *keeping {
                 // The server may have disconnected it.
                 let _ = stream.connection.send(little);
             }
         }
-        assert_eq!(honest.join().expect("it is not refused").len(), 1);
+        assert_eq!(honest.join().expect("the append succeeds").len(), 1);
     });
 }
 
@@ -189,7 +189,7 @@ fn a_producer_waiting_for_memory_is_told_that_an_append_failed() {
     loop {
         producer.send_blocks(&[block(&["x"])]);
         sent += 1;
-        assert!(sent < 1000, "the fault never came");
+        assert!(sent < 1000, "the injected fault did not occur");
         let begun = Instant::now();
         wait::until_true("an ack, or none", 10 * SECOND, || {
             server.info("a")["end_position"] == sent || begun.elapsed() > SECOND

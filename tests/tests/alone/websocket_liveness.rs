@@ -24,10 +24,10 @@ fn a_silent_peer_is_pinged_and_then_disconnected() {
     for query in ["follow=true&whence=end", "mode=write"] {
         let start = Instant::now();
         let mut socket = server.upgrade(&websocket::handshake(&format!("/logs/a/records?{query}")));
-        let socket = socket.as_mut().expect("it is agreed to");
+        let socket = socket.as_mut().expect("the handshake succeeds");
         assert_eq!(socket.frame().expect("a ping").first, PING, "{query}");
-        let asked = start.elapsed();
-        assert!(asked < Duration::from_millis(1900), "{query}: asked after {asked:?}");
+        let pinged = start.elapsed();
+        assert!(pinged < Duration::from_millis(1900), "{query}: pinged after {pinged:?}");
         // The close frame says why, in case the peer is still there.
         let reason = socket.expect_close(1011);
         assert!(reason.contains("tcp_timeout"), "{reason}");
@@ -51,13 +51,13 @@ fn a_paused_reader_that_sends_pings_stays_connected() {
         paused.send(PING, b"still here");
         let appended = Instant::now();
         server.append("a", vec![b'y'; 1000]);
-        assert!(appended.elapsed() < Duration::from_secs(2), "others are held up");
+        assert!(appended.elapsed() < Duration::from_secs(2), "the append was delayed");
         // The reader pauses: passing time is what this test is about.
         std::thread::sleep(Duration::from_millis(500));
     }
     let more = server.memory_bytes().saturating_sub(before);
     assert!(more < 16 * MIB, "a paused reader holds {} KiB", more >> 10);
-    assert_eq!(server.open_streams("websocket"), 1, "who says nothing at all is let go");
+    assert_eq!(server.open_streams("websocket"), 1, "the silent reader is disconnected");
     let end = server.info("a")["end_position"].as_u64().expect("a number");
     for position in 0..end {
         let record = next_record(&mut paused);
@@ -65,11 +65,11 @@ fn a_paused_reader_that_sends_pings_stays_connected() {
     }
     // The response to the silent reader has no clean end.
     while let Ok(frame) = silent.frame() {
-        assert_ne!(frame.first, CLOSE, "what is cut off has no close");
+        assert_ne!(frame.first, CLOSE, "a cut response has no close frame");
     }
 }
 
-/// The next record; skips pings and pongs.
+/// The next record. Skips pings and pongs.
 #[track_caller]
 fn next_record(socket: &mut WebSocket) -> Vec<u8> {
     loop {

@@ -8,7 +8,7 @@
 //! | [`styx0`] | the binary protocol of Styx 0.x |
 //! | [`styx1`] | the binary protocol of the client core |
 //! | [`client`] | the Rust client against a real server |
-//! | [`cli`] | the `styx` command, `styx serve` included |
+//! | [`cli`] | the `styx` command, including `styx serve` |
 //! | [`limits`] | large input, and slow or stalled peers of HTTP |
 //! | [`docs`] | the commands, links and test names in the documents |
 //! | [`examples`] | the programs in `examples/` |

@@ -1,5 +1,5 @@
-//! The client core on an unreliable network and with servers that are killed: each
-//! record is in the log exactly once and in order, and the follower reads it so.
+//! The client core on an unreliable network, with servers that are killed: each
+//! record is in the log exactly once and in order, and the follower reads the same records.
 //!
 //! `STYX_FAULT_CYCLES` sets the number of cuts, `STYX_FAULT_SEED` repeats those of an
 //! earlier run (`styx_tests::faults`).
@@ -16,7 +16,7 @@ use styx_tests::proxy::{LinkFaults, Proxy};
 use styx_tests::random::Random;
 use styx_tests::{Settings, TestServer};
 
-/// A producer and a follower that run until they are told to stop.
+/// A producer and a follower that run until they are stopped.
 struct Work {
     stop: Arc<AtomicBool>,
     producer: JoinHandle<u64>,
@@ -44,13 +44,17 @@ impl Work {
         let seen = self.follower.join().expect("the follower");
         let stored = server.read_all("a");
         println!("{count} records appended, {} stored, {} seen", stored.len(), seen.len());
-        assert_eq!(stored.len() as u64, count + 1, "each record once, and the last; seed {seed}");
+        assert_eq!(
+            stored.len() as u64,
+            count + 1,
+            "each record once, and the last record; seed {seed}"
+        );
         for (sequence, record) in (0..count).zip(&stored) {
             let payload = Payload::decode(record).expect("a payload");
             assert_eq!(payload.sequence, sequence, "in order; seed {seed}");
         }
-        assert!(seen == stored, "the follower saw what is stored; seed {seed}");
-        assert!(count > 100, "only {count} records: that proves little");
+        assert!(seen == stored, "the follower read the stored records; seed {seed}");
+        assert!(count > 100, "only {count} records, too few to test anything");
     }
 }
 
@@ -65,24 +69,24 @@ async fn client(address: &str) -> Client {
 async fn produce(address: &str, codec: Codec, seed: u64, stop: &AtomicBool) -> u64 {
     let client = client(address).await;
     let builder = client.producer("a").compression(codec).in_flight_bytes(256 << 10);
-    let producer = builder.open().await.expect("it opens");
+    let producer = builder.open().await.expect("it can be opened");
     let mut random = Random::new(seed);
     let mut sequence = 0;
     let mut acks = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let length = random.between(0, 2000) as u32;
         let payload = Payload { producer: 1, sequence, length }.encode();
-        let ack = producer.append(&payload).await.expect("it heals");
+        let ack = producer.append(&payload).await.expect("the client reconnects");
         if random.between(0, 50) == 0 {
             acks.push((sequence, ack));
         }
         sequence += 1;
     }
-    assert_eq!(producer.send(LAST).await.expect("it heals"), sequence);
+    assert_eq!(producer.send(LAST).await.expect("the client reconnects"), sequence);
     for (sequence, ack) in acks {
-        assert_eq!(ack.position().await.expect("it is durable"), sequence);
+        assert_eq!(ack.position().await.expect("the record is durable"), sequence);
     }
-    producer.close().await.expect("nothing was lost");
+    producer.close().await.expect("every record is acked");
     sequence
 }
 
@@ -90,11 +94,15 @@ async fn produce(address: &str, codec: Codec, seed: u64, stop: &AtomicBool) -> u
 async fn follow(address: &str) -> Vec<Vec<u8>> {
     let client = client(address).await;
     let builder = client.consumer("a").start(Start::Position(0)).follow(true);
-    let mut consumer = builder.open().await.expect("it opens");
+    let mut consumer = builder.open().await.expect("it can be opened");
     let mut seen = Vec::new();
     while seen.last().map(Vec::as_slice) != Some(LAST) {
-        let batch = consumer.next_batch().await.expect("it heals").expect("it follows");
-        assert_eq!(batch.first_position(), seen.len() as u64, "no gap and no repetition");
+        let batch = consumer
+            .next_batch()
+            .await
+            .expect("the client reconnects")
+            .expect("the follower does not end");
+        assert_eq!(batch.first_position(), seen.len() as u64, "no gap and no repeated record");
         seen.extend(batch.payloads().map(<[u8]>::to_vec));
     }
     seen
@@ -115,7 +123,10 @@ fn a_thousand_connection_cuts_lose_and_duplicate_nothing() {
     proxy.inject(Some(LinkFaults { silence_one_in: 100, ..LinkFaults::frequent() }));
     let limit = Duration::from_secs(120 + cycles / 5);
     styx_tests::wait::until_true("the cuts", limit, || {
-        assert!(!work.producer.is_finished() && !work.follower.is_finished(), "one gave up");
+        assert!(
+            !work.producer.is_finished() && !work.follower.is_finished(),
+            "the producer or the follower stopped early"
+        );
         proxy.cuts() >= cycles
     });
     proxy.inject(None);

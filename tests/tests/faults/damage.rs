@@ -41,12 +41,12 @@ fn a_flipped_bit_in_an_old_segment_is_reported_at_its_position() {
         table.row("an intact record", &one(position), &gives(200).body(payload(position)));
     }
     let mut reader = server.open_read(&read_binary("a", ""));
-    let (body, ending) = reader.body().expect("what is there, and a cut");
-    assert_eq!(ending, Ending::Cut, "never a clean end");
+    let (body, ending) = reader.body().expect("a partial body");
+    assert_eq!(ending, Ending::Cut, "the response must not look complete");
     let expected: Vec<_> = (0..14).map(payload).collect();
-    assert_eq!(unbinary(&body), expected, "the intact records before it");
-    let behind: Vec<_> = (15..40).map(payload).collect();
-    assert_eq!(server.read_from("a", 15), behind, "and those behind it");
+    assert_eq!(unbinary(&body), expected, "the intact records before the damage");
+    let after: Vec<_> = (15..40).map(payload).collect();
+    assert_eq!(server.read_from("a", 15), after, "the intact records after the damage");
     let well = Request::get("/logs/other/records");
     table.row("another log", &well, &gives(200).body("well"));
     table.check();
@@ -54,14 +54,18 @@ fn a_flipped_bit_in_an_old_segment_is_reported_at_its_position() {
     assert_eq!(other, 2);
     let size = std::fs::metadata(&path).expect("a segment").len();
     let _ = server.stop();
-    assert_eq!(std::fs::metadata(&path).expect("a segment").len(), size, "nothing was cut off");
+    assert_eq!(
+        std::fs::metadata(&path).expect("a segment").len(),
+        size,
+        "the segment is not truncated"
+    );
 
     let data = server.data().display().to_string();
     let verify = styx_tests::cli::run(styx_tests::cli::styx(&["verify", &data]), b"");
     assert_ne!(verify.code, 0, "{}", String::from_utf8_lossy(&verify.stdout));
-    let said = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
+    let output = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
     let file = path.file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(said.contains(&file) && said.contains("14"), "file and position: {said}");
+    assert!(output.contains(&file) && output.contains("14"), "the file and the position: {output}");
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn a_missing_segment_is_reported_as_damage() {
     let mut table = Table::of(&server);
     let one = |position: u64| Request::get(&format!("/logs/a/records?position={position}"));
     table.row("a record of it", &one(12), &gives(500));
-    table.row("one before it", &one(5), &gives(200).body("this is record number 5"));
+    table.row("a record before the damage", &one(5), &gives(200).body("this is record number 5"));
     let missing = server.ask(&one(12));
     assert!(["corrupt_record", "log_not_available"].contains(&missing.code().as_str()));
     table.check();
@@ -198,7 +202,7 @@ fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The steps of an operator who has a damaged log and no backup: verify, look, repair,
+/// The steps of an operator with a damaged log and no backup: verify, dry run, repair,
 /// serve.
 #[test]
 fn repair_keeps_the_readable_records_and_sets_the_damaged_log_aside() {
@@ -210,19 +214,19 @@ fn repair_keeps_the_readable_records_and_sets_the_damaged_log_aside() {
         let repair = ["repair", &data, "--log", "a", "--keep", keep];
 
         let verify = run(&["verify", &data]);
-        let said = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
-        assert_eq!(verify.code, 1, "{said}");
+        let output = String::from_utf8_lossy(&verify.stdout).into_owned() + &verify.stderr;
+        assert_eq!(verify.code, 1, "{output}");
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(said.contains(&name) && said.contains("position 14"), "{said}");
+        assert!(output.contains(&name) && output.contains("position 14"), "{output}");
 
         // Without `--yes` it changes nothing.
         let log = server.data().join("a");
         let (before, id, names) = (tree(&log), id(&log), entries(&server.data()));
-        let look = run(&repair).expect_text();
+        let dry_run = run(&repair).expect_text();
         let lost = 40 - (range.end - range.start);
-        assert!(look.contains(&format!("{lost} records would be lost")), "{look}");
-        assert!(tree(&log) == before, "nothing has changed");
-        assert_eq!(entries(&server.data()), names, "and nothing was added");
+        assert!(dry_run.contains(&format!("{lost} records would be lost")), "{dry_run}");
+        assert!(tree(&log) == before, "without --yes the log does not change");
+        assert_eq!(entries(&server.data()), names, "without --yes no file is added");
 
         let done = run(&[&repair[..], &["--yes"]].concat()).expect_text();
         assert!(done.contains(&format!("{} to {} can be read: kept", range.start, range.end)));
@@ -231,14 +235,14 @@ fn repair_keeps_the_readable_records_and_sets_the_damaged_log_aside() {
             .into_iter()
             .filter(|path| path.display().to_string().contains("/.damaged-a-"))
             .collect();
-        let [aside] = &aside[..] else { panic!("one is set aside: {aside:?}") };
-        assert!(done.contains(&aside.display().to_string()), "it says where: {done}");
+        let [aside] = &aside[..] else { panic!("expected one directory set aside: {aside:?}") };
+        assert!(done.contains(&aside.display().to_string()), "the output has the path: {done}");
         let moved = |path: &PathBuf| aside.join(path.strip_prefix(&log).expect("of the log"));
         let kept: BTreeMap<_, _> =
             before.iter().map(|(p, bytes)| (moved(p), bytes.clone())).collect();
-        assert!(tree(aside) == kept, "the damaged log is kept to the byte");
+        assert!(tree(aside) == kept, "the damaged log is kept unchanged");
 
-        assert_eq!(run(&["verify", &data]).code, 0, "what is left is good");
+        assert_eq!(run(&["verify", &data]).code, 0, "the repaired log is intact");
         server.restart();
         let info = server.info("a");
         assert_eq!(info["status"], "ok", "{info}");
@@ -248,7 +252,7 @@ fn repair_keeps_the_readable_records_and_sets_the_damaged_log_aside() {
         );
         let expected: Vec<_> = range.clone().map(payload).collect();
         assert_eq!(server.read_all("a"), expected);
-        assert_ne!(server.log_id("a"), id, "its readers are told that it has changed");
+        assert_ne!(server.log_id("a"), id, "a new id tells readers that the log has changed");
         assert_eq!(server.append("a", "goes on"), range.end + 1);
         assert_eq!(server.read_all("other"), [b"well"]);
         let listed = server.ask(&Request::get("/logs")).expect(200).json();
@@ -259,7 +263,7 @@ fn repair_keeps_the_readable_records_and_sets_the_damaged_log_aside() {
         );
         server.kill();
         server.restart();
-        assert!(aside.is_dir(), "it stays until somebody removes it");
+        assert!(aside.is_dir(), "the directory set aside stays");
     }
 }
 

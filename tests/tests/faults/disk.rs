@@ -33,7 +33,7 @@ fn append_until_it_fails(server: &TestServer) -> (u64, styx_tests::Response) {
             return (acked, answer);
         }
         acked += 1;
-        assert!(acked < 2000, "the fault never came");
+        assert!(acked < 2000, "the injected fault did not occur");
     }
 }
 
@@ -48,7 +48,7 @@ fn a_failed_sync_stops_the_log_and_is_never_acked() {
     assert_eq!(again.json()["status"], "tainted", "{}", again.shown());
     assert_eq!(server.info("a")["status"], "tainted");
     let acked = usize::try_from(acked).expect("a small number");
-    assert_eq!(server.read_all("a").len(), acked, "what was acked can be read");
+    assert_eq!(server.read_all("a").len(), acked, "the acked records can be read");
 
     server.restart_with(released());
     check_recovered(&server, acked);
@@ -57,7 +57,7 @@ fn a_failed_sync_stops_the_log_and_is_never_acked() {
 /// After a restart on a good disk: the acked records are there, at most one more, and
 /// the log takes appends.
 fn check_recovered(server: &TestServer, acked: usize) {
-    assert_eq!(server.info("a")["status"], "ok", "a restart recovers it");
+    assert_eq!(server.info("a")["status"], "ok", "a restart recovers the log");
     let records = server.read_all("a");
     assert!(records.len() == acked || records.len() == acked + 1, "{} of {acked}", records.len());
     for (number, record) in records.iter().enumerate() {
@@ -78,7 +78,7 @@ fn no_acked_record_is_lost_whichever_sync_fails() {
         assert!([500, 503].contains(&answer.status()), "{nth}: {}", answer.shown());
         assert_eq!(server.info("a")["status"], "tainted", "{nth}");
         let acked = usize::try_from(acked).expect("a small number");
-        assert_eq!(server.read_all("a").len(), acked, "{nth}: what was acked can be read");
+        assert_eq!(server.read_all("a").len(), acked, "{nth}: the acked records can be read");
         server.restart_with(released());
         check_recovered(&server, acked);
     }
@@ -101,7 +101,7 @@ fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
 fn a_full_disk_rejects_appends_until_space_is_freed() {
     let scratch = Arc::new(Scratch::new("full"));
     let settings = Settings::default().script(&small_disk(&scratch, 48));
-    let server = settings.start_in(scratch).expect("it starts");
+    let server = settings.start_in(scratch).expect("it can be started");
     fill_and_relieve(&server);
 }
 
@@ -123,11 +123,14 @@ fn on_a_full(filesystem: Filesystem, bytes: u64) {
         Ok(disk) => disk,
         Err(why) => return faults::skip(&format!("{filesystem:?}: {why}")),
     };
-    let mut server = released().start_in(scratch).expect("it starts");
-    let kept = fill_and_relieve(&server);
+    let mut server = released().start_in(scratch).expect("it can be started");
+    let before = fill_and_relieve(&server);
     server.kill();
     server.restart();
-    assert!(server.read_all("a") == kept, "a restart finds what was acked and nothing else");
+    assert!(
+        server.read_all("a") == before,
+        "after a restart the log has exactly the acked records"
+    );
     for log in ["a", "counted"] {
         assert_eq!(server.info(log)["status"], "ok", "{log}");
     }
@@ -155,13 +158,17 @@ fn fill_and_relieve(server: &TestServer) -> Vec<Vec<u8>> {
             return;
         }
         acked.push(large.clone());
-        assert!(acked.len() < 2000, "a GB fits on this disk");
+        assert!(acked.len() < 2000, "the disk never became full");
     };
     let check = |acked: &[Vec<u8>]| {
         let info = server.info("a");
-        assert_eq!(info["status"], "ok", "a full disk taints nothing");
-        assert_eq!(info["end_position"], acked.len() as u64, "nothing of a refused append is kept");
-        assert!(server.read_all("a") == acked, "reads go on");
+        assert_eq!(info["status"], "ok", "a full disk taints no log");
+        assert_eq!(
+            info["end_position"],
+            acked.len() as u64,
+            "no record of a refused append is kept"
+        );
+        assert!(server.read_all("a") == acked, "reads still work");
     };
     fill(&mut acked);
     // A rejected append leaves nothing, and does not free space for a second.
@@ -173,7 +180,7 @@ fn fill_and_relieve(server: &TestServer) -> Vec<Vec<u8>> {
     assert_eq!(start("counted"), 0);
     server.append_all("counted", &[b"small"; 100]);
     resumes(server, &mut acked, "retention");
-    assert!(start("counted") >= 10, "{}: it was retention that made room", start("counted"));
+    assert!(start("counted") >= 10, "retention freed the space; start {}", start("counted"));
     fill(&mut acked);
     check(&acked);
 

@@ -37,7 +37,10 @@ fn no_promise_is_broken_by_kill_9() {
         workload.end(&server);
     }
     println!("{acked} records were acked, and every one was there");
-    assert!(acked > cycles * 20, "only {acked} records in {cycles} cycles: that proves little");
+    assert!(
+        acked > cycles * 20,
+        "only {acked} records in {cycles} cycles, too few to test anything"
+    );
 }
 
 fn plans(round: u64) -> Vec<LogPlan> {
@@ -75,6 +78,6 @@ fn restart(server: &mut TestServer, random: &mut Random) {
         server.kill();
     }
     server.restart();
-    let said = server.log();
-    assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
+    let log = server.log();
+    assert!(!log.contains("corrupt") && !log.contains("panicked"), "{log}");
 }

@@ -48,7 +48,7 @@ fn pages_written_out_of_order_on_xfs_are_a_torn_tail() {
     Outages::of(Filesystem::Xfs).with_pushed_pages().play(50);
 }
 
-/// A server on a disk whose power goes.
+/// A server on a disk whose power is cut.
 struct Outages {
     filesystem: Filesystem,
     pushed_pages: bool,
@@ -77,7 +77,7 @@ impl Outages {
         };
         let Faults { cycles, seed, mut random } = Faults::new(cycles);
         let mut cutter = Cutter::start();
-        let mut server = self.settings(&scratch).start_in(scratch).expect("it starts");
+        let mut server = self.settings(&scratch).start_in(scratch).expect("it can be started");
         let (mut acked, mut torn, mut done) = (0, 0, 0);
         while done < cycles {
             let notes = Scratch::elsewhere("ledger");
@@ -106,7 +106,10 @@ impl Outages {
             workload.end(&server);
         }
         println!("{acked} records were acked, and every one was there; {torn} torn tails");
-        assert!(acked > cycles * 5, "only {acked} records in {cycles} cycles: that proves little");
+        assert!(
+            acked > cycles * 5,
+            "only {acked} records in {cycles} cycles, too few to test anything"
+        );
         if self.pushed_pages && cycles >= 50 {
             assert!(torn > cycles / 10, "only {torn} torn tails in {cycles} cycles");
         }
@@ -155,7 +158,7 @@ impl Outages {
 
 /// Checks that every log opened without an error. Returns whether one had a torn tail.
 fn assert_opened(server: &TestServer) -> bool {
-    let said = server.log();
-    assert!(!said.contains("corrupt") && !said.contains("panicked"), "{said}");
-    said.contains("cut off what a crash left")
+    let log = server.log();
+    assert!(!log.contains("corrupt") && !log.contains("panicked"), "{log}");
+    log.contains("cut off what a crash left")
 }

@@ -37,9 +37,9 @@ fn damage_in_a_finished_segment_is_found_by_the_running_server() {
     // The log line names file, byte and position of the block that holds the record.
     let block = at - 8 - 96;
     let place = format!("{}, byte {block}, position 14: ", file.display());
-    let said = server.log();
-    let line = said.lines().find(|line| line.contains(&place));
-    let line = line.unwrap_or_else(|| panic!("no {place} in:\n{said}"));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(&place));
+    let line = line.unwrap_or_else(|| panic!("no {place} in:\n{log}"));
     assert!(line.contains("ERROR") && line.contains("styx verify"), "{line}");
     // The log rejects appends. Its intact records and the other logs stay available.
     let _ = server.ask(&styx_tests::api::write_one("a", "x")).expect(503);
@@ -67,8 +67,8 @@ fn the_scrub_respects_its_rate_limit() {
         let read = server.count("styx_scrub_bytes_total");
         // Computed after the response: all counted bytes were read before it.
         let allowed = begin.elapsed().as_millis() as u64 * MIB / 1000 + 2 * MIB;
-        assert!(read <= allowed, "{read} bytes were read, where {allowed} are allowed");
-        assert!(read >= last, "it only grows");
+        assert!(read <= allowed, "{read} bytes were read, but {allowed} are allowed");
+        assert!(read >= last, "the counter never decreases");
         last = read;
         if begin.elapsed() > Duration::from_secs(4) {
             break;
@@ -76,9 +76,9 @@ fn the_scrub_respects_its_rate_limit() {
         // Passing time is what this test is about.
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(last >= MIB, "only {last} bytes were read: it hardly goes on");
+    assert!(last >= MIB, "only {last} bytes were read: the scrub is too slow");
     assert!(last < 8 * MIB, "{last} bytes were read in 4 seconds");
-    assert_eq!(server.count("styx_scrub_passes_total"), 0, "16 MiB take their time");
+    assert_eq!(server.count("styx_scrub_passes_total"), 0, "16 MiB take longer than this");
     assert_eq!(server.count("styx_scrub_problems_total"), 0);
 
     // Without a practical limit, the same pass ends soon.

@@ -43,14 +43,15 @@ fn a_failed_sync_is_error_0_and_never_acked() {
                 break;
             }
         }
-        assert!(acked < 1000, "the fault never came");
+        assert!(acked < 1000, "the injected fault did not occur");
     }
     assert_eq!(stream.rest(), []);
     assert_eq!(server.info("a")["end_position"], acked);
     // Another producer gets no ack either.
     idle.send(&record("too late"));
     assert_eq!(idle.rest(), [Message::Error(0)]);
-    let refused = Stream::open(&server, &handshake("POST", "a", "")).expect_err("it takes nothing");
+    let refused =
+        Stream::open(&server, &handshake("POST", "a", "")).expect_err("the log refuses appends");
     let refused = refused.expect_error(503, "log_not_available");
     assert_eq!(refused.json()["status"], "tainted");
     let mut consumer = Stream::consume(&server, "a", "");

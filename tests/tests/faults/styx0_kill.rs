@@ -39,14 +39,14 @@ fn send(mut socket: &TcpStream, stream: u64, batch: u64) {
 
 /// What the clients of one round received.
 #[derive(Default)]
-struct Told {
+struct Received {
     /// Each stream's acked records, and the position after them.
     acked: Mutex<Vec<(u64, u64, u64)>>,
     followed: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Runs producers and a follower, and kills the server meanwhile.
-fn round(server: &mut TestServer, log: &str, random: &mut Random, told: &Told) {
+fn round(server: &mut TestServer, log: &str, random: &mut Random, received: &Received) {
     let acks = AtomicU64::new(0);
     let moment = Duration::from_millis(random.between(0, 200));
     let mut follower = Stream::consume(server, log, "follow=true");
@@ -61,7 +61,7 @@ fn round(server: &mut TestServer, log: &str, random: &mut Random, told: &Told) {
                     while let Ok(Some(message)) = producer.any() {
                         if let Message::Ack { position, count } = message {
                             acks.fetch_add(1, Ordering::Relaxed);
-                            let mut all = told.acked.lock().expect("no panic");
+                            let mut all = received.acked.lock().expect("the thread does not panic");
                             all.retain(|(other, ..)| *other != stream);
                             all.push((stream, count, position));
                         }
@@ -72,7 +72,7 @@ fn round(server: &mut TestServer, log: &str, random: &mut Random, told: &Told) {
         scope.spawn(move || {
             while let Ok(Some(message)) = follower.any() {
                 if let Message::Record(payload) = message {
-                    told.followed.lock().expect("no panic").push(payload);
+                    received.followed.lock().expect("the thread does not panic").push(payload);
                 }
             }
         });
@@ -91,8 +91,8 @@ fn acked_styx0_records_survive_kill_9() {
     for number in 0..ROUNDS {
         let log = format!("round-{number}");
         server.create_with(&log, "segment_max_size=1048576");
-        let told = Told::default();
-        round(&mut server, &log, &mut random, &told);
+        let received = Received::default();
+        round(&mut server, &log, &mut random, &received);
         server.restart();
         let all = server.read_all(&log);
         let mut next = std::collections::HashMap::new();
@@ -102,20 +102,25 @@ fn acked_styx0_records_survive_kill_9() {
             assert_eq!(record, *expected, "stream {stream} at {}", position - 1);
             (*expected, *end) = (record + 1, position);
         }
-        for (stream, count, position) in told.acked.lock().expect("no panic").iter() {
-            let (there, end) = next.get(stream).copied().unwrap_or_default();
-            assert!(there >= *count, "{count} of stream {stream} were acked, {there} are there");
+        for (stream, count, position) in
+            received.acked.lock().expect("the thread does not panic").iter()
+        {
+            let (stored, end) = next.get(stream).copied().unwrap_or_default();
+            assert!(
+                stored >= *count,
+                "{count} records of stream {stream} were acked, {stored} are stored"
+            );
             assert!(end >= *position, "stream {stream} was acked up to {position}, not {end}");
             let last = usize::try_from(position - 1).expect("small");
             assert_eq!(parse(&all[last]), (*stream, count - 1), "the position of an ack");
         }
-        let followed = told.followed.into_inner().expect("no panic");
-        assert!(followed == all[..followed.len()], "the follower was given other records");
-        let counts = told.acked.into_inner().expect("no panic");
+        let followed = received.followed.into_inner().expect("the thread does not panic");
+        assert!(followed == all[..followed.len()], "the follower read other records");
+        let counts = received.acked.into_inner().expect("the thread does not panic");
         acked += counts.iter().map(|(_, count, _)| count).sum::<u64>();
     }
     println!("{acked} records were acked over styx/0, and every one was there");
-    assert!(acked > ROUNDS * 100, "only {acked}: that proves little");
+    assert!(acked > ROUNDS * 100, "only {acked}, too few to test anything");
     // A new stream works.
     let mut stream = Stream::produce(&server, "round-0");
     stream.send(&record("after"));

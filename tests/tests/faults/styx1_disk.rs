@@ -45,7 +45,7 @@ fn a_failed_sync_is_reported_as_outcome_unknown_and_never_acked() {
             Some(Event::Error(fault)) => break fault,
             other => panic!("{other:?}"),
         }
-        assert!(acked < 1000, "the fault never came");
+        assert!(acked < 1000, "the injected fault did not occur");
     };
     assert_eq!((fault.code, fault.outcome), (Code::OutcomeUnknown, Outcome::Unknown), "{fault:?}");
     producer.is_closed();
@@ -54,7 +54,8 @@ fn a_failed_sync_is_reported_as_outcome_unknown_and_never_acked() {
     let fault = idle.fails_with(Code::LogNotAvailable);
     assert_eq!(fault.outcome, Outcome::NotAppended);
     let refused = try_open(&server, &produce_request("a", ""), Route::ServerToProducer);
-    let refused = refused.expect_err("it takes nothing").expect_error(503, "log_not_available");
+    let refused =
+        refused.expect_err("the log refuses appends").expect_error(503, "log_not_available");
     assert_eq!(refused.json()["status"], "tainted");
     let mut consumer = consume(&server, "a", "");
     let count = usize::try_from(acked).expect("small");
@@ -81,7 +82,7 @@ fn a_slow_disk_causes_back_pressure_while_heartbeats_continue() {
         sending.shutdown(std::net::Shutdown::Write).expect("it can be closed");
     });
     assert_eq!(producer.acked(1 + 40 * 900), [run(1, 40 * 900)]);
-    sender.join().expect("it was sent");
+    sender.join().expect("the records were sent");
     producer.is_closed();
     assert!(start.elapsed() > 4 * SECOND, "the disk was not slow");
 }

@@ -36,7 +36,7 @@ fn acked_styx1_records_survive_kill_9() {
             }
         }
         server.kill();
-        sender.join().expect("it ends with the server");
+        sender.join().expect("the sender ends when the server is killed");
         server.restart();
         let records = server.read_all("a");
         assert!(records.len() as u64 >= acked);

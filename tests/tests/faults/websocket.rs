@@ -98,7 +98,10 @@ fn acked_messages_survive_kill_9() {
             // The fault comes at a random moment.
             std::thread::sleep(wait);
             kill(process);
-            (follower.join().expect("no panic"), producer.join().expect("no panic"))
+            (
+                follower.join().expect("the thread does not panic"),
+                producer.join().expect("no panic"),
+            )
         });
         seen.extend(more);
         server.restart();
@@ -112,19 +115,23 @@ fn acked_messages_survive_kill_9() {
             records.iter().eq((0..there).map(message).collect::<Vec<_>>().iter()),
             "seed {seed}"
         );
-        assert!(seen[..] == records[..seen.len()], "cycle {cycle}, seed {seed}: seen and gone");
+        assert!(
+            seen[..] == records[..seen.len()],
+            "cycle {cycle}, seed {seed}: a followed record is not stored"
+        );
         total += acked - end;
         assert_appends_work(&server);
     }
     println!("{total} messages were acked, and every one was there");
-    assert!(total > cycles * 20, "only {total} acks in {cycles} cycles: that proves little");
+    assert!(total > cycles * 20, "only {total} acks in {cycles} cycles, too few to test anything");
 }
 
 /// Sends SIGKILL. [`TestServer::restart`] reaps the process.
 fn kill(process: u32) {
     let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
     let process = process.expect("a child has an id");
-    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+    rustix::process::kill_process(process, rustix::process::Signal::KILL)
+        .expect("the process is running");
 }
 
 #[test]
@@ -164,7 +171,7 @@ fn a_stopping_server_closes_with_shutting_down_after_the_last_ack() {
     assert!(stopped.took < Duration::from_secs(3), "{:?}", stopped.took);
     server.restart();
     let records = server.read_all("a").len() as u64;
-    assert!(durable <= records && followed <= records, "{durable} acked, {records} there");
+    assert!(durable <= records && followed <= records, "{durable} acked, {records} stored");
 }
 
 #[test]
@@ -204,7 +211,7 @@ fn a_writer_that_never_pauses_gets_acks_and_the_close() {
     let stopped = server.wait_for_exit();
     assert!(stopped.status.success() && !stopped.log.contains("under way"), "{stopped:?}");
     server.restart();
-    assert_eq!(server.info("a")["end_position"], durable, "what was taken in was acked");
+    assert_eq!(server.info("a")["end_position"], durable, "every appended record was acked");
 }
 
 #[test]
@@ -264,7 +271,7 @@ fn records_removed_by_retention_are_reported_and_never_skipped() {
         }
         got += 1;
     }
-    println!("{got} of 1000 records came before the others expired");
+    println!("{got} of 1000 records arrived before the others expired");
     assert!(got < 1000);
     // A read can continue at the first kept record.
     let start = server.info("a")["start_position"].as_u64().expect("a number");
@@ -278,7 +285,7 @@ fn a_failed_sync_is_reported_and_never_acked() {
     let mut socket = server.websocket_write("a", "&acks=true");
     let mut acked = 0;
     loop {
-        assert!(acked < 1000, "the fault never came");
+        assert!(acked < 1000, "the injected fault did not occur");
         socket.send(BINARY, &message(acked));
         let frame = socket.receive().expect("an ack or a close");
         if frame.first == CLOSE {
@@ -291,7 +298,8 @@ fn a_failed_sync_is_reported_and_never_acked() {
     }
     assert_eq!(server.info("a")["end_position"], acked);
     let answer = server.upgrade(&handshake("/logs/a/records?mode=write"));
-    let answer = answer.expect_err("it takes nothing").expect_error(503, "log_not_available");
+    let answer =
+        answer.expect_err("the log refuses appends").expect_error(503, "log_not_available");
     assert_eq!(answer.json()["status"], "tainted");
     let mut reader = server.websocket_read("a", "");
     for number in 0..acked {
@@ -383,7 +391,7 @@ fn complete_messages_are_appended_when_the_server_stops_on_a_slow_disk() {
     server.restart_with(Settings::default());
     let end = server.info("a")["end_position"].as_u64().expect("a number");
     println!("{arrived} messages had come, {} are there", end - before);
-    assert!(end >= before + arrived, "{arrived} had come, {} are there", end - before);
+    assert!(end >= before + arrived, "{arrived} messages had arrived, {} are stored", end - before);
 }
 
 /// Bytes that were sent on this connection and not read by the server.

@@ -64,8 +64,8 @@ fn each_for(seconds: u64, targets: &[String], program: &Path) -> Vec<String> {
         while let Some(target) = next.lock().ok().and_then(|mut next| next.next()) {
             match executed(&mut one(program, target, seconds)) {
                 Ok(inputs) => println!("{target:<16} {inputs:>9} inputs in {seconds} s"),
-                Err(said) => {
-                    println!("{said}\n{target:<16} FAILED");
+                Err(stderr) => {
+                    println!("{stderr}\n{target:<16} FAILED");
                     found
                         .lock()
                         .expect("no thread panics while it holds the lock")
@@ -82,12 +82,12 @@ fn each_for(seconds: u64, targets: &[String], program: &Path) -> Vec<String> {
 /// failure.
 fn executed(command: &mut Command) -> Result<u64, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let stat =
         |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
-    match said.lines().find_map(stat) {
+    match stderr.lines().find_map(stat) {
         Some(inputs) if output.status.success() => Ok(inputs),
-        _ => Err(said.into_owned()),
+        _ => Err(stderr.into_owned()),
     }
 }
 

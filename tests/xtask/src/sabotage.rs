@@ -43,7 +43,7 @@ pub(crate) fn all_caught() -> bool {
         let by = match outcome {
             Attempt::CaughtBy(tests) => tests.join(&format!("\n{:<24} ", "")),
             Attempt::NotCaught => "NOTHING".to_owned(),
-            Attempt::NotRun(said) => format!("NOT RUN:\n{said}"),
+            Attempt::NotRun(stdout) => format!("NOT RUN:\n{stdout}"),
         };
         all &= !by.starts_with("NOT");
         println!("{feature:<24} {by}");
@@ -80,11 +80,11 @@ fn attempt(feature: Option<&str>) -> Attempt {
         Ok(output) => output,
         Err(e) => return Attempt::NotRun(e.to_string()),
     };
-    let said = String::from_utf8_lossy(&output.stdout);
-    let failed = failed(&said);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let failed = failed(&stdout);
     if !failed.is_empty() {
         Attempt::CaughtBy(failed)
-    } else if output.status.success() && said.contains("test result: ok") {
+    } else if output.status.success() && stdout.contains("test result: ok") {
         Attempt::NotCaught
     } else {
         Attempt::NotRun(String::from_utf8_lossy(&output.stderr).into_owned())
@@ -92,8 +92,8 @@ fn attempt(feature: Option<&str>) -> Attempt {
 }
 
 /// The names in lines like `test a_name ... FAILED`.
-fn failed(said: &str) -> Vec<String> {
-    let mut names: Vec<String> = said
+fn failed(stdout: &str) -> Vec<String> {
+    let mut names: Vec<String> = stdout
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
         .map(str::to_owned)
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn names_of_failed_tests_are_parsed_from_the_output() {
-        let said = "test a ... ok\ntest b::c ... FAILED\nI said: test d ... FAILED\nfailures:\n";
-        assert_eq!(failed(said), ["b::c"]);
+        let stdout = "test a ... ok\ntest b::c ... FAILED\nI said: test d ... FAILED\nfailures:\n";
+        assert_eq!(failed(stdout), ["b::c"]);
     }
 
     #[test]

@@ -53,8 +53,8 @@ fn installed() -> Option<PathBuf> {
     let environment = tools::target().join("schemathesis");
     let program = environment.join("bin/schemathesis");
     let stamp = environment.join("installed.txt");
-    let wanted = std::fs::read(&requirements).ok();
-    if wanted.is_some() && std::fs::read(&stamp).ok() == wanted {
+    let required = std::fs::read(&requirements).ok();
+    if required.is_some() && std::fs::read(&stamp).ok() == required {
         return Some(program);
     }
     if !has_venv() {
@@ -74,7 +74,7 @@ fn installed() -> Option<PathBuf> {
         );
         return None;
     }
-    std::fs::write(stamp, wanted?).ok()?;
+    std::fs::write(stamp, required?).ok()?;
     Some(program)
 }
 
@@ -101,7 +101,7 @@ impl Server {
         command.args(["serve", "--bind-address", "127.0.0.1:0", "--log-level", "error"]);
         command.arg("--data-directory").arg(&data).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(|e| format!("cannot run {command:?}: {e}"))?;
-        let output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let output = BufReader::new(process.stdout.take().expect("the stream is piped"));
         // From here on dropping it ends the process, on every way out.
         let mut server = Server { process, data, url: String::new(), output };
         server.url = server.listening().ok_or("the server ended before it listened")?;

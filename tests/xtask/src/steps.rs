@@ -42,8 +42,8 @@ const STEPS: &[Step] = &[
 
 const TEST_THREADS_PER_CORE: usize = 2;
 
-/// Builds what the tests run, and the tests. All in one call: cargo unifies features over
-/// what it builds at a time, and would build tokio and others a second time in the next.
+/// Builds the tests and the programs that they run, in one call. Cargo unifies features over
+/// the packages of a call, so a second call would build tokio and others again.
 const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
 
 /// Runs all steps, or one. Returns whether all passed. A step that fails does not stop

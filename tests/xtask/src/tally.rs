@@ -63,7 +63,7 @@ pub(crate) fn run(mut command: Command) -> Tally {
     let mut tally = Tally::default();
     let child = command.stdout(Stdio::piped()).spawn();
     let succeeded = child.is_ok_and(|mut child| {
-        let output = child.stdout.take().expect("it is piped");
+        let output = child.stdout.take().expect("the stream is piped");
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             let _ = writeln!(std::io::stdout(), "{line}");
             tally.add_line(&line);

@@ -40,7 +40,7 @@ fn poll_result<T>(mut ticket: Ticket<T>) -> Option<Result<T, Error>> {
     poll_once(&mut ticket, Waker::noop())
 }
 
-/// SendMode a record is sent.
+/// How a record is sent.
 #[derive(Debug, Clone, Copy)]
 enum SendMode {
     Loose(Option<u64>),

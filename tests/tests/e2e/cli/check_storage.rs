@@ -32,10 +32,10 @@ fn check_storage(data: &str) -> Done {
 #[test]
 fn a_data_directory_in_memory_is_warned_about() {
     let Some(scratch) = in_memory() else { return faults::skip("/dev/shm is no tmpfs here") };
-    let server = Settings::default().start_in(Arc::new(scratch)).expect("it starts all the same");
-    let said = server.log();
-    let warning = said.lines().find(|line| line.contains("WARN") && line.contains("weak storage"));
-    let warning = warning.unwrap_or_else(|| panic!("no warning: {said}"));
+    let server = Settings::default().start_in(Arc::new(scratch)).expect("the server starts anyway");
+    let log = server.log();
+    let warning = log.lines().find(|line| line.contains("WARN") && line.contains("weak storage"));
+    let warning = warning.unwrap_or_else(|| panic!("no warning: {log}"));
     for part in ["tmpfs", "in memory", "use a directory on a disk", "--check-storage"] {
         assert!(warning.contains(part), "no {part}: {warning}");
     }
@@ -55,7 +55,7 @@ fn a_data_directory_on_a_disk_is_not_warned_about() {
         return faults::skip("the test's directory is neither on ext4 nor on XFS");
     }
     assert!(!is_weak(&server, "memory"), "{text}");
-    let seconds = server.metric("styx_storage_sync_seconds").expect("it was measured");
+    let seconds = server.metric("styx_storage_sync_seconds").expect("a measured value");
     assert!(seconds > 0.0);
     // A sync that is impossibly fast is weak storage, and only then is there a warning.
     assert_eq!(is_weak(&server, "fast_sync"), seconds < 10e-6, "{seconds} s, {text}");

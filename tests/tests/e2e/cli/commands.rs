@@ -15,8 +15,8 @@ fn json_output_equals_the_api_response() {
     let api = |path: &str| server.ask(&Request::get(path)).expect(200).body;
     assert_eq!(server.cli(&["logs", "list", "-f", "json"], b"").expect_ok(), api("/logs"));
     assert_eq!(server.cli(&["logs", "get", "a", "-f", "json"], b"").expect_ok(), api("/logs/a"));
-    let made = server.cli(&["logs", "create", "b", "--format", "json"], b"").expect_text();
-    assert_eq!(made, info_json("b", 0, 0, 0, 0));
+    let created = server.cli(&["logs", "create", "b", "--format", "json"], b"").expect_text();
+    assert_eq!(created, info_json("b", 0, 0, 0, 0));
 }
 
 #[test]
@@ -81,30 +81,30 @@ fn a_follower_prints_records_as_they_arrive() {
     let server = TestServer::with_log("a");
     server.append("a", "old");
     let mut command = styx(&["logs", "read", "a", "-F", "-n", "4", "-H", &server.url("")]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be started");
+    let mut lines = BufReader::new(child.stdout.take().expect("the stream is piped")).lines();
     let mut next = || lines.next().expect("a line").expect("a line");
     assert_eq!(next(), "old");
     for number in 1..=3 {
         server.append("a", format!("{number}"));
         assert_eq!(next(), number.to_string());
     }
-    assert!(child.wait().expect("it ends").success(), "the count ends it");
+    assert!(child.wait().expect("the process exits").success(), "the reader exits after its count");
 }
 
 #[test]
 fn a_writer_on_a_slow_pipe_exits_only_after_its_records_are_durable() {
     let mut server = TestServer::with_log("a");
     let mut command = styx(&["logs", "write", "a", "-H", &server.url("")]);
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it can be started");
+    let mut stdin = child.stdin.take().expect("the stream is piped");
     stdin.write_all(b"one\ntw").expect("it can be written");
     styx_tests::wait::until_true("the first record", std::time::Duration::from_secs(10), || {
         server.info("a")["end_position"] == 1
     });
     stdin.write_all(b"o\n").expect("it can be written");
     drop(stdin);
-    assert!(child.wait().expect("it ends").success());
+    assert!(child.wait().expect("the process exits").success());
     server.kill();
     server.restart();
     assert_eq!(server.read_all("a"), [b"one", b"two"]);
@@ -160,15 +160,15 @@ fn a_read_into_a_closed_pipe_exits_quietly() {
     server.append_all("a", &vec!["x".repeat(100); 50_000]);
     let mut command = styx(&["logs", "read", "a", "-H", &server.url("")]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
+    let mut child = command.spawn().expect("it can be started");
     let mut first = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
     stdout.read_line(&mut first).expect("a line");
     drop(stdout);
-    let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!said.contains("panicked"), "{said}");
-    assert_eq!(output.status.code(), Some(0), "as `styx logs read a | head -1`: {said}");
+    let output = child.wait_with_output().expect("the process exits");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(output.status.code(), Some(0), "like `styx logs read a | head -1`: {stderr}");
     assert_eq!(server.ask(&read_binary("a", "count=1")).expect(200).body.len(), 104);
 }
 
@@ -179,8 +179,8 @@ fn a_follower_continues_after_the_server_is_killed_and_restarted() {
     let proxy = Proxy::start(server.address(), 1);
     let mut command = styx(&["logs", "read", "a", "-F"]);
     command.args(["-H", &format!("http://{}", proxy.address())]);
-    let mut follower = command.stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut lines = BufReader::new(follower.stdout.take().expect("it is piped")).lines();
+    let mut follower = command.stdout(Stdio::piped()).spawn().expect("it can be started");
+    let mut lines = BufReader::new(follower.stdout.take().expect("the stream is piped")).lines();
     for number in 0..5 {
         let text = format!("record {number}");
         server.append("a", text.as_str());
@@ -189,8 +189,8 @@ fn a_follower_continues_after_the_server_is_killed_and_restarted() {
         server.restart();
         proxy.forward_to(server.address());
     }
-    follower.kill().expect("it runs");
-    follower.wait().expect("it ends");
+    follower.kill().expect("the process is running");
+    follower.wait().expect("the process exits");
 }
 
 #[test]
@@ -199,13 +199,13 @@ fn a_write_continues_after_the_server_is_killed_and_restarted() {
     let proxy = Proxy::start(server.address(), 1);
     let mut command = styx(&["logs", "write", "a"]);
     command.args(["-H", &format!("http://{}", proxy.address())]);
-    let mut writer = command.stdin(Stdio::piped()).spawn().expect("it starts");
-    let mut input = writer.stdin.take().expect("it is piped");
+    let mut writer = command.stdin(Stdio::piped()).spawn().expect("it can be started");
+    let mut input = writer.stdin.take().expect("the stream is piped");
     let mut expected = Vec::new();
     for round in 0..3 {
         for number in 0..5000 {
             let line = format!("round {round}, line {number}");
-            writeln!(input, "{line}").expect("it reads");
+            writeln!(input, "{line}").expect("the writer reads its input");
             expected.push(line.into_bytes());
         }
         server.kill();
@@ -213,8 +213,8 @@ fn a_write_continues_after_the_server_is_killed_and_restarted() {
         proxy.forward_to(server.address());
     }
     drop(input);
-    assert!(writer.wait().expect("it ends").success());
-    assert!(server.read_all("a") == expected, "each line once and in order");
+    assert!(writer.wait().expect("the process exits").success());
+    assert!(server.read_all("a") == expected, "each line is stored once and in order");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_write_with_a_producer_id_can_be_repeated() {
     write(&lines);
     write(&lines);
     let stored = server.cli(&["logs", "read", "a"], b"").expect_text();
-    assert!(stored == lines.concat(), "each line once and in order");
+    assert!(stored == lines.concat(), "each line is stored once and in order");
 }
 
 #[test]

@@ -34,26 +34,30 @@ fn recorded_0x_commands_print_the_same_output() {
         }
         let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
         for (output, got) in [("stdout", stdout), ("stderr", done.stderr)] {
-            let mut wanted = entry[output].as_str().expect("an output").to_owned();
+            let mut expected = entry[output].as_str().expect("an output").to_owned();
             for (_, _, old, new, _) in
                 DIFFERENCES.iter().filter(|d| d.0 == command && d.1 == output)
             {
-                assert_eq!(*old, wanted, "{command}: the listed difference is none");
-                wanted = (*new).to_owned();
+                assert_eq!(
+                    *old, expected,
+                    "{command}: the listed difference does not match the recording"
+                );
+                expected = (*new).to_owned();
                 used += 1;
             }
-            if !matches(&wanted, &got) {
-                failures
-                    .push(format!("{command}: {output}\n  wanted {wanted:?}\n  got    {got:?}"));
+            if !matches(&expected, &got) {
+                failures.push(format!(
+                    "{command}: {output}\n  expected {expected:?}\n  got      {got:?}"
+                ));
             }
         }
     }
-    assert_eq!(used, DIFFERENCES.len(), "a difference is listed for no command");
+    assert_eq!(used, DIFFERENCES.len(), "a listed difference does not occur in any command");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn matches(wanted: &str, got: &str) -> bool {
-    match wanted {
+fn matches(expected: &str, got: &str) -> bool {
+    match expected {
         "<usage>" => got.to_ascii_lowercase().contains("usage") && got.ends_with('\n'),
         "Error: <text>\n" => {
             let text = got.strip_prefix("Error: ").and_then(|got| got.strip_suffix('\n'));

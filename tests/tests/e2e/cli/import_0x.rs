@@ -44,20 +44,20 @@ fn the_recorded_directory_is_copied_and_left_untouched() {
     let old = golden_directory(scratch.path());
     let before = contents(&old);
     let done = import(&old, &scratch.join("data"), &[]);
-    assert_eq!(done.stderr, "", "no terminal, no bar");
-    let said = done.expect_text();
-    assert_eq!(said, "v0: imported, 934 records in 64828 bytes, positions 300 to 1234\n");
-    assert!(contents(&old) == before, "the source is as it was");
+    assert_eq!(done.stderr, "", "no progress bar without a terminal");
+    let printed = done.expect_text();
+    assert_eq!(printed, "v0: imported, 934 records in 64828 bytes, positions 300 to 1234\n");
+    assert!(contents(&old) == before, "the source is unchanged");
 
-    let server = Settings::default().start_in(scratch).expect("it starts");
+    let server = Settings::default().start_in(scratch).expect("it can be started");
     let read = api::read_binary("v0", "whence=start");
     assert!(server.ask(&read).expect(200).body == golden("records-v0.bin"), "byte for byte");
     let info = server.info("v0");
     assert_eq!((&info["start_position"], &info["end_position"]), (&300.into(), &1234.into()));
     let details = styx_tests::Request::get("/logs/v0?details=true");
     let config = server.ask(&details).expect(200).json()["config"].clone();
-    let said: Value = serde_json::from_slice(&golden("v0.json")).expect("JSON");
-    for (field, value) in said["config"].as_object().expect("fields") {
+    let recorded: Value = serde_json::from_slice(&golden("v0.json")).expect("JSON");
+    for (field, value) in recorded["config"].as_object().expect("fields") {
         assert_eq!(&config[field], value, "{field}");
     }
     assert_eq!(server.append("v0", "goes on"), 1235);
@@ -72,7 +72,7 @@ fn the_server_refuses_a_0x_directory_and_names_styx_import() {
     let refusal = Settings::default().start_in(Arc::clone(&scratch)).expect_err("refused");
     assert!(refusal.output.contains("styx import"), "{refusal}");
     assert!(refusal.output.contains("--data-directory"), "{refusal}");
-    assert!(contents(&scratch.join("data")) == before, "it is as it was");
+    assert!(contents(&scratch.join("data")) == before, "the directory is unchanged");
 }
 
 #[test]
@@ -89,7 +89,8 @@ fn damaged_logs_and_taken_names_are_reported_and_the_others_copied() {
     torn[3].1.truncate(20);
     write_log(&old, "torn", &torn);
     {
-        let mut server = Settings::default().start_in(Arc::clone(&scratch)).expect("it starts");
+        let mut server =
+            Settings::default().start_in(Arc::clone(&scratch)).expect("it can be started");
         server.create("taken");
         let running = import(&old, &new, &[]);
         assert_eq!((running.code, running.stdout.len()), (1, 0), "{}", running.stderr);
@@ -103,7 +104,7 @@ fn damaged_logs_and_taken_names_are_reported_and_the_others_copied() {
     let json: Value = serde_json::from_slice(&done.stdout).expect("JSON");
     let log = |name: &str| {
         let logs = json["logs"].as_array().expect("a list");
-        logs.iter().find(|log| log["name"] == name).expect("it is in the list").clone()
+        logs.iter().find(|log| log["name"] == name).expect("the log is in the list").clone()
     };
     let path = |name: &str, position: u64, offset: u64| {
         old.join(name)
@@ -117,13 +118,13 @@ fn damaged_logs_and_taken_names_are_reported_and_the_others_copied() {
     assert_eq!(place(log("damaged")), expected);
     assert_eq!(place(log("torn")), (path("torn", 8, 156).into(), 14.into(), 9.into()));
     assert!(log("taken")["message"].as_str().is_some_and(|m| m.contains("already exists")));
-    assert!(contents(&old) == before, "the source is as it was");
+    assert!(contents(&old) == before, "the source is unchanged");
 
-    let server: TestServer = Settings::default().start_in(scratch).expect("it starts");
+    let server: TestServer = Settings::default().start_in(scratch).expect("it can be started");
     let logs = server.ask(&styx_tests::Request::get("/logs")).expect(200).json();
     let names: Vec<_> = logs.as_array().expect("a list").iter().map(|l| &l["name"]).collect();
     assert_eq!(names, ["good", "taken"]);
-    assert_eq!(server.info("taken")["end_position"], 0, "what was there is as it was");
+    assert_eq!(server.info("taken")["end_position"], 0, "the existing log is unchanged");
     assert_eq!(server.read_all("good").len(), 6);
 }
 

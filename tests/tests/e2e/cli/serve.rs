@@ -41,8 +41,8 @@ prefix = "styx"
         }
         let mut server = settings.start();
         server.create("a");
-        let said = server.stop().log;
-        assert!(!said.contains("WARN"), "a warning about a file that is well: {said}");
+        let log = server.stop().log;
+        assert!(!log.contains("WARN"), "a warning about a valid file: {log}");
     }
 }
 
@@ -56,7 +56,7 @@ fn under_its_old_name_the_server_reads_config_toml_in_the_current_directory() {
     command.current_dir(scratch.path());
     let done = run(command, b"");
     assert_ne!(done.code, 0);
-    assert!(done.stderr.contains("bind_address"), "it read ./config.toml: {}", done.stderr);
+    assert!(done.stderr.contains("bind_address"), "the server read ./config.toml: {}", done.stderr);
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn the_server_starts_without_a_configuration_file() {
     let scratch = Scratch::new("no-config");
     let mut command = styx(&["serve", "--bind-address", "127.0.0.1:0"]);
     command.current_dir(scratch.path()).stdout(std::process::Stdio::piped());
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("it can be started");
     let mut line = String::new();
-    let stdout = child.stdout.take().expect("it is piped");
+    let stdout = child.stdout.take().expect("the stream is piped");
     let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line);
     let _ = child.kill();
     let _ = child.wait();
@@ -77,8 +77,8 @@ fn the_server_starts_without_a_configuration_file() {
 #[test]
 fn an_unknown_key_is_warned_about_with_the_nearest_name() {
     let server = Settings::default().set("shutdown_timout = 1").start();
-    let said = server.log();
-    assert!(said.contains("shutdown_timout") && said.contains("shutdown_timeout"), "{said}");
+    let log = server.log();
+    assert!(log.contains("shutdown_timout") && log.contains("shutdown_timeout"), "{log}");
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn a_second_server_on_a_data_directory_is_refused() {
     let second = Settings::default().start_in(Arc::clone(first.scratch()));
     let refusal = second.expect_err("the directory is in use");
     let data = first.data().display().to_string();
-    assert!(refusal.output.contains(&data), "it names the directory: {}", refusal.output);
+    assert!(refusal.output.contains(&data), "the error names the directory: {}", refusal.output);
     assert!(refusal.status.is_some_and(|status| status.code() == Some(1)), "{refusal}");
-    assert_eq!(first.append("a", "x"), 1, "the first one goes on");
+    assert_eq!(first.append("a", "x"), 1, "the first server still works");
 }
 
 #[test]
@@ -135,14 +135,14 @@ fn a_0x_data_directory_is_refused_and_left_unchanged() {
     let segment = "segment-00000000000000000000-00000000000000000000-00000000001795399531-records";
     std::fs::write(log.join(segment), b"\0\0\0\x01xcrc?").expect("a file");
     let refusal = Settings::default().start_in(Arc::clone(&scratch));
-    let refusal = refusal.expect_err("it is not ours to open");
+    let refusal = refusal.expect_err("a 0.x directory is refused");
     assert!(
         refusal.output.contains("import") || refusal.output.contains("0."),
         "{}",
         refusal.output
     );
-    assert_eq!(std::fs::read(log.join("config")).expect("it is still there"), config);
-    assert_eq!(std::fs::read_dir(&log).expect("a directory").count(), 2, "nothing was added");
+    assert_eq!(std::fs::read(log.join("config")).expect("the file still exists"), config);
+    assert_eq!(std::fs::read_dir(&log).expect("a directory").count(), 2, "no file was added");
 }
 
 #[test]
@@ -172,15 +172,15 @@ fn the_pid_file_is_written_locked_and_removed() {
     let refusal = Settings::default().file(&second).start_in(Arc::new(Scratch::new("pid")));
     let refusal = refusal.expect_err("the pid file is locked");
     assert!(refusal.output.contains("styx.pid"), "{}", refusal.output);
-    assert_eq!(text().trim(), server.process().to_string(), "it was left alone");
+    assert_eq!(text().trim(), server.process().to_string(), "the file is unchanged");
 
     server.kill();
-    assert!(path.exists(), "a crash leaves it");
+    assert!(path.exists(), "a crash leaves the file");
     server.restart();
-    assert_eq!(text().trim(), server.process().to_string(), "it was taken over");
+    assert_eq!(text().trim(), server.process().to_string(), "the new server replaces the id");
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
-    assert!(!path.exists(), "a clean exit removes it");
+    assert!(!path.exists(), "a clean exit removes the file");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn stopping_finishes_requests_in_progress() {
     let request = write_one("a", "hello");
     let bytes = request.bytes();
     let mut under_way = server.connect();
-    under_way.send(&bytes[..bytes.len() - 2]).expect("most of it can be sent");
+    under_way.send(&bytes[..bytes.len() - 2]).expect("a part can be sent");
     let mut idle = server.connect();
     let _ = idle.exchange(&Request::get("/logs")).expect("an answer").expect(200);
 
@@ -216,7 +216,7 @@ fn stopping_waits_no_longer_than_shutdown_timeout() {
     server.create("a");
     let bytes = write_one("a", "hello").bytes();
     let mut stuck = server.connect();
-    stuck.send(&bytes[..bytes.len() - 2]).expect("most of it can be sent");
+    stuck.send(&bytes[..bytes.len() - 2]).expect("a part can be sent");
     let _ = server.ask(&Request::get("/logs")).expect(200);
     let start = Instant::now();
     server.ask_to_stop();
@@ -273,12 +273,12 @@ fn a_clean_restart_logs_no_warning() {
     assert!(stopped.status.success(), "{stopped:?}");
     server.restart();
     assert_eq!(server.read_all("a").len(), 95);
-    let said = server.log();
-    // Weak storage is not what this test is about.
-    let lines = said.lines().filter(|line| !line.contains("weak storage"));
-    let said = lines.collect::<Vec<_>>().join("\n");
+    let log = server.log();
+    // This test is not about weak storage.
+    let lines = log.lines().filter(|line| !line.contains("weak storage"));
+    let log = lines.collect::<Vec<_>>().join("\n");
     for word in ["WARN", "ERROR", "truncat", "corrupt"] {
-        assert!(!said.contains(word), "{word}: {said}");
+        assert!(!log.contains(word), "{word}: {log}");
     }
 }
 

@@ -36,7 +36,7 @@ fn take(consumer: &mut Consumer, count: usize) -> Vec<Record> {
                 let seen = batch.iter();
                 records.extend(seen.map(|r| (r.position(), r.timestamp(), r.payload().to_vec())));
             }
-            Polled::Nothing => panic!("nothing came for {PATIENCE:?}"),
+            Polled::Nothing => panic!("no record for {PATIENCE:?}"),
             Polled::End => break,
         }
     }
@@ -59,7 +59,7 @@ fn payload(number: u64) -> Vec<u8> {
     format!("record {number} {}", "x".repeat(number as usize % 50)).into_bytes()
 }
 
-/// Appends the records of these numbers, each in a request of its own.
+/// Appends the records of these numbers, each in a separate request.
 fn append(server: &TestServer, numbers: Range<u64>) {
     for number in numbers {
         server.append("a", payload(number));
@@ -88,11 +88,12 @@ fn mixed(server: &TestServer, client: &Client) -> u64 {
             }
             kind => {
                 let codec = Codec::ALL[kind as usize - 2];
-                let producer = client.producer("a").compression(codec).open().expect("it opens");
+                let producer =
+                    client.producer("a").compression(codec).open().expect("it can be opened");
                 for payload in payloads(count) {
-                    producer.append(&payload).expect("taken");
+                    producer.append(&payload).expect("accepted");
                 }
-                producer.append_many(payloads(count)).expect("taken");
+                producer.append_many(payloads(count)).expect("accepted");
                 producer.close().expect("durable");
             }
         }
@@ -105,7 +106,7 @@ fn every_record_is_read_from_every_start_whatever_wrote_it() {
     let server = TestServer::start();
     let client = client(&server);
     let end = mixed(&server, &client);
-    let all = take(&mut client.consumer("a").open().expect("opens"), usize::MAX);
+    let all = take(&mut client.consumer("a").open().expect("it can be opened"), usize::MAX);
     assert_eq!(all.len() as u64, end);
     for (number, (position, _, found)) in (0..).zip(&all) {
         assert_eq!((*position, found), (number, &payload(number)));
@@ -118,7 +119,7 @@ fn every_record_is_read_from_every_start_whatever_wrote_it() {
         let count = random.between(0, 700);
         let codecs = codecs[random.between(0, 4) as usize];
         let builder = client.consumer("a").start(start).count(count).codecs(codecs);
-        let mut consumer = builder.open().expect("opens");
+        let mut consumer = builder.open().expect("it can be opened");
         assert_eq!(consumer.position(), start);
         let until = (start + count).min(end);
         let expected = &all[start as usize..until as usize];
@@ -132,8 +133,8 @@ fn a_read_can_start_at_a_time_at_the_end_or_relative_to_the_end() {
     let server = TestServer::start();
     let client = client(&server);
     let end = mixed(&server, &client);
-    let all = take(&mut client.consumer("a").open().expect("opens"), usize::MAX);
-    let open = |start: Start| client.consumer("a").start(start).open().expect("opens");
+    let all = take(&mut client.consumer("a").open().expect("it can be opened"), usize::MAX);
+    let open = |start: Start| client.consumer("a").start(start).open().expect("it can be opened");
     let times: Vec<u64> = all.iter().map(|record| record.1).collect();
     let mut random = Random::new(7);
     for _ in 0..20 {
@@ -148,7 +149,8 @@ fn a_read_can_start_at_a_time_at_the_end_or_relative_to_the_end() {
     let last = Start::Relative { whence: Whence::End, position: -3 };
     assert_eq!(take(&mut open(last), usize::MAX), all[all.len() - 3..]);
 
-    let mut follower = client.consumer("a").start(Start::End).follow(true).open().expect("opens");
+    let mut follower =
+        client.consumer("a").start(Start::End).follow(true).open().expect("it can be opened");
     server.append("a", "new");
     let new = take(&mut follower, 1);
     assert_eq!((new[0].0, &new[0].2[..]), (end, &b"new"[..]));
@@ -169,9 +171,9 @@ fn a_start_outside_the_log_is_out_of_range() {
         let facts = error.facts();
         assert_eq!((facts.start_position, facts.end_position), (Some(20), Some(40)));
     }
-    let mut consumer = client.consumer("a").open().expect("opens");
+    let mut consumer = client.consumer("a").open().expect("it can be opened");
     assert_eq!(take(&mut consumer, usize::MAX).first().map(|record| record.0), Some(20));
-    assert_eq!(client.consumer("a").start(40).open().expect("opens").position(), 40);
+    assert_eq!(client.consumer("a").start(40).open().expect("it can be opened").position(), 40);
     let error = consumer.seek(5).expect_err("outside");
     assert_eq!(error.facts().start_position, Some(20));
     consumer.seek(33).expect("inside");
@@ -188,7 +190,7 @@ fn a_follower_continues_after_server_restarts() {
     server.create_with("a", "segment_max_count=25");
     let proxy = Proxy::start(server.address(), 1);
     let client = client_of(&format!("styx://{}", proxy.address()));
-    let mut consumer = client.consumer("a").follow(true).open().expect("opens");
+    let mut consumer = client.consumer("a").follow(true).open().expect("it can be opened");
     let mut next = 0;
     for round in 0..6 {
         for _ in 0..30 {
@@ -274,7 +276,7 @@ fn a_consumer_never_reads_on_from_a_replaced_log() {
         append(&server, 0..20);
         let proxy = Proxy::start(server.address(), 1);
         let client = client_of(&format!("styx://{}", proxy.address()));
-        let mut consumer = client.consumer("a").follow(true).open().expect("opens");
+        let mut consumer = client.consumer("a").follow(true).open().expect("it can be opened");
         assert_eq!(take(&mut consumer, 20).len(), 20);
         let checkpoint = consumer.checkpoint();
         change(&mut server, &proxy);
@@ -301,14 +303,14 @@ fn a_checkpoint_past_the_end_of_the_log_is_reported() {
     server.create("a");
     append(&server, 0..20);
     let client = client(&server);
-    let checkpoint = client.consumer("a").start(15).open().expect("opens").checkpoint();
+    let checkpoint = client.consumer("a").start(15).open().expect("it can be opened").checkpoint();
     assert_eq!(checkpoint.next, Position(15));
     let text = checkpoint.to_string();
-    let again: Checkpoint = text.parse().expect("as it was written");
-    let mut consumer = client.consumer("a").start(again).open().expect("opens");
+    let again: Checkpoint = text.parse().expect("a valid checkpoint");
+    let mut consumer = client.consumer("a").start(again).open().expect("it can be opened");
     assert_eq!(take(&mut consumer, usize::MAX).first().map(|record| record.0), Some(15));
     let beyond = Checkpoint { next: Position(21), ..checkpoint };
-    let error = client.consumer("a").start(beyond).open().expect_err("it lost one");
+    let error = client.consumer("a").start(beyond).open().expect_err("the log has lost a record");
     assert_eq!(error.kind(), Kind::Code(Code::LogEndRegressed));
 }
 
@@ -321,7 +323,7 @@ fn retention_that_overtakes_a_consumer_is_reported() {
     append(&server, 0..20);
     let proxy = Proxy::start(server.address(), 1);
     let client = client_of(&format!("styx://{}", proxy.address()));
-    let mut consumer = client.consumer("a").follow(true).open().expect("opens");
+    let mut consumer = client.consumer("a").follow(true).open().expect("it can be opened");
     assert_eq!(take(&mut consumer, 20).len(), 20);
     proxy.forward_to(([127, 0, 0, 1], 1).into());
     server.kill();
@@ -334,8 +336,8 @@ fn retention_that_overtakes_a_consumer_is_reported() {
     let (seen, error) = end_of(&mut consumer);
     assert_eq!((seen, error.kind()), (0, Kind::Code(Code::OutOfRange)));
     assert_eq!(error.facts().start_position, Some(start));
-    assert_eq!(consumer.position(), 20, "where it was");
-    consumer.seek(start).expect("the caller may go on");
+    assert_eq!(consumer.position(), 20, "the position is unchanged");
+    consumer.seek(start).expect("the caller can continue there");
     assert_eq!(take(&mut consumer, 60 - start as usize)[0].0, start);
 }
 
@@ -345,7 +347,7 @@ fn a_follower_knows_when_it_has_caught_up() {
     server.create("a");
     append(&server, 0..100);
     let client = client(&server);
-    let mut consumer = client.consumer("a").follow(true).open().expect("opens");
+    let mut consumer = client.consumer("a").follow(true).open().expect("it can be opened");
     assert_eq!((consumer.lag(), consumer.caught_up()), (100, false));
     take(&mut consumer, 100);
     assert_eq!((consumer.lag(), consumer.caught_up()), (0, true));
@@ -368,7 +370,7 @@ fn a_slow_consumer_is_not_disconnected() {
         server.append("a", large.clone());
     }
     let client = client(&server);
-    let mut consumer = client.consumer("a").buffer_bytes(1 << 20).open().expect("opens");
+    let mut consumer = client.consumer("a").buffer_bytes(1 << 20).open().expect("it can be opened");
     let first = take(&mut consumer, 1).len();
     // The consumer pauses: passing time is what this test is about.
     std::thread::sleep(Duration::from_secs(5));
@@ -390,7 +392,7 @@ fn a_damaged_record_is_reported_at_its_position() {
     damage::flip_bit(&server.data().join("a"), b"this is record 14.");
     server.restart();
     let client = client(&server);
-    let mut consumer = client.consumer("a").open().expect("opens");
+    let mut consumer = client.consumer("a").open().expect("it can be opened");
     let (seen, error) = end_of(&mut consumer);
     assert_eq!((seen, error.kind()), (14, Kind::Code(Code::CorruptRecord)), "{error:?}");
     assert_eq!((error.facts().position, consumer.position()), (Some(14), 14));

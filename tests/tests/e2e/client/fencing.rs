@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Processes that use the id, one after the other.
 const TAKEOVERS: usize = 8;
 
-/// A `styx logs write` that is fed lines until it is told to finish, or exits.
+/// A `styx logs write` that gets lines until `finish` is set or it exits.
 ///
 /// It skips as many lines as its id has appended already. The log has no other
 /// producer, so line `n` is at position `n`, whichever process appends it.
@@ -31,7 +31,7 @@ struct Writer {
 /// How a writer ended.
 struct Ended {
     code: Option<i32>,
-    said: String,
+    stderr: String,
     lines: u64,
 }
 
@@ -44,8 +44,8 @@ impl Writer {
         let arguments = ["logs", "write", "a", "--producer-id", "7", "-c", codec];
         let mut command = styx(&arguments);
         command.args(["-H", &server.url("")]).stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let mut input = child.stdin.take().expect("it is piped");
+        let mut child = command.spawn().expect("it can be started");
+        let mut input = child.stdin.take().expect("the stream is piped");
         let finish = Arc::new(AtomicBool::new(false));
         let is_to_finish = Arc::clone(&finish);
         let feeder = std::thread::spawn(move || {
@@ -62,24 +62,25 @@ impl Writer {
         Writer { child, finish, feeder }
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     fn end(mut self) -> Ended {
-        let status = wait::until("its end", PATIENCE, || self.child.try_wait().expect("a child"));
-        let mut said = String::new();
-        let mut stderr = self.child.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut said).expect("text");
-        let lines = self.feeder.join().expect("no panic");
-        Ended { code: status.code(), said, lines }
+        let status =
+            wait::until("the writer to exit", PATIENCE, || self.child.try_wait().expect("a child"));
+        let mut stderr = String::new();
+        let mut pipe = self.child.stderr.take().expect("the stream is piped");
+        pipe.read_to_string(&mut stderr).expect("text");
+        let lines = self.feeder.join().expect("the thread does not panic");
+        Ended { code: status.code(), stderr, lines }
     }
 }
 
 /// The number of appended records in an error message.
-fn acked(said: &str) -> u64 {
-    if said.contains("nothing was appended") {
+fn acked(stderr: &str) -> u64 {
+    if stderr.contains("nothing was appended") {
         return 0;
     }
-    let (before, _) = said.split_once(" were appended").expect(said);
-    before.rsplit('(').next().and_then(|n| n.strip_suffix(" records")?.parse().ok()).expect(said)
+    let (before, _) = stderr.split_once(" were appended").expect(stderr);
+    before.rsplit('(').next().and_then(|n| n.strip_suffix(" records")?.parse().ok()).expect(stderr)
 }
 
 #[test]
@@ -97,14 +98,14 @@ fn a_newer_process_with_the_same_producer_id_fences_the_older_and_nothing_is_dup
             answer.status() == 200 && answer.text().ends_with(&own)
         });
     }
-    let last = writers.pop().expect("the last one");
+    let last = writers.pop().expect("the last writer");
     let fenced: Vec<Ended> = writers.into_iter().map(Writer::end).collect();
     last.finish.store(true, Ordering::Relaxed);
     let last = last.end();
-    assert_eq!((last.code, last.said.as_str()), (Some(0), ""), "nobody took its id");
+    assert_eq!((last.code, last.stderr.as_str()), (Some(0), ""), "the last writer was not fenced");
 
     let stored = server.read_all("a");
-    assert_eq!(stored.len() as u64, last.lines, "all that the last one was given is there");
+    assert_eq!(stored.len() as u64, last.lines, "every line of the last writer is stored");
     // The writers appended one after the other, and each line is at its position.
     let mut owner = 0;
     let mut begins = vec![0];
@@ -118,12 +119,16 @@ fn a_newer_process_with_the_same_producer_id_fences_the_older_and_nothing_is_dup
     begins.push(last.lines);
     let mut acked_by_all = 0;
     for (number, ended) in fenced.iter().enumerate() {
-        assert_eq!(ended.code, Some(1), "writer {number}: {}", ended.said);
-        assert!(ended.said.contains("took over"), "writer {number}: {}", ended.said);
-        let (stored, acked) = (begins[number + 1] - begins[number], acked(&ended.said));
+        assert_eq!(ended.code, Some(1), "writer {number}: {}", ended.stderr);
+        assert!(ended.stderr.contains("took over"), "writer {number}: {}", ended.stderr);
+        let (stored, acked) = (begins[number + 1] - begins[number], acked(&ended.stderr));
         assert!(stored > 0, "writer {number} had appended something");
-        assert!(acked <= stored, "writer {number}: {acked} acked, {stored} stored: {}", ended.said);
+        assert!(
+            acked <= stored,
+            "writer {number}: {acked} acked, {stored} stored: {}",
+            ended.stderr
+        );
         acked_by_all += acked;
     }
-    assert!(acked_by_all > 0, "none of them was at work: that proves little");
+    assert!(acked_by_all > 0, "no fenced writer had acked records, too few to test anything");
 }

@@ -13,7 +13,7 @@ use styx_tests::random::Random;
 use styx_tests::{Request, TestServer};
 
 fn client(server: &TestServer) -> Client {
-    Client::connect(&format!("styx://{}", server.address())).expect("it listens")
+    Client::connect(&format!("styx://{}", server.address())).expect("the server is listening")
 }
 
 fn create(client: &Client, log: &str) {
@@ -31,11 +31,12 @@ fn a_record_is_at_the_position_of_its_ack() {
     create(&client, "orders");
     for codec in Codec::ALL {
         let before = records(&server, "orders").len();
-        let producer = client.producer("orders").compression(codec).open().expect("it opens");
+        let producer =
+            client.producer("orders").compression(codec).open().expect("it can be opened");
         let payload = |i: usize| format!("{codec} {i} {}", "x".repeat(i % 300)).into_bytes();
         let acks: Vec<_> =
-            (0..5000).map(|i| producer.append(&payload(i)).expect("taken")).collect();
-        let batch = producer.append_many((5000..6000).map(payload)).expect("taken");
+            (0..5000).map(|i| producer.append(&payload(i)).expect("accepted")).collect();
+        let batch = producer.append_many((5000..6000).map(payload)).expect("accepted");
         producer.flush().expect("durable");
         let stored = records(&server, "orders");
         assert_eq!(stored.len(), before + 6000);
@@ -45,9 +46,13 @@ fn a_record_is_at_the_position_of_its_ack() {
         }
         let first = usize::try_from(batch.position().expect("durable")).expect("small");
         for i in 0..1000 {
-            assert_eq!(stored[first + i], payload(5000 + i), "a batch stands together");
+            assert_eq!(
+                stored[first + i],
+                payload(5000 + i),
+                "the records of a batch are contiguous"
+            );
         }
-        producer.close().expect("all is well");
+        producer.close().expect("no error");
     }
 }
 
@@ -57,14 +62,14 @@ fn empty_and_large_records_are_appended() {
     let client = client(&server);
     let config = LogConfig { max_record_size: 4 << 20, ..LogConfig::default() };
     client.create_log("orders", config, false).expect("a new log");
-    let producer = client.producer("orders").open().expect("it opens");
+    let producer = client.producer("orders").open().expect("it can be opened");
     let large = vec![7u8; (4 << 20) - 8];
     assert_eq!(producer.send(b"").expect("durable"), 0);
     assert_eq!(producer.send(&large).expect("durable"), 1);
-    let too_large = producer.append(&vec![7u8; (4 << 20) - 7]).expect("taken");
+    let too_large = producer.append(&vec![7u8; (4 << 20) - 7]).expect("accepted");
     let after = producer.append(b"after").and_then(|ack| ack.position());
     for refused in [too_large.position(), after] {
-        let error = refused.expect_err("a byte too many, and what follows it");
+        let error = refused.expect_err("the large record and every later one are refused");
         assert_eq!(error.kind(), Kind::Code(Code::RecordTooLarge));
         assert!(!error.maybe_appended() && !error.is_retriable());
     }
@@ -77,10 +82,10 @@ fn an_import_resumes_after_its_last_appended_line() {
     let client = client(&server);
     create(&client, "flights");
     let lines: Vec<String> = (0..1000).map(|i| format!("line {i}")).collect();
-    let open = || client.producer("flights").producer_id(77).open().expect("it opens");
+    let open = || client.producer("flights").producer_id(77).open().expect("it can be opened");
     let import = |producer: &Producer, lines: &[String]| {
         for line in lines {
-            producer.append(line.as_bytes()).expect("taken");
+            producer.append(line.as_bytes()).expect("accepted");
         }
     };
     let first = open();
@@ -94,10 +99,10 @@ fn an_import_resumes_after_its_last_appended_line() {
     let next = usize::try_from(second.next_sequence()).expect("small");
     assert!((400..=450).contains(&next), "{next}");
     import(&second, &lines[next..]);
-    second.close().expect("all is well");
+    second.close().expect("no error");
     let stored: Vec<_> = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
     assert_eq!(records(&server, "flights"), stored);
-    assert_eq!(open().next_sequence(), 1000, "an id that was given is remembered");
+    assert_eq!(open().next_sequence(), 1000, "an id with records is remembered");
 }
 
 #[test]
@@ -105,15 +110,15 @@ fn a_newer_producer_with_the_same_id_fences_the_older() {
     let server = TestServer::start();
     let client = client(&server);
     create(&client, "orders");
-    let older = client.producer("orders").producer_id(5).open().expect("it opens");
-    older.send(b"older").expect("it works");
-    let newer = client.producer("orders").producer_id(5).open().expect("it takes over");
+    let older = client.producer("orders").producer_id(5).open().expect("it can be opened");
+    older.send(b"older").expect("the record is acked");
+    let newer = client.producer("orders").producer_id(5).open().expect("the newer producer opens");
     assert!(newer.epoch() > older.epoch());
     assert_eq!(newer.next_sequence(), 1);
-    let error = older.send(b"too late").expect_err("it is fenced");
+    let error = older.send(b"too late").expect_err("the older producer is fenced");
     assert_eq!(error.kind(), Kind::Code(Code::ProducerFenced));
     assert!(!error.is_retriable());
-    newer.send(b"newer").expect("it works");
+    newer.send(b"newer").expect("the record is acked");
     assert_eq!(records(&server, "orders"), [b"older", b"newer"]);
     let stale = client.producer("orders").producer_id(5).epoch(0).open();
     assert_eq!(stale.expect_err("an old epoch").kind(), Kind::Code(Code::ProducerFenced));
@@ -124,10 +129,10 @@ fn an_expected_position_is_checked_against_the_end_of_the_log() {
     let server = TestServer::start();
     let client = client(&server);
     create(&client, "orders");
-    let first = client.producer("orders").expected_position(0).open().expect("it opens");
+    let first = client.producer("orders").expected_position(0).open().expect("it can be opened");
     assert_eq!(first.send(b"a").ok(), Some(0));
     assert_eq!(first.send(b"b").ok(), Some(1));
-    let second = client.producer("orders").expected_position(1).open().expect("it opens");
+    let second = client.producer("orders").expected_position(1).open().expect("it can be opened");
     let error = second.send(b"c").expect_err("the log ends at 2");
     assert_eq!(error.kind(), Kind::Code(Code::PositionMismatch));
     assert_eq!(error.facts().end_position, Some(2));
@@ -186,10 +191,11 @@ fn a_producer_never_appends_to_a_replaced_log() {
         let mut server = TestServer::start();
         server.create("a");
         let proxy = Proxy::start(server.address(), 1);
-        let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
-        let producer = client.producer("a").open().expect("it opens");
+        let client = Client::connect(&format!("styx://{}", proxy.address()))
+            .expect("the server is listening");
+        let producer = client.producer("a").open().expect("it can be opened");
         if has_acked {
-            producer.send(b"before").expect("it works");
+            producer.send(b"before").expect("the record is acked");
         }
         change(&mut server, &proxy);
         let others: &[&[u8]] = if *what == "deleted" { &[] } else { &[b"of", b"others"] };
@@ -198,10 +204,10 @@ fn a_producer_never_appends_to_a_replaced_log() {
         }
         let waiting = producer.append(b"while away");
         proxy.forward_to(server.address());
-        let error = waiting.and_then(|ack| ack.position()).expect_err("it is another log");
+        let error = waiting.and_then(|ack| ack.position()).expect_err("the log was replaced");
         let Kind::Code(code) = error.kind() else { panic!("{what}: {error:?}") };
         assert!(codes.contains(&code), "{what}, {has_acked}: {error:?}");
-        let after = producer.send(b"after").expect_err("it does not come back");
+        let after = producer.send(b"after").expect_err("the producer stays failed");
         assert_eq!(after.kind(), error.kind(), "{what}, {has_acked}");
         assert!(!error.is_retriable(), "{what}, {has_acked}: {error:?}");
         if *what != "deleted" {
@@ -225,7 +231,8 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
     let kills = kills();
     let mut server = TestServer::start();
     let proxy = Proxy::start(server.address(), 1);
-    let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
+    let client =
+        Client::connect(&format!("styx://{}", proxy.address())).expect("the server is listening");
     create(&client, "orders");
     let stop = AtomicBool::new(false);
     let appended: Vec<Vec<(Vec<u8>, u64)>> = std::thread::scope(|scope| {
@@ -240,7 +247,7 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
             let end = || server.info("orders")["end_position"].as_u64().expect("a number");
             let before = end();
             let patience = Duration::from_secs(30);
-            styx_tests::wait::until_true("appends to go on", patience, || end() > before);
+            styx_tests::wait::until_true("appends to continue", patience, || end() > before);
             // The fault comes at a random moment.
             std::thread::sleep(Duration::from_millis(random.between(0, 30)));
             server.kill();
@@ -248,7 +255,10 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
             proxy.forward_to(server.address());
         }
         stop.store(true, Ordering::Relaxed);
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("the thread does not panic"))
+            .collect()
     });
     check_exactly_once(&records(&server, "orders"), &appended, kills);
 }
@@ -257,7 +267,8 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
 fn every_record_is_stored_once_although_the_network_fails() {
     let server = TestServer::start();
     let proxy = Proxy::start(server.address(), 2);
-    let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
+    let client =
+        Client::connect(&format!("styx://{}", proxy.address())).expect("the server is listening");
     create(&client, "orders");
     proxy.inject(Some(LinkFaults::frequent()));
     let stop = AtomicBool::new(false);
@@ -270,31 +281,32 @@ fn every_record_is_stored_once_although_the_network_fails() {
             .collect();
         styx_tests::wait::until_true("cuts", Duration::from_secs(120), || proxy.cuts() >= 100);
         stop.store(true, Ordering::Relaxed);
-        let appended = workers.into_iter().map(|worker| worker.join().expect("no panic"));
+        let appended =
+            workers.into_iter().map(|worker| worker.join().expect("the thread does not panic"));
         appended.collect()
     });
     check_exactly_once(&records(&server, "orders"), &appended, 100);
 }
 
-/// How often the server is killed. `STYX_TEST_KILLS` overrides it.
+/// The number of kills of the server. `STYX_TEST_KILLS` overrides it.
 fn kills() -> u64 {
     std::env::var("STYX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
-/// Appends until told to stop. Returns each payload and its position.
+/// Appends until `stop` is set. Returns each payload and its position.
 fn produce(client: &Client, number: usize, stop: &AtomicBool) -> Vec<(Vec<u8>, u64)> {
     let codec = Codec::ALL[number % Codec::ALL.len()];
     let producer = client.producer("orders").compression(codec).in_flight_bytes(64 << 10);
-    let producer = producer.open().expect("it opens");
+    let producer = producer.open().expect("it can be opened");
     let mut random = Random::new(number as u64);
     let mut acks = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let length = usize::try_from(random.between(0, 200)).expect("small");
         let payload = format!("{number} {} {}", acks.len(), "y".repeat(length)).into_bytes();
-        let ack = producer.append(&payload).expect("the producer lives through it");
+        let ack = producer.append(&payload).expect("the producer survives the fault");
         acks.push((payload, ack));
     }
-    producer.close().expect("nothing was lost");
+    producer.close().expect("every record is acked");
     let settled = acks.into_iter().map(|(payload, ack)| {
         let position = ack.try_position().expect("closed").expect("durable");
         (payload, position)
@@ -304,13 +316,16 @@ fn produce(client: &Client, number: usize, stop: &AtomicBool) -> Vec<(Vec<u8>, u
 
 fn check_exactly_once(stored: &[Vec<u8>], appended: &[Vec<(Vec<u8>, u64)>], faults: u64) {
     let all: usize = appended.iter().map(Vec::len).sum();
-    println!("{all} records lived through {faults} faults");
-    assert!(all as u64 > faults * 10, "only {all} records: that proves little");
-    assert_eq!(stored.len(), all, "as many as were acked");
+    println!("{all} records survived {faults} faults");
+    assert!(all as u64 > faults * 10, "only {all} records, too few to test anything");
+    assert_eq!(stored.len(), all, "exactly the acked records");
     let distinct: HashSet<_> = stored.iter().collect();
-    assert_eq!(distinct.len(), all, "none of them twice");
+    assert_eq!(distinct.len(), all, "no record is stored twice");
     for records in appended {
-        assert!(records.is_sorted_by_key(|(_, position)| *position), "a producer's order");
+        assert!(
+            records.is_sorted_by_key(|(_, position)| *position),
+            "a producer's records are in order"
+        );
         for (payload, position) in records {
             let at = usize::try_from(*position).expect("small");
             assert_eq!(stored.get(at), Some(payload), "at {position}");
@@ -328,42 +343,45 @@ fn logs_can_be_created_listed_trimmed_restored_and_deleted() {
         client.list_logs().expect("a list").into_iter().map(|info| info.name).collect()
     };
     assert_eq!(names(&client), ["a", "b"]);
-    let again = client.create_log("a", LogConfig::default(), false).expect_err("it exists");
+    let again = client.create_log("a", LogConfig::default(), false).expect_err("the log exists");
     assert_eq!(again.kind(), Kind::Code(Code::LogExist));
     let config = LogConfig { log_max_age: 5, ..LogConfig::default() };
-    client.create_log("a", config, true).expect("that is fine");
-    let producer = client.producer("a").open().expect("it opens");
-    producer.append_many(["one", "two", "three"]).expect("taken");
+    client.create_log("a", config, true).expect("an existing log is accepted");
+    let producer = client.producer("a").open().expect("it can be opened");
+    producer.append_many(["one", "two", "three"]).expect("accepted");
     producer.close().expect("durable");
-    let details = client.get_log_details("a").expect("it is there");
+    let details = client.get_log_details("a").expect("the log exists");
     assert_eq!(details.id, producer.log_id());
-    assert_eq!(details.info, client.get_log("a").expect("it is there"));
+    assert_eq!(details.info, client.get_log("a").expect("the log exists"));
     assert_eq!((details.info.end_position, details.config.log_max_age), (3, -1));
     assert!(details.timestamp_first_us <= details.timestamp_last_us);
     assert!(details.timestamp_first_us.is_some());
-    assert_eq!(client.trim_log("a", 2).expect("it is there").start_position, 0);
+    assert_eq!(client.trim_log("a", 2).expect("the log exists").start_position, 0);
 
     let mut archive = Vec::new();
     let backup = client.backup_log("a").expect("it begins");
-    assert_eq!(backup.write_to(&mut archive).expect("it is read"), archive.len() as u64);
+    assert_eq!(
+        backup.write_to(&mut archive).expect("the backup is complete"),
+        archive.len() as u64
+    );
     let restore = client.restore_log("copy").expect("it begins");
-    restore.read_from(&mut archive.as_slice()).expect("it is there");
+    restore.read_from(&mut archive.as_slice()).expect("the archive is restored");
     assert_eq!(records(&server, "copy"), records(&server, "a"));
     let onto = client.restore_log("copy").expect("it begins");
-    let error = onto.read_from(&mut archive.as_slice()).expect_err("it exists");
+    let error = onto.read_from(&mut archive.as_slice()).expect_err("the log exists");
     assert_eq!(error.kind(), Kind::Code(Code::LogExist));
     let cut = client.restore_log("cut").expect("it begins");
     let error = cut.read_from(&mut &archive[..archive.len() / 2]).expect_err("half an archive");
     assert_eq!(error.kind(), Kind::Code(Code::InvalidParams), "{error:?}");
-    // Dropped in the middle: it leaves nothing behind.
-    let mut given_up = client.restore_log("given-up").expect("it begins");
-    given_up.write(archive.clone().into()).expect("it is taken");
-    drop(given_up);
-    client.truncate_log("b").expect("it is there");
-    client.delete_log("b").expect("it is there");
+    // A restore that is dropped before its end creates no log.
+    let mut dropped = client.restore_log("given-up").expect("it begins");
+    dropped.write(archive.clone().into()).expect("accepted");
+    drop(dropped);
+    client.truncate_log("b").expect("the log exists");
+    client.delete_log("b").expect("the log exists");
     assert_eq!(names(&client), ["a", "copy"]);
     assert_eq!(
-        client.delete_log("b").expect_err("it is gone").kind(),
+        client.delete_log("b").expect_err("the log is deleted").kind(),
         Kind::Code(Code::LogNotFound)
     );
 }
@@ -374,7 +392,7 @@ fn a_wrong_address_fails_immediately() {
     let address = server.address();
     drop(server);
     let started = Instant::now();
-    let error = Client::connect(&format!("styx://{address}")).expect_err("nobody is there");
+    let error = Client::connect(&format!("styx://{address}")).expect_err("no server is listening");
     assert_eq!((error.kind(), error.is_retriable()), (Kind::ConnectionFailed, true));
     assert!(error.message().contains("no server is listening"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
@@ -389,14 +407,18 @@ fn a_wrong_address_fails_immediately() {
 fn read_only_calls_wait_for_a_restarting_server() {
     let mut server = TestServer::start();
     let proxy = Proxy::start(server.address(), 3);
-    let client = Client::connect(&format!("styx://{}", proxy.address())).expect("it listens");
+    let client =
+        Client::connect(&format!("styx://{}", proxy.address())).expect("the server is listening");
     create(&client, "orders");
     server.kill();
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| client.get_log("orders"));
         server.restart();
         proxy.forward_to(server.address());
-        assert_eq!(asking.join().expect("no panic").expect("it came back").name, "orders");
+        assert_eq!(
+            asking.join().expect("the thread does not panic").expect("the call succeeds").name,
+            "orders"
+        );
     });
     let _ = server.ask(&Request::get("/logs/orders")).expect(200);
 }

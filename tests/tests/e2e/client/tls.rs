@@ -12,7 +12,10 @@ use styx_tests::tls::{TlsProxy, header};
 
 /// A client of this proxy that trusts only its certificate authority.
 fn client(proxy: &TlsProxy) -> Client {
-    Client::builder(&proxy.url()).ca_pem(proxy.authority()).connect().expect("it is trusted")
+    Client::builder(&proxy.url())
+        .ca_pem(proxy.authority())
+        .connect()
+        .expect("the certificate is trusted")
 }
 
 fn payloads(count: usize, bytes: usize) -> Vec<Vec<u8>> {
@@ -27,7 +30,7 @@ fn append_all(producer: &Producer, payloads: &[Vec<u8>]) {
 }
 
 fn read_all(client: &Client, log: &str) -> Vec<Vec<u8>> {
-    let mut consumer = client.consumer(log).open().expect("it opens");
+    let mut consumer = client.consumer(log).open().expect("it can be opened");
     let mut records = Vec::new();
     while let Some(batch) = consumer.next_batch().expect("no error") {
         records.extend(batch.iter().map(|record| record.payload().to_vec()));
@@ -40,12 +43,13 @@ fn use_everything(client: &Client) {
     client.create_log("a", LogConfig::default(), false).expect("a new log");
     let records = payloads(2000, 3000);
     for (codec, half) in Codec::ALL.into_iter().zip(records.chunks(700)) {
-        let producer = client.producer("a").compression(codec).open().expect("it opens");
+        let producer = client.producer("a").compression(codec).open().expect("it can be opened");
         append_all(&producer, half);
-        producer.close().expect("all is well");
+        producer.close().expect("no error");
     }
     assert!(read_all(client, "a") == records);
-    let mut follower = client.consumer("a").start(1990).follow(true).open().expect("it opens");
+    let mut follower =
+        client.consumer("a").start(1990).follow(true).open().expect("it can be opened");
     let position = follower.next_record().expect("no error").map(|record| record.position());
     assert_eq!(position, Some(1990));
 
@@ -60,10 +64,10 @@ fn use_everything(client: &Client) {
 
     assert_eq!(client.trim_log("a", 10).expect("trimmed").end_position, 2000);
     client.truncate_log("a").expect("emptied");
-    assert_eq!(client.get_log("a").expect("it is there").end_position, 0);
-    assert_eq!(client.get_log_details("a").expect("it is there").config, LogConfig::default());
+    assert_eq!(client.get_log("a").expect("the log exists").end_position, 0);
+    assert_eq!(client.get_log_details("a").expect("the log exists").config, LogConfig::default());
     client.delete_log("a").expect("deleted");
-    let error = client.get_log("a").expect_err("it is gone");
+    let error = client.get_log("a").expect_err("the log is deleted");
     assert_eq!(error.kind(), Kind::Code(Code::LogNotFound));
 }
 
@@ -83,8 +87,8 @@ fn the_client_reconnects_after_cuts_inside_tls_records() {
     let client = client(&proxy);
     client.create_log("a", LogConfig::default(), false).expect("a new log");
     let records = payloads(3000, 2000);
-    let mut follower = client.consumer("a").follow(true).open().expect("it opens");
-    let producer = client.producer("a").open().expect("it opens");
+    let mut follower = client.consumer("a").follow(true).open().expect("it can be opened");
+    let producer = client.producer("a").open().expect("it can be opened");
     let mut seen = Vec::new();
     for part in records.chunks(500) {
         for payload in part {
@@ -92,16 +96,17 @@ fn the_client_reconnects_after_cuts_inside_tls_records() {
         }
         proxy.cut();
         while seen.len() < 500 {
-            let batch = follower.next_batch().expect("no error").expect("it follows");
+            let batch =
+                follower.next_batch().expect("no error").expect("the follower does not end");
             seen.extend(batch.iter().map(|record| record.payload().to_vec()));
         }
         assert!(seen == part);
         seen.clear();
     }
-    producer.close().expect("all is well");
+    producer.close().expect("no error");
     assert!(read_all(&client, "a") == records);
     let upgrades = proxy.heads().iter().filter(|head| header(head, "upgrade").is_some()).count();
-    assert!(upgrades > 10, "only {upgrades} connections in 6 cuts");
+    assert!(upgrades > 10, "only {upgrades} connections with 6 cuts");
 }
 
 #[test]
@@ -120,8 +125,8 @@ fn a_server_with_the_wrong_identity_is_rejected() {
     for (what, address, builder, word) in wrong {
         let error = builder.clone().connect().expect_err(what);
         assert_eq!(error.kind(), Kind::ConnectionFailed, "{what}: {error}");
-        for said in [word, "certificate", address.as_str()] {
-            assert!(error.message().contains(said), "{what}: {said} in {error}");
+        for part in [word, "certificate", address.as_str()] {
+            assert!(error.message().contains(part), "{what}: {part} in {error}");
         }
         // Later calls return the same error when their timeout is over.
         let client = builder.timeout(Duration::from_millis(300)).build().expect("good options");
@@ -136,27 +141,34 @@ fn a_server_with_the_wrong_identity_is_rejected() {
         }
     }
     // This machine cannot trust an authority that was created a moment ago.
-    assert!(Client::builder(&url).connect().is_err(), "nobody has to be trusted by default");
-    assert!(proxy.heads().is_empty(), "a token must not reach it: {:?}", proxy.heads());
+    assert!(
+        Client::builder(&url).connect().is_err(),
+        "an unknown authority is not trusted by default"
+    );
+    assert!(
+        proxy.heads().is_empty(),
+        "the token must not reach an untrusted server: {:?}",
+        proxy.heads()
+    );
 
     let named = builder(&number, proxy.authority()).server_name("localhost");
-    assert!(named.connect().is_ok(), "the name can be given apart from the address");
+    assert!(named.connect().is_ok(), "the server name can differ from the address");
 }
 
-/// The error comes soon and says what is wrong.
+/// The error is returned soon and names the cause.
 #[test]
 fn tls_on_a_plain_port_and_plain_on_a_tls_port_are_reported() {
     let server = TestServer::start();
     let proxy = TlsProxy::start(server.address());
     let address = format!("styxs://localhost:{}", server.address().port());
     let client = Client::builder(&address).ca_pem(proxy.authority());
-    let error = client.connect().expect_err("it speaks no TLS");
+    let error = client.connect().expect_err("the server does not use TLS");
     assert_eq!(error.kind(), Kind::ConnectionFailed);
     assert!(error.message().contains(&address), "{error}");
 
     let client = Client::builder(&proxy.url().replace("styxs", "styx"));
     let client = client.timeout(Duration::from_millis(300)).build().expect("good options");
-    let error = client.list_logs().expect_err("it speaks nothing else");
+    let error = client.list_logs().expect_err("the port accepts only TLS");
     assert!([Kind::ConnectionFailed, Kind::TimedOut].contains(&error.kind()), "{error:?}");
 }
 

@@ -86,9 +86,9 @@ fn run(blocks: &[Block], server: &TestServer, directory: &Scratch) -> Result<(),
         return Ok(());
     }
     let failed = std::fs::read_to_string(work.join("failed")).unwrap_or_default();
-    let (said, errors) =
+    let (stdout, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Err(format!("the block at {} ({}):\n{said}\n{errors}", failed.trim(), output.status))
+    Err(format!("the block at {} ({}):\n{stdout}\n{errors}", failed.trim(), output.status))
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The documents: commands work, links lead somewhere, named tests exist.
+//! The documents: commands work, links point to files, named tests exist.
 
 mod commands;
 mod test_names;

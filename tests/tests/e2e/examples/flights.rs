@@ -16,9 +16,9 @@ fn the_flights_example_reads_back_what_it_loaded() {
         .env("WORK", scratch.path())
         .output()
         .expect("bash is installed");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(output.status.success(), "{stdout}\n{errors}");
     for line in [
         "336776 flights",
         "loaded by curl, 336776 records",
@@ -29,6 +29,6 @@ fn the_flights_example_reads_back_what_it_loaded() {
         "same after backup and restore: restored-by-styx",
         "all is the same",
     ] {
-        assert!(said.contains(line), "no {line:?} in:\n{said}\n{errors}");
+        assert!(stdout.contains(line), "no {line:?} in:\n{stdout}\n{errors}");
     }
 }

@@ -24,7 +24,7 @@ fn example(name: &str, address: impl std::fmt::Display, arguments: &[&str]) -> C
 }
 
 fn connect(address: impl std::fmt::Display) -> Client {
-    Client::connect(&format!("styx://{address}")).expect("it listens")
+    Client::connect(&format!("styx://{address}")).expect("the server is listening")
 }
 
 fn end_of(client: &Client, log: &str) -> u64 {
@@ -34,8 +34,8 @@ fn end_of(client: &Client, log: &str) -> u64 {
 /// All records as lines.
 fn lines_of(client: &Client, log: &str) -> Vec<u8> {
     let mut lines = Vec::new();
-    for batch in client.consumer(log).open().expect("it opens").batches() {
-        for payload in batch.expect("all is well").payloads() {
+    for batch in client.consumer(log).open().expect("it can be opened").batches() {
+        for payload in batch.expect("no error").payloads() {
             lines.extend_from_slice(payload);
             lines.push(b'\n');
         }
@@ -48,23 +48,23 @@ fn lines_are_produced_and_consumed() {
     let server = TestServer::start();
     let produce = || example("produce", server.address(), &["orders"]);
     let consume = || example("consume", server.address(), &["orders"]);
-    let said = cli::run(produce(), b"book\n\nlamp").expect_text();
-    assert_eq!(said, "3 lines, the last at position 2\n");
+    let printed = cli::run(produce(), b"book\n\nlamp").expect_text();
+    assert_eq!(printed, "3 lines, the last at position 2\n");
     assert_eq!(cli::run(produce(), b"").expect_text(), "no lines\n");
     assert_eq!(cli::run(consume(), b"").expect_text(), "0 book\n1 \n2 lamp\n");
     let many: String = (3..100_000).map(|i| format!("line {i}\n")).collect();
-    let said = cli::run(produce(), many.as_bytes()).expect_text();
-    assert_eq!(said, "99997 lines, the last at position 99999\n");
+    let printed = cli::run(produce(), many.as_bytes()).expect_text();
+    assert_eq!(printed, "99997 lines, the last at position 99999\n");
     let expected: String = (3..100_000).map(|i| format!("{i} line {i}\n")).collect();
     let read = cli::run(consume(), b"").expect_text();
-    assert!(read.ends_with(&expected), "as it was produced, with positions");
+    assert!(read.ends_with(&expected), "the lines as produced, with positions");
 }
 
 #[test]
 fn the_first_program_in_the_documentation_works() {
     let path = binary::workspace().join("examples/rust/src/bin/first.rs");
     let program = std::fs::read_to_string(path).expect("a program");
-    let (_, code) = program.split_once("\n\n").expect("code behind its description");
+    let (_, code) = program.split_once("\n\n").expect("code after its description");
     let document = std::fs::read_to_string(binary::workspace().join("docs/rust.md"));
     let shown = format!("```rust,no_run\n{code}```\n");
     assert!(document.expect("a document").contains(&shown), "docs/rust.md shows another program");
@@ -73,8 +73,8 @@ fn the_first_program_in_the_documentation_works() {
     for position in 0..2 {
         let mut command = Command::new(binary::example("first"));
         command.env("STYX_HOST", format!("styx://{}", server.address()));
-        let said = cli::run(command, b"").expect_text();
-        assert_eq!(said, format!("stored at position {position}\n{position}: a book\n"));
+        let printed = cli::run(command, b"").expect_text();
+        assert_eq!(printed, format!("stored at position {position}\n{position}: a book\n"));
     }
 }
 
@@ -97,15 +97,16 @@ fn a_log_is_followed_through_a_restart_until_ctrl_c() {
     let proxy = Proxy::start(server.address(), 1);
     let client = connect(proxy.address());
     client.create_log("orders", LogConfig::default(), false).expect("a new log");
-    let producer = client.producer("orders").open().expect("it opens");
+    let producer = client.producer("orders").open().expect("it can be opened");
     producer.send(b"before").expect("durable");
 
-    let mut follower = example("follow", proxy.address(), &["orders"]).spawn().expect("it starts");
-    let mut stderr = BufReader::new(follower.stderr.take().expect("it is piped"));
+    let mut follower =
+        example("follow", proxy.address(), &["orders"]).spawn().expect("it can be started");
+    let mut stderr = BufReader::new(follower.stderr.take().expect("the stream is piped"));
     let mut line = String::new();
-    stderr.read_line(&mut line).expect("it says something");
+    stderr.read_line(&mut line).expect("the program prints a line");
     assert_eq!(line, "following orders from position 1\n");
-    let mut output = BufReader::new(follower.stdout.take().expect("it is piped")).lines();
+    let mut output = BufReader::new(follower.stdout.take().expect("the stream is piped")).lines();
     for i in 0..10 {
         if i == 5 {
             server.kill();
@@ -113,19 +114,19 @@ fn a_log_is_followed_through_a_restart_until_ctrl_c() {
             proxy.forward_to(server.address());
         }
         producer.send(format!("record {i}").as_bytes()).expect("durable");
-        let line = output.next().expect("it goes on").expect("text");
+        let line = output.next().expect("the follower continues").expect("text");
         assert_eq!(line, format!("record {i}"));
     }
-    tell(&follower, Signal::INT);
-    assert!(follower.wait().expect("a child ends").success());
+    send_signal(&follower, Signal::INT);
+    assert!(follower.wait().expect("the process exits").success());
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).expect("text");
     assert_eq!(rest, "stopped at position 11\n");
 }
 
-fn tell(child: &Child, signal: Signal) {
+fn send_signal(child: &Child, signal: Signal) {
     let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    kill_process(id.expect("a child has an id"), signal).expect("a child can be told");
+    kill_process(id.expect("a child has an id"), signal).expect("the signal can be sent");
 }
 
 /// Every record has a unique word, so each word must be counted once. The file must be
@@ -141,10 +142,10 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
     let file = scratch.join("totals.txt");
     let stop = AtomicBool::new(false);
 
-    let (produced, advances) = std::thread::scope(|scope| {
+    let (produced, advanced_runs) = std::thread::scope(|scope| {
         let producing = scope.spawn(|| {
             let producer = client.producer("orders").in_flight_bytes(16 << 10).open();
-            let producer = producer.expect("it opens");
+            let producer = producer.expect("it can be opened");
             while !stop.load(Ordering::Relaxed) {
                 let record = format!("word{} and more", producer.next_sequence());
                 let ack = producer.append(record.as_bytes()).expect("taken");
@@ -157,18 +158,18 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
                 }
             }
             let produced = producer.next_sequence();
-            producer.close().expect("nothing was lost");
+            producer.close().expect("every record is acked");
             produced
         });
-        let mut advances = 0;
+        let mut advanced_runs = 0;
         let mut counted = 0;
         for cycle in 0..cycles {
             let path = file.to_str().expect("a plain path");
             let mut counter = example("reliable", proxy.address(), &["orders", path]);
-            let mut counter = counter.spawn().expect("it starts");
+            let mut counter = counter.spawn().expect("it can be started");
             let mut line = String::new();
-            let mut stderr = BufReader::new(counter.stderr.take().expect("it is piped"));
-            stderr.read_line(&mut line).expect("it says something");
+            let mut stderr = BufReader::new(counter.stderr.take().expect("the stream is piped"));
+            stderr.read_line(&mut line).expect("the program prints a line");
             assert_eq!(line, format!("counting from position {counted}\n"), "cycle {cycle}");
             // The kill comes after a few replaced files, at a random moment.
             for _ in 0..random.between(0, 4) {
@@ -181,26 +182,31 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
                 server.restart();
                 proxy.forward_to(server.address());
             }
-            assert!(counter.try_wait().expect("it can be asked").is_none(), "it goes on");
-            counter.kill().expect("it runs");
-            counter.wait().expect("a child ends");
+            assert!(
+                counter.try_wait().expect("the child has a status").is_none(),
+                "the counter is still running"
+            );
+            counter.kill().expect("the process is running");
+            counter.wait().expect("the process exits");
             let now = check_counts(&file);
-            assert!(now >= counted, "it never goes back: {counted}, then {now}");
-            advances += u64::from(now > counted);
+            assert!(now >= counted, "the count never decreases: {counted}, then {now}");
+            advanced_runs += u64::from(now > counted);
             counted = now;
         }
         stop.store(true, Ordering::Relaxed);
-        (producing.join().expect("no panic"), advances)
+        (producing.join().expect("the thread does not panic"), advanced_runs)
     });
 
     let path = file.to_str().expect("a plain path");
     let mut counter = example("reliable", proxy.address(), &["orders", path]);
-    let mut counter = counter.spawn().expect("it starts");
+    let mut counter = counter.spawn().expect("it can be started");
     wait::until_true("all is counted", PATIENCE, || check_counts(&file) == produced);
-    counter.kill().expect("it runs");
-    counter.wait().expect("a child ends");
-    println!("{produced} records counted once through {cycles} kills, {advances} of them midway");
-    assert!(advances * 2 >= cycles, "only {advances} of {cycles} runs did anything");
+    counter.kill().expect("the process is running");
+    counter.wait().expect("the process exits");
+    println!(
+        "{produced} records counted once, {cycles} kills, {advanced_runs} of them while counting"
+    );
+    assert!(advanced_runs * 2 >= cycles, "only {advanced_runs} of {cycles} runs did anything");
 }
 
 /// Checks that the file counts exactly the records before its checkpoint, and returns
@@ -226,19 +232,19 @@ fn reliable_processing_rejects_a_replaced_log() {
     let server = TestServer::start();
     let client = connect(server.address());
     client.create_log("orders", LogConfig::default(), false).expect("a new log");
-    client.producer("orders").open().expect("it opens").send(b"word0").expect("durable");
+    client.producer("orders").open().expect("it can be opened").send(b"word0").expect("durable");
     let scratch = Scratch::new("reliable");
     let file = scratch.join("totals.txt");
     let path = file.to_str().expect("a plain path");
     let mut command = example("reliable", server.address(), &["orders", path]);
-    let mut counter = command.spawn().expect("it starts");
+    let mut counter = command.spawn().expect("it can be started");
     wait::until_true("it is counted", PATIENCE, || check_counts(&file) == 1);
-    client.truncate_log("orders").expect("it is there");
-    client.producer("orders").open().expect("it opens").send(b"word0").expect("durable");
-    assert!(!counter.wait().expect("a child ends").success(), "the log was truncated");
+    client.truncate_log("orders").expect("the log exists");
+    client.producer("orders").open().expect("it can be opened").send(b"word0").expect("durable");
+    assert!(!counter.wait().expect("the process exits").success(), "the log was truncated");
     let done = cli::run(command, b"");
     assert!(done.code == 1 && done.stderr.contains("log_changed"), "{}", done.stderr);
-    assert_eq!(check_counts(&file), 1, "nothing else was counted");
+    assert_eq!(check_counts(&file), 1, "no other record was counted");
 }
 
 /// The import reads its lines from a pipe that does not end, so that every kill comes
@@ -256,8 +262,8 @@ fn an_import_killed_and_repeated_duplicates_no_line() {
     for cycle in 0..cycles {
         let more = random.between(1, 2 * lines.len() as u64 / (cycles + 1)) as usize;
         sent = (sent + more).min(lines.len() - 1);
-        let mut importer = import().stdin(Stdio::piped()).spawn().expect("it starts");
-        let mut pipe = importer.stdin.take().expect("it is piped");
+        let mut importer = import().stdin(Stdio::piped()).spawn().expect("it can be started");
+        let mut pipe = importer.stdin.take().expect("the stream is piped");
         let before = end_of(&client, "flights");
         std::thread::scope(|scope| {
             let text = lines[..sent].concat();
@@ -269,22 +275,28 @@ fn an_import_killed_and_repeated_duplicates_no_line() {
             });
             let target = random.between(before, sent as u64);
             wait::until_true("lines in the log", PATIENCE, || end_of(&client, "flights") >= target);
-            importer.kill().expect("it runs");
-            drop(writing.join().expect("no panic"));
+            importer.kill().expect("the process is running");
+            drop(writing.join().expect("the thread does not panic"));
         });
-        importer.wait().expect("a child ends");
+        importer.wait().expect("the process exits");
         let after = end_of(&client, "flights");
         assert!((before..=sent as u64).contains(&after), "cycle {cycle}: {before} to {after}");
     }
     let text = lines.concat();
     let end = end_of(&client, "flights");
-    assert!((1..lines.len() as u64).contains(&end), "the kills came in the middle: {end}");
-    let said = cli::run(import(), text.as_bytes()).expect_text();
+    assert!(
+        (1..lines.len() as u64).contains(&end),
+        "the kills hit the middle of the import: {end}"
+    );
+    let printed = cli::run(import(), text.as_bytes()).expect_text();
     let left = lines.len() as u64 - end;
-    assert_eq!(said, format!("{end} lines are in the log\n{left} lines imported\n"));
-    assert!(lines_of(&client, "flights") == text.as_bytes(), "the log is the file");
-    let said = cli::run(import(), text.as_bytes()).expect_text();
-    assert_eq!(said, "20000 lines are in the log\n0 lines imported\n");
+    assert_eq!(printed, format!("{end} lines are in the log\n{left} lines imported\n"));
+    assert!(
+        lines_of(&client, "flights") == text.as_bytes(),
+        "the log has exactly the lines of the file"
+    );
+    let printed = cli::run(import(), text.as_bytes()).expect_text();
+    assert_eq!(printed, "20000 lines are in the log\n0 lines imported\n");
     assert_eq!(end_of(&client, "flights"), 20_000);
 }
 
@@ -301,15 +313,15 @@ fn the_flights_are_imported_once_despite_kills() {
     let mut midway = 0;
     for _ in 0..cycles {
         let mut import = example("import", server.address(), &["flights", path]);
-        let mut importer = import.spawn().expect("it starts");
+        let mut importer = import.spawn().expect("it can be started");
         // The fault comes at a random moment.
         std::thread::sleep(Duration::from_millis(random.between(10, 300)));
-        importer.kill().expect("it was not waited for");
-        importer.wait().expect("a child ends");
+        importer.kill().expect("the importer was not reaped");
+        importer.wait().expect("the process exits");
         midway += u64::from((1..336_777).contains(&end_of(&client, "flights")));
     }
     let import = example("import", server.address(), &["flights", path]);
-    let said = cli::run(import, b"").expect_text();
-    println!("{midway} of {cycles} kills left a part; then: {said}");
-    assert!(lines_of(&client, "flights") == flights, "the log is the file");
+    let printed = cli::run(import, b"").expect_text();
+    println!("{midway} of {cycles} kills interrupted the import; then: {printed}");
+    assert!(lines_of(&client, "flights") == flights, "the log has exactly the lines of the file");
 }

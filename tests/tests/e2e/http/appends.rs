@@ -139,11 +139,14 @@ fn blocks_before_a_malformed_one_are_appended_and_reported() {
     let answer = server.ask(&write(BINARY, body)).expect_error(400, "malformed_records");
     let json = answer.json();
     let message = json["message"].as_str().expect("a message");
-    assert!(message.contains(&offset.to_string()), "no byte offset {offset}: {message}");
+    assert!(
+        message.contains(&offset.to_string()),
+        "the message does not contain the byte offset {offset}: {message}"
+    );
     let (position, count) = (json["position"].as_u64(), json["count"].as_u64());
-    assert_eq!(position, count, "into an empty log: {json}");
+    assert_eq!(position, count, "the log was empty: {json}");
     let count = count.expect("a count") as usize;
-    assert!((1000..3000).contains(&count), "whole blocks of 1 MiB before it: {count}");
+    assert!((1000..3000).contains(&count), "the complete blocks of 1 MiB before it: {count}");
     let kept: Vec<Vec<u8>> = records[..count].iter().map(|r| r.clone().into_bytes()).collect();
     assert_eq!(server.read_all("a"), kept);
 }
@@ -266,7 +269,11 @@ fn deleting_or_truncating_a_log_ends_its_writers_with_an_error() {
             assert!(answer.json()["count"].as_u64() > Some(0), "{}", answer.shown());
         }
         if end.method() == "POST" {
-            assert_eq!(server.info("a")["end_position"], 0, "nothing came after the truncation");
+            assert_eq!(
+                server.info("a")["end_position"],
+                0,
+                "nothing was appended after the truncation"
+            );
         }
     }
 }
@@ -317,11 +324,11 @@ fn a_small_body_that_decompresses_to_a_huge_record_is_rejected() {
     assert!(bomb.len() < 1 << 20);
     let request = write(ONE, bomb).header("Content-Encoding", "zstd");
     let _ = server.ask(&request).expect_error(413, "record_too_large");
-    let most = server.memory_bytes_most();
-    assert!(most < 200 << 20, "{most} bytes for a bomb");
+    let peak = server.memory_bytes_most();
+    assert!(peak < 200 << 20, "{peak} bytes for a bomb");
 }
 
-/// `Read::take` with a name that says what it does.
+/// `Read::take` with a clearer name.
 trait TakeBytes: std::io::Read + Sized {
     fn take_bytes(self, bytes: u64) -> std::io::Take<Self> {
         self.take(bytes)

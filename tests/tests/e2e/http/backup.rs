@@ -81,7 +81,7 @@ fn a_backup_names_itself_and_restores_to_the_same_log() {
     server.kill();
     server.restart();
     check(&server);
-    assert_eq!(server.append("b", "next"), 251, "appends go on at the same position");
+    assert_eq!(server.append("b", "next"), 251, "appends continue at the same position");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn producers_are_restored_with_their_log() {
     };
     assert_eq!(produce("a", 0), written_json(2, 2));
     let _ = server.restore("b", server.backup("a")).expect(200);
-    assert_eq!(produce("b", 0), written_json(2, 0), "a repetition, there too");
+    assert_eq!(produce("b", 0), written_json(2, 0), "the restored log knows the producer");
     assert_eq!(produce("b", 2), written_json(4, 2));
 }
 
@@ -140,10 +140,10 @@ fn a_backup_is_a_prefix_of_the_log_while_appends_go_on() {
             let length = copy.len() as u64;
             assert!((before..=after).contains(&length), "{before} {length} {after}");
             let expected: Vec<_> = (0..length).map(payload).collect();
-            assert!(copy == expected, "the copy is byte for byte the log's beginning");
+            assert!(copy == expected, "the copy equals the beginning of the log");
         }
         done.store(true, Ordering::Relaxed);
-        let appended = appender.join().expect("all was acked");
+        let appended = appender.join().expect("every append is acked");
         assert_eq!(end(), appended);
     });
 }
@@ -168,16 +168,16 @@ fn restore_rejects_invalid_archives_and_leaves_nothing() {
     for cut in [20, archive.len() / 4, archive.len() / 2, archive.len() - 1] {
         table.row(&format!("cut at {cut}"), &restore("b", archive[..cut].to_vec()), &bad);
     }
-    table.row("nothing was left", &Request::get("/logs/b"), &error(404, "log_not_found"));
+    table.row("no log was created", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.row("the archive itself", &restore("b", archive), &gives(200));
     table.check();
-    let left = std::fs::read_dir(server.data()).expect("the data directory");
-    let left: Vec<_> = left.map(|e| e.expect("an entry").file_name()).collect();
+    let names = std::fs::read_dir(server.data()).expect("the data directory");
+    let names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
     let odd = |name: &&std::ffi::OsString| {
         let name = name.to_string_lossy();
         name.contains("restore") || name.contains("tmp")
     };
-    assert_eq!(left.iter().find(odd), None, "{left:?}");
+    assert_eq!(names.iter().find(odd), None, "{names:?}");
 }
 
 #[test]
@@ -205,13 +205,13 @@ fn every_flipped_byte_of_a_small_archive_is_rejected_or_harmless() {
     let (mut failures, mut flips) = (Vec::new(), 0);
     for (index, (_, bytes)) in entries.iter().enumerate() {
         // The rest of the watermark's two pages is zeros that the server never reads.
-        let said = |at: &usize| bytes.len() < 8192 || at % 4096 < 64;
-        for at in (0..bytes.len()).filter(said) {
+        let is_used = |at: &usize| bytes.len() < 8192 || at % 4096 < 64;
+        for at in (0..bytes.len()).filter(is_used) {
             failures.extend(restored_with_a_flip(&server, "small", &entries, index, at));
             flips += 1;
         }
     }
-    println!("{flips} bytes were flipped, each by itself");
+    println!("{flips} bytes were flipped, one at a time");
     assert!(flips > 500, "{flips}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     let _ = server.ask(&Request::get("/logs/b")).expect_error(404, "log_not_found");
@@ -275,7 +275,7 @@ fn restore_rejects_malicious_entries() {
         ("a hard link", entry("hard", tar::EntryType::Link, Some("../config.toml"))),
         ("a device", entry("device", tar::EntryType::Char, None)),
         ("a pipe", entry("pipe", tar::EntryType::Fifo, None)),
-        ("a file nobody knows", entry("evil.sh", regular, None)),
+        ("an unknown file", entry("evil.sh", regular, None)),
     ];
     for (name, harm) in harm {
         for first in [true, false] {
@@ -303,11 +303,11 @@ fn restore_rejects_malicious_entries() {
             }
         }
     }
-    table.row("nothing was left", &Request::get("/logs/b"), &error(404, "log_not_found"));
+    table.row("no log was created", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.check();
-    assert!(!outside.exists(), "something was written outside");
+    assert!(!outside.exists(), "a file was written outside the data directory");
     let config = std::fs::read_to_string(server.scratch().join("config.toml"));
-    assert!(config.expect("it is still there").contains("bind_address"));
+    assert!(config.expect("the file still exists").contains("bind_address"));
 }
 
 #[test]
@@ -317,8 +317,8 @@ fn a_decompression_bomb_is_rejected_in_bounded_memory() {
     assert!(zeros.len() < 16 << 20, "{}", zeros.len());
     let answer = server.restore("b", zeros);
     assert_eq!(answer.status(), 400, "{}", answer.shown());
-    let most = server.memory_bytes_most();
-    assert!(most < 300 << 20, "{most} bytes of memory for a bomb");
+    let peak = server.memory_bytes_most();
+    assert!(peak < 300 << 20, "{peak} bytes of memory for a bomb");
     let _ = server.ask(&Request::get("/logs/b")).expect(404);
 }
 

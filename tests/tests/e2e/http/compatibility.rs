@@ -13,9 +13,9 @@ use styx_tests::{Response, TestServer};
 struct Difference {
     /// The exchange's name.
     exchange: &'static str,
-    /// Why, with the contract's mark.
+    /// The reason, with the contract's mark.
     reason: &'static str,
-    /// Lines of the recorded answer, and what they are now: `""` for none. The
+    /// Lines of the recorded answer, and the lines now: `""` for none. The
     /// body is one line and begins with `body `.
     edits: &'static [(&'static str, &'static str)],
 }
@@ -53,7 +53,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         exchange: "head",
-        reason: "the length of a message for people",
+        reason: "the length of an error message",
         edits: &[("content-length: 75", "content-length: <n>")],
     },
     Difference {
@@ -194,18 +194,18 @@ fn recorded_0x_requests_get_the_same_responses() {
         let name = exchange["name"].as_str().expect("a name");
         let request = request(&bytes(&exchange["request"]));
         let got = shape(&server.ask_bytes(&request));
-        let mut wanted = parse(&bytes(&exchange["answer"]));
+        let mut recorded_lines = parse(&bytes(&exchange["answer"]));
         if name == "metrics" {
             // The recorded server had other logs. The module `metrics` checks values.
-            wanted.retain(|line| !line.starts_with("body "));
+            recorded_lines.retain(|line| !line.starts_with("body "));
         }
         for difference in DIFFERENCES.iter().filter(|d| d.exchange == name) {
-            failures.extend(difference.apply(&mut wanted));
+            failures.extend(difference.apply(&mut recorded_lines));
             used += 1;
         }
-        failures.extend(compare(name, &wanted, &got));
+        failures.extend(compare(name, &recorded_lines, &got));
     }
-    assert_eq!(used, DIFFERENCES.len(), "a difference is listed for no exchange");
+    assert_eq!(used, DIFFERENCES.len(), "a listed difference does not occur in any exchange");
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -286,16 +286,16 @@ fn header(name: &str, value: &str) -> Option<String> {
 }
 
 /// The differences: missing lines and unexpected lines.
-fn compare(name: &str, wanted: &[String], got: &[String]) -> Vec<String> {
+fn compare(name: &str, recorded_lines: &[String], got: &[String]) -> Vec<String> {
     let mut failures = Vec::new();
-    for line in wanted {
+    for line in recorded_lines {
         if !got.iter().any(|g| matches(line, g)) {
             failures.push(format!("{name}: - {line}"));
         }
     }
     for line in got {
         let metrics = name == "metrics" && line.starts_with("body ");
-        if !metrics && !wanted.iter().any(|w| matches(w, line)) {
+        if !metrics && !recorded_lines.iter().any(|w| matches(w, line)) {
             failures.push(format!("{name}: + {line}"));
         }
     }
@@ -303,8 +303,8 @@ fn compare(name: &str, wanted: &[String], got: &[String]) -> Vec<String> {
 }
 
 /// Whether a line matches, where `<…>` matches anything.
-fn matches(wanted: &str, got: &str) -> bool {
-    let mut pieces = wanted.split("<text>").flat_map(|piece| piece.split("<n>"));
+fn matches(recorded: &str, got: &str) -> bool {
+    let mut pieces = recorded.split("<text>").flat_map(|piece| piece.split("<n>"));
     let Some(mut rest) = got.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
     let mut open = false;
     for piece in pieces {

@@ -34,14 +34,14 @@ fn check(server: &TestServer, log: &str, writers: usize, batches: usize, size: u
     });
 
     let records = server.read_from(log, start);
-    assert_eq!(records.len(), writers * batches * size, "nothing more and nothing less");
-    let mut taken = HashSet::new();
+    assert_eq!(records.len(), writers * batches * size, "every record is stored once");
+    let mut positions = HashSet::new();
     for (writer, ends) in ends.iter().enumerate() {
-        assert!(ends.is_sorted(), "a writer's own order: {ends:?}");
+        assert!(ends.is_sorted(), "a writer's records are in order: {ends:?}");
         for (batch, end) in ends.iter().enumerate() {
             for index in 0..size {
                 let position = end - (size - index) as u64;
-                assert!(taken.insert(position), "position {position} was given twice");
+                assert!(positions.insert(position), "position {position} was returned twice");
                 let got = &records[usize::try_from(position - start).expect("a small number")];
                 assert_eq!(*got, record(writer, batch, index), "at {position}");
             }

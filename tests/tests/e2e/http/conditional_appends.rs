@@ -76,7 +76,7 @@ fn a_higher_epoch_fences_a_lower_one() {
     table.row("epoch 2", &produce(7, 2, 1, "1\n"), &wrote(2, 1));
     let fenced = error(409, "producer_fenced").field("position", 0).field("count", 0);
     table.row("epoch 1 again", &produce(7, 1, 2, "late\n"), &fenced);
-    table.row("epoch 2 goes on", &produce(7, 2, 2, "2\n"), &wrote(3, 1));
+    table.row("epoch 2 continues", &produce(7, 2, 2, "2\n"), &wrote(3, 1));
     table.row("a repetition across epochs", &produce(7, 3, 0, "0\n"), &wrote(1, 0));
     table.check();
     assert_eq!(server.read_all("a"), [b"0", b"1", b"2"]);

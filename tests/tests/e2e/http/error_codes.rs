@@ -90,7 +90,7 @@ fn a_connection_over_the_limit_is_answered_overloaded() {
         match ask(&mut connection) {
             Ok(answer) if answer.status() == 200 => {
                 connections.push(connection);
-                assert!(connections.len() <= 8, "more than allowed");
+                assert!(connections.len() <= 8, "more connections than allowed are served");
                 None
             }
             Ok(answer) => Some(answer),
@@ -101,7 +101,7 @@ fn a_connection_over_the_limit_is_answered_overloaded() {
     assert!(refused.header("Retry-After").is_some(), "{}", refused.shown());
     assert_eq!(connections.len(), 8);
     for connection in &mut connections {
-        let _ = ask(connection).expect("those that are served go on").expect(200);
+        let _ = ask(connection).expect("open connections are still served").expect(200);
     }
     connections.clear();
     wait::until_true("room again", Duration::from_secs(10), || {
@@ -116,25 +116,25 @@ fn a_stopping_server_answers_shutting_down() {
     // A request in progress keeps the server from exiting at once.
     let bytes = write_one("a", "hello").bytes();
     let mut under_way = server.connect();
-    under_way.send(&bytes[..bytes.len() - 2]).expect("most of it can be sent");
+    under_way.send(&bytes[..bytes.len() - 2]).expect("a part can be sent");
     let mut waiting: Vec<Connection> = (0..200).map(|_| server.connect()).collect();
     for connection in &mut waiting {
         let _ = connection.exchange(&Request::get("/logs/a")).expect("an answer").expect(200);
     }
     server.ask_to_stop();
-    let mut said = 0;
+    let mut refused = 0;
     for connection in &mut waiting {
         // It is served, rejected or closed, but never left waiting.
         if let Ok(answer) = connection.exchange(&write_one("a", "late")) {
             if answer.status() == 503 {
                 let answer = answer.expect_error(503, "shutting_down");
                 assert!(answer.header("Retry-After").is_some(), "{}", answer.shown());
-                said += 1;
+                refused += 1;
             } else {
                 let _ = answer.expect(200);
             }
         }
     }
-    println!("{said} of 200 were told so in words");
+    println!("{refused} of 200 connections got `shutting_down`");
     under_way.send(&bytes[bytes.len() - 2..]).expect("the rest can be sent");
 }

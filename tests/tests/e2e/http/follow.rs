@@ -76,7 +76,7 @@ fn consecutive_polls_see_every_record_once() {
                 let request = read_binary("a", &query).header("X-Styx-Timeout", 20);
                 let answer = connection.exchange(&request).expect("an answer").expect(200);
                 let records = unbinary(&answer.body);
-                assert!(!records.is_empty(), "nothing new within 20 s: {}", answer.shown());
+                assert!(!records.is_empty(), "no new record within 20 s: {}", answer.shown());
                 seen.extend(records);
             }
             seen
@@ -84,7 +84,7 @@ fn consecutive_polls_see_every_record_once() {
         for number in 0..500 {
             server.append("a", format!("{number}"));
         }
-        follower.join().expect("it saw all")
+        follower.join().expect("the follower read every record")
     });
     let expected: Vec<Vec<u8>> = (0..500).map(|n| format!("{n}").into_bytes()).collect();
     assert_eq!(follower, expected);
@@ -101,7 +101,7 @@ fn one_long_poll_returns_about_one_read_buffer() {
     let count = unbinary(&answer.body).len();
     assert!((1..=20).contains(&count), "{count} records of 1000 bytes");
     let all = server.ask(&read_binary("a", "")).expect(200);
-    assert_eq!(unbinary(&all.body).len(), 100, "without follow there is no such bound");
+    assert_eq!(unbinary(&all.body).len(), 100, "a read without follow has no such limit");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn events(connection: &mut Connection, count: usize) -> Vec<(String, String)> {
         if events.len() >= count {
             return events;
         }
-        let piece = connection.piece().expect("a piece").expect("the stream goes on");
+        let piece = connection.piece().expect("a piece").expect("the stream continues");
         text.push_str(std::str::from_utf8(&piece).expect("events are text"));
     }
 }

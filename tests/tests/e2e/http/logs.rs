@@ -19,11 +19,11 @@ fn a_log_is_created_listed_and_deleted() {
     let list = Request::get("/logs");
     table.row("no logs", &list, &gives(200).with("Content-Type", json).body("[]\n"));
     let b = info_json("b", 0, 0, 0, 0);
-    let made = gives(200).with("Content-Type", json).with("X-Styx-Log-Id", "*").body(&b);
-    table.row("create b", &create("name=b"), &made);
+    let created = gives(200).with("Content-Type", json).with("X-Styx-Log-Id", "*").body(&b);
+    table.row("create b", &create("name=b"), &created);
     let a = info_json("A", 0, 0, 0, 0);
     table.row("create A", &create("name=A"), &gives(200).body(&a));
-    table.row("get b", &Request::get("/logs/b"), &made);
+    table.row("get b", &Request::get("/logs/b"), &created);
 
     let indented = |info: &str| info.trim_end().replace('\n', "\n  ");
     let both = format!("[\n  {},\n  {}\n]\n", indented(&a), indented(&b));
@@ -32,7 +32,7 @@ fn a_log_is_created_listed_and_deleted() {
     table.row("delete b", &Request::delete("/logs/b"), &gives(200).body(""));
     table.row("b is gone", &Request::get("/logs/b"), &error(404, "log_not_found").says("b"));
     table.row("delete b again", &Request::delete("/logs/b"), &error(404, "log_not_found"));
-    table.row("b may come again", &create("name=b"), &made);
+    table.row("b can be created again", &create("name=b"), &created);
     table.check();
 }
 
@@ -40,15 +40,15 @@ fn a_log_is_created_listed_and_deleted() {
 fn form_fields_are_parsed_as_documented() {
     let server = TestServer::start();
     let mut table = Table::of(&server);
-    let made = |name: &str| gives(200).body(info_json(name, 0, 0, 0, 0));
-    table.row("names in any case", &create("NAME=a&Segment_Max_Count=5"), &made("a"));
-    table.row("unknown fields", &create("name=b&colour=red"), &made("b"));
-    table.row("an empty value", &create("name=c&segment_max_count="), &made("c"));
-    table.row("the last one wins", &create("name=x&name=d"), &made("d"));
-    table.row("escapes", &create("n%61me=%65"), &made("e"));
+    let created = |name: &str| gives(200).body(info_json(name, 0, 0, 0, 0));
+    table.row("names in any case", &create("NAME=a&Segment_Max_Count=5"), &created("a"));
+    table.row("unknown fields", &create("name=b&colour=red"), &created("b"));
+    table.row("an empty value", &create("name=c&segment_max_count="), &created("c"));
+    table.row("the last one wins", &create("name=x&name=d"), &created("d"));
+    table.row("escapes", &create("n%61me=%65"), &created("e"));
     let long = "l".repeat(255);
-    table.row("255 bytes", &create(&format!("name={long}")), &made(&long));
-    table.row("all letters", &create("name=aZ09_-"), &made("aZ09_-"));
+    table.row("255 bytes", &create(&format!("name={long}")), &created(&long));
+    table.row("all letters", &create("name=aZ09_-"), &created("aZ09_-"));
 
     let missing = error(400, "invalid_params").says("name");
     table.row("no name", &create(""), &missing);
@@ -66,12 +66,12 @@ fn form_fields_are_parsed_as_documented() {
 fn a_log_can_be_created_from_json() {
     let server = TestServer::start();
     let mut table = Table::of(&server);
-    let made = |name: &str| gives(200).body(info_json(name, 0, 0, 0, 0));
+    let created = |name: &str| gives(200).body(info_json(name, 0, 0, 0, 0));
     let all = r#"{"name": "a", "segment_max_count": 7, "log_max_age": -1}"#;
-    table.row("some fields", &create_json(all), &made("a"));
+    table.row("some fields", &create_json(all), &created("a"));
     let typed = "application/json; charset=utf-8";
     let request = Request::post("/logs").typed(typed, r#"{"name":"b"}"#);
-    table.row("a media type with a parameter", &request, &made("b"));
+    table.row("a media type with a parameter", &request, &created("b"));
 
     let bad = error(400, "invalid_params");
     table.row("not JSON", &create_json("{name: 1}"), &bad);
@@ -112,7 +112,7 @@ fn an_out_of_range_configuration_is_rejected() {
         let refused = error(400, "invalid_params");
         table.row(form, &create(&format!("name=bad&{form}")), &refused);
     }
-    table.row("none was made", &Request::get("/logs"), &gives(200).body("[]\n"));
+    table.row("no log was created", &Request::get("/logs"), &gives(200).body("[]\n"));
     let unlimited = "name=a&segment_max_count=-1&segment_max_size=-1&segment_max_age=-1\
                      &log_max_count=-1&log_max_size=-1&log_max_age=-1";
     table.row("no limits", &create(unlimited), &gives(200));
@@ -169,7 +169,7 @@ fn truncating_empties_a_log_and_changes_its_id() {
     assert_eq!(server.append("a", "again"), 1, "positions start again at 0");
     assert_eq!(server.read_all("a"), [b"again"]);
     let details = server.ask(&Request::get("/logs/a?details=1")).expect(200).json();
-    assert_eq!(details["config"]["segment_max_count"], 2, "the configuration stays");
+    assert_eq!(details["config"]["segment_max_count"], 2, "the configuration is kept");
 
     let missing = server.ask(&Request::post("/logs/b/truncate"));
     let _ = missing.expect_error(404, "log_not_found");
@@ -193,7 +193,7 @@ fn trimming_removes_whole_segments_and_keeps_positions() {
     let outside = error(416, "out_of_range").field("start_position", 10).field("end_position", 35);
     table.row("what went", &read_binary("a", "position=9"), &outside);
     table.row("beyond the end", &trim("position=36"), &outside);
-    table.row("already gone", &trim("position=10"), &gives(200));
+    table.row("already removed", &trim("position=10"), &gives(200));
     table.row("no position", &trim(""), &error(400, "invalid_params").says("position"));
     table.row("no number", &trim("position=x"), &error(400, "invalid_params").says("x"));
     let nope = Request::post("/logs/nope/trim?position=0");
@@ -201,7 +201,7 @@ fn trimming_removes_whole_segments_and_keeps_positions() {
     table.check();
 
     let answer = server.ask(&trim("position=35")).expect(200).json();
-    assert_eq!(answer["end_position"], 35, "the end stays where it is");
+    assert_eq!(answer["end_position"], 35, "the end position is unchanged");
     assert_eq!(server.append("a", "next"), 36);
 }
 

@@ -65,7 +65,7 @@ fn every_log_has_a_status_metric_even_if_it_is_not_open() {
     let _ = server.ask(&Request::post("/logs/damaged/truncate")).expect(200);
     let _ = server.ask(&Request::delete("/logs/lost")).expect(200);
     let expected = [status("damaged", "ok"), status("well", "ok")];
-    assert_eq!(statuses(&server), expected, "what is over is not exported any more");
+    assert_eq!(statuses(&server), expected, "a deleted or repaired log has no old status");
 }
 
 /// Checks that every line is a comment, or a sample of a family whose type is declared
@@ -101,12 +101,13 @@ fn statsd(prefix: &str) -> (TestServer, UdpSocket) {
     (Settings::default().table(&table).start(), socket)
 }
 
-/// Receives datagrams until all of these have come.
-fn await_datagrams(socket: &UdpSocket, wanted: &[&str]) -> Vec<String> {
+/// Receives datagrams until all expected ones have arrived.
+fn await_datagrams(socket: &UdpSocket, expected: &[&str]) -> Vec<String> {
     let mut got = Vec::new();
-    while !wanted.iter().all(|w| got.iter().any(|g| g == w)) {
+    while !expected.iter().all(|w| got.iter().any(|g| g == w)) {
         let mut buffer = [0; 2000];
-        let count = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}: {wanted:?} {got:?}"));
+        let count =
+            socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}: {expected:?} {got:?}"));
         got.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
     }
     got
@@ -117,9 +118,9 @@ fn statsd_receives_two_gauges_per_log() {
     let (server, socket) = statsd("my.styx");
     server.create("a-b_c");
     server.append_all("a-b_c", &["12345", "67"]);
-    let wanted = ["my.styx.log.a-b_c.record.count:2|g\n", "my.styx.log.a-b_c.file.size:23|g\n"];
-    let got = await_datagrams(&socket, &wanted);
-    assert!(got.iter().all(|d| d.matches('\n').count() == 1), "one gauge a datagram: {got:?}");
+    let expected = ["my.styx.log.a-b_c.record.count:2|g\n", "my.styx.log.a-b_c.file.size:23|g\n"];
+    let got = await_datagrams(&socket, &expected);
+    assert!(got.iter().all(|d| d.matches('\n').count() == 1), "one gauge per datagram: {got:?}");
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn statsd_is_sent_at_most_once_a_second_and_always_the_last_value() {
     let got = await_datagrams(&socket, &["s.log.a.record.count:300|g\n"]);
     let seconds = start.elapsed().as_secs_f64();
     let counts = got.iter().filter(|d| d.contains("record.count")).count();
-    assert!(counts as f64 <= seconds + 2.0, "{counts} in {seconds} s: {got:?}");
+    assert!(counts as f64 <= seconds + 2.0, "{counts} datagrams in {seconds} s: {got:?}");
 }
 
 #[test]

@@ -199,8 +199,8 @@ fn records_are_encoded_as_accept_asks() {
         ),
         (BINARY.to_ascii_uppercase(), BINARY.to_owned(), binary(&records)),
     ] {
-        let wanted = gives(200).with("Content-Type", content_type).body(body);
-        table.row(&accept, &one("").header("Accept", &accept), &wanted);
+        let expected = gives(200).with("Content-Type", content_type).body(body);
+        table.row(&accept, &one("").header("Accept", &accept), &expected);
     }
     table.check();
 }

@@ -14,8 +14,8 @@ fn restore(archive: Vec<u8>) -> Request {
 
 /// Whether nothing but the lock is in the data directory.
 fn is_empty(server: &TestServer) -> bool {
-    let left = std::fs::read_dir(server.data()).expect("the data directory");
-    left.map(|entry| entry.expect("an entry").file_name()).all(|name| name == ".lock")
+    let names = std::fs::read_dir(server.data()).expect("the data directory");
+    names.map(|entry| entry.expect("an entry").file_name()).all(|name| name == ".lock")
 }
 
 #[test]
@@ -23,7 +23,8 @@ fn the_recorded_archive_restores_its_records() {
     let mut server = TestServer::start();
     let answer = server.restore("v0", golden("archive-v0.tar.gz")).expect(200);
     assert!(answer.body.is_empty() && answer.header("X-Styx-Log-Id").is_some());
-    let said: serde_json::Value = serde_json::from_slice(&golden("v0.json")).expect("JSON");
+    let recorded_details: serde_json::Value =
+        serde_json::from_slice(&golden("v0.json")).expect("JSON");
     let recorded = golden("records-v0.bin");
     let check = |server: &TestServer| {
         let read = styx_tests::api::read_binary("v0", "whence=start");
@@ -31,7 +32,7 @@ fn the_recorded_archive_restores_its_records() {
         let details = Request::get("/logs/v0?details=true");
         let details = server.ask(&details).expect(200).json();
         for field in ["start_position", "end_position"] {
-            assert_eq!(details[field], said[field], "{field}");
+            assert_eq!(details[field], recorded_details[field], "{field}");
         }
         assert_eq!(details["record_count"], 934);
         assert_eq!(details["file_size"], recorded.len() + 4 * 934);
@@ -40,15 +41,15 @@ fn the_recorded_archive_restores_its_records() {
             "segment_max_size": 1 << 30, "segment_max_age": -1, "log_max_count": -1,
             "log_max_size": -1, "log_max_age": -1,
         });
-        for (field, value) in said["config"].as_object().expect("fields") {
+        for (field, value) in recorded_details["config"].as_object().expect("fields") {
             config[field] = value.clone();
         }
         assert_eq!(details["config"], config);
         for (field, segment_s) in [("first", 1_795_399_531_u64), ("last", 1_795_399_533)] {
-            let said = details[format!("timestamp_{field}")].as_u64().expect("a time");
+            let time_us = details[format!("timestamp_{field}")].as_u64().expect("a time");
             // If this machine's clock is behind, the recorded times count as now.
-            let behind = now_us() < segment_s * 1_000_000 && said <= now_us();
-            assert!(said == segment_s * 1_000_000 || behind, "{field}: {said}");
+            let clock_is_behind = now_us() < segment_s * 1_000_000 && time_us <= now_us();
+            assert!(time_us == segment_s * 1_000_000 || clock_is_behind, "{field}: {time_us}");
         }
     };
     check(&server);
@@ -135,7 +136,7 @@ fn malicious_entries_are_rejected() {
         ("a long name's entry", "config", tar::EntryType::GNULongName),
         ("an extension", "config", tar::EntryType::XHeader),
         ("the lock", "lock", tar::EntryType::Regular),
-        ("a file nobody knows", "evil.sh", tar::EntryType::Regular),
+        ("an unknown file", "evil.sh", tar::EntryType::Regular),
         ("a manifest of ours", "log.toml", tar::EntryType::Regular),
         ("a segment of ours", "0/00000000000000001234.seg", tar::EntryType::Regular),
         ("the configuration again", "config", tar::EntryType::Regular),
@@ -204,8 +205,8 @@ fn bombs_and_false_sizes_are_rejected_in_bounded_memory() {
         assert_eq!(answer.status(), 400, "{what}: {}", answer.shown());
         assert!(is_empty(&server), "{what}");
     }
-    let most = server.memory_bytes_most();
-    assert!(most < 200 << 20, "{most} bytes of memory");
+    let peak = server.memory_bytes_most();
+    assert!(peak < 200 << 20, "{peak} bytes of memory");
 }
 
 /// More bytes than the memory limit of the test.

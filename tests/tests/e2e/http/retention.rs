@@ -25,8 +25,8 @@ fn log_max_count_is_an_upper_bound_and_removes_whole_segments() {
     });
     let (start, end) = positions(&server, "a");
     assert_eq!(end, 200);
-    assert_eq!(start % 10, 0, "whole segments go");
-    assert!((170..200).contains(&start), "the segment that is written stays: {start}");
+    assert_eq!(start % 10, 0, "retention removes whole segments");
+    assert!((170..200).contains(&start), "the newest segment is kept: {start}");
     let expected: Vec<_> = (start..end).map(|n| format!("{n}").into_bytes()).collect();
     assert_eq!(server.read_all("a"), expected);
 }
@@ -43,7 +43,7 @@ fn log_max_size_is_an_upper_bound() {
     });
     let (start, end) = positions(&server, "a");
     assert_eq!(end, 200);
-    assert!(start > 0 && end - start >= 20, "{start}..{end}: not more than needed goes");
+    assert!(start > 0 && end - start >= 20, "{start}..{end}: retention removed too much");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn segment_max_age_closes_an_old_segment() {
     let server = TestServer::start();
     server.create_with("a", "segment_max_age=1&log_max_count=1");
     server.append("a", "first");
-    wait::until_true("the first segment ends and goes", Duration::from_secs(20), || {
+    wait::until_true("the first segment to be sealed and removed", Duration::from_secs(20), || {
         server.append("a", "next");
         positions(&server, "a").0 > 0
     });
@@ -80,25 +80,29 @@ fn a_reader_under_retention_gets_records_in_order_or_out_of_range() {
     let total = 3000u64;
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let (mut next, mut seen, mut told) = (0, 0u64, 0);
+            let (mut next, mut seen, mut out_of_range) = (0, 0u64, 0);
             while next < total {
                 let request = read_binary("a", &format!("position={next}&follow=true"));
                 let answer = server.ask(&request.header("X-Styx-Timeout", 5));
                 if answer.status() == 416 {
                     let start = answer.json()["start_position"].as_u64().expect("a position");
-                    assert!(start > next, "told to go on where it was: {next}");
-                    (next, told) = (start, told + 1);
+                    assert!(start > next, "the error must name a later position than {next}");
+                    (next, out_of_range) = (start, out_of_range + 1);
                     continue;
                 }
                 assert_eq!(answer.status(), 200, "{}", answer.shown());
                 // A cut response may end inside a record.
                 let whole = whole(&answer.body);
                 for record in unbinary(whole) {
-                    assert_eq!(record, format!("{next}").into_bytes(), "skipped in silence");
+                    assert_eq!(
+                        record,
+                        format!("{next}").into_bytes(),
+                        "a record was skipped silently"
+                    );
                     (next, seen) = (next + 1, seen + 1);
                 }
             }
-            (seen, told)
+            (seen, out_of_range)
         });
         let mut connection = server.connect();
         for number in (0..total).step_by(10) {
@@ -106,8 +110,8 @@ fn a_reader_under_retention_gets_records_in_order_or_out_of_range() {
             let request = styx_tests::api::write_binary("a", &records);
             let _ = connection.exchange(&request).expect("an answer").expect(200);
         }
-        let (seen, told) = reader.join().expect("it came to the end");
-        assert!(seen >= 100, "{seen} seen, told {told} times");
+        let (seen, out_of_range) = reader.join().expect("the reader reached the end");
+        assert!(seen >= 100, "{seen} records read, {out_of_range} times out of range");
     });
 }
 

@@ -62,7 +62,7 @@ fn http_1_0_is_served_and_closed() {
     connection.send(b"GET /logs HTTP/1.0\r\n\r\n").expect("the request can be sent");
     let answer = connection.response("GET").expect("an answer").expect(200);
     assert!(answer.text().contains("\"a\""), "{}", answer.shown());
-    assert_eq!(connection.until_close().expect("it closes"), b"");
+    assert_eq!(connection.until_close().expect("the server closes the connection"), b"");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn invalid_http_is_answered_and_closed() {
         format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"),
     ] {
         let mut connection = server.connect();
-        // The server may close while this is still going out.
+        // The server may close while this is still being sent.
         let _ = connection.send(garbage.as_bytes());
         let shown = &garbage[..garbage.len().min(60)];
         if let Ok(answer) = connection.response("GET") {
@@ -91,7 +91,7 @@ fn invalid_http_is_answered_and_closed() {
         let rest = connection.until_close();
         assert!(rest.is_err() || rest.is_ok_and(|rest| rest.is_empty()), "{shown}");
     }
-    assert_eq!(server.info("a")["end_position"], 0, "none of that was appended");
+    assert_eq!(server.info("a")["end_position"], 0, "no record was appended");
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 

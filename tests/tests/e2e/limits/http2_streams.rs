@@ -40,7 +40,7 @@ fn http2_streams_that_read_nothing_are_reset() {
         let _ = filling.exchange(&write).expect("an answer").expect(200);
     }
     let before = server.memory_bytes();
-    let mut socket = TcpStream::connect(server.address()).expect("it listens");
+    let mut socket = TcpStream::connect(server.address()).expect("the server is listening");
     socket.set_read_timeout(Some(CLOSED_WITHIN)).expect("a limit above 0");
     // A window of one byte for each stream, and the maximum for the connection.
     let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]);
@@ -64,7 +64,7 @@ fn http2_streams_that_read_nothing_are_reset() {
             3 => drop(reset.insert(stream)),
             4 if head[4] == 0 => socket.write_all(&frame(4, 1, 0, &[])).expect("it can be sent"),
             6 => socket.write_all(&frame(6, 1, 0, &body)).expect("it can be sent"),
-            7 => panic!("the connection is given up: {}", body.escape_ascii()),
+            7 => panic!("the server closed the connection: {}", body.escape_ascii()),
             _ => {}
         }
         most = most.max(server.memory_bytes());
@@ -72,7 +72,7 @@ fn http2_streams_that_read_nothing_are_reset() {
     }
     let each = most.saturating_sub(before) / 1024 / streams.len() as u64;
     println!("{} streams were reset after {:?}, {each} KiB each", reset.len(), start.elapsed());
-    assert!(each < 2048, "a stream that takes nothing holds {each} KiB");
+    assert!(each < 2048, "a stream that reads nothing uses {each} KiB");
     // The connection itself still works.
     socket.write_all(&get_on(1001, "/logs/a")).expect("it can be sent");
     let mut head = [0; 9];

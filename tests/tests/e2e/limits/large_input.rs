@@ -27,7 +27,7 @@ fn a_million_records_round_trip_over_http_and_the_command_line() {
     let answer = server.ask(&write).expect(200).json();
     assert_eq!((&answer["position"], &answer["count"]), (&MILLION.into(), &MILLION.into()));
     let read = Request::get("/logs/http/records").header("Accept", LINES);
-    assert!(server.ask(&read).expect(200).body == sent, "lines read back by HTTP");
+    assert!(server.ask(&read).expect(200).body == sent, "the lines read over HTTP");
     let info = server.info("http");
     assert_eq!(info["file_size"], MILLION * 18);
 
@@ -35,13 +35,13 @@ fn a_million_records_round_trip_over_http_and_the_command_line() {
     let _ = server.cli(&["logs", "write", "cli"], &sent).expect_ok();
     assert_eq!(server.info("cli")["end_position"], MILLION);
     let read = server.cli(&["logs", "read", "cli"], b"").expect_ok();
-    assert!(read == sent, "lines read back by the command line");
+    assert!(read == sent, "the lines read with the command line");
 
     let binary = server.cli(&["logs", "read", "http", "-b"], b"").expect_ok();
     server.create("binary");
     let _ = server.cli(&["logs", "write", "binary", "-b"], &binary).expect_ok();
     let same = server.ask(&read_binary("binary", "")).expect(200).body;
-    assert!(same == binary, "binary records written by the command line");
+    assert!(same == binary, "the binary records written with the command line");
     let records = unbinary(&binary);
     assert_eq!(records.len(), MILLION);
     assert!(records.iter().zip(sent.chunks(11)).all(|(r, line)| *r == line[..10]));

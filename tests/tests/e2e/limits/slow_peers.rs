@@ -34,7 +34,10 @@ fn a_stopped_reader_delays_nobody_and_uses_bounded_memory() {
     assert!(more < 150 * MIB, "20 stopped readers of 64 MiB hold {} MiB", more / MIB);
 
     let (body, _) = stopped[0].response("GET").map(|a| (a.body, a.ending)).expect("an answer");
-    assert!(body.len() as u64 >= 64 * (MIB - 8 * 16), "it goes on when it reads again");
+    assert!(
+        body.len() as u64 >= 64 * (MIB - 8 * 16),
+        "the response continues when the client reads again"
+    );
 }
 
 #[test]
@@ -53,9 +56,15 @@ fn a_stalled_body_times_out() {
         assert!(answer.status() >= 400, "{}", answer.shown());
     }
     let rest = stalled.until_close();
-    assert!(!matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock), "it is closed");
+    assert!(
+        !matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock),
+        "the server closed the connection"
+    );
     let rest = headless.until_close();
-    assert!(!matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock), "it is closed");
+    assert!(
+        !matches!(&rest, Err(e) if e.kind() == ErrorKind::WouldBlock),
+        "the server closed the connection"
+    );
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(server.info("a")["end_position"], 0);
 }
@@ -99,8 +108,8 @@ fn a_huge_chunked_body_is_streamed_in_bounded_memory() {
     connection.send_chunk(b"").expect("the end can be sent");
     let answer = connection.response("POST").expect("an answer").expect(200);
     assert_eq!(answer.json()["count"], 4000);
-    let most = server.memory_bytes_most();
-    assert!(most < 200 * MIB, "{} MiB for a body of 400", most / MIB);
+    let peak = server.memory_bytes_most();
+    assert!(peak < 200 * MIB, "{} MiB for a body of 400", peak / MIB);
 
     let mut reader = server.open_read(&read_binary("a", ""));
     let mut read = 0;
@@ -108,10 +117,10 @@ fn a_huge_chunked_body_is_streamed_in_bounded_memory() {
         read += piece.len();
     }
     assert_eq!(read, 4000 * 100_004);
-    let most = server.memory_bytes_most();
-    assert!(most < 200 * MIB, "{} MiB for a read of 400", most / MIB);
+    let peak = server.memory_bytes_most();
+    assert!(peak < 200 * MIB, "{} MiB for a read of 400", peak / MIB);
     let last = server.read_from("a", 3999);
-    assert!(last == [record], "the last record is as it was sent");
+    assert!(last == [record], "the last record is unchanged");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn attacks() -> Vec<Attack> {
     let h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     let ping = b"\0\0\x08\x06\0\0\0\0\0pingping";
     vec![
-        attack("says nothing", "", b"", 1000),
+        attack("sends nothing", "", b"", 1000),
         attack("drips its head", "GET /logs HTTP/1.1\r\nX: ", b"x", 100),
         attack("drips its second head", format!("{info}GET /"), b"x", 100),
         attack("drips empty lines", "", b"\r\n", 100),
@@ -53,10 +53,10 @@ fn attacks() -> Vec<Attack> {
         attack("drips the size of a chunk", post("a", &lines), b"0", 300),
         attack("drips an extension of a chunk", post("a", &lines) + "1;", b"x", 300),
         attack("drips trailers", post("a", &lines) + "1\r\nx\r\n0\r\nX: ", b"x", 300),
-        attack("drips to a log that is not there", post("no", length), b"x", 300),
+        attack("drips to a missing log", post("no", length), b"x", 300),
         attack("drips an archive", archive(length), b"\x1f", 300),
-        attack("says nothing after HTTP/2's preface", &h2, b"", 1000),
-        attack("pings and asks nothing", &h2, ping, 100),
+        attack("sends nothing after HTTP/2's preface", &h2, b"", 1000),
+        attack("sends pings and no request", &h2, ping, 100),
         attack("drips HTTP/2's preface", "PRI * ", b"", 1000),
     ]
 }
@@ -68,13 +68,13 @@ fn archive(headers: &str) -> String {
 /// Attacks until the server closes the connection, and returns how long that took.
 fn carry_out(attack: &Attack, server: &TestServer) -> Result<Duration, String> {
     let start = Instant::now();
-    let mut socket = TcpStream::connect(server.address()).expect("it listens");
+    let mut socket = TcpStream::connect(server.address()).expect("the server is listening");
     socket.set_read_timeout(Some(attack.every)).expect("a limit above 0");
     let mut closed = socket.write_all(&attack.first).is_err();
     let mut answer = [0; 4096];
     while !closed {
         if start.elapsed() > CLOSED_WITHIN {
-            return Err(format!("who {} was not closed", attack.name));
+            return Err(format!("a client that {} was not disconnected", attack.name));
         }
         closed = match socket.read(&mut answer) {
             Ok(count) => count == 0,
@@ -99,13 +99,20 @@ fn stalled_and_trickling_clients_are_disconnected_while_others_are_served() {
             server.append("a", "honest");
             honest.push(start.elapsed());
         }
-        attackers.into_iter().map(|a| a.join().expect("no panic")).collect::<Vec<_>>()
+        attackers
+            .into_iter()
+            .map(|a| a.join().expect("the thread does not panic"))
+            .collect::<Vec<_>>()
     });
     for (attack, outcome) in attacks.iter().zip(&outcomes) {
         println!("{}: {outcome:?}", attack.name);
     }
     honest.sort_unstable();
-    println!("honest appends: {}, p99 {:?}", honest.len(), honest[honest.len() * 99 / 100]);
+    println!(
+        "appends of other clients: {}, p99 {:?}",
+        honest.len(),
+        honest[honest.len() * 99 / 100]
+    );
     let left: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
     assert!(left.is_empty(), "{left:#?}");
     // Records that were complete when the server closed may have been appended.
@@ -153,7 +160,7 @@ fn a_false_content_length_appends_and_allocates_nothing() {
     assert_eq!(connection.response("POST").map(|answer| answer.status()).unwrap_or(400), 400);
     assert_eq!(server.read_all("a"), [b"ok"]);
     let more = server.memory_bytes_most().saturating_sub(before);
-    assert!(more < 32 << 20, "{more} bytes more for bodies that never came");
+    assert!(more < 32 << 20, "{more} more bytes for bodies that never arrived");
 }
 
 /// Sends pieces until the server closes, and returns the number of bytes sent.
@@ -195,8 +202,8 @@ fn endless_requests_are_closed_in_bounded_memory() {
         println!("{name} without end: closed after {} KiB", sent >> 10);
     }
     let more = server.memory_bytes_most().saturating_sub(before);
-    println!("{} KiB of memory more", more >> 10);
-    assert!(more < 64 << 20, "{more} bytes more for what never ends");
+    println!("{} KiB more memory", more >> 10);
+    assert!(more < 64 << 20, "{more} more bytes for endless requests");
     assert_eq!(server.info("a")["end_position"], 0);
     assert!(!server.log().contains("panic"), "{}", server.log());
     nothing_restored(&server);
@@ -252,7 +259,7 @@ fn slowly_read_backups_block_others_only_until_they_are_closed() {
     std::thread::scope(|scope| {
         let _ends = wait::SetOnDrop(&is_over);
         for _ in 0..8 {
-            let mut socket = TcpStream::connect(server.address()).expect("it listens");
+            let mut socket = TcpStream::connect(server.address()).expect("the server is listening");
             // The smallest window, so that the server notices every small read.
             rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 1).expect("a size");
             socket.write_all(b"GET /logs/a/backup HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
@@ -272,7 +279,7 @@ fn slowly_read_backups_block_others_only_until_they_are_closed() {
         wait::until_true("room for a backup", CLOSED_WITHIN, || {
             server.ask(&Request::get("/logs/a/backup")).status() == 200
         });
-        println!("there was room after {:?}", start.elapsed());
+        println!("a backup could start after {:?}", start.elapsed());
         assert!(server.log().contains("takes too little"), "{}", server.log());
     });
 }
@@ -294,12 +301,12 @@ fn a_trickling_restore_is_rejected_as_too_slow() {
         if connection.send(part).is_err() || has_answer(connection.socket()) {
             break;
         }
-        assert!(start.elapsed() < CLOSED_WITHIN, "it was not given up");
+        assert!(start.elapsed() < CLOSED_WITHIN, "the restore was not rejected");
     }
     let answer = connection.response("POST").expect("an answer");
     assert!(answer.text().contains("too slowly"), "{}", answer.shown());
     let _ = answer.expect_error(400, "malformed_records");
-    println!("it was given up after {:?}", start.elapsed());
+    println!("the restore was rejected after {:?}", start.elapsed());
     nothing_restored(&server);
 }
 

@@ -22,7 +22,7 @@ fn a_claimed_size_allocates_nothing_before_its_bytes_arrive() {
     }
     assert_eq!(server.append("a", "others are served"), 1);
     let more = server.memory_bytes().saturating_sub(before);
-    assert!(more < 20 * MIB, "50 claims of a gigabyte hold {} MiB", more / MIB);
+    assert!(more < 20 * MIB, "50 headers that claim a gigabyte use {} MiB", more / MIB);
     for mut stream in streams {
         stream.finish();
         assert_eq!(stream.rest(), [Message::Error(0)]);
@@ -114,7 +114,7 @@ fn a_producer_that_reads_no_acks_is_served_to_the_end() {
     let server = TestServer::start();
     server.create("a");
     let mut stream = Stream::produce(&server, "a");
-    // Each send could become an append and an ack of its own.
+    // Each send could become a separate append with a separate ack.
     let bytes = records(&vec!["x"; 100]);
     for _ in 0..20_000 {
         stream.send(&bytes);
@@ -155,7 +155,7 @@ fn a_flood_after_an_error_is_discarded_and_disconnected() {
         std::fs::read_dir(folder).expect("a list of descriptors").count()
     };
     let open = sockets();
-    wait::until_true("it to be let go", Duration::from_secs(20), || sockets() < open);
+    wait::until_true("the peer to be disconnected", Duration::from_secs(20), || sockets() < open);
 }
 
 #[test]
@@ -178,7 +178,10 @@ fn streams_share_the_in_flight_budget() {
                 })
             })
             .collect();
-        producers.into_iter().map(|producer| producer.join().expect("no panic")).collect()
+        producers
+            .into_iter()
+            .map(|producer| producer.join().expect("the thread does not panic"))
+            .collect()
     });
     for end in ends {
         assert!(matches!(end, Some(Message::Ack { count: 5, .. })), "{end:?}");
@@ -186,7 +189,7 @@ fn streams_share_the_in_flight_budget() {
     assert_eq!(server.info("a")["end_position"], 100);
     let more = server.memory_bytes_most().saturating_sub(before);
     println!("20 producers of 2 MB records in a budget of 8 MiB: {} MiB", more / MIB);
-    assert!(more < 150 * MIB, "a budget of 8 MiB, and {} MiB are held", more / MIB);
+    assert!(more < 150 * MIB, "the budget is 8 MiB, but {} MiB are used", more / MIB);
 }
 
 #[test]
@@ -207,14 +210,14 @@ fn a_trickling_record_releases_memory_that_others_wait_for() {
         });
         let start = Instant::now();
         while !honest.is_finished() {
-            assert!(start.elapsed() < Duration::from_secs(25), "it is starved");
+            assert!(start.elapsed() < Duration::from_secs(25), "the other producer was starved");
             std::thread::sleep(Duration::from_millis(50));
             for stream in &mut dribbling {
                 // The server may have disconnected it.
                 let _ = stream.connection().send(b"x");
             }
         }
-        assert_eq!(honest.join().expect("no panic"), 1);
+        assert_eq!(honest.join().expect("the thread does not panic"), 1);
     });
 }
 

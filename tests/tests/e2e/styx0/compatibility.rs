@@ -1,7 +1,7 @@
 //! Recorded sessions of styx/0 between a client and a server of Styx 0.x: the test
 //! replays the client's bytes in `golden/styx0.json` and compares the server's. The
 //! bytes of the stream must be equal. Heads are compared header by header, because
-//! HTTP leaves letter case, order and `Date` open.
+//! HTTP does not fix their letter case, their order or `Date`.
 
 use base64::Engine as _;
 use serde_json::Value;
@@ -62,7 +62,7 @@ fn replay(server: &TestServer, session: &str, steps: &[Value]) {
             ("client", Step::Bytes(bytes)) => connection.send(&bytes).expect("it can be sent"),
             ("client", Step::End) => connection.finish_sending().expect("it can be closed"),
             (_, Step::Bytes(bytes)) if has_head => {
-                let got = connection.raw(bytes.len()).expect("as many bytes");
+                let got = connection.raw(bytes.len()).expect("the same number of bytes");
                 let (got, wanted) = (got.escape_ascii(), bytes.escape_ascii());
                 assert_eq!(got.to_string(), wanted.to_string(), "{session}");
             }
@@ -72,7 +72,11 @@ fn replay(server: &TestServer, session: &str, steps: &[Value]) {
             }
             (_, Step::End) => {
                 let more = connection.until_close().expect("no reset");
-                assert!(more.is_empty(), "{session}: then {}", more.escape_ascii());
+                assert!(
+                    more.is_empty(),
+                    "{session}: more bytes than recorded: {}",
+                    more.escape_ascii()
+                );
             }
         }
     }

@@ -78,7 +78,7 @@ fn records_of_every_size_are_read_unchanged() {
     }
     assert_eq!(producer.acked(12), 12);
     let mut consumer = Stream::consume(&server, "a", "follow=true&count=12");
-    assert!(consumer.take(12) == sent, "the records are others");
+    assert!(consumer.take(12) == sent, "the records differ");
     assert_eq!(consumer.rest(), []);
 }
 
@@ -102,7 +102,7 @@ fn a_consumer_that_sends_anything_but_heartbeats_ends_its_stream() {
     }
     let mut failed = Stream::consume(&server, "a", "follow=true");
     failed.send(b"\0\x04\0\0");
-    assert!(failed.rest().len() <= 1, "nothing but the record");
+    assert!(failed.rest().len() <= 1, "at most the record");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn deleting_a_log_ends_its_reader_with_an_error() {
     assert_eq!(stream.take(1).len(), 1);
     let _ = server.ask(&Request::delete("/logs/a")).expect(200);
     let rest = stream.rest();
-    assert!(rest.len() < 640, "all of it came: that proves nothing");
+    assert!(rest.len() < 640, "all records arrived, so the test shows nothing");
     assert_eq!(rest.last(), Some(&Message::Error(0)));
 }
 

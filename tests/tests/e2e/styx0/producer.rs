@@ -197,8 +197,8 @@ fn heartbeats_are_sent_at_half_the_peers_timeout() {
             assert_eq!(stream.any().expect("in time"), Some(Message::Heartbeat));
         }
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(2800), "three after {took:?}");
-        assert!(took < Duration::from_secs(6), "three after {took:?}");
+        assert!(took >= Duration::from_millis(2800), "three heartbeats after {took:?}");
+        assert!(took < Duration::from_secs(6), "three heartbeats after {took:?}");
     }
 }
 
@@ -296,6 +296,6 @@ fn a_stopping_server_acks_queued_records_and_sends_an_error() {
     assert!(stopped.status.success(), "{stopped:?}");
     assert!(stopped.took < Duration::from_secs(10), "{stopped:?}");
     server.restart();
-    let there = server.info("a")["end_position"].as_u64().expect("a position");
-    assert!(there >= acked, "{acked} were acked, {there} are there");
+    let stored = server.info("a")["end_position"].as_u64().expect("a position");
+    assert!(stored >= acked, "{acked} records were acked, {stored} are stored");
 }

@@ -234,7 +234,7 @@ fn a_follower_that_falls_behind_the_cache_continues_with_the_next_block() {
     let mut next = 30;
     while next < end {
         let header = *consumer.block().header();
-        assert_eq!(header.base_position, next, "it does not follow the one before it");
+        assert_eq!(header.base_position, next, "the block does not follow the one before it");
         next = header.end_position();
     }
 }
@@ -262,7 +262,7 @@ fn retention_that_overtakes_a_consumer_is_reported() {
             Some(Event::Block(bytes)) => {
                 let (block, _) = Block::parse(bytes, 0).expect("a block");
                 if !block.header().is_marker() {
-                    assert_eq!(block.header().base_position, next, "nothing is passed over");
+                    assert_eq!(block.header().base_position, next, "no block is skipped");
                     assert_eq!(block.records().expect("records").count(), 900);
                     next = block.header().end_position();
                 }
@@ -289,8 +289,9 @@ fn damage_is_reported_with_its_position_and_the_next_intact_one() {
     assert!(stopped.status.success(), "{stopped:?}");
     let path = server.data().join("a/0/00000000000000000010.seg");
     let bytes = std::fs::read(&path).expect("a segment");
-    let wanted = b"record number 14";
-    let at = bytes.windows(wanted.len()).position(|w| w == wanted).expect("it is there");
+    let record = b"record number 14";
+    let at =
+        bytes.windows(record.len()).position(|w| w == record).expect("the record is in the file");
     let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a segment");
     file.write_at(&[bytes[at] ^ 1], at as u64).expect("it can be written");
     server.restart();

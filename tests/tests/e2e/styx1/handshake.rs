@@ -11,7 +11,7 @@ fn a_producers_101_announces_its_limits() {
     server.append_all("a", &["one", "two"]);
     let producer = produce(&server, "a", "");
     let (head, id) = (&producer.head, server.log_id("a"));
-    let wanted = gives(101)
+    let expected = gives(101)
         .with("Connection", "Upgrade")
         .with("Upgrade", "styx/1")
         .with("X-Styx-Timeout", 7)
@@ -30,7 +30,7 @@ fn a_producers_101_announces_its_limits() {
         ending: styx_tests::http::Ending::Whole,
         interim: Vec::new(),
     };
-    assert_eq!(wanted.faults(&answer), [""; 0]);
+    assert_eq!(expected.faults(&answer), [""; 0]);
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn an_invalid_handshake_gets_an_http_error() {
     }
     for seconds in ["1", "0", "-1", "x"] {
         let request = produce("").header("X-Styx-Timeout", seconds);
-        let wanted = error(400, "invalid_params").says("X-Styx-Timeout");
-        table.row(seconds, &request, &wanted);
+        let expected = error(400, "invalid_params").says("X-Styx-Timeout");
+        table.row(seconds, &request, &expected);
     }
     table.row("no such log", &produce_request("b", ""), &error(404, "log_not_found"));
     table.row("no such log", &consume_request("b", ""), &error(404, "log_not_found"));
@@ -124,8 +124,8 @@ fn an_invalid_handshake_gets_an_http_error() {
         consume_request("a", "").header("X-Styx-Log-Id", "0123456789abcdef0123456789abcdef");
     table.row("another log", &other, &error(409, "log_changed"));
     let regressed = consume_request("a", "").header("X-Styx-Known-End", 2);
-    let wanted = error(409, "log_end_regressed").field("end_position", 1);
-    table.row("more than there is", &regressed, &wanted);
+    let expected = error(409, "log_end_regressed").field("end_position", 1);
+    table.row("more than there is", &regressed, &expected);
     let outside = error(416, "out_of_range").field("start_position", 0).field("end_position", 1);
     table.row("outside", &consume_request("a", "position=2"), &outside);
     table.row("whence", &consume_request("a", "whence=x"), &error(400, "invalid_params"));

@@ -28,7 +28,7 @@ fn heartbeats_are_sent_at_half_the_peers_timeout() {
             assert!(matches!(stream.next(), Some(Event::Heartbeat(_))));
         }
         let took = begun.elapsed();
-        assert!(took > 2 * SECOND && took < 5 * SECOND, "three beats in {took:?}");
+        assert!(took > 2 * SECOND && took < 5 * SECOND, "three heartbeats in {took:?}");
     }
 }
 
@@ -182,7 +182,7 @@ fn a_producer_that_keeps_sending_still_reads_the_error() {
         producer.send(&[9; 8]);
         let thread = std::thread::spawn(move || {
             for _ in 0..20 {
-                sending.write_all(&good).expect("it is read, or thrown away");
+                sending.write_all(&good).expect("the server reads or discards the bytes");
             }
         });
         let _ = producer.fails_with(Code::MalformedRecords);

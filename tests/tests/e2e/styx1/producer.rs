@@ -219,7 +219,7 @@ fn blocks_beyond_the_in_flight_budget_wait_in_the_socket() {
         }
     });
     let runs = producer.acked(500);
-    sending.join().expect("it was sent");
+    sending.join().expect("the thread does not panic");
     assert_eq!(runs.iter().map(|run| run.count).sum::<u32>(), 500);
     let mut consumer = consume(&server, "a", "");
     let read = consumer.records(0, 500);

@@ -155,7 +155,7 @@ fn a_newer_connection_ends_the_older_one_and_is_told_the_final_sequence() {
         assert_eq!(fault.outcome, Outcome::NotAppended);
         older.is_closed();
         next += acked;
-        assert_eq!(known.unwrap_or(0), next, "what was acked is what the newer one is told");
+        assert_eq!(known.unwrap_or(0), next, "the newer connection gets the final sequence");
         older = newer;
     }
     assert_eq!(server.info("a")["end_position"], next);

@@ -120,9 +120,9 @@ fn a_slow_or_busy_reader_stays_connected_without_answering_pings() {
     while start.elapsed() < Duration::from_secs(9) {
         // The pace of a slow reader.
         std::thread::sleep(Duration::from_millis(200));
-        received += slow.raw(100_000).expect("it goes on").len();
+        received += slow.raw(100_000).expect("the response continues").len();
     }
-    let rest = slow.until_close().expect("all of it");
+    let rest = slow.until_close().expect("the rest of the response");
     let (frame_bytes, close_bytes) = (10 + (1 << 16) - 8 - 6, 4);
     let pings = (received + rest.len()) - 384 * frame_bytes - close_bytes;
     assert!(pings < 100, "{received} and {} bytes", rest.len());
@@ -164,7 +164,7 @@ fn stopped_readers_share_a_bounded_memory_budget() {
     }
     let more = server.memory_bytes().saturating_sub(before);
     println!("{READERS} stopped readers: {} KiB each", (more >> 10) / READERS);
-    assert!(more < 32 * MIB + READERS * (256 << 10), "they hold {} MiB", more / MIB);
+    assert!(more < 32 * MIB + READERS * (256 << 10), "they use {} MiB", more / MIB);
     // Everything arrives once and in order, although in small pieces.
     for socket in &mut stopped[READERS as usize - 3..] {
         for _ in 0..32 * 16 {
@@ -187,9 +187,9 @@ fn a_writer_that_reads_no_acks_is_served_in_bounded_memory() {
     wait::until_true("all records", Duration::from_secs(60), || {
         server.info("a")["end_position"] == 100_000
     });
-    assert_eq!(socket.acks(100_000), 100_000, "late, and perhaps together");
+    assert_eq!(socket.acks(100_000), 100_000, "the acks arrive late and may be combined");
     let more = server.memory_bytes().saturating_sub(before);
-    assert!(more < 32 * MIB, "{} KiB more", more >> 10);
+    assert!(more < 32 * MIB, "{} KiB more memory", more >> 10);
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn announced_lengths_allocate_nothing() {
     last.send(PING, b"");
     assert_eq!(last.frame().expect("a pong").first, PONG);
     let each = server.memory_bytes_most().saturating_sub(before) / 200;
-    println!("a message of which there is little: {} KiB", each >> 10);
-    assert!(each < 64 << 10, "{each} bytes for each promise");
+    println!("an incomplete message uses {} KiB", each >> 10);
+    assert!(each < 64 << 10, "{each} bytes for each announced message");
     sockets.clear();
     assert_eq!(server.info("a")["end_position"], 1);
 }
@@ -242,11 +242,11 @@ fn partial_messages_share_a_budget_and_slow_ones_are_closed() {
         honest.send(BINARY, &[b'y'; 500_000]);
         matches!(honest.receive(), Ok(frame) if frame.first == TEXT)
     });
-    println!("an honest writer had its turn after {:?}", start.elapsed());
+    println!("another writer succeeded after {:?}", start.elapsed());
     // The memory used to be kept until the peer had closed too.
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     let more = server.memory_bytes().saturating_sub(before);
-    println!("{} KiB for {} parts of messages", more >> 10, stalled.len());
+    println!("{} KiB for {} partial messages", more >> 10, stalled.len());
     assert!(more < 24 * MIB, "{} MiB", more / MIB);
     let mut overloaded = 0;
     for socket in &mut stalled {
@@ -259,7 +259,7 @@ fn partial_messages_share_a_budget_and_slow_ones_are_closed() {
             }
         }
     }
-    assert!(overloaded > 0, "nobody was told why");
+    assert!(overloaded > 0, "no connection was closed as overloaded");
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
@@ -285,7 +285,7 @@ fn ping_floods_are_answered_in_bounded_memory() {
     });
     println!("100,000 pings in {:?}", start.elapsed());
     let more = server.memory_bytes().saturating_sub(before);
-    assert!(more < 8 * MIB, "{} KiB more", more >> 10);
+    assert!(more < 8 * MIB, "{} KiB more memory", more >> 10);
 }
 
 #[test]
@@ -304,7 +304,9 @@ fn a_peer_that_never_completes_the_close_is_disconnected() {
     for socket in &mut sockets {
         socket.send(BINARY, b"after the close");
     }
-    wait::until_true("both to be let go", CLOSED_WITHIN, || server.open_streams("websocket") == 0);
-    println!("let go after {:?}", start.elapsed());
+    wait::until_true("both peers to be disconnected", CLOSED_WITHIN, || {
+        server.open_streams("websocket") == 0
+    });
+    println!("disconnected after {:?}", start.elapsed());
     assert_eq!(server.info("a")["end_position"], 0);
 }

@@ -52,7 +52,7 @@ fn the_handshake_response_has_exactly_the_agreed_headers() {
     let offers = handshake("/logs/a/records")
         .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
         .header("Sec-WebSocket-Protocol", "chat, superchat");
-    let socket = server.upgrade(&offers).expect("it is agreed to");
+    let socket = server.upgrade(&offers).expect("the handshake succeeds");
     for name in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
         assert_eq!(socket.head.header(name), None, "{name}");
     }
@@ -71,7 +71,7 @@ fn handshake_headers_can_be_lists_in_any_letter_case() {
             .header("upgrade", protocol)
             .header("sec-websocket-version", 13)
             .header("sec-websocket-key", websocket::KEY);
-        let mut socket = server.upgrade(&request).expect("it is agreed to");
+        let mut socket = server.upgrade(&request).expect("the handshake succeeds");
         socket.expect_close(1000);
     }
 }
@@ -80,7 +80,7 @@ fn handshake_headers_can_be_lists_in_any_letter_case() {
 fn an_invalid_handshake_gets_an_http_error() {
     let server = server();
     let refused = |request: &Request, status: u16, code: &str| {
-        let answer = server.upgrade(request).expect_err("it is refused");
+        let answer = server.upgrade(request).expect_err("the request is refused");
         answer.expect_error(status, code)
     };
     let without = |target: &str| {
@@ -139,16 +139,19 @@ fn origins_are_checked() {
     for origin in ["https://app.example.com", "http://x.local:80"] {
         assert!(server.upgrade(&from(origin)).is_ok(), "{origin}");
     }
-    assert!(server.upgrade(&handshake("/logs/a/records")).is_ok(), "no browser: no origin");
+    assert!(
+        server.upgrade(&handshake("/logs/a/records")).is_ok(),
+        "a client without an origin is not a browser"
+    );
     for origin in ["https://app.example.com.evil.org", "http://app.example.com", "null", ""] {
-        let answer = server.upgrade(&from(origin)).expect_err("it is refused");
+        let answer = server.upgrade(&from(origin)).expect_err("the request is refused");
         let _ = answer.expect_error(403, "forbidden");
         let write = handshake("/logs/a/records?mode=write").header("Origin", origin);
         assert!(server.upgrade(&write).is_err(), "{origin}");
     }
     let server = Settings::default().set("cors_allowed_origins = []").start();
     server.create("a");
-    let answer = server.upgrade(&from("http://localhost")).expect_err("it is refused");
+    let answer = server.upgrade(&from("http://localhost")).expect_err("the request is refused");
     let _ = answer.expect_error(403, "forbidden");
     assert!(server.upgrade(&handshake("/logs/a/records")).is_ok());
 }
@@ -228,7 +231,7 @@ fn a_follower_gets_new_records() {
         }
         while socket.record() != format!("{number}").as_bytes() {}
     }
-    assert!(socket.close().is_empty(), "there is nothing more");
+    assert!(socket.close().is_empty(), "no more records");
     let mut socket = server.websocket_read("a", "whence=end&follow=true&count=2");
     server.append_all("a", &["x", "y", "z"]);
     assert_eq!((socket.record(), socket.record()), (b"x".to_vec(), b"y".to_vec()));
@@ -266,7 +269,7 @@ fn pings_and_closes_are_answered() {
 fn an_independent_websocket_library_can_read_and_write() {
     let server = server();
     let connect = |query: &str| {
-        let tcp = TcpStream::connect(server.address()).expect("it listens");
+        let tcp = TcpStream::connect(server.address()).expect("the server is listening");
         tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit above 0");
         let url = format!("ws://{}/logs/a/records?{query}", server.address());
         tungstenite::client(url, tcp).expect("a WebSocket").0
@@ -310,5 +313,5 @@ fn metrics_count_open_sockets() {
     let sockets: Vec<_> = (0..3).map(|_| server.websocket_write("a", "")).collect();
     wait::until_true("three", Duration::from_secs(10), || count() == 3);
     drop(sockets);
-    wait::until_true("none", Duration::from_secs(10), || count() == 0);
+    wait::until_true("no open sockets", Duration::from_secs(10), || count() == 0);
 }

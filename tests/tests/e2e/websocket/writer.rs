@@ -44,10 +44,13 @@ fn every_way_to_select_write_mode_works() {
     }
     // `mode=read` contradicts POST.
     let request = upgrade(Request::new("POST", "/logs/a/records?mode=read"));
-    let answer = server.upgrade(&request).expect_err("it is refused");
+    let answer = server.upgrade(&request).expect_err("the request is refused");
     let _ = answer.expect_error(400, "invalid_params");
     let body = upgrade(Request::post("/logs/a/records").body("x"));
-    let _ = server.upgrade(&body).expect_err("it is refused").expect_error(400, "invalid_params");
+    let _ = server
+        .upgrade(&body)
+        .expect_err("the request is refused")
+        .expect_error(400, "invalid_params");
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn acks_count_every_durable_record_exactly_once() {
         while durable < 500 {
             let ack = socket.ack();
             durable += ack.count;
-            assert_eq!(ack.position, 1 + round * 500 + durable, "nobody else writes");
+            assert_eq!(ack.position, 1 + round * 500 + durable, "there is no other writer");
             let end = server.info("a")["end_position"].as_u64();
             assert!(end >= Some(ack.position), "acked {} but the end is {end:?}", ack.position);
         }
@@ -153,7 +156,11 @@ fn nothing_is_sent_when_acks_are_off() {
         socket.send(TEXT, format!("{number}").as_bytes());
     }
     assert!(socket.close().is_empty());
-    assert_eq!(server.read_all("a").len(), 10, "a close is answered once all is durable");
+    assert_eq!(
+        server.read_all("a").len(),
+        10,
+        "the close is answered when every record is durable"
+    );
     for value in ["acks=false", "acks=", "acks=0"] {
         let mut socket = server.websocket_write("a", &format!("&{value}"));
         socket.send(TEXT, b"x");
@@ -227,7 +234,7 @@ fn a_message_over_the_limit_is_rejected_and_earlier_ones_are_kept() {
     let too_large: [(&str, Vec<u8>); 4] = [
         ("a frame", frame(BINARY, &[0; 1001])),
         ("a header alone", websocket::head(BINARY, 1001)),
-        ("a header that lies", websocket::head(TEXT, u64::MAX)),
+        ("a header with a false length", websocket::head(TEXT, u64::MAX)),
         ("parts", [frame(FIRST, &[0; 600]), frame(LAST, &[0; 401])].concat()),
     ];
     for (round, (name, bytes)) in (1..).zip(too_large) {
@@ -296,7 +303,7 @@ fn a_corrupt_log_refuses_the_handshake() {
     std::fs::write(&segment, &bytes[..bytes.len().min(100)]).expect("it can be written");
     server.restart();
     let answer = server.upgrade(&handshake("/logs/a/records?mode=write"));
-    let answer = answer.expect_err("it is refused").expect_error(503, "log_not_available");
+    let answer = answer.expect_err("the request is refused").expect_error(503, "log_not_available");
     assert_eq!(answer.json()["status"], "corrupt");
 }
 

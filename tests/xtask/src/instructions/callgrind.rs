@@ -52,12 +52,12 @@ pub(super) fn count(target: &Path) -> Result<Counts, String> {
 }
 
 /// Parses lines `name records`.
-fn cases(said: &str) -> Result<Counts, String> {
+fn cases(text: &str) -> Result<Counts, String> {
     let case = |line: &str| {
         let (name, records) = line.split_once(' ')?;
         Some((name.to_owned(), records.parse().ok()?))
     };
-    said.lines().map(|line| case(line).ok_or_else(|| format!("not a case: {line}"))).collect()
+    text.lines().map(|line| case(line).ok_or_else(|| format!("not a case: {line}"))).collect()
 }
 
 /// The total of a dump.
