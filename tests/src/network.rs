@@ -27,21 +27,21 @@ pub struct Network {
     server: u32,
     port: u16,
     /// The process that keeps the other host's network namespace alive.
-    far: Running,
+    far: NetworkProcess,
 }
 
 /// A process that is killed when this is dropped.
 #[derive(Debug)]
-pub struct Running(Child);
+pub struct NetworkProcess(Child);
 
-impl Drop for Running {
+impl Drop for NetworkProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Running {
+impl NetworkProcess {
     /// Waits until it exits, and returns its output.
     ///
     /// # Panics
@@ -86,7 +86,7 @@ impl Network {
     pub fn of(server: &TestServer) -> Network {
         let (process, port) = (server.process(), server.address().port());
         let mut hold = inside(process, "exec unshare -n sleep 10000");
-        let far = Running(hold.spawn().expect("nsenter can be run"));
+        let far = NetworkProcess(hold.spawn().expect("nsenter can be run"));
         let network = |id: u32| std::fs::read_link(format!("/proc/{id}/ns/net")).ok();
         wait::until_true("the other host's network", Duration::from_secs(10), || {
             let (own, near) = (network(far.0.id()), network(process));
@@ -112,20 +112,20 @@ impl Network {
 
     /// Starts a command on the server's host.
     #[must_use]
-    pub fn start_near(&self, script: &str) -> Running {
+    pub fn start_near(&self, script: &str) -> NetworkProcess {
         start(self.near_command(script))
     }
 
     /// Starts a command on the other host; `$HOST` and `$PORT` are the server's too.
     #[must_use]
-    pub fn start_far(&self, script: &str) -> Running {
+    pub fn start_far(&self, script: &str) -> NetworkProcess {
         start(self.told(inside(self.far.0.id(), script), NEAR))
     }
 
     /// Starts a client on the other host that sends these bytes, and then neither sends
     /// nor reads.
     #[must_use]
-    pub fn send_far(&self, bytes: &str) -> Running {
+    pub fn send_far(&self, bytes: &str) -> NetworkProcess {
         let escaped = bytes.bytes().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "\\x{byte:02x}");
             text
@@ -183,8 +183,8 @@ fn inside(process: u32, script: &str) -> Command {
     command
 }
 
-fn start(mut command: Command) -> Running {
-    Running(command.stdout(Stdio::piped()).spawn().expect("nsenter can be run"))
+fn start(mut command: Command) -> NetworkProcess {
+    NetworkProcess(command.stdout(Stdio::piped()).spawn().expect("nsenter can be run"))
 }
 
 fn must(mut command: Command) -> String {

@@ -1,4 +1,4 @@
-//! [`Stream`]: a minimal client of styx/0, so that a test can do what no real client
+//! [`Styx0Stream`]: a minimal client of styx/0, so that a test can do what no real client
 //! does.
 
 use std::io;
@@ -54,13 +54,13 @@ pub fn handshake(method: &str, log: &str, query: &str) -> Request {
 
 /// A connection after its 101.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Styx0Stream {
     connection: Connection,
-    /// Heartbeats that [`Stream::message`] has skipped.
+    /// Heartbeats that [`Styx0Stream::message`] has skipped.
     pub heartbeats: usize,
 }
 
-impl Stream {
+impl Styx0Stream {
     /// Sends a handshake and reads its 101.
     ///
     /// # Errors
@@ -68,23 +68,23 @@ impl Stream {
     ///
     /// # Panics
     /// When there is no answer.
-    pub fn open(server: &TestServer, handshake: &Request) -> Result<Stream, Box<Response>> {
-        Stream::open_with(server, &handshake.bytes())
+    pub fn open(server: &TestServer, handshake: &Request) -> Result<Styx0Stream, Box<Response>> {
+        Styx0Stream::open_with(server, &handshake.bytes())
     }
 
-    /// As [`Stream::open`], with the bytes of the handshake and any bytes after it.
+    /// As [`Styx0Stream::open`], with the bytes of the handshake and any bytes after it.
     ///
     /// # Errors
     /// As there.
     ///
     /// # Panics
     /// As there.
-    pub fn open_with(server: &TestServer, bytes: &[u8]) -> Result<Stream, Box<Response>> {
+    pub fn open_with(server: &TestServer, bytes: &[u8]) -> Result<Styx0Stream, Box<Response>> {
         let mut connection = server.connect();
         connection.send(bytes).expect("the handshake can be sent");
         let answer = connection.response("GET").expect("an answer");
         match answer.status() {
-            101 => Ok(Stream { connection, heartbeats: 0 }),
+            101 => Ok(Styx0Stream { connection, heartbeats: 0 }),
             _ => Err(Box::new(answer)),
         }
     }
@@ -95,8 +95,8 @@ impl Stream {
     /// When the server refuses it.
     #[must_use]
     #[track_caller]
-    pub fn produce(server: &TestServer, log: &str) -> Stream {
-        Stream::open(server, &handshake("POST", log, ""))
+    pub fn produce(server: &TestServer, log: &str) -> Styx0Stream {
+        Styx0Stream::open(server, &handshake("POST", log, ""))
             .unwrap_or_else(|a| panic!("{}", a.shown()))
     }
 
@@ -106,8 +106,8 @@ impl Stream {
     /// When the server refuses it.
     #[must_use]
     #[track_caller]
-    pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
-        Stream::open(server, &handshake("GET", log, query))
+    pub fn consume(server: &TestServer, log: &str, query: &str) -> Styx0Stream {
+        Styx0Stream::open(server, &handshake("GET", log, query))
             .unwrap_or_else(|a| panic!("{}", a.shown()))
     }
 
@@ -182,7 +182,7 @@ impl Stream {
     /// All messages up to the FIN, without heartbeats.
     ///
     /// # Panics
-    /// As [`Stream::message`].
+    /// As [`Styx0Stream::message`].
     #[track_caller]
     pub fn rest(&mut self) -> Vec<Message> {
         std::iter::from_fn(|| self.message()).collect()

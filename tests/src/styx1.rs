@@ -14,7 +14,7 @@ use crate::{Connection, Request, Response, TestServer};
 
 /// A connection that speaks styx/1.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Styx1Stream {
     /// The answer to its handshake.
     pub head: Head,
     /// Its socket.
@@ -46,7 +46,7 @@ fn handshake(method: &str, log: &str, query: &str) -> Request {
 /// When the server refuses it.
 #[must_use]
 #[track_caller]
-pub fn produce(server: &TestServer, log: &str, query: &str) -> Stream {
+pub fn produce(server: &TestServer, log: &str, query: &str) -> Styx1Stream {
     open(server, &produce_request(log, query), Route::ServerToProducer)
 }
 
@@ -56,7 +56,7 @@ pub fn produce(server: &TestServer, log: &str, query: &str) -> Stream {
 /// When the server refuses it.
 #[must_use]
 #[track_caller]
-pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
+pub fn consume(server: &TestServer, log: &str, query: &str) -> Styx1Stream {
     open(server, &consume_request(log, query), Route::ServerToConsumer)
 }
 
@@ -66,7 +66,7 @@ pub fn consume(server: &TestServer, log: &str, query: &str) -> Stream {
 /// When the server refuses it.
 #[must_use]
 #[track_caller]
-pub fn open(server: &TestServer, request: &Request, route: Route) -> Stream {
+pub fn open(server: &TestServer, request: &Request, route: Route) -> Styx1Stream {
     match try_open(server, request, route) {
         Ok(stream) => stream,
         Err(refusal) => panic!("{}: {}", refusal.head.status_line, refusal.text()),
@@ -84,17 +84,17 @@ pub fn try_open(
     server: &TestServer,
     request: &Request,
     route: Route,
-) -> Result<Stream, Box<Response>> {
+) -> Result<Styx1Stream, Box<Response>> {
     let mut connection = server.connect();
     connection.send(&request.bytes()).expect("the handshake can be sent");
     let answer = connection.response(request.method()).expect("an answer");
     if answer.head.status != 101 {
         return Err(Box::new(answer));
     }
-    Ok(Stream { head: answer.head, connection, decoder: FrameDecoder::new(route, 1 << 30) })
+    Ok(Styx1Stream { head: answer.head, connection, decoder: FrameDecoder::new(route, 1 << 30) })
 }
 
-impl Stream {
+impl Styx1Stream {
     /// The next event; `None` when the server has closed.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use styx_client::{Client, Start};
 use styx_tests::idle::IdleConnections;
-use styx_tests::styx0::{Stream, record};
+use styx_tests::styx0::{Styx0Stream, record};
 use styx_tests::styx1::{consume, produce};
 use styx_tests::websocket::handshake;
 use styx_tests::{Settings, TestServer, wait};
@@ -202,8 +202,8 @@ fn idle_styx0_streams_release_their_memory() {
     println!("an idle stream holds {} bytes", each());
 }
 
-fn open_both(server: &TestServer) -> (Stream, Stream) {
-    (Stream::produce(server, "a"), Stream::consume(server, "a", "follow=true"))
+fn open_both(server: &TestServer) -> (Styx0Stream, Styx0Stream) {
+    (Styx0Stream::produce(server, "a"), Styx0Stream::consume(server, "a", "follow=true"))
 }
 
 #[test]

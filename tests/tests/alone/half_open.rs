@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use styx_tests::api::LINES;
-use styx_tests::network::{self, Network, Running};
+use styx_tests::network::{self, Network, NetworkProcess};
 use styx_tests::{Request, Scratch, Settings, faults, styx0, styx1, wait, websocket};
 
 use crate::alone;
@@ -36,7 +36,7 @@ fn handshake(request: &Request) -> String {
 }
 
 /// The peers that will vanish, and what each of them is doing.
-fn vanishing(network: &Network) -> Vec<Running> {
+fn vanishing(network: &Network) -> Vec<NetworkProcess> {
     const EVENTS: &str = "text/event-stream";
     let follow = |log: &str| format!("/logs/{log}/records?whence=end&follow=true");
     let half = "POST /logs/quiet/records HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf";
@@ -140,17 +140,17 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
 }
 
 /// Starts to read, pauses, and reads the rest. Prints the number of bytes.
-fn paused(network: &Network, tcp_timeout: Duration) -> Running {
+fn paused(network: &Network, tcp_timeout: Duration) -> NetworkProcess {
     reading(network, &format!("sleep {}", (tcp_timeout * 5 / 6).as_secs_f64()))
 }
 
 /// Reads slowly for longer than a vanished peer is kept, then the rest.
-fn slow(network: &Network, tcp_timeout: Duration) -> Running {
+fn slow(network: &Network, tcp_timeout: Duration) -> NetworkProcess {
     let steps = tcp_timeout.as_secs() * 5;
     reading(network, &format!("for i in $(seq {steps}); do head -c 40000 <&3; sleep 0.2; done"))
 }
 
-fn reading(network: &Network, first: &str) -> Running {
+fn reading(network: &Network, first: &str) -> NetworkProcess {
     network.start_near(&format!(
         "exec 3<>/dev/tcp/$HOST/$PORT; \
          printf 'GET /logs/large/records HTTP/1.0\\r\\nAccept: {LINES}\\r\\n\\r\\n' >&3; \

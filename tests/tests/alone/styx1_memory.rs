@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use styx_protocol::Code;
 use styx_protocol::frame::{self, Event, Outcome, Route};
-use styx_tests::styx1::{Stream, block, framed, open, produce, produce_request};
+use styx_tests::styx1::{Styx1Stream, block, framed, open, produce, produce_request};
 use styx_tests::{Settings, TestServer, binary, strace, wait};
 
 use crate::alone;
@@ -41,7 +41,7 @@ fn heartbeat() -> BytesMut {
 
 /// Checks that another large record is acked while `keeping` send a few bytes at a time.
 #[track_caller]
-fn check_not_starved(server: &TestServer, keeping: &mut [Stream], little: &[u8]) {
+fn check_not_starved(server: &TestServer, keeping: &mut [Styx1Stream], little: &[u8]) {
     std::thread::scope(|scope| {
         let honest = scope.spawn(|| {
             let mut stream = produce(server, "a", "");
@@ -104,7 +104,7 @@ fn heartbeats_do_not_keep_memory_in_use() {
 
 /// Producers that hold most of the budget, and are fast enough to keep it.
 struct Holding {
-    streams: Vec<Stream>,
+    streams: Vec<Styx1Stream>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -142,12 +142,12 @@ impl Drop for Holding {
     }
 }
 
-fn second_handle(stream: &Stream) -> TcpStream {
+fn second_handle(stream: &Styx1Stream) -> TcpStream {
     stream.connection.socket().try_clone().expect("a second handle")
 }
 
 /// Sends bytes from another thread, because the server may not read them yet.
-fn send_aside(stream: &Stream, bytes: Vec<u8>) {
+fn send_aside(stream: &Styx1Stream, bytes: Vec<u8>) {
     let mut socket = second_handle(stream);
     std::thread::spawn(move || socket.write_all(&bytes));
 }

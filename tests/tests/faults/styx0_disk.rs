@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use styx_tests::Settings;
 use styx_tests::strace::injected_log;
-use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
+use styx_tests::styx0::{HEARTBEAT, Message, Styx0Stream, handshake, record, records};
 
 /// Appends one record, and checks that its sync is slow. Sends heartbeats meanwhile.
-fn append_slowly(stream: &mut Stream) {
+fn append_slowly(stream: &mut Styx0Stream) {
     stream.connection().set_patience(Duration::from_millis(500));
     let start = Instant::now();
     stream.send(&record("x"));
@@ -28,8 +28,8 @@ fn append_slowly(stream: &mut Stream) {
 #[test]
 fn a_failed_sync_is_error_0_and_never_acked() {
     let server = injected_log("fdatasync:error=EIO:when=30", Settings::default());
-    let mut stream = Stream::produce(&server, "a");
-    let mut idle = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
+    let mut idle = Styx0Stream::produce(&server, "a");
     let mut acked = 0;
     loop {
         stream.send(&record(format!("{acked}")));
@@ -50,11 +50,11 @@ fn a_failed_sync_is_error_0_and_never_acked() {
     // Another producer gets no ack either.
     idle.send(&record("too late"));
     assert_eq!(idle.rest(), [Message::Error(0)]);
-    let refused =
-        Stream::open(&server, &handshake("POST", "a", "")).expect_err("the log refuses appends");
+    let refused = Styx0Stream::open(&server, &handshake("POST", "a", ""))
+        .expect_err("the log refuses appends");
     let refused = refused.expect_error(503, "log_not_available");
     assert_eq!(refused.json()["status"], "tainted");
-    let mut consumer = Stream::consume(&server, "a", "");
+    let mut consumer = Styx0Stream::consume(&server, "a", "");
     for number in 0..acked {
         assert_eq!(consumer.take(1), [number.to_string().as_bytes()]);
     }
@@ -67,7 +67,7 @@ fn a_producer_is_not_disconnected_because_the_disk_is_slow() {
     // than `tcp_timeout`.
     let fault = "fdatasync:delay_enter=2500000";
     let server = injected_log(fault, Settings::default().set("tcp_timeout = 2"));
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     append_slowly(&mut stream);
     const RECORDS: usize = 40;
     let bytes = records(&vec![vec![b'x'; 200_000]; RECORDS]);
@@ -88,7 +88,7 @@ fn a_producer_is_not_disconnected_because_the_disk_is_slow() {
 fn a_stopping_server_waits_for_records_being_synced() {
     let fault = "fdatasync:delay_enter=1500000";
     let mut server = injected_log(fault, Settings::default().set("shutdown_timeout = 25"));
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     append_slowly(&mut stream);
     stream.send(&records(&["x"; 1000]));
     // The records have arrived, and are being synced.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use styx_tests::random::Random;
-use styx_tests::styx0::{Message, Stream, record};
+use styx_tests::styx0::{Message, Styx0Stream, record};
 use styx_tests::{Settings, TestServer, wait};
 
 const ROUNDS: u64 = 10;
@@ -49,8 +49,8 @@ struct Received {
 fn round(server: &mut TestServer, log: &str, random: &mut Random, received: &Received) {
     let acks = AtomicU64::new(0);
     let moment = Duration::from_millis(random.between(0, 200));
-    let mut follower = Stream::consume(server, log, "follow=true");
-    let producers: Vec<_> = (0..PRODUCERS).map(|_| Stream::produce(server, log)).collect();
+    let mut follower = Styx0Stream::consume(server, log, "follow=true");
+    let producers: Vec<_> = (0..PRODUCERS).map(|_| Styx0Stream::produce(server, log)).collect();
     std::thread::scope(|scope| {
         for (index, mut producer) in (0..).zip(producers) {
             let (stream, acks) = (index, &acks);
@@ -122,7 +122,7 @@ fn acked_styx0_records_survive_kill_9() {
     println!("{acked} records were acked over styx/0, and every one was there");
     assert!(acked > ROUNDS * 100, "only {acked}, too few to test anything");
     // A new stream works.
-    let mut stream = Stream::produce(&server, "round-0");
+    let mut stream = Styx0Stream::produce(&server, "round-0");
     stream.send(&record("after"));
     assert!(stream.acked(1) > 0);
     let mut rest = Vec::new();

@@ -8,14 +8,14 @@ use styx_protocol::frame::{Event, Outcome, Route};
 use styx_tests::Settings;
 use styx_tests::strace::injected_log;
 use styx_tests::styx1::{
-    Stream, block, block_of, consume, framed, produce, produce_request, run, try_open,
+    Styx1Stream, block, block_of, consume, framed, produce, produce_request, run, try_open,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Appends one record, with a producer id unless `id` is 0, and checks that its sync is
 /// slow. Sends heartbeats meanwhile.
-fn append_slowly(producer: &mut Stream, id: u64) {
+fn append_slowly(producer: &mut Styx1Stream, id: u64) {
     let start = Instant::now();
     producer.send_blocks(&[block_of(id, u32::from(id != 0), 0, &["x"])]);
     loop {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use styx_tests::random::Random;
-use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
+use styx_tests::styx0::{HEARTBEAT, Message, Styx0Stream, handshake, record, records};
 use styx_tests::{Request, Settings, TestServer, wait};
 
 const MIB: u64 = 1 << 20;
@@ -14,7 +14,7 @@ fn a_claimed_size_allocates_nothing_before_its_bytes_arrive() {
     let server = TestServer::start();
     server.create_with("a", "max_record_size=1073741824");
     let before = server.memory_bytes();
-    let mut streams: Vec<_> = (0..50).map(|_| Stream::produce(&server, "a")).collect();
+    let mut streams: Vec<_> = (0..50).map(|_| Styx0Stream::produce(&server, "a")).collect();
     for stream in &mut streams {
         // The header claims a gigabyte.
         stream.send(b"\0\x01\x3f\xff\xff\xf0");
@@ -41,7 +41,7 @@ fn any_garbage_is_answered_with_error_0() {
         // So that it is never a valid message type.
         bytes[0] |= 0x40;
         let all = [handshake(method, "a", "follow=true").bytes(), bytes].concat();
-        let mut stream = Stream::open_with(&server, &all).expect("a 101");
+        let mut stream = Styx0Stream::open_with(&server, &all).expect("a 101");
         assert_eq!(stream.rest(), [Message::Error(0)], "round {round}");
     }
     assert_eq!(server.info("a")["end_position"], 0);
@@ -71,7 +71,7 @@ fn complete_records_are_kept_however_the_bytes_are_split_or_cut() {
                 &record("cut off")[..usize::try_from(random.between(1, 12)).expect("small")],
             );
         }
-        let mut stream = Stream::produce(&server, "a");
+        let mut stream = Styx0Stream::produce(&server, "a");
         while !bytes.is_empty() {
             let at = random.between(1, bytes.len() as u64 + 1);
             let rest = bytes.split_off(usize::try_from(at).expect("small"));
@@ -94,8 +94,8 @@ fn complete_records_are_kept_however_the_bytes_are_split_or_cut() {
 fn single_bytes_count_as_activity_and_a_stalled_record_times_out() {
     let server = Settings::default().set("tcp_timeout = 2").start();
     server.create("a");
-    let mut dribbling = Stream::produce(&server, "a");
-    let mut stopped = Stream::produce(&server, "a");
+    let mut dribbling = Styx0Stream::produce(&server, "a");
+    let mut stopped = Styx0Stream::produce(&server, "a");
     let bytes = record("slowly");
     stopped.send(&bytes[..5]);
     let start = Instant::now();
@@ -113,7 +113,7 @@ fn single_bytes_count_as_activity_and_a_stalled_record_times_out() {
 fn a_producer_that_reads_no_acks_is_served_to_the_end() {
     let server = TestServer::start();
     server.create("a");
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     // Each send could become a separate append with a separate ack.
     let bytes = records(&vec!["x"; 100]);
     for _ in 0..20_000 {
@@ -134,7 +134,7 @@ fn a_producer_that_reads_no_acks_is_served_to_the_end() {
 fn a_flood_after_an_error_is_discarded_and_disconnected() {
     let server = Settings::default().set("tcp_timeout = 2").start();
     server.create("a");
-    let mut flooding = Stream::produce(&server, "a");
+    let mut flooding = Styx0Stream::produce(&server, "a");
     flooding.send(b"\0\x07");
     let before = server.memory_bytes();
     flooding
@@ -169,7 +169,7 @@ fn streams_share_the_in_flight_budget() {
         let producers: Vec<_> = (0..20)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut stream = Stream::produce(&server, "a");
+                    let mut stream = Styx0Stream::produce(&server, "a");
                     for _ in 0..5 {
                         stream.send(&large);
                     }
@@ -198,13 +198,13 @@ fn a_trickling_record_releases_memory_that_others_wait_for() {
     let server = Settings::default().set("max_in_flight_bytes = 8388608").start();
     server.create_with("a", "max_record_size=2097152");
     let large = record(vec![b'x'; 2_000_000]);
-    let mut dribbling: Vec<_> = (0..3).map(|_| Stream::produce(&server, "a")).collect();
+    let mut dribbling: Vec<_> = (0..3).map(|_| Styx0Stream::produce(&server, "a")).collect();
     for stream in &mut dribbling {
         stream.send(&large[..100_000]);
     }
     std::thread::scope(|scope| {
         let honest = scope.spawn(|| {
-            let mut stream = Stream::produce(&server, "a");
+            let mut stream = Styx0Stream::produce(&server, "a");
             stream.send(&large);
             stream.acked(1)
         });

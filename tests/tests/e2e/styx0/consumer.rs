@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record};
+use styx_tests::styx0::{HEARTBEAT, Message, Styx0Stream, handshake, record};
 use styx_tests::{Request, Settings, TestServer};
 
 fn payloads(messages: Vec<Message>) -> Vec<String> {
@@ -34,7 +34,7 @@ fn a_read_ends_at_the_end_of_the_log_or_after_its_count() {
         ("COUNT=1&Position=3&unknown=x", &["3"]),
         ("count=-1&follow=false&position=0&whence=origin", &["0", "1", "2", "3", "", "5"]),
     ] {
-        let mut stream = Stream::consume(&server, "a", query);
+        let mut stream = Styx0Stream::consume(&server, "a", query);
         assert_eq!(payloads(stream.rest()), expected, "{query}");
     }
 }
@@ -44,8 +44,8 @@ fn a_follower_gets_new_records_until_its_count() {
     let server = TestServer::start();
     server.create("a");
     server.append("a", "0");
-    let mut counted = Stream::consume(&server, "a", "follow=true&count=3");
-    let mut endless = Stream::consume(&server, "a", "follow=true&whence=end");
+    let mut counted = Styx0Stream::consume(&server, "a", "follow=true&count=3");
+    let mut endless = Styx0Stream::consume(&server, "a", "follow=true&whence=end");
     assert_eq!(counted.take(1), [b"0"]);
     assert!(endless.is_quiet_for(Duration::from_millis(200)));
     for number in 1..5 {
@@ -60,7 +60,7 @@ fn a_read_ends_where_the_log_ended_when_it_started() {
     let server = TestServer::start();
     server.create("a");
     server.append("a", "0");
-    let mut stream = Stream::consume(&server, "a", "");
+    let mut stream = Styx0Stream::consume(&server, "a", "");
     // Within the 50 ms before the server sends anything.
     server.append("a", "1");
     assert_eq!(payloads(stream.rest()), ["0"]);
@@ -72,12 +72,12 @@ fn records_of_every_size_are_read_unchanged() {
     server.create_with("a", "max_record_size=20000000");
     let sizes = [0, 1, 10, 100, 65_535, 65_536, 1_000_000, 1_048_568, 1_048_569, 10_000_000, 1, 0];
     let sent: Vec<Vec<u8>> = (0..).zip(sizes).map(|(n, size)| vec![n; size]).collect();
-    let mut producer = Stream::produce(&server, "a");
+    let mut producer = Styx0Stream::produce(&server, "a");
     for payload in &sent {
         producer.send(&record(payload));
     }
     assert_eq!(producer.acked(12), 12);
-    let mut consumer = Stream::consume(&server, "a", "follow=true&count=12");
+    let mut consumer = Styx0Stream::consume(&server, "a", "follow=true&count=12");
     assert!(consumer.take(12) == sent, "the records differ");
     assert_eq!(consumer.rest(), []);
 }
@@ -93,14 +93,14 @@ fn a_consumer_that_sends_anything_but_heartbeats_ends_its_stream() {
         vec![0, 9],
         vec![0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ] {
-        let mut stream = Stream::consume(&server, "a", "follow=true");
+        let mut stream = Styx0Stream::consume(&server, "a", "follow=true");
         assert_eq!(stream.take(1), [b"x"]);
         stream.send(HEARTBEAT);
         assert!(stream.is_quiet_for(Duration::from_millis(100)));
         stream.send(&bytes);
         assert_eq!(stream.rest(), [Message::Error(0)], "{}", bytes.escape_ascii());
     }
-    let mut failed = Stream::consume(&server, "a", "follow=true");
+    let mut failed = Styx0Stream::consume(&server, "a", "follow=true");
     failed.send(b"\0\x04\0\0");
     assert!(failed.rest().len() <= 1, "at most the record");
 }
@@ -112,7 +112,7 @@ fn a_half_closed_follower_gets_the_existing_records_and_no_more() {
     let many: Vec<_> = (0..50_000).map(|number| format!("{number}")).collect();
     server.append_all("a", &many);
     for query in ["follow=true", ""] {
-        let mut stream = Stream::consume(&server, "a", query);
+        let mut stream = Styx0Stream::consume(&server, "a", query);
         stream.finish();
         assert!(payloads(stream.rest()) == many, "{query}");
     }
@@ -126,7 +126,7 @@ fn deleting_a_log_ends_its_reader_with_an_error() {
     for _ in 0..40 {
         server.append_all("a", &records);
     }
-    let mut stream = Stream::consume(&server, "a", "");
+    let mut stream = Styx0Stream::consume(&server, "a", "");
     assert_eq!(stream.take(1).len(), 1);
     let _ = server.ask(&Request::delete("/logs/a")).expect(200);
     let rest = stream.rest();
@@ -138,7 +138,7 @@ fn deleting_a_log_ends_its_reader_with_an_error() {
 fn records_removed_by_retention_are_never_skipped_silently() {
     let server = TestServer::start();
     server.create_with("a", "segment_max_count=10&log_max_count=20");
-    let mut stream = Stream::consume(&server, "a", "follow=true");
+    let mut stream = Styx0Stream::consume(&server, "a", "follow=true");
     // The consumer does not read. Only what fits the socket buffers is sent.
     let record = vec![b'x'; 500_000];
     for _ in 0..100 {
@@ -161,7 +161,7 @@ fn a_stalled_consumer_with_heartbeats_stays_connected_in_bounded_memory() {
     }
     let before = server.memory_bytes();
     let mut stopped: Vec<_> =
-        (0..20).map(|_| Stream::consume(&server, "a", "follow=true")).collect();
+        (0..20).map(|_| Styx0Stream::consume(&server, "a", "follow=true")).collect();
     // Longer than any timeout of the connection: heartbeats are enough.
     for round in 0..26 {
         std::thread::sleep(Duration::from_millis(500));
@@ -193,7 +193,7 @@ fn a_consumer_that_neither_reads_nor_sends_is_disconnected() {
     let stuck: Vec<_> = (0..3)
         .map(|_| {
             let request = handshake("GET", "a", "follow=true");
-            Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()))
+            Styx0Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()))
         })
         .collect();
     assert_eq!(open(), 3);

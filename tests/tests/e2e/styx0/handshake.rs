@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use styx_tests::styx0::{Message, Stream, handshake, record};
+use styx_tests::styx0::{Message, Styx0Stream, handshake, record};
 use styx_tests::{Request, Response, Settings, TestServer};
 
 fn refused(server: &TestServer, request: &Request) -> Response {
-    match Stream::open(server, request) {
+    match Styx0Stream::open(server, request) {
         Ok(_) => panic!("101 to {request:?}"),
         Err(answer) => *answer,
     }
@@ -32,7 +32,7 @@ fn the_connection_header_can_be_a_list_in_any_letter_case() {
             request = request.header("Connection", value);
         }
         let mut stream =
-            Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()));
+            Styx0Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()));
         stream.send(&record("x"));
         assert_eq!(stream.acked(1), position, "{connection:?} {upgrade}");
     }
@@ -98,7 +98,8 @@ fn an_invalid_handshake_gets_an_http_error() {
         let _ = answer.expect_error(status, code);
     }
     // A producer ignores these parameters.
-    let mut stream = Stream::open(&server, &handshake("POST", "a", "position=3")).expect("a 101");
+    let mut stream =
+        Styx0Stream::open(&server, &handshake("POST", "a", "position=3")).expect("a 101");
     stream.send(&record("z"));
     assert_eq!(stream.acked(1), 3);
 }
@@ -123,7 +124,7 @@ fn a_producer_can_override_the_method() {
     let server = TestServer::start();
     server.create("a");
     let request = handshake("GET", "a", "").header("X-HTTP-Method-Override", "POST");
-    let mut stream = Stream::open(&server, &request).expect("a 101");
+    let mut stream = Styx0Stream::open(&server, &request).expect("a 101");
     stream.send(&record("x"));
     assert_eq!(stream.acked(1), 1);
 }
@@ -133,17 +134,17 @@ fn bytes_sent_with_the_handshake_belong_to_the_stream() {
     let server = TestServer::start();
     server.create("a");
     let all = [handshake("POST", "a", "").bytes(), record("one"), record("two")].concat();
-    let mut stream = Stream::open_with(&server, &all).expect("a 101");
+    let mut stream = Styx0Stream::open_with(&server, &all).expect("a 101");
     assert_eq!(stream.acked(2), 2);
     // Part of a record with the handshake, the rest later.
     let (first, rest) = all.split_at(all.len() - 2);
-    let mut stream = Stream::open_with(&server, first).expect("a 101");
+    let mut stream = Styx0Stream::open_with(&server, first).expect("a 101");
     stream.send(rest);
     assert_eq!(stream.acked(2), 4);
     // Larger than the limit of a head.
     let large = vec![b'x'; 300_000];
     let all = [handshake("POST", "a", "").bytes(), record(&large)].concat();
-    let mut stream = Stream::open_with(&server, &all).expect("a 101");
+    let mut stream = Styx0Stream::open_with(&server, &all).expect("a 101");
     assert_eq!(stream.acked(1), 5);
     assert_eq!(server.read_from("a", 4), [large]);
 }
@@ -156,7 +157,7 @@ fn a_consumer_gets_nothing_for_50_ms() {
     server.append("a", "x");
     for query in ["", "follow=true", "count=0"] {
         let start = Instant::now();
-        let mut stream = Stream::consume(&server, "a", query);
+        let mut stream = Styx0Stream::consume(&server, "a", query);
         let message = stream.message();
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(50), "{query}: {message:?} after {took:?}");
@@ -165,7 +166,7 @@ fn a_consumer_gets_nothing_for_50_ms() {
     // Errors are not sent earlier either.
     let start = Instant::now();
     let garbage = [handshake("GET", "a", "").bytes(), b"garbage".to_vec()].concat();
-    let mut stream = Stream::open_with(&server, &garbage).expect("a 101");
+    let mut stream = Styx0Stream::open_with(&server, &garbage).expect("a 101");
     assert_eq!(stream.rest(), [Message::Error(0)]);
     assert!(start.elapsed() >= Duration::from_millis(50));
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use styx_tests::styx0::{HEARTBEAT, Message, Stream, handshake, record, records};
+use styx_tests::styx0::{HEARTBEAT, Message, Styx0Stream, handshake, record, records};
 use styx_tests::{Request, Settings, TestServer, wait};
 
 const ACK: &[u8] = b"\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -16,7 +16,8 @@ fn acks_carry_the_next_position_and_the_streams_record_count() {
     let server = TestServer::start();
     server.create("a");
     server.append_all("a", &["before", "these"]);
-    let (mut one, mut two) = (Stream::produce(&server, "a"), Stream::produce(&server, "a"));
+    let (mut one, mut two) =
+        (Styx0Stream::produce(&server, "a"), Styx0Stream::produce(&server, "a"));
     one.send(&record("1"));
     assert_eq!(one.message(), Some(ack(3, 1)));
     two.send(&records(&["2", "3"]));
@@ -38,10 +39,10 @@ fn acks_carry_the_next_position_and_the_streams_record_count() {
 fn a_half_close_ends_the_stream_with_everything_acked() {
     let server = TestServer::start();
     server.create("a");
-    let mut empty = Stream::produce(&server, "a");
+    let mut empty = Styx0Stream::produce(&server, "a");
     empty.finish();
     assert_eq!(empty.rest(), []);
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     let payloads: Vec<_> = (0..100_000).map(|number| format!("record {number}")).collect();
     let bytes = records(&payloads);
     std::thread::scope(|scope| {
@@ -64,7 +65,7 @@ fn records_can_be_split_into_packets_anywhere() {
     let bytes = [record("one"), HEARTBEAT.to_vec(), record(""), record("three")].concat();
     let mut count = 0;
     for at in 0..=bytes.len() {
-        let mut stream = Stream::produce(&server, "a");
+        let mut stream = Styx0Stream::produce(&server, "a");
         stream.send(&bytes[..at]);
         if at % 4 == 0 {
             // The first part alone: its records are acked before the rest is sent.
@@ -80,7 +81,7 @@ fn records_can_be_split_into_packets_anywhere() {
         assert!(last.is_none_or(|last| last == ack(count, 3)), "cut at {at}");
         assert_eq!(server.info("a")["end_position"], count);
     }
-    let mut dribble = Stream::produce(&server, "a");
+    let mut dribble = Styx0Stream::produce(&server, "a");
     for byte in bytes.chunks(1) {
         dribble.send(byte);
     }
@@ -113,7 +114,7 @@ fn an_invalid_message_ends_the_stream_after_the_records_before_it_are_acked() {
     let mut end = 0;
     for (what, bytes) in ends {
         for before in [0, 2] {
-            let mut stream = Stream::produce(&server, "a");
+            let mut stream = Styx0Stream::produce(&server, "a");
             stream.send(&[records(&vec!["good"; before]), bytes.clone()].concat());
             let mut expected = vec![Message::Error(0)];
             if before > 0 {
@@ -124,7 +125,7 @@ fn an_invalid_message_ends_the_stream_after_the_records_before_it_are_acked() {
         }
     }
     // A record of the maximum size.
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     stream.send(&record(&too_large[..1000]));
     assert_eq!(stream.acked(1), end + 1);
     assert_eq!(server.read_all("a").len(), usize::try_from(end).expect("small") + 1);
@@ -136,7 +137,7 @@ fn a_record_cut_by_a_half_close_is_an_error_after_the_complete_ones_are_acked() 
     server.create("a");
     let cut = record("never");
     for (end, at) in (1..).zip(1..cut.len()) {
-        let mut stream = Stream::produce(&server, "a");
+        let mut stream = Styx0Stream::produce(&server, "a");
         stream.send(&[record("whole"), cut[..at].to_vec()].concat());
         stream.finish();
         assert_eq!(stream.rest(), [ack(end, 1), Message::Error(0)], "cut at {at}");
@@ -148,7 +149,7 @@ fn a_record_cut_by_a_half_close_is_an_error_after_the_complete_ones_are_acked() 
 fn an_error_from_the_producer_ends_its_stream() {
     let server = TestServer::start();
     server.create("a");
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     stream.send(&[record("x"), b"\0\x04\0\0".to_vec(), record("never")].concat());
     assert_eq!(stream.rest(), [ack(1, 1)]);
     assert_eq!(server.info("a")["end_position"], 1);
@@ -159,7 +160,7 @@ fn records_sent_before_a_disconnect_are_appended() {
     let server = TestServer::start();
     server.create("a");
     for expected in 1..=20 {
-        let mut stream = Stream::produce(&server, "a");
+        let mut stream = Styx0Stream::produce(&server, "a");
         stream.send(&record("x"));
         drop(stream);
         wait::until_true("the record", Duration::from_secs(10), || {
@@ -173,7 +174,7 @@ fn a_producer_that_reads_late_still_gets_its_acks_and_its_error() {
     // A socket closed with unread bytes is reset, and the peer loses what was sent.
     let server = TestServer::start();
     server.create("a");
-    let mut stream = Stream::produce(&server, "a");
+    let mut stream = Styx0Stream::produce(&server, "a");
     stream.send(&[record("x"), b"\0\x09".to_vec()].concat());
     let more = vec![b'x'; 1 << 20];
     for _ in 0..16 {
@@ -188,7 +189,7 @@ fn heartbeats_are_sent_at_half_the_peers_timeout() {
     server.create("a");
     let timed = |method: &str, query: &str| {
         let request = handshake(method, "a", query).header("X-Styx-Timeout", 2);
-        Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()))
+        Styx0Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()))
     };
     let streams = [timed("POST", ""), timed("GET", "whence=end&follow=true")];
     let start = Instant::now();
@@ -206,7 +207,8 @@ fn heartbeats_are_sent_at_half_the_peers_timeout() {
 fn a_silent_peer_is_disconnected_and_one_with_heartbeats_is_not() {
     let server = Settings::default().set("tcp_timeout = 2").start();
     server.create("a");
-    let open = || [Stream::produce(&server, "a"), Stream::consume(&server, "a", "follow=true")];
+    let open =
+        || [Styx0Stream::produce(&server, "a"), Styx0Stream::consume(&server, "a", "follow=true")];
     let start = Instant::now();
     let (mut alive, silent) = (open(), open());
     // Heartbeats in time: passing time is what this test is about.
@@ -230,8 +232,8 @@ fn a_silent_peer_is_disconnected_and_one_with_heartbeats_is_not() {
 fn time_when_the_server_does_not_read_does_not_count_as_silence() {
     let server = Settings::default().set("tcp_timeout = 2").start();
     server.create("a");
-    let mut producer = Stream::produce(&server, "a");
-    let mut consumer = Stream::consume(&server, "a", "follow=true");
+    let mut producer = Styx0Stream::produce(&server, "a");
+    let mut consumer = Styx0Stream::consume(&server, "a", "follow=true");
     producer.send(&record("before"));
     assert_eq!(producer.acked(1), 1);
     assert_eq!(consumer.take(1), [b"before"]);
@@ -253,13 +255,13 @@ fn deleting_or_truncating_a_log_ends_all_its_streams() {
     let server = TestServer::start();
     for end in [Request::delete("/logs/a"), Request::post("/logs/a/truncate")] {
         server.create("a");
-        let mut busy = Stream::produce(&server, "a");
+        let mut busy = Styx0Stream::produce(&server, "a");
         busy.send(&record("x"));
         assert_eq!(busy.acked(1), 1);
         let streams = [
             busy,
-            Stream::produce(&server, "a"),
-            Stream::consume(&server, "a", "whence=end&follow=1"),
+            Styx0Stream::produce(&server, "a"),
+            Styx0Stream::consume(&server, "a", "whence=end&follow=1"),
         ];
         let _ = server.ask(&end).expect(200);
         for mut stream in streams {
@@ -273,9 +275,9 @@ fn deleting_or_truncating_a_log_ends_all_its_streams() {
 fn a_stopping_server_acks_queued_records_and_sends_an_error() {
     let mut server = Settings::default().set("shutdown_timeout = 20").start();
     server.create("a");
-    let mut producers: Vec<_> = (0..4).map(|_| Stream::produce(&server, "a")).collect();
-    let mut idle = Stream::produce(&server, "a");
-    let mut follower = Stream::consume(&server, "a", "follow=true");
+    let mut producers: Vec<_> = (0..4).map(|_| Styx0Stream::produce(&server, "a")).collect();
+    let mut idle = Styx0Stream::produce(&server, "a");
+    let mut follower = Styx0Stream::consume(&server, "a", "follow=true");
     for producer in &mut producers {
         producer.send(&records(&["x"; 1000]));
     }

@@ -6,7 +6,7 @@ use styx_protocol::block::{self, Block, Codec, Header, Origin};
 use styx_protocol::frame::{Damage, Ends, Event, Route};
 use styx_protocol::{Code, Position};
 use styx_tests::styx1::{
-    Stream, block, consume, consume_request, open, produce, produce_request, records,
+    Styx1Stream, block, consume, consume_request, open, produce, produce_request, records,
 };
 use styx_tests::{Request, Settings, TestServer};
 
@@ -22,7 +22,7 @@ fn three_blocks() -> TestServer {
 }
 
 /// The base position of every block up to the end.
-fn bases(consumer: &mut Stream) -> Vec<u64> {
+fn bases(consumer: &mut Styx1Stream) -> Vec<u64> {
     let mut bases = Vec::new();
     loop {
         match consumer.next_but_heartbeats() {

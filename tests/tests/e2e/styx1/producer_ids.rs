@@ -3,7 +3,7 @@
 
 use styx_protocol::Code;
 use styx_protocol::frame::{Event, Outcome, Route};
-use styx_tests::styx1::{Stream, block, block_of, produce, produce_request, run, try_open};
+use styx_tests::styx1::{Styx1Stream, block, block_of, produce, produce_request, run, try_open};
 use styx_tests::{Request, TestServer};
 
 const ID: u64 = u64::MAX;
@@ -16,7 +16,7 @@ fn query(epoch: Option<u32>) -> String {
 }
 
 /// The epoch and the next sequence of a 101.
-fn begun(stream: &Stream) -> (u64, Option<u64>) {
+fn begun(stream: &Styx1Stream) -> (u64, Option<u64>) {
     let next = stream.head.header("X-Styx-Next-Sequence");
     (stream.head.number("X-Styx-Epoch"), next.map(|next| next.parse().expect("a number")))
 }
