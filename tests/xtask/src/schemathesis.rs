@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::tally::Tally;
-use crate::{root, run, tools};
+use crate::{root, run, suites, tools};
 
 /// Random requests for each operation. Schemathesis adds about 70 that it derives
 /// from the limits in the document.
@@ -26,8 +26,9 @@ pub(crate) fn step() -> Tally {
 
 fn agrees() -> bool {
     let Some(schemathesis) = installed() else { return false };
-    let mut build = tools::cargo(&["build", "--locked", "--package", "styx"]);
-    if !run("build", &mut build) {
+    let build = suites::build();
+    let build: Vec<&str> = build.iter().map(String::as_str).collect();
+    if !run("build", &mut tools::cargo(&build)) {
         return false;
     }
     let mut server = match Server::start() {
