@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -18,6 +18,8 @@ use crate::session::{Error, ErrorField};
 /// An answer.
 pub(crate) type Answer = Response<AnswerBody>;
 
+/// nginx: whether a proxy buffers the answer.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The bytes of an answer: known as a whole, or produced while they are sent.
@@ -109,6 +111,14 @@ impl fmt::Debug for AnswerBody {
 /// 200 with an empty body.
 pub(super) fn empty() -> Answer {
     Response::new(AnswerBody::Whole(Bytes::new()))
+}
+
+/// Tells proxies to pass the answer on at once, unchanged, and to keep no copy of it.
+/// Without `X-Accel-Buffering`, nginx holds events back until its buffer is full.
+pub(super) fn forbid_buffering(answer: &mut Answer) {
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// 200 with JSON, indented by two spaces, a newline at the end.

@@ -18,12 +18,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
 use styx_protocol::{ReadParams, ReadType, Whence};
 
 use super::Call;
-use super::answer::{Answer, AnswerBody};
+use super::answer::{self, Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
@@ -71,7 +71,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let headers = answer.headers_mut();
     let content_type = HeaderValue::from_static(ReadType::EventStream.content_type());
     headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer::forbid_buffering(&mut answer);
     put_positions(&mut answer, log, None);
     Ok(answer)
 }

@@ -160,6 +160,7 @@ async fn follow(
         None => (Bytes::new(), 0),
     };
     let mut answer = of_records(bytes, read_type);
+    answer::forbid_buffering(&mut answer);
     put_positions(&mut answer, log, Some(from + count));
     Ok(answer)
 }

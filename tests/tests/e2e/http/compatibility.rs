@@ -180,6 +180,11 @@ const DIFFERENCES: &[Difference] = &[
         reason: "our headers are exposed [+]",
         edits: &[("", "access-control-expose-headers: <text>")],
     },
+    Difference {
+        exchange: "long poll empty",
+        reason: "proxies must not hold back a long poll [+]",
+        edits: &[("", "cache-control: no-cache, no-transform"), ("", "x-accel-buffering: no")],
+    },
     Difference { exchange: "metrics", reason: "HTTP's own", edits: &[("", "content-length: <n>")] },
 ];
 

@@ -33,6 +33,7 @@ fn a_long_poll_returns_empty_at_its_timeout() {
     let answer = server.ask(&request).expect(200);
     let took = start.elapsed();
     assert_eq!(answer.text(), "");
+    forbids_buffering(|name| answer.header(name));
     assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
@@ -167,6 +168,13 @@ fn event(text: &str) -> Option<(String, String)> {
     text.lines().any(|line| line.starts_with("data")).then(|| (field("id"), field("data")))
 }
 
+/// Proxies must pass the answer on at once: nginx buffers it without this.
+#[track_caller]
+fn forbids_buffering<'a>(header: impl Fn(&str) -> Option<&'a str>) {
+    assert_eq!(header("X-Accel-Buffering"), Some("no"));
+    assert_eq!(header("Cache-Control"), Some("no-cache, no-transform"));
+}
+
 fn event_stream(query: &str) -> Request {
     Request::get(&format!("/logs/a/records?{query}")).header("Accept", "text/event-stream")
 }
@@ -181,6 +189,7 @@ fn events_carry_the_next_position_and_continue_with_new_records() {
     assert_eq!(head.status, 200);
     let content_type = head.header("Content-Type").expect("a type");
     assert!(content_type.starts_with("text/event-stream"), "{content_type}");
+    forbids_buffering(|name| head.header(name));
     let pair = |id: &str, data: &str| (id.to_owned(), data.to_owned());
     assert_eq!(events(&mut connection, 2), [pair("1", "zero"), pair("2", "one")]);
     server.append("a", "two");
