@@ -68,7 +68,7 @@ impl Http {
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         // The handler gets the body; the rest is needed for the answer.
         let (mut head, body) = request.into_parts();
-        let path = route::merged(head.uri.path());
+        let path = route::normalized(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(
                 Code::NotFound,

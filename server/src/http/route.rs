@@ -111,18 +111,38 @@ impl Route {
     }
 }
 
-/// The path with repeated slashes merged.
-pub(crate) fn merged(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") {
+/// The path with percent-encoded unreserved characters decoded and repeated slashes
+/// merged. Both spellings name the same resource (RFC 9110, section 4.2.3).
+///
+/// It decodes once and nothing else: an encoded slash separates nothing, and an invalid
+/// escape stays in the path, where no route and no name of a log has it.
+pub(crate) fn normalized(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && !path.contains('%') {
         return Cow::Borrowed(path);
     }
-    let mut merged = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c != '/' || !merged.ends_with('/') {
-            merged.push(c);
+    let mut normalized = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(c) = rest.chars().next() {
+        let decoded = unreserved(rest);
+        rest = rest.get(decoded.map_or(c.len_utf8(), |_| ESCAPE_BYTES)..).unwrap_or_default();
+        let c = decoded.unwrap_or(c);
+        if c != '/' || !normalized.ends_with('/') {
+            normalized.push(c);
         }
     }
-    Cow::Owned(merged)
+    Cow::Owned(normalized)
+}
+
+/// The length of a percent-encoded byte.
+const ESCAPE_BYTES: usize = "%2D".len();
+
+/// The unreserved character (RFC 3986, section 2.3) that the text begins with in its
+/// percent-encoded form.
+fn unreserved(text: &str) -> Option<char> {
+    let digits = text.strip_prefix('%')?.get(..ESCAPE_BYTES - 1)?;
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let byte = is_hex.then(|| u8::from_str_radix(digits, 16).ok())??;
+    (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)).then_some(char::from(byte))
 }
 
 #[cfg(test)]
@@ -193,7 +213,23 @@ mod tests {
 
     #[test]
     fn slashes_are_merged() {
-        assert_eq!(merged("//logs///a//records"), "/logs/a/records");
-        assert!(matches!(merged("/logs/a"), Cow::Borrowed(_)));
+        assert_eq!(normalized("//logs///a//records"), "/logs/a/records");
+        assert!(matches!(normalized("/logs/a"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn only_unreserved_characters_are_decoded_and_only_once() {
+        for (path, expected) in [
+            ("/logs/my%2Dlog%5f1/records", "/logs/my-log_1/records"),
+            ("/%6Cogs/%61%7E%2e", "/logs/a~."),
+            ("//logs%2F%2fa", "/logs%2F%2fa"),
+            ("/logs/a%252Db", "/logs/a%252Db"),
+            ("/logs/a%00%20%ff%C3%A4", "/logs/a%00%20%ff%C3%A4"),
+            ("/logs/%zz%2%", "/logs/%zz%2%"),
+            ("/logs/%+1%-1", "/logs/%+1%-1"),
+            ("/logs/%\u{e4}-", "/logs/%\u{e4}-"),
+        ] {
+            assert_eq!(normalized(path), expected, "{path}");
+        }
     }
 }

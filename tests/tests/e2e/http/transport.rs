@@ -19,6 +19,34 @@ fn repeated_slashes_count_as_one() {
 }
 
 #[test]
+fn percent_encoded_unreserved_characters_name_the_same_resource() {
+    let server = TestServer::with_log("my-log_1");
+    let mut table = Table::of(&server);
+    let info = gives(200).body(info_json("my-log_1", 0, 0, 0, 0));
+    for path in ["/logs/my%2Dlog%5F1", "/logs/%6dy-log_1", "/%6Cogs/my-log%5f1"] {
+        table.row(path, &Request::get(path), &info);
+    }
+    let write = Request::post("/logs/my%2dlog_1/%72ecords").body("x");
+    table.row("append", &write, &gives(200).body(written_json(0, 1)));
+    let upgrade = Request::get("/logs/my%2Dlog_1/records")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "styx/0");
+    table.row("upgrade", &upgrade, &gives(101));
+    for path in [
+        "/logs/my-log_1%2Frecords",
+        "/logs/my%252Dlog_1",
+        "/logs/..%2fx",
+        "/logs/my-log_1%00",
+        "/logs/%zz",
+        "/logs/%",
+        "/logs/my-log_1%2",
+    ] {
+        table.row(path, &Request::get(path), &gives(404));
+    }
+    table.check();
+}
+
+#[test]
 fn expect_100_continue_is_honoured() {
     let server = TestServer::with_log("a");
     let mut connection = server.connect();
