@@ -191,7 +191,7 @@ impl Call<'_> {
         let is_post = self.head.method == Method::POST;
         let refused = |error| if is_post { write::nothing_appended(error) } else { error };
         let log = self.log().map_err(refused)?;
-        if let Some(protocols) = upgrade::wanted(self.headers()) {
+        if let Some(protocols) = upgrade::wanted(self.headers(), &self.http.front_ends) {
             return upgrade::upgrade(self, log, &protocols).await;
         }
         if is_post { write::write(self, log).await } else { read::read(self, log).await }

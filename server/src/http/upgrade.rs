@@ -15,9 +15,20 @@ use crate::header;
 use crate::session::{Error, OpenLog};
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+/// The start of the names of all versions of the stream protocols.
+const STYX_FAMILY: &str = "styx/";
 
-/// The protocols that a request asks for; `None` if it asks for no upgrade.
-pub(super) fn wanted(headers: &HeaderMap) -> Option<String> {
+/// The protocols of this server that a request asks for; `None` if it asks for none.
+///
+/// Every version of `styx/` counts, so that a client learns which versions there are.
+/// Other protocols are ignored, as RFC 9110, section 7.8 allows: Apache HttpClient, for
+/// example, offers `TLS/1.2` with every request.
+pub(super) fn wanted(headers: &HeaderMap, front_ends: &[Box<dyn FrontEnd>]) -> Option<String> {
+    let is_known = |protocol: &str| {
+        let family = protocol.get(..STYX_FAMILY.len()).unwrap_or_default();
+        family.eq_ignore_ascii_case(STYX_FAMILY)
+            || front_ends.iter().any(|front_end| front_end.speaks(protocol))
+    };
     let mut connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let wants = connection
         .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case("upgrade")));
@@ -27,8 +38,7 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<String> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        // A client that offers HTTP/2 accepts HTTP/1.1, too.
-        .filter(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case("h2c"))
+        .filter(|protocol| is_known(protocol))
         .collect();
     (wants && !protocols.is_empty()).then(|| protocols.join(", "))
 }

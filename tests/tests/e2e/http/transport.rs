@@ -47,6 +47,35 @@ fn percent_encoded_unreserved_characters_name_the_same_resource() {
 }
 
 #[test]
+fn an_upgrade_to_a_protocol_of_others_is_ignored() {
+    let server = TestServer::with_log("a");
+    server.append("a", "zero");
+    let mut table = Table::of(&server);
+    let offering = |request: Request, protocols: &str| {
+        request.header("Connection", "Upgrade").header("Upgrade", protocols)
+    };
+    for protocols in ["TLS/1.2", "h2c", "HTTP/2.0", "h2c, TLS/1.2", "carrier-pigeon", "styx", ""] {
+        let plain = [
+            ("/logs", gives(200)),
+            ("/logs/a", gives(200)),
+            ("/logs/a/records", gives(200).body("zero")),
+            ("/health/live", gives(200)),
+        ];
+        for (path, expected) in plain {
+            let name = format!("GET {path}, {protocols}");
+            table.row(&name, &offering(Request::get(path), protocols), &expected);
+        }
+        let write = Request::post("/logs/a/records").body("x");
+        table.row(protocols, &offering(write, protocols), &gives(200));
+    }
+    let known = offering(Request::get("/logs/a/records"), "TLS/1.2, styx/0");
+    table.row("one of them is known", &known, &gives(101).with("Upgrade", "styx/0"));
+    let version = offering(Request::get("/logs/a/records"), "TLS/1.2, STYX/9");
+    table.row("an unknown version", &version, &error(426, "invalid_params").says("STYX/9"));
+    table.check();
+}
+
+#[test]
 fn expect_100_continue_is_honoured() {
     let server = TestServer::with_log("a");
     let mut connection = server.connect();
