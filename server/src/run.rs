@@ -8,8 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Config, Error, Server, descriptors};
 
-/// Starts a runtime, serves until SIGINT or SIGTERM, and stops gracefully. When it
-/// listens, it prints one line to standard output: `listening on http://ADDRESS`.
+/// Starts a runtime, serves until SIGINT or SIGTERM, and stops gracefully. It ignores
+/// SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one line to standard output:
+/// `listening on http://ADDRESS`.
 ///
 /// # Errors
 /// See [`Error`].
@@ -34,8 +35,13 @@ pub fn run(config: Config) -> Result<(), Error> {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let failed = |source| Error::System { doing: "cannot listen for signals", source };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let listen = |kind| signal(kind).map_err(failed);
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    // Without a handler they would kill the server.
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut user_defined_1 = listen(SignalKind::user_defined1())?;
+    let mut user_defined_2 = listen(SignalKind::user_defined2())?;
     descriptors::raise_limit(config.max_connections);
     let server = Server::bind(config).await?;
     let address = server.local_addr();
@@ -45,9 +51,15 @@ async fn serve(config: Config) -> Result<(), Error> {
     let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
     server
         .run(async {
-            let signal = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
+            let signal = loop {
+                let signal = tokio::select! {
+                    _ = interrupt.recv() => break "SIGINT",
+                    _ = terminate.recv() => break "SIGTERM",
+                    _ = hangup.recv() => "SIGHUP",
+                    _ = user_defined_1.recv() => "SIGUSR1",
+                    _ = user_defined_2.recv() => "SIGUSR2",
+                };
+                tracing::info!(signal, "ignored; restart the server to change its configuration");
             };
             tracing::info!(signal, "stopping");
         })

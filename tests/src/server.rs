@@ -310,7 +310,11 @@ impl TestServer {
         self.tell(Signal::CONT);
     }
 
-    fn tell(&self, signal: Signal) {
+    /// Sends a signal and does not wait.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn tell(&self, signal: Signal) {
         let id = i32::try_from(self.process()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a child has an id"), signal)
             .expect("a signal can be sent to a child");

@@ -4,16 +4,33 @@ use http::HeaderValue;
 use http::Response;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use styx_protocol::Code;
+use styx_protocol::{Code, LogStatus};
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, openapi};
+use crate::params;
 use crate::session::Error;
 
 /// `GET /health/…` of a healthy server.
 #[derive(Debug, Serialize)]
 struct Health {
     status: &'static str,
+}
+
+/// `GET /health/ready` of a server that has opened its logs.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    /// `degraded` if there is a log that is not `ok`.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<UnhealthyLog>,
+}
+
+/// A log that is not `ok`.
+#[derive(Debug, Serialize)]
+struct UnhealthyLog {
+    name: String,
+    status: LogStatus,
 }
 
 /// `GET /version`.
@@ -44,7 +61,23 @@ pub(super) fn ready(call: &Call<'_>) -> Result<Answer, Error> {
         error.retry_after = Some(1);
         return Err(error);
     }
-    Ok(answer::json(&Health { status: "ok" }))
+    let is_strict = params::flag(call.query(), "strict")?.unwrap_or(false);
+    let logs = call.app.sessions.list().into_iter().filter(|log| log.status != LogStatus::Ok);
+    let logs: Vec<_> =
+        logs.map(|log| UnhealthyLog { name: log.name, status: log.status }).collect();
+    match logs.first() {
+        None => Ok(answer::json(&Readiness { status: "ok", logs })),
+        // One bad log must not take the server out of its load balancer.
+        Some(_) if !is_strict => Ok(answer::json(&Readiness { status: "degraded", logs })),
+        Some(UnhealthyLog { name, status }) => {
+            let message = format!(
+                "{} of the logs are not ok, such as {name}, which is {status}; \
+                 ask without `strict` for all of them",
+                logs.len()
+            );
+            Err(Error::new(Code::LogNotAvailable, message))
+        }
+    }
 }
 
 pub(super) fn version() -> Result<Answer, Error> {

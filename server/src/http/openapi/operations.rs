@@ -265,8 +265,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/health/ready",
         has_head: true,
         id: "getReadiness",
-        summary: "Whether the server has opened every log",
-        answer: &[(JSON, "Health")],
+        summary: "Whether the server has opened every log, and the logs that are not `ok`",
+        parameters: &["Strict"],
+        answer: &[(JSON, "Readiness")],
+        errors: &[400],
         ..GET
     },
     Operation {
@@ -296,8 +298,7 @@ impl Operation {
             described.insert("description".to_owned(), self.description.into());
         }
         if !self.parameters.is_empty() {
-            let parameters = self.parameters.iter().map(|name| reference("parameters", name));
-            described.insert("parameters".to_owned(), parameters.collect());
+            described.insert("parameters".to_owned(), self.parameters());
         }
         match self.request {
             Request::None => {}
@@ -317,8 +318,13 @@ impl Operation {
         json!({
             "operationId": format!("{}Head", self.id),
             "summary": format!("{} (headers only)", self.summary),
+            "parameters": self.parameters(),
             "responses": self.responses(json!({ "description": "The headers of the answer." })),
         })
+    }
+
+    fn parameters(&self) -> Value {
+        self.parameters.iter().map(|name| reference("parameters", name)).collect()
     }
 
     fn responses(&self, success: Value) -> Value {

@@ -36,6 +36,11 @@ pub(super) fn all() -> Value {
             "Whether to add the configuration and the times of the first and the last record.",
             json!({ "type": "boolean", "default": false }),
         ),
+        "Strict": query(
+            "strict",
+            "Whether a log that is not `ok` makes the answer 503.",
+            json!({ "type": "boolean", "default": false }),
+        ),
         "TrimPosition": {
             "name": "position", "in": "query", "required": true,
             "description": "Whole segments before this position are removed.",

@@ -28,12 +28,13 @@ pub(super) fn all() -> Value {
         "description": "Microseconds since the epoch; null without a record.",
         "type": ["integer", "null"], "format": "int64", "minimum": 0,
     });
+    let status = json!({
+        "type": "string",
+        "enum": ["ok", "corrupt", "tainted", "scanning", "unknown"],
+    });
     let info = json!({
         "name": name(),
-        "status": {
-            "type": "string",
-            "enum": ["ok", "corrupt", "tainted", "scanning", "unknown"],
-        },
+        "status": status.clone(),
         "record_count": position.clone(),
         "file_size": position.clone(),
         "start_position": position.clone(),
@@ -78,6 +79,22 @@ pub(super) fn all() -> Value {
             "type": "object",
             "required": ["status"],
             "properties": { "status": { "type": "string", "const": "ok" } },
+        },
+        "Readiness": {
+            "type": "object",
+            "required": ["status"],
+            "properties": {
+                "status": { "type": "string", "enum": ["ok", "degraded"] },
+                "logs": {
+                    "description": "The logs that are not `ok`; absent if there are none.",
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["name", "status"],
+                        "properties": { "name": name(), "status": status },
+                    },
+                },
+            },
         },
         "Version": {
             "type": "object",

@@ -263,6 +263,49 @@ fn health_version_and_openapi_are_served() {
 }
 
 #[test]
+fn readiness_lists_the_logs_that_are_not_ok() {
+    let mut server = TestServer::start();
+    for log in ["bad", "good"] {
+        server.create(log);
+    }
+    let ready = |query: &str| Request::get(&format!("/health/ready{query}"));
+    let healthy = server.ask(&ready("?strict=true")).expect(200).json();
+    assert_eq!(healthy, serde_json::json!({ "status": "ok" }));
+
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+    std::fs::write(server.data().join("bad/log.toml"), "garbage").expect("it can be written");
+    server.restart();
+    let mut table = Table::of(&server);
+    let degraded = table.row("ready", &ready(""), &gives(200)).json();
+    let logs = serde_json::json!([{ "name": "bad", "status": "unknown" }]);
+    assert_eq!(degraded, serde_json::json!({ "status": "degraded", "logs": logs }));
+    let refused = error(503, "log_not_available").says("bad").says("unknown");
+    table.row("strict", &ready("?strict=true"), &refused);
+    table.row("not a flag", &ready("?strict=maybe"), &error(400, "invalid_params"));
+    table.row("the other log", &write_one("good", "x"), &gives(200));
+    table.row("delete", &Request::delete("/logs/bad"), &gives(200));
+    table.row("strict again", &ready("?strict=true"), &gives(200));
+    table.check();
+}
+
+#[test]
+fn hangup_and_user_signals_do_not_stop_the_server() {
+    use rustix::process::Signal;
+
+    let mut server = TestServer::with_log("a");
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        server.tell(signal);
+    }
+    styx_tests::wait::until_true("three ignored signals", Duration::from_secs(10), || {
+        server.log().matches("ignored; restart the server").count() == 3
+    });
+    server.append("a", "x");
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{stopped:?}");
+}
+
+#[test]
 fn a_clean_restart_logs_no_warning() {
     let mut server = TestServer::start();
     server.create_with("a", "segment_max_count=10");
