@@ -26,13 +26,20 @@ pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(header::TIMEOUT);
 
 /// A header's text; `None` when it is missing, empty or not text. The last
 /// duplicate wins.
+///
+/// Only for `Accept` and `Content-Type`, in which 0.x ignored what it could not read, and
+/// for headers whose absence is an error too. All others use [`checked_text`].
 pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let value = headers.get_all(name).iter().next_back()?;
     value.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// As [`text`], but for a header of ours, which must be text.
-fn required_text<'h>(
+/// As [`text`], but a header that is not text is refused. Without that it would count as
+/// absent, and a compressed body, for example, would be stored as the record.
+///
+/// # Errors
+/// `invalid_params`, with the header's name.
+pub(crate) fn checked_text<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
     shown: &'static str,
@@ -47,47 +54,74 @@ fn required_text<'h>(
 }
 
 fn number<T: std::str::FromStr>(
+    text: Option<&str>,
+    shown: &'static str,
+    accepted: &'static str,
+) -> Result<Option<T>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    // `parse` accepts a leading `+`, but the contract does not.
+    let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+    number.map(Some).ok_or_else(|| Error::invalid(shown, text, accepted))
+}
+
+fn condition_number<T: std::str::FromStr>(
     headers: &HeaderMap,
     name: &HeaderName,
     shown: &'static str,
     accepted: &'static str,
 ) -> Result<Option<T>, Error> {
-    match required_text(headers, name, shown, accepted)? {
-        Some(text) => {
-            // `parse` accepts a leading `+`, but the contract does not.
-            let number = text.parse().ok().filter(|_| !text.starts_with('+'));
-            number.map(Some).ok_or_else(|| Error::invalid(shown, text, accepted))
-        }
-        None => Ok(None),
+    number(condition_text(headers, name, shown, accepted)?, shown, accepted)
+}
+
+/// As [`checked_text`], for a condition: a header without a value is refused, because the
+/// request would be served without the condition.
+fn condition_text<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+    accepted: &'static str,
+) -> Result<Option<&'h str>, Error> {
+    match checked_text(headers, name, shown, accepted)? {
+        None if headers.contains_key(name) => Err(Error::invalid(shown, "", accepted)),
+        text => Ok(text),
     }
 }
 
 /// What the request knows about the log.
 pub(crate) fn known(headers: &HeaderMap) -> Result<KnownLog, Error> {
     let accepted = "the 32 hex digits of an earlier answer";
-    let id = match required_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
+    let id = match condition_text(headers, &LOG_ID, "X-Styx-Log-Id", accepted)? {
         Some(text) => Some(
             text.parse::<LogId>().map_err(|_| Error::invalid("X-Styx-Log-Id", text, accepted))?,
         ),
         None => None,
     };
-    let end = number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
+    let end = condition_number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
     Ok(KnownLog { id, end: end.map(Position) })
 }
 
 /// The conditions on which the request's records are appended.
 pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
-    let expected = number(
+    let expected = condition_number(
         headers,
         &EXPECTED_POSITION,
         "X-Styx-Expected-Position",
         "the position the log should end at, 0 or more",
     )?;
-    let id: Option<u64> =
-        number(headers, &PRODUCER, "X-Styx-Producer", "a whole number from 1 to 2^64 - 1")?;
-    let epoch = number(headers, &EPOCH, "X-Styx-Epoch", "a whole number from 0 to 2^32 - 1")?;
-    let sequence: Option<u64> =
-        number(headers, &SEQUENCE, "X-Styx-Sequence", "the number of the first record, 0 or more")?;
+    let id: Option<u64> = condition_number(
+        headers,
+        &PRODUCER,
+        "X-Styx-Producer",
+        "a whole number from 1 to 2^64 - 1",
+    )?;
+    let epoch =
+        condition_number(headers, &EPOCH, "X-Styx-Epoch", "a whole number from 0 to 2^32 - 1")?;
+    let sequence: Option<u64> = condition_number(
+        headers,
+        &SEQUENCE,
+        "X-Styx-Sequence",
+        "the number of the first record, 0 or more",
+    )?;
     let producer = match (id, sequence) {
         (Some(0), _) => {
             return Err(Error::invalid("X-Styx-Producer", "0", "a whole number from 1 on"));
@@ -113,7 +147,8 @@ pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
 /// How long a following read waits; `None` is without limit.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "whole seconds, 0 for at once or -1 for no limit";
-    let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    let text = checked_text(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    let seconds: Option<i64> = number(text, "X-Styx-Timeout", ACCEPTED)?;
     match seconds {
         None | Some(-1) => Ok(None),
         Some(seconds) => match u64::try_from(seconds) {
@@ -126,7 +161,8 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>
 /// The timeout that the peer of a stream announces; `None` if it announces none.
 pub(crate) fn stream_timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "2 or more whole seconds";
-    let seconds: Option<i64> = number(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    let text = checked_text(headers, &TIMEOUT, "X-Styx-Timeout", ACCEPTED)?;
+    let seconds: Option<i64> = number(text, "X-Styx-Timeout", ACCEPTED)?;
     let Some(given) = seconds else { return Ok(None) };
     let seconds =
         u64::try_from(given).ok().filter(|seconds| *seconds >= STREAM_TIMEOUT_SECONDS_MIN);
@@ -177,6 +213,28 @@ mod tests {
         assert_eq!(parse("2").ok(), Some(Some(std::time::Duration::from_secs(2))));
         assert_eq!(parse("").ok(), Some(None));
         assert_eq!(stream_timeout(&headers(&[])).ok(), Some(None));
+    }
+
+    #[test]
+    fn header_that_is_not_text_or_an_empty_condition_is_an_error() {
+        let bytes = |name, value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).expect("a value");
+            HeaderMap::from_iter([(name, value)])
+        };
+        let unreadable = b"1\xc2\xa0";
+        for name in [LOG_ID, KNOWN_END] {
+            assert!(known(&bytes(name.clone(), unreadable)).is_err(), "{name}");
+            assert!(known(&bytes(name.clone(), b" ")).is_err(), "{name}");
+        }
+        for name in [EXPECTED_POSITION, PRODUCER, EPOCH, SEQUENCE] {
+            for value in [&unreadable[..], b""] {
+                let error = condition(&bytes(name.clone(), value)).expect_err("not a number");
+                let named = error.message.to_ascii_lowercase();
+                assert!(named.starts_with(name.as_str()), "{error}");
+            }
+        }
+        assert!(timeout(&bytes(TIMEOUT, unreadable)).is_err());
+        assert!(stream_timeout(&bytes(TIMEOUT, unreadable)).is_err());
     }
 
     #[test]

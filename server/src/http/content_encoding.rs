@@ -47,7 +47,12 @@ impl ContentDecoder {
     /// # Errors
     /// The coding is unknown, or there are several.
     pub(super) fn for_request(headers: &HeaderMap) -> Result<ContentDecoder, Error> {
-        let coding = match header::text(headers, &CONTENT_ENCODING) {
+        const ACCEPTED: &str = "one of gzip and zstd";
+        if headers.get_all(CONTENT_ENCODING).iter().nth(1).is_some() {
+            return Err(Error::invalid("Content-Encoding", "several headers", ACCEPTED));
+        }
+        let text = header::checked_text(headers, &CONTENT_ENCODING, "Content-Encoding", ACCEPTED)?;
+        let coding = match text {
             None => Coding::Identity,
             Some(text) if text.eq_ignore_ascii_case("identity") => Coding::Identity,
             Some(text) if ["gzip", "x-gzip"].iter().any(|g| text.eq_ignore_ascii_case(g)) => {
@@ -55,7 +60,7 @@ impl ContentDecoder {
                 Coding::Gzip { decoder, begun: false }
             }
             Some(text) if text.eq_ignore_ascii_case("zstd") => Coding::zstd().map_err(broken)?,
-            Some(text) => return Err(Error::invalid("Content-Encoding", text, "gzip or zstd")),
+            Some(text) => return Err(Error::invalid("Content-Encoding", text, ACCEPTED)),
         };
         Ok(ContentDecoder { input: Bytes::new(), coding })
     }

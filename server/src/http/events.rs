@@ -44,8 +44,9 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let query = call.query();
     let mut params = ReadParams::parse(params::pairs(query))?;
     params.follow = params::flag(query, "follow")?.unwrap_or(true);
-    if let Some(id) = header::text(call.headers(), &LAST_EVENT_ID) {
-        let accepted = "the id of an earlier event";
+    let accepted = "the id of an earlier event";
+    let last = header::checked_text(call.headers(), &LAST_EVENT_ID, "Last-Event-ID", accepted)?;
+    if let Some(id) = last {
         params.position = id.parse().map_err(|_| Error::invalid("Last-Event-ID", id, accepted))?;
         params.whence = Whence::Origin;
     }

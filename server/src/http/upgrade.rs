@@ -44,10 +44,11 @@ pub(super) fn wanted(headers: &HeaderMap, front_ends: &[Box<dyn FrontEnd>]) -> O
 }
 
 /// Whether the request writes, by its method or by `X-HTTP-Method-Override`.
-pub(super) fn is_write(call: &Call<'_>) -> bool {
-    let overridden = header::text(call.headers(), &METHOD_OVERRIDE);
-    call.head.method == Method::POST
-        || overridden.is_some_and(|method| method.eq_ignore_ascii_case("POST"))
+fn is_write(call: &Call<'_>) -> Result<bool, Error> {
+    let (shown, accepted) = ("X-HTTP-Method-Override", "POST");
+    let overridden = header::checked_text(call.headers(), &METHOD_OVERRIDE, shown, accepted)?;
+    Ok(call.head.method == Method::POST
+        || overridden.is_some_and(|method| method.eq_ignore_ascii_case("POST")))
 }
 
 /// Answers a request for `protocols`.
@@ -76,7 +77,7 @@ pub(super) async fn upgrade(
         app: call.app.clone(),
         log,
         known: header::known(call.headers())?,
-        is_write: is_write(call),
+        is_write: is_write(call)?,
         headers: call.headers().clone(),
         query: call.query().to_owned(),
     };

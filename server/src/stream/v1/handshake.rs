@@ -7,13 +7,22 @@ use styx_protocol::Codecs;
 use crate::handover::UpgradeRequest;
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
+use crate::session::Error;
 
 /// The codecs that a request offers.
-pub(super) fn codecs(request: &UpgradeRequest) -> Codecs {
-    let values = request.headers.get_all(&header::FEATURES).iter();
-    let named = values.filter_map(|value| value.to_str().ok());
+///
+/// # Errors
+/// A header is not text.
+pub(super) fn codecs(request: &UpgradeRequest) -> Result<Codecs, Error> {
+    let mut named = Vec::new();
+    for value in request.headers.get_all(&header::FEATURES) {
+        named.push(value.to_str().map_err(|_| {
+            let shown = String::from_utf8_lossy(value.as_bytes());
+            Error::invalid("X-Styx-Features", &shown, "names of features, such as lz4")
+        })?);
+    }
     // Several headers mean the same as one with all of their values.
-    Codecs::from_features(&named.collect::<Vec<_>>().join(","))
+    Ok(Codecs::from_features(&named.join(",")))
 }
 
 /// The headers of every 101: the log's identity and range, and our timeout.

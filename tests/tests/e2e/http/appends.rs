@@ -310,6 +310,10 @@ fn compressed_bodies_are_decompressed() {
     table.row("garbage", &write("zstd", LINES, b"garbage".to_vec()), &bad);
     let unknown = error(400, "invalid_params").says("br");
     table.row("unknown", &write("br", LINES, b"x".to_vec()), &unknown);
+    let named = error(400, "invalid_params").says("Content-Encoding");
+    table.row("not text", &write("gzip\u{a0}", ONE, gzip(b"x")), &named);
+    let twice = write("gzip", ONE, gzip(b"x")).header("Content-Encoding", "gzip");
+    table.row("two headers", &twice, &named);
     table.check();
     assert_eq!(server.info("a")["end_position"], 200_006);
     let records = server.read_all("a");

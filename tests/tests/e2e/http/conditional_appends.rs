@@ -20,7 +20,7 @@ fn an_append_with_an_expected_position_succeeds_only_at_the_end() {
     table.row("right again", &expecting("1"), &gives(200).body(written_json(2, 1)));
     let lines = write_lines("a", "1\n2\n3\n").header("X-Styx-Expected-Position", 2);
     table.row("a batch", &lines, &gives(200).body(written_json(5, 3)));
-    for garbage in ["x", "-1", "1.0", "99999999999999999999"] {
+    for garbage in ["", "x", "-1", "1.0", "5\u{a0}", "99999999999999999999"] {
         table.row(garbage, &expecting(garbage), &error(400, "invalid_params").says("xpected-"));
     }
     table.check();
@@ -132,7 +132,7 @@ fn invalid_producer_headers_are_rejected() {
             .header("X-Styx-Sequence", value_or("Sequence", "0"))
     };
     for name in ["Producer", "Epoch", "Sequence"] {
-        for value in ["x", "-1", "99999999999999999999"] {
+        for value in ["", "x", "-1", "7\u{a0}", "99999999999999999999"] {
             let request = named(name, value);
             table.row(&format!("{name} {value}"), &request, &bad.clone().says(name));
         }

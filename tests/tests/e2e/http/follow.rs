@@ -203,8 +203,11 @@ fn events_resume_after_last_event_id() {
     let request = event_stream("follow=true").header("Last-Event-ID", 2);
     let mut connection = server.open_read(&request);
     assert_eq!(events(&mut connection, 1), [("3".to_owned(), "two".to_owned())]);
-    let bad = event_stream("follow=true").header("Last-Event-ID", "x");
-    let _ = server.ask(&bad).expect_error(400, "invalid_params");
+    for id in ["x", "2\u{a0}"] {
+        let bad = event_stream("follow=true").header("Last-Event-ID", id);
+        let answer = server.ask(&bad).expect_error(400, "invalid_params");
+        assert!(answer.text().contains("Last-Event-ID"), "{}", answer.shown());
+    }
     let outside = event_stream("follow=true").header("Last-Event-ID", 9);
     let _ = server.ask(&outside).expect_error(416, "out_of_range");
 }

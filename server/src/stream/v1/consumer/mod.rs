@@ -26,7 +26,7 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
         let counted = from + count;
         until = Some(until.map_or(counted, |until| until.min(counted)));
     }
-    let codecs = handshake::codecs(&request);
+    let codecs = handshake::codecs(&request)?;
     let query = BlockQuery { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
     let reader =
         request.log.read_blocks(from, query, request.app.sessions.response_budget().chunks())?;

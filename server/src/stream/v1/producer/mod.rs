@@ -38,6 +38,7 @@ struct ProducerIdentity {
 /// Accepts a handshake, or returns why not.
 pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let timeouts = timeouts::negotiate(&request)?;
+    let codecs = handshake::codecs(&request)?;
     request.log.check_appendable()?;
     let (identity, next_sequence) = match ProducerParams::parse(params::pairs(&request.query))? {
         Some(asked) => {
@@ -48,7 +49,6 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
     };
     // The log may have changed while older connections finished.
     request.log.check(&request.known)?;
-    let codecs = handshake::codecs(&request);
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::MAX_BLOCK_SIZE, HeaderValue::from(BLOCK_RAW_BYTES_MAX));
     headers.insert(header::MAX_IN_FLIGHT_BLOCKS, HeaderValue::from(IN_FLIGHT_BLOCKS_MAX));
