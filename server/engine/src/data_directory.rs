@@ -97,13 +97,26 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
     Ok(logs)
 }
 
-/// Removes the remains of interrupted deletes, restores and measurements.
+/// Removes the remains of interrupted deletes, restores, repairs, imports and measurements, and logs
+/// each of them. One that cannot be removed is left for the next start, because no log needs its
+/// name.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {
             let path = directory.join(&entry.name);
-            storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
+            let removed = match entry.is_dir {
+                true => storage.remove_dir_all(&path),
+                false => storage.remove_file(&path),
+            };
+            let path = path.display();
+            match removed {
+                Ok(()) => tracing::info!(%path, "removed what an interrupted command left"),
+                Err(error) => tracing::warn!(
+                    %path, %error,
+                    "cannot remove what an interrupted command left; remove it by hand"
+                ),
+            }
         } else if entry.name.starts_with(probe::PREFIX) && !entry.is_dir {
             // `--check-storage` may be using it right now, and then removes it itself.
             let _ = storage.remove_file(&directory.join(&entry.name));
