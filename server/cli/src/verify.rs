@@ -1,5 +1,5 @@
 //! `styx verify`: reads every record in the data directory of a stopped server, and
-//! reports what is damaged. It changes nothing.
+//! reports what is damaged. It only reads, so it needs no permission to write.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -29,7 +29,8 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// One line per log, and one indented line per problem and note.
+/// One line per log, and one indented line per problem and note of the log. Then one line per note
+/// of the whole directory.
 fn text(report: &VerifyReport) -> String {
     let mut out = String::new();
     if report.logs.is_empty() {
@@ -51,6 +52,9 @@ fn text(report: &VerifyReport) -> String {
         for note in &log.notes {
             let _ = writeln!(out, "  note: {note}");
         }
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "note: {note}");
     }
     out
 }
@@ -80,7 +84,11 @@ fn json(report: &VerifyReport) -> Value {
             "notes": log.notes,
         })
     };
-    json!({ "good": report.is_good(), "logs": report.logs.iter().map(log).collect::<Vec<_>>() })
+    json!({
+        "good": report.is_good(),
+        "logs": report.logs.iter().map(log).collect::<Vec<_>>(),
+        "notes": report.notes,
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +120,7 @@ mod tests {
             problems: vec![problem],
             ..LogReport::default()
         };
-        VerifyReport { logs: vec![bad, good] }
+        VerifyReport { logs: vec![bad, good], notes: vec!["data was not locked".to_owned()] }
     }
 
     #[test]
@@ -122,7 +130,8 @@ mod tests {
             "bad: damaged, 0 records in 0 bytes, positions 1 to 3\n  \
              position 3: a record fails its checksum (data/bad/1/x.seg, byte 96)\n\
              good: ok, 2 records in 99 bytes, positions 0 to 2\n  \
-             note: 5 bytes are left over\n"
+             note: 5 bytes are left over\n\
+             note: data was not locked\n"
         );
         assert_eq!(text(&VerifyReport::default()), "there are no logs\n");
     }
@@ -134,5 +143,6 @@ mod tests {
         assert_eq!(json["logs"][0]["problems"][0]["position"], 3);
         assert_eq!(json["logs"][1]["good"], true);
         assert_eq!(json["logs"][1]["end_position"], 2);
+        assert_eq!(json["notes"][0], "data was not locked");
     }
 }

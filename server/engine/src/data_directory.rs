@@ -41,13 +41,36 @@ pub(crate) fn lock_directory(
     let content = format!("{}\n", std::process::id());
     match storage.lock(&path, &content).map_err(Error::io("cannot lock", &path))? {
         Ok(lock) => Ok(lock),
-        Err(holder) => Err(Error::DataDirectory {
-            message: format!(
-                "the data directory {} is in use by process {}: stop it, or choose another directory",
-                directory.display(),
-                if holder.is_empty() { "unknown" } else { &holder }
-            ),
-        }),
+        Err(holder) => Err(in_use(directory, &holder)),
+    }
+}
+
+/// Locks the directory for reading and changes nothing in it. No server can use the directory
+/// while the lock is held, but other readers can. The inner `Err` says why it cannot be locked: the
+/// lock file is missing or cannot be opened, or the file system has no locks.
+pub(crate) fn lock_for_reading(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> Result<io::Result<Box<dyn Lock>>, Error> {
+    match storage.lock_shared(&directory.join(LOCK)) {
+        Ok(Ok(lock)) => Ok(Ok(lock)),
+        Ok(Err(holder)) => Err(in_use(directory, &holder)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// The error for a directory that another process has locked. `holder` is the content of the lock
+/// file; it is empty if the process is not known.
+fn in_use(directory: &Path, holder: &str) -> Error {
+    let process = match holder {
+        "" => "another process, such as `styx verify`".to_owned(),
+        holder => format!("process {holder}"),
+    };
+    Error::DataDirectory {
+        message: format!(
+            "the data directory {} is in use by {process}: stop it, or choose another directory",
+            directory.display()
+        ),
     }
 }
 
@@ -74,13 +97,26 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<L
     Ok(logs)
 }
 
-/// Removes the remains of interrupted deletes, restores and measurements.
+/// Removes the remains of interrupted deletes, restores, repairs, imports and measurements, and logs
+/// each of them. One that cannot be removed is left for the next start, because no log needs its
+/// name.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {
             let path = directory.join(&entry.name);
-            storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
+            let removed = match entry.is_dir {
+                true => storage.remove_dir_all(&path),
+                false => storage.remove_file(&path),
+            };
+            let path = path.display();
+            match removed {
+                Ok(()) => tracing::info!(%path, "removed what an interrupted command left"),
+                Err(error) => tracing::warn!(
+                    %path, %error,
+                    "cannot remove what an interrupted command left; remove it by hand"
+                ),
+            }
         } else if entry.name.starts_with(probe::PREFIX) && !entry.is_dir {
             // `--check-storage` may be using it right now, and then removes it itself.
             let _ = storage.remove_file(&directory.join(&entry.name));
@@ -119,4 +155,32 @@ pub(crate) fn is_unfinished(storage: &dyn Storage, directory: &Path) -> io::Resu
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::RealStorage;
+
+    #[test]
+    fn readers_share_the_lock_and_exclude_a_server() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let read = || lock_for_reading(&RealStorage, path);
+        let unlocked = read().expect("no server uses it").expect_err("there is no lock file");
+        assert_eq!(unlocked.kind(), io::ErrorKind::NotFound);
+        assert_eq!(RealStorage.list(path).expect("a list"), [], "a reader creates no file");
+
+        let server = lock_directory(&RealStorage, path).expect("locked");
+        let refused = read().expect_err("a server uses it").to_string();
+        assert!(refused.contains(&format!("in use by process {}:", std::process::id())));
+        drop(server);
+
+        let readers =
+            [read(), read()].map(|lock| lock.expect("no server uses it").expect("locked"));
+        let refused = lock_directory(&RealStorage, path).expect_err("it is read").to_string();
+        assert!(refused.contains("in use by another process"), "{refused}");
+        drop(readers);
+        lock_directory(&RealStorage, path).expect("locked");
+    }
 }

@@ -26,6 +26,10 @@ use crate::{Catalog, Error, Found, Log, Options, random};
 /// How long closing the catalog may take. It is fast, because nothing was appended.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
 
+/// How many bytes of the log's name are in the new name of a damaged log's directory. The whole
+/// name may be as long as the file system allows, so adding to it could make it too long.
+const ASIDE_NAME_BYTES_MAX: usize = 64;
+
 /// Which of the unbroken ranges of intact records a repair keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {
@@ -177,17 +181,30 @@ fn replace(
         let path = temporary.join(name::MANIFEST);
         replace_file(&**storage, &path, text.as_bytes()).map_err(Error::io("cannot write", path))
     });
-    if let Err(error) = written {
+    let aside = data.join(aside_name(damaged.name(), number));
+    let rename =
+        |from: &Path, to: &Path| storage.rename(from, to).map_err(Error::io("cannot rename", from));
+    let replaced = written.and_then(|()| rename(&directory, &aside)).and_then(|()| {
+        let placed = rename(&temporary, &directory);
+        if placed.is_err() {
+            let _ = storage.rename(&aside, &directory);
+        }
+        placed
+    });
+    if let Err(error) = replaced {
         let _ = storage.remove_dir_all(&temporary);
         return Err(error);
     }
-    let aside = data.join(format!(".damaged-{}-{number:016x}", damaged.name()));
-    let rename =
-        |from: &Path, to: &Path| storage.rename(from, to).map_err(Error::io("cannot rename", from));
-    rename(&directory, &aside)?;
-    rename(&temporary, &directory)?;
     storage.sync_dir(data).map_err(Error::io("cannot sync", data))?;
     Ok(aside)
+}
+
+/// The name to which the directory of a damaged log is renamed. Its length has a limit for every
+/// log name.
+fn aside_name(log: &LogName, number: u64) -> String {
+    // A log's name is ASCII, so it can be cut at any byte.
+    let start = log.as_str().get(..ASIDE_NAME_BYTES_MAX).unwrap_or(log.as_str());
+    format!(".damaged-{start}-{number:016x}")
 }
 
 /// Copies the range to a new log in `directory`, without a manifest, and syncs it.

@@ -2,7 +2,9 @@
 //!
 //! `styx verify` uses this on the data directory of a stopped server. A restore uses it before
 //! the unpacked archive becomes a log. The report names the file, byte and position of each
-//! problem. Invariant: the files of a log are opened for reading only.
+//! problem. Invariant: it changes nothing and creates no file, so it works on a read-only mount and
+//! for a user who may only read. It shares a lock that keeps servers out. If the directory cannot be
+//! locked, the report has a note.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +68,8 @@ pub struct LogReport {
 pub struct VerifyReport {
     /// Every log, sorted by name.
     pub logs: Vec<LogReport>,
+    /// What could not be ensured during the verification. This is not damage.
+    pub notes: Vec<String>,
 }
 
 impl VerifyReport {
@@ -88,17 +92,27 @@ pub fn verify(
 ) -> Result<VerifyReport, Error> {
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
     let listed = crate::data_directory::list_logs(&*storage, data_directory)?;
+    let mut report = VerifyReport::default();
     // A directory without logs does not have to be locked.
-    let _lock = (!listed.is_empty())
-        .then(|| crate::data_directory::lock_directory(&*storage, data_directory))
-        .transpose()?;
+    let _lock = match listed.is_empty() {
+        true => None,
+        false => match crate::data_directory::lock_for_reading(&*storage, data_directory)? {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                report.notes.push(format!(
+                    "{} cannot be locked ({error}): if a server used it during the check, stop the server and check again",
+                    data_directory.display()
+                ));
+                None
+            }
+        },
+    };
     let mut sizes = Vec::new();
     for name in &listed {
         sizes.push(segment_bytes(&*storage, &data_directory.join(name.as_str())));
     }
     let bytes_total = sizes.iter().sum();
     let mut before = 0;
-    let mut report = VerifyReport::default();
     for (name, size) in listed.iter().zip(sizes) {
         let mut on_read = |bytes: u64| {
             progress(Progress { log: name.as_str(), bytes_done: before + bytes, bytes_total });

@@ -102,11 +102,22 @@ pub trait Storage: Debug + Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Locks a file for this process and writes `content` to it. Creates the file if it is missing.
-    /// If another process holds the lock, the inner `Err` is the content that it wrote.
+    /// If another process holds the lock, the inner `Err` is the content that it wrote. The content
+    /// is empty if the holders have the lock of [`Storage::lock_shared`].
     ///
     /// # Errors
     /// The error of a system call.
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>>;
+
+    /// Locks an existing file without changing it. Any number of processes may hold this lock, but
+    /// not while a process holds the lock of [`Storage::lock`]. If a process does, the inner `Err`
+    /// is the content that it wrote.
+    ///
+    /// # Errors
+    /// The error of a system call; `Unsupported` if the storage has no such locks.
+    fn lock_shared(&self, _: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// An open file. Offsets are in bytes from its start.

@@ -121,14 +121,30 @@ impl Storage for RealStorage {
                 file.write_all(content.as_bytes())?;
                 Ok(Ok(Box::new(RealLock(file))))
             }
-            Err(fs::TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.take(1024).read_to_string(&mut holder);
-                Ok(Err(holder.trim().to_owned()))
-            }
+            Err(fs::TryLockError::WouldBlock) => match file.try_lock_shared() {
+                // The holders share the lock. The content is from an earlier process.
+                Ok(()) => Ok(Err(String::new())),
+                Err(_) => Ok(Err(lock_content(file))),
+            },
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        let file = fs::File::open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Ok(Box::new(RealLock(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(Err(lock_content(file))),
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
+}
+
+/// Returns what the holder of a lock wrote to its file; empty if the file cannot be read.
+fn lock_content(file: fs::File) -> String {
+    let mut content = String::new();
+    let _ = file.take(1024).read_to_string(&mut content);
+    content.trim().to_owned()
 }
 
 impl File for RealFile {

@@ -482,6 +482,42 @@ fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
     }
 }
 
+/// The damaged log was renamed to its whole name with a prefix and a number. For long names the
+/// file system refused this, after the repaired log was written.
+#[test]
+fn a_log_with_the_longest_name_can_be_repaired() {
+    use styx_engine::repair::{Keep, Mode, repair};
+    for length in [229, 230, 255] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let broken = name(&"n".repeat(length));
+        let catalog = open(directory.path());
+        let config = LogConfig { segment_max_count: 20, ..LogConfig::default() };
+        let log = catalog.create(&broken, config).expect("created");
+        for n in 0..60u8 {
+            append(&log, &[n; 50]);
+        }
+        close(catalog);
+        // Damage record 30, in the middle of the second segment.
+        let path = directory.path().join(broken.as_str()).join("0/00000000000000000020.seg");
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[96 + 10 * (96 + 58) + 120] ^= 4;
+        std::fs::write(&path, &bytes).expect("written");
+
+        repair(directory.path(), &broken, Keep::First, Mode::Repair, &mut |_| {})
+            .expect("repaired");
+        let entries = std::fs::read_dir(directory.path()).expect("list");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        let [aside, lock, log] = &names[..] else { panic!("{names:?}") };
+        assert!(aside.starts_with(&format!(".damaged-{}-", "n".repeat(64))), "{aside}");
+        assert_eq!((lock.as_str(), log.as_str()), (".lock", broken.as_str()));
+        let catalog = open(directory.path());
+        assert_eq!(read_all(&catalog.log(&broken).expect("open")).len(), 30);
+    }
+}
+
 #[test]
 fn closed_resolves_with_the_reason_and_is_not_woken_by_commits() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -116,6 +116,9 @@ impl Storage for GatedStorage {
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
         self.real.lock(path, content)
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        self.real.lock_shared(path)
+    }
 }
 
 impl File for GatedFile {

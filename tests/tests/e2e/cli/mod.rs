@@ -5,3 +5,4 @@ mod commands;
 mod compatibility;
 mod import_0x;
 mod serve;
+mod verify;

@@ -126,6 +126,28 @@ fn a_second_server_on_a_data_directory_is_refused() {
 }
 
 #[test]
+fn a_start_removes_what_an_interrupted_command_left_and_logs_it() {
+    let mut server = TestServer::with_log("a");
+    server.append("a", "x");
+    server.kill();
+    let left = [".restoring-0123456789abcdef", ".deleted-0123456789abcdef"];
+    for name in left {
+        let folder = server.data().join(name).join("0");
+        std::fs::create_dir_all(&folder).expect("a directory");
+        std::fs::write(folder.join("00000000000000000000.seg"), b"STYX").expect("a file");
+    }
+    server.restart();
+    let log = server.log();
+    for name in left {
+        assert!(!server.data().join(name).exists(), "{name}");
+        let line = log.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("no line with {name}: {log}"));
+        assert!(line.contains("INFO") && line.contains("removed"), "{line}");
+    }
+    assert_eq!(server.read_all("a"), [b"x"]);
+}
+
+#[test]
 fn a_0x_data_directory_is_refused_and_left_unchanged() {
     let scratch = Arc::new(Scratch::new("old-data"));
     let log = scratch.join("data").join("old");

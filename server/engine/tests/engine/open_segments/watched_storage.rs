@@ -130,6 +130,9 @@ impl Storage for WatchedStorage {
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
         RealStorage.lock(path, content)
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        RealStorage.lock_shared(path)
+    }
 }
 
 impl File for WatchedFile {
