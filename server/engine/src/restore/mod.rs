@@ -11,15 +11,16 @@
 //! small archive of compressed zeros cannot fill the disk.
 
 mod backup_archive;
+mod gzip_members;
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::read::GzDecoder;
 use styx_protocol::LogId;
 
 use self::backup_archive::BackupArchive;
+use self::gzip_members::GzipMembers;
 use crate::backup::FOLDER;
 use crate::manifest::Manifest;
 use crate::segment::name;
@@ -65,7 +66,7 @@ pub(crate) fn unpack(
 ) -> Result<(), Error> {
     create(&**storage, directory)?;
     let mut unpacking = Unpacking::Backup(BackupArchive::begin(&**storage, directory));
-    let mut archive = tar::Archive::new(GzDecoder::new(archive));
+    let mut archive = tar::Archive::new(GzipMembers::new(archive));
     // `raw` returns tar extensions as entries, whose type is refused below. Otherwise the tar
     // library would read them into memory.
     let entries = archive.entries().map_err(unreadable)?.raw(true);
