@@ -29,7 +29,7 @@ const CARGO_FUZZ: Tool =
 
 /// Programs that the tests need besides cargo: the name, the arguments of a call that
 /// shows that it works, what needs it, and how to install it.
-const NEEDED: [(&str, &[&str], &str, &str); 6] = [
+const NEEDED: [(&str, &[&str], &str, &str); 8] = [
     ("bash", &["--version"], "the examples", "apt-get install bash"),
     ("curl", &["--version"], "the examples and the documents", "apt-get install curl"),
     (
@@ -41,6 +41,8 @@ const NEEDED: [(&str, &[&str], &str, &str); 6] = [
     ("strace", &["--version"], "tests of failing disks", "apt-get install strace"),
     ("unshare", &["--version"], "tests of full disks", "apt-get install util-linux"),
     ("date", &["--version"], "tests of reading by time", "apt-get install coreutils"),
+    ("tar", &["--version"], "tests of repacked backups", "apt-get install tar"),
+    ("gzip", &["--version"], "tests of repacked backups", "apt-get install gzip"),
 ];
 
 /// Checks that all programs are installed and that the compiler is the pinned one.

@@ -5,7 +5,8 @@
 //! config | segment-…-records, ascending | segment-…-index, ascending
 //! ```
 //!
-//! `config` comes first, and the index of each segment comes after the segment. The indexes are
+//! `config` comes first, because it limits the records, and the segments are in order, because they
+//! are converted while they are read. Their indexes may be anywhere after `config`. The indexes are
 //! only checked, because the log is built from the records. A missing index shows that the archive
 //! was cut off between two entries, which no checksum reveals. Invariant: every segment of a
 //! restored log had its index.
@@ -29,6 +30,15 @@ use crate::storage::Storage;
 /// The maximum number of segments in an archive. It bounds the memory for their names.
 const SEGMENTS_MAX: usize = 1 << 18;
 const ENTRY_BYTES: usize = 20;
+
+/// What to do with an archive whose files are in another order.
+pub(crate) const REPACK: &str =
+    "unpack it, and pack its files in order: `tar -czf ARCHIVE config segment-*`";
+
+/// Whether this is the name of a segment's file.
+pub(crate) fn is_segment(path: &str) -> bool {
+    matches!(name::parse(path), LegacyFileName::Records(_) | LegacyFileName::Index(_))
+}
 
 /// An archive that is being unpacked.
 #[derive(Debug)]
@@ -75,6 +85,7 @@ impl Archive {
     ) -> Result<(), Error> {
         match name::parse(path) {
             LegacyFileName::Records(name) if self.segments.len() < SEGMENTS_MAX => {
+                self.check_follows(name)?;
                 self.conversion.segment(name, size, from, &mut |_| {}).map_err(restore_error)?;
                 self.segments.push(name);
                 Ok(())
@@ -87,8 +98,23 @@ impl Archive {
             LegacyFileName::Records(_) | LegacyFileName::Index(_) => {
                 Err(bad_archive(format!("it has more than {SEGMENTS_MAX} segments")))
             }
-            _ => Err(bad_archive(format!("{path:?} does not belong at this place in the archive"))),
+            _ => Err(crate::restore::misplaced(path)),
         }
+    }
+
+    /// Checks that this segment follows the one before it.
+    fn check_follows(&self, name: SegmentName) -> Result<(), Error> {
+        let Some(last) = self.segments.last() else { return Ok(()) };
+        let (file, end) = (name.records(), self.conversion.position());
+        if name <= *last {
+            return Err(bad_archive(format!("{file} is out of order ({REPACK})")));
+        }
+        if name.position != end {
+            return Err(bad_archive(format!(
+                "{file}: the segment before it ends at position {end}, so one is missing or out of order ({REPACK})"
+            )));
+        }
+        Ok(())
     }
 
     /// Completes the log after the last entry. The log is then durable except for its manifest,
@@ -97,42 +123,32 @@ impl Archive {
     /// # Errors
     /// The archive is incomplete, an index does not match its segment, or the engine failed.
     pub(crate) fn finish(self) -> Result<LogConfig, Error> {
-        let Archive { conversion, segments, indexes } = self;
+        let Archive { conversion, segments, mut indexes } = self;
         if segments.is_empty() {
             return Err(bad_archive("it has no segments"));
         }
         let ends = segments.iter().skip(1).map(|next| next.position);
         let ends = ends.chain([conversion.position()]);
-        let mut indexes = indexes.into_iter();
+        indexes.sort_unstable_by_key(|index| index.name);
+        let mut indexes = indexes.into_iter().peekable();
         for (name, end) in segments.iter().zip(ends) {
-            match indexes.next() {
-                Some(index) if index.name == *name => {
-                    if index.last.is_some_and(|last| last >= end) {
-                        let file = name.index();
-                        return Err(bad_archive(format!(
-                            "{file}: an entry is beyond the end of its segment"
-                        )));
-                    }
-                }
-                Some(index) => {
-                    let file = index.name.index();
-                    return Err(bad_archive(format!(
-                        "{file:?} does not belong at this place in the archive"
-                    )));
-                }
-                None => {
-                    return Err(bad_archive(format!(
-                        "{} is missing: the archive is cut off",
-                        name.index()
-                    )));
-                }
+            let Some(index) = indexes.next_if(|index| index.name <= *name) else {
+                let file = name.index();
+                return Err(bad_archive(format!("{file} is missing: the archive is cut off")));
+            };
+            let file = index.name.index();
+            if index.name != *name {
+                return Err(bad_archive(format!("{file} has no segment, or is there twice")));
+            }
+            if index.last.is_some_and(|last| last >= end) {
+                return Err(bad_archive(format!(
+                    "{file}: an entry is beyond the end of its segment"
+                )));
             }
         }
         if let Some(index) = indexes.next() {
-            return Err(bad_archive(format!(
-                "{:?} does not belong at this place in the archive",
-                index.name.index()
-            )));
+            let file = index.name.index();
+            return Err(bad_archive(format!("{file} has no segment, or is there twice")));
         }
         for note in &conversion.notes {
             tracing::warn!(note, "a log of Styx 0.x was restored with a change");

@@ -24,7 +24,7 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use archive::Archive;
+pub(crate) use archive::{Archive, REPACK, is_segment};
 pub(crate) use directory::is_log;
 pub use import::{ImportReport, LogImport, Outcome, import};
 pub(crate) use name::CONFIG;

@@ -1,12 +1,12 @@
 //! Unpacks the archive of a backup, entry by entry.
 //!
 //! ```text
-//! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg, ascending
+//! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
 //! ```
 //!
-//! Only these names are accepted, in this order; the producers file is optional. Blocks are
-//! checked while they are copied, so the restore fails at the first bytes that are not a block.
-//! Everything else is verified after the last entry.
+//! Only these names are accepted, each once and in any order; the producers file is optional.
+//! Blocks are checked while they are copied, so the restore fails at the first bytes that are not a
+//! block. Everything else is verified after the last entry, for example that no segment is missing.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,7 +15,7 @@ use styx_protocol::block::Header;
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, Position};
 
-use super::{bad_archive, unreadable};
+use super::{bad_archive, misplaced, unreadable};
 use crate::backup::FOLDER;
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, FileName};
@@ -24,96 +24,103 @@ use crate::{Error, producers, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
 
-/// Which entries may come next.
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    Manifest,
-    Watermark,
-    ProducersOrSegment,
-    Segments { next: Position },
-}
-
 pub(super) struct BackupArchive<'a> {
     storage: &'a dyn Storage,
     directory: &'a Path,
-    stage: Stage,
     manifest: Option<Manifest>,
+    has_watermark: bool,
+    has_producers: bool,
+    has_segment: bool,
 }
 
 impl<'a> BackupArchive<'a> {
     pub(super) fn begin(storage: &'a dyn Storage, directory: &'a Path) -> BackupArchive<'a> {
-        BackupArchive { storage, directory, stage: Stage::Manifest, manifest: None }
+        BackupArchive {
+            storage,
+            directory,
+            manifest: None,
+            has_watermark: false,
+            has_producers: false,
+            has_segment: false,
+        }
     }
 
     /// Whether no entry has been read.
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self.stage, Stage::Manifest)
+        let has_file = self.has_watermark || self.has_producers || self.has_segment;
+        self.manifest.is_none() && !has_file
     }
 
     /// Unpacks the next entry, of `size` bytes.
     ///
     /// # Errors
-    /// [`Error::BadArchive`] if the entry is invalid or in the wrong place, or an I/O error.
+    /// [`Error::BadArchive`] if the entry is invalid or not a file of a backup, or an I/O error.
     pub(super) fn entry(
         &mut self,
         path: &str,
         size: u64,
         entry: &mut dyn Read,
     ) -> Result<(), Error> {
-        if path == name::MANIFEST && matches!(self.stage, Stage::Manifest) {
+        if path == name::MANIFEST {
             return self.read_manifest(entry, size);
         }
         let within = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let kind = within.map_or(FileName::Other, name::parse);
-        let mut block_check = BlockCheck::default();
-        let (limit, check): (u64, &mut dyn ContentCheck) = match (self.stage, kind) {
-            (Stage::Watermark, FileName::Watermark) => {
-                self.stage = Stage::ProducersOrSegment;
-                (watermark::FILE_BYTES, &mut NoCheck)
+        let (mut no_check, mut block_check) = (NoCheck, BlockCheck::default());
+        let (limit, check): (u64, &mut dyn ContentCheck) = match kind {
+            FileName::Watermark => {
+                self.has_watermark = true;
+                (watermark::FILE_BYTES, &mut no_check)
             }
-            (Stage::ProducersOrSegment, FileName::Producers(_)) => {
-                (producers::BYTES_MAX, &mut NoCheck)
+            FileName::Producers(_) if self.has_producers => {
+                return Err(bad_archive("it has more than one producers file"));
             }
-            (Stage::ProducersOrSegment, FileName::Segment(base)) => {
+            FileName::Producers(_) => {
+                self.has_producers = true;
+                (producers::BYTES_MAX, &mut no_check)
+            }
+            FileName::Segment(_) if size == 0 => {
+                return Err(bad_archive(format!("{path:?} is empty")));
+            }
+            FileName::Segment(base) => {
+                self.has_segment = true;
                 block_check.position = base;
                 (u64::MAX, &mut block_check)
             }
-            (Stage::Segments { next }, FileName::Segment(base)) if base == next => {
-                block_check.position = base;
-                (u64::MAX, &mut block_check)
-            }
-            _ => {
-                return Err(bad_archive(format!(
-                    "{path:?} does not belong at this place in the archive"
-                )));
-            }
+            _ => return Err(misplaced(path)),
         };
         if size > limit {
             return Err(bad_archive(format!("{path:?} is too large")));
         }
         let target = self.directory.join(path);
-        let file = self.storage.create(&target).map_err(Error::io("cannot create", &target))?;
+        let file = self.storage.create(&target).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => repeated(path),
+            _ => Error::io("cannot create", &target)(error),
+        })?;
         copy(entry, &*file, size, check, &target)?;
-        file.sync().map_err(Error::io("cannot sync", &target))?;
-        if let FileName::Segment(_) = kind {
-            self.stage = Stage::Segments { next: block_check.position };
-        }
-        Ok(())
+        file.sync().map_err(Error::io("cannot sync", &target))
     }
 
     /// Returns the configuration of the log, after the last entry was unpacked.
     ///
     /// # Errors
-    /// [`Error::BadArchive`] if the archive has no manifest or no segment.
+    /// [`Error::BadArchive`] if the archive has no manifest, no watermark or no segment.
     pub(super) fn finish(self) -> Result<LogConfig, Error> {
-        let manifest = self.manifest.ok_or_else(|| bad_archive("it is empty"))?;
-        match self.stage {
-            Stage::Segments { .. } => Ok(manifest.config),
-            _ => Err(bad_archive("it has no segments")),
+        if self.is_empty() {
+            return Err(bad_archive("it is empty"));
+        }
+        let manifest = self.manifest.ok_or_else(|| bad_archive("log.toml is missing"))?;
+        match (self.has_watermark, self.has_segment) {
+            (true, true) => Ok(manifest.config),
+            (false, _) => Err(bad_archive(format!("{FOLDER}/{} is missing", name::WATERMARK))),
+            (true, false) => Err(bad_archive("it has no segments")),
         }
     }
 
     fn read_manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
+        if self.manifest.is_some() {
+            return Err(repeated(name::MANIFEST));
+        }
         if size > manifest::BYTES_MAX {
             return Err(bad_archive("log.toml is too large"));
         }
@@ -124,9 +131,12 @@ impl<'a> BackupArchive<'a> {
             return Err(bad_archive("log.toml has a generation other than 0"));
         }
         self.manifest = Some(manifest);
-        self.stage = Stage::Watermark;
         Ok(())
     }
+}
+
+fn repeated(path: &str) -> Error {
+    bad_archive(format!("{path:?} is in the archive twice"))
 }
 
 /// Checks the bytes of a file while they are copied.

@@ -1,25 +1,29 @@
 //! Creates a log from the archive of a backup. The archive is untrusted input.
 //!
 //! ```text
-//! gzip ─▶ tar ─▶ check names, types, sizes, order ─▶ check blocks while copying ─▶
+//! gzip ─▶ tar ─▶ check names, types, sizes ─▶ check blocks while copying ─▶
 //! temporary directory ─▶ new log id ─▶ verify the log, sync it ─▶ rename
 //! ```
 //!
-//! A restore accepts only the files that a backup writes, in the order in which it writes them.
-//! [`legacy`] converts an archive of Styx 0.x while it is read. The memory use does not depend
-//! on the sizes in the archive. The restore fails at the first bytes that are not a block, so a
-//! small archive of compressed zeros cannot fill the disk.
+//! A restore accepts only the files that a backup writes, each once and in any order. It skips what
+//! programs add when they pack a directory. [`legacy`] converts an archive of Styx 0.x while it is
+//! read, so its segments must be in order. The memory use does not depend on the sizes in the
+//! archive. The restore fails at the first bytes that are not a block, so a small archive of
+//! compressed zeros cannot fill the disk.
 
 mod backup_archive;
+mod entry_names;
+mod gzip_members;
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::read::GzDecoder;
 use styx_protocol::LogId;
 
 use self::backup_archive::BackupArchive;
+use self::entry_names::EntryNames;
+use self::gzip_members::GzipMembers;
 use crate::backup::FOLDER;
 use crate::manifest::Manifest;
 use crate::segment::name;
@@ -65,26 +69,32 @@ pub(crate) fn unpack(
 ) -> Result<(), Error> {
     create(&**storage, directory)?;
     let mut unpacking = Unpacking::Backup(BackupArchive::begin(&**storage, directory));
-    let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    // `raw` returns tar extensions as entries, whose type is refused below. Otherwise the tar
-    // library would read them into memory.
+    let mut archive = tar::Archive::new(GzipMembers::new(archive));
+    let mut names = EntryNames::default();
+    // `raw` returns tar extensions as entries. Otherwise the tar library would read them into
+    // memory, whatever their size is.
     let entries = archive.entries().map_err(unreadable)?.raw(true);
     for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !entry.header().entry_type().is_file() {
-            return Err(bad_archive(format!("{path:?} is not a regular file")));
-        }
+        let Some(path) = names.next(&mut entry)? else { continue };
         let size = entry.header().size().map_err(unreadable)?;
         match &mut unpacking {
             Unpacking::Backup(backup) if path == legacy::CONFIG && backup.is_empty() => {
                 let old = legacy::Archive::begin(storage, directory, now_us, size, &mut entry)?;
                 unpacking = Unpacking::Legacy(Box::new(old));
             }
+            Unpacking::Backup(backup) if backup.is_empty() && legacy::is_segment(&path) => {
+                return Err(bad_archive(format!(
+                    "{path:?} is before {:?} in the archive ({})",
+                    legacy::CONFIG,
+                    legacy::REPACK
+                )));
+            }
             Unpacking::Backup(backup) => backup.entry(&path, size, &mut entry)?,
             Unpacking::Legacy(archive) => archive.entry(&path, size, &mut entry)?,
         }
     }
+    names.finish()?;
     check_padding(&mut archive.into_inner())?;
     let config = match unpacking {
         Unpacking::Backup(backup) => backup.finish()?,
@@ -132,7 +142,9 @@ enum Unpacking<'a> {
 }
 
 /// Reads to the end of the gzip stream, and checks that only zeros follow the last entry. The
-/// decoder compares the gzip checksum only when the end is read.
+/// decoder compares the gzip checksum only when the end is read. A tar ends with two blocks of
+/// zeros, and the tar library has read only the first. So an archive without zeros was cut off
+/// after an entry or a gzip member, which no checksum reveals.
 fn check_padding(rest: &mut dyn Read) -> Result<(), Error> {
     let mut buffer = [0; 4096];
     let mut left = PADDING_BYTES_MAX;
@@ -140,15 +152,30 @@ fn check_padding(rest: &mut dyn Read) -> Result<(), Error> {
         let count = rest.read(&mut buffer).map_err(unreadable)?;
         let zeros = buffer.iter().take(count).all(|byte| *byte == 0);
         match left.checked_sub(count) {
+            _ if count == 0 && left == PADDING_BYTES_MAX => {
+                return Err(bad_archive("it is cut off: the end of the tar is missing"));
+            }
             _ if count == 0 => return Ok(()),
             Some(less) if zeros => left = less,
-            _ => return Err(bad_archive("there are bytes after its end")),
+            _ => {
+                return Err(bad_archive(
+                    "there are bytes after its end (an archive contains one log, in one tar)",
+                ));
+            }
         }
     }
 }
 
 pub(crate) fn bad_archive(message: impl Into<String>) -> Error {
     Error::BadArchive { message: message.into() }
+}
+
+/// The error for an entry that is not a file of the log.
+pub(crate) fn misplaced(path: &str) -> Error {
+    bad_archive(format!(
+        "{path:?} does not belong in the archive (pack only the files of one log, in its directory: \
+         `tar -czf ARCHIVE log.toml 0`, or for a log of 0.x `tar -czf ARCHIVE config segment-*`)"
+    ))
 }
 
 /// Converts a failed read of an archive: an I/O error if the connection that delivers it timed

@@ -437,6 +437,88 @@ fn hostile_archives_are_refused_and_leave_nothing_behind() {
 }
 
 #[test]
+fn a_backup_that_was_packed_again_is_restored_if_each_file_is_there_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 20, ..LogConfig::default() };
+    let log = catalog.create(&name("source"), config).expect("created");
+    for n in 0..50u8 {
+        append(&log, &[n; 50]);
+    }
+    let mut backup = Vec::new();
+    log.backup(&mut backup).expect("backed up");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&backup[..]));
+    let entries = archive.entries().expect("a tar");
+    let files: Vec<(String, Vec<u8>)> = entries
+        .map(|entry| {
+            let mut entry = entry.expect("an entry");
+            let path = entry.path().expect("a path").display().to_string();
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut bytes).expect("its bytes");
+            (path, bytes)
+        })
+        .collect();
+    let gzip = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, bytes).expect("packed");
+        packed.finish().expect("packed")
+    };
+    let restore = |folder: &str, files: &[(String, Vec<u8>)]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            let path = format!("{folder}{path}");
+            tar.append_data(&mut header, path, bytes.as_slice()).expect("packed");
+        }
+        let tar = tar.into_inner().expect("packed");
+        let (first, second) = tar.split_at(tar.len() / 2);
+        let archive = [gzip(first), gzip(second), vec![0; 10_000]].concat();
+        catalog.restore(&name("copy"), &mut &archive[..])
+    };
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&backup[..]), &mut unpacked)
+        .expect("unpacked");
+    let entries_end = unpacked.len() - 1024;
+    let cut = catalog.restore(&name("copy"), &mut &gzip(&unpacked[..entries_end])[..]);
+    assert!(matches!(cut, Err(Error::BadArchive { .. })), "without the end of the tar: {cut:?}");
+
+    let expected = read_all(&log);
+    let check = |folder: &str, files: &[(String, Vec<u8>)]| {
+        let copy = restore(folder, files).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+        assert_eq!(read_all(&copy), expected, "{folder:?}");
+        drop(copy);
+        catalog.delete(&name("copy")).expect("deleted");
+    };
+    let long_name = format!("{}/", "x".repeat(150));
+    for folder in ["", "orders/", long_name.as_str()] {
+        for first in 0..files.len() {
+            let mut files = files.clone();
+            files.rotate_left(first);
+            check(folder, &files);
+            files.reverse();
+            check(folder, &files);
+        }
+    }
+    for (at, (path, _)) in files.iter().enumerate() {
+        let mut twice = files.clone();
+        twice.push(files[at].clone());
+        let error = restore("", &twice).expect_err("a file is there twice");
+        assert!(matches!(error, Error::BadArchive { .. }), "{path} twice: {error}");
+        let mut without = files.clone();
+        without.remove(at);
+        match restore("", &without) {
+            Ok(_) if path.ends_with(".producers") => {
+                catalog.delete(&name("copy")).expect("deleted");
+            }
+            restored => {
+                assert!(matches!(restored, Err(Error::BadArchive { .. })), "{path}: {restored:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_repair_keeps_one_unbroken_range_and_sets_the_damaged_log_aside() {
     use styx_engine::repair::{Keep, Mode, Range, repair};
     for (keep, kept) in [(Keep::Longest, 0..30), (Keep::First, 0..30), (Keep::Last, 31..60)] {

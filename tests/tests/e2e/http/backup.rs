@@ -148,6 +148,68 @@ fn a_backup_is_a_prefix_of_the_log_while_appends_go_on() {
     });
 }
 
+/// What a script writes to its standard output. It runs in the server's scratch directory.
+pub(super) fn packed(server: &TestServer, script: &str) -> Vec<u8> {
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", script]).current_dir(server.scratch().path());
+    let output = bash.output().expect("bash is installed");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {stderr}");
+    output.stdout
+}
+
+#[test]
+fn backups_packed_again_with_tar_and_gzip_are_restored() {
+    let server = server();
+    server.scratch().write("a.tar.gz", server.backup("a"));
+    let unpack = "mkdir -p orders && tar -xzf a.tar.gz -C orders && \
+                  touch orders/._log.toml && echo AppleDouble > orders/0/._watermark";
+    let long = "long=$(printf 'x%.0s' {1..150}) && cp -r orders $long && tar -czf - $long";
+    let (long_gnu, long_pax) = (format!("{long} --format=gnu"), format!("{long} --format=pax"));
+    let members = "tar -cf all.tar orders && head -c 3000 all.tar | gzip && \
+                   tail -c +3001 all.tar | gzip && head -c 20000 /dev/zero";
+    let ways = [
+        "cd orders && tar -czf - *",
+        "cd orders && tar -czf - .",
+        "cd orders && tar -czf - 0/* log.toml",
+        "cd orders && tar -czf - log.toml $(ls -r 0/*)",
+        "tar -czf - orders",
+        "tar -czf - ./orders",
+        "tar --format=pax -czf - orders",
+        "tar --format=ustar -czf - orders",
+        "tar --format=v7 -czf - orders",
+        long_gnu.as_str(),
+        long_pax.as_str(),
+        members,
+    ];
+    for (number, pack) in ways.into_iter().enumerate() {
+        // Each one begins with a new directory.
+        let script = format!("mkdir {number} && cp a.tar.gz {number} && cd {number} && {unpack}");
+        let archive = packed(&server, &format!("{script} && {pack}"));
+        let answer = server.restore("b", archive);
+        assert_eq!(answer.status(), 200, "{pack}: {}", answer.shown());
+        assert_eq!(server.read_all("b"), server.read_all("a"), "{pack}");
+        let mut info = server.info("b");
+        info["name"] = "a".into();
+        assert_eq!(info, server.info("a"), "{pack}");
+        let _ = server.ask(&Request::delete("/logs/b")).expect(200);
+    }
+    for (number, pack) in [
+        "touch orders/README && tar -czf - orders",
+        "cp -r orders other && tar -czf - orders other",
+        "cd orders && tar -czf - log.toml 0 --transform s,0/,1/,",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let script = format!("mkdir bad{number} && cp a.tar.gz bad{number} && cd bad{number}");
+        let archive = packed(&server, &format!("{script} && {unpack} && {pack}"));
+        let answer = server.restore("b", archive).expect_error(400, "invalid_params");
+        let how = "`tar -czf ARCHIVE log.toml 0`";
+        assert!(answer.text().contains(how), "{pack}: {}", answer.shown());
+    }
+}
+
 #[test]
 fn restore_rejects_invalid_archives_and_leaves_nothing() {
     let server = server();

@@ -133,15 +133,17 @@ fn entries_out_of_place_are_refused() {
     data.assert_refused("out of order", &with(&|files| files.insert(2, files[1].clone())));
     data.assert_refused("out of order", &with(&|files| files.swap(1, 2)));
     data.assert_refused("one is missing", &with(&|files| drop(files.remove(2))));
-    data.assert_refused("does not belong", &with(&|files| files.push(files[6].clone())));
-    data.assert_refused("does not belong", &with(&|files| files.swap(4, 5)));
+    data.assert_refused("is there twice", &with(&|files| files.push(files[6].clone())));
+    data.assert_refused("has no segment", &with(&|files| files[5].0 = segment(9, 0, 0, "index")));
     data.assert_refused("does not belong", &with(&|files| files.push(files[0].clone())));
     data.assert_refused("does not belong", &with(&|files| files.push(("lock".into(), Vec::new()))));
     data.assert_refused(
         "does not belong",
         &with(&|files| files.push(("log.toml".into(), Vec::new()))),
     );
-    data.assert_refused("does not belong", &with(&|files| files.swap(0, 1)));
+    data.assert_refused("tar -czf ARCHIVE config segment-*", &with(&|files| files.swap(0, 1)));
+    data.assert_refused("tar -czf ARCHIVE config segment-*", &with(&|files| files.swap(1, 2)));
+    data.assert_refused("tar -czf ARCHIVE config segment-*", &with(&|files| files.swap(2, 3)));
     data.assert_refused(
         "does not belong",
         &with(&|files| files[1].0 = format!("x/{}", files[1].0)),
@@ -163,6 +165,21 @@ fn entries_out_of_place_are_refused() {
     data.assert_refused("cut off", &with(&|files| files[4].1.truncate(39)));
     let interleaved = with(&|files| files[1..].sort());
     assert_intact(&data.restore(&interleaved).expect("each index may follow its records"));
+}
+
+#[test]
+fn an_archive_that_was_packed_again_is_restored() {
+    let data = Data::new();
+    let mut files = files();
+    files[4..].reverse();
+    files.insert(0, ("._config".into(), b"AppleDouble".to_vec()));
+    for (name, _) in &mut files {
+        *name = format!("old/{name}");
+    }
+    let tar = tar(&files);
+    let (first, second) = tar.split_at(1000);
+    let archive = [gzip(first), gzip(second), vec![0; 10_000]].concat();
+    assert_intact(&data.restore(&archive).expect("restored"));
 }
 
 #[test]
