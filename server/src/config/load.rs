@@ -151,7 +151,7 @@ impl Loaded {
                 key: shown.to_owned(),
                 source_name: source_name.to_owned(),
                 value: format!("{text:?}"),
-                accepted: format!("use {}", key.kind.accepted()),
+                accepted: format!("use {}", key.kind.accepted_as_text()),
             }),
         }
     }

@@ -114,6 +114,55 @@ fn check_config_rejects_unknown_keys_that_serve_only_warns_about() {
 }
 
 #[test]
+fn every_printed_value_is_accepted_as_a_flag_and_as_a_variable() {
+    let scratch = Scratch::new("printed");
+    let mut first = vec!["serve", "--print-config"];
+    let list = r#"["https://a.example", "http://localhost:*"]"#;
+    let origins = format!("cors_allowed_origins={list}");
+    for value in [
+        origins.as_str(),
+        "tcp_timeout=7",
+        "pid_file=styx 1.pid",
+        "log_manager.pad_commits=true",
+        "metrics.statsd.address=localhost:8125",
+        "metrics.statsd.prefix=it's \"p\"",
+    ] {
+        first.extend(["--set", value]);
+    }
+    let print = |mut command: Command| {
+        command.current_dir(scratch.path());
+        run(command, b"").expect_text()
+    };
+    let printed = print(styx(&first));
+    assert!(printed.contains(&format!("cors_allowed_origins = {list}\n")), "{printed}");
+
+    let mut by_flag = styx(&["serve", "--print-config"]);
+    let mut by_variable = styx(&["serve", "--print-config"]);
+    let mut table = String::new();
+    for line in printed.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = format!("{name}.");
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            by_flag.arg("--set").arg(format!("{table}{key}={value}"));
+            let variable = format!("STYX_{table}{key}").replace('.', "_").to_uppercase();
+            by_variable.env(variable, value);
+        }
+    }
+    assert_eq!(print(by_flag), printed);
+    assert_eq!(print(by_variable), printed);
+}
+
+#[test]
+fn broken_list_is_refused_with_the_accepted_forms() {
+    let value = "cors_allowed_origins=[\"https://a.example\"";
+    let done = run(styx(&["serve", "--print-config", "--set", value]), b"");
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    for part in ["cors_allowed_origins", "https://a.example", "a list"] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_second_server_on_a_data_directory_is_refused() {
     let first = TestServer::start();
     first.create("a");
