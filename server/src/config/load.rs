@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::{self, ConfigKey, KEYS};
-use super::{Config, Statsd};
+use super::{Config, Statsd, environment};
 
 /// A configuration and the warnings about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +61,10 @@ pub enum Error {
     },
 }
 
-/// How similar an unknown variable must be to a known one to count as a typing
-/// error. Kubernetes sets `STYX_…` variables of its own, and clients use others.
-const TYPING_ERROR_LIKENESS: f64 = 0.94;
-
 impl Config {
     /// Reads the file (if there is one), then `STYX_…` variables, then `overrides`
-    /// (dotted key, text). Later sources win over earlier ones and the defaults.
+    /// (dotted key, text). Later sources win over earlier ones and the defaults. An empty
+    /// variable counts as unset.
     ///
     /// # Errors
     /// The file cannot be read, a value is invalid, or an override is unknown.
@@ -123,18 +120,13 @@ impl Loaded {
     }
 
     fn variable(&mut self, variable: &str, text: &str) -> Result<(), Error> {
-        if !variable.starts_with("STYX_") {
+        if !variable.starts_with("STYX_") || text.trim().is_empty() {
             return Ok(());
         }
         if let Some(key) = KEYS.iter().find(|key| key.is_set_by(variable)) {
             return self.text(key, variable, text, "the environment");
         }
-        let alike = |key: &&ConfigKey| strsim::jaro_winkler(&key.variable(), variable);
-        let nearest = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-        if let Some(key) = nearest.filter(|key| alike(key) >= TYPING_ERROR_LIKENESS) {
-            let known = key.variable();
-            self.warnings.push(format!("unknown variable {variable}: did you mean {known}?"));
-        }
+        self.warnings.extend(environment::warning(variable, text));
         Ok(())
     }
 
@@ -299,6 +291,14 @@ mod tests {
             let error = load(text, &[]).expect_err(text).to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn empty_variable_counts_as_unset() {
+        let empty = KEYS.iter().map(|key| (key.variable(), String::new()));
+        let empty = empty.chain([("STYX_QUUX".to_owned(), " ".to_owned())]);
+        let loaded = Config::load(None, empty, &[]).expect("it loads");
+        assert_eq!((loaded.config, loaded.warnings), (Config::default(), Vec::new()));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! checked and needs no further checks.
 
 mod address;
+mod environment;
 mod keys;
 mod load;
 mod print;

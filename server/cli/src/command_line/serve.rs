@@ -6,7 +6,7 @@ use clap::{Args, Parser, ValueEnum};
 
 const PRECEDENCE: &str = "\
 Flags override environment variables (STYX_BIND_ADDRESS and so on), which override the
-configuration file. No file is required.";
+configuration file. No file is required. An empty variable counts as unset.";
 
 /// The flags of `styx serve`.
 #[derive(Debug, Args, Default)]

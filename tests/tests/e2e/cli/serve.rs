@@ -163,6 +163,36 @@ fn broken_list_is_refused_with_the_accepted_forms() {
 }
 
 #[test]
+fn empty_variables_count_as_unset_and_unknown_ones_are_warned_about() {
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = styx(&["serve", "--check-config"]);
+        command.envs(variables.iter().copied());
+        run(command, b"")
+    };
+    for variable in [
+        "STYX_BIND_ADDRESS",
+        "STYX_TCP_TIMEOUT",
+        "STYX_DATA_DIRECTORY",
+        "STYX_CONFIG",
+        "STYX_LOG_FORMAT",
+        "STYX_CA_FILE",
+        "STYX_HOST",
+        "STYX_UNKNOWN",
+    ] {
+        let done = check(&[(variable, "")]);
+        assert_eq!(done.code, 0, "{variable}: {}", done.stderr);
+    }
+    let known = [("STYX_HOST", "db:7123"), ("STYX_TOKEN", "x"), ("STYX_LOG", "info")];
+    let done = check(&known);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for variable in ["STYX_UNKNOWN", "STYX_BIND_ADRESS"] {
+        let done = check(&[(variable, "x")]);
+        assert_eq!(done.code, 1, "{variable}: {}", done.stderr);
+        assert!(done.stderr.contains(variable), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_second_server_on_a_data_directory_is_refused() {
     let first = TestServer::start();
     first.create("a");
