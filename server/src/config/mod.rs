@@ -13,6 +13,7 @@ mod address;
 mod environment;
 mod keys;
 mod load;
+mod path;
 mod print;
 mod value;
 

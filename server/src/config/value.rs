@@ -27,6 +27,8 @@ pub(super) enum ValueKind {
 pub(super) const SECONDS: ValueKind = ValueKind::Number { min: 0, max: 31_536_000 };
 /// Whole seconds from 1 up to a year.
 pub(super) const SECONDS_FROM_1: ValueKind = ValueKind::Number { min: 1, max: 31_536_000 };
+/// Bytes of a key that is ignored: every size that 0.x accepted.
+pub(super) const IGNORED_BYTES: ValueKind = ValueKind::Number { min: 0, max: i64::MAX };
 /// Bytes, up to 1 GiB.
 pub(super) const BYTES: ValueKind = ValueKind::Number { min: 1, max: 1 << 30 };
 

@@ -163,6 +163,32 @@ fn broken_list_is_refused_with_the_accepted_forms() {
 }
 
 #[test]
+fn address_or_path_that_can_never_work_is_refused_by_check_config_and_at_start() {
+    for (key, value) in [
+        ("metrics.statsd.address", "localhost"),
+        ("metrics.statsd.address", "localhost:70000"),
+        ("metrics.statsd.address", "http://localhost:8125"),
+        ("bind_address", "127.0.0.1:70000"),
+        ("pid_file", "/nonexistent/styx.pid"),
+        ("log_manager.data_directory", "/dev/null"),
+        ("max_in_flight_bytes", "64MiB"),
+    ] {
+        let setting = format!("{key}={value}");
+        for flags in [&["--check-config"][..], &["--bind-address", "127.0.0.1:0"]] {
+            let mut arguments = vec!["serve", "--set", setting.as_str()];
+            if key != "bind_address" || flags.len() == 1 {
+                arguments.extend(flags);
+            }
+            let done = run(styx(&arguments), b"");
+            assert_eq!(done.code, 1, "{setting}: {}", done.stderr);
+            for part in [key, value, "use "] {
+                assert!(done.stderr.contains(part), "{setting}: {}", done.stderr);
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_variables_count_as_unset_and_unknown_ones_are_warned_about() {
     let check = |variables: &[(&str, &str)]| {
         let mut command = styx(&["serve", "--check-config"]);
