@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing waits for StatsD: a datagram that cannot be sent is lost, and the next
-//! change sends another.
+//! change sends another. If the address cannot be resolved or reached, the server warns
+//! once and tries again every second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,10 +27,25 @@ pub(crate) async fn run(config: Statsd, app: Arc<App>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut socket = None;
+    let mut has_warned = false;
     loop {
         ticks.tick().await;
         if socket.is_none() {
-            socket = connect(&config.address).await;
+            match connect(&config.address).await {
+                Ok(connected) => {
+                    has_warned = false;
+                    socket = Some(connected);
+                }
+                Err(error) if !has_warned => {
+                    has_warned = true;
+                    tracing::warn!(
+                        "cannot connect to the StatsD server {}: {error}; trying again every \
+                         second (check metrics.statsd.address)",
+                        config.address
+                    );
+                }
+                Err(_) => {}
+            }
         }
         let Some(connected) = &socket else { continue };
         let logs = app.sessions.list();
@@ -53,23 +69,19 @@ pub(crate) async fn run(config: Statsd, app: Arc<App>) {
     }
 }
 
-async fn connect(address: &str) -> Option<UdpSocket> {
-    let connected = async {
-        let mut failure = std::io::Error::from(std::io::ErrorKind::NotFound);
-        for to in tokio::net::lookup_host(address).await? {
-            let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(from).await?;
-            match socket.connect(to).await {
-                Ok(()) => return Ok(socket),
-                Err(error) => failure = error,
-            }
+async fn connect(address: &str) -> std::io::Result<UdpSocket> {
+    // In 0.x, `:8125` was a port of this machine.
+    let local = address.starts_with(':').then(|| format!("localhost{address}"));
+    let mut failure = std::io::Error::from(std::io::ErrorKind::NotFound);
+    for to in tokio::net::lookup_host(local.as_deref().unwrap_or(address)).await? {
+        let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(from).await?;
+        match socket.connect(to).await {
+            Ok(()) => return Ok(socket),
+            Err(error) => failure = error,
         }
-        Err(failure)
-    };
-    connected
-        .await
-        .inspect_err(|error| tracing::debug!(address, "cannot connect to statsd: {error}"))
-        .ok()
+    }
+    Err(failure)
 }
 
 fn gauges(prefix: &str, log: &LogInfo) -> [String; 2] {

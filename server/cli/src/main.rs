@@ -27,7 +27,7 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use command_line::{Command, CommandLine, Format, ServerCommandLine};
 use failure::Failure;
 
@@ -39,10 +39,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (done, definition) = if is_old_server(arguments.first()) {
-        let line = ServerCommandLine::try_parse_from(&arguments).map_err(Failure::from);
-        (line.and_then(|line| serve::run(line.into(), None)), ServerCommandLine::command())
+        let line = command_line::parse(&arguments).map_err(Failure::from);
+        (
+            line.and_then(|line: ServerCommandLine| serve::run(line.into(), None)),
+            ServerCommandLine::command(),
+        )
     } else {
-        let line = CommandLine::try_parse_from(&arguments).map_err(Failure::from);
+        let line = command_line::parse(&arguments).map_err(Failure::from);
         (line.and_then(run), CommandLine::command())
     };
     match done {

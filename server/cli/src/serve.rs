@@ -11,7 +11,7 @@ use crate::{check_storage, logging, output};
 /// Runs the server until it is stopped, or does what a flag such as `--print-config`
 /// asks. `host` is a flag of the client commands, which is refused here.
 pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
-    if host.is_some() && std::env::var_os("STYX_HOST").is_none() {
+    if host.is_some() && std::env::var_os("STYX_HOST").is_none_or(|host| host.is_empty()) {
         let message = "--host is the server that other commands connect to; use --bind-address to choose where to listen";
         return Err(Failure::Misuse(message.to_owned()));
     }

@@ -1,10 +1,11 @@
-//! [`BindAddress`]: a `host:port`, kept as written.
+//! [`BindAddress`]: a `host:port`, kept as written. [`is_destination`] checks the address
+//! of another server.
 //!
 //! `:7123` means every interface, as in 0.x. A name such as `localhost:7123` is
 //! resolved when the server binds. With port 0 the system chooses the port.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// An address to listen on.
@@ -37,19 +38,45 @@ impl FromStr for BindAddress {
 
     fn from_str(text: &str) -> Result<BindAddress, String> {
         let wrong = || "use host:port, as in 127.0.0.1:7123, localhost:7123 or :7123".to_owned();
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| wrong())?;
-        let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let ok = match inside {
-            Some(address) => matches!(address.parse(), Ok(IpAddr::V6(_))),
-            None => !host.contains([':', '[', ']', '/']) && !host.contains(char::is_whitespace),
-        };
-        if ok {
-            Ok(BindAddress { host: inside.unwrap_or(host).to_owned(), port })
-        } else {
-            Err(wrong())
-        }
+        let (host, port) = split(text).ok_or_else(wrong)?;
+        Ok(BindAddress { host: host.to_owned(), port })
     }
+}
+
+/// Whether a server can have this `host:port`. An empty host is this machine, as in 0.x.
+/// Does not resolve names.
+pub(super) fn is_destination(text: &str) -> bool {
+    // A socket address may also have a scope id, as in [fe80::1%2]:8125.
+    let port = text.parse().map(|address: SocketAddr| address.port());
+    port.ok().or_else(|| split(text).map(|(_, port)| port)).is_some_and(|port| port != 0)
+}
+
+/// Host, without brackets and possibly empty, and port.
+fn split(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let port = port.parse::<u16>().ok()?;
+    let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let ok = match inside {
+        Some(address) => matches!(address.parse(), Ok(IpAddr::V6(_))),
+        None => host.is_empty() || is_host(host),
+    };
+    ok.then_some((inside.unwrap_or(host), port))
+}
+
+/// Whether a name can be a host name or an IPv4 address.
+fn is_host(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+    };
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_digits = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ipv4 = parts.len() == 4 && parts.iter().all(is_digits);
+    parts.iter().copied().all(is_label)
+        && (!is_ipv4 || parts.iter().all(|part| part.parse::<u8>().is_ok()))
 }
 
 impl fmt::Display for BindAddress {
@@ -72,8 +99,37 @@ mod tests {
             let address: BindAddress = text.parse().expect(text);
             assert_eq!(address.to_string(), text);
         }
-        for text in ["", "7123", "localhost", "::1:80", "a b:1", "x:70000", "http://x:1", "[x]:1"] {
+        for text in WRONG {
             assert!(text.parse::<BindAddress>().is_err(), "{text}");
+        }
+    }
+
+    const WRONG: [&str; 14] = [
+        "",
+        "7123",
+        "localhost",
+        "::1:80",
+        "a b:1",
+        "x:70000",
+        "http://x:1",
+        "[x]:1",
+        "x:",
+        "x:+1",
+        "300.1.1.1:1",
+        "a..b:1",
+        "user@x:1",
+        "x:1/path",
+    ];
+
+    #[test]
+    fn destination_is_a_host_and_a_port_other_than_0() {
+        for text in ["127.0.0.1:8125", "localhost:1", "db-1.a_b.example.:8125", ":8125", "[::1]:1"]
+        {
+            assert!(is_destination(text), "{text}");
+        }
+        assert!(is_destination("[fe80::1%2]:8125"));
+        for text in WRONG.into_iter().chain(["localhost:0", "[::1]:0", "udp://x:8125"]) {
+            assert!(!is_destination(text), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use super::value::{self, BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
+use super::value::{self, BYTES, IGNORED_BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
 use super::{Config, Statsd};
 
 /// One key of the configuration.
@@ -152,7 +152,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     size_key!(
         "http_write_buffer_size",
-        BYTES,
+        IGNORED_BYTES,
         "accepted for configuration files of 0.x, and ignored",
         http_write_buffer_size
     ),
@@ -241,7 +241,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     size_key!(
         "log_manager.write_buffer_size",
-        BYTES,
+        IGNORED_BYTES,
         "accepted for configuration files of 0.x, and ignored",
         log_manager.write_buffer_size
     ),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::{self, ConfigKey, KEYS};
-use super::{Config, Statsd};
+use super::{Config, Statsd, address, environment, path};
 
 /// A configuration and the warnings about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub enum Error {
     Value {
         /// The key or variable.
         key: String,
-        /// The file, "the environment" or "the command line".
+        /// The file, "the environment", "the command line", or "the configuration" if the
+        /// check needs the values of all sources.
         source_name: String,
         /// The value.
         value: String,
@@ -61,16 +62,14 @@ pub enum Error {
     },
 }
 
-/// How similar an unknown variable must be to a known one to count as a typing
-/// error. Kubernetes sets `STYX_…` variables of its own, and clients use others.
-const TYPING_ERROR_LIKENESS: f64 = 0.94;
-
 impl Config {
     /// Reads the file (if there is one), then `STYX_…` variables, then `overrides`
-    /// (dotted key, text). Later sources win over earlier ones and the defaults.
+    /// (dotted key, text). Later sources win over earlier ones and the defaults. An empty
+    /// variable counts as unset.
     ///
     /// # Errors
-    /// The file cannot be read, a value is invalid, or an override is unknown.
+    /// The file cannot be read, a value is invalid, an override is unknown, or the server
+    /// can never use a path or address.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
@@ -96,7 +95,9 @@ impl Config {
             })?;
             loaded.text(key, key.name, text, "the command line")?;
         }
-        loaded.check_statsd();
+        loaded.check_statsd()?;
+        loaded.check_paths()?;
+        loaded.check_origins();
         Ok(loaded)
     }
 }
@@ -123,18 +124,13 @@ impl Loaded {
     }
 
     fn variable(&mut self, variable: &str, text: &str) -> Result<(), Error> {
-        if !variable.starts_with("STYX_") {
+        if !variable.starts_with("STYX_") || text.trim().is_empty() {
             return Ok(());
         }
         if let Some(key) = KEYS.iter().find(|key| key.is_set_by(variable)) {
             return self.text(key, variable, text, "the environment");
         }
-        let alike = |key: &&ConfigKey| strsim::jaro_winkler(&key.variable(), variable);
-        let nearest = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-        if let Some(key) = nearest.filter(|key| alike(key) >= TYPING_ERROR_LIKENESS) {
-            let known = key.variable();
-            self.warnings.push(format!("unknown variable {variable}: did you mean {known}?"));
-        }
+        self.warnings.extend(environment::warning(variable, text));
         Ok(())
     }
 
@@ -151,7 +147,7 @@ impl Loaded {
                 key: shown.to_owned(),
                 source_name: source_name.to_owned(),
                 value: format!("{text:?}"),
-                accepted: format!("use {}", key.kind.accepted()),
+                accepted: format!("use {}", key.kind.accepted_as_text()),
             }),
         }
     }
@@ -176,9 +172,10 @@ impl Loaded {
     }
 
     /// Turns StatsD off if its table has no address or another protocol, because an
-    /// old file must not keep the server from starting.
-    fn check_statsd(&mut self) {
-        let Some(statsd) = &mut self.config.statsd else { return };
+    /// old file must not keep the server from starting. The address is only checked if
+    /// StatsD is on.
+    fn check_statsd(&mut self) -> Result<(), Error> {
+        let Some(statsd) = &mut self.config.statsd else { return Ok(()) };
         if statsd.protocol.is_empty() {
             statsd.protocol = "udp".to_owned();
         }
@@ -189,12 +186,58 @@ impl Loaded {
                 "metrics.statsd.protocol is {:?}, but only \"udp\" is supported",
                 statsd.protocol
             )
+        } else if address::is_destination(&statsd.address) {
+            return Ok(());
         } else {
-            return;
+            let accepted = "use host:port, as in 127.0.0.1:8125, localhost:8125 or [::1]:8125";
+            return Err(unusable("metrics.statsd.address", &statsd.address, accepted.to_owned()));
         };
         self.warnings.push(format!("{problem}: StatsD is off"));
         self.config.statsd = None;
+        Ok(())
     }
+
+    /// Refuses paths that the server can never use on this machine.
+    fn check_paths(&self) -> Result<(), Error> {
+        let directory = &self.config.log_manager.data_directory;
+        path::check_directory(directory).map_err(|accepted| {
+            unusable("log_manager.data_directory", &directory.to_string_lossy(), accepted)
+        })?;
+        let Some(file) = &self.config.pid_file else { return Ok(()) };
+        path::check_file(file)
+            .map_err(|accepted| unusable("pid_file", &file.to_string_lossy(), accepted))
+    }
+
+    /// Warns about patterns that match no origin. They are no errors, because 0.x accepted
+    /// every string.
+    fn check_origins(&mut self) {
+        for pattern in &self.config.cors_allowed_origins {
+            if !may_match_an_origin(pattern) {
+                self.warnings.push(format!(
+                    "cors_allowed_origins has the pattern {pattern:?}, which matches no origin: \
+                     use scheme://host or scheme://host:port, without a path; * matches any characters"
+                ));
+            }
+        }
+    }
+}
+
+/// The error about a value that only the values of all sources together show to be wrong.
+fn unusable(key: &str, value: &str, accepted: String) -> Error {
+    Error::Value {
+        key: key.to_owned(),
+        source_name: "the configuration".to_owned(),
+        value: format!("{value:?}"),
+        accepted,
+    }
+}
+
+/// Whether a browser may send an `Origin` that matches: `scheme://host`, with a port or
+/// not, or `null`.
+fn may_match_an_origin(pattern: &str) -> bool {
+    let is_whole = pattern.contains('*') || pattern.contains("://") || pattern == "null";
+    let is_stray = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',');
+    is_whole && !pattern.ends_with('/') && !pattern.contains(is_stray)
 }
 
 /// Whether a key is in a table of this name.
@@ -298,6 +341,71 @@ mod tests {
         ] {
             let error = load(text, &[]).expect_err(text).to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn statsd_address_that_can_never_work_is_an_error() {
+        for address in ["localhost", "localhost:70000", "http://localhost:8125", "localhost:0"] {
+            let table = format!("[metrics.statsd]\naddress = \"{address}\"\n");
+            let error = load(&table, &[]).expect_err(address).to_string();
+            for part in ["metrics.statsd.address", address, "use host:port"] {
+                assert!(error.contains(part), "{address}: {error}");
+            }
+            // The address of another protocol is ignored.
+            let loaded = load(&format!("{table}protocol = \"tcp\"\n"), &[]).expect("it loads");
+            assert_eq!((loaded.config.statsd, loaded.warnings.len()), (None, 1));
+            let loaded = load(&table, &[("STYX_STATSD_ADDRESS", "localhost:8125")]);
+            assert_eq!(loaded.expect("it loads").warnings, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn path_that_can_never_work_is_an_error() {
+        let file = std::env::current_exe().expect("the test").display().to_string();
+        let below = format!("{file}/data");
+        for (key, value) in [
+            ("log_manager.data_directory", file.as_str()),
+            ("log_manager.data_directory", below.as_str()),
+            ("pid_file", "/"),
+            ("pid_file", "/nonexistent/styx.pid"),
+        ] {
+            let flags = [(key.to_owned(), value.to_owned())];
+            let error = Config::load(None, std::iter::empty(), &flags).expect_err(value);
+            let error = error.to_string();
+            for part in [key, value, "use the path of"] {
+                assert!(error.contains(part), "{value}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_variable_counts_as_unset() {
+        let empty = KEYS.iter().map(|key| (key.variable(), String::new()));
+        let empty = empty.chain([("STYX_QUUX".to_owned(), " ".to_owned())]);
+        let loaded = Config::load(None, empty, &[]).expect("it loads");
+        assert_eq!((loaded.config, loaded.warnings), (Config::default(), Vec::new()));
+    }
+
+    #[test]
+    fn every_size_of_an_ignored_key_is_accepted() {
+        for size in ["0", "4294967296"] {
+            let file = format!(
+                "http_write_buffer_size = {size}\n[log_manager]\nwrite_buffer_size = {size}\n"
+            );
+            assert_eq!(load(&file, &[]).expect("it loads").warnings, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn pattern_that_matches_no_origin_is_warned_about() {
+        let valid = r#""*", "null", "http://*.example.com", "https://a:1", "*.example.com""#;
+        let loaded = load(&format!("cors_allowed_origins = [{valid}]\n"), &[]);
+        assert_eq!(loaded.expect("it loads").warnings, Vec::<String>::new());
+        for pattern in ["a.example", "https://a/", "https://a, https://b", "'https://a'", ""] {
+            let loaded = load(&format!("cors_allowed_origins = [\"{pattern}\"]\n"), &[]);
+            let warnings = loaded.expect("it loads").warnings;
+            assert!(warnings.len() == 1 && warnings[0].contains(pattern), "{warnings:?}");
         }
     }
 

@@ -10,8 +10,10 @@
 //! checked and needs no further checks.
 
 mod address;
+mod environment;
 mod keys;
 mod load;
+mod path;
 mod print;
 mod value;
 

@@ -28,12 +28,16 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Statsd};
+    use std::path::PathBuf;
+
+    use super::super::keys::{ConfigKey, KEYS};
+    use super::super::value::ValueKind;
+    use super::super::{Config, LogManager, Statsd};
 
     #[test]
     fn printed_configuration_loads_as_the_same() {
         let mut config = Config { worker_threads: 3, ..Config::default() };
-        config.cors_allowed_origins = vec!["a\"b".to_owned(), "http://*".to_owned()];
+        config.cors_allowed_origins = vec!["a\"b*".to_owned(), "http://*".to_owned()];
         config.statsd = Some(Statsd {
             protocol: "udp".to_owned(),
             address: "127.0.0.1:8125".to_owned(),
@@ -44,6 +48,78 @@ mod tests {
         std::fs::write(&path, config.to_toml()).expect("write");
         let loaded = Config::load(Some(&path), std::iter::empty(), &[]).expect("it loads");
         std::fs::remove_file(&path).expect("remove");
-        assert_eq!((loaded.config, loaded.warnings), (config, Vec::new()));
+        assert_eq!(loaded.config, config);
+    }
+
+    /// Gives every printed value back with `--set`, and then as a variable.
+    fn check_given_back(config: &Config) {
+        let printed = |key: &ConfigKey| (key.value)(config).map(|value| value.to_string());
+        let flags: Vec<(String, String)> =
+            KEYS.iter().filter_map(|key| Some((key.name.to_owned(), printed(key)?))).collect();
+        let text = config.to_toml();
+        for (_, value) in &flags {
+            assert!(text.contains(&format!(" = {value}\n")), "{value} is printed: {text}");
+        }
+        let by_flag = Config::load(None, std::iter::empty(), &flags);
+        let variables = KEYS.iter().filter_map(|key| Some((key.variable(), printed(key)?)));
+        let by_variable = Config::load(None, variables, &[]);
+        for loaded in [by_flag, by_variable] {
+            assert_eq!(loaded.expect("it loads").config, *config, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_printed_value_can_be_given_back_as_a_flag_and_as_a_variable() {
+        check_given_back(&Config::default());
+        check_given_back(&Config { cors_allowed_origins: Vec::new(), ..Config::default() });
+        for text in [
+            "plain",
+            "two words",
+            " padded ",
+            "a,b",
+            "[a]",
+            "[\"a\"]",
+            "\"quoted\"",
+            "'quoted'",
+            "it's \"both\"",
+            "back\\slash",
+            "two\nlines",
+            "tab\tbed",
+            "true",
+            "7",
+            "# none",
+            "a = 1",
+            "é*",
+        ] {
+            check_given_back(&Config {
+                pid_file: Some(std::env::temp_dir().join(format!("styx-none-{text}"))),
+                bind_address: "[::1]:80".parse().expect("an address"),
+                cors_allowed_origins: vec![text.to_owned(), "http://localhost:*".to_owned()],
+                log_manager: LogManager {
+                    data_directory: PathBuf::from(format!("{text}/styx-none")),
+                    pad_commits: true,
+                    ..Config::default().log_manager
+                },
+                statsd: Some(Statsd {
+                    protocol: "udp".to_owned(),
+                    address: "localhost:8125".to_owned(),
+                    prefix: text.to_owned(),
+                }),
+                ..Config::default()
+            });
+        }
+    }
+
+    #[test]
+    fn smallest_and_largest_number_of_every_key_can_be_given_back() {
+        for key in KEYS {
+            let ValueKind::Number { min, max } = key.kind else { continue };
+            for number in [min, max] {
+                let mut config = Config::default();
+                let set = (key.set)(&mut config, &toml::Value::Integer(number));
+                set.expect("it is in the range");
+                check_given_back(&config);
+            }
+        }
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! The environment and flags contain text, and the file contains TOML values. Both
 //! become a [`toml::Value`] of the key's kind, or an error that names valid values.
+//! Text is read as TOML first, so every value that `--print-config` prints is accepted.
+//! A string without quotes and a list with commas are accepted too.
 
 use std::time::Duration;
 
-use toml::Value;
+use toml::{Table, Value};
 
 /// The kind of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueKind {
     Text,
     Bool,
-    /// A list of strings; in the environment separated by commas.
+    /// A list of strings; in the environment and in flags also separated by commas.
     Texts,
     /// A whole number between the two, both included.
     Number {
@@ -25,6 +27,8 @@ pub(super) enum ValueKind {
 pub(super) const SECONDS: ValueKind = ValueKind::Number { min: 0, max: 31_536_000 };
 /// Whole seconds from 1 up to a year.
 pub(super) const SECONDS_FROM_1: ValueKind = ValueKind::Number { min: 1, max: 31_536_000 };
+/// Bytes of a key that is ignored: every size that 0.x accepted.
+pub(super) const IGNORED_BYTES: ValueKind = ValueKind::Number { min: 0, max: i64::MAX };
 /// Bytes, up to 1 GiB.
 pub(super) const BYTES: ValueKind = ValueKind::Number { min: 1, max: 1 << 30 };
 
@@ -39,6 +43,15 @@ impl ValueKind {
         }
     }
 
+    /// Valid text in the environment and in flags, for messages.
+    pub(super) fn accepted_as_text(self) -> String {
+        match self {
+            ValueKind::Text => "a string, or a TOML string in quotes".to_owned(),
+            ValueKind::Texts => "a list, as in [\"a\", \"b\"] or a,b".to_owned(),
+            ValueKind::Bool | ValueKind::Number { .. } => self.accepted(),
+        }
+    }
+
     /// Whether a TOML value has this kind.
     pub(super) fn admits(self, value: &Value) -> bool {
         match (self, value) {
@@ -49,19 +62,45 @@ impl ValueKind {
         }
     }
 
-    /// Text from the environment or a flag as a TOML value of this kind.
+    /// Text from the environment or a flag as a TOML value of this kind. Text that begins
+    /// like a TOML string or list must be one.
     pub(super) fn value_of(self, text: &str) -> Option<Value> {
+        let trimmed = text.trim();
         let value = match self {
+            ValueKind::Text if trimmed.starts_with(QUOTES) => toml_value(trimmed)?,
             ValueKind::Text => Value::String(text.to_owned()),
-            ValueKind::Bool => Value::Boolean(text.trim().parse().ok()?),
-            ValueKind::Number { .. } => Value::Integer(text.trim().parse().ok()?),
-            ValueKind::Texts => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
-            }
+            ValueKind::Bool => Value::Boolean(trimmed.parse().ok()?),
+            ValueKind::Number { .. } => match trimmed.parse() {
+                Ok(number) => Value::Integer(number),
+                // Such as 1_000 or 0x10.
+                Err(_) => toml_value(trimmed)?,
+            },
+            ValueKind::Texts if trimmed.starts_with('[') => toml_value(trimmed)?,
+            ValueKind::Texts if trimmed.starts_with(QUOTES) => toml_value(&format!("[{trimmed}]"))?,
+            ValueKind::Texts => comma_list(trimmed)?,
         };
         self.admits(&value).then_some(value)
     }
+}
+
+/// The first characters of a TOML string.
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// The TOML value that this text is.
+fn toml_value(text: &str) -> Option<Value> {
+    // A second line could add a second key.
+    let table: Table = format!("value = {text}").parse().ok()?;
+    let mut values = table.into_iter().map(|(_, value)| value);
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// Items separated by commas. `None` if one contains a part of a TOML list, which would
+/// otherwise become a string that has no meaning.
+fn comma_list(text: &str) -> Option<Value> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let is_toml = |item: &str| item.starts_with('[') || item.contains(QUOTES);
+    let items = items.map(|item| (!is_toml(item)).then(|| Value::String(item.to_owned())));
+    items.collect::<Option<Vec<Value>>>().map(Value::Array)
 }
 
 // The functions below are only called with values of the right kind. An impossible
@@ -97,4 +136,50 @@ pub(super) fn of_seconds(duration: Duration) -> Value {
 
 pub(super) fn of_texts(texts: &[String]) -> Value {
     Value::Array(texts.iter().cloned().map(Value::String).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: ValueKind, text: &str, toml: Option<&str>) {
+        let value = kind.value_of(text).map(|value| value.to_string());
+        assert_eq!(value.as_deref(), toml, "{text:?}");
+    }
+
+    #[test]
+    fn text_is_read_as_toml_first() {
+        check(ValueKind::Text, r#""a b""#, Some(r#""a b""#));
+        check(ValueKind::Text, "'a'", Some(r#""a""#));
+        check(ValueKind::Text, r#""""#, Some(r#""""#));
+        check(ValueKind::Texts, r#"["a,b", "c"]"#, Some(r#"["a,b", "c"]"#));
+        check(ValueKind::Texts, " [] ", Some("[]"));
+        check(ValueKind::Texts, r#""a","b""#, Some(r#"["a", "b"]"#));
+        check(SECONDS, "1_000", Some("1000"));
+    }
+
+    #[test]
+    fn plain_text_and_comma_lists_are_accepted() {
+        for text in ["a b", "127.0.0.1:1", "[::1]:80", "true", "7", "it's"] {
+            check(ValueKind::Text, text, Some(&format!("{text:?}")));
+        }
+        check(ValueKind::Texts, "a, b,", Some(r#"["a", "b"]"#));
+        check(ValueKind::Texts, "", Some("[]"));
+        check(SECONDS, " 7 ", Some("7"));
+        check(ValueKind::Bool, "true", Some("true"));
+    }
+
+    #[test]
+    fn broken_toml_is_refused_instead_of_taken_literally() {
+        for text in [r#"["a""#, "[a]", "[1]", r#"a,"b""#, r#""a"#, r#"a,["b"]"#, "[]\nx = 1"] {
+            check(ValueKind::Texts, text, None);
+        }
+        for text in [r#""a"#, r#""a" b"#, "'"] {
+            check(ValueKind::Text, text, None);
+        }
+        for text in ["", "1.5", "\"7\"", "-1", "7 s"] {
+            check(SECONDS, text, None);
+        }
+        check(ValueKind::Bool, "yes", None);
+    }
 }

@@ -3,7 +3,7 @@
 mod logs;
 mod serve;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -129,6 +129,24 @@ pub(crate) struct Import {
     /// Copy only these logs
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) log: Vec<LogName>,
+}
+
+/// Parses the arguments. An empty environment variable counts as unset.
+///
+/// # Errors
+/// The arguments are wrong, or ask for help.
+pub(crate) fn parse<P: Parser>(arguments: &[OsString]) -> Result<P, clap::Error> {
+    let command = without_empty_variables(P::command());
+    P::from_arg_matches_mut(&mut command.try_get_matches_from(arguments)?)
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|argument| {
+        let unset = argument.get_env().is_some_and(is_empty);
+        if unset { argument.env(None::<&'static str>) } else { argument }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The definition of the command that the arguments select, to print its usage.

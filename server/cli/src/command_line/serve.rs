@@ -6,7 +6,7 @@ use clap::{Args, Parser, ValueEnum};
 
 const PRECEDENCE: &str = "\
 Flags override environment variables (STYX_BIND_ADDRESS and so on), which override the
-configuration file. No file is required.";
+configuration file. No file is required. An empty variable counts as unset.";
 
 /// The flags of `styx serve`.
 #[derive(Debug, Args, Default)]
@@ -37,7 +37,8 @@ pub(crate) struct Serve {
     /// Exit when the parent process, which has this id, exits: for `styx benchmark`
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) end_with: Option<i32>,
-    /// Any other configuration key, for example --set log_manager.pad_commits=true
+    /// Any other configuration key, for example --set log_manager.pad_commits=true; the value is
+    /// as --print-config prints it, and a list may also be a,b
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
     /// Log level; STYX_LOG or RUST_LOG set it per module

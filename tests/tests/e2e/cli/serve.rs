@@ -114,6 +114,111 @@ fn check_config_rejects_unknown_keys_that_serve_only_warns_about() {
 }
 
 #[test]
+fn every_printed_value_is_accepted_as_a_flag_and_as_a_variable() {
+    let scratch = Scratch::new("printed");
+    let mut first = vec!["serve", "--print-config"];
+    let list = r#"["https://a.example", "http://localhost:*"]"#;
+    let origins = format!("cors_allowed_origins={list}");
+    for value in [
+        origins.as_str(),
+        "tcp_timeout=7",
+        "pid_file=styx 1.pid",
+        "log_manager.pad_commits=true",
+        "metrics.statsd.address=localhost:8125",
+        "metrics.statsd.prefix=it's \"p\"",
+    ] {
+        first.extend(["--set", value]);
+    }
+    let print = |mut command: Command| {
+        command.current_dir(scratch.path());
+        run(command, b"").expect_text()
+    };
+    let printed = print(styx(&first));
+    assert!(printed.contains(&format!("cors_allowed_origins = {list}\n")), "{printed}");
+
+    let mut by_flag = styx(&["serve", "--print-config"]);
+    let mut by_variable = styx(&["serve", "--print-config"]);
+    let mut table = String::new();
+    for line in printed.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = format!("{name}.");
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            by_flag.arg("--set").arg(format!("{table}{key}={value}"));
+            let variable = format!("STYX_{table}{key}").replace('.', "_").to_uppercase();
+            by_variable.env(variable, value);
+        }
+    }
+    assert_eq!(print(by_flag), printed);
+    assert_eq!(print(by_variable), printed);
+}
+
+#[test]
+fn broken_list_is_refused_with_the_accepted_forms() {
+    let value = "cors_allowed_origins=[\"https://a.example\"";
+    let done = run(styx(&["serve", "--print-config", "--set", value]), b"");
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    for part in ["cors_allowed_origins", "https://a.example", "a list"] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn address_or_path_that_can_never_work_is_refused_by_check_config_and_at_start() {
+    for (key, value) in [
+        ("metrics.statsd.address", "localhost"),
+        ("metrics.statsd.address", "localhost:70000"),
+        ("metrics.statsd.address", "http://localhost:8125"),
+        ("bind_address", "127.0.0.1:70000"),
+        ("pid_file", "/nonexistent/styx.pid"),
+        ("log_manager.data_directory", "/dev/null"),
+        ("max_in_flight_bytes", "64MiB"),
+    ] {
+        let setting = format!("{key}={value}");
+        for flags in [&["--check-config"][..], &["--bind-address", "127.0.0.1:0"]] {
+            let mut arguments = vec!["serve", "--set", setting.as_str()];
+            if key != "bind_address" || flags.len() == 1 {
+                arguments.extend(flags);
+            }
+            let done = run(styx(&arguments), b"");
+            assert_eq!(done.code, 1, "{setting}: {}", done.stderr);
+            for part in [key, value, "use "] {
+                assert!(done.stderr.contains(part), "{setting}: {}", done.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_variables_count_as_unset_and_unknown_ones_are_warned_about() {
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = styx(&["serve", "--check-config"]);
+        command.envs(variables.iter().copied());
+        run(command, b"")
+    };
+    for variable in [
+        "STYX_BIND_ADDRESS",
+        "STYX_TCP_TIMEOUT",
+        "STYX_DATA_DIRECTORY",
+        "STYX_CONFIG",
+        "STYX_LOG_FORMAT",
+        "STYX_CA_FILE",
+        "STYX_HOST",
+        "STYX_UNKNOWN",
+    ] {
+        let done = check(&[(variable, "")]);
+        assert_eq!(done.code, 0, "{variable}: {}", done.stderr);
+    }
+    let known = [("STYX_HOST", "db:7123"), ("STYX_TOKEN", "x"), ("STYX_LOG", "info")];
+    let done = check(&known);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for variable in ["STYX_UNKNOWN", "STYX_BIND_ADRESS"] {
+        let done = check(&[(variable, "x")]);
+        assert_eq!(done.code, 1, "{variable}: {}", done.stderr);
+        assert!(done.stderr.contains(variable), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_second_server_on_a_data_directory_is_refused() {
     let first = TestServer::start();
     first.create("a");
