@@ -9,9 +9,10 @@ use super::keys::KEYS;
 const COMMAND_LINE: [&str; 6] =
     ["STYX_CONFIG", "STYX_LOG", "STYX_LOG_FORMAT", "STYX_HOST", "STYX_TOKEN", "STYX_CA_FILE"];
 
-/// The first part of the variables of the project's own tests and examples.
-const TESTS: [&str; 6] =
-    ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES", "STYX_SEED", "STYX_FAULT_", "STYX_TEST_"];
+/// Variables of the project's own tests and examples.
+const TESTS: [&str; 3] = ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES"];
+/// The same, if they begin so.
+const TESTS_BEGIN: [&str; 3] = ["STYX_SEED", "STYX_FAULT_", "STYX_TEST_"];
 
 /// How similar an unknown variable must be to a known one to count as a typing error.
 const TYPING_ERROR_LIKENESS: f64 = 0.94;
@@ -19,7 +20,8 @@ const TYPING_ERROR_LIKENESS: f64 = 0.94;
 /// The warning about a variable that sets no key; `None` if something else uses it.
 pub(super) fn warning(variable: &str, text: &str) -> Option<String> {
     if COMMAND_LINE.contains(&variable)
-        || TESTS.iter().any(|first| variable.starts_with(first))
+        || TESTS.contains(&variable)
+        || TESTS_BEGIN.iter().any(|begin| variable.starts_with(begin))
         || is_of_kubernetes(variable, text)
     {
         return None;
@@ -57,6 +59,7 @@ mod tests {
         for (variable, part) in [
             ("STYX_TCP_TIMEOT", "did you mean STYX_TCP_TIMEOUT?"),
             ("STYX_DATA_DIRECTRY", "did you mean STYX_DATA_DIRECTORY?"),
+            ("STYX_BIND_ADRESS", "did you mean STYX_BIND_ADDRESS?"),
             ("STYX_CONFG", "did you mean STYX_CONFIG?"),
             ("STYX_PORT", "--print-config"),
             ("STYX_QUUX", "--print-config"),

@@ -20,6 +20,9 @@ struct Difference {
     edits: &'static [(&'static str, &'static str)],
 }
 
+const UNBUFFERED: &[(&str, &str)] =
+    &[("", "cache-control: no-cache, no-transform"), ("", "x-accel-buffering: no")];
+
 const DIFFERENCES: &[Difference] = &[
     Difference {
         exchange: "create again",
@@ -183,7 +186,12 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         exchange: "long poll empty",
         reason: "proxies must not hold back a long poll [+]",
-        edits: &[("", "cache-control: no-cache, no-transform"), ("", "x-accel-buffering: no")],
+        edits: UNBUFFERED,
+    },
+    Difference {
+        exchange: "read lines True",
+        reason: "proxies must not hold back a long poll [+]",
+        edits: UNBUFFERED,
     },
     Difference { exchange: "metrics", reason: "HTTP's own", edits: &[("", "content-length: <n>")] },
 ];
