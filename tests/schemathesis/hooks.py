@@ -44,7 +44,6 @@ def map_case(context, case):
     """Completes the headers of a producer: a part of them is an error."""
     headers = case.headers
     if case.operation.label == "POST /logs/{name}/records" and headers:
-        # An empty header counts as missing.
         if headers.get("X-Styx-Epoch") or headers.get("X-Styx-Sequence"):
             headers["X-Styx-Producer"] = headers.get("X-Styx-Producer") or "1"
         if headers.get("X-Styx-Producer"):

@@ -19,13 +19,13 @@ pub(super) fn all() -> Value {
             "schema": name(),
             "example": "orders",
         },
-        "LogId": header(
+        "LogId": condition(
             "X-Styx-Log-Id",
             "The id of the log from an earlier answer. \
              If the log has another id now, the answer is 409 `log_changed`.",
             json!({ "type": "string", "pattern": "^[0-9a-fA-F]{32}$" }),
         ),
-        "KnownEnd": header(
+        "KnownEnd": condition(
             "X-Styx-Known-End",
             "An end position from an earlier answer. \
              If the log ends before it, the answer is 409 `log_end_regressed`.",
@@ -98,25 +98,25 @@ pub(super) fn all() -> Value {
              It is ignored by other reads.",
             json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX }),
         ),
-        "ExpectedPosition": header(
+        "ExpectedPosition": condition(
             "X-Styx-Expected-Position",
             "Append only if the log ends at this position. \
              Otherwise the answer is 409 `position_mismatch`.",
             unsigned(),
         ),
-        "Producer": header(
+        "Producer": condition(
             "X-Styx-Producer",
             "The id of an idempotent producer: a retry of a request appends nothing twice. \
              It needs `X-Styx-Sequence`.",
             json!({ "type": "integer", "minimum": 1, "maximum": u64::MAX }),
         ),
-        "Epoch": header(
+        "Epoch": condition(
             "X-Styx-Epoch",
             "The epoch of the producer: a producer with a lower one is fenced. \
              It needs `X-Styx-Producer`.",
             json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         ),
-        "Sequence": header(
+        "Sequence": condition(
             "X-Styx-Sequence",
             "The number of the first record of the request among the records of its producer. \
              It needs `X-Styx-Producer`.",
@@ -135,7 +135,12 @@ pub(super) fn name() -> Value {
     })
 }
 
-/// An optional header. An empty one counts as missing.
+/// An optional header that states a condition. An empty one is an error.
+fn condition(name: &str, description: &str, schema: Value) -> Value {
+    json!({ "name": name, "in": "header", "description": description, "schema": schema })
+}
+
+/// Another optional header. An empty one counts as missing.
 fn header(name: &str, description: &str, schema: Value) -> Value {
     json!({
         "name": name, "in": "header",
