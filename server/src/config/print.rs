@@ -49,6 +49,10 @@ mod tests {
         let loaded = Config::load(Some(&path), std::iter::empty(), &[]).expect("it loads");
         std::fs::remove_file(&path).expect("remove");
         assert_eq!(loaded.config, config);
+        // The pattern with a quote is there for its quote; no browser sends such an origin.
+        let warnings = loaded.warnings;
+        let is_about = |warning: &String| warning.contains(r#""a\"b*""#);
+        assert!(warnings.len() == 1 && warnings.iter().all(is_about), "{warnings:?}");
     }
 
     /// Gives every printed value back with `--set`, and then as a variable.
