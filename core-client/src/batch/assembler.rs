@@ -52,11 +52,11 @@ struct Merged {
 pub(crate) struct BlockError {
     /// The first missing position.
     pub(crate) position: u64,
-    /// What is wrong.
+    /// A description of the problem.
     pub(crate) cause: Cause,
 }
 
-/// What is wrong with a block.
+/// A problem with a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
     /// The block is invalid.

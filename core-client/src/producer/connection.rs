@@ -5,8 +5,8 @@
 //! socket ◀── out: one block, heartbeat or end frame at a time, written completely
 //! socket ──▶ decoder ──▶ ack ──▶ window, shared
 //! ```
-//! One task does all of it, so that its view of what was written, what was
-//! acknowledged and what is next is always consistent.
+//! One task does all of it, so that its view of the written, the
+//! acknowledged and the next blocks is always consistent.
 
 use std::time::{Duration, Instant};
 

@@ -39,7 +39,7 @@ pub(super) struct Outgoing {
     progress: bool,
 }
 
-/// What is known once a producer is open.
+/// The identity and the limits of an open producer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenedProducer {
     pub(super) log_id: LogId,
