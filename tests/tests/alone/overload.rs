@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use styx_tests::api::{read_binary, write_one};
 use styx_tests::{Connection, Request, Response, Settings, TestServer, wait};
 
-use crate::alone;
+use crate::{alone, beside_idle_tests};
 
 const MIB: u64 = 1 << 20;
 const RECORD_BYTES: usize = 1_000_000;
@@ -61,7 +61,7 @@ fn append_small(server: &TestServer, done: &AtomicBool) -> (Vec<Duration>, u64) 
 
 #[test]
 fn three_times_the_load_is_rejected_in_bounded_memory() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     let server = small();
     server.create("honest");
     let before = server.memory_bytes();
@@ -140,7 +140,7 @@ fn check_drip(drip: &'static [u8], settings: Settings) {
 
 #[test]
 fn a_fast_start_does_not_let_a_body_trickle_afterwards() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // The rate used to be measured over a body's whole life. Five bodies with a fast
     // start could keep all memory for days.
     check_drip(b"x", Settings::default().set("tcp_timeout = 2"));
@@ -148,7 +148,7 @@ fn a_fast_start_does_not_let_a_body_trickle_afterwards() {
 
 #[test]
 fn slow_bodies_release_memory_that_others_wait_for() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // Fast enough for the timeout of 30 s, but too slow to hold memory that others need.
     check_drip(b"0123456789", Settings::default());
 }
