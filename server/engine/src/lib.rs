@@ -35,7 +35,7 @@ pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod legacy;
-#[cfg(loom)]
+#[cfg(feature = "loom")]
 #[doc(hidden)]
 pub mod models;
 pub mod repair;

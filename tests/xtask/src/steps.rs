@@ -113,12 +113,9 @@ fn tests() -> Tally {
     tally::run(command)
 }
 
-/// The models of `styx_engine::models`. They are built separately and without
-/// optimisation, because the code is small and runs briefly.
+/// The models of `styx_engine::models`. Only the engine is built again for them.
 fn loom() -> Tally {
-    let mut command = tools::cargo(&["test", "--locked", "--package", "styx-engine"]);
-    command.args(["--test", "loom", "--config", "profile.dev.debug=0"]);
-    command.args(["--config", "profile.dev.package.'*'.opt-level=0"]);
-    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", tools::target().join("loom"));
+    let mut command = tools::cargo(&["test", "--locked", "--workspace"]);
+    command.args(["--test", "loom", "--features", "styx-engine/loom"]);
     tally::run(command)
 }
