@@ -216,7 +216,7 @@ fn stuck(server: &TestServer, count: u64, request: &Request) -> Vec<Connection> 
 fn stalled_readers_share_the_response_budget_and_none_is_refused() {
     let _alone = alone();
     // Each stalled reader used to hold about 1 MiB until it was disconnected.
-    let settings = Settings::default().set("max_answer_bytes = 8388608");
+    let settings = Settings::released().set("max_answer_bytes = 8388608");
     let server = with_a_large_log(settings.set("tcp_timeout = 20"));
     // Memory that the first responses allocate once.
     let read_bytes = || server.ask(&read_binary("a", "")).expect(200).body.len();
@@ -256,7 +256,7 @@ fn stalled_readers_share_the_response_budget_and_none_is_refused() {
 #[test]
 fn each_stalled_reader_of_a_large_log_uses_a_bounded_buffer() {
     let _alone = alone();
-    let server = with_a_large_log(Settings::default().set("tcp_timeout = 5"));
+    let server = with_a_large_log(Settings::released().set("tcp_timeout = 5"));
     let before = server.memory_bytes();
     let readers = stuck(&server, 100, &read_binary("a", ""));
     let more = server.memory_bytes().saturating_sub(before);
