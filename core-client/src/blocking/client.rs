@@ -127,6 +127,14 @@ impl Client {
         wait(self.0.get_log_details(name))
     }
 
+    /// See [`Client::adopt_log`](crate::Client::adopt_log).
+    ///
+    /// # Errors
+    /// As [`Client::adopt_log`](crate::Client::adopt_log).
+    pub fn adopt_log(&self, name: &str) -> Result<LogInfo, Error> {
+        wait(self.0.adopt_log(name))
+    }
+
     /// See [`Client::delete_log`](crate::Client::delete_log).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Log management: create, list, get, truncate, trim, delete, back up and restore. Each
+//! Log management: create, adopt, list, get, truncate, trim, delete, back up and restore. Each
 //! is one HTTP request.
 
 mod archive;
@@ -66,6 +66,18 @@ impl Client {
     pub async fn get_log_details(&self, name: &str) -> Result<LogDetails, Error> {
         let request = Request::get(path(name)?).query("details", true);
         details::read(&self.call(request, Bytes::new()).await?)
+    }
+
+    /// Serves a log whose directory, or a link to it, was put into the data directory of the
+    /// running server. A copy of another log gets a new id. A log whose status is `unknown` is
+    /// opened again, and any other log is returned as it is.
+    ///
+    /// # Errors
+    /// `log_not_found` if there is no such directory or it is not that of a log, and the errors of
+    /// every call.
+    pub async fn adopt_log(&self, name: &str) -> Result<LogInfo, Error> {
+        let request = Request::post(format!("{}/adopt", path(name)?));
+        self.call(request, Bytes::new()).await?.decode()
     }
 
     /// Deletes a log. This ends its readers and writers.

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use styx_protocol::LogName;
 
-use crate::segment::name::{self, FileName};
+use crate::segment::name;
 use crate::storage::{Lock, Storage, probe};
-use crate::{Error, legacy};
+use crate::{Error, legacy, log_directory};
 
-/// The lock file in a data directory.
-const LOCK: &str = ".lock";
+/// The lock file in a data directory, and in the directory of a log behind a symbolic link.
+pub(crate) const LOCK: &str = ".lock";
 
 /// Prefixes of directories that are being restored or were deleted.
 pub(crate) const RESTORING: &str = ".restoring-";
@@ -74,44 +74,75 @@ fn in_use(directory: &Path, holder: &str) -> Error {
     }
 }
 
-/// The names of all logs. A directory of Styx 0.x is refused and not changed.
-pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Vec<LogName>, Error> {
-    let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
-    let mut logs = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.is_dir) {
-        let Ok(log) = entry.name.parse::<LogName>() else { continue };
-        let path = directory.join(&entry.name);
-        let inside = storage.list(&path).map_err(Error::io("cannot list", &path))?;
-        let has = |name: &str| inside.iter().any(|inner| !inner.is_dir && inner.name == name);
-        if !has(name::MANIFEST) && legacy::is_log(&inside) {
-            let directory = directory.display();
-            return Err(Error::DataDirectory {
-                message: format!(
-                    "{directory} is a data directory of Styx 0.x (its log {log}); it was not changed: copy its logs with `styx import {directory} --data-directory NEW`, then serve NEW"
-                ),
-            });
-        }
-        logs.push(log);
-    }
-    logs.sort();
-    Ok(logs)
+/// The logs in a data directory.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// The names of all logs, sorted. A log that cannot be listed is one of them, so that its status
+    /// tells why.
+    pub(crate) logs: Vec<LogName>,
+    /// What has the name of a log but is none, and was left alone: one message for each.
+    pub(crate) others: Vec<String>,
 }
 
-/// Removes the remains of interrupted deletes, restores, repairs, imports and measurements, and logs
-/// each of them. One that cannot be removed is left for the next start, because no log needs its
-/// name.
+/// Lists the logs. Symbolic links to logs are logs. A directory of Styx 0.x is refused and not
+/// changed.
+pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Listing, Error> {
+    let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
+    let mut listing = Listing::default();
+    for entry in &entries {
+        let Ok(log) = entry.name.parse::<LogName>() else { continue };
+        let path = directory.join(&entry.name);
+        let is_log = match storage.list(&path) {
+            Ok(inside) => {
+                let has =
+                    |name: &str| inside.iter().any(|inner| !inner.is_dir && inner.name == name);
+                if !has(name::MANIFEST) && legacy::is_log(&inside) {
+                    let directory = directory.display();
+                    return Err(Error::DataDirectory {
+                        message: format!(
+                            "{directory} is a data directory of Styx 0.x (its log {log}); it was not changed: copy its logs with `styx import {directory} --data-directory NEW`, then serve NEW"
+                        ),
+                    });
+                }
+                log_directory::is_log(storage, &path, &inside)
+            }
+            // A file, or a link to a file or to nothing.
+            Err(error) if !entry.is_dir => {
+                !matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::NotFound)
+            }
+            // It was removed during the listing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => true,
+        };
+        if is_log {
+            listing.logs.push(log);
+        } else {
+            let what = log_directory::examine(storage, &path).what;
+            listing
+                .others
+                .push(format!("{} is {what}; it is not a log and was left alone", path.display()));
+        }
+    }
+    listing.logs.sort();
+    Ok(listing)
+}
+
+/// Removes the remains of interrupted creations, deletes, restores, repairs, imports and
+/// measurements, and logs each of them. One that cannot be removed is left for the next start,
+/// because no log needs its name.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {
             let path = directory.join(&entry.name);
-            let removed = match entry.is_dir {
-                true => storage.remove_dir_all(&path),
-                false => storage.remove_file(&path),
-            };
+            let removed = log_directory::remove(storage, &path);
             let path = path.display();
             match removed {
-                Ok(()) => tracing::info!(%path, "removed what an interrupted command left"),
+                Ok(None) => tracing::info!(%path, "removed what an interrupted command left"),
+                Ok(Some(kept)) => tracing::warn!(
+                    %path, kept = %kept.display(),
+                    "removed what an interrupted command left, except files that are not part of a log; move them away"
+                ),
                 Err(error) => tracing::warn!(
                     %path, %error,
                     "cannot remove what an interrupted command left; remove it by hand"
@@ -123,38 +154,6 @@ pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Resul
         }
     }
     Ok(())
-}
-
-/// Whether the creation of a log in this directory did not finish: it has no `log.toml` and no
-/// record.
-pub(crate) fn is_unfinished(storage: &dyn Storage, directory: &Path) -> io::Result<bool> {
-    let entries = storage.list(directory)?;
-    let mut folders = Vec::new();
-    for entry in entries {
-        let ours = if entry.is_dir {
-            folders.push(entry.name.clone());
-            entry.name.parse::<u64>().is_ok()
-        } else {
-            name::parse(&entry.name) == FileName::Temporary
-        };
-        if !ours {
-            return Ok(false);
-        }
-    }
-    for folder in folders {
-        for entry in storage.list(&directory.join(folder))? {
-            let empty = entry.len <= styx_protocol::limits::BLOCK_HEADER_BYTES as u64;
-            let ours = match name::parse(&entry.name) {
-                FileName::Segment(_) => empty,
-                FileName::Watermark | FileName::Temporary => true,
-                _ => false,
-            };
-            if !ours || entry.is_dir {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

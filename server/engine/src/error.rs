@@ -18,6 +18,38 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The name of a new log is taken by something that the server does not serve. It was not
+    /// changed.
+    #[error("{} already exists and was not changed: it is {what}; {advice}", path.display())]
+    NameTaken {
+        /// The path that the log would have.
+        path: PathBuf,
+        /// What is there.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A log was deleted, but its directory was kept, because something else is in it.
+    #[error(
+        "the log {name} was deleted, but {} is not one of its files, so it was kept with its directory: move it away before you create a log with this name",
+        path.display()
+    )]
+    DirectoryKept {
+        /// The name.
+        name: String,
+        /// Something that was kept.
+        path: PathBuf,
+    },
+    /// What has the name in the data directory is not served. It was not changed.
+    #[error("the server does not serve {}: it is {what}; {advice}", path.display())]
+    NotServed {
+        /// The path that the log would have.
+        path: PathBuf,
+        /// What is there.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
     /// There is no log with this name.
     #[error("there is no log {name}: create it with POST /logs or `styx logs create {name}`")]
     LogNotFound {
@@ -194,10 +226,12 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Error::LogExists { .. } => Code::LogExist,
-            Error::LogNotFound { .. } | Error::LogRemoved { how: Removal::Deleted, .. } => {
-                Code::LogNotFound
+            Error::LogExists { .. } | Error::NameTaken { .. } | Error::DirectoryKept { .. } => {
+                Code::LogExist
             }
+            Error::LogNotFound { .. }
+            | Error::NotServed { .. }
+            | Error::LogRemoved { how: Removal::Deleted, .. } => Code::LogNotFound,
             Error::LogRemoved { how: Removal::Truncated, .. } => Code::LogChanged,
             Error::NotAvailable { .. } => Code::LogNotAvailable,
             Error::OutOfRange { .. } => Code::OutOfRange,

@@ -49,6 +49,7 @@ mod commit;
 mod data_directory;
 mod error;
 mod log;
+mod log_directory;
 mod manifest;
 mod producers;
 mod random;

@@ -19,6 +19,9 @@ const VERSION: u32 = 1;
 /// The maximum size of the file in bytes, larger than any manifest.
 pub(crate) const BYTES_MAX: u64 = 64 << 10;
 
+/// How every file begins.
+pub(crate) const START: &[u8] = b"checksum = \"";
+
 /// A log's identity and configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manifest {

@@ -185,7 +185,9 @@ fn replace(
     let rename =
         |from: &Path, to: &Path| storage.rename(from, to).map_err(Error::io("cannot rename", from));
     let replaced = written.and_then(|()| rename(&directory, &aside)).and_then(|()| {
-        let placed = rename(&temporary, &directory);
+        let placed = storage
+            .rename_new(&temporary, &directory)
+            .map_err(Error::io("cannot rename", &temporary));
         if placed.is_err() {
             let _ = storage.rename(&aside, &directory);
         }

@@ -13,12 +13,12 @@ use styx_protocol::Position;
 use styx_protocol::block::{self, check_sizes};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 
-use crate::Error;
 use crate::recovery::read_manifest;
 use crate::segment::name::{self, FileName};
 use crate::segment::walk::{self, Bodies, ChainStart, Walk, WalkEnd};
-use crate::storage::{Access, File, RealStorage, Storage, zeros_from};
+use crate::storage::{Access, File, Lock, RealStorage, Storage, zeros_from};
 use crate::watermark::Watermark;
+use crate::{Error, data_directory};
 
 /// The progress of a verification.
 #[derive(Debug, Clone, Copy)]
@@ -91,12 +91,13 @@ pub fn verify(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<VerifyReport, Error> {
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
-    let listed = crate::data_directory::list_logs(&*storage, data_directory)?;
-    let mut report = VerifyReport::default();
+    let listing = data_directory::list_logs(&*storage, data_directory)?;
+    let listed = listing.logs;
+    let mut report = VerifyReport { notes: listing.others, ..VerifyReport::default() };
     // A directory without logs does not have to be locked.
     let _lock = match listed.is_empty() {
         true => None,
-        false => match crate::data_directory::lock_for_reading(&*storage, data_directory)? {
+        false => match data_directory::lock_for_reading(&*storage, data_directory)? {
             Ok(lock) => Some(lock),
             Err(error) => {
                 report.notes.push(format!(
@@ -118,12 +119,31 @@ pub fn verify(
             progress(Progress { log: name.as_str(), bytes_done: before + bytes, bytes_total });
         };
         let directory = data_directory.join(name.as_str());
+        let _lock = match lock_linked_for_reading(&*storage, &directory) {
+            Ok(lock) => lock,
+            Err(error) => {
+                report.notes.push(format!("the log {name} is behind a symbolic link: {error}"));
+                None
+            }
+        };
         let mut log = verify_log(&*storage, &directory, &mut on_read);
         log.name = name.to_string();
         report.logs.push(log);
         before += size;
     }
     Ok(report)
+}
+
+/// Locks a log behind a symbolic link, if a server has left a lock file in its directory. Changes
+/// nothing.
+fn lock_linked_for_reading(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> Result<Option<Box<dyn Lock>>, Error> {
+    match storage.link_target(directory) {
+        Ok(Some(target)) => Ok(data_directory::lock_for_reading(storage, &target)?.ok()),
+        _ => Ok(None),
+    }
 }
 
 fn segment_bytes(storage: &dyn Storage, directory: &Path) -> u64 {

@@ -1,4 +1,4 @@
-//! Creates, lists, describes, truncates, trims and deletes logs.
+//! Creates, adopts, lists, describes, truncates, trims and deletes logs.
 
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -27,7 +27,22 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
     Ok(answer::json(&info))
 }
 
+pub(super) async fn adopt(call: &mut Call<'_>) -> Result<Answer, Error> {
+    let (info, id) = call.app.sessions.adopt(&call.name).await?;
+    call.log_id = Some(id);
+    Ok(answer::json(&info))
+}
+
 pub(super) async fn info(call: &mut Call<'_>) -> Result<Answer, Error> {
+    match info_of_known(call).await {
+        Err(error) if error.code == Code::LogNotFound => {
+            Err(call.app.sessions.why_missing(&call.name).await)
+        }
+        answer => answer,
+    }
+}
+
+async fn info_of_known(call: &mut Call<'_>) -> Result<Answer, Error> {
     if params::flag(call.query(), "details")? == Some(true) {
         let log = call.log()?;
         return Ok(answer::json(&log.details().await?));

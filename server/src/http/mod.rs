@@ -169,6 +169,7 @@ impl Call<'_> {
             (R::Logs, &Method::POST) => management::create(self).await,
             (R::Log, &Method::GET) => management::info(self).await,
             (R::Log, &Method::DELETE) => management::delete(self).await,
+            (R::Adopt, &Method::POST) => management::adopt(self).await,
             (R::Truncate, &Method::POST) => management::truncate(self).await,
             (R::Trim, &Method::POST) => management::trim(self).await,
             (R::Backup, &Method::GET) => archive::backup(self).await,

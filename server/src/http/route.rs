@@ -15,6 +15,7 @@ pub(crate) enum Resource {
     Logs,
     Restore,
     Log,
+    Adopt,
     Truncate,
     Trim,
     Backup,
@@ -46,6 +47,7 @@ const LOGS: Route = route(R::Logs, "/logs", "GET, POST");
 /// `GET` and `DELETE` are for a log named `restore`: [`Route::find`] routes them to [`LOG`].
 const RESTORE: Route = route(R::Restore, "/logs/restore", "GET, DELETE, POST");
 const LOG: Route = route(R::Log, "/logs/{name}", "GET, DELETE");
+const ADOPT: Route = route(R::Adopt, "/logs/{name}/adopt", "POST");
 const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
 const TRIM: Route = route(R::Trim, "/logs/{name}/trim", "POST");
 const BACKUP: Route = route(R::Backup, "/logs/{name}/backup", "GET");
@@ -59,8 +61,9 @@ const OPENAPI: Route = route(R::OpenApi, "/openapi.json", "GET, HEAD");
 impl Route {
     /// Every row.
     #[cfg(test)]
-    pub(crate) const ALL: [Route; 12] = [
-        LOGS, RESTORE, LOG, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION, OPENAPI,
+    pub(crate) const ALL: [Route; 13] = [
+        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION,
+        OPENAPI,
     ];
 
     /// The route of a path, and the log's name as the path spells it. The method matters
@@ -72,6 +75,7 @@ impl Route {
                 None if rest == "restore" && !LOG.allows(method) => Some((RESTORE, "")),
                 None => Some((LOG, rest)),
                 Some((name, "records")) => Some((RECORDS, name)),
+                Some((name, "adopt")) => Some((ADOPT, name)),
                 Some((name, "truncate")) => Some((TRUNCATE, name)),
                 Some((name, "trim")) => Some((TRIM, name)),
                 Some((name, "backup")) => Some((BACKUP, name)),

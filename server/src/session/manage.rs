@@ -30,9 +30,28 @@ impl Sessions {
         Ok((log.info(), log.id()))
     }
 
+    /// Serves a log whose directory was put into the data directory by hand.
+    pub(crate) async fn adopt(&self, name: &str) -> Result<(LogInfo, LogId), Error> {
+        let (name, catalog) = (existing(name)?, self.catalog.clone());
+        let log = blocking(move || catalog.adopt(&name)).await?;
+        Ok((log.info(), log.id()))
+    }
+
     /// The API's description of a log, whatever its status.
     pub(crate) fn info(&self, name: &str) -> Result<LogInfo, Error> {
         Ok(self.catalog.info(&existing(name)?)?)
+    }
+
+    /// Why there is no log with this name. Looks for an unknown directory with the name.
+    pub(crate) async fn why_missing(&self, name: &str) -> Error {
+        let (name, catalog) = match existing(name) {
+            Ok(name) => (name, self.catalog.clone()),
+            Err(error) => return error,
+        };
+        match blocking(move || Ok(catalog.why_missing(&name))).await {
+            Ok(cause) => cause.into(),
+            Err(error) => error,
+        }
     }
 
     /// Removes a log whatever its status.

@@ -14,6 +14,11 @@ pub(crate) enum LogsCommand {
     },
     /// Create a log
     Create(CreateArguments),
+    /// Serve a log that was put into the data directory while the server ran
+    Adopt {
+        /// The log
+        name: String,
+    },
     /// Show one log
     Get {
         /// The log

@@ -1,4 +1,4 @@
-//! Commands that send one small request: list, create, get, trim.
+//! Commands that send one small request: list, create, adopt, get, trim.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -49,6 +49,10 @@ pub(super) fn create(
     format: Format,
 ) -> Result<(), Failure> {
     print_info(&client.create_log(&create.name, create.config(), false)?, format)
+}
+
+pub(super) fn adopt(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
+    print_info(&client.adopt_log(name)?, format)
 }
 
 pub(super) fn get(client: &Client, name: &str, format: Format) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ pub(crate) fn run(command: LogsCommand, global: &Global) -> Result<(), Failure> 
         LogsCommand::List { watch: false } => manage::list(&client, format),
         LogsCommand::List { watch: true } => manage::watch(&client, format),
         LogsCommand::Create(create) => manage::create(&client, &create, format),
+        LogsCommand::Adopt { name } => manage::adopt(&client, &name, format),
         LogsCommand::Get { name } => manage::get(&client, &name, format),
         LogsCommand::Delete { name } => Ok(client.delete_log(&name)?),
         LogsCommand::Truncate { name } => Ok(client.truncate_log(&name)?),

@@ -43,7 +43,7 @@ fn json_output_has_the_bytes_of_the_api() {
 }
 
 #[test]
-fn delete_and_truncate_print_nothing_and_trim_prints_the_log() {
+fn delete_and_truncate_print_nothing_and_adopt_and_trim_print_the_log() {
     for (arguments, line) in
         [("logs delete cli", "DELETE /logs/cli"), ("logs truncate cli", "POST /logs/cli/truncate")]
     {
@@ -51,6 +51,9 @@ fn delete_and_truncate_print_nothing_and_trim_prints_the_log() {
         ran.printed(b"");
         assert_eq!(request.line, line);
     }
+    let (ran, request) = check("logs adopt cli", b"", answer(200, "", INFO));
+    ran.printed(INFO_TEXT);
+    assert_eq!(request.line, "POST /logs/cli/adopt");
     let (ran, request) = check("logs trim cli -P 3", b"", answer(200, "", INFO));
     ran.printed(INFO_TEXT);
     assert_eq!(request.line, "POST /logs/cli/trim?position=3");

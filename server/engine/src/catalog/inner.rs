@@ -18,11 +18,11 @@ use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
 use crate::scrub::{self, ScrubRate, StopSignal};
 use crate::segment::name;
-use crate::storage::{Lock, replace_file};
+use crate::storage::{Identity, Lock, replace_file};
 use crate::sync::lock;
 use crate::tail::{Tail, TailBudget};
 use crate::watermark::{Mark, Watermark};
-use crate::{Error, Log, data_directory, random, restore};
+use crate::{Error, Log, data_directory, log_directory, random, restore};
 
 /// What all handles of a catalog share.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) struct CatalogInner {
     /// The number of logs that are still being opened.
     pub(super) opening: Mutex<usize>,
     pub(super) opened: Condvar,
+    /// Held while a log is adopted, so that two of them cannot keep the same id.
+    pub(super) adopting: Mutex<()>,
     pub(super) closing: AtomicBool,
     pub(super) scrubbed: Arc<scrub::ScrubCounters>,
     pub(super) stop_signal: Arc<StopSignal>,
@@ -64,32 +66,18 @@ impl CatalogInner {
 
     /// Opens a log that existed when the catalog was opened.
     pub(super) fn open_one(&self, name: &LogName) {
-        let directory = self.directory(name);
-        let has_manifest = self.options.storage.list(&directory).is_ok_and(|entries| {
-            entries.iter().any(|entry| !entry.is_dir && entry.name == name::MANIFEST)
-        });
-        let slot = if !has_manifest
-            && data_directory::is_unfinished(&*self.options.storage, &directory).unwrap_or(false)
-        {
-            tracing::info!(log = %name, "removed a log whose creation did not finish");
-            self.options
-                .storage
-                .remove_dir_all(&directory)
-                .err()
-                .map(|e| Slot::Unknown(e.to_string()))
-        } else {
-            Some(match self.recover(name) {
-                Ok(log) => Slot::Open(log),
-                Err(error) => {
-                    tracing::error!(log = %name, %error, "the log cannot be opened; run `styx verify`");
-                    Slot::Unknown(error.to_string())
-                }
-            })
+        let slot = match self.recover(name) {
+            Ok(log) => Slot::Open(log),
+            Err(error) => {
+                tracing::error!(log = %name, %error, "the log cannot be opened; run `styx verify`");
+                Slot::Unknown(error.to_string())
+            }
         };
-        self.set(name, slot);
+        self.set(name, Some(slot));
         let mut opening = lock(&self.opening);
         *opening -= 1;
         if *opening == 0 {
+            self.warn_of_copies();
             self.opened.notify_all();
         }
     }
@@ -97,10 +85,25 @@ impl CatalogInner {
     /// Recovers a log and starts it.
     pub(super) fn recover(&self, name: &LogName) -> Result<Log, Error> {
         let directory = self.directory(name);
-        let recovered = recovery::recover(&self.options.storage, &directory)?;
+        let locks = log_directory::lock_linked(&*self.options.storage, &directory)?;
+        self.recover_locked(name, directory, locks)
+    }
+
+    /// Recovers a log whose directory is locked if it is behind a symbolic link.
+    pub(super) fn recover_locked(
+        &self,
+        name: &LogName,
+        directory: PathBuf,
+        locks: Vec<Box<dyn Lock>>,
+    ) -> Result<Log, Error> {
+        let storage = &self.options.storage;
+        let recovered = recovery::recover(storage, &directory)?;
+        let identity =
+            storage.identity(&directory).map_err(Error::io("cannot examine", &directory))?;
         let status = recovered.status;
         let cause = recovered.cause.clone();
-        let log = Log(self.start_log(name, directory, recovered));
+        let log = Log(self.start_log(name, directory, identity, recovered));
+        *lock(&log.0.link_locks) = locks;
         if status != LogStatus::Ok {
             log.0.mark_corrupt(&cause);
         }
@@ -112,6 +115,7 @@ impl CatalogInner {
         &self,
         name: &LogName,
         directory: PathBuf,
+        identity: Option<Identity>,
         from: Recovered,
     ) -> Arc<LogInner> {
         let config = from.manifest.config;
@@ -122,6 +126,8 @@ impl CatalogInner {
             id: from.manifest.id,
             config,
             directory,
+            identity,
+            link_locks: Mutex::default(),
             segment_directory: from.segment_directory,
             services: self.services.clone(),
             queue: Queue::new(self.options.queue_bytes_max, self.options.overlap_bytes_min),
@@ -143,20 +149,25 @@ impl CatalogInner {
         log
     }
 
-    /// Creates the files of an empty log, its manifest last. The manifest is the commit point of a
-    /// create and of a truncate.
+    /// Creates an empty log under a temporary name and renames it to the log's name. Nothing that
+    /// has this name is changed.
+    pub(super) fn create(&self, name: &LogName, manifest: Manifest) -> Result<(), Error> {
+        let storage = &self.options.storage;
+        let temporary = self.unused_path(data_directory::RESTORING)?;
+        restore::place(&**storage, &temporary, &self.directory(name), || {
+            storage.create_dir(&temporary).map_err(Error::io("cannot create", &temporary))?;
+            self.build(&temporary, manifest)
+        })
+    }
+
+    /// Creates the files of an empty log in its directory, its manifest last. The manifest is the
+    /// commit point of a truncate.
     pub(super) fn build(&self, directory: &Path, manifest: Manifest) -> Result<(), Error> {
         let storage = &self.options.storage;
         let folder = directory.join(manifest.generation.to_string());
         let failed = |doing| Error::io(doing, directory);
         // The remains of a failed attempt contain no record.
-        match storage.remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed("cannot clear")(error));
-            }
-            _ => {}
-        }
-        storage.create_dir_all(directory).map_err(failed("cannot create"))?;
+        log_directory::remove_generation(&**storage, &folder).map_err(failed("cannot clear"))?;
         storage.create_dir(&folder).map_err(failed("cannot create"))?;
         let file =
             storage.create(&folder.join(name::WATERMARK)).map_err(failed("cannot create"))?;
@@ -172,8 +183,6 @@ impl CatalogInner {
             Failure::Broken(cause) => failed("cannot create")(std::io::Error::other(cause)),
         })?;
         storage.sync_dir(directory).map_err(failed("cannot sync"))?;
-        let data = &self.options.data_directory;
-        storage.sync_dir(data).map_err(Error::io("cannot sync", data))?;
         let text = manifest.encode();
         replace_file(&**storage, &directory.join(name::MANIFEST), text.as_bytes())
             .map_err(failed("cannot write"))
@@ -306,6 +315,8 @@ impl ReservedName<'_> {
         let there = self.catalog.options.storage.list(&self.catalog.directory(&self.name)).is_ok();
         let slot = match &log {
             Ok(log) => Some(Slot::Open(log.clone())),
+            // What is there is not the log that failed.
+            Err(Error::NameTaken { .. }) => None,
             // It failed after its files were created.
             Err(error) if there => Some(Slot::Unknown(error.to_string())),
             Err(_) => None,

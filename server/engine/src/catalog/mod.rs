@@ -1,8 +1,10 @@
 //! The data directory and the logs in it.
 //!
 //! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
-//! names; [`slot`] is the state of one name; [`scrub_thread`] runs the background scrub.
+//! names; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
+//! is the state of one name; [`scrub_thread`] runs the background scrub.
 
+mod by_hand;
 mod inner;
 mod scrub_thread;
 mod slot;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
+use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 use self::slot::{Slot, not_found, removed, scanning};
 use crate::clock::{Clock, RealClock, SteadyTime};
@@ -27,7 +30,7 @@ use crate::recovery::read_manifest;
 use crate::storage::{RealStorage, Storage};
 use crate::sync::lock;
 use crate::tail::TailBudget;
-use crate::{Error, Log, Removal, ScrubStats, data_directory, scrub};
+use crate::{Error, Log, Removal, ScrubStats, data_directory, log_directory, scrub};
 
 /// How a catalog is opened.
 #[derive(Debug, Clone)]
@@ -99,9 +102,11 @@ impl Catalog {
         let storage = Arc::clone(&options.storage);
         let directory = options.data_directory.clone();
         data_directory::create_directory(&*storage, &directory)?;
-        let names = data_directory::list_logs(&*storage, &directory)?;
+        let listing = data_directory::list_logs(&*storage, &directory)?;
         let held = data_directory::lock_directory(&*storage, &directory)?;
         data_directory::remove_leftovers(&*storage, &directory)?;
+        listing.others.iter().for_each(|other| tracing::warn!("{other}"));
+        let names = listing.logs;
         let buffer_pool = Arc::<BufferPool>::default();
         let maintainer = Maintainer::new(Arc::clone(&buffer_pool));
         let threaded = options.committers_max > 0;
@@ -125,6 +130,7 @@ impl Catalog {
             slots: RwLock::new(names.iter().map(|name| (name.clone(), Slot::Opening)).collect()),
             opening: Mutex::new(names.len()),
             opened: Condvar::new(),
+            adopting: Mutex::default(),
             closing: AtomicBool::new(false),
             scrubbed: Arc::default(),
             stop_signal: Arc::default(),
@@ -176,24 +182,63 @@ impl Catalog {
         *lock(&self.0.opening) == 0
     }
 
-    /// Creates a log, durably; blocks.
+    /// Creates a log, durably; blocks. Nothing in the data directory that has this name is changed.
     ///
     /// # Errors
-    /// The log exists; the configuration is invalid; I/O.
+    /// The log exists; something else has its name; the configuration is invalid; I/O.
     pub fn create(&self, name: &LogName, config: LogConfig) -> Result<Log, Error> {
         config.validate()?;
-        let reserved = self.0.reserve(name)?;
-        let directory = self.0.directory(name);
-        let created = self
-            .0
-            .new_id()
-            .and_then(|id| self.0.build(&directory, Manifest { id, generation: 0, config }))
-            .and_then(|()| self.0.recover(name));
-        if created.is_err() {
-            // The log has no record yet. What cannot be removed now is removed at the next open.
-            let _ = self.0.options.storage.remove_dir_all(&directory);
-        }
+        let reserved = self.0.reserve_new(name)?;
+        let id = self.0.new_id();
+        let placed = id.and_then(|id| self.0.create(name, Manifest { id, generation: 0, config }));
+        let created = placed.and_then(|()| {
+            // The log has no record yet.
+            self.0.recover(name).inspect_err(|_| self.0.discard(name))
+        });
         reserved.fill(created)
+    }
+
+    /// Serves a log whose directory, or a link to it, was put into the data directory while the
+    /// catalog was open. Opens a log again whose status is `unknown`. Returns an open log unchanged,
+    /// unless its directory was replaced. If an open log has the same id, because the directory is a
+    /// copy of it, the adopted log gets a new id. Blocks.
+    ///
+    /// # Errors
+    /// There is no log with this name in the data directory; it cannot be opened; logs are still
+    /// being opened; I/O.
+    pub fn adopt(&self, name: &LogName) -> Result<Log, Error> {
+        if !self.is_open() {
+            return Err(scanning(name));
+        }
+        let _one = lock(&self.0.adopting);
+        let (old, reserved) = match self.0.take(name) {
+            Ok((old, reserved)) => (Some(old), reserved),
+            Err(Error::LogNotFound { .. }) => (None, self.0.reserve(name)?),
+            Err(error) => return Err(error),
+        };
+        if let Some(Slot::Open(log)) = &old
+            && !log.0.is_displaced()
+        {
+            let log = log.clone();
+            reserved.put_back(Slot::Open(log.clone()));
+            return Ok(log);
+        }
+        match (self.0.adopt(name), old) {
+            (Ok(log), old) => {
+                if let Some(Slot::Open(old)) = old {
+                    old.0.close_with(&removed(name, Removal::Deleted));
+                }
+                reserved.fill(Ok(log))
+            }
+            (Err(error), old) => {
+                match old {
+                    Some(Slot::Unknown(_)) => reserved.put_back(Slot::Unknown(error.to_string())),
+                    Some(old) => reserved.put_back(old),
+                    None => reserved.clear(),
+                }
+                Err(error)
+            }
+        }
     }
 
     /// An open log, whatever its status, except `scanning` and `unknown`.
@@ -222,6 +267,17 @@ impl Catalog {
         slots.get(name).and_then(|slot| slot.info(name)).ok_or_else(|| not_found(name))
     }
 
+    /// Why there is no log with this name: whether something in the data directory has it. Blocks.
+    #[must_use]
+    pub fn why_missing(&self, name: &LogName) -> Error {
+        match self.0.is_there_exactly(name) {
+            Ok(true) => {
+                log_directory::not_served(&*self.0.options.storage, &self.0.directory(name))
+            }
+            _ => not_found(name),
+        }
+    }
+
     /// All logs, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<LogInfo> {
@@ -242,27 +298,43 @@ impl Catalog {
 
     /// Deletes a log, whatever its status, and closes it for its readers and writers; blocks.
     ///
+    /// Removes only files of the log. If the log is behind a symbolic link, the link is removed and
+    /// the directory behind it is kept. If the directory was removed or replaced by hand, what has
+    /// its name now is not changed.
+    ///
     /// # Errors
-    /// There is no log with this name; it is being opened; I/O.
+    /// There is no log with this name; it is being opened; I/O; [`Error::DirectoryKept`] if the log
+    /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         let (old, reserved) = self.0.take(name)?;
-        let storage = &self.0.options.storage;
-        let directory = self.0.directory(name);
-        let aside = self.0.unused_path(data_directory::DELETED)?;
-        let renamed =
-            storage.rename(&directory, &aside).map_err(Error::io("cannot remove", &directory));
-        if let Err(error) = renamed {
-            reserved.put_back(old);
-            return Err(error);
-        }
+        let deletion = match self.0.begin_deletion(name, &old) {
+            Ok(deletion) => deletion,
+            Err(error) => {
+                reserved.put_back(old);
+                return Err(error);
+            }
+        };
         if let Slot::Open(log) = old {
             log.0.close_with(&removed(name, Removal::Deleted));
         }
         let data = &self.0.options.data_directory;
-        let synced = storage.sync_dir(data).map_err(Error::io("cannot sync", data));
-        reserved.clear();
-        synced?;
-        storage.remove_dir_all(&aside).map_err(Error::io("cannot remove", aside))
+        let synced = self.0.options.storage.sync_dir(data).map_err(Error::io("cannot sync", data));
+        if let Err(error) = synced {
+            reserved.clear();
+            return Err(error);
+        }
+        match deletion {
+            Deletion::InPlace => {
+                // The name stays reserved until its files are gone.
+                let finished = self.0.finish_deletion(name, deletion);
+                reserved.clear();
+                finished
+            }
+            _ => {
+                reserved.clear();
+                self.0.finish_deletion(name, deletion)
+            }
+        }
     }
 
     /// Removes all records of a log and gives it a new id. Closes it for its readers and writers;
@@ -273,7 +345,11 @@ impl Catalog {
     pub fn truncate(&self, name: &LogName) -> Result<Log, Error> {
         let (old, reserved) = self.0.take(name)?;
         let directory = self.0.directory(name);
-        let next = match self.0.next_generation(&directory) {
+        let next = self
+            .0
+            .lock_for_change(&directory, &old)
+            .and_then(|locks| self.0.next_generation(&directory).map(|next| (locks, next)));
+        let (locks, next) = match next {
             Ok(next) => next,
             Err(error) => {
                 reserved.put_back(old);
@@ -292,6 +368,7 @@ impl Catalog {
         if let Slot::Open(log) = old {
             log.0.close_with(&removed(name, Removal::Truncated));
         }
+        drop(locks);
         // If the new manifest exists but may not be durable, only a restart can tell which of the
         // two logs exists.
         reserved.fill(built.and_then(|()| self.0.recover(name)))
@@ -301,10 +378,11 @@ impl Catalog {
     /// Blocks.
     ///
     /// # Errors
-    /// The log exists; the bytes are not an archive, or it is damaged; I/O. If reading `archive`
+    /// The log exists; something else has its name; the bytes are not an archive, or it is damaged;
+    /// I/O. If reading `archive`
     /// fails with `TimedOut` or `ConnectionAborted`, the error is [`Error::Io`].
     pub fn restore(&self, name: &LogName, archive: &mut dyn Read) -> Result<Log, Error> {
-        let reserved = self.0.reserve(name)?;
+        let reserved = self.0.reserve_new(name)?;
         let restored = self.0.unpack(name, archive).and_then(|()| self.0.recover(name));
         reserved.fill(restored)
     }

@@ -29,7 +29,7 @@ use crate::commit::plan::Plan;
 use crate::commit::queue::Request;
 use crate::commit::thread_pool::Job;
 use crate::commit::write::{write, write_aligned};
-use crate::log::{LogInner, micros};
+use crate::log::{LogInner, is_missing, micros};
 use crate::retention::exceeds;
 use crate::sync::lock;
 use crate::{Error, sabotage};
@@ -188,6 +188,7 @@ impl LogInner {
             let _ = self.write_watermark_ahead(built.next_head.cursor.position);
         }
         sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
+        self.check_in_place(end)?;
 
         end.cursor = built.next_head.cursor;
         end.spacing = built.next_head.spacing;
@@ -199,6 +200,18 @@ impl LogInner {
         self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
         self.schedule_maintenance();
         Ok(())
+    }
+
+    /// Checks that the newest segment still has its name. Otherwise the log's directory was removed
+    /// or replaced, and what is written to the open file would be lost with the next restart.
+    fn check_in_place(&self, end: &LogEnd) -> Result<(), Failure> {
+        let path = &end.segment.path;
+        match self.segment_directory.storage.identity(path) {
+            Ok(found) if found != end.identity => Err(Failure::Broken(self.displaced())),
+            Err(error) if is_missing(&error) => Err(Failure::Broken(self.displaced())),
+            // Another error does not show that the file has lost its name.
+            _ => Ok(()),
+        }
     }
 
     /// Whether the segment must end before these requests.
@@ -226,6 +239,8 @@ impl LogInner {
 
     /// Ends the newest segment, publishes the next one and writes the watermark.
     pub(crate) fn roll(&self, end: &mut LogEnd) -> Result<(), Failure> {
+        // The next segment must not be created in the directory of another log.
+        self.check_in_place(end)?;
         self.segment_directory.roll(end)?;
         {
             // Trims publish segment lists too: the list must not change in between.

@@ -14,7 +14,7 @@ use crate::producers::ProducerTable;
 use crate::segment::index::IndexSpacing;
 use crate::segment::name::Offset;
 use crate::segment::{Sealed, Segment};
-use crate::storage::File;
+use crate::storage::{File, Identity};
 use crate::tail::DurableEnd;
 
 /// Where the next block goes, and what it must follow.
@@ -105,6 +105,8 @@ pub(crate) struct LogEnd {
     /// Set after the segment is sealed and before its successor exists.
     pub(crate) sealed: Option<Sealed>,
     pub(crate) space: Space,
+    /// The identity of `file`; `None` if the storage has no identities.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl LogEnd {

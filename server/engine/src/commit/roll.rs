@@ -79,6 +79,7 @@ impl SegmentDirectory {
         };
         let file = self.storage.create(&temporary).map_err(full("creating a segment"))?;
         let salt = random::u64().map_err(full("creating a random salt"))?;
+        let identity = file.identity().map_err(full("examining a segment"))?;
         let mut end = LogEnd {
             segment: Arc::new(Segment::newest(
                 Arc::clone(&self.storage),
@@ -101,6 +102,7 @@ impl SegmentDirectory {
             previous_base: None,
             sealed: None,
             space: Space::default(),
+            identity,
         };
         let filler = end.head().marker(Flags::FILLER, start.timestamp_us);
         let (bytes, crc) = filler.encode();

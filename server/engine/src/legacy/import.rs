@@ -143,6 +143,9 @@ fn import_log(
             Ok(Outcome::Damaged(Problem { file: from.join(file), offset, position, message }))
         }
         (Err(ConversionError::Refused(message)), _) => Ok(Outcome::Refused(message)),
+        (Err(ConversionError::Error(error @ Error::NameTaken { .. })), _) => {
+            Ok(Outcome::Refused(error.to_string()))
+        }
         (Err(ConversionError::Error(error)), _) => Err(error),
     }
 }

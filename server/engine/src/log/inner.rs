@@ -1,5 +1,6 @@
 //! The parts of a log, and whether it is usable.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, Weak};
@@ -19,6 +20,7 @@ use crate::commit::thread_pool::{Job, ThreadPool};
 use crate::log::maintainer::Maintainer;
 use crate::producers::ProducerTable;
 use crate::segment::OpenSegments;
+use crate::storage::{Identity, Lock};
 use crate::sync::lock;
 use crate::tail::Tail;
 use crate::wait::promise;
@@ -46,6 +48,10 @@ pub(crate) struct LogInner {
     pub(crate) config: LogConfig,
     /// `<data>/<name>`.
     pub(crate) directory: PathBuf,
+    /// The identity of this directory; `None` if the storage has no identities.
+    pub(crate) identity: Option<Identity>,
+    /// The locks of a log behind a symbolic link, until it is closed.
+    pub(crate) link_locks: Mutex<Vec<Box<dyn Lock>>>,
     pub(crate) segment_directory: SegmentDirectory,
     pub(crate) services: Services,
     pub(crate) queue: Queue,
@@ -159,6 +165,22 @@ impl LogInner {
         self.queue.refuse(refusal, false);
     }
 
+    /// Whether the log's directory was removed or replaced since the log was opened.
+    pub(crate) fn is_displaced(&self) -> bool {
+        match self.segment_directory.storage.identity(&self.directory) {
+            Ok(found) => found != self.identity,
+            Err(error) => is_missing(&error),
+        }
+    }
+
+    /// The cause of the status of a log whose directory was removed or replaced.
+    pub(crate) fn displaced(&self) -> String {
+        format!(
+            "its directory {} was removed or replaced while the server ran: delete the log, or put the directory back",
+            self.directory.display()
+        )
+    }
+
     pub(crate) fn cause(&self) -> String {
         lock(&self.health).1.clone()
     }
@@ -184,6 +206,7 @@ impl LogInner {
         self.queue.fail_all(error);
         *end = None;
         *lock(&self.watermark) = None;
+        lock(&self.link_locks).clear();
         self.tail.close_with(error.clone());
     }
 
@@ -209,6 +232,7 @@ impl LogInner {
         }
         drop(slot);
         *lock(&self.watermark) = None;
+        lock(&self.link_locks).clear();
         self.tail.close_with(Error::ShuttingDown);
     }
 
@@ -221,4 +245,9 @@ impl LogInner {
     pub(crate) fn monotonic(&self) -> Duration {
         self.services.time.clock().monotonic()
     }
+}
+
+/// Whether a call failed because nothing has the path's name any more.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

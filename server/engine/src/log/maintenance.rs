@@ -107,6 +107,11 @@ impl LogInner {
         let Some(first_kept) = view.segments.get(count).filter(|_| count > 0) else {
             return Ok(());
         };
+        // Segments of another log must not be removed.
+        if self.is_displaced() {
+            self.taint(&self.displaced());
+            return Err(self.not_available());
+        }
         if let Err(error) = self.write_watermark(Some(first_kept.base)) {
             self.taint(&format!("writing the watermark failed: {error}"));
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));

@@ -27,7 +27,7 @@ use crate::{
 
 pub use append_stream::AppendStream;
 pub use closed::Closed;
-pub(crate) use inner::{LogCounters, LogInner, Services};
+pub(crate) use inner::{LogCounters, LogInner, Services, is_missing};
 pub(crate) use maintenance::micros;
 pub use queue_space::QueueSpace;
 

@@ -36,7 +36,7 @@ use crate::segment::walk::WalkEnd;
 use crate::storage::{Access, Storage, read_file};
 use crate::tail::{DurableEnd, View};
 use crate::watermark::{Mark, Watermark};
-use crate::{Error, sabotage};
+use crate::{Error, log_directory, sabotage};
 
 /// The state of a log after recovery.
 #[derive(Debug)]
@@ -100,9 +100,13 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) ->
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         let path = directory.join(&entry.name);
-        let is_generation = entry.name.parse::<u64>().is_ok();
+        let is_generation = log_directory::is_generation(&entry.name);
         if entry.is_dir && is_generation && entry.name != generation.to_string() {
-            storage.remove_dir_all(&path).map_err(Error::io("cannot remove", path))?;
+            let kept = log_directory::remove_generation(storage, &path);
+            if let Some(kept) = kept.map_err(Error::io("cannot remove", path))? {
+                let kept = kept.display();
+                tracing::warn!(%kept, "this file in the directory of a log is not part of it");
+            }
         } else if !entry.is_dir && name::parse(&entry.name) == FileName::Temporary {
             storage.remove_file(&path).map_err(Error::io("cannot remove", path))?;
         }
@@ -278,6 +282,8 @@ impl LogRecovery {
         let previous_base = segments.last().map(|segment: &Arc<Segment>| segment.base);
         segments.push(Arc::clone(&segment));
         let salt = walked.salt.ok_or_else(|| unusable(&segment.path, "it is empty".into()))?;
+        let identity =
+            walked.file.identity().map_err(Error::io("cannot examine", &segment.path))?;
         let mut end = LogEnd {
             segment,
             file: walked.file,
@@ -289,6 +295,7 @@ impl LogRecovery {
             previous_base,
             sealed: walked.sealed,
             space: Space::default(),
+            identity,
         };
         if walked.sealed.is_some() {
             self.segment_directory.roll(&mut end).map_err(|failure| match failure {

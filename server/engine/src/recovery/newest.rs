@@ -19,9 +19,6 @@ use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd, WalkedBlock};
 use crate::segment::{Sealed, Segment};
 use crate::storage::{Access, File, read_exact_at, write_all_at};
 
-/// The file with a copy of the last torn tail, for analysis.
-const TORN_TAIL: &str = "torn-tail";
-
 /// At most this many bytes of a torn tail are copied: 64 MiB.
 const TORN_BYTES_MAX: u64 = 64 << 20;
 
@@ -127,7 +124,7 @@ impl LogRecovery {
         let mut buffer = vec![0; 1 << 20];
         let mut last_byte = from;
         let mut copy: Option<Arc<dyn File>> = None;
-        let path = self.path(TORN_TAIL);
+        let path = self.path(name::TORN_TAIL);
         let mut at = from;
         while at < to {
             let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());

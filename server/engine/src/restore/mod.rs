@@ -28,13 +28,14 @@ use crate::backup::FOLDER;
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
-use crate::{Error, legacy, verify};
+use crate::{Error, legacy, log_directory, verify};
 
 /// At most this many zeros may follow the last entry: 1 MiB, which is more than tar's padding.
 const PADDING_BYTES_MAX: usize = 1 << 20;
 
 /// Builds a log in `temporary`, renames it to `directory`, and syncs the data directory. If
-/// building or renaming fails, `temporary` is removed.
+/// building or renaming fails, `temporary` is removed. Nothing that has the name `directory` is
+/// changed.
 pub(crate) fn place<E: From<Error>>(
     storage: &dyn Storage,
     temporary: &Path,
@@ -42,10 +43,12 @@ pub(crate) fn place<E: From<Error>>(
     build: impl FnOnce() -> Result<(), E>,
 ) -> Result<(), E> {
     let built = build().and_then(|()| {
-        storage
-            .rename(temporary, directory)
-            .map_err(Error::io("cannot rename the restored log to", directory))
-            .map_err(E::from)
+        storage.rename_new(temporary, directory).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+                E::from(log_directory::name_taken(storage, directory))
+            }
+            _ => E::from(Error::io("cannot rename the new log to", directory)(error)),
+        })
     });
     if built.is_err() {
         let _ = storage.remove_dir_all(temporary);

@@ -17,12 +17,14 @@ pub(crate) enum FileName {
     /// The producer snapshot at this end position.
     Producers(Position),
     Watermark,
-    /// A file that was being written; removed at the next start.
+    /// One of these files, or the manifest, while it was being written; removed at the next start.
     Temporary,
     Other,
 }
 
 pub(crate) const WATERMARK: &str = "watermark";
+/// The file with a copy of the last torn tail, for analysis.
+pub(crate) const TORN_TAIL: &str = "torn-tail";
 pub(crate) const MANIFEST: &str = "log.toml";
 
 pub(crate) fn segment(base: Position) -> String {
@@ -41,8 +43,9 @@ pub(crate) fn parse(name: &str) -> FileName {
     if name == WATERMARK {
         return FileName::Watermark;
     }
-    if name.ends_with(crate::storage::TEMPORARY_SUFFIX) {
-        return FileName::Temporary;
+    if let Some(whole) = name.strip_suffix(crate::storage::TEMPORARY_SUFFIX) {
+        let is_ours = whole == MANIFEST || whole == TORN_TAIL || parse(whole) != FileName::Other;
+        return if is_ours { FileName::Temporary } else { FileName::Other };
     }
     let Some((digits, kind)) = name.split_once('.') else {
         return FileName::Other;
@@ -70,7 +73,12 @@ mod tests {
         assert_eq!(parse(&segment(Position(7))), FileName::Segment(Position(7)));
         assert_eq!(parse(&index(Position(7))), FileName::Index(Position(7)));
         assert_eq!(parse(&producers(Position(7))), FileName::Producers(Position(7)));
-        assert_eq!(parse("00000000000000000007.seg.tmp"), FileName::Temporary);
+        for ours in ["00000000000000000007.seg.tmp", "watermark.tmp", "log.toml.tmp"] {
+            assert_eq!(parse(ours), FileName::Temporary, "{ours}");
+        }
+        for other in ["notes.tmp", ".tmp"] {
+            assert_eq!(parse(other), FileName::Other, "{other}");
+        }
         for other in ["7.seg", "0000000000000000000+.seg", "99999999999999999999.seg", "seg"] {
             assert_eq!(parse(other), FileName::Other, "{other}");
         }

@@ -12,8 +12,9 @@ mod real;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub(crate) use disk::DiskWait;
 pub use real::RealStorage;
@@ -42,6 +43,18 @@ pub struct DirectoryEntry {
     pub len: u64,
 }
 
+/// Distinguishes a file or directory from every other one, whatever its name is. The number of a
+/// removed file can be used again, so the time of creation is a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The number of the file system.
+    pub device: u64,
+    /// The number of the file in its file system.
+    pub inode: u64,
+    /// The time at which the file was created, if the file system knows it.
+    pub created: Option<SystemTime>,
+}
+
 /// A lock on a file. Dropping it releases the lock.
 pub trait Lock: Debug + Send + Sync {}
 
@@ -65,6 +78,36 @@ pub trait Storage: Debug + Send + Sync {
     /// The error of the system call.
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
+    /// Returns whether anything has this name: a file, a directory, or a symbolic link, even one to
+    /// nothing.
+    ///
+    /// # Errors
+    /// The error of the system call.
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(true);
+        };
+        Ok(self.list(parent)?.iter().any(|entry| entry.name.as_str() == name))
+    }
+
+    /// Returns the path at the end of a symbolic link, without links. Returns `None` if `path` is
+    /// not a symbolic link.
+    ///
+    /// # Errors
+    /// The error of the system call; `NotFound` if the link leads to nothing.
+    fn link_target(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(None)
+    }
+
+    /// Returns the identity of a file or directory. Follows symbolic links. Returns `None` if the
+    /// storage has no identities.
+    ///
+    /// # Errors
+    /// The error of the system call; `NotFound` if nothing has this name.
+    fn identity(&self, _: &Path) -> io::Result<Option<Identity>> {
+        Ok(None)
+    }
+
     /// Creates a file for reading and writing. It must not exist.
     ///
     /// # Errors
@@ -83,11 +126,34 @@ pub trait Storage: Debug + Send + Sync {
     /// The error of the system call.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Renames a file or directory. Nothing may have the new name.
+    ///
+    /// # Errors
+    /// The error of the system call; `AlreadyExists` if anything has the new name, even a symbolic
+    /// link to nothing. It was not changed then.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.exists(to)? {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => self.rename(from, to),
+        }
+    }
+
+    /// Removes a file, or a symbolic link.
     ///
     /// # Errors
     /// The error of the system call.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The error of the system call; `DirectoryNotEmpty` if it is not empty.
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match self.list(path)?.is_empty() {
+            true => self.remove_dir_all(path),
+            false => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+        }
+    }
 
     /// Removes a directory and everything in it.
     ///
@@ -191,6 +257,14 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// The error of the system call.
     fn drop_cache(&self) -> io::Result<()>;
+
+    /// Returns the identity of the file. Returns `None` if the storage has no identities.
+    ///
+    /// # Errors
+    /// The error of the system call.
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        Ok(None)
+    }
 
     /// Returns the file descriptor, for calls that copy from the file to a socket in the kernel.
     /// Returns `None` for a simulated file.

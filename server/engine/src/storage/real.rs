@@ -6,15 +6,15 @@
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Access, DirectoryEntry, File, Lock, Storage};
+use super::{Access, DirectoryEntry, File, Identity, Lock, Storage};
 
 /// The files and directories of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,19 +67,36 @@ impl Storage for RealStorage {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
+            let (is_dir, len) = match entry.metadata() {
+                Ok(metadata) => (metadata.is_dir(), metadata.len()),
                 // The entry was removed during the listing.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(e),
+                // One entry that cannot be examined does not hide the others. Opening it fails.
+                Err(_) => (entry.file_type()?.is_dir(), 0),
             };
-            entries.push(DirectoryEntry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                is_dir: metadata.is_dir(),
-                len: metadata.len(),
-            });
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(DirectoryEntry { name, is_dir, len });
         }
         Ok(entries)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn link_target(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        match fs::symlink_metadata(path)?.is_symlink() {
+            true => fs::canonicalize(path).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
+        Ok(Some(identity(&fs::metadata(path)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -96,8 +113,20 @@ impl Storage for RealStorage {
         fs::rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system has this call.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rename_new_directory(from, to),
+            renamed => Ok(renamed?),
+        }
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -145,6 +174,20 @@ fn lock_content(file: fs::File) -> String {
     let mut content = String::new();
     let _ = file.take(1024).read_to_string(&mut content);
     content.trim().to_owned()
+}
+
+/// Renames a directory. A new, empty directory reserves the name, and the rename replaces it only
+/// while it is empty.
+fn rename_new_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    fs::rename(from, to).inspect_err(|_| {
+        let _ = fs::remove_dir(to);
+    })
+}
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    Identity { device, inode, created: metadata.created().ok() }
 }
 
 impl File for RealFile {
@@ -200,7 +243,58 @@ impl File for RealFile {
         rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).map_err(io::Error::from)
     }
 
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        Ok(Some(identity(&self.file.metadata()?)))
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_new_name_replaces_nothing_on_any_file_system() {
+        type Rename = fn(&Path, &Path) -> io::Result<()>;
+        let with_flag: Rename = |from, to| RealStorage.rename_new(from, to);
+        for rename in [with_flag, rename_new_directory] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = |name: &str| directory.path().join(name);
+            fs::create_dir_all(path("from/inner")).expect("created");
+            fs::create_dir(path("empty")).expect("created");
+            fs::write(path("file"), "x").expect("written");
+            symlink(path("empty"), path("link")).expect("linked");
+            symlink(path("nothing"), path("dangling")).expect("linked");
+            for taken in ["empty", "file", "link", "dangling"] {
+                let refused = rename(&path("from"), &path(taken)).expect_err(taken);
+                assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+                assert!(path("from/inner").is_dir(), "{taken}");
+            }
+            rename(&path("from"), &path("to")).expect("renamed");
+            assert!(path("to/inner").is_dir() && !path("from").exists());
+        }
+    }
+
+    #[test]
+    fn a_replaced_file_has_another_identity_and_a_renamed_one_has_the_same() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        let file = RealStorage.create(&path).expect("created");
+        let identity = file.identity().expect("an identity");
+        assert!(identity.is_some());
+        assert_eq!(RealStorage.identity(&path).expect("an identity"), identity);
+        let renamed = directory.path().join("renamed");
+        fs::rename(&path, &renamed).expect("renamed");
+        assert_eq!(RealStorage.identity(&renamed).expect("an identity"), identity);
+        fs::remove_file(&renamed).expect("removed");
+        let gone = RealStorage.identity(&renamed).expect_err("nothing has the name");
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        drop(RealStorage.create(&renamed).expect("created"));
+        assert_ne!(RealStorage.identity(&renamed).expect("an identity"), identity);
     }
 }

@@ -84,7 +84,10 @@ const DELETE_LOG: Operation = Operation {
     path: "/logs/{name}",
     id: "deleteLog",
     summary: "Delete a log",
-    description: "Open readers and writers of the log end with an error.",
+    description: "Open readers and writers of the log end with an error. \
+                  Only the files of the log are removed. \
+                  If its directory has other files, they are kept with the directory, and the \
+                  answer is 409 although the log is deleted.",
     parameters: LOG,
     headers: LOG_ID,
     errors: OF_A_LOG,
@@ -103,6 +106,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/logs",
         id: "createLog",
         summary: "Create a log",
+        description: "The answer is 409 if the log exists, or if anything else in the data \
+                      directory has its name. Nothing that exists is changed.",
         request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
         answer: &[(JSON, "LogInfo")],
         headers: LOG_ID,
@@ -120,6 +125,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     GET_LOG,
     DELETE_LOG,
+    Operation {
+        path: "/logs/{name}/adopt",
+        id: "adoptLog",
+        summary: "Serve a log that was put into the data directory",
+        description: "For a log's directory, or a symbolic link to one, that the running server \
+                      does not serve yet, such as an unpacked backup. \
+                      A copy of another log gets a new id. \
+                      A log whose status is `unknown` is opened again. \
+                      Any other log is returned as it is.",
+        parameters: &["LogName"],
+        answer: &[(JSON, "LogInfo")],
+        headers: LOG_ID,
+        errors: &[404, 409, 507],
+        ..POST
+    },
     Operation {
         path: "/logs/{name}/truncate",
         id: "truncateLog",

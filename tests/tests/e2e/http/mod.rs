@@ -2,6 +2,7 @@
 
 mod appends;
 mod backup;
+mod by_hand;
 mod compatibility;
 mod concurrent_requests;
 mod conditional_appends;
