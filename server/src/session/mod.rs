@@ -56,6 +56,8 @@ pub(crate) struct Sessions {
     archives: Arc<Semaphore>,
     producers: Producers,
     storage: StorageHealth,
+    /// The largest `max_record_size` of a new log.
+    record_bytes_max: usize,
 }
 
 /// A log that was opened by name for one request.
@@ -98,6 +100,7 @@ impl Sessions {
             response_budget: ResponseBudget::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             producers: Producers::default(),
+            record_bytes_max: config.max_log_record_size,
         })
     }
 
