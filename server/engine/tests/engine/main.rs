@@ -5,6 +5,7 @@
 //! use `support`.
 #![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
+mod large_records;
 mod log;
 mod open_segments;
 mod overlap;
