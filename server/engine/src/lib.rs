@@ -67,7 +67,7 @@ mod tail;
 mod wait;
 mod watermark;
 
-pub use append::{Append, AppendError, Appended, Producer, ProducerState, Ticket};
+pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
 pub use catalog::{Catalog, Options};
 pub use error::{Error, Removal};
 pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek};

@@ -56,6 +56,9 @@ pub struct Config {
     /// Most bytes of all answers together that wait to be sent. While there are more,
     /// each answer is read and sent in small pieces.
     pub max_answer_bytes: usize,
+    /// Largest `max_record_size` with which a log can be created. Logs that exist, or
+    /// that are restored or imported, keep theirs.
+    pub max_log_record_size: usize,
     /// Threads that serve connections; 0 for half of the cores.
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
@@ -116,6 +119,7 @@ impl Default for Config {
             max_connections: 15_000,
             max_in_flight_bytes: 256 * MIB,
             max_answer_bytes: 64 * MIB,
+            max_log_record_size: 64 * MIB,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
             log_manager: LogManager {

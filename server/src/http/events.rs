@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
+use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
 use styx_protocol::{ReadParams, ReadType, Whence};
 
 use super::Call;
@@ -32,6 +33,8 @@ use crate::{header, params};
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 /// Bytes read at a time; few, because there are many slow browsers.
 const BATCH_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a large record that are encoded at a time: a multiple of three, for base64.
+const LARGE_PIECE_BYTES: usize = 48 << 10;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
         encoding,
+        large: None,
         app: call.app.clone(),
     };
     let body = stream::try_unfold(events, |mut events| async move {
@@ -83,6 +87,8 @@ struct Events {
     left: u64,
     follow: bool,
     encoding: Encoding,
+    /// The rest of a large record.
+    large: Option<LargeEvent>,
     app: Arc<App>,
 }
 
@@ -90,10 +96,26 @@ impl Events {
     /// The next bytes of the stream; `None` at its end.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
+            if let Some(large) = &mut self.large {
+                match large.next() {
+                    Some(bytes) => return Ok(Some(bytes)),
+                    None => self.large = None,
+                }
+            }
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
             if let Some((batch, chunk)) = self.reader.next(&self.chunks).await? {
+                if batch.count() == 1 && batch.len_bytes() > BLOCK_RAW_BYTES_MAX {
+                    self.left -= 1;
+                    self.large = batch.records().next().map(|record| LargeEvent {
+                        next_position: (record.position + 1).0,
+                        payload: chunk.keep(record.payload),
+                        encoding: self.encoding,
+                        place: Place::Start,
+                    });
+                    continue;
+                }
                 let (events, count) = self.events(&batch, chunk.bytes_max());
                 self.left -= count;
                 self.reader.go_back_to(batch.first() + count)?;
@@ -148,9 +170,104 @@ fn event(out: &mut String, next_position: u64, payload: &[u8], encoding: Encodin
     out.push('\n');
 }
 
+/// The event of a large record, which is encoded piece by piece.
+struct LargeEvent {
+    next_position: u64,
+    payload: Bytes,
+    encoding: Encoding,
+    place: Place,
+}
+
+/// Where the next piece of an event begins.
+#[derive(Clone, Copy)]
+enum Place {
+    Start,
+    /// At this byte of the payload.
+    Payload(usize),
+    End,
+}
+
+impl LargeEvent {
+    /// The next bytes of the event; `None` at its end.
+    fn next(&mut self) -> Option<Bytes> {
+        let from = match self.place {
+            Place::Start => {
+                self.place = Place::Payload(0);
+                return Some(format!("id: {}\ndata: ", self.next_position).into());
+            }
+            Place::Payload(from) if from >= self.payload.len() => {
+                self.place = Place::End;
+                return Some(Bytes::from_static(b"\n\n"));
+            }
+            Place::Payload(from) => from,
+            Place::End => return None,
+        };
+        let end = self.piece_end(from);
+        self.place = Place::Payload(end);
+        let piece = self.payload.get(from..end).unwrap_or_default();
+        Some(match self.encoding {
+            Encoding::Base64 => STANDARD.encode(piece).into(),
+            Encoding::Text => {
+                let text = String::from_utf8_lossy(piece).replace("\r\n", "\n");
+                text.replace(['\n', '\r'], "\ndata: ").into()
+            }
+        })
+    }
+
+    /// Where the piece from this byte on ends: not in a group of base64, not in a character,
+    /// and not in a line ending.
+    fn piece_end(&self, from: usize) -> usize {
+        let byte = |at: usize| self.payload.get(at).copied();
+        let mut end = from + LARGE_PIECE_BYTES;
+        if end >= self.payload.len() || self.encoding == Encoding::Base64 {
+            return end.min(self.payload.len());
+        }
+        if byte(end - 1) == Some(b'\r') && byte(end) == Some(b'\n') {
+            return end + 1;
+        }
+        // A character has at most three bytes after its first.
+        let is_inside = |at: usize| byte(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+        for back in 0..3 {
+            if is_inside(end - back) && !is_inside(end - back - 1) {
+                end -= back + 1;
+                break;
+            }
+        }
+        end
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A large event is the same as the event of a record that is encoded at once.
+    fn check_large(payload: Vec<u8>) {
+        for encoding in [Encoding::Text, Encoding::Base64] {
+            let mut expected = String::new();
+            event(&mut expected, 8, &payload, encoding);
+            let payload = Bytes::from(payload.clone());
+            let mut large = LargeEvent { next_position: 8, payload, encoding, place: Place::Start };
+            let pieces: Vec<Bytes> = std::iter::from_fn(|| large.next()).collect();
+            assert!(pieces.concat() == expected.as_bytes(), "{encoding:?}");
+            assert!(pieces.iter().all(|piece| piece.len() < 8 * LARGE_PIECE_BYTES));
+        }
+    }
+
+    #[test]
+    fn large_event_in_pieces_is_the_same_as_in_one() {
+        let texts = ["", "a", "\r\n", "\n\r\r\n", "\u{f6}", "\u{20ac}\r\n", "\u{1f600}a"];
+        for text in texts {
+            for before in 0..4 {
+                let bytes = [&b"xxx"[..before], text.repeat(LARGE_PIECE_BYTES).as_bytes()].concat();
+                check_large(bytes);
+            }
+        }
+        let invalid: &[&[u8]] = &[b"\x80", b"\xff", b"\xf0\x9f\x98", b"\xe2\x82", b"\x80\xc3\xb6"];
+        for bytes in invalid {
+            check_large(bytes.repeat(LARGE_PIECE_BYTES));
+        }
+    }
 
     fn check(payload: &[u8], encoding: Encoding, expected: &str) {
         let mut out = String::new();

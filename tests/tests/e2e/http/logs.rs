@@ -1,7 +1,9 @@
 //! Managing logs: create, list, get, delete, truncate, trim, and their errors.
 
+use std::sync::Arc;
+
 use styx_tests::api::{info_json, now_us, read_binary, write_one};
-use styx_tests::{Request, Table, TestServer, error, gives};
+use styx_tests::{Request, Settings, Table, TestServer, error, gives};
 
 fn create(form: &str) -> Request {
     Request::post("/logs").form(form)
@@ -89,7 +91,7 @@ fn a_log_can_be_created_from_json() {
 
 #[test]
 fn an_out_of_range_configuration_is_rejected() {
-    let server = TestServer::start();
+    let server = Settings::default().set("max_log_record_size = 1073741824").start();
     let mut table = Table::of(&server);
     let fields = [
         "max_record_size",
@@ -119,6 +121,34 @@ fn an_out_of_range_configuration_is_rejected() {
     let largest = "name=b&max_record_size=1073741824&segment_max_size=9007199254740992";
     table.row("the largest", &create(largest), &gives(200));
     table.check();
+}
+
+#[test]
+fn creation_is_refused_beyond_max_log_record_size_and_older_logs_keep_theirs() {
+    let server = TestServer::start();
+    let mut table = Table::of(&server);
+    table.row("the default", &create("name=a&max_record_size=67108864"), &gives(200));
+    let refused = error(400, "invalid_params").says("67108865").says("67108864");
+    let refused = refused.says("max_log_record_size");
+    table.row("one more", &create("name=b&max_record_size=67108865"), &refused);
+    let json = create_json(r#"{"name":"b","max_record_size":67108865}"#);
+    table.row("one more as JSON", &json, &refused);
+    table.row("it was not created", &Request::get("/logs/b"), &error(404, "log_not_found"));
+    table.check();
+    let archive = server.backup("a");
+    let scratch = Arc::clone(server.scratch());
+    drop(server);
+    // The limit is only for new logs.
+    let lower = Settings::default().set("max_log_record_size = 1048576");
+    let server = lower.start_in(scratch).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let _ = server.restore("b", archive).expect(200);
+    for log in ["a", "b"] {
+        let request = Request::get(&format!("/logs/{log}?details=true"));
+        let details = server.ask(&request).expect(200).json();
+        assert_eq!(details["config"]["max_record_size"], 67_108_864, "{log}");
+        assert_eq!(server.append(log, vec![b'x'; 2 << 20]), 1, "{log}");
+    }
+    let _ = server.ask(&create("name=c")).expect(200);
 }
 
 #[test]
