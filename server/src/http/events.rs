@@ -9,6 +9,10 @@
 //!
 //! The stream follows the log, except with `follow=false`. It ends after `count`
 //! records or when the server stops, and a failure aborts it.
+//!
+//! If the peer closes its sending side, the server sends a comment at once and then one
+//! every second without a record. A peer that has closed the whole connection answers
+//! with a reset, and the socket drops the connection.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -27,10 +31,13 @@ use super::Call;
 use super::answer::{self, Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
+use crate::peer::HalfCloseWatch;
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+/// The same after a half-close: only a reset tells that such a peer is gone.
+const HALF_CLOSED_KEEP_ALIVE_AFTER: Duration = Duration::from_secs(1);
 /// Bytes read at a time; few, because there are many slow browsers.
 const BATCH_BYTES_MAX: usize = 128 << 10;
 /// Bytes of a large record that are encoded at a time: a multiple of three, for base64.
@@ -68,6 +75,8 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
         encoding,
         large: None,
         app: call.app.clone(),
+        half_close: call.watch_half_close(),
+        is_half_closed: false,
     };
     let body = stream::try_unfold(events, |mut events| async move {
         Ok(events.next().await?.map(|bytes| (bytes, events)))
@@ -90,6 +99,9 @@ struct Events {
     /// The rest of a large record.
     large: Option<LargeEvent>,
     app: Arc<App>,
+    half_close: HalfCloseWatch,
+    /// Whether the peer has closed its sending side, and was sent a comment for it.
+    is_half_closed: bool,
 }
 
 impl Events {
@@ -124,9 +136,15 @@ impl Events {
             if !self.follow {
                 return Ok(None);
             }
+            let keep_alive_after =
+                if self.is_half_closed { HALF_CLOSED_KEEP_ALIVE_AFTER } else { KEEP_ALIVE_AFTER };
             let more = tokio::select! {
-                more = self.reader.wait(Some(KEEP_ALIVE_AFTER)) => more?,
+                more = self.reader.wait(Some(keep_alive_after)) => more?,
                 () = self.app.shutdown.begun() => return Ok(None),
+                () = self.half_close.closed(), if !self.is_half_closed => {
+                    self.is_half_closed = true;
+                    false
+                }
             };
             if !more {
                 return Ok(Some(Bytes::from_static(b": keep-alive\n\n")));

@@ -37,6 +37,7 @@ use styx_protocol::{Code, LogId};
 use crate::app::App;
 use crate::handover::FrontEnd;
 use crate::header;
+use crate::peer::{HalfClose, HalfCloseWatch};
 use crate::session::{Error, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
@@ -228,6 +229,12 @@ impl Call<'_> {
         self.head.headers = kept;
         self.head.uri = self.head.uri.path().parse().unwrap_or_default();
         self.body = None;
+    }
+
+    /// Notices from now on if the peer closes its sending side. An HTTP/2 peer does not:
+    /// it closes the connection.
+    fn watch_half_close(&self) -> HalfCloseWatch {
+        self.head.extensions.get::<HalfClose>().cloned().unwrap_or_default().watch()
     }
 
     /// The request's body, decoded and with its timeout.

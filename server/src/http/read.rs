@@ -140,7 +140,8 @@ impl FiniteRead {
     }
 }
 
-/// Existing records, or the first new ones within the timeout.
+/// Existing records, or the first new ones within the timeout. A half-close of the peer
+/// ends the wait like the timeout.
 async fn follow(
     call: &mut Call<'_>,
     log: &OpenLog,
@@ -158,9 +159,12 @@ async fn follow(
         found = reader.next(&chunks).await?;
         if found.is_none() {
             call.shrink();
+            let half_close = call.watch_half_close();
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
+                // The peer may be gone, and its connection must not wait for a record.
+                () = half_close.closed() => false,
             };
             if more {
                 found = reader.next(&chunks).await?;

@@ -110,10 +110,12 @@ async fn serve_http(
     };
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
+        let half_close = socket.half_close();
         move |mut request: http::Request<_>| {
             let (http, request_guard) = (http.clone(), activity.begin());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
+                request.extensions_mut().insert(half_close.clone());
             }
             async move {
                 let answer = http.serve(request).await;
@@ -147,6 +149,8 @@ async fn serve_http(
         // `WatchedSocket` does this, and distinguishes idle connections from slow heads.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
+        // A peer may close its sending side after its requests and still gets its answers.
+        .half_close(true)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(buffer_bytes);
     let connection = builder.serve_connection(TokioIo::new(socket), service);

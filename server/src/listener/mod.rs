@@ -10,6 +10,7 @@
 
 mod activity;
 mod connection;
+mod read_ahead;
 mod refusal;
 mod stream_executor;
 mod tracked_body;

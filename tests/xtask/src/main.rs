@@ -6,6 +6,7 @@
 mod docs;
 mod fuzz;
 mod instructions;
+mod proxies;
 mod sabotage;
 mod schemathesis;
 mod spelling;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, instructions, run, sabotage, schemathesis, spelling, suites, tools};
+use crate::{docs, instructions, proxies, run, sabotage, schemathesis, spelling, suites, tools};
 
 /// The name for `--only`, the description, and the function that runs the step.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
     ("flights", "the flights data is downloaded", || {
         Tally::step(run("flights", &mut tools::flights()))
     }),
+    ("proxies", "nginx and Caddy are installed, for the tests with a proxy", proxies::step),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
