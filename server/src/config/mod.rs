@@ -49,7 +49,8 @@ pub struct Config {
     pub websocket_read_buffer_size: usize,
     /// Write buffer of a WebSocket connection.
     pub websocket_write_buffer_size: usize,
-    /// Largest number of open connections; more are answered 503.
+    /// Largest number of open connections. Idle ones are closed to make room for more;
+    /// if there are none, more are answered 503.
     pub max_connections: usize,
     /// Most bytes of all requests together in memory at a time.
     pub max_in_flight_bytes: usize,

@@ -97,6 +97,30 @@ impl Http {
         answer
     }
 
+    /// Whether the request is about health or metrics, which are always answered.
+    pub(crate) fn is_monitoring(request: &Request<Incoming>) -> bool {
+        let path = route::normalized(request.uri().path());
+        let found = Route::find(&path, request.method());
+        found.is_some_and(|(route, _)| {
+            matches!(route.resource, Resource::Live | Resource::Ready | Resource::Metrics)
+        })
+    }
+
+    /// Answers with an error without looking at the request any further. The caller logs
+    /// it, because there may be many.
+    pub(crate) fn refuse(&self, request: Request<Incoming>, error: Error) -> Answer {
+        let (head, body) = request.into_parts();
+        // Closing with unread bytes would destroy the answer.
+        body::discard(body);
+        let path = route::normalized(head.uri.path());
+        let route = Route::find(&path, &head.method).map(|(route, _)| route);
+        let mut answer = answer::of_error(&error, None);
+        if request_id::given(&head.headers).is_none() {
+            request_id::echo(Some(&self.request_ids.next()), answer.headers_mut());
+        }
+        self.finished(route, &head, None, Ok(answer))
+    }
+
     fn finished(
         &self,
         route: Option<Route>,

@@ -74,8 +74,14 @@ pub(crate) struct OpenLog {
 pub struct OpenError(#[from] styx_engine::Error);
 
 impl Sessions {
-    /// Opens the data directory; its logs are opened in the background.
-    pub(crate) async fn open(config: &crate::config::Config) -> Result<Sessions, OpenError> {
+    /// Opens the data directory; its logs are opened in the background. The engine keeps
+    /// at most `open_files` of their files open.
+    pub(crate) async fn open(
+        config: &crate::config::Config,
+        open_files: usize,
+    ) -> Result<Sessions, OpenError> {
+        // TODO: pass it on as `Options::open_files` when the engine has that option.
+        let _ = open_files;
         let logs = &config.log_manager;
         let options = Options {
             pad_commits: logs.pad_commits,

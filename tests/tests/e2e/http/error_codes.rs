@@ -2,11 +2,10 @@
 //! named.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use styx_protocol::Code;
 use styx_tests::api::{BINARY, write_lines, write_one};
-use styx_tests::{Connection, Request, Settings, Table, TestServer, error, wait};
+use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
 const ELSEWHERE: [(Code, &str); 6] = [
@@ -14,7 +13,7 @@ const ELSEWHERE: [(Code, &str); 6] = [
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
     (Code::StorageFull, "faults::disk"),
-    (Code::Overloaded, "below: a_connection_over_the_limit_is_answered_overloaded"),
+    (Code::Overloaded, "limits::connection_limit"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
@@ -76,37 +75,6 @@ fn every_error_code_is_returned_with_its_status() {
     assert_eq!(raised.len(), 14 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
     table.row("and all is well", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.check();
-}
-
-#[test]
-fn a_connection_over_the_limit_is_answered_overloaded() {
-    let server = Settings::default().set("max_connections = 8").start();
-    server.create("a");
-    let ask = |connection: &mut Connection| connection.exchange(&Request::get("/logs/a"));
-    let mut connections: Vec<Connection> = Vec::new();
-    // Connections from the startup may still be open.
-    let refused = wait::until("a connection too many", Duration::from_secs(10), || {
-        let mut connection = server.connect();
-        match ask(&mut connection) {
-            Ok(answer) if answer.status() == 200 => {
-                connections.push(connection);
-                assert!(connections.len() <= 8, "more connections than allowed are served");
-                None
-            }
-            Ok(answer) => Some(answer),
-            Err(_) => None,
-        }
-    });
-    let refused = refused.expect_error(503, "overloaded");
-    assert!(refused.header("Retry-After").is_some(), "{}", refused.shown());
-    assert_eq!(connections.len(), 8);
-    for connection in &mut connections {
-        let _ = ask(connection).expect("open connections are still served").expect(200);
-    }
-    connections.clear();
-    wait::until_true("room again", Duration::from_secs(10), || {
-        ask(&mut server.connect()).is_ok_and(|answer| answer.status() == 200)
-    });
 }
 
 #[test]

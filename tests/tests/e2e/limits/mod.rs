@@ -1,5 +1,6 @@
 //! Large input, and peers that are slow, stalled or endless: bounded memory and time.
 
+mod connection_limit;
 mod http2_streams;
 mod large_input;
 mod slow_peers;
