@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
             }
             Append::Records { records, expected, producer: Some(producer) } => {
                 let count = records.count();
-                let verdict = self.known(producer.id, |known| known.decide(producer, count))?;
+                let verdict = self.known(producer.id, |known| known.decide(producer, records))?;
                 let (skip, epoch) = match verdict {
                     RecordsDecision::Append { skip, epoch } => (skip, epoch),
                     RecordsDecision::Repeated { end } => {
