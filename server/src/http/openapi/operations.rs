@@ -232,6 +232,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Count",
             "Follow",
             "Encoding",
+            "EventIds",
             "Timeout",
             "LastEventId",
         ],
