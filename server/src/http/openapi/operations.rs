@@ -103,6 +103,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/logs",
         id: "createLog",
         summary: "Create a log",
+        description: "A JSON body may also be the description of another log, from a request with \
+                      `details=true`. \
+                      Other fields in it are an error.",
         request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
         answer: &[(JSON, "LogInfo")],
         headers: LOG_ID,
