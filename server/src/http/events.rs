@@ -1,7 +1,8 @@
 //! Server-sent events: a log as a browser's `EventSource` reads it.
 //!
 //! ```text
-//! id: 8                the next position, which a browser sends back
+//! id: 8                the next position, which a browser sends back; with
+//!                      ?event_ids=checkpoint the log's id and the position
 //! data: the record     one for each line, or base64 with ?encoding=base64
 //! (empty line)
 //! : keep-alive         when there was no record for a while
@@ -25,14 +26,14 @@ use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
 use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
-use styx_protocol::{ReadParams, ReadType, Whence};
+use styx_protocol::{Checkpoint, LogId, Position, ReadParams, ReadType, Whence};
 
 use super::Call;
 use super::answer::{self, Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
 use crate::peer::HalfCloseWatch;
-use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
+use crate::session::{Batch, Error, KnownLog, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -54,12 +55,18 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     let query = call.query();
     let mut params = ReadParams::parse(params::pairs(query))?;
     params.follow = params::flag(query, "follow")?.unwrap_or(true);
-    let accepted = "the id of an earlier event";
-    let last = header::checked_text(call.headers(), &LAST_EVENT_ID, "Last-Event-ID", accepted)?;
-    if let Some(id) = last {
-        params.position = id.parse().map_err(|_| Error::invalid("Last-Event-ID", id, accepted))?;
+    if let Some((known, position)) = last_event(call)? {
+        log.check(&known)?;
+        params.position = position;
         params.whence = Whence::Origin;
     }
+    let id_of = match params::value(query, "event_ids").as_deref() {
+        None | Some("position") => None,
+        Some("checkpoint") => Some(log.id()),
+        Some(other) => {
+            return Err(Error::invalid("event_ids", other, "position or checkpoint"));
+        }
+    };
     let encoding = match params::value(query, "encoding").as_deref() {
         None | Some("text") => Encoding::Text,
         Some("base64") => Encoding::Base64,
@@ -72,6 +79,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
         chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
+        id_of,
         encoding,
         large: None,
         app: call.app.clone(),
@@ -90,11 +98,30 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
     Ok(answer)
 }
 
+/// The log and the position after the last event that the browser has, from
+/// `Last-Event-ID`. A position alone may be negative: then it is out of range.
+fn last_event(call: &Call<'_>) -> Result<Option<(KnownLog, i64)>, Error> {
+    const ACCEPTED: &str = "the id of an earlier event";
+    let text = header::checked_text(call.headers(), &LAST_EVENT_ID, "Last-Event-ID", ACCEPTED)?;
+    let Some(text) = text else { return Ok(None) };
+    let invalid = || Error::invalid("Last-Event-ID", text, ACCEPTED);
+    let (id, position) = match text.parse::<Checkpoint>() {
+        Ok(Checkpoint { log_id, next }) => {
+            (Some(log_id), i64::try_from(next.0).map_err(|_| invalid())?)
+        }
+        Err(_) => (None, text.parse().map_err(|_| invalid())?),
+    };
+    let end = u64::try_from(position).ok().map(Position);
+    Ok(Some((KnownLog { id, end }, position)))
+}
+
 struct Events {
     reader: RecordReader,
     chunks: ResponseChunks,
     left: u64,
     follow: bool,
+    /// The log, if ids of events name it.
+    id_of: Option<LogId>,
     encoding: Encoding,
     /// The rest of a large record.
     large: Option<LargeEvent>,
@@ -121,7 +148,7 @@ impl Events {
                 if batch.count() == 1 && batch.len_bytes() > BLOCK_RAW_BYTES_MAX {
                     self.left -= 1;
                     self.large = batch.records().next().map(|record| LargeEvent {
-                        next_position: (record.position + 1).0,
+                        id: self.id_line(record.position + 1),
                         payload: chunk.keep(record.payload),
                         encoding: self.encoding,
                         place: Place::Start,
@@ -162,15 +189,23 @@ impl Events {
                 break;
             }
             count += 1;
-            event(&mut out, (record.position + 1).0, &record.payload, self.encoding);
+            out.push_str(&self.id_line(record.position + 1));
+            data(&mut out, &record.payload, self.encoding);
         }
         (out.into(), count)
     }
+
+    /// The id of the event whose record is before `next`.
+    fn id_line(&self, next: Position) -> String {
+        match self.id_of {
+            Some(log_id) => format!("id: {}\n", Checkpoint { log_id, next }),
+            None => format!("id: {next}\n"),
+        }
+    }
 }
 
-fn event(out: &mut String, next_position: u64, payload: &[u8], encoding: Encoding) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "id: {next_position}");
+/// The data of an event, and the empty line at its end.
+fn data(out: &mut String, payload: &[u8], encoding: Encoding) {
     match encoding {
         Encoding::Base64 => {
             out.push_str("data: ");
@@ -181,6 +216,7 @@ fn event(out: &mut String, next_position: u64, payload: &[u8], encoding: Encodin
             // A browser ends a line at \r, \n and \r\n and joins them with \n.
             let text = String::from_utf8_lossy(payload).replace("\r\n", "\n");
             for line in text.split(['\n', '\r']) {
+                // Writing to a String cannot fail.
                 let _ = writeln!(out, "data: {line}");
             }
         }
@@ -190,7 +226,8 @@ fn event(out: &mut String, next_position: u64, payload: &[u8], encoding: Encodin
 
 /// The event of a large record, which is encoded piece by piece.
 struct LargeEvent {
-    next_position: u64,
+    /// The line with the id.
+    id: String,
     payload: Bytes,
     encoding: Encoding,
     place: Place,
@@ -211,7 +248,7 @@ impl LargeEvent {
         let from = match self.place {
             Place::Start => {
                 self.place = Place::Payload(0);
-                return Some(format!("id: {}\ndata: ", self.next_position).into());
+                return Some(format!("{}data: ", self.id).into());
             }
             Place::Payload(from) if from >= self.payload.len() => {
                 self.place = Place::End;
@@ -262,10 +299,11 @@ mod tests {
     /// A large event is the same as the event of a record that is encoded at once.
     fn check_large(payload: Vec<u8>) {
         for encoding in [Encoding::Text, Encoding::Base64] {
-            let mut expected = String::new();
-            event(&mut expected, 8, &payload, encoding);
+            let mut expected = String::from("id: 8\n");
+            data(&mut expected, &payload, encoding);
             let payload = Bytes::from(payload.clone());
-            let mut large = LargeEvent { next_position: 8, payload, encoding, place: Place::Start };
+            let mut large =
+                LargeEvent { id: "id: 8\n".to_owned(), payload, encoding, place: Place::Start };
             let pieces: Vec<Bytes> = std::iter::from_fn(|| large.next()).collect();
             assert!(pieces.concat() == expected.as_bytes(), "{encoding:?}");
             assert!(pieces.iter().all(|piece| piece.len() < 8 * LARGE_PIECE_BYTES));
@@ -289,17 +327,17 @@ mod tests {
 
     fn check(payload: &[u8], encoding: Encoding, expected: &str) {
         let mut out = String::new();
-        event(&mut out, 8, payload, encoding);
+        data(&mut out, payload, encoding);
         assert_eq!(out, expected);
     }
 
     #[test]
-    fn event_has_an_id_and_one_data_line_for_each_line() {
-        check(b"one", Encoding::Text, "id: 8\ndata: one\n\n");
-        check(b"", Encoding::Text, "id: 8\ndata: \n\n");
+    fn event_has_one_data_line_for_each_line() {
+        check(b"one", Encoding::Text, "data: one\n\n");
+        check(b"", Encoding::Text, "data: \n\n");
         check(b"a\nb\r\nc\rd\n", Encoding::Text, {
-            "id: 8\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"
+            "data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"
         });
-        check(b"\0\xff\n", Encoding::Base64, "id: 8\ndata: AP8K\n\n");
+        check(b"\0\xff\n", Encoding::Base64, "data: AP8K\n\n");
     }
 }

@@ -18,7 +18,7 @@ use super::group_builder::{BlockProducer, BuiltGroup, GroupBuilder};
 use super::queue::Request;
 use crate::append::{Append, Appended, ProducerState, StreamError};
 use crate::producers::{
-    BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision,
+    BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision, SentRecords,
 };
 use crate::sync::lock;
 use crate::wait::{Promise, WakeList};
@@ -84,13 +84,13 @@ impl<'a> Plan<'a> {
                 let add = |builder: &mut GroupBuilder, skip, producer_fields| {
                     builder.add_producer_records(&records.skip(skip), producer_fields)
                 };
-                self.append_as(producer, records.count(), *expected, add)
+                self.append_as(producer, &SentRecords::Records(records), *expected, add)
             }
             Append::Pieces { payload, expected, producer: Some(producer) } => {
                 let add = |builder: &mut GroupBuilder, _, producer_fields| {
                     builder.add_pieces(payload, producer_fields)
                 };
-                self.append_as(producer, 1, *expected, add)
+                self.append_as(producer, &SentRecords::Pieces(payload), *expected, add)
             }
             Append::Block(block) => {
                 let header = block.header();
@@ -119,16 +119,16 @@ impl<'a> Plan<'a> {
     fn append_as(
         &mut self,
         producer: &Producer,
-        count: u32,
+        sent: &SentRecords<'_>,
         expected: Option<Position>,
         add: impl FnOnce(&mut GroupBuilder, u32, BlockProducer) -> Header,
     ) -> Result<Appended, Error> {
-        let verdict = self.known(producer.id, |known| known.decide(producer, count))?;
+        let verdict = self.known(producer.id, |known| known.decide(producer, sent))?;
         let (skip, epoch) = match verdict {
             RecordsDecision::Append { skip, epoch } => (skip, epoch),
             RecordsDecision::Repeated { end } => {
                 let end = end.unwrap_or_default();
-                return Ok(Appended { base: end, end, count: 0, repeated: count });
+                return Ok(Appended { base: end, end, count: 0, repeated: sent.count() });
             }
         };
         self.expect(expected.map(|expected| expected + u64::from(skip)))?;

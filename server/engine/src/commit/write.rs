@@ -49,7 +49,7 @@ pub(crate) fn write_aligned(file: &dyn File, bytes: &[u8], offset: Offset) -> Re
     })
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use std::io;
     use std::sync::Mutex;

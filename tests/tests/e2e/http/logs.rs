@@ -89,6 +89,47 @@ fn a_log_can_be_created_from_json() {
     assert_eq!(details["config"]["segment_max_count"], 7);
 }
 
+/// Regression test: the object `config` was ignored, so the new log had no limits.
+#[test]
+fn a_log_can_be_created_from_the_description_of_another() {
+    let server = TestServer::start();
+    server.create_with("a", "segment_max_count=10&log_max_count=100&log_max_age=3600");
+    server.append("a", "x");
+    let details = |name: &str| {
+        let request = Request::get(&format!("/logs/{name}?details=true"));
+        server.ask(&request).expect(200).json()
+    };
+    let mut description = details("a");
+    description["name"] = "b".into();
+    let _ = server.ask(&create_json(&description.to_string())).expect(200);
+    assert_eq!(details("b")["config"], details("a")["config"]);
+    assert_eq!(details("b")["end_position"], 0);
+
+    let mut table = Table::of(&server);
+    let same = r#"{"name": "c", "log_max_count": 5, "config": {"log_max_count": 5}}"#;
+    table.row("the same in both places", &create_json(same), &gives(200));
+    let bad = error(400, "invalid_params");
+    let other = r#"{"name": "d", "log_max_count": 5, "config": {"log_max_count": 6}}"#;
+    table.row("another value", &create_json(other), &bad.clone().says("log_max_count"));
+    let list = r#"{"name": "d", "config": [{"log_max_count": 5}]}"#;
+    table.row("no object", &create_json(list), &bad.clone().says("config"));
+    let zero = r#"{"name": "d", "config": {"log_max_count": 0}}"#;
+    table.row("out of range", &create_json(zero), &bad.clone().says("log_max_count"));
+    for (fields, nearest) in [
+        (r#""log_max_cuont": 5"#, "log_max_count"),
+        (r#""config": {"log_max_cuont": 5}"#, "log_max_count"),
+        (r#""configuration": {"log_max_count": 5}"#, "config"),
+    ] {
+        let text = format!(r#"{{"name": "d", {fields}}}"#);
+        let hint = format!("did you mean {nearest}?");
+        table.row(fields, &create_json(&text), &bad.clone().says(&hint));
+    }
+    let form = create("name=e&log_max_cuont=5");
+    table.row("unknown form fields are ignored", &form, &gives(200));
+    table.row("no log was created", &Request::get("/logs/d"), &error(404, "log_not_found"));
+    table.check();
+}
+
 #[test]
 fn an_out_of_range_configuration_is_rejected() {
     let server = Settings::default().set("max_log_record_size = 1073741824").start();
