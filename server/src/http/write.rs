@@ -269,7 +269,11 @@ fn of_line(error: lines::Error) -> Error {
 }
 
 fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
-    let Some(line) = line else { return Ok(None) };
+    let Some(mut line) = line else { return Ok(None) };
+    // Lines may end with CRLF; the CR is not part of the record.
+    if line.last() == Some(&b'\r') {
+        line.truncate(line.len() - 1);
+    }
     let malformed = |why: &dyn std::fmt::Display| {
         let message = format!("the line at byte {offset} is not JSON: {why}");
         Error::new(Code::MalformedRecords, message)
@@ -282,6 +286,17 @@ fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_lines_with_crlf_lose_their_carriage_return() {
+        let mut decoder =
+            RecordsDecoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
+        decoder.push(Bytes::from_static(b"{}\r\n1\n2\r"));
+        assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"{}")));
+        assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"1")));
+        assert_eq!(decoder.next().expect("incomplete"), None);
+        assert_eq!(decoder.finish().expect("JSON"), Some(Bytes::from_static(b"2")));
+    }
 
     #[test]
     fn error_names_the_byte_of_the_line_that_is_not_json() {
