@@ -2,5 +2,6 @@
 
 mod http2_streams;
 mod large_input;
+mod large_records;
 mod slow_peers;
 mod stalled_peers;
