@@ -145,9 +145,8 @@ impl Reservation {
 
 fn never_fits(bytes: usize, bytes_max: usize) -> Error {
     let message = format!(
-        "the record needs at least {bytes} bytes of memory, more than all requests together may \
-         take, {bytes_max} (max_in_flight_bytes): send a smaller record, or raise \
-         max_in_flight_bytes"
+        "the record needs {bytes} bytes of memory or more, but max_in_flight_bytes is \
+         {bytes_max}: send a smaller record, or raise max_in_flight_bytes"
     );
     Error::new(Code::RecordTooLarge, message)
 }
@@ -202,7 +201,7 @@ mod tests {
         assert!(reservation.check_record(100).is_ok());
         let refused = reservation.check_record(101).expect_err("more than the budget");
         assert_eq!((refused.code, refused.retry_after), (Code::RecordTooLarge, None));
-        for part in ["101 bytes", "100 (max_in_flight_bytes)"] {
+        for part in ["101 bytes", "max_in_flight_bytes is 100"] {
             assert!(refused.message.contains(part), "{refused}");
         }
     }

@@ -221,8 +221,8 @@ impl Drop for ChunkReservation {
 
 fn never_fits(bytes: usize, bytes_max: usize) -> Error {
     let message = format!(
-        "reading this record needs {bytes} bytes of memory, more than all answers together may \
-         take, {bytes_max} (max_answer_bytes): raise max_answer_bytes to read it"
+        "the record needs {bytes} bytes of memory, but max_answer_bytes is {bytes_max}: raise \
+         max_answer_bytes to read it"
     );
     Error::new(Code::RecordTooLarge, message)
 }
@@ -321,7 +321,7 @@ mod tests {
         drop(chunks.reserve_record(largest, 1).await.expect("the headers of a block do not count"));
         let refused = chunks.reserve_record(largest + 1, 1).await.expect_err("it never fits");
         assert_eq!((refused.code, refused.retry_after), (Code::RecordTooLarge, None));
-        assert!(refused.message.contains("1048576 (max_answer_bytes)"), "{refused}");
+        assert!(refused.message.contains("max_answer_bytes is 1048576"), "{refused}");
     }
 
     #[test]

@@ -3,5 +3,6 @@
 mod connection_limit;
 mod http2_streams;
 mod large_input;
+mod large_records;
 mod slow_peers;
 mod stalled_peers;
