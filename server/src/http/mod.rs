@@ -15,6 +15,7 @@ mod body;
 mod content_encoding;
 mod cors;
 mod events;
+mod head;
 mod management;
 mod meta;
 mod openapi;
@@ -68,6 +69,9 @@ impl Http {
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         // The handler gets the body; the rest is needed for the answer.
         let (mut head, body) = request.into_parts();
+        if let Some(refusal) = head::refusal(&head) {
+            return self.finished(None, &head, begun, Ok(refusal));
+        }
         let path = route::normalized(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(
