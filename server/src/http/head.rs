@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(status(Version::HTTP_2, &[]), None);
         assert_eq!(status(Version::HTTP_2, &[one.clone(), one.clone()]), None);
         for version in [Version::HTTP_10, Version::HTTP_11] {
-            assert_eq!(status(version, &[one.clone()]), None);
+            assert_eq!(status(version, std::slice::from_ref(&one)), None);
             assert_eq!(status(version, &[one.clone(), one.clone()]), Some(400));
             assert_eq!(status(version, &[one.clone(), other.clone()]), Some(400));
         }
