@@ -120,12 +120,13 @@ fn check_reads(server: &TestServer, records: &[Vec<u8>]) {
 
 #[test]
 fn large_records_are_the_same_over_every_protocol_and_after_a_crash() {
-    let mut server = TestServer::start();
+    // The release binary, because this takes a minute without optimisation.
+    let mut server = Settings::released().start();
     server.create_with("a", "max_record_size=16777216&segment_max_size=30000000");
     let records = append_over_every_protocol(&server, &[300_000, 5 * MIB + 1]);
     check_reads(&server, &records);
     server.kill();
-    server.restart();
+    server.restart_with(Settings::released());
     check_reads(&server, &records);
     let read = server.cli(&["logs", "read", "a", "-b"], b"").expect_ok();
     assert!(read == binary(&records), "the command line");
