@@ -90,17 +90,15 @@ impl RequestBody {
         let mut silence = Duration::ZERO;
         loop {
             let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
-            let received = self.received;
             // Most bodies are one frame; those do not read the clock.
-            let wait_began = (received > 0).then(Instant::now);
+            let wait_began = (self.received > 0).then(Instant::now);
             let mut patience = self.silence_max - silence;
             if wait_began.is_some() {
                 patience = patience.min(self.rate.window_left());
             }
             let frame = match tokio::time::timeout(patience, incoming.frame()).await {
-                Ok(Some(frame)) => {
-                    frame.map_err(|error| ended_early(received, &error.to_string()))?
-                }
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(self.cut(&error.to_string())),
                 Ok(None) => {
                     self.incoming = None;
                     continue;
@@ -108,8 +106,11 @@ impl RequestBody {
                 Err(_) => {
                     silence += patience;
                     if silence >= self.silence_max {
-                        let why = format!("nothing arrived for {} s", self.silence_max.as_secs());
-                        return Err(self.stop_reading(&why));
+                        let seconds = self.silence_max.as_secs();
+                        return Err(self.stop_reading(&format!(
+                            "nothing arrived for {seconds} s (tcp_timeout); \
+                             send it again without such a pause"
+                        )));
                     }
                     self.note(0, patience)?;
                     continue;
@@ -138,7 +139,9 @@ impl RequestBody {
             return Ok(());
         }
         let least = self.rate.bytes_per_second_min();
-        Err(self.stop_reading(&format!("it arrives too slowly, below {least} bytes per second")))
+        Err(self.stop_reading(&format!(
+            "it arrives too slowly, below {least} bytes per second; send it again faster"
+        )))
     }
 
     /// Refuses the body if the rest of it arrives too slowly to keep memory that
@@ -153,10 +156,19 @@ impl RequestBody {
         }
     }
 
-    /// Stops reading, with the error for that.
+    /// Stops reading a body that takes too long, with the error for that.
     fn stop_reading(&mut self, why: &str) -> Error {
+        self.end_early(Code::RequestTimeout, why)
+    }
+
+    /// The error of a body whose rest cannot arrive.
+    fn cut(&mut self, why: &str) -> Error {
+        self.end_early(Code::MalformedRecords, why)
+    }
+
+    fn end_early(&mut self, code: Code, why: &str) -> Error {
         self.incoming = None;
-        ended_early(self.received, why)
+        Error::new(code, format!("the body ended early, after {} bytes: {why}", self.received))
     }
 
     /// The whole body, if it is not larger than `bytes_max`.
@@ -189,8 +201,4 @@ impl Drop for RequestBody {
             }
         }));
     }
-}
-
-fn ended_early(at: u64, why: &str) -> Error {
-    Error::new(Code::MalformedRecords, format!("the body ended early, after {at} bytes: {why}"))
 }

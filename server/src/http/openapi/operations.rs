@@ -106,7 +106,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
         answer: &[(JSON, "LogInfo")],
         headers: LOG_ID,
-        errors: &[400, 409, 507],
+        errors: &[400, 408, 409, 507],
         links: &[
             "getLog",
             "deleteLog",
@@ -162,7 +162,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         parameters: &["NewName"],
         request: Request::Required(&[(GZIP, "Bytes")]),
         headers: LOG_ID,
-        errors: &[400, 409, 507],
+        errors: &[400, 408, 409, 507],
         ..POST
     },
     // A log may be named `restore`, and this path is also its path.
@@ -210,7 +210,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ]),
         answer: &[(JSON, "Appended")],
         headers: LOG_ID,
-        errors: &[400, 403, 404, 409, 413, 426, 507],
+        errors: &[400, 403, 404, 408, 409, 413, 426, 507],
         ..POST
     },
     Operation {
