@@ -30,6 +30,7 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     decoder: ContentDecoder,
     silence_max: Duration,
+    is_http2: bool,
     /// Bytes received, before decompression.
     received: u64,
     /// Enforced whether or not memory is short.
@@ -48,6 +49,7 @@ impl RequestBody {
             incoming,
             decoder,
             silence_max,
+            is_http2: false,
             received: 0,
             rate: MinimumRate::new(BYTES_PER_SECOND_MIN, silence_max),
             sender: SlowSender::new(),
@@ -57,6 +59,12 @@ impl RequestBody {
     /// The same body with a higher minimum rate, for requests that hold much.
     pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
         self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
+        self
+    }
+
+    /// The same body as a part of an HTTP/2 connection, if `is_http2`.
+    pub(super) fn of_http2(mut self, is_http2: bool) -> RequestBody {
+        self.is_http2 = is_http2;
         self
     }
 
@@ -100,6 +108,10 @@ impl RequestBody {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(self.cut(&error.to_string())),
                 Ok(None) => {
+                    // hyper reports a stream that was reset with NO_ERROR as ended.
+                    if self.is_http2 && !incoming.is_end_stream() {
+                        return Err(self.cut("the client reset the stream"));
+                    }
                     self.incoming = None;
                     continue;
                 }
