@@ -15,6 +15,7 @@ mod body;
 mod content_encoding;
 mod cors;
 mod events;
+mod line_stream;
 mod management;
 mod meta;
 mod openapi;

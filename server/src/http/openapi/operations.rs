@@ -190,6 +190,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
                       The `line-ending` parameter of the line-delimited type is `lf` (the \
                       default), `cr` or `crlf`. \
                       The body may be compressed with `Content-Encoding: gzip` or `zstd`. \
+                      Lines of a body without `Content-Length`, expected position and producer \
+                      are appended while they arrive. \
                       `X-Styx-Producer` and `X-Styx-Sequence` go together, and \
                       `X-Styx-Epoch` needs both. \
                       With `Upgrade: websocket`, `styx/0` or `styx/1` the request opens a stream.",

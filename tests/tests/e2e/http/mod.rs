@@ -7,6 +7,7 @@ mod concurrent_requests;
 mod conditional_appends;
 mod error_codes;
 mod follow;
+mod line_streams;
 mod logs;
 mod metrics;
 mod reads;
