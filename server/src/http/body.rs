@@ -2,7 +2,8 @@
 //!
 //! A body that stops or arrives very slowly fails after `tcp_timeout`; time in which
 //! the server does not read it does not count. Nothing is allocated because of a
-//! `Content-Length`: chunks are the bytes that arrived.
+//! `Content-Length`: chunks are the bytes that arrived. A caller may stop waiting at a
+//! deadline of its own and continue later.
 
 use std::time::Duration;
 
@@ -30,12 +31,27 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     decoder: ContentDecoder,
     silence_max: Duration,
+    /// How long the server has waited for the next bytes.
+    silence: Duration,
+    is_http2: bool,
+    is_cut: bool,
     /// Bytes received, before decompression.
     received: u64,
     /// Enforced whether or not memory is short.
     rate: MinimumRate,
     /// Enforced while others wait for memory.
     sender: SlowSender,
+}
+
+/// What [`RequestBody::next_before`] waited for.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// At least one byte.
+    Bytes(Bytes),
+    /// The body is complete.
+    End,
+    /// Neither, before the deadline.
+    Nothing,
 }
 
 impl RequestBody {
@@ -48,6 +64,9 @@ impl RequestBody {
             incoming,
             decoder,
             silence_max,
+            silence: Duration::ZERO,
+            is_http2: false,
+            is_cut: false,
             received: 0,
             rate: MinimumRate::new(BYTES_PER_SECOND_MIN, silence_max),
             sender: SlowSender::new(),
@@ -58,6 +77,28 @@ impl RequestBody {
     pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
         self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
         self
+    }
+
+    /// The same body as a part of an HTTP/2 connection, if `is_http2`.
+    pub(super) fn of_http2(mut self, is_http2: bool) -> RequestBody {
+        self.is_http2 = is_http2;
+        self
+    }
+
+    /// Whether the request says how many bytes the body has.
+    pub(super) fn has_known_length(&self) -> bool {
+        self.incoming.as_ref().is_none_or(|incoming| incoming.size_hint().exact().is_some())
+    }
+
+    /// Whether the rest of the body did not arrive.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Starts a new window of the minimum rate. Call it when the bytes that arrived were
+    /// used, so that the server holds nothing for a slow sender.
+    pub(super) fn restart_rate(&mut self) {
+        self.rate = MinimumRate::new(self.rate.bytes_per_second_min(), self.silence_max);
     }
 
     /// The size of the whole body, if it is known and the body is not compressed.
@@ -71,50 +112,78 @@ impl RequestBody {
     /// # Errors
     /// The body ended early, stalled, or cannot be decompressed.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match self.next_before(None).await? {
+            Arrival::Bytes(bytes) => Ok(Some(bytes)),
+            // Without a deadline, it is never `Nothing`.
+            Arrival::End | Arrival::Nothing => Ok(None),
+        }
+    }
+
+    /// The next bytes, the end of the body, or nothing if the deadline passes first.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub(super) async fn next_before(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Arrival, Error> {
         loop {
             if let Some(bytes) = self.decoder.next()? {
-                return Ok(Some(bytes));
+                return Ok(Arrival::Bytes(bytes));
             }
             if self.incoming.is_none() {
-                return self.decoder.finish();
+                return Ok(self.decoder.finish()?.map_or(Arrival::End, Arrival::Bytes));
             }
-            let bytes = self.receive().await?;
-            if !bytes.is_empty() {
-                self.decoder.push(bytes);
+            match self.receive(deadline).await? {
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => self.decoder.push(bytes),
+                None => return Ok(Arrival::Nothing),
             }
         }
     }
 
-    /// The next bytes, before decompression; empty at the end.
-    async fn receive(&mut self) -> Result<Bytes, Error> {
-        let mut silence = Duration::ZERO;
+    /// The next bytes, before decompression; empty at the end, and `None` at the deadline.
+    async fn receive(&mut self, deadline: Option<Instant>) -> Result<Option<Bytes>, Error> {
         loop {
-            let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
-            let received = self.received;
+            let Some(incoming) = &mut self.incoming else { return Ok(Some(Bytes::new())) };
             // Most bodies are one frame; those do not read the clock.
-            let wait_began = (received > 0).then(Instant::now);
-            let mut patience = self.silence_max - silence;
+            let wait_began = (self.received > 0).then(Instant::now);
+            let mut patience = self.silence_max - self.silence;
             if wait_began.is_some() {
                 patience = patience.min(self.rate.window_left());
             }
-            let frame = match tokio::time::timeout(patience, incoming.frame()).await {
-                Ok(Some(frame)) => {
-                    frame.map_err(|error| ended_early(received, &error.to_string()))?
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
                 }
+                patience = patience.min(left);
+            }
+            let frame = match tokio::time::timeout(patience, incoming.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(self.cut(&error.to_string())),
                 Ok(None) => {
+                    // hyper reports a stream that was reset with NO_ERROR as ended.
+                    if self.is_http2 && !incoming.is_end_stream() {
+                        return Err(self.cut("the client reset the stream"));
+                    }
                     self.incoming = None;
                     continue;
                 }
                 Err(_) => {
-                    silence += patience;
-                    if silence >= self.silence_max {
-                        let why = format!("nothing arrived for {} s", self.silence_max.as_secs());
-                        return Err(self.stop_reading(&why));
+                    self.silence += patience;
+                    if self.silence >= self.silence_max {
+                        let seconds = self.silence_max.as_secs();
+                        return Err(self.stop_reading(&format!(
+                            "nothing arrived for {seconds} s (tcp_timeout); \
+                             send it again without such a pause"
+                        )));
                     }
                     self.note(0, patience)?;
                     continue;
                 }
             };
+            self.silence = Duration::ZERO;
             if incoming.is_end_stream() {
                 self.incoming = None;
             }
@@ -122,7 +191,7 @@ impl RequestBody {
             let bytes = frame.into_data().unwrap_or_default();
             let waited = wait_began.map_or(Duration::ZERO, |wait_began| wait_began.elapsed());
             self.note(bytes.len() as u64, waited)?;
-            return Ok(bytes);
+            return Ok(Some(bytes));
         }
     }
 
@@ -138,7 +207,9 @@ impl RequestBody {
             return Ok(());
         }
         let least = self.rate.bytes_per_second_min();
-        Err(self.stop_reading(&format!("it arrives too slowly, below {least} bytes per second")))
+        Err(self.stop_reading(&format!(
+            "it arrives too slowly, below {least} bytes per second; send it again faster"
+        )))
     }
 
     /// Refuses the body if the rest of it arrives too slowly to keep memory that
@@ -153,10 +224,20 @@ impl RequestBody {
         }
     }
 
-    /// Stops reading, with the error for that.
+    /// Stops reading a body that takes too long, with the error for that.
     fn stop_reading(&mut self, why: &str) -> Error {
+        self.end_early(Code::RequestTimeout, why)
+    }
+
+    /// The error of a body whose rest cannot arrive.
+    fn cut(&mut self, why: &str) -> Error {
+        self.end_early(Code::MalformedRecords, why)
+    }
+
+    fn end_early(&mut self, code: Code, why: &str) -> Error {
         self.incoming = None;
-        ended_early(self.received, why)
+        self.is_cut = true;
+        Error::new(code, format!("the body ended early, after {} bytes: {why}", self.received))
     }
 
     /// The whole body, if it is not larger than `bytes_max`.
@@ -197,8 +278,4 @@ pub(super) fn discard(mut incoming: Incoming) {
             }
         }
     }));
-}
-
-fn ended_early(at: u64, why: &str) -> Error {
-    Error::new(Code::MalformedRecords, format!("the body ended early, after {at} bytes: {why}"))
 }

@@ -5,6 +5,9 @@
 //! used up → finish() returns the rest
 //! ```
 //!
+//! When a chunk is used up, everything that the compressor flushed before its end was
+//! returned.
+//!
 //! A decompression bomb is decompressed one piece at a time, so the limit on a record
 //! or block rejects it early.
 
@@ -37,7 +40,7 @@ pub(super) struct ContentDecoder {
 
 enum Coding {
     Identity,
-    Gzip { decoder: Box<MultiGzDecoder<Vec<u8>>>, begun: bool },
+    Gzip { decoder: Box<MultiGzDecoder<Vec<u8>>>, begun: bool, is_drained: bool },
     Zstd { decoder: Box<Zstd<'static>>, out: BytesMut, frame_is_open: bool, out_was_full: bool },
 }
 
@@ -57,7 +60,7 @@ impl ContentDecoder {
             Some(text) if text.eq_ignore_ascii_case("identity") => Coding::Identity,
             Some(text) if ["gzip", "x-gzip"].iter().any(|g| text.eq_ignore_ascii_case(g)) => {
                 let decoder = Box::new(MultiGzDecoder::new(Vec::new()));
-                Coding::Gzip { decoder, begun: false }
+                Coding::Gzip { decoder, begun: false, is_drained: true }
             }
             Some(text) if text.eq_ignore_ascii_case("zstd") => Coding::zstd().map_err(broken)?,
             Some(text) => return Err(Error::invalid("Content-Encoding", text, ACCEPTED)),
@@ -77,14 +80,22 @@ impl ContentDecoder {
     /// The next decompressed bytes; `None` when more input is needed.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let was_full = matches!(self.coding, Coding::Zstd { out_was_full: true, .. });
-            if self.input.is_empty() && !was_full {
+            let has_more = matches!(
+                self.coding,
+                Coding::Gzip { is_drained: false, .. } | Coding::Zstd { out_was_full: true, .. }
+            );
+            if self.input.is_empty() && !has_more {
                 return Ok(None);
             }
             let bytes = match &mut self.coding {
                 Coding::Identity => std::mem::take(&mut self.input),
-                Coding::Gzip { decoder, begun } => {
-                    *begun = true;
+                Coding::Gzip { decoder, is_drained, .. } if self.input.is_empty() => {
+                    decoder.flush().map_err(broken)?;
+                    *is_drained = true;
+                    Bytes::from(std::mem::take(decoder.get_mut()))
+                }
+                Coding::Gzip { decoder, begun, is_drained } => {
+                    (*begun, *is_drained) = (true, false);
                     let step = self.input.len().min(GZIP_STEP_BYTES);
                     let piece = self.input.get(..step).unwrap_or_default();
                     let used = decoder.write(piece).map_err(broken)?;
@@ -116,7 +127,7 @@ impl ContentDecoder {
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.coding {
             // The decoder still holds at most one window.
-            Coding::Gzip { decoder, begun: true } => {
+            Coding::Gzip { decoder, begun: true, .. } => {
                 decoder.try_finish().map_err(broken)?;
                 let rest = std::mem::take(decoder.get_mut());
                 Ok(Some(Bytes::from(rest)).filter(|rest| !rest.is_empty()))
@@ -197,6 +208,30 @@ mod tests {
                 assert!(decode("zstd", &zstd, chunk).expect("zstd") == sample);
                 assert!(decode("GZIP", &gzip(&sample), chunk).expect("gzip") == sample);
                 assert!(decode("identity", &sample, chunk).expect("identity") == sample);
+            }
+        }
+    }
+
+    #[test]
+    fn flushed_bytes_are_returned_without_waiting_for_more_input() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let mut zstd = zstd::stream::Encoder::new(Vec::new(), 3).expect("an encoder");
+        let mut decoders = ["gzip", "zstd"].map(|coding| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static(coding));
+            ContentDecoder::for_request(&headers).expect("a known coding")
+        });
+        for line in ["one\n", "two\n", "a longer line than those before it\n"] {
+            gzip.write_all(line.as_bytes()).and_then(|()| gzip.flush()).expect("written");
+            zstd.write_all(line.as_bytes()).and_then(|()| zstd.flush()).expect("written");
+            let flushed = [std::mem::take(gzip.get_mut()), std::mem::take(zstd.get_mut())];
+            for (decoder, flushed) in decoders.iter_mut().zip(flushed) {
+                decoder.push(flushed.into());
+                let mut out = Vec::new();
+                while let Some(bytes) = decoder.next().expect("is valid") {
+                    out.extend_from_slice(&bytes);
+                }
+                assert_eq!(out, line.as_bytes(), "{decoder:?}");
             }
         }
     }

@@ -16,6 +16,7 @@ mod content_encoding;
 mod cors;
 mod events;
 mod head;
+mod line_stream;
 mod management;
 mod meta;
 mod openapi;
@@ -31,7 +32,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use http::header::ORIGIN;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use styx_protocol::{Code, LogId};
 
@@ -267,10 +268,11 @@ impl Call<'_> {
 
     /// The request's body, decoded and with its timeout.
     fn take_body(&mut self) -> Result<body::RequestBody, Error> {
-        body::RequestBody::new(
+        let body = body::RequestBody::new(
             self.body.take(),
             content_encoding::ContentDecoder::for_request(self.headers())?,
             self.app.config.tcp_timeout,
-        )
+        )?;
+        Ok(body.of_http2(self.head.version == Version::HTTP_2))
     }
 }

@@ -7,6 +7,7 @@
 //! Memory is bounded for any body size: it is reserved before bytes are kept, and a full
 //! block waits until the block before it is durable. A large record is in memory once, in
 //! pieces. An error says how much of the request was appended.
+//! [`line_stream`](super::line_stream) appends lines whose end is not known while they arrive.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -17,9 +18,12 @@ use styx_protocol::{Code, WriteType, binary_records, lines};
 use super::Call;
 use super::answer::{self, Answer};
 use super::body::RequestBody;
+use super::line_stream::Failure;
+use crate::app::App;
 use crate::header;
 use crate::session::{
-    AppendStream, Error, OpenLog, PAYLOAD_PIECE_BYTES, PayloadBuilder, Reservation, Written,
+    AppendStream, Condition, Error, OpenLog, PAYLOAD_PIECE_BYTES, PayloadBuilder, Reservation,
+    Written,
 };
 
 /// How often a large line of JSON is in memory: twice in a buffer that doubles, and once in a
@@ -48,41 +52,46 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
     let condition = header::condition(headers)?;
     let mut body = call.take_body()?;
     let payload_bytes_max = log.config().payload_bytes_max();
+    let is_line_stream = condition == Condition::default() && !body.has_known_length();
     let mut request = WriteRequest {
         stream: log.append(condition),
         reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
     };
     let result = match media_type {
-        WriteType::Single => request.one_record(&mut body).await,
+        WriteType::Single => request.one_record(&mut body).await.map_err(Failure::Refused),
         WriteType::BinaryRecords => {
             let decoder = binary_records::BinaryRecordsDecoder::new(payload_bytes_max);
-            request.many_records(&mut body, RecordsDecoder::Binary(decoder)).await
+            let decoder = RecordsDecoder::Binary(decoder);
+            request.many_records(&mut body, decoder).await.map_err(Failure::Refused)
         }
         WriteType::Lines(ending) => {
             let decoder = lines::LinesDecoder::new(ending, payload_bytes_max);
-            request.many_records(&mut body, RecordsDecoder::Lines(decoder)).await
+            let decoder = RecordsDecoder::Lines(decoder);
+            request.many_lines(&mut body, decoder, is_line_stream, call.app).await
         }
         WriteType::Ndjson => {
             let decoder =
                 lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
-            request.many_records(&mut body, RecordsDecoder::Json(decoder)).await
+            let decoder = RecordsDecoder::Json(decoder);
+            request.many_lines(&mut body, decoder, is_line_stream, call.app).await
         }
     };
-    let written = match result {
-        Ok(written) => written,
-        Err(error) => {
-            let written = request.stream.abandon().await;
-            return Err(error.with("position", written.position.0).with("count", written.count));
+    let (error, written) = match result {
+        Ok(written) => {
+            let summary = WriteSummary { position: written.position.0, count: written.count };
+            return Ok(answer::json(&summary));
         }
+        Err(Failure::Refused(error)) => (error, request.stream.abandon().await),
+        Err(Failure::Interrupted(error)) => request.append_complete_lines(error).await,
     };
-    Ok(answer::json(&WriteSummary { position: written.position.0, count: written.count }))
+    Err(error.with("position", written.position.0).with("count", written.count))
 }
 
 /// Appends one request's records.
-struct WriteRequest {
-    stream: AppendStream,
-    reservation: Reservation,
+pub(super) struct WriteRequest {
+    pub(super) stream: AppendStream,
+    pub(super) reservation: Reservation,
     payload_bytes_max: usize,
 }
 
@@ -120,6 +129,20 @@ impl WriteRequest {
         self.stream.finish().await
     }
 
+    /// The body contains lines. Boxed, so that other requests need no memory for it.
+    async fn many_lines(
+        &mut self,
+        body: &mut RequestBody,
+        decoder: RecordsDecoder,
+        is_line_stream: bool,
+        app: &App,
+    ) -> Result<Written, Failure> {
+        if is_line_stream {
+            return Box::pin(self.line_stream(body, decoder, &app.shutdown)).await;
+        }
+        self.many_records(body, decoder).await.map_err(Failure::Refused)
+    }
+
     /// The body contains many records, in one of the formats for that.
     async fn many_records(
         &mut self,
@@ -153,7 +176,11 @@ impl WriteRequest {
     }
 
     /// Appends a record, of which `begun` has the first part.
-    async fn push(&mut self, rest: Bytes, begun: &mut PayloadBuilder) -> Result<(), Error> {
+    pub(super) async fn push(
+        &mut self,
+        rest: Bytes,
+        begun: &mut PayloadBuilder,
+    ) -> Result<(), Error> {
         if begun.is_empty() {
             return self.stream.push(&rest).await;
         }
@@ -167,7 +194,7 @@ impl WriteRequest {
     /// # Errors
     /// `overloaded` if memory is short for too long, or if it is short and the body
     /// arrives too slowly.
-    async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
+    pub(super) async fn reserve(&mut self, bytes: usize, body: &RequestBody) -> Result<(), Error> {
         body.check_rate(&self.reservation)?;
         self.reservation.grow_to(bytes).await
     }
@@ -188,7 +215,7 @@ impl WriteRequest {
 }
 
 /// The formats of a body with many records.
-enum RecordsDecoder {
+pub(super) enum RecordsDecoder {
     Binary(binary_records::BinaryRecordsDecoder),
     Lines(lines::LinesDecoder),
     Json(lines::LinesDecoder),
@@ -197,7 +224,7 @@ enum RecordsDecoder {
 impl RecordsDecoder {
     /// The memory for `bytes` of an incomplete record. Lines of JSON are checked as a whole, so
     /// they are in a buffer that doubles, and then in a block.
-    fn memory_for(&self, bytes: usize) -> usize {
+    pub(super) fn memory_for(&self, bytes: usize) -> usize {
         match self {
             RecordsDecoder::Binary(_) | RecordsDecoder::Lines(_) => bytes,
             RecordsDecoder::Json(_) if bytes <= PAYLOAD_PIECE_BYTES => bytes,
@@ -207,7 +234,7 @@ impl RecordsDecoder {
 
     /// The part of a large incomplete record that has arrived, if the rest can follow it in
     /// another piece.
-    fn take_part(&mut self) -> Option<Bytes> {
+    pub(super) fn take_part(&mut self) -> Option<Bytes> {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.take_part(PAYLOAD_PIECE_BYTES),
             RecordsDecoder::Lines(decoder) => decoder.take_part(PAYLOAD_PIECE_BYTES),
@@ -215,21 +242,21 @@ impl RecordsDecoder {
         }
     }
 
-    fn push(&mut self, chunk: Bytes) {
+    pub(super) fn push(&mut self, chunk: Bytes) {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.push(chunk),
             RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.push(chunk),
         }
     }
 
-    fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.offset(),
             RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.offset(),
         }
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
             RecordsDecoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
@@ -244,7 +271,7 @@ impl RecordsDecoder {
     ///
     /// # Errors
     /// It is incomplete.
-    fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
         let offset = self.offset();
         match self {
             RecordsDecoder::Binary(decoder) => decoder.finish().map_err(of_binary),

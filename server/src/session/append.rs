@@ -96,7 +96,13 @@ impl AppendStream {
         self.filling.len_bytes() + self.committing_bytes
     }
 
-    /// Appends the rest and waits until everything is durable.
+    /// Whether there are records that no block was submitted for.
+    pub(crate) fn is_filling(&self) -> bool {
+        !self.filling.is_empty()
+    }
+
+    /// Appends the rest and waits until everything is durable. More may be pushed after
+    /// it.
     ///
     /// # Errors
     /// The error of the first block that failed; [`abandon`](Self::abandon) returns

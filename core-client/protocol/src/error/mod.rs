@@ -39,6 +39,7 @@ pub enum Code {
     Forbidden,
     TooManyRequests,
     ProducerUnknown,
+    RequestTimeout,
     UnknownError,
 }
 
@@ -67,7 +68,7 @@ struct Row {
 
 use Remedy::{Fatal, Retry};
 
-const TABLE: [Row; 27] = [
+const TABLE: [Row; 28] = [
     Row {
         code: Code::NotFound,
         text: "not_found",
@@ -275,6 +276,14 @@ const TABLE: [Row; 27] = [
         remedy: Fatal,
         maybe_appended: false,
         meaning: "the log no longer knows this producer (only clients report this)",
+    },
+    Row {
+        code: Code::RequestTimeout,
+        text: "request_timeout",
+        http_status: 408,
+        remedy: Retry,
+        maybe_appended: true,
+        meaning: "the body stopped arriving, or arrived too slowly; `count` says what was appended",
     },
     Row {
         code: Code::UnknownError,

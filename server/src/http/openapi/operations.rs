@@ -113,7 +113,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
         answer: &[(JSON, "LogInfo")],
         headers: LOG_ID,
-        errors: &[400, 409, 507],
+        errors: &[400, 408, 409, 507],
         links: &[
             "getLog",
             "deleteLog",
@@ -184,7 +184,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         parameters: &["NewName"],
         request: Request::Required(&[(GZIP, "Bytes")]),
         headers: LOG_ID,
-        errors: &[400, 409, 507],
+        errors: &[400, 408, 409, 507],
         ..POST
     },
     // A log may be named `restore`, and this path is also its path.
@@ -212,6 +212,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
                       The `line-ending` parameter of the line-delimited type is `lf` (the \
                       default), `cr` or `crlf`. \
                       The body may be compressed with `Content-Encoding: gzip` or `zstd`. \
+                      Lines of a body without `Content-Length`, expected position and producer \
+                      are appended while they arrive. \
                       `X-Styx-Producer` and `X-Styx-Sequence` go together, and \
                       `X-Styx-Epoch` needs both. \
                       With `Upgrade: websocket`, `styx/0` or `styx/1` the request opens a stream.",
@@ -232,7 +234,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ]),
         answer: &[(JSON, "Appended")],
         headers: LOG_ID,
-        errors: &[400, 403, 404, 409, 413, 426, 507],
+        errors: &[400, 403, 404, 408, 409, 413, 426, 507],
         ..POST
     },
     Operation {

@@ -8,12 +8,13 @@ use styx_tests::api::{BINARY, write_lines, write_one};
 use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
-const ELSEWHERE: [(Code, &str); 6] = [
+const ELSEWHERE: [(Code, &str); 7] = [
     (Code::LogNotAvailable, "faults::damage"),
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
     (Code::StorageFull, "faults::disk"),
     (Code::Overloaded, "limits::connection_limit"),
+    (Code::RequestTimeout, "limits::stalled_peers"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 

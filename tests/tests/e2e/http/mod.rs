@@ -9,6 +9,7 @@ mod conditional_appends;
 mod error_codes;
 mod follow;
 mod half_close;
+mod line_streams;
 mod logs;
 mod metrics;
 mod reads;

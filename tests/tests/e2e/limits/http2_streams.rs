@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use styx_tests::Settings;
-use styx_tests::api::{BINARY, write_binary};
+use styx_tests::api::{BINARY, LINES, ONE, write_binary};
+use styx_tests::{Settings, TestServer, wait};
 
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -78,4 +78,41 @@ fn http2_streams_that_read_nothing_are_reset() {
     let mut head = [0; 9];
     socket.read_exact(&mut head).expect("an answer");
     assert_eq!(head[3], 1, "the head of an answer");
+}
+
+/// `POST path` with a body that does not end, and the reset of its stream.
+fn reset_post_on(stream: u32, path: &str, content_type: &str, part: &[u8]) -> Vec<u8> {
+    let length = |text: &str| u8::try_from(text.len()).expect("a short text");
+    let head = [
+        &[0x83, 0x86, 0x01, 1, b'x', 0x04, length(path)],
+        path.as_bytes(),
+        &[0x0f, 0x10, length(content_type)],
+        content_type.as_bytes(),
+    ];
+    let (no_error, cancel) = (0_u32.to_be_bytes(), 8_u32.to_be_bytes());
+    let reason = if stream % 4 == 1 { no_error } else { cancel };
+    [frame(1, 4, stream, &head.concat()), frame(0, 0, stream, part), frame(3, 0, stream, &reason)]
+        .concat()
+}
+
+#[test]
+fn a_body_whose_http2_stream_is_reset_is_incomplete() {
+    // hyper reports a reset with NO_ERROR like the end of the body. A record that was cut
+    // off was appended.
+    let server = TestServer::with_log("a");
+    let mut socket = TcpStream::connect(server.address()).expect("the server is listening");
+    let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat();
+    socket.write_all(&begin).expect("it can be sent");
+    for stream in [1, 3] {
+        let post = reset_post_on(stream, "/logs/a/records", ONE, b"a part of a record");
+        socket.write_all(&post).expect("it can be sent");
+    }
+    for (stream, end) in [(5, 1), (7, 2)] {
+        let post = reset_post_on(stream, "/logs/a/records", LINES, b"line\nunfinished");
+        socket.write_all(&post).expect("it can be sent");
+        wait::until_true("the complete line", CLOSED_WITHIN, || {
+            server.info("a")["end_position"] == end
+        });
+    }
+    assert_eq!(server.read_all("a"), [b"line", b"line"]);
 }

@@ -235,7 +235,7 @@ fn stalled_restores_block_others_only_until_they_time_out() {
     });
     assert_eq!(server.read_all("whole"), [b"x"]);
     for mut connection in stalled {
-        assert!(connection.response("POST").is_ok_and(|answer| answer.status() == 400));
+        assert!(connection.response("POST").is_ok_and(|answer| answer.status() == 408));
     }
 }
 
@@ -305,7 +305,7 @@ fn a_trickling_restore_is_rejected_as_too_slow() {
     }
     let answer = connection.response("POST").expect("an answer");
     assert!(answer.text().contains("too slowly"), "{}", answer.shown());
-    let _ = answer.expect_error(400, "malformed_records");
+    let _ = answer.expect_error(408, "request_timeout");
     println!("the restore was rejected after {:?}", start.elapsed());
     nothing_restored(&server);
 }
