@@ -25,8 +25,10 @@ use crate::commit::buffer_pool::BufferPool;
 use crate::commit::thread_pool::ThreadPool;
 use crate::log::Services;
 use crate::log::maintainer::Maintainer;
+use crate::log::open_ends::OpenEnds;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
+use crate::segment::OpenSegments;
 use crate::storage::{RealStorage, Storage};
 use crate::sync::lock;
 use crate::tail::TailBudget;
@@ -61,6 +63,11 @@ pub struct Options {
     pub scrub_bytes_per_second: u64,
     /// The pause between two passes of the scrub.
     pub scrub_pause: Duration,
+    /// How many files of logs may stay open while nothing uses them. Half of them are the newest
+    /// segments of logs, the other half are sealed segments that were read, with their indexes.
+    /// Files beyond the limit are closed and opened again when they are needed. Files that an
+    /// append, a reader, a backup or the scrub is using are open in addition.
+    pub open_files: usize,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clocks.
@@ -82,6 +89,7 @@ impl Options {
             committers_max: 32,
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),
+            open_files: 512,
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),
         }
@@ -121,7 +129,8 @@ impl Catalog {
                 maintainer: Arc::new(maintainer),
                 buffer_pool,
                 time: SteadyTime::new(Arc::clone(&options.clock)),
-                open_segments: Arc::default(),
+                open_segments: Arc::new(OpenSegments::new(options.open_files / 4)),
+                open_ends: Arc::new(OpenEnds::new(options.open_files / 2)),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,

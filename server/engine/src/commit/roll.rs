@@ -88,7 +88,8 @@ impl SegmentDirectory {
                 Arc::clone(&file),
                 Vec::new(),
             )),
-            file,
+            file: Some(file.clone()),
+            is_synced: true,
             cursor: Cursor {
                 position: start.base,
                 prev_crc: start.prev_crc,
@@ -107,9 +108,9 @@ impl SegmentDirectory {
         let filler = end.head().marker(Flags::FILLER, start.timestamp_us);
         let (bytes, crc) = filler.encode();
         // Nothing depends on these bytes before the rename.
-        crate::storage::write_all_at(&*end.file, &bytes, 0)
+        crate::storage::write_all_at(&*file, &bytes, 0)
             .map_err(|(error, _)| Failure::before_writing("writing a filler", &error))?;
-        end.file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
+        file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
         let broken =
             |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
         self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
@@ -138,14 +139,14 @@ fn seal(end: &mut LogEnd) -> Result<Sealed, Failure> {
     // The timestamp of the last block, so that a seal tells the age of its segment.
     let header = end.head().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
-    end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
-    write(&*end.file, &bytes, end.cursor.offset)?;
+    let file = end.file_for_writing()?;
+    end.space.prepare(&*file, end.cursor.offset, bytes.len(), 0)?;
+    write(&*file, &bytes, end.cursor.offset)?;
     let mut cursor = end.cursor;
     cursor.pass(&header, crc);
-    end.file
-        .set_len(cursor.offset)
-        .map_err(|error| Failure::broken("truncating a segment", &error))?;
-    end.file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
+    file.set_len(cursor.offset).map_err(|error| Failure::broken("truncating a segment", &error))?;
+    file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
+    end.is_synced = true;
     end.cursor = cursor;
     Ok(Sealed {
         end: cursor.position,
