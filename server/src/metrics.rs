@@ -25,6 +25,10 @@ pub(crate) struct Metrics {
     writes: IntCounter,
     /// Connections open now.
     pub(crate) connections: IntGauge,
+    /// The limit of open connections.
+    pub(crate) connections_max: IntGauge,
+    /// Idle connections closed because there were too many.
+    pub(crate) connections_closed_idle: IntCounter,
     /// Connections refused because there were too many.
     pub(crate) connections_refused: IntCounter,
     in_flight_bytes: IntGauge,
@@ -61,6 +65,15 @@ impl Metrics {
         );
         let requests = register(&registry, requests);
         let connections = IntGauge::new("styx_connections", "Open connections");
+        let connections_max = IntGauge::new(
+            "styx_connections_max",
+            "Limit of open connections: max_connections, or less if the system allows too few \
+             open files",
+        );
+        let closed_idle = IntCounter::new(
+            "styx_connections_closed_idle_total",
+            "Idle connections closed to make room because max_connections were open",
+        );
         let refused = IntCounter::new(
             "styx_connections_refused_total",
             "Connections refused because max_connections were open",
@@ -88,6 +101,8 @@ impl Metrics {
             writes: requests.with_label_values(&["POST", RECORDS, "200"]),
             requests,
             connections: register(&registry, connections),
+            connections_max: register(&registry, connections_max),
+            connections_closed_idle: register(&registry, closed_idle),
             connections_refused: register(&registry, refused),
             in_flight_bytes: register(&registry, in_flight_bytes),
             answer_bytes: register(&registry, answer_bytes),

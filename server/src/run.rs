@@ -42,7 +42,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let mut hangup = listen(SignalKind::hangup())?;
     let mut user_defined_1 = listen(SignalKind::user_defined1())?;
     let mut user_defined_2 = listen(SignalKind::user_defined2())?;
-    descriptors::raise_limit(config.max_connections);
+    descriptors::raise_limit();
     let server = Server::bind(config).await?;
     let address = server.local_addr();
     tracing::info!(%address, "listening");

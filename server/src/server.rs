@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use crate::app::App;
+use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::listener::{self, Connections};
 use crate::pid_file::PidFile;
@@ -24,6 +25,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    shares: Shares,
     // Dropped last, which removes the file.
     _pid_file: Option<PidFile>,
 }
@@ -39,7 +41,9 @@ impl Server {
         let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
         let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let sessions = Sessions::open(&config).await?;
+        let shares = Shares::of_this_process(config.max_connections);
+        let sessions = Sessions::open(&config, shares.open_files).await?;
+        shares.warn_if_small(config.max_connections, sessions.list().len());
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
@@ -48,7 +52,7 @@ impl Server {
             );
         }
         let app = Arc::new(App::new(sessions, config));
-        Ok(Server { app, listener, address, _pid_file: pid_file })
+        Ok(Server { app, listener, address, shares, _pid_file: pid_file })
     }
 
     /// The address it listens on, with the port that the system chose.
@@ -70,7 +74,7 @@ impl Server {
         let mut front_ends = stream::front_ends();
         front_ends.push(Box::new(WebSocket));
         let http = Arc::new(Http::new(app.clone(), front_ends));
-        let mut connections = Connections::new(http);
+        let mut connections = Connections::new(http, self.shares);
         tokio::select! {
             () = connections.accept_all(&self.listener) => {}
             () = shutdown => {}

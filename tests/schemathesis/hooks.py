@@ -2,6 +2,7 @@
 
 - Which bytes are an archive, and which are records in each media type.
 - That the headers of a producer go together.
+- That a field of a new log has one value, although it may be in two places.
 """
 
 import json
@@ -41,11 +42,20 @@ media_type("application/x-ndjson", st.lists(JSON_VALUES, max_size=10).map(json_l
 
 @schemathesis.hook
 def map_case(context, case):
-    """Completes the headers of a producer: a part of them is an error."""
+    """Completes the headers of a producer, and removes fields that are in two places."""
     headers = case.headers
     if case.operation.label == "POST /logs/{name}/records" and headers:
         if headers.get("X-Styx-Epoch") or headers.get("X-Styx-Sequence"):
             headers["X-Styx-Producer"] = headers.get("X-Styx-Producer") or "1"
         if headers.get("X-Styx-Producer"):
             headers["X-Styx-Sequence"] = headers.get("X-Styx-Sequence") or "0"
+    if case.operation.label == "POST /logs" and is_valid(case) and isinstance(case.body, dict):
+        nested = case.body.get("config")
+        if nested:
+            case.body["config"] = {field: value for field, value in nested.items() if field not in case.body}
     return case
+
+
+def is_valid(case):
+    """Whether schemathesis means the request to be valid."""
+    return case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE

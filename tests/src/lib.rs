@@ -22,6 +22,7 @@
 //! | [`damage`] | flipped bits in a stopped server's files |
 //! | [`faults`] | shared by all fault loops |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
+//! | [`reverse_proxy`] | nginx or Caddy in front of a server |
 //! | [`tls`] | a TLS proxy in front of a server, which records requests |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`network`] | a server in its own network namespace, with a link that can be cut |
@@ -44,6 +45,7 @@ pub mod network;
 pub mod power;
 pub mod proxy;
 pub mod random;
+pub mod reverse_proxy;
 pub mod scratch;
 pub mod server;
 pub mod strace;

@@ -31,6 +31,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings of a server that runs the release binary, which users run.
+    #[must_use]
+    pub fn released() -> Settings {
+        Settings::default().program(binary::released())
+    }
+
     /// A line of the configuration file, such as `shutdown_timeout = 1`.
     #[must_use]
     pub fn set(mut self, line: &str) -> Settings {

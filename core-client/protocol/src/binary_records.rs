@@ -25,8 +25,17 @@ pub struct BinaryRecordsDecoder {
     /// The part of the incomplete item from earlier chunks.
     begun: BytesMut,
     chunk: Bytes,
+    /// Bytes of the incomplete item that [`take_part`](Self::take_part) has returned, and the
+    /// bytes of its payload that are still missing.
+    part: Option<Part>,
     /// The offset of the incomplete item from the first pushed byte.
     item_offset: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    taken_bytes: usize,
+    missing_bytes: usize,
 }
 
 /// Why bytes are not binary-records.
@@ -68,6 +77,7 @@ impl BinaryRecordsDecoder {
             payload_bytes_max,
             begun: BytesMut::new(),
             chunk: Bytes::new(),
+            part: None,
             item_offset: 0,
         }
     }
@@ -87,6 +97,15 @@ impl BinaryRecordsDecoder {
     /// # Errors
     /// An invalid size. Every further call returns the same error.
     pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(Part { taken_bytes, missing_bytes }) = self.part {
+            let _ = self.keep(missing_bytes);
+            if self.begun.len() < missing_bytes {
+                return Ok(None);
+            }
+            self.part = None;
+            self.item_offset += (taken_bytes + missing_bytes) as u64;
+            return Ok(Some(self.begun.split().freeze()));
+        }
         if self.begun.is_empty() {
             if let Some(size) = self.chunk.first_chunk().copied() {
                 let item_bytes = SIZE_BYTES + self.check(size)?;
@@ -108,6 +127,31 @@ impl BinaryRecordsDecoder {
         Ok(Some(self.payload_of(|s| s.begun.split().freeze())))
     }
 
+    /// Takes the part of the incomplete payload that has arrived, if it has at least `bytes_min`
+    /// bytes. [`next_payload`](Self::next_payload) then returns the rest of the payload, so that a
+    /// large one needs no large buffer. Call it after `next_payload` has returned `None`.
+    pub fn take_part(&mut self, bytes_min: usize) -> Option<Bytes> {
+        if let Some(part) = &mut self.part {
+            if self.begun.len() < bytes_min.max(1) {
+                return None;
+            }
+            part.taken_bytes += self.begun.len();
+            part.missing_bytes -= self.begun.len();
+            return Some(std::mem::take(&mut self.begun).freeze());
+        }
+        let size = i32::from_be_bytes(self.begun.first_chunk().copied()?);
+        let payload_bytes = self.begun.len() - SIZE_BYTES;
+        if payload_bytes < bytes_min.max(1) {
+            return None;
+        }
+        // The size was checked when it had arrived.
+        let missing_bytes = usize::try_from(size).ok()?.checked_sub(payload_bytes)?;
+        self.part = Some(Part { taken_bytes: self.begun.len(), missing_bytes });
+        let mut part = std::mem::take(&mut self.begun).freeze();
+        part.advance(SIZE_BYTES);
+        Some(part)
+    }
+
     /// Call this after the last chunk and the last complete item. No bytes may be left.
     ///
     /// # Errors
@@ -116,7 +160,8 @@ impl BinaryRecordsDecoder {
         if let Some(payload) = self.next_payload()? {
             return Ok(Some(payload));
         }
-        if self.begun.is_empty() { Ok(None) } else { Err(Error::Cut { offset: self.item_offset }) }
+        let is_complete = self.begun.is_empty() && self.part.is_none();
+        if is_complete { Ok(None) } else { Err(Error::Cut { offset: self.item_offset }) }
     }
 
     /// The offset of the next item from the first pushed byte.
@@ -188,6 +233,44 @@ mod tests {
         decoder.push(chunk.clone());
         let payload = decoder.next_payload().expect("fits").expect("is whole");
         assert_eq!(payload.as_ptr(), chunk[4..].as_ptr());
+    }
+
+    #[test]
+    fn payload_taken_in_parts_is_the_same_as_in_one() {
+        let payload: Vec<u8> = (0..1000u32).map(|i| (i % 251) as u8).collect();
+        let mut bytes = BytesMut::new();
+        encode(&payload, &mut bytes);
+        encode(b"after", &mut bytes);
+        let whole = bytes.freeze();
+        for (chunk_bytes, part_bytes) in [(1, 0), (1, 1), (7, 100), (300, 300), (1004, 1)] {
+            let mut decoder = BinaryRecordsDecoder::new(1000);
+            let (mut payloads, mut parts) = (Vec::new(), BytesMut::new());
+            for chunk in whole.chunks(chunk_bytes) {
+                decoder.push(Bytes::copy_from_slice(chunk));
+                while let Some(rest) = decoder.next_payload().expect("valid") {
+                    parts.extend_from_slice(&rest);
+                    payloads.push(parts.split());
+                }
+                if let Some(part) = decoder.take_part(part_bytes) {
+                    assert!(part.len() >= part_bytes);
+                    parts.extend_from_slice(&part);
+                }
+            }
+            assert_eq!(decoder.finish(), Ok(None));
+            assert_eq!(payloads, [&payload[..], b"after"], "{chunk_bytes} {part_bytes}");
+            assert_eq!(decoder.offset(), whole.len() as u64);
+        }
+    }
+
+    #[test]
+    fn item_that_is_cut_after_a_part_is_an_error() {
+        let mut decoder = BinaryRecordsDecoder::new(10);
+        decoder.push(Bytes::from_static(b"\0\0\0\x03ab"));
+        assert_eq!(decoder.next_payload(), Ok(None));
+        assert_eq!(decoder.take_part(3), None);
+        assert_eq!(decoder.take_part(2), Some(Bytes::from_static(b"ab")));
+        assert_eq!(decoder.offset(), 0, "the item is not complete");
+        assert_eq!(decoder.finish(), Err(Error::Cut { offset: 0 }));
     }
 
     #[test]

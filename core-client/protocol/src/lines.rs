@@ -24,6 +24,8 @@ pub struct LinesDecoder {
     /// The part of the incomplete line from earlier chunks.
     begun: BytesMut,
     chunk: Bytes,
+    /// Bytes of the incomplete line that [`take_part`](Self::take_part) has returned.
+    taken_bytes: usize,
     /// The offset of the incomplete line from the first pushed byte.
     line_offset: u64,
 }
@@ -51,6 +53,7 @@ impl LinesDecoder {
             payload_bytes_max,
             begun: BytesMut::new(),
             chunk: Bytes::new(),
+            taken_bytes: 0,
             line_offset: 0,
         }
     }
@@ -72,7 +75,7 @@ impl LinesDecoder {
     pub fn next_payload(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(line_end) = self.find_end() else {
             // A `\r` at the end may be the first half of an ending.
-            let open = self.begun.len() + self.chunk.len();
+            let open = self.taken_bytes + self.begun.len() + self.chunk.len();
             let half = usize::from(self.ending == LineEnding::CrLf && self.last_byte() == b'\r');
             self.check(open - half)?;
             self.begun.extend_from_slice(&self.chunk);
@@ -81,7 +84,7 @@ impl LinesDecoder {
         };
         let with_ending = self.begun.len() + line_end;
         let length = with_ending - self.ending.bytes().len();
-        self.check(length)?;
+        self.check(self.taken_bytes + length)?;
         let head = self.chunk.split_to(line_end);
         let mut line = if self.begun.is_empty() {
             head
@@ -90,8 +93,23 @@ impl LinesDecoder {
             self.begun.split().freeze()
         };
         line.truncate(length);
-        self.line_offset += with_ending as u64;
+        self.line_offset += (std::mem::take(&mut self.taken_bytes) + with_ending) as u64;
         Ok(Some(line))
+    }
+
+    /// Takes the part of the incomplete line that has arrived, if it has at least `bytes_min`
+    /// bytes. [`next_payload`](Self::next_payload) then returns the rest of the line, so that a
+    /// large one needs no large buffer. Call it after `next_payload` has returned `None`.
+    pub fn take_part(&mut self, bytes_min: usize) -> Option<Bytes> {
+        // The last byte may be the first half of an ending.
+        let part_bytes = self.begun.len().checked_sub(1)?;
+        if part_bytes < bytes_min.max(1) {
+            return None;
+        }
+        let last = self.begun.split_off(part_bytes);
+        let part = std::mem::replace(&mut self.begun, BytesMut::from(&*last));
+        self.taken_bytes += part_bytes;
+        Some(part.freeze())
     }
 
     /// Call this after the last chunk and the last complete line. Bytes that are left are a
@@ -103,9 +121,10 @@ impl LinesDecoder {
         if let Some(line) = self.next_payload()? {
             return Ok(Some(line));
         }
-        self.check(self.begun.len())?;
+        self.check(self.taken_bytes + self.begun.len())?;
         let line = self.begun.split().freeze();
-        self.line_offset += line.len() as u64;
+        self.line_offset += (std::mem::take(&mut self.taken_bytes) + line.len()) as u64;
+        // After a part, at least its last byte is left.
         Ok((!line.is_empty()).then_some(line))
     }
 
@@ -173,6 +192,50 @@ mod tests {
         let refused = Err(Error::TooLong { offset: 5, payload_bytes_max: 3 });
         assert_eq!(decoder.next_payload(), refused);
         assert_eq!(decoder.finish(), refused);
+    }
+
+    #[test]
+    fn line_taken_in_parts_is_the_same_as_in_one() {
+        let long = "0123456789\r".repeat(90);
+        for ending in [LineEnding::Lf, LineEnding::CrLf] {
+            let mut bytes = BytesMut::new();
+            for line in [&long, "", "after"] {
+                encode(line.as_bytes(), ending, &mut bytes);
+            }
+            bytes.extend_from_slice(long.as_bytes());
+            let whole = bytes.freeze();
+            for (chunk_bytes, part_bytes) in [(1, 0), (1, 1), (7, 100), (300, 300), (991, 1)] {
+                let mut decoder = LinesDecoder::new(ending, long.len());
+                let (mut lines, mut parts) = (Vec::new(), BytesMut::new());
+                for chunk in whole.chunks(chunk_bytes) {
+                    decoder.push(Bytes::copy_from_slice(chunk));
+                    while let Some(rest) = decoder.next_payload().expect("valid") {
+                        parts.extend_from_slice(&rest);
+                        lines.push(parts.split());
+                    }
+                    if let Some(part) = decoder.take_part(part_bytes) {
+                        assert!(part.len() >= part_bytes);
+                        parts.extend_from_slice(&part);
+                    }
+                }
+                parts.extend_from_slice(&decoder.finish().expect("valid").expect("a last line"));
+                lines.push(parts.split());
+                let expected = [long.as_bytes(), b"", b"after", long.as_bytes()];
+                assert_eq!(lines, expected, "{ending:?} {chunk_bytes} {part_bytes}");
+                assert_eq!(decoder.offset(), whole.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn long_line_is_rejected_although_parts_of_it_were_taken() {
+        let mut decoder = LinesDecoder::new(LineEnding::Lf, 4);
+        decoder.push(Bytes::from_static(b"abcd"));
+        assert_eq!(decoder.next_payload(), Ok(None));
+        assert_eq!(decoder.take_part(1), Some(Bytes::from_static(b"abc")));
+        decoder.push(Bytes::from_static(b"e\n"));
+        let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 4 });
+        assert_eq!(decoder.next_payload(), refused);
     }
 
     #[test]

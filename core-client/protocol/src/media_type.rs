@@ -14,6 +14,8 @@ pub const BINARY_RECORDS: &str = "application/vnd.styx.binary-records";
 pub const LINE_DELIMITED: &str = "application/vnd.styx.line-delimited";
 /// Lines, each of them JSON.
 pub const NDJSON: &str = "application/x-ndjson";
+/// Other names of [`NDJSON`] that clients send.
+const NDJSON_ALIASES: [&str; 2] = ["application/ndjson", "application/jsonl"];
 /// Server-sent events.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
@@ -55,7 +57,7 @@ impl WriteType {
             name if name.eq_ignore_ascii_case(LINE_DELIMITED) => {
                 WriteType::Lines(item.line_ending()?)
             }
-            name if name.eq_ignore_ascii_case(NDJSON) => WriteType::Ndjson,
+            name if is_ndjson(name) => WriteType::Ndjson,
             _ => WriteType::Single,
         })
     }
@@ -110,6 +112,11 @@ impl ReadType {
             ReadType::EventStream => EVENT_STREAM,
         }
     }
+}
+
+fn is_ndjson(name: &str) -> bool {
+    let matches = |known: &str| name.eq_ignore_ascii_case(known);
+    matches(NDJSON) || NDJSON_ALIASES.into_iter().any(matches)
 }
 
 fn line_delimited(ending: LineEnding) -> &'static str {
@@ -205,7 +212,10 @@ mod tests {
             assert_eq!(write(text), Some(WriteType::Single), "{text}");
         }
         assert_eq!(write("Application/Vnd.Styx.Binary-Records"), Some(WriteType::BinaryRecords));
-        assert_eq!(write(" application/x-ndjson ; charset=utf-8"), Some(WriteType::Ndjson));
+        for name in ["application/x-ndjson", "application/ndjson", "Application/JSONL"] {
+            let text = format!(" {name} ; charset=utf-8");
+            assert_eq!(write(&text), Some(WriteType::Ndjson), "{text}");
+        }
         for (parameters, expected) in [
             ("", Some(Lf)),
             (";line-ending=lf", Some(Lf)),

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use styx_protocol::block::Checked;
+use styx_protocol::limits::RECORD_HEADER_BYTES;
 use styx_protocol::{Position, Records};
 
 use crate::Error;
@@ -23,6 +25,16 @@ pub enum Append {
         /// The idempotent producer. Records that it has already appended are skipped, one by one.
         producer: Option<Producer>,
     },
+    /// One record whose payload is in pieces. It gets a block of its own. A large one is written
+    /// from these pieces, without a copy.
+    Pieces {
+        /// The payload.
+        payload: Payload,
+        /// Append only if the log ends at this position.
+        expected: Option<Position>,
+        /// The idempotent producer.
+        producer: Option<Producer>,
+    },
     /// A block as a producer sent it. Its body is stored unchanged; its header names the producer
     /// and the expected position. A block that was already appended is recognised as a whole.
     Block(Checked),
@@ -34,6 +46,7 @@ impl Append {
     pub fn count(&self) -> u32 {
         match self {
             Append::Records { records, .. } => records.count(),
+            Append::Pieces { .. } => 1,
             Append::Block(block) => block.header().count,
         }
     }
@@ -43,6 +56,7 @@ impl Append {
     pub fn len_bytes(&self) -> usize {
         match self {
             Append::Records { records, .. } => records.bytes().len(),
+            Append::Pieces { payload, .. } => RECORD_HEADER_BYTES + payload.len_bytes(),
             Append::Block(block) => block.body().len(),
         }
     }
@@ -51,8 +65,61 @@ impl Append {
     pub(crate) fn longest(&self) -> usize {
         match self {
             Append::Records { records, .. } => records.longest(),
+            Append::Pieces { payload, .. } => payload.len_bytes(),
             Append::Block(block) => block.longest(),
         }
+    }
+}
+
+/// A record's payload as consecutive pieces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    pieces: Vec<Bytes>,
+    len_bytes: usize,
+}
+
+impl Payload {
+    /// Adds bytes at the end.
+    pub fn push(&mut self, piece: Bytes) {
+        self.len_bytes += piece.len();
+        self.pieces.push(piece);
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len_bytes == 0
+    }
+
+    /// The pieces in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// The encoded record: its header, followed by the pieces. A record has at most 1 GiB, see
+    /// [`MAX_RECORD_SIZE_MAX`](styx_protocol::limits::MAX_RECORD_SIZE_MAX).
+    pub(crate) fn encoded(&self) -> Vec<Bytes> {
+        let size = u32::try_from(self.len_bytes).expect("a record has at most 1 GiB").to_be_bytes();
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&size);
+        self.pieces.iter().for_each(|piece| crc.update(piece));
+        let header = [crc.finalize().to_be_bytes(), size].concat();
+        std::iter::once(Bytes::from(header)).chain(self.pieces.iter().cloned()).collect()
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Payload {
+        let mut payload = Payload::default();
+        payload.push(bytes);
+        payload
     }
 }
 

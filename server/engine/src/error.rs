@@ -165,6 +165,15 @@ pub enum Error {
         /// The first readable position after the damage, if it is known.
         next: Option<Position>,
     },
+    /// The next record needs more memory than the reader may use for one block. The reader has not
+    /// moved: raise its limit and read again.
+    #[error("reading the record at position {position} needs {bytes} bytes of memory")]
+    NeedsMemory {
+        /// Its position.
+        position: Position,
+        /// Bytes of its block, and of its uncompressed form if the block is compressed.
+        bytes: usize,
+    },
     /// The storage is full; nothing of this append was stored.
     #[error("no space left on the storage of {path}: free some space and try again")]
     StorageFull {
@@ -243,6 +252,7 @@ impl Error {
             Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             Error::ShuttingDown => Code::ShuttingDown,
             Error::CorruptRecord { .. } => Code::CorruptRecord,
+            Error::NeedsMemory { .. } => Code::Overloaded,
             Error::StorageFull { .. } => Code::StorageFull,
             Error::InvalidConfig(_) | Error::BadArchive { .. } => Code::InvalidParams,
             Error::DataDirectory { .. } | Error::Io { .. } => Code::UnknownError,

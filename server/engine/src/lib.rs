@@ -35,7 +35,7 @@ pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod legacy;
-#[cfg(loom)]
+#[cfg(feature = "loom")]
 #[doc(hidden)]
 pub mod models;
 pub mod repair;
@@ -67,7 +67,7 @@ mod tail;
 mod wait;
 mod watermark;
 
-pub use append::{Append, AppendError, Appended, Producer, ProducerState, Ticket};
+pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
 pub use catalog::{Catalog, Options};
 pub use error::{Error, Removal};
 pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek};

@@ -11,7 +11,7 @@ pub(crate) fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGu
 
 /// The locks through which threads hand work to each other. They are the standard
 /// ones, or loom's when [`models`](crate::models) is compiled.
-#[cfg(not(loom))]
+#[cfg(not(feature = "loom"))]
 pub(crate) mod handoff {
     pub(crate) use std::sync::Mutex;
     pub(crate) use std::sync::atomic::AtomicU64;
@@ -20,7 +20,7 @@ pub(crate) mod handoff {
 }
 
 /// The same names for loom, which controls the order of the threads' steps.
-#[cfg(loom)]
+#[cfg(feature = "loom")]
 pub(crate) mod handoff {
     pub(crate) use loom::sync::atomic::AtomicU64;
     pub(crate) use loom::sync::{Mutex, MutexGuard};

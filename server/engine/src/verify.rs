@@ -264,7 +264,7 @@ impl SegmentFile {
             }
         };
         let chain_start = ChainStart { base: self.base, prev_crc };
-        let mut walk = Walk::new(&*file, self.len, chain_start, Bodies::Check);
+        let mut walk = Walk::new(&*file, self.len, chain_start, Bodies::Return);
         let before = report.bytes;
         let stop = loop {
             match walk.step() {

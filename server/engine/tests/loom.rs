@@ -1,7 +1,6 @@
 //! Runs the loom models of `styx_engine::models`, which test the hand-offs between threads in every
-//! order of the threads' steps. Compiled only with `--cfg loom`: run `cargo xtask test --only
-//! loom`.
-#![cfg(loom)]
+//! order of the threads' steps. Compiled only with the feature `loom`: run `cargo xtask test
+//! --only loom`.
 
 use styx_engine::models;
 

@@ -205,6 +205,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         max_answer_bytes
     ),
     size_key!(
+        "max_log_record_size",
+        // Not less than the default of `max_record_size`, with which a log can always be created.
+        ValueKind::Number { min: 1 << 20, max: 1 << 30 },
+        "largest max_record_size with which a log can be created, bytes",
+        max_log_record_size
+    ),
+    size_key!(
         "worker_threads",
         ValueKind::Number { min: 0, max: 1024 },
         "threads that serve connections; 0 for half of the cores",

@@ -49,13 +49,17 @@ pub struct Config {
     pub websocket_read_buffer_size: usize,
     /// Write buffer of a WebSocket connection.
     pub websocket_write_buffer_size: usize,
-    /// Largest number of open connections; more are answered 503.
+    /// Largest number of open connections. Idle ones are closed to make room for more;
+    /// if there are none, more are answered 503.
     pub max_connections: usize,
     /// Most bytes of all requests together in memory at a time.
     pub max_in_flight_bytes: usize,
     /// Most bytes of all answers together that wait to be sent. While there are more,
     /// each answer is read and sent in small pieces.
     pub max_answer_bytes: usize,
+    /// Largest `max_record_size` with which a log can be created. Logs that exist, or
+    /// that are restored or imported, keep theirs.
+    pub max_log_record_size: usize,
     /// Threads that serve connections; 0 for half of the cores.
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
@@ -116,6 +120,7 @@ impl Default for Config {
             max_connections: 15_000,
             max_in_flight_bytes: 256 * MIB,
             max_answer_bytes: 64 * MIB,
+            max_log_record_size: 64 * MIB,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
             log_manager: LogManager {

@@ -175,20 +175,28 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(mut incoming) = self.incoming.take().filter(|body| !body.is_end_stream()) else {
-            return;
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(tokio::time::timeout(DRAIN_TIME_MAX, async move {
-            let mut drained = 0;
-            while let Some(Ok(frame)) = incoming.frame().await {
-                drained += frame.data_ref().map_or(0, Bytes::len) as u64;
-                if drained > DRAIN_BYTES_MAX {
-                    break;
-                }
-            }
-        }));
+        if let Some(incoming) = self.incoming.take() {
+            discard(incoming);
+        }
     }
+}
+
+/// Reads the rest of a body in the background, up to a limit: closing a connection with
+/// unread bytes would destroy its answer.
+pub(super) fn discard(mut incoming: Incoming) {
+    if incoming.is_end_stream() {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(tokio::time::timeout(DRAIN_TIME_MAX, async move {
+        let mut drained = 0;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            drained += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if drained > DRAIN_BYTES_MAX {
+                break;
+            }
+        }
+    }));
 }
 
 fn ended_early(at: u64, why: &str) -> Error {

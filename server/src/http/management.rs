@@ -1,5 +1,7 @@
 //! Creates, adopts, lists, describes, truncates, trims and deletes logs.
 
+use std::collections::HashMap;
+
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use styx_protocol::{Code, LogConfig, LogName, Position};
@@ -101,6 +103,8 @@ fn from_form(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
     Ok((new_name(&params::value(&text, "name").unwrap_or_default())?, config))
 }
 
+/// Parses the body of a creation. It may have the form in which `?details=true` describes a log:
+/// the configuration in an object of its own, and fields that only describe, which are ignored.
 fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
     const ACCEPTED: &str = "a JSON object with a name and any of the configuration fields";
     let shown = || String::from_utf8_lossy(body.get(..100).unwrap_or(body)).into_owned();
@@ -108,23 +112,91 @@ fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
     let Ok(Value::Object(object)) = value else {
         return Err(Error::invalid("the body", &shown(), ACCEPTED));
     };
-    let mut config = LogConfig::default();
+    let mut config = GivenConfig::default();
     let mut name = String::new();
     for (key, value) in &object {
-        if let Some(field) = LogConfig::FIELDS.into_iter().find(|f| f.eq_ignore_ascii_case(key)) {
-            if !value.is_null() {
-                let number = whole(value).ok_or_else(|| not_a_number(field, &value.to_string()));
-                set(&mut config, field, number?);
-            }
-        } else if key.eq_ignore_ascii_case("name") {
+        let is = |known: &str| known.eq_ignore_ascii_case(key);
+        if config.set(key, value)? || DESCRIPTION.into_iter().any(is) {
+            continue;
+        }
+        if is("name") {
             name = match value {
                 Value::String(text) => text.clone(),
                 Value::Null => String::new(),
                 other => return Err(Error::invalid("name", &other.to_string(), "a text")),
             };
+        } else if is("config") {
+            config.set_nested(value)?;
+        } else {
+            let known = LogConfig::FIELDS.into_iter().chain(["name", "config"]);
+            return Err(unknown_field(key, "", known));
         }
     }
-    Ok((new_name(&name)?, config))
+    Ok((new_name(&name)?, config.config))
+}
+
+/// The fields with which an answer describes a log, besides its name and its configuration.
+const DESCRIPTION: [&str; 7] = [
+    "status",
+    "record_count",
+    "file_size",
+    "start_position",
+    "end_position",
+    "timestamp_first",
+    "timestamp_last",
+];
+
+/// The configuration of a JSON body, whose fields may be given in two places.
+#[derive(Default)]
+struct GivenConfig {
+    config: LogConfig,
+    given: HashMap<&'static str, i64>,
+}
+
+impl GivenConfig {
+    /// Sets a field; `false` if the configuration has no field of that name.
+    fn set(&mut self, key: &str, value: &Value) -> Result<bool, Error> {
+        let field = LogConfig::FIELDS.into_iter().find(|field| field.eq_ignore_ascii_case(key));
+        let Some(field) = field else { return Ok(false) };
+        if value.is_null() {
+            return Ok(true);
+        }
+        let number = whole(value).ok_or_else(|| not_a_number(field, &value.to_string()))?;
+        if let Some(other) = self.given.insert(field, number).filter(|other| *other != number) {
+            let both = format!("{other} and {number}");
+            return Err(Error::invalid(field, &both, "one value, given once"));
+        }
+        set(&mut self.config, field, number);
+        Ok(true)
+    }
+
+    /// Sets the fields of an object `config`.
+    fn set_nested(&mut self, value: &Value) -> Result<(), Error> {
+        let object = match value {
+            Value::Null => return Ok(()),
+            Value::Object(object) => object,
+            other => {
+                let accepted = "an object with configuration fields";
+                return Err(Error::invalid("config", &other.to_string(), accepted));
+            }
+        };
+        for (key, value) in object {
+            if !self.set(key, value)? {
+                return Err(unknown_field(key, " in config", LogConfig::FIELDS.into_iter()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// If a misspelled limit were ignored, the log would grow without it.
+fn unknown_field(key: &str, place: &str, known: impl Iterator<Item = &'static str>) -> Error {
+    let lower = key.to_ascii_lowercase();
+    let likeness = |field: &&str| strsim::jaro_winkler(field, &lower);
+    let nearest = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default();
+    let shown: String = key.chars().take(80).collect();
+    let message = format!("unknown field {shown:?}{place}: did you mean {nearest}?");
+    Error::new(Code::InvalidParams, message)
 }
 
 /// A whole number of JSON, which may be written with a fraction of zero: `1.0`.
@@ -153,7 +225,7 @@ mod tests {
     #[test]
     fn form_and_json_give_the_same_configuration() {
         let form = from_form(b"NAME=a&name=b&segment_max_count=10&log_max_age=&x=1").expect("form");
-        let json = br#"{"name": "b", "Segment_Max_Count": 10, "log_max_age": null, "x": 1}"#;
+        let json = br#"{"name": "b", "Segment_Max_Count": 10, "log_max_age": null}"#;
         assert_eq!(from_json(json).expect("json"), form);
         assert_eq!((form.0.as_str(), form.1.segment_max_count), ("b", 10));
         assert_eq!(form.1.log_max_age, -1);
@@ -170,6 +242,45 @@ mod tests {
         assert_eq!(set("1e3"), Some(1000));
         for number in ["5.5", "1e300", "1e16"] {
             assert_eq!(set(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_description_of_a_log_creates_a_log_with_its_configuration() {
+        let nested = br#"{"name": "b", "status": "ok", "record_count": 3, "file_size": 9,
+            "start_position": 0, "end_position": 3, "timestamp_first": 1, "timestamp_last": null,
+            "config": {"segment_max_count": 10, "log_max_age": null}}"#;
+        let (name, config) = from_json(nested).expect("a description");
+        assert_eq!((name.as_str(), config.segment_max_count), ("b", 10));
+        let create = |text: &str| from_json(text.as_bytes()).map(|(_, config)| config.log_max_age);
+        let twice = r#"{"name": "b", "log_max_age": 5, "config": {"Log_Max_Age": 5}}"#;
+        assert_eq!(create(twice).ok(), Some(5));
+        assert_eq!(create(r#"{"name": "b", "config": null}"#).ok(), Some(-1));
+        for text in [
+            r#"{"name": "b", "log_max_age": 5, "config": {"log_max_age": 6}}"#,
+            r#"{"name": "b", "config": {"log_max_age": 6}, "log_max_age": 5}"#,
+            r#"{"name": "b", "log_max_age": 5, "LOG_MAX_AGE": 6}"#,
+            r#"{"name": "b", "config": 5}"#,
+            r#"{"name": "b", "config": {"log_max_age": "5"}}"#,
+        ] {
+            assert_eq!(create(text).expect_err(text).code, Code::InvalidParams, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_json_field_is_an_error_with_the_nearest_name() {
+        for (fields, nearest) in [
+            (r#""log_max_agee": 5"#, "log_max_age"),
+            (r#""maxRecordSize": 5"#, "max_record_size"),
+            (r#""config": {"segment_count": 5}"#, "segment_max_count"),
+            (r#""configs": {}"#, "config"),
+            (r#""nam": "c""#, "name"),
+        ] {
+            let error = from_json(format!(r#"{{"name": "b", {fields}}}"#).as_bytes());
+            let error = error.expect_err(fields);
+            assert_eq!(error.code, Code::InvalidParams);
+            let hint = format!("did you mean {nearest}?");
+            assert!(error.message.ends_with(&hint), "{error}");
         }
     }
 

@@ -15,6 +15,7 @@ mod body;
 mod content_encoding;
 mod cors;
 mod events;
+mod head;
 mod management;
 mod meta;
 mod openapi;
@@ -37,6 +38,7 @@ use styx_protocol::{Code, LogId};
 use crate::app::App;
 use crate::handover::FrontEnd;
 use crate::header;
+use crate::peer::{HalfClose, HalfCloseWatch};
 use crate::session::{Error, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
@@ -68,6 +70,9 @@ impl Http {
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         // The handler gets the body; the rest is needed for the answer.
         let (mut head, body) = request.into_parts();
+        if let Some(refusal) = head::refusal(&head) {
+            return self.finished(None, &head, begun, Ok(refusal));
+        }
         let path = route::normalized(head.uri.path());
         let Some((route, name)) = Route::find(&path, &head.method) else {
             let error = Error::new(
@@ -94,6 +99,30 @@ impl Http {
             answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
         }
         answer
+    }
+
+    /// Whether the request is about health or metrics, which are always answered.
+    pub(crate) fn is_monitoring(request: &Request<Incoming>) -> bool {
+        let path = route::normalized(request.uri().path());
+        let found = Route::find(&path, request.method());
+        found.is_some_and(|(route, _)| {
+            matches!(route.resource, Resource::Live | Resource::Ready | Resource::Metrics)
+        })
+    }
+
+    /// Answers with an error without looking at the request any further. The caller logs
+    /// it, because there may be many.
+    pub(crate) fn refuse(&self, request: Request<Incoming>, error: Error) -> Answer {
+        let (head, body) = request.into_parts();
+        // Closing with unread bytes would destroy the answer.
+        body::discard(body);
+        let path = route::normalized(head.uri.path());
+        let route = Route::find(&path, &head.method).map(|(route, _)| route);
+        let mut answer = answer::of_error(&error, None);
+        if request_id::given(&head.headers).is_none() {
+            request_id::echo(Some(&self.request_ids.next()), answer.headers_mut());
+        }
+        self.finished(route, &head, None, Ok(answer))
     }
 
     fn finished(
@@ -228,6 +257,12 @@ impl Call<'_> {
         self.head.headers = kept;
         self.head.uri = self.head.uri.path().parse().unwrap_or_default();
         self.body = None;
+    }
+
+    /// Notices from now on if the peer closes its sending side. An HTTP/2 peer does not:
+    /// it closes the connection.
+    fn watch_half_close(&self) -> HalfCloseWatch {
+        self.head.extensions.get::<HalfClose>().cloned().unwrap_or_default().watch()
     }
 
     /// The request's body, decoded and with its timeout.

@@ -18,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response};
+use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
 use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines, record};
 
 use super::answer::{self, Answer, AnswerBody};
@@ -49,7 +50,8 @@ pub(super) async fn read(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Er
 async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
     let params = ReadParams::parse_single(params::pairs(call.query()))?;
     let position = log.seek(&params).await?;
-    let Some(record) = log.record(position).await? else {
+    let chunks = call.app.sessions.response_budget().chunks();
+    let Some((record, chunk)) = log.record(position, &chunks).await? else {
         let mut answer = answer::empty();
         // 0.x sent no content type at the end of the log. A client without `Accept` still
         // gets exactly that answer.
@@ -60,7 +62,11 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
         put_positions(&mut answer, log, Some(position));
         return Ok(answer);
     };
-    let mut answer = of_records(record.payload, ReadType::Single);
+    let payload = match chunk {
+        Some(chunk) => chunk.keep(record.payload),
+        None => record.payload,
+    };
+    let mut answer = of_records(payload, ReadType::Single);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     put_positions(&mut answer, log, Some(position + 1));
     Ok(answer)
@@ -80,9 +86,9 @@ async fn finite(
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let (reader, chunks) =
         (log.read(from, batch_bytes)?, call.app.sessions.response_budget().chunks());
-    let mut rest = FiniteRead { reader, left, read_type, chunks };
+    let mut rest = FiniteRead { reader, left, read_type, chunks, ending: Bytes::new() };
     let first = rest.next_chunk().await?.unwrap_or_default();
-    let mut answer = if rest.left == 0 {
+    let mut answer = if rest.left == 0 && rest.ending.is_empty() {
         of_records(first, read_type)
     } else {
         let rest = stream::try_unfold((Some(first), rest), |(first, mut rest)| async move {
@@ -104,11 +110,16 @@ struct FiniteRead {
     left: u64,
     read_type: ReadType,
     chunks: ResponseChunks,
+    /// The ending of a large line that was sent.
+    ending: Bytes,
 }
 
 impl FiniteRead {
     /// The next encoded records; `None` when nothing is left.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if !self.ending.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.ending)));
+        }
         if self.left == 0 {
             return Ok(None);
         }
@@ -117,6 +128,11 @@ impl FiniteRead {
                 "the log now ends before the end that it had when this read began; read it again";
             return Err(Error::new(Code::LogEndRegressed, message));
         };
+        if let Some((bytes, ending)) = large(&batch, self.read_type) {
+            self.left -= 1;
+            self.ending = ending;
+            return Ok(Some(chunk.keep(bytes)));
+        }
         let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
         self.reader.go_back_to(batch.first() + count)?;
@@ -124,7 +140,8 @@ impl FiniteRead {
     }
 }
 
-/// Existing records, or the first new ones within the timeout.
+/// Existing records, or the first new ones within the timeout. A half-close of the peer
+/// ends the wait like the timeout.
 async fn follow(
     call: &mut Call<'_>,
     log: &OpenLog,
@@ -142,27 +159,51 @@ async fn follow(
         found = reader.next(&chunks).await?;
         if found.is_none() {
             call.shrink();
+            let half_close = call.watch_half_close();
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
+                // The peer may be gone, and its connection must not wait for a record.
+                () = half_close.closed() => false,
             };
             if more {
                 found = reader.next(&chunks).await?;
             }
         }
     }
-    let (bytes, count) = match found {
-        Some((batch, chunk)) => {
-            let bytes_max = answer_bytes.min(chunk.bytes_max());
-            let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
-            (chunk.keep(bytes), count)
-        }
-        None => (Bytes::new(), 0),
+    let (bytes, ending, count) = match found {
+        Some((batch, chunk)) => match large(&batch, read_type) {
+            Some((bytes, ending)) => (chunk.keep(bytes), ending, 1),
+            None => {
+                let bytes_max = answer_bytes.min(chunk.bytes_max());
+                let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
+                (chunk.keep(bytes), Bytes::new(), count)
+            }
+        },
+        None => (Bytes::new(), Bytes::new(), 0),
     };
-    let mut answer = of_records(bytes, read_type);
+    let mut answer = match ending.is_empty() {
+        true => of_records(bytes, read_type),
+        false => of_stream(AnswerBody::stream(stream::iter([Ok(bytes), Ok(ending)])), read_type),
+    };
     answer::forbid_buffering(&mut answer);
     put_positions(&mut answer, log, Some(from + count));
     Ok(answer)
+}
+
+/// The bytes of a record that is larger than a block, and the ending of its line. They are
+/// not copied. `None` for any other batch.
+fn large(batch: &Batch, read_type: ReadType) -> Option<(Bytes, Bytes)> {
+    if batch.count() != 1 || batch.len_bytes() <= BLOCK_RAW_BYTES_MAX {
+        return None;
+    }
+    let (_, records) = batch.blocks().next()?;
+    match read_type {
+        ReadType::Lines(ending) => {
+            Some((records.payloads().next()?, Bytes::from_static(ending.bytes())))
+        }
+        _ => Some((binary_records::items(records).next()?, Bytes::new())),
+    }
 }
 
 /// Encodes at most `count_max` records of the batch, and no more once there are

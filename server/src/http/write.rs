@@ -5,10 +5,10 @@
 //! ```
 //!
 //! Memory is bounded for any body size: it is reserved before bytes are kept, and a full
-//! block waits until the block before it is durable. An error says how much of the
-//! request was appended.
+//! block waits until the block before it is durable. A large record is in memory once, in
+//! pieces. An error says how much of the request was appended.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde::de::IgnoredAny;
@@ -18,7 +18,13 @@ use super::Call;
 use super::answer::{self, Answer};
 use super::body::RequestBody;
 use crate::header;
-use crate::session::{AppendStream, Error, OpenLog, Reservation, Written};
+use crate::session::{
+    AppendStream, Error, OpenLog, PAYLOAD_PIECE_BYTES, PayloadBuilder, Reservation, Written,
+};
+
+/// How often a large line of JSON is in memory: twice in a buffer that doubles, and once in a
+/// block.
+const JSON_COPIES: usize = 3;
 
 /// The answer to a write.
 #[derive(Debug, Serialize)]
@@ -85,23 +91,33 @@ impl WriteRequest {
     async fn one_record(&mut self, body: &mut RequestBody) -> Result<Written, Error> {
         if let Some(bytes) = body.exact_bytes() {
             self.check_size(bytes)?;
+            self.reservation.check_record(usize::try_from(bytes).unwrap_or(usize::MAX))?;
         }
         let Some(first) = body.next().await? else { return Ok(Written::default()) };
+        self.check_size(first.len() as u64)?;
         self.reserve(first.len(), body).await?;
         let Some(second) = body.next().await? else {
-            self.check_size(first.len() as u64)?;
-            return self.stream.one(&first).await;
+            self.stream.push(&first).await?;
+            return self.stream.finish().await;
         };
-        let mut payload = BytesMut::from(first);
+        let mut payload = PayloadBuilder::default();
+        payload.push(&first);
+        drop(first);
         let mut next = Some(second);
         while let Some(chunk) = next {
-            let bytes = payload.len() + chunk.len();
+            let bytes = payload.len_bytes() + chunk.len();
             self.check_size(bytes as u64)?;
+            self.reservation.check_record(bytes)?;
             self.reserve(bytes, body).await?;
-            payload.extend_from_slice(&chunk);
+            payload.push(&chunk);
             next = body.next().await?;
         }
-        self.stream.one(&payload).await
+        let payload = payload.take();
+        match payload.pieces() {
+            [small] => self.stream.push(small).await?,
+            _ => self.stream.push_pieces(payload).await?,
+        }
+        self.stream.finish().await
     }
 
     /// The body contains many records, in one of the formats for that.
@@ -111,23 +127,39 @@ impl WriteRequest {
         mut decoder: RecordsDecoder,
     ) -> Result<Written, Error> {
         let mut pushed = 0;
+        let mut begun = PayloadBuilder::default();
         while let Some(chunk) = body.next().await? {
-            pushed += chunk.len() as u64;
-            // In memory are the chunk, the incomplete record, and the blocks that are
-            // not durable yet.
+            // In memory are the incomplete record, to which a part of the chunk is copied,
+            // the chunk, and the blocks that are not durable yet.
             let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
+            pushed += chunk.len() as u64;
+            let record = decoder.memory_for(incomplete);
+            self.reservation.check_record(record)?;
             let blocks = self.stream.held_bytes();
-            let kept = blocks.saturating_add(incomplete).saturating_add(chunk.len());
+            let kept = blocks.saturating_add(record).saturating_add(2 * chunk.len());
             self.reserve(kept, body).await?;
             decoder.push(chunk);
             while let Some(payload) = decoder.next()? {
-                self.stream.push(&payload).await?;
+                self.push(payload, &mut begun).await?;
+            }
+            if let Some(part) = decoder.take_part() {
+                begun.push(&part);
             }
         }
         if let Some(payload) = decoder.finish()? {
-            self.stream.push(&payload).await?;
+            self.push(payload, &mut begun).await?;
         }
         self.stream.finish().await
+    }
+
+    /// Appends a record, of which `begun` has the first part.
+    async fn push(&mut self, rest: Bytes, begun: &mut PayloadBuilder) -> Result<(), Error> {
+        if begun.is_empty() {
+            return self.stream.push(&rest).await;
+        }
+        begun.push(&rest);
+        drop(rest);
+        self.stream.push_pieces(begun.take()).await
     }
 
     /// Reserves memory for the kept part of the body.
@@ -163,6 +195,26 @@ enum RecordsDecoder {
 }
 
 impl RecordsDecoder {
+    /// The memory for `bytes` of an incomplete record. Lines of JSON are checked as a whole, so
+    /// they are in a buffer that doubles, and then in a block.
+    fn memory_for(&self, bytes: usize) -> usize {
+        match self {
+            RecordsDecoder::Binary(_) | RecordsDecoder::Lines(_) => bytes,
+            RecordsDecoder::Json(_) if bytes <= PAYLOAD_PIECE_BYTES => bytes,
+            RecordsDecoder::Json(_) => bytes.saturating_mul(JSON_COPIES),
+        }
+    }
+
+    /// The part of a large incomplete record that has arrived, if the rest can follow it in
+    /// another piece.
+    fn take_part(&mut self) -> Option<Bytes> {
+        match self {
+            RecordsDecoder::Binary(decoder) => decoder.take_part(PAYLOAD_PIECE_BYTES),
+            RecordsDecoder::Lines(decoder) => decoder.take_part(PAYLOAD_PIECE_BYTES),
+            RecordsDecoder::Json(_) => None,
+        }
+    }
+
     fn push(&mut self, chunk: Bytes) {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.push(chunk),
@@ -217,7 +269,11 @@ fn of_line(error: lines::Error) -> Error {
 }
 
 fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
-    let Some(line) = line else { return Ok(None) };
+    let Some(mut line) = line else { return Ok(None) };
+    // Lines may end with CRLF; the CR is not part of the record.
+    if line.last() == Some(&b'\r') {
+        line.truncate(line.len() - 1);
+    }
     let malformed = |why: &dyn std::fmt::Display| {
         let message = format!("the line at byte {offset} is not JSON: {why}");
         Error::new(Code::MalformedRecords, message)
@@ -230,6 +286,17 @@ fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_lines_with_crlf_lose_their_carriage_return() {
+        let mut decoder =
+            RecordsDecoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
+        decoder.push(Bytes::from_static(b"{}\r\n1\n2\r"));
+        assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"{}")));
+        assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"1")));
+        assert_eq!(decoder.next().expect("incomplete"), None);
+        assert_eq!(decoder.finish().expect("JSON"), Some(Bytes::from_static(b"2")));
+    }
 
     #[test]
     fn error_names_the_byte_of_the_line_that_is_not_json() {

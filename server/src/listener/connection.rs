@@ -7,19 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use styx_protocol::Code;
 use tokio::net::TcpStream;
 
-use super::activity::Activity;
+use super::admission::{SILENCE_MAX, Seat};
+use super::refusal;
 use super::stream_executor::StreamExecutor;
 use super::tracked_body::TrackedBody;
 use super::watched_socket::{Limits, WatchedSocket};
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
-use crate::http::Http;
+use crate::http::{Answer, Http};
+use crate::session::Error;
 
 /// How long a request's head may take to arrive, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
+/// The same for a connection beyond the limit.
+const HEADER_TIME_MAX_BEYOND: Duration = Duration::from_secs(5);
 /// Largest request head. It has at most 100 headers, hyper's limit.
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// Bounds of the buffer for a body's bytes, and of an answer's bytes that wait to be
@@ -30,15 +38,16 @@ const HTTP2_STREAMS_MAX: u32 = 200;
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
 /// Serves the connection in HTTP, and then in the protocol that it is upgraded to.
-pub(super) async fn serve(http: Arc<Http>, stream: TcpStream) {
+pub(super) async fn serve(http: Arc<Http>, stream: TcpStream, seat: Arc<Seat>) {
     let slot = UpgradeSlot::default();
     // Boxed, so that an upgraded connection does not keep its memory.
-    if let Err(error) = Box::pin(serve_http(&http, stream, &slot)).await {
+    if let Err(error) = Box::pin(serve_http(&http, stream, &slot, &seat)).await {
         // A peer may disconnect at any time; the reason is in the error's source.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::debug!(cause, "a connection ended: {error}");
     }
     if let Some(upgrade) = slot.take() {
+        seat.is_upgraded();
         hand_over(&http, upgrade).await;
     }
 }
@@ -87,19 +96,28 @@ async fn serve_http(
     http: &Arc<Http>,
     stream: TcpStream,
     slot: &UpgradeSlot,
+    seat: &Arc<Seat>,
 ) -> Result<(), hyper::Error> {
     let app = &http.app;
     let config = &app.config;
+    let header_time_max = if seat.is_admitted() { HEADER_TIME_MAX } else { HEADER_TIME_MAX_BEYOND };
     let limits = Limits {
-        header_time: config.tcp_timeout.min(HEADER_TIME_MAX),
+        header_time: config.tcp_timeout.min(header_time_max),
         idle_time: config.idle_timeout,
         stall_time: config.tcp_timeout,
     };
-    let activity = Activity::new();
+    let activity = seat.activity().clone();
     let mut socket = WatchedSocket::new(stream, activity.clone(), limits);
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
         () = app.shutdown.begun() => return Ok(()),
+        () = must_leave_silent(seat) => {
+            if !seat.is_admitted() {
+                seat.refused();
+                refusal::refuse(&socket.into_parts().0);
+            }
+            return Ok(());
+        }
     };
     let begins_http2 = match begins_http2 {
         Ok(begins) => begins,
@@ -108,15 +126,23 @@ async fn serve_http(
             return Ok(());
         }
     };
+    let request_seat = seat.clone();
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
+        let half_close = socket.half_close();
         move |mut request: http::Request<_>| {
             let (http, request_guard) = (http.clone(), activity.begin());
+            let beyond = (!request_seat.is_admitted()).then(|| request_seat.clone());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
+                request.extensions_mut().insert(half_close.clone());
             }
             async move {
-                let answer = http.serve(request).await;
+                let answer = match beyond {
+                    None => http.serve(request).await,
+                    // Boxed, so that other requests need no memory for it.
+                    Some(seat) => Box::pin(serve_beyond_limit(http, request, &seat)).await,
+                };
                 Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, request_guard)))
             }
         }
@@ -136,7 +162,10 @@ async fn serve_http(
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
         return tokio::select! {
             ended = connection.as_mut() => ended,
-            () = app.shutdown.begun() => {
+            () = must_end(http, seat) => {
+                if seat.is_silent() {
+                    return Ok(());
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -147,15 +176,56 @@ async fn serve_http(
         // `WatchedSocket` does this, and distinguishes idle connections from slow heads.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
+        // A peer may close its sending side after its requests and still gets its answers.
+        .half_close(true)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(buffer_bytes);
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection.with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = app.shutdown.begun() => {
+        () = must_end(http, seat) => {
+            if seat.is_silent() {
+                return Ok(());
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     }
+}
+
+/// Resolves when the connection must end after its current requests.
+async fn must_end(http: &Http, seat: &Seat) {
+    tokio::select! {
+        () = http.app.shutdown.begun() => {}
+        () = seat.must_leave() => {}
+    }
+}
+
+/// Resolves when a connection that has sent nothing must end.
+async fn must_leave_silent(seat: &Seat) {
+    if seat.is_admitted() {
+        return seat.must_leave().await;
+    }
+    let _ = tokio::time::timeout(SILENCE_MAX, seat.must_leave()).await;
+}
+
+/// Answers a request on a connection beyond the limit: about health and metrics as
+/// always, others only if an idle connection makes room.
+async fn serve_beyond_limit(http: Arc<Http>, request: Request<Incoming>, seat: &Seat) -> Answer {
+    seat.speaks();
+    let version = request.version();
+    let mut answer = if Http::is_monitoring(&request) {
+        http.serve(request).await
+    } else if seat.admit().await {
+        return http.serve(request).await;
+    } else {
+        http.refuse(request, Error::new(Code::Overloaded, refusal::MESSAGE))
+    };
+    if version < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    } else {
+        seat.leave();
+    }
+    answer
 }

@@ -1,15 +1,18 @@
 //! Accepts connections, bounds their number and their idle time, and serves HTTP.
 //!
 //! ```text
-//! accept → permit → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
-//!        ↘ none left: 503 and close
+//! accept → admission → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
+//!        ↘ too many: 503 and close     ↘ beyond the limit: health, metrics or 503
 //! ```
 //!
 //! Invariant: whatever a peer does, it costs one bounded connection, which is closed
 //! after a timeout. A panic ends one connection.
 
 mod activity;
+mod admission;
 mod connection;
+mod once_a_minute;
+mod read_ahead;
 mod refusal;
 mod stream_executor;
 mod tracked_body;
@@ -20,16 +23,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::app::App;
 use crate::config::BindAddress;
+use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::peer;
+use admission::Admission;
+use once_a_minute::OnceAMinute;
 
-/// How long to wait if the system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait if the system has no more file descriptors: this after the first
+/// failure, twice as long after each further one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Binds the first address that can be bound.
 pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
@@ -47,18 +53,24 @@ pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(crate) struct Connections {
     http: Arc<Http>,
-    permits: Arc<Semaphore>,
+    admission: Arc<Admission>,
     tasks: JoinSet<()>,
+    accept_failures: OnceAMinute,
 }
 
 impl Connections {
-    pub(crate) fn new(http: Arc<Http>) -> Connections {
-        let permits = http.app.config.max_connections.min(Semaphore::MAX_PERMITS);
-        Connections { permits: Arc::new(Semaphore::new(permits)), http, tasks: JoinSet::new() }
+    pub(crate) fn new(http: Arc<Http>, shares: Shares) -> Connections {
+        Connections {
+            admission: Admission::new(http.app.clone(), shares),
+            http,
+            tasks: JoinSet::new(),
+            accept_failures: OnceAMinute::default(),
+        }
     }
 
     /// Accepts and serves connections; never resolves. Cancel safe.
     pub(crate) async fn accept_all(&mut self, listener: &TcpListener) {
+        let mut pause = ACCEPT_PAUSE;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -68,30 +80,36 @@ impl Connections {
                 }
             };
             match accepted {
-                Ok((stream, _)) => self.start(stream),
+                Ok((stream, _)) => {
+                    pause = ACCEPT_PAUSE;
+                    self.start(stream);
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!("cannot accept connections, trying again in 100 ms: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    if let Some(failures) = self.accept_failures.record() {
+                        tracing::error!(
+                            failures,
+                            "cannot accept connections, trying again every second: {error}"
+                        );
+                    }
+                    // Usually the process or the system has no descriptor left.
+                    self.admission.close_oldest_idle();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
                 }
             }
         }
     }
 
     fn start(&mut self, stream: TcpStream) {
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            self.http.app.metrics.connections_refused.inc();
-            refusal::refuse(stream);
+        let Some(seat) = self.admission.seat() else {
+            refusal::refuse(&stream);
             return;
         };
         let _ = stream.set_nodelay(true);
         peer::enable_keep_alive(&stream, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
-        self.tasks.spawn(async move {
-            let _permit = permit;
-            let _counted = ConnectionCount::new(&http.app);
-            connection::serve(http, stream).await;
-        });
+        self.tasks.spawn(connection::serve(http, stream, seat));
     }
 
     /// Call it after the shutdown began: waits at most `at_most` until every
@@ -106,22 +124,6 @@ impl Connections {
         let left = self.tasks.len();
         self.tasks.shutdown().await;
         left
-    }
-}
-
-/// Counts a connection until it is dropped.
-struct ConnectionCount(Arc<App>);
-
-impl ConnectionCount {
-    fn new(app: &Arc<App>) -> ConnectionCount {
-        app.metrics.connections.inc();
-        ConnectionCount(app.clone())
-    }
-}
-
-impl Drop for ConnectionCount {
-    fn drop(&mut self) {
-        self.0.metrics.connections.dec();
     }
 }
 

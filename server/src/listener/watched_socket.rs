@@ -20,14 +20,15 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
+use super::read_ahead::ReadAhead;
 use super::stream_executor::TOO_SLOW;
-use crate::peer::{MinimumRate, TcpLiveness, Verdict};
+use crate::peer::{HalfClose, MinimumRate, TcpLiveness, Verdict};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -43,8 +44,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct WatchedSocket {
     stream: TcpStream,
-    /// Bytes that were read to detect the protocol.
-    replay: Bytes,
+    /// Bytes that were read to detect the protocol or a FIN.
+    read_ahead: ReadAhead,
     activity: Arc<Activity>,
     limits: Limits,
     /// When the head of the next request began, and how many requests had begun then.
@@ -61,7 +62,7 @@ impl WatchedSocket {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> WatchedSocket {
         WatchedSocket {
             stream,
-            replay: Bytes::new(),
+            read_ahead: ReadAhead::default(),
             activity,
             limits,
             head: None,
@@ -75,7 +76,12 @@ impl WatchedSocket {
 
     /// The socket itself, and the bytes that were read from it and not returned yet.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.replay)
+        (self.stream, self.read_ahead.into_bytes())
+    }
+
+    /// Tells a request whether the peer has closed its sending side.
+    pub(super) fn half_close(&self) -> HalfClose {
+        self.read_ahead.half_close()
     }
 
     /// Whether the peer begins with HTTP/2. The bytes read for that are read again.
@@ -86,11 +92,12 @@ impl WatchedSocket {
             let count = self.read(rest).await?;
             filled += count;
             if count == 0 || !HTTP2_PREFACE.starts_with(first.get(..filled).unwrap_or_default()) {
-                self.replay = Bytes::copy_from_slice(first.get(..filled).unwrap_or_default());
+                let read = first.get(..filled).unwrap_or_default();
+                self.read_ahead.keep(Bytes::copy_from_slice(read));
                 return Ok(false);
             }
         }
-        self.replay = Bytes::from_static(HTTP2_PREFACE);
+        self.read_ahead.keep(Bytes::from_static(HTTP2_PREFACE));
         Ok(true)
     }
 
@@ -204,10 +211,8 @@ impl AsyncRead for WatchedSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.replay.is_empty() {
-            let count = this.replay.len().min(buf.remaining());
-            buf.put_slice(this.replay.get(..count).unwrap_or_default());
-            this.replay.advance(count);
+        if this.read_ahead.read(buf) {
+            this.note_read();
             // Together with the bytes that follow: after so short a first read hyper
             // would double its buffer for the life of the connection.
             return match Pin::new(&mut this.stream).poll_read(cx, buf) {
@@ -260,6 +265,9 @@ impl AsyncWrite for WatchedSocket {
         // because more requests wait already.
         if let Poll::Ready(gone) = this.liveness.poll_gone(cx, &this.stream) {
             return Poll::Ready(Err(gone));
+        }
+        if let Poll::Ready(ended) = this.read_ahead.poll_ended(cx, &mut this.stream) {
+            return Poll::Ready(Err(ended));
         }
         Pin::new(&mut this.stream).poll_flush(cx)
     }

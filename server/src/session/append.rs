@@ -8,13 +8,13 @@
 //! The next block is filled while the last one is committed, and submitted only
 //! when that one is durable. So if a request fails half-way, its appended blocks
 //! are a prefix of it, and the failure of one block cannot satisfy the condition of
-//! another.
+//! another. A record in pieces is a block of its own, and its pieces are not copied.
 
 use std::time::Duration;
 
-use styx_engine::{Append, AppendError, Log, Producer, Ticket};
+use styx_engine::{Append, AppendError, Log, Payload, Producer, Ticket};
 use styx_protocol::record::Builder;
-use styx_protocol::{Code, Position, Records};
+use styx_protocol::{Code, Position};
 
 use super::{Error, OpenLog};
 
@@ -78,6 +78,19 @@ impl AppendStream {
         Ok(())
     }
 
+    /// Adds a record in pieces; waits until everything before it is durable.
+    ///
+    /// # Errors
+    /// An earlier block failed.
+    pub(crate) async fn push_pieces(&mut self, payload: Payload) -> Result<(), Error> {
+        if !self.filling.is_empty() {
+            self.hand_over().await?;
+        }
+        self.settle().await?;
+        let Condition { expected, producer } = self.next;
+        self.submit(Append::Pieces { payload, expected, producer }).await
+    }
+
     /// Bytes of records that are in memory for this stream.
     pub(crate) fn held_bytes(&self) -> usize {
         self.filling.len_bytes() + self.committing_bytes
@@ -96,16 +109,6 @@ impl AppendStream {
         Ok(self.written)
     }
 
-    /// Appends a single record; nothing else may be pushed.
-    ///
-    /// # Errors
-    /// As [`finish`](Self::finish).
-    pub(crate) async fn one(&mut self, payload: &[u8]) -> Result<Written, Error> {
-        self.submit(Records::one(payload)).await?;
-        self.settle().await?;
-        Ok(self.written)
-    }
-
     /// Drops the block being filled, waits for the one in flight, and returns what is
     /// durable.
     pub(crate) async fn abandon(&mut self) -> Written {
@@ -118,14 +121,13 @@ impl AppendStream {
     async fn hand_over(&mut self) -> Result<(), Error> {
         self.settle().await?;
         let records = self.filling.take();
-        self.submit(records).await
+        let Condition { expected, producer } = self.next;
+        self.submit(Append::Records { records, expected, producer }).await
     }
 
-    async fn submit(&mut self, records: Records) -> Result<(), Error> {
-        let sent = u64::from(records.count());
-        self.committing_bytes = records.bytes().len();
-        let Condition { expected, producer } = self.next;
-        let mut append = Append::Records { records, expected, producer };
+    async fn submit(&mut self, mut append: Append) -> Result<(), Error> {
+        let sent = u64::from(append.count());
+        self.committing_bytes = append.len_bytes();
         let deadline = tokio::time::Instant::now() + QUEUE_WAIT_MAX;
         self.committing = loop {
             match self.log.append(append) {

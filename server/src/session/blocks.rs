@@ -17,6 +17,7 @@ use styx_engine::{Blocks, Found, Reader, Span};
 use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
+use super::read::BLOCK_BYTES_MAX;
 use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
 
 /// Bytes of a file that are sent as one span: a quarter of the largest frame,
@@ -68,9 +69,11 @@ impl OpenLog {
         query: BlockQuery,
         chunks: ResponseChunks,
     ) -> Result<BlockReader, Error> {
+        let mut reader = self.log.reader(from)?;
+        reader.set_block_bytes_max(BLOCK_BYTES_MAX);
         Ok(BlockReader {
             log: self.clone(),
-            reader: Some(self.log.reader(from)?),
+            reader: Some(reader),
             query,
             position: from,
             single: VecDeque::new(),
@@ -98,27 +101,17 @@ impl BlockReader {
         }
         self.sent();
         let is_span_wanted = self.wants_span()?;
-        let chunk = self.chunks.reserve(self.query.bytes_max).await;
-        let bytes_max = chunk.bytes();
-        let found = if is_span_wanted {
-            self.on_a_thread(move |reader| {
-                Ok(match reader.span(SPAN_BYTES_MAX)? {
-                    Some(span) => BlocksOrSpan::Span(span),
-                    None => BlocksOrSpan::Blocks(reader.blocks(bytes_max)?),
-                })
-            })
-            .await?
-        } else {
-            match self.cursor()?.try_blocks(bytes_max)? {
-                Found::NeedsDisk => {
-                    self.on_a_thread(move |reader| {
-                        reader.blocks(bytes_max).map(BlocksOrSpan::Blocks)
-                    })
-                    .await?
-                }
-                found => BlocksOrSpan::Blocks(found),
-            }
-        };
+        let mut chunk = self.chunks.reserve(self.query.bytes_max).await;
+        let mut found = self.read(chunk.bytes(), is_span_wanted).await?;
+        if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = found {
+            drop(chunk);
+            chunk = self.chunks.reserve_record(bytes, 1).await?;
+            self.cursor()?.set_block_bytes_max(bytes);
+            // One byte: only this block.
+            found = self.read(1, false).await?;
+            self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
+        }
+        let found = found?;
         // The first blocks are checked, because the consumer may have found damage there.
         self.may_span = SPANS;
         match found {
@@ -210,14 +203,35 @@ impl BlockReader {
         }
     }
 
+    /// Reads the next blocks, or a span if one is wanted.
+    async fn read(
+        &mut self,
+        bytes_max: usize,
+        is_span_wanted: bool,
+    ) -> Result<Result<BlocksOrSpan, styx_engine::Error>, Error> {
+        if !is_span_wanted {
+            let found = self.cursor()?.try_blocks(bytes_max);
+            if !matches!(found, Ok(Found::NeedsDisk)) {
+                return Ok(found.map(BlocksOrSpan::Blocks));
+            }
+        }
+        self.on_a_thread(move |reader| {
+            if is_span_wanted && let Some(span) = reader.span(SPAN_BYTES_MAX)? {
+                return Ok(BlocksOrSpan::Span(span));
+            }
+            reader.blocks(bytes_max).map(BlocksOrSpan::Blocks)
+        })
+        .await
+    }
+
     async fn on_a_thread(
         &mut self,
         read: impl FnOnce(&mut Reader) -> Result<BlocksOrSpan, styx_engine::Error> + Send + 'static,
-    ) -> Result<BlocksOrSpan, Error> {
+    ) -> Result<Result<BlocksOrSpan, styx_engine::Error>, Error> {
         let mut reader = self.reader.take().ok_or_else(interrupted)?;
         let (read, reader) = blocking(move || Ok((read(&mut reader), reader))).await?;
         self.reader = Some(reader);
-        Ok(read?)
+        Ok(read)
     }
 
     fn cursor(&mut self) -> Result<&mut Reader, Error> {

@@ -29,8 +29,8 @@ impl KnownLog {
         }
         if let Some(known) = self.end.filter(|known| *known > end) {
             let message = format!(
-                "the log ends at {end}, before the position {known} of X-Styx-Known-End; \
-                 it has lost records"
+                "the log ends at {end}, before the position {known} that the request knows; \
+                 it was truncated or has lost records"
             );
             return Err(Error::new(Code::LogEndRegressed, message).with("end_position", end.0));
         }

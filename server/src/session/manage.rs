@@ -2,7 +2,7 @@
 //! blocking thread.
 
 use serde::Serialize;
-use styx_protocol::{LogConfig, LogId, LogInfo, LogName, Position};
+use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 
 use super::{Error, OpenLog, Sessions, blocking, existing};
 
@@ -19,12 +19,17 @@ pub(crate) struct Details {
 
 impl Sessions {
     /// Creates a log.
+    ///
+    /// # Errors
+    /// Its configuration is invalid or beyond the limit of this server, or its name is in
+    /// use.
     pub(crate) async fn create(
         &self,
         name: LogName,
         config: LogConfig,
     ) -> Result<(LogInfo, LogId), Error> {
         config.validate()?;
+        check_record_size(config.max_record_size, self.record_bytes_max)?;
         let catalog = self.catalog.clone();
         let log = blocking(move || catalog.create(&name, config)).await?;
         Ok((log.info(), log.id()))
@@ -67,6 +72,19 @@ impl Sessions {
     }
 }
 
+/// Checks the largest record of a new log against the limit of this server.
+fn check_record_size(asked: i64, record_bytes_max: usize) -> Result<(), Error> {
+    if usize::try_from(asked).is_ok_and(|asked| asked <= record_bytes_max) {
+        return Ok(());
+    }
+    let message = format!(
+        "max_record_size is {asked}, but this server creates logs with at most \
+         {record_bytes_max} (max_log_record_size): use a smaller value, or raise \
+         max_log_record_size in the server's configuration"
+    );
+    Err(Error::new(Code::InvalidParams, message))
+}
+
 impl OpenLog {
     /// The API's description of the log, its configuration, and the timestamps of
     /// its first and last record.
@@ -86,5 +104,18 @@ impl OpenLog {
         let log = self.log.clone();
         blocking(move || log.trim(position)).await?;
         Ok(self.log.info())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_records_than_the_server_allows_are_refused_with_the_limit_and_its_key() {
+        assert!(check_record_size(1 << 20, 1 << 20).is_ok());
+        let refused = check_record_size((1 << 20) + 1, 1 << 20).expect_err("beyond the limit");
+        assert_eq!(refused.code, Code::InvalidParams);
+        assert!(refused.message.contains("at most 1048576 (max_log_record_size)"), "{refused}");
     }
 }

@@ -18,6 +18,7 @@ mod budget;
 mod error;
 mod identity;
 mod manage;
+mod payload;
 mod pipeline;
 mod producers;
 mod read;
@@ -38,11 +39,12 @@ pub(crate) use budget::{
 };
 pub(crate) use error::{Error, ErrorField};
 pub(crate) use identity::KnownLog;
+pub(crate) use payload::{PAYLOAD_PIECE_BYTES, PayloadBuilder};
 pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::RecordReader;
 pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Append, Batch, LogStats, Producer, Span};
+pub(crate) use styx_engine::{Append, Batch, LogStats, Payload, Producer, Span};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;
@@ -56,6 +58,8 @@ pub(crate) struct Sessions {
     archives: Arc<Semaphore>,
     producers: Producers,
     storage: StorageHealth,
+    /// The largest `max_record_size` of a new log.
+    record_bytes_max: usize,
 }
 
 /// A log that was opened by name for one request.
@@ -70,8 +74,12 @@ pub(crate) struct OpenLog {
 pub struct OpenError(#[from] styx_engine::Error);
 
 impl Sessions {
-    /// Opens the data directory; its logs are opened in the background.
-    pub(crate) async fn open(config: &crate::config::Config) -> Result<Sessions, OpenError> {
+    /// Opens the data directory; its logs are opened in the background. The engine keeps
+    /// at most `open_files` of their files open.
+    pub(crate) async fn open(
+        config: &crate::config::Config,
+        open_files: usize,
+    ) -> Result<Sessions, OpenError> {
         let logs = &config.log_manager;
         let options = Options {
             pad_commits: logs.pad_commits,
@@ -79,6 +87,7 @@ impl Sessions {
             // Twice the size from which direct writes are used, at most the default.
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
+            open_files,
             ..Options::new(&logs.data_directory)
         };
         let open = move || {
@@ -98,6 +107,7 @@ impl Sessions {
             response_budget: ResponseBudget::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             producers: Producers::default(),
+            record_bytes_max: config.max_log_record_size,
         })
     }
 

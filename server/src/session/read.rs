@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use styx_engine::{Batch, Found, Reader, Record, Seek};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
 use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
@@ -21,7 +22,12 @@ pub(crate) struct RecordReader {
     /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
     batch_bytes_max: usize,
+    /// How often a large record is in memory while it is sent.
+    copies: usize,
 }
+
+/// A block that needs more memory is one large record.
+pub(super) const BLOCK_BYTES_MAX: usize = 2 * BLOCK_RAW_BYTES_MAX + BLOCK_HEADER_BYTES;
 
 impl OpenLog {
     /// The position at which a read with these parameters begins.
@@ -39,19 +45,38 @@ impl OpenLog {
         Ok(self.log.seek(seek)?)
     }
 
-    /// The record at this position; `None` at the end of the log.
-    pub(crate) async fn record(&self, position: Position) -> Result<Option<Record>, Error> {
-        let found = match self.log.try_record(position)? {
-            Found::NeedsDisk => {
-                let log = self.log.clone();
-                blocking(move || log.record(position)).await?
+    /// The record at this position; `None` at the end of the log. If it is larger than a
+    /// block, it comes with the memory that it counts against.
+    ///
+    /// # Errors
+    /// As [`RecordReader::next`].
+    pub(crate) async fn record(
+        &self,
+        position: Position,
+        response: &ResponseChunks,
+    ) -> Result<Option<(Record, Option<ChunkReservation>)>, Error> {
+        let mut reader = self.log.reader(position)?;
+        reader.set_block_bytes_max(BLOCK_BYTES_MAX);
+        let mut chunk = None;
+        loop {
+            let mut found = reader.try_record();
+            if matches!(found, Ok(Found::NeedsDisk)) {
+                let read = move || {
+                    let found = reader.record();
+                    Ok((found, reader))
+                };
+                (found, reader) = blocking(read).await?;
             }
-            found => found,
-        };
-        Ok(match found {
-            Found::Some(record) => Some(record),
-            Found::AtEnd | Found::NeedsDisk => None,
-        })
+            match found {
+                Err(styx_engine::Error::NeedsMemory { bytes, .. }) => {
+                    chunk = Some(response.reserve_record(bytes, 1).await?);
+                    reader.set_block_bytes_max(bytes);
+                }
+                Ok(Found::Some(record)) => return Ok(Some((record, chunk))),
+                Ok(Found::AtEnd | Found::NeedsDisk) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Begins to read many records, in batches of about `batch_bytes_max`.
@@ -60,36 +85,59 @@ impl OpenLog {
         from: Position,
         batch_bytes_max: usize,
     ) -> Result<RecordReader, Error> {
-        Ok(RecordReader { reader: Some(self.log.reader(from)?), batch_bytes_max })
+        let mut reader = self.log.reader(from)?;
+        reader.set_block_bytes_max(BLOCK_BYTES_MAX);
+        Ok(RecordReader { reader: Some(reader), batch_bytes_max, copies: 1 })
     }
 }
 
 impl RecordReader {
+    /// The same reader, for a caller that copies each record `copies - 1` times to send it.
+    pub(crate) fn with_copies(self, copies: usize) -> RecordReader {
+        RecordReader { copies, ..self }
+    }
+
     /// The next records for a response, with memory for them; `None` at the durable
     /// end. Blocks are read whole, so the batch may be larger than the memory allows.
     /// A caller that uses only a part of it [goes back](Self::go_back_to) to the rest.
     /// Cancelling it ends the reading.
+    ///
+    /// # Errors
+    /// Those of the engine, and of [`ResponseChunks::reserve_record`] for a record that is
+    /// larger than a block.
     pub(crate) async fn next(
         &mut self,
         response: &ResponseChunks,
     ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
-        let chunk = response.reserve(self.batch_bytes_max).await;
-        Ok(self.read(chunk.bytes()).await?.map(|batch| (batch, chunk)))
-    }
-
-    async fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, Error> {
-        let mut found = self.cursor()?.try_read(bytes_max)?;
-        if matches!(found, Found::NeedsDisk) {
-            let mut reader = self.reader.take().ok_or_else(interrupted)?;
-            let (read, reader) = blocking(move || Ok((reader.read(bytes_max), reader))).await?;
-            self.reader = Some(reader);
-            found = read?;
+        let mut chunk = response.reserve(self.batch_bytes_max).await;
+        let mut read = self.read(chunk.bytes()).await?;
+        if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
+            drop(chunk);
+            chunk = response.reserve_record(bytes, self.copies).await?;
+            self.cursor()?.set_block_bytes_max(bytes);
+            // One byte: only this record.
+            read = self.read(1).await?;
+            self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
         }
-        match found {
-            Found::Some(batch) => Ok(Some(batch)),
+        match read? {
+            Found::Some(batch) => Ok(Some((batch, chunk))),
             Found::AtEnd => Ok(None),
             Found::NeedsDisk => Err(interrupted()),
         }
+    }
+
+    async fn read(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<Result<Found<Batch>, styx_engine::Error>, Error> {
+        let found = self.cursor()?.try_read(bytes_max);
+        if !matches!(found, Ok(Found::NeedsDisk)) {
+            return Ok(found);
+        }
+        let mut reader = self.reader.take().ok_or_else(interrupted)?;
+        let (read, reader) = blocking(move || Ok((reader.read(bytes_max), reader))).await?;
+        self.reader = Some(reader);
+        Ok(read)
     }
 
     /// Continues from a position that was read already.

@@ -123,7 +123,21 @@ impl WebSocketConnection {
         }
     }
 
-    /// Bytes of a message that has not arrived whole yet.
+    /// Takes what has arrived of a message whose rest is missing, if that is much; see
+    /// [`MessageDecoder::take_part`].
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub(super) fn take_part(&mut self, bytes_min: usize) -> Result<Option<BytesMut>, CloseCause> {
+        if self.is_read_done {
+            return Ok(None);
+        }
+        let part = self.decoder.take_part(bytes_min);
+        self.is_read_done = part.is_err();
+        Ok(part?)
+    }
+
+    /// Bytes of a message that has not arrived whole yet, except the parts that were taken.
     pub(super) fn held_bytes(&self) -> usize {
         self.decoder.held_bytes()
     }

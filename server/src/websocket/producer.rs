@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Messages that have arrived go into one append: the block is submitted when it is
-//! full or when the socket has nothing more. While the pipeline has no capacity the
-//! socket is not read. From the first byte of a message until it is durable, its
+//! full or when the socket has nothing more. A large message is an append of its own, kept
+//! in pieces while it arrives. While the pipeline has no capacity the socket is not read. From the first byte of a message until it is durable, its
 //! memory is reserved in the request budget.
 //!
 //! Invariant: a message that arrived whole is appended, whatever ends the
@@ -29,8 +29,8 @@ use super::connection::{Listen, Received, WebSocketConnection};
 use super::frame;
 use crate::app::App;
 use crate::session::{
-    AppendProgress, Error, OpenLog, Pipeline, Reservation, Sending, SlowSender,
-    UNLIMITED_WAIT_BYTES_MAX,
+    Append, AppendProgress, Error, OpenLog, PAYLOAD_PIECE_BYTES, Payload, PayloadBuilder, Pipeline,
+    Reservation, Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
 };
 
 /// Bytes and appends of one connection that are in flight at a time.
@@ -78,6 +78,10 @@ pub(super) struct WebSocketProducer {
     read_bytes: usize,
     read_bytes_max: usize,
     block: Builder,
+    /// The beginning of a large message that is still arriving.
+    begun: PayloadBuilder,
+    /// A large message that arrived whole, to be submitted after the block.
+    whole: Option<Payload>,
     /// For the block, and for the message that is still arriving.
     reservation: Reservation,
     /// The rate of the message that is still arriving.
@@ -103,6 +107,8 @@ impl WebSocketProducer {
             read_bytes: READ_BYTES_MIN,
             read_bytes_max,
             block: Builder::new(),
+            begun: PayloadBuilder::default(),
+            whole: None,
             sender: SlowSender::new(),
             pipeline: log.pipeline(PIPELINE_BYTES_MAX, PIPELINE_APPENDS_MAX),
             in_flight: VecDeque::new(),
@@ -148,8 +154,8 @@ impl WebSocketProducer {
             connection.flush_now();
             let has_rest = matches!(next, NextStep::ReadMore { .. });
             let bytes = self.bytes_needed(connection);
-            let wait_began =
-                (next == NextStep::WaitForBytes && connection.held_bytes() > 0).then(Instant::now);
+            let wait_began = (next == NextStep::WaitForBytes && self.is_mid_message(connection))
+                .then(Instant::now);
             tokio::select! {
                 biased;
                 progress = self.pipeline.progress() => self.note_progress(progress)?,
@@ -187,7 +193,24 @@ impl WebSocketProducer {
         connection: &mut WebSocketConnection,
     ) -> Result<bool, CloseCause> {
         while self.pipeline.has_capacity() {
-            let Some(message) = connection.next()? else { return Ok(true) };
+            if let Some(payload) = self.whole.take() {
+                let append = Append::Pieces { payload, expected: None, producer: None };
+                let bytes = append.len_bytes();
+                self.submit(append, bytes)?;
+                continue;
+            }
+            let Some(message) = connection.next()? else {
+                if let Some(part) = connection.take_part(PAYLOAD_PIECE_BYTES)? {
+                    self.begun.push(&part);
+                }
+                return Ok(true);
+            };
+            if !self.begun.is_empty() {
+                self.begun.push(&message);
+                self.whole = Some(self.begun.take());
+                self.submit_block()?;
+                continue;
+            }
             if !self.block.push(&message) {
                 self.submit_block()?;
                 // An empty block accepts any message.
@@ -198,6 +221,7 @@ impl WebSocketProducer {
     }
 
     fn receive(&mut self, connection: &mut WebSocketConnection) -> Result<NextStep, CloseCause> {
+        self.reservation.check_record(self.begun.len_bytes() + connection.held_bytes())?;
         let bytes = self.bytes_needed(connection);
         match self.reservation.grow_to(bytes).now_or_never() {
             Some(reserved) => reserved?,
@@ -214,7 +238,7 @@ impl WebSocketProducer {
             Received::Nothing => {
                 self.read_bytes = READ_BYTES_MIN;
                 self.submit_block()?;
-                if connection.held_bytes() == 0 {
+                if !self.is_mid_message(connection) {
                     self.reservation = self.app.sessions.request_budget().reservation();
                     self.sender = SlowSender::new();
                 }
@@ -223,9 +247,19 @@ impl WebSocketProducer {
         }
     }
 
+    /// Whether a part of a message has arrived, but not all of it.
+    fn is_mid_message(&self, connection: &WebSocketConnection) -> bool {
+        connection.held_bytes() > 0 || !self.begun.is_empty()
+    }
+
+    /// The memory for what is held.
+    fn held_bytes(&self, connection: &WebSocketConnection) -> usize {
+        self.block.len_bytes() + self.begun.len_bytes() + connection.held_bytes()
+    }
+
     /// The memory for what is held and for the next read.
     fn bytes_needed(&self, connection: &WebSocketConnection) -> usize {
-        self.block.len_bytes() + connection.held_bytes() + self.read_bytes
+        self.held_bytes(connection) + self.read_bytes
     }
 
     /// A connection that holds much may not wait for more without limit, because
@@ -235,7 +269,7 @@ impl WebSocketProducer {
         reserved: Result<(), Error>,
         connection: &WebSocketConnection,
     ) -> Result<(), Error> {
-        let held = self.block.len_bytes() + connection.held_bytes();
+        let held = self.held_bytes(connection);
         if held > UNLIMITED_WAIT_BYTES_MAX { reserved } else { Ok(()) }
     }
 
@@ -254,9 +288,16 @@ impl WebSocketProducer {
             return Ok(());
         }
         let records = std::mem::take(&mut self.block).take();
-        let unused = self.app.sessions.request_budget().reservation();
-        self.in_flight.push_back(std::mem::replace(&mut self.reservation, unused));
-        self.pipeline.submit(records.into()).inspect_err(|_| self.has_failed = true)
+        // A large message keeps its memory.
+        let is_all = self.begun.is_empty() && self.whole.is_none();
+        let bytes = if is_all { usize::MAX } else { records.bytes().len() };
+        self.submit(records.into(), bytes)
+    }
+
+    /// Submits an append, with up to `bytes` of the memory that is reserved.
+    fn submit(&mut self, append: Append, bytes: usize) -> Result<(), Error> {
+        self.in_flight.push_back(self.reservation.split_off(bytes));
+        self.pipeline.submit(append).inspect_err(|_| self.has_failed = true)
     }
 
     /// Handles finished appends.

@@ -12,7 +12,7 @@ use styx_tests::api::LINES;
 use styx_tests::network::{self, Network, NetworkProcess};
 use styx_tests::{Request, Scratch, Settings, faults, styx0, styx1, wait, websocket};
 
-use crate::alone;
+use crate::beside_idle_tests;
 
 /// More bytes in all than the buffers between two programs hold.
 const LARGE_LINES: usize = 48_000;
@@ -78,7 +78,7 @@ fn vanishing(network: &Network) -> Vec<NetworkProcess> {
 
 #[test]
 fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // The server used to disconnect followers after 1.5 times the timeout, and
     // connections with late data and all streams after twice the timeout.
     if !network::is_possible() {

@@ -13,7 +13,7 @@ use styx_protocol::frame::{self, Event, Outcome, Route};
 use styx_tests::styx1::{Styx1Stream, block, framed, open, produce, produce_request};
 use styx_tests::{Settings, TestServer, binary, strace, wait};
 
-use crate::alone;
+use crate::beside_idle_tests;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The size of a large record, and the size of the part that is sent of an incomplete one.
@@ -63,7 +63,7 @@ fn check_not_starved(server: &TestServer, keeping: &mut [Styx1Stream], little: &
 
 #[test]
 fn a_trickling_block_releases_memory_that_others_wait_for() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // Producers that had sent most of a block used to keep all memory.
     let server = scarce().start();
     create(&server);
@@ -79,7 +79,7 @@ fn a_trickling_block_releases_memory_that_others_wait_for() {
 
 #[test]
 fn heartbeats_do_not_keep_memory_in_use() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // A producer that had been busy and then sent heartbeats used to keep its buffers.
     let server = scarce().start();
     create(&server);
@@ -154,7 +154,7 @@ fn send_aside(stream: &Styx1Stream, bytes: Vec<u8>) {
 
 #[test]
 fn a_producer_waiting_for_memory_gets_heartbeats_and_shutting_down() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // A producer that waited used to receive nothing, not even the shutdown.
     let mut server = scarce().start();
     create(&server);
@@ -177,7 +177,7 @@ fn a_producer_waiting_for_memory_gets_heartbeats_and_shutting_down() {
 
 #[test]
 fn a_producer_waiting_for_memory_is_told_that_an_append_failed() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // The producer used to learn nothing of the failure until it sent another block.
     let fault = "fdatasync:error=EIO:delay_enter=3000000:when=30+";
     let server = strace::injected(binary::styx(), fault, scarce(), create);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use styx_tests::websocket::{self, BINARY, CLOSE, PING, PONG};
 use styx_tests::{Settings, TestServer, WebSocket};
 
-use crate::alone;
+use crate::beside_idle_tests;
 
 const MIB: u64 = 1 << 20;
 
@@ -19,7 +19,7 @@ fn impatient() -> TestServer {
 
 #[test]
 fn a_silent_peer_is_pinged_and_then_disconnected() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     let server = impatient();
     for query in ["follow=true&whence=end", "mode=write"] {
         let start = Instant::now();
@@ -39,7 +39,7 @@ fn a_silent_peer_is_pinged_and_then_disconnected() {
 
 #[test]
 fn a_paused_reader_that_sends_pings_stays_connected() {
-    let _alone = alone();
+    let _idle = beside_idle_tests();
     // The server cannot send anything to it, not even a ping. Its own pings count.
     let server = impatient();
     server.fill("a", 24);

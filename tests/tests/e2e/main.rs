@@ -12,6 +12,7 @@
 //! | [`limits`] | large input, and slow or stalled peers of HTTP |
 //! | [`docs`] | the commands, links and test names in the documents |
 //! | [`examples`] | the programs in `examples/` |
+//! | [`proxies`] | a server behind nginx and behind Caddy |
 //!
 //! Tests of crashes and failing disks are in `faults`. Tests that must not share the
 //! machine are in `alone`.
@@ -22,6 +23,7 @@ mod docs;
 mod examples;
 mod http;
 mod limits;
+mod proxies;
 mod styx0;
 mod styx1;
 mod websocket;

@@ -14,12 +14,7 @@ use styx_tests::{
     Request, Scratch, Settings, Table, TestServer, binary, error, faults, gives, strace, wait,
 };
 
-/// The release binary.
-fn released() -> Settings {
-    Settings::default().program(binary::released())
-}
-
-/// The same under `strace`, which injects this fault.
+/// A server of the release binary under `strace`, which injects this fault.
 fn injected(fault: &str, settings: Settings, prepare: impl FnOnce(&TestServer)) -> TestServer {
     strace::injected(binary::released(), fault, settings, prepare)
 }
@@ -40,7 +35,7 @@ fn append_until_it_fails(server: &TestServer) -> (u64, styx_tests::Response) {
 #[test]
 fn a_failed_sync_stops_the_log_and_is_never_acked() {
     let fault = "fdatasync:error=EIO:when=30";
-    let mut server = injected(fault, released(), |server| server.create("a"));
+    let mut server = injected(fault, Settings::released(), |server| server.create("a"));
     let (acked, answer) = append_until_it_fails(&server);
     let _ = answer.expect_error(500, "outcome_unknown");
     let again = server.ask(&write_one("a", "again"));
@@ -50,7 +45,7 @@ fn a_failed_sync_stops_the_log_and_is_never_acked() {
     let acked = usize::try_from(acked).expect("a small number");
     assert_eq!(server.read_all("a").len(), acked, "the acked records can be read");
 
-    server.restart_with(released());
+    server.restart_with(Settings::released());
     check_recovered(&server, acked);
 }
 
@@ -73,13 +68,13 @@ fn no_acked_record_is_lost_whichever_sync_fails() {
     for nth in 60..110 {
         let fault = format!("fdatasync:error=EIO:when={nth}");
         let create = |server: &TestServer| server.create_with("a", "segment_max_count=7");
-        let mut server = injected(&fault, released(), create);
+        let mut server = injected(&fault, Settings::released(), create);
         let (acked, answer) = append_until_it_fails(&server);
         assert!([500, 503].contains(&answer.status()), "{nth}: {}", answer.shown());
         assert_eq!(server.info("a")["status"], "tainted", "{nth}");
         let acked = usize::try_from(acked).expect("a small number");
         assert_eq!(server.read_all("a").len(), acked, "{nth}: the acked records can be read");
-        server.restart_with(released());
+        server.restart_with(Settings::released());
         check_recovered(&server, acked);
     }
 }
@@ -123,7 +118,7 @@ fn on_a_full(filesystem: Filesystem, bytes: u64) {
         Ok(disk) => disk,
         Err(why) => return faults::skip(&format!("{filesystem:?}: {why}")),
     };
-    let mut server = released().start_in(scratch).expect("it can be started");
+    let mut server = Settings::released().start_in(scratch).expect("it can be started");
     let before = fill_and_relieve(&server);
     server.kill();
     server.restart();
@@ -214,7 +209,7 @@ fn a_log_that_is_being_opened_answers_scanning() {
         server.append("a", "x");
     };
     let slow = "fdatasync:delay_enter=1000000";
-    let server = injected(slow, released().while_scanning(), prepare);
+    let server = injected(slow, Settings::released().while_scanning(), prepare);
     let mut table = Table::of(&server);
     let ready = table.row("ready", &Request::get("/health/ready"), &gives(503));
     assert!(ready.header("Retry-After").is_some(), "{}", ready.shown());

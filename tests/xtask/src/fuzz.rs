@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: random bytes for every decoder, with libFuzzer.
 //!
-//! The targets and their corpus are in `fuzz/`. New interesting inputs stay in
+//! The targets and their corpus are in `fuzz/`. `cargo xtask test` runs the corpus, in
+//! the tests of the engine and the server. New interesting inputs stay in
 //! `target/fuzz/corpus`. An input that makes a target fail is kept in
 //! `target/fuzz/artifacts`: add it to `fuzz/corpus` when the bug is fixed.
 
@@ -10,7 +11,6 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::tally::Tally;
 use crate::{root, run, tools};
 
 const COMPILER_MISSING: &str =
@@ -18,16 +18,6 @@ const COMPILER_MISSING: &str =
 
 /// Much more than any decoder needs for inputs of this size.
 const MEMORY_MIB_MAX: u64 = 1024;
-
-/// Fuzzes all targets for a minute in total. Skipped without a nightly compiler. The tests
-/// of the engine and the server run the corpus in any case.
-pub(crate) fn step() -> Tally {
-    if has_compiler() {
-        return Tally::step(run_all(60, None));
-    }
-    println!("skipped: {COMPILER_MISSING}");
-    Tally::skipped()
-}
 
 /// Runs every target, or one. The time is divided equally among them.
 pub(crate) fn run_all(seconds: u64, only: Option<&str>) -> bool {

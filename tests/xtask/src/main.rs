@@ -6,6 +6,7 @@
 mod docs;
 mod fuzz;
 mod instructions;
+mod proxies;
 mod sabotage;
 mod schemathesis;
 mod spelling;
@@ -26,6 +27,7 @@ cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               compile known mistakes in, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
+cargo xtask soak                                   ten minutes of fuzzing, a thousand kills and power cuts (2 hours)
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
 cargo build --release --package styx               build target/release/styx, the binary that users run
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz("60", None),
         ["fuzz", "--seconds", seconds] => fuzz(seconds, None),
         ["fuzz", name, "--seconds", seconds] => fuzz(seconds, Some(name)),
+        ["soak"] => soak(),
         ["bench-instructions"] => instructions::compare(),
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["docs"] => docs::write(),
@@ -70,6 +73,14 @@ fn faults(cycles: &str) -> bool {
     faults.args(["--nocapture", "--test-threads=1"]);
     faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
     run("build", &mut build) && run("faults", &mut faults)
+}
+
+/// What takes too long for every change: run it before a release, and note the date in
+/// docs/reliability.md.
+fn soak() -> bool {
+    // Both run even if one fails.
+    let fuzzed = fuzz("600", None);
+    faults("1000") && fuzzed
 }
 
 fn fuzz(seconds: &str, only: Option<&str>) -> bool {

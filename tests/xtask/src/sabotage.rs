@@ -64,6 +64,8 @@ fn attempt(feature: Option<&str>) -> Attempt {
     // features over fewer crates, and build their dependencies again.
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(["--test", "simulation", "--test", "engine"]);
+    // Each mistake builds the engine again, which takes longer with optimisation than it saves.
+    command.args(["--config", "profile.dev.package.styx-engine.opt-level=0"]);
     if let Some(feature) = feature {
         command.args(["--features", &format!("styx-engine/{feature}")]);
     }

@@ -100,6 +100,8 @@ impl Server {
         let data = std::env::temp_dir().join(format!("styx-schemathesis-{}", std::process::id()));
         let mut command = Command::new(tools::styx());
         command.args(["serve", "--bind-address", "127.0.0.1:0", "--log-level", "error"]);
+        // The document does not know this limit, so it must be as large as its range.
+        command.args(["--set", "max_log_record_size=1073741824"]);
         command.arg("--data-directory").arg(&data).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(|e| format!("cannot run {command:?}: {e}"))?;
         let output = BufReader::new(process.stdout.take().expect("the stream is piped"));

@@ -1,8 +1,10 @@
 //! The programs that the steps call. Reports those that are missing, and builds some into
 //! target/tools if they are not installed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{instructions, root, run};
 
@@ -87,8 +89,24 @@ fn pinned_compiler() -> Option<String> {
 /// Build scripts read them: with them, each change between this and a direct call of cargo
 /// would rebuild ring and everything that depends on it.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root());
+    let mut command = Command::new(cargo_program());
+    command.args(arguments);
+    in_workspace(command)
+}
+
+/// The same, at the lowest priority.
+fn cargo_in_background(arguments: &[&str]) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(cargo_program()).args(arguments);
+    in_workspace(command)
+}
+
+fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn in_workspace(mut command: Command) -> Command {
+    command.current_dir(root());
     let is_of_package =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
@@ -130,10 +148,23 @@ pub(crate) fn flights() -> Command {
     command
 }
 
+/// Builds the tools of the later steps while the first steps and the tests wait, at the
+/// lowest priority. A step whose tool is not ready waits for it.
+pub(crate) fn install_in_background() {
+    std::thread::spawn(|| CARGO_DENY.installed(cargo_in_background));
+}
+
 impl Tool {
     /// The path of the program. Builds it first if it is not installed. `None` if that
     /// fails.
     fn program(&self) -> Option<PathBuf> {
+        self.installed(cargo)
+    }
+
+    /// The same. `cargo` makes the command that builds it.
+    fn installed(&self, cargo: fn(&[&str]) -> Command) -> Option<PathBuf> {
+        static INSTALLING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
         let Tool { name, version, install, takes } = self;
         let tools = target().join("tools");
         let installed = tools.join("bin").join(name);

@@ -146,7 +146,7 @@ const TABLE: [Row; 27] = [
         http_status: 413,
         remedy: Fatal,
         maybe_appended: false,
-        meaning: "a record is larger than the log's max_record_size",
+        meaning: "a record is larger than the log's max_record_size, or than the memory that the server may use for it",
     },
     Row {
         code: Code::MalformedRecords,

@@ -76,6 +76,20 @@ impl MessageDecoder {
         self.missing
     }
 
+    /// Takes the part of an incomplete record that was received, and returns its payload. Call it
+    /// when there is no next message. The caller must take the [`missing`](Self::missing) bytes of
+    /// the payload from the front of the [`buffer`](Self::buffer) before it asks for the next
+    /// message. So a large record needs no large buffer. `None` if no payload has been received.
+    pub fn take_partial_record(&mut self) -> Option<BytesMut> {
+        let is_record = self.buffer().get(..TYPE_BYTES) == Some(&RECORD.to_be_bytes()[..]);
+        if !is_record || self.buffer.len() <= RECORD_HEAD_BYTES {
+            return None;
+        }
+        let mut part = self.buffer.split();
+        part.advance(RECORD_HEAD_BYTES);
+        Some(part)
+    }
+
     /// Whether a part of a message was received, but not all of it. Call it when there is no
     /// next message.
     #[must_use]
@@ -154,5 +168,29 @@ fn split(bytes: &[u8], payload_bytes_max: usize) -> Result<Split<'_>, Error> {
             Err(_) => Ok(Split::Needs(ERROR_BYTES)),
         },
         unknown => Err(Error::Type(unknown)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_record_is_taken_and_its_rest_is_read_from_the_buffer() {
+        let mut decoder = MessageDecoder::new(10);
+        decoder.push(b"\0\x03\0\x01\0\0\0\x05");
+        assert_eq!(decoder.next(), Ok(Some(Message::Heartbeat)));
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.take_partial_record(), None, "nothing of the payload is there");
+        decoder.push(b"ab");
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.missing(), 3);
+        assert_eq!(decoder.take_partial_record().as_deref(), Some(&b"ab"[..]));
+        decoder.push(b"cde\0\x03");
+        assert_eq!(decoder.buffer().split_to(3), b"cde"[..]);
+        assert_eq!(decoder.next(), Ok(Some(Message::Heartbeat)));
+        decoder.push(b"\0\x04\0");
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.take_partial_record(), None, "it is no record");
     }
 }

@@ -198,6 +198,18 @@ impl CatalogInner {
         }
     }
 
+    /// Removes a log that was just created. Its name is removed durably before its files, so that a
+    /// power cut does not leave a part of them. What cannot be removed now is removed, or served as
+    /// an empty log, after the next start.
+    pub(super) fn discard(&self, name: &LogName) {
+        let storage = &*self.options.storage;
+        let Ok(aside) = self.unused_path(data_directory::DELETED) else { return };
+        let renamed = storage.rename(&self.directory(name), &aside);
+        if renamed.and_then(|()| storage.sync_dir(&self.options.data_directory)).is_ok() {
+            let _ = log_directory::remove(storage, &aside);
+        }
+    }
+
     /// Removes the files of a log that is out of use.
     pub(super) fn finish_deletion(&self, name: &LogName, deletion: Deletion) -> Result<(), Error> {
         let storage = &*self.options.storage;

@@ -201,10 +201,8 @@ impl Catalog {
         let id = self.0.new_id();
         let placed = id.and_then(|id| self.0.create(name, Manifest { id, generation: 0, config }));
         let created = placed.and_then(|()| {
-            self.0.recover(name).inspect_err(|_| {
-                // The log has no record yet. What cannot be removed now is reported as unknown.
-                let _ = log_directory::remove(&*self.0.options.storage, &self.0.directory(name));
-            })
+            // The log has no record yet.
+            self.0.recover(name).inspect_err(|_| self.0.discard(name))
         });
         reserved.fill(created)
     }

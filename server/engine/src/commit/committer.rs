@@ -21,22 +21,18 @@ use std::sync::{Arc, MutexGuard, TryLockError};
 
 use styx_protocol::LogStatus;
 
-use crate::commit::buffer_pool::BUFFER_BYTES_MAX;
 use crate::commit::failure::{Failure, is_no_descriptor};
-use crate::commit::group_builder::{ALIGNED_BYTES_MAX, BuiltGroup, GroupBuilder, Layout};
+use crate::commit::group_builder::{BuiltGroup, GROUP_BYTES_MAX, GroupBuilder, Layout};
 use crate::commit::log_end::{Cursor, LogEnd, WriteHead};
 use crate::commit::plan::Plan;
 use crate::commit::queue::Request;
 use crate::commit::thread_pool::Job;
-use crate::commit::write::{write, write_aligned};
+use crate::commit::write::{write_aligned, write_parts};
 use crate::log::{LogInner, is_missing, micros};
 use crate::retention::exceeds;
 use crate::sync::lock;
+use crate::tail::DurableEnd;
 use crate::{Error, sabotage};
-
-/// Bytes of blocks in one group, unless a single block is larger. An aligned group of this size
-/// fills the largest buffer.
-const GROUP_BYTES_MAX: usize = BUFFER_BYTES_MAX - ALIGNED_BYTES_MAX;
 
 /// The log's end; `None` if the log accepts no appends.
 pub(crate) type EndGuard<'a> = MutexGuard<'a, Option<LogEnd>>;
@@ -102,7 +98,7 @@ impl LogInner {
                 Err(error)
             }
             Ok(end) => {
-                let is_large = built.group.bytes.len() >= self.services.overlap_bytes_min;
+                let is_large = built.len_bytes() >= self.services.overlap_bytes_min;
                 *next_head = is_large.then_some(built.next_head);
                 lock(&self.producers).begin_group(changes);
                 drop(next_head);
@@ -159,7 +155,8 @@ impl LogInner {
 
     /// How to align a group of about `bytes` bytes.
     fn layout(&self, bytes: usize) -> Layout {
-        if bytes >= self.services.direct_bytes_min {
+        // The body of a record that is larger than a group is not aligned in memory.
+        if bytes >= self.services.direct_bytes_min && bytes <= GROUP_BYTES_MAX {
             Layout::Aligned
         } else if self.services.pad_commits {
             Layout::Padded
@@ -170,8 +167,8 @@ impl LogInner {
 
     /// Writes and syncs a group, then moves the end and publishes the group.
     fn make_durable(&self, end: &mut LogEnd, built: &BuiltGroup) -> Result<(), Failure> {
-        let bytes = &built.group.bytes;
-        if bytes.is_empty() {
+        let bytes = built.len_bytes();
+        if bytes == 0 {
             return Ok(());
         }
         let at = end.cursor;
@@ -181,13 +178,13 @@ impl LogInner {
         if was_closed {
             self.note_open_end();
         }
-        end.space.prepare(&*file, at.offset, bytes.len(), segment_bytes)?;
+        end.space.prepare(&*file, at.offset, bytes, segment_bytes)?;
         match built.layout {
-            Layout::Dense | Layout::Padded => write(&*file, bytes, at.offset)?,
-            Layout::Aligned => write_aligned(&*file, bytes, at.offset)?,
+            Layout::Dense | Layout::Padded => write_parts(&*file, built.parts(), at.offset)?,
+            Layout::Aligned => write_aligned(&*file, &built.group.bytes, at.offset)?,
         }
         if sabotage::SERVE_UNSYNCED {
-            self.tail.publish(built.next_head.cursor.durable(), built.group.clone());
+            self.publish(built.next_head.cursor.durable(), built);
         }
         if sabotage::WATERMARK_AHEAD {
             let _ = self.write_watermark_ahead(built.next_head.cursor.position);
@@ -199,10 +196,10 @@ impl LogInner {
         end.cursor = built.next_head.cursor;
         end.spacing = built.next_head.spacing;
         built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
-        self.tail.publish(end.cursor.durable(), built.group.clone());
+        self.publish(end.cursor.durable(), built);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
-        self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
         self.schedule_maintenance();
         Ok(())
@@ -217,6 +214,13 @@ impl LogInner {
             Err(error) if is_missing(&error) => Err(Failure::Broken(self.displaced())),
             // Another error does not show that the file has lost its name.
             _ => Ok(()),
+        }
+    }
+
+    fn publish(&self, durable: DurableEnd, built: &BuiltGroup) {
+        match built.large {
+            None => self.tail.publish(durable, built.group.clone()),
+            Some(_) => self.tail.publish_uncached(durable),
         }
     }
 

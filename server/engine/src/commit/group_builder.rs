@@ -12,15 +12,21 @@
 //!
 //! A large group is built for a write past the page cache. Fillers align its start and its end
 //! to 4 KiB, and its alignment in memory equals its alignment in the file.
+//!
+//! A record that is larger than a group has a group of its own. Its body is written from where it
+//! was received, so it is in memory only once. Such a group is written through the page cache, from
+//! where followers read it.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use styx_protocol::block::{Block, Flags, Header};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use styx_protocol::{Position, Records};
 
-use super::buffer_pool::{BufferPool, GroupBuffer};
+use super::buffer_pool::{BUFFER_BYTES_MAX, BufferPool, GroupBuffer};
 use super::log_end::{Cursor, WriteHead};
+use crate::append::Payload;
 use crate::segment::index::IndexEntry;
 use crate::storage::DIRECT_ALIGNMENT;
 use crate::tail::Group;
@@ -52,6 +58,9 @@ pub(crate) struct GroupBuilder {
     /// Unused bytes before the first block, for the alignment in memory.
     skipped: usize,
     open: Option<OpenBlock>,
+    /// The group is one record that is larger than a group: its body is not copied.
+    is_one_record: bool,
+    large_body: Option<LargeBody>,
     /// The position after all records so far.
     position: Position,
     entries: Vec<IndexEntry>,
@@ -65,8 +74,16 @@ struct OpenBlock {
     count: u32,
 }
 
-/// The producer fields of a block's header.
-#[derive(Debug, Clone, Copy)]
+/// A body that is not copied.
+#[derive(Debug)]
+struct LargeBody {
+    /// Its place in the builder's bytes.
+    at: usize,
+    pieces: Vec<Bytes>,
+}
+
+/// The producer fields of a block's header; all are 0 without a producer.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BlockProducer {
     pub(crate) producer: u64,
     pub(crate) epoch: u32,
@@ -76,7 +93,10 @@ pub(crate) struct BlockProducer {
 /// The bytes of a group, and the state after they are written.
 #[derive(Debug)]
 pub(crate) struct BuiltGroup {
+    /// Without blocks if the group is one large record.
     pub(crate) group: Group,
+    /// The rest of the group after the bytes of `group`, if it is one large record.
+    pub(crate) large: Option<Vec<Bytes>>,
     pub(crate) layout: Layout,
     /// Where the group must be written.
     pub(crate) begin: Cursor,
@@ -85,8 +105,22 @@ pub(crate) struct BuiltGroup {
     pub(crate) entries: Vec<IndexEntry>,
 }
 
+impl BuiltGroup {
+    /// The bytes of the group, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.group.bytes).chain(self.large.iter().flatten())
+    }
+
+    /// The number of bytes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.parts().map(Bytes::len).sum()
+    }
+}
+
 impl GroupBuilder {
-    /// An empty group at `head`, for at most `bytes` bytes of blocks.
+    /// An empty group at `head`, for at most `bytes` bytes of blocks. More than
+    /// [`GROUP_BYTES_MAX`] are the block of one record; its layout must not be
+    /// [`Layout::Aligned`].
     pub(crate) fn new(
         head: WriteHead,
         stamp_us: u64,
@@ -95,6 +129,8 @@ impl GroupBuilder {
         layout: Layout,
         buffer_pool: &Arc<BufferPool>,
     ) -> GroupBuilder {
+        let is_one_record = bytes > GROUP_BYTES_MAX;
+        let bytes = if is_one_record { BLOCK_HEADER_BYTES } else { bytes };
         let (bytes, skipped) = match layout {
             Layout::Dense => (buffer_pool.acquire(bytes), 0),
             Layout::Padded => (buffer_pool.acquire(bytes + FILLER_BYTES_MAX), 0),
@@ -109,6 +145,8 @@ impl GroupBuilder {
             bytes,
             skipped,
             open: None,
+            is_one_record,
+            large_body: None,
             position: head.cursor.position,
             entries: Vec::new(),
             headers: Vec::new(),
@@ -122,6 +160,10 @@ impl GroupBuilder {
 
     /// Adds records without a producer to the shared block.
     pub(crate) fn add_records(&mut self, records: &Records) {
+        if self.is_one_record {
+            let _ = self.add_producer_records(records, BlockProducer::default());
+            return;
+        }
         let len = records.bytes().len();
         let fits = |open: &OpenBlock| {
             self.bytes.len() - open.at - BLOCK_HEADER_BYTES + len <= BLOCK_RAW_BYTES_MAX
@@ -157,7 +199,26 @@ impl GroupBuilder {
             body_crc: crc32fast::hash(body),
             ..Header::default()
         };
-        self.add_block(&header, body)
+        self.add_body(&header, std::slice::from_ref(body))
+    }
+
+    /// Adds one record, whose payload is in pieces, as a block of its own.
+    pub(crate) fn add_pieces(&mut self, payload: &Payload, producer: BlockProducer) -> Header {
+        let body = payload.encoded();
+        let mut crc = crc32fast::Hasher::new();
+        body.iter().for_each(|piece| crc.update(piece));
+        let size = body.iter().map(|piece| size_of(piece)).sum();
+        let header = Header {
+            count: 1,
+            body_size: size,
+            raw_size: size,
+            producer_id: producer.producer,
+            sequence: producer.sequence,
+            producer_epoch: producer.epoch,
+            body_crc: crc.finalize(),
+            ..Header::default()
+        };
+        self.add_body(&header, &body)
     }
 
     /// Adds a filler that raises a producer's epoch.
@@ -168,15 +229,23 @@ impl GroupBuilder {
             producer_epoch: epoch,
             ..Header::default()
         };
-        self.add_block(&header, &[])
+        self.add_body(&header, &[])
     }
 
-    /// Adds a block with this body. The server's header fields are set here. The expected position
-    /// is left out, because it has been checked.
-    pub(crate) fn add_block(&mut self, header: &Header, body: &[u8]) -> Header {
+    /// Adds a block with this body, which is in pieces. The server's header fields are set here.
+    /// The expected position is left out, because it has been checked. The body of a record that
+    /// is larger than a group is not copied.
+    pub(crate) fn add_body(&mut self, header: &Header, pieces: &[Bytes]) -> Header {
         self.close_shared();
         self.align_first_block();
-        self.append_block(header, body)
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
+        if self.is_one_record && !pieces.is_empty() {
+            self.large_body = Some(LargeBody { at: self.bytes.len(), pieces: pieces.to_vec() });
+        } else {
+            pieces.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
+        }
+        self.finish_header(at, header)
     }
 
     /// Aligns the start of the group if the layout requires it.
@@ -263,6 +332,14 @@ impl GroupBuilder {
         if self.layout != Layout::Dense && self.bytes.len() > self.skipped {
             self.add_filler();
         }
+        let (layout, begin, next_head) = (self.layout, self.begin, self.head);
+        if let Some(LargeBody { at, mut pieces }) = self.large_body {
+            let mut head = self.bytes.into_bytes();
+            pieces.push(head.split_off(at));
+            let group = Group { end: self.position, ..Group::new(begin.position, head, []) };
+            let entries = self.entries;
+            return BuiltGroup { group, large: Some(pieces), layout, begin, next_head, entries };
+        }
         let held_bytes = self.bytes.held_bytes();
         let bytes = self.bytes.into_bytes().slice(self.skipped..);
         let mut rest = bytes.clone();
@@ -270,12 +347,13 @@ impl GroupBuilder {
             let mut block = rest.split_to(BLOCK_HEADER_BYTES + header.body_size as usize);
             Block::vouched(header, crc, block.split_off(BLOCK_HEADER_BYTES))
         });
-        let group = Group::new(self.begin.position, bytes.clone(), blocks);
+        let group = Group::new(begin.position, bytes.clone(), blocks);
         BuiltGroup {
-            group: Group { held_bytes, is_direct: self.layout == Layout::Aligned, ..group },
-            layout: self.layout,
-            begin: self.begin,
-            next_head: self.head,
+            group: Group { held_bytes, is_direct: layout == Layout::Aligned, ..group },
+            large: None,
+            layout,
+            begin,
+            next_head,
             entries: self.entries,
         }
     }
@@ -284,6 +362,10 @@ impl GroupBuilder {
 /// The largest filler. If the header does not fit before the next boundary, the filler extends
 /// to the one after it.
 const FILLER_BYTES_MAX: usize = DIRECT_ALIGNMENT + BLOCK_HEADER_BYTES;
+
+/// Bytes of blocks in one group, unless a single block is larger. An aligned group of this size
+/// fills the largest buffer.
+pub(crate) const GROUP_BYTES_MAX: usize = BUFFER_BYTES_MAX - ALIGNED_BYTES_MAX;
 
 /// The bytes that an aligned group may need in addition to its blocks.
 pub(crate) const ALIGNED_BYTES_MAX: usize = 2 * (FILLER_BYTES_MAX + DIRECT_ALIGNMENT);

@@ -12,12 +12,13 @@
 use std::sync::{Arc, Mutex};
 
 use styx_protocol::Position;
+use styx_protocol::block::Header;
 
 use super::group_builder::{BlockProducer, BuiltGroup, GroupBuilder};
 use super::queue::Request;
 use crate::append::{Append, Appended, ProducerState, StreamError};
 use crate::producers::{
-    BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision,
+    BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision, SentRecords,
 };
 use crate::sync::lock;
 use crate::wait::{Promise, WakeList};
@@ -73,25 +74,23 @@ impl<'a> Plan<'a> {
                 self.builder.add_records(records);
                 Ok(self.appended(base, 0))
             }
-            Append::Records { records, expected, producer: Some(producer) } => {
-                let count = records.count();
-                let verdict = self.known(producer.id, |known| known.decide(producer, count))?;
-                let (skip, epoch) = match verdict {
-                    RecordsDecision::Append { skip, epoch } => (skip, epoch),
-                    RecordsDecision::Repeated { end } => {
-                        let end = end.unwrap_or_default();
-                        return Ok(Appended { base: end, end, count: 0, repeated: count });
-                    }
-                };
-                self.expect(expected.map(|expected| expected + u64::from(skip)))?;
+            Append::Pieces { payload, expected, producer: None } => {
+                self.expect(*expected)?;
                 let base = self.builder.position();
-                let Producer { id, sequence, .. } = *producer;
-                let producer_fields =
-                    BlockProducer { producer: id, epoch, sequence: sequence + u64::from(skip) };
-                let header =
-                    self.builder.add_producer_records(&records.skip(skip), producer_fields);
-                self.changes.entry(id).or_default().append(&header);
-                Ok(self.appended(base, skip))
+                let _ = self.builder.add_pieces(payload, BlockProducer::default());
+                Ok(self.appended(base, 0))
+            }
+            Append::Records { records, expected, producer: Some(producer) } => {
+                let add = |builder: &mut GroupBuilder, skip, producer_fields| {
+                    builder.add_producer_records(&records.skip(skip), producer_fields)
+                };
+                self.append_as(producer, &SentRecords::Records(records), *expected, add)
+            }
+            Append::Pieces { payload, expected, producer: Some(producer) } => {
+                let add = |builder: &mut GroupBuilder, _, producer_fields| {
+                    builder.add_pieces(payload, producer_fields)
+                };
+                self.append_as(producer, &SentRecords::Pieces(payload), *expected, add)
             }
             Append::Block(block) => {
                 let header = block.header();
@@ -106,13 +105,40 @@ impl<'a> Plan<'a> {
                 }
                 self.expect(block.expected())?;
                 let base = self.builder.position();
-                let header = self.builder.add_block(header, block.body());
+                let header = self.builder.add_body(header, std::slice::from_ref(block.body()));
                 if header.producer_id != 0 {
                     self.changes.entry(header.producer_id).or_default().append(&header);
                 }
                 Ok(self.appended(base, 0))
             }
         }
+    }
+
+    /// Appends a producer's loose records, except those that it has appended already. `add` adds
+    /// the records without the first ones, and returns their header.
+    fn append_as(
+        &mut self,
+        producer: &Producer,
+        sent: &SentRecords<'_>,
+        expected: Option<Position>,
+        add: impl FnOnce(&mut GroupBuilder, u32, BlockProducer) -> Header,
+    ) -> Result<Appended, Error> {
+        let verdict = self.known(producer.id, |known| known.decide(producer, sent))?;
+        let (skip, epoch) = match verdict {
+            RecordsDecision::Append { skip, epoch } => (skip, epoch),
+            RecordsDecision::Repeated { end } => {
+                let end = end.unwrap_or_default();
+                return Ok(Appended { base: end, end, count: 0, repeated: sent.count() });
+            }
+        };
+        self.expect(expected.map(|expected| expected + u64::from(skip)))?;
+        let base = self.builder.position();
+        let Producer { id, sequence, .. } = *producer;
+        let producer_fields =
+            BlockProducer { producer: id, epoch, sequence: sequence + u64::from(skip) };
+        let header = add(&mut self.builder, skip, producer_fields);
+        self.changes.entry(id).or_default().append(&header);
+        Ok(self.appended(base, skip))
     }
 
     fn begin(&mut self, producer: u64, asked: Option<u32>) -> Result<ProducerState, Error> {

@@ -8,7 +8,7 @@ use styx_protocol::block::Header;
 
 use super::{fixup, memory};
 use crate::manifest::Manifest;
-use crate::producers::{PendingChanges, ProducerTable, ProducerView};
+use crate::producers::{PendingChanges, ProducerTable, ProducerView, SentRecords};
 use crate::segment::index::{self, SearchKey};
 use crate::storage::DiskWait;
 use crate::watermark::{FILE_BYTES, Watermark, file_bytes, write_slot};
@@ -57,11 +57,19 @@ pub(super) fn producers(input: &[u8]) {
             ProducerTable::decode(&again).expect("an encoded table can be decoded");
         assert_eq!((seal_crc, end), (crc_again, end_again));
         assert_eq!(table.encode(seal_crc, end), again, "encoding is deterministic");
+        let mut builder = styx_protocol::record::Builder::new();
+        for payload in ["a", "", "c"] {
+            assert!(builder.push(payload.as_bytes()), "a block holds three records");
+        }
+        let records = builder.take();
         for id in [0, 1, 7] {
             for sequence in [0, 1, 500, u64::MAX] {
                 let changes = PendingChanges::new();
                 let known = ProducerView::of(id, &table, &changes);
-                let _ = known.decide(&crate::Producer { id, epoch: None, sequence }, 3);
+                let _ = known.decide(
+                    &crate::Producer { id, epoch: None, sequence },
+                    &SentRecords::Records(&records),
+                );
                 let _ = known.decide_block(&Header { sequence, count: 3, ..Header::default() });
                 let _ = known.begin(None);
             }

@@ -124,7 +124,7 @@ impl Drop for Maintainer {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
     use crate::clock::{Clock, RealClock};

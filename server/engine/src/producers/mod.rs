@@ -21,10 +21,12 @@ mod snapshot;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use styx_protocol::Position;
 use styx_protocol::block::{Flags, Header};
+use styx_protocol::{Codec, Position};
 
-pub(crate) use deduplication::{BlockDecision, PendingChanges, ProducerView, RecordsDecision};
+pub(crate) use deduplication::{
+    BlockDecision, PendingChanges, ProducerView, RecordsDecision, SentRecords,
+};
 pub(crate) use snapshot::BYTES_MAX;
 
 const PRODUCERS_MAX: usize = 65_536;
@@ -38,6 +40,9 @@ pub(crate) struct RememberedBlock {
     pub(crate) sequence: u64,
     pub(crate) count: u32,
     pub(crate) body_crc: u32,
+    /// Whether `body_crc` is known to be the checksum of uncompressed records. A snapshot does
+    /// not contain this, so it is false for the blocks of one.
+    pub(crate) is_crc_of_records: bool,
     pub(crate) base: Position,
 }
 
@@ -61,6 +66,7 @@ impl ProducerHistory {
                 sequence: header.sequence,
                 count: header.count,
                 body_crc: header.body_crc,
+                is_crc_of_records: header.codec == Codec::None,
                 base: Position(header.base_position),
             });
         }

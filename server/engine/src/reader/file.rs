@@ -309,6 +309,9 @@ impl Reader {
             if !bound.admits(T::measure(&header)) {
                 break;
             }
+            if blocks.is_empty() {
+                self.check_memory(&header)?;
+            }
             match Block::parse(chunk.slice(at..), MAX_RECORD_SIZE_MAX) {
                 Ok((block, _)) => blocks.push(block),
                 Err(ParseError::Cut { .. }) => break,

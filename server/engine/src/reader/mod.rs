@@ -20,6 +20,7 @@ mod wait;
 use std::sync::Arc;
 
 use styx_protocol::Position;
+use styx_protocol::block::{Codec, Header};
 
 use self::extract::{Extract, Extracted};
 use crate::Error;
@@ -55,6 +56,8 @@ pub struct Reader {
     place: Option<FilePlace>,
     /// The number of bytes that the last read from the file used; `usize::MAX` before the first.
     used: usize,
+    /// The most memory that one block may need.
+    block_bytes_max: usize,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -71,7 +74,8 @@ const READ_BYTES_MIN: usize = 16 << 10;
 
 impl Reader {
     pub(crate) fn new(log: Arc<LogInner>, from: Position) -> Result<Reader, Error> {
-        let reader = Reader { log, position: from, place: None, used: usize::MAX };
+        let used = usize::MAX;
+        let reader = Reader { log, position: from, place: None, used, block_bytes_max: usize::MAX };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
             return Err(reader.out_of_range(&view));
@@ -93,6 +97,13 @@ impl Reader {
             // The position may be in a block before the current place.
             self.place = None;
         }
+    }
+
+    /// Limits the memory that the next block may need. A larger one is not read: the read fails
+    /// with [`Error::NeedsMemory`], so that the caller can reserve memory and raise the limit.
+    /// There is no limit by default.
+    pub fn set_block_bytes_max(&mut self, block_bytes_max: usize) {
+        self.block_bytes_max = block_bytes_max;
     }
 
     /// Reads at most about `bytes_max` uncompressed bytes, but at least one block, and advances.
@@ -137,6 +148,22 @@ impl Reader {
         Wait { log: Arc::clone(&self.log), position: self.position, key: None }
     }
 
+    /// Reads the record at the position. Never waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Reader::try_read`].
+    pub fn try_record(&mut self) -> Result<Found<Record>, Error> {
+        self.read_one(false)
+    }
+
+    /// As [`Reader::try_record`], but waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Reader::try_read`].
+    pub fn record(&mut self) -> Result<Found<Record>, Error> {
+        self.read_one(true)
+    }
+
     /// Reads the record at the position.
     pub(crate) fn read_one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
         let disk = if may_wait { DiskWait::Allowed } else { DiskWait::Forbidden };
@@ -158,7 +185,7 @@ impl Reader {
         if self.position >= view.durable.position {
             return Ok(Found::AtEnd);
         }
-        let extracted = match self.read_memory(bytes_max) {
+        let extracted = match self.read_memory(bytes_max)? {
             Some(extracted) => extracted,
             None => match self.read_file(&view, bytes_max, disk)? {
                 Some(extracted) => extracted,
@@ -169,12 +196,31 @@ impl Reader {
         Ok(Found::Some(extracted.found))
     }
 
-    fn read_memory<T: Extract>(&mut self, bytes_max: usize) -> Option<Extracted<T>> {
+    fn read_memory<T: Extract>(&mut self, bytes_max: usize) -> Result<Option<Extracted<T>>, Error> {
         let groups = self.log.tail.cached(self.position, bytes_max);
-        let extracted = T::extract(&groups, self.position, bytes_max).ok()??;
+        let mut blocks = groups.iter().flat_map(|group| group.blocks_from(self.position));
+        if self.block_bytes_max < usize::MAX
+            && let Some(first) = blocks.find(|block| !block.block.header().is_marker())
+        {
+            self.check_memory(first.block.header())?;
+        }
+        let Ok(Some(extracted)) = T::extract(&groups, self.position, bytes_max) else {
+            return Ok(None);
+        };
         // The position has moved, so the next read from the file must search its place again.
         self.place = None;
-        Some(extracted)
+        Ok(Some(extracted))
+    }
+
+    /// Checks whether the next block, which has this header, may be read.
+    fn check_memory(&self, header: &Header) -> Result<(), Error> {
+        let raw_bytes = if header.codec == Codec::None { 0 } else { header.raw_size as usize };
+        let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
+        let bytes = bytes.saturating_add(raw_bytes);
+        if bytes <= self.block_bytes_max {
+            return Ok(());
+        }
+        Err(Error::NeedsMemory { position: self.position, bytes })
     }
 
     fn damaged(&self, segment: &Segment, offset: Offset) -> Error {

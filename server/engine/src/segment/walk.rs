@@ -6,8 +6,9 @@
 //!
 //! Recovery, verify, scrub, seek and resync use it. A walk checks the lengths, checksums, salt,
 //! epoch and chain of a block, but not the limits of the current configuration. The walk ends at
-//! the first invalid block; the bytes after it have no influence on the result. Invariant: the
-//! memory use is bounded by the file's real size, not by the length fields in it.
+//! the first invalid block; the bytes after it have no influence on the result. Invariant: a walk
+//! uses about 1 MiB of memory, whatever the sizes of the blocks. Only one that returns the bodies
+//! holds one body, if that is larger.
 
 use std::io;
 
@@ -19,7 +20,7 @@ use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use super::name::Offset;
 use crate::storage::{File, read_exact_at};
 
-/// A walk that checks bodies reads this many bytes at once: 1 MiB.
+/// A walk that reads bodies reads this many bytes at once: 1 MiB.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A block that passed the checks.
@@ -28,7 +29,7 @@ pub(crate) struct WalkedBlock {
     pub(crate) offset: Offset,
     pub(crate) header: Header,
     pub(crate) header_crc: u32,
-    /// Empty if the walk skips bodies.
+    /// Empty unless the walk returns bodies.
     pub(crate) body: Bytes,
 }
 
@@ -53,9 +54,12 @@ pub(crate) struct ChainStart {
     pub(crate) prev_crc: Option<u32>,
 }
 
-/// Whether a walk reads the bodies and checks their checksums.
+/// What a walk does with the bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
+    /// Checks their checksums, and returns them.
+    Return,
+    /// Checks their checksums.
     Check,
     Skip,
 }
@@ -150,14 +154,13 @@ impl<'a> Walk<'a> {
         }
         let body = match self.bodies {
             Bodies::Skip => Bytes::new(),
-            Bodies::Check => {
-                let at = self.offset + BLOCK_HEADER_BYTES as u64;
-                let Some(body) = self.bytes(at, header.body_size as usize)? else {
+            Bodies::Check | Bodies::Return => {
+                let Some((body, crc)) = self.body(&header)? else {
                     return Ok(Err(WalkEnd::Invalid(
                         "the file is shorter than its expected length",
                     )));
                 };
-                if crc32fast::hash(&body) != header.body_crc {
+                if crc != header.body_crc {
                     return Ok(Err(WalkEnd::Invalid("the checksum of the body does not match")));
                 }
                 body
@@ -199,6 +202,41 @@ impl<'a> Walk<'a> {
         None
     }
 
+    /// Returns the body of the block at the current offset, and its checksum. The body is empty if
+    /// it is larger than a chunk and the walk does not return bodies. `None` if the file is too
+    /// short.
+    fn body(&mut self, header: &Header) -> io::Result<Option<(Bytes, u32)>> {
+        let at = self.offset + BLOCK_HEADER_BYTES as u64;
+        let len = header.body_size as usize;
+        if self.bodies == Bodies::Check && len > CHUNK_BYTES {
+            return Ok(self.large_body_crc(at, len)?.map(|crc| (Bytes::new(), crc)));
+        }
+        Ok(self.bytes(at, len)?.map(|body| {
+            let crc = crc32fast::hash(&body);
+            (body, crc)
+        }))
+    }
+
+    /// The checksum of `len` bytes at `offset`, read piece by piece. `None` if the file is too
+    /// short.
+    fn large_body_crc(&mut self, mut offset: Offset, len: usize) -> io::Result<Option<u32>> {
+        let mut left = len;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut crc = crc32fast::Hasher::new();
+        while left > 0 {
+            let piece = &mut chunk[..left.min(CHUNK_BYTES)];
+            match read_exact_at(self.file, piece, offset) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(e) => return Err(e),
+            }
+            crc.update(piece);
+            offset += piece.len() as u64;
+            left -= piece.len();
+        }
+        Ok(Some(crc.finalize()))
+    }
+
     /// Returns `len` bytes at `offset`, from the current chunk or from a new one. `None` if the
     /// file is too short.
     fn bytes(&mut self, offset: Offset, len: usize) -> io::Result<Option<Bytes>> {
@@ -213,9 +251,11 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let chunk_bytes = match self.bodies {
-            Bodies::Check => CHUNK_BYTES,
+            Bodies::Check | Bodies::Return => CHUNK_BYTES,
             Bodies::Skip => CHUNK_BYTES / 16,
         };
+        // The old chunk may be a large body: only one is in memory at a time.
+        self.chunk = Bytes::new();
         let mut chunk = BytesMut::zeroed(chunk_bytes.min(left).max(len));
         match read_exact_at(self.file, &mut chunk, offset) {
             Ok(()) => {}

@@ -212,6 +212,23 @@ impl Tail {
         wake(wakers);
     }
 
+    /// Publishes a commit that is not kept in memory, because it is too large, and wakes the
+    /// followers. The commits in memory must follow each other, so earlier ones are evicted.
+    pub(crate) fn publish_uncached(&self, durable: DurableEnd) {
+        let (wakers, evicted) = {
+            let mut state = lock(&self.state);
+            state.view.durable = durable;
+            self.durable.store(durable.position.0, Ordering::Release);
+            let mut evicted = Vec::new();
+            while let Some(group) = self.evict(&mut state) {
+                evicted.push(group);
+            }
+            (state.followers.drain(), evicted)
+        };
+        drop(evicted);
+        wake(wakers);
+    }
+
     /// Publishes a new list of segments.
     pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: DurableEnd) {
         let wakers = {

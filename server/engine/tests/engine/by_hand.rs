@@ -102,6 +102,12 @@ fn create_and_restore_change_nothing_that_has_the_name() {
     let scene = Scene::new();
     let catalog = open(&scene.data);
     create(&catalog, "log");
+    // The log is open, so its watermark may change.
+    let snapshot = |directory: &Path| {
+        let mut all = snapshot(directory);
+        all.retain(|path, _| !path.starts_with(scene.path("log")));
+        all
+    };
     copy(&scene.path("log"), &scene.path("unlisted"));
     copy(&scene.path("log"), &scene.outside("disk"));
     fs::create_dir(scene.path("empty")).expect("created");
@@ -194,10 +200,10 @@ fn a_directory_with_two_names_is_served_under_one_of_them() {
     let catalog = open(&scene.data);
     assert_eq!(status(&catalog, "plain"), Some(LogStatus::Ok));
     assert_eq!(status(&catalog, "again-plain"), Some(LogStatus::Unknown));
-    let before = snapshot(&scene.path("plain"));
+    let before: Vec<_> = snapshot(&scene.path("plain")).into_keys().collect();
     catalog.delete(&name("again-plain")).expect_err("another log uses the directory");
     catalog.truncate(&name("again-plain")).expect_err("another log uses the directory");
-    assert_eq!(snapshot(&scene.path("plain")), before);
+    assert_eq!(snapshot(&scene.path("plain")).into_keys().collect::<Vec<_>>(), before);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Tests of the engine through its public interface, on real files.
 //!
-//! Three groups of tests are separate binaries. `loom` needs a build with `--cfg loom`.
+//! Three groups of tests are separate binaries. `loom` needs a build with the feature `loom`.
 //! `simulation` and `model` run thousands of seeds, and one seed repeats a failure. All of them
 //! use `support`.
 #![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 mod by_hand;
+mod large_records;
 mod log;
 mod open_segments;
 mod overlap;

@@ -186,11 +186,13 @@ impl Scene {
     }
 
     /// Queues two appends. The first one is blocked in this call, and the second one is planned.
+    /// With the same sequence number it repeats the first one.
     fn overlapping(&self, call: Call, sequences: [Option<u64>; 2]) -> [Ticket; 2] {
         self.gate.close(call);
         let first = self.append(large(b'1'), sequences[0]);
         self.gate.wait_until_blocking();
-        let second = self.append(large(b'2'), sequences[1]);
+        let repeats = sequences[0].is_some() && sequences[0] == sequences[1];
+        let second = self.append(large(if repeats { b'1' } else { b'2' }), sequences[1]);
         while self.log.stats().queue_bytes > 0 {
             std::thread::yield_now();
         }

@@ -226,6 +226,33 @@ fn loose_records_and_blocks_share_one_sequence() {
 }
 
 #[test]
+fn other_records_with_a_used_sequence_are_refused_while_their_block_can_be_compared() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let catalog = open(directory.path());
+    let config = LogConfig { segment_max_count: 2, ..LogConfig::default() };
+    let log = catalog.create(&name("log"), config).expect("created");
+    let loose = |log: &Log, sequence, payloads: &[&str]| {
+        let producer = Some(Producer { id: ID, epoch: None, sequence });
+        log.append_durably(Append::Records { records: records(payloads), expected: None, producer })
+    };
+    let check_refused = |log: &Log, sequence, payloads: &[&str]| {
+        let result = loose(log, sequence, payloads);
+        assert!(matches!(result, Err(Error::SequenceReused { producer: ID, .. })), "{result:?}");
+    };
+    assert_eq!(loose(&log, 0, &["a", "b"]).expect("appended").count, 2);
+    check_refused(&log, 0, &["a", "x"]);
+    assert_eq!(loose(&log, 2, &["c"]).expect("appended").count, 1);
+    check_refused(&log, 2, &["x"]);
+    assert_eq!(log.stats().segments, 2);
+    // After a restart, the first block is known only from the snapshot of the roll.
+    let (_catalog, log) = reopen(catalog, directory.path());
+    check_refused(&log, 2, &["x"]);
+    assert_eq!(loose(&log, 0, &["a", "x"]).expect("not known to differ").repeated, 2);
+    assert_eq!(loose(&log, 0, &["a", "b", "c", "d"]).expect("appended").count, 1);
+    assert_eq!(read_all(&log), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn begin_fences_earlier_epochs_also_after_a_crash() {
     let directory = tempfile::tempdir().expect("a directory");
     let catalog = open(directory.path());

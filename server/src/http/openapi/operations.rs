@@ -106,7 +106,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/logs",
         id: "createLog",
         summary: "Create a log",
-        description: "The answer is 409 if the log exists, or if anything else in the data \
+        description: "A JSON body may also be the description of another log, from a request with \
+                      `details=true`. Other fields in it are an error. \
+                      The answer is 409 if the log exists, or if anything else in the data \
                       directory has its name. Nothing that exists is changed.",
         request: Request::Required(&[(FORM, "NewLogForm"), (JSON, "NewLog")]),
         answer: &[(JSON, "LogInfo")],
@@ -252,6 +254,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Count",
             "Follow",
             "Encoding",
+            "EventIds",
             "Timeout",
             "LastEventId",
         ],
@@ -262,7 +265,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             (media::EVENT_STREAM, "Text"),
         ],
         headers: POSITIONS,
-        errors: &[400, 403, 404, 409, 416, 426],
+        errors: &[400, 403, 404, 409, 413, 416, 426],
         ..GET
     },
     Operation {

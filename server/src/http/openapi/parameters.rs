@@ -92,11 +92,20 @@ pub(super) fn all() -> Value {
              It is ignored without `follow`.",
             json!({ "type": "integer", "format": "int64", "minimum": -1, "maximum": i64::MAX }),
         ),
+        "EventIds": query(
+            "event_ids",
+            "The ids of events: the next position, or the id of the log, a colon and the next \
+             position. \
+             It is ignored by other reads.",
+            json!({ "type": "string", "enum": ["position", "checkpoint"], "default": "position" }),
+        ),
         "LastEventId": header(
             "Last-Event-ID",
-            "The id of the last event that arrived: events continue after it. \
+            "The id of the last event that arrived, in either form: events continue after it. \
+             If it is from another log, the answer is 409 `log_changed`, and if the log ends \
+             before it, 409 `log_end_regressed`. \
              It is ignored by other reads.",
-            json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX }),
+            json!({ "type": "string", "pattern": "^([0-9a-f]{32}:)?[0-9]{1,19}$" }),
         ),
         "ExpectedPosition": condition(
             "X-Styx-Expected-Position",

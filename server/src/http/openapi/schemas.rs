@@ -61,7 +61,7 @@ pub(super) fn all() -> Value {
             "required": LogConfig::FIELDS,
             "properties": config(|schema| schema),
         },
-        "NewLog": new_log(|schema| json!({ "anyOf": [schema, { "type": "null" }] })),
+        "NewLog": new_log_of_json(&info),
         "NewLogForm": new_log(|schema| schema),
         "Appended": {
             "type": "object",
@@ -133,6 +133,29 @@ fn error(position: &Value) -> Value {
             "status": { "type": "string", "description": "The status of the log." },
         },
     })
+}
+
+/// A creation in JSON: it may also have the form in which a log is described.
+fn new_log_of_json(info: &Value) -> Value {
+    let or_null = |schema| json!({ "anyOf": [schema, { "type": "null" }] });
+    let mut new_log = new_log(or_null);
+    let description = json!({ "description": "It describes a log; it is ignored." });
+    let sent = keys(info).into_iter().map(String::as_str);
+    for field in sent.chain(["timestamp_first", "timestamp_last"]) {
+        if field != "name" {
+            new_log["properties"][field] = description.clone();
+        }
+    }
+    let nested = json!({
+        "type": "object",
+        "properties": config(or_null),
+        "additionalProperties": false,
+    });
+    let about = "The fields of the configuration. A field may be here or beside it, \
+                 or have the same value in both places.";
+    new_log["properties"]["config"] = described(about, &or_null(nested));
+    new_log["additionalProperties"] = false.into();
+    new_log
 }
 
 fn new_log(value: impl Fn(Value) -> Value) -> Value {

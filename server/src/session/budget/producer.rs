@@ -28,6 +28,14 @@ impl ProducerMemory {
         ProducerMemory { reservation, reserved: 0, sender: SlowSender::new() }
     }
 
+    /// Checks that one record with `bytes` in memory can ever fit the budget.
+    ///
+    /// # Errors
+    /// `record_too_large`: it never can.
+    pub(crate) fn check_record(&self, bytes: usize) -> Result<(), Error> {
+        self.reservation.check_record(bytes)
+    }
+
     /// Reserves `bytes` in all if they are free now; returns whether it has them.
     pub(crate) fn try_reserve(&mut self, bytes: usize) -> bool {
         if bytes > self.reserved {

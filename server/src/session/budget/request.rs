@@ -2,7 +2,8 @@
 //!
 //! A body or connection reserves memory before it keeps bytes. While it waits, its
 //! socket is not read, so TCP slows its peer down. After a wait that is too long it
-//! is refused as overloaded, so memory stays bounded whatever arrives.
+//! is refused as overloaded, so memory stays bounded whatever arrives. A record that needs
+//! more than the whole budget is refused as too large, without a wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,6 +86,14 @@ impl Reservation {
         self.held_bytes() > STEP_BYTES && self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Checks that one record with `bytes` in memory can ever fit the budget.
+    ///
+    /// # Errors
+    /// `record_too_large`: it never can.
+    pub(crate) fn check_record(&self, bytes: usize) -> Result<(), Error> {
+        if bytes <= self.bytes_max { Ok(()) } else { Err(never_fits(bytes, self.bytes_max)) }
+    }
+
     /// Makes sure that `bytes` are reserved in all, or the whole budget if it
     /// is smaller.
     ///
@@ -117,6 +126,14 @@ impl Reservation {
         Ok(())
     }
 
+    /// Moves up to `bytes` of it to a reservation of their own.
+    pub(crate) fn split_off(&mut self, bytes: usize) -> Reservation {
+        let bytes = bytes.min(self.held_bytes());
+        let held = self.held.as_mut().and_then(|held| held.split(bytes));
+        let (free, waiting) = (self.free.clone(), self.waiting.clone());
+        Reservation { free, bytes_max: self.bytes_max, held, waiting }
+    }
+
     /// Frees what is reserved beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let extra = self.held_bytes().saturating_sub(bytes);
@@ -124,6 +141,14 @@ impl Reservation {
             drop(held.split(extra));
         }
     }
+}
+
+fn never_fits(bytes: usize, bytes_max: usize) -> Error {
+    let message = format!(
+        "the record needs {bytes} bytes of memory or more, but max_in_flight_bytes is \
+         {bytes_max}: send a smaller record, or raise max_in_flight_bytes"
+    );
+    Error::new(Code::RecordTooLarge, message)
 }
 
 fn overloaded() -> Error {
@@ -153,6 +178,32 @@ mod tests {
             assert!(large.is_contended() && !small.is_contended());
         }
         assert!(!large.is_contended(), "the wait was cancelled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reservation_that_is_split_counts_the_same_until_both_parts_are_dropped() {
+        let budget = RequestBudget::new(100);
+        let mut whole = budget.reservation();
+        assert_eq!(whole.split_off(10).held_bytes(), 0, "there is nothing to move");
+        whole.grow_to(60).await.expect("memory is free");
+        let part = whole.split_off(20);
+        assert_eq!((whole.held_bytes(), part.held_bytes(), budget.bytes()), (40, 20, 60));
+        drop(part);
+        assert_eq!(budget.bytes(), 40);
+        assert_eq!(whole.split_off(1000).held_bytes(), 40, "all of it");
+        assert_eq!(budget.bytes(), 0);
+    }
+
+    #[test]
+    fn record_that_can_never_fit_is_too_large() {
+        let budget = RequestBudget::new(100);
+        let reservation = budget.reservation();
+        assert!(reservation.check_record(100).is_ok());
+        let refused = reservation.check_record(101).expect_err("more than the budget");
+        assert_eq!((refused.code, refused.retry_after), (Code::RecordTooLarge, None));
+        for part in ["101 bytes", "max_in_flight_bytes is 100"] {
+            assert!(refused.message.contains(part), "{refused}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,30 +9,48 @@
 //! No response is refused, and each waits only for its own peer. While readers
 //! that do not read hold the whole budget, every response gets small chunks, one
 //! at a time, until those readers are closed.
+//!
+//! A record that is larger than a block is the exception, because it is read whole. It
+//! waits until it fits, and is refused as overloaded after 5 s. If it is larger than the
+//! whole budget, it is refused at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use styx_engine::Batch;
+use styx_protocol::Code;
 use tokio::sync::Notify;
+
+use crate::session::Error;
 
 /// The chunk that every response gets, whatever the others hold. A larger record
 /// is given out whole.
 const SMALL_CHUNK_BYTES: usize = 64 << 10;
 
+/// How long a record that is larger than a block may wait for memory.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// A budget of bytes.
 #[derive(Debug)]
 pub(crate) struct ResponseBudget {
     bytes_max: usize,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldBytes>,
+}
+
+/// The bytes of all responses.
+#[derive(Debug, Default)]
+struct HeldBytes {
+    bytes: AtomicUsize,
+    freed: Notify,
 }
 
 /// One response, which is sent chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct ResponseChunks {
     bytes_max: usize,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldBytes>,
     unsent: Arc<UnsentChunks>,
 }
 
@@ -48,7 +66,7 @@ struct UnsentChunks {
 pub(crate) struct ChunkReservation {
     bytes: usize,
     is_small: bool,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldBytes>,
     unsent: Arc<UnsentChunks>,
 }
 
@@ -59,7 +77,7 @@ impl ResponseBudget {
 
     /// Bytes that wait to be sent now.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.bytes.load(Ordering::Relaxed)
     }
 
     /// Begins a response.
@@ -72,17 +90,39 @@ impl ResponseBudget {
     }
 }
 
+impl HeldBytes {
+    fn free(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.freed.notify_waiters();
+    }
+
+    /// Adds `wanted` bytes when all together are at most `bytes_max`.
+    async fn take_within(&self, wanted: usize, bytes_max: usize) {
+        loop {
+            // It is registered before the check, so no release is missed.
+            let freed = self.freed.notified();
+            let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                held.checked_add(wanted).filter(|held| *held <= bytes_max)
+            });
+            if taken.is_ok() {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
 impl ResponseChunks {
     /// Memory for `wanted` bytes. If all responses together hold too much, it is
     /// memory for a small chunk, available once this response's last one was sent.
     pub(crate) async fn reserve(&self, wanted: usize) -> ChunkReservation {
-        while self.is_too_much(self.held.load(Ordering::Relaxed), wanted)
+        while self.is_too_much(self.held.bytes.load(Ordering::Relaxed), wanted)
             && self.unsent.count.load(Ordering::Acquire) > 0
         {
             self.unsent.sent.notified().await;
         }
         self.unsent.count.fetch_add(1, Ordering::Relaxed);
-        let before = self.held.fetch_add(wanted, Ordering::Relaxed);
+        let before = self.held.bytes.fetch_add(wanted, Ordering::Relaxed);
         let is_small = self.is_too_much(before, wanted);
         let (held, unsent) = (self.held.clone(), self.unsent.clone());
         let mut reservation = ChunkReservation { bytes: wanted, is_small, held, unsent };
@@ -90,6 +130,31 @@ impl ResponseChunks {
             reservation.resize(wanted.min(SMALL_CHUNK_BYTES));
         }
         reservation
+    }
+
+    /// Memory for a record that is larger than a block: `record_bytes`, or `copies` times that
+    /// while it is encoded, but at most the whole budget. Waits until this response's last
+    /// chunk was sent, and then up to 5 s for others.
+    ///
+    /// # Errors
+    /// `record_too_large` if the record can never fit, `overloaded` if it does not fit now.
+    pub(crate) async fn reserve_record(
+        &self,
+        record_bytes: usize,
+        copies: usize,
+    ) -> Result<ChunkReservation, Error> {
+        if record_bytes > self.bytes_max.saturating_add(SMALL_CHUNK_BYTES) {
+            return Err(never_fits(record_bytes, self.bytes_max));
+        }
+        while self.unsent.count.load(Ordering::Acquire) > 0 {
+            self.unsent.sent.notified().await;
+        }
+        let wanted = record_bytes.saturating_mul(copies).min(self.bytes_max);
+        let free = self.held.take_within(wanted, self.bytes_max);
+        tokio::time::timeout(RECORD_WAIT_MAX, free).await.map_err(|_| overloaded())?;
+        self.unsent.count.fetch_add(1, Ordering::Relaxed);
+        let (held, unsent) = (self.held.clone(), self.unsent.clone());
+        Ok(ChunkReservation { bytes: wanted, is_small: false, held, unsent })
     }
 
     fn is_too_much(&self, held: usize, wanted: usize) -> bool {
@@ -137,9 +202,9 @@ impl ChunkReservation {
     /// them until this is dropped.
     pub(crate) fn resize(&mut self, bytes: usize) {
         if bytes > self.bytes {
-            self.held.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+            self.held.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else {
-            self.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.held.free(self.bytes - bytes);
         }
         self.bytes = bytes;
     }
@@ -147,11 +212,25 @@ impl ChunkReservation {
 
 impl Drop for ChunkReservation {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.free(self.bytes);
         self.unsent.count.fetch_sub(1, Ordering::Release);
         // At most one task waits; it is woken even if it starts waiting only now.
         self.unsent.sent.notify_one();
     }
+}
+
+fn never_fits(bytes: usize, bytes_max: usize) -> Error {
+    let message = format!(
+        "the record needs {bytes} bytes of memory, but max_answer_bytes is {bytes_max}: raise \
+         max_answer_bytes to read it"
+    );
+    Error::new(Code::RecordTooLarge, message)
+}
+
+fn overloaded() -> Error {
+    let message = "no memory to read this record became free within 5 s (max_answer_bytes); \
+                   read it again later";
+    Error::new(Code::Overloaded, message)
 }
 
 struct CountedBytes {
@@ -209,6 +288,40 @@ mod tests {
         drop(small);
         assert!(next.now_or_never().expect("it was woken").bytes_max() <= SMALL_CHUNK_BYTES);
         drop(all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_record_waits_until_it_fits_and_is_refused_after_a_while() {
+        let budget = ResponseBudget::new(1 << 20);
+        let (others, chunks) = (budget.chunks(), budget.chunks());
+        let other = at_once(&others, 600 << 10);
+        let refused = chunks.reserve_record(500 << 10, 1).await.expect_err("too little is free");
+        assert_eq!((refused.code, refused.retry_after), (Code::Overloaded, Some(1)));
+        assert_eq!(budget.bytes(), 600 << 10);
+        let mut waiting = Box::pin(chunks.reserve_record(500 << 10, 1));
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(other);
+        let large = waiting.await.expect("memory is free");
+        assert_eq!((large.bytes(), budget.bytes()), (500 << 10, 500 << 10));
+        // The next one waits for this response's peer, for any time.
+        let mut next = Box::pin(chunks.reserve_record(600 << 10, 2));
+        let long = tokio::time::timeout(RECORD_WAIT_MAX * 10, &mut next).await;
+        assert!(long.is_err(), "the last chunk is not sent");
+        drop(large);
+        let next = next.await.expect("memory is free");
+        assert_eq!(next.bytes(), 1 << 20, "two copies, but at most the whole budget");
+        drop(next);
+        assert_eq!(budget.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn record_that_is_larger_than_the_budget_is_refused_at_once() {
+        let chunks = ResponseBudget::new(1 << 20).chunks();
+        let largest = (1 << 20) + SMALL_CHUNK_BYTES;
+        drop(chunks.reserve_record(largest, 1).await.expect("the headers of a block do not count"));
+        let refused = chunks.reserve_record(largest + 1, 1).await.expect_err("it never fits");
+        assert_eq!((refused.code, refused.retry_after), (Code::RecordTooLarge, None));
+        assert!(refused.message.contains("max_answer_bytes is 1048576"), "{refused}");
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Styx0Consumer {
         let config = &app.config;
         let batch_bytes = config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
         Ok(Styx0Consumer {
-            reader: log.read(from, batch_bytes)?,
+            // A record is copied to its message.
+            reader: log.read(from, batch_bytes)?.with_copies(2),
             chunks: app.sessions.response_budget().chunks(),
             left: if params.follow { count_max } else { count_max.min(end.since(from)) },
             follow: params.follow,

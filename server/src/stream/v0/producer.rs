@@ -6,7 +6,8 @@
 //! socket ◀─ ack: the position after them, the total count ◀──────────┘
 //! ```
 //!
-//! A block is submitted when it is full or when the socket is empty. However the
+//! A block is submitted when it is full or when the socket is empty. A large record is
+//! kept in pieces while it arrives, and is an append of its own. However the
 //! stream ends, the whole records before that are appended, and acked if the peer
 //! is still connected. Invariant: an ack counts a prefix of the stream's records.
 
@@ -21,17 +22,17 @@ use styx_protocol::styx0::{self, Message};
 use super::super::intake::{Intake, IntakeState};
 use super::connection::{IDLE_AFTER, READ_BYTES_MIN, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
-use crate::session::ProducerMemory;
-use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
+use crate::session::{
+    Append, AppendProgress, Error, OpenLog, PayloadBuilder, Pipeline, ProducerMemory,
+};
 
 /// Bytes and appends of one connection that are in flight at a time.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 const IN_FLIGHT_APPENDS_MAX: usize = 1024;
 /// A record with more missing bytes than this is large.
 const LARGE_BYTES: usize = 64 << 10;
-/// How often a large record is in memory: twice in a buffer that doubles, and once
-/// in a block.
-const LARGE_COPIES: usize = 3;
+/// Bytes of a large record that are read at a time.
+const LARGE_READ_BYTES: usize = 256 << 10;
 /// The most memory that is reserved because of the length that a record claims.
 const CLAIMED_BYTES_MAX: usize = 4 << 20;
 
@@ -46,11 +47,19 @@ struct NextRead {
     is_large: bool,
 }
 
+/// A record of which the first part has arrived.
+struct LargeRecord {
+    payload: PayloadBuilder,
+    missing_bytes: usize,
+}
+
 /// See the module.
 pub(super) struct Styx0Producer {
     connection: Styx0Connection,
     memory: ProducerMemory,
     filling: Builder,
+    /// The large record that is arriving. It follows those in `filling`.
+    large: Option<LargeRecord>,
     pipeline: Pipeline,
     /// The position after the last durable record, and the count of durable records.
     durable: (Position, u64),
@@ -61,12 +70,20 @@ pub(super) struct Styx0Producer {
     has_append_failed: bool,
 }
 
+impl LargeRecord {
+    /// The size of the whole payload.
+    fn bytes(&self) -> usize {
+        self.payload.len_bytes() + self.missing_bytes
+    }
+}
+
 impl Styx0Producer {
     pub(super) fn new(connection: Styx0Connection, app: &Arc<App>, log: &OpenLog) -> Styx0Producer {
         Styx0Producer {
             connection,
             memory: ProducerMemory::new(app.sessions.request_budget().reservation()),
             filling: Builder::new(),
+            large: None,
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_APPENDS_MAX),
             durable: (Position::ORIGIN, 0),
             ack_is_due: false,
@@ -99,6 +116,13 @@ impl Styx0Producer {
                 self.release_memory();
             }
             let next = self.next_read();
+            if let Some(large) = &self.large
+                && self.ending.is_none()
+                && let Err(error) = self.memory.check_record(large.bytes())
+            {
+                self.fail(&error);
+                continue;
+            }
             let intake = Intake::decide(state, || self.memory.try_reserve(next.bytes));
             let read_bytes = if intake == Intake::Listen { next.read_bytes } else { 0 };
             if read_bytes > 0 && !was_reading {
@@ -138,13 +162,15 @@ impl Styx0Producer {
 
     /// What to read next, and the memory that it needs.
     fn next_read(&mut self) -> NextRead {
-        let (held_bytes, capacity) = self.connection.held_bytes();
-        let coming = match self.connection.decoder.is_mid_message() {
-            true => self.connection.decoder.missing(),
-            false => 0,
+        let (received_bytes, capacity) = self.connection.held_bytes();
+        let held_bytes = self.held_bytes();
+        let coming = match &self.large {
+            Some(large) => large.missing_bytes,
+            None if self.connection.decoder.is_mid_message() => self.connection.decoder.missing(),
+            None => 0,
         };
         let others = self.pipeline.bytes() + self.filling.len_bytes();
-        if coming <= LARGE_BYTES {
+        if self.large.is_none() && coming <= LARGE_BYTES {
             let read_bytes = self.connection.read_bytes();
             // An idle connection reads so little at first that it needs no reservation.
             let is_unused = others + held_bytes == 0 && read_bytes == READ_BYTES_MIN;
@@ -155,15 +181,21 @@ impl Styx0Producer {
         // connections that wait hold little. Its claimed length counts step by step.
         self.connection.reset_read_bytes();
         let step = (held_bytes * 2).max(CLAIMED_BYTES_MAX);
-        let bytes = others + (held_bytes + coming).min(step) * LARGE_COPIES;
-        NextRead { bytes, held_bytes, read_bytes: coming, is_large: true }
+        let bytes = others + received_bytes + LARGE_READ_BYTES + (held_bytes + coming).min(step);
+        let read_bytes = coming.clamp(1, LARGE_READ_BYTES);
+        NextRead { bytes, held_bytes, read_bytes, is_large: true }
+    }
+
+    /// Bytes of records that have not arrived whole, or are not decoded yet.
+    fn held_bytes(&mut self) -> usize {
+        let large_bytes = self.large.as_ref().map_or(0, |large| large.payload.len_bytes());
+        large_bytes + self.connection.held_bytes().0
     }
 
     /// Ends the stream if a large record arrives too slowly while others wait for
     /// memory.
     fn record_rate(&mut self, before: usize, waited: Duration) {
-        let (now, _) = self.connection.held_bytes();
-        let came = now.saturating_sub(before) as u64;
+        let came = self.held_bytes().saturating_sub(before) as u64;
         if let Err(error) = self.memory.record_rate(came, waited) {
             self.fail(&error);
         }
@@ -172,7 +204,7 @@ impl Styx0Producer {
     fn release_memory(&mut self) {
         self.connection.release_memory();
         self.filling = Builder::new();
-        if self.connection.held_bytes().0 == 0 {
+        if self.held_bytes() == 0 {
             self.memory.shrink_to(0);
         }
     }
@@ -180,6 +212,15 @@ impl Styx0Producer {
     /// Decodes messages while their records can be submitted.
     fn decode(&mut self) {
         while self.ending.is_none() && self.pipeline.has_capacity() {
+            if self.large.is_some() {
+                if self.receive_large() {
+                    continue;
+                }
+                if self.connection.has_finished {
+                    self.ending = Some(Styx0End::Failed);
+                }
+                return;
+            }
             match self.connection.decoder.next() {
                 Ok(Some(Message::Record(payload))) => {
                     if !self.filling.push(payload) {
@@ -203,6 +244,9 @@ impl Styx0Producer {
                     self.ending = Some(Styx0End::Failed);
                 }
                 Ok(None) => {
+                    if self.begin_large() {
+                        continue;
+                    }
                     if self.connection.has_finished {
                         let is_cut = self.connection.decoder.is_mid_message();
                         self.ending =
@@ -216,6 +260,43 @@ impl Styx0Producer {
                 }
             }
         }
+    }
+
+    /// Begins a large record if a part of one has arrived; returns whether it did.
+    fn begin_large(&mut self) -> bool {
+        let missing_bytes = self.connection.decoder.missing();
+        if missing_bytes <= LARGE_BYTES {
+            return false;
+        }
+        let Some(part) = self.connection.decoder.take_partial_record() else { return false };
+        let mut payload = PayloadBuilder::default();
+        payload.push(&part);
+        self.large = Some(LargeRecord { payload, missing_bytes });
+        true
+    }
+
+    /// Adds what has arrived to the large record, and submits it when it is whole, after
+    /// the records before it. Returns `false` if more has to arrive first.
+    fn receive_large(&mut self) -> bool {
+        let Some(large) = &mut self.large else { return true };
+        let buffer = self.connection.decoder.buffer();
+        let arrived = buffer.split_to(buffer.len().min(large.missing_bytes));
+        large.payload.push(&arrived);
+        large.missing_bytes -= arrived.len();
+        if large.missing_bytes > 0 {
+            return false;
+        }
+        let append = if self.filling.is_empty() {
+            let payload = large.payload.take();
+            self.large = None;
+            Append::Pieces { payload, expected: None, producer: None }
+        } else {
+            Append::from(self.filling.take())
+        };
+        if let Err(error) = self.pipeline.submit(append) {
+            self.fail(&error);
+        }
+        true
     }
 
     /// Submits the records that have arrived.
@@ -245,6 +326,7 @@ impl Styx0Producer {
     /// Stops reading; appends in flight continue.
     fn fail(&mut self, error: &Error) {
         let _ = self.filling.take();
+        self.large = None;
         if error.is_server_fault() {
             tracing::error!("a styx/0 producer's stream failed: {error}");
         } else {

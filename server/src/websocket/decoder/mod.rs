@@ -25,7 +25,7 @@ const CONTROL_BYTES_MAX: u64 = 125;
 const SMALL_BYTES: usize = 4 << 10;
 
 /// A message or control frame of a client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DecodedMessage {
     /// A whole message's bytes.
     Data(BytesMut),
@@ -62,6 +62,8 @@ enum MessageKind {
 struct PartialMessage {
     kind: MessageKind,
     payload: BytesMut,
+    /// Bytes before `payload` that [`MessageDecoder::take_part`] has returned.
+    taken_bytes: usize,
 }
 
 /// The frame whose payload has not arrived whole yet.
@@ -141,6 +143,45 @@ impl MessageDecoder {
         }
     }
 
+    /// Takes what has arrived of a message whose rest is missing, if that is at least
+    /// `bytes_min`; [`next`](Self::next) then returns the rest. So a large message needs no
+    /// large buffer. Call it after `next` has returned `None`.
+    ///
+    /// # Errors
+    /// The message is not the text that it claims to be.
+    pub(super) fn take_part(&mut self, bytes_min: usize) -> Result<Option<BytesMut>, Violation> {
+        // The mask has four bytes, so the rest of the frame still begins with the first.
+        let whole_masks = self.received.len() / 4 * 4;
+        if let Some(OpenFrame { opcode: OpCode::Data(data), mask, length, .. }) = self.open
+            && whole_masks >= bytes_min.max(1)
+            && let Some(left) = length.checked_sub(whole_masks).filter(|left| *left > 0)
+        {
+            let mut payload = self.received.split_to(whole_masks);
+            frame::unmask(&mut payload, mask);
+            self.message(data, false, payload)?;
+            if let Some(open) = &mut self.open {
+                (open.opcode, open.length) = (OpCode::Data(Data::Continue), left);
+            }
+        }
+        let Some(part) = &mut self.part else { return Ok(None) };
+        if part.payload.len() < bytes_min.max(1) {
+            return Ok(None);
+        }
+        let taken = match part.kind {
+            MessageKind::Binary => std::mem::take(&mut part.payload),
+            // The rest begins with a whole character.
+            MessageKind::Text => match std::str::from_utf8(&part.payload) {
+                Ok(_) => std::mem::take(&mut part.payload),
+                Err(error) if error.error_len().is_none() => {
+                    part.payload.split_to(error.valid_up_to())
+                }
+                Err(_) => return Err(Violation::NotText),
+            },
+        };
+        part.taken_bytes += taken.len();
+        Ok((!taken.is_empty()).then_some(taken))
+    }
+
     /// The next frame header, if it has arrived whole.
     ///
     /// # Errors
@@ -188,7 +229,7 @@ impl MessageDecoder {
             (_, Some(_)) => return Err(Protocol("a message begins before the last one ended")),
         }
         let payload_bytes_max = self.payload_bytes_max.ok_or(Violation::UnexpectedMessage)?;
-        let held = self.part.as_ref().map_or(0, |part| part.payload.len());
+        let held = self.part.as_ref().map_or(0, |part| part.taken_bytes + part.payload.len());
         if length > (payload_bytes_max - held.min(payload_bytes_max)) as u64 {
             return Err(Violation::TooLarge { payload_bytes_max });
         }
@@ -206,7 +247,7 @@ impl MessageDecoder {
         let mut part = match self.part.take() {
             None => {
                 let kind = if data == Data::Text { MessageKind::Text } else { MessageKind::Binary };
-                PartialMessage { kind, payload }
+                PartialMessage { kind, payload, taken_bytes: 0 }
             }
             Some(mut part) => {
                 part.payload.extend_from_slice(&payload);

@@ -82,6 +82,79 @@ fn fragments_are_joined_with_control_frames_between_them() {
     );
 }
 
+/// The messages, each joined from the parts that were taken of it.
+fn decode_in_parts(
+    bytes: &[u8],
+    piece_bytes: usize,
+    part_bytes: usize,
+) -> (Vec<DecodedMessage>, Option<Violation>) {
+    let mut decoder = MessageDecoder::new(Some(1000));
+    let (mut said, mut begun) = (Vec::new(), BytesMut::new());
+    for piece in bytes.chunks(piece_bytes) {
+        decoder.received().extend_from_slice(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(DecodedMessage::Data(rest))) => {
+                    begun.extend_from_slice(&rest);
+                    said.push(DecodedMessage::Data(begun.split()));
+                }
+                Ok(Some(next)) => said.push(next),
+                Ok(None) => break,
+                Err(violation) => return (said, Some(violation)),
+            }
+        }
+        match decoder.take_part(part_bytes) {
+            Ok(Some(part)) => begun.extend_from_slice(&part),
+            Ok(None) => {}
+            Err(violation) => return (said, Some(violation)),
+        }
+        decoder.shrink();
+    }
+    (said, None)
+}
+
+#[test]
+fn messages_taken_in_parts_are_the_same_as_in_one() {
+    let text = "zw\u{f6}lf\u{20ac}".repeat(80);
+    let binary: Vec<u8> = (0..=250).cycle().take(997).collect();
+    let frames = [
+        frame(0x81, text.as_bytes()),
+        frame(0x02, &binary[..500]),
+        frame(0x89, b"there?"),
+        frame(0x00, b""),
+        frame(0x80, &binary[500..]),
+        frame(0x82, b""),
+    ];
+    let expected = [
+        message(text.as_bytes()),
+        DecodedMessage::Ping(b"there?"[..].into()),
+        message(&binary),
+        message(b""),
+    ];
+    for (piece_bytes, part_bytes) in [(1, 0), (1, 1), (1, 9), (7, 4), (50, 100), (333, 1)] {
+        let decoded = decode_in_parts(&frames.concat(), piece_bytes, part_bytes);
+        assert_eq!(decoded, (expected.to_vec(), None), "{piece_bytes} {part_bytes}");
+    }
+}
+
+#[test]
+fn faults_are_found_although_parts_were_taken() {
+    let cases = [
+        (frame(0x81, &[&[b'x'; 50][..], b"\xff", &[b'x'; 50]].concat()), Violation::NotText),
+        (frame(0x81, &[&[b'x'; 50][..], b"\xc3"].concat()), Violation::NotText),
+        (
+            [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat(),
+            Violation::TooLarge { payload_bytes_max: 1000 },
+        ),
+    ];
+    for (bytes, violation) in cases {
+        for piece_bytes in [1, 13, 60] {
+            let (said, ended) = decode_in_parts(&bytes, piece_bytes, 4);
+            assert_eq!((said, ended), (vec![], Some(violation)), "{piece_bytes}");
+        }
+    }
+}
+
 #[test]
 fn frames_may_split_characters_but_messages_may_not() {
     let whole = [frame(0x01, b"\xc3"), frame(0x80, b"\xb6")];

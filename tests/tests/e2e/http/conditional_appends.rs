@@ -67,6 +67,35 @@ fn a_repeated_append_adds_nothing() {
     assert_eq!(server.read_all("a"), expected);
 }
 
+/// Regression test: the answer was 200 with `count` 0, and the records were lost.
+#[test]
+fn other_records_with_a_used_sequence_are_refused() {
+    let mut server = TestServer::with_log("a");
+    let reused = || error(409, "sequence_reused").field("position", 0).field("count", 0);
+    let mut table = Table::of(&server);
+    table.row("lines", &produce(7, 0, 0, "0\n1\n"), &gives(200).body(written_json(2, 2)));
+    table.row("other lines", &produce(7, 0, 0, "0\nx\n"), &reused().says("sequence 0"));
+    table.row("with new lines", &produce(7, 0, 0, "x\n1\n2\n"), &reused());
+    table.row("a higher epoch", &produce(7, 1, 0, "x\n1\n"), &reused());
+    let one = |body: &str| {
+        let request = write_one("a", body).header("X-Styx-Producer", 8);
+        request.header("X-Styx-Sequence", 0)
+    };
+    table.row("one record", &one("paid 10"), &gives(200).body(written_json(3, 1)));
+    table.row("another record", &one("paid 11"), &reused());
+    table.row("the same record", &one("paid 10"), &gives(200).body(written_json(3, 0)));
+    table.row("continued", &produce(7, 0, 0, "0\n1\n2\n"), &gives(200).body(written_json(4, 1)));
+    table.check();
+
+    server.kill();
+    server.restart();
+    let mut table = Table::of(&server);
+    table.row("after a crash", &produce(7, 0, 0, "0\nx\n"), &reused());
+    table.row("another record after it", &one("paid 11"), &reused());
+    table.check();
+    assert_eq!(server.read_all("a"), [&b"0"[..], b"1", b"paid 10", b"2"]);
+}
+
 #[test]
 fn a_higher_epoch_fences_a_lower_one() {
     let server = TestServer::with_log("a");

@@ -2,11 +2,10 @@
 //! named.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use styx_protocol::Code;
 use styx_tests::api::{BINARY, write_lines, write_one};
-use styx_tests::{Connection, Request, Settings, Table, TestServer, error, wait};
+use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
 const ELSEWHERE: [(Code, &str); 6] = [
@@ -14,14 +13,13 @@ const ELSEWHERE: [(Code, &str); 6] = [
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
     (Code::StorageFull, "faults::disk"),
-    (Code::Overloaded, "below: a_connection_over_the_limit_is_answered_overloaded"),
+    (Code::Overloaded, "limits::connection_limit"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
 /// Not returned over HTTP by this version.
-const NEVER: [(Code, &str); 7] = [
+const NEVER: [(Code, &str); 6] = [
     (Code::MissingContentLength, "every body is streamed, so no request needs a length"),
-    (Code::SequenceReused, "single records are distinguished by their sequence alone"),
     (Code::ProducerUnknown, "only clients return it"),
     (Code::Unauthorized, "there are no tokens yet"),
     (Code::Forbidden, "there are no tokens yet"),
@@ -43,13 +41,13 @@ fn every_error_code_is_returned_with_its_status() {
         assert_eq!(got, (code.http_status(), code.as_str().to_owned()), "{}", answer.shown());
         code.as_str()
     };
-    let produce = |epoch: u64, sequence: u64| {
-        write_lines("a", "x\n")
+    let produce = |epoch: u64, sequence: u64, line: &str| {
+        write_lines("a", line)
             .header("X-Styx-Producer", 1)
             .header("X-Styx-Epoch", epoch)
             .header("X-Styx-Sequence", sequence)
     };
-    let _ = server.ask(&produce(1, 0)).expect(200);
+    let _ = server.ask(&produce(1, 0, "x\n")).expect(200);
     let read = "/logs/a/records";
     let mut raised = BTreeSet::from([
         raise(Code::NotFound, Request::get("/x")),
@@ -62,8 +60,9 @@ fn every_error_code_is_returned_with_its_status() {
         raise(Code::RecordTooLarge, write_one("a", vec![0; 93])),
         raise(Code::MalformedRecords, Request::post(read).typed(BINARY, "x")),
         raise(Code::PositionMismatch, write_one("a", "x").header("X-Styx-Expected-Position", 9)),
-        raise(Code::SequenceGap, produce(1, 5)),
-        raise(Code::ProducerFenced, produce(0, 1)),
+        raise(Code::SequenceGap, produce(1, 5, "x\n")),
+        raise(Code::SequenceReused, produce(1, 0, "y\n")),
+        raise(Code::ProducerFenced, produce(0, 1, "x\n")),
         raise(Code::LogChanged, Request::get(read).header("X-Styx-Log-Id", "0".repeat(32))),
         raise(
             Code::LogEndRegressed,
@@ -73,40 +72,9 @@ fn every_error_code_is_returned_with_its_status() {
     raised.extend(ELSEWHERE.iter().chain(&NEVER).map(|(code, _)| code.as_str()));
     let all: BTreeSet<&str> = Code::all().map(Code::as_str).collect();
     assert_eq!(raised, all, "a code that no test returns");
-    assert_eq!(raised.len(), 14 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
+    assert_eq!(raised.len(), 15 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
     table.row("and all is well", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.check();
-}
-
-#[test]
-fn a_connection_over_the_limit_is_answered_overloaded() {
-    let server = Settings::default().set("max_connections = 8").start();
-    server.create("a");
-    let ask = |connection: &mut Connection| connection.exchange(&Request::get("/logs/a"));
-    let mut connections: Vec<Connection> = Vec::new();
-    // Connections from the startup may still be open.
-    let refused = wait::until("a connection too many", Duration::from_secs(10), || {
-        let mut connection = server.connect();
-        match ask(&mut connection) {
-            Ok(answer) if answer.status() == 200 => {
-                connections.push(connection);
-                assert!(connections.len() <= 8, "more connections than allowed are served");
-                None
-            }
-            Ok(answer) => Some(answer),
-            Err(_) => None,
-        }
-    });
-    let refused = refused.expect_error(503, "overloaded");
-    assert!(refused.header("Retry-After").is_some(), "{}", refused.shown());
-    assert_eq!(connections.len(), 8);
-    for connection in &mut connections {
-        let _ = ask(connection).expect("open connections are still served").expect(200);
-    }
-    connections.clear();
-    wait::until_true("room again", Duration::from_secs(10), || {
-        ask(&mut server.connect()).is_ok_and(|answer| answer.status() == 200)
-    });
 }
 
 #[test]

@@ -208,8 +208,60 @@ fn events_resume_after_last_event_id() {
         let answer = server.ask(&bad).expect_error(400, "invalid_params");
         assert!(answer.text().contains("Last-Event-ID"), "{}", answer.shown());
     }
-    let outside = event_stream("follow=true").header("Last-Event-ID", 9);
+    let outside = event_stream("follow=true").header("Last-Event-ID", -1);
     let _ = server.ask(&outside).expect_error(416, "out_of_range");
+}
+
+#[test]
+fn ids_of_events_can_be_checkpoints() {
+    let server = TestServer::with_log("a");
+    server.append_all("a", &["zero", "one", "two"]);
+    let checkpoints = event_stream("follow=true&event_ids=checkpoint");
+    let mut connection = server.open_read(&checkpoints.clone().header("Last-Event-ID", 1));
+    let log_id = server.ask(&Request::get("/logs/a")).expect(200);
+    let log_id = log_id.header("X-Styx-Log-Id").expect("the id of the log").to_owned();
+    let pair = |next: u64, data: &str| (format!("{log_id}:{next}"), data.to_owned());
+    let [one, two] = [pair(2, "one"), pair(3, "two")];
+    assert_eq!(events(&mut connection, 2), [one.clone(), two.clone()]);
+    let mut connection = server.open_read(&checkpoints.header("Last-Event-ID", &one.0));
+    assert_eq!(events(&mut connection, 1), [two]);
+    let positions = event_stream("follow=true&event_ids=position");
+    let mut connection = server.open_read(&positions.header("Last-Event-ID", &one.0));
+    assert_eq!(events(&mut connection, 1), [("3".to_owned(), "two".to_owned())]);
+
+    let bad = event_stream("event_ids=uuid");
+    let answer = server.ask(&bad).expect_error(400, "invalid_params");
+    assert!(answer.text().contains("event_ids"), "{}", answer.shown());
+    for id in [&log_id[..], &format!("{log_id}:"), &format!("{log_id}:x"), "0:1", ":1"] {
+        let bad = event_stream("follow=true").header("Last-Event-ID", id);
+        let _ = server.ask(&bad).expect_error(400, "invalid_params");
+    }
+}
+
+/// Regression test: a browser that reconnected read the records of the new log from its old
+/// position on.
+#[test]
+fn an_event_id_from_before_a_truncate_or_another_log_is_refused() {
+    let server = TestServer::with_log("a");
+    server.append_all("a", &["zero", "one", "two"]);
+    let checkpoints = event_stream("follow=true&event_ids=checkpoint");
+    let mut connection = server.open_read(&checkpoints);
+    let last = events(&mut connection, 3).pop().expect("an event").0;
+    let _ = server.ask(&Request::post("/logs/a/truncate")).expect(200);
+    let resume = |id: &str| server.ask(&checkpoints.clone().header("Last-Event-ID", id));
+    let _ = resume(&last).expect_error(409, "log_changed");
+    // The position alone shows it only while the log ends before it.
+    let answer = resume("3").expect_error(409, "log_end_regressed");
+    assert!(answer.text().contains("\"end_position\": 0"), "{}", answer.shown());
+    server.append_all("a", &["new 0", "new 1", "new 2", "new 3"]);
+    let _ = resume(&last).expect_error(409, "log_changed");
+    let mut connection = server.open_read(&checkpoints.clone().header("Last-Event-ID", 3));
+    assert_eq!(events(&mut connection, 1).pop().expect("an event").1, "new 3");
+
+    let _ = server.ask(&Request::delete("/logs/a")).expect(200);
+    server.create("a");
+    server.append_all("a", &["a", "b", "c", "d"]);
+    let _ = resume(&last).expect_error(409, "log_changed");
 }
 
 #[test]

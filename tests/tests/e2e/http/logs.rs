@@ -1,7 +1,9 @@
 //! Managing logs: create, list, get, delete, truncate, trim, and their errors.
 
+use std::sync::Arc;
+
 use styx_tests::api::{info_json, now_us, read_binary, write_one};
-use styx_tests::{Request, Table, TestServer, error, gives};
+use styx_tests::{Request, Settings, Table, TestServer, error, gives};
 
 fn create(form: &str) -> Request {
     Request::post("/logs").form(form)
@@ -87,9 +89,50 @@ fn a_log_can_be_created_from_json() {
     assert_eq!(details["config"]["segment_max_count"], 7);
 }
 
+/// Regression test: the object `config` was ignored, so the new log had no limits.
+#[test]
+fn a_log_can_be_created_from_the_description_of_another() {
+    let server = TestServer::start();
+    server.create_with("a", "segment_max_count=10&log_max_count=100&log_max_age=3600");
+    server.append("a", "x");
+    let details = |name: &str| {
+        let request = Request::get(&format!("/logs/{name}?details=true"));
+        server.ask(&request).expect(200).json()
+    };
+    let mut description = details("a");
+    description["name"] = "b".into();
+    let _ = server.ask(&create_json(&description.to_string())).expect(200);
+    assert_eq!(details("b")["config"], details("a")["config"]);
+    assert_eq!(details("b")["end_position"], 0);
+
+    let mut table = Table::of(&server);
+    let same = r#"{"name": "c", "log_max_count": 5, "config": {"log_max_count": 5}}"#;
+    table.row("the same in both places", &create_json(same), &gives(200));
+    let bad = error(400, "invalid_params");
+    let other = r#"{"name": "d", "log_max_count": 5, "config": {"log_max_count": 6}}"#;
+    table.row("another value", &create_json(other), &bad.clone().says("log_max_count"));
+    let list = r#"{"name": "d", "config": [{"log_max_count": 5}]}"#;
+    table.row("no object", &create_json(list), &bad.clone().says("config"));
+    let zero = r#"{"name": "d", "config": {"log_max_count": 0}}"#;
+    table.row("out of range", &create_json(zero), &bad.clone().says("log_max_count"));
+    for (fields, nearest) in [
+        (r#""log_max_cuont": 5"#, "log_max_count"),
+        (r#""config": {"log_max_cuont": 5}"#, "log_max_count"),
+        (r#""configuration": {"log_max_count": 5}"#, "config"),
+    ] {
+        let text = format!(r#"{{"name": "d", {fields}}}"#);
+        let hint = format!("did you mean {nearest}?");
+        table.row(fields, &create_json(&text), &bad.clone().says(&hint));
+    }
+    let form = create("name=e&log_max_cuont=5");
+    table.row("unknown form fields are ignored", &form, &gives(200));
+    table.row("no log was created", &Request::get("/logs/d"), &error(404, "log_not_found"));
+    table.check();
+}
+
 #[test]
 fn an_out_of_range_configuration_is_rejected() {
-    let server = TestServer::start();
+    let server = Settings::default().set("max_log_record_size = 1073741824").start();
     let mut table = Table::of(&server);
     let fields = [
         "max_record_size",
@@ -119,6 +162,34 @@ fn an_out_of_range_configuration_is_rejected() {
     let largest = "name=b&max_record_size=1073741824&segment_max_size=9007199254740992";
     table.row("the largest", &create(largest), &gives(200));
     table.check();
+}
+
+#[test]
+fn creation_is_refused_beyond_max_log_record_size_and_older_logs_keep_theirs() {
+    let server = TestServer::start();
+    let mut table = Table::of(&server);
+    table.row("the default", &create("name=a&max_record_size=67108864"), &gives(200));
+    let refused = error(400, "invalid_params").says("67108865").says("67108864");
+    let refused = refused.says("max_log_record_size");
+    table.row("one more", &create("name=b&max_record_size=67108865"), &refused);
+    let json = create_json(r#"{"name":"b","max_record_size":67108865}"#);
+    table.row("one more as JSON", &json, &refused);
+    table.row("it was not created", &Request::get("/logs/b"), &error(404, "log_not_found"));
+    table.check();
+    let archive = server.backup("a");
+    let scratch = Arc::clone(server.scratch());
+    drop(server);
+    // The limit is only for new logs.
+    let lower = Settings::default().set("max_log_record_size = 1048576");
+    let server = lower.start_in(scratch).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let _ = server.restore("b", archive).expect(200);
+    for log in ["a", "b"] {
+        let request = Request::get(&format!("/logs/{log}?details=true"));
+        let details = server.ask(&request).expect(200).json();
+        assert_eq!(details["config"]["max_record_size"], 67_108_864, "{log}");
+        assert_eq!(server.append(log, vec![b'x'; 2 << 20]), 1, "{log}");
+    }
+    let _ = server.ask(&create("name=c")).expect(200);
 }
 
 #[test]

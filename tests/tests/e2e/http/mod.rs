@@ -8,6 +8,7 @@ mod concurrent_requests;
 mod conditional_appends;
 mod error_codes;
 mod follow;
+mod half_close;
 mod logs;
 mod metrics;
 mod reads;

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use styx_tests::api::{info_json, written_json};
-use styx_tests::{Request, Settings, Table, TestServer, error, gives};
+use styx_tests::{Request, Response, Settings, Table, TestServer, error, gives};
 
 #[test]
 fn repeated_slashes_count_as_one() {
@@ -120,6 +120,84 @@ fn http_1_0_is_served_and_closed() {
     let answer = connection.response("GET").expect("an answer").expect(200);
     assert!(answer.text().contains("\"a\""), "{}", answer.shown());
     assert_eq!(connection.until_close().expect("the server closes the connection"), b"");
+}
+
+/// Sends bytes and returns the answer, after which the server closes the connection.
+fn refused(server: &TestServer, bytes: &str) -> Response {
+    let mut connection = server.connect();
+    connection.send(bytes.as_bytes()).expect("the request can be sent");
+    let answer = connection.response("GET").expect("an answer");
+    assert_eq!(answer.header("Connection"), Some("close"), "{bytes:?}");
+    assert_eq!(connection.until_close().expect("the server closes"), b"", "{bytes:?}");
+    answer
+}
+
+#[test]
+fn an_http_1_1_request_needs_exactly_one_host() {
+    let server = TestServer::with_log("a");
+    for head in [
+        "GET /logs HTTP/1.1\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nAccept: */*\r\n\r\n",
+        "GET /nowhere HTTP/1.1\r\n\r\n",
+        "GET /logs HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /logs HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET /logs HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET /logs HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "POST /logs/a/records HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
+        "GET /logs/a/records HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: styx/0\r\n\r\n",
+    ] {
+        let answer = refused(&server, head).expect_error(400, "invalid_params");
+        assert!(answer.text().contains("Host"), "{}", answer.shown());
+    }
+    for head in [
+        "GET /logs HTTP/1.0\r\n\r\n",
+        "GET /logs HTTP/1.1\r\nHost:\r\n\r\n",
+        "GET /logs HTTP/1.1\r\nhost: [::1]:7123\r\n\r\n",
+        "GET http://a/logs HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut connection = server.connect();
+        connection.send(head.as_bytes()).expect("the request can be sent");
+        let _ = connection.response("GET").expect("an answer").expect(200);
+    }
+    assert_eq!(server.info("a")["end_position"], 0, "no record was appended");
+}
+
+/// Regression test: the chunks of a `gzip, chunked` body were stored as the record.
+#[test]
+fn a_transfer_coding_besides_chunked_is_refused() {
+    let server = TestServer::with_log("a");
+    let post = |headers: &str| {
+        format!(
+            "POST /logs/a/records HTTP/1.1\r\nHost: x\r\n{headers}\r\n\
+             1\r\nx\r\n0\r\n\r\n"
+        )
+    };
+    for (headers, status) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", 501),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("Transfer-Encoding: DEFLATE,chunked\r\n", 501),
+        ("Transfer-Encoding: chunked, chunked\r\n", 400),
+        ("Transfer-Encoding: foo, chunked\r\n", 400),
+        ("Transfer-Encoding: identity, chunked\r\n", 400),
+    ] {
+        let answer = refused(&server, &post(headers)).expect_error(status, "invalid_params");
+        assert!(answer.text().contains("chunked"), "{}", answer.shown());
+    }
+    for headers in [
+        "Transfer-Encoding: foo\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n",
+    ] {
+        let mut connection = server.connect();
+        connection.send(post(headers).as_bytes()).expect("the request can be sent");
+        // hyper answers this itself, with an empty body.
+        assert_eq!(connection.response("POST").expect("an answer").status(), 400, "{headers}");
+    }
+    let mut connection = server.connect();
+    let accepted = post("Transfer-Encoding: Chunked\r\n");
+    connection.send(accepted.as_bytes()).expect("the request can be sent");
+    let _ = connection.response("POST").expect("an answer").expect(200);
+    assert_eq!(server.read_all("a"), [b"x"]);
 }
 
 #[test]

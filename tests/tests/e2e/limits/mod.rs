@@ -1,6 +1,8 @@
 //! Large input, and peers that are slow, stalled or endless: bounded memory and time.
 
+mod connection_limit;
 mod http2_streams;
 mod large_input;
+mod large_records;
 mod slow_peers;
 mod stalled_peers;

@@ -11,7 +11,8 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn a_claimed_size_allocates_nothing_before_its_bytes_arrive() {
-    let server = TestServer::start();
+    let settings = Settings::default().set("max_in_flight_bytes = 4294967296");
+    let server = settings.set("max_log_record_size = 1073741824").start();
     server.create_with("a", "max_record_size=1073741824");
     let before = server.memory_bytes();
     let mut streams: Vec<_> = (0..50).map(|_| Styx0Stream::produce(&server, "a")).collect();

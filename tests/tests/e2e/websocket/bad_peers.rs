@@ -194,7 +194,8 @@ fn a_writer_that_reads_no_acks_is_served_in_bounded_memory() {
 
 #[test]
 fn announced_lengths_allocate_nothing() {
-    let server = TestServer::start();
+    let settings = Settings::default().set("max_in_flight_bytes = 4294967296");
+    let server = settings.set("max_log_record_size = 1073741824").start();
     server.create_with("a", "max_record_size=1073741824");
     let before = server.memory_bytes_most();
     let mut sockets: Vec<_> = (0..200)

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use styx_protocol::block::{Block, Header, ParseError};
+use styx_protocol::block::{Block, Codec, Header, ParseError};
 use styx_protocol::frame::{self, Ack, Fault};
 use styx_protocol::limits::{IN_FLIGHT_BLOCKS_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Code, Codecs};
@@ -160,6 +160,11 @@ impl ProducerConnection {
             }
             if let Some(end) = self.submit_all() {
                 return Ok(end);
+            }
+            if self.pipeline.has_capacity()
+                && let Err(error) = self.receive_buffer.check_partial_frame()
+            {
+                return Ok(ProducerEnd::failed(&error));
             }
             self.socket.send()?;
             let intake = self.next_intake();
@@ -323,6 +328,12 @@ impl ProducerConnection {
     fn submit(&mut self, bytes: Bytes) -> Result<(), Fault> {
         let (block, _) = Block::parse(bytes, self.record_bytes_max).map_err(invalid_block)?;
         self.check_agreed(block.header())?;
+        let header = block.header();
+        if header.codec != Codec::None {
+            let (body_bytes, raw_bytes) = (header.body_size as usize, header.raw_size as usize);
+            let reserved = self.receive_buffer.reserve_to_decompress(body_bytes, raw_bytes);
+            reserved.map_err(|error| error_frame::of(&error))?;
+        }
         let record_bytes_max = usize::try_from(self.record_bytes_max).unwrap_or(usize::MAX);
         let payload_bytes_max = record_bytes_max.saturating_sub(RECORD_HEADER_BYTES);
         let checked = block.into_checked(payload_bytes_max).map_err(invalid_block)?;

@@ -14,6 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use styx_protocol::Code;
 use styx_protocol::frame::{self, Event, FrameDecoder, Route};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
 use tokio::net::TcpStream;
@@ -126,10 +127,49 @@ impl ReceiveBuffer {
             return None;
         }
         // A block of the usual size gets all of its space at once, so that a
-        // connection that waits for it holds little. A huge one gets it as it arrives.
-        let believed = self.buffer_bytes.max(filled).max(CLAIMED_BYTES_MAX);
-        let missing = self.decoder.missing().min(believed);
-        Some(self.buffer_bytes.max(filled + missing + SPACE_BYTES_MIN))
+        // connection that waits for it holds little. A huge one gets it as it arrives:
+        // an eighth, a quarter, half, then all of its size. A part is moved to the next
+        // buffer before that has more bytes, so both together have at most its size.
+        let believed = filled + self.buffer_bytes.max(filled).max(CLAIMED_BYTES_MAX);
+        let mut wanted = filled + self.decoder.missing();
+        while wanted > believed {
+            wanted = wanted.div_ceil(2);
+        }
+        Some(self.buffer_bytes.max(wanted.max(filled) + SPACE_BYTES_MIN))
+    }
+
+    /// Checks that the block that is arriving can ever fit the memory of all requests. Call
+    /// it after [`next`](Self::next) has returned `None`.
+    ///
+    /// # Errors
+    /// `record_too_large`.
+    pub(super) fn check_partial_frame(&mut self) -> Result<(), Error> {
+        let bytes = self.decoder.buffer().len() + self.decoder.missing();
+        self.memory.check_record(bytes)
+    }
+
+    /// Reserves memory to decompress a block to `raw_bytes`, if that is more than a block
+    /// usually has.
+    ///
+    /// # Errors
+    /// `record_too_large` if it can never be reserved, `overloaded` if it cannot be now.
+    pub(super) fn reserve_to_decompress(
+        &mut self,
+        block_bytes: usize,
+        raw_bytes: usize,
+    ) -> Result<(), Error> {
+        if raw_bytes <= BLOCK_RAW_BYTES_MAX {
+            return Ok(());
+        }
+        self.memory.check_record(block_bytes + raw_bytes)?;
+        match self.memory.try_reserve(self.held_bytes() + raw_bytes) {
+            true => Ok(()),
+            false => Err(Error::new(
+                Code::Overloaded,
+                "there is no memory to decompress this record now (max_in_flight_bytes); \
+                 send it again later",
+            )),
+        }
     }
 
     /// Makes space to read into if memory is free now; returns whether there is space.
@@ -160,17 +200,23 @@ impl ReceiveBuffer {
         fresh.bytes.extend_from_slice(self.decoder.buffer());
         let bytes = std::mem::replace(self.decoder.buffer(), fresh.bytes);
         let capacity = std::mem::replace(&mut self.capacity, fresh.capacity);
-        if capacity > 0 {
-            self.retired.push_back(RetiredBuffer { bytes, capacity });
+        if capacity == 0 {
+            return;
         }
+        let mut retired = RetiredBuffer { bytes, capacity };
+        // The part of a huge record was moved: nothing else is in its last buffer.
+        let is_growing = self.capacity > BUFFER_BYTES_MAX;
+        if is_growing && retired.is_unused() {
+            return;
+        }
+        self.retired.push_back(retired);
     }
 
     /// A retired buffer of this size whose blocks are gone. Smaller ones are freed,
     /// and so are those of huge records.
     fn reclaim(&mut self, wanted: usize) -> Option<RetiredBuffer> {
         while let Some(mut oldest) = self.retired.pop_front() {
-            oldest.bytes.clear();
-            if !oldest.bytes.try_reclaim(oldest.capacity) {
+            if !oldest.is_unused() {
                 self.retired.push_front(oldest);
                 return None;
             }
@@ -231,136 +277,13 @@ impl ReceiveBuffer {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use styx_protocol::Records;
-    use styx_protocol::block::{Origin, build};
-    use styx_protocol::frame::blocks_header;
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-    use crate::peer::testing::connected_pair;
-    use crate::session::RequestBudget;
-
-    const BUDGET_BYTES: usize = 64 << 20;
-
-    fn block(number: usize, payload_bytes: usize) -> Bytes {
-        let payload = vec![u8::try_from(number % 251).expect("small"); payload_bytes];
-        build(&Records::one(&payload), Origin::default())
-    }
-
-    /// Checks that blocks of these sizes arrive as they were sent while the last
-    /// `kept` of them are in flight. Returns the most memory that this took.
-    async fn check(sizes: &[usize], kept: usize) -> usize {
-        let (mut peer, tcp) = connected_pair().await;
-        let budget = RequestBudget::new(BUDGET_BYTES);
-        let mut receive_buffer =
-            ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
-        assert_eq!(receive_buffer.held_bytes(), 0);
-        let sending = async {
-            for (number, size) in sizes.iter().enumerate() {
-                let block = block(number, *size);
-                let frame = [&blocks_header(block.len())[..], &block].concat();
-                peer.write_all(&frame).await.expect("it is read");
-            }
-            peer.shutdown().await.expect("it can be closed");
-        };
-        let receiving = async {
-            let (mut on_their_way, mut count, mut most) = (VecDeque::new(), 0, 0);
-            loop {
-                while let Some(event) = receive_buffer.next().expect("good frames") {
-                    let Event::Block(found) = event else { panic!("{event:?}") };
-                    assert_eq!(found, block(count, sizes[count]));
-                    on_their_way.push_back(found);
-                    count += 1;
-                    if on_their_way.len() > kept {
-                        on_their_way.pop_front();
-                    }
-                }
-                tcp.readable().await.expect("it is there");
-                assert!(receive_buffer.ensure_space(), "there is memory");
-                most = most.max(receive_buffer.held_bytes());
-                if receive_buffer.read(&tcp).expect("it is there") == ReadOutcome::Closed {
-                    break;
-                }
-            }
-            receive_buffer.finish().expect("no frame is cut");
-            assert_eq!(count, sizes.len());
-            most
-        };
-        let ((), most) = tokio::join!(sending, receiving);
-        assert!(budget.bytes() >= receive_buffer.held_bytes());
-        receive_buffer.shrink();
-        assert_eq!((receive_buffer.held_bytes(), budget.bytes()), (0, 0));
-        most
-    }
-
-    #[tokio::test]
-    async fn few_small_blocks_use_one_small_buffer() {
-        assert!(check(&[100; 10], 10).await <= BUFFER_BYTES_MIN);
-    }
-
-    #[tokio::test]
-    async fn buffers_are_reused_after_their_blocks_are_gone() {
-        let most = check(&[60_000; 1000], 8).await;
-        assert!(most <= 3 * BUFFER_BYTES_MAX, "60 MB took {most} bytes at a time");
-    }
-
-    #[tokio::test]
-    async fn blocks_of_all_sizes_arrive_in_bounded_memory() {
-        let sizes: Vec<_> = (0..2000).map(|i| (i * i * 7919) % 40_000).collect();
-        let most = check(&sizes, 30).await;
-        assert!(most <= 4 * BUFFER_BYTES_MAX, "{most} bytes at a time");
-        let _ = check(&sizes, 0).await;
-    }
-
-    #[tokio::test]
-    async fn huge_block_gets_memory_as_it_arrives_and_frees_it_after() {
-        let mut sizes = vec![20 << 20];
-        sizes.extend([1000; 5000]);
-        let most = check(&sizes, 1).await;
-        assert!((20 << 20..=BUDGET_BYTES).contains(&most), "{most} bytes at a time");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn large_buffers_are_freed_while_only_heartbeats_arrive() {
-        // A producer that sent a heartbeat every 0.9 s once kept megabytes for ever.
-        let (mut peer, tcp) = connected_pair().await;
-        let budget = RequestBudget::new(BUDGET_BYTES);
-        let mut receive_buffer =
-            ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
-        let large = block(0, 1 << 20);
-        let sending = async {
-            let frame = [&blocks_header(large.len())[..], &large].concat();
-            peer.write_all(&frame).await.expect("it is read");
-        };
-        let receiving = async {
-            while receive_buffer.next().expect("good frames").is_none() {
-                tcp.readable().await.expect("it is there");
-                assert!(receive_buffer.ensure_space(), "there is memory");
-                let _ = receive_buffer.read(&tcp).expect("it is there");
-            }
-        };
-        tokio::join!(sending, receiving);
-        assert!(budget.bytes() >= 1 << 20);
-        let begun = Instant::now();
-        let mut beat = BytesMut::new();
-        frame::encode_heartbeat(None, &mut beat);
-        while receive_buffer.shrinks_at().is_some_and(|at| at > Instant::now()) {
-            assert!(begun.elapsed() < 3 * SHRINK_AFTER, "they are kept for ever");
-            tokio::time::advance(SHRINK_AFTER * 9 / 10).await;
-            peer.write_all(&beat[..5]).await.expect("it is read");
-            tcp.readable().await.expect("it is there");
-            assert!(receive_buffer.ensure_space(), "there is memory");
-            assert_eq!(receive_buffer.read(&tcp).expect("it is there"), ReadOutcome::Bytes(5));
-        }
-        receive_buffer.shrink();
-        // The beginning of a frame is kept, but not the buffer that it was in.
-        assert!(
-            receive_buffer.has_partial_frame() && receive_buffer.held_bytes() < 1 << 10,
-            "{}",
-            receive_buffer.held_bytes()
-        );
-        assert_eq!(budget.bytes(), receive_buffer.held_bytes());
+impl RetiredBuffer {
+    /// Whether no block is left in it.
+    fn is_unused(&mut self) -> bool {
+        self.bytes.clear();
+        self.bytes.try_reclaim(self.capacity)
     }
 }
+
+#[cfg(test)]
+mod tests;
