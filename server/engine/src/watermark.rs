@@ -101,7 +101,7 @@ impl Watermark {
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let file = self.storage.open(&self.path, Access::Write)?;
         if file.identity()? != self.identity {
-            return Err(io::Error::other("another file has replaced the log's watermark"));
+            return Err(io::Error::other("the file was replaced while the server ran"));
         }
         self.counter += 1;
         write_slot(&*file, self.counter, mark)?;

@@ -174,6 +174,9 @@ impl LogInner {
         let at = end.cursor;
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
         let was_closed = end.file.is_none();
+        if was_closed {
+            self.check_in_place(end)?;
+        }
         let file = end.file_for_writing()?;
         if was_closed {
             self.note_open_end();

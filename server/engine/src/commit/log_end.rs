@@ -99,7 +99,7 @@ pub(crate) struct LogEnd {
     /// the log was idle.
     pub(crate) file: Option<Arc<dyn File>>,
     /// Everything that was written to the file is synced. A file is closed only in this state,
-    /// because another descriptor may not report a failure to write the rest.
+    /// because another descriptor may not report a failed write of the rest.
     pub(crate) is_synced: bool,
     pub(crate) cursor: Cursor,
     pub(crate) salt: u64,
@@ -143,13 +143,18 @@ impl LogEnd {
         self.segment.reopen_for_appends(self.identity, self.cursor.offset)
     }
 
-    /// Closes the file, unless it has bytes that are not synced. Returns whether it is closed, and
-    /// the file, which the caller drops without a lock.
-    pub(crate) fn close_file(&mut self) -> (bool, Option<Arc<dyn File>>) {
-        if self.file.is_some() && !self.is_synced {
-            return (false, None);
+    /// Syncs what is not synced yet, such as zeros that were written before the disk was full.
+    pub(crate) fn sync_rest(&mut self) -> io::Result<()> {
+        if let Some(file) = self.file.as_ref().filter(|_| !self.is_synced) {
+            file.sync()?;
+            self.is_synced = true;
         }
+        Ok(())
+    }
+
+    /// Closes the file. Returns it, so that the caller can drop it without a lock.
+    pub(crate) fn close_file(&mut self) -> Option<Arc<dyn File>> {
         self.segment.release();
-        (true, self.file.take())
+        self.file.take()
     }
 }

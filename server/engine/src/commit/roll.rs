@@ -16,7 +16,7 @@ use std::sync::Arc;
 use styx_protocol::Position;
 use styx_protocol::block::Flags;
 
-use super::failure::Failure;
+use super::failure::{Failure, is_no_descriptor};
 use super::log_end::{Cursor, LogEnd};
 use super::space::Space;
 use super::write::write;
@@ -111,11 +111,16 @@ impl SegmentDirectory {
         crate::storage::write_all_at(&*file, &bytes, 0)
             .map_err(|(error, _)| Failure::before_writing("writing a filler", &error))?;
         file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
-        let broken =
-            |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
-        self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
-        sabotage::sync_new_name(&*self.storage, &self.path)
-            .map_err(broken("syncing the directory"))?;
+        self.storage
+            .rename(&temporary, &path)
+            .map_err(|error| Failure::broken("renaming a new segment", &error))?;
+        sabotage::sync_new_name(&*self.storage, &self.path).map_err(|error| {
+            match is_no_descriptor(&error) {
+                // The next attempt replaces the new segment, which has no records.
+                true => Failure::NoDescriptor(error),
+                false => Failure::broken("syncing the directory", &error),
+            }
+        })?;
         end.cursor.pass(&filler, crc);
         Ok(end)
     }

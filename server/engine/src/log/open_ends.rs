@@ -8,14 +8,15 @@
 //!
 //! A commit to an open file does not touch this list. A log's last commit shows whether it was
 //! used: such a log gets a second chance and goes to the end of the list. A file is closed under
-//! its log's `end` lock, which every commit holds, and only if everything in it is synced. Readers
-//! hold the file themselves, so it stays open for them.
+//! its log's `end` lock, which every commit holds, and only after everything in it is synced: the
+//! error of a failed write could be lost with the descriptor. Readers hold the file themselves, so
+//! it stays open for them.
 //!
 //! Invariant: the list has weak references only, so it keeps no removed log.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 
 use super::LogInner;
 use crate::storage::File;
@@ -24,6 +25,7 @@ use crate::sync::lock;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct OpenEnds {
+    /// Each uses up to two file descriptors: the second one is for direct writes.
     files_max: usize,
     oldest_first: Mutex<VecDeque<Entry>>,
 }
@@ -68,19 +70,25 @@ impl Entry {
         if committed_at_us != self.committed_at_us {
             return Some(Entry { committed_at_us, ..self });
         }
-        let mut end_guard = match log.end.try_lock() {
-            Ok(end_guard) => end_guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Some(self),
-        };
+        // The committer must not conclude from a locked `end` that a group is in flight, so it
+        // cannot begin one meanwhile.
+        let Some(_next_head) = try_lock(&log.next_head) else { return Some(self) };
+        let Some(mut end_guard) = try_lock(&log.end) else { return Some(self) };
         let Some(end) = end_guard.as_mut() else { return None };
-        let (is_closed, file) = end.close_file();
-        closed.extend(file);
-        if !is_closed {
-            return Some(self);
+        if let Err(error) = end.sync_rest() {
+            log.taint(&format!("a sync failed: {error}"));
         }
+        closed.extend(end.close_file());
         log.is_end_open.store(false, Ordering::Relaxed);
         None
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

@@ -150,7 +150,7 @@ impl Segment {
     ) -> io::Result<Arc<dyn File>> {
         let file = self.storage.open(&self.path, Access::Write)?;
         if file.identity()? != identity || file.len()? < len_min {
-            return Err(io::Error::other("another file has replaced the log's newest segment"));
+            return Err(io::Error::other("it was replaced or shortened while it was closed"));
         }
         let displaced = lock(&self.files).data.replace(Arc::clone(&file));
         drop(displaced);
