@@ -229,15 +229,17 @@ impl LogInner {
             }
         }));
         let mut slot = self.lock_end();
-        if let Some(end) = slot.take()
-            && lock(&self.health).0 == LogStatus::Ok
-        {
-            let file = end.file.clone().map_or_else(|| end.reopened(), Ok);
-            let cut =
-                file.and_then(|file| file.set_len(end.cursor.offset).and_then(|()| file.sync()));
-            if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {
-                tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
+        if let Some(mut end) = slot.take() {
+            if lock(&self.health).0 == LogStatus::Ok {
+                let file = end.file.clone().map_or_else(|| end.reopened(), Ok);
+                let cut = file
+                    .and_then(|file| file.set_len(end.cursor.offset).and_then(|()| file.sync()));
+                if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {
+                    tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
+                }
             }
+            // Handles of the log may still exist, and they must not keep its file open.
+            drop(end.close_file());
         }
         drop(slot);
         *lock(&self.watermark) = None;

@@ -74,7 +74,7 @@ impl Entry {
         // cannot begin one meanwhile.
         let Some(_next_head) = try_lock(&log.next_head) else { return Some(self) };
         let Some(mut end_guard) = try_lock(&log.end) else { return Some(self) };
-        let Some(end) = end_guard.as_mut() else { return None };
+        let end = end_guard.as_mut()?;
         if let Err(error) = end.sync_rest() {
             log.taint(&format!("a sync failed: {error}"));
         }

@@ -104,7 +104,11 @@ fn two_hundred_logs_work_with_sixteen_descriptors() {
             check("append");
         }
     }
+    let handles: Vec<Log> = names.iter().map(|log| get(&catalog, log)).collect();
     close(catalog);
+    let open_now = open_files(directory.path());
+    assert!(open_now.is_empty(), "{} are still open: {open_now:?}", open_now.len());
+    drop(handles);
 
     let catalog = open(options(directory.path(), 16));
     check("restart");
