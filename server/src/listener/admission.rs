@@ -32,6 +32,9 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(1);
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long no idle connection is looked for after there was none.
 const SEARCH_PAUSE: Duration = Duration::from_millis(10);
+/// How long a new connection waits until one beyond the limit, which was told to leave,
+/// has left.
+const LEAVE_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// The connections of a listener, and their limits.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Admission {
     connections_max: usize,
     beyond_max: usize,
     state: Mutex<State>,
+    /// A connection beyond the limit has left, or was admitted.
+    fewer_beyond: Notify,
     refusals: OnceAMinute,
 }
 
@@ -92,13 +97,30 @@ impl Admission {
             connections_max,
             beyond_max: shares.connections_beyond,
             state: Mutex::default(),
+            fewer_beyond: Notify::new(),
             refusals: OnceAMinute::default(),
         })
     }
 
     /// A place for a new connection; `None` if even the first request of another one
-    /// cannot be read.
-    pub(super) fn seat(self: &Arc<Self>) -> Option<Arc<Seat>> {
+    /// cannot be read. The caller accepts no other connection meanwhile.
+    pub(super) async fn seat(self: &Arc<Self>) -> Option<Arc<Seat>> {
+        let left = async {
+            loop {
+                if let Some(seat) = self.free_seat() {
+                    return seat;
+                }
+                self.fewer_beyond.notified().await;
+            }
+        };
+        let seat = tokio::time::timeout(LEAVE_TIME_MAX, left).await;
+        if seat.is_err() {
+            self.note_refusal();
+        }
+        seat.ok()
+    }
+
+    fn free_seat(self: &Arc<Self>) -> Option<Arc<Seat>> {
         let permit = self.permits.clone().try_acquire_owned().ok();
         let mut state = self.state();
         if permit.is_none() {
@@ -109,8 +131,6 @@ impl Admission {
                 oldest.must_leave.notify_one();
             }
             if state.beyond >= self.beyond_max {
-                drop(state);
-                self.note_refusal();
                 return None;
             }
         }
@@ -262,6 +282,7 @@ impl Seat {
     fn is_not_beyond(&self, state: &mut State) {
         if self.began_beyond {
             state.beyond -= 1;
+            self.admission.fewer_beyond.notify_one();
             state.silent.retain(|(id, _)| *id != self.id);
         }
     }

@@ -82,7 +82,7 @@ impl Connections {
             match accepted {
                 Ok((stream, _)) => {
                     pause = ACCEPT_PAUSE;
-                    self.start(stream);
+                    self.start(stream).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -101,8 +101,8 @@ impl Connections {
         }
     }
 
-    fn start(&mut self, stream: TcpStream) {
-        let Some(seat) = self.admission.seat() else {
+    async fn start(&mut self, stream: TcpStream) {
+        let Some(seat) = self.admission.seat().await else {
             refusal::refuse(&stream);
             return;
         };

@@ -265,7 +265,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             (media::EVENT_STREAM, "Text"),
         ],
         headers: POSITIONS,
-        errors: &[400, 403, 404, 409, 413, 416, 426],
+        errors: &[400, 403, 404, 409, 416, 426],
         ..GET
     },
     Operation {

@@ -12,7 +12,7 @@
 //!
 //! A record that is larger than a block is the exception, because it is read whole. It
 //! waits until it fits, and is refused as overloaded after 5 s. If it is larger than the
-//! whole budget, it is refused at once.
+//! whole budget, it takes all of it, so that a stored record can always be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,15 +137,12 @@ impl ResponseChunks {
     /// chunk was sent, and then up to 5 s for others.
     ///
     /// # Errors
-    /// `record_too_large` if the record can never fit, `overloaded` if it does not fit now.
+    /// `overloaded` if there is no memory for it now.
     pub(crate) async fn reserve_record(
         &self,
         record_bytes: usize,
         copies: usize,
     ) -> Result<ChunkReservation, Error> {
-        if record_bytes > self.bytes_max.saturating_add(SMALL_CHUNK_BYTES) {
-            return Err(never_fits(record_bytes, self.bytes_max));
-        }
         while self.unsent.count.load(Ordering::Acquire) > 0 {
             self.unsent.sent.notified().await;
         }
@@ -217,14 +214,6 @@ impl Drop for ChunkReservation {
         // At most one task waits; it is woken even if it starts waiting only now.
         self.unsent.sent.notify_one();
     }
-}
-
-fn never_fits(bytes: usize, bytes_max: usize) -> Error {
-    let message = format!(
-        "the record needs {bytes} bytes of memory, but max_answer_bytes is {bytes_max}: raise \
-         max_answer_bytes to read it"
-    );
-    Error::new(Code::RecordTooLarge, message)
 }
 
 fn overloaded() -> Error {
@@ -315,13 +304,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn record_that_is_larger_than_the_budget_is_refused_at_once() {
-        let chunks = ResponseBudget::new(1 << 20).chunks();
-        let largest = (1 << 20) + SMALL_CHUNK_BYTES;
-        drop(chunks.reserve_record(largest, 1).await.expect("the headers of a block do not count"));
-        let refused = chunks.reserve_record(largest + 1, 1).await.expect_err("it never fits");
-        assert_eq!((refused.code, refused.retry_after), (Code::RecordTooLarge, None));
-        assert!(refused.message.contains("max_answer_bytes is 1048576"), "{refused}");
+    async fn record_that_is_larger_than_the_budget_takes_all_of_it() {
+        let budget = ResponseBudget::new(1 << 20);
+        let (first, second) = (budget.chunks(), budget.chunks());
+        let large = first.reserve_record(3 << 20, 1).await.expect("all memory is free");
+        assert_eq!(large.bytes(), 1 << 20);
+        let large = large.keep(Bytes::from(vec![0; 3 << 20]));
+        assert_eq!(budget.bytes(), 3 << 20, "the record counts with its size");
+        let mut other = Box::pin(second.reserve_record(2 << 20, 1));
+        assert!((&mut other).now_or_never().is_none());
+        drop(large);
+        assert_eq!(other.await.expect("all memory is free").bytes(), 1 << 20);
     }
 
     #[test]
