@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Most descriptors of the reserve.
 const RESERVE_MAX: usize = 256;
 /// Open files that the engine gets if there are enough descriptors.
-const OPEN_FILES_WANTED: usize = 512;
+const OPEN_FILES_WANTED: usize = 1536;
 
 /// How the descriptors of the process are shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Shares {
     /// Shares `allowed` descriptors (`None`: without a limit).
     ///
     /// A quarter, and at most 256, is the reserve; connections beyond the limit get half
-    /// of it. If the rest is too small for `max_connections` and 512 open files, the
+    /// of it. If the rest is too small for `max_connections` and 1,536 open files, the
     /// engine gets what connections leave, but at least half of the rest.
     pub(crate) fn of(allowed: Option<u64>, max_connections: usize) -> Shares {
         let allowed = allowed.and_then(|allowed| allowed.try_into().ok()).unwrap_or(usize::MAX);
@@ -95,15 +95,15 @@ mod tests {
     fn descriptors_are_shared_between_connections_and_open_files() {
         for (allowed, max_connections, expected) in [
             // Enough for everything.
-            (None, 15_000, (15_000, 128, 512)),
-            (Some(1 << 20), 15_000, (15_000, 128, 512)),
-            (Some(15_768), 15_000, (15_000, 128, 512)),
+            (None, 15_000, (15_000, 128, 1536)),
+            (Some(1 << 20), 15_000, (15_000, 128, 1536)),
+            (Some(16_792), 15_000, (15_000, 128, 1536)),
             // Too few for all connections.
-            (Some(15_767), 15_000, (14_999, 128, 512)),
+            (Some(16_791), 15_000, (14_999, 128, 1536)),
             (Some(1024), 15_000, (384, 128, 384)),
             (Some(256), 15_000, (96, 32, 96)),
             // Few connections leave more for files.
-            (Some(1024), 100, (100, 128, 512)),
+            (Some(1024), 100, (100, 128, 668)),
             (Some(256), 20, (20, 32, 172)),
             (Some(150), 10, (10, 18, 103)),
             // Nothing is negative.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use styx_protocol::{Code, LogStatus, Position};
 
+use crate::commit::failure::is_no_descriptor;
+
 /// Why the engine did not do what it was asked to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -253,6 +255,7 @@ impl Error {
             Error::ShuttingDown => Code::ShuttingDown,
             Error::CorruptRecord { .. } => Code::CorruptRecord,
             Error::NeedsMemory { .. } => Code::Overloaded,
+            Error::Io { source, .. } if is_no_descriptor(source) => Code::Overloaded,
             Error::StorageFull { .. } => Code::StorageFull,
             Error::InvalidConfig(_) | Error::BadArchive { .. } => Code::InvalidParams,
             Error::DataDirectory { .. } | Error::Io { .. } => Code::UnknownError,

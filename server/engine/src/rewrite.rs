@@ -193,7 +193,7 @@ impl Writer {
         }
         let (created, path) = create(name::WATERMARK)?;
         let mark = Mark { open_epoch: 0, start: self.start, durable: self.position };
-        Watermark::create(created, mark).map_err(Error::io("cannot write", path))?;
+        Watermark::create(&*created, mark).map_err(Error::io("cannot write", path))?;
         let failed = Error::io("cannot sync", &self.folder);
         self.storage.sync_dir(&self.folder).map_err(failed)?;
         Ok((self.start, self.position))

@@ -187,9 +187,10 @@ pub(crate) fn verify_log(
         .collect();
     segments.sort_unstable();
     let watermark_path = folder.join(name::WATERMARK);
-    let watermark = storage.open(&watermark_path, Access::Read).and_then(Watermark::open);
+    let watermark = storage.open(&watermark_path, Access::Read);
+    let watermark = watermark.and_then(|file| Watermark::read(&*file));
     let mark = match watermark {
-        Ok(Some(watermark)) => Some(watermark.mark()),
+        Ok(Some((_, mark))) => Some(mark),
         Ok(None) => {
             report.problem(watermark_path, 0, "neither of the two slots is valid".into());
             None

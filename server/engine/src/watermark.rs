@@ -12,11 +12,12 @@
 //! written here only after it became durable in the log.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use styx_protocol::Position;
 
-use crate::storage::{File, read_exact_at, write_all_at};
+use crate::storage::{Access, File, Identity, Storage, read_exact_at, write_all_at};
 
 const SLOT_BYTES: u64 = 4096;
 const FIELD_BYTES: usize = 36;
@@ -37,29 +38,44 @@ pub(crate) struct Mark {
     pub(crate) durable: Position,
 }
 
-/// The open watermark file, with the counter and content of its newest slot.
+/// The watermark file, with the counter and content of its newest slot. The file is open only while
+/// it is read or written, so an idle log needs no descriptor for it.
 #[derive(Debug)]
 pub(crate) struct Watermark {
-    file: Arc<dyn File>,
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    identity: Option<Identity>,
     counter: u64,
     mark: Mark,
 }
 
 impl Watermark {
     /// Writes and syncs the first mark of a new, empty file. The caller syncs the directory.
-    pub(crate) fn create(file: Arc<dyn File>, mark: Mark) -> io::Result<Watermark> {
-        write_all_at(&*file, &vec![0; FILE_BYTES as usize], 0).map_err(|(e, _)| e)?;
-        let mut watermark = Watermark { file, counter: 0, mark };
-        watermark.write(mark)?;
-        Ok(watermark)
+    pub(crate) fn create(file: &dyn File, mark: Mark) -> io::Result<()> {
+        write_all_at(file, &vec![0; FILE_BYTES as usize], 0).map_err(|(e, _)| e)?;
+        write_slot(file, 1, mark)
     }
 
     /// Reads the valid slot with the higher counter. Returns `None` if neither slot is valid.
-    pub(crate) fn open(file: Arc<dyn File>) -> io::Result<Option<Watermark>> {
+    pub(crate) fn open(storage: &Arc<dyn Storage>, path: &Path) -> io::Result<Option<Watermark>> {
+        let file = storage.open(path, Access::Read)?;
+        let identity = file.identity()?;
+        let newest = Watermark::read(&*file)?;
+        Ok(newest.map(|(counter, mark)| Watermark {
+            storage: Arc::clone(storage),
+            path: path.to_owned(),
+            identity,
+            counter,
+            mark,
+        }))
+    }
+
+    /// As [`Watermark::open`], but returns only the counter and the mark.
+    pub(crate) fn read(file: &dyn File) -> io::Result<Option<(u64, Mark)>> {
         let mut newest: Option<(u64, Mark)> = None;
         for slot in 0..2 {
             let mut bytes = [0; FIELD_BYTES];
-            match read_exact_at(&*file, &mut bytes, slot * SLOT_BYTES) {
+            match read_exact_at(file, &mut bytes, slot * SLOT_BYTES) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => continue,
                 Err(e) => return Err(e),
@@ -70,7 +86,7 @@ impl Watermark {
                 newest = Some(read);
             }
         }
-        Ok(newest.map(|(counter, mark)| Watermark { file, counter, mark }))
+        Ok(newest)
     }
 
     /// Returns the newest mark in the file.
@@ -79,15 +95,26 @@ impl Watermark {
     }
 
     /// Writes a mark to the older slot and syncs it.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written, or another file has its path.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        let file = self.storage.open(&self.path, Access::Write)?;
+        if file.identity()? != self.identity {
+            return Err(io::Error::other("the file was replaced while the server ran"));
+        }
         self.counter += 1;
-        let bytes = encode(self.counter, mark);
-        let slot = self.counter % 2;
-        write_all_at(&*self.file, &bytes, slot * SLOT_BYTES).map_err(|(e, _)| e)?;
-        self.file.sync()?;
+        write_slot(&*file, self.counter, mark)?;
         self.mark = mark;
         Ok(())
     }
+}
+
+/// Writes a mark and syncs it.
+pub(crate) fn write_slot(file: &dyn File, counter: u64, mark: Mark) -> io::Result<()> {
+    let slot = counter % 2;
+    write_all_at(file, &encode(counter, mark), slot * SLOT_BYTES).map_err(|(e, _)| e)?;
+    file.sync()
 }
 
 /// Returns the content of a watermark file with this mark, for an archive.

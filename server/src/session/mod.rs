@@ -80,8 +80,6 @@ impl Sessions {
         config: &crate::config::Config,
         open_files: usize,
     ) -> Result<Sessions, OpenError> {
-        // TODO: pass it on as `Options::open_files` when the engine has that option.
-        let _ = open_files;
         let logs = &config.log_manager;
         let options = Options {
             pad_commits: logs.pad_commits,
@@ -89,6 +87,7 @@ impl Sessions {
             // Twice the size from which direct writes are used, at most the default.
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
+            open_files,
             ..Options::new(&logs.data_directory)
         };
         let open = move || {

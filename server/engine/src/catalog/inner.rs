@@ -136,6 +136,7 @@ impl CatalogInner {
             next_head: Mutex::new(None),
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
+            is_end_open: AtomicBool::new(false),
             trim_lock: Mutex::new(()),
             health: Mutex::new((LogStatus::Ok, String::new())),
             maintenance_scheduled: AtomicBool::new(false),
@@ -146,6 +147,7 @@ impl CatalogInner {
         if config.segment_max_age > 0 || config.log_max_age > 0 {
             self.services.maintainer.watch_age_limits(Arc::downgrade(&log));
         }
+        log.note_open_end();
         log
     }
 
@@ -171,7 +173,7 @@ impl CatalogInner {
         storage.create_dir(&folder).map_err(failed("cannot create"))?;
         let file =
             storage.create(&folder.join(name::WATERMARK)).map_err(failed("cannot create"))?;
-        Watermark::create(file, Mark::default()).map_err(failed("cannot write"))?;
+        Watermark::create(&*file, Mark::default()).map_err(failed("cannot write"))?;
         let segment_directory = SegmentDirectory {
             storage: Arc::clone(storage),
             path: folder,
@@ -180,6 +182,7 @@ impl CatalogInner {
         let start = SegmentStart { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
         segment_directory.begin_segment(start).map_err(|failure| match failure {
             Failure::NoSpace => Error::StorageFull { path: directory.to_owned() },
+            Failure::NoDescriptor(error) => failed("cannot create")(error),
             Failure::Broken(cause) => failed("cannot create")(std::io::Error::other(cause)),
         })?;
         storage.sync_dir(directory).map_err(failed("cannot sync"))?;

@@ -25,8 +25,10 @@ use crate::commit::buffer_pool::BufferPool;
 use crate::commit::thread_pool::ThreadPool;
 use crate::log::Services;
 use crate::log::maintainer::Maintainer;
+use crate::log::open_ends::OpenEnds;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
+use crate::segment::OpenSegments;
 use crate::storage::{RealStorage, Storage};
 use crate::sync::lock;
 use crate::tail::TailBudget;
@@ -61,6 +63,12 @@ pub struct Options {
     pub scrub_bytes_per_second: u64,
     /// The pause between two passes of the scrub.
     pub scrub_pause: Duration,
+    /// How many file descriptors of logs may stay open while nothing uses them. Two thirds are for
+    /// the newest segments of the logs that were appended to last, one third is for segments that
+    /// were read, with their indexes. Files beyond the limit are closed and opened again when they
+    /// are needed. Files that an append, a reader, a backup or the scrub is using are open in
+    /// addition.
+    pub open_files: usize,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clocks.
@@ -82,6 +90,7 @@ impl Options {
             committers_max: 32,
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),
+            open_files: 1536,
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),
         }
@@ -121,7 +130,8 @@ impl Catalog {
                 maintainer: Arc::new(maintainer),
                 buffer_pool,
                 time: SteadyTime::new(Arc::clone(&options.clock)),
-                open_segments: Arc::default(),
+                open_segments: Arc::new(OpenSegments::new(options.open_files / 6)),
+                open_ends: Arc::new(OpenEnds::new(options.open_files / 3)),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
@@ -307,13 +317,20 @@ impl Catalog {
     /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         let (old, reserved) = self.0.take(name)?;
+        // The watermark is not written while its path changes.
+        let watermark = match &old {
+            Slot::Open(log) => Some(lock(&log.0.watermark)),
+            _ => None,
+        };
         let deletion = match self.0.begin_deletion(name, &old) {
             Ok(deletion) => deletion,
             Err(error) => {
+                drop(watermark);
                 reserved.put_back(old);
                 return Err(error);
             }
         };
+        drop(watermark.map(|mut watermark| watermark.take()));
         if let Slot::Open(log) = old {
             log.0.close_with(&removed(name, Removal::Deleted));
         }

@@ -21,7 +21,7 @@ use std::sync::{Arc, MutexGuard, TryLockError};
 
 use styx_protocol::LogStatus;
 
-use crate::commit::failure::Failure;
+use crate::commit::failure::{Failure, is_no_descriptor};
 use crate::commit::group_builder::{BuiltGroup, GROUP_BYTES_MAX, GroupBuilder, Layout};
 use crate::commit::log_end::{Cursor, LogEnd, WriteHead};
 use crate::commit::plan::Plan;
@@ -173,10 +173,18 @@ impl LogInner {
         }
         let at = end.cursor;
         let segment_bytes = u64::try_from(self.config.segment_max_size).unwrap_or(u64::MAX);
-        end.space.prepare(&*end.file, at.offset, bytes, segment_bytes)?;
+        let was_closed = end.file.is_none();
+        if was_closed {
+            self.check_in_place(end)?;
+        }
+        let file = end.file_for_writing()?;
+        if was_closed {
+            self.note_open_end();
+        }
+        end.space.prepare(&*file, at.offset, bytes, segment_bytes)?;
         match built.layout {
-            Layout::Dense | Layout::Padded => write_parts(&*end.file, built.parts(), at.offset)?,
-            Layout::Aligned => write_aligned(&*end.file, &built.group.bytes, at.offset)?,
+            Layout::Dense | Layout::Padded => write_parts(&*file, built.parts(), at.offset)?,
+            Layout::Aligned => write_aligned(&*file, &built.group.bytes, at.offset)?,
         }
         if sabotage::SERVE_UNSYNCED {
             self.publish(built.next_head.cursor.durable(), built);
@@ -184,7 +192,8 @@ impl LogInner {
         if sabotage::WATERMARK_AHEAD {
             let _ = self.write_watermark_ahead(built.next_head.cursor.position);
         }
-        sabotage::sync_commit(&*end.file).map_err(|error| Failure::broken("a sync", &error))?;
+        sabotage::sync_commit(&*file).map_err(|error| Failure::broken("a sync", &error))?;
+        end.is_synced = true;
         self.check_in_place(end)?;
 
         end.cursor = built.next_head.cursor;
@@ -245,7 +254,9 @@ impl LogInner {
     pub(crate) fn roll(&self, end: &mut LogEnd) -> Result<(), Failure> {
         // The next segment must not be created in the directory of another log.
         self.check_in_place(end)?;
-        self.segment_directory.roll(end)?;
+        let rolled = self.segment_directory.roll(end);
+        self.note_open_end();
+        rolled?;
         {
             // Trims publish segment lists too: the list must not change in between.
             let _alone = lock(&self.trim_lock);
@@ -253,8 +264,13 @@ impl LogInner {
             segments.push(Arc::clone(&end.segment));
             self.tail.publish_segments(segments, end.cursor.durable());
         }
-        self.write_watermark(None)
-            .map_err(|error| Failure::broken("writing the watermark", &error))?;
+        match self.write_watermark(None) {
+            // The maintainer writes it.
+            Err(error) if is_no_descriptor(&error) => {}
+            written => {
+                written.map_err(|error| Failure::broken("writing the watermark", &error))?;
+            }
+        }
         self.schedule_maintenance();
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::io;
 pub(crate) enum Failure {
     /// The storage is full and nothing was written: the log is unchanged.
     NoSpace,
+    /// The process has too many open files and nothing was written: the log is unchanged.
+    NoDescriptor(io::Error),
     /// Any other error: the state of the disk is unknown.
     Broken(String),
 }
@@ -16,6 +18,11 @@ impl Failure {
     pub(crate) fn before_writing(doing: &str, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::NoSpace,
+            _ if is_no_descriptor(error) => Failure::NoDescriptor(
+                error
+                    .raw_os_error()
+                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+            ),
             _ => Failure::broken(doing, error),
         }
     }
@@ -24,4 +31,11 @@ impl Failure {
     pub(crate) fn broken(doing: &str, error: &io::Error) -> Failure {
         Failure::Broken(format!("{doing} failed: {error}"))
     }
+}
+
+/// Whether a file could not be opened because the process or the system has too many open files. A
+/// later attempt can succeed.
+pub(crate) fn is_no_descriptor(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

@@ -4,11 +4,13 @@
 //! a roll are the only places that create one. A plan advances a copy of the [`Cursor`], so a
 //! plan that cannot be written has no effect.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use styx_protocol::Position;
 use styx_protocol::block::{Flags, Header};
 
+use super::failure::Failure;
 use super::space::Space;
 use crate::producers::ProducerTable;
 use crate::segment::index::IndexSpacing;
@@ -93,7 +95,12 @@ impl WriteHead {
 #[derive(Debug)]
 pub(crate) struct LogEnd {
     pub(crate) segment: Arc<Segment>,
-    pub(crate) file: Arc<dyn File>,
+    /// The newest segment's file. `None` if [`OpenEnds`](crate::log::open_ends) closed it, because
+    /// the log was idle.
+    pub(crate) file: Option<Arc<dyn File>>,
+    /// Everything that was written to the file is synced. A file is closed only in this state,
+    /// because another descriptor may not report a failed write of the rest.
+    pub(crate) is_synced: bool,
     pub(crate) cursor: Cursor,
     pub(crate) salt: u64,
     pub(crate) epoch: u32,
@@ -114,5 +121,40 @@ impl LogEnd {
     pub(crate) fn head(&self) -> WriteHead {
         let LogEnd { cursor, salt, epoch, spacing, .. } = *self;
         WriteHead { cursor, salt, epoch, spacing, is_sealed: self.sealed.is_some() }
+    }
+
+    /// The newest segment's file, for writing. Opens it if it is closed. The caller sets
+    /// `is_synced` again after it synced its writes.
+    pub(crate) fn file_for_writing(&mut self) -> Result<Arc<dyn File>, Failure> {
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                let opened = self.reopened();
+                opened.map_err(|error| Failure::before_writing("opening a segment", &error))?
+            }
+        };
+        self.is_synced = false;
+        self.file.get_or_insert_with(|| Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Opens the file that [`LogEnd::close_file`] closed.
+    pub(crate) fn reopened(&self) -> io::Result<Arc<dyn File>> {
+        self.segment.reopen_for_appends(self.identity, self.cursor.offset)
+    }
+
+    /// Syncs what is not synced yet, such as zeros that were written before the disk was full.
+    pub(crate) fn sync_rest(&mut self) -> io::Result<()> {
+        if let Some(file) = self.file.as_ref().filter(|_| !self.is_synced) {
+            file.sync()?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+
+    /// Closes the file. Returns it, so that the caller can drop it without a lock.
+    pub(crate) fn close_file(&mut self) -> Option<Arc<dyn File>> {
+        self.segment.release();
+        self.file.take()
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use styx_protocol::Position;
 use styx_protocol::block::Flags;
 
-use super::failure::Failure;
+use super::failure::{Failure, is_no_descriptor};
 use super::log_end::{Cursor, LogEnd};
 use super::space::Space;
 use super::write::write;
@@ -88,7 +88,8 @@ impl SegmentDirectory {
                 Arc::clone(&file),
                 Vec::new(),
             )),
-            file,
+            file: Some(file.clone()),
+            is_synced: true,
             cursor: Cursor {
                 position: start.base,
                 prev_crc: start.prev_crc,
@@ -107,14 +108,19 @@ impl SegmentDirectory {
         let filler = end.head().marker(Flags::FILLER, start.timestamp_us);
         let (bytes, crc) = filler.encode();
         // Nothing depends on these bytes before the rename.
-        crate::storage::write_all_at(&*end.file, &bytes, 0)
+        crate::storage::write_all_at(&*file, &bytes, 0)
             .map_err(|(error, _)| Failure::before_writing("writing a filler", &error))?;
-        end.file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
-        let broken =
-            |doing: &'static str| move |error: std::io::Error| Failure::broken(doing, &error);
-        self.storage.rename(&temporary, &path).map_err(broken("renaming a new segment"))?;
-        sabotage::sync_new_name(&*self.storage, &self.path)
-            .map_err(broken("syncing the directory"))?;
+        file.sync().map_err(|error| Failure::broken("syncing a new segment", &error))?;
+        self.storage
+            .rename(&temporary, &path)
+            .map_err(|error| Failure::broken("renaming a new segment", &error))?;
+        sabotage::sync_new_name(&*self.storage, &self.path).map_err(|error| {
+            match is_no_descriptor(&error) {
+                // The next attempt replaces the new segment, which has no records.
+                true => Failure::NoDescriptor(error),
+                false => Failure::broken("syncing the directory", &error),
+            }
+        })?;
         end.cursor.pass(&filler, crc);
         Ok(end)
     }
@@ -138,14 +144,14 @@ fn seal(end: &mut LogEnd) -> Result<Sealed, Failure> {
     // The timestamp of the last block, so that a seal tells the age of its segment.
     let header = end.head().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
-    end.space.prepare(&*end.file, end.cursor.offset, bytes.len(), 0)?;
-    write(&*end.file, &bytes, end.cursor.offset)?;
+    let file = end.file_for_writing()?;
+    end.space.prepare(&*file, end.cursor.offset, bytes.len(), 0)?;
+    write(&*file, &bytes, end.cursor.offset)?;
     let mut cursor = end.cursor;
     cursor.pass(&header, crc);
-    end.file
-        .set_len(cursor.offset)
-        .map_err(|error| Failure::broken("truncating a segment", &error))?;
-    end.file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
+    file.set_len(cursor.offset).map_err(|error| Failure::broken("truncating a segment", &error))?;
+    file.sync().map_err(|error| Failure::broken("syncing a seal", &error))?;
+    end.is_synced = true;
     end.cursor = cursor;
     Ok(Sealed {
         end: cursor.position,

@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::producers::{PendingChanges, ProducerTable, ProducerView, SentRecords};
 use crate::segment::index::{self, SearchKey};
 use crate::storage::DiskWait;
-use crate::watermark::{FILE_BYTES, Watermark, file_bytes};
+use crate::watermark::{FILE_BYTES, Watermark, file_bytes, write_slot};
 
 /// The index of a segment.
 pub(super) fn index(input: &[u8]) {
@@ -102,11 +102,10 @@ pub(super) fn watermark(input: &[u8]) {
     }
     // Bits 6 and 7 shorten the file to a half, a quarter or an eighth.
     bytes.truncate(bytes.len() >> (mode >> 6));
-    let opened = Watermark::open(memory::file(bytes)).expect("memory can be read");
-    if let Some(mut watermark) = opened {
-        let mark = watermark.mark();
-        watermark.write(mark).expect("memory can be written");
-        let written = Watermark::open(memory::file(file_bytes(mark))).expect("memory");
-        assert_eq!(written.map(|watermark| watermark.mark()), Some(mark));
+    let file = memory::file(bytes);
+    if let Some((counter, mark)) = Watermark::read(&*file).expect("memory can be read") {
+        write_slot(&*file, counter + 1, mark).expect("memory can be written");
+        let written = Watermark::read(&*memory::file(file_bytes(mark))).expect("memory");
+        assert_eq!(written.map(|(_, mark)| mark), Some(mark));
     }
 }

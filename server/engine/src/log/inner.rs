@@ -18,6 +18,7 @@ use crate::commit::queue::{Pushed, Queue, Request};
 use crate::commit::roll::SegmentDirectory;
 use crate::commit::thread_pool::{Job, ThreadPool};
 use crate::log::maintainer::Maintainer;
+use crate::log::open_ends::OpenEnds;
 use crate::producers::ProducerTable;
 use crate::segment::OpenSegments;
 use crate::storage::{Identity, Lock};
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     pub(crate) buffer_pool: Arc<BufferPool>,
     pub(crate) time: SteadyTime,
     pub(crate) open_segments: Arc<OpenSegments>,
+    pub(crate) open_ends: Arc<OpenEnds>,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
     pub(crate) overlap_bytes_min: usize,
@@ -64,6 +66,8 @@ pub(crate) struct LogInner {
     /// `None` if the log accepts no appends.
     pub(crate) end: Mutex<Option<LogEnd>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
+    /// The newest segment's file is open, and [`OpenEnds`] knows it.
+    pub(crate) is_end_open: AtomicBool,
     /// Held by retention and trims, so that one of them runs at a time.
     pub(crate) trim_lock: Mutex<()>,
     /// The status, and the cause if it is not `ok`.
@@ -130,6 +134,9 @@ impl LogInner {
     pub(crate) fn record_failure(&self, failure: Failure) -> Error {
         match failure {
             Failure::NoSpace => Error::StorageFull { path: self.directory.clone() },
+            Failure::NoDescriptor(error) => {
+                Error::io("cannot open a file in", &self.directory)(error)
+            }
             Failure::Broken(cause) => {
                 self.taint(&cause);
                 Error::OutcomeUnknown { cause }
@@ -222,13 +229,17 @@ impl LogInner {
             }
         }));
         let mut slot = self.lock_end();
-        if let Some(end) = slot.take()
-            && lock(&self.health).0 == LogStatus::Ok
-        {
-            let cut = end.file.set_len(end.cursor.offset).and_then(|()| end.file.sync());
-            if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {
-                tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
+        if let Some(mut end) = slot.take() {
+            if lock(&self.health).0 == LogStatus::Ok {
+                let file = end.file.clone().map_or_else(|| end.reopened(), Ok);
+                let cut = file
+                    .and_then(|file| file.set_len(end.cursor.offset).and_then(|()| file.sync()));
+                if let Err(error) = cut.and_then(|()| self.write_watermark(None)) {
+                    tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
+                }
             }
+            // Handles of the log may still exist, and they must not keep its file open.
+            drop(end.close_file());
         }
         drop(slot);
         *lock(&self.watermark) = None;

@@ -7,6 +7,7 @@ use styx_protocol::{LogStatus, Position};
 
 use super::inner::LogInner;
 use crate::Error;
+use crate::commit::failure::is_no_descriptor;
 use crate::retention::expired;
 use crate::sync::lock;
 use crate::tail::View;
@@ -61,6 +62,10 @@ impl LogInner {
             return true;
         }
         if let Err(error) = self.write_watermark(None) {
+            if is_no_descriptor(&error) {
+                // Nothing was written, so a later attempt is safe.
+                return self.maintenance_scheduled.swap(true, Ordering::AcqRel);
+            }
             self.taint(&format!("writing the watermark failed: {error}"));
             return true;
         }
@@ -113,6 +118,9 @@ impl LogInner {
             return Err(self.not_available());
         }
         if let Err(error) = self.write_watermark(Some(first_kept.base)) {
+            if is_no_descriptor(&error) {
+                return Err(Error::io("cannot open the watermark of", &self.directory)(error));
+            }
             self.taint(&format!("writing the watermark failed: {error}"));
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));
         }

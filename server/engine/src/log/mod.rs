@@ -9,6 +9,7 @@ mod closed;
 mod inner;
 pub(crate) mod maintainer;
 mod maintenance;
+pub(crate) mod open_ends;
 mod queue_space;
 
 use std::io::Write;

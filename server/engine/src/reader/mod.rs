@@ -183,6 +183,8 @@ impl Reader {
             return Err(self.out_of_range(&view));
         }
         if self.position >= view.durable.position {
+            // A reader that waits for records must not keep a file open.
+            self.place = None;
             return Ok(Found::AtEnd);
         }
         let extracted = match self.read_memory(bytes_max)? {

@@ -33,7 +33,7 @@ use crate::segment::Segment;
 use crate::segment::name::{self, FileName};
 use crate::segment::resync::{self, ChainGoal};
 use crate::segment::walk::WalkEnd;
-use crate::storage::{Access, Storage, read_file};
+use crate::storage::{Storage, read_file};
 use crate::tail::{DurableEnd, View};
 use crate::watermark::{Mark, Watermark};
 use crate::{Error, log_directory, sabotage};
@@ -223,12 +223,10 @@ impl LogRecovery {
 
     fn open_watermark(&self) -> Result<Option<Watermark>, Error> {
         let path = self.path(name::WATERMARK);
-        let file = match self.storage().open(&path, Access::Write) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("cannot open", path)(error)),
-        };
-        Watermark::open(file).map_err(Error::io("cannot read", path))
+        match Watermark::open(&self.segment_directory.storage, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map_err(Error::io("cannot read", path)),
+        }
     }
 
     /// Returns the base positions of all segments, ascending, and removes temporary files.
@@ -286,7 +284,8 @@ impl LogRecovery {
             walked.file.identity().map_err(Error::io("cannot examine", &segment.path))?;
         let mut end = LogEnd {
             segment,
-            file: walked.file,
+            file: Some(walked.file),
+            is_synced: true,
             cursor: walked.cursor,
             salt,
             epoch,
@@ -301,6 +300,9 @@ impl LogRecovery {
             self.segment_directory.roll(&mut end).map_err(|failure| match failure {
                 Failure::NoSpace => {
                     Error::StorageFull { path: self.segment_directory.path.clone() }
+                }
+                Failure::NoDescriptor(error) => {
+                    Error::io("cannot open a file in", &self.segment_directory.path)(error)
                 }
                 Failure::Broken(cause) => unusable(&self.segment_directory.path, cause),
             })?;

@@ -1,7 +1,7 @@
 //! [`SegmentFiles`]: the open files of a segment.
 //!
 //! ```text
-//! newest     the data file stays open
+//! newest     the data file stays open while the log's end uses it; otherwise like sealed
 //! sealed     the first reader opens the data file and the index; they are closed when the last
 //!            reader drops them, or later if they are kept open
 //! removed    like sealed, but never kept open
@@ -110,6 +110,16 @@ impl FileHandle {
             FileHandle::Shared(file) => file.upgrade(),
             FileHandle::Closed => None,
         }
+    }
+
+    /// Whether the file stays open without readers.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, FileHandle::Open(_))
+    }
+
+    /// Keeps this file open. Returns the handle that it replaces.
+    pub(super) fn replace(&mut self, file: Arc<dyn File>) -> FileHandle {
+        std::mem::replace(self, FileHandle::Open(file))
     }
 
     fn release(&mut self) -> FileHandle {

@@ -1,6 +1,7 @@
 //! [`Segment`]: one segment file, shared by its readers and the writer.
 //!
-//! While a segment is the newest, its file stays open and its index is in memory. After it is
+//! While a segment is the newest, its index is in memory, and its file is open unless the log is
+//! idle and too many files are open (see [`OpenEnds`](crate::log::open_ends)). After it is
 //! sealed, the first reader opens its file and its index again. They are closed when the last
 //! reader drops them or when [`OpenSegments`](super::OpenSegments) releases them, whichever is
 //! later. Invariant: a sealed segment never changes.
@@ -16,7 +17,7 @@ use super::files::{FileHandle, SegmentFiles};
 use super::index::{self, IndexEntry, IndexRange, SearchKey};
 use super::name;
 use super::sealed::Sealed;
-use crate::storage::{Access, DiskWait, File, Storage};
+use crate::storage::{Access, DiskWait, File, Identity, Storage};
 use crate::sync::lock;
 
 /// A segment, its index and its open files; see the module.
@@ -129,14 +130,35 @@ impl Segment {
         lock(&self.files).data.get()
     }
 
-    /// From now on, keeps the files of a sealed segment open. Returns `false` if they were already
-    /// kept open, or if the segment is not sealed or was removed.
+    /// From now on, keeps the files open. Returns `false` if they were already kept open, or if the
+    /// segment was removed.
     pub(super) fn keep_open(&self) -> bool {
-        self.sealed.get().is_some() && lock(&self.files).keep_open()
+        let mut files = lock(&self.files);
+        // The newest segment's file is kept open by the log's end.
+        let is_open_end = self.sealed.get().is_none() && files.data.is_open();
+        !is_open_end && files.keep_open()
+    }
+
+    /// Opens the newest segment's file again for appends. Readers that have the file keep theirs.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or it is not the file of this identity.
+    pub(crate) fn reopen_for_appends(
+        &self,
+        identity: Option<Identity>,
+        len_min: u64,
+    ) -> io::Result<Arc<dyn File>> {
+        let file = self.storage.open(&self.path, Access::Write)?;
+        if file.identity()? != identity || file.len()? < len_min {
+            return Err(io::Error::other("it was replaced or shortened while it was closed"));
+        }
+        let displaced = lock(&self.files).data.replace(Arc::clone(&file));
+        drop(displaced);
+        Ok(file)
     }
 
     /// From now on, closes the files when their last reader drops them.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let freed = lock(&self.files).release();
         drop(freed);
     }

@@ -8,6 +8,7 @@
 mod by_hand;
 mod large_records;
 mod log;
+mod open_files;
 mod open_segments;
 mod overlap;
 mod producers;

@@ -104,7 +104,7 @@ fn connections_that_send_nothing_keep_nobody_out() {
 }
 
 /// Starts a server that may open so many files.
-fn with_open_files(count: usize) -> TestServer {
+pub(super) fn with_open_files(count: usize) -> TestServer {
     let scratch = Arc::new(Scratch::new("open-files"));
     let styx = binary::styx().display().to_string();
     let script = scratch.write("few-files", format!("ulimit -n {count}\nexec {styx:?} \"$@\"\n"));

@@ -4,5 +4,6 @@ mod connection_limit;
 mod http2_streams;
 mod large_input;
 mod large_records;
+mod many_logs;
 mod slow_peers;
 mod stalled_peers;

@@ -1,13 +1,24 @@
-//! [`WatchedStorage`]: the real storage, with counters for opens, open files and reads that may
-//! wait for the disk. Tests can make opens fail, and simulate files that are not in the page cache.
+//! [`WatchedStorage`]: the real storage, with counters for opens, open files, syncs and reads that
+//! may wait for the disk. Tests can make calls fail, and simulate files that are not in the page
+//! cache.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use styx_engine::storage::{Access, DirectoryEntry, File, Lock, RealStorage, Storage};
+
+/// Calls that a test can make fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    /// To open or create a file, and to sync a directory, which opens it.
+    Open,
+    /// To write to a file or reserve its space.
+    Write,
+    Sync,
+}
 
 /// The real storage with counters. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +28,9 @@ pub(crate) struct WatchedStorage(Arc<Mutex<State>>);
 struct State {
     /// By file name, without the directory.
     files: BTreeMap<String, Counts>,
-    /// Files whose paths have this suffix cannot be opened.
-    faulty: Option<&'static str>,
+    /// Calls for paths with this suffix fail with this number of the system.
+    faults: BTreeMap<Call, (&'static str, i32)>,
+    failures: u64,
     /// Files whose names have this suffix are not in the page cache.
     cold: Option<&'static str>,
     waits: u64,
@@ -28,11 +40,13 @@ struct State {
 struct Counts {
     opens: usize,
     open: usize,
+    syncs: usize,
 }
 
 #[derive(Debug)]
 struct WatchedFile {
     real: Arc<dyn File>,
+    path: PathBuf,
     name: String,
     state: Arc<Mutex<State>>,
 }
@@ -68,9 +82,32 @@ impl WatchedStorage {
         self.state().waits
     }
 
+    /// Returns how often a file was synced.
+    pub(crate) fn syncs(&self, name: &str) -> usize {
+        self.state().files.get(name).map_or(0, |file| file.syncs)
+    }
+
+    /// Returns the number of calls so far that the test made fail.
+    pub(crate) fn failures(&self) -> u64 {
+        self.state().failures
+    }
+
     /// Makes opens of files with this suffix fail; `None` makes them succeed again.
     pub(crate) fn fail_opens(&self, end: Option<&'static str>) {
-        self.state().faulty = end;
+        match end {
+            Some(end) => self.fail(Call::Open, end, 5),
+            None => self.succeed(),
+        }
+    }
+
+    /// Makes calls for paths with this suffix fail with this number of the system.
+    pub(crate) fn fail(&self, call: Call, end: &'static str, error: i32) {
+        self.state().faults.insert(call, (end, error));
+    }
+
+    /// Makes all calls succeed again.
+    pub(crate) fn succeed(&self) {
+        self.state().faults.clear();
     }
 
     /// Treats files with this suffix as not in the page cache; `None` ends this.
@@ -84,7 +121,26 @@ impl WatchedStorage {
         let counts = state.files.entry(name.clone()).or_default();
         counts.opens += 1;
         counts.open += 1;
-        Arc::new(WatchedFile { real, name, state: Arc::clone(&self.0) })
+        Arc::new(WatchedFile { real, path: path.to_owned(), name, state: Arc::clone(&self.0) })
+    }
+}
+
+impl State {
+    /// Fails if the test wants this call to fail.
+    fn check(&mut self, call: Call, path: &Path) -> io::Result<()> {
+        match self.faults.get(&call) {
+            Some((end, error)) if path.to_string_lossy().ends_with(end) => {
+                self.failures += 1;
+                Err(io::Error::from_raw_os_error(*error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl WatchedFile {
+    fn check(&self, call: Call) -> io::Result<()> {
+        self.state.lock().expect("no panic").check(call, &self.path)
     }
 }
 
@@ -106,13 +162,11 @@ impl Storage for WatchedStorage {
         RealStorage.list(path)
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.state().check(Call::Open, path)?;
         Ok(self.file(path, RealStorage.create(path)?))
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
-        let faulty = self.state().faulty;
-        if faulty.is_some_and(|end| path.to_string_lossy().ends_with(end)) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
+        self.state().check(Call::Open, path)?;
         Ok(self.file(path, RealStorage.open(path, access)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -124,8 +178,8 @@ impl Storage for WatchedStorage {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         RealStorage.remove_dir_all(path)
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.state().check(Call::Open, path)
     }
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
         RealStorage.lock(path, content)
@@ -149,12 +203,17 @@ impl File for WatchedFile {
         }
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.check(Call::Write)?;
         self.real.write_at(bytes, offset)
     }
     fn reserve(&self, offset: u64, end: u64) -> io::Result<()> {
+        self.check(Call::Write)?;
         self.real.reserve(offset, end)
     }
     fn sync(&self) -> io::Result<()> {
+        self.check(Call::Sync)?;
+        let mut state = self.state.lock().expect("no panic");
+        state.files.get_mut(&self.name).expect("it was opened").syncs += 1;
         Ok(())
     }
     fn len(&self) -> io::Result<u64> {

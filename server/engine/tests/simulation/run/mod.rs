@@ -99,6 +99,8 @@ fn copy_name() -> LogName {
 pub(crate) fn options(disk: &Disk, clock: &Arc<ManualClock>) -> Options {
     Options {
         committers_max: 0,
+        // The file of the log is closed when its copy is opened.
+        open_files: 0,
         storage: Arc::new(disk.clone()),
         clock: Arc::clone(clock) as Arc<dyn styx_engine::clock::Clock>,
         ..Options::new("/data")
