@@ -80,7 +80,7 @@ pub(crate) struct Listing {
     /// The names of all logs, sorted. A log that cannot be listed is one of them, so that its status
     /// tells why.
     pub(crate) logs: Vec<LogName>,
-    /// What has the name of a log but is none, and was left alone: one message for each.
+    /// One message for each entry that has the name of a log but is none. It was left alone.
     pub(crate) others: Vec<String>,
 }
 

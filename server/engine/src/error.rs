@@ -26,7 +26,7 @@ pub enum Error {
     NameTaken {
         /// The path that the log would have.
         path: PathBuf,
-        /// What is there.
+        /// A description of the file or directory, such as "an empty directory".
         what: String,
         /// What to do.
         advice: String,
@@ -42,12 +42,12 @@ pub enum Error {
         /// Something that was kept.
         path: PathBuf,
     },
-    /// What has the name in the data directory is not served. It was not changed.
+    /// The server does not serve the file or directory of this name. It was not changed.
     #[error("the server does not serve {}: it is {what}; {advice}", path.display())]
     NotServed {
         /// The path that the log would have.
         path: PathBuf,
-        /// What is there.
+        /// A description of the file or directory, such as "an empty directory".
         what: String,
         /// What to do.
         advice: String,

@@ -48,7 +48,7 @@ fn has_manifest(storage: &dyn Storage, directory: &Path, entries: &[DirectoryEnt
     }
 }
 
-/// What has a name, for messages, and whether it is a log.
+/// A description of the file or directory that has a name, and whether it is a log.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// Such as "an empty directory".

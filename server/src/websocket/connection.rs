@@ -123,7 +123,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Takes what has arrived of a message whose rest is missing, if that is much; see
+    /// Takes the arrived part of a message whose rest is missing, if the part is large; see
     /// [`MessageDecoder::take_part`].
     ///
     /// # Errors

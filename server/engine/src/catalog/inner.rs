@@ -318,7 +318,7 @@ impl ReservedName<'_> {
         let there = self.catalog.options.storage.list(&self.catalog.directory(&self.name)).is_ok();
         let slot = match &log {
             Ok(log) => Some(Slot::Open(log.clone())),
-            // What is there is not the log that failed.
+            // Another file or directory has the name.
             Err(Error::NameTaken { .. }) => None,
             // It failed after its files were created.
             Err(error) if there => Some(Slot::Unknown(error.to_string())),

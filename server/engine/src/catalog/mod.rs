@@ -309,8 +309,8 @@ impl Catalog {
     /// Deletes a log, whatever its status, and closes it for its readers and writers; blocks.
     ///
     /// Removes only files of the log. If the log is behind a symbolic link, the link is removed and
-    /// the directory behind it is kept. If the directory was removed or replaced by hand, what has
-    /// its name now is not changed.
+    /// the directory behind it is kept. If the directory was removed or replaced by hand, a
+    /// directory that has its name now is not changed.
     ///
     /// # Errors
     /// There is no log with this name; it is being opened; I/O; [`Error::DirectoryKept`] if the log

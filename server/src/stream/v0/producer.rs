@@ -275,7 +275,7 @@ impl Styx0Producer {
         true
     }
 
-    /// Adds what has arrived to the large record, and submits it when it is whole, after
+    /// Adds the bytes that have arrived to the large record, and submits it when it is whole, after
     /// the records before it. Returns `false` if more has to arrive first.
     fn receive_large(&mut self) -> bool {
         let Some(large) = &mut self.large else { return true };

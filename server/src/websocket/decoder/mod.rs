@@ -143,8 +143,8 @@ impl MessageDecoder {
         }
     }
 
-    /// Takes what has arrived of a message whose rest is missing, if that is at least
-    /// `bytes_min`; [`next`](Self::next) then returns the rest. So a large message needs no
+    /// Takes the arrived part of a message whose rest is missing, if it has at least
+    /// `bytes_min` bytes; [`next`](Self::next) then returns the rest. So a large message needs no
     /// large buffer. Call it after `next` has returned `None`.
     ///
     /// # Errors
