@@ -166,17 +166,25 @@ fn parse_time(text: &str) -> Result<i64, InvalidParam> {
     if let Ok(microseconds) = text.parse::<i64>() {
         return Ok(microseconds.max(0));
     }
-    let timestamp = text.parse::<jiff::Timestamp>().or_else(|error| {
+    let microseconds = rfc_3339_microseconds(text).or_else(|| {
         // An unescaped `+` is decoded to a space.
-        match text.rsplit_once(' ') {
-            Some((time, offset)) => format!("{time}+{offset}").parse(),
-            None => Err(error),
-        }
+        let (time, offset) = text.rsplit_once(' ')?;
+        rfc_3339_microseconds(&format!("{time}+{offset}"))
     });
     let accepted = "microseconds since the epoch or a time like 2026-01-31T12:00:00Z";
-    timestamp
-        .map(|at| at.as_microsecond().max(0))
-        .map_err(|_| InvalidParam::new("position", text, accepted))
+    let invalid = || InvalidParam::new("position", text, accepted);
+    microseconds.map(|microseconds| microseconds.max(0)).ok_or_else(invalid)
+}
+
+/// A time of the years 0000 to 9999, with an offset of at most 23:59, as RFC 3339 allows it.
+/// `jiff::Timestamp` allows larger offsets, and ends on 9999-12-30.
+fn rfc_3339_microseconds(text: &str) -> Option<i64> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset().filter(|offset| offset.seconds().abs() < 24 * 3600)?;
+    let time = pieces.date().to_datetime(pieces.time()?);
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    let offset = jiff::SignedDuration::from_secs(offset.seconds().into());
+    i64::try_from((time.duration_since(epoch) - offset).as_micros()).ok()
 }
 
 /// A negative count means no limit.
@@ -264,9 +272,28 @@ mod tests {
             ("2023-11-15T00:13:20 02:00", 1_700_000_000_000_000),
             ("-5", 0),
             ("1969-01-01T00:00:00Z", 0),
+            ("0000-01-01T00:00:00Z", 0),
+            ("1970-01-01T00:00:00-23:59", 86_340_000_000),
+            ("9999-12-31T23:59:59Z", 253_402_300_799_000_000),
+            ("9999-12-31T23:59:59-23:59", 253_402_387_139_000_000),
         ] {
             let params = ReadParams::parse([("whence", "time"), ("position", text)]);
             assert_eq!(params.map(|p| p.position), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_without_a_valid_offset_is_refused() {
+        for text in [
+            "2023-11-15T00:13:20",
+            "2023-11-15",
+            "2023-11-15T00:13:20+24:00",
+            "2023-11-15T00:13:20-24:00",
+            "2023-11-15T25:13:20Z",
+            "10000-01-01T00:00:00Z",
+        ] {
+            let params = ReadParams::parse([("whence", "time"), ("position", text)]);
+            assert!(params.is_err(), "{text}");
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
         WriteType::Ndjson => {
             let decoder =
                 lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
-            let decoder = RecordsDecoder::Json(decoder);
+            let decoder = RecordsDecoder::Json(JsonLines::new(decoder));
             request.many_lines(&mut body, decoder, is_line_stream, call.app).await
         }
     };
@@ -218,7 +218,14 @@ impl WriteRequest {
 pub(super) enum RecordsDecoder {
     Binary(binary_records::BinaryRecordsDecoder),
     Lines(lines::LinesDecoder),
-    Json(lines::LinesDecoder),
+    Json(JsonLines),
+}
+
+/// Lines that are checked to be JSON.
+pub(super) struct JsonLines {
+    decoder: lines::LinesDecoder,
+    /// The number of lines before the next one.
+    before: u64,
 }
 
 impl RecordsDecoder {
@@ -245,25 +252,24 @@ impl RecordsDecoder {
     pub(super) fn push(&mut self, chunk: Bytes) {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.push(chunk),
-            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.push(chunk),
+            RecordsDecoder::Lines(decoder) => decoder.push(chunk),
+            RecordsDecoder::Json(lines) => lines.decoder.push(chunk),
         }
     }
 
     pub(super) fn offset(&self) -> u64 {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.offset(),
-            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(decoder) => decoder.offset(),
+            RecordsDecoder::Lines(decoder) => decoder.offset(),
+            RecordsDecoder::Json(lines) => lines.decoder.offset(),
         }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let offset = self.offset();
         match self {
             RecordsDecoder::Binary(decoder) => decoder.next_payload().map_err(of_binary),
             RecordsDecoder::Lines(decoder) => decoder.next_payload().map_err(of_line),
-            RecordsDecoder::Json(decoder) => {
-                checked_json(decoder.next_payload().map_err(of_line)?, offset)
-            }
+            RecordsDecoder::Json(lines) => lines.next(),
         }
     }
 
@@ -272,14 +278,50 @@ impl RecordsDecoder {
     /// # Errors
     /// It is incomplete.
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Error> {
-        let offset = self.offset();
         match self {
             RecordsDecoder::Binary(decoder) => decoder.finish().map_err(of_binary),
             RecordsDecoder::Lines(decoder) => decoder.finish().map_err(of_line),
-            RecordsDecoder::Json(decoder) => {
-                checked_json(decoder.finish().map_err(of_line)?, offset)
-            }
+            RecordsDecoder::Json(lines) => lines.finish(),
         }
+    }
+}
+
+impl JsonLines {
+    fn new(decoder: lines::LinesDecoder) -> JsonLines {
+        JsonLines { decoder, before: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let offset = self.decoder.offset();
+        let line = self.decoder.next_payload().map_err(of_line)?;
+        self.checked(line, offset)
+    }
+
+    fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        let offset = self.decoder.offset();
+        let line = self.decoder.finish().map_err(of_line)?;
+        self.checked(line, offset)
+    }
+
+    /// The record of a line, which begins at this byte of the body.
+    fn checked(&mut self, line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
+        let Some(mut line) = line else { return Ok(None) };
+        self.before += 1;
+        // Lines may end with CRLF; the CR is not part of the record.
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        let number = self.before;
+        let malformed = |why: &dyn std::fmt::Display| {
+            let message = format!("line {number}, at byte {offset}, is not JSON: {why}");
+            Error::new(Code::MalformedRecords, message)
+        };
+        if line.is_empty() {
+            return Err(malformed(&"it is empty"));
+        }
+        let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
+        Ok(Some(line))
     }
 }
 
@@ -295,29 +337,16 @@ fn of_line(error: lines::Error) -> Error {
     Error::new(Code::RecordTooLarge, error.to_string())
 }
 
-fn checked_json(line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
-    let Some(mut line) = line else { return Ok(None) };
-    // Lines may end with CRLF; the CR is not part of the record.
-    if line.last() == Some(&b'\r') {
-        line.truncate(line.len() - 1);
-    }
-    let malformed = |why: &dyn std::fmt::Display| {
-        let message = format!("the line at byte {offset} is not JSON: {why}");
-        Error::new(Code::MalformedRecords, message)
-    };
-    let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
-    Ok(Some(line))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn json_lines_with_crlf_lose_their_carriage_return() {
-        let mut decoder =
-            RecordsDecoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
+        let mut decoder = RecordsDecoder::Json(JsonLines::new(lines::LinesDecoder::new(
+            styx_protocol::LineEnding::Lf,
+            1000,
+        )));
         decoder.push(Bytes::from_static(b"{}\r\n1\n2\r"));
         assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"{}")));
         assert_eq!(decoder.next().expect("JSON"), Some(Bytes::from_static(b"1")));
@@ -326,19 +355,23 @@ mod tests {
     }
 
     #[test]
-    fn error_names_the_byte_of_the_line_that_is_not_json() {
+    fn error_names_the_line_that_is_not_json() {
         let decode = |text: &'static [u8]| {
-            let mut decoder =
-                RecordsDecoder::Json(lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 1000));
+            let mut decoder = RecordsDecoder::Json(JsonLines::new(lines::LinesDecoder::new(
+                styx_protocol::LineEnding::Lf,
+                1000,
+            )));
             decoder.push(Bytes::from_static(text));
             while decoder.next()?.is_some() {}
             decoder.finish().map(|_| ())
         };
         assert!(decode(b"{\"a\":[1,2]}\n3\n\"x\"\r\nnull").is_ok());
-        for text in [&b"{}\n{,}\n"[..], b"{}\n\n", b"{}\n\"\xff\"\n", b"{}\n{} {}", b"{}\n{"] {
+        for text in
+            [&b"{}\n{,}\n"[..], b"{}\n\n", b"{}\n\r\n", b"{}\n\"\xff\"\n", b"{}\n{} {}", b"{}\n{"]
+        {
             let error = decode(text).expect_err("not JSON");
             assert_eq!(error.code, Code::MalformedRecords);
-            assert!(error.message.starts_with("the line at byte 3 is not JSON"), "{error}");
+            assert!(error.message.starts_with("line 2, at byte 3, is not JSON"), "{error}");
         }
     }
 }
