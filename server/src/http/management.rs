@@ -274,7 +274,7 @@ mod tests {
             (r#""maxRecordSize": 5"#, "max_record_size"),
             (r#""config": {"segment_count": 5}"#, "segment_max_count"),
             (r#""configs": {}"#, "config"),
-            (r#""nam": "c""#, "name"),
+            (r#""names": "c""#, "name"),
         ] {
             let error = from_json(format!(r#"{{"name": "b", {fields}}}"#).as_bytes());
             let error = error.expect_err(fields);
