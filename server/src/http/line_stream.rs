@@ -135,7 +135,7 @@ impl WriteRequest {
     /// Appends the complete lines of a body that was interrupted by this error. Returns
     /// the error to answer with, and what is durable.
     pub(super) async fn append_complete_lines(mut self, interrupted: Error) -> (Error, Written) {
-        // In a task of its own: hyper drops the handler of a stream that was reset.
+        // A separate task appends them, because hyper drops the handler of a reset stream.
         let appending = tokio::spawn(async move {
             let failed = self.stream.finish().await.err();
             (failed, self.stream.abandon().await)
