@@ -17,7 +17,7 @@ use crate::segment::index::{self, IndexSpacing};
 use crate::segment::name;
 use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd, WalkedBlock};
 use crate::segment::{Sealed, Segment};
-use crate::storage::{Access, File, read_exact_at, write_all_at};
+use crate::storage::{Access, File, last_not_zero, read_exact_at, write_all_at};
 
 /// At most this many bytes of a torn tail are copied: 64 MiB.
 const TORN_BYTES_MAX: u64 = 64 << 20;
@@ -132,7 +132,7 @@ impl LogRecovery {
             if read_exact_at(file, part, at).is_err() {
                 break;
             }
-            if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_not_zero(part) {
                 last_byte = at + last as u64 + 1;
                 if copy.is_none() {
                     let _ = self.storage().remove_file(&path);

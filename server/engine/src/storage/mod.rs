@@ -294,12 +294,25 @@ pub(crate) fn zeros_from(file: &dyn File, len: u64) -> io::Result<u64> {
         let part = &mut buffer[..count];
         let start = end - count as u64;
         read_exact_at(file, part, start)?;
-        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+        if let Some(last) = last_not_zero(part) {
             return Ok(start + last as u64 + 1);
         }
         end = start;
     }
     Ok(0)
+}
+
+/// The index of the last byte that is not zero. Compares whole pages first, which is many times
+/// faster, and reserved space is zeros for megabytes.
+pub(crate) fn last_not_zero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut rest = bytes;
+    while let Some((before, page)) = rest.split_last_chunk()
+        && *page == ZEROS
+    {
+        rest = before;
+    }
+    rest.iter().rposition(|byte| *byte != 0)
 }
 
 /// Writes all bytes.
@@ -389,3 +402,21 @@ pub(crate) fn temporary_path(path: &Path) -> std::path::PathBuf {
 
 /// The suffix of the names of unfinished files.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_at_every_place() {
+        assert_eq!(last_not_zero(&[]), None);
+        assert_eq!(last_not_zero(&[0; 9000]), None);
+        for at in [0, 1, 903, 904, 905, 4095, 4096, 4999, 5000, 8191, 8192, 8999] {
+            let mut bytes = [0; 9000];
+            bytes[at] = 1;
+            bytes[at / 2] |= 1;
+            assert_eq!(last_not_zero(&bytes), Some(at), "{at}");
+            assert_eq!(last_not_zero(&bytes[..=at]), Some(at), "{at}");
+        }
+    }
+}

@@ -15,20 +15,31 @@ mod run;
 mod support;
 mod world;
 
+use std::sync::Mutex;
+
 use run::Run;
 
 #[test]
 fn acked_records_survive_any_crash() {
     let seeds = support::seeds();
     let count = seeds.end - seeds.start;
-    let mut totals = run::Totals::default();
-    for seed in seeds {
-        let mut run = Run::new(seed);
-        if let Err(fault) = run.play() {
-            panic!("STYX_SEED={seed}: {fault}");
+    let totals = Mutex::new(run::Totals::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let (seeds, totals) = (seeds.clone().skip(first).step_by(threads), &totals);
+            scope.spawn(move || {
+                for seed in seeds {
+                    let mut run = Run::new(seed);
+                    if let Err(fault) = run.play() {
+                        panic!("STYX_SEED={seed}: {fault}");
+                    }
+                    totals.lock().expect("no seed failed").add(&run.totals);
+                }
+            });
         }
-        totals.add(&run.totals);
-    }
+    });
+    let totals = totals.into_inner().expect("no seed failed");
     println!("{count} seeds: {totals:?}");
     if count >= 100 {
         assert!(totals.power_cuts > count && totals.rolls > count && totals.rot > count / 10);
