@@ -31,6 +31,14 @@ impl LogInner {
         watermark.write(Mark { open_epoch, start, durable: view.durable.position })
     }
 
+    /// A directory that was removed is no fault of the disk, and needs another remedy.
+    fn taint_by_watermark(&self, error: &std::io::Error) {
+        match self.is_displaced() {
+            true => self.taint(&self.displaced()),
+            false => self.taint(&format!("writing the watermark failed: {error}")),
+        }
+    }
+
     /// For [`crate::sabotage`]: a watermark beyond the durable end.
     pub(crate) fn write_watermark_ahead(&self, durable: Position) -> std::io::Result<()> {
         let mut watermark = lock(&self.watermark);
@@ -66,7 +74,7 @@ impl LogInner {
                 // Nothing was written, so a later attempt is safe.
                 return self.maintenance_scheduled.swap(true, Ordering::AcqRel);
             }
-            self.taint(&format!("writing the watermark failed: {error}"));
+            self.taint_by_watermark(&error);
             return true;
         }
         self.apply_retention();
@@ -121,7 +129,7 @@ impl LogInner {
             if is_no_descriptor(&error) {
                 return Err(Error::io("cannot open the watermark of", &self.directory)(error));
             }
-            self.taint(&format!("writing the watermark failed: {error}"));
+            self.taint_by_watermark(&error);
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));
         }
         self.tail.drop_segments(count);

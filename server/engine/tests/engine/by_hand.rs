@@ -304,7 +304,9 @@ fn an_append_to_a_removed_directory_fails_and_the_log_can_be_created_again() {
                 false => fs::remove_file(path).expect("removed"),
             }
             let failed = log.append_durably(records(["c"])).expect_err(remove);
-            assert_eq!(failed.code(), Code::OutcomeUnknown, "{failed}");
+            // Maintenance may have noticed it before the append did.
+            let codes = [Code::OutcomeUnknown, Code::LogNotAvailable];
+            assert!(codes.contains(&failed.code()), "{failed}");
             assert!(failed.to_string().contains("was removed or replaced"), "{failed}");
             assert_eq!(status(&catalog, "orders"), Some(LogStatus::Tainted));
             assert_eq!(log.end_position(), Position(2));

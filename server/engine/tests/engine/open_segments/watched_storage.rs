@@ -28,6 +28,7 @@ pub(crate) struct WatchedStorage(Arc<Mutex<State>>);
 struct State {
     /// By file name, without the directory.
     files: BTreeMap<String, Counts>,
+    syncs: BTreeMap<PathBuf, usize>,
     /// Calls for paths with this suffix fail with this number of the system.
     faults: BTreeMap<Call, (&'static str, i32)>,
     failures: u64,
@@ -40,7 +41,6 @@ struct State {
 struct Counts {
     opens: usize,
     open: usize,
-    syncs: usize,
 }
 
 #[derive(Debug)]
@@ -82,9 +82,10 @@ impl WatchedStorage {
         self.state().waits
     }
 
-    /// Returns how often a file was synced.
-    pub(crate) fn syncs(&self, name: &str) -> usize {
-        self.state().files.get(name).map_or(0, |file| file.syncs)
+    /// Returns how often the files whose paths have this suffix were synced.
+    pub(crate) fn syncs(&self, end: &str) -> usize {
+        let state = self.state();
+        state.syncs.iter().filter(|(path, _)| path.ends_with(end)).map(|(_, syncs)| syncs).sum()
     }
 
     /// Returns the number of calls so far that the test made fail.
@@ -213,7 +214,7 @@ impl File for WatchedFile {
     fn sync(&self) -> io::Result<()> {
         self.check(Call::Sync)?;
         let mut state = self.state.lock().expect("no panic");
-        state.files.get_mut(&self.name).expect("it was opened").syncs += 1;
+        *state.syncs.entry(self.path.clone()).or_default() += 1;
         Ok(())
     }
     fn len(&self) -> io::Result<u64> {
