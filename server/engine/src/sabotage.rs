@@ -1,52 +1,83 @@
-//! Known mistakes that can be compiled in, to show that the tests find them.
+//! Known mistakes that can be switched on, to show that the tests find them.
 //!
-//! Each sabotage feature of this crate breaks one guarantee of the engine. `cargo xtask sabotage`
-//! builds the engine with each feature and lists the tests that fail. Invariant: without these
-//! features, the functions here do what their names say, and a release build cannot enable them.
+//! Each mistake breaks one guarantee of the engine. `cargo xtask sabotage` builds the engine once
+//! with the feature `sabotage`, runs the tests with each mistake, and lists those that fail. The
+//! environment variable `STYX_SABOTAGE` has the mistake's name. Invariant: without the feature,
+//! the functions here do what their names say, and a release build cannot enable it.
 
 use std::io;
 use std::path::Path;
 
 use crate::storage::{File, Storage};
 
-#[cfg(all(
-    not(debug_assertions),
-    any(
-        feature = "ack-before-sync",
-        feature = "skip-directory-sync",
-        feature = "retry-fsync",
-        feature = "truncate-on-any-bad-crc",
-        feature = "serve-unsynced",
-        feature = "watermark-ahead"
-    )
-))]
+#[cfg(all(feature = "sabotage", not(debug_assertions)))]
 compile_error!(
-    "sabotage features break the engine on purpose: do not enable them in a release build"
+    "the feature sabotage breaks the engine on purpose: do not enable it in a release build"
 );
 
-/// Whether a commit is published before it is synced.
-pub(crate) const SERVE_UNSYNCED: bool = cfg!(feature = "serve-unsynced");
+/// A known mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// A commit is acknowledged without a sync.
+    AckBeforeSync,
+    /// The name of a new segment is not synced.
+    SkipDirectorySync,
+    /// A failed sync is tried again.
+    RetryFsync,
+    /// Every invalid block is treated as a torn tail, and so cut off.
+    TruncateOnAnyBadCrc,
+    /// A commit is published before it is synced.
+    ServeUnsynced,
+    /// The watermark is advanced to a commit before the commit is synced.
+    WatermarkAhead,
+}
 
-/// Whether the watermark is advanced to a commit before the commit is synced.
-pub(crate) const WATERMARK_AHEAD: bool = cfg!(feature = "watermark-ahead");
+/// The names for `STYX_SABOTAGE`. docs/reliability.md has a row for each.
+#[cfg(feature = "sabotage")]
+const NAMES: [(&str, Mistake); 6] = [
+    ("ack-before-sync", Mistake::AckBeforeSync),
+    ("skip-directory-sync", Mistake::SkipDirectorySync),
+    ("retry-fsync", Mistake::RetryFsync),
+    ("truncate-on-any-bad-crc", Mistake::TruncateOnAnyBadCrc),
+    ("serve-unsynced", Mistake::ServeUnsynced),
+    ("watermark-ahead", Mistake::WatermarkAhead),
+];
 
-/// Whether every invalid block is treated as a torn tail, and so cut off.
-pub(crate) const TRUNCATE_ON_ANY_BAD_CRC: bool = cfg!(feature = "truncate-on-any-bad-crc");
+/// Whether this mistake is switched on.
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn makes(_mistake: Mistake) -> bool {
+    false
+}
 
-/// Syncs a commit. The features skip the sync or retry a failed one.
+/// Whether this mistake is switched on.
+///
+/// # Panics
+/// If `STYX_SABOTAGE` names no mistake: a misspelled one would seem to be caught by no test.
+#[cfg(feature = "sabotage")]
+pub(crate) fn makes(mistake: Mistake) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<Mistake>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let name = std::env::var("STYX_SABOTAGE").ok()?;
+        let known = NAMES.iter().find(|(known, _)| *known == name);
+        Some(known.unwrap_or_else(|| panic!("STYX_SABOTAGE: no mistake is called {name}")).1)
+    });
+    *chosen == Some(mistake)
+}
+
+/// Syncs a commit. Mistakes skip the sync or retry a failed one.
 pub(crate) fn sync_commit(file: &dyn File) -> io::Result<()> {
-    if cfg!(feature = "ack-before-sync") {
+    if makes(Mistake::AckBeforeSync) {
         return Ok(());
     }
     match file.sync() {
-        Err(_) if cfg!(feature = "retry-fsync") => file.sync(),
+        Err(_) if makes(Mistake::RetryFsync) => file.sync(),
         synced => synced,
     }
 }
 
-/// Makes the name of a new segment durable. A feature skips this.
+/// Makes the name of a new segment durable. A mistake skips this.
 pub(crate) fn sync_new_name(storage: &dyn Storage, directory: &Path) -> io::Result<()> {
-    if cfg!(feature = "skip-directory-sync") {
+    if makes(Mistake::SkipDirectorySync) {
         return Ok(());
     }
     storage.sync_dir(directory)

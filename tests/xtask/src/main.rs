@@ -24,7 +24,7 @@ cargo xtask test --only NAME                       run one step, or the tests wh
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline
-cargo xtask sabotage                               compile known mistakes in, show the tests that catch each
+cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
 cargo xtask soak                                   ten minutes of fuzzing, a thousand kills and power cuts (2 hours)

@@ -21,6 +21,7 @@ use std::sync::{Arc, MutexGuard, TryLockError};
 
 use styx_protocol::LogStatus;
 
+use crate::Error;
 use crate::commit::failure::{Failure, is_no_descriptor};
 use crate::commit::group_builder::{BuiltGroup, GROUP_BYTES_MAX, GroupBuilder, Layout};
 use crate::commit::log_end::{Cursor, LogEnd, WriteHead};
@@ -30,9 +31,9 @@ use crate::commit::thread_pool::Job;
 use crate::commit::write::{write_aligned, write_parts};
 use crate::log::{LogInner, is_missing, micros};
 use crate::retention::exceeds;
+use crate::sabotage::{self, Mistake};
 use crate::sync::lock;
 use crate::tail::DurableEnd;
-use crate::{Error, sabotage};
 
 /// The log's end; `None` if the log accepts no appends.
 pub(crate) type EndGuard<'a> = MutexGuard<'a, Option<LogEnd>>;
@@ -186,10 +187,10 @@ impl LogInner {
             Layout::Dense | Layout::Padded => write_parts(&*file, built.parts(), at.offset)?,
             Layout::Aligned => write_aligned(&*file, &built.group.bytes, at.offset)?,
         }
-        if sabotage::SERVE_UNSYNCED {
+        if sabotage::makes(Mistake::ServeUnsynced) {
             self.publish(built.next_head.cursor.durable(), built);
         }
-        if sabotage::WATERMARK_AHEAD {
+        if sabotage::makes(Mistake::WatermarkAhead) {
             let _ = self.write_watermark_ahead(built.next_head.cursor.position);
         }
         sabotage::sync_commit(&*file).map_err(|error| Failure::broken("a sync", &error))?;

@@ -29,6 +29,7 @@ use crate::commit::roll::SegmentDirectory;
 use crate::commit::space::Space;
 use crate::manifest::{self, Manifest};
 use crate::producers::ProducerTable;
+use crate::sabotage::{self, Mistake};
 use crate::segment::Segment;
 use crate::segment::name::{self, FileName};
 use crate::segment::resync::{self, ChainGoal};
@@ -36,7 +37,7 @@ use crate::segment::walk::WalkEnd;
 use crate::storage::{Storage, read_file};
 use crate::tail::{DurableEnd, View};
 use crate::watermark::{Mark, Watermark};
-use crate::{Error, log_directory, sabotage};
+use crate::{Error, log_directory};
 
 /// The state of a log after recovery.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl LogRecovery {
         if walked.salt.is_none() {
             problems.push(format!("the segment {newest} does not begin with a valid block"));
         }
-        if mark.durable > walked.cursor.position && !sabotage::TRUNCATE_ON_ANY_BAD_CRC {
+        if mark.durable > walked.cursor.position && !sabotage::makes(Mistake::TruncateOnAnyBadCrc) {
             problems.push(format!(
                 "it is damaged at position {} ({}, byte {}: {}), but is known to be durable up to position {}",
                 walked.cursor.position,
