@@ -28,14 +28,18 @@ pub struct LinesDecoder {
     taken_bytes: usize,
     /// The offset of the incomplete line from the first pushed byte.
     line_offset: u64,
+    /// The number of the incomplete line, counted from 1.
+    line: u64,
 }
 
 /// Why a line is not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The line is longer than a record of this log may be.
-    #[error("the line at byte {offset} is longer than the {payload_bytes_max} bytes allowed")]
+    #[error("line {line}, at byte {offset}, is longer than the {payload_bytes_max} bytes allowed")]
     TooLong {
+        /// The number of the line, counted from 1.
+        line: u64,
         /// The offset of the line.
         offset: u64,
         /// The limit, without the line ending.
@@ -44,7 +48,7 @@ pub enum Error {
 }
 
 impl LinesDecoder {
-    /// A decoder at byte 0. Lines that are longer than `payload_bytes_max`, without their
+    /// A decoder at byte 0 of line 1. Lines that are longer than `payload_bytes_max`, without their
     /// ending, are rejected.
     #[must_use]
     pub fn new(ending: LineEnding, payload_bytes_max: usize) -> LinesDecoder {
@@ -55,6 +59,7 @@ impl LinesDecoder {
             chunk: Bytes::new(),
             taken_bytes: 0,
             line_offset: 0,
+            line: 1,
         }
     }
 
@@ -94,6 +99,7 @@ impl LinesDecoder {
         };
         line.truncate(length);
         self.line_offset += (std::mem::take(&mut self.taken_bytes) + with_ending) as u64;
+        self.line += 1;
         Ok(Some(line))
     }
 
@@ -124,6 +130,7 @@ impl LinesDecoder {
         self.check(self.taken_bytes + self.begun.len())?;
         let line = self.begun.split().freeze();
         self.line_offset += (std::mem::take(&mut self.taken_bytes) + line.len()) as u64;
+        self.line += u64::from(!line.is_empty());
         // After a part, at least its last byte is left.
         Ok((!line.is_empty()).then_some(line))
     }
@@ -132,6 +139,12 @@ impl LinesDecoder {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.line_offset
+    }
+
+    /// The number of the next line, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     /// The offset in `chunk` after the first line ending that ends in it.
@@ -156,8 +169,8 @@ impl LinesDecoder {
         if length <= self.payload_bytes_max {
             return Ok(());
         }
-        let (offset, payload_bytes_max) = (self.line_offset, self.payload_bytes_max);
-        Err(Error::TooLong { offset, payload_bytes_max })
+        let (line, offset) = (self.line, self.line_offset);
+        Err(Error::TooLong { line, offset, payload_bytes_max: self.payload_bytes_max })
     }
 }
 
@@ -189,7 +202,7 @@ mod tests {
         assert_eq!(decoder.next_payload(), Ok(Some(Bytes::from_static(b"abc"))));
         assert_eq!(decoder.next_payload(), Ok(None), "the \\r may be half of an ending");
         decoder.push(Bytes::from_static(b"x"));
-        let refused = Err(Error::TooLong { offset: 5, payload_bytes_max: 3 });
+        let refused = Err(Error::TooLong { line: 2, offset: 5, payload_bytes_max: 3 });
         assert_eq!(decoder.next_payload(), refused);
         assert_eq!(decoder.finish(), refused);
     }
@@ -222,7 +235,7 @@ mod tests {
                 lines.push(parts.split());
                 let expected = [long.as_bytes(), b"", b"after", long.as_bytes()];
                 assert_eq!(lines, expected, "{ending:?} {chunk_bytes} {part_bytes}");
-                assert_eq!(decoder.offset(), whole.len() as u64);
+                assert_eq!((decoder.offset(), decoder.line()), (whole.len() as u64, 5));
             }
         }
     }
@@ -234,7 +247,7 @@ mod tests {
         assert_eq!(decoder.next_payload(), Ok(None));
         assert_eq!(decoder.take_part(1), Some(Bytes::from_static(b"abc")));
         decoder.push(Bytes::from_static(b"e\n"));
-        let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 4 });
+        let refused = Err(Error::TooLong { line: 1, offset: 0, payload_bytes_max: 4 });
         assert_eq!(decoder.next_payload(), refused);
     }
 
@@ -242,7 +255,7 @@ mod tests {
     fn partial_line_ending_at_the_end_is_content() {
         let mut decoder = LinesDecoder::new(LineEnding::CrLf, 3);
         decoder.push(Bytes::from_static(b"abc\r"));
-        let refused = Err(Error::TooLong { offset: 0, payload_bytes_max: 3 });
+        let refused = Err(Error::TooLong { line: 1, offset: 0, payload_bytes_max: 3 });
         assert_eq!(decoder.finish(), refused);
     }
 }

@@ -66,7 +66,8 @@ impl WriteRequest {
             match arrival {
                 Ok(Arrival::Bytes(chunk)) => {
                     let incomplete = decoder.memory_for(held(pushed - decoder.offset()));
-                    self.reservation.check_record(incomplete)?;
+                    let checked = self.reservation.check_record(incomplete);
+                    checked.map_err(|error| decoder.at_line(error))?;
                     let bytes = incomplete.saturating_add(2 * chunk.len());
                     let kept = bytes.saturating_add(self.stream.held_bytes());
                     if !matches!(self.reserve(kept, body).now_or_never(), Some(Ok(()))) {

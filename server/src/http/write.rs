@@ -73,7 +73,7 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
         WriteType::Ndjson => {
             let decoder =
                 lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, payload_bytes_max);
-            let decoder = RecordsDecoder::Json(JsonLines::new(decoder));
+            let decoder = RecordsDecoder::Json(JsonLines(decoder));
             request.many_lines(&mut body, decoder, is_line_stream, call.app).await
         }
     };
@@ -157,7 +157,7 @@ impl WriteRequest {
             let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
             pushed += chunk.len() as u64;
             let record = decoder.memory_for(incomplete);
-            self.reservation.check_record(record)?;
+            self.reservation.check_record(record).map_err(|error| decoder.at_line(error))?;
             let blocks = self.stream.held_bytes();
             let kept = blocks.saturating_add(record).saturating_add(2 * chunk.len());
             self.reserve(kept, body).await?;
@@ -222,11 +222,7 @@ pub(super) enum RecordsDecoder {
 }
 
 /// Lines that are checked to be JSON.
-pub(super) struct JsonLines {
-    decoder: lines::LinesDecoder,
-    /// The number of lines before the next one.
-    before: u64,
-}
+pub(super) struct JsonLines(lines::LinesDecoder);
 
 impl RecordsDecoder {
     /// The memory for `bytes` of an incomplete record. Lines of JSON are checked as a whole, so
@@ -253,7 +249,7 @@ impl RecordsDecoder {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.push(chunk),
             RecordsDecoder::Lines(decoder) => decoder.push(chunk),
-            RecordsDecoder::Json(lines) => lines.decoder.push(chunk),
+            RecordsDecoder::Json(lines) => lines.0.push(chunk),
         }
     }
 
@@ -261,8 +257,19 @@ impl RecordsDecoder {
         match self {
             RecordsDecoder::Binary(decoder) => decoder.offset(),
             RecordsDecoder::Lines(decoder) => decoder.offset(),
-            RecordsDecoder::Json(lines) => lines.decoder.offset(),
+            RecordsDecoder::Json(lines) => lines.0.offset(),
         }
+    }
+
+    /// The error, which is about the incomplete record, with the place of its line.
+    pub(super) fn at_line(&self, error: Error) -> Error {
+        let decoder = match self {
+            RecordsDecoder::Binary(_) => return error,
+            RecordsDecoder::Lines(decoder) | RecordsDecoder::Json(JsonLines(decoder)) => decoder,
+        };
+        let (line, offset) = (decoder.line(), decoder.offset());
+        let message = format!("line {line}, at byte {offset}: {}", error.message);
+        Error { message, ..error }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
@@ -287,42 +294,34 @@ impl RecordsDecoder {
 }
 
 impl JsonLines {
-    fn new(decoder: lines::LinesDecoder) -> JsonLines {
-        JsonLines { decoder, before: 0 }
-    }
-
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let offset = self.decoder.offset();
-        let line = self.decoder.next_payload().map_err(of_line)?;
-        self.checked(line, offset)
+        let place = (self.0.line(), self.0.offset());
+        checked_json(self.0.next_payload().map_err(of_line)?, place)
     }
 
     fn finish(&mut self) -> Result<Option<Bytes>, Error> {
-        let offset = self.decoder.offset();
-        let line = self.decoder.finish().map_err(of_line)?;
-        self.checked(line, offset)
+        let place = (self.0.line(), self.0.offset());
+        checked_json(self.0.finish().map_err(of_line)?, place)
     }
+}
 
-    /// The record of a line, which begins at this byte of the body.
-    fn checked(&mut self, line: Option<Bytes>, offset: u64) -> Result<Option<Bytes>, Error> {
-        let Some(mut line) = line else { return Ok(None) };
-        self.before += 1;
-        // Lines may end with CRLF; the CR is not part of the record.
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
-        }
-        let number = self.before;
-        let malformed = |why: &dyn std::fmt::Display| {
-            let message = format!("line {number}, at byte {offset}, is not JSON: {why}");
-            Error::new(Code::MalformedRecords, message)
-        };
-        if line.is_empty() {
-            return Err(malformed(&"it is empty"));
-        }
-        let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
-        serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
-        Ok(Some(line))
+/// The record of a line, which has this number and begins at this byte of the body.
+fn checked_json(line: Option<Bytes>, (number, offset): (u64, u64)) -> Result<Option<Bytes>, Error> {
+    let Some(mut line) = line else { return Ok(None) };
+    // Lines may end with CRLF; the CR is not part of the record.
+    if line.last() == Some(&b'\r') {
+        line.truncate(line.len() - 1);
     }
+    let malformed = |why: &dyn std::fmt::Display| {
+        let message = format!("line {number}, at byte {offset}, is not JSON: {why}");
+        Error::new(Code::MalformedRecords, message)
+    };
+    if line.is_empty() {
+        return Err(malformed(&"it is empty"));
+    }
+    let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
+    Ok(Some(line))
 }
 
 fn of_binary(error: binary_records::Error) -> Error {
@@ -343,7 +342,7 @@ mod tests {
 
     #[test]
     fn json_lines_with_crlf_lose_their_carriage_return() {
-        let mut decoder = RecordsDecoder::Json(JsonLines::new(lines::LinesDecoder::new(
+        let mut decoder = RecordsDecoder::Json(JsonLines(lines::LinesDecoder::new(
             styx_protocol::LineEnding::Lf,
             1000,
         )));
@@ -355,9 +354,27 @@ mod tests {
     }
 
     #[test]
+    fn error_names_the_line_that_is_too_long() {
+        let lines = || lines::LinesDecoder::new(styx_protocol::LineEnding::Lf, 4);
+        for mut decoder in
+            [RecordsDecoder::Lines(lines()), RecordsDecoder::Json(JsonLines(lines()))]
+        {
+            decoder.push(Bytes::from_static(b"1234\n\"x\"\n12345"));
+            assert!(decoder.next().expect("it fits").is_some());
+            assert!(decoder.next().expect("it fits").is_some());
+            let error = decoder.next().expect_err("it is too long");
+            assert_eq!(error.code, Code::RecordTooLarge);
+            assert!(
+                error.message.starts_with("line 3, at byte 9, is longer than the 4 "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn error_names_the_line_that_is_not_json() {
         let decode = |text: &'static [u8]| {
-            let mut decoder = RecordsDecoder::Json(JsonLines::new(lines::LinesDecoder::new(
+            let mut decoder = RecordsDecoder::Json(JsonLines(lines::LinesDecoder::new(
                 styx_protocol::LineEnding::Lf,
                 1000,
             )));

@@ -146,7 +146,7 @@ mod tests {
             (
                 Decoder::Lines(lines::LinesDecoder::new(LineEnding::Lf, 92)),
                 [&b"one\n"[..], &[b'x'; 93]].concat(),
-                "the line at byte 4 is longer",
+                "line 2, at byte 4, is longer",
             ),
             (binary(), b"\0\0\0\x03one\xff\xff\xff\xffx".to_vec(), "byte 7 has a size of -1"),
             (binary(), b"\0\0\0\x03one\0\0".to_vec(), "byte 7 is cut off"),

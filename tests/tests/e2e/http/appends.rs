@@ -173,7 +173,11 @@ fn a_record_over_the_limit_is_rejected() {
     let mut table = Table::of(&server);
     let large = error(413, "record_too_large").field("position", 0).field("count", 0).says("92");
     table.row("93 bytes", &write(ONE, vec![b'x'; 93]), &large);
-    table.row("a line", &write(LINES, format!("ok\n{}\n", "x".repeat(93))), &large);
+    let line = large.clone().says("line 3, at byte 4, is longer");
+    for media_type in [LINES, "application/x-ndjson"] {
+        let lines = format!("1\n2\n{}\n", "3".repeat(93));
+        table.row(media_type, &write(media_type, lines), &line);
+    }
     table.row("binary", &write(BINARY, binary(&[vec![0; 1], vec![0; 93]])), &large);
     table.row("a size alone", &write(BINARY, [0x7f, 0xff, 0xff, 0xff]), &large);
     table.row("92 bytes", &write(ONE, vec![b'x'; 92]), &gives(200).body(written_json(1, 1)));

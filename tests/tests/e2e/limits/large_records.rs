@@ -172,11 +172,14 @@ fn a_record_that_can_never_fit_in_memory_is_refused_over_every_protocol() {
     let refused = |request: &Request| {
         let answer = server.ask(request).expect_error(413, "record_too_large");
         assert!(answer.text().contains("max_in_flight_bytes"), "{}", answer.shown());
+        answer.text().to_owned()
     };
-    refused(&write_one("a", record.clone()));
-    refused(&write_binary("a", &[&record]));
+    let _ = refused(&write_one("a", record.clone()));
+    let _ = refused(&write_binary("a", &[&record]));
     let path = "/logs/a/records";
-    refused(&Request::post(path).typed(LINES, record.clone()));
+    let line = [b"1\n", &record[..]].concat();
+    let answer = refused(&Request::post(path).typed(LINES, line));
+    assert!(answer.contains("line 2, at byte 2: the record needs"), "{answer}");
     // A line of JSON is in memory several times.
     let json = [b"\"", &record[..2 * MIB], b"\""].concat();
     refused(&Request::post(path).typed(NDJSON, json));

@@ -59,6 +59,7 @@ fn line_delimited_vectors_decode() {
         };
         assert_eq!(found, payloads(vector));
         let expected = vector["error"].as_str().map(|_| lines::Error::TooLong {
+            line: found.len() as u64 + 1,
             offset: number(&vector["offset"]),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
         });
