@@ -101,6 +101,10 @@ pub struct Facts {
     pub status: Option<LogStatus>,
     /// The time after which the server asks the client to retry.
     pub retry_after: Option<Duration>,
+    /// The HTTP status of a response to a request for a styx/1 stream, if the server or a proxy
+    /// ignored or refused the upgrade itself. Log management and [`over_http`](crate::over_http)
+    /// work in spite of it.
+    pub refused_upgrade: Option<u16>,
 }
 
 impl Error {

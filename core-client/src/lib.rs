@@ -20,6 +20,7 @@
 //! | [`logs`] | log management: create, list, delete, back up, … |
 //! | [`producer`] | [`Producer`]: appends records, each exactly once |
 //! | [`consumer`] | [`Consumer`]: reads a log and reconnects by itself |
+//! | [`over_http`] | reading and appending where a proxy does not pass on HTTP upgrades |
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`address`] | addresses such as `styx://host:7123` |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether records may have been appended |
@@ -38,6 +39,7 @@ pub mod consumer;
 pub mod error;
 pub mod logs;
 pub mod options;
+pub mod over_http;
 pub mod producer;
 mod runtime;
 mod transport;

@@ -34,6 +34,15 @@ http {
     include site.conf;
 }
 ";
+/// nginx without any setting, except that it has a server behind it. It passes on no upgrade.
+pub const DEFAULT_NGINX: &str = "server {
+    listen 80;
+    location / {
+        proxy_pass http://127.0.0.1:7123;
+    }
+}
+";
+
 const CADDY_OPTIONS: &str = "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n";
 
 /// A proxy. It is killed when this is dropped.

@@ -98,7 +98,7 @@ impl Transport {
         let mut built = self.build(request, body)?;
         while let Some(mut idle) = self.take_idle() {
             match idle.0.try_send_request(built).await {
-                Ok(response) => return self.response(response, idle).await,
+                Ok(response) => return self.response(request, response, idle).await,
                 Err(mut failed) => match failed.take_message() {
                     Some(untouched) => built = untouched,
                     // The server may have received it. A safe request may be sent again.
@@ -112,13 +112,14 @@ impl Transport {
         }
         let mut connection = self.open().await?;
         match connection.0.send_request(built).await {
-            Ok(response) => self.response(response, connection).await,
+            Ok(response) => self.response(request, response, connection).await,
             Err(e) => Err(self.lost(&e).with_maybe_appended(!request.is_safe())),
         }
     }
 
     async fn response(
         self: &Arc<Self>,
+        request: &Request,
         response: Response<Incoming>,
         connection: HttpConnection,
     ) -> Result<StreamingResponse, Error> {
@@ -135,7 +136,11 @@ impl Transport {
         if response.status.is_success() {
             return Ok(response);
         }
-        Err(response.into_error().await)
+        let status = response.status;
+        let (error, is_from_styx) = response.into_error().await;
+        // A proxy sends 504, for example, although the server carries the request out.
+        let in_doubt = status.is_server_error() && !is_from_styx && !request.is_safe();
+        Err(if in_doubt { error.with_maybe_appended(true) } else { error })
     }
 
     pub(super) fn lost(&self, error: &hyper::Error) -> Error {
@@ -159,7 +164,7 @@ impl StreamingResponse {
     }
 
     /// Moves the headers out.
-    pub(super) fn take_headers(&mut self) -> HeaderMap {
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.headers)
     }
 
@@ -205,11 +210,12 @@ impl StreamingResponse {
         Ok(whole.freeze())
     }
 
-    /// The error that this response reports.
-    pub(super) async fn into_error(mut self) -> Error {
+    /// The error that this response reports, and whether it comes from a Styx server.
+    pub(super) async fn into_error(mut self) -> (Error, bool) {
         // If the body cannot be read, the status is still known.
         let body = self.bytes(ERROR_BODY_BYTES_MAX).await.unwrap_or_default();
-        server_error::error_from_response(self.status, &self.headers, &body)
+        let error = server_error::error_from_response(self.status, &self.headers, &body);
+        (error, server_error::is_from_styx(&body))
     }
 }
 

@@ -24,7 +24,7 @@ use ::http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use ::http::{HeaderName, HeaderValue, Method};
 use tokio_rustls::rustls::ClientConfig;
 
-pub(crate) use self::http::{BodyPart, RequestBody};
+pub(crate) use self::http::{BodyPart, RequestBody, StreamingResponse};
 pub(crate) use fetch::BufferedResponse;
 pub(crate) use server_error::error_from_frame;
 pub(crate) use socket::Socket;

@@ -24,6 +24,7 @@ pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body:
         count: number("count"),
         status: serde_json::from_value(json["status"].clone()).ok(),
         retry_after: retry_after(headers),
+        refused_upgrade: None,
     };
     let (kind, fallback) = match json["code"].as_str().map(Code::from_text) {
         Some(Some(code)) => (Kind::Code(code), code.meaning().to_owned()),
@@ -37,6 +38,11 @@ pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body:
     };
     let message = json["message"].as_str().map_or(fallback, str::to_owned);
     Error::with_facts(kind, message, facts)
+}
+
+/// Whether a Styx server sent this error response. Without it, a proxy did.
+pub(super) fn is_from_styx(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|json: Value| json["code"].is_string())
 }
 
 /// The error in an error frame.

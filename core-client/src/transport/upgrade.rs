@@ -11,7 +11,7 @@ use styx_protocol::handshake::Protocol;
 use super::http::StreamingResponse;
 use super::read_after_write_error::ReadAfterWriteError;
 use super::{Request, RequestBody, Socket, Transport};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Facts, Kind};
 
 /// The requested protocol.
 const PROTOCOL: &str = Protocol::Styx1.token();
@@ -64,7 +64,8 @@ impl Transport {
     ///
     /// # Errors
     /// No connection; the server's error; [`Kind::BadAnswer`] if the server switches to
-    /// another protocol.
+    /// another protocol, or if it or a proxy ignores or refuses the upgrade
+    /// ([`Facts::refused_upgrade`]).
     pub(crate) async fn upgrade(self: &Arc<Self>, request: &Request) -> Result<Upgraded, Error> {
         let mut connection = self.open().await?;
         let timeout = self.options.call_timeout;
@@ -108,13 +109,31 @@ impl Transport {
     }
 
     async fn error_of(self: &Arc<Self>, response: http::Response<hyper::body::Incoming>) -> Error {
-        if response.status().is_success() {
-            let text = format!(
-                "{} does not support {PROTOCOL}: is it a Styx server of version 1 or later?",
-                self.address
-            );
-            return Error::bad_answer(text);
+        let status = response.status();
+        // The body of a success is a record, which may be large.
+        if !status.is_success() {
+            let response = StreamingResponse::of(response, Arc::clone(self));
+            let (error, is_from_styx) = response.into_error().await;
+            if is_from_styx || !refuses_upgrade(status) {
+                return error;
+            }
         }
-        StreamingResponse::of(response, Arc::clone(self)).into_error().await
+        let text = format!(
+            "{} answered {status} instead of switching to {PROTOCOL}: a proxy in front of the \
+             server may not pass on HTTP upgrades, or it is not a Styx server of version 1 or later",
+            self.address
+        );
+        let facts = Facts { refused_upgrade: Some(status.as_u16()), ..Facts::default() };
+        Error::with_facts(Kind::BadAnswer, text, facts)
+    }
+}
+
+/// Whether a proxy means the upgrade with this status. The others are about the caller's rights,
+/// or say that the server cannot be reached at present.
+fn refuses_upgrade(status: StatusCode) -> bool {
+    match status.as_u16() {
+        401 | 407 | 408 | 429 => false,
+        501 | 505 => true,
+        _ => status.is_client_error(),
     }
 }

@@ -3,19 +3,10 @@
 use std::time::Duration;
 
 use styx_tests::api::{BINARY, binary, read_binary, read_lines, unbinary, write_binary};
-use styx_tests::reverse_proxy::ReverseProxy;
+use styx_tests::reverse_proxy::{DEFAULT_NGINX, ReverseProxy};
 use styx_tests::styx1::{block, consume_request, framed, produce_request};
 use styx_tests::websocket::{BINARY as BINARY_FRAME, frame, handshake};
 use styx_tests::{Connection, Request, TestServer, cli, wait};
-
-/// What a proxy does without any setting, except that it has a server behind it.
-const DEFAULT_NGINX: &str = "server {
-    listen 80;
-    location / {
-        proxy_pass http://127.0.0.1:7123;
-    }
-}
-";
 
 /// Each proxy in front of the server, configured as the document says.
 fn proxies(server: &TestServer) -> [(&'static str, ReverseProxy); 2] {

@@ -3,6 +3,7 @@
 mod archive;
 mod input;
 mod manage;
+mod over_http;
 mod read;
 mod write;
 

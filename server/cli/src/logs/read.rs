@@ -5,10 +5,11 @@
 //! records instead.
 
 use bytes::BytesMut;
+use styx_client::Start;
 use styx_client::blocking::{Client, wait};
-use styx_client::{RecordBatch, Start};
 use styx_protocol::{LineEnding, ReadParams, binary_records, lines};
 
+use super::over_http;
 use crate::command_line::ReadArguments;
 use crate::failure::Failure;
 use crate::output;
@@ -23,7 +24,8 @@ enum OutputFormat {
 }
 
 pub(super) fn run(client: &Client, arguments: &ReadArguments) -> Result<(), Failure> {
-    let ReadParams { whence, position, count, follow } = params(arguments)?;
+    let params = params(arguments)?;
+    let ReadParams { whence, position, count, follow } = params;
     let start = Start::Relative { whence, position };
     // Fails immediately if the server or the log does not exist.
     client.get_log(&arguments.name)?;
@@ -31,15 +33,15 @@ pub(super) fn run(client: &Client, arguments: &ReadArguments) -> Result<(), Fail
     if let Some(count) = count {
         builder = builder.count(count);
     }
-    let format = if arguments.binary {
-        OutputFormat::Binary
-    } else {
-        OutputFormat::Lines(arguments.line_ending)
+    let mut printer = Printer::new(arguments);
+    let mut consumer = match wait(builder.open()) {
+        Err(error) if over_http::is_needed(&error) => {
+            return over_http::read(client, &error, arguments, params, &mut printer);
+        }
+        opened => opened?,
     };
-    let mut consumer = wait(builder.open())?;
-    let mut out = BytesMut::new();
     while let Some(batch) = wait(consumer.next_batch())? {
-        print(&batch, format, arguments.unbuffered, &mut out)?;
+        printer.print(batch.payloads())?;
     }
     Ok(())
 }
@@ -55,28 +57,47 @@ fn params(arguments: &ReadArguments) -> Result<ReadParams, Failure> {
     .map_err(|error| Failure::Misuse(format!("--{error}")))
 }
 
-fn print(
-    batch: &RecordBatch,
+/// Prints records to standard output.
+pub(super) struct Printer {
     format: OutputFormat,
     unbuffered: bool,
-    out: &mut BytesMut,
-) -> Result<(), Failure> {
-    for payload in batch.payloads() {
-        match format {
-            OutputFormat::Binary => binary_records::encode(payload, out),
-            OutputFormat::Lines(ending) => lines::encode(payload, ending, out),
-        }
-        if unbuffered || out.len() >= OUTPUT_BYTES {
-            flush(out)?;
-        }
-    }
-    flush(out)
+    out: BytesMut,
 }
 
-fn flush(out: &mut BytesMut) -> Result<(), Failure> {
-    if !out.is_empty() {
-        output::write(out)?;
-        out.clear();
+impl Printer {
+    fn new(arguments: &ReadArguments) -> Printer {
+        let format = if arguments.binary {
+            OutputFormat::Binary
+        } else {
+            OutputFormat::Lines(arguments.line_ending)
+        };
+        Printer { format, unbuffered: arguments.unbuffered, out: BytesMut::new() }
     }
-    Ok(())
+
+    /// Prints these records, and returns when they are written.
+    pub(super) fn print(
+        &mut self,
+        payloads: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<(), Failure> {
+        for payload in payloads {
+            match self.format {
+                OutputFormat::Binary => binary_records::encode(payload.as_ref(), &mut self.out),
+                OutputFormat::Lines(ending) => {
+                    lines::encode(payload.as_ref(), ending, &mut self.out);
+                }
+            }
+            if self.unbuffered || self.out.len() >= OUTPUT_BYTES {
+                self.flush()?;
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.out.is_empty() {
+            output::write(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The producer reconnects: a restart of the server takes time, but no record is lost or
-//! appended twice. Nothing is printed to standard output.
+//! appended twice. Nothing is printed to standard output. Where a proxy does not pass on
+//! upgrades, `over_http` writes.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use styx_client::blocking::{Client, Producer};
 use styx_protocol::{binary_records, lines};
 
 use super::input::{Decoder, Input};
+use super::over_http;
 use crate::command_line::WriteArguments;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -40,7 +42,12 @@ pub(super) fn run(client: &Client, arguments: &WriteArguments) -> Result<(), Fai
     if let Some(id) = arguments.producer_id {
         builder = builder.producer_id(id);
     }
-    let producer = Arc::new(builder.open()?);
+    let producer = match builder.open() {
+        Err(error) if over_http::is_needed(&error) => {
+            return over_http::write(client, &error, arguments, details.id, decoder);
+        }
+        opened => Arc::new(opened?),
+    };
     let first = producer.next_sequence();
     let (done, is_done) = mpsc::channel();
     let writer = Writer {
@@ -50,9 +57,7 @@ pub(super) fn run(client: &Client, arguments: &WriteArguments) -> Result<(), Fai
     };
     // Not joined: after an error the thread may wait for input that never arrives.
     std::thread::spawn(move || drop(done.send(writer.write(decoder))));
-    // A spinner would disturb the lines that a user types.
-    let is_typed = std::io::stdin().is_terminal();
-    let mut progress = if is_typed { Progress::hidden() } else { Progress::of_records() };
+    let mut progress = progress();
     let written = loop {
         match is_done.recv_timeout(CHECK_INTERVAL) {
             Ok(written) => break written,
@@ -84,6 +89,11 @@ pub(super) fn run(client: &Client, arguments: &WriteArguments) -> Result<(), Fai
     Err(failed(&failure, appended, producer.next_sequence() - first - appended))
 }
 
+/// Progress in records. A spinner would disturb the lines that a user types.
+pub(super) fn progress() -> Progress {
+    if std::io::stdin().is_terminal() { Progress::hidden() } else { Progress::of_records() }
+}
+
 /// Passes records to the producer.
 struct Writer {
     producer: Arc<Producer>,
@@ -93,7 +103,7 @@ struct Writer {
 }
 
 /// Why the input was not appended completely.
-enum WriteFailure {
+pub(super) enum WriteFailure {
     Input(String),
     Producer(Error),
 }
@@ -130,7 +140,7 @@ impl Writer {
 }
 
 /// The message for a failure, with the number of records that were appended.
-fn failed(failure: &WriteFailure, appended: u64, left: u64) -> Failure {
+pub(super) fn failed(failure: &WriteFailure, appended: u64, left: u64) -> Failure {
     let records = |n: u64| if n == 1 { "1 record".to_owned() } else { format!("{n} records") };
     let (message, in_doubt) = match failure {
         WriteFailure::Input(message) => (message.clone(), 0),

@@ -2,4 +2,5 @@
 //! and its exit code. The `tests` crate tests it with a real server.
 
 mod commands;
+mod over_http;
 mod support;

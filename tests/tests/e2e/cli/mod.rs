@@ -4,5 +4,6 @@ mod check_storage;
 mod commands;
 mod compatibility;
 mod import_0x;
+mod over_http;
 mod serve;
 mod verify;
