@@ -30,8 +30,13 @@ pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body:
         Some(Some(code)) => (Kind::Code(code), code.meaning().to_owned()),
         // A code of a newer server, or the response of another program, such as a proxy.
         _ => {
+            let advice = match status {
+                StatusCode::PAYLOAD_TOO_LARGE => "; raise the proxy's limit for a request's body",
+                _ => "",
+            };
             let message = format!(
-                "unexpected response with status {status}: it does not come from a Styx server"
+                "unexpected response with status {status}: it does not come from a Styx \
+                 server{advice}"
             );
             (kind_of_status(status), message)
         }
@@ -149,6 +154,7 @@ mod tests {
             assert_eq!((error.kind(), error.is_retriable()), (kind, retriable));
             assert!(error.message().contains("does not come from a Styx server"), "{error}");
         }
+        assert!(parse(413, "<html>").message().contains("raise the proxy's limit"));
         assert_eq!(parse(400, r#"{"code": "new", "message": "m"}"#).message(), "m");
     }
 }
