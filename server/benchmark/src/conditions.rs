@@ -70,9 +70,15 @@ fn total_bytes(meminfo: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// A time in UTC, with a resolution of one second.
+/// The last second of the year 9999.
+const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// A time in UTC, with a resolution of one second. A time before 1970 or after the year 9999 becomes
+/// the nearest time between.
 fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    // `civil` counts year by year.
+    let seconds = seconds.min(SECONDS_MAX);
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
@@ -114,6 +120,8 @@ mod tests {
         assert_eq!(shown(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(shown(1_767_225_599), "2025-12-31T23:59:59Z");
         assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!(shown(1 << 62), "9999-12-31T23:59:59Z");
+        assert_eq!(date(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
     }
 
     #[test]
