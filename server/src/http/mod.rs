@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request → merge slashes → route → method → handler → session
-//! answer  ← CORS, request id, counters ←──── Result<Answer, session::Error>
+//! answer  ← date, CORS, request id, counters ←──── Result<Answer, session::Error>
 //! ```
 //!
 //! Each resource has one file. A handler returns an [`Answer`] or a
@@ -14,6 +14,7 @@ mod archive;
 mod body;
 mod content_encoding;
 mod cors;
+mod date;
 mod events;
 mod head;
 mod line_stream;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::header::ORIGIN;
+use http::header::{DATE, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use styx_protocol::{Code, LogId};
@@ -150,6 +151,7 @@ impl Http {
         if route.is_some_and(|route| route.is_about_logs() && route.allows(&head.method)) {
             self.cors.decorate(&head.headers, answer.headers_mut());
         }
+        answer.headers_mut().insert(DATE, date::now());
         let template = route.map(|route| route.template);
         self.app.metrics.request(&head.method, template, answer.status());
         if let Some(begun) = begun {
