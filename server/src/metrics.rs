@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     in_flight_bytes: IntGauge,
     answer_bytes: IntGauge,
     streams: IntGaugeVec,
+    clock_offset: Gauge,
     /// Set and read under the lock, so that two scrapes do not mix.
     logs: Mutex<LogMetrics>,
 }
@@ -47,6 +48,7 @@ struct LogMetrics {
     status: IntGaugeVec,
     /// Bytes, passes, problems.
     scrub: [IntCounter; 3],
+    clock_jumps: IntCounter,
 }
 
 const RECORDS: &str = "/logs/{name}/records";
@@ -89,6 +91,11 @@ impl Metrics {
         let streams = register(&registry, IntGaugeVec::new(streams, &["protocol"]));
         let answer_bytes =
             IntGauge::new("styx_answer_bytes", "Bytes of answers in memory that wait to be sent");
+        let clock_offset = Gauge::new(
+            "styx_clock_offset_seconds",
+            "Seconds by which the system clock is ahead of the timestamps of new records since it \
+             jumped, negative if it is behind; 0 if it did not jump",
+        );
         let build = IntGaugeVec::new(
             Opts::new("styx_build_info", "Always 1; the label is the server's version"),
             &["version"],
@@ -107,6 +114,7 @@ impl Metrics {
             in_flight_bytes: register(&registry, in_flight_bytes),
             answer_bytes: register(&registry, answer_bytes),
             streams,
+            clock_offset: register(&registry, clock_offset),
             logs: Mutex::new(LogMetrics::new(&registry)),
             registry,
         }
@@ -152,6 +160,10 @@ impl Metrics {
         // The lock may be poisoned: every number behind it is set again here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         logs.reset();
+        let clock = sessions.clock_stats();
+        self.clock_offset.set(clock.offset_us as f64 / 1e6);
+        logs.clock_jumps.reset();
+        logs.clock_jumps.inc_by(clock.jumps);
         let scrubbed = sessions.scrub_stats();
         let totals = [scrubbed.bytes, scrubbed.passes, scrubbed.problems];
         for (counter, total) in logs.scrub.iter().zip(totals) {
@@ -196,6 +208,10 @@ impl LogMetrics {
                 plain("styx_scrub_passes_total", "Times that the scrub has read all logs"),
                 plain("styx_scrub_problems_total", "Damaged segments that the scrub has found"),
             ],
+            clock_jumps: plain(
+                "styx_clock_jumps_total",
+                "Times that the system clock has jumped by more than a minute",
+            ),
             record_count: gauge("log_record_count", "Records in the log"),
             file_size: gauge("log_file_size", "Bytes of records in the log"),
             counters: [

@@ -35,6 +35,7 @@ pub mod api;
 pub mod binary;
 pub mod checker;
 pub mod cli;
+pub mod clock;
 pub mod damage;
 pub mod faults;
 pub mod http;

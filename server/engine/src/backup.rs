@@ -83,7 +83,7 @@ fn snapshot(log: &LogInner, view: &View) -> Option<(String, Vec<u8>)> {
 
 impl Snapshot {
     fn write(&self, log: &LogInner, out: &mut dyn Write) -> io::Result<()> {
-        let now_s = log.services.time.clock().wall_us() / 1_000_000;
+        let now_s = log.services.stamps.now_us() / 1_000_000;
         let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::fast()));
         let mut add = |name: &str, len: u64, content: &mut dyn Read| {
             let mut header = tar::Header::new_gnu();

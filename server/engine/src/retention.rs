@@ -2,23 +2,30 @@
 //!
 //! Retention removes only complete segments, oldest first, and never the newest. Count and size
 //! are upper limits: a segment expires as soon as its first record is beyond the limit. The age
-//! of a segment is the age of its newest record.
+//! of a segment is the age of its newest record, and no segment is older than the one before it.
 
 use styx_protocol::LogConfig;
 
+use crate::segment::Now;
 use crate::tail::View;
 
-/// Returns how many of the oldest segments have expired at the time `now_us`.
-pub(crate) fn expired(view: &View, config: &LogConfig, now_us: u64) -> usize {
+/// Returns how many of the oldest segments have expired now.
+pub(crate) fn expired(view: &View, config: &LogConfig, now: &Now) -> usize {
     let mut bytes_from_here = view.disk_bytes();
     let mut expired = 0;
+    let mut age_us_max = u64::MAX;
     for segment in view.segments.iter() {
         let Some(sealed) = segment.summary() else { break };
         let records_from_here = view.durable.position.since(segment.base);
-        let age_us = now_us.saturating_sub(sealed.last_timestamp_us);
+        let is_too_old = config.log_max_age >= 0 && sealed.end > segment.base && {
+            age_us_max = segment.age_us(now).unwrap_or(0).min(age_us_max);
+            exceeds(age_us_max / 1_000_000, config.log_max_age)
+        };
+        let is_empty = config.log_max_age >= 0 && sealed.end == segment.base;
         let beyond = exceeds(records_from_here, config.log_max_count)
             || exceeds(bytes_from_here, config.log_max_size)
-            || exceeds(age_us / 1_000_000, config.log_max_age);
+            || is_too_old
+            || is_empty;
         if !beyond {
             break;
         }

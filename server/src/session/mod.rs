@@ -27,6 +27,7 @@ mod storage;
 use std::sync::Arc;
 use std::time::Duration;
 
+use styx_engine::clock::ClockStats;
 use styx_engine::{Catalog, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
@@ -144,6 +145,11 @@ impl Sessions {
     /// Counters of the scrub.
     pub(crate) fn scrub_stats(&self) -> ScrubStats {
         self.catalog.scrub_stats()
+    }
+
+    /// The state of the system clock.
+    pub(crate) fn clock_stats(&self) -> ClockStats {
+        self.catalog.clock_stats()
     }
 
     /// Counters of every open log.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus, Position};
 
 use super::Options;
 use super::slot::{Slot, not_found, scanning};
+use crate::clock::{JUMP_US_MIN, shown};
 use crate::commit::failure::Failure;
 use crate::commit::queue::Queue;
 use crate::commit::roll::{SegmentDirectory, SegmentStart};
@@ -17,10 +18,10 @@ use crate::log::{LogCounters, LogInner, Services};
 use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
 use crate::scrub::{self, ScrubRate, StopSignal};
-use crate::segment::name;
+use crate::segment::{Now, name};
 use crate::storage::{Identity, Lock, replace_file};
 use crate::sync::lock;
-use crate::tail::{Tail, TailBudget};
+use crate::tail::{Tail, TailBudget, View};
 use crate::watermark::{Mark, Watermark};
 use crate::{Error, Log, data_directory, log_directory, random, restore};
 
@@ -120,6 +121,9 @@ impl CatalogInner {
     ) -> Arc<LogInner> {
         let config = from.manifest.config;
         let producers = from.end.as_ref().map(|end| Arc::clone(&end.producers));
+        let now = Now::read(&self.services.time, &self.services.stamps);
+        from.view.segments.iter().for_each(|segment| segment.opened(now.monotonic_us));
+        let first_at_us = first_at_us(name, &from.view, &now);
         let log = Arc::new_cyclic(|weak_self| LogInner {
             weak_self: weak_self.clone(),
             name: name.clone(),
@@ -142,6 +146,7 @@ impl CatalogInner {
             maintenance_scheduled: AtomicBool::new(false),
             committed_at_us: AtomicU64::new(0),
             watermark_at_us: AtomicU64::new(0),
+            first_at_us: AtomicI64::new(first_at_us),
             counters: LogCounters::default(),
         });
         if config.segment_max_age > 0 || config.log_max_age > 0 {
@@ -211,7 +216,7 @@ impl CatalogInner {
         let temporary = self.unused_path(data_directory::RESTORING)?;
         let directory = self.directory(name);
         let id = self.new_id()?;
-        let now_us = self.options.clock.wall_us();
+        let now_us = self.services.stamps.now_us();
         restore::place(&**storage, &temporary, &directory, || {
             restore::unpack(storage, &temporary, id, now_us, archive)
         })
@@ -293,6 +298,26 @@ impl CatalogInner {
         let old = std::mem::replace(slot, meanwhile);
         Ok((old, ReservedName { catalog: self, name: name.clone(), resolved: false }))
     }
+}
+
+/// The monotonic time of the first record of the newest segment, for a log that is being opened.
+/// Warns if the log's last timestamp is in the future.
+fn first_at_us(name: &LogName, view: &View, now: &Now) -> i64 {
+    let durable = &view.durable;
+    // If the timestamp cannot be true, the age is counted from now.
+    let age_us = now.age_us(durable.first_timestamp_us).unwrap_or_default();
+    let sealed = view.segments.iter().rev().find_map(|segment| segment.summary());
+    let last_us = sealed.map_or(0, |sealed| sealed.last_timestamp_us);
+    let last_us = last_us.max(durable.last_timestamp_us);
+    if last_us > now.stamp_us.saturating_add(JUMP_US_MIN) {
+        tracing::warn!(
+            log = %name,
+            last = shown(last_us),
+            now = shown(now.stamp_us),
+            "the last timestamp of the log is in the future: new records get the same timestamp until then (see \"A clock that was wrong\" in docs/operating.md)"
+        );
+    }
+    now.monotonic_us.cast_signed().saturating_sub_unsigned(age_us)
 }
 
 impl Drop for CatalogInner {

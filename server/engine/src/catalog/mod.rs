@@ -20,7 +20,7 @@ use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 use self::slot::{Slot, not_found, removed, scanning};
-use crate::clock::{Clock, RealClock, SteadyTime};
+use crate::clock::{Clock, ClockStats, RealClock, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::thread_pool::ThreadPool;
 use crate::log::Services;
@@ -117,7 +117,9 @@ impl Catalog {
         listing.others.iter().for_each(|other| tracing::warn!("{other}"));
         let names = listing.logs;
         let buffer_pool = Arc::<BufferPool>::default();
-        let maintainer = Maintainer::new(Arc::clone(&buffer_pool));
+        let time = SteadyTime::new(Arc::clone(&options.clock));
+        let stamps = Arc::new(StampClock::new(time.clone()));
+        let maintainer = Maintainer::new(Arc::clone(&buffer_pool), Arc::clone(&stamps));
         let threaded = options.committers_max > 0;
         if threaded {
             maintainer
@@ -129,7 +131,8 @@ impl Catalog {
                 pool: Arc::new(ThreadPool::new(options.committers_max)),
                 maintainer: Arc::new(maintainer),
                 buffer_pool,
-                time: SteadyTime::new(Arc::clone(&options.clock)),
+                time,
+                stamps,
                 open_segments: Arc::new(OpenSegments::new(options.open_files / 6)),
                 open_ends: Arc::new(OpenEnds::new(options.open_files / 3)),
                 pad_commits: options.pad_commits,
@@ -436,6 +439,12 @@ impl Catalog {
     #[must_use]
     pub fn scrub_stats(&self) -> ScrubStats {
         self.0.scrubbed.stats()
+    }
+
+    /// The state of the wall clock.
+    #[must_use]
+    pub fn clock_stats(&self) -> ClockStats {
+        self.0.services.stamps.stats()
     }
 
     /// For a catalog without threads ([`Options::committers_max`] is 0): commits one group of one

@@ -81,12 +81,12 @@ impl LogInner {
             }
         }
         let bytes: usize = requests.iter().map(Request::block_bytes).sum();
+        let stamp_us = self.services.stamps.now_us();
         let (built, changes, results) = {
             let layout = self.layout(bytes);
             let durable = self.tail.end();
             let buffer_pool = &self.services.buffer_pool;
-            let builder =
-                GroupBuilder::new(head, self.stamp_us(), durable, bytes, layout, buffer_pool);
+            let builder = GroupBuilder::new(head, stamp_us, durable, bytes, layout, buffer_pool);
             let mut plan = Plan::new(builder, &self.producers);
             requests.into_iter().for_each(|request| plan.add(request));
             plan.finish()
@@ -109,7 +109,9 @@ impl LogInner {
         let durable = end_guard.as_ref().map_or_else(|| self.tail.end(), |end| end.cursor.position);
         match done {
             Ok(()) => {
-                lock(&self.producers).commit_group(self.services.time.now_us());
+                // A clock that is ahead must forget no producer.
+                let now_us = self.services.time.now_us().min(stamp_us);
+                lock(&self.producers).commit_group(now_us);
                 drop(end_guard);
                 results.deliver();
             }
@@ -197,6 +199,7 @@ impl LogInner {
         end.is_synced = true;
         self.check_in_place(end)?;
 
+        let now_us = micros(self.monotonic());
         end.cursor = built.next_head.cursor;
         end.spacing = built.next_head.spacing;
         built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
@@ -204,7 +207,13 @@ impl LogInner {
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
         self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.committed_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
+        self.committed_at_us.store(now_us, Ordering::Relaxed);
+        if at.records == 0 {
+            self.first_at_us.store(now_us.cast_signed(), Ordering::Relaxed);
+        }
+        if end.cursor.records > at.records {
+            end.segment.committed(now_us);
+        }
         self.schedule_maintenance();
         Ok(())
     }
@@ -247,8 +256,12 @@ impl LogInner {
 
     /// Whether the newest segment's first record has reached `segment_max_age`.
     pub(crate) fn is_old(&self, newest: &Cursor) -> bool {
-        let age_us = self.services.time.now_us().saturating_sub(newest.first_timestamp_us);
-        newest.records > 0 && exceeds(age_us / 1_000_000, self.config.segment_max_age)
+        if newest.records == 0 || self.config.segment_max_age < 0 {
+            return false;
+        }
+        let first_at_us = self.first_at_us.load(Ordering::Relaxed);
+        let age_us = micros(self.monotonic()).cast_signed().saturating_sub(first_at_us);
+        exceeds(age_us.max(0).cast_unsigned() / 1_000_000, self.config.segment_max_age)
     }
 
     /// Ends the newest segment, publishes the next one and writes the watermark.
@@ -258,6 +271,9 @@ impl LogInner {
         let rolled = self.segment_directory.roll(end);
         self.note_open_end();
         rolled?;
+        // The next segment has no record, and the first commit sets the time of it.
+        let now_us = micros(self.monotonic());
+        self.first_at_us.store(now_us.cast_signed(), Ordering::Relaxed);
         {
             // Trims publish segment lists too: the list must not change in between.
             let _alone = lock(&self.trim_lock);

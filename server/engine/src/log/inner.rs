@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
 use crate::append::{Append, AppendError, Appended, StreamError, Ticket};
-use crate::clock::SteadyTime;
+use crate::clock::{StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::failure::Failure;
 use crate::commit::log_end::{LogEnd, WriteHead};
@@ -34,6 +34,7 @@ pub(crate) struct Services {
     pub(crate) maintainer: Arc<Maintainer>,
     pub(crate) buffer_pool: Arc<BufferPool>,
     pub(crate) time: SteadyTime,
+    pub(crate) stamps: Arc<StampClock>,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) open_ends: Arc<OpenEnds>,
     pub(crate) pad_commits: bool,
@@ -78,6 +79,8 @@ pub(crate) struct LogInner {
     pub(crate) committed_at_us: AtomicU64,
     /// The monotonic time at which the watermark was last written.
     pub(crate) watermark_at_us: AtomicU64,
+    /// The monotonic time of the first record of the newest segment in µs. It may be negative.
+    pub(crate) first_at_us: AtomicI64,
     pub(crate) counters: LogCounters,
 }
 
@@ -247,14 +250,8 @@ impl LogInner {
         self.tail.close_with(Error::ShuttingDown);
     }
 
-    /// The timestamp of a group: the wall clock, or the steady clock if the wall clock was set
-    /// back.
-    pub(crate) fn stamp_us(&self) -> u64 {
-        self.services.time.clock().wall_us().max(self.services.time.now_us())
-    }
-
     pub(crate) fn monotonic(&self) -> Duration {
-        self.services.time.clock().monotonic()
+        self.services.time.monotonic()
     }
 }
 

@@ -3,17 +3,21 @@
 //! One thread for all logs. It sleeps until a log schedules maintenance. It then looks every 25
 //! ms while maintenance is scheduled, and once a second while a log has an age limit or the
 //! buffer pool keeps buffers. [`Maintainer::tick`] is one such look, so a test can do without
-//! the thread.
+//! the thread. Once a minute it looks at the wall clock, so that a jump is noticed on an idle
+//! server too.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::clock::StampClock;
 use crate::commit::buffer_pool::BufferPool;
 use crate::log::LogInner;
 use crate::sync::lock;
 
 const SCHEDULED_EVERY: Duration = Duration::from_millis(25);
 const SLOW_TICK_EVERY: Duration = Duration::from_secs(1);
+/// How often the wall clock is looked at.
+const IDLE_TICK_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module. Its thread ends when the last handle is dropped.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(crate) struct Maintainer {
 #[derive(Debug)]
 struct Shared {
     buffer_pool: Arc<BufferPool>,
+    stamps: Arc<StampClock>,
     state: Mutex<State>,
     due: Condvar,
 }
@@ -38,8 +43,9 @@ struct State {
 
 impl Maintainer {
     /// Without a thread; see [`Maintainer::tick`].
-    pub(crate) fn new(buffer_pool: Arc<BufferPool>) -> Maintainer {
-        let shared = Shared { buffer_pool, state: Mutex::default(), due: Condvar::new() };
+    pub(crate) fn new(buffer_pool: Arc<BufferPool>, stamps: Arc<StampClock>) -> Maintainer {
+        let state = Mutex::default();
+        let shared = Shared { buffer_pool, stamps, state, due: Condvar::new() };
         Maintainer { shared: Arc::new(shared) }
     }
 
@@ -85,7 +91,8 @@ impl Shared {
                 let waited = self.due.wait_timeout_while(state, pause, |state| !state.stopping);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             } else {
-                state = self.due.wait(state).unwrap_or_else(PoisonError::into_inner);
+                let waited = self.due.wait_timeout(state, IDLE_TICK_EVERY);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             drop(state);
             self.tick(clock.monotonic());
@@ -110,6 +117,7 @@ impl Shared {
         lock(&self.state).scheduled.extend(still);
         if is_slow_tick {
             self.buffer_pool.free_unused();
+            self.stamps.now_us();
         }
         for log in age_limited.iter().filter_map(Weak::upgrade) {
             log.enforce_age_limits();
@@ -127,13 +135,14 @@ impl Drop for Maintainer {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, RealClock};
+    use crate::clock::{Clock, RealClock, SteadyTime};
     use crate::commit::buffer_pool::BUFFER_BYTES_MAX;
 
     #[test]
     fn the_thread_frees_unused_buffers() {
         let buffer_pool = Arc::<BufferPool>::default();
-        let maintainer = Maintainer::new(Arc::clone(&buffer_pool));
+        let stamps = StampClock::new(SteadyTime::new(Arc::new(RealClock)));
+        let maintainer = Maintainer::new(Arc::clone(&buffer_pool), Arc::new(stamps));
         maintainer.start(Arc::new(RealClock)).expect("a thread");
         // As a commit does.
         drop(buffer_pool.acquire(BUFFER_BYTES_MAX));

@@ -9,6 +9,7 @@ use super::inner::LogInner;
 use crate::Error;
 use crate::commit::failure::is_no_descriptor;
 use crate::retention::expired;
+use crate::segment::Now;
 use crate::sync::lock;
 use crate::tail::View;
 use crate::watermark::Mark;
@@ -105,8 +106,8 @@ impl LogInner {
     }
 
     fn apply_retention(&self) {
-        let removed =
-            self.remove_segments(|view| expired(view, &self.config, self.services.time.now_us()));
+        let now = Now::read(&self.services.time, &self.services.stamps);
+        let removed = self.remove_segments(|view| expired(view, &self.config, &now));
         if let Err(error) = removed {
             tracing::warn!(log = %self.name, %error, "retention could not remove a segment");
         }

@@ -8,8 +8,9 @@
 //! Readers and the writer share a [`Segment`]. [`OpenSegments`] keeps the files of recently read
 //! segments open. [`walk`] reads a file block by block and checks each one. [`index`] finds a
 //! block by position, time or offset. [`resync`] finds the first readable block after damage.
-//! Invariant: a sealed segment never changes.
+//! [`age`] knows how old a segment is. Invariant: a sealed segment never changes.
 
+mod age;
 mod files;
 pub(crate) mod index;
 pub(crate) mod name;
@@ -19,6 +20,7 @@ mod sealed;
 mod shared;
 pub(crate) mod walk;
 
+pub(crate) use age::Now;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use sealed::Sealed;
 pub(crate) use shared::Segment;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use styx_protocol::Position;
 
+use super::age::{Now, SegmentAge};
 use super::files::{FileHandle, SegmentFiles};
 use super::index::{self, IndexEntry, IndexRange, SearchKey};
 use super::name;
@@ -32,6 +33,7 @@ pub(crate) struct Segment {
     files: Mutex<SegmentFiles>,
     /// The size in bytes of the block whose record was read last; 0 before the first read.
     block_bytes: AtomicUsize,
+    age: SegmentAge,
 }
 
 impl Segment {
@@ -51,6 +53,7 @@ impl Segment {
             entries: RwLock::new(entries),
             files: Mutex::new(SegmentFiles::new(FileHandle::Open(file))),
             block_bytes: AtomicUsize::new(0),
+            age: SegmentAge::default(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Segment {
             entries: RwLock::new(Vec::new()),
             files: Mutex::new(SegmentFiles::new(FileHandle::Closed)),
             block_bytes: AtomicUsize::new(0),
+            age: SegmentAge::default(),
         }
     }
 
@@ -85,6 +89,22 @@ impl Segment {
     /// The summary, once the segment is sealed.
     pub(crate) fn summary(&self) -> Option<&Sealed> {
         self.sealed.get()
+    }
+
+    /// Notes that the log of this segment was opened.
+    pub(crate) fn opened(&self, monotonic_us: u64) {
+        self.age.opened(monotonic_us);
+    }
+
+    /// Notes a commit of records to this segment.
+    pub(crate) fn committed(&self, monotonic_us: u64) {
+        self.age.committed(monotonic_us);
+    }
+
+    /// The age of the newest record in µs, once the segment is sealed. May examine the file.
+    pub(crate) fn age_us(&self, now: &Now) -> Option<u64> {
+        let sealed = self.summary()?;
+        Some(self.age.at(now, sealed, (&*self.storage, &self.path)))
     }
 
     pub(crate) fn index_path(&self) -> PathBuf {

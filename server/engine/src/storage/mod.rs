@@ -108,6 +108,15 @@ pub trait Storage: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Returns the time at which a file was last written, in µs since the Unix epoch. Returns
+    /// `None` if the storage does not know it, or if it is before the epoch.
+    ///
+    /// # Errors
+    /// The error of the system call; `NotFound` if nothing has this name.
+    fn modified_us(&self, _: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Creates a file for reading and writing. It must not exist.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{Advice, CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -97,6 +98,11 @@ impl Storage for RealStorage {
 
     fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
         Ok(Some(identity(&fs::metadata(path)?)))
+    }
+
+    fn modified_us(&self, path: &Path) -> io::Result<Option<u64>> {
+        let since = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH);
+        Ok(since.ok().and_then(|since| u64::try_from(since.as_micros()).ok()))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -11,11 +11,13 @@ pub(crate) struct ManualClock {
     monotonic_us: AtomicU64,
     /// The difference between the wall clock and the true time, in microseconds.
     wall_offset_us: AtomicI64,
+    /// The wall time plus 1, in place of the true time with the offset; 0 for none.
+    stopped_wall: AtomicU64,
 }
 
 /// The true time at the start, in µs since the Unix epoch. It is in 2026, so that jumps by a few
 /// years stay after the epoch.
-const BASE_US: u64 = 1_770_000_000_000_000;
+pub(crate) const BASE_US: u64 = 1_770_000_000_000_000;
 
 impl ManualClock {
     /// Advances both clocks.
@@ -28,10 +30,18 @@ impl ManualClock {
     pub(crate) fn set_wall_offset(&self, us: i64) {
         self.wall_offset_us.store(us, Ordering::Relaxed);
     }
+
+    /// Stops the wall clock at a time in µs since the epoch. `u64::MAX` cannot be set.
+    pub(crate) fn stop_wall_at(&self, us: u64) {
+        self.stopped_wall.store(us + 1, Ordering::Relaxed);
+    }
 }
 
 impl Clock for ManualClock {
     fn wall_us(&self) -> u64 {
+        if let Some(us) = self.stopped_wall.load(Ordering::Relaxed).checked_sub(1) {
+            return us;
+        }
         let true_us = BASE_US + self.monotonic_us.load(Ordering::Relaxed);
         true_us.saturating_add_signed(self.wall_offset_us.load(Ordering::Relaxed))
     }

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use styx_engine::storage::{Access, DIRECT_ALIGNMENT, DirectoryEntry, File, Lock, Storage};
@@ -258,6 +258,8 @@ struct State {
     locked: bool,
     /// The size of the disk in bytes; `None` means no limit.
     space: Option<usize>,
+    /// The modification times of files, in µs since the epoch. Only tests set them.
+    modified: BTreeMap<PathBuf, u64>,
 }
 
 /// A simulated disk. Clones share its state.
@@ -306,6 +308,11 @@ impl Disk {
     /// Sets the size of the disk in bytes; `None` means no limit.
     pub(crate) fn limit_space(&self, bytes: Option<usize>) {
         self.state().space = bytes;
+    }
+
+    /// Sets the modification time of a file, in µs since the epoch.
+    pub(crate) fn set_modified(&self, path: &Path, us: u64) {
+        self.state().modified.insert(path.to_owned(), us);
     }
 
     /// Restarts the machine after a kill (`None`), which loses nothing, or after a power cut. The
@@ -503,6 +510,10 @@ impl Storage for Disk {
             Node::Directory(_) => DirectoryEntry { name, is_dir: true, len: 0 },
         };
         Ok(names.into_iter().map(entry).collect())
+    }
+
+    fn modified_us(&self, path: &Path) -> io::Result<Option<u64>> {
+        Ok(self.state().modified.get(path).copied())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -14,6 +14,7 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
+mod wrong_clock;
 
 use std::sync::Mutex;
 

@@ -3,6 +3,7 @@
 mod appends;
 mod backup;
 mod by_hand;
+mod clock;
 mod compatibility;
 mod concurrent_requests;
 mod conditional_appends;
