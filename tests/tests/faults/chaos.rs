@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,15 +24,20 @@ struct Work {
     follower: JoinHandle<Vec<Vec<u8>>>,
 }
 
-/// Starts both, connected through the proxy.
+/// Starts both, connected through the proxy, and returns when both are open: on a busy machine, no
+/// call would be answered between two kills.
 fn work(proxy: &Proxy, codec: Codec, seed: u64) -> Work {
     let stop = Arc::new(AtomicBool::new(false));
     let address = format!("styx://{}", proxy.address());
+    let (opened, both) = mpsc::channel();
     let producer = std::thread::spawn({
-        let (address, stop) = (address.clone(), stop.clone());
-        move || wait_for(produce(&address, codec, seed, &stop))
+        let (address, stop, opened) = (address.clone(), stop.clone(), opened.clone());
+        move || wait_for(produce(&address, codec, seed, &opened, &stop))
     });
-    let follower = std::thread::spawn(move || wait_for(follow(&address)));
+    let follower = std::thread::spawn(move || wait_for(follow(&address, &opened)));
+    for _ in 0..2 {
+        both.recv_timeout(Duration::from_secs(60)).expect("both can be opened");
+    }
     Work { stop, producer, follower }
 }
 
@@ -66,10 +72,17 @@ async fn client(address: &str) -> Client {
 }
 
 /// Appends payloads without a pause, and the last one at the end.
-async fn produce(address: &str, codec: Codec, seed: u64, stop: &AtomicBool) -> u64 {
+async fn produce(
+    address: &str,
+    codec: Codec,
+    seed: u64,
+    opened: &Sender<()>,
+    stop: &AtomicBool,
+) -> u64 {
     let client = client(address).await;
     let builder = client.producer("a").compression(codec).in_flight_bytes(256 << 10);
     let producer = builder.open().await.expect("it can be opened");
+    opened.send(()).expect("the test waits");
     let mut random = Random::new(seed);
     let mut sequence = 0;
     let mut acks = Vec::new();
@@ -91,10 +104,11 @@ async fn produce(address: &str, codec: Codec, seed: u64, stop: &AtomicBool) -> u
 }
 
 /// Follows until the last record.
-async fn follow(address: &str) -> Vec<Vec<u8>> {
+async fn follow(address: &str, opened: &Sender<()>) -> Vec<Vec<u8>> {
     let client = client(address).await;
     let builder = client.consumer("a").start(Start::Position(0)).follow(true);
     let mut consumer = builder.open().await.expect("it can be opened");
+    opened.send(()).expect("the test waits");
     let mut seen = Vec::new();
     while seen.last().map(Vec::as_slice) != Some(LAST) {
         let batch = consumer
