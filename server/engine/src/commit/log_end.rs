@@ -152,6 +152,16 @@ impl LogEnd {
         Ok(())
     }
 
+    /// Removes the prepared space behind the last record from the file, if there is any. The new
+    /// length is not synced.
+    pub(crate) fn cut_prepared_space(&self) -> io::Result<()> {
+        if !self.space.is_ahead_of(self.cursor.offset) {
+            return Ok(());
+        }
+        let file = self.file.clone().map_or_else(|| self.reopened(), Ok)?;
+        file.set_len(self.cursor.offset)
+    }
+
     /// Closes the file. Returns it, so that the caller can drop it without a lock.
     pub(crate) fn close_file(&mut self) -> Option<Arc<dyn File>> {
         self.segment.release();

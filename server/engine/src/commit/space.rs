@@ -62,6 +62,11 @@ impl Space {
 }
 
 impl Space {
+    /// Whether space was prepared behind `offset`.
+    pub(crate) fn is_ahead_of(&self, offset: Offset) -> bool {
+        self.ready_until > offset
+    }
+
     /// Reserves the space of one write, on a disk that is nearly full. Only space that is really
     /// reserved counts as ready: a write that runs out of space half-way would stop the log's
     /// appends.

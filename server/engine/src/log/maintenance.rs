@@ -12,7 +12,7 @@ use crate::retention::expired;
 use crate::segment::Now;
 use crate::sync::lock;
 use crate::tail::View;
-use crate::watermark::Mark;
+use crate::watermark::{Mark, Watermark};
 
 /// The watermark is written after this time without a commit.
 const WATERMARK_QUIET: Duration = Duration::from_millis(50);
@@ -24,12 +24,23 @@ impl LogInner {
     pub(crate) fn write_watermark(&self, start: Option<Position>) -> std::io::Result<()> {
         let mut watermark = lock(&self.watermark);
         let Some(watermark) = watermark.as_mut() else { return Ok(()) };
-        let view = self.tail.view();
-        let open_epoch = watermark.mark().open_epoch;
-        // A written start stays in force, even before the new segment list is published.
-        let start = start.unwrap_or_else(|| view.start()).max(watermark.mark().start);
+        let mark = self.current_mark(watermark, start);
         self.watermark_at_us.store(micros(self.monotonic()), Ordering::Relaxed);
-        watermark.write(Mark { open_epoch, start, durable: view.durable.position })
+        watermark.write(mark)
+    }
+
+    /// Whether the watermark already says what [`LogInner::write_watermark`] would write.
+    pub(crate) fn is_watermark_current(&self) -> bool {
+        let watermark = lock(&self.watermark);
+        watermark.as_ref().is_none_or(|w| w.mark() == self.current_mark(w, None))
+    }
+
+    fn current_mark(&self, watermark: &Watermark, start: Option<Position>) -> Mark {
+        let view = self.tail.view();
+        let Mark { open_epoch, start: written, .. } = watermark.mark();
+        // A written start stays in force, even before the new segment list is published.
+        let start = start.unwrap_or_else(|| view.start()).max(written);
+        Mark { open_epoch, start, durable: view.durable.position }
     }
 
     /// A directory that was removed is no fault of the disk, and needs another remedy.
