@@ -413,14 +413,16 @@ impl Catalog {
     pub fn close(&self, deadline: Duration) -> bool {
         let (done, closed) = mpsc::channel();
         let shared = Arc::clone(&self.0);
+        // The rest of the time is for a call that takes long.
+        let cut_until = self.0.options.clock.monotonic().saturating_add(deadline / 4 * 3);
         let started = std::thread::Builder::new().name("styx-close".into()).spawn(move || {
-            shared.close_all();
+            shared.close_all(cut_until);
             let _ = done.send(());
         });
         match started {
             Ok(_) => closed.recv_timeout(deadline).is_ok(),
             Err(_) => {
-                self.0.close_all();
+                self.0.close_all(cut_until);
                 true
             }
         }

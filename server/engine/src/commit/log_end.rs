@@ -152,14 +152,25 @@ impl LogEnd {
         Ok(())
     }
 
-    /// Removes the prepared space behind the last record from the file, if there is any. The new
-    /// length is not synced.
-    pub(crate) fn cut_prepared_space(&self) -> io::Result<()> {
-        if !self.space.is_ahead_of(self.cursor.offset) {
+    /// Whether the file has space behind the last record, for the next commits.
+    pub(crate) fn has_prepared_space(&self) -> bool {
+        self.space.is_ahead_of(self.cursor.offset)
+    }
+
+    /// Removes that space from the file. The new length is not synced: a start after a power cut
+    /// also accepts a file that was not cut.
+    pub(crate) fn cut_prepared_space(&mut self) -> io::Result<()> {
+        if !self.has_prepared_space() {
             return Ok(());
         }
         let file = self.file.clone().map_or_else(|| self.reopened(), Ok)?;
-        file.set_len(self.cursor.offset)
+        let cut = file.set_len(self.cursor.offset);
+        if self.file.is_none() {
+            // Readers share the file that was opened.
+            self.segment.release();
+        }
+        self.space = Space::default();
+        cut
     }
 
     /// Closes the file. Returns it, so that the caller can drop it without a lock.

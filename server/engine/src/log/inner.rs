@@ -221,7 +221,10 @@ impl LogInner {
     }
 
     /// Commits the queued requests and closes the files. New appends are refused.
-    pub(crate) fn close(&self) {
+    ///
+    /// Returns the end of the log if its file, which was closed before, still has prepared space.
+    /// [`LogEnd::cut_prepared_space`] removes it; the next start does the same, but slowly.
+    pub(crate) fn close(&self) -> Option<LogEnd> {
         self.queue.refuse(Error::ShuttingDown, false);
         let mut key = None;
         pollster::block_on(std::future::poll_fn(|context| {
@@ -232,9 +235,10 @@ impl LogInner {
             }
         }));
         let mut slot = self.lock_end();
-        if let Some(mut end) = slot.take() {
+        let mut end = slot.take();
+        if let Some(end) = &mut end {
             if lock(&self.health).0 == LogStatus::Ok
-                && let Err(error) = self.finish(&mut end)
+                && let Err(error) = self.finish(end)
             {
                 tracing::error!(log = %self.name, %error, "the log was not closed cleanly; the next start recovers it");
             }
@@ -242,17 +246,20 @@ impl LogInner {
             drop(end.close_file());
         }
         drop(slot);
+        let is_ok = lock(&self.health).0 == LogStatus::Ok;
         *lock(&self.watermark) = None;
         lock(&self.link_locks).clear();
         self.tail.close_with(Error::ShuttingDown);
+        end.filter(|end| is_ok && end.has_prepared_space())
     }
 
-    /// Cuts off the space that was prepared behind the records, and writes the last watermark.
     /// Syncs only what needs it, so that a server with many idle logs stops quickly: the records
-    /// are durable already, and a start after a power cut also accepts a file that was not cut.
+    /// are durable already. An open file loses its prepared space.
     fn finish(&self, end: &mut LogEnd) -> io::Result<()> {
         end.sync_rest()?;
-        end.cut_prepared_space()?;
+        if end.file.is_some() {
+            end.cut_prepared_space()?;
+        }
         if self.is_watermark_current() {
             return Ok(());
         }
