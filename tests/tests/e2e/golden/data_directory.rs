@@ -13,19 +13,19 @@ use styx_tests::clock::WrongClock;
 use styx_tests::styx1::{block_of, produce, run as positions};
 use styx_tests::{Request, Scratch, TestServer};
 
+use super::Golden;
 use super::description::describe;
 use super::write::{PRODUCER, PRODUCER_BLOCKS, payloads_of};
-use super::{backups, golden_json, unpack_data};
 
 /// What the logs contain.
-fn expected() -> serde_json::Map<String, Value> {
-    let expected = golden_json("expected.json");
+fn expected(golden: Golden) -> serde_json::Map<String, Value> {
+    let expected = golden.json("expected.json");
     expected["logs"].as_object().expect("logs by name").clone()
 }
 
 /// Starts a server at the time of the recording.
-fn start_in(scratch: &Arc<Scratch>) -> TestServer {
-    let logs = expected();
+fn start_in(scratch: &Arc<Scratch>, golden: Golden) -> TestServer {
+    let logs = expected(golden);
     let blocks = logs.values().flat_map(|log| log["blocks"].as_array().expect("blocks"));
     let times = blocks.map(|block| block["timestamp_us"].as_i64().expect("a time"));
     let last_us = times.max().expect("one block");
@@ -73,15 +73,19 @@ fn knows_its_producers(server: &TestServer, log: &str) {
 }
 
 #[test]
-fn data_directory_of_v1_is_opened_read_and_continued() {
+fn data_directory_of_an_earlier_version_is_opened_read_and_continued() {
+    Golden::all().for_each(open_read_and_continue);
+}
+
+fn open_read_and_continue(golden: Golden) {
     let scratch = Arc::new(Scratch::new("golden"));
-    unpack_data(scratch.path());
+    golden.unpack_data(scratch.path());
     let data = scratch.join("data").display().to_string();
     let report = run(styx(&["verify", &data]), b"").expect_text();
-    let logs = expected();
+    let logs = expected(golden);
     assert_eq!(report.matches(": ok, ").count(), logs.len(), "{report}");
 
-    let mut server = start_in(&scratch);
+    let mut server = start_in(&scratch, golden);
     for (log, recorded) in &logs {
         is_as_recorded(&server, log, recorded);
     }
@@ -102,10 +106,14 @@ fn data_directory_of_v1_is_opened_read_and_continued() {
 }
 
 #[test]
-fn backups_of_v1_are_restored() {
-    let server = start_in(&Arc::new(Scratch::new("golden-backups")));
-    let logs = expected();
-    for (log, archive) in backups() {
+fn backups_of_an_earlier_version_are_restored() {
+    Golden::all().for_each(restore);
+}
+
+fn restore(golden: Golden) {
+    let server = start_in(&Arc::new(Scratch::new("golden-backups")), golden);
+    let logs = expected(golden);
+    for (log, archive) in golden.backups() {
         let _ = server.restore(&log, archive).expect(200);
         is_as_recorded(&server, &log, &logs[&log]);
         if log == "producers" {

@@ -1,4 +1,4 @@
-//! [`FakeServer`]: a server of v1 for this client. It plays back what a real one sent.
+//! [`FakeServer`]: an earlier server for this client. It plays back what a real one sent.
 //!
 //! It sends a recorded step when the client has said what it had said in the recording: the request,
 //! the number of records, the end. How the client splits its records into blocks does not matter.
@@ -11,7 +11,7 @@ use std::time::Duration;
 use styx_protocol::block::Block;
 use styx_protocol::frame::{Event, FrameDecoder, Route};
 
-use super::golden_json;
+use super::Golden;
 use super::transcript::{Side, Transcript, contains};
 
 /// How long the client may be silent before its connection ends.
@@ -25,7 +25,7 @@ pub(super) struct FakeServer {
 
 impl FakeServer {
     /// Starts it. Its one stream is this transcript.
-    pub(super) fn start(transcript: Transcript) -> FakeServer {
+    pub(super) fn start(golden: Golden, transcript: Transcript) -> FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let appended = Arc::new(Mutex::new(Vec::new()));
@@ -34,7 +34,7 @@ impl FakeServer {
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let (transcript, records) = (Arc::clone(&transcript), Arc::clone(&records));
-                std::thread::spawn(move || serve(socket, &transcript, &records));
+                std::thread::spawn(move || serve(golden, socket, &transcript, &records));
             }
         });
         FakeServer { address, appended }
@@ -42,7 +42,12 @@ impl FakeServer {
 }
 
 /// Answers the requests of one connection, of which the last one may begin the stream.
-fn serve(mut socket: TcpStream, transcript: &Transcript, appended: &Mutex<Vec<Vec<u8>>>) {
+fn serve(
+    golden: Golden,
+    mut socket: TcpStream,
+    transcript: &Transcript,
+    appended: &Mutex<Vec<Vec<u8>>>,
+) {
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut received = Vec::new();
     loop {
@@ -63,10 +68,10 @@ fn serve(mut socket: TcpStream, transcript: &Transcript, appended: &Mutex<Vec<Ve
         }
         let head = String::from_utf8_lossy(&head).into_owned();
         let target = head.split(' ').nth(1).unwrap_or_default();
-        let answers = golden_json("http.json");
+        let answers = golden.json("http.json");
         let mut answers = answers.as_array().expect("a list").iter();
         let answer = answers.find(|answer| answer["target"] == target);
-        let answer = answer.unwrap_or_else(|| panic!("v1 was not asked for {target}"));
+        let answer = answer.unwrap_or_else(|| panic!("{golden:?} was not asked for {target}"));
         // The recorded answers end their connections.
         let _ = socket.write_all(answer["answer"].as_str().expect("text").as_bytes());
         let _ = socket.shutdown(Shutdown::Write);

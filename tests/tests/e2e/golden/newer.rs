@@ -10,7 +10,9 @@ use styx_tests::cli::{run, styx};
 use styx_tests::legacy::pack;
 use styx_tests::{Request, Scratch, Settings, TestServer};
 
-use super::{golden, unpack_data};
+use super::Golden;
+
+const GOLDEN: Golden = Golden("v1");
 
 const NEWER: &str = "in format 2 by a newer version of Styx: run that version or a newer one";
 
@@ -30,7 +32,7 @@ fn raise(path: &Path) {
 #[test]
 fn a_log_of_a_newer_version_is_refused_by_name_and_others_are_served() {
     let scratch = Arc::new(Scratch::new("newer-log"));
-    unpack_data(scratch.path());
+    GOLDEN.unpack_data(scratch.path());
     let manifest = scratch.join("data/producers/log.toml");
     let before = std::fs::read(&manifest).expect("read");
     raise(&manifest);
@@ -67,7 +69,7 @@ fn a_log_of_a_newer_version_is_refused_by_name_and_others_are_served() {
 #[test]
 fn a_data_directory_of_a_newer_version_is_refused_by_name() {
     let scratch = Arc::new(Scratch::new("newer-data"));
-    unpack_data(scratch.path());
+    GOLDEN.unpack_data(scratch.path());
     scratch.write("data/.format", "2\n");
     let refusal = Settings::default().start_in(Arc::clone(&scratch)).expect_err("refused");
     assert!(refusal.output.contains(NEWER), "{}", refusal.output);
@@ -80,7 +82,7 @@ fn a_data_directory_of_a_newer_version_is_refused_by_name() {
 #[test]
 fn a_backup_of_a_newer_version_is_refused_by_name() {
     let server = TestServer::start();
-    let archive = golden("backup-producers.tar.gz");
+    let archive = GOLDEN.file("backup-producers.tar.gz");
     let mut tar = tar::Archive::new(GzDecoder::new(archive.as_slice()));
     let mut files = Vec::new();
     for entry in tar.entries().expect("a tar") {

@@ -1,23 +1,27 @@
-//! This client against a server of v1, which is played back from the transcripts.
+//! This client against an earlier server, which is played back from the transcripts.
 
 use styx_client::blocking::Client;
 use styx_protocol::Codec;
 
+use super::Golden;
 use super::fake_server::FakeServer;
-use super::transcript::Transcript;
 
 /// A fake server that plays this transcript, and a client of it.
-fn begin(name: &str) -> (FakeServer, Client) {
-    let transcript = Transcript::committed().into_iter().find(|one| one.name == name);
-    let server = FakeServer::start(transcript.unwrap_or_else(|| panic!("no {name}")));
+fn begin(golden: Golden, name: &str) -> (FakeServer, Client) {
+    let transcript = golden.transcripts().into_iter().find(|one| one.name == name);
+    let server = FakeServer::start(golden, transcript.unwrap_or_else(|| panic!("no {name}")));
     let address = format!("styx://{}", server.address);
     (server, Client::connect(&address).expect("it listens"))
 }
 
 #[test]
-fn producer_appends_to_a_server_of_v1() {
+fn producer_appends_to_an_earlier_server() {
+    Golden::all().for_each(produce);
+}
+
+fn produce(golden: Golden) {
     for (codec, first_position) in Codec::ALL.into_iter().zip([0, 51, 102]) {
-        let (server, client) = begin(&format!("produce-{codec}"));
+        let (server, client) = begin(golden, &format!("produce-{codec}"));
         let producer = client.producer("orders").compression(codec).open().expect("opened");
         let mut sent = vec![format!("first with {codec}").into_bytes()];
         assert_eq!(producer.send(&sent[0]).expect("durable"), first_position);
@@ -33,8 +37,12 @@ fn producer_appends_to_a_server_of_v1() {
 }
 
 #[test]
-fn consumer_reads_from_a_server_of_v1() {
-    let (_server, client) = begin("consume");
+fn consumer_reads_from_an_earlier_server() {
+    Golden::all().for_each(consume);
+}
+
+fn consume(golden: Golden) {
+    let (_server, client) = begin(golden, "consume");
     let mut consumer = client.consumer("orders").open().expect("opened");
     let mut records = Vec::new();
     while let Some(batch) = consumer.next_batch().expect("read") {

@@ -1,8 +1,8 @@
-//! A client of v1 against this server: its recorded bytes are sent again, and the answers are
+//! A client of an earlier version against this server: its recorded bytes are sent again, and the answers are
 //! compared with the recorded ones.
 //!
 //! What may differ is masked explicitly: the values in [`MASKED_HEADERS`], and the fields of a block
-//! that a server sets, in [`Seen::of`]. Headers that v1 did not send, heartbeats, blocks without
+//! that a server sets, in [`Seen::of`]. Headers that were not recorded, heartbeats, blocks without
 //! records and the number of acks are not compared.
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use styx_protocol::block::Block;
 use styx_protocol::frame::{Ack, AckRun, Event, FrameDecoder, Route};
 use styx_tests::{Connection, TestServer};
 
+use super::Golden;
 use super::transcript::{Side, Transcript};
 
 /// Headers whose values differ from run to run. They must be there.
@@ -103,11 +104,13 @@ fn parse(head: &str) -> (&str, Vec<(&str, &str)>) {
 }
 
 #[test]
-fn streams_of_a_client_of_v1_are_answered_as_recorded() {
+fn streams_of_an_earlier_client_are_answered_as_recorded() {
+    Golden::all().for_each(check);
+}
+
+fn check(golden: Golden) {
     let server = TestServer::with_log("orders");
-    let transcripts = Transcript::committed();
-    assert_eq!(transcripts.len(), 4);
-    for transcript in &transcripts {
+    for transcript in &golden.transcripts() {
         let name = &transcript.name;
         let (head, events) = replay(&server, transcript);
         let (first, headers) = parse(&head);

@@ -48,7 +48,7 @@ impl Transcript {
     }
 
     #[track_caller]
-    fn of_json(value: &Value) -> Transcript {
+    pub(super) fn of_json(value: &Value) -> Transcript {
         let step = |step: &Value| {
             let (from, bytes) = match (step["client"].as_str(), step["server"].as_str()) {
                 (Some(bytes), None) => (Side::Client, bytes),
@@ -61,12 +61,6 @@ impl Transcript {
             name: value["name"].as_str().expect("a name").to_owned(),
             steps: value["steps"].as_array().expect("steps").iter().map(step).collect(),
         }
-    }
-
-    /// The committed transcripts, in the order in which they were recorded.
-    pub(super) fn committed() -> Vec<Transcript> {
-        let all = super::golden_json("transcripts.json");
-        all.as_array().expect("a list").iter().map(Transcript::of_json).collect()
     }
 
     /// The head of a side's first bytes as text, and the bytes of its stream after the head, up to

@@ -1,4 +1,4 @@
-//! Writes the files in `tests/golden/v1`. CONTRIBUTING.md says how, and when that is allowed.
+//! Writes the files in [`FOLDER`]. CONTRIBUTING.md says how, and when that is allowed.
 //!
 //! To add a log, add a function to [`LOGS`]. Times, ids and salts differ between two runs, so all
 //! files are written together.
@@ -17,9 +17,12 @@ use styx_tests::api::write_lines;
 use styx_tests::styx1::{block_of, open, produce, produce_request, records};
 use styx_tests::{Request, TestServer, wait};
 
+use super::Golden;
 use super::description::describe;
-use super::folder;
 use super::transcript::{Recorder, Transcript};
+
+/// The folder that is written.
+const FOLDER: Golden = Golden("v1");
 
 /// A file of more bytes does not belong into the repository.
 const FILE_BYTES_MAX: usize = 100 << 10;
@@ -127,9 +130,9 @@ fn write_a_large_record(server: &TestServer, log: &str) {
 }
 
 #[test]
-#[ignore = "it replaces the files in tests/golden/v1; CONTRIBUTING.md says when that is allowed"]
+#[ignore = "it replaces committed files; CONTRIBUTING.md says when that is allowed"]
 fn write_the_golden_files() {
-    std::fs::create_dir_all(folder()).expect("the folder can be created");
+    std::fs::create_dir_all(FOLDER.path()).expect("the folder can be created");
     write_data_and_backups();
     write_transcripts();
 }
@@ -196,7 +199,7 @@ fn write_transcripts() {
 
 fn save(name: &str, bytes: &[u8]) {
     assert!(bytes.len() <= FILE_BYTES_MAX, "{name} has {} bytes", bytes.len());
-    std::fs::write(folder().join(name), bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+    std::fs::write(FOLDER.path().join(name), bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
 }
 
 fn save_json(name: &str, value: &Value) {
