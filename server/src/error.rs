@@ -36,6 +36,14 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// The port file cannot be written.
+    #[error("cannot write the port file {path}: {source}")]
+    PortFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The system refused a thread, a signal handler or similar.
     #[error("{doing}: {source}")]
     System {

@@ -20,8 +20,10 @@ mod http;
 mod listener;
 mod metrics;
 mod params;
+mod parent;
 mod peer;
 mod pid_file;
+mod port_file;
 mod run;
 mod server;
 mod session;
@@ -32,6 +34,6 @@ mod websocket;
 
 pub use config::Config;
 pub use error::Error;
-pub use run::run;
+pub use run::{RunOptions, run};
 pub use server::Server;
 pub use session::OpenError;

@@ -60,7 +60,8 @@ impl Drop for PidFile {
     }
 }
 
-fn is_at(path: &Path, file: &File) -> bool {
+/// Whether `path` is the name of this file.
+pub(crate) fn is_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (std::fs::metadata(path), file.metadata()) else { return false };
     (there.dev(), there.ino()) == (ours.dev(), ours.ino())
 }

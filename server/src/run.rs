@@ -1,20 +1,33 @@
 //! [`run`]: the daemon, from its configuration to its exit.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::parent::ParentProcess;
+use crate::port_file::PortFile;
 use crate::{Config, Error, Server, descriptors};
 
-/// Starts a runtime, serves until SIGINT or SIGTERM, and stops gracefully. It ignores
-/// SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one line to standard output:
+/// What a program that starts a server for itself, such as a test, asks for.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// A file to which the port is written when connections are accepted. It is removed at a clean
+    /// stop.
+    pub port_file: Option<PathBuf>,
+    /// The process id of the parent; the server stops when this process ends.
+    pub parent: Option<u32>,
+}
+
+/// Starts a runtime, serves until SIGINT, SIGTERM or the end of the parent in `options`, and
+/// stops gracefully. It ignores SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one line to standard output:
 /// `listening on http://ADDRESS`.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: Config, options: RunOptions) -> Result<(), Error> {
     let cores = available_parallelism().map_or(1, usize::from);
     let workers = match config.worker_threads {
         // The committers need the other half.
@@ -27,13 +40,13 @@ pub fn run(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(|source| Error::System { doing: "cannot start the runtime", source })?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, options));
     // A thread that writes a backup that nobody reads must not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
     let failed = |source| Error::System { doing: "cannot listen for signals", source };
     let listen = |kind| signal(kind).map_err(failed);
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -42,26 +55,46 @@ async fn serve(config: Config) -> Result<(), Error> {
     let mut hangup = listen(SignalKind::hangup())?;
     let mut user_defined_1 = listen(SignalKind::user_defined1())?;
     let mut user_defined_2 = listen(SignalKind::user_defined2())?;
+    let parent = options.parent.map(ParentProcess::watch).transpose()?;
+    let parent_ended = async {
+        match parent {
+            Some(parent) => parent.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut port_file = options.port_file.as_deref().map(PortFile::prepare).transpose()?;
     descriptors::raise_limit();
     let server = Server::bind(config).await?;
     let address = server.local_addr();
+    if let Some(port_file) = &mut port_file {
+        port_file.publish(address.port())?;
+    }
     tracing::info!(%address, "listening");
     // Standard output may be closed; that is no reason to stop.
     let mut out = std::io::stdout();
     let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
     server
         .run(async {
+            let mut parent_ended = std::pin::pin!(parent_ended);
             let signal = loop {
                 let signal = tokio::select! {
-                    _ = interrupt.recv() => break "SIGINT",
-                    _ = terminate.recv() => break "SIGTERM",
+                    () = &mut parent_ended => {
+                        tracing::info!("the parent process has ended; stopping");
+                        break None;
+                    }
+                    _ = interrupt.recv() => break Some("SIGINT"),
+                    _ = terminate.recv() => break Some("SIGTERM"),
                     _ = hangup.recv() => "SIGHUP",
                     _ = user_defined_1.recv() => "SIGUSR1",
                     _ = user_defined_2.recv() => "SIGUSR2",
                 };
                 tracing::info!(signal, "ignored; restart the server to change its configuration");
             };
-            tracing::info!(signal, "stopping");
+            if let Some(signal) = signal {
+                tracing::info!(signal, "stopping");
+            }
+            // From now on, no new connection is served.
+            drop(port_file);
         })
         .await
 }

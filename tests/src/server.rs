@@ -154,6 +154,8 @@ impl Settings {
             command.args(self.script.then_some(program)).arg("serve");
         }
         command.arg("--config").arg(directory.join("config.toml")).args(&self.arguments);
+        // A test that is killed leaves no server behind. 0.x had no such flag.
+        command.args((!self.old_name).then_some("--exit-with-parent"));
         // The caller's environment must not configure a test's server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {

@@ -1,7 +1,8 @@
 //! `styx serve`: loads the configuration from flags, environment and file, and runs the
 //! server.
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::getppid;
+use styx_server::RunOptions;
 use styx_server::config::{Config, Loaded};
 
 use crate::command_line::Serve;
@@ -11,6 +12,7 @@ use crate::{check_storage, logging, output};
 /// Runs the server until it is stopped, or does what a flag such as `--print-config`
 /// asks. `host` is a flag of the client commands, which is refused here.
 pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
+    let parent = arguments.exit_with_parent.map(parent).transpose()?;
     if host.is_some() && std::env::var_os("STYX_HOST").is_none_or(|host| host.is_empty()) {
         let message = "--host is the server that other commands connect to; use --bind-address to choose where to listen";
         return Err(Failure::Misuse(message.to_owned()));
@@ -28,28 +30,26 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     if arguments.check_storage {
         return check_storage::run(&loaded.config.log_manager.data_directory);
     }
-    if let Some(parent) = arguments.end_with {
-        end_with(parent)?;
-    }
     logging::start(arguments.log_level, arguments.log_format)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    styx_server::run(loaded.config).map_err(|error| Failure::Failed(error.to_string()))
+    let options = RunOptions { port_file: arguments.port_file, parent };
+    styx_server::run(loaded.config, options).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Makes the kernel kill this process when the thread that started it ends.
-fn end_with(parent: i32) -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| {
-        Failure::Failed(format!("cannot watch the parent process {parent}: {error}"))
-    })?;
-    // The parent may have ended before the call above.
-    if getppid() != Pid::from_raw(parent) {
-        return Err(Failure::Failed(format!(
-            "process {parent} is not the parent of this server, or has ended"
-        )));
+/// The id of the parent process: the one that is named, or the current one. Orphans belong to
+/// process 1, so it is not the current one unless it is named.
+fn parent(named: Option<u32>) -> Result<u32, Failure> {
+    let current = getppid().and_then(|id| u32::try_from(id.as_raw_nonzero().get()).ok());
+    match named.or(current.filter(|id| *id != 1)) {
+        Some(id) => Ok(id),
+        None => Err(Failure::Failed(
+            "the process that started this server has ended, or its id is not known: \
+             pass its id with --exit-with-parent=PID"
+                .to_owned(),
+        )),
     }
-    Ok(())
 }
 
 fn load(arguments: &Serve) -> Result<Loaded, Failure> {

@@ -21,11 +21,33 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
         Format::Text => text(&report),
         Format::Json => format!("{:#}\n", json(&report)),
     })?;
+    failure(&report).map_or(Ok(()), |message| Err(Failure::Failed(message)))
+}
+
+/// Why the exit code is 1.
+fn failure(report: &VerifyReport) -> Option<String> {
+    let all = report.logs.len();
     let damaged = report.logs.iter().filter(|log| !log.problems.is_empty()).count();
-    match damaged {
-        0 => Ok(()),
-        1 => Err(Failure::Failed(format!("1 of {} logs is damaged", report.logs.len()))),
-        n => Err(Failure::Failed(format!("{n} of {} logs are damaged", report.logs.len()))),
+    let newer = report.logs.iter().filter(|log| log.newer.is_some()).count();
+    let count = |n, one, more| match n {
+        0 => None,
+        1 => Some(format!("1 of {all} logs {one}")),
+        n => Some(format!("{n} of {all} logs {more}")),
+    };
+    let parts = [
+        count(damaged, "is damaged", "are damaged"),
+        count(newer, "needs a newer version of Styx", "need a newer version of Styx"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What the report says of a log in one word.
+fn state(log: &LogReport) -> &'static str {
+    match log {
+        LogReport { problems, .. } if !problems.is_empty() => "damaged",
+        LogReport { newer: Some(_), .. } => "not checked",
+        _ => "ok",
     }
 }
 
@@ -39,7 +61,7 @@ fn text(report: &VerifyReport) -> String {
     // Writing to a String cannot fail.
     for log in &report.logs {
         let LogReport { name, start, end, records, bytes, .. } = log;
-        let state = if log.problems.is_empty() { "ok" } else { "damaged" };
+        let state = state(log);
         let _ = writeln!(
             out,
             "{name}: {state}, {records} records in {bytes} bytes, positions {start} to {end}"
@@ -48,6 +70,9 @@ fn text(report: &VerifyReport) -> String {
             let (file, offset) = (problem.file.display(), problem.offset);
             let (position, message) = (problem.position, &problem.message);
             let _ = writeln!(out, "  position {position}: {message} ({file}, byte {offset})");
+        }
+        if let Some(newer) = &log.newer {
+            let _ = writeln!(out, "  {newer}");
         }
         for note in &log.notes {
             let _ = writeln!(out, "  note: {note}");
@@ -75,12 +100,13 @@ fn json(report: &VerifyReport) -> Value {
             .collect();
         json!({
             "name": log.name,
-            "good": log.problems.is_empty(),
+            "good": log.is_good(),
             "start_position": log.start.0,
             "end_position": log.end.0,
             "records": log.records,
             "bytes": log.bytes,
             "problems": problems,
+            "newer": log.newer.as_ref().map(ToString::to_string),
             "notes": log.notes,
         })
     };
@@ -93,6 +119,7 @@ fn json(report: &VerifyReport) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use styx_engine::NewerFormat;
     use styx_engine::verify::Problem;
     use styx_protocol::Position;
 
@@ -134,6 +161,29 @@ mod tests {
              note: data was not locked\n"
         );
         assert_eq!(text(&VerifyReport::default()), "there are no logs\n");
+    }
+
+    /// Bug: a log of a newer version was called damaged.
+    #[test]
+    fn a_log_of_a_newer_version_is_not_damaged() {
+        let newer = NewerFormat { file: "data/new/log.toml".into(), format: "in format 2".into() };
+        let log = LogReport { name: "new".to_owned(), newer: Some(newer), ..LogReport::default() };
+        let mut report = VerifyReport { logs: vec![log], ..VerifyReport::default() };
+        let refusal = "data/new/log.toml was written in format 2 by a newer version of Styx: \
+                       run that version or a newer one";
+        assert_eq!(
+            text(&report),
+            format!("new: not checked, 0 records in 0 bytes, positions 0 to 0\n  {refusal}\n")
+        );
+        let needed = "1 of 1 logs needs a newer version of Styx";
+        assert_eq!(failure(&report).as_deref(), Some(needed));
+        assert_eq!(json(&report)["logs"][0]["newer"], refusal);
+        assert_eq!(json(&report)["good"], false);
+        report.logs.extend(self::report().logs);
+        assert!(
+            failure(&report).is_some_and(|text| text.starts_with("1 of 3 logs is damaged, 1 "))
+        );
+        assert_eq!(failure(&VerifyReport::default()), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use styx_protocol::LogName;
 
+use crate::format::check_data_directory;
 use crate::segment::name;
 use crate::storage::{Lock, Storage, probe};
 use crate::{Error, legacy, log_directory};
@@ -84,9 +85,10 @@ pub(crate) struct Listing {
     pub(crate) others: Vec<String>,
 }
 
-/// Lists the logs. Symbolic links to logs are logs. A directory of Styx 0.x is refused and not
-/// changed.
+/// Lists the logs. Symbolic links to logs are logs. A directory of Styx 0.x or of a newer version is
+/// refused and not changed.
 pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Listing, Error> {
+    check_data_directory(storage, directory)?;
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     let mut listing = Listing::default();
     for entry in &entries {

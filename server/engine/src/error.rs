@@ -10,6 +10,7 @@ use std::sync::Arc;
 use styx_protocol::{Code, LogStatus, Position};
 
 use crate::commit::failure::is_no_descriptor;
+use crate::format::NewerFormat;
 
 /// Why the engine did not do what it was asked to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -176,6 +177,9 @@ pub enum Error {
         /// Bytes of its block, and of its uncompressed form if the block is compressed.
         bytes: usize,
     },
+    /// A file is in a format that only a newer version of Styx knows. Nothing was changed.
+    #[error(transparent)]
+    NewerFormat(NewerFormat),
     /// The storage is full; nothing of this append was stored.
     #[error("no space left on the storage of {path}: free some space and try again")]
     StorageFull {
@@ -244,7 +248,7 @@ impl Error {
             | Error::NotServed { .. }
             | Error::LogRemoved { how: Removal::Deleted, .. } => Code::LogNotFound,
             Error::LogRemoved { how: Removal::Truncated, .. } => Code::LogChanged,
-            Error::NotAvailable { .. } => Code::LogNotAvailable,
+            Error::NotAvailable { .. } | Error::NewerFormat(_) => Code::LogNotAvailable,
             Error::OutOfRange { .. } => Code::OutOfRange,
             Error::RecordTooLarge { .. } => Code::RecordTooLarge,
             Error::PositionMismatch { .. } => Code::PositionMismatch,

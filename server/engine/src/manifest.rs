@@ -8,13 +8,20 @@
 //! [config] …
 //! ```
 //!
-//! The replacement of this file is the commit point of create, truncate and restore. Invariant: the
-//! file is always replaced as a whole, and its checksum detects every other change.
+//! The replacement of this file is the commit point of create, truncate and restore. The version is
+//! the format of the whole log, whose other files may be newer too. Invariant: the file is always
+//! replaced as a whole, and its checksum detects every other change.
 
 use serde::{Deserialize, Serialize};
 use styx_protocol::{LogConfig, LogId};
+use toml::{Table, Value};
+
+use crate::format::{Newer, Unusable};
 
 const VERSION: u32 = 1;
+
+/// The keys beside those of the configuration.
+const KEYS: [&str; 4] = ["version", "id", "generation", "config"];
 
 /// The maximum size of the file in bytes, larger than any manifest.
 pub(crate) const BYTES_MAX: u64 = 64 << 10;
@@ -54,26 +61,98 @@ impl Manifest {
     /// Decodes the content of the file.
     ///
     /// # Errors
-    /// A message that says what is wrong with the file.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, String> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| "log.toml is not UTF-8 text".to_owned())?;
-        let damaged = || "log.toml fails its checksum".to_owned();
+    /// The file is damaged, or a newer version wrote it.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, Unusable> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Unusable::Damaged("log.toml is not UTF-8 text".to_owned()))?;
+        let damaged = || Unusable::Damaged("log.toml fails its checksum".to_owned());
         let (first, body) = text.split_once('\n').ok_or_else(damaged)?;
         let stored = first.strip_prefix("checksum = \"").and_then(|s| s.strip_suffix('"'));
         let stored = stored.and_then(|hex| u32::from_str_radix(hex, 16).ok());
         if stored != Some(crc32fast::hash(body.as_bytes())) {
             return Err(damaged());
         }
-        let text: Text = toml::from_str(body).map_err(|e| format!("log.toml: {e}"))?;
-        if text.version != VERSION {
-            return Err(format!(
-                "log.toml has version {}, but this server supports only version {VERSION}: use a newer Styx",
-                text.version
-            ));
+        let invalid =
+            |error: &dyn std::fmt::Display| Unusable::Damaged(format!("log.toml: {error}"));
+        let table: Table = body.parse().map_err(|e: toml::de::Error| invalid(&e))?;
+        if let Some(newer) = newer(&table) {
+            return Err(Unusable::Newer(newer));
         }
-        let id = text.id.parse().map_err(|e| format!("log.toml: {e}"))?;
-        text.config.validate().map_err(|e| format!("log.toml: {e}"))?;
+        let text: Text = table.try_into().map_err(|e: toml::de::Error| invalid(&e))?;
+        if text.version != VERSION {
+            return Err(invalid(&format!("version {} does not exist", text.version)));
+        }
+        let id = text.id.parse().map_err(|e| invalid(&e))?;
+        text.config.validate().map_err(|e| invalid(&e))?;
         Ok(Manifest { id, generation: text.generation, config: text.config })
+    }
+}
+
+/// What only a newer version can have written. A key that is ignored now would be lost when this
+/// version replaces the file, so an unknown key is newer even if the version is not.
+fn newer(table: &Table) -> Option<Newer> {
+    if let Some(Value::Integer(version)) = table.get("version")
+        && *version > i64::from(VERSION)
+    {
+        return Some(Newer::version(version));
+    }
+    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Some(Newer::key(key));
+    }
+    let config = table.get("config").and_then(Value::as_table)?;
+    let key = config.keys().find(|key| !LogConfig::FIELDS.contains(&key.as_str()))?;
+    Some(Newer::key(&format!("config.{key}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes a manifest with this body and the right checksum.
+    fn decode(body: &str) -> Result<Manifest, Unusable> {
+        let crc = crc32fast::hash(body.as_bytes());
+        Manifest::decode(format!("checksum = \"{crc:08x}\"\n{body}").as_bytes())
+    }
+
+    fn newer(body: &str) -> String {
+        match decode(body) {
+            Err(Unusable::Newer(newer)) => newer.in_file("log.toml").to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const V1: &str = "version = 1\nid = \"000000000000000000000000000000ff\"\ngeneration = 3\n";
+
+    #[test]
+    fn a_manifest_with_default_configuration_is_decoded() {
+        let read = decode(&format!("{V1}[config]\n")).expect("is valid");
+        let expected = Manifest { id: LogId(0xff), generation: 3, config: LogConfig::default() };
+        assert_eq!(read, expected);
+        assert_eq!(Manifest::decode(expected.encode().as_bytes()), Ok(expected));
+    }
+
+    /// Bug: a manifest of a newer version without `generation` was an error about that key. A key
+    /// that only a newer version knows was ignored, and lost at the next truncate.
+    #[test]
+    fn a_manifest_of_a_newer_version_is_refused_by_its_format() {
+        let message = newer("version = 2\nshards = [1, 2]\n");
+        let refused = "log.toml was written in format 2 by a newer version of Styx: run that \
+                       version or a newer one";
+        assert_eq!(message, refused);
+        let message = newer(&format!("{V1}compact = true\n[config]\n"));
+        assert!(message.contains("with the unknown key compact"), "{message}");
+        let message = newer(&format!("{V1}[config]\nmax_readers = 3\n"));
+        assert!(message.contains("with the unknown key config.max_readers"), "{message}");
+    }
+
+    #[test]
+    fn other_invalid_manifests_are_damaged() {
+        let old = V1.replace("version = 1", "version = 0");
+        for body in ["", "version = 1\n", "version = \"2\"\n", "= 2\n", &format!("{old}[config]\n")]
+        {
+            assert!(matches!(decode(body), Err(Unusable::Damaged(_))), "{body:?}");
+        }
+        let newer_but_damaged = Manifest::decode(b"checksum = \"00000000\"\nversion = 2\n");
+        assert!(matches!(newer_but_damaged, Err(Unusable::Damaged(_))));
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn scrub(
         let Some(sealed) = segment.summary() else { break };
         match check(segment, prev_crc, counters, pace) {
             Ok(SegmentCheck::Intact) => prev_crc = Some(sealed.seal_crc),
-            Ok(SegmentCheck::Removed) => prev_crc = None,
+            Ok(SegmentCheck::Removed | SegmentCheck::Newer) => prev_crc = None,
             Ok(SegmentCheck::Stopped) => break,
             Err(problem) => {
                 counters.problems.fetch_add(1, Ordering::Relaxed);
@@ -82,6 +82,8 @@ enum SegmentCheck {
     Intact,
     /// Retention has removed the segment in the meantime.
     Removed,
+    /// A newer version wrote the rest of the segment, so it was not checked.
+    Newer,
     /// `pace` stopped the scrub.
     Stopped,
 }
@@ -136,7 +138,11 @@ fn check(
         WalkEnd::Sealed => "the seal differs from the one that the log wrote".to_owned(),
         WalkEnd::EndOfFile => "the segment ends without a seal".to_owned(),
         WalkEnd::Invalid(why) => why.to_owned(),
-        WalkEnd::Unknown(error) => error.to_string(),
+        WalkEnd::Newer(newer) => {
+            let cause = newer.in_file(&segment.path);
+            tracing::error!(offset = walk.offset(), "cannot check a segment: {cause}");
+            return Ok(SegmentCheck::Newer);
+        }
     };
     Err(problem(walk.offset(), walk.position(), message))
 }

@@ -13,10 +13,12 @@ use styx_protocol::Position;
 use styx_protocol::block::{self, check_sizes};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 
+use crate::format::{NewerFormat, Unusable};
+use crate::producers::{BYTES_MAX, ProducerTable};
 use crate::recovery::read_manifest;
 use crate::segment::name::{self, FileName};
 use crate::segment::walk::{self, Bodies, ChainStart, Walk, WalkEnd};
-use crate::storage::{Access, File, Lock, RealStorage, Storage, zeros_from};
+use crate::storage::{Access, File, Lock, RealStorage, Storage, read_file, zeros_from};
 use crate::watermark::Watermark;
 use crate::{Error, data_directory};
 
@@ -59,6 +61,8 @@ pub struct LogReport {
     pub bytes: u64,
     /// The damage; empty for an intact log.
     pub problems: Vec<Problem>,
+    /// A file of a newer version, which is not damage. The log was not checked, or not completely.
+    pub newer: Option<NewerFormat>,
     /// Remains of a crash that are not damage, because recovery removes them.
     pub notes: Vec<String>,
 }
@@ -73,10 +77,18 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether no log is damaged.
+    /// Whether every log was checked and none is damaged.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.logs.iter().all(|log| log.problems.is_empty())
+        self.logs.iter().all(LogReport::is_good)
+    }
+}
+
+impl LogReport {
+    /// Whether the log was checked and is not damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty() && self.newer.is_none()
     }
 }
 
@@ -165,6 +177,10 @@ pub(crate) fn verify_log(
     let mut report = LogReport::default();
     let manifest = match read_manifest(storage, directory) {
         Ok(manifest) => manifest,
+        Err(Error::NewerFormat(newer)) => {
+            report.newer = Some(newer);
+            return report;
+        }
         Err(error) => {
             report.problem(directory.join(name::MANIFEST), 0, error.to_string());
             return report;
@@ -186,12 +202,25 @@ pub(crate) fn verify_log(
         })
         .collect();
     segments.sort_unstable();
+    for entry in entries.iter().filter(|e| matches!(name::parse(&e.name), FileName::Producers(_))) {
+        let path = folder.join(&entry.name);
+        let read = read_file(storage, &path, BYTES_MAX);
+        // The log does not need a damaged snapshot.
+        if let Ok(Err(Unusable::Newer(newer))) = read.map(|bytes| ProducerTable::decode(&bytes)) {
+            report.newer = Some(newer.in_file(path));
+            return report;
+        }
+    }
     let watermark_path = folder.join(name::WATERMARK);
     let watermark = storage.open(&watermark_path, Access::Read);
     let watermark = watermark.and_then(|file| Watermark::read(&*file));
     let mark = match watermark {
-        Ok(Some((_, mark))) => Some(mark),
-        Ok(None) => {
+        Ok(Ok(Some((_, mark)))) => Some(mark),
+        Ok(Err(newer)) => {
+            report.newer = Some(newer.in_file(watermark_path));
+            return report;
+        }
+        Ok(Ok(None)) => {
             report.problem(watermark_path, 0, "neither of the two slots is valid".into());
             None
         }
@@ -227,8 +256,11 @@ pub(crate) fn verify_log(
         }
         let segment = SegmentFile { path, base: *base, len: *len, newest: i == last, durable };
         prev_crc = segment.verify(storage, prev_crc, &mut report, on_read);
+        if report.newer.is_some() {
+            return report;
+        }
     }
-    if report.problems.is_empty() && report.end < durable {
+    if report.is_good() && report.end < durable {
         let message =
             format!("the log ends here, but is known to be durable up to position {durable}");
         report.problem(folder, 0, message);
@@ -317,7 +349,10 @@ impl SegmentFile {
             WalkEnd::Sealed => format!("{left} bytes follow the seal"),
             WalkEnd::EndOfFile => "the segment ends without a seal".into(),
             WalkEnd::Invalid(why) => (*why).to_owned(),
-            WalkEnd::Unknown(error) => error.to_string(),
+            WalkEnd::Newer(newer) => {
+                report.newer = Some(newer.clone().in_file(&self.path));
+                return;
+            }
         };
         report.problem(self.path.clone(), walk.offset(), message);
     }

@@ -9,7 +9,8 @@
 //! The slots are written alternately and in place, and each write is synced. So a torn write leaves
 //! the other slot valid. Recovery uses the watermark for a decision that the log's bytes alone do
 //! not allow: whether a log that ends early has a torn tail or is damaged. Invariant: a position is
-//! written here only after it became durable in the log.
+//! written here only after it became durable in the log. A slot of a newer version is never ignored,
+//! because it may be the current one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use styx_protocol::Position;
 
+use crate::format::Newer;
 use crate::storage::{Access, File, Identity, Storage, read_exact_at, write_all_at};
 
 const SLOT_BYTES: u64 = 4096;
@@ -56,22 +58,27 @@ impl Watermark {
         write_slot(file, 1, mark)
     }
 
-    /// Reads the valid slot with the higher counter. Returns `None` if neither slot is valid.
-    pub(crate) fn open(storage: &Arc<dyn Storage>, path: &Path) -> io::Result<Option<Watermark>> {
+    /// Reads the valid slot with the higher counter. Returns `None` if neither slot is valid, and
+    /// the inner error if a newer version wrote one of them.
+    pub(crate) fn open(
+        storage: &Arc<dyn Storage>,
+        path: &Path,
+    ) -> io::Result<Result<Option<Watermark>, Newer>> {
         let file = storage.open(path, Access::Read)?;
         let identity = file.identity()?;
         let newest = Watermark::read(&*file)?;
-        Ok(newest.map(|(counter, mark)| Watermark {
+        let opened = |(counter, mark)| Watermark {
             storage: Arc::clone(storage),
             path: path.to_owned(),
             identity,
             counter,
             mark,
-        }))
+        };
+        Ok(newest.map(|newest| newest.map(opened)))
     }
 
     /// As [`Watermark::open`], but returns only the counter and the mark.
-    pub(crate) fn read(file: &dyn File) -> io::Result<Option<(u64, Mark)>> {
+    pub(crate) fn read(file: &dyn File) -> io::Result<Result<Option<(u64, Mark)>, Newer>> {
         let mut newest: Option<(u64, Mark)> = None;
         for slot in 0..2 {
             let mut bytes = [0; FIELD_BYTES];
@@ -80,13 +87,15 @@ impl Watermark {
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => continue,
                 Err(e) => return Err(e),
             }
-            if let Some(read) = decode(&bytes)
-                && newest.is_none_or(|(counter, _)| read.0 > counter)
-            {
-                newest = Some(read);
+            match decode(&bytes) {
+                Ok(Some(read)) if newest.is_none_or(|(counter, _)| read.0 > counter) => {
+                    newest = Some(read);
+                }
+                Ok(_) => {}
+                Err(newer) => return Ok(Err(newer)),
             }
         }
-        Ok(newest)
+        Ok(Ok(newest))
     }
 
     /// Returns the newest mark in the file.
@@ -137,19 +146,24 @@ fn encode(counter: u64, mark: Mark) -> [u8; FIELD_BYTES] {
     out
 }
 
-fn decode(bytes: &[u8; FIELD_BYTES]) -> Option<(u64, Mark)> {
+/// The counter and the mark of a slot; `None` if the slot is invalid.
+fn decode(bytes: &[u8; FIELD_BYTES]) -> Result<Option<(u64, Mark)>, Newer> {
     let u32_at = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
     let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
-    if u32_at(32) != crc32fast::hash(&bytes[..32]) || u32_at(0) != VERSION {
-        return None;
+    let version = u32_at(0);
+    if u32_at(32) != crc32fast::hash(&bytes[..32]) || version < VERSION {
+        return Ok(None);
+    }
+    if version > VERSION {
+        return Err(Newer::version(version));
     }
     let counter = u64_at(4);
     if counter > COUNTER_MAX {
-        return None;
+        return Ok(None);
     }
     let mark =
         Mark { open_epoch: u32_at(12), start: Position(u64_at(16)), durable: Position(u64_at(24)) };
-    Some((counter, mark))
+    Ok(Some((counter, mark)))
 }
 
 #[cfg(test)]
@@ -163,8 +177,8 @@ mod tests {
     fn a_counter_without_a_successor_is_invalid() {
         let mark = Mark { durable: Position(7), ..Mark::default() };
         let decoded = |counter| decode(&encode(counter, mark));
-        assert_eq!(decoded(COUNTER_MAX), Some((COUNTER_MAX, mark)));
-        assert_eq!(decoded(COUNTER_MAX + 1), None);
-        assert_eq!(decoded(u64::MAX), None);
+        assert_eq!(decoded(COUNTER_MAX), Ok(Some((COUNTER_MAX, mark))));
+        assert_eq!(decoded(COUNTER_MAX + 1), Ok(None));
+        assert_eq!(decoded(u64::MAX), Ok(None));
     }
 }

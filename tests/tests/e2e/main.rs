@@ -9,6 +9,7 @@
 //! | [`styx1`] | the binary protocol of the client core |
 //! | [`client`] | the Rust client against a real server |
 //! | [`cli`] | the `styx` command, including `styx serve` |
+//! | [`golden`] | the committed files of each format version |
 //! | [`limits`] | large input, and slow or stalled peers of HTTP |
 //! | [`docs`] | the commands, links and test names in the documents |
 //! | [`examples`] | the programs in `examples/` |
@@ -21,6 +22,7 @@ mod cli;
 mod client;
 mod docs;
 mod examples;
+mod golden;
 mod http;
 mod limits;
 mod proxies;

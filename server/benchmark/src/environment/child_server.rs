@@ -32,7 +32,7 @@ pub(crate) struct ChildServer {
 
 impl ChildServer {
     /// Starts a server with its data in `data`, and returns when it listens. Its logs
-    /// may still be opening. The server ends when the calling thread ends.
+    /// may still be opening. The server also ends when this process does.
     ///
     /// # Errors
     /// The server did not start. The error contains its output.
@@ -44,7 +44,7 @@ impl ChildServer {
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.args(["serve", "--bind-address", "127.0.0.1:0", "--log-level", "warn"]);
         command.arg("--data-directory").arg(data);
-        command.arg("--end-with").arg(std::process::id().to_string());
+        command.arg(format!("--exit-with-parent={}", std::process::id()));
         // The caller's environment must not configure the server that is measured.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {

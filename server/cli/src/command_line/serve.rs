@@ -34,9 +34,13 @@ pub(crate) struct Serve {
     /// File for the process id; it is locked while the server runs
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<String>,
-    /// Exit when the parent process, which has this id, exits: for `styx benchmark`
-    #[arg(long, hide = true, value_name = "PID")]
-    pub(crate) end_with: Option<i32>,
+    /// Write the port to this file when connections are accepted; it is removed at a clean stop
+    #[arg(long, value_name = "FILE")]
+    pub(crate) port_file: Option<PathBuf>,
+    /// Stop when the process that started this server ends; with its id, the server also notices
+    /// that it ended before the server started
+    #[arg(long, value_name = "PID", require_equals = true)]
+    pub(crate) exit_with_parent: Option<Option<u32>>,
     /// Any other configuration key, for example --set log_manager.pad_commits=true; the value is
     /// as --print-config prints it, and a list may also be a,b
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]

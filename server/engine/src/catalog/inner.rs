@@ -198,12 +198,17 @@ impl CatalogInner {
     }
 
     /// The manifest that a log gets when it is truncated. If the current manifest is unreadable,
-    /// the new one has the default configuration.
+    /// the new one has the default configuration. A log of a newer version is not truncated, because
+    /// its configuration would be lost.
     pub(super) fn next_generation(&self, directory: &Path) -> Result<Manifest, Error> {
         let storage = &*self.options.storage;
         let id = self.new_id()?;
-        if let Ok(manifest) = read_manifest(storage, directory) {
-            return Ok(Manifest { id, generation: manifest.generation + 1, ..manifest });
+        match read_manifest(storage, directory) {
+            Ok(manifest) => {
+                return Ok(Manifest { id, generation: manifest.generation + 1, ..manifest });
+            }
+            Err(newer @ Error::NewerFormat(_)) => return Err(newer),
+            Err(_) => {}
         }
         let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
         let newest = entries.iter().filter_map(|entry| entry.name.parse::<u64>().ok()).max();

@@ -106,7 +106,8 @@ impl Catalog {
     /// a log is `scanning` until it is open.
     ///
     /// # Errors
-    /// The directory is locked by another process, belongs to Styx 0.x, or cannot be used.
+    /// The directory is locked by another process, belongs to Styx 0.x or to a newer version, or
+    /// cannot be used.
     pub fn open(options: Options) -> Result<Catalog, Error> {
         let storage = Arc::clone(&options.storage);
         let directory = options.data_directory.clone();

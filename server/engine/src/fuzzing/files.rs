@@ -51,7 +51,7 @@ pub(super) fn producers(input: &[u8]) {
         let end = bytes.len();
         fixup::crc(&mut bytes, 4, 8, end);
     }
-    if let Some((table, seal_crc, end)) = ProducerTable::decode(&bytes) {
+    if let Ok((table, seal_crc, end)) = ProducerTable::decode(&bytes) {
         let again = table.encode(seal_crc, end);
         let (table, crc_again, end_again) =
             ProducerTable::decode(&again).expect("an encoded table can be decoded");
@@ -103,9 +103,9 @@ pub(super) fn watermark(input: &[u8]) {
     // Bits 6 and 7 shorten the file to a half, a quarter or an eighth.
     bytes.truncate(bytes.len() >> (mode >> 6));
     let file = memory::file(bytes);
-    if let Some((counter, mark)) = Watermark::read(&*file).expect("memory can be read") {
+    if let Ok(Some((counter, mark))) = Watermark::read(&*file).expect("memory can be read") {
         write_slot(&*file, counter + 1, mark).expect("memory can be written");
         let written = Watermark::read(&*memory::file(file_bytes(mark))).expect("memory");
-        assert_eq!(written.map(|(_, mark)| mark), Some(mark));
+        assert_eq!(written.map(|read| read.map(|(_, mark)| mark)), Ok(Some(mark)));
     }
 }

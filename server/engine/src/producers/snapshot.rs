@@ -15,6 +15,7 @@
 use styx_protocol::Position;
 
 use super::{BLOCKS_MAX, PRODUCERS_MAX, ProducerHistory, ProducerTable, RememberedBlock};
+use crate::format::{Newer, Unusable};
 
 const MAGIC: [u8; 4] = *b"STXP";
 const VERSION: u32 = 1;
@@ -59,15 +60,42 @@ impl ProducerTable {
         out
     }
 
-    /// Decodes a snapshot. Returns the table, its `seal_crc` and its end position, or `None` if the
-    /// bytes are not a valid snapshot.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<(ProducerTable, u32, Position)> {
+    /// Decodes a snapshot. Returns the table, its `seal_crc` and its end position.
+    ///
+    /// # Errors
+    /// The bytes are not a valid snapshot, or a newer version wrote it.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(ProducerTable, u32, Position), Unusable> {
+        let damaged = || Unusable::Damaged("this is not a valid snapshot of producers".to_owned());
         let mut read = Fields(bytes);
-        let magic = read.take::<4>()?;
-        let crc = u32::from_be_bytes(read.take()?);
-        if magic != MAGIC || crc != crc32fast::hash(read.0) || read.u32()? != VERSION {
+        match read.version().ok_or_else(damaged)? {
+            VERSION => read.snapshot().ok_or_else(damaged),
+            newer if newer > VERSION => Err(Unusable::Newer(Newer::version(newer))),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+fn u32_of(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// Reads fixed-width fields from the front of a slice.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    /// Checks the magic and the CRC, and reads the version. All versions have them.
+    fn version(&mut self) -> Option<u32> {
+        let magic = self.take::<4>()?;
+        let crc = self.u32()?;
+        if magic != MAGIC || crc != crc32fast::hash(self.0) {
             return None;
         }
+        self.u32()
+    }
+
+    /// Reads what follows the version.
+    fn snapshot(mut self) -> Option<(ProducerTable, u32, Position)> {
+        let read = &mut self;
         let seal_crc = read.u32()?;
         let end = Position(read.u64()?);
         let count = read.u32()?;
@@ -92,16 +120,7 @@ impl ProducerTable {
         }
         read.0.is_empty().then_some((table, seal_crc, end))
     }
-}
 
-fn u32_of(len: usize) -> [u8; 4] {
-    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
-}
-
-/// Reads fixed-width fields from the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -152,7 +171,8 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(ProducerTable::decode(&flipped).is_none(), "bit {bit}");
+            let decoded = ProducerTable::decode(&flipped);
+            assert!(matches!(decoded, Err(Unusable::Damaged(_))), "bit {bit}");
         }
     }
 }

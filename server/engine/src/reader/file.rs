@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use styx_protocol::Position;
-use styx_protocol::block::{Block, Header, ParseError};
+use styx_protocol::block::{self, Block, Header, ParseError};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
 use super::extract::{Bound, Extract, Extracted};
 use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
+use crate::format::Newer;
 use crate::segment::Segment;
 use crate::segment::index::{IndexRange, SearchKey};
 use crate::segment::name::Offset;
@@ -228,8 +229,9 @@ impl Reader {
         let mut skipped = 0u64;
         let left = |skipped| chunk.get(usize::try_from(skipped).unwrap_or(usize::MAX)..);
         while let Some(rest) = left(skipped).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
-            let damaged = || self.damaged(&place.segment, place.offset + skipped);
-            let (header, _) = Header::decode(rest).map_err(|_| damaged())?;
+            let offset = place.offset + skipped;
+            let damaged = || self.damaged(&place.segment, offset);
+            let (header, _) = Header::decode(rest).map_err(|e| self.no_header(place, offset, e))?;
             if header.end_position() > self.position.0 {
                 if header.base_position > self.position.0 {
                     return Err(damaged());
@@ -293,13 +295,17 @@ impl Reader {
         while let Some(rest) = chunk.get(at..).filter(|rest| rest.len() >= BLOCK_HEADER_BYTES) {
             // Return the intact blocks before the damage first. The next read begins at the damage
             // and reports it.
+            let offset = place.offset + at as u64;
             let damaged = || match blocks.is_empty() {
-                true => Err(self.damaged(&place.segment, place.offset + at as u64)),
+                true => Err(self.damaged(&place.segment, offset)),
                 false => Ok(()),
             };
-            let Ok((header, _)) = Header::decode(rest) else {
-                damaged()?;
-                break;
+            let header = match Header::decode(rest) {
+                Ok((header, _)) => header,
+                Err(error) if blocks.is_empty() => {
+                    return Err(self.no_header(place, offset, error));
+                }
+                Err(_) => break,
             };
             let bytes = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX);
             // The first block may begin before the position.
@@ -328,10 +334,19 @@ impl Reader {
         Ok(Scanned { skipped, group })
     }
 
+    /// The error for bytes that cannot be decoded as a block header.
+    fn no_header(&self, place: &FilePlace, offset: Offset, error: block::Error) -> Error {
+        match Newer::block(error) {
+            Some(newer) => newer.error(&place.segment.path),
+            None => self.damaged(&place.segment, offset),
+        }
+    }
+
     /// Returns the size of the block at the place, of which `chunk` has only the first bytes.
     fn block_bytes(&self, place: &FilePlace, chunk: &Bytes, limit: u64) -> Result<usize, Error> {
         let damaged = || self.damaged(&place.segment, place.offset);
-        let (header, _) = Header::decode(chunk).map_err(|_| damaged())?;
+        let (header, _) =
+            Header::decode(chunk).map_err(|e| self.no_header(place, place.offset, e))?;
         let fits = place.offset + header.block_bytes() <= limit;
         let bytes = usize::try_from(header.block_bytes()).map_err(|_| damaged())?;
         if !fits || bytes <= chunk.len() {

@@ -27,6 +27,7 @@ use crate::commit::failure::Failure;
 use crate::commit::log_end::LogEnd;
 use crate::commit::roll::SegmentDirectory;
 use crate::commit::space::Space;
+use crate::format::Unusable;
 use crate::manifest::{self, Manifest};
 use crate::producers::ProducerTable;
 use crate::sabotage::{self, Mistake};
@@ -61,15 +62,18 @@ pub(crate) fn read_manifest(storage: &dyn Storage, directory: &Path) -> Result<M
     let path = directory.join(name::MANIFEST);
     let bytes =
         read_file(storage, &path, manifest::BYTES_MAX).map_err(Error::io("cannot read", &path))?;
-    Manifest::decode(&bytes).map_err(|cause| unusable(directory, cause))
+    Manifest::decode(&bytes).map_err(|cause| match cause {
+        Unusable::Newer(newer) => newer.error(path),
+        Unusable::Damaged(cause) => unusable(directory, cause),
+    })
 }
 
 /// Recovers the log in `directory`. Damage is not an error: the log is returned with the status
 /// `corrupt`, and its intact records can be read.
 ///
 /// # Errors
-/// I/O fails, the storage is full, the manifest is invalid, or a newer Styx wrote the newest
-/// segment.
+/// I/O fails, the storage is full, the manifest is invalid, or a newer version wrote one of the files
+/// that are read.
 pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Recovered, Error> {
     let failed = |doing| Error::io(doing, directory);
     storage.sync_dir(directory).map_err(failed("cannot sync"))?;
@@ -150,9 +154,6 @@ impl LogRecovery {
         let before = older.last().and_then(|segment| segment.summary()).map(|s| s.seal_crc);
         let producers = self.producers_before(&older, newest)?;
         let walked = self.walk_newest(newest, before, producers)?;
-        if let WalkEnd::Unknown(error) = &walked.stop {
-            return Err(unusable(&self.path(&name::segment(newest)), error.to_string()));
-        }
         if walked.salt.is_none() {
             problems.push(format!("the segment {newest} does not begin with a valid block"));
         }
@@ -226,7 +227,9 @@ impl LogRecovery {
         let path = self.path(name::WATERMARK);
         match Watermark::open(&self.segment_directory.storage, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => opened.map_err(Error::io("cannot read", path)),
+            opened => {
+                opened.map_err(Error::io("cannot read", &path))?.map_err(|newer| newer.error(path))
+            }
         }
     }
 
@@ -319,7 +322,7 @@ fn describe(stop: &WalkEnd) -> String {
         WalkEnd::EndOfFile => "the file ends here".into(),
         WalkEnd::Sealed => "the segment is sealed".into(),
         WalkEnd::Invalid(why) => (*why).into(),
-        WalkEnd::Unknown(error) => error.to_string(),
+        WalkEnd::Newer(newer) => newer.message(),
     }
 }
 

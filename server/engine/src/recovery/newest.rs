@@ -39,7 +39,7 @@ pub(super) struct WalkedSegment {
 
 impl LogRecovery {
     /// Syncs the newest segment, drops its page cache, and walks it to the first invalid block. An
-    /// unreadable block counts as invalid.
+    /// unreadable block counts as invalid, but one of a newer version is an error.
     pub(super) fn walk_newest(
         &self,
         base: Position,
@@ -72,6 +72,7 @@ impl LogRecovery {
         loop {
             match walk.step() {
                 Ok(Ok(block)) => walked.add_block(&block),
+                Ok(Err(WalkEnd::Newer(newer))) => return Err(newer.error(path)),
                 Ok(Err(stop)) => {
                     walked.stop = stop;
                     return Ok(walked);

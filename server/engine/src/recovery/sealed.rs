@@ -131,6 +131,7 @@ impl LogRecovery {
                     entries.extend(spacing.walked(&block));
                     cursor.pass(&block.header, block.header_crc);
                 }
+                Err(WalkEnd::Newer(newer)) => return Err(newer.error(path)),
                 Err(stop) => break stop,
             }
         };

@@ -17,6 +17,7 @@ use styx_protocol::{LogConfig, Position};
 
 use super::{bad_archive, misplaced, unreadable};
 use crate::backup::FOLDER;
+use crate::format::{Newer, Unusable};
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, FileName};
 use crate::storage::{File, Storage, write_all_at};
@@ -126,7 +127,10 @@ impl<'a> BackupArchive<'a> {
         }
         let mut bytes = Vec::new();
         entry.take(size).read_to_end(&mut bytes).map_err(unreadable)?;
-        let manifest = Manifest::decode(&bytes).map_err(bad_archive)?;
+        let manifest = Manifest::decode(&bytes).map_err(|cause| match cause {
+            Unusable::Newer(newer) => bad_archive(newer.in_file(name::MANIFEST).to_string()),
+            Unusable::Damaged(cause) => bad_archive(cause),
+        })?;
         if manifest.generation != 0 {
             return Err(bad_archive("log.toml has a generation other than 0"));
         }
@@ -201,8 +205,10 @@ impl ContentCheck for BlockCheck {
 
 impl BlockCheck {
     fn begin_block(&mut self) -> Result<(), String> {
-        let (header, _) = Header::decode(&self.header)
-            .map_err(|error| format!("{error} at position {}", self.position))?;
+        let (header, _) = Header::decode(&self.header).map_err(|error| {
+            let damaged = || format!("{error} at position {}", self.position);
+            Newer::block(error).map_or_else(damaged, |newer| newer.message())
+        })?;
         self.header.clear();
         if header.base_position != self.position.0 {
             return Err(format!(

@@ -25,6 +25,7 @@ use self::backup_archive::BackupArchive;
 use self::entry_names::EntryNames;
 use self::gzip_members::GzipMembers;
 use crate::backup::FOLDER;
+use crate::format::NewerFormat;
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
@@ -127,6 +128,10 @@ pub(crate) fn complete(
     replace_file(storage, &path, manifest.encode().as_bytes())
         .map_err(Error::io("cannot write", &path))?;
     let report = verify::verify_log(storage, directory, &mut |_| {});
+    if let Some(NewerFormat { file, format }) = report.newer {
+        let file = file.file_name().unwrap_or_default().into();
+        return Err(bad_archive(NewerFormat { file, format }.to_string()));
+    }
     if let Some(problem) = report.problems.first() {
         let file = problem.file.file_name().unwrap_or_default().to_string_lossy();
         return Err(bad_archive(format!("{file}, byte {}: {}", problem.offset, problem.message)));
@@ -177,7 +182,8 @@ pub(crate) fn bad_archive(message: impl Into<String>) -> Error {
 pub(crate) fn misplaced(path: &str) -> Error {
     bad_archive(format!(
         "{path:?} does not belong in the archive (pack only the files of one log, in its directory: \
-         `tar -czf ARCHIVE log.toml 0`, or for a log of 0.x `tar -czf ARCHIVE config segment-*`)"
+         `tar -czf ARCHIVE log.toml 0`, or for a log of 0.x `tar -czf ARCHIVE config segment-*`; a newer \
+         version of Styx may have written other files)"
     ))
 }
 

@@ -18,6 +18,7 @@ use styx_protocol::block::{self, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
 use super::name::Offset;
+use crate::format::Newer;
 use crate::storage::{File, read_exact_at};
 
 /// A walk that reads bodies reads this many bytes at once: 1 MiB.
@@ -43,7 +44,7 @@ pub(crate) enum WalkEnd {
     /// The next bytes are not a valid next block; the text says why.
     Invalid(&'static str),
     /// The next block is intact, but a newer Styx wrote it.
-    Unknown(block::Error),
+    Newer(Newer),
 }
 
 /// The position and checksum that the first block of a walk must follow.
@@ -144,10 +145,12 @@ impl<'a> Walk<'a> {
         };
         let (header, header_crc) = match Header::decode(&head) {
             Ok(decoded) => decoded,
-            Err(block::Error::NotAHeader) => {
-                return Ok(Err(WalkEnd::Invalid("there is no valid block header here")));
+            Err(error) => {
+                return Ok(Err(Newer::block(error).map_or(
+                    WalkEnd::Invalid("there is no valid block header here"),
+                    WalkEnd::Newer,
+                )));
             }
-            Err(newer) => return Ok(Err(WalkEnd::Unknown(newer))),
         };
         if let Some(fault) = self.invalid_reason(&header, left) {
             return Ok(Err(WalkEnd::Invalid(fault)));

@@ -8,6 +8,7 @@
 mod by_hand;
 mod large_records;
 mod log;
+mod newer_formats;
 mod open_files;
 mod open_segments;
 mod overlap;

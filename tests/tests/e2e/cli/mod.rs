@@ -5,5 +5,6 @@ mod commands;
 mod compatibility;
 mod import_0x;
 mod over_http;
+mod own_server;
 mod serve;
 mod verify;
