@@ -25,6 +25,7 @@ use crate::backoff::Backoff;
 use crate::batch::{BlockError, Cause};
 use crate::error::{Error, Facts, Kind};
 use crate::options::TIMEOUT_MAX;
+use crate::runtime::catch_panic;
 use crate::transport::{Socket, Transport};
 
 /// The shortest interval between heartbeats, whatever timeout the server announces.
@@ -73,11 +74,11 @@ impl ConsumerTask {
 
     /// Runs until there is nothing more to read.
     pub(super) async fn run(mut self) {
-        let outcome = self.read().await;
+        let outcome = catch_panic(self.read()).await;
+        self.sender.finish(outcome.clone());
         if let Err(error) = &outcome {
             tracing::debug!("a consumer ended: {error}");
         }
-        self.sender.finish(outcome);
     }
 
     async fn read(&mut self) -> Result<(), Error> {

@@ -24,6 +24,7 @@ use super::work::{Intent, WorkRequest};
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::runtime::catch_panic;
 use crate::transport::{Transport, Upgraded};
 
 /// See the module.
@@ -64,7 +65,7 @@ pub(super) async fn open(
 impl ProducerTask {
     async fn run(mut self, mut opened: oneshot::Sender<Result<OpenedProducer, Error>>) {
         let first = tokio::select! {
-            first = self.open() => first,
+            first = catch_panic(self.open()) => first,
             () = opened.closed() => return,
         };
         let first = match first {
@@ -79,6 +80,16 @@ impl ProducerTask {
         if opened.send(Ok(response)).is_err() {
             return;
         }
+        let cause = match catch_panic(async { Ok(self.work(first).await) }).await {
+            Ok(cause) => cause,
+            Err(panicked) => Some(panicked),
+        };
+        self.outgoing.end(cause);
+    }
+
+    /// Serves one connection after the other until the producer ends, and returns why;
+    /// `None` if it was closed.
+    async fn work(&mut self, first: (Upgraded, ProducerHandshake)) -> Option<Error> {
         let mut next = Some(first);
         loop {
             let end = match next.take() {
@@ -96,7 +107,7 @@ impl ProducerTask {
                 },
             };
             if let Err(cause) = self.after_disconnect(end).await {
-                return self.outgoing.end(cause);
+                return cause;
             }
         }
     }
