@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::options::{Options, Roots, Token};
 use crate::runtime::Runtime;
+use crate::server_info::ServerInfo;
 use crate::transport::Transport;
 
 /// A client of one server: manages its logs, and opens producers and consumers.
@@ -26,13 +27,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the server at `address` with default options. The address is
-    /// `localhost:7123` or `styx://localhost:7123`, for example; see
-    /// [`Address`].
+    /// Connects to the server at `address` with default options, and checks that it is a
+    /// server which this client can use. The address is `localhost:7123` or
+    /// `styx://localhost:7123`, for example; see [`Address`].
     ///
     /// # Errors
-    /// The address is invalid, or there is no connection within
-    /// [`CONNECT_TIMEOUT`](crate::options::CONNECT_TIMEOUT). It tries once.
+    /// As [`Builder::connect`].
     pub async fn connect(address: &str) -> Result<Client, Error> {
         Client::builder(address).connect().await
     }
@@ -41,6 +41,16 @@ impl Client {
     /// [`Builder::connect`].
     pub fn builder(address: &str) -> Builder {
         Builder { address: address.to_owned(), options: Options::default() }
+    }
+
+    /// Asks the server for its version, its features and its limits, within the
+    /// [connect timeout](Builder::connect_timeout).
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn check(&self) -> Result<ServerInfo, Error> {
+        let transport = Arc::clone(&self.transport);
+        self.runtime.run(async move { transport.check().await }).await
     }
 
     /// The server's address.
@@ -99,7 +109,8 @@ impl Builder {
         self
     }
 
-    /// How long opening a connection may take, including TLS. Default: 10 s.
+    /// How long opening a connection may take, including TLS. For
+    /// [`connect`](Self::connect), this includes the check of the server. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.options.connect_timeout = timeout;
         self
@@ -140,19 +151,27 @@ impl Builder {
         self
     }
 
-    /// Connects to the server. It tries once, and keeps the connection for the first
-    /// call.
+    /// [Builds](Self::build) a client, and [checks](Client::check) that the peer is a server
+    /// which this client can use. It keeps the connection for the first call. It tries once;
+    /// only a host name that cannot be resolved is tried again, for 5 s.
     ///
     /// # Errors
-    /// An option is invalid, or no connection can be opened.
+    /// - An option is invalid.
+    /// - `connection_failed`, `unknown_host`, `untrusted_server`: no connection can be
+    ///   opened.
+    /// - `timed_out`: there is no connection, or no answer, within the
+    ///   [connect timeout](Self::connect_timeout).
+    /// - `bad_answer`: the peer is not a Styx server, or one that is too old. Behind a proxy
+    ///   that does not pass on `GET /version`, use [`build`](Self::build).
+    /// - `unauthorized`, `forbidden`: the server needs another token.
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.build()?;
-        let transport = Arc::clone(&client.transport);
-        client.runtime.run(async move { transport.probe().await }).await?;
+        client.check().await?;
         Ok(client)
     }
 
-    /// A client that connects at its first call.
+    /// A client that connects at its first call, and does not check its peer. Use it if the
+    /// program may start before its server, or behind a proxy that hides `GET /version`.
     ///
     /// # Errors
     /// An option is invalid.
@@ -160,5 +179,14 @@ impl Builder {
         let transport = Transport::new(self.address.parse::<Address>()?, self.options)?;
         let runtime = Runtime::start(transport.options().threads)?;
         Ok(Client { runtime: Arc::new(runtime), transport: Arc::new(transport) })
+    }
+}
+
+#[cfg(test)]
+impl Builder {
+    /// Looks up host names with `resolver`.
+    pub(crate) fn resolver(mut self, resolver: crate::transport::Resolver) -> Builder {
+        self.options.resolver = resolver;
+        self
     }
 }

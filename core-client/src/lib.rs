@@ -42,6 +42,7 @@ pub mod options;
 pub mod over_http;
 pub mod producer;
 mod runtime;
+mod server_info;
 mod transport;
 mod wait;
 
@@ -52,6 +53,7 @@ pub use consumer::{Consumer, Start};
 pub use error::{Error, Kind};
 pub use logs::LogDetails;
 pub use producer::{Ack, Producer};
+pub use server_info::ServerInfo;
 pub use styx_protocol::{
     Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
 };

@@ -144,6 +144,7 @@ fn calls_report_a_panic_of_their_connection() {
     for _ in 0..2 {
         check(&client.list_logs().expect_err("its connection panicked"), TASK);
     }
+    check(&client.check().expect_err("its connection panicked"), TASK);
     check(&client.producer("a").open().expect_err("its connection panicked"), TASK);
     check(&client.consumer("a").open().expect_err("its connection panicked"), TASK);
     *lock(&MODULE) = "";

@@ -24,6 +24,7 @@ use super::work::{Intent, WorkRequest};
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::options::UNKNOWN_HOST_TIMEOUT;
 use crate::runtime::catch_panic;
 use crate::transport::{Transport, Upgraded};
 
@@ -115,7 +116,8 @@ impl ProducerTask {
     /// The first connection, retried until the call timeout.
     async fn open(&mut self) -> Result<(Upgraded, ProducerHandshake), Error> {
         let timeout = self.transport.options().call_timeout;
-        let end = Instant::now() + timeout;
+        let begun = Instant::now();
+        let end = begun + timeout;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.connect()).await {
@@ -131,6 +133,10 @@ impl ProducerTask {
                 }
             };
             let wait = self.backoff.next(error.facts().retry_after);
+            let end = match error.kind() {
+                Kind::UnknownHost => end.min(begun + UNKNOWN_HOST_TIMEOUT),
+                _ => end,
+            };
             let in_time = Instant::now() + wait < end;
             if !(error.is_retriable() && self.transport.options().retry && in_time) {
                 return Err(error);
