@@ -24,7 +24,7 @@
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`address`] | addresses such as `styx://host:7123` |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether records may have been appended |
-//! | [`options`] | defaults and limits of a client's options |
+//! | [`options`] | every option by name; defaults and limits of a client's options |
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
 

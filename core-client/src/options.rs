@@ -1,5 +1,11 @@
-//! Defaults and limits of a client's options. Options are checked when the client is
-//! built.
+//! The options of clients, producers and consumers by name ([`OPTIONS`]), and the defaults
+//! and limits of a client's. Options are checked when the client is built.
+
+mod table;
+mod value;
+
+pub use table::{OPTIONS, OptionInfo, OptionOf, OptionUnit};
+pub(crate) use value::Given;
 
 use std::fmt;
 use std::path::PathBuf;

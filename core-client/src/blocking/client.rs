@@ -24,6 +24,7 @@ pub struct Client(crate::Client);
 pub struct Builder(client::Builder);
 
 forward! { Builder => "client::Builder":
+    address(impl Into<String>),
     token(impl Into<String>),
     ca_file(impl Into<PathBuf>),
     ca_pem(impl Into<Vec<u8>>),
@@ -66,6 +67,11 @@ impl Client {
     /// See [`Client::builder`](crate::Client::builder).
     pub fn builder(address: &str) -> Builder {
         Builder(crate::Client::builder(address))
+    }
+
+    /// See [`Client::builder_from_env`](crate::Client::builder_from_env).
+    pub fn builder_from_env() -> Builder {
+        Builder(crate::Client::builder_from_env())
     }
 
     /// See [`Client::check`](crate::Client::check).
