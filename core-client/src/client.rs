@@ -1,5 +1,6 @@
 //! [`Client`]: the connection to one server.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,9 +8,16 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::options::{Options, Roots, Token};
+use crate::options::{
+    Given, OptionOf, Options, Roots, SILENCE_TIMEOUT_MIN, THREADS_MAX, TIMEOUT_MAX, TIMEOUT_MIN,
+    Token,
+};
 use crate::runtime::Runtime;
+use crate::server_info::ServerInfo;
 use crate::transport::Transport;
+
+/// The address of [`Client::builder_from_env`] if `STYX_HOST` is not set.
+pub const DEFAULT_ADDRESS: &str = "styx://localhost:7123";
 
 /// A client of one server: manages its logs, and opens producers and consumers.
 ///
@@ -26,13 +34,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the server at `address` with default options. The address is
-    /// `localhost:7123` or `styx://localhost:7123`, for example; see
-    /// [`Address`].
+    /// Connects to the server at `address` with default options, and checks that it is a
+    /// server which this client can use. The address is `localhost:7123` or
+    /// `styx://localhost:7123`, for example; see [`Address`].
     ///
     /// # Errors
-    /// The address is invalid, or there is no connection within
-    /// [`CONNECT_TIMEOUT`](crate::options::CONNECT_TIMEOUT). It tries once.
+    /// As [`Builder::connect`].
     pub async fn connect(address: &str) -> Result<Client, Error> {
         Client::builder(address).connect().await
     }
@@ -41,6 +48,30 @@ impl Client {
     /// [`Builder::connect`].
     pub fn builder(address: &str) -> Builder {
         Builder { address: address.to_owned(), options: Options::default() }
+    }
+
+    /// A builder with what the environment says, as on the command line. What is set on the
+    /// builder later wins. A variable that is empty counts as one that is not set.
+    ///
+    /// | variable | option | default |
+    /// |---|---|---|
+    /// | `STYX_HOST` | [`address`](Builder::address) | [`DEFAULT_ADDRESS`] |
+    /// | `STYX_TOKEN` | [`token`](Builder::token) | none |
+    /// | `STYX_CA_FILE` | [`ca_file`](Builder::ca_file) | the authorities that the machine trusts |
+    ///
+    /// [`builder`](Self::builder) and [`connect`](Self::connect) ignore the environment.
+    pub fn builder_from_env() -> Builder {
+        Builder::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// Asks the server for its version, its features and its limits, within the
+    /// [connect timeout](Builder::connect_timeout).
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn check(&self) -> Result<ServerInfo, Error> {
+        let transport = Arc::clone(&self.transport);
+        self.runtime.run(async move { transport.check().await }).await
     }
 
     /// The server's address.
@@ -73,6 +104,54 @@ pub struct Builder {
 }
 
 impl Builder {
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Builder {
+        let given = |name| variable(name).filter(|value| !value.is_empty());
+        // What is not Unicode is not valid in an address or a token either.
+        let text = |name| given(name).map(|value| value.to_string_lossy().into_owned());
+        let mut builder = Client::builder(text("STYX_HOST").as_deref().unwrap_or(DEFAULT_ADDRESS));
+        if let Some(token) = text("STYX_TOKEN") {
+            builder = builder.token(token);
+        }
+        if let Some(path) = given("STYX_CA_FILE") {
+            builder = builder.ca_file(path);
+        }
+        builder
+    }
+
+    /// The server's address, in place of the one that the builder was made with.
+    pub fn address(mut self, address: impl Into<String>) -> Builder {
+        self.address = address.into();
+        self
+    }
+
+    /// Sets an option by its name, for language bindings and configuration files.
+    /// [`OPTIONS`](crate::options::OPTIONS) lists the names and how values are written.
+    ///
+    /// # Errors
+    /// `invalid_argument`: there is no such option, and the error names the nearest one; or
+    /// the value is not allowed, and the error says which are.
+    pub fn set(self, key: &str, value: &str) -> Result<Builder, Error> {
+        let given = Given::new(key, value);
+        Ok(match key {
+            "token" => self.token(value),
+            "ca_file" => self.ca_file(value),
+            "ca_pem" => self.ca_pem(value),
+            "server_name" => self.server_name(value),
+            "connect_timeout" => self.connect_timeout(given.duration(TIMEOUT_MIN..=TIMEOUT_MAX)?),
+            "timeout" => self.timeout(given.duration(TIMEOUT_MIN..=TIMEOUT_MAX)?),
+            "silence_timeout" => {
+                self.silence_timeout(given.duration(SILENCE_TIMEOUT_MIN..=TIMEOUT_MAX)?)
+            }
+            "retry" => self.retry(given.flag()?),
+            "threads" => {
+                let threads = given.number(1..=THREADS_MAX as u64)?;
+                self.threads(usize::try_from(threads).unwrap_or(THREADS_MAX))
+            }
+            "user_agent" => self.user_agent(value),
+            _ => return Err(given.unknown(OptionOf::Client)),
+        })
+    }
+
     /// A bearer token to send with every request. Default: none.
     pub fn token(mut self, token: impl Into<String>) -> Builder {
         self.options.token = Some(Token::new(token.into()));
@@ -99,7 +178,8 @@ impl Builder {
         self
     }
 
-    /// How long opening a connection may take, including TLS. Default: 10 s.
+    /// How long opening a connection may take, including TLS. For
+    /// [`connect`](Self::connect), this includes the check of the server. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.options.connect_timeout = timeout;
         self
@@ -140,19 +220,27 @@ impl Builder {
         self
     }
 
-    /// Connects to the server. It tries once, and keeps the connection for the first
-    /// call.
+    /// [Builds](Self::build) a client, and [checks](Client::check) that the peer is a server
+    /// which this client can use. It keeps the connection for the first call. It tries once;
+    /// only a host name that cannot be resolved is tried again, for 5 s.
     ///
     /// # Errors
-    /// An option is invalid, or no connection can be opened.
+    /// - An option is invalid.
+    /// - `connection_failed`, `unknown_host`, `untrusted_server`: no connection can be
+    ///   opened.
+    /// - `timed_out`: there is no connection, or no answer, within the
+    ///   [connect timeout](Self::connect_timeout).
+    /// - `bad_answer`: the peer is not a Styx server, or one that is too old. Behind a proxy
+    ///   that does not pass on `GET /version`, use [`build`](Self::build).
+    /// - `unauthorized`, `forbidden`: the server needs another token.
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.build()?;
-        let transport = Arc::clone(&client.transport);
-        client.runtime.run(async move { transport.probe().await }).await?;
+        client.check().await?;
         Ok(client)
     }
 
-    /// A client that connects at its first call.
+    /// A client that connects at its first call, and does not check its peer. Use it if the
+    /// program may start before its server, or behind a proxy that hides `GET /version`.
     ///
     /// # Errors
     /// An option is invalid.
@@ -160,5 +248,53 @@ impl Builder {
         let transport = Transport::new(self.address.parse::<Address>()?, self.options)?;
         let runtime = Runtime::start(transport.options().threads)?;
         Ok(Client { runtime: Arc::new(runtime), transport: Arc::new(transport) })
+    }
+}
+
+#[cfg(test)]
+impl Builder {
+    /// Looks up host names with `resolver`.
+    pub(crate) fn resolver(mut self, resolver: crate::transport::Resolver) -> Builder {
+        self.options.resolver = resolver;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Builder {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        Builder::from_variables(|name| find(name).map(|(_, value)| OsString::from(value)))
+    }
+
+    #[test]
+    fn environment_provides_address_token_and_authorities() {
+        let builder = from(&[
+            ("STYX_HOST", "styxs://db:9"),
+            ("STYX_TOKEN", "s3cret"),
+            ("STYX_CA_FILE", "/etc/ca.pem"),
+        ]);
+        assert_eq!(builder.address, "styxs://db:9");
+        assert!(builder.options.check().is_ok_and(|headers| {
+            headers.authorization.is_some_and(|value| value == "Bearer s3cret")
+        }));
+        assert_eq!(builder.options.roots, Roots::File("/etc/ca.pem".into()));
+        let other = builder.address("other").ca_pem("PEM");
+        assert_eq!(
+            (other.address.as_str(), other.options.roots),
+            ("other", Roots::Pem("PEM".into()))
+        );
+    }
+
+    #[test]
+    fn empty_variables_count_as_unset() {
+        for variables in [&[][..], &[("STYX_HOST", ""), ("STYX_TOKEN", ""), ("STYX_CA_FILE", "")]] {
+            let builder = from(variables);
+            assert_eq!(builder.address, DEFAULT_ADDRESS);
+            assert!(builder.options.token.is_none());
+            assert_eq!(builder.options.roots, Roots::System);
+        }
     }
 }

@@ -5,66 +5,16 @@
 //! text, [`Error::code`], which is the same in every language. An error is cheap to
 //! clone, because one cause often fails many records.
 
+mod kind;
+
+pub use kind::Kind;
+
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_protocol::LogStatus;
-use styx_protocol::error::{Code, Remedy};
-
-/// The kind of an error: a program decides by it what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A code of the table that servers and clients share: docs/errors.md.
-    Code(Code),
-    /// No connection could be opened, or the connection broke.
-    ConnectionFailed,
-    /// A deadline or timeout passed.
-    TimedOut,
-    /// The client, producer, consumer, backup or restore was closed.
-    Closed,
-    /// The process was forked, and this client belongs to the parent.
-    Forked,
-    /// An argument or option of the caller is invalid.
-    InvalidArgument,
-    /// The call would have to wait, but is one that never waits.
-    WouldBlock,
-    /// The response does not conform to the protocol: the peer may not be a Styx server.
-    BadAnswer,
-}
-
-impl Kind {
-    /// The stable text, the same in every language: `log_not_found`,
-    /// `connection_failed`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Code(code) => code.as_str(),
-            Kind::ConnectionFailed => "connection_failed",
-            Kind::TimedOut => "timed_out",
-            Kind::Closed => "closed",
-            Kind::Forked => "forked",
-            Kind::InvalidArgument => "invalid_argument",
-            Kind::WouldBlock => "would_block",
-            Kind::BadAnswer => "bad_answer",
-        }
-    }
-
-    fn is_retriable(self) -> bool {
-        match self {
-            Kind::Code(code) => code.remedy() == Remedy::Retry,
-            Kind::ConnectionFailed | Kind::TimedOut | Kind::WouldBlock => true,
-            Kind::Closed | Kind::Forked | Kind::InvalidArgument | Kind::BadAnswer => false,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use styx_protocol::{Code, LogStatus};
 
 /// An error of this crate.
 #[derive(Clone)]
@@ -122,15 +72,52 @@ impl Error {
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Error {
-        Error::new(Kind::InvalidArgument, message)
+        Error::invalid_argument(message)
     }
 
     pub(crate) fn bad_answer(message: impl Into<String>) -> Error {
         Error::new(Kind::BadAnswer, message)
     }
 
-    pub(crate) fn closed(what: &str) -> Error {
+    /// The error for a task that panicked with this payload.
+    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
+        let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => *text,
+            (None, Some(text)) => text.as_str(),
+            (None, None) => "no text",
+        };
+        Error::new(Kind::Panicked, format!("a background task of the client panicked: {text}"))
+    }
+
+    /// An error of kind [`Kind::InvalidArgument`]. A language binding raises it for an
+    /// argument that it checks itself. The message says what is allowed.
+    #[must_use]
+    pub fn invalid_argument(message: impl Into<String>) -> Error {
+        Error::new(Kind::InvalidArgument, message)
+    }
+
+    /// The error of kind [`Kind::Closed`] for an object, such as `"producer"`.
+    #[must_use]
+    pub fn closed(what: &str) -> Error {
         Error::new(Kind::Closed, format!("the {what} is closed"))
+    }
+
+    /// An error of kind [`Kind::Forked`].
+    #[must_use]
+    pub fn forked(message: impl Into<String>) -> Error {
+        Error::new(Kind::Forked, message)
+    }
+
+    /// An error of kind [`Kind::WouldBlock`]: says what the call would have to wait for.
+    #[must_use]
+    pub fn would_block(message: impl Into<String>) -> Error {
+        Error::new(Kind::WouldBlock, message)
+    }
+
+    /// An error of kind [`Kind::TimedOut`]: says what did not happen, and in what time.
+    #[must_use]
+    pub fn timed_out(message: impl Into<String>) -> Error {
+        Error::new(Kind::TimedOut, message)
     }
 
     /// The same error with another value of
@@ -209,13 +196,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_follow_the_error_table() {
+    fn outcome_of_codes_follows_the_error_table() {
         for code in Code::all() {
             let error = Error::code_error(code, "m");
             assert_eq!(error.code(), code.as_str());
-            assert_eq!(error.is_retriable(), code.remedy() == Remedy::Retry, "{code}");
             assert_eq!(error.maybe_appended(), code.maybe_appended(), "{code}");
         }
+    }
+
+    #[test]
+    fn errors_of_bindings_have_the_kind_of_their_constructor() {
+        for (error, kind, text) in [
+            (Error::invalid_argument("m"), Kind::InvalidArgument, "m"),
+            (Error::closed("producer"), Kind::Closed, "the producer is closed"),
+            (Error::forked("m"), Kind::Forked, "m"),
+            (Error::would_block("m"), Kind::WouldBlock, "m"),
+            (Error::timed_out("m"), Kind::TimedOut, "m"),
+        ] {
+            assert_eq!((error.kind(), error.message()), (kind, text));
+            assert!(!error.maybe_appended());
+        }
+    }
+
+    #[test]
+    fn error_of_a_panic_has_its_text() {
+        for payload in [Box::new("boom") as Box<dyn Any + Send>, Box::new("boom".to_owned())] {
+            let error = Error::panicked(&*payload);
+            assert_eq!((error.code(), error.is_retriable()), ("panicked", false));
+            assert!(error.message().ends_with(": boom"), "{error}");
+        }
+        assert!(Error::panicked(&7).message().ends_with(": no text"));
     }
 
     #[test]

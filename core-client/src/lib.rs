@@ -24,7 +24,7 @@
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`address`] | addresses such as `styx://host:7123` |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether records may have been appended |
-//! | [`options`] | defaults and limits of a client's options |
+//! | [`options`] | every option by name; defaults and limits of a client's options |
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
 
@@ -42,6 +42,7 @@ pub mod options;
 pub mod over_http;
 pub mod producer;
 mod runtime;
+mod server_info;
 mod transport;
 mod wait;
 
@@ -52,6 +53,7 @@ pub use consumer::{Consumer, Start};
 pub use error::{Error, Kind};
 pub use logs::LogDetails;
 pub use producer::{Ack, Producer};
+pub use server_info::ServerInfo;
 pub use styx_protocol::{
     Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
 };

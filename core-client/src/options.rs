@@ -1,5 +1,11 @@
-//! Defaults and limits of a client's options. Options are checked when the client is
-//! built.
+//! The options of clients, producers and consumers by name ([`OPTIONS`]), and the defaults
+//! and limits of a client's. Options are checked when the client is built.
+
+mod table;
+mod value;
+
+pub use table::{OPTIONS, OptionInfo, OptionOf, OptionUnit};
+pub(crate) use value::Given;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,6 +14,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::error::Error;
+use crate::transport::Resolver;
 
 /// Default of [`connect_timeout`](crate::client::Builder::connect_timeout): 10 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,6 +22,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default of [`silence_timeout`](crate::client::Builder::silence_timeout): 30 s.
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a host name that cannot be resolved is tried again, by calls and while a
+/// producer or consumer is opened: 5 s. A container may start before the server's has a
+/// name. Later, producers and consumers wait for the name as for a connection.
+pub const UNKNOWN_HOST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest of the other timeouts: 1 ms.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// The shortest silence timeout that a server accepts: 2 s.
 pub const SILENCE_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 /// The maximum of each of these timeouts: 24 hours.
@@ -58,6 +71,7 @@ pub(crate) struct Options {
     pub(crate) user_agent: String,
     pub(crate) retry: bool,
     pub(crate) threads: usize,
+    pub(crate) resolver: Resolver,
 }
 
 impl Default for Options {
@@ -72,6 +86,7 @@ impl Default for Options {
             user_agent: concat!("styx-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: true,
             threads: THREADS,
+            resolver: Resolver::default(),
         }
     }
 }
@@ -105,8 +120,8 @@ impl Options {
     /// # Errors
     /// The first option that is invalid.
     pub(crate) fn check(&self) -> Result<Headers, Error> {
-        check_timeout("connect_timeout", self.connect_timeout, Duration::from_millis(1))?;
-        check_timeout("timeout", self.call_timeout, Duration::from_millis(1))?;
+        check_timeout("connect_timeout", self.connect_timeout, TIMEOUT_MIN)?;
+        check_timeout("timeout", self.call_timeout, TIMEOUT_MIN)?;
         check_timeout("silence_timeout", self.silence_timeout, SILENCE_TIMEOUT_MIN)?;
         if !(1..=THREADS_MAX).contains(&self.threads) {
             return Err(Error::invalid(format!(

@@ -7,12 +7,18 @@
 //!
 //! A forked child has a copy of everything except these threads, so a call that waits
 //! there would wait forever. Therefore each call compares process ids first.
+//!
+//! A panic of a task is a bug of this crate. It becomes an error of the calls that depend on
+//! the task, so that it never unwinds into a caller.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::{Error, Kind};
 
@@ -102,22 +108,37 @@ impl Runtime {
     /// Runs a future on the client's threads. Dropping the returned future aborts it.
     ///
     /// # Errors
-    /// Those of the future; [`Kind::Forked`]; [`Kind::Closed`] if the client is dropped
-    /// meanwhile.
+    /// Those of the future; [`Kind::Panicked`] if it panics; [`Kind::Forked`];
+    /// [`Kind::Closed`] if the client is dropped meanwhile.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.process.check()?;
         let mut task = AbortOnDrop(self.spawn(future));
-        match (&mut task.0).await {
-            Ok(result) => result,
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::closed("client")),
-            },
-        }
+        (&mut task.0).await.unwrap_or_else(|failed| Err(task_error(failed)))
     }
+}
+
+/// The error for a task that did not end by itself: it panicked, or its client was dropped.
+pub(crate) fn task_error(failed: JoinError) -> Error {
+    match failed.try_into_panic() {
+        Ok(panic) => Error::panicked(&*panic),
+        Err(_) => Error::closed("client"),
+    }
+}
+
+/// Runs a future. If it panics, the result is an error with the panic's text.
+pub(crate) async fn catch_panic<T>(
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // After a panic, the future is dropped and its state never seen again.
+        let poll = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        poll.unwrap_or_else(|panic| Poll::Ready(Err(Error::panicked(&*panic))))
+    })
+    .await
 }
 
 impl Drop for Runtime {
@@ -179,6 +200,24 @@ mod tests {
         assert!(crate::wait::block_on_for(call.as_mut(), std::time::Duration::ZERO).is_none());
         drop(call);
         assert!(ended.recv().is_err(), "dropping the call drops what it ran");
+    }
+
+    #[test]
+    fn panic_of_a_task_becomes_an_error_with_its_text() {
+        async fn panics() -> Result<(), Error> {
+            panic!("boom {}", 1)
+        }
+        let runtime = Runtime::start(1).expect("threads");
+        for result in [
+            crate::wait::block_on(runtime.run(panics())),
+            crate::wait::block_on(catch_panic(panics())),
+        ] {
+            let error = result.expect_err("a panic");
+            assert_eq!(error.kind(), Kind::Panicked);
+            assert!(error.message().contains("boom 1"), "{error}");
+        }
+        let next = crate::wait::block_on(runtime.run(async { Ok(7) }));
+        assert!(next.is_ok_and(|seven| seven == 7), "the threads continue after a panic");
     }
 
     #[test]

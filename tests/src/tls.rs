@@ -8,7 +8,7 @@
 //! machine trusts.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,7 +24,8 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 #[derive(Debug)]
 pub struct TlsProxy {
     address: SocketAddr,
-    authority: String,
+    /// Replaced by [`change_authority`](TlsProxy::change_authority).
+    authority: Mutex<String>,
     lines: Arc<Lines>,
     // Declared last: dropping it ends the tasks that use the other fields.
     _runtime: Runtime,
@@ -34,6 +35,8 @@ pub struct TlsProxy {
 #[derive(Debug)]
 struct Lines {
     server: SocketAddr,
+    /// The certificate of new connections.
+    identity: Mutex<Arc<ServerConfig>>,
     /// The bytes from each connection's client.
     received: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
     /// How many times all connections were cut.
@@ -47,6 +50,19 @@ impl TlsProxy {
     /// When no port is available.
     #[must_use]
     pub fn start(server: SocketAddr) -> TlsProxy {
+        TlsProxy::start_with(server, Validity::Current)
+    }
+
+    /// As [`start`](Self::start), with a certificate that is no longer valid.
+    ///
+    /// # Panics
+    /// When no port is available.
+    #[must_use]
+    pub fn start_expired(server: SocketAddr) -> TlsProxy {
+        TlsProxy::start_with(server, Validity::Expired)
+    }
+
+    fn start_with(server: SocketAddr, validity: Validity) -> TlsProxy {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -55,11 +71,15 @@ impl TlsProxy {
         let listener =
             runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (acceptor, authority) = acceptor(&format!("authority of {address}"));
-        let lines =
-            Arc::new(Lines { server, received: Mutex::default(), cuts: watch::Sender::new(0) });
-        runtime.spawn(accept_all(listener, acceptor, Arc::clone(&lines)));
-        TlsProxy { address, authority, lines, _runtime: runtime }
+        let (identity, authority) = identity(&format!("authority of {address}"), validity);
+        let lines = Arc::new(Lines {
+            server,
+            identity: Mutex::new(identity),
+            received: Mutex::default(),
+            cuts: watch::Sender::new(0),
+        });
+        runtime.spawn(accept_all(listener, Arc::clone(&lines)));
+        TlsProxy { address, authority: Mutex::new(authority), lines, _runtime: runtime }
     }
 
     /// The URL with the host name in the certificate.
@@ -76,8 +96,16 @@ impl TlsProxy {
 
     /// The certificate of the authority, in PEM.
     #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.authority
+    pub fn authority(&self) -> String {
+        lock(&self.authority).clone()
+    }
+
+    /// New connections get a certificate of another authority.
+    pub fn change_authority(&self) {
+        let name = format!("second authority of {}", self.address);
+        let (identity, authority) = identity(&name, Validity::Current);
+        *lock(&self.lines.identity) = identity;
+        *lock(&self.authority) = authority;
     }
 
     /// Cuts every open connection, after any byte.
@@ -91,26 +119,33 @@ impl TlsProxy {
     /// When a client sent bytes that are not HTTP.
     #[must_use]
     pub fn heads(&self) -> Vec<String> {
-        let received =
-            self.lines.received.lock().expect("no thread panics while it holds the lock");
-        received
-            .iter()
-            .flat_map(|received| {
-                heads(&received.lock().expect("no thread panics while it holds the lock"))
-            })
-            .collect()
+        lock(&self.lines.received).iter().flat_map(|received| heads(&lock(received))).collect()
     }
 }
 
+/// Whether a certificate is valid today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Validity {
+    Current,
+    Expired,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds the lock")
+}
+
 /// A certificate authority of this name, and a server with its certificate.
-fn acceptor(name: &str) -> (TlsAcceptor, String) {
+fn identity(name: &str, validity: Validity) -> (Arc<ServerConfig>, String) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
     let authority = params.self_signed(&key).expect("a certificate").pem();
     let issuer = Issuer::new(params, key);
-    let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    if validity == Validity::Expired {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    }
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -122,12 +157,13 @@ fn acceptor(name: &str) -> (TlsAcceptor, String) {
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )
         .expect("the key is the certificate's");
-    (TlsAcceptor::from(Arc::new(config)), authority)
+    (Arc::new(config), authority)
 }
 
-async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, lines: Arc<Lines>) {
+async fn accept_all(listener: TcpListener, lines: Arc<Lines>) {
     while let Ok((client, _)) = listener.accept().await {
-        let (acceptor, lines) = (acceptor.clone(), Arc::clone(&lines));
+        let acceptor = TlsAcceptor::from(Arc::clone(&lock(&lines.identity)));
+        let lines = Arc::clone(&lines);
         tokio::spawn(async move {
             let mut cuts = lines.cuts.subscribe();
             tokio::select! {
@@ -146,20 +182,13 @@ async fn carry(client: TcpStream, acceptor: &TlsAcceptor, lines: &Lines) {
     let Ok(server) = TcpStream::connect(lines.server).await else { return };
     let _ = server.set_nodelay(true);
     let received = Arc::<Mutex<Vec<u8>>>::default();
-    lines
-        .received
-        .lock()
-        .expect("no thread panics while it holds the lock")
-        .push(Arc::clone(&received));
+    lock(&lines.received).push(Arc::clone(&received));
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = server.into_split();
     let there = async {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-            received
-                .lock()
-                .expect("no thread panics while it holds the lock")
-                .extend_from_slice(&buffer[..count]);
+            lock(&received).extend_from_slice(&buffer[..count]);
             if to_server.write_all(&buffer[..count]).await.is_err() {
                 break;
             }

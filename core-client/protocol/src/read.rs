@@ -176,9 +176,11 @@ fn parse_time(text: &str) -> Result<i64, InvalidParam> {
     microseconds.map(|microseconds| microseconds.max(0)).ok_or_else(invalid)
 }
 
-/// A time of the years 0000 to 9999, with an offset of at most 23:59, as RFC 3339 allows it.
-/// `jiff::Timestamp` allows larger offsets, and ends on 9999-12-30.
-fn rfc_3339_microseconds(text: &str) -> Option<i64> {
+/// µs since the Unix epoch of a time of the years 0000 to 9999, with an offset of at most
+/// 23:59, as RFC 3339 allows it; negative before 1970. `None` for any other text.
+#[must_use]
+pub fn rfc_3339_microseconds(text: &str) -> Option<i64> {
+    // `jiff::Timestamp` allows larger offsets, and ends on 9999-12-30.
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
     let offset = pieces.to_numeric_offset().filter(|offset| offset.seconds().abs() < 24 * 3600)?;
     let time = pieces.date().to_datetime(pieces.time()?);

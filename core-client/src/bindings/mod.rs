@@ -9,6 +9,9 @@
 //! | [`CompletionQueue`] | a bounded queue of results, and one file descriptor to watch |
 //! | [`Ticket`] | a place in the queue for the result of one call |
 //! | [`Source`] | a repeated notification: a consumer or producer has something new |
+//! | [`Client::start`], [`Started`] | any other call, its result told to the queue |
+//! | [`OPTIONS`], `set` of the builders | options by key and value |
+//! | [`Kind::number`], [`Error::invalid_argument`], … | error codes, and errors of the binding itself |
 //! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
 //! | [`Consumer::notify`], [`Consumer::descriptor`] | a consumer's events |
 //! | [`Handle`] | close or wake a consumer from another thread |
@@ -70,6 +73,10 @@
 //! [`Consumer::next_record`], and records after [`Consumer::give_back`]. So call
 //! [`Consumer::try_next_batch`] until it returns nothing before waiting for either.
 //!
+//! [`Client::start`]: crate::Client::start
+//! [`OPTIONS`]: crate::options::OPTIONS
+//! [`Kind::number`]: crate::Kind::number
+//! [`Error::invalid_argument`]: crate::Error::invalid_argument
 //! [`Handle`]: crate::consumer::Handle
 //! [`Handle::wakeup`]: crate::consumer::Handle::wakeup
 //! [`Producer::notify`]: crate::Producer::notify
@@ -81,7 +88,9 @@
 //! [`Consumer::give_back`]: crate::Consumer::give_back
 //! [`Consumer::try_next_batch`]: crate::Consumer::try_next_batch
 
+mod client;
 mod consumer;
 mod producer;
 
 pub use crate::completion::{Completion, CompletionQueue, Drained, Outcome, Source, Ticket};
+pub use client::Started;

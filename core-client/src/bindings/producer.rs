@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Outcome, Source, Ticket};
 use crate::error::Error;
 use crate::producer::Producer;
+use crate::runtime::catch_panic;
 
 /// For language bindings: see [`bindings`](crate::bindings).
 impl Producer {
@@ -40,7 +41,7 @@ impl Producer {
         let runtime = self.client().runtime();
         match runtime.process().check() {
             Ok(()) => drop(runtime.spawn(async move {
-                ticket.complete(future.await.map(|()| Outcome::Done));
+                ticket.complete(catch_panic(future).await.map(|()| Outcome::Done));
             })),
             Err(error) => ticket.complete(Err(error)),
         }

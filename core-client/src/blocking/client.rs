@@ -9,7 +9,7 @@ use styx_protocol::{LogConfig, LogInfo};
 
 use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::error::{Error, Kind};
-use crate::{Address, LogDetails, client, logs};
+use crate::{Address, LogDetails, ServerInfo, client, logs};
 
 /// Bytes of an archive that are read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -24,6 +24,7 @@ pub struct Client(crate::Client);
 pub struct Builder(client::Builder);
 
 forward! { Builder => "client::Builder":
+    address(impl Into<String>),
     token(impl Into<String>),
     ca_file(impl Into<PathBuf>),
     ca_pem(impl Into<Vec<u8>>),
@@ -66,6 +67,19 @@ impl Client {
     /// See [`Client::builder`](crate::Client::builder).
     pub fn builder(address: &str) -> Builder {
         Builder(crate::Client::builder(address))
+    }
+
+    /// See [`Client::builder_from_env`](crate::Client::builder_from_env).
+    pub fn builder_from_env() -> Builder {
+        Builder(crate::Client::builder_from_env())
+    }
+
+    /// See [`Client::check`](crate::Client::check).
+    ///
+    /// # Errors
+    /// As [`Client::check`](crate::Client::check).
+    pub fn check(&self) -> Result<ServerInfo, Error> {
+        wait(self.0.check())
     }
 
     /// The same client for programs with an executor.

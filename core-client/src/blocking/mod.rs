@@ -34,6 +34,15 @@ pub use producer::{Ack, Producer, ProducerBuilder};
 macro_rules! forward {
     ($builder:ty => $to:literal: $($name:ident($value:ty)),* $(,)?) => {
         impl $builder {
+            #[doc = concat!("See [`", $to, "::set`].")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", $to, "::set`].")]
+            pub fn set(mut self, key: &str, value: &str) -> Result<Self, Error> {
+                self.0 = self.0.set(key, value)?;
+                Ok(self)
+            }
+
             $(
                 #[doc = concat!("See [`", $to, "::", stringify!($name), "`].")]
                 pub fn $name(mut self, value: $value) -> Self {

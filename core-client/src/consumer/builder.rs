@@ -13,7 +13,7 @@ use super::{BUFFER_BYTES, Consumer, Start};
 use crate::client::Client;
 use crate::error::Error;
 use crate::logs::known_name;
-use crate::options::{self, TIMEOUT_MAX};
+use crate::options::{self, Given, OptionOf, TIMEOUT_MAX, TIMEOUT_MIN};
 
 /// How long a read without `follow` may be without a connection by default.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -48,6 +48,31 @@ impl Builder {
             buffer_bytes: BUFFER_BYTES,
             deadline: None,
         }
+    }
+
+    /// Sets an option by its name, for language bindings and configuration files.
+    /// [`OPTIONS`](crate::options::OPTIONS) lists the names and how values are written.
+    ///
+    /// # Errors
+    /// `invalid_argument`: there is no such option, and the error names the nearest one; or
+    /// the value is not allowed, and the error says which are.
+    pub fn set(mut self, key: &str, value: &str) -> Result<Builder, Error> {
+        let given = Given::new(key, value);
+        Ok(match key {
+            "start" => self.start(value.parse::<Start>()?),
+            "count" => {
+                self.count = given.optional(|given| given.number(0..=u64::MAX))?;
+                self
+            }
+            "follow" => self.follow(given.flag()?),
+            "deadline" => {
+                let range = TIMEOUT_MIN..=TIMEOUT_MAX;
+                self.deadline(given.optional(|given| given.duration(range))?)
+            }
+            "buffer_bytes" => self.buffer_bytes(given.bytes(BUFFER_BYTES_RANGE)?),
+            "codecs" => self.codecs(given.codecs()?),
+            _ => return Err(given.unknown(OptionOf::Consumer)),
+        })
     }
 
     /// Where to begin: a [`Start`], a position or a checkpoint. Default: the first

@@ -24,7 +24,8 @@ use super::progress::{ConsumerHandshake, ReadProgress};
 use crate::backoff::Backoff;
 use crate::batch::{BlockError, Cause};
 use crate::error::{Error, Facts, Kind};
-use crate::options::TIMEOUT_MAX;
+use crate::options::{TIMEOUT_MAX, UNKNOWN_HOST_TIMEOUT};
+use crate::runtime::catch_panic;
 use crate::transport::{Socket, Transport};
 
 /// The shortest interval between heartbeats, whatever timeout the server announces.
@@ -73,11 +74,11 @@ impl ConsumerTask {
 
     /// Runs until there is nothing more to read.
     pub(super) async fn run(mut self) {
-        let outcome = self.read().await;
+        let outcome = catch_panic(self.read()).await;
+        self.sender.finish(outcome.clone());
         if let Err(error) = &outcome {
             tracing::debug!("a consumer ended: {error}");
         }
-        self.sender.finish(outcome);
     }
 
     async fn read(&mut self) -> Result<(), Error> {
@@ -105,7 +106,11 @@ impl ConsumerTask {
     fn check_policy(&self, disconnected: Duration, error: &Error) -> Result<(), Error> {
         let RetryPolicy { open_timeout, retry, reconnect_timeout } = self.policy;
         if self.progress.range().is_none() {
-            return if retry && disconnected <= open_timeout { Ok(()) } else { Err(error.clone()) };
+            let limit = match error.kind() {
+                Kind::UnknownHost => open_timeout.min(UNKNOWN_HOST_TIMEOUT),
+                _ => open_timeout,
+            };
+            return if retry && disconnected <= limit { Ok(()) } else { Err(error.clone()) };
         }
         match reconnect_timeout.filter(|timeout| disconnected > *timeout) {
             Some(timeout) => Err(Error::new(

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::error::{Error, Kind};
-use crate::runtime::{AbortOnDrop, Process};
+use crate::runtime::{AbortOnDrop, Process, catch_panic, task_error};
 use crate::transport::{BodyPart, Request, RequestBody, Transport};
 
 /// The most chunks between the caller and the client's threads.
@@ -68,7 +68,7 @@ pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error>
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
     let task = client.runtime().spawn(async move {
         loop {
-            let next = in_time(timeout, response.chunk()).await;
+            let next = catch_panic(in_time(timeout, response.chunk())).await;
             let last = !matches!(&next, Ok(Some(_)));
             let next = match next {
                 Ok(Some(chunk)) if chunk.is_empty() => continue,
@@ -131,10 +131,7 @@ impl Restore {
     }
 
     async fn outcome(&mut self) -> Result<(), Error> {
-        match (&mut self.task.0).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::closed("client")),
-        }
+        (&mut self.task.0).await.unwrap_or_else(|failed| Err(task_error(failed)))
     }
 }
 

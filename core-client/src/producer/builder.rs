@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use styx_protocol::block::Codec;
+use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
 
+use super::options::LINGER_MAX;
 use super::settings::Options;
 use super::{Producer, task};
 use crate::client::Client;
 use crate::error::Error;
+use crate::options::{Given, OptionOf, TIMEOUT_MAX, TIMEOUT_MIN};
 
 /// Options of a [`Producer`]. [`Client::producer`] returns it.
 #[derive(Debug, Clone)]
@@ -27,6 +30,32 @@ impl Client {
 }
 
 impl Builder {
+    /// Sets an option by its name, for language bindings and configuration files.
+    /// [`OPTIONS`](crate::options::OPTIONS) lists the names and how values are written.
+    ///
+    /// # Errors
+    /// `invalid_argument`: there is no such option, and the error names the nearest one; or
+    /// the value is not allowed, and the error says which are.
+    pub fn set(self, key: &str, value: &str) -> Result<Builder, Error> {
+        let given = Given::new(key, value);
+        Ok(match key {
+            "compression" => self.compression(given.codec()?),
+            "linger" => self.linger(given.duration(Duration::ZERO..=LINGER_MAX)?),
+            "block_bytes" => self.block_bytes(given.bytes(1..=BLOCK_RAW_BYTES_MAX)?),
+            "in_flight_bytes" => self.in_flight_bytes(given.bytes(1..=usize::MAX)?),
+            "deadline" => self.deadline(given.duration(TIMEOUT_MIN..=TIMEOUT_MAX)?),
+            "close_timeout" => self.close_timeout(given.duration(Duration::ZERO..=TIMEOUT_MAX)?),
+            "idempotent" => self.idempotent(given.flag()?),
+            "producer_id" => self.producer_id(given.number(1..=u64::MAX)?),
+            "epoch" => {
+                let epoch = given.number(0..=u32::MAX.into())?;
+                self.epoch(u32::try_from(epoch).unwrap_or(u32::MAX))
+            }
+            "expected_position" => self.expected_position(given.number(0..=u64::MAX)?),
+            _ => return Err(given.unknown(OptionOf::Producer)),
+        })
+    }
+
     /// The codec that compresses blocks, if the server supports it and it makes them
     /// smaller. Default: no compression.
     pub fn compression(mut self, codec: Codec) -> Builder {

@@ -24,6 +24,8 @@ use super::work::{Intent, WorkRequest};
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::options::UNKNOWN_HOST_TIMEOUT;
+use crate::runtime::catch_panic;
 use crate::transport::{Transport, Upgraded};
 
 /// See the module.
@@ -64,7 +66,7 @@ pub(super) async fn open(
 impl ProducerTask {
     async fn run(mut self, mut opened: oneshot::Sender<Result<OpenedProducer, Error>>) {
         let first = tokio::select! {
-            first = self.open() => first,
+            first = catch_panic(self.open()) => first,
             () = opened.closed() => return,
         };
         let first = match first {
@@ -79,6 +81,16 @@ impl ProducerTask {
         if opened.send(Ok(response)).is_err() {
             return;
         }
+        let cause = match catch_panic(async { Ok(self.work(first).await) }).await {
+            Ok(cause) => cause,
+            Err(panicked) => Some(panicked),
+        };
+        self.outgoing.end(cause);
+    }
+
+    /// Serves one connection after the other until the producer ends, and returns why;
+    /// `None` if it was closed.
+    async fn work(&mut self, first: (Upgraded, ProducerHandshake)) -> Option<Error> {
         let mut next = Some(first);
         loop {
             let end = match next.take() {
@@ -96,7 +108,7 @@ impl ProducerTask {
                 },
             };
             if let Err(cause) = self.after_disconnect(end).await {
-                return self.outgoing.end(cause);
+                return cause;
             }
         }
     }
@@ -104,7 +116,8 @@ impl ProducerTask {
     /// The first connection, retried until the call timeout.
     async fn open(&mut self) -> Result<(Upgraded, ProducerHandshake), Error> {
         let timeout = self.transport.options().call_timeout;
-        let end = Instant::now() + timeout;
+        let begun = Instant::now();
+        let end = begun + timeout;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.connect()).await {
@@ -120,6 +133,10 @@ impl ProducerTask {
                 }
             };
             let wait = self.backoff.next(error.facts().retry_after);
+            let end = match error.kind() {
+                Kind::UnknownHost => end.min(begun + UNKNOWN_HOST_TIMEOUT),
+                _ => end,
+            };
             let in_time = Instant::now() + wait < end;
             if !(error.is_retriable() && self.transport.options().retry && in_time) {
                 return Err(error);

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use super::{Request, RequestBody, Transport};
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
+use crate::options::UNKNOWN_HOST_TIMEOUT;
 
 /// The most bytes of such a response: enough for a list of many thousand logs.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -50,7 +51,8 @@ impl Transport {
         body: Bytes,
     ) -> Result<BufferedResponse, Error> {
         let timeout = self.options.call_timeout;
-        let end = Instant::now() + timeout;
+        let begun = Instant::now();
+        let end = begun + timeout;
         let mut backoff = Backoff::random();
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -64,6 +66,10 @@ impl Transport {
                 return Err(error);
             }
             let wait = backoff.next(error.facts().retry_after);
+            let end = match error.kind() {
+                Kind::UnknownHost => end.min(begun + UNKNOWN_HOST_TIMEOUT),
+                _ => end,
+            };
             if end.saturating_duration_since(Instant::now()) <= wait {
                 return Err(error);
             }

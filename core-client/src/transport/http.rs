@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::read_after_write_error::ReadAfterWriteError;
 use super::{Request, Transport, server_error};
 use crate::error::{Error, Kind};
+use crate::runtime::catch_panic;
 
 /// The most bytes that are read of an error response.
 pub(super) const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
@@ -51,11 +52,20 @@ pub(crate) struct Aborted;
 
 /// A connection for requests, one at a time.
 #[derive(Debug)]
-pub(super) struct HttpConnection(pub(super) SendRequest<RequestBody>);
+pub(super) struct HttpConnection {
+    pub(super) sender: SendRequest<RequestBody>,
+    /// Set if the task that drives the connection has panicked.
+    panicked: Arc<OnceLock<Error>>,
+}
 
 impl HttpConnection {
     pub(super) fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
+    }
+
+    /// The error for a request that failed on this connection.
+    pub(super) fn lost(&self, transport: &Transport, error: &hyper::Error) -> Error {
+        self.panicked.get().cloned().unwrap_or_else(|| transport.lost(error))
     }
 }
 
@@ -78,12 +88,22 @@ impl Transport {
             .await
             .map_err(|e| self.lost(&e))?;
         // With upgrades, because streams open their connections here too.
+        let panicked = Arc::new(OnceLock::new());
+        let told = Arc::clone(&panicked);
+        let address = self.address.clone();
         tokio::spawn(async move {
-            if let Err(e) = connection.with_upgrades().await {
-                tracing::debug!("a connection ended: {e}");
+            let ended = catch_panic(async {
+                tracing::debug!(%address, "a connection is open");
+                if let Err(e) = connection.with_upgrades().await {
+                    tracing::debug!("a connection ended: {e}");
+                }
+                Ok(())
+            });
+            if let Err(panic) = ended.await {
+                told.get_or_init(|| panic);
             }
         });
-        Ok(HttpConnection(sender))
+        Ok(HttpConnection { sender, panicked })
     }
 
     /// Sends a request and waits for the head of a successful response.
@@ -97,7 +117,7 @@ impl Transport {
     ) -> Result<StreamingResponse, Error> {
         let mut built = self.build(request, body)?;
         while let Some(mut idle) = self.take_idle() {
-            match idle.0.try_send_request(built).await {
+            match idle.sender.try_send_request(built).await {
                 Ok(response) => return self.response(request, response, idle).await,
                 Err(mut failed) => match failed.take_message() {
                     Some(untouched) => built = untouched,
@@ -106,18 +126,21 @@ impl Transport {
                         built = self.build(request, RequestBody::Empty)?;
                         break;
                     }
-                    None => return Err(self.lost(failed.error()).with_maybe_appended(true)),
+                    None => {
+                        let error = idle.lost(self, failed.error());
+                        return Err(error.with_maybe_appended(true));
+                    }
                 },
             }
         }
         let mut connection = self.open().await?;
-        match connection.0.send_request(built).await {
+        match connection.sender.send_request(built).await {
             Ok(response) => self.response(request, response, connection).await,
-            Err(e) => Err(self.lost(&e).with_maybe_appended(!request.is_safe())),
+            Err(e) => Err(connection.lost(self, &e).with_maybe_appended(!request.is_safe())),
         }
     }
 
-    async fn response(
+    pub(super) async fn response(
         self: &Arc<Self>,
         request: &Request,
         response: Response<Incoming>,
@@ -181,8 +204,10 @@ impl StreamingResponse {
                     Err(_trailers) => {}
                 },
                 Some(Err(e)) => {
-                    self.connection = None;
-                    return Err(self.transport.lost(&e));
+                    return Err(match self.connection.take() {
+                        Some(connection) => connection.lost(&self.transport, &e),
+                        None => self.transport.lost(&e),
+                    });
                 }
                 None => {
                     if let Some(connection) = self.connection.take() {

@@ -3,15 +3,18 @@
 //! ```text
 //! connect ─▶ Socket (TCP or TLS) ─┬─▶ http: one request, one response; the connection is kept
 //!                                 │     (fetch: a small response, read completely; retried if safe)
+//!                                 │     (check: is the peer a server that this client can use?)
 //!                                 └─▶ upgrade: the socket and the bytes received with the 101
 //! ```
 //! Everything here runs on the client's own threads. In `server_error`, an error response
 //! becomes an [`Error`] with the server's message.
 
+mod check;
 mod connect;
 mod fetch;
 mod http;
 mod read_after_write_error;
+mod resolve;
 mod server_error;
 mod socket;
 mod tls;
@@ -26,6 +29,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use self::http::{BodyPart, RequestBody, StreamingResponse};
 pub(crate) use fetch::BufferedResponse;
+pub(crate) use resolve::Resolver;
 pub(crate) use server_error::error_from_frame;
 pub(crate) use socket::Socket;
 pub(crate) use upgrade::Upgraded;
@@ -83,16 +87,6 @@ impl Transport {
     /// The client's options.
     pub(crate) fn options(&self) -> &Options {
         &self.options
-    }
-
-    /// Connects and keeps the connection for the next request.
-    ///
-    /// # Errors
-    /// No connection could be opened.
-    pub(crate) async fn probe(&self) -> Result<(), Error> {
-        let connection = self.open().await?;
-        self.put_idle(connection);
-        Ok(())
     }
 
     /// The error for a stream whose connection broke.

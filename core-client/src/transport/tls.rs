@@ -1,11 +1,12 @@
 //! TLS with rustls: trusted certificate authorities, and the server name to verify.
 
+use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 use crate::error::Error;
 use crate::options::Roots;
@@ -69,6 +70,33 @@ fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Err
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
         Error::invalid(format!("no certificate can contain the name {host:?}: set server_name"))
+    })
+}
+
+/// What to do about the server's certificate, if it is the reason why a handshake failed.
+/// Another attempt fails in the same way.
+pub(super) fn why_untrusted(error: &io::Error) -> Option<&'static str> {
+    let certificate = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        rustls::Error::NoCertificatesPresented => {
+            return Some("the server must present a certificate");
+        }
+        _ => return None,
+    };
+    Some(match certificate {
+        CertificateError::UnknownIssuer => {
+            "pass the certificate of the authority that signed the server's (ca_file)"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "use a name of the certificate in the address, or set server_name"
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            "renew the server's certificate, or set this machine's clock"
+        }
+        _ => "replace the server's certificate",
     })
 }
 

@@ -87,7 +87,8 @@ impl Transport {
         let mut built = self.build(request, RequestBody::Empty)?;
         built.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         built.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
-        let mut response = connection.0.send_request(built).await.map_err(|e| self.lost(&e))?;
+        let sent = connection.sender.send_request(built).await;
+        let mut response = sent.map_err(|e| connection.lost(self, &e))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.error_of(response).await);
         }
@@ -96,7 +97,8 @@ impl Transport {
             let text = format!("{} switched to {agreed:?} instead of {PROTOCOL}", self.address);
             return Err(Error::bad_answer(text));
         }
-        let upgraded = hyper::upgrade::on(&mut response).await.map_err(|e| self.lost(&e))?;
+        let upgraded = hyper::upgrade::on(&mut response).await;
+        let upgraded = upgraded.map_err(|e| connection.lost(self, &e))?;
         let headers = std::mem::take(response.headers_mut());
         match upgraded.downcast::<TokioIo<ReadAfterWriteError>>() {
             Ok(parts) => Ok(Upgraded {

@@ -29,6 +29,7 @@ impl From<Error> for Failure {
                 "; is the server running? Start it with `styx serve`, or choose another \
                  one with --host"
             }
+            Kind::UnknownHost => "; choose another server with --host",
             _ => "",
         };
         Failure::Failed(format!("{error}{advice}"))

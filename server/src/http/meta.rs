@@ -4,7 +4,9 @@ use http::HeaderValue;
 use http::Response;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use styx_protocol::{Code, LogStatus};
+use styx_protocol::handshake::Protocol;
+use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
+use styx_protocol::{Code, Codec, LogStatus};
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, openapi};
@@ -37,7 +39,27 @@ struct UnhealthyLog {
 #[derive(Debug, Serialize)]
 struct Version {
     version: &'static str,
+    /// What a client may use: protocols, codecs, and more in later versions.
+    features: &'static [&'static str],
+    limits: Limits,
 }
+
+/// The limits of every log.
+#[derive(Debug, Serialize)]
+struct Limits {
+    /// The largest `max_record_size` with which a log can be created.
+    max_record_size: usize,
+    /// The most bytes of records in a block, and so in an atomic append.
+    max_block_size: usize,
+}
+
+const FEATURES: &[&str] = &[
+    Protocol::Styx0.token(),
+    Protocol::Styx1.token(),
+    "websocket",
+    Codec::Lz4.as_str(),
+    Codec::Zstd.as_str(),
+];
 
 pub(super) fn metrics(call: &Call<'_>) -> Result<Answer, Error> {
     let text = call.app.metrics.text(&call.app.sessions);
@@ -80,8 +102,13 @@ pub(super) fn ready(call: &Call<'_>) -> Result<Answer, Error> {
     }
 }
 
-pub(super) fn version() -> Result<Answer, Error> {
-    Ok(answer::json(&Version { version: env!("CARGO_PKG_VERSION") }))
+pub(super) fn version(call: &Call<'_>) -> Result<Answer, Error> {
+    let limits = Limits {
+        max_record_size: call.app.config.max_log_record_size,
+        max_block_size: BLOCK_RAW_BYTES_MAX,
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(answer::json(&Version { version, features: FEATURES, limits }))
 }
 
 pub(super) fn openapi() -> Result<Answer, Error> {

@@ -209,7 +209,7 @@ impl Call<'_> {
             (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(self),
             (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),
             (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(self),
-            (R::Version, &(Method::GET | Method::HEAD)) => meta::version(),
+            (R::Version, &(Method::GET | Method::HEAD)) => meta::version(self),
             (R::OpenApi, &(Method::GET | Method::HEAD)) => meta::openapi(),
             (_, method) => {
                 let allowed = route.allowed();

@@ -8,8 +8,7 @@ use styx_client::LogConfig;
 use styx_client::blocking::Client;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::var("STYX_HOST").unwrap_or("styx://localhost:7123".into());
-    let client = Client::connect(&address)?;
+    let client = Client::builder_from_env().connect()?;
     client.create_log("orders", LogConfig::default(), true)?;
 
     let producer = client.producer("orders").open()?;

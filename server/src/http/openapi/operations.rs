@@ -300,7 +300,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/version",
         has_head: true,
         id: "getVersion",
-        summary: "The version of the server",
+        summary: "The version of the server, its features and its limits",
         answer: &[(JSON, "Version")],
         ..GET
     },

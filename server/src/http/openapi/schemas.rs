@@ -98,8 +98,31 @@ pub(super) fn all() -> Value {
         },
         "Version": {
             "type": "object",
-            "required": ["version"],
-            "properties": { "version": { "type": "string" } },
+            "required": ["version", "features", "limits"],
+            "properties": {
+                "version": { "type": "string" },
+                "features": {
+                    "description": "Protocols, codecs and optional features. \
+                                    Later versions may add words.",
+                    "type": "array",
+                    "items": { "type": "string" },
+                },
+                "limits": {
+                    "type": "object",
+                    "required": ["max_record_size", "max_block_size"],
+                    "properties": {
+                        "max_record_size": described(
+                            "The largest `max_record_size` with which a log can be created.",
+                            &position,
+                        ),
+                        "max_block_size": described(
+                            "The most bytes of records in a block: \
+                             a record counts its payload and 8 bytes.",
+                            &position,
+                        ),
+                    },
+                },
+            },
         },
         "OpenApi": { "type": "object" },
         "Bytes": { "type": "string", "format": "binary" },

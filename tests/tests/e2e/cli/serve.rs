@@ -360,7 +360,12 @@ fn health_version_and_openapi_are_served() {
     table.row("live", &Request::get("/health/live"), &gives(200));
     table.row("ready", &Request::get("/health/ready"), &gives(200));
     let version = table.row("version", &Request::get("/version"), &gives(200));
-    assert_eq!(version.json()["version"], env!("CARGO_PKG_VERSION"), "{}", version.shown());
+    let expected = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "features": ["styx/0", "styx/1", "websocket", "lz4", "zstd"],
+        "limits": { "max_record_size": 64 << 20, "max_block_size": 1 << 20 },
+    });
+    assert_eq!(version.json(), expected, "{}", version.shown());
     let json = gives(200).with("Content-Type", "application/json");
     let openapi = table.row("openapi", &Request::get("/openapi.json"), &json).json();
     table.row("unknown", &Request::get("/health"), &error(404, "not_found"));

@@ -1,5 +1,6 @@
 //! The Rust client against a real server.
 
+mod connect;
 mod consumer;
 mod fencing;
 mod producer;

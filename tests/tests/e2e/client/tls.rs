@@ -3,12 +3,16 @@
 //! request sends the token.
 
 use std::io::Cursor;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
-use styx_client::blocking::{Client, Producer};
-use styx_client::{Code, Codec, Kind, LogConfig};
+use styx_client::blocking::{Client, Producer, wait_for};
+use styx_client::{Code, Codec, Error, Kind, LogConfig};
 use styx_tests::TestServer;
 use styx_tests::tls::{TlsProxy, header};
+
+/// Far more than a call needs that fails at once, and less than one that is retried.
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// A client of this proxy that trusts only its certificate authority.
 fn client(proxy: &TlsProxy) -> Client {
@@ -109,50 +113,81 @@ fn the_client_reconnects_after_cuts_inside_tls_records() {
     assert!(upgrades > 10, "only {upgrades} connections with 6 cuts");
 }
 
+/// Checks that `call` fails at once because the server cannot be trusted. A call that is
+/// retried lasts 30 s by default.
+fn check_untrusted<T: std::fmt::Debug>(
+    what: &str,
+    word: &str,
+    call: impl FnOnce() -> Result<T, Error>,
+) {
+    let started = Instant::now();
+    let error = call().expect_err(what);
+    assert!(started.elapsed() < AT_ONCE, "{what}: {:?}", started.elapsed());
+    assert_eq!(error.code(), "untrusted_server", "{what}: {error}");
+    assert!(!error.is_retriable(), "{what}: {error}");
+    for part in [word, "certificate", "cannot connect to styxs://"] {
+        assert!(error.message().contains(part), "{what}: {part} in {error}");
+    }
+}
+
 #[test]
-fn a_server_with_the_wrong_identity_is_rejected() {
+fn a_server_with_the_wrong_identity_is_a_permanent_error() {
     let server = TestServer::start();
+    server.create("a");
     let proxy = TlsProxy::start(server.address());
     let other = TlsProxy::start(server.address());
+    let expired = TlsProxy::start_expired(server.address());
     let (url, number) = (proxy.url(), proxy.url_by_number());
-    let builder = |url: &str, authority: &str| Client::builder(url).ca_pem(authority);
+    let builder = |url: &str, authority: String| Client::builder(url).ca_pem(authority);
     let right = || builder(&url, proxy.authority());
     let wrong = [
-        ("another authority", &url, builder(&url, other.authority()), "UnknownIssuer"),
-        ("no name", &number, builder(&number, proxy.authority()), "not valid for name"),
-        ("another name", &url, right().server_name("db.example.com"), "\"db.example.com\""),
+        ("another authority", builder(&url, other.authority()), "UnknownIssuer"),
+        ("no name", builder(&number, proxy.authority()), "not valid for name"),
+        ("another name", right().server_name("db.example.com"), "\"db.example.com\""),
+        ("expired", builder(&expired.url(), expired.authority()), "expired"),
     ];
-    for (what, address, builder, word) in wrong {
-        let error = builder.clone().connect().expect_err(what);
-        assert_eq!(error.kind(), Kind::ConnectionFailed, "{what}: {error}");
-        for part in [word, "certificate", address.as_str()] {
-            assert!(error.message().contains(part), "{what}: {part} in {error}");
-        }
-        // Later calls return the same error when their timeout is over.
-        let client = builder.timeout(Duration::from_secs(1)).build().expect("good options");
-        let errors = [
-            client.list_logs().expect_err(what),
-            client.producer("a").open().expect_err(what),
-            client.consumer("a").open().expect_err(what),
-        ];
-        for error in errors {
-            assert_eq!(error.kind(), Kind::ConnectionFailed, "{what}: {error}");
-            assert!(error.message().contains(word), "{what}: {error}");
-        }
+    for (what, builder, word) in wrong {
+        let client = builder.clone().build().expect("good options");
+        check_untrusted(what, word, || client.list_logs());
+        check_untrusted(what, word, || client.producer("a").open());
+        check_untrusted(what, word, || client.consumer("a").open());
+        check_untrusted(what, word, || client.consumer("a").follow(true).open());
+        check_untrusted(what, word, || builder.connect());
     }
     // This machine cannot trust an authority that was created a moment ago.
     assert!(
         Client::builder(&url).connect().is_err(),
         "an unknown authority is not trusted by default"
     );
-    assert!(
-        proxy.heads().is_empty(),
-        "the token must not reach an untrusted server: {:?}",
-        proxy.heads()
-    );
+    for proxy in [&proxy, &expired] {
+        let heads = proxy.heads();
+        assert!(heads.is_empty(), "the token must not reach an untrusted server: {heads:?}");
+    }
 
     let named = builder(&number, proxy.authority()).server_name("localhost");
     assert!(named.connect().is_ok(), "the server name can differ from the address");
+}
+
+/// A follower and a producer reconnect to a server whose certificate changed meanwhile.
+/// Without a permanent error, the follower would try again forever.
+#[test]
+fn a_changed_certificate_ends_a_running_follower_and_producer() {
+    let server = TestServer::start();
+    let proxy = TlsProxy::start(server.address());
+    let client = client(&proxy);
+    client.create_log("a", LogConfig::default(), false).expect("a new log");
+    let mut follower = client.consumer("a").follow(true).open().expect("it can be opened");
+    let producer = client.producer("a").open().expect("it can be opened");
+    producer.send(b"before").expect("durable");
+    let record = follower.next_record().expect("no error").expect("a record");
+    assert_eq!(record.payload(), b"before");
+
+    proxy.change_authority();
+    proxy.cut();
+    check_untrusted("the follower", "certificate", || follower.poll(2 * AT_ONCE));
+    let sent = wait_for(pin!(producer.as_async().send(b"after")), 2 * AT_ONCE);
+    check_untrusted("the producer", "certificate", || sent.expect("it ends"));
+    check_untrusted("a call", "certificate", || client.list_logs());
 }
 
 /// The error is returned soon and names the cause.
