@@ -28,6 +28,7 @@
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
 
+mod activity;
 pub mod address;
 mod backoff;
 pub mod batch;

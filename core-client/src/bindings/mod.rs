@@ -9,6 +9,8 @@
 //! | [`CompletionQueue`] | a bounded queue of results, and one file descriptor to watch |
 //! | [`Ticket`] | a place in the queue for the result of one call |
 //! | [`Source`] | a repeated notification: a consumer or producer has something new |
+//! | [`Encoded`], [`Producer::try_append_encoded`] | records that are encoded once, then given away |
+//! | [`Settled`], [`Producer::take_settled`] | the outcomes of many records at once |
 //! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
 //! | [`Consumer::notify`], [`Consumer::descriptor`] | a consumer's events |
 //! | [`Handle`] | close or wake a consumer from another thread |
@@ -72,6 +74,8 @@
 //!
 //! [`Handle`]: crate::consumer::Handle
 //! [`Handle::wakeup`]: crate::consumer::Handle::wakeup
+//! [`Producer::try_append_encoded`]: crate::Producer::try_append_encoded
+//! [`Producer::take_settled`]: crate::Producer::take_settled
 //! [`Producer::notify`]: crate::Producer::notify
 //! [`Producer::flush_to`]: crate::Producer::flush_to
 //! [`Producer::close_to`]: crate::Producer::close_to
@@ -85,3 +89,4 @@ mod consumer;
 mod producer;
 
 pub use crate::completion::{Completion, CompletionQueue, Drained, Outcome, Source, Ticket};
+pub use crate::producer::{Encoded, Settled};

@@ -21,6 +21,7 @@ use super::outgoing::{OpenedProducer, Outgoing, StopReason};
 use super::settings::ProducerSettings;
 use super::shared::ProducerShared;
 use super::work::{Intent, WorkRequest};
+use crate::activity::Connected;
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
@@ -37,6 +38,13 @@ struct ProducerTask {
     malformed: u32,
 }
 
+/// A connection after its handshake.
+struct NewConnection {
+    upgraded: Upgraded,
+    handshake: ProducerHandshake,
+    connected: Connected,
+}
+
 /// After this many rejections in a row, the stream really is malformed.
 const MALFORMED_MAX: u32 = 5;
 
@@ -47,7 +55,12 @@ pub(super) async fn open(
 ) -> Result<(Arc<ProducerShared>, OpenedProducer), Error> {
     let process = client.runtime().process();
     process.check()?;
-    let shared = Arc::new(ProducerShared::new(settings.limits, settings.linger, process));
+    let shared = Arc::new(ProducerShared::new(
+        settings.limits,
+        settings.linger,
+        settings.track_settled,
+        process,
+    ));
     let task = ProducerTask {
         transport: Arc::clone(client.transport()),
         outgoing: Outgoing::new(Arc::clone(&shared), settings),
@@ -75,18 +88,18 @@ impl ProducerTask {
                 return;
             }
         };
-        let response = self.outgoing.opened(&first.1);
+        let response = self.outgoing.opened(&first.handshake);
         if opened.send(Ok(response)).is_err() {
             return;
         }
         let mut next = Some(first);
         loop {
             let end = match next.take() {
-                Some((upgraded, handshake)) => self.serve(upgraded, handshake).await,
+                Some(connection) => self.serve(connection).await,
                 None => match self.run_until_stopped(self.connect()).await {
-                    Ok(Ok((upgraded, handshake))) => match self.outgoing.reopen(&handshake) {
+                    Ok(Ok(connection)) => match self.outgoing.reopen(&connection.handshake) {
                         Ok(()) => {
-                            next = Some((upgraded, handshake));
+                            next = Some(connection);
                             continue;
                         }
                         Err(error) => ConnectionEnd::Lost(error),
@@ -102,15 +115,15 @@ impl ProducerTask {
     }
 
     /// The first connection, retried until the call timeout.
-    async fn open(&mut self) -> Result<(Upgraded, ProducerHandshake), Error> {
+    async fn open(&mut self) -> Result<NewConnection, Error> {
         let timeout = self.transport.options().call_timeout;
         let end = Instant::now() + timeout;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.connect()).await {
-                Ok(Ok((upgraded, handshake))) => {
-                    self.outgoing.open(&handshake)?;
-                    return Ok((upgraded, handshake));
+                Ok(Ok(connection)) => {
+                    self.outgoing.open(&connection.handshake)?;
+                    return Ok(connection);
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -129,14 +142,16 @@ impl ProducerTask {
         }
     }
 
-    async fn connect(&self) -> Result<(Upgraded, ProducerHandshake), Error> {
+    async fn connect(&self) -> Result<NewConnection, Error> {
         let request = self.outgoing.request(self.transport.options().silence_timeout);
         let upgraded = self.transport.upgrade(&request).await?;
         let handshake = ProducerHandshake::read(&upgraded, self.outgoing.is_idempotent())?;
-        Ok((upgraded, handshake))
+        let connected = self.outgoing.shared.activity.connected(Instant::now());
+        Ok(NewConnection { upgraded, handshake, connected })
     }
 
-    async fn serve(&mut self, upgraded: Upgraded, handshake: ProducerHandshake) -> ConnectionEnd {
+    async fn serve(&mut self, connection: NewConnection) -> ConnectionEnd {
+        let NewConnection { upgraded, handshake, connected: _connected } = connection;
         let since = Instant::now();
         let end = connection::serve(&mut self.outgoing, &self.transport, upgraded, handshake).await;
         if self.outgoing.take_progress() {
