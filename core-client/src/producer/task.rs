@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use styx_protocol::Code;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::connection::{self, ConnectionEnd};
 use super::handshake::ProducerHandshake;
@@ -25,6 +26,7 @@ use crate::activity::Connected;
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::events::{EventKind, Subject};
 use crate::transport::{Transport, Upgraded};
 
 /// See the module.
@@ -36,6 +38,8 @@ struct ProducerTask {
     /// malformed. If the network cuts a connection inside a frame, good bytes look
     /// malformed once. Bytes that really are malformed are rejected every time.
     malformed: u32,
+    /// The caller has received the producer.
+    is_open: bool,
 }
 
 /// A connection after its handshake.
@@ -66,9 +70,11 @@ pub(super) async fn open(
         outgoing: Outgoing::new(Arc::clone(&shared), settings),
         backoff: Backoff::random(),
         malformed: 0,
+        is_open: false,
     };
     let (opened, response) = oneshot::channel();
-    client.runtime().spawn(task.run(opened));
+    let span = tracing::debug_span!("producer", log = %task.outgoing.log());
+    client.runtime().spawn(task.run(opened).instrument(span));
     // If this future is dropped, so is `response`, and the task ends.
     let opened = response.await.map_err(|_| Error::closed("client"))??;
     Ok((shared, opened))
@@ -92,6 +98,7 @@ impl ProducerTask {
         if opened.send(Ok(response)).is_err() {
             return;
         }
+        self.is_open = true;
         let mut next = Some(first);
         loop {
             let end = match next.take() {
@@ -153,6 +160,7 @@ impl ProducerTask {
     async fn serve(&mut self, connection: NewConnection) -> ConnectionEnd {
         let NewConnection { upgraded, handshake, connected: _connected } = connection;
         let since = Instant::now();
+        self.tell(EventKind::Connected);
         let end = connection::serve(&mut self.outgoing, &self.transport, upgraded, handshake).await;
         if self.outgoing.take_progress() {
             self.malformed = 0;
@@ -171,14 +179,15 @@ impl ProducerTask {
     async fn after_disconnect(&mut self, end: ConnectionEnd) -> Result<(), Option<Error>> {
         let (error, none_appended) = match end {
             ConnectionEnd::Finished => return Err(None),
-            ConnectionEnd::Stopped(stop) => return Err(cause_of(stop)),
+            ConnectionEnd::Stopped(stop) => return Err(self.cause_of(stop)),
             ConnectionEnd::Lost(error) => (error, false),
             ConnectionEnd::Refused(error) => {
                 let none_appended = !error.maybe_appended();
                 (error, none_appended)
             }
         };
-        tracing::debug!(log = %self.outgoing.log(), "a producer's connection ended: {error}");
+        tracing::debug!("a producer's connection ended: {error}");
+        self.tell(EventKind::Lost(error.clone()));
         self.outgoing.window.disconnected(none_appended);
         let is_malformed = error.is(Code::MalformedRecords);
         self.malformed += u32::from(is_malformed);
@@ -191,7 +200,25 @@ impl ProducerTask {
         }
         let wait = self.backoff.next(error.facts().retry_after);
         self.outgoing.set_last_error(error);
-        self.run_until_stopped(tokio::time::sleep(wait)).await.map_err(cause_of)
+        self.tell(EventKind::Again { wait });
+        let waited = self.run_until_stopped(tokio::time::sleep(wait)).await;
+        waited.map_err(|stop| self.cause_of(stop))
+    }
+
+    /// The error that ends the producer; `None` if nothing failed.
+    fn cause_of(&self, stop: StopReason) -> Option<Error> {
+        match stop {
+            StopReason::Done => None,
+            StopReason::Abandoned => Some(Error::closed("producer")),
+            StopReason::TooLate(error) => {
+                self.tell(EventKind::Lost(error.clone()));
+                Some(error)
+            }
+        }
+    }
+
+    fn tell(&self, kind: EventKind) {
+        self.transport.events().add(Subject::Producer, self.outgoing.log(), kind);
     }
 
     /// Runs `future`, unless the task has to stop before it is done.
@@ -214,20 +241,14 @@ impl ProducerTask {
     }
 }
 
-/// The error that ends the producer; `None` if nothing failed.
-fn cause_of(stop: StopReason) -> Option<Error> {
-    match stop {
-        StopReason::Done => None,
-        StopReason::Abandoned => Some(Error::closed("producer")),
-        StopReason::TooLate(error) => Some(error),
-    }
-}
-
 impl Drop for ProducerTask {
     /// The client's threads may end at any time. Callers must not wait forever then.
     fn drop(&mut self) {
         if !self.outgoing.shared.is_ended() {
             self.outgoing.end(Some(Error::closed("client")));
+        }
+        if self.is_open {
+            self.tell(EventKind::Closed);
         }
     }
 }

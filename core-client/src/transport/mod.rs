@@ -33,6 +33,7 @@ pub(crate) use upgrade::Upgraded;
 use self::http::HttpConnection;
 use crate::address::Address;
 use crate::error::{Error, Kind};
+use crate::events::Events;
 use crate::options::{Headers, Options};
 
 /// The most idle connections that are kept for later requests.
@@ -47,6 +48,7 @@ pub(crate) struct Transport {
     /// `None` if the address is not encrypted.
     tls: Option<Arc<ClientConfig>>,
     idle: Mutex<Vec<HttpConnection>>,
+    events: Events,
 }
 
 /// A request without its body.
@@ -72,7 +74,8 @@ impl Transport {
             true => Some(tls::config(&options.roots)?),
             false => None,
         };
-        Ok(Transport { address, options, headers, authority, tls, idle: Mutex::default() })
+        let (idle, events) = (Mutex::default(), Events::default());
+        Ok(Transport { address, options, headers, authority, tls, idle, events })
     }
 
     /// The server's address.
@@ -83,6 +86,11 @@ impl Transport {
     /// The client's options.
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The events of the client's producers and consumers.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Connects and keeps the connection for the next request.

@@ -2,5 +2,6 @@
 
 mod consumer;
 mod fencing;
+mod observability;
 mod producer;
 mod tls;
