@@ -53,6 +53,15 @@ fn measure(criterion: &mut Criterion, block_bytes: usize, payload_bytes: usize) 
             }
         });
     });
+    group.bench_function(id("get"), |bencher| {
+        bencher.iter(|| {
+            for batch in &batches {
+                for at in 0..batch.len() {
+                    black_box(batch.get(at).map(|record| (record.timestamp(), record.payload())));
+                }
+            }
+        });
+    });
     group.bench_function(id("payloads"), |bencher| {
         bencher.iter(|| {
             batches.iter().flat_map(RecordBatch::payloads).for_each(|payload| {

@@ -24,10 +24,12 @@
 //! | [`batch`] | [`RecordBatch`]: records in shared memory |
 //! | [`address`] | addresses such as `styx://host:7123` |
 //! | [`error`] | [`Error`]: its kind, whether to retry, whether records may have been appended |
+//! | [`events`] | connections that were opened and lost, for programs that log them |
 //! | [`options`] | every option by name; defaults and limits of a client's options |
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
 
+mod activity;
 pub mod address;
 mod backoff;
 pub mod batch;
@@ -37,6 +39,7 @@ pub mod client;
 mod completion;
 pub mod consumer;
 pub mod error;
+pub mod events;
 pub mod logs;
 pub mod options;
 pub mod over_http;

@@ -119,6 +119,6 @@ impl ExactSizeIterator for Payloads<'_> {}
 impl FusedIterator for Payloads<'_> {}
 
 #[inline]
-fn payload(data: &[u8], [start, end]: [u32; 2]) -> &[u8] {
+pub(super) fn payload(data: &[u8], [start, end]: [u32; 2]) -> &[u8] {
     data.get(start as usize..end as usize).unwrap_or_default()
 }

@@ -18,8 +18,11 @@
 //! become batches in `assembler`.
 
 mod assembler;
+mod build;
+mod equality;
 mod iter;
 mod owned;
+mod run_of;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +34,10 @@ use bytes::Bytes;
 use styx_protocol::{Checkpoint, LogId, Position};
 
 pub(crate) use assembler::{Assembler, BlockError, Cause};
+use iter::payload;
 pub use iter::{Iter, Payloads};
 pub use owned::OwnedRecord;
+use run_of::LastRun;
 
 /// Consecutive records of one log, in shared memory.
 ///
@@ -54,6 +59,8 @@ struct BatchMemory {
     index: Vec<[u32; 2]>,
     /// Ascending by `first`, which is 0 for the first run. Empty if there is no record.
     runs: Vec<TimestampRun>,
+    /// The run of the last record that [`RecordBatch::get`] returned.
+    last_run: LastRun,
 }
 
 /// A timestamp, and the first record of a batch that it applies to.
@@ -83,10 +90,9 @@ impl RecordBatch {
         runs: Vec<TimestampRun>,
     ) -> RecordBatch {
         let range = 0..index.len();
-        RecordBatch {
-            shared: Arc::new(BatchMemory { log, first_position, data, index, runs }),
-            range,
-        }
+        let last_run = LastRun::default();
+        let shared = BatchMemory { log, first_position, data, index, runs, last_run };
+        RecordBatch { shared: Arc::new(shared), range }
     }
 
     /// The number of records.
@@ -126,13 +132,21 @@ impl RecordBatch {
         self.shared.log
     }
 
-    /// The record at this index, from 0.
+    /// The record at this index, from 0. Fastest for one index after the other.
+    #[inline]
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Record<'_>> {
-        if at >= self.len() {
+        if at >= self.range.len() {
             return None;
         }
-        Iter::new(&self.shared, self.range.start + at..self.range.end).next()
+        let (shared, at) = (&*self.shared, self.range.start + at);
+        let entry = *shared.index.get(at)?;
+        Some(Record {
+            shared,
+            position: shared.first_position + at as u64,
+            timestamp: shared.last_run.timestamp(&shared.runs, at),
+            payload: payload(&shared.data, entry),
+        })
     }
 
     /// The records in order.
@@ -192,6 +206,7 @@ impl RecordBatch {
 
 impl<'a> Record<'a> {
     /// The record's position in the log.
+    #[inline]
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
@@ -199,12 +214,14 @@ impl<'a> Record<'a> {
 
     /// When the record was appended, in µs since the Unix epoch. Timestamps never decrease
     /// within a log.
+    #[inline]
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
     /// The record's payload.
+    #[inline]
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         self.payload

@@ -255,3 +255,71 @@ proptest! {
         }
     }
 }
+
+/// `get` finds the same records as iterating, whichever record it found before.
+#[test]
+fn get_returns_the_record_at_an_index_in_any_order() {
+    let blocks: Vec<Bytes> = (0..10u64)
+        .map(|block| {
+            let texts: Vec<Vec<u8>> =
+                (0..=block).map(|record| format!("{block} {record}").into_bytes()).collect();
+            stored(Codec::None, block * (block + 1) / 2, 1000 + block, &texts)
+        })
+        .collect();
+    let batches = assemble(0, END, &blocks);
+    let [batch] = &batches[..] else { panic!("{batches:?}") };
+    assert_eq!(batch.runs().count(), 10);
+    for batch in [batch.clone(), batch.slice(3..50), batch.slice(11..12), batch.slice(5..5)] {
+        let expected: Vec<_> = batch.iter().collect();
+        // Forwards, backwards, and with steps that leave out runs.
+        let count = batch.len();
+        let orders = [(0..count).collect(), (0..count).rev().collect()];
+        let steps: Vec<usize> = (0..count).map(|i| i * 7 % count.max(1)).collect();
+        for at in orders.into_iter().chain([steps]).flatten() {
+            assert_eq!(batch.get(at), Some(expected[at]));
+        }
+        assert_eq!((batch.get(count), batch.get(usize::MAX)), (None, None));
+    }
+}
+
+#[test]
+fn batch_of_payloads_equals_a_received_batch() {
+    let texts = payloads(&["one", "", "three"]);
+    let received = assemble(5, END, &[stored(Codec::None, 5, 100, &texts)]);
+    let made = RecordBatch::of(LOG, 5, 100, &texts);
+    assert_eq!(made, received[0]);
+    assert_eq!((made.data(), made.index()), (received[0].data(), received[0].index()));
+    assert_eq!(made.runs().collect::<Vec<_>>(), received[0].runs().collect::<Vec<_>>());
+    assert_eq!(made.checkpoint(), received[0].checkpoint());
+
+    let empty = RecordBatch::of(LOG, 5, 100, Vec::<Vec<u8>>::new());
+    assert_eq!((empty.is_empty(), empty.next_position(), empty.runs().count()), (true, 5, 0));
+    assert_eq!(empty, made.slice(0..0));
+    assert!(empty.get(0).is_none());
+}
+
+#[test]
+fn batches_are_equal_if_their_records_are() {
+    let texts = payloads(&["one", "two"]);
+    let batch = RecordBatch::of(LOG, 5, 100, &texts);
+    // The same records in memory of another shape.
+    let longer = RecordBatch::of(LOG, 4, 100, payloads(&["zero", "one", "two", "three"]));
+    assert_eq!(batch, longer.slice(1..3));
+    assert_eq!(batch.get(1), longer.get(2));
+    for other in [
+        RecordBatch::of(LogId(8), 5, 100, &texts),
+        RecordBatch::of(LOG, 6, 100, &texts),
+        RecordBatch::of(LOG, 5, 101, &texts),
+        RecordBatch::of(LOG, 5, 100, payloads(&["one", "other"])),
+        RecordBatch::of(LOG, 5, 100, payloads(&["one"])),
+    ] {
+        assert_ne!(batch, other);
+        assert!(other.get(1).is_none_or(|record| Some(record) != batch.get(1)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "the positions exceed u64::MAX")]
+fn batch_beyond_the_last_position_is_a_mistake_of_the_caller() {
+    let _ = RecordBatch::of(LOG, u64::MAX, 0, ["one", "two"]);
+}

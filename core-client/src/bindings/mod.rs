@@ -12,6 +12,8 @@
 //! | [`Client::start`], [`Started`] | any other call, its result told to the queue |
 //! | [`OPTIONS`], `set` of the builders | options by key and value |
 //! | [`Kind::number`], [`Error::invalid_argument`], … | error codes, and errors of the binding itself |
+//! | [`Encoded`], [`Producer::try_append_encoded`] | records that are encoded once, then given away |
+//! | [`Settled`], [`Producer::take_settled`] | the outcomes of many records at once |
 //! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
 //! | [`Consumer::notify`], [`Consumer::descriptor`] | a consumer's events |
 //! | [`Handle`] | close or wake a consumer from another thread |
@@ -79,6 +81,8 @@
 //! [`Error::invalid_argument`]: crate::Error::invalid_argument
 //! [`Handle`]: crate::consumer::Handle
 //! [`Handle::wakeup`]: crate::consumer::Handle::wakeup
+//! [`Producer::try_append_encoded`]: crate::Producer::try_append_encoded
+//! [`Producer::take_settled`]: crate::Producer::take_settled
 //! [`Producer::notify`]: crate::Producer::notify
 //! [`Producer::flush_to`]: crate::Producer::flush_to
 //! [`Producer::close_to`]: crate::Producer::close_to
@@ -93,4 +97,5 @@ mod consumer;
 mod producer;
 
 pub use crate::completion::{Completion, CompletionQueue, Drained, Outcome, Source, Ticket};
+pub use crate::producer::{Encoded, Settled};
 pub use client::Started;

@@ -1,12 +1,15 @@
 //! A producer's events.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Outcome, Source, Ticket};
+use super::{Encoded, Outcome, Settled, Source, Ticket};
 use crate::error::Error;
-use crate::producer::Producer;
+use crate::producer::{Ack, Producer};
 use crate::runtime::catch_panic;
+use crate::wait::block_on_for;
 
 /// For language bindings: see [`bindings`](crate::bindings).
 impl Producer {
@@ -28,8 +31,61 @@ impl Producer {
     /// As [`close`](Self::close), but returns at once. The ticket completes with
     /// [`Outcome::Done`], or with the error that `close` returns.
     pub fn close_to(&self, ticket: Ticket) {
-        let (shared, timeout) = (Arc::clone(self.shared()), self.close_timeout());
-        self.complete(ticket, async move { shared.close(timeout).await });
+        let (shared, limit) = (Arc::clone(self.shared()), self.close_limit());
+        self.complete(ticket, async move { shared.close(limit).await });
+    }
+
+    /// Appends encoded records, without waiting, as
+    /// [`append_many`](Self::append_many) does. The ack covers the whole batch, which is
+    /// empty afterwards.
+    ///
+    /// # Errors
+    /// `would_block` if there was not enough space for all parts. Parts that were accepted
+    /// are no longer in `batch`. Try again with the same batch: the ack that is then
+    /// returned covers these parts too. Nothing is encoded or compressed in vain.
+    ///
+    /// Otherwise as [`append`](Self::append): the producer accepts no more records. What
+    /// it has not accepted is still in `batch`, and can be given to another producer.
+    /// [`flush`](Self::flush) and [`close`](Self::close) report what became of the other
+    /// parts.
+    pub fn try_append_encoded(&self, batch: &mut Encoded) -> Result<Ack, Error> {
+        self.try_append_parts(batch)
+    }
+
+    /// As [`try_append_encoded`](Self::try_append_encoded), but waits for space before
+    /// each part. The future borrows nothing. It appends when it is polled.
+    ///
+    /// A future that is dropped before it is ready has appended some of the parts; of a
+    /// batch up to 1 MiB it has appended nothing. The other parts are dropped with it.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). Earlier parts may have been appended.
+    pub fn append_encoded(
+        &self,
+        batch: Encoded,
+    ) -> impl Future<Output = Result<Ack, Error>> + Send + use<> {
+        self.append_all_parts(batch)
+    }
+
+    /// Waits on this thread until an append would not wait, and at most for `at_most`.
+    /// Returns whether it would not wait: there is space, or the append would fail at
+    /// once, because the producer has ended or this is a forked child.
+    ///
+    /// Another thread may use the space first.
+    #[must_use]
+    pub fn wait_room(&self, at_most: Duration) -> bool {
+        block_on_for(pin!(self.shared().room()), at_most).is_some()
+    }
+
+    /// Moves the outcomes of all blocks that were settled since the last call to the end
+    /// of `into`, in the order of their sequences. There is one for each block. Needs
+    /// [`track_settled`](crate::producer::Builder::track_settled); without it, and in a
+    /// forked child, there are none.
+    ///
+    /// It reports no failure in place of [`flush`](Self::flush) and
+    /// [`close`](Self::close).
+    pub fn take_settled(&self, into: &mut Vec<Settled>) {
+        self.shared().take_settled(into);
     }
 
     /// Completes the ticket with the future's result, on the client's threads.

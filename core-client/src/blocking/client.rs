@@ -9,6 +9,7 @@ use styx_protocol::{LogConfig, LogInfo};
 
 use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::error::{Error, Kind};
+use crate::events::Event;
 use crate::{Address, LogDetails, ServerInfo, client, logs};
 
 /// Bytes of an archive that are read at a time.
@@ -102,6 +103,11 @@ impl Client {
     /// See [`Client::consumer`](crate::Client::consumer).
     pub fn consumer(&self, log: &str) -> ConsumerBuilder {
         ConsumerBuilder(self.0.consumer(log))
+    }
+
+    /// See [`Client::take_events`](crate::Client::take_events).
+    pub fn take_events(&self, into: &mut Vec<Event>) -> u64 {
+        self.0.take_events(into)
     }
 
     /// See [`Client::create_log`](crate::Client::create_log).

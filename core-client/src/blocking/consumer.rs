@@ -11,7 +11,7 @@ use styx_protocol::{Checkpoint, Codecs, LogId};
 use super::{forward, wait, wait_for};
 use crate::batch::{OwnedRecord, Record, RecordBatch};
 use crate::completion::Source;
-use crate::consumer::{self, Handle, Polled, Start};
+use crate::consumer::{self, ConsumerStats, Handle, Polled, Start};
 use crate::error::Error;
 
 /// See [`consumer::Builder`].
@@ -155,6 +155,12 @@ impl Consumer {
     /// As [`Consumer::descriptor`](crate::Consumer::descriptor).
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         self.0.descriptor()
+    }
+
+    /// See [`Consumer::stats`](crate::Consumer::stats).
+    #[must_use]
+    pub fn stats(&self) -> ConsumerStats {
+        self.0.stats()
     }
 
     /// See [`Consumer::close`](crate::Consumer::close).

@@ -6,7 +6,7 @@ use styx_protocol::{Codec, LogId};
 
 use super::{forward, wait};
 use crate::error::{Error, Kind};
-use crate::producer;
+use crate::producer::{self, Encoded, ProducerStats, Settled};
 
 /// See [`producer::Builder`].
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ forward! { ProducerBuilder => "producer::Builder":
     producer_id(u64),
     epoch(u32),
     expected_position(u64),
+    track_settled(bool),
 }
 
 impl ProducerBuilder {
@@ -82,6 +83,33 @@ impl Producer {
         self.0.try_append_many(batch).map(Ack)
     }
 
+    /// See [`Producer::append_encoded`](crate::Producer::append_encoded).
+    ///
+    /// # Errors
+    /// As [`Producer::append_encoded`](crate::Producer::append_encoded).
+    pub fn append_encoded(&self, batch: Encoded) -> Result<Ack, Error> {
+        wait(self.0.append_encoded(batch)).map(Ack)
+    }
+
+    /// See [`Producer::try_append_encoded`](crate::Producer::try_append_encoded).
+    ///
+    /// # Errors
+    /// As [`Producer::try_append_encoded`](crate::Producer::try_append_encoded).
+    pub fn try_append_encoded(&self, batch: &mut Encoded) -> Result<Ack, Error> {
+        self.0.try_append_encoded(batch).map(Ack)
+    }
+
+    /// See [`Producer::wait_room`](crate::Producer::wait_room).
+    #[must_use]
+    pub fn wait_room(&self, at_most: Duration) -> bool {
+        self.0.wait_room(at_most)
+    }
+
+    /// See [`Producer::take_settled`](crate::Producer::take_settled).
+    pub fn take_settled(&self, into: &mut Vec<Settled>) {
+        self.0.take_settled(into);
+    }
+
     /// See [`Producer::send`](crate::Producer::send).
     ///
     /// # Errors
@@ -106,6 +134,14 @@ impl Producer {
         wait(self.0.close())
     }
 
+    /// See [`Producer::close_within`](crate::Producer::close_within).
+    ///
+    /// # Errors
+    /// As [`Producer::close_within`](crate::Producer::close_within).
+    pub fn close_within(&self, at_most: Duration) -> Result<(), Error> {
+        wait(self.0.close_within(at_most))
+    }
+
     /// See [`Producer::next_sequence`](crate::Producer::next_sequence).
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
@@ -116,6 +152,12 @@ impl Producer {
     #[must_use]
     pub fn durable_sequence(&self) -> u64 {
         self.0.durable_sequence()
+    }
+
+    /// See [`Producer::stats`](crate::Producer::stats).
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.0.stats()
     }
 
     /// See [`Producer::producer_id`](crate::Producer::producer_id).

@@ -120,10 +120,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConsumerConnection<S> {
                 _ = beats.tick() => if let Err(error) = self.send_heartbeat().await {
                     return PumpEnd::Failed(self.transport.broken(&error));
                 },
-                () = sender.wait_for_space(), if is_full => heard = Instant::now(),
+                () = sender.wait_for_space(), if is_full => {
+                    heard = Instant::now();
+                    sender.activity().heard(heard.into());
+                },
                 read = read(&mut self.socket, &mut self.decoder), if !is_full => match read {
                     Ok(0) => return PumpEnd::Failed(self.transport.closed_by_peer()),
-                    Ok(_) => heard = Instant::now(),
+                    Ok(_) => {
+                        heard = Instant::now();
+                        sender.activity().heard(heard.into());
+                    }
                     Err(error) => return PumpEnd::Failed(self.transport.broken(&error)),
                 },
                 () = &mut silence, if !is_full => {

@@ -19,12 +19,14 @@ mod handle;
 mod progress;
 mod records;
 mod start;
+mod stats;
 mod task;
 
 pub use builder::{Builder, DEADLINE};
 pub use handle::Handle;
 pub use records::Records;
 pub use start::Start;
+pub use stats::ConsumerStats;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use styx_protocol::{Checkpoint, LogId, Position};
+use tracing::Instrument;
 
 use crate::batch::{Record, RecordBatch};
 use crate::client::Client;
@@ -343,9 +346,10 @@ fn read(
     policy: RetryPolicy,
 ) -> AbortOnDrop<()> {
     let transport = Arc::clone(client.transport());
+    let span = tracing::debug_span!("consumer", log = %options.log);
     let task =
         ConsumerTask::new(transport, queue.replace_sender(), ReadProgress::new(options), policy);
-    let task = AbortOnDrop(client.runtime().spawn(task.run()));
+    let task = AbortOnDrop(client.runtime().spawn(task.run().instrument(span)));
     queue.set_task(task.0.abort_handle());
     task
 }

@@ -80,6 +80,11 @@ impl ReadProgress {
         ReadProgress { options, range: None }
     }
 
+    /// The name of the log.
+    pub(super) fn log(&self) -> &LogName {
+        &self.options.log
+    }
+
     /// The request for the rest of the read.
     ///
     /// # Errors

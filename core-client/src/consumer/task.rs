@@ -21,9 +21,11 @@ use tokio::time::Instant;
 use super::batch_queue::{BatchSender, OpenedRead};
 use super::connection::{ConsumerConnection, PumpEnd};
 use super::progress::{ConsumerHandshake, ReadProgress};
+use crate::activity::Connected;
 use crate::backoff::Backoff;
 use crate::batch::{BlockError, Cause};
 use crate::error::{Error, Facts, Kind};
+use crate::events::{EventKind, Subject};
 use crate::options::{TIMEOUT_MAX, UNKNOWN_HOST_TIMEOUT};
 use crate::runtime::catch_panic;
 use crate::transport::{Socket, Transport};
@@ -39,6 +41,8 @@ pub(super) struct ConsumerTask {
     policy: RetryPolicy,
     /// The position of the last damaged block.
     damaged_at: Option<u64>,
+    /// While a connection is open.
+    connected: Option<Connected>,
 }
 
 /// How long to keep trying without a connection.
@@ -69,16 +73,17 @@ impl ConsumerTask {
         progress: ReadProgress,
         policy: RetryPolicy,
     ) -> ConsumerTask {
-        ConsumerTask { transport, sender, progress, policy, damaged_at: None }
+        ConsumerTask { transport, sender, progress, policy, damaged_at: None, connected: None }
     }
 
     /// Runs until there is nothing more to read.
     pub(super) async fn run(mut self) {
         let outcome = catch_panic(self.read()).await;
-        self.sender.finish(outcome.clone());
         if let Err(error) = &outcome {
             tracing::debug!("a consumer ended: {error}");
         }
+        self.tell(EventKind::Closed);
+        self.sender.finish(outcome);
     }
 
     async fn read(&mut self) -> Result<(), Error> {
@@ -89,6 +94,7 @@ impl ConsumerTask {
                 Attempt::Complete => return Ok(()),
                 Attempt::Failed { heard, error } => (heard, error),
             };
+            self.tell(EventKind::Lost(error.clone()));
             if !error.is_retriable() {
                 return Err(error);
             }
@@ -98,8 +104,16 @@ impl ConsumerTask {
             }
             let wait = backoff.next(error.facts().retry_after);
             self.check_policy(disconnected_since.elapsed() + wait, &error)?;
+            self.tell(EventKind::Again { wait });
             tracing::debug!("a consumer reconnects in {wait:?}: {error}");
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Tells the events of an open read. Its opener gets the errors before.
+    fn tell(&self, kind: EventKind) {
+        if self.progress.range().is_some() {
+            self.transport.events().add(Subject::Consumer, self.progress.log(), kind);
         }
     }
 
@@ -137,12 +151,17 @@ impl ConsumerTask {
             Ok(connection) => connection,
             Err(error) => return Attempt::Failed { heard: false, error },
         };
+        self.tell(EventKind::Connected);
         let end = connection.pump(&self.sender).await;
+        self.connected = None;
         self.progress.advance(connection.next_position(), connection.end());
         let error = match end {
             PumpEnd::Complete => return Attempt::Complete,
             PumpEnd::Failed(error) => error,
-            PumpEnd::BadBlock(error) => self.retry_once(error.position, lasting_error(&error)),
+            PumpEnd::BadBlock(error) => {
+                self.tell(EventKind::Damaged { position: error.position });
+                self.retry_once(error.position, lasting_error(&error))
+            }
             PumpEnd::BadFrame(error) => {
                 self.retry_once(connection.next_position(), self.transport.protocol_error(&error))
             }
@@ -157,6 +176,8 @@ impl ConsumerTask {
         let range = self.progress.apply(handshake)?;
         let ends = Ends { start: Position(handshake.start), end: Position(handshake.end) };
         self.sender.set_ends(ends);
+        // The opener sees the connection in the numbers.
+        self.connected = Some(self.sender.activity().connected(Instant::now().into()));
         self.sender.set_opened(OpenedRead { log: range.log, position: range.next });
         let (transport, heartbeat) = (Arc::clone(&self.transport), heartbeat(handshake));
         Ok(ConsumerConnection::new(transport, upgraded.socket, &upgraded.read, range, heartbeat))

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
+use super::settled::Settled;
 use crate::error::Error;
 use crate::runtime::Process;
 
@@ -80,6 +81,36 @@ impl BlockOutcome {
     }
 }
 
+/// A block that leaves the producer, and what became of it.
+#[derive(Debug)]
+pub(super) struct SettledBlock {
+    pub(super) outcome: Arc<BlockOutcome>,
+    pub(super) count: u32,
+    /// Bytes of the records before compression.
+    pub(super) raw_bytes: usize,
+    pub(super) result: Result<u64, Error>,
+}
+
+impl SettledBlock {
+    /// The sequence after its last record.
+    pub(super) fn end(&self) -> u64 {
+        self.outcome.first.saturating_add(self.count.into())
+    }
+
+    /// From now on its acks are ready.
+    pub(super) fn settle(&self) {
+        self.outcome.settle(self.result.clone());
+    }
+
+    pub(super) fn to_settled(&self) -> Settled {
+        Settled {
+            first_sequence: self.outcome.first,
+            count: self.count.into(),
+            result: self.result.clone(),
+        }
+    }
+}
+
 /// The acknowledgement of appended records: their position in the log, or why they were
 /// not appended.
 ///
@@ -97,7 +128,8 @@ pub struct Ack {
 #[derive(Debug, Clone)]
 struct Batch {
     count: u64,
-    /// The blocks after the first one, for a batch over 1 MiB.
+    /// The blocks after the first one, for a batch over 1 MiB. No block is there twice
+    /// in a row.
     others: Vec<Arc<BlockOutcome>>,
 }
 
@@ -121,18 +153,14 @@ impl Ack {
         Ack::of_batch(outcome, sequence, 0)
     }
 
-    /// The ack of parts that were appended one after the other; `None` if there are
-    /// none.
-    pub(super) fn join(parts: Vec<Ack>) -> Option<Ack> {
-        let mut parts = parts.into_iter();
-        let first = parts.next()?;
-        let mut count = first.count();
-        let others = parts.map(|part| {
-            count += part.count();
-            part.outcome
-        });
-        let others = others.collect();
-        Some(Ack { batch: Some(Box::new(Batch { count, others })), ..first })
+    /// Adds the ack of the records that were appended next.
+    pub(super) fn join(&mut self, next: Ack) {
+        let count = self.count() + next.count();
+        let batch = self.batch.get_or_insert_with(|| Box::new(Batch { count, others: Vec::new() }));
+        batch.count = count;
+        if !Arc::ptr_eq(batch.others.last().unwrap_or(&self.outcome), &next.outcome) {
+            batch.others.push(next.outcome);
+        }
     }
 
     /// The sequence number of the record, or of a batch's first record.
@@ -234,14 +262,12 @@ mod tests {
     #[test]
     fn joined_ack_is_ready_when_all_parts_are() {
         let (one, two) = (outcome(0), outcome(5));
-        let parts =
-            vec![Ack::of_batch(Arc::clone(&one), 0, 5), Ack::of_batch(Arc::clone(&two), 5, 2)];
-        let ack = Ack::join(parts).expect("there are parts");
+        let mut ack = Ack::of_batch(Arc::clone(&one), 0, 5);
+        ack.join(Ack::of_batch(Arc::clone(&two), 5, 2));
         assert_eq!((ack.sequence(), ack.count()), (0, 7));
         one.settle(Ok(3));
         assert!(ack.try_position().is_none());
         two.settle(Ok(9));
         assert_eq!(ack.try_position().and_then(Result::ok), Some(3));
-        assert!(Ack::join(Vec::new()).is_none());
     }
 }

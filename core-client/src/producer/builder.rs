@@ -81,7 +81,8 @@ impl Builder {
 
     /// How many bytes of records may be pending or unacknowledged, at least 1. Beyond
     /// that, appends wait (back-pressure). The last append before that may exceed the
-    /// limit. Default: 32 MiB.
+    /// limit; if several threads append batches, the last append of each. Default:
+    /// 32 MiB.
     pub fn in_flight_bytes(mut self, bytes: usize) -> Builder {
         self.options.in_flight_bytes = bytes;
         self
@@ -127,6 +128,14 @@ impl Builder {
     /// Later blocks have no such condition. Default: no condition.
     pub fn expected_position(mut self, position: u64) -> Builder {
         self.options.expected_position = Some(position);
+        self
+    }
+
+    /// Whether the producer keeps the outcome of every block until
+    /// [`Producer::take_settled`] takes it. If 65,536 outcomes were not taken, appends
+    /// wait. Default: no.
+    pub fn track_settled(mut self, track: bool) -> Builder {
+        self.options.track_settled = track;
         self
     }
 

@@ -1,18 +1,32 @@
 //! The methods of [`ProducerShared`] for callers' threads: append, wait for space,
 //! flush, close.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use styx_protocol::limits::RECORD_HEADER_BYTES;
 
 use super::ack::Ack;
-use super::pending::{Appended, EncodedBatch, PendingBlocks};
-use super::shared::{Phase, ProducerShared};
+use super::encoded::Part;
+use super::pending::{Appended, PendingBlocks};
+use super::settled::Settled;
+use super::shared::{CloseLimit, Phase, ProducerShared};
 use crate::completion::Source;
 use crate::error::Error;
+use crate::options::TIMEOUT_MAX;
 
 /// Records between two checks of the process id, each of which is a system call.
 const UNCHECKED_RECORDS_MAX: u32 = 128;
+
+/// Whether an append needs space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is only accepted if there is space.
+    IfSpace,
+    /// There was space a moment ago, and the caller has worked on the append since.
+    /// Another thread may have used up the space, so the limit of bytes in flight is
+    /// exceeded by at most one append for each thread.
+    Granted,
+}
 
 impl ProducerShared {
     /// Appends a record after its header; `None` when there is no space.
@@ -25,36 +39,44 @@ impl ProducerShared {
         header: [u8; RECORD_HEADER_BYTES],
         payload: &[u8],
     ) -> Result<Option<Ack>, Error> {
-        self.add(RECORD_HEADER_BYTES + payload.len(), false, |pending, begins_block| {
+        let bytes = RECORD_HEADER_BYTES + payload.len();
+        self.add(bytes, false, Admission::IfSpace, |pending, begins_block| {
             pending.push(header, payload, begins_block)
         })
     }
 
-    /// As [`push`](Self::push), for records that must be in one block. Takes the batch
-    /// out of `batch` if there is space.
-    pub(super) fn push_batch(
+    /// As [`push`](Self::push), for records that must be in one block. Takes the part
+    /// out of `part` if it is accepted.
+    pub(super) fn push_part(
         &self,
-        batch: &mut Option<EncodedBatch>,
+        part: &mut Option<Part>,
+        admission: Admission,
     ) -> Result<Option<Ack>, Error> {
-        let Some((bytes, alone)) =
-            batch.as_ref().map(|batch| (batch.raw_bytes(), batch.is_final()))
+        let Some((bytes, alone)) = part.as_ref().map(|part| (part.raw_bytes(), part.is_final()))
         else {
             return Ok(None);
         };
-        self.add(bytes, alone, |pending, begins_block| {
-            let batch = batch.take().expect("checked above");
-            pending.push_batch(batch, begins_block)
+        self.add(bytes, alone, admission, |pending, begins_block| {
+            let part = part.take().expect("checked above");
+            pending.push_part(part, begins_block)
         })
     }
 
-    /// Whether the task is behind: a full block is pending. Callers that do not wait
-    /// (`would_wait` is false) only get `true` if their append would be accepted.
-    pub(super) fn is_behind(&self, would_wait: bool) -> bool {
-        if self.process.check().is_err() {
-            return false;
+    /// Whether an append would be accepted now.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(super) fn admits(&self) -> Result<bool, Error> {
+        let state = self.lock_unless_forked()?;
+        match state.phase {
+            Phase::Open => Ok(state.pending.has_space()),
+            _ => Err(state.closed_error()),
         }
-        let state = self.lock();
-        state.pending.is_full() && (would_wait || state.pending.has_space())
+    }
+
+    /// Whether the task is behind: a full block is pending.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lock_unless_forked().is_ok_and(|state| state.pending.is_full())
     }
 
     #[inline]
@@ -62,13 +84,14 @@ impl ProducerShared {
         &self,
         bytes: usize,
         alone: bool,
+        admission: Admission,
         push: impl FnOnce(&mut PendingBlocks, bool) -> Appended,
     ) -> Result<Option<Ack>, Error> {
         let mut state = self.lock_unless_forked()?;
         if !matches!(state.phase, Phase::Open) {
             return Err(state.closed_error());
         }
-        if !state.pending.has_space() {
+        if admission == Admission::IfSpace && !state.pending.has_space() {
             return Ok(None);
         }
         state.unchecked_records += 1;
@@ -99,13 +122,26 @@ impl ProducerShared {
                 self.wake_next_append();
                 return Ok(done);
             }
+            // In a forked child, no task makes space.
+            self.process.check()?;
             space.await;
         }
     }
 
+    /// Waits until an append would not wait: there is space, or it would fail. Uses no
+    /// space, and passes the notification on to an append that waits.
+    pub(crate) async fn room(&self) {
+        let admits = || match self.admits() {
+            Ok(false) => Ok(None),
+            Ok(true) | Err(_) => Ok(Some(())),
+        };
+        // It only fails in a forked child, where an append would fail too.
+        let _ = self.when_space(admits).await;
+    }
+
     /// After a waiting append was accepted: wakes the next one if space is left.
     fn wake_next_append(&self) {
-        if self.lock().pending.has_space() {
+        if self.lock_unless_forked().is_ok_and(|state| state.pending.has_space()) {
             self.space.notify_one();
         }
     }
@@ -141,17 +177,25 @@ impl ProducerShared {
         }
     }
 
-    /// Stops accepting records and waits until the task has ended.
+    /// Stops accepting records and waits until the task has ended, which takes at most
+    /// `limit`. If the producer is closing already, the earlier limit counts.
     ///
     /// # Errors
     /// A record failed, and the failure was not reported yet.
-    pub(crate) async fn close(&self, timeout: Duration) -> Result<(), Error> {
+    pub(crate) async fn close(&self, limit: CloseLimit) -> Result<(), Error> {
         self.process.check()?;
         {
             let mut state = self.lock();
-            if matches!(state.phase, Phase::Open) {
-                state.phase = Phase::Closing(Instant::now() + timeout);
-                state.flush_before = state.pending.next_sequence();
+            let before = Instant::now() + limit.within.min(TIMEOUT_MAX);
+            match state.phase {
+                Phase::Open => {
+                    state.phase = Phase::Closing { before, limit };
+                    state.flush_before = state.pending.next_sequence();
+                }
+                Phase::Closing { before: earlier, .. } if before < earlier => {
+                    state.phase = Phase::Closing { before, limit };
+                }
+                Phase::Closing { .. } | Phase::Abandoned | Phase::Failed(_) => {}
             }
         }
         self.space.notify_waiters();
@@ -168,11 +212,21 @@ impl ProducerShared {
         }
     }
 
+    /// Moves the outcomes that were not taken into `into`.
+    pub(crate) fn take_settled(&self, into: &mut Vec<Settled>) {
+        let Ok(mut state) = self.lock_unless_forked() else { return };
+        let continues = state.take_settled(into);
+        drop(state);
+        if continues {
+            self.space.notify_one();
+        }
+    }
+
     /// The producer was dropped: the task ends at once.
     pub(super) fn abandon(&self) {
         // A forked child has no task, and the lock's holder may not exist there.
         let Ok(mut state) = self.lock_unless_forked() else { return };
-        if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
+        if matches!(state.phase, Phase::Open | Phase::Closing { .. }) {
             state.phase = Phase::Abandoned;
         }
         drop(state);

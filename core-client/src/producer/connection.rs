@@ -107,6 +107,7 @@ impl ProducerConnection<'_> {
                     Ok(0) => return self.closed(),
                     Ok(_) => {
                         self.last_received = Instant::now();
+                        self.outgoing.shared.activity.heard(self.last_received);
                         if let Err(end) = self.receive() {
                             return end;
                         }
@@ -183,8 +184,9 @@ impl ProducerConnection<'_> {
             self.out.advance(bytes);
             self.last_sent = Instant::now();
         }
-        if self.out.is_empty() && std::mem::take(&mut self.out_is_block) {
-            self.outgoing.window.wrote();
+        let wrote_block = self.out.is_empty() && std::mem::take(&mut self.out_is_block);
+        if wrote_block && self.outgoing.window.wrote() {
+            self.outgoing.shared.activity.resent();
         }
     }
 

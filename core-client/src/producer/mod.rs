@@ -10,16 +10,21 @@
 //! sequences, so the server can tell which ones it already has.
 
 mod ack;
+mod batches;
+mod block_buffer;
 mod builder;
 mod calls;
 mod connection;
+mod encoded;
 mod handshake;
 pub mod options;
 mod outgoing;
 mod pending;
 mod sealed;
 mod settings;
+mod settled;
 mod shared;
+mod stats;
 mod task;
 mod window;
 mod work;
@@ -29,21 +34,22 @@ mod tests;
 
 pub use ack::Ack;
 pub use builder::Builder;
+pub use encoded::Encoded;
+pub use settled::Settled;
+pub use stats::ProducerStats;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_protocol::block::Codec;
-use styx_protocol::limits::{MAX_RECORD_SIZE_MAX, RECORD_HEADER_BYTES};
-use styx_protocol::record::checksum;
-use styx_protocol::{Code, LogId};
+use styx_protocol::LogId;
 
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use encoded::header_of;
 use outgoing::OpenedProducer;
-use pending::EncodedBatch;
-pub(crate) use shared::ProducerShared;
+pub(crate) use shared::{CloseLimit, ProducerShared};
 
 /// Appends records to one log, in order and each exactly once.
 ///
@@ -61,10 +67,6 @@ pub struct Producer {
     opened: OpenedProducer,
 }
 
-/// If the task is behind, the caller's thread compresses batches of at least this size.
-/// A smaller batch gains more from sharing a block with other records.
-const COMPRESSED_BYTES_MIN: usize = 64 << 10;
-
 impl Producer {
     fn new(shared: Arc<ProducerShared>, client: Client, opened: OpenedProducer) -> Producer {
         Producer { shared, client, opened }
@@ -76,8 +78,8 @@ impl Producer {
     }
 
     /// See [`Builder::close_timeout`].
-    pub(crate) fn close_timeout(&self) -> Duration {
-        self.opened.close_timeout
+    pub(crate) fn close_limit(&self) -> CloseLimit {
+        CloseLimit { within: self.opened.close_timeout, name: "close_timeout" }
     }
 
     /// Appends a record. Waits only while [`in_flight_bytes`](Builder::in_flight_bytes)
@@ -106,78 +108,6 @@ impl Producer {
     #[inline]
     pub fn try_append(&self, payload: &[u8]) -> Result<Ack, Error> {
         self.shared.push(header_of(payload)?, payload)?.ok_or_else(no_space)
-    }
-
-    /// Appends records in their order. A batch of at most 1 MiB is atomic: all of its
-    /// records are appended, or none. Each record counts 8 bytes plus its payload. A
-    /// larger batch is split into parts of at most 1 MiB, each of them atomic.
-    ///
-    /// With [`compression`](Builder::compression), the caller's thread compresses a batch
-    /// of at least 64 KiB if the producer's own thread cannot keep up.
-    ///
-    /// The ack is ready when the whole batch is durable, and has the position of the
-    /// first record. The ack of an empty batch is ready at once, with position 0.
-    ///
-    /// A future that is dropped before it is ready has appended some of the parts; of a
-    /// batch up to 1 MiB it has appended nothing.
-    ///
-    /// # Errors
-    /// As [`append`](Self::append). Earlier parts of a batch over 1 MiB may have been
-    /// appended.
-    pub async fn append_many<I>(&self, batch: I) -> Result<Ack, Error>
-    where
-        I: IntoIterator<Item: AsRef<[u8]>>,
-    {
-        let block_bytes_max = self.opened.block_bytes_max;
-        let mut parts = Vec::new();
-        let mut encoded = EncodedBatch::new();
-        let mut batch = batch.into_iter();
-        while let Some(payload) = batch.next() {
-            let payload = payload.as_ref();
-            let header = header_of(payload)?;
-            let record_bytes = RECORD_HEADER_BYTES + payload.len();
-            if !encoded.fits(record_bytes, block_bytes_max) {
-                parts.push(self.append_encoded(std::mem::take(&mut encoded)).await?);
-            }
-            encoded.expect(record_bytes, batch.size_hint().0, block_bytes_max);
-            encoded.push(header, payload);
-        }
-        if !encoded.is_empty() {
-            parts.push(self.append_encoded(encoded).await?);
-        }
-        Ok(Ack::join(parts).unwrap_or_else(|| self.ack_of_nothing()))
-    }
-
-    /// As [`append_many`](Self::append_many), without waiting, for a batch of at most
-    /// 1 MiB.
-    ///
-    /// # Errors
-    /// [`Kind::WouldBlock`] if `append_many` would wait; [`Kind::InvalidArgument`] for a
-    /// larger batch; otherwise as `append_many`.
-    pub fn try_append_many<I>(&self, batch: I) -> Result<Ack, Error>
-    where
-        I: IntoIterator<Item: AsRef<[u8]>>,
-    {
-        let block_bytes_max = self.opened.block_bytes_max;
-        let mut encoded = EncodedBatch::new();
-        let mut batch = batch.into_iter();
-        while let Some(payload) = batch.next() {
-            let payload = payload.as_ref();
-            let header = header_of(payload)?;
-            let record_bytes = RECORD_HEADER_BYTES + payload.len();
-            if !encoded.fits(record_bytes, block_bytes_max) {
-                return Err(Error::invalid(
-                    "the batch is larger than 1 MiB: append it in parts, or use append_many",
-                ));
-            }
-            encoded.expect(record_bytes, batch.size_hint().0, block_bytes_max);
-            encoded.push(header, payload);
-        }
-        if encoded.is_empty() {
-            return Ok(self.ack_of_nothing());
-        }
-        self.compress_if_behind(&mut encoded, false);
-        self.shared.push_batch(&mut Some(encoded))?.ok_or_else(no_space)
     }
 
     /// Appends a record, waits until it is durable, and returns its position.
@@ -211,7 +141,23 @@ impl Producer {
     /// # Errors
     /// The first failure that was not reported by an ack or an earlier call.
     pub async fn close(&self) -> Result<(), Error> {
-        self.shared.close(self.opened.close_timeout).await
+        self.shared.close(self.close_limit()).await
+    }
+
+    /// As [`close`](Self::close), but waits at most for `at_most`, which may be up to 24
+    /// hours. If the producer is closing already, the earlier limit counts.
+    ///
+    /// The future does not borrow the producer. Closing begins when it is first polled.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_within(
+        &self,
+        at_most: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        let limit = CloseLimit { within: at_most, name: "close_within" };
+        async move { shared.close(limit).await }
     }
 
     /// The sequence of the next record. Right after opening with a
@@ -227,6 +173,13 @@ impl Producer {
     #[must_use]
     pub fn durable_sequence(&self) -> u64 {
         self.shared.settled_before()
+    }
+
+    /// What the producer has done and does at the moment. It waits for nothing, so it also
+    /// works while the server does not answer. In a forked child all numbers are 0.
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.shared.stats()
     }
 
     /// The producer's id; `None` if it is not idempotent.
@@ -252,50 +205,6 @@ impl Producer {
     pub fn client(&self) -> &Client {
         &self.client
     }
-
-    async fn append_encoded(&self, mut encoded: EncodedBatch) -> Result<Ack, Error> {
-        self.compress_if_behind(&mut encoded, true);
-        let mut encoded = Some(encoded);
-        match self.shared.push_batch(&mut encoded)? {
-            Some(ack) => Ok(ack),
-            None => self.shared.when_space(|| self.shared.push_batch(&mut encoded)).await,
-        }
-    }
-
-    /// The task compresses one block after the other. If a full block is already
-    /// pending, this thread compresses the batch.
-    fn compress_if_behind(&self, encoded: &mut EncodedBatch, would_wait: bool) {
-        let codec = self.opened.codec;
-        let is_large = encoded.raw_bytes() >= COMPRESSED_BYTES_MIN;
-        if codec != Codec::None && is_large && self.shared.is_behind(would_wait) {
-            encoded.compress(codec);
-        }
-    }
-
-    fn ack_of_nothing(&self) -> Ack {
-        Ack::of_nothing(self.next_sequence(), self.client.runtime().process())
-    }
-}
-
-/// A record's checksum and size.
-#[inline]
-fn header_of(payload: &[u8]) -> Result<[u8; RECORD_HEADER_BYTES], Error> {
-    if (payload.len() + RECORD_HEADER_BYTES) as u64 > MAX_RECORD_SIZE_MAX {
-        return Err(too_large(payload.len()));
-    }
-    let size = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let [a, b, c, d] = checksum(size, payload).to_be_bytes();
-    let [e, f, g, h] = size;
-    Ok([a, b, c, d, e, f, g, h])
-}
-
-#[cold]
-fn too_large(payload_bytes: usize) -> Error {
-    let text = format!(
-        "the record is too large: {payload_bytes} bytes plus 8 exceed {MAX_RECORD_SIZE_MAX}, the \
-         limit of every log"
-    );
-    Error::code_error(Code::RecordTooLarge, text)
 }
 
 #[cold]

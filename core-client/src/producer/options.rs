@@ -12,3 +12,6 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest [`linger`](super::Builder::linger): 60 s.
 pub const LINGER_MAX: Duration = Duration::from_secs(60);
+/// The most bytes of records in one batch: 1 GiB. Each record counts 8 bytes plus its
+/// payload.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;

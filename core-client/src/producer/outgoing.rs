@@ -153,12 +153,12 @@ impl Outgoing {
     /// See [`Window::ack`].
     pub(super) fn acked(&mut self, ack: &Ack) -> Result<(), Error> {
         let acked = self.window.ack(ack)?;
-        let Some(last) = acked.blocks.last() else { return Ok(()) };
-        self.known.acked(acked.end_position);
-        self.last_error = None;
-        self.progress = true;
-        let before = last.end();
-        self.shared.acked(acked.blocks.iter().map(|block| block.raw_bytes), before);
+        if !acked.blocks.is_empty() {
+            self.known.acked(acked.end_position);
+            self.last_error = None;
+            self.progress = true;
+            self.shared.settle(acked.blocks);
+        }
         Ok(())
     }
 
@@ -180,12 +180,9 @@ impl Outgoing {
         match work.intent {
             Intent::Continue => Ok(deadline),
             Intent::Abandon => Err(StopReason::Abandoned),
-            Intent::Close { before, all_settled } if now >= before => match all_settled {
+            Intent::Close { before, limit, all_settled } if now >= before => match all_settled {
                 true => Err(StopReason::Done),
-                false => {
-                    let timeout = self.settings.close_timeout;
-                    Err(StopReason::TooLate(self.too_late("close_timeout", timeout)))
-                }
+                false => Err(StopReason::TooLate(self.too_late(limit.name, limit.within))),
             },
             Intent::Close { before, .. } => Ok(deadline.min(before)),
         }
@@ -219,9 +216,8 @@ impl Outgoing {
         let blocks = self.window.take_maybe_appended();
         let error = error.clone().with_maybe_appended(true);
         let any = !blocks.is_empty();
-        for block in blocks {
-            self.shared.failed(&block.outcome, block.raw_bytes, block.end(), error.clone());
-        }
+        let failed = blocks.into_iter().map(|block| block.settled(Err(error.clone())));
+        self.shared.settle(failed.collect());
         // The position at which the next block must be appended is now unknown.
         match any && self.settings.expected_position.is_some() {
             true => Err(error),
@@ -237,7 +233,7 @@ impl Outgoing {
                 SendState::NotSent => false,
                 SendState::SentOnThisConnection | SendState::SentEarlier => true,
             };
-            (block.outcome, error.clone().with_maybe_appended(maybe_appended))
+            block.settled(Err(error.clone().with_maybe_appended(maybe_appended)))
         });
         self.shared.end(cause.as_ref(), unacked.collect());
     }

@@ -15,14 +15,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use styx_protocol::block::{Codec, pack_behind};
-use styx_protocol::limits::{BLOCK_HEADER_BYTES, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES};
+use styx_protocol::limits::RECORD_HEADER_BYTES;
 
-use super::ack::{Ack, BlockOutcome};
+use super::ack::{Ack, BlockOutcome, SettledBlock};
+use super::block_buffer::{BlockBuffer, PREFIX_BYTES};
+use super::encoded::Part;
+use crate::error::Error;
 use crate::runtime::Process;
-
-/// Bytes before a block's records: the frame header and the block header.
-pub(super) const PREFIX_BYTES: usize = FRAME_HEADER_BYTES + BLOCK_HEADER_BYTES;
 
 /// The smallest capacity of a new block.
 const CAPACITY_MIN: usize = 1 << 10;
@@ -38,59 +37,6 @@ pub(super) struct Limits {
     pub(super) in_flight_bytes: usize,
     /// The most unacknowledged blocks.
     pub(super) blocks: usize,
-}
-
-/// The body of a future block, after space for its headers.
-#[derive(Debug)]
-pub(super) struct BlockBuffer {
-    /// [`PREFIX_BYTES`] of zeros, then the records, plain or compressed.
-    pub(super) bytes: Vec<u8>,
-    /// The codec and the uncompressed size, once both are final.
-    stored: Option<(Codec, usize)>,
-}
-
-impl BlockBuffer {
-    fn with_capacity(bytes: usize) -> BlockBuffer {
-        let mut body = BlockBuffer { bytes: Vec::with_capacity(bytes), stored: None };
-        body.bytes.resize(PREFIX_BYTES, 0);
-        body
-    }
-
-    /// Bytes of the records before compression.
-    pub(super) fn raw_bytes(&self) -> usize {
-        self.stored.map_or(self.open_bytes(), |(_, bytes)| bytes)
-    }
-
-    /// Makes the body final, if it is not yet: compresses the records if that makes them
-    /// smaller. Afterwards it accepts no more records.
-    pub(super) fn compress(&mut self, codec: Codec) -> Codec {
-        if let Some((codec_used, _)) = self.stored {
-            return codec_used;
-        }
-        let raw = self.bytes.get(PREFIX_BYTES..).unwrap_or_default();
-        let raw_bytes = raw.len();
-        let codec_used = match pack_behind(PREFIX_BYTES, codec, None, raw) {
-            Some(compressed) => {
-                self.bytes = compressed;
-                codec
-            }
-            None => Codec::None,
-        };
-        self.stored = Some((codec_used, raw_bytes));
-        codec_used
-    }
-
-    /// Bytes of the records of a body that is not final.
-    #[inline]
-    fn open_bytes(&self) -> usize {
-        self.bytes.len().saturating_sub(PREFIX_BYTES)
-    }
-
-    #[inline]
-    fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
-        self.bytes.extend_from_slice(&header);
-        self.bytes.extend_from_slice(payload);
-    }
 }
 
 /// A block that is not yet sealed.
@@ -110,13 +56,12 @@ impl PendingBlock {
     pub(super) fn raw_bytes(&self) -> usize {
         self.body.raw_bytes()
     }
-}
 
-/// Encoded records that must be in one block.
-#[derive(Debug)]
-pub(super) struct EncodedBatch {
-    body: BlockBuffer,
-    count: u32,
+    /// It leaves the producer with this result.
+    pub(super) fn settled(self, result: Result<u64, Error>) -> SettledBlock {
+        let raw_bytes = self.raw_bytes();
+        SettledBlock { outcome: self.outcome, count: self.count, raw_bytes, result }
+    }
 }
 
 /// The result of an append.
@@ -134,10 +79,15 @@ pub(super) struct PendingBlocks {
     process: Process,
     blocks: VecDeque<PendingBlock>,
     next_sequence: u64,
+    /// The sequence of the first record that was ever appended here.
+    first_sequence: u64,
     /// Bytes that are pending or unacknowledged.
     in_flight_bytes: usize,
-    /// Blocks that were taken and are not acknowledged.
+    /// Appends wait from this many bytes in flight on.
+    waits_from: usize,
+    /// Blocks that were taken and are not acknowledged, and their bytes.
     unacked_blocks: usize,
+    unacked_bytes: usize,
     /// Capacity of the next block: about the size of the last one.
     capacity: usize,
 }
@@ -149,15 +99,23 @@ impl PendingBlocks {
             process,
             blocks: VecDeque::new(),
             next_sequence: 0,
+            first_sequence: 0,
             in_flight_bytes: 0,
+            waits_from: limits.in_flight_bytes,
             unacked_blocks: 0,
+            unacked_bytes: 0,
             capacity: CAPACITY_MIN,
         }
     }
 
     /// Sets the first sequence, before the first record.
     pub(super) fn start_at(&mut self, sequence: u64) {
-        self.next_sequence = sequence;
+        (self.first_sequence, self.next_sequence) = (sequence, sequence);
+    }
+
+    /// The number of records that were appended here.
+    pub(super) fn appended_records(&self) -> u64 {
+        self.next_sequence.saturating_sub(self.first_sequence)
     }
 
     /// The sequence of the next record.
@@ -174,7 +132,22 @@ impl PendingBlocks {
 
     /// Whether another record or batch is accepted.
     pub(super) fn has_space(&self) -> bool {
-        self.in_flight_bytes < self.limits.in_flight_bytes
+        self.in_flight_bytes < self.waits_from
+    }
+
+    /// Until this is called with `false`, no record or batch is accepted.
+    pub(super) fn hold(&mut self, hold: bool) {
+        self.waits_from = if hold { 0 } else { self.limits.in_flight_bytes };
+    }
+
+    /// Bytes that are pending or unacknowledged.
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
+    }
+
+    /// The part of [`in_flight_bytes`](Self::in_flight_bytes) that was taken.
+    pub(super) fn unacked_bytes(&self) -> usize {
+        self.unacked_bytes
     }
 
     /// Whether the next record of this size begins a block.
@@ -206,13 +179,12 @@ impl PendingBlocks {
     }
 
     /// Appends records that must be in one block. There must be space.
-    pub(super) fn push_batch(&mut self, batch: EncodedBatch, begins_block: bool) -> Appended {
-        let (batch_bytes, count) = (batch.raw_bytes(), batch.count);
+    pub(super) fn push_part(&mut self, part: Part, begins_block: bool) -> Appended {
+        let (part_bytes, count) = (part.raw_bytes(), part.count());
         if begins_block {
-            self.begin(batch.body);
+            self.begin(part.into_body());
         } else if let Some(open) = self.blocks.back_mut() {
-            let records = batch.body.bytes.get(PREFIX_BYTES..).unwrap_or_default();
-            open.body.bytes.extend_from_slice(records);
+            open.body.bytes.extend_from_slice(part.records());
         }
         let open = self.blocks.back_mut().expect("a block was begun where there was none");
         open.count += count;
@@ -220,7 +192,7 @@ impl PendingBlocks {
         let outcome = Arc::clone(&open.outcome);
         let ack = Ack::of_batch(outcome, self.next_sequence, count.into());
         self.next_sequence = self.next_sequence.saturating_add(count.into());
-        self.in_flight_bytes += batch_bytes;
+        self.in_flight_bytes += part_bytes;
         Appended { ack, is_work }
     }
 
@@ -240,6 +212,7 @@ impl PendingBlocks {
     pub(super) fn take(&mut self) -> Option<PendingBlock> {
         let taken = self.blocks.pop_front()?;
         self.unacked_blocks += 1;
+        self.unacked_bytes += taken.raw_bytes();
         self.capacity = (PREFIX_BYTES + taken.raw_bytes()).next_power_of_two();
         let most = PREFIX_BYTES + self.limits.block_bytes;
         self.capacity = self.capacity.clamp(CAPACITY_MIN, most.max(CAPACITY_MIN));
@@ -249,6 +222,7 @@ impl PendingBlocks {
     /// A block that was taken is settled.
     pub(super) fn release(&mut self, raw_bytes: usize) {
         self.unacked_blocks = self.unacked_blocks.saturating_sub(1);
+        self.unacked_bytes = self.unacked_bytes.saturating_sub(raw_bytes);
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(raw_bytes);
     }
 
@@ -272,7 +246,7 @@ impl PendingBlocks {
         let crowded = self.unacked_blocks + self.blocks.len() > self.limits.blocks;
         let Limits { block_bytes, block_bytes_max, .. } = self.limits;
         let most = if crowded { block_bytes_max } else { block_bytes };
-        open.body.stored.is_none() && open.body.open_bytes() + record_bytes <= most
+        !open.body.is_final() && open.body.open_bytes() + record_bytes <= most
     }
 
     fn begin(&mut self, body: BlockBuffer) {
@@ -285,56 +259,5 @@ impl PendingBlocks {
             since: Instant::now(),
             outcome,
         });
-    }
-}
-
-impl EncodedBatch {
-    /// A batch without records.
-    pub(super) fn new() -> EncodedBatch {
-        EncodedBatch { body: BlockBuffer::with_capacity(PREFIX_BYTES), count: 0 }
-    }
-
-    /// Before the first record: reserves memory for it and for `more` records of the same
-    /// size, up to the size of one block. Growing step by step would copy the records
-    /// repeatedly.
-    pub(super) fn expect(&mut self, record_bytes: usize, more: usize, block_bytes_max: usize) {
-        if self.is_empty() {
-            let bytes = more.saturating_add(1).saturating_mul(record_bytes);
-            self.body.bytes.reserve(bytes.min(block_bytes_max));
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Bytes of the records before compression.
-    pub(super) fn raw_bytes(&self) -> usize {
-        self.body.raw_bytes()
-    }
-
-    /// Compresses the records before they are appended. They get a block of their own.
-    pub(super) fn compress(&mut self, codec: Codec) {
-        self.body.compress(codec);
-    }
-
-    pub(super) fn is_final(&self) -> bool {
-        self.body.stored.is_some()
-    }
-
-    /// Whether a record of this size fits into the same block.
-    pub(super) fn fits(&self, record_bytes: usize, block_bytes_max: usize) -> bool {
-        self.count == 0 || self.raw_bytes() + record_bytes <= block_bytes_max
-    }
-
-    pub(super) fn push(&mut self, header: [u8; RECORD_HEADER_BYTES], payload: &[u8]) {
-        self.body.push(header, payload);
-        self.count += 1;
-    }
-}
-
-impl Default for EncodedBatch {
-    fn default() -> EncodedBatch {
-        EncodedBatch::new()
     }
 }

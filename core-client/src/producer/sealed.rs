@@ -13,8 +13,10 @@ use styx_protocol::block::{self, Codec, Origin};
 use styx_protocol::frame::blocks_header;
 use styx_protocol::limits::FRAME_HEADER_BYTES;
 
-use super::ack::BlockOutcome;
-use super::pending::{PREFIX_BYTES, PendingBlock};
+use super::ack::{BlockOutcome, SettledBlock};
+use super::block_buffer::PREFIX_BYTES;
+use super::pending::PendingBlock;
+use crate::error::Error;
 
 /// Whether an unacknowledged block was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,12 @@ impl SealedBlock {
     pub(super) fn end(&self) -> u64 {
         self.first.saturating_add(self.count.into())
     }
+
+    /// It leaves the producer with this result.
+    pub(super) fn settled(self, result: Result<u64, Error>) -> SettledBlock {
+        let SealedBlock { outcome, count, raw_bytes, .. } = self;
+        SettledBlock { outcome, count, raw_bytes, result }
+    }
 }
 
 #[cfg(test)]
@@ -73,8 +81,8 @@ mod tests {
     use styx_protocol::block::build_with;
     use styx_protocol::record;
 
-    use super::super::header_of;
-    use super::super::pending::{EncodedBatch, Limits, PendingBlocks};
+    use super::super::encoded::{Part, header_of};
+    use super::super::pending::{Limits, PendingBlocks};
     use super::*;
     use crate::runtime::Process;
 
@@ -126,14 +134,14 @@ mod tests {
             Codec::ALL.into_iter().flat_map(|codec| [(codec, &[7; 200][..]), (codec, b"")])
         {
             let mut pending = PendingBlocks::new(limits, Process::current());
-            let (mut batch, mut builder) = (EncodedBatch::new(), record::Builder::new());
+            let (mut batch, mut builder) = (Part::with_capacity(0), record::Builder::new());
             batch.push(header_of(payload).expect("small"), payload);
             assert!(builder.push(payload));
             let raw_bytes = batch.raw_bytes();
             batch.compress(codec);
             assert_eq!(batch.raw_bytes(), raw_bytes);
             let begins_block = pending.begins_block(raw_bytes);
-            pending.push_batch(batch, begins_block);
+            pending.push_part(batch, begins_block);
             assert!(pending.begins_block(8), "it accepts no more records");
             let sealed =
                 SealedBlock::seal(pending.take().expect("a block"), Origin::default(), codec);

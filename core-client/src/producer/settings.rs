@@ -25,6 +25,7 @@ pub(super) struct Options {
     pub(super) producer_id: Option<u64>,
     pub(super) epoch: Option<u32>,
     pub(super) expected_position: Option<u64>,
+    pub(super) track_settled: bool,
 }
 
 /// See the module.
@@ -39,6 +40,7 @@ pub(super) struct ProducerSettings {
     /// `None` for a producer that is not idempotent.
     pub(super) identity: Option<Identity>,
     pub(super) expected_position: Option<u64>,
+    pub(super) track_settled: bool,
 }
 
 /// A producer's id and epoch.
@@ -63,6 +65,7 @@ impl Default for Options {
             producer_id: None,
             epoch: None,
             expected_position: None,
+            track_settled: false,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Options {
             close_timeout: self.close_timeout,
             identity: self.identity()?,
             expected_position: self.expected_position,
+            track_settled: self.track_settled,
         })
     }
 

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::ack::BlockOutcome;
+use super::ack::{BlockOutcome, SettledBlock};
 use super::pending::{Limits, PendingBlocks};
+use super::settled::{Settled, SettledBlocks};
+use super::stats::SettledCounts;
+use crate::activity::Activity;
 use crate::completion::Source;
 use crate::error::Error;
 use crate::runtime::Process;
@@ -30,6 +33,8 @@ pub(crate) struct ProducerShared {
     state: Mutex<ProducerState>,
     pub(super) process: Process,
     pub(super) linger: Duration,
+    /// The connections. Written by the task.
+    pub(super) activity: Arc<Activity>,
     /// One waiting append may continue.
     pub(super) space: Notify,
     /// Blocks were settled, or the producer ended.
@@ -48,6 +53,9 @@ pub(super) struct ProducerState {
     pub(super) flush_before: u64,
     /// Records before this sequence are settled.
     pub(super) settled_before: u64,
+    pub(super) counts: SettledCounts,
+    /// Outcomes that the caller has not taken.
+    pub(super) settled: SettledBlocks,
     /// Failed blocks whose error was not reported to the caller yet.
     pub(super) unreported: Vec<Arc<BlockOutcome>>,
     pub(super) unchecked_records: u32,
@@ -62,21 +70,39 @@ pub(super) struct ProducerState {
 pub(super) enum Phase {
     Open,
     /// Pending records are still sent, until the given time.
-    Closing(Instant),
+    Closing {
+        before: Instant,
+        limit: CloseLimit,
+    },
     /// The producer was dropped.
     Abandoned,
     /// The producer ended with this error.
     Failed(Error),
 }
 
+/// How long closing may take, and where that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CloseLimit {
+    pub(crate) within: Duration,
+    /// The option or argument, for the error.
+    pub(crate) name: &'static str,
+}
+
 impl ProducerShared {
-    pub(super) fn new(limits: Limits, linger: Duration, process: Process) -> ProducerShared {
+    pub(super) fn new(
+        limits: Limits,
+        linger: Duration,
+        track_settled: bool,
+        process: Process,
+    ) -> ProducerShared {
         let state = ProducerState {
             pending: PendingBlocks::new(limits, process),
             phase: Phase::Open,
             task_waits: false,
             flush_before: 0,
             settled_before: 0,
+            counts: SettledCounts::default(),
+            settled: SettledBlocks::new(track_settled),
             unreported: Vec::new(),
             unchecked_records: 0,
             ended: false,
@@ -86,6 +112,7 @@ impl ProducerShared {
             state: Mutex::new(state),
             process,
             linger,
+            activity: Arc::new(Activity::new()),
             space: Notify::new(),
             settled: Notify::new(),
             work: Notify::new(),
@@ -93,9 +120,8 @@ impl ProducerShared {
     }
 
     /// Wakes every caller that waits for records to be settled or for the end.
-    pub(super) fn notify_settled(&self) {
+    pub(super) fn notify_settled(&self, source: Option<Source>) {
         self.settled.notify_waiters();
-        let source = self.lock().source.clone();
         if let Some(source) = source {
             source.ready();
         }
@@ -141,8 +167,34 @@ impl ProducerState {
         }
     }
 
+    /// A block leaves what is in flight.
+    pub(super) fn release(&mut self, block: &SettledBlock) {
+        self.pending.release(block.raw_bytes);
+        self.counts.count(block);
+    }
+
+    /// Keeps the outcome of a block for callers that take it later.
+    pub(super) fn keep_settled(&mut self, block: SettledBlock) {
+        self.settled.push(|| block.to_settled());
+        if self.settled.is_full() {
+            self.pending.hold(true);
+        }
+        if block.result.is_err() {
+            self.keep_unreported(block.outcome);
+        }
+    }
+
+    /// Moves the outcomes that were not taken into `into`. Returns whether appends may
+    /// continue that waited for it.
+    pub(super) fn take_settled(&mut self, into: &mut Vec<Settled>) -> bool {
+        let had_space = self.pending.has_space();
+        self.settled.take(into);
+        self.pending.hold(false);
+        !had_space && self.pending.has_space()
+    }
+
     /// Keeps a failed block until its error was reported.
-    pub(super) fn keep_unreported(&mut self, failed: Arc<BlockOutcome>) {
+    fn keep_unreported(&mut self, failed: Arc<BlockOutcome>) {
         if self.unreported.len() >= UNREPORTED_MAX {
             self.unreported.retain(|block| block.unreported_failure().is_some());
         }

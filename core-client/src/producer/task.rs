@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use styx_protocol::Code;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::connection::{self, ConnectionEnd};
 use super::handshake::ProducerHandshake;
@@ -21,9 +22,11 @@ use super::outgoing::{OpenedProducer, Outgoing, StopReason};
 use super::settings::ProducerSettings;
 use super::shared::ProducerShared;
 use super::work::{Intent, WorkRequest};
+use crate::activity::Connected;
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::events::{EventKind, Subject};
 use crate::options::UNKNOWN_HOST_TIMEOUT;
 use crate::runtime::catch_panic;
 use crate::transport::{Transport, Upgraded};
@@ -37,6 +40,15 @@ struct ProducerTask {
     /// malformed. If the network cuts a connection inside a frame, good bytes look
     /// malformed once. Bytes that really are malformed are rejected every time.
     malformed: u32,
+    /// The caller has received the producer.
+    is_open: bool,
+}
+
+/// A connection after its handshake.
+struct NewConnection {
+    upgraded: Upgraded,
+    handshake: ProducerHandshake,
+    connected: Connected,
 }
 
 /// After this many rejections in a row, the stream really is malformed.
@@ -49,15 +61,22 @@ pub(super) async fn open(
 ) -> Result<(Arc<ProducerShared>, OpenedProducer), Error> {
     let process = client.runtime().process();
     process.check()?;
-    let shared = Arc::new(ProducerShared::new(settings.limits, settings.linger, process));
+    let shared = Arc::new(ProducerShared::new(
+        settings.limits,
+        settings.linger,
+        settings.track_settled,
+        process,
+    ));
     let task = ProducerTask {
         transport: Arc::clone(client.transport()),
         outgoing: Outgoing::new(Arc::clone(&shared), settings),
         backoff: Backoff::random(),
         malformed: 0,
+        is_open: false,
     };
     let (opened, response) = oneshot::channel();
-    client.runtime().spawn(task.run(opened));
+    let span = tracing::debug_span!("producer", log = %task.outgoing.log());
+    client.runtime().spawn(task.run(opened).instrument(span));
     // If this future is dropped, so is `response`, and the task ends.
     let opened = response.await.map_err(|_| Error::closed("client"))??;
     Ok((shared, opened))
@@ -77,10 +96,11 @@ impl ProducerTask {
                 return;
             }
         };
-        let response = self.outgoing.opened(&first.1);
+        let response = self.outgoing.opened(&first.handshake);
         if opened.send(Ok(response)).is_err() {
             return;
         }
+        self.is_open = true;
         let cause = match catch_panic(async { Ok(self.work(first).await) }).await {
             Ok(cause) => cause,
             Err(panicked) => Some(panicked),
@@ -90,15 +110,15 @@ impl ProducerTask {
 
     /// Serves one connection after the other until the producer ends, and returns why;
     /// `None` if it was closed.
-    async fn work(&mut self, first: (Upgraded, ProducerHandshake)) -> Option<Error> {
+    async fn work(&mut self, first: NewConnection) -> Option<Error> {
         let mut next = Some(first);
         loop {
             let end = match next.take() {
-                Some((upgraded, handshake)) => self.serve(upgraded, handshake).await,
+                Some(connection) => self.serve(connection).await,
                 None => match self.run_until_stopped(self.connect()).await {
-                    Ok(Ok((upgraded, handshake))) => match self.outgoing.reopen(&handshake) {
+                    Ok(Ok(connection)) => match self.outgoing.reopen(&connection.handshake) {
                         Ok(()) => {
-                            next = Some((upgraded, handshake));
+                            next = Some(connection);
                             continue;
                         }
                         Err(error) => ConnectionEnd::Lost(error),
@@ -114,16 +134,16 @@ impl ProducerTask {
     }
 
     /// The first connection, retried until the call timeout.
-    async fn open(&mut self) -> Result<(Upgraded, ProducerHandshake), Error> {
+    async fn open(&mut self) -> Result<NewConnection, Error> {
         let timeout = self.transport.options().call_timeout;
         let begun = Instant::now();
         let end = begun + timeout;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.connect()).await {
-                Ok(Ok((upgraded, handshake))) => {
-                    self.outgoing.open(&handshake)?;
-                    return Ok((upgraded, handshake));
+                Ok(Ok(connection)) => {
+                    self.outgoing.open(&connection.handshake)?;
+                    return Ok(connection);
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -146,15 +166,18 @@ impl ProducerTask {
         }
     }
 
-    async fn connect(&self) -> Result<(Upgraded, ProducerHandshake), Error> {
+    async fn connect(&self) -> Result<NewConnection, Error> {
         let request = self.outgoing.request(self.transport.options().silence_timeout);
         let upgraded = self.transport.upgrade(&request).await?;
         let handshake = ProducerHandshake::read(&upgraded, self.outgoing.is_idempotent())?;
-        Ok((upgraded, handshake))
+        let connected = self.outgoing.shared.activity.connected(Instant::now());
+        Ok(NewConnection { upgraded, handshake, connected })
     }
 
-    async fn serve(&mut self, upgraded: Upgraded, handshake: ProducerHandshake) -> ConnectionEnd {
+    async fn serve(&mut self, connection: NewConnection) -> ConnectionEnd {
+        let NewConnection { upgraded, handshake, connected: _connected } = connection;
         let since = Instant::now();
+        self.tell(EventKind::Connected);
         let end = connection::serve(&mut self.outgoing, &self.transport, upgraded, handshake).await;
         if self.outgoing.take_progress() {
             self.malformed = 0;
@@ -173,14 +196,15 @@ impl ProducerTask {
     async fn after_disconnect(&mut self, end: ConnectionEnd) -> Result<(), Option<Error>> {
         let (error, none_appended) = match end {
             ConnectionEnd::Finished => return Err(None),
-            ConnectionEnd::Stopped(stop) => return Err(cause_of(stop)),
+            ConnectionEnd::Stopped(stop) => return Err(self.cause_of(stop)),
             ConnectionEnd::Lost(error) => (error, false),
             ConnectionEnd::Refused(error) => {
                 let none_appended = !error.maybe_appended();
                 (error, none_appended)
             }
         };
-        tracing::debug!(log = %self.outgoing.log(), "a producer's connection ended: {error}");
+        tracing::debug!("a producer's connection ended: {error}");
+        self.tell(EventKind::Lost(error.clone()));
         self.outgoing.window.disconnected(none_appended);
         let is_malformed = error.is(Code::MalformedRecords);
         self.malformed += u32::from(is_malformed);
@@ -193,7 +217,25 @@ impl ProducerTask {
         }
         let wait = self.backoff.next(error.facts().retry_after);
         self.outgoing.set_last_error(error);
-        self.run_until_stopped(tokio::time::sleep(wait)).await.map_err(cause_of)
+        self.tell(EventKind::Again { wait });
+        let waited = self.run_until_stopped(tokio::time::sleep(wait)).await;
+        waited.map_err(|stop| self.cause_of(stop))
+    }
+
+    /// The error that ends the producer; `None` if nothing failed.
+    fn cause_of(&self, stop: StopReason) -> Option<Error> {
+        match stop {
+            StopReason::Done => None,
+            StopReason::Abandoned => Some(Error::closed("producer")),
+            StopReason::TooLate(error) => {
+                self.tell(EventKind::Lost(error.clone()));
+                Some(error)
+            }
+        }
+    }
+
+    fn tell(&self, kind: EventKind) {
+        self.transport.events().add(Subject::Producer, self.outgoing.log(), kind);
     }
 
     /// Runs `future`, unless the task has to stop before it is done.
@@ -216,20 +258,14 @@ impl ProducerTask {
     }
 }
 
-/// The error that ends the producer; `None` if nothing failed.
-fn cause_of(stop: StopReason) -> Option<Error> {
-    match stop {
-        StopReason::Done => None,
-        StopReason::Abandoned => Some(Error::closed("producer")),
-        StopReason::TooLate(error) => Some(error),
-    }
-}
-
 impl Drop for ProducerTask {
     /// The client's threads may end at any time. Callers must not wait forever then.
     fn drop(&mut self) {
         if !self.outgoing.shared.is_ended() {
             self.outgoing.end(Some(Error::closed("client")));
+        }
+        if self.is_open {
+            self.tell(EventKind::Closed);
         }
     }
 }

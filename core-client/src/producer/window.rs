@@ -13,6 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use styx_protocol::frame::Ack;
 
+use super::ack::SettledBlock;
 use super::sealed::{SealedBlock, SendState};
 use crate::error::Error;
 
@@ -24,11 +25,11 @@ pub(super) struct Window {
     written: usize,
 }
 
-/// The blocks that an ack settled.
+/// The blocks that an ack covers.
 #[derive(Debug)]
 pub(super) struct AckedBlocks {
-    /// The blocks, in order.
-    pub(super) blocks: Vec<SealedBlock>,
+    /// The blocks with their positions, in order.
+    pub(super) blocks: Vec<SettledBlock>,
     /// The highest position after one of them.
     pub(super) end_position: u64,
 }
@@ -66,17 +67,18 @@ impl Window {
         self.blocks.get(self.written).map(|block| block.frame.clone())
     }
 
-    /// The block that [`next`](Self::next) returned was written completely.
-    pub(super) fn wrote(&mut self) {
-        if let Some(block) = self.blocks.get_mut(self.written) {
-            self.written += 1;
-            if block.state == SendState::NotSent {
-                block.state = SendState::SentOnThisConnection;
-            }
+    /// The block that [`next`](Self::next) returned was written completely. Returns
+    /// whether it was sent before.
+    pub(super) fn wrote(&mut self) -> bool {
+        let Some(block) = self.blocks.get_mut(self.written) else { return false };
+        self.written += 1;
+        if block.state == SendState::NotSent {
+            block.state = SendState::SentOnThisConnection;
         }
+        block.state == SendState::SentEarlier
     }
 
-    /// Settles the blocks that an ack covers: all of them or none.
+    /// Removes the blocks that an ack covers: all of them or none.
     ///
     /// # Errors
     /// The ack covers records that were not sent, or a part of a block.
@@ -93,10 +95,8 @@ impl Window {
             }
         }
         self.written -= bases.len();
-        let blocks: Vec<SealedBlock> = self.blocks.drain(..bases.len()).collect();
-        for (block, base) in blocks.iter().zip(bases) {
-            block.outcome.settle(Ok(base));
-        }
+        let blocks = self.blocks.drain(..bases.len()).zip(bases);
+        let blocks = blocks.map(|(block, base)| block.settled(Ok(base))).collect();
         let end_position = ack.runs.iter().map(|run| run.end().0).max().unwrap_or_default();
         Ok(AckedBlocks { blocks, end_position })
     }

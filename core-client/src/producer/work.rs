@@ -1,12 +1,11 @@
 //! The methods of [`ProducerShared`] for the producer's task: take blocks, report
 //! what became of them, and end.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::ack::BlockOutcome;
+use super::ack::SettledBlock;
 use super::pending::PendingBlock;
-use super::shared::{Phase, ProducerShared};
+use super::shared::{CloseLimit, Phase, ProducerShared};
 use crate::error::Error;
 
 /// What the task asks for.
@@ -35,7 +34,7 @@ pub(super) enum Intent {
     /// Keep running.
     Continue,
     /// End once every record is settled, and at this time at the latest.
-    Close { before: Instant, all_settled: bool },
+    Close { before: Instant, limit: CloseLimit, all_settled: bool },
     /// End now.
     Abandon,
 }
@@ -76,8 +75,8 @@ impl ProducerShared {
         let intent = match state.phase {
             Phase::Open | Phase::Failed(_) => Intent::Continue,
             Phase::Abandoned => Intent::Abandon,
-            Phase::Closing(before) => {
-                Intent::Close { before, all_settled: state.pending.is_settled() }
+            Phase::Closing { before, limit } => {
+                Intent::Close { before, limit, all_settled: state.pending.is_settled() }
             }
         };
         let linger = self.linger;
@@ -99,62 +98,63 @@ impl ProducerShared {
         Work { block, oldest, lingers_until, intent }
     }
 
-    /// Blocks were acknowledged: `raw_bytes` of each, and the sequence after the last.
-    pub(super) fn acked(&self, raw_bytes: impl Iterator<Item = usize>, settled_before: u64) {
+    /// These blocks are settled, in the order of their sequences. The counters change
+    /// before an ack is ready, and a flush returns after it.
+    pub(super) fn settle(&self, blocks: Vec<SettledBlock>) {
+        let Some(settled_before) = blocks.last().map(SettledBlock::end) else { return };
+        let now = Instant::now();
+        let was_full = {
+            let mut state = self.lock();
+            let was_full = !state.pending.has_space();
+            blocks.iter().for_each(|block| state.release(block));
+            if blocks.iter().any(|block| block.result.is_ok()) {
+                state.counts.acked(now);
+            }
+            was_full
+        };
+        blocks.iter().for_each(SettledBlock::settle);
         let mut state = self.lock();
-        let was_full = !state.pending.has_space();
-        raw_bytes.for_each(|bytes| state.pending.release(bytes));
         state.settled_before = state.settled_before.max(settled_before);
+        blocks.into_iter().for_each(|block| state.keep_settled(block));
         let has_space = state.pending.has_space();
+        let source = state.source.clone();
         drop(state);
         if was_full && has_space {
             self.space.notify_one();
         }
-        self.notify_settled();
-    }
-
-    /// A block that was taken failed with this error, and the producer continues.
-    pub(super) fn failed(
-        &self,
-        block: &Arc<BlockOutcome>,
-        raw_bytes: usize,
-        before: u64,
-        error: Error,
-    ) {
-        block.settle(Err(error));
-        self.lock().keep_unreported(Arc::clone(block));
-        self.acked(std::iter::once(raw_bytes), before);
+        self.notify_settled(source);
     }
 
     /// The task ends, and the producer accepts no more records. Pending blocks were
-    /// never sent and fail with `error`. The blocks in `unacked` fail with their own
-    /// errors. After a clean close there are neither.
-    pub(super) fn end(&self, error: Option<&Error>, unacked: Vec<(Arc<BlockOutcome>, Error)>) {
+    /// never sent and fail with `error`. The blocks in `unacked` have failed too. After a
+    /// clean close there are neither.
+    pub(super) fn end(&self, error: Option<&Error>, unacked: Vec<SettledBlock>) {
+        let cause = error.cloned().unwrap_or_else(|| Error::closed("producer"));
+        let cause = cause.with_maybe_appended(false);
         // The phase changes first, so that a caller that sees a failed block cannot
         // append another record.
-        let never_sent = {
+        let failed: Vec<SettledBlock> = {
             let mut state = self.lock();
             match error {
                 Some(error) => state.phase = Phase::Failed(error.clone()),
                 None if matches!(state.phase, Phase::Open) => state.phase = Phase::Abandoned,
                 None => {}
             }
-            state.pending.drain()
+            unacked.iter().for_each(|block| state.release(block));
+            let never_sent = state.pending.drain().into_iter().map(|block| {
+                let block = block.settled(Err(cause.clone()));
+                state.counts.count(&block);
+                block
+            });
+            unacked.into_iter().chain(never_sent).collect()
         };
-        let cause = error.cloned().unwrap_or_else(|| Error::closed("producer"));
-        let never_sent = never_sent
-            .into_iter()
-            .map(|block| (block.outcome, cause.clone().with_maybe_appended(false)));
-        let failed = unacked.into_iter().chain(never_sent).map(|(outcome, error)| {
-            outcome.settle(Err(error));
-            outcome
-        });
-        let failed: Vec<Arc<BlockOutcome>> = failed.collect();
+        failed.iter().for_each(SettledBlock::settle);
         let mut state = self.lock();
-        failed.into_iter().for_each(|outcome| state.keep_unreported(outcome));
+        failed.into_iter().for_each(|block| state.keep_settled(block));
         state.ended = true;
+        let source = state.source.clone();
         drop(state);
         self.space.notify_waiters();
-        self.notify_settled();
+        self.notify_settled(source);
     }
 }

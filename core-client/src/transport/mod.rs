@@ -37,6 +37,7 @@ pub(crate) use upgrade::Upgraded;
 use self::http::HttpConnection;
 use crate::address::Address;
 use crate::error::{Error, Kind};
+use crate::events::Events;
 use crate::options::{Headers, Options};
 
 /// The most idle connections that are kept for later requests.
@@ -51,6 +52,7 @@ pub(crate) struct Transport {
     /// `None` if the address is not encrypted.
     tls: Option<Arc<ClientConfig>>,
     idle: Mutex<Vec<HttpConnection>>,
+    events: Events,
 }
 
 /// A request without its body.
@@ -76,7 +78,8 @@ impl Transport {
             true => Some(tls::config(&options.roots)?),
             false => None,
         };
-        Ok(Transport { address, options, headers, authority, tls, idle: Mutex::default() })
+        let (idle, events) = (Mutex::default(), Events::default());
+        Ok(Transport { address, options, headers, authority, tls, idle, events })
     }
 
     /// The server's address.
@@ -87,6 +90,11 @@ impl Transport {
     /// The client's options.
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The events of the client's producers and consumers.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
     }
 
     /// The error for a stream whose connection broke.

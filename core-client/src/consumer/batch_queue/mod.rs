@@ -26,6 +26,7 @@ use styx_protocol::frame::Ends;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::stats::ConsumerCounts;
 use crate::batch::RecordBatch;
 use crate::completion::{Signal, Source};
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub(crate) struct BatchQueue {
     /// Notified when the queue has become at most half full.
     space: Notify,
     bytes_max: usize,
+    counts: ConsumerCounts,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +81,7 @@ pub(super) enum QueueItem {
 impl BatchQueue {
     pub(super) fn new(bytes_max: usize) -> BatchQueue {
         let (state, signal) = (Mutex::default(), OnceLock::new());
-        BatchQueue { state, signal, space: Notify::new(), bytes_max }
+        BatchQueue { state, signal, space: Notify::new(), bytes_max, counts: ConsumerCounts::new() }
     }
 
     /// Drops the queued batches, stops the current sender and returns a new one.
@@ -150,6 +152,16 @@ impl BatchQueue {
     /// The log's ends, as the server last reported them.
     pub(super) fn ends(&self) -> Option<Ends> {
         self.lock().ends
+    }
+
+    /// What was received, and on which connections.
+    pub(super) fn counts(&self) -> &ConsumerCounts {
+        &self.counts
+    }
+
+    /// Memory of the queued batches.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Whether no batch is queued.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use styx_protocol::frame::Ends;
 
 use super::{BatchQueue, BatchQueueState, OpenedRead};
+use crate::activity::Activity;
 use crate::batch::RecordBatch;
 use crate::error::Error;
 
@@ -42,10 +43,16 @@ impl BatchSender {
     /// Appends a batch to the queue. Never waits, so call
     /// [`is_full`](Self::is_full) first.
     pub(crate) fn push(&self, batch: RecordBatch) {
+        self.queue.counts.received(&batch);
         self.change(|state| {
             state.bytes += batch.memory_bytes();
             state.batches.push_back(batch);
         });
+    }
+
+    /// What is known of the connections.
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.queue.counts.activity
     }
 
     /// Whether the queue has reached its limit.

@@ -1,9 +1,12 @@
 //! A producer against a peer that the test controls step by step.
 
 mod appending;
+mod encoded;
 mod ending;
 mod healing;
 mod peer;
+mod settled;
+mod stats;
 mod waiting;
 
 use std::thread::{self, JoinHandle};

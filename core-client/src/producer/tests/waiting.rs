@@ -9,9 +9,9 @@ use styx_protocol::frame::{Event, Fault};
 use super::*;
 use crate::completion::{CompletionQueue, Outcome};
 use crate::error::Kind;
-use crate::producer::ProducerShared;
 use crate::producer::pending::Limits;
 use crate::producer::tests::peer::texts;
+use crate::producer::{CloseLimit, ProducerShared};
 use crate::runtime::Process;
 
 /// Polls a future once and drops it.
@@ -76,13 +76,13 @@ fn forked_child_gets_errors_and_never_waits() {
         in_flight_bytes: 1 << 20,
         blocks: 8,
     };
-    let shared = ProducerShared::new(limits, Duration::ZERO, Process::of_a_parent());
+    let shared = ProducerShared::new(limits, Duration::ZERO, false, Process::of_a_parent());
     let check = |result: Result<(), Error>| {
         assert_eq!(result.expect_err("forked").kind(), Kind::Forked);
     };
     check(shared.push([0; 8], b"").map(drop));
     check(wait(shared.flush()));
-    check(wait(shared.close(Duration::from_secs(1))));
+    check(wait(shared.close(CloseLimit { within: Duration::from_secs(1), name: "here" })));
     shared.abandon();
     // Another thread held the lock during the fork. It does not exist in the child, so it
     // never releases the lock.
@@ -101,6 +101,18 @@ fn forked_child_gets_errors_and_never_waits() {
         assert_eq!(shared.next_sequence(), 0);
         done.send(()).expect("it is waited for");
     });
+}
+
+/// If the producer had no space when its process forked, the child has no task that
+/// makes space.
+#[test]
+fn forked_child_does_not_wait_for_space() {
+    let limits =
+        Limits { block_bytes: 1 << 10, block_bytes_max: 1 << 20, in_flight_bytes: 0, blocks: 8 };
+    let shared = ProducerShared::new(limits, Duration::ZERO, true, Process::of_a_parent());
+    let waiting = shared.when_space(|| shared.push([0; 8], b""));
+    assert_eq!(wait(waiting).expect_err("forked").kind(), Kind::Forked);
+    wait(shared.room());
 }
 
 #[test]

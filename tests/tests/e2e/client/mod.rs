@@ -3,5 +3,6 @@
 mod connect;
 mod consumer;
 mod fencing;
+mod observability;
 mod producer;
 mod tls;
