@@ -27,6 +27,12 @@
 //! | [`options`] | defaults and limits of a client's options |
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
+//!
+//! It supports Linux and macOS. Only what is marked with `cfg(unix)` needs descriptors:
+//! `consumer::bell`, and the queues of `completion` and `consumer` that have one.
+
+#[cfg(not(unix))]
+compile_error!("styx-client supports Linux and macOS");
 
 pub mod address;
 mod backoff;
@@ -40,6 +46,7 @@ pub mod error;
 pub mod logs;
 pub mod options;
 pub mod over_http;
+mod process;
 pub mod producer;
 mod runtime;
 mod transport;

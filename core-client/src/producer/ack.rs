@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::runtime::Process;
+use crate::process::{ForgetInChild, Process};
 
 /// The outcome of a block.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl BlockOutcome {
             if let Some(result) = self.base() {
                 return result;
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 }

@@ -10,6 +10,7 @@ use super::pending::{Appended, EncodedBatch, PendingBlocks};
 use super::shared::{Phase, ProducerShared};
 use crate::completion::Source;
 use crate::error::Error;
+use crate::process::ForgetInChild;
 
 /// Records between two checks of the process id, each of which is a system call.
 const UNCHECKED_RECORDS_MAX: u32 = 128;
@@ -99,7 +100,7 @@ impl ProducerShared {
                 self.wake_next_append();
                 return Ok(done);
             }
-            space.await;
+            ForgetInChild::future(self.process, space).await;
         }
     }
 
@@ -137,7 +138,7 @@ impl ProducerShared {
                     };
                 }
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 
@@ -164,14 +165,17 @@ impl ProducerShared {
                     return state.take_unreported().map_or(Ok(()), Err);
                 }
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 
     /// The producer was dropped: the task ends at once.
     pub(super) fn abandon(&self) {
-        // A forked child has no task, and the lock's holder may not exist there.
-        let Ok(mut state) = self.lock_unless_forked() else { return };
+        // A forked child has no task, and the holders of locks may not exist there.
+        if !self.process.is_current() {
+            return;
+        }
+        let mut state = self.lock();
         if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
             state.phase = Phase::Abandoned;
         }

@@ -19,7 +19,7 @@ use styx_protocol::block::{Codec, pack_behind};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES};
 
 use super::ack::{Ack, BlockOutcome};
-use crate::runtime::Process;
+use crate::process::Process;
 
 /// Bytes before a block's records: the frame header and the block header.
 pub(super) const PREFIX_BYTES: usize = FRAME_HEADER_BYTES + BLOCK_HEADER_BYTES;

@@ -76,7 +76,7 @@ mod tests {
     use super::super::header_of;
     use super::super::pending::{EncodedBatch, Limits, PendingBlocks};
     use super::*;
-    use crate::runtime::Process;
+    use crate::process::Process;
 
     /// This crate builds blocks in place; the protocol crate builds the same by copying.
     #[test]

@@ -17,7 +17,7 @@ use super::ack::BlockOutcome;
 use super::pending::{Limits, PendingBlocks};
 use crate::completion::Source;
 use crate::error::Error;
-use crate::runtime::Process;
+use crate::process::Process;
 
 /// How often the lock is tried before the process id is checked. If another thread
 /// held the lock during a fork, a child that simply locks would wait forever.

@@ -24,6 +24,7 @@ use super::work::{Intent, WorkRequest};
 use crate::backoff::{self, Backoff};
 use crate::client::Client;
 use crate::error::{Error, Kind};
+use crate::process::ForgetInChild;
 use crate::transport::{Transport, Upgraded};
 
 /// See the module.
@@ -57,7 +58,8 @@ pub(super) async fn open(
     let (opened, response) = oneshot::channel();
     client.runtime().spawn(task.run(opened));
     // If this future is dropped, so is `response`, and the task ends.
-    let opened = response.await.map_err(|_| Error::closed("client"))??;
+    let opened =
+        ForgetInChild::new(process, response).await.map_err(|_| Error::closed("client"))??;
     Ok((shared, opened))
 }
 

@@ -34,6 +34,7 @@ use self::http::HttpConnection;
 use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::options::{Headers, Options};
+use crate::process::{ForgetInChild, Process};
 
 /// The most idle connections that are kept for later requests.
 const IDLE_CONNECTIONS_MAX: usize = 4;
@@ -46,7 +47,8 @@ pub(crate) struct Transport {
     authority: HeaderValue,
     /// `None` if the address is not encrypted.
     tls: Option<Arc<ClientConfig>>,
-    idle: Mutex<Vec<HttpConnection>>,
+    /// Dropping a connection wakes the task that drives it.
+    idle: ForgetInChild<Mutex<Vec<HttpConnection>>>,
 }
 
 /// A request without its body.
@@ -72,7 +74,8 @@ impl Transport {
             true => Some(tls::config(&options.roots)?),
             false => None,
         };
-        Ok(Transport { address, options, headers, authority, tls, idle: Mutex::default() })
+        let idle = ForgetInChild::new(Process::current(), Mutex::default());
+        Ok(Transport { address, options, headers, authority, tls, idle })
     }
 
     /// The server's address.
