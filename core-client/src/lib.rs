@@ -28,6 +28,12 @@
 //! | [`options`] | every option by name; defaults and limits of a client's options |
 //! | [`blocking`] | the same types for programs without an executor |
 //! | [`bindings`] | the interface for bindings to other languages |
+//!
+//! It supports Linux and macOS. Only what is marked with `cfg(unix)` needs descriptors:
+//! `consumer::bell`, and the queues of `completion` and `consumer` that have one.
+
+#[cfg(not(unix))]
+compile_error!("styx-client supports Linux and macOS");
 
 mod activity;
 pub mod address;
@@ -43,6 +49,7 @@ pub mod events;
 pub mod logs;
 pub mod options;
 pub mod over_http;
+mod process;
 pub mod producer;
 mod runtime;
 mod server_info;

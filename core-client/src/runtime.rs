@@ -5,22 +5,24 @@
 //! without waiting. Callers' futures only use primitives that need no runtime, so any
 //! executor may poll them.
 //!
-//! A forked child has a copy of everything except these threads, so a call that waits
-//! there would wait forever. Therefore each call compares process ids first.
+//! A forked child does not have these threads: see [`process`](crate::process).
 //!
 //! A panic of a task is a bug of this crate. It becomes an error of the calls that depend on
 //! the task, so that it never unwinds into a caller.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
+use crate::consumer::Bell;
 use crate::error::{Error, Kind};
+use crate::process::ForgetInChild;
+use crate::process::Process;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,45 +31,7 @@ pub(crate) struct Runtime {
     /// Taken out when the last owner is dropped.
     owned: Mutex<Option<tokio::runtime::Runtime>>,
     process: Process,
-}
-
-/// A process, to detect forks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process(u32);
-
-impl Process {
-    /// The current process.
-    pub(crate) fn current() -> Process {
-        Process(std::process::id())
-    }
-
-    /// Checks that this is still the current process. Costs one system call.
-    ///
-    /// # Errors
-    /// [`Kind::Forked`] in a forked child.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        self.compare(Process::current())
-    }
-
-    /// A process other than the current one, as a forked child sees its parent.
-    #[cfg(test)]
-    pub(crate) fn of_a_parent() -> Process {
-        Process(Process::current().0 + 1)
-    }
-
-    fn compare(self, current: Process) -> Result<(), Error> {
-        if self == current {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Forked,
-            format!(
-                "this client belongs to process {}, but this is its forked child {}: create a new \
-                 client after the fork",
-                self.0, current.0
-            ),
-        ))
-    }
+    bell: Arc<Bell>,
 }
 
 impl Runtime {
@@ -76,20 +40,29 @@ impl Runtime {
     /// # Errors
     /// The system provides no thread or no poller.
     pub(crate) fn start(threads: usize) -> Result<Runtime, Error> {
+        let failed = |error: std::io::Error| {
+            let text = format!("cannot start the client's threads: {error}");
+            Error::new(Kind::ConnectionFailed, text)
+        };
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("styx-client")
             .enable_io()
             .enable_time()
             .build()
-            .map_err(|e| {
-                Error::new(
-                    Kind::ConnectionFailed,
-                    format!("cannot start the client's threads: {e}"),
-                )
-            })?;
+            .map_err(failed)?;
         let handle = runtime.handle().clone();
-        Ok(Runtime { handle, owned: Mutex::new(Some(runtime)), process: Process::current() })
+        let bell = {
+            let _in_the_runtime = handle.enter();
+            Bell::start().map_err(failed)?
+        };
+        let owned = Mutex::new(Some(runtime));
+        Ok(Runtime { handle, owned, process: Process::current(), bell })
+    }
+
+    /// What wakes consumers on behalf of signal handlers.
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 
     /// The process that the threads belong to.
@@ -105,6 +78,14 @@ impl Runtime {
         self.handle.spawn(future)
     }
 
+    /// As [`spawn`](Self::spawn), but dropping the returned task aborts it.
+    pub(crate) fn spawn_owned<F>(&self, future: F) -> AbortOnDrop<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        AbortOnDrop(ForgetInChild::new(self.process, self.spawn(future)))
+    }
+
     /// Runs a future on the client's threads. Dropping the returned future aborts it.
     ///
     /// # Errors
@@ -115,8 +96,7 @@ impl Runtime {
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.process.check()?;
-        let mut task = AbortOnDrop(self.spawn(future));
-        (&mut task.0).await.unwrap_or_else(|failed| Err(task_error(failed)))
+        self.spawn_owned(future).await.unwrap_or_else(|failed| Err(task_error(failed)))
     }
 }
 
@@ -145,7 +125,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let owned = self.owned.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(runtime) = owned else { return };
-        if self.process.check().is_ok() {
+        if self.process.is_current() {
             runtime.shutdown_background();
         } else {
             // Its threads are not in this process, so shutting it down would wait forever.
@@ -154,27 +134,38 @@ impl Drop for Runtime {
     }
 }
 
-/// A task that is aborted when this is dropped.
+/// A task that is aborted when this is dropped. As a future, it is the task's result. In a
+/// forked child, dropping it has no effect.
 #[derive(Debug)]
-pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
+pub(crate) struct AbortOnDrop<T>(ForgetInChild<JoinHandle<T>>);
+
+impl<T> AbortOnDrop<T> {
+    /// A handle that aborts the task earlier.
+    pub(crate) fn abort_handle(&self) -> AbortHandle {
+        self.0.abort_handle()
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.get_mut().0).poll(context)
+    }
+}
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        // Aborting takes a lock of the runtime.
+        if !self.0.is_in_child() {
+            self.0.abort();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forked_child_gets_an_error() {
-        let here = Process::current();
-        assert!(here.check().is_ok());
-        let error = here.compare(Process::of_a_parent()).expect_err("another process");
-        assert_eq!((error.kind(), error.is_retriable()), (Kind::Forked, false));
-    }
 
     #[test]
     fn calls_in_a_forked_child_fail_instead_of_waiting() {
@@ -218,6 +209,25 @@ mod tests {
         }
         let next = crate::wait::block_on(runtime.run(async { Ok(7) }));
         assert!(next.is_ok_and(|seven| seven == 7), "the threads continue after a panic");
+    }
+
+    #[test]
+    fn dropping_a_task_in_a_forked_child_does_not_abort_it() {
+        let mut runtime = Runtime::start(1).expect("threads");
+        let (aborted, is_aborted) = std::sync::mpsc::channel::<()>();
+        let future = async move {
+            let _aborted = aborted;
+            std::future::pending::<()>().await;
+        };
+        runtime.process = Process::of_a_parent();
+        drop(runtime.spawn_owned(future));
+        let (done, is_done) = std::sync::mpsc::channel();
+        drop(runtime.spawn(async move { done.send(()) }));
+        is_done.recv().expect("the runtime runs tasks");
+        assert_eq!(is_aborted.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        runtime.process = Process::current();
+        drop(runtime);
+        assert!(is_aborted.recv().is_err(), "the end of the runtime ends it");
     }
 
     #[test]

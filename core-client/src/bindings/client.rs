@@ -1,7 +1,7 @@
 //! A client's calls, whose results a completion queue reports.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::{Outcome, Ticket};
 use crate::client::Client;
@@ -26,7 +26,12 @@ impl<T> Started<T> {
     /// Takes the result out; `None` if the call is still running, or if the result was taken
     /// before. There is a result once the call's ticket has completed.
     pub fn take(&mut self) -> Option<Result<T, Error>> {
-        self.result.lock().take()
+        // Never waits: before the ticket completes, the call has released the lock.
+        match self.result.0.try_lock() {
+            Ok(mut result) => result.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -77,14 +82,14 @@ impl Client {
             return Started { result, _task: None };
         }
         let slot = Arc::clone(&result);
-        let task = self.runtime().spawn(async move {
+        let task = self.runtime().spawn_owned(async move {
             let done = catch_panic(call).await;
             let outcome = done.as_ref().map(|_| Outcome::Done).map_err(Clone::clone);
             // First the result, because the ticket says that it is there.
             *slot.lock() = Some(done);
             cancelled.complete(outcome);
         });
-        Started { result, _task: Some(AbortOnDrop(task)) }
+        Started { result, _task: Some(task) }
     }
 }
 

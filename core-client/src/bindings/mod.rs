@@ -6,7 +6,7 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`CompletionQueue`] | a bounded queue of results, and one file descriptor to watch |
+//! | [`CompletionQueue`] | a bounded queue of results, and one file descriptor to watch or one function that is called |
 //! | [`Ticket`] | a place in the queue for the result of one call |
 //! | [`Source`] | a repeated notification: a consumer or producer has something new |
 //! | [`Client::start`], [`Started`] | any other call, its result told to the queue |
@@ -15,15 +15,16 @@
 //! | [`Encoded`], [`Producer::try_append_encoded`] | records that are encoded once, then given away |
 //! | [`Settled`], [`Producer::take_settled`] | the outcomes of many records at once |
 //! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
-//! | [`Consumer::notify`], [`Consumer::descriptor`] | a consumer's events |
-//! | [`Handle`] | close or wake a consumer from another thread |
+//! | [`Consumer::notify`], [`Consumer::descriptor`], [`Consumer::seek_to`] | a consumer's events |
+//! | [`Consumer::give_back`] | puts records back that the binding cannot use now |
+//! | [`Handle`] | close, wake or watch a consumer from another thread |
 //!
 //! ```text
 //! client's threads                                      the binding's thread
 //! Ticket::complete ─┐                                 ┌─▶ drain: many completions at once
 //! Ticket::complete ─┼─▶ queue ─▶ descriptor readable ─┤    token ─▶ promise, future, …
 //! Source::ready    ─┘                                 └   (epoll, asyncio, libuv, poll)
-//! any thread, signal handler: CompletionQueue::wakeup ─▶ descriptor readable
+//! any thread, signal handler: CompletionQueue::wakeup, Handle::wakeup ─▶ descriptor readable
 //! ```
 //!
 //! A binding creates one queue and watches its descriptor. For each call it makes a
@@ -33,7 +34,8 @@
 //! # Contract
 //!
 //! **Threads.** The client's threads (`styx-client`) only put entries into the queue and
-//! raise its descriptor. They never run code of the binding. Completing a ticket or
+//! raise its descriptor. They never run code of the binding, except for the notifier of a
+//! queue that was made with one. Completing a ticket or
 //! notifying a source takes a short lock, and never waits or fails. Every method of
 //! [`CompletionQueue`] may be called from any thread. Two threads may drain one queue,
 //! but each completion goes to only one of them.
@@ -49,6 +51,11 @@
 //! is left: the next notification only comes for something new. Notifications may also
 //! be spurious.
 //!
+//! **Notifiers.** For hosts without descriptors, [`CompletionQueue::with_notifier`] makes a
+//! queue that calls a function instead. It is called on any thread, without any lock, and
+//! only when the queue was empty before. It should raise a flag of the host's own event
+//! loop, which then drains until nothing is left.
+//!
 //! **Descriptors.** The descriptors of a queue and of a consumer are level-triggered:
 //! readable exactly while there is something to take. Use `epoll` without `EPOLLET`,
 //! asyncio's `add_reader`, `uv_poll` or `poll`. Only watch them for reading. Never read
@@ -61,19 +68,22 @@
 //! [`CompletionQueue::ticket`] fails with `would_block`, and nothing is lost. A source
 //! needs no place. A ticket that is dropped completes with the error `closed`.
 //!
-//! **Signal handlers.** Only [`CompletionQueue::wakeup`] is safe in a signal handler: it
-//! takes no lock and allocates nothing. [`Handle::wakeup`] is not.
+//! A consumer's descriptor is readable while [`Consumer::poll`] would not wait: also for
+//! records that were given back, and for the rest of a batch of which
+//! [`Consumer::next_record`] has returned a part. [`Handle::wait`] and the consumer's source
+//! tell the same.
 //!
-//! **Forks.** In a forked child, calls of an inherited client fail with `forked`. A child
-//! must make its own client and queue: it shares an inherited queue's descriptor with
-//! its parent. It must also keep inherited consumers instead of dropping them, because
-//! dropping one takes a lock that a thread of the parent may hold.
+//! **Signal handlers.** [`Handle::wakeup`], and [`CompletionQueue::wakeup`] of a queue with a
+//! descriptor, are safe in a signal handler: they take no lock, allocate nothing and never
+//! wait. Nothing else is.
 //!
-//! **Given-back records.** A consumer's descriptor and source only cover batches that
-//! were received from the server. They do not cover records that are already with the
-//! caller's side of the consumer: the rest of a batch after
-//! [`Consumer::next_record`], and records after [`Consumer::give_back`]. So call
-//! [`Consumer::try_next_batch`] until it returns nothing before waiting for either.
+//! **Forks.** In a forked child, calls of an inherited client fail with `forked`, and an
+//! inherited queue does nothing. A child must make its own client and queue. It may drop
+//! what it has inherited, futures included: a drop that would need a lock or a thread of
+//! the parent does nothing, so the memory stays allocated until the child ends.
+//!
+//! **Systems.** Linux and macOS are supported. Everything with a descriptor is
+//! `cfg(unix)`; the rest needs a queue with a notifier.
 //!
 //! [`Client::start`]: crate::Client::start
 //! [`OPTIONS`]: crate::options::OPTIONS
@@ -83,14 +93,16 @@
 //! [`Handle::wakeup`]: crate::consumer::Handle::wakeup
 //! [`Producer::try_append_encoded`]: crate::Producer::try_append_encoded
 //! [`Producer::take_settled`]: crate::Producer::take_settled
+//! [`Handle::wait`]: crate::consumer::Handle::wait
 //! [`Producer::notify`]: crate::Producer::notify
 //! [`Producer::flush_to`]: crate::Producer::flush_to
 //! [`Producer::close_to`]: crate::Producer::close_to
 //! [`Consumer::notify`]: crate::Consumer::notify
 //! [`Consumer::descriptor`]: crate::Consumer::descriptor
+//! [`Consumer::seek_to`]: crate::Consumer::seek_to
+//! [`Consumer::poll`]: crate::Consumer::poll
 //! [`Consumer::next_record`]: crate::Consumer::next_record
 //! [`Consumer::give_back`]: crate::Consumer::give_back
-//! [`Consumer::try_next_batch`]: crate::Consumer::try_next_batch
 
 mod client;
 mod consumer;

@@ -1,7 +1,9 @@
 //! [`Consumer`]: reads a log, and reconnects by itself.
 
+#[cfg(unix)]
 use std::io;
 use std::iter::FusedIterator;
+#[cfg(unix)]
 use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use styx_protocol::{Checkpoint, Codecs, LogId};
 
 use super::{forward, wait, wait_for};
 use crate::batch::{OwnedRecord, Record, RecordBatch};
-use crate::completion::Source;
+use crate::completion::{Source, Ticket};
 use crate::consumer::{self, ConsumerStats, Handle, Polled, Start};
 use crate::error::Error;
 
@@ -108,6 +110,11 @@ impl Consumer {
         wait(self.0.seek(start))
     }
 
+    /// See [`Consumer::seek_to`](crate::Consumer::seek_to).
+    pub fn seek_to(&mut self, start: impl Into<Start>, ticket: Ticket) {
+        self.0.seek_to(start, ticket);
+    }
+
     /// See [`Consumer::position`](crate::Consumer::position).
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -153,6 +160,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::descriptor`](crate::Consumer::descriptor).
+    #[cfg(unix)]
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         self.0.descriptor()
     }

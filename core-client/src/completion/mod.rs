@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Ticket::complete ─┐
-//! Source::ready    ─┼─▶ queue ─▶ descriptor readable ─▶ drain
+//! Source::ready    ─┼─▶ queue ─▶ descriptor readable, or notifier called ─▶ drain
 //! wakeup           ─┘
 //! ```
 //!
@@ -11,24 +11,29 @@
 //! queue when it is made, so completing it never waits and never fails. A ticket that
 //! is dropped completes with `closed`.
 
+mod announcer;
+#[cfg(unix)]
+mod descriptor;
+#[cfg(unix)]
 mod signal;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 use std::collections::VecDeque;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
+use announcer::Announcer;
+#[cfg(all(unix, test))]
+pub(crate) use descriptor::readable;
+#[cfg(unix)]
 pub(crate) use signal::Signal;
 use ticket::SourceState;
 pub use ticket::{Source, Ticket};
 
+use crate::process::{ForgetInChild, Process};
 use crate::{Error, Kind};
 
 /// The result of one call.
@@ -46,7 +51,7 @@ pub struct Completion {
 pub enum Outcome {
     /// Records are durable; this is the position of the first one.
     Position(u64),
-    /// A flush or a close is done.
+    /// A flush, a close or a seek is done.
     Done,
     /// A [`Source`] has something new: take until nothing is left.
     Ready,
@@ -64,7 +69,10 @@ pub struct Drained {
 }
 
 /// A bounded queue of completions, and a descriptor that is readable while the queue has
-/// any. Clones share the queue. All methods may be called from any thread.
+/// any, or a function that is called when it has some again. Clones share the queue. All
+/// methods may be called from any thread.
+///
+/// In a forked child, an inherited queue is empty and does nothing: make another one.
 #[derive(Debug, Clone)]
 pub struct CompletionQueue {
     shared: Arc<CompletionShared>,
@@ -75,9 +83,10 @@ struct CompletionShared {
     queue: Mutex<Queue>,
     /// Raised while `queue` has an entry or `woken` is set. Changed under the lock of
     /// `queue`, except by `wakeup`.
-    signal: Signal,
+    announcer: Announcer,
     woken: AtomicBool,
     capacity: usize,
+    process: Process,
 }
 
 #[derive(Debug, Default)]
@@ -94,25 +103,42 @@ enum Entry {
 }
 
 impl CompletionQueue {
-    /// A queue for up to `capacity` calls that are running or were not drained.
+    /// A queue for hosts that have no use for a descriptor. It has space for up to
+    /// `capacity` calls that are running or were not drained.
     ///
-    /// # Errors
-    /// The system has no free descriptor.
-    pub fn new(capacity: usize) -> io::Result<CompletionQueue> {
+    /// `notifier` is called when the queue has something to drain again, and once for each
+    /// wake-up: at most once between two drains that leave the queue empty. So after a
+    /// call, drain until nothing is left. It may be called from any thread, also from
+    /// several at a time and while a drain runs, and it may be called although nothing is
+    /// left. No lock is held meanwhile, so it may call anything of this crate that does
+    /// not wait. It must not wait or panic.
+    pub fn with_notifier(
+        capacity: usize,
+        notifier: impl Fn() + Send + Sync + 'static,
+    ) -> CompletionQueue {
+        let notifier = ForgetInChild::new(Process::current(), Box::new(notifier) as _);
+        let filled = Condvar::new();
+        CompletionQueue::announced_by(Announcer::Notifier { notifier, filled }, capacity)
+    }
+
+    fn announced_by(announcer: Announcer, capacity: usize) -> CompletionQueue {
         let shared = CompletionShared {
             queue: Mutex::default(),
-            signal: Signal::new()?,
+            announcer,
             woken: AtomicBool::new(false),
             capacity,
+            process: Process::current(),
         };
-        Ok(CompletionQueue { shared: Arc::new(shared) })
+        CompletionQueue { shared: Arc::new(shared) }
     }
 
     /// Reserves a place in the queue for one call.
     ///
     /// # Errors
-    /// `would_block` if all places are taken: drain, then retry.
+    /// `would_block` if all places are taken: drain, then retry. `forked` in a forked
+    /// child.
     pub fn ticket(&self, token: u64) -> Result<Ticket, Error> {
+        self.shared.process.check()?;
         let mut queue = self.shared.lock();
         if queue.places_taken >= self.shared.capacity {
             let message = format!(
@@ -135,7 +161,9 @@ impl CompletionQueue {
     /// Moves up to `max` completions to the end of `into`, in the order in which they were
     /// queued. Never waits. It also takes a wake-up; see [`Drained::woken`].
     pub fn drain(&self, max: usize, into: &mut Vec<Completion>) -> Drained {
-        let mut queue = self.shared.lock();
+        let Some(mut queue) = self.shared.lock_here() else {
+            return Drained { completions: 0, woken: false };
+        };
         let completions = queue.waiting.len().min(max);
         into.reserve(completions);
         let mut places = 0;
@@ -150,7 +178,7 @@ impl CompletionQueue {
         }
         queue.places_taken -= places;
         if queue.waiting.is_empty() {
-            self.shared.signal.lower();
+            self.shared.announcer.lower();
         }
         // Checked after the signal was lowered. A wake-up whose signal was lowered with
         // it is seen here. One that comes in between is seen here too, and leaves the
@@ -159,35 +187,42 @@ impl CompletionQueue {
         Drained { completions, woken }
     }
 
-    /// Makes the descriptor readable and sets [`Drained::woken`] of the next
-    /// [`drain`](Self::drain). It takes no lock and allocates nothing, so a signal
-    /// handler may call it.
+    /// Makes the descriptor readable or calls the notifier, and sets [`Drained::woken`] of
+    /// the next [`drain`](Self::drain).
+    ///
+    /// If the queue has a descriptor, a signal handler may call it: it takes no lock and
+    /// allocates nothing. With a notifier it takes a lock.
     pub fn wakeup(&self) {
-        if !self.shared.woken.swap(true, Ordering::SeqCst) {
-            self.shared.signal.raise();
+        let CompletionShared { announcer, woken, process, .. } = &*self.shared;
+        if !process.is_current() || woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match announcer {
+            #[cfg(unix)]
+            Announcer::Descriptor(_) => announcer.raise(),
+            Announcer::Notifier { .. } => {
+                let queue = self.shared.lock();
+                announcer.raise();
+                drop(queue);
+                announcer.call();
+            }
         }
     }
 
     /// Waits up to `at_most` until there is something to drain, and returns whether there
-    /// is. A signal handler that runs meanwhile ends the wait early. This is for bindings
-    /// without an event loop, which wait in short slices and check for signals between
-    /// them.
+    /// is. If the queue has a descriptor, a signal handler that runs meanwhile ends the
+    /// wait early. This is for bindings without an event loop, which wait in short slices
+    /// and check for signals between them. In a forked child it returns `false` at once.
     #[must_use]
     pub fn wait(&self, at_most: Duration) -> bool {
-        readable(self.as_fd(), Some(at_most))
-    }
-}
-
-impl AsFd for CompletionQueue {
-    /// The descriptor to watch. Never read from it or close it.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.signal.as_fd()
-    }
-}
-
-impl AsRawFd for CompletionQueue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+        if !self.shared.process.is_current() {
+            return false;
+        }
+        match &self.shared.announcer {
+            #[cfg(unix)]
+            Announcer::Descriptor(signal) => descriptor::readable(signal, Some(at_most)),
+            Announcer::Notifier { filled, .. } => self.shared.wait(filled, at_most),
+        }
     }
 }
 
@@ -198,22 +233,42 @@ impl CompletionShared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lock; `None` in a forked child, where its holder may not exist.
+    fn lock_here(&self) -> Option<MutexGuard<'_, Queue>> {
+        self.process.is_current().then(|| self.lock())
+    }
+
     fn push(&self, entry: Entry) {
-        let mut queue = self.lock();
-        if queue.waiting.is_empty() {
+        let Some(mut queue) = self.lock_here() else { return };
+        let was_empty = queue.waiting.is_empty();
+        if was_empty {
             // Under the lock, because otherwise a drain could happen in between. This
             // never waits.
-            self.signal.raise();
+            self.announcer.raise();
         }
         queue.waiting.push_back(entry);
+        drop(queue);
+        if was_empty {
+            self.announcer.call();
+        }
     }
-}
 
-/// Waits up to `at_most` (`None`: without limit) until the descriptor is readable, and
-/// returns whether it is. A signal ends the wait early.
-pub(crate) fn readable(fd: BorrowedFd<'_>, at_most: Option<Duration>) -> bool {
-    // A duration that the system cannot represent means no limit.
-    let timeout = at_most.and_then(|at_most| Timespec::try_from(at_most).ok());
-    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    matches!(poll(&mut watched, timeout.as_ref()), Ok(1..))
+    fn wait(&self, filled: &Condvar, at_most: Duration) -> bool {
+        // A time that is too long for the clock means no limit.
+        let end = Instant::now().checked_add(at_most);
+        let mut queue = self.lock();
+        loop {
+            if !queue.waiting.is_empty() || self.woken.load(Ordering::SeqCst) {
+                return true;
+            }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            queue = match left {
+                None => filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
 }

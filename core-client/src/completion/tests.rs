@@ -1,11 +1,14 @@
 //! The queue as a binding uses it: with its descriptor and drains.
 
-use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::epoll;
 
-use super::{Completion, CompletionQueue, Drained, Outcome, readable};
+use super::descriptor::readable;
+use super::{Completion, CompletionQueue, Drained, Outcome};
+use crate::process::Process;
 use crate::{Error, Kind};
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -15,7 +18,7 @@ fn queue(capacity: usize) -> CompletionQueue {
 }
 
 fn is_readable(queue: &CompletionQueue) -> bool {
-    readable(queue.as_fd(), Some(Duration::ZERO))
+    readable(queue, Some(Duration::ZERO))
 }
 
 /// Drains up to `max`. Returns the tokens and positions, and whether it was woken.
@@ -177,4 +180,96 @@ fn concurrent_drains_lose_no_wakeup() {
         assert_eq!(drain(&queue, 1), (vec![], false));
         assert!(!is_readable(&queue));
     }
+}
+
+/// A queue with a notifier, and how often the notifier was called.
+fn notified(capacity: usize) -> (CompletionQueue, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let queue = CompletionQueue::with_notifier(capacity, move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    (queue, calls)
+}
+
+#[test]
+fn notifier_is_called_once_between_drains_that_leave_the_queue_empty() {
+    let (queue, calls) = notified(10);
+    let calls = || calls.load(Ordering::SeqCst);
+    assert_eq!(calls(), 0);
+    for token in 0..3 {
+        complete(&queue, token, token);
+    }
+    queue.source(5).ready();
+    assert_eq!(calls(), 1);
+    assert_eq!(drain(&queue, 1).0.len(), 1);
+    complete(&queue, 7, 7);
+    assert_eq!(calls(), 1, "the queue was not empty");
+    assert_eq!(drain(&queue, 10).0.len(), 4);
+    complete(&queue, 8, 8);
+    assert_eq!(calls(), 2);
+    (0..3).for_each(|_| queue.wakeup());
+    assert_eq!(calls(), 3, "a wake-up is told too, but several count as one");
+    assert_eq!(drain(&queue, 10), (vec![(8, Some(8))], true));
+    queue.wakeup();
+    assert_eq!(calls(), 4);
+}
+
+#[test]
+fn notifier_is_called_without_a_lock() {
+    let queue: Arc<OnceLock<CompletionQueue>> = Arc::default();
+    let drained = Arc::new(AtomicUsize::new(0));
+    let (shared, counted) = (Arc::clone(&queue), Arc::clone(&drained));
+    let of_notifier = CompletionQueue::with_notifier(10, move || {
+        let Some(queue) = shared.get() else { return };
+        let drained = queue.drain(10, &mut Vec::new());
+        let found = drained.completions + usize::from(drained.woken);
+        counted.fetch_add(found, Ordering::SeqCst);
+        assert!(!queue.wait(Duration::ZERO));
+    });
+    let queue = queue.get_or_init(|| of_notifier);
+    complete(queue, 1, 1);
+    queue.source(2).ready();
+    queue.wakeup();
+    drop(queue.ticket(3));
+    assert_eq!(drained.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn queue_with_a_notifier_can_be_waited_for() {
+    let (queue, _calls) = notified(1);
+    assert!(!queue.wait(Duration::from_millis(1)));
+    let fill: [fn(&CompletionQueue); 2] = [|queue| queue.wakeup(), |queue| complete(queue, 1, 1)];
+    for fill in fill {
+        std::thread::scope(|scope| {
+            scope.spawn(|| fill(&queue));
+            assert!(queue.wait(WAIT));
+        });
+        let (completions, woken) = drain(&queue, 10);
+        assert!(woken != (completions.len() == 1));
+    }
+}
+
+/// The queue as a forked child sees it, while a thread of the parent holds its lock.
+#[test]
+fn inherited_queue_does_nothing_in_a_forked_child() {
+    let mut inherited = queue(10);
+    let ticket = inherited.ticket(1).expect("a place");
+    let source = inherited.source(2);
+    drop((ticket, source));
+    let _ = drain(&inherited, 10);
+    let shared = Arc::get_mut(&mut inherited.shared).expect("the only owner");
+    shared.process = Process::of_a_parent();
+    let held = Arc::clone(&inherited.shared);
+    let _lock = held.lock();
+    let ticket = super::Ticket::new(1, Arc::clone(&inherited.shared));
+    let source = inherited.source(2);
+    source.ready();
+    ticket.complete(Ok(Outcome::Done));
+    drop(super::Ticket::new(1, Arc::clone(&inherited.shared)));
+    inherited.wakeup();
+    assert!(!is_readable(&inherited), "the descriptor belongs to the parent too");
+    assert_eq!(inherited.ticket(3).map_err(|error| error.kind()).err(), Some(Kind::Forked));
+    assert_eq!(drain(&inherited, 10), (vec![], false));
+    assert!(!inherited.wait(WAIT));
 }

@@ -141,8 +141,10 @@ impl Builder {
             return Err(Error::invalid(text));
         }
         let (options, policy) = (self.options()?, self.policy()?);
-        let queue = Arc::new(BatchQueue::new(*buffer_bytes));
-        let task = super::read(client, &queue, options.clone(), policy);
+        let queue = Arc::new(BatchQueue::new(*buffer_bytes, client.runtime().process()));
+        client.runtime().bell().add(&queue);
+        let sender = queue.replace_sender(None);
+        let task = super::read(client, &queue, sender, options.clone(), policy);
         let opened = poll_fn(|context| queue.poll_open(context)).await?;
         let mut consumer = Consumer {
             client: self.client,
@@ -151,12 +153,16 @@ impl Builder {
             queue,
             task: Some(task),
             log: LogId(0),
-            position: 0,
-            is_seeking: false,
             current: None,
         };
         consumer.moved_to(opened);
         Ok(consumer)
+    }
+
+    /// For tests that make a consumer without a server.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> Result<(ReadOptions, RetryPolicy), Error> {
+        Ok((self.options()?, self.policy()?))
     }
 
     fn options(&self) -> Result<ReadOptions, Error> {

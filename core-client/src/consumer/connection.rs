@@ -236,6 +236,7 @@ mod tests {
     use super::super::batch_queue::{BatchQueue, QueueItem};
     use super::*;
     use crate::options::Options;
+    use crate::process::Process;
 
     /// Given blocks that decompress to many times their size, the queue counts the
     /// decompressed bytes.
@@ -253,8 +254,8 @@ mod tests {
         }
         let address = "styx://localhost:1".parse().expect("an address");
         let transport = Transport::new(address, Options::default()).expect("good options");
-        let queue = Arc::new(BatchQueue::new(BUFFER_BYTES));
-        let sender = queue.replace_sender();
+        let queue = Arc::new(BatchQueue::new(BUFFER_BYTES, Process::current()));
+        let sender = queue.replace_sender(None);
         let range = ReadRange { log: LogId(1), next: 0, until: 50, end: 50 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(async {
@@ -268,9 +269,11 @@ mod tests {
             for taken in 0..50 {
                 let polled = pump.as_mut().poll(&mut context);
                 assert_eq!(polled.is_ready(), taken == 49, "batch {taken}");
-                let Some(QueueItem::Batch(batch)) = queue.take() else { panic!("batch {taken}") };
+                let Ok(Some(QueueItem::Batch(batch))) = queue.take() else {
+                    panic!("batch {taken}")
+                };
                 assert_eq!((batch.first_position(), batch.len()), (taken, 1));
-                assert!(queue.is_empty(), "one block alone exceeds the bound");
+                assert!(queue.take().is_ok_and(|next| next.is_none()), "one block fills it");
             }
         });
     }

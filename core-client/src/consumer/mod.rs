@@ -13,6 +13,7 @@
 //! error. The position only moves past records that the caller has received.
 
 mod batch_queue;
+mod bell;
 mod builder;
 mod connection;
 mod handle;
@@ -21,6 +22,8 @@ mod records;
 mod start;
 mod stats;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Builder, DEADLINE};
 pub use handle::Handle;
@@ -38,11 +41,13 @@ use tracing::Instrument;
 
 use crate::batch::{Record, RecordBatch};
 use crate::client::Client;
+use crate::completion::Ticket;
 use crate::error::Error;
 use crate::runtime::AbortOnDrop;
 
 pub(crate) use batch_queue::BatchQueue;
-use batch_queue::{OpenedRead, QueueItem};
+use batch_queue::{BatchSender, OpenedRead, QueueItem, Returned};
+pub(crate) use bell::Bell;
 use progress::{ReadOptions, ReadProgress};
 use task::{ConsumerTask, RetryPolicy};
 
@@ -62,12 +67,9 @@ pub struct Consumer {
     /// `None` after `close`.
     task: Option<AbortOnDrop<()>>,
     log: LogId,
-    /// The next record to return.
-    position: u64,
-    /// A seek was started, and its new position is not yet known here.
-    is_seeking: bool,
     /// A batch that [`next_record`](Self::next_record) is working through, and the
-    /// number of its records that were returned.
+    /// number of its records that were returned. While some are left, the queue counts
+    /// as readable.
     current: Option<(RecordBatch, usize)>,
 }
 
@@ -110,19 +112,24 @@ impl Consumer {
     /// After an error, every further call returns the same error, until
     /// [`seek`](Self::seek).
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
-        poll_fn(|context| self.poll_batch(context)).await
+        poll_fn(|context| self.poll_batch(context, Returned::AsBatch)).await
     }
 
+    /// The next batch. If its records are returned one by one, the position stays before
+    /// it.
     fn poll_batch(
         &mut self,
         context: &mut Context<'_>,
+        returned: Returned,
     ) -> Poll<Result<Option<RecordBatch>, Error>> {
         loop {
             if let Some(batch) = self.take_current() {
                 return Poll::Ready(Ok(Some(batch)));
             }
-            self.client.runtime().process().check()?;
-            match ready!(self.queue.poll_take(context)) {
+            match ready!(self.queue.poll_take(context, returned))? {
+                QueueItem::Batch(batch) if returned == Returned::OneByOne => {
+                    return Poll::Ready(Ok(Some(batch)));
+                }
                 QueueItem::Batch(batch) => return Poll::Ready(Ok(Some(self.give_out(batch)))),
                 QueueItem::End(outcome) => return Poll::Ready(outcome.map(|()| None)),
                 QueueItem::Woken => {}
@@ -139,8 +146,7 @@ impl Consumer {
         if let Some(batch) = self.take_current() {
             return Ok(Polled::Batch(batch));
         }
-        self.client.runtime().process().check()?;
-        let item = poll_fn(|context| self.queue.poll_take(context)).await;
+        let item = poll_fn(|context| self.queue.poll_take(context, Returned::AsBatch)).await?;
         self.polled(item)
     }
 
@@ -152,8 +158,7 @@ impl Consumer {
         if let Some(batch) = self.take_current() {
             return Ok(Polled::Batch(batch));
         }
-        self.client.runtime().process().check()?;
-        let item = self.queue.take();
+        let item = self.queue.take()?;
         item.map_or(Ok(Polled::Nothing), |item| self.polled(item))
     }
 
@@ -176,10 +181,9 @@ impl Consumer {
         let is_over = |(batch, given): &(RecordBatch, usize)| *given >= batch.len();
         if self.current.as_ref().is_none_or(is_over) {
             self.current = None;
-            let Some(batch) = ready!(self.poll_batch(context))? else {
+            let Some(batch) = ready!(self.poll_batch(context, Returned::OneByOne))? else {
                 return Poll::Ready(Ok(false));
             };
-            self.position = batch.first_position();
             self.current = Some((batch, 0));
         }
         Poll::Ready(Ok(true))
@@ -189,7 +193,11 @@ impl Consumer {
         let (batch, given) = self.current.as_mut()?;
         let record = batch.get(*given);
         *given += 1;
-        self.position += 1;
+        self.queue.set_position(batch.first_position() + *given as u64);
+        // The queue counts a batch of one record as returned already.
+        if *given == batch.len() && *given > 1 {
+            self.queue.release();
+        }
         record
     }
 
@@ -197,16 +205,19 @@ impl Consumer {
     /// the caller cannot handle now. The next call returns them again.
     ///
     /// # Errors
-    /// `invalid_argument` when they are not the last ones.
+    /// `invalid_argument` when they are not the last ones, or when a
+    /// [`seek`](Self::seek) has not finished; `closed`, `forked`. Then nothing changes.
     pub fn give_back(&mut self, rest: RecordBatch) -> Result<(), Error> {
-        let is_last = rest.log_id() == self.log && rest.next_position() == self.position();
-        if !is_last || self.take_current().is_some() {
+        if rest.log_id() != self.log || rest.next_position() != self.position() {
             return Err(Error::invalid(
                 "these records cannot be given back: they are not the last ones returned",
             ));
         }
-        self.position = rest.first_position();
-        self.current = Some((rest, 0));
+        let first = rest.first_position();
+        let batches = [Some(rest), self.rest_of_current()];
+        self.queue.put_back(batches.map(|batch| batch.filter(|batch| !batch.is_empty())))?;
+        self.queue.set_position(first);
+        self.current = None;
         Ok(())
     }
 
@@ -222,26 +233,36 @@ impl Consumer {
     /// As [`Builder::open`]. The consumer then returns the same error until another
     /// seek.
     pub async fn seek(&mut self, start: impl Into<Start>) -> Result<(), Error> {
+        self.begin_seek(start.into(), &mut None)?;
+        poll_fn(|context| self.queue.poll_open(context)).await.map(|_| ())
+    }
+
+    /// Starts a seek. If it cannot start, the ticket stays where it is.
+    pub(crate) fn begin_seek(
+        &mut self,
+        start: Start,
+        opening: &mut Option<Ticket>,
+    ) -> Result<(), Error> {
         self.client.runtime().process().check()?;
-        let start = start.into();
         start.parameters()?;
-        let end = self.queue.ends().map_or(0, |ends| ends.end.0).max(self.position);
+        let end = self.queue.log_end().max(self.position());
         let options =
             ReadOptions { start, known_end: Some((self.log, end)), ..self.options.clone() };
-        (self.current, self.is_seeking) = (None, true);
-        self.task = Some(read(&self.client, &self.queue, options, self.policy));
-        let opened = poll_fn(|context| self.queue.poll_open(context)).await?;
-        self.moved_to(opened);
+        let sender = self.start_over(opening.take());
+        self.task = Some(read(&self.client, &self.queue, sender, options, self.policy));
         Ok(())
+    }
+
+    /// Drops every record that was not returned. The next ones come from the new sender.
+    fn start_over(&mut self, opening: Option<Ticket>) -> BatchSender {
+        self.current = None;
+        self.queue.replace_sender(opening)
     }
 
     /// The position of the next record that will be returned.
     #[must_use]
     pub fn position(&self) -> u64 {
-        match self.queue.opened().filter(|_| self.is_seeking) {
-            Some(opened) => opened.position,
-            None => self.position,
-        }
+        self.queue.position()
     }
 
     /// The log's id and the [position](Self::position): where to continue once every
@@ -262,20 +283,19 @@ impl Consumer {
     /// the consumer has caught up, and at least once per half silence timeout.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        let end = self.queue.ends().map_or(0, |ends| ends.end.0);
-        end.saturating_sub(self.position())
+        self.queue.lag()
     }
 
     /// Whether every record that the server has reported was returned.
     #[must_use]
     pub fn caught_up(&self) -> bool {
-        self.lag() == 0 && self.queue.is_empty()
+        self.queue.caught_up()
     }
 
-    /// A handle that closes or wakes this consumer from other threads.
+    /// A handle that closes, wakes or watches this consumer from other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.queue))
+        Handle::new(Arc::clone(&self.queue), Arc::clone(self.client.runtime().bell()))
     }
 
     /// The queue of received batches.
@@ -288,26 +308,32 @@ impl Consumer {
     pub async fn close(&mut self) {
         self.current = None;
         self.queue.close();
-        if self.client.runtime().process().check().is_ok()
+        if self.client.runtime().process().is_current()
             && let Some(task) = &mut self.task
         {
             // The task has ended, or was aborted just now.
-            let _ = (&mut task.0).await;
+            let _ = task.await;
             self.task = None;
         }
     }
 
     fn give_out(&mut self, batch: RecordBatch) -> RecordBatch {
-        self.is_seeking = false;
-        self.position = batch.next_position();
+        self.queue.set_position(batch.next_position());
         batch
     }
 
     /// The records that `next_record` has not returned of its batch.
     fn take_current(&mut self) -> Option<RecordBatch> {
-        let (batch, given) = self.current.take()?;
-        let rest = batch.slice(given..batch.len());
-        if rest.is_empty() { None } else { Some(self.give_out(rest)) }
+        let rest = self.rest_of_current();
+        if self.current.take().is_some() && rest.is_some() {
+            self.queue.release();
+        }
+        rest.map(|rest| self.give_out(rest))
+    }
+
+    fn rest_of_current(&self) -> Option<RecordBatch> {
+        let (batch, given) = self.current.as_ref()?;
+        (*given < batch.len()).then(|| batch.slice(*given..batch.len()))
     }
 
     fn polled(&mut self, item: QueueItem) -> Result<Polled, Error> {
@@ -318,8 +344,9 @@ impl Consumer {
         }
     }
 
+    /// The first read is open. A seek stays in the same log.
     fn moved_to(&mut self, opened: OpenedRead) {
-        (self.log, self.position, self.is_seeking) = (opened.log, opened.position, false);
+        self.log = opened.log;
     }
 }
 
@@ -338,18 +365,18 @@ impl fmt::Debug for Consumer {
     }
 }
 
-/// Starts the task that fills `queue` from now on, in place of the current one.
+/// Starts the task that fills `queue` through `sender`, in place of the current one.
 fn read(
     client: &Client,
-    queue: &Arc<BatchQueue>,
+    queue: &BatchQueue,
+    sender: BatchSender,
     options: ReadOptions,
     policy: RetryPolicy,
 ) -> AbortOnDrop<()> {
     let transport = Arc::clone(client.transport());
     let span = tracing::debug_span!("consumer", log = %options.log);
-    let task =
-        ConsumerTask::new(transport, queue.replace_sender(), ReadProgress::new(options), policy);
-    let task = AbortOnDrop(client.runtime().spawn(task.run().instrument(span)));
-    queue.set_task(task.0.abort_handle());
+    let task = ConsumerTask::new(transport, sender, ReadProgress::new(options), policy);
+    let task = client.runtime().spawn_owned(task.run().instrument(span));
+    queue.set_task(task.abort_handle());
     task
 }

@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::error::{Error, Kind};
-use crate::runtime::{AbortOnDrop, Process, catch_panic, task_error};
+use crate::process::{ForgetInChild, Process};
+use crate::runtime::{AbortOnDrop, catch_panic, task_error};
 use crate::transport::{BodyPart, Request, RequestBody, Transport};
 
 /// The most chunks between the caller and the client's threads.
@@ -29,7 +30,7 @@ const CHUNK_BYTES_MAX: usize = 256 << 10;
 #[derive(Debug)]
 #[must_use = "a backup must be read"]
 pub struct Backup {
-    chunks: mpsc::Receiver<Result<Bytes, Error>>,
+    chunks: ForgetInChild<mpsc::Receiver<Result<Bytes, Error>>>,
     process: Process,
     _task: AbortOnDrop<()>,
 }
@@ -66,7 +67,7 @@ pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error>
         .run(async move { in_time(timeout, transport.send(&request, RequestBody::Empty)).await })
         .await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
-    let task = client.runtime().spawn(async move {
+    let task = client.runtime().spawn_owned(async move {
         loop {
             let next = catch_panic(in_time(timeout, response.chunk())).await;
             let last = !matches!(&next, Ok(Some(_)));
@@ -79,7 +80,8 @@ pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error>
             }
         }
     });
-    Ok(Backup { chunks, process, _task: AbortOnDrop(task) })
+    let chunks = ForgetInChild::new(process, chunks);
+    Ok(Backup { chunks, process, _task: task })
 }
 
 /// A log that is being restored. If it is dropped before [`finish`](Self::finish), the
@@ -87,7 +89,7 @@ pub(super) async fn backup(client: &Client, path: &str) -> Result<Backup, Error>
 #[derive(Debug)]
 #[must_use = "the log does not exist until the restore is finished"]
 pub struct Restore {
-    parts: mpsc::Sender<BodyPart>,
+    parts: ForgetInChild<mpsc::Sender<BodyPart>>,
     process: Process,
     task: AbortOnDrop<Result<(), Error>>,
 }
@@ -106,7 +108,8 @@ impl Restore {
         let mut rest = chunk;
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
-            if self.parts.send(BodyPart::Data(part)).await.is_err() {
+            let sent = ForgetInChild::future(self.process, self.parts.send(BodyPart::Data(part)));
+            if sent.await.is_err() {
                 return match self.outcome().await {
                     Ok(()) => {
                         Err(Error::bad_answer("the server responded before the end of the archive"))
@@ -126,12 +129,12 @@ impl Restore {
     pub async fn finish(mut self) -> Result<(), Error> {
         self.process.check()?;
         // If the task has already ended, its outcome has the reason.
-        let _ = self.parts.send(BodyPart::End).await;
+        let _ = ForgetInChild::future(self.process, self.parts.send(BodyPart::End)).await;
         self.outcome().await
     }
 
     async fn outcome(&mut self) -> Result<(), Error> {
-        (&mut self.task.0).await.unwrap_or_else(|failed| Err(task_error(failed)))
+        (&mut self.task).await.unwrap_or_else(|failed| Err(task_error(failed)))
     }
 }
 
@@ -141,8 +144,9 @@ pub(super) fn restore(client: &Client, name: &LogName) -> Result<Restore, Error>
     let (parts, from_caller) = mpsc::channel(CHUNKS_MAX);
     let transport = Arc::clone(client.transport());
     let request = Request::post("/logs/restore").query("name", name);
-    let task = client.runtime().spawn(async move { send(&transport, &request, from_caller).await });
-    Ok(Restore { parts, process, task: AbortOnDrop(task) })
+    let send = async move { send(&transport, &request, from_caller).await };
+    let task = client.runtime().spawn_owned(send);
+    Ok(Restore { parts: ForgetInChild::new(process, parts), process, task })
 }
 
 /// The task of a restore. The call timeout applies to each step, but the caller may take

@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::consumer::DEADLINE;
 use crate::error::{Error, Kind};
 use crate::logs::known_name;
+use crate::process::ForgetInChild;
 use crate::transport::{Request, RequestBody, StreamingResponse, Transport};
 
 /// How long the server waits for a record before a long poll ends empty. Proxies end requests
@@ -33,8 +34,9 @@ const POLL_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Reader {
     client: Client,
-    /// `None` after a call that failed or was dropped.
-    read: Option<Read>,
+    /// `None` after a call that failed or was dropped. It may have a response, and so a
+    /// connection.
+    read: Option<ForgetInChild<Read>>,
 }
 
 impl Reader {
@@ -47,8 +49,9 @@ impl Reader {
     pub async fn open(client: &Client, log: &str, params: ReadParams) -> Result<Reader, Error> {
         let (log, transport) = (known_name(log)?, Arc::clone(client.transport()));
         let opening = async move { Read::open(transport, log, params).await };
-        let read = Some(client.runtime().run(opening).await?);
-        Ok(Reader { client: client.clone(), read })
+        let read = client.runtime().run(opening).await?;
+        let read = ForgetInChild::new(client.runtime().process(), read);
+        Ok(Reader { client: client.clone(), read: Some(read) })
     }
 
     /// The payloads of the next records, at least one; `None` at the end. With `follow`, waits
@@ -63,9 +66,11 @@ impl Reader {
     /// As a consumer's: `log_changed`, `log_end_regressed`, `out_of_range`, `corrupt_record`,
     /// `timed_out` and others. After an error, calls fail with `closed`.
     pub async fn next_payloads(&mut self) -> Result<Option<Vec<Bytes>>, Error> {
+        let runtime = self.client.runtime();
+        runtime.process().check()?;
         let mut read = self.read.take().ok_or_else(|| Error::closed("reader"))?;
         let reading = async move { read.next().await.map(|next| (read, next)) };
-        let (read, next) = self.client.runtime().run(reading).await?;
+        let (read, next) = runtime.run(reading).await?;
         self.read = Some(read);
         Ok(next)
     }

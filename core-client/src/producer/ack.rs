@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::settled::Settled;
 use crate::error::Error;
-use crate::runtime::Process;
+use crate::process::{ForgetInChild, Process};
 
 /// The outcome of a block.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl BlockOutcome {
             if let Some(result) = self.base() {
                 return result;
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 }

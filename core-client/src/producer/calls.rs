@@ -13,6 +13,7 @@ use super::shared::{CloseLimit, Phase, ProducerShared};
 use crate::completion::Source;
 use crate::error::Error;
 use crate::options::TIMEOUT_MAX;
+use crate::process::ForgetInChild;
 
 /// Records between two checks of the process id, each of which is a system call.
 const UNCHECKED_RECORDS_MAX: u32 = 128;
@@ -124,7 +125,7 @@ impl ProducerShared {
             }
             // In a forked child, no task makes space.
             self.process.check()?;
-            space.await;
+            ForgetInChild::future(self.process, space).await;
         }
     }
 
@@ -173,7 +174,7 @@ impl ProducerShared {
                     };
                 }
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 
@@ -208,7 +209,7 @@ impl ProducerShared {
                     return state.take_unreported().map_or(Ok(()), Err);
                 }
             }
-            settled.await;
+            ForgetInChild::future(self.process, settled).await;
         }
     }
 
@@ -224,8 +225,11 @@ impl ProducerShared {
 
     /// The producer was dropped: the task ends at once.
     pub(super) fn abandon(&self) {
-        // A forked child has no task, and the lock's holder may not exist there.
-        let Ok(mut state) = self.lock_unless_forked() else { return };
+        // A forked child has no task, and the holders of locks may not exist there.
+        if !self.process.is_current() {
+            return;
+        }
+        let mut state = self.lock();
         if matches!(state.phase, Phase::Open | Phase::Closing { .. }) {
             state.phase = Phase::Abandoned;
         }

@@ -21,7 +21,7 @@ use super::ack::{Ack, BlockOutcome, SettledBlock};
 use super::block_buffer::{BlockBuffer, PREFIX_BYTES};
 use super::encoded::Part;
 use crate::error::Error;
-use crate::runtime::Process;
+use crate::process::Process;
 
 /// The smallest capacity of a new block.
 const CAPACITY_MIN: usize = 1 << 10;

@@ -84,7 +84,7 @@ mod tests {
     use super::super::encoded::{Part, header_of};
     use super::super::pending::{Limits, PendingBlocks};
     use super::*;
-    use crate::runtime::Process;
+    use crate::process::Process;
 
     /// This crate builds blocks in place; the protocol crate builds the same by copying.
     #[test]

@@ -20,7 +20,7 @@ use super::stats::SettledCounts;
 use crate::activity::Activity;
 use crate::completion::Source;
 use crate::error::Error;
-use crate::runtime::Process;
+use crate::process::Process;
 
 /// How often the lock is tried before the process id is checked. If another thread
 /// held the lock during a fork, a child that simply locks would wait forever.

@@ -28,6 +28,7 @@ use crate::client::Client;
 use crate::error::{Error, Kind};
 use crate::events::{EventKind, Subject};
 use crate::options::UNKNOWN_HOST_TIMEOUT;
+use crate::process::ForgetInChild;
 use crate::runtime::catch_panic;
 use crate::transport::{Transport, Upgraded};
 
@@ -78,7 +79,8 @@ pub(super) async fn open(
     let span = tracing::debug_span!("producer", log = %task.outgoing.log());
     client.runtime().spawn(task.run(opened).instrument(span));
     // If this future is dropped, so is `response`, and the task ends.
-    let opened = response.await.map_err(|_| Error::closed("client"))??;
+    let opened =
+        ForgetInChild::new(process, response).await.map_err(|_| Error::closed("client"))??;
     Ok((shared, opened))
 }
 

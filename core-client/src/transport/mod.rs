@@ -39,6 +39,7 @@ use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::events::Events;
 use crate::options::{Headers, Options};
+use crate::process::{ForgetInChild, Process};
 
 /// The most idle connections that are kept for later requests.
 const IDLE_CONNECTIONS_MAX: usize = 4;
@@ -51,7 +52,8 @@ pub(crate) struct Transport {
     authority: HeaderValue,
     /// `None` if the address is not encrypted.
     tls: Option<Arc<ClientConfig>>,
-    idle: Mutex<Vec<HttpConnection>>,
+    /// Dropping a connection wakes the task that drives it.
+    idle: ForgetInChild<Mutex<Vec<HttpConnection>>>,
     events: Events,
 }
 
@@ -78,7 +80,8 @@ impl Transport {
             true => Some(tls::config(&options.roots)?),
             false => None,
         };
-        let (idle, events) = (Mutex::default(), Events::default());
+        let idle = ForgetInChild::new(Process::current(), Mutex::default());
+        let events = Events::default();
         Ok(Transport { address, options, headers, authority, tls, idle, events })
     }
 

@@ -192,3 +192,76 @@ fn source_is_notified_when_a_batch_arrives() {
     drop(consumer);
     assert!(queue.wait(PATIENCE), "its end is told too");
 }
+
+/// One thread waits in the consumer, while others look at it and wait with a handle.
+#[test]
+fn handle_waits_and_looks_without_the_consumer() {
+    let log = Log::of(3, 1);
+    let (peer, send) = peer(&log);
+    let mut consumer = follow(&peer);
+    let handle = consumer.handle();
+    assert!(!handle.wait(Duration::ZERO) && !handle.wait(Duration::from_millis(1)));
+    assert_eq!((handle.position(), handle.lag(), handle.caught_up()), (0, 3, false));
+    std::thread::scope(|scope| {
+        let waiting = [(), ()].map(|()| scope.spawn(|| handle.wait(PATIENCE)));
+        send.send(0).expect("served");
+        assert!(waiting.map(|thread| thread.join().expect("no panic")).iter().all(|is| *is));
+    });
+    assert!(handle.wait(Duration::ZERO), "nothing was taken");
+    assert_eq!(take(&mut consumer, 1), log.records(0, 1));
+    assert_eq!((handle.position(), handle.lag()), (1, 2));
+    assert!(!handle.wait(Duration::ZERO));
+    let waiting = std::thread::spawn({
+        let handle = handle.clone();
+        move || handle.wait(PATIENCE)
+    });
+    handle.wakeup();
+    assert!(waiting.join().expect("no panic"), "a wake-up ends it");
+    assert!(matches!(wait(consumer.poll()), Ok(Polled::Nothing)), "and is still there");
+    drop(consumer);
+    assert!(handle.wait(PATIENCE), "the end stays");
+}
+
+/// The next result of the queue.
+fn next(queue: &CompletionQueue) -> (u64, Result<Outcome, Kind>) {
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        assert!(queue.wait(PATIENCE), "something comes");
+        let _ = queue.drain(1, &mut completions);
+    }
+    let completion = completions.remove(0);
+    (completion.token, completion.result.map_err(|error| error.kind()))
+}
+
+#[test]
+fn seek_to_tells_when_the_server_has_accepted_or_refused_it() {
+    let log = Log::of(10, 1);
+    let served = log.clone();
+    let peer = Peer::start(move |connection| match connection.position(&served) {
+        7 => connection.refuse(404, r#"{"code":"log_not_found","message":"it was deleted"}"#),
+        _ => connection.serve(&served, usize::MAX),
+    });
+    let mut consumer = follow(&peer);
+    let queue = CompletionQueue::new(4).expect("a descriptor");
+    assert_eq!(take(&mut consumer, 10), log.records(0, 10));
+    consumer.notify(queue.source(1));
+    // At the end of the log there is nothing to take, but the source is told.
+    consumer.seek_to(Start::End, queue.ticket(2).expect("a place"));
+    assert_eq!(next(&queue), (2, Ok(Outcome::Done)));
+    assert_eq!(next(&queue), (1, Ok(Outcome::Ready)));
+    assert!(matches!(consumer.try_next_batch(), Ok(Polled::Nothing)));
+    consumer.seek_to(4, queue.ticket(3).expect("a place"));
+    let told = [next(&queue), next(&queue)];
+    assert_eq!(told[0], (3, Ok(Outcome::Done)));
+    assert_eq!(told[1], (1, Ok(Outcome::Ready)));
+    assert_eq!(take(&mut consumer, 6), log.records(4, 10));
+    while queue.drain(8, &mut Vec::new()).completions > 0 {}
+    consumer.seek_to(7, queue.ticket(4).expect("a place"));
+    let (token, result) = next(&queue);
+    assert!(token == 4 && result.is_err(), "{result:?}");
+    assert_eq!(next(&queue), (1, Ok(Outcome::Ready)));
+    assert_eq!(consumer.position(), 10, "a failed seek leaves the position");
+    assert!(consumer.try_next_batch().is_err(), "until the next seek");
+    wait(consumer.seek(9)).expect("seeks");
+    assert_eq!(take(&mut consumer, 1), log.records(9, 10));
+}

@@ -18,14 +18,12 @@ pub(crate) use pipe::PipeSignal as Signal;
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
-    use crate::completion::readable;
+    use crate::completion::descriptor::readable;
 
     macro_rules! check {
         ($signal:ty) => {{
             let signal = <$signal>::new().expect("a descriptor");
-            let is_raised = || readable(signal.as_fd(), Some(std::time::Duration::ZERO));
+            let is_raised = || readable(&signal, Some(std::time::Duration::ZERO));
             assert!(!is_raised(), "raised when new");
             for times in [1, 2, 100_000] {
                 (0..times).for_each(|_| signal.raise());

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use styx_protocol::frame::Ends;
 
+use super::watch::News;
 use super::{BatchQueue, BatchQueueState, OpenedRead};
 use crate::activity::Activity;
 use crate::batch::RecordBatch;
+use crate::completion::Outcome;
 use crate::error::Error;
 
 /// See the module. Its last call is [`finish`](Self::finish). If it is dropped
@@ -25,10 +27,17 @@ impl BatchSender {
         BatchSender { queue, number }
     }
 
-    /// Stores where the read begins: the server has accepted the request.
+    /// Stores where the read begins: the server has accepted the request. Only the first
+    /// call counts.
     pub(crate) fn set_opened(&self, opened: OpenedRead) {
-        self.change(|state| {
-            state.opened.get_or_insert(opened);
+        self.change(|state, news| {
+            if state.opened.is_none() {
+                state.opened = Some(opened);
+                self.queue.set_position(opened.position);
+                news.complete(state.opening.take(), Ok(Outcome::Done));
+                // Even if there is no record yet: a caller may wait for the seek.
+                news.tell_source(state);
+            }
         });
     }
 
@@ -44,7 +53,7 @@ impl BatchSender {
     /// [`is_full`](Self::is_full) first.
     pub(crate) fn push(&self, batch: RecordBatch) {
         self.queue.counts.received(&batch);
-        self.change(|state| {
+        self.change(|state, _| {
             state.bytes += batch.memory_bytes();
             state.batches.push_back(batch);
         });
@@ -70,15 +79,18 @@ impl BatchSender {
     /// Stores how the read ended. The caller receives it after the queued batches.
     /// Only the first call counts.
     pub(crate) fn finish(&self, outcome: Result<(), Error>) {
-        self.change(|state| {
-            state.outcome.get_or_insert(outcome);
+        self.change(|state, news| {
+            let outcome = state.outcome.get_or_insert(outcome);
+            if let Err(error) = outcome {
+                news.complete(state.opening.take(), Err(error.clone()));
+            }
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut BatchQueueState)) {
-        self.queue.change(|state| {
+    fn change(&self, change: impl FnOnce(&mut BatchQueueState, &mut News)) {
+        self.queue.change(|state, news| {
             if state.sender == self.number {
-                change(state);
+                change(state, news);
             }
         });
     }

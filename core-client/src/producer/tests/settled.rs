@@ -6,11 +6,11 @@ use styx_protocol::Code;
 use styx_protocol::frame::Fault;
 
 use super::*;
+use crate::process::Process;
 use crate::producer::pending::Limits;
 use crate::producer::settled::SETTLED_MAX;
 use crate::producer::work::WorkRequest;
 use crate::producer::{ProducerShared, Settled};
-use crate::runtime::Process;
 
 /// First sequence, number of records, and position or error code.
 type Seen = (u64, u64, Result<u64, &'static str>);

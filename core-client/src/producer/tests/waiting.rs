@@ -9,10 +9,10 @@ use styx_protocol::frame::{Event, Fault};
 use super::*;
 use crate::completion::{CompletionQueue, Outcome};
 use crate::error::Kind;
+use crate::process::Process;
 use crate::producer::pending::Limits;
 use crate::producer::tests::peer::texts;
 use crate::producer::{CloseLimit, ProducerShared};
-use crate::runtime::Process;
 
 /// Polls a future once and drops it.
 fn give_up<T>(waiting: impl Future<Output = T>) {
