@@ -45,6 +45,17 @@
 //! producer are settled in the order of their sequences, so after a notification the
 //! binding looks at its oldest acks first and stops at the first that is not settled.
 //!
+//! **Input.** [`Encoded`] copies a record when it is pushed, on the thread that pushes it.
+//! Afterwards no thread and no future of this crate needs the objects of the other
+//! language. Call [`Producer::try_append_encoded`] with the same batch until it does not
+//! fail with `would_block`. In between, wait for the producer's source, or with
+//! [`Producer::wait_room`]. A part leaves the batch once, when it is accepted.
+//!
+//! **Outcomes.** With [`track_settled`](crate::producer::Builder::track_settled),
+//! [`Producer::take_settled`] returns one entry for each block instead of one ack for
+//! each append. Call it after each notification of the producer's source: while 65,536
+//! entries were not taken, appends wait. An ack is ready before its entry can be taken.
+//!
 //! **Coalescing.** The descriptor becomes readable once, however many completions arrive
 //! between two drains. A source has at most one entry in the queue at a time, so several
 //! events between two drains produce one [`Outcome::Ready`]. After it, take until nothing
@@ -94,6 +105,7 @@
 //! [`Producer::try_append_encoded`]: crate::Producer::try_append_encoded
 //! [`Producer::take_settled`]: crate::Producer::take_settled
 //! [`Handle::wait`]: crate::consumer::Handle::wait
+//! [`Producer::wait_room`]: crate::Producer::wait_room
 //! [`Producer::notify`]: crate::Producer::notify
 //! [`Producer::flush_to`]: crate::Producer::flush_to
 //! [`Producer::close_to`]: crate::Producer::close_to

@@ -1,12 +1,17 @@
 //! The numbers of a producer, and when they change.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use styx_protocol::Code;
 use styx_protocol::frame::Fault;
 
 use super::*;
-use crate::producer::ProducerStats;
+use crate::producer::pending::Limits;
+use crate::producer::work::WorkRequest;
+use crate::producer::{ProducerShared, ProducerStats};
+use crate::runtime::Process;
 
 #[test]
 fn numbers_follow_records_from_the_append_to_the_ack() {
@@ -45,30 +50,36 @@ fn numbers_follow_records_from_the_append_to_the_ack() {
     assert!(stats.since_last_ack <= Some(PATIENCE) && stats.since_last_heard <= Some(PATIENCE));
 }
 
-/// A caller that has an ack must not see its record in flight. The ack is checked on
-/// another thread without waiting, because a waiting caller is woken later anyway.
+/// What a caller sees at the moment in which its ack becomes ready.
+struct SeenWhenWoken {
+    shared: ProducerShared,
+    seen: Mutex<Option<(ProducerStats, u64)>>,
+}
+
+impl Wake for SeenWhenWoken {
+    fn wake(self: Arc<Self>) {
+        let seen = (self.shared.stats(), self.shared.settled_before());
+        *self.seen.lock().expect("no panic") = Some(seen);
+    }
+}
+
 #[test]
-fn record_with_an_ack_is_not_in_flight() {
-    const ROUNDS: u64 = 300;
-    let peer = Peer::start();
-    let (producer, mut connection) = open(&peer, |b| b);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for position in 0..ROUNDS {
-                connection.block();
-                connection.ack(position, 1);
-            }
-        });
-        for round in 1..=ROUNDS {
-            let ack = append(&producer, "a");
-            while ack.try_position().is_none() {
-                thread::yield_now();
-            }
-            let stats = producer.stats();
-            let seen = (stats.in_flight_records, stats.in_flight_bytes, stats.acked_records);
-            assert_eq!(seen, (0, 0, round));
-        }
-    });
+fn record_with_an_ack_is_not_in_flight_and_a_flush_returns_later() {
+    let limits =
+        Limits { block_bytes: 1, block_bytes_max: 1 << 20, in_flight_bytes: 1 << 20, blocks: 8 };
+    let shared = ProducerShared::new(limits, Duration::ZERO, true, Process::current());
+    let caller = Arc::new(SeenWhenWoken { shared, seen: Mutex::default() });
+    let shared = &caller.shared;
+    let ack = shared.push([0; 8], b"").expect("it is open").expect("there is space");
+    let mut position = std::pin::pin!(ack.position());
+    let waker = Waker::from(Arc::clone(&caller));
+    assert!(position.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let work = shared.next_work(WorkRequest { now: Instant::now(), can_send: true });
+    shared.settle(vec![work.block.expect("one is pending").settled(Ok(7))]);
+    let (stats, settled_before) = caller.seen.lock().expect("no panic").expect("it was woken");
+    assert_eq!((stats.in_flight_records, stats.in_flight_bytes, stats.acked_records), (0, 0, 1));
+    assert_eq!(settled_before, 0, "a flush still waits");
+    assert_eq!(shared.settled_before(), 1);
 }
 
 #[test]
