@@ -53,5 +53,6 @@ pub use error::{Error, Kind};
 pub use logs::LogDetails;
 pub use producer::{Ack, Producer};
 pub use styx_protocol::{
-    Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
+    Checkpoint, Code, Codec, Codecs, CursorInfo, LogConfig, LogId, LogInfo, LogName, LogStatus,
+    Position,
 };
