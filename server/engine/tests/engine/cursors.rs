@@ -282,3 +282,56 @@ fn changes_from_many_threads_get_different_versions() {
     assert_eq!(sorted, (1..=32).collect::<Vec<_>>());
     close(catalog);
 }
+
+/// The same archive, with other content of the file with the cursors.
+fn with_cursors(archive: &[u8], change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut old = tar::Archive::new(flate2::read::GzDecoder::new(archive));
+    let out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut new = tar::Builder::new(out);
+    for entry in old.entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").into_owned();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).expect("read");
+        if path == Path::new("cursors") {
+            change(&mut bytes);
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        new.append_data(&mut header, path, bytes.as_slice()).expect("written");
+    }
+    new.into_inner().expect("written").finish().expect("compressed")
+}
+
+#[test]
+fn a_restore_refuses_damaged_and_impossible_cursors() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (catalog, log) = log_with(directory.path(), 3);
+    set(&log, "a", 3);
+    let mut archive = Vec::new();
+    log.backup(&mut archive).expect("a backup");
+    let restore = |archive: &[u8]| catalog.restore(&name("copy"), &mut &*archive);
+    let beyond = with_cursors(&archive, |bytes| {
+        // The position of the first cursor.
+        bytes[47] = 4;
+        let crc = crc32fast::hash(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_be_bytes());
+    });
+    let damaged = with_cursors(&archive, |bytes| bytes[47] = 4);
+    let cut = with_cursors(&archive, |bytes| bytes.truncate(30));
+    for (archive, part) in [
+        (beyond, "the cursor a has position 4, but the log ends at 3"),
+        (damaged, "fails its checksum"),
+        (cut, "fails its checksum"),
+    ] {
+        let refused = restore(&archive).expect_err(part).to_string();
+        assert!(refused.contains(part), "{refused}");
+        assert!(!directory.path().join("copy").exists());
+    }
+    assert_eq!(
+        restore(&with_cursors(&archive, |_| ())).expect("intact").cursors().expect("listed").len(),
+        1
+    );
+    close(catalog);
+}
