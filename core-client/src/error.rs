@@ -39,12 +39,16 @@ pub struct Facts {
     pub start_position: Option<u64>,
     /// Position of the next record to be appended.
     pub end_position: Option<u64>,
-    /// The position that the error is about, such as that of a damaged record.
+    /// The position that the error is about, such as that of a damaged record or of a cursor.
     pub position: Option<u64>,
     /// Position of the first intact record after a damaged one.
     pub next_intact_position: Option<u64>,
     /// The sequence that the server expected of the producer.
     pub expected_sequence: Option<u64>,
+    /// The version of the cursor that the error is about.
+    pub version: Option<u64>,
+    /// The version that the cursor had before its last change; 0 if it did not exist.
+    pub replaced_version: Option<u64>,
     /// The number of records that the request appended despite the error.
     pub count: Option<u64>,
     /// The log's status, when it is not `ok`.

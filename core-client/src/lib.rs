@@ -65,5 +65,6 @@ pub use logs::LogDetails;
 pub use producer::{Ack, Producer};
 pub use server_info::ServerInfo;
 pub use styx_protocol::{
-    Checkpoint, Code, Codec, Codecs, LogConfig, LogId, LogInfo, LogName, LogStatus, Position,
+    Checkpoint, Code, Codec, Codecs, CursorInfo, LogConfig, LogId, LogInfo, LogName, LogStatus,
+    Position,
 };

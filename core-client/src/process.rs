@@ -88,6 +88,12 @@ impl<F: Future> ForgetInChild<Pin<Box<F>>> {
     }
 }
 
+impl<T: Clone> Clone for ForgetInChild<T> {
+    fn clone(&self) -> ForgetInChild<T> {
+        ForgetInChild { process: self.process, value: self.value.clone() }
+    }
+}
+
 impl<T> Drop for ForgetInChild<T> {
     fn drop(&mut self) {
         if self.value.is_some() && self.is_in_child() {

@@ -44,7 +44,7 @@ fn defaults_in_the_table_are_the_defaults_of_the_builders() {
     assert_eq!(without, ["producer_id", "epoch", "expected_position"]);
     let builder = client().consumer("a");
     let without = without_default(OptionOf::Consumer, &builder, |b, k, v| b.set(k, v));
-    assert_eq!(without, ["deadline"]);
+    assert_eq!(without, ["cursor", "deadline"]);
 }
 
 /// Each option is set by its name to a value that is not its default.
@@ -85,6 +85,7 @@ fn set_does_what_the_method_of_that_name_does() {
         ("producer_id", "2013", producer().producer_id(2013)),
         ("epoch", "4294967295", producer().epoch(u32::MAX)),
         ("expected_position", "0", producer().expected_position(0)),
+        ("track_settled", "true", producer().track_settled(true)),
     ];
     assert!(of_producer.iter().map(|row| row.0).eq(options(OptionOf::Producer).map(|o| o.name)));
     for (key, value, expected) in of_producer {
@@ -95,6 +96,7 @@ fn set_does_what_the_method_of_that_name_does() {
     let consumer = || client.consumer("a");
     let of_consumer = [
         ("start", "42", consumer().start(Start::Position(42))),
+        ("cursor", "billing", consumer().cursor("billing")),
         ("count", "7", consumer().count(7)),
         ("follow", "true", consumer().follow(true)),
         ("deadline", "none", consumer().deadline(None)),

@@ -1,10 +1,11 @@
 //! The names of Styx's headers, and how requests' headers are parsed.
 
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
 use styx_protocol::{LogId, Position, header};
 
-use crate::session::{Condition, Error, KnownLog, Producer};
+use crate::session::{Condition, CursorCondition, Error, KnownLog, Producer};
 
 pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
@@ -144,6 +145,31 @@ pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
     Ok(Condition { expected: expected.map(Position), producer })
 }
 
+/// The condition on which a cursor is changed or deleted.
+pub(crate) fn cursor_condition(headers: &HeaderMap) -> Result<CursorCondition, Error> {
+    const MATCH: &str = "* or one version in quotes, such as \"7\"";
+    const NONE_MATCH: &str = "*, for a cursor that must not exist";
+    let version = condition_text(headers, &IF_MATCH, "If-Match", MATCH)?;
+    let none = condition_text(headers, &IF_NONE_MATCH, "If-None-Match", NONE_MATCH)?;
+    match (version, none) {
+        (None, None) => Ok(CursorCondition::None),
+        (None, Some("*")) => Ok(CursorCondition::Absent),
+        (None, Some(other)) => Err(Error::invalid("If-None-Match", other, NONE_MATCH)),
+        (Some(version), Some(_)) => {
+            Err(Error::invalid("If-Match", version, "If-Match or If-None-Match, but not both"))
+        }
+        (Some("*"), None) => Ok(CursorCondition::Present),
+        (Some(text), None) => {
+            let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let is_number = |t: &&str| t.bytes().all(|byte| byte.is_ascii_digit());
+            let version = quoted.filter(is_number).and_then(|digits| digits.parse().ok());
+            version
+                .map(CursorCondition::Version)
+                .ok_or_else(|| Error::invalid("If-Match", text, MATCH))
+        }
+    }
+}
+
 /// How long a following read waits; `None` is without limit.
 pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
     const ACCEPTED: &str = "whole seconds, 0 for at once or -1 for no limit";
@@ -202,6 +228,22 @@ mod tests {
             let error = parse(part).expect_err("a part of it");
             assert!(error.message.starts_with("X-Styx-"), "{error}");
         }
+    }
+
+    #[test]
+    fn conditions_of_a_cursor_are_one_version_any_or_none() {
+        let parse = |pairs: &[_]| cursor_condition(&headers(pairs)).ok();
+        assert_eq!(parse(&[]), Some(CursorCondition::None));
+        assert_eq!(parse(&[("if-match", "*")]), Some(CursorCondition::Present));
+        assert_eq!(parse(&[("if-match", "\"7\"")]), Some(CursorCondition::Version(7)));
+        assert_eq!(parse(&[("if-none-match", "*")]), Some(CursorCondition::Absent));
+        for value in ["", "7", "\"\"", "\"+7\"", "W/\"7\"", "\"7\", \"8\"", "\"x\"", "\""] {
+            assert_eq!(parse(&[("if-match", value)]), None, "{value}");
+        }
+        for value in ["", "\"7\"", "x"] {
+            assert_eq!(parse(&[("if-none-match", value)]), None, "{value}");
+        }
+        assert_eq!(parse(&[("if-match", "\"7\""), ("if-none-match", "*")]), None);
     }
 
     #[test]

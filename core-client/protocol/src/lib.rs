@@ -19,6 +19,7 @@
 //! | [`media_type`] | the media types of request and response bodies |
 //! | [`read`] | the parameters of a read |
 //! | [`position`] | [`Position`], the number of a record in its log |
+//! | [`cursor`] | cursors: durable, named positions in a log |
 //! | [`checkpoint`] | [`Checkpoint`], a position and the log it belongs to |
 //! | [`log`] | names, ids, configuration and status of logs |
 //! | [`error`] | the table of error codes, HTTP statuses and close codes |
@@ -29,6 +30,7 @@ pub mod block;
 pub mod checkpoint;
 mod checksum;
 pub mod codec;
+pub mod cursor;
 pub mod error;
 pub mod frame;
 pub mod handshake;
@@ -45,6 +47,7 @@ pub mod styx0;
 
 pub use checkpoint::Checkpoint;
 pub use codec::{Codec, Codecs};
+pub use cursor::{CursorInfo, CursorName};
 pub use error::Code;
 pub use line_ending::LineEnding;
 pub use log::{LogConfig, LogId, LogInfo, LogName, LogStatus};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use styx_protocol::{LogConfig, LogInfo};
+use styx_protocol::{CursorInfo, LogConfig, LogInfo};
 
 use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::error::{Error, Kind};
@@ -177,6 +177,38 @@ impl Client {
     /// As [`Client::trim_log`](crate::Client::trim_log).
     pub fn trim_log(&self, name: &str, position: u64) -> Result<LogInfo, Error> {
         wait(self.0.trim_log(name, position))
+    }
+
+    /// See [`Client::list_cursors`](crate::Client::list_cursors).
+    ///
+    /// # Errors
+    /// As [`Client::list_cursors`](crate::Client::list_cursors).
+    pub fn list_cursors(&self, log: &str) -> Result<Vec<CursorInfo>, Error> {
+        wait(self.0.list_cursors(log))
+    }
+
+    /// See [`Client::get_cursor`](crate::Client::get_cursor).
+    ///
+    /// # Errors
+    /// As [`Client::get_cursor`](crate::Client::get_cursor).
+    pub fn get_cursor(&self, log: &str, cursor: &str) -> Result<CursorInfo, Error> {
+        wait(self.0.get_cursor(log, cursor))
+    }
+
+    /// See [`Client::set_cursor`](crate::Client::set_cursor).
+    ///
+    /// # Errors
+    /// As [`Client::set_cursor`](crate::Client::set_cursor).
+    pub fn set_cursor(&self, log: &str, cursor: &str, position: u64) -> Result<CursorInfo, Error> {
+        wait(self.0.set_cursor(log, cursor, position))
+    }
+
+    /// See [`Client::delete_cursor`](crate::Client::delete_cursor).
+    ///
+    /// # Errors
+    /// As [`Client::delete_cursor`](crate::Client::delete_cursor).
+    pub fn delete_cursor(&self, log: &str, cursor: &str) -> Result<(), Error> {
+        wait(self.0.delete_cursor(log, cursor))
     }
 
     /// See [`Client::backup_log`](crate::Client::backup_log).

@@ -27,6 +27,7 @@ forward! { ConsumerBuilder => "consumer::Builder":
     codecs(Codecs),
     buffer_bytes(usize),
     deadline(Option<Duration>),
+    cursor(impl Into<String>),
 }
 
 impl ConsumerBuilder {
@@ -171,9 +172,37 @@ impl Consumer {
         self.0.stats()
     }
 
+    /// See [`Consumer::commit`](crate::Consumer::commit).
+    ///
+    /// # Errors
+    /// As [`Consumer::commit`](crate::Consumer::commit).
+    pub fn commit(&mut self) -> Result<Commit, Error> {
+        self.0.commit().map(Commit)
+    }
+
     /// See [`Consumer::close`](crate::Consumer::close).
     pub fn close(&mut self) {
         wait(self.0.close());
+    }
+}
+
+/// See [`consumer::Commit`].
+#[derive(Debug, Clone)]
+pub struct Commit(consumer::Commit);
+
+impl Commit {
+    /// See [`consumer::Commit::position`].
+    ///
+    /// # Errors
+    /// As [`consumer::Commit::position`].
+    pub fn position(&self) -> Result<u64, Error> {
+        wait(self.0.position())
+    }
+
+    /// See [`consumer::Commit::try_position`].
+    #[must_use]
+    pub fn try_position(&self) -> Option<Result<u64, Error>> {
+        self.0.try_position()
     }
 }
 

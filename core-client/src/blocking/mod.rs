@@ -27,7 +27,7 @@ mod producer;
 
 pub use crate::wait::{block_on as wait, block_on_for as wait_for};
 pub use client::{Backup, Builder, Client, Restore};
-pub use consumer::{Batches, Consumer, ConsumerBuilder};
+pub use consumer::{Batches, Commit, Consumer, ConsumerBuilder};
 pub use producer::{Ack, Producer, ProducerBuilder};
 
 /// Defines builder methods that call the wrapped builder.

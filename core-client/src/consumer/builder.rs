@@ -4,15 +4,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_protocol::{Codecs, LogId};
+use styx_protocol::{Checkpoint, Codecs, LogId, Position};
 
 use super::batch_queue::BatchQueue;
+use super::cursor::{ConsumerCursor, Opened, TakeOver};
 use super::progress::ReadOptions;
 use super::task::RetryPolicy;
 use super::{BUFFER_BYTES, Consumer, Start};
 use crate::client::Client;
 use crate::error::Error;
-use crate::logs::known_name;
+use crate::logs::{CursorPlace, known_name};
 use crate::options::{self, Given, OptionOf, TIMEOUT_MAX, TIMEOUT_MIN};
 
 /// How long a read without `follow` may be without a connection by default.
@@ -34,6 +35,7 @@ pub struct Builder {
     buffer_bytes: usize,
     /// `None`: the default, which depends on `follow`.
     deadline: Option<Option<Duration>>,
+    cursor: Option<String>,
 }
 
 impl Builder {
@@ -47,6 +49,7 @@ impl Builder {
             codecs: Codecs::ALL,
             buffer_bytes: BUFFER_BYTES,
             deadline: None,
+            cursor: None,
         }
     }
 
@@ -71,6 +74,7 @@ impl Builder {
             }
             "buffer_bytes" => self.buffer_bytes(given.bytes(BUFFER_BYTES_RANGE)?),
             "codecs" => self.codecs(given.codecs()?),
+            "cursor" => self.cursor(value),
             _ => return Err(given.unknown(OptionOf::Consumer)),
         })
     }
@@ -118,6 +122,17 @@ impl Builder {
         self
     }
 
+    /// The cursor in which the server keeps the consumer's position. The consumer begins where
+    /// the cursor is. If there is no such cursor, it begins at [`start`](Self::start), and the
+    /// cursor is created there. [`Consumer::commit`] moves it.
+    ///
+    /// Opening takes the cursor over: if another consumer uses it, that consumer's next commit
+    /// fails with `cursor_taken`. Default: none.
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Builder {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
     /// Opens the consumer. Returns when the server has accepted the read.
     /// Temporary failures are retried until the client's
     /// [timeout](crate::client::Builder::timeout).
@@ -132,7 +147,43 @@ impl Builder {
     ///   to a position that the log does not reach.
     /// - `invalid_argument`: an option is out of range.
     /// - `connection_failed`, `timed_out`.
-    pub async fn open(self) -> Result<Consumer, Error> {
+    ///
+    /// With a cursor also:
+    /// - `log_changed`: the log was truncated after the cursor was set. Set the cursor to a
+    ///   position of the new log, or delete it.
+    /// - `out_of_range`: retention has removed the record at the cursor. The error has the first
+    ///   position that is left; set the cursor to continue there.
+    /// - `too_many_cursors`.
+    pub async fn open(mut self) -> Result<Consumer, Error> {
+        let Some(cursor) = self.cursor.take() else { return self.open_read().await };
+        self.client.runtime().process().check()?;
+        let cursor = cursor.parse().map_err(|e| Error::invalid(format!("{e}")))?;
+        let place = CursorPlace { log: known_name(&self.log)?, cursor };
+        let take_over = TakeOver::new(Arc::clone(self.client.transport()), place.clone());
+        let runtime = Arc::clone(self.client.runtime());
+        loop {
+            let (mut consumer, taken) = match runtime.run(take_over.clone().existing()).await? {
+                Some(taken) => {
+                    let next = Position(taken.position);
+                    let start = Checkpoint { log_id: taken.log_id, next };
+                    (self.clone().start(start).open_read().await?, taken)
+                }
+                None => {
+                    let consumer = self.clone().open_read().await?;
+                    let created = take_over.clone().create(consumer.checkpoint());
+                    match runtime.run(created).await? {
+                        Opened::Taken(taken) => (consumer, taken),
+                        Opened::Exists => continue,
+                    }
+                }
+            };
+            consumer.cursor = Some(ConsumerCursor::start(&self.client, place, &taken));
+            return Ok(consumer);
+        }
+    }
+
+    /// Opens a consumer without a cursor.
+    async fn open_read(self) -> Result<Consumer, Error> {
         let Builder { client, buffer_bytes, .. } = &self;
         client.runtime().process().check()?;
         if !BUFFER_BYTES_RANGE.contains(buffer_bytes) {
@@ -154,6 +205,7 @@ impl Builder {
             task: Some(task),
             log: LogId(0),
             current: None,
+            cursor: None,
         };
         consumer.moved_to(opened);
         Ok(consumer)

@@ -16,6 +16,7 @@ mod batch_queue;
 mod bell;
 mod builder;
 mod connection;
+mod cursor;
 mod handle;
 mod progress;
 mod records;
@@ -26,6 +27,7 @@ mod task;
 mod tests;
 
 pub use builder::{Builder, DEADLINE};
+pub use cursor::Commit;
 pub use handle::Handle;
 pub use records::Records;
 pub use start::Start;
@@ -48,6 +50,7 @@ use crate::runtime::AbortOnDrop;
 pub(crate) use batch_queue::BatchQueue;
 use batch_queue::{BatchSender, OpenedRead, QueueItem, Returned};
 pub(crate) use bell::Bell;
+use cursor::ConsumerCursor;
 use progress::{ReadOptions, ReadProgress};
 use task::{ConsumerTask, RetryPolicy};
 
@@ -71,6 +74,8 @@ pub struct Consumer {
     /// number of its records that were returned. While some are left, the queue counts
     /// as readable.
     current: Option<(RecordBatch, usize)>,
+    /// `None` without a cursor, and after `close`.
+    cursor: Option<ConsumerCursor>,
 }
 
 /// What a consumer has to return at the moment.
@@ -272,6 +277,31 @@ impl Consumer {
         Checkpoint { log_id: self.log, next: Position(self.position()) }
     }
 
+    /// Stores the [position](Self::position) in the consumer's
+    /// [cursor](Builder::cursor): a consumer that is opened with this cursor later continues
+    /// there. Commit after the output of the returned records is safe. Records that were
+    /// returned but not committed are returned again, so each is processed at least once.
+    ///
+    /// It returns at once. The position is stored in the background, however often connections
+    /// break. To know that it is durable, wait for [`Commit::position`]. A commit of a position
+    /// before one that was committed, such as after a seek, changes nothing.
+    /// [`close`](Self::close) waits for the last commit; after a drop it is still stored, as long
+    /// as the client exists.
+    ///
+    /// # Errors
+    /// - `cursor_taken`: another consumer has taken the cursor over since an earlier commit, or
+    ///   it was set or deleted.
+    /// - `invalid_argument`: the consumer has no cursor. `closed`, `forked`.
+    /// - The other errors of [`Commit::position`], if an earlier commit failed for good.
+    pub fn commit(&mut self) -> Result<Commit, Error> {
+        self.client.runtime().process().check()?;
+        match &self.cursor {
+            Some(cursor) => cursor.commit(self.position()),
+            None if self.task.is_none() => Err(Error::closed("consumer")),
+            None => Err(cursor::no_cursor()),
+        }
+    }
+
     /// The id of the log.
     #[must_use]
     pub fn log_id(&self) -> LogId {
@@ -303,17 +333,21 @@ impl Consumer {
         &self.queue
     }
 
-    /// Closes the connection. Later calls return `closed`; closing again has no
+    /// Closes the connection. With a cursor, waits until the last [commit](Self::commit) is stored
+    /// or was given up. Later calls return `closed`; closing again has no
     /// effect. Nothing is lost: records that were not returned are in the log.
     pub async fn close(&mut self) {
         self.current = None;
         self.queue.close();
-        if self.client.runtime().process().is_current()
-            && let Some(task) = &mut self.task
-        {
-            // The task has ended, or was aborted just now.
-            let _ = task.await;
-            self.task = None;
+        if self.client.runtime().process().is_current() {
+            if let Some(task) = &mut self.task {
+                // The task has ended, or was aborted just now.
+                let _ = task.await;
+                self.task = None;
+            }
+            if let Some(cursor) = self.cursor.take() {
+                cursor.finish().await;
+            }
         }
     }
 

@@ -47,7 +47,16 @@ fn consumer(client: &Client) -> (Consumer, BatchSender) {
     let sender = queue.replace_sender(None);
     sender.set_opened(OpenedRead { log: LOG, position: 0 });
     let client = client.clone();
-    let consumer = Consumer { client, options, policy, queue, task: None, log: LOG, current: None };
+    let consumer = Consumer {
+        client,
+        options,
+        policy,
+        queue,
+        task: None,
+        log: LOG,
+        current: None,
+        cursor: None,
+    };
     (consumer, sender)
 }
 

@@ -1,10 +1,12 @@
-//! Log management: create, adopt, list, get, truncate, trim, delete, back up and restore. Each
-//! is one HTTP request.
+//! Log management: create, adopt, list, get, truncate, trim, delete, back up and restore; and the
+//! cursors of logs. Each is one HTTP request.
 
 mod archive;
+mod cursors;
 mod details;
 
 pub use archive::{Backup, Restore};
+pub(crate) use cursors::{CursorCondition, CursorPlace};
 pub use details::LogDetails;
 
 use std::sync::Arc;

@@ -52,6 +52,7 @@ impl Builder {
                 self.epoch(u32::try_from(epoch).unwrap_or(u32::MAX))
             }
             "expected_position" => self.expected_position(given.number(0..=u64::MAX)?),
+            "track_settled" => self.track_settled(given.flag()?),
             _ => return Err(given.unknown(OptionOf::Producer)),
         })
     }

@@ -59,7 +59,9 @@ impl Transport {
             let error = match tokio::time::timeout(left, self.once(request, body.clone())).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(self.too_late(timeout, request)),
+                Err(_) => {
+                    return Err(self.too_late(timeout).with_maybe_appended(!request.is_safe()));
+                }
             };
             let safe = request.is_safe() || !error.maybe_appended();
             if !(self.options.retry && safe && error.is_retriable()) {
@@ -77,19 +79,26 @@ impl Transport {
         }
     }
 
-    async fn once(
+    /// Sends a request once and reads the complete response.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch), without a time limit. After an error with `maybe_appended`, it is
+    /// not known whether the request was carried out.
+    pub(crate) async fn once(
         self: &Arc<Self>,
         request: &Request,
         body: Bytes,
     ) -> Result<BufferedResponse, Error> {
         let body = if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(body) };
         let mut response = self.send(request, body).await?;
-        let body = response.bytes(ANSWER_BYTES_MAX).await?;
+        // The request was carried out, but the response to it is incomplete.
+        let in_doubt = |e: Error| e.with_maybe_appended(!request.is_safe());
+        let body = response.bytes(ANSWER_BYTES_MAX).await.map_err(in_doubt)?;
         Ok(BufferedResponse { headers: response.take_headers(), body })
     }
 
-    fn too_late(&self, timeout: Duration, request: &Request) -> Error {
+    pub(crate) fn too_late(&self, timeout: Duration) -> Error {
         let text = format!("{} did not respond within {timeout:?}", self.address);
-        Error::new(Kind::TimedOut, text).with_maybe_appended(!request.is_safe())
+        Error::new(Kind::TimedOut, text)
     }
 }

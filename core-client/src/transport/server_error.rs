@@ -21,6 +21,8 @@ pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body:
         position: number("position"),
         next_intact_position: number("next_intact_position"),
         expected_sequence: number("expected_sequence"),
+        version: number("version"),
+        replaced_version: number("replaced_version"),
         count: number("count"),
         status: serde_json::from_value(json["status"].clone()).ok(),
         retry_after: retry_after(headers),

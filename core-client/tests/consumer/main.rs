@@ -2,6 +2,7 @@
 //! disconnects, sends damaged bytes, rejects requests or falls silent.
 
 mod blocking;
+mod cursor;
 mod faults;
 mod log;
 mod pace;

@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | benchmark | verify | repair | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | benchmark | verify | repair | import | completions → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
@@ -12,6 +12,7 @@ mod benchmark;
 mod check_storage;
 mod command_line;
 mod completions;
+mod cursors;
 mod failure;
 mod import;
 mod logging;
@@ -65,6 +66,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
+        Command::Cursors(command) => cursors::run(&command, &global),
         Command::Benchmark(arguments) => benchmark::run(&arguments, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),

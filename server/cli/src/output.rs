@@ -3,11 +3,19 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::failure::Failure;
 
 /// Prints a text and flushes.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(text.as_bytes())
+}
+
+/// JSON in the format of the API: indented, with a final newline.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Writes bytes and flushes.

@@ -7,7 +7,7 @@
 //!
 //! Scripts split these lines at tabs, so the bytes are part of the contract.
 
-use styx_protocol::LogInfo;
+use styx_protocol::{CursorInfo, LogInfo};
 
 const TAB: usize = 8;
 const PADDING: usize = 8;
@@ -30,6 +30,32 @@ pub(crate) fn log_list(infos: &[LogInfo]) -> String {
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(infos.iter().map(|info| cells(info).to_vec()));
     aligned(&rows)
+}
+
+/// The output of `cursors get` and `cursors set`.
+pub(crate) fn cursor(cursor: &CursorInfo) -> String {
+    let labels = ["cursor:", "log_id:", "position:", "updated:", "version:"];
+    let pairs = labels.into_iter().zip(cursor_cells(cursor));
+    let rows: Vec<_> = pairs.map(|(label, value)| vec![label.to_owned(), value]).collect();
+    aligned(&rows)
+}
+
+/// The output of `cursors list`.
+pub(crate) fn cursor_list(cursors: &[CursorInfo]) -> String {
+    let header = ["CURSOR", "LOG ID", "POSITION", "UPDATED", "VERSION"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(cursors.iter().map(|cursor| cursor_cells(cursor).to_vec()));
+    aligned(&rows)
+}
+
+fn cursor_cells(cursor: &CursorInfo) -> [String; 5] {
+    [
+        cursor.cursor.clone(),
+        cursor.log_id.to_string(),
+        cursor.position.to_string(),
+        cursor.updated.to_string(),
+        cursor.version.to_string(),
+    ]
 }
 
 fn cells(info: &LogInfo) -> [String; 6] {

@@ -1,7 +1,7 @@
 //! Backup: writes a consistent copy of a log up to its durable end, while appends continue.
 //!
 //! ```text
-//! tar.gz   log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
+//! tar.gz   log.toml | cursors | 0/watermark | 0/<base>.producers | 0/<base>.seg …
 //! ```
 //!
 //! Sealed segments never change, and the newest segment is copied up to the durable end. So a
@@ -48,10 +48,14 @@ struct Snapshot {
     files: Vec<Arc<dyn File>>,
     /// The name and content of the producer snapshot.
     producers: Option<(String, Vec<u8>)>,
+    /// The content of the file with the cursors.
+    cursors: Option<Vec<u8>>,
 }
 
 /// Takes the published state of the log and opens every segment.
 fn take(log: &LogInner) -> Result<Snapshot, Error> {
+    // Before the view, so that no cursor is after the end of the copy.
+    let cursors = log.cursors.backup(log);
     loop {
         let view = log.tail.live_view()?;
         let files: io::Result<Vec<_>> =
@@ -59,7 +63,7 @@ fn take(log: &LogInner) -> Result<Snapshot, Error> {
         match files {
             Ok(files) => {
                 let producers = snapshot(log, &view);
-                return Ok(Snapshot { view, files, producers });
+                return Ok(Snapshot { view, files, producers, cursors });
             }
             // Retention removed a segment after the view was taken: take a new view.
             Err(error)
@@ -94,6 +98,9 @@ impl Snapshot {
         };
         let manifest = Manifest { id: log.id, generation: 0, config: log.config }.encode();
         add(name::MANIFEST, manifest.len() as u64, &mut manifest.as_bytes())?;
+        if let Some(bytes) = &self.cursors {
+            add(name::CURSORS, bytes.len() as u64, &mut bytes.as_slice())?;
+        }
         let mark = Mark {
             open_epoch: lock(&log.watermark).as_ref().map_or(0, |w| w.mark().open_epoch),
             start: self.view.start(),

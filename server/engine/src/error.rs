@@ -7,8 +7,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use styx_protocol::{Code, LogStatus, Position};
+use styx_protocol::{Code, LogId, LogStatus, Position};
 
+use crate::Cursor;
 use crate::commit::failure::is_no_descriptor;
 use crate::format::NewerFormat;
 
@@ -201,6 +202,52 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The log has no cursor with this name.
+    #[error("there is no cursor {name}: set it with PUT, or with `styx cursors set`")]
+    CursorNotFound {
+        /// The name.
+        name: String,
+    },
+    /// The cursor does not have the expected version.
+    #[error("{}", taken_text(name, now.as_deref()))]
+    CursorTaken {
+        /// The name.
+        name: String,
+        /// The cursor as it is; `None` if there is none.
+        now: Option<Box<Cursor>>,
+    },
+    /// The cursor's position belongs to a log that was truncated or replaced since.
+    #[error(
+        "the cursor {name} belongs to the log with the id {id}, which was truncated or replaced: set the cursor to a position of this log, or delete it"
+    )]
+    CursorOfOtherLog {
+        /// The name.
+        name: String,
+        /// The id of that log.
+        id: LogId,
+    },
+    /// The position of a cursor is after the durable end of the log.
+    #[error("position {position} is after the end of the log: use a position up to {end}")]
+    CursorBeyondEnd {
+        /// The position.
+        position: Position,
+        /// The position after the last durable record.
+        end: Position,
+    },
+    /// The log has as many cursors as a log can have.
+    #[error("the log has {max} cursors, and cannot have more: delete one that is not used")]
+    TooManyCursors {
+        /// The limit.
+        max: usize,
+    },
+    /// The cursors of the log cannot be read or changed. Everything else works.
+    #[error("the cursors of the log cannot be used because of {}: {cause}", path.display())]
+    CursorsUnusable {
+        /// The file with the cursors.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        cause: String,
+    },
     /// An I/O error outside the append path.
     #[error("{doing} {path}: {source}")]
     Io {
@@ -226,6 +273,16 @@ fn removal_text(how: Removal) -> &'static str {
     match how {
         Removal::Deleted => "deleted",
         Removal::Truncated => "truncated",
+    }
+}
+
+fn taken_text(name: &str, now: Option<&Cursor>) -> String {
+    match now {
+        Some(cursor) => format!(
+            "the cursor {name} was changed in the meantime, and is now at position {} with version {}: get it again",
+            cursor.position, cursor.version
+        ),
+        None => format!("there is no cursor {name} any more: get it again"),
     }
 }
 
@@ -261,8 +318,16 @@ impl Error {
             Error::NeedsMemory { .. } => Code::Overloaded,
             Error::Io { source, .. } if is_no_descriptor(source) => Code::Overloaded,
             Error::StorageFull { .. } => Code::StorageFull,
-            Error::InvalidConfig(_) | Error::BadArchive { .. } => Code::InvalidParams,
-            Error::DataDirectory { .. } | Error::Io { .. } => Code::UnknownError,
+            Error::InvalidConfig(_) | Error::BadArchive { .. } | Error::CursorBeyondEnd { .. } => {
+                Code::InvalidParams
+            }
+            Error::CursorNotFound { .. } => Code::CursorNotFound,
+            Error::CursorTaken { .. } => Code::CursorTaken,
+            Error::CursorOfOtherLog { .. } => Code::LogChanged,
+            Error::TooManyCursors { .. } => Code::TooManyCursors,
+            Error::DataDirectory { .. } | Error::CursorsUnusable { .. } | Error::Io { .. } => {
+                Code::UnknownError
+            }
         }
     }
 

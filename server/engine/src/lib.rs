@@ -46,6 +46,7 @@ mod append;
 mod backup;
 mod catalog;
 mod commit;
+mod cursors;
 mod data_directory;
 mod error;
 mod format;
@@ -70,6 +71,7 @@ mod watermark;
 
 pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
 pub use catalog::{Catalog, Options};
+pub use cursors::{Cursor, CursorCondition};
 pub use error::{Error, Removal};
 pub use format::NewerFormat;
 pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data_directory::LOCK;
 use crate::manifest::{self, Manifest};
-use crate::segment::name::{self, FileName, MANIFEST, TORN_TAIL};
+use crate::segment::name::{self, CURSORS, FileName, MANIFEST, TORN_TAIL};
 use crate::storage::{DirectoryEntry, Lock, Storage, read_file};
 use crate::{Error, data_directory};
 
@@ -264,7 +264,7 @@ fn kind(storage: &dyn Storage, path: &Path, entry: &DirectoryEntry) -> Kind {
     match entry.name.as_str() {
         name if is_generation(name) && (entry.is_dir || is_link(storage, path)) => Kind::Generation,
         _ if entry.is_dir => Kind::Other,
-        MANIFEST | LOCK => Kind::File,
+        MANIFEST | CURSORS | LOCK => Kind::File,
         name if name::parse(name) == FileName::Temporary => Kind::File,
         _ => Kind::Other,
     }
@@ -289,6 +289,7 @@ mod tests {
         let segments = directory.join("0");
         fs::create_dir_all(&segments).expect("created");
         fs::write(directory.join(MANIFEST), manifest::START).expect("written");
+        fs::write(directory.join(CURSORS), b"x").expect("written");
         for name in ["watermark", "00000000000000000000.seg", "torn-tail"] {
             fs::write(segments.join(name), b"x").expect("written");
         }

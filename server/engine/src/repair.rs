@@ -7,8 +7,9 @@
 //!
 //! Only `styx repair` calls this; no log is repaired automatically. Positions have no gaps, so a
 //! repair loses every record outside the chosen range. The repaired log has a new id, so clients
-//! notice the change. It does not remember its idempotent producers. Invariant: the damaged log
-//! stays unchanged in the data directory, under another name.
+//! notice the change. It keeps the file with the cursors, whose positions belong to the old id, so
+//! consumers notice it too. It does not remember its idempotent producers. Invariant: the damaged
+//! log stays unchanged in the data directory, under another name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::recovery::read_manifest;
 use crate::rewrite::Writer;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
-use crate::{Catalog, Error, Found, Log, Options, random};
+use crate::{Catalog, Error, Found, Log, Options, cursors, random};
 
 /// How long closing the catalog may take. It is fast, because nothing was appended.
 const CLOSING_MAX: Duration = Duration::from_secs(30);
@@ -179,7 +180,9 @@ fn replace(
         let manifest = read_manifest(&**storage, &directory)?;
         let text = Manifest { id, generation: 0, ..manifest }.encode();
         let path = temporary.join(name::MANIFEST);
-        replace_file(&**storage, &path, text.as_bytes()).map_err(Error::io("cannot write", path))
+        replace_file(&**storage, &path, text.as_bytes())
+            .map_err(Error::io("cannot write", path))?;
+        copy_cursors(&**storage, &directory, &temporary)
     });
     let aside = data.join(aside_name(damaged.name(), number));
     let rename =
@@ -199,6 +202,13 @@ fn replace(
     }
     storage.sync_dir(data).map_err(Error::io("cannot sync", data))?;
     Ok(aside)
+}
+
+/// Copies the file with the cursors, if there is an intact one.
+fn copy_cursors(storage: &dyn Storage, from: &Path, to: &Path) -> Result<(), Error> {
+    let Ok(Some(table)) = cursors::check(storage, &cursors::path(from)) else { return Ok(()) };
+    let path = cursors::path(to);
+    replace_file(storage, &path, &table.encode()).map_err(Error::io("cannot write", path))
 }
 
 /// The name to which the directory of a damaged log is renamed. Its length has a limit for every

@@ -30,17 +30,20 @@ pub(crate) enum Mistake {
     ServeUnsynced,
     /// The watermark is advanced to a commit before the commit is synced.
     WatermarkAhead,
+    /// A cursor is answered without a sync of its file and of the file's name.
+    CursorBeforeSync,
 }
 
 /// The names for `STYX_SABOTAGE`. docs/reliability.md has a row for each.
 #[cfg(feature = "sabotage")]
-const NAMES: [(&str, Mistake); 6] = [
+const NAMES: [(&str, Mistake); 7] = [
     ("ack-before-sync", Mistake::AckBeforeSync),
     ("skip-directory-sync", Mistake::SkipDirectorySync),
     ("retry-fsync", Mistake::RetryFsync),
     ("truncate-on-any-bad-crc", Mistake::TruncateOnAnyBadCrc),
     ("serve-unsynced", Mistake::ServeUnsynced),
     ("watermark-ahead", Mistake::WatermarkAhead),
+    ("cursor-before-sync", Mistake::CursorBeforeSync),
 ];
 
 /// Whether this mistake is switched on.

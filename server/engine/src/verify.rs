@@ -9,9 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use styx_protocol::Position;
 use styx_protocol::block::{self, check_sizes};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
+use styx_protocol::{LogId, Position};
 
 use crate::format::{NewerFormat, Unusable};
 use crate::producers::{BYTES_MAX, ProducerTable};
@@ -20,7 +20,7 @@ use crate::segment::name::{self, FileName};
 use crate::segment::walk::{self, Bodies, ChainStart, Walk, WalkEnd};
 use crate::storage::{Access, File, Lock, RealStorage, Storage, read_file, zeros_from};
 use crate::watermark::Watermark;
-use crate::{Error, data_directory};
+use crate::{Error, cursors, data_directory};
 
 /// The progress of a verification.
 #[derive(Debug, Clone, Copy)]
@@ -265,7 +265,33 @@ pub(crate) fn verify_log(
             format!("the log ends here, but is known to be durable up to position {durable}");
         report.problem(folder, 0, message);
     }
+    verify_cursors(storage, directory, manifest.id, &mut report);
     report
+}
+
+/// Verifies the file with the cursors, and that no cursor of an intact log is after its end.
+fn verify_cursors(storage: &dyn Storage, directory: &Path, id: LogId, report: &mut LogReport) {
+    let path = cursors::path(directory);
+    let table = match cursors::check(storage, &path) {
+        Ok(table) => table.unwrap_or_default(),
+        Err(Error::NewerFormat(newer)) => {
+            report.newer.get_or_insert(newer);
+            return;
+        }
+        Err(error) => return report.problem(path, 0, error.to_string()),
+    };
+    if !report.problems.is_empty() {
+        return;
+    }
+    for (name, entry) in &table.only_of(id).cursors {
+        if entry.position > report.end {
+            let message = format!(
+                "the cursor {name} has position {}, but the log ends at {}",
+                entry.position, report.end
+            );
+            report.problem(path.clone(), 0, message);
+        }
+    }
 }
 
 /// A segment file to verify.

@@ -17,7 +17,7 @@ use super::route::Route;
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Styx-Log-Id, X-Styx-Start-Position, X-Styx-End-Position, X-Styx-Next-Position, \
-     X-Request-Id, Retry-After, Content-Disposition, Allow",
+     X-Request-Id, Retry-After, Content-Disposition, Allow, ETag",
 );
 /// Seconds for which a browser may cache a preflight answer: Chromium's maximum.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");

@@ -190,7 +190,11 @@ impl GivenConfig {
 }
 
 /// If a misspelled limit were ignored, the log would grow without it.
-fn unknown_field(key: &str, place: &str, known: impl Iterator<Item = &'static str>) -> Error {
+pub(super) fn unknown_field(
+    key: &str,
+    place: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Error {
     let lower = key.to_ascii_lowercase();
     let likeness = |field: &&str| strsim::jaro_winkler(field, &lower);
     let nearest = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default();
@@ -200,7 +204,7 @@ fn unknown_field(key: &str, place: &str, known: impl Iterator<Item = &'static st
 }
 
 /// A whole number of JSON, which may be written with a fraction of zero: `1.0`.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     /// The largest number up to which every whole floating-point number is exact: 2^53.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let fraction = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT_MAX);

@@ -14,6 +14,7 @@ mod archive;
 mod body;
 mod content_encoding;
 mod cors;
+mod cursors;
 mod date;
 mod events;
 mod head;
@@ -84,9 +85,13 @@ impl Http {
             return self.finished(None, &head, begun, Err(error));
         };
         let name = name.to_owned();
+        let cursor = match route.resource {
+            Resource::Cursor => route::cursor_name(&path).to_owned(),
+            _ => String::new(),
+        };
         let body = Some(body);
         let mut call =
-            Call { http: &self, app: &self.app, head: &mut head, name, body, log_id: None };
+            Call { http: &self, app: &self.app, head: &mut head, name, cursor, body, log_id: None };
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
         let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
@@ -184,6 +189,8 @@ struct Call<'a> {
     head: &'a mut http::request::Parts,
     /// The log's name as written in the path; empty if there is none.
     name: String,
+    /// The cursor's name as written in the path; empty if there is none.
+    cursor: String,
     body: Option<Incoming>,
     /// The log that the answer is about, when it is known.
     log_id: Option<LogId>,
@@ -205,6 +212,10 @@ impl Call<'_> {
             (R::Truncate, &Method::POST) => management::truncate(self).await,
             (R::Trim, &Method::POST) => management::trim(self).await,
             (R::Backup, &Method::GET) => archive::backup(self).await,
+            (R::Cursors, &Method::GET) => cursors::list(self).await,
+            (R::Cursor, &Method::GET) => cursors::get(self).await,
+            (R::Cursor, &Method::PUT) => cursors::set(self).await,
+            (R::Cursor, &Method::DELETE) => cursors::delete(self).await,
             (R::Restore, &Method::POST) => archive::restore(self).await,
             (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(self),
             (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),

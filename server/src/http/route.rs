@@ -19,6 +19,8 @@ pub(crate) enum Resource {
     Truncate,
     Trim,
     Backup,
+    Cursors,
+    Cursor,
     Records,
     Metrics,
     Live,
@@ -31,7 +33,7 @@ pub(crate) enum Resource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) resource: Resource,
-    /// The path with `{name}` for a log's name.
+    /// The path with `{name}` for a log's name, and `{cursor}` for a cursor's.
     pub(crate) template: &'static str,
     /// The methods of the path, as `Allow` lists them.
     allowed: &'static str,
@@ -51,6 +53,8 @@ const ADOPT: Route = route(R::Adopt, "/logs/{name}/adopt", "POST");
 const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
 const TRIM: Route = route(R::Trim, "/logs/{name}/trim", "POST");
 const BACKUP: Route = route(R::Backup, "/logs/{name}/backup", "GET");
+const CURSORS: Route = route(R::Cursors, "/logs/{name}/cursors", "GET");
+const CURSOR: Route = route(R::Cursor, "/logs/{name}/cursors/{cursor}", "GET, PUT, DELETE");
 const RECORDS: Route = route(R::Records, "/logs/{name}/records", "GET, POST");
 const METRICS: Route = route(R::Metrics, "/metrics", "GET, HEAD");
 const LIVE: Route = route(R::Live, "/health/live", "GET, HEAD");
@@ -61,9 +65,9 @@ const OPENAPI: Route = route(R::OpenApi, "/openapi.json", "GET, HEAD");
 impl Route {
     /// Every row.
     #[cfg(test)]
-    pub(crate) const ALL: [Route; 13] = [
-        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, RECORDS, METRICS, LIVE, READY, VERSION,
-        OPENAPI,
+    pub(crate) const ALL: [Route; 15] = [
+        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, CURSORS, CURSOR, RECORDS, METRICS, LIVE,
+        READY, VERSION, OPENAPI,
     ];
 
     /// The route of a path, and the log's name as the path spells it. The method matters
@@ -79,7 +83,13 @@ impl Route {
                 Some((name, "truncate")) => Some((TRUNCATE, name)),
                 Some((name, "trim")) => Some((TRIM, name)),
                 Some((name, "backup")) => Some((BACKUP, name)),
-                Some(_) => None,
+                Some((name, "cursors")) => Some((CURSORS, name)),
+                Some((name, rest)) => match rest.strip_prefix("cursors/") {
+                    Some(cursor) if !cursor.is_empty() && !cursor.contains('/') => {
+                        Some((CURSOR, name))
+                    }
+                    _ => None,
+                },
             };
         }
         let route = match path {
@@ -113,6 +123,11 @@ impl Route {
     pub(crate) fn is_about_logs(self) -> bool {
         self.template.starts_with("/logs")
     }
+}
+
+/// The name of the cursor in a path of [`Resource::Cursor`].
+pub(crate) fn cursor_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(_, name)| name)
 }
 
 /// The path with percent-encoded unreserved characters decoded and repeated slashes
@@ -194,7 +209,9 @@ mod tests {
     fn is_instance(path: &str, template: &str) -> bool {
         let (path, template) = (path.split('/'), template.split('/'));
         path.clone().count() == template.clone().count()
-            && path.zip(template).all(|(part, expected)| part == expected || expected == "{name}")
+            && path.zip(template).all(|(part, expected)| {
+                part == expected || ["{name}", "{cursor}"].contains(&expected)
+            })
     }
 
     #[test]
@@ -210,7 +227,18 @@ mod tests {
 
     #[test]
     fn unknown_paths_have_no_route() {
-        for path in ["", "/", "/x", "/logs/", "/logs/a/", "/logs/a/b", "/logs/a/records/", "logs"] {
+        for path in [
+            "",
+            "/",
+            "/x",
+            "/logs/",
+            "/logs/a/",
+            "/logs/a/b",
+            "/logs/a/records/",
+            "logs",
+            "/logs/a/cursors/",
+            "/logs/a/cursors/b/c",
+        ] {
             assert_eq!(Route::find(path, &Method::GET), None, "{path}");
         }
     }

@@ -77,6 +77,11 @@ impl From<styx_engine::Error> for Error {
                 error.retry_after = (status == LogStatus::Scanning).then_some(1);
                 error
             }
+            E::CursorBeyondEnd { end, .. } => error.with("end_position", end.0),
+            E::CursorTaken { now: Some(now), .. } => error
+                .with("position", now.position.0)
+                .with("version", now.version)
+                .with("replaced_version", now.replaced),
             _ => error,
         }
     }

@@ -2,7 +2,7 @@
 //! engine.
 //!
 //! ```text
-//! http      ─┐                       ┌ manage, archive   on blocking threads
+//! http      ─┐                       ┌ manage, archive, cursors   on blocking threads
 //! websocket ─┼→ Sessions → OpenLog → ┼ append, pipeline  blocks of records, in bounded memory
 //! stream    ─┘                       ├ producers         one connection for each producer
 //!                                    └ read, blocks      memory first, then a blocking thread
@@ -15,6 +15,7 @@ mod append;
 mod archive;
 mod blocks;
 mod budget;
+mod cursors;
 mod error;
 mod identity;
 mod manage;
@@ -45,7 +46,7 @@ pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::RecordReader;
 pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Append, Batch, LogStats, Payload, Producer, Span};
+pub(crate) use styx_engine::{Append, Batch, CursorCondition, LogStats, Payload, Producer, Span};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;
@@ -57,6 +58,7 @@ pub(crate) struct Sessions {
     request_budget: RequestBudget,
     response_budget: ResponseBudget,
     archives: Arc<Semaphore>,
+    cursor_changes: cursors::CursorChanges,
     producers: Producers,
     storage: StorageHealth,
     /// The largest `max_record_size` of a new log.
@@ -107,6 +109,7 @@ impl Sessions {
             request_budget: RequestBudget::new(config.max_in_flight_bytes),
             response_budget: ResponseBudget::new(config.max_answer_bytes),
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
+            cursor_changes: cursors::CursorChanges::default(),
             producers: Producers::default(),
             record_bytes_max: config.max_log_record_size,
         })

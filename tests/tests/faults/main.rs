@@ -4,6 +4,7 @@
 //! | module | the fault |
 //! |---|---|
 //! | [`kill`], [`styx0_kill`], [`styx1_kill`] | SIGKILL at random moments |
+//! | [`cursors`] | SIGKILL while cursors are set |
 //! | [`power`] | power cuts of real filesystems |
 //! | [`chaos`] | a network that cuts, delays and reorders, under the client core |
 //! | [`damage`] | flipped bits and lost files |
@@ -14,6 +15,7 @@
 //! `cargo xtask faults --cycles N` runs `kill` and `power` for longer.
 
 mod chaos;
+mod cursors;
 mod damage;
 mod disk;
 mod kill;

@@ -136,6 +136,6 @@ mod tests {
     #[test]
     fn mistakes_are_read_from_the_source() {
         assert!(mistakes().iter().any(|mistake| mistake == "ack-before-sync"));
-        assert_eq!(mistakes().len(), 6);
+        assert_eq!(mistakes().len(), 7);
     }
 }

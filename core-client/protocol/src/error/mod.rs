@@ -40,6 +40,9 @@ pub enum Code {
     TooManyRequests,
     ProducerUnknown,
     RequestTimeout,
+    CursorNotFound,
+    CursorTaken,
+    TooManyCursors,
     UnknownError,
 }
 
@@ -68,7 +71,7 @@ struct Row {
 
 use Remedy::{Fatal, Retry};
 
-const TABLE: [Row; 28] = [
+const TABLE: [Row; 31] = [
     Row {
         code: Code::NotFound,
         text: "not_found",
@@ -284,6 +287,30 @@ const TABLE: [Row; 28] = [
         remedy: Retry,
         maybe_appended: true,
         meaning: "the body stopped arriving, or arrived too slowly; `count` says what was appended",
+    },
+    Row {
+        code: Code::CursorNotFound,
+        text: "cursor_not_found",
+        http_status: 404,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the log has no cursor with that name",
+    },
+    Row {
+        code: Code::CursorTaken,
+        text: "cursor_taken",
+        http_status: 412,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the cursor does not have the expected version: another consumer has taken it over, or it was changed or deleted",
+    },
+    Row {
+        code: Code::TooManyCursors,
+        text: "too_many_cursors",
+        http_status: 409,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the log has as many cursors as a log can have",
     },
     Row {
         code: Code::UnknownError,

@@ -8,10 +8,10 @@ use styx_protocol::Code;
 use styx_protocol::frame::Fault;
 
 use super::*;
+use crate::process::Process;
 use crate::producer::pending::Limits;
 use crate::producer::work::WorkRequest;
 use crate::producer::{ProducerShared, ProducerStats};
-use crate::runtime::Process;
 
 #[test]
 fn numbers_follow_records_from_the_append_to_the_ack() {

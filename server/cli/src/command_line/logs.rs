@@ -149,6 +149,10 @@ pub(crate) struct ReadArguments {
     /// What --position is relative to: origin, start, end or time
     #[arg(short, long, default_value = "origin")]
     pub(crate) whence: String,
+    /// Start at this cursor of the log, and move it after the records were written; without such a
+    /// cursor, start at --position (by default the first record that the log has)
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
     /// Read at most this many records; -1 is no limit
     #[arg(short = 'n', long, default_value = "-1", value_name = "RECORDS")]
     pub(crate) count: String,

@@ -1,5 +1,6 @@
 //! The command line as clap parses it: every command and flag, but not what they do.
 
+mod cursors;
 mod logs;
 mod serve;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use styx_protocol::LogName;
 
+pub(crate) use cursors::CursorsCommand;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
 
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Manage, write and read logs
     #[command(subcommand, arg_required_else_help = true)]
     Logs(LogsCommand),
+    /// Manage cursors: the durable, named positions of consumers in a log
+    #[command(subcommand, arg_required_else_help = true)]
+    Cursors(CursorsCommand),
     /// Measure a server and the limits of its machine
     Benchmark(styx_benchmark::Arguments),
     /// Check every record in the data directory of a stopped server, and report damage

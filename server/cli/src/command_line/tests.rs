@@ -57,6 +57,24 @@ fn flags_are_accepted_after_the_log_name() {
 }
 
 #[test]
+fn cursors_are_addressed_by_log_and_name() {
+    let command = |line: &str| match parse(line) {
+        Ok(CommandLine { command: Command::Cursors(command), .. }) => command,
+        other => panic!("{line}: {other:?}"),
+    };
+    let set = command("styx cursors set orders billing -P 7");
+    let CursorsCommand::Set { log, cursor, position } = set else { panic!("{set:?}") };
+    assert_eq!((log.as_str(), cursor.as_str(), position), ("orders", "billing", 7));
+    for line in ["styx cursors", "styx cursors get a", "styx cursors set a b", "styx cursors list"]
+    {
+        assert_eq!(refused(line), 2, "{line}");
+    }
+    let (_, command) = logs("styx logs read x --cursor billing");
+    let LogsCommand::Read(read) = command else { panic!("{command:?}") };
+    assert_eq!(read.cursor.as_deref(), Some("billing"));
+}
+
+#[test]
 fn create_flags_override_the_default_configuration() {
     let line = "styx logs create x --log-max-age -1 --max-record-size=9 --segment-max-count 5";
     let (_, command) = logs(line);

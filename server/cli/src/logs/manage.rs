@@ -3,13 +3,13 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use serde::Serialize;
 use styx_client::LogInfo;
 use styx_client::blocking::Client;
 
 use crate::command_line::{CreateArguments, Format};
 use crate::failure::Failure;
-use crate::{output, table};
+use crate::output::{self, json};
+use crate::table;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -73,10 +73,4 @@ fn print_info(info: &LogInfo, format: Format) -> Result<(), Failure> {
         Format::Json => output::print(&json(info)?),
         Format::Text => output::print(&table::log_info(info)),
     }
-}
-
-/// JSON in the format of the API: indented, with a final newline.
-fn json(value: &impl Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value);
-    text.map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))
 }

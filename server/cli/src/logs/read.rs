@@ -7,7 +7,7 @@
 use bytes::BytesMut;
 use styx_client::Start;
 use styx_client::blocking::{Client, wait};
-use styx_protocol::{LineEnding, ReadParams, binary_records, lines};
+use styx_protocol::{LineEnding, ReadParams, Whence, binary_records, lines};
 
 use super::over_http;
 use crate::command_line::ReadArguments;
@@ -26,15 +26,29 @@ enum OutputFormat {
 pub(super) fn run(client: &Client, arguments: &ReadArguments) -> Result<(), Failure> {
     let params = params(arguments)?;
     let ReadParams { whence, position, count, follow } = params;
-    let start = Start::Relative { whence, position };
+    // Without a cursor yet, the default is the first record that the log has. Position 0 may be
+    // gone by then.
+    let start = match arguments.cursor {
+        Some(_) if (whence, position) == (Whence::Origin, 0) => Start::Start,
+        _ => Start::Relative { whence, position },
+    };
     // Fails immediately if the server or the log does not exist.
     client.get_log(&arguments.name)?;
     let mut builder = client.as_async().consumer(&arguments.name).start(start).follow(follow);
     if let Some(count) = count {
         builder = builder.count(count);
     }
+    if let Some(cursor) = &arguments.cursor {
+        builder = builder.cursor(cursor);
+    }
     let mut printer = Printer::new(arguments);
     let mut consumer = match wait(builder.open()) {
+        Err(error) if over_http::is_needed(&error) && arguments.cursor.is_some() => {
+            return Err(Failure::Failed(format!(
+                "{error}; --cursor needs such a connection: let the proxy pass on the headers \
+                 Upgrade and Connection, or read without --cursor"
+            )));
+        }
         Err(error) if over_http::is_needed(&error) => {
             return over_http::read(client, &error, arguments, params, &mut printer);
         }
@@ -42,6 +56,13 @@ pub(super) fn run(client: &Client, arguments: &ReadArguments) -> Result<(), Fail
     };
     while let Some(batch) = wait(consumer.next_batch())? {
         printer.print(batch.payloads())?;
+        if arguments.cursor.is_some() {
+            // Stored in the background. An error is that of an earlier commit.
+            let _ = consumer.commit()?;
+        }
+    }
+    if arguments.cursor.is_some() {
+        wait(consumer.commit()?.position())?;
     }
     Ok(())
 }

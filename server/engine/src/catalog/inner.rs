@@ -15,6 +15,7 @@ use crate::clock::{JUMP_US_MIN, shown};
 use crate::commit::failure::Failure;
 use crate::commit::queue::Queue;
 use crate::commit::roll::{SegmentDirectory, SegmentStart};
+use crate::cursors::Cursors;
 use crate::log::{LogCounters, LogInner, Services};
 use crate::manifest::Manifest;
 use crate::recovery::{self, Recovered, read_manifest};
@@ -141,6 +142,7 @@ impl CatalogInner {
             next_head: Mutex::new(None),
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
+            cursors: Cursors::default(),
             is_end_open: AtomicBool::new(false),
             trim_lock: Mutex::new(()),
             health: Mutex::new((LogStatus::Ok, String::new())),

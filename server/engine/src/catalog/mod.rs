@@ -321,20 +321,21 @@ impl Catalog {
     /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         let (old, reserved) = self.0.take(name)?;
-        // The watermark is not written while its path changes.
-        let watermark = match &old {
-            Slot::Open(log) => Some(lock(&log.0.watermark)),
-            _ => None,
+        // The watermark and the cursors are not written while their path changes.
+        let (watermark, cursors) = match &old {
+            Slot::Open(log) => (Some(lock(&log.0.watermark)), Some(log.0.cursors.pause())),
+            _ => (None, None),
         };
         let deletion = match self.0.begin_deletion(name, &old) {
             Ok(deletion) => deletion,
             Err(error) => {
-                drop(watermark);
+                drop((watermark, cursors));
                 reserved.put_back(old);
                 return Err(error);
             }
         };
         drop(watermark.map(|mut watermark| watermark.take()));
+        drop(cursors);
         if let Slot::Open(log) = old {
             log.0.close_with(&removed(name, Removal::Deleted));
         }

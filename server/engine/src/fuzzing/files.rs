@@ -1,12 +1,15 @@
-//! Fuzz targets for the small files of a log: index, producers snapshot, manifest and watermark.
+//! Fuzz targets for the small files of a log: index, producers snapshot, cursors, manifest and
+//! watermark.
 //!
 //! Each takes the content of one file; the input's first byte selects the checksums to fix.
 //! Invariant: decoding never panics, and a decoded value survives encoding and decoding.
 
 use styx_protocol::Position;
 use styx_protocol::block::Header;
+use styx_protocol::cursor::CURSORS_MAX;
 
 use super::{fixup, memory};
+use crate::cursors::CursorTable;
 use crate::manifest::Manifest;
 use crate::producers::{PendingChanges, ProducerTable, ProducerView, SentRecords};
 use crate::segment::index::{self, SearchKey};
@@ -74,6 +77,21 @@ pub(super) fn producers(input: &[u8]) {
                 let _ = known.begin(None);
             }
         }
+    }
+}
+
+/// The cursors.
+pub(super) fn cursors(input: &[u8]) {
+    let Some((mode, bytes)) = input.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    if mode & 1 != 0 && bytes.len() >= 8 {
+        bytes[..4].copy_from_slice(b"STXC");
+        let end = bytes.len();
+        fixup::crc(&mut bytes, 4, 8, end);
+    }
+    if let Ok(table) = CursorTable::decode(&bytes) {
+        assert!(table.cursors.len() <= CURSORS_MAX, "no more than a log can have");
+        assert_eq!(table.encode(), bytes, "each table has one form");
     }
 }
 

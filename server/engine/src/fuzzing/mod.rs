@@ -23,7 +23,7 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its binary and of its corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
     ("block", wire::block),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("handshake", streams::handshake),
     ("index", files::index),
     ("producers", files::producers),
+    ("cursors", files::cursors),
     ("manifest", files::manifest),
     ("watermark", files::watermark),
     ("recovery", recovery::recovery),

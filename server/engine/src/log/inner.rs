@@ -17,6 +17,7 @@ use crate::commit::log_end::{LogEnd, WriteHead};
 use crate::commit::queue::{Pushed, Queue, Request};
 use crate::commit::roll::SegmentDirectory;
 use crate::commit::thread_pool::{Job, ThreadPool};
+use crate::cursors::Cursors;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
 use crate::producers::ProducerTable;
@@ -67,6 +68,7 @@ pub(crate) struct LogInner {
     /// `None` if the log accepts no appends.
     pub(crate) end: Mutex<Option<LogEnd>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
+    pub(crate) cursors: Cursors,
     /// The newest segment's file is open, and [`OpenEnds`] knows it.
     pub(crate) is_end_open: AtomicBool,
     /// Held by retention and trims, so that one of them runs at a time.
@@ -212,6 +214,8 @@ impl LogInner {
     /// Closes the log for all of its handles: waiting requests fail, and readers end.
     pub(crate) fn close_with(&self, error: &Error) {
         self.queue.refuse(error.clone(), true);
+        // Before the log that replaces this one opens the same file.
+        self.cursors.close_with(error);
         let mut end = self.lock_end();
         self.queue.fail_all(error);
         *end = None;
@@ -226,6 +230,7 @@ impl LogInner {
     /// [`LogEnd::cut_prepared_space`] removes it; the next start does the same, but slowly.
     pub(crate) fn close(&self) -> Option<LogEnd> {
         self.queue.refuse(Error::ShuttingDown, false);
+        self.cursors.close_with(&Error::ShuttingDown);
         let mut key = None;
         pollster::block_on(std::future::poll_fn(|context| {
             if self.queue.register_idle(&mut key, context.waker()) {

@@ -1,10 +1,11 @@
 //! Unpacks the archive of a backup, entry by entry.
 //!
 //! ```text
-//! log.toml | 0/watermark | 0/<base>.producers | 0/<base>.seg …
+//! log.toml | cursors | 0/watermark | 0/<base>.producers | 0/<base>.seg …
 //! ```
 //!
-//! Only these names are accepted, each once and in any order; the producers file is optional.
+//! Only these names are accepted, each once and in any order; the cursors and the producers file
+//! are optional.
 //! Blocks are checked while they are copied, so the restore fails at the first bytes that are not a
 //! block. Everything else is verified after the last entry, for example that no segment is missing.
 
@@ -17,11 +18,12 @@ use styx_protocol::{LogConfig, Position};
 
 use super::{bad_archive, misplaced, unreadable};
 use crate::backup::FOLDER;
+use crate::cursors::CursorTable;
 use crate::format::{Newer, Unusable};
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, FileName};
 use crate::storage::{File, Storage, write_all_at};
-use crate::{Error, producers, watermark};
+use crate::{Error, cursors, producers, watermark};
 
 const COPY_BYTES: usize = 256 << 10;
 
@@ -29,6 +31,7 @@ pub(super) struct BackupArchive<'a> {
     storage: &'a dyn Storage,
     directory: &'a Path,
     manifest: Option<Manifest>,
+    cursors: Option<CursorTable>,
     has_watermark: bool,
     has_producers: bool,
     has_segment: bool,
@@ -40,6 +43,7 @@ impl<'a> BackupArchive<'a> {
             storage,
             directory,
             manifest: None,
+            cursors: None,
             has_watermark: false,
             has_producers: false,
             has_segment: false,
@@ -49,7 +53,7 @@ impl<'a> BackupArchive<'a> {
     /// Whether no entry has been read.
     pub(super) fn is_empty(&self) -> bool {
         let has_file = self.has_watermark || self.has_producers || self.has_segment;
-        self.manifest.is_none() && !has_file
+        self.manifest.is_none() && self.cursors.is_none() && !has_file
     }
 
     /// Unpacks the next entry, of `size` bytes.
@@ -64,6 +68,9 @@ impl<'a> BackupArchive<'a> {
     ) -> Result<(), Error> {
         if path == name::MANIFEST {
             return self.read_manifest(entry, size);
+        }
+        if path == name::CURSORS {
+            return self.read_cursors(entry, size);
         }
         let within = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let kind = within.map_or(FileName::Other, name::parse);
@@ -102,20 +109,41 @@ impl<'a> BackupArchive<'a> {
         file.sync().map_err(Error::io("cannot sync", &target))
     }
 
-    /// Returns the configuration of the log, after the last entry was unpacked.
+    /// Returns the configuration and the cursors of the log, after the last entry was unpacked.
     ///
     /// # Errors
     /// [`Error::BadArchive`] if the archive has no manifest, no watermark or no segment.
-    pub(super) fn finish(self) -> Result<LogConfig, Error> {
+    pub(super) fn finish(self) -> Result<(LogConfig, Option<CursorTable>), Error> {
         if self.is_empty() {
             return Err(bad_archive("it is empty"));
         }
         let manifest = self.manifest.ok_or_else(|| bad_archive("log.toml is missing"))?;
         match (self.has_watermark, self.has_segment) {
-            (true, true) => Ok(manifest.config),
+            (true, true) => {
+                Ok((manifest.config, self.cursors.map(|cursors| cursors.only_of(manifest.id))))
+            }
             (false, _) => Err(bad_archive(format!("{FOLDER}/{} is missing", name::WATERMARK))),
             (true, false) => Err(bad_archive("it has no segments")),
         }
+    }
+
+    fn read_cursors(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {
+        if self.cursors.is_some() {
+            return Err(repeated(name::CURSORS));
+        }
+        if size > cursors::BYTES_MAX {
+            return Err(bad_archive("\"cursors\" is too large"));
+        }
+        let mut bytes = Vec::new();
+        entry.take(size).read_to_end(&mut bytes).map_err(unreadable)?;
+        let table = CursorTable::decode(&bytes).map_err(|problem| match problem {
+            Unusable::Newer(newer) => bad_archive(newer.in_file(name::CURSORS).to_string()),
+            Unusable::Damaged(problem) => {
+                bad_archive(format!("the file with the cursors {problem}"))
+            }
+        })?;
+        self.cursors = Some(table);
+        Ok(())
     }
 
     fn read_manifest(&mut self, entry: &mut dyn Read, size: u64) -> Result<(), Error> {

@@ -19,17 +19,18 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use styx_protocol::LogId;
+use styx_protocol::{LogId, Position};
 
 use self::backup_archive::BackupArchive;
 use self::entry_names::EntryNames;
 use self::gzip_members::GzipMembers;
 use crate::backup::FOLDER;
+use crate::cursors::CursorTable;
 use crate::format::NewerFormat;
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::storage::{Storage, replace_file};
-use crate::{Error, legacy, log_directory, verify};
+use crate::{Error, cursors, legacy, log_directory, verify};
 
 /// At most this many zeros may follow the last entry: 1 MiB, which is more than tar's padding.
 const PADDING_BYTES_MAX: usize = 1 << 20;
@@ -100,11 +101,37 @@ pub(crate) fn unpack(
     }
     names.finish()?;
     check_padding(&mut archive.into_inner())?;
-    let config = match unpacking {
+    let (config, cursors) = match unpacking {
         Unpacking::Backup(backup) => backup.finish()?,
-        Unpacking::Legacy(archive) => archive.finish()?,
+        Unpacking::Legacy(archive) => (archive.finish()?, None),
     };
-    complete(&**storage, directory, Manifest { id, generation: 0, config })
+    let end = complete(&**storage, directory, Manifest { id, generation: 0, config })?;
+    match cursors {
+        Some(cursors) => place_cursors(&**storage, directory, cursors, id, end),
+        None => Ok(()),
+    }
+}
+
+/// Gives the new log the cursors of the old one. Its positions are those of the old log, so the
+/// cursors get its id.
+fn place_cursors(
+    storage: &dyn Storage,
+    directory: &Path,
+    mut cursors: CursorTable,
+    id: LogId,
+    end: Position,
+) -> Result<(), Error> {
+    for (name, entry) in &mut cursors.cursors {
+        if entry.position > end {
+            return Err(bad_archive(format!(
+                "the cursor {name} has position {}, but the log ends at {end}",
+                entry.position
+            )));
+        }
+        entry.log_id = id;
+    }
+    let path = cursors::path(directory);
+    replace_file(storage, &path, &cursors.encode()).map_err(Error::io("cannot write", path))
 }
 
 /// Creates a log's directory, with an empty generation folder.
@@ -115,7 +142,7 @@ pub(crate) fn create(storage: &dyn Storage, directory: &Path) -> Result<(), Erro
 }
 
 /// Writes the manifest of an otherwise complete log, verifies every block of the log, and syncs
-/// its generation folder.
+/// its generation folder. Returns the position after its last record.
 ///
 /// # Errors
 /// [`Error::BadArchive`] if the log is damaged or has a torn tail, or an I/O error.
@@ -123,7 +150,7 @@ pub(crate) fn complete(
     storage: &dyn Storage,
     directory: &Path,
     manifest: Manifest,
-) -> Result<(), Error> {
+) -> Result<Position, Error> {
     let path = directory.join(name::MANIFEST);
     replace_file(storage, &path, manifest.encode().as_bytes())
         .map_err(Error::io("cannot write", &path))?;
@@ -140,7 +167,8 @@ pub(crate) fn complete(
         return Err(bad_archive(note.as_str()));
     }
     let folder = directory.join(FOLDER);
-    storage.sync_dir(&folder).map_err(Error::io("cannot sync", folder))
+    storage.sync_dir(&folder).map_err(Error::io("cannot sync", folder))?;
+    Ok(report.end)
 }
 
 /// A restore in progress, by the format of the archive.
@@ -182,7 +210,7 @@ pub(crate) fn bad_archive(message: impl Into<String>) -> Error {
 pub(crate) fn misplaced(path: &str) -> Error {
     bad_archive(format!(
         "{path:?} does not belong in the archive (pack only the files of one log, in its directory: \
-         `tar -czf ARCHIVE log.toml 0`, or for a log of 0.x `tar -czf ARCHIVE config segment-*`; a newer \
+         `tar -czf ARCHIVE log.toml 0`, and `cursors` if it exists, or for a log of 0.x `tar -czf ARCHIVE config segment-*`; a newer \
          version of Styx may have written other files)"
     ))
 }

@@ -17,7 +17,7 @@ pub(crate) enum FileName {
     /// The producer snapshot at this end position.
     Producers(Position),
     Watermark,
-    /// One of these files, or the manifest, while it was being written; removed at the next start.
+    /// One of these files, the manifest, or the cursors, while it was being written; removed at the next start.
     Temporary,
     Other,
 }
@@ -26,6 +26,8 @@ pub(crate) const WATERMARK: &str = "watermark";
 /// The file with a copy of the last torn tail, for analysis.
 pub(crate) const TORN_TAIL: &str = "torn-tail";
 pub(crate) const MANIFEST: &str = "log.toml";
+/// The file with the cursors, beside the manifest.
+pub(crate) const CURSORS: &str = "cursors";
 
 pub(crate) fn segment(base: Position) -> String {
     format!("{:020}.seg", base.0)
@@ -44,7 +46,8 @@ pub(crate) fn parse(name: &str) -> FileName {
         return FileName::Watermark;
     }
     if let Some(whole) = name.strip_suffix(crate::storage::TEMPORARY_SUFFIX) {
-        let is_ours = whole == MANIFEST || whole == TORN_TAIL || parse(whole) != FileName::Other;
+        let is_ours =
+            [MANIFEST, CURSORS, TORN_TAIL].contains(&whole) || parse(whole) != FileName::Other;
         return if is_ours { FileName::Temporary } else { FileName::Other };
     }
     let Some((digits, kind)) = name.split_once('.') else {
@@ -73,7 +76,8 @@ mod tests {
         assert_eq!(parse(&segment(Position(7))), FileName::Segment(Position(7)));
         assert_eq!(parse(&index(Position(7))), FileName::Index(Position(7)));
         assert_eq!(parse(&producers(Position(7))), FileName::Producers(Position(7)));
-        for ours in ["00000000000000000007.seg.tmp", "watermark.tmp", "log.toml.tmp"] {
+        for ours in ["00000000000000000007.seg.tmp", "watermark.tmp", "log.toml.tmp", "cursors.tmp"]
+        {
             assert_eq!(parse(ours), FileName::Temporary, "{ours}");
         }
         for other in ["notes.tmp", ".tmp"] {

@@ -389,6 +389,19 @@ pub(crate) fn read_file(storage: &dyn Storage, path: &Path, max: u64) -> io::Res
 /// # Errors
 /// The error of a call. The path then has the old or the new content, never a part of it.
 pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_temporary(storage, path, bytes)?.sync()?;
+    rename_durably(storage, path)
+}
+
+/// The first step of [`replace_file`]: writes the temporary file, without a sync.
+///
+/// # Errors
+/// The error of a call. The path is unchanged.
+pub(crate) fn write_temporary(
+    storage: &dyn Storage,
+    path: &Path,
+    bytes: &[u8],
+) -> io::Result<Arc<dyn File>> {
     let temporary = temporary_path(path);
     match storage.remove_file(&temporary) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -396,8 +409,16 @@ pub(crate) fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> 
     }
     let file = storage.create(&temporary)?;
     write_all_at(&*file, bytes, 0).map_err(|(e, _)| e)?;
-    file.sync()?;
-    storage.rename(&temporary, path)?;
+    Ok(file)
+}
+
+/// The last step of [`replace_file`]: renames the temporary file, which is synced, and syncs the
+/// directory.
+///
+/// # Errors
+/// The error of a call. The path then has the old or the new content.
+pub(crate) fn rename_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    storage.rename(&temporary_path(path), path)?;
     storage.sync_dir(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
 mod by_hand;
+mod cursors;
 mod large_records;
 mod log;
 mod newer_formats;

@@ -6,6 +6,7 @@
 
 mod ages;
 mod clock;
+mod cursors;
 mod damage;
 mod disk;
 mod faults;

@@ -56,6 +56,7 @@ const GET: Operation = Operation {
     links: &[],
 };
 const POST: Operation = Operation { method: "post", ..GET };
+const PUT: Operation = Operation { method: "put", ..GET };
 const DELETE: Operation = Operation { method: "delete", ..GET };
 
 /// Errors of every request, of one that names a log, and of one that appends.
@@ -63,12 +64,16 @@ const ANY: &[u16] = &[500, 503];
 const OF_A_LOG: &[u16] = &[400, 404, 409];
 
 const LOG: &[&str] = &["LogName", "LogId", "KnownEnd"];
+const OF_A_CURSOR: &[&str] = &["LogName", "CursorName", "LogId", "KnownEnd"];
 /// As [`LOG`], for the path of the log that is named `restore`.
 const LOG_RESTORE: &[&str] = &["LogId", "KnownEnd"];
 
 const LOG_ID: &[&str] = &["X-Styx-Log-Id"];
+const VERSION: &[&str] = &["X-Styx-Log-Id", "ETag"];
 const POSITIONS: &[&str] =
     &["X-Styx-Log-Id", "X-Styx-Start-Position", "X-Styx-End-Position", "X-Styx-Next-Position"];
+
+const CURSOR: &str = "/logs/{name}/cursors/{cursor}";
 
 const GET_LOG: Operation = Operation {
     path: "/logs/{name}",
@@ -120,6 +125,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "truncateLog",
             "trimLog",
             "backupLog",
+            "listCursors",
             "readRecords",
             "appendRecords",
         ],
@@ -201,6 +207,54 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Delete the log that is named `restore`",
         parameters: LOG_RESTORE,
         ..DELETE_LOG
+    },
+    Operation {
+        path: "/logs/{name}/cursors",
+        id: "listCursors",
+        summary: "List all cursors of a log, sorted by name",
+        description: "A cursor with another `log_id` than the log is older than the log.",
+        parameters: LOG,
+        answer: &[(JSON, "CursorList")],
+        headers: LOG_ID,
+        errors: OF_A_LOG,
+        ..GET
+    },
+    Operation {
+        path: CURSOR,
+        id: "getCursor",
+        summary: "Get a cursor",
+        description: "The answer is 409 `log_changed` if the log was truncated after the cursor \
+                      was set.",
+        parameters: OF_A_CURSOR,
+        answer: &[(JSON, "Cursor")],
+        headers: VERSION,
+        errors: OF_A_LOG,
+        ..GET
+    },
+    Operation {
+        path: CURSOR,
+        id: "setCursor",
+        summary: "Create or move a cursor",
+        description: "The answer comes when the cursor is on stable storage. \
+                      `If-Match` and `If-None-Match` make the change conditional; only one of them \
+                      may be given. \
+                      A position after the end of the log is answered with 400. \
+                      A log has at most 1000 cursors.",
+        parameters: &["LogName", "CursorName", "LogId", "KnownEnd", "IfMatch", "IfNoneMatch"],
+        request: Request::Required(&[(JSON, "NewPosition")]),
+        answer: &[(JSON, "Cursor")],
+        headers: VERSION,
+        errors: &[400, 404, 408, 409, 412, 507],
+        ..PUT
+    },
+    Operation {
+        path: CURSOR,
+        id: "deleteCursor",
+        summary: "Delete a cursor",
+        parameters: &["LogName", "CursorName", "LogId", "KnownEnd", "IfMatch"],
+        headers: LOG_ID,
+        errors: &[400, 404, 409, 412, 507],
+        ..DELETE
     },
     Operation {
         path: "/logs/{name}/records",

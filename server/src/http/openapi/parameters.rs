@@ -13,6 +13,25 @@ pub(super) fn all() -> Value {
             "schema": name(),
             "example": "orders",
         },
+        "CursorName": {
+            "name": "cursor", "in": "path", "required": true,
+            "description": "The name of the cursor.",
+            "schema": name(),
+            "example": "billing",
+        },
+        "IfMatch": condition(
+            "If-Match",
+            "Change the cursor only if it has this version, in quotes, or with `*` only if it \
+             exists. \
+             Otherwise the answer is 412 `cursor_taken`.",
+            json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" }),
+        ),
+        "IfNoneMatch": condition(
+            "If-None-Match",
+            "Create the cursor only if it does not exist. \
+             Otherwise the answer is 412 `cursor_taken`.",
+            json!({ "type": "string", "enum": ["*"] }),
+        ),
         "NewName": {
             "name": "name", "in": "query", "required": true,
             "description": "The name of the new log.",

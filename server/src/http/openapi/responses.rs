@@ -26,6 +26,10 @@ pub(super) fn headers() -> Value {
             "description": "Where the next read continues; only after a read that ends by itself.",
             "schema": position,
         },
+        "ETag": {
+            "description": "The version of the cursor, in quotes.",
+            "schema": { "type": "string", "pattern": "^\"[0-9]+\"$" },
+        },
         "Content-Disposition": {
             "description": "A file name with the name of the log and the time.",
             "schema": {

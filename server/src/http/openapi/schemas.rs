@@ -40,6 +40,17 @@ pub(super) fn all() -> Value {
         "start_position": position.clone(),
         "end_position": position.clone(),
     });
+    let cursor = json!({
+        "cursor": name(),
+        "log_id": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
+        "position": described("The position of the next record to read.", &position),
+        "updated": described("When it was changed, in microseconds since the epoch.", &position),
+        "version": described(
+            "The number of the last change. \
+             No two changes of the cursors of a log have the same number.",
+            &position,
+        ),
+    });
     json!({
         "LogInfo": {
             "type": "object",
@@ -63,6 +74,26 @@ pub(super) fn all() -> Value {
         },
         "NewLog": new_log_of_json(&info),
         "NewLogForm": new_log(|schema| schema),
+        "Cursor": {
+            "type": "object",
+            "required": keys(&cursor),
+            "properties": cursor,
+        },
+        "CursorList": { "type": "array", "items": reference("schemas", "Cursor") },
+        "NewPosition": {
+            "type": "object",
+            "required": ["position"],
+            "properties": {
+                "position": described("The position of the next record to read.", &position),
+                "log_id": {
+                    "description": "The log that the position belongs to. \
+                        If the log has another id, the answer is 409 `log_changed`.",
+                    "type": ["string", "null"],
+                    "pattern": "^[0-9a-fA-F]{32}$",
+                },
+            },
+            "additionalProperties": false,
+        },
         "Appended": {
             "type": "object",
             "required": ["position", "count"],
@@ -148,7 +179,13 @@ fn error(position: &Value) -> Value {
             "end_position": position,
             "position": described(
                 "After an append: the position after the last appended record. \
-                 After a read: the damaged record.",
+                 After a read: the damaged record. \
+                 With `cursor_taken`: where the cursor is.",
+                position,
+            ),
+            "version": described("The version of the cursor.", position),
+            "replaced_version": described(
+                "The version of the cursor before its last change; 0 if there was none.",
                 position,
             ),
             "count": described("The number of records that were appended all the same.", position),

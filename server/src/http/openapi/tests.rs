@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use styx_protocol::{LogConfig, LogInfo, LogStatus};
+use styx_protocol::{CursorInfo, LogConfig, LogId, LogInfo, LogStatus};
 
 use super::super::route::Route;
 use super::*;
@@ -102,6 +102,16 @@ fn the_schema_of_a_log_has_the_fields_that_are_sent() {
     let sent = names(&serde_json::to_value(info).expect("JSON"));
     let schemas = &document()["components"]["schemas"];
     assert_eq!(names(&schemas["LogInfo"]["properties"]), sent);
+
+    let cursor = CursorInfo {
+        cursor: "c".to_owned(),
+        log_id: LogId(1),
+        position: 0,
+        updated: 0,
+        version: 1,
+    };
+    let sent = names(&serde_json::to_value(cursor).expect("JSON"));
+    assert_eq!(names(&schemas["Cursor"]["properties"]), sent);
 
     let sent = serde_json::to_value(LogConfig::default()).expect("JSON");
     assert_eq!(names(&schemas["LogConfig"]["properties"]), names(&sent));

@@ -3,6 +3,7 @@
 mod check_storage;
 mod commands;
 mod compatibility;
+mod cursors;
 mod import_0x;
 mod over_http;
 mod own_server;

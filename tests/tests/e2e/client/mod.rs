@@ -2,6 +2,7 @@
 
 mod connect;
 mod consumer;
+mod cursors;
 mod fencing;
 mod observability;
 mod producer;

@@ -8,13 +8,14 @@ use styx_tests::api::{BINARY, write_lines, write_one};
 use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
-const ELSEWHERE: [(Code, &str); 7] = [
+const ELSEWHERE: [(Code, &str); 8] = [
     (Code::LogNotAvailable, "faults::damage"),
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
     (Code::StorageFull, "faults::disk"),
     (Code::Overloaded, "limits::connection_limit"),
     (Code::RequestTimeout, "limits::stalled_peers"),
+    (Code::TooManyCursors, "http::cursors"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
@@ -69,11 +70,18 @@ fn every_error_code_is_returned_with_its_status() {
             Code::LogEndRegressed,
             Request::get(read).header("X-Styx-Log-Id", id).header("X-Styx-Known-End", 9),
         ),
+        raise(Code::CursorNotFound, Request::get("/logs/a/cursors/c")),
+        raise(
+            Code::CursorTaken,
+            Request::new("PUT", "/logs/a/cursors/c")
+                .header("If-Match", "*")
+                .typed("application/json", r#"{"position": 0}"#),
+        ),
     ]);
     raised.extend(ELSEWHERE.iter().chain(&NEVER).map(|(code, _)| code.as_str()));
     let all: BTreeSet<&str> = Code::all().map(Code::as_str).collect();
     assert_eq!(raised, all, "a code that no test returns");
-    assert_eq!(raised.len(), 15 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
+    assert_eq!(raised.len(), 17 + ELSEWHERE.len() + NEVER.len(), "a code that is listed twice");
     table.row("and all is well", &Request::get("/logs/b"), &error(404, "log_not_found"));
     table.check();
 }

@@ -7,6 +7,7 @@ mod clock;
 mod compatibility;
 mod concurrent_requests;
 mod conditional_appends;
+mod cursors;
 mod error_codes;
 mod follow;
 mod half_close;
