@@ -160,7 +160,8 @@ impl Transport {
             return Ok(response);
         }
         let status = response.status;
-        let (error, is_from_styx) = response.into_error().await;
+        let (error, is_from_styx) =
+            response.into_error().await.unwrap_or_else(|broken| (broken, false));
         // A proxy sends 504, for example, although the server carries the request out.
         let in_doubt = status.is_server_error() && !is_from_styx && !request.is_safe();
         Err(if in_doubt { error.with_maybe_appended(true) } else { error })
@@ -236,11 +237,17 @@ impl StreamingResponse {
     }
 
     /// The error that this response reports, and whether it comes from a Styx server.
-    pub(super) async fn into_error(mut self) -> (Error, bool) {
-        // If the body cannot be read, the status is still known.
-        let body = self.bytes(ERROR_BODY_BYTES_MAX).await.unwrap_or_default();
+    ///
+    /// # Errors
+    /// The connection broke in the middle of the response, so it is not known what it reports.
+    pub(super) async fn into_error(mut self) -> Result<(Error, bool), Error> {
+        let body = match self.bytes(ERROR_BODY_BYTES_MAX).await {
+            Err(error) if error.kind() == Kind::ConnectionFailed => return Err(error),
+            // If the body is too large, the status is still known.
+            body => body.unwrap_or_default(),
+        };
         let error = server_error::error_from_response(self.status, &self.headers, &body);
-        (error, server_error::is_from_styx(&body))
+        Ok((error, server_error::is_from_styx(&body)))
     }
 }
 

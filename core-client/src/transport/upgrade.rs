@@ -115,7 +115,10 @@ impl Transport {
         // The body of a success is a record, which may be large.
         if !status.is_success() {
             let response = StreamingResponse::of(response, Arc::clone(self));
-            let (error, is_from_styx) = response.into_error().await;
+            let (error, is_from_styx) = match response.into_error().await {
+                Ok(reported) => reported,
+                Err(broken) => return broken,
+            };
             if is_from_styx || !refuses_upgrade(status) {
                 return error;
             }

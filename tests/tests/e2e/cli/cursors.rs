@@ -8,7 +8,7 @@ use styx_tests::reverse_proxy::{DEFAULT_NGINX, ReverseProxy};
 fn cursors_are_set_shown_listed_and_deleted() {
     let server = TestServer::with_log("a");
     let _ = server.cli(&["logs", "write", "a"], b"0\n1\n2\n").expect_ok();
-    let header = "CURSOR\t\tLOG ID\t\tPOSITION\t\tUPDATED\t\tVERSION\n";
+    let header = "CURSOR\t\tLOG ID\t\tPOSITION\tUPDATED\t\tVERSION\n";
     assert_eq!(server.cli(&["cursors", "list", "a"], b"").expect_text(), header);
     let set = server.cli(&["cursors", "set", "a", "c", "-P", "2"], b"").expect_text();
     let lines: Vec<_> = set.lines().collect();

@@ -131,13 +131,16 @@ fn commits_survive_connections_that_break_at_any_moment() {
 #[test]
 fn commits_continue_after_a_restart_of_the_server() {
     let mut server = server(10);
-    let client = client(&server.address().to_string());
+    // The server gets another port at its restart.
+    let proxy = Proxy::start(server.address(), 7);
+    let client = client(&proxy.address().to_string());
     let mut consumer = client.consumer("a").cursor("c").follow(true).open().expect("opened");
     let Polled::Batch(batch) = consumer.poll(PATIENCE).expect("no error") else { panic!("none") };
     server.kill();
     let commit = consumer.commit().expect("ours");
     assert!(commit.try_position().is_none(), "there is no server");
     server.restart();
+    proxy.forward_to(server.address());
     assert_eq!(commit.position().expect("stored"), batch.next_position());
     let stored = client.get_cursor("a", "c").expect("there");
     assert_eq!(stored.position, batch.next_position());

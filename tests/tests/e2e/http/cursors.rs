@@ -19,7 +19,9 @@ fn at(position: u64) -> Value {
 
 fn server() -> TestServer {
     let server = TestServer::with_log("a");
-    (0..5).for_each(|_| _ = server.append("a", "x"));
+    for _ in 0..5 {
+        server.append("a", "x");
+    }
     server
 }
 
