@@ -79,11 +79,11 @@ impl ConsumerTask {
     /// Runs until there is nothing more to read.
     pub(super) async fn run(mut self) {
         let outcome = catch_panic(self.read()).await;
+        self.tell(EventKind::Closed);
+        self.sender.finish(outcome.clone());
         if let Err(error) = &outcome {
             tracing::debug!("a consumer ended: {error}");
         }
-        self.tell(EventKind::Closed);
-        self.sender.finish(outcome);
     }
 
     async fn read(&mut self) -> Result<(), Error> {
