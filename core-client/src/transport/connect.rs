@@ -93,6 +93,7 @@ mod tests {
     use super::super::resolve::SimulatedNames;
     use super::*;
     use crate::client::{Builder, Client};
+    use crate::events::EventKind;
     use crate::options::UNKNOWN_HOST_TIMEOUT;
     use crate::wait::block_on;
 
@@ -199,5 +200,18 @@ mod tests {
         assert_eq!(names.lookups.load(Ordering::SeqCst), 14);
         let polled = consumer.try_next_batch().expect("no error");
         assert!(matches!(polled, crate::consumer::Polled::Nothing), "{polled:?}");
+        let mut events = Vec::new();
+        assert_eq!(client.take_events(&mut events), 0);
+        let mut kinds = events.iter().map(|event| &event.kind);
+        let unknown = |kind: &EventKind| matches!(kind, EventKind::Lost(error) if error.kind() == Kind::UnknownHost);
+        let mut attempts = 0;
+        while let Some(kind) = kinds.next() {
+            if unknown(kind) {
+                let next = kinds.next();
+                assert!(matches!(next, Some(EventKind::Again { .. })), "{next:?}");
+                attempts += 1;
+            }
+        }
+        assert_eq!(attempts, 12, "each attempt is told: {events:?}");
     }
 }
