@@ -67,6 +67,7 @@ fn run(host: &mut Host, check: impl Fn(&Consumer, bool)) -> usize {
     wake_and_end(host, &mut consumer, &check);
     close_producer(host, &producer);
     take_events(host, &client);
+    assert!(client.stats().requests > 0 && client.stats().since_last_heard.is_some());
     given_back
 }
 
