@@ -1,5 +1,9 @@
 //! [`Client`]: the connection to one server.
 
+mod stats;
+
+pub use stats::ClientStats;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;

@@ -91,6 +91,20 @@ impl Client {
         });
         Started { result, _task: Some(task) }
     }
+
+    /// Completes the ticket with the future's result, on the client's threads.
+    pub(super) fn complete(
+        &self,
+        ticket: Ticket,
+        future: impl Future<Output = Result<Outcome, Error>> + Send + 'static,
+    ) {
+        match self.runtime().process().check() {
+            Ok(()) => drop(self.runtime().spawn(async move {
+                ticket.complete(catch_panic(future).await);
+            })),
+            Err(error) => ticket.complete(Err(error)),
+        }
+    }
 }
 
 /// A ticket that completes with `closed` if its call is dropped.

@@ -5,7 +5,7 @@ use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{Source, Ticket};
+use super::{Outcome, Source, Ticket};
 use crate::consumer::{Consumer, Start};
 
 /// For language bindings: see [`bindings`](crate::bindings).
@@ -35,7 +35,7 @@ impl Consumer {
     }
 
     /// As [`seek`](Self::seek), but returns at once. The ticket completes with
-    /// [`Outcome::Done`](super::Outcome::Done) when the seek has taken place, or with the
+    /// [`Outcome::Done`] when the seek has taken place, or with the
     /// error that `seek` returns. Either also notifies the source of
     /// [`notify`](Self::notify).
     ///
@@ -47,6 +47,19 @@ impl Consumer {
         if let (Err(error), Some(ticket)) = (result, ticket) {
             ticket.complete(Err(error));
             self.queue().tell_source();
+        }
+    }
+
+    /// As [`commit`](Self::commit), but tells the ticket when the position is stored. It
+    /// completes with [`Outcome::Position`] and the stored position,
+    /// which is a later one if the consumer has committed more meanwhile. Otherwise it completes
+    /// with the error of `commit` or of [`Commit::position`](crate::consumer::Commit::position).
+    pub fn commit_to(&mut self, ticket: Ticket) {
+        match self.commit() {
+            Ok(commit) => self
+                .client()
+                .complete(ticket, async move { commit.position().await.map(Outcome::Position) }),
+            Err(error) => ticket.complete(Err(error)),
         }
     }
 }

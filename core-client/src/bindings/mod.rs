@@ -15,7 +15,7 @@
 //! | [`Encoded`], [`Producer::try_append_encoded`] | records that are encoded once, then given away |
 //! | [`Settled`], [`Producer::take_settled`] | the outcomes of many records at once |
 //! | [`Producer::notify`], [`Producer::flush_to`], [`Producer::close_to`] | a producer's events |
-//! | [`Consumer::notify`], [`Consumer::descriptor`], [`Consumer::seek_to`] | a consumer's events |
+//! | [`Consumer::notify`], [`Consumer::descriptor`], [`Consumer::seek_to`], [`Consumer::commit_to`] | a consumer's events |
 //! | [`Consumer::give_back`] | puts records back that the binding cannot use now |
 //! | [`Handle`] | close, wake or watch a consumer from another thread |
 //!
@@ -112,6 +112,7 @@
 //! [`Consumer::notify`]: crate::Consumer::notify
 //! [`Consumer::descriptor`]: crate::Consumer::descriptor
 //! [`Consumer::seek_to`]: crate::Consumer::seek_to
+//! [`Consumer::commit_to`]: crate::Consumer::commit_to
 //! [`Consumer::poll`]: crate::Consumer::poll
 //! [`Consumer::next_record`]: crate::Consumer::next_record
 //! [`Consumer::give_back`]: crate::Consumer::give_back

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::{Encoded, Outcome, Settled, Source, Ticket};
 use crate::error::Error;
 use crate::producer::{Ack, Producer};
-use crate::runtime::catch_panic;
 use crate::wait::block_on_for;
 
 /// For language bindings: see [`bindings`](crate::bindings).
@@ -25,14 +24,16 @@ impl Producer {
     /// [`Outcome::Done`], or with the error that `flush` returns.
     pub fn flush_to(&self, ticket: Ticket) {
         let shared = Arc::clone(self.shared());
-        self.complete(ticket, async move { shared.flush().await });
+        let flush = async move { shared.flush().await.map(|()| Outcome::Done) };
+        self.client().complete(ticket, flush);
     }
 
     /// As [`close`](Self::close), but returns at once. The ticket completes with
     /// [`Outcome::Done`], or with the error that `close` returns.
     pub fn close_to(&self, ticket: Ticket) {
         let (shared, limit) = (Arc::clone(self.shared()), self.close_limit());
-        self.complete(ticket, async move { shared.close(limit).await });
+        let close = async move { shared.close(limit).await.map(|()| Outcome::Done) };
+        self.client().complete(ticket, close);
     }
 
     /// Appends encoded records, without waiting, as
@@ -86,20 +87,5 @@ impl Producer {
     /// [`close`](Self::close).
     pub fn take_settled(&self, into: &mut Vec<Settled>) {
         self.shared().take_settled(into);
-    }
-
-    /// Completes the ticket with the future's result, on the client's threads.
-    fn complete(
-        &self,
-        ticket: Ticket,
-        future: impl Future<Output = Result<(), Error>> + Send + 'static,
-    ) {
-        let runtime = self.client().runtime();
-        match runtime.process().check() {
-            Ok(()) => drop(runtime.spawn(async move {
-                ticket.complete(catch_panic(future).await.map(|()| Outcome::Done));
-            })),
-            Err(error) => ticket.complete(Err(error)),
-        }
     }
 }

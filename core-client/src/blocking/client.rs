@@ -8,6 +8,7 @@ use bytes::Bytes;
 use styx_protocol::{CursorInfo, LogConfig, LogInfo};
 
 use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
+use crate::client::ClientStats;
 use crate::error::{Error, Kind};
 use crate::events::Event;
 use crate::{Address, LogDetails, ServerInfo, client, logs};
@@ -103,6 +104,12 @@ impl Client {
     /// See [`Client::consumer`](crate::Client::consumer).
     pub fn consumer(&self, log: &str) -> ConsumerBuilder {
         ConsumerBuilder(self.0.consumer(log))
+    }
+
+    /// See [`Client::stats`](crate::Client::stats).
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.0.stats()
     }
 
     /// See [`Client::take_events`](crate::Client::take_events).

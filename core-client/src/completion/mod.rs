@@ -49,7 +49,8 @@ pub struct Completion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Records are durable; this is the position of the first one.
+    /// Records are durable; this is the position of the first one. Of a commit, the position
+    /// that the cursor has.
     Position(u64),
     /// A flush, a close or a seek is done.
     Done,

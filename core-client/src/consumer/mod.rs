@@ -328,6 +328,11 @@ impl Consumer {
         Handle::new(Arc::clone(&self.queue), Arc::clone(self.client.runtime().bell()))
     }
 
+    /// The client that has made this consumer.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The queue of received batches.
     pub(crate) fn queue(&self) -> &BatchQueue {
         &self.queue

@@ -211,6 +211,7 @@ async fn send(transport: &Arc<Transport>, request: &Request, body: Bytes) -> Res
         }
         tracing::debug!("an append is sent again in {wait:?}: {error}");
         tokio::time::sleep(wait).await;
+        transport.counts().retried();
     }
 }
 

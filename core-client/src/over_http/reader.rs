@@ -244,6 +244,7 @@ impl Read {
         }
         tracing::debug!("a read continues in {wait:?}: {error}");
         tokio::time::sleep(wait).await;
+        self.transport.counts().retried();
         Ok(())
     }
 }

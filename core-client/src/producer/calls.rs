@@ -97,7 +97,8 @@ impl ProducerShared {
         }
         state.unchecked_records += 1;
         let begins = alone || state.pending.begins_block(bytes);
-        if begins || state.unchecked_records >= UNCHECKED_RECORDS_MAX {
+        let check = begins || state.unchecked_records >= UNCHECKED_RECORDS_MAX;
+        if check {
             self.process.check()?;
             state.unchecked_records = 0;
         }
@@ -105,6 +106,10 @@ impl ProducerShared {
         let wake = appended.is_work && std::mem::take(&mut state.task_waits);
         drop(state);
         if wake {
+            // It may take a lock. A record that fills a block may not have been checked.
+            if !check {
+                self.process.check()?;
+            }
             self.work.notify_one();
         }
         Ok(Some(appended.ack))
@@ -143,6 +148,13 @@ impl ProducerShared {
     /// After a waiting append was accepted: wakes the next one if space is left.
     fn wake_next_append(&self) {
         if self.lock_unless_forked().is_ok_and(|state| state.pending.has_space()) {
+            self.notify_space();
+        }
+    }
+
+    /// Wakes one append that waits for space. Not in a forked child: it may take a lock.
+    fn notify_space(&self) {
+        if self.process.is_current() {
             self.space.notify_one();
         }
     }
@@ -219,7 +231,7 @@ impl ProducerShared {
         let continues = state.take_settled(into);
         drop(state);
         if continues {
-            self.space.notify_one();
+            self.notify_space();
         }
     }
 

@@ -16,7 +16,7 @@ use styx_protocol::{LogId, Position};
 
 use super::handshake::{KnownLog, ProducerHandshake};
 use super::pending::PendingBlock;
-use super::sealed::{SealedBlock, SendState};
+use super::sealed::{SealedBlock, SendState, UnsealedBlock};
 use super::settings::ProducerSettings;
 use super::shared::ProducerShared;
 use super::window::Window;
@@ -30,6 +30,8 @@ pub(super) struct Outgoing {
     pub(super) shared: Arc<ProducerShared>,
     pub(super) window: Window,
     settings: ProducerSettings,
+    /// The block that is being sealed. It stays here if that panics.
+    sealing: Option<UnsealedBlock>,
     known: KnownLog,
     /// Where the log must end for the first block. That block takes it.
     expected_position: Option<Position>,
@@ -66,6 +68,7 @@ impl Outgoing {
         Outgoing {
             shared,
             window: Window::default(),
+            sealing: None,
             known: KnownLog::new(settings.identity),
             expected_position: settings.expected_position.map(Position),
             last_error: None,
@@ -139,7 +142,9 @@ impl Outgoing {
             sequence: identity.map_or(0, |_| block.first),
             expected: self.expected_position.take(),
         };
+        self.sealing = Some(UnsealedBlock::of(&block));
         self.window.push(SealedBlock::seal(block, origin, self.codec(granted)));
+        self.sealing = None;
     }
 
     fn codec(&self, granted: Codecs) -> Codec {
@@ -235,6 +240,45 @@ impl Outgoing {
             };
             block.settled(Err(error.clone().with_maybe_appended(maybe_appended)))
         });
-        self.shared.end(cause.as_ref(), unacked.collect());
+        let never_sent = self.sealing.take().map(|block| {
+            let error = error.clone().with_maybe_appended(false);
+            block.settled(Err(error))
+        });
+        self.shared.end(cause.as_ref(), unacked.chain(never_sent).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::super::encoded::header_of;
+    use super::super::settings::Options;
+    use super::super::work::WorkRequest;
+    use super::*;
+    use crate::process::Process;
+
+    /// The block is neither pending nor in the window at that moment.
+    #[test]
+    fn ack_of_a_block_whose_sealing_panics_is_settled() {
+        let settings = Options::default().check("orders").expect("good options");
+        let process = Process::current();
+        let shared = Arc::new(ProducerShared::new(settings.limits, Duration::ZERO, true, process));
+        let mut outgoing = Outgoing::new(Arc::clone(&shared), settings);
+        let header = header_of(b"a").expect("small");
+        let ack = shared.push(header, b"a").expect("open").expect("space");
+        let request = WorkRequest { now: Instant::now(), can_send: true };
+        let mut block = shared.next_work(request).block.expect("it is due");
+        block.body.bytes.clear();
+        let sealing = AssertUnwindSafe(|| outgoing.seal(block, Codecs::PLAIN));
+        assert!(catch_unwind(sealing).is_err(), "a block without space for its header");
+        outgoing.end(Some(Error::closed("test")));
+        let error = ack.try_position().expect("settled").expect_err("it was not appended");
+        assert!(!error.maybe_appended());
+        let mut settled = Vec::new();
+        shared.take_settled(&mut settled);
+        assert_eq!((settled.len(), settled[0].count), (1, 1));
+        let stats = shared.stats();
+        assert_eq!((stats.failed_records, stats.in_flight_records), (1, 0));
     }
 }

@@ -29,6 +29,27 @@ pub(super) enum SendState {
     SentEarlier,
 }
 
+/// What is needed to settle a block that was taken, but has no final bytes.
+#[derive(Debug)]
+pub(super) struct UnsealedBlock {
+    outcome: Arc<BlockOutcome>,
+    count: u32,
+    raw_bytes: usize,
+}
+
+impl UnsealedBlock {
+    pub(super) fn of(block: &PendingBlock) -> UnsealedBlock {
+        let outcome = Arc::clone(&block.outcome);
+        UnsealedBlock { outcome, count: block.count, raw_bytes: block.raw_bytes() }
+    }
+
+    /// It leaves the producer with this result.
+    pub(super) fn settled(self, result: Result<u64, Error>) -> SettledBlock {
+        let UnsealedBlock { outcome, count, raw_bytes } = self;
+        SettledBlock { outcome, count, raw_bytes, result }
+    }
+}
+
 /// See the module. Its bytes never change.
 #[derive(Debug, Clone)]
 pub(super) struct SealedBlock {

@@ -7,6 +7,7 @@ use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::socket::Stream;
 use super::{Socket, Transport, tls};
 use crate::error::{Error, Kind};
 
@@ -22,9 +23,13 @@ impl Transport {
     /// certificate can have.
     pub(crate) async fn connect(&self) -> Result<Socket, Error> {
         let timeout = self.options.connect_timeout;
-        match tokio::time::timeout(timeout, self.connect_without_limit()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(self.no_response()),
+        let connecting = tokio::time::timeout(timeout, self.connect_without_limit()).await;
+        match connecting.unwrap_or_else(|_| Err(self.no_response())) {
+            Ok(stream) => Ok(Socket::new(stream, self.counts.connected())),
+            Err(error) => {
+                self.counts.failed_to_connect();
+                Err(error)
+            }
         }
     }
 
@@ -35,15 +40,15 @@ impl Transport {
         Error::timed_out(text)
     }
 
-    async fn connect_without_limit(&self) -> Result<Socket, Error> {
+    async fn connect_without_limit(&self) -> Result<Stream, Error> {
         let stream = self.connect_tcp().await?;
         set_options(&stream).map_err(|e| self.failed(&e))?;
-        let Some(config) = &self.tls else { return Ok(Socket::Plain(stream)) };
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
         let name = self.options.server_name.as_deref().unwrap_or(self.address.host());
         let name = tls::server_name(name)?;
         let connector = TlsConnector::from(config.clone());
         let stream = connector.connect(name, stream).await.map_err(|e| self.tls_failed(&e))?;
-        Ok(Socket::Tls(Box::new(stream)))
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
     async fn connect_tcp(&self) -> Result<TcpStream, Error> {
@@ -93,6 +98,7 @@ mod tests {
     use super::super::resolve::SimulatedNames;
     use super::*;
     use crate::client::{Builder, Client};
+    use crate::events::EventKind;
     use crate::options::UNKNOWN_HOST_TIMEOUT;
     use crate::wait::block_on;
 
@@ -199,5 +205,18 @@ mod tests {
         assert_eq!(names.lookups.load(Ordering::SeqCst), 14);
         let polled = consumer.try_next_batch().expect("no error");
         assert!(matches!(polled, crate::consumer::Polled::Nothing), "{polled:?}");
+        let mut events = Vec::new();
+        assert_eq!(client.take_events(&mut events), 0);
+        let mut kinds = events.iter().map(|event| &event.kind);
+        let unknown = |kind: &EventKind| matches!(kind, EventKind::Lost(error) if error.kind() == Kind::UnknownHost);
+        let mut attempts = 0;
+        while let Some(kind) = kinds.next() {
+            if unknown(kind) {
+                let next = kinds.next();
+                assert!(matches!(next, Some(EventKind::Again { .. })), "{next:?}");
+                attempts += 1;
+            }
+        }
+        assert_eq!(attempts, 12, "each attempt is told: {events:?}");
     }
 }

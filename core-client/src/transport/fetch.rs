@@ -76,6 +76,7 @@ impl Transport {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
+            self.counts.retried();
         }
     }
 

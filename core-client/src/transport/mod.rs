@@ -11,6 +11,7 @@
 
 mod check;
 mod connect;
+mod counts;
 mod fetch;
 mod http;
 mod read_after_write_error;
@@ -28,6 +29,7 @@ use ::http::{HeaderName, HeaderValue, Method};
 use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use self::http::{BodyPart, RequestBody, StreamingResponse};
+pub(crate) use counts::Counts;
 pub(crate) use fetch::BufferedResponse;
 pub(crate) use resolve::Resolver;
 pub(crate) use server_error::error_from_frame;
@@ -55,6 +57,7 @@ pub(crate) struct Transport {
     /// Dropping a connection wakes the task that drives it.
     idle: ForgetInChild<Mutex<Vec<HttpConnection>>>,
     events: Events,
+    counts: Arc<Counts>,
 }
 
 /// A request without its body.
@@ -82,7 +85,8 @@ impl Transport {
         };
         let idle = ForgetInChild::new(Process::current(), Mutex::default());
         let events = Events::default();
-        Ok(Transport { address, options, headers, authority, tls, idle, events })
+        let counts = Arc::new(Counts::new());
+        Ok(Transport { address, options, headers, authority, tls, idle, events, counts })
     }
 
     /// The server's address.
@@ -98,6 +102,11 @@ impl Transport {
     /// The events of the client's producers and consumers.
     pub(crate) fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// The numbers of the client's connections.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The error for a stream whose connection broke.
@@ -150,6 +159,7 @@ impl Transport {
         for (name, value) in &request.headers {
             built = built.header(name, value);
         }
+        self.counts.requested();
         built.body(body).map_err(|e| Error::invalid(format!("{}: {e}", request.target)))
     }
 }

@@ -101,11 +101,11 @@ impl Transport {
         let upgraded = upgraded.map_err(|e| connection.lost(self, &e))?;
         let headers = std::mem::take(response.headers_mut());
         match upgraded.downcast::<TokioIo<ReadAfterWriteError>>() {
-            Ok(parts) => Ok(Upgraded {
-                socket: parts.io.into_inner().into_inner(),
-                read: parts.read_buf,
-                headers,
-            }),
+            Ok(parts) => {
+                let mut socket = parts.io.into_inner().into_inner();
+                socket.becomes_stream();
+                Ok(Upgraded { socket, read: parts.read_buf, headers })
+            }
             Err(_) => Err(Error::bad_answer("the connection was not available after its upgrade")),
         }
     }

@@ -90,6 +90,7 @@ impl TakeOver {
             return Err(error);
         }
         tokio::time::sleep(wait).await;
+        self.transport.counts().retried();
         Ok(())
     }
 }

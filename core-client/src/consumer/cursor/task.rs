@@ -107,6 +107,7 @@ impl CommitTask {
                 return Err(Error::new(Kind::TimedOut, text).with_maybe_appended(true));
             }
             tokio::time::sleep(wait).await;
+            self.transport.counts().retried();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Cancelled waits, forked children, and notifications for bindings.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use styx_protocol::Code;
 use styx_protocol::frame::{Event, Fault};
@@ -12,6 +12,7 @@ use crate::error::Kind;
 use crate::process::Process;
 use crate::producer::pending::Limits;
 use crate::producer::tests::peer::texts;
+use crate::producer::work::WorkRequest;
 use crate::producer::{CloseLimit, ProducerShared};
 
 /// Polls a future once and drops it.
@@ -68,6 +69,30 @@ fn cancelled_open_closes_the_connection() {
     assert_eq!(connection.event(), None, "the client has closed");
 }
 
+/// The second record fills the block, so it would wake the task. That takes a lock which a thread of
+/// the parent may have held during the fork.
+#[test]
+fn record_that_fills_a_block_in_a_forked_child_does_not_wake_the_task() {
+    let limits = Limits {
+        block_bytes: 1 << 10,
+        block_bytes_max: 1 << 20,
+        in_flight_bytes: 1 << 20,
+        blocks: 8,
+    };
+    let linger = Duration::from_secs(60);
+    let mut shared = ProducerShared::new(limits, linger, false, Process::current());
+    let push = |shared: &ProducerShared, bytes: usize| {
+        let payload = vec![0; bytes];
+        shared.push(crate::producer::encoded::header_of(&payload).expect("small"), &payload)
+    };
+    push(&shared, 10).expect("the parent's").expect("there is space");
+    let request = WorkRequest { now: Instant::now(), can_send: true };
+    assert!(shared.next_work(request).block.is_none(), "the task waits");
+    shared.process = Process::of_a_parent();
+    let error = push(&shared, 998).expect_err("forked");
+    assert_eq!(error.kind(), Kind::Forked);
+}
+
 #[test]
 fn forked_child_gets_errors_and_never_waits() {
     let limits = Limits {
@@ -113,6 +138,20 @@ fn forked_child_does_not_wait_for_space() {
     let waiting = shared.when_space(|| shared.push([0; 8], b""));
     assert_eq!(wait(waiting).expect_err("forked").kind(), Kind::Forked);
     wait(shared.room());
+}
+
+/// That would take a lock, which a thread of the parent may have held during the fork.
+#[test]
+fn forked_child_does_not_wake_waiting_appends() {
+    let limits = Limits {
+        block_bytes: 1 << 10,
+        block_bytes_max: 1 << 20,
+        in_flight_bytes: 1 << 20,
+        blocks: 8,
+    };
+    let shared = ProducerShared::new(limits, Duration::ZERO, true, Process::of_a_parent());
+    wait(shared.room());
+    give_up(shared.space.notified());
 }
 
 #[test]

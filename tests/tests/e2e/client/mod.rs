@@ -4,6 +4,7 @@ mod connect;
 mod consumer;
 mod cursors;
 mod fencing;
+mod like_a_binding;
 mod observability;
 mod producer;
 mod tls;

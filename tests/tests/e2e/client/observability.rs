@@ -26,6 +26,11 @@ fn a_paused_server_shows_in_the_numbers_and_events() {
         .connect()
         .expect("the server is listening");
     client.create_log("orders", LogConfig::default(), false).expect("a new log");
+    let idle = client.stats();
+    // The check and the call share a connection, which is kept.
+    assert_eq!((idle.requests, idle.retries), (2, 0));
+    assert_eq!((idle.connections, idle.failed_connections, idle.open_connections), (1, 0, 1));
+    assert!(idle.open_streams == 0 && idle.since_last_heard.is_some());
     let producer = client.producer("orders").open().expect("it can be opened");
     let mut consumer = client.consumer("orders").follow(true).open().expect("it can be opened");
     producer.send(b"before").expect("durable");
@@ -33,6 +38,9 @@ fn a_paused_server_shows_in_the_numbers_and_events() {
     let numbers = (producer.stats(), consumer.stats());
     assert!(numbers.0.is_connected && numbers.1.is_connected);
     assert_eq!((numbers.0.acked_records, numbers.1.received_records), (1, 1));
+    let before = client.stats();
+    assert_eq!(before.open_streams, 2);
+    assert!(before.requests >= 4 && before.connections >= 3, "{before:?}");
 
     server.pause();
     let ack = producer.append(b"while it hangs").expect("accepted");
@@ -43,6 +51,8 @@ fn a_paused_server_shows_in_the_numbers_and_events() {
     });
     assert!(producer.stats().since_last_heard >= Some(SILENCE_TIMEOUT));
     assert!(consumer.stats().since_last_heard >= Some(SILENCE_TIMEOUT));
+    until_true("no stream is open", PATIENCE, || client.stats().open_streams == 0);
+    assert!(client.stats().since_last_heard >= Some(SILENCE_TIMEOUT));
     let mut events = Vec::new();
     let is_lost: fn(&EventKind) -> bool = |kind| matches!(kind, EventKind::Lost(_));
     until_true("both lose their connections", PATIENCE, || {
@@ -61,6 +71,9 @@ fn a_paused_server_shows_in_the_numbers_and_events() {
     let numbers = (producer.stats(), consumer.stats());
     assert!(numbers.0.is_connected && numbers.1.is_connected);
     assert!(numbers.0.reconnects >= 1 && numbers.1.reconnects >= 1);
+    let now = client.stats();
+    assert_eq!(now.open_streams, 2);
+    assert!(now.connections >= before.connections + 2, "{now:?}");
     assert_eq!((numbers.0.acked_records, numbers.0.in_flight_records), (2, 0));
     producer.close().expect("no error");
     until_true("the producer ends", PATIENCE, || {

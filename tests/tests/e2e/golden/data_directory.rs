@@ -15,7 +15,7 @@ use styx_tests::{Request, Scratch, TestServer};
 
 use super::Golden;
 use super::description::describe;
-use super::write::{PRODUCER, PRODUCER_BLOCKS, payloads_of};
+use super::write::{CURSORS, PRODUCER, PRODUCER_BLOCKS, payloads_of, set_cursor};
 
 /// What the logs contain.
 fn expected(golden: Golden) -> serde_json::Map<String, Value> {
@@ -72,6 +72,26 @@ fn knows_its_producers(server: &TestServer, log: &str) {
     assert_eq!(fenced.head.number("X-Styx-Next-Sequence"), 2);
 }
 
+/// Checks that the cursors are as recorded, and that their versions continue.
+#[track_caller]
+fn keeps_its_cursors(server: &TestServer, log: &str, recorded: &Value) {
+    let Some(cursors) = recorded["cursors"].as_array() else { return };
+    assert_eq!(describe(server, log)["cursors"], recorded["cursors"]);
+    let version = |cursor: &Value| cursor["version"].as_u64().expect("a version");
+    let newest = cursors.iter().map(version).max().expect("there are cursors");
+    let current: Vec<_> = cursors.iter().filter(|one| one["is_of_this_log"] == true).collect();
+    assert_eq!(current.len(), 2);
+    for cursor in current {
+        let name = cursor["cursor"].as_str().expect("a name");
+        let position = cursor["position"].as_u64().expect("a position");
+        let set =
+            |version: u64| set_cursor(name, position).header("If-Match", format!("\"{version}\""));
+        let _ = server.ask(&set(version(cursor) + 1)).expect_error(412, "cursor_taken");
+        let set = server.ask(&set(version(cursor))).expect(200).json();
+        assert!(version(&set) > newest, "{set}");
+    }
+}
+
 #[test]
 fn data_directory_of_an_earlier_version_is_opened_read_and_continued() {
     Golden::all().for_each(open_read_and_continue);
@@ -103,6 +123,9 @@ fn open_read_and_continue(golden: Golden) {
         assert_eq!(server.read_from(log, *end), [b"one more"], "{log}");
     }
     knows_its_producers(&server, "producers");
+    if let Some(recorded) = logs.get(CURSORS) {
+        keeps_its_cursors(&server, CURSORS, recorded);
+    }
 }
 
 #[test]
@@ -110,18 +133,31 @@ fn backups_of_an_earlier_version_are_restored() {
     Golden::all().for_each(restore);
 }
 
+/// What a restored log has: its cursors are those of its current id.
+fn restored(recorded: &Value) -> Value {
+    let mut restored = recorded.clone();
+    if let Some(cursors) = restored.get_mut("cursors").and_then(Value::as_array_mut) {
+        cursors.retain(|cursor| cursor["is_of_this_log"] == true);
+    }
+    restored
+}
+
 fn restore(golden: Golden) {
     let server = start_in(&Arc::new(Scratch::new("golden-backups")), golden);
     let logs = expected(golden);
     for (log, archive) in golden.backups() {
+        let recorded = restored(&logs[&log]);
         let _ = server.restore(&log, archive).expect(200);
-        is_as_recorded(&server, &log, &logs[&log]);
+        is_as_recorded(&server, &log, &recorded);
         if log == "producers" {
             knows_its_producers(&server, &log);
         }
         // This version writes a backup with the same content.
         let _ = server.restore("again", server.backup(&log)).expect(200);
-        is_as_recorded(&server, "again", &logs[&log]);
+        is_as_recorded(&server, "again", &recorded);
         let _ = server.ask(&Request::delete("/logs/again")).expect(200);
+        if log == CURSORS {
+            keeps_its_cursors(&server, &log, &recorded);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! What a log contains, as JSON: its configuration, every block with the fields that a server must
-//! keep, and the length and CRC of every record.
+//! What a log contains, as JSON: its configuration, its cursors, every block with the fields that a
+//! server must keep, and the length and CRC of every record.
 
 use serde_json::{Value, json};
 use styx_protocol::block::Block;
@@ -39,7 +39,22 @@ pub(super) fn describe(server: &TestServer, log: &str) -> Value {
     {
         description[field] = details[field].clone();
     }
+    description["cursors"] = cursors(server, log);
     description
+}
+
+/// The log's cursors, but for the log's id. A cursor may be one of the log before it was truncated.
+fn cursors(server: &TestServer, log: &str) -> Value {
+    let log_id = server.log_id(log);
+    let listed = server.ask(&Request::get(&format!("/logs/{log}/cursors"))).expect(200).json();
+    let cursor = |cursor: &Value| {
+        let mut described = json!({ "is_of_this_log": cursor["log_id"] == log_id });
+        for field in ["cursor", "position", "updated", "version"] {
+            described[field] = cursor[field].clone();
+        }
+        described
+    };
+    listed.as_array().expect("a list").iter().map(cursor).collect()
 }
 
 /// The log's blocks with records, compressed as they are stored.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `data.tar.gz` | a data directory |
 //! | `backup-LOG.tar.gz` | a backup of one of its logs |
-//! | `expected.json` | what is in each log: configuration, blocks, records |
+//! | `expected.json` | what is in each log: configuration, blocks, records, cursors |
 //! | `transcripts.json` | streams of styx/1 between the Rust client and a server, with both sides |
 //! | `http.json` | answers of the server that a client needs besides the streams |
 //!

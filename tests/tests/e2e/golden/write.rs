@@ -32,15 +32,19 @@ pub(super) const PRODUCER: u64 = 7001;
 /// The number of records in each of its blocks, and the number of its blocks.
 pub(super) const PRODUCER_BLOCKS: [u64; 2] = [5, 9];
 
+/// The log with cursors.
+pub(super) const CURSORS: &str = "cursors";
+
 /// The name of a log, a function that creates and fills it, and whether its backup is a file too.
 type GoldenLog = (&'static str, fn(&TestServer, &str), bool);
 
-const LOGS: [GoldenLog; 7] = [
+const LOGS: [GoldenLog; 8] = [
     ("lines", write_lines_in_segments, false),
     ("codecs", write_every_codec, true),
     ("producers", write_with_producers, true),
     ("retained", write_beyond_retention, true),
     ("large", write_a_large_record, true),
+    (CURSORS, write_cursors, true),
     ("empty", |server, log| server.create(log), true),
     (LONG_NAME, write_one_record, false),
 ];
@@ -127,6 +131,27 @@ fn write_a_large_record(server: &TestServer, log: &str) {
     for payload in [b"before".to_vec(), large, b"after".to_vec()] {
         let _ = server.append(log, payload);
     }
+}
+
+/// A request that sets a cursor of the log [`CURSORS`].
+pub(super) fn set_cursor(cursor: &str, position: u64) -> Request {
+    let target = format!("/logs/{CURSORS}/cursors/{cursor}");
+    let body = json!({ "position": position }).to_string();
+    Request::new("PUT", &target).typed("application/json", body)
+}
+
+/// Cursors that were moved, deleted and left behind by a truncation.
+fn write_cursors(server: &TestServer, log: &str) {
+    server.create(log);
+    let _ = server.append_all(log, &["of the log before it was truncated"]);
+    let _ = server.ask(&set_cursor("left-behind", 1)).expect(200);
+    let _ = server.ask(&Request::post(&format!("/logs/{log}/truncate"))).expect(200);
+    let payloads: Vec<_> = (0..10).map(|i| format!("record {i}")).collect();
+    let _ = server.append_all(log, &payloads);
+    for (cursor, position) in [("billing", 4), ("audit", 10), ("billing", 7), ("gone", 2)] {
+        let _ = server.ask(&set_cursor(cursor, position)).expect(200);
+    }
+    let _ = server.ask(&Request::delete(&format!("/logs/{log}/cursors/gone"))).expect(200);
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! [`Counts`]: what is known of all connections and requests of a client.
+//!
+//! The client's threads write it, any thread reads it. There is no lock and no order between the
+//! values. Each read of a socket costs a look at the clock and one store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    begun: Instant,
+    requests: AtomicU64,
+    retries: AtomicU64,
+    connections: AtomicU64,
+    failed_connections: AtomicU64,
+    open_connections: AtomicU64,
+    open_streams: AtomicU64,
+    /// Microseconds from `begun` to the last received bytes, plus 1. 0 before any.
+    heard: AtomicU64,
+}
+
+/// A connection counts as open until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    counts: Arc<Counts>,
+    is_stream: bool,
+}
+
+impl Counts {
+    pub(super) fn new() -> Counts {
+        Counts {
+            begun: Instant::now(),
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            failed_connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
+            open_streams: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+        }
+    }
+
+    /// A request is about to be sent.
+    pub(super) fn requested(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call is tried again.
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No connection could be opened.
+    pub(super) fn failed_to_connect(&self) {
+        self.failed_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection was opened.
+    pub(super) fn connected(self: &Arc<Self>) -> OpenConnection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open_connections.fetch_add(1, Ordering::Relaxed);
+        OpenConnection { counts: Arc::clone(self), is_stream: false }
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed_connections(&self) -> u64 {
+        self.failed_connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.open_connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn open_streams(&self) -> u64 {
+        self.open_streams.load(Ordering::Relaxed)
+    }
+
+    /// How long nothing was received on any connection; `None` before the first bytes.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let heard = Duration::from_micros(self.heard.load(Ordering::Relaxed).checked_sub(1)?);
+        Some(self.begun.elapsed().saturating_sub(heard))
+    }
+}
+
+impl OpenConnection {
+    /// Bytes were received.
+    pub(super) fn heard(&self) {
+        let since = u64::try_from(self.counts.begun.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+        self.counts.heard.store(since + 1, Ordering::Relaxed);
+    }
+
+    /// From now on the connection is a stream of a producer or consumer.
+    pub(super) fn becomes_stream(&mut self) {
+        if !std::mem::replace(&mut self.is_stream, true) {
+            self.counts.open_streams.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.counts.open_connections.fetch_sub(1, Ordering::Relaxed);
+        if self.is_stream {
+            self.counts.open_streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_counts_as_open_until_it_is_dropped() {
+        let counts = Arc::new(Counts::new());
+        let (one, mut two) = (counts.connected(), counts.connected());
+        assert_eq!(counts.silence(), None);
+        two.heard();
+        assert!(counts.silence().is_some());
+        two.becomes_stream();
+        two.becomes_stream();
+        assert_eq!((counts.open_connections(), counts.open_streams()), (2, 1));
+        drop(two);
+        assert_eq!((counts.open_connections(), counts.open_streams()), (1, 0));
+        drop(one);
+        assert_eq!((counts.open_connections(), counts.connections()), (0, 2));
+    }
+}
