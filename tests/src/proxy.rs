@@ -244,7 +244,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
             }
             Ok(count) => &buffer[..count],
             Err(error) if is_of_time(&error) => continue,
-            Err(_) => return,
+            // Such as a reset by a server that was killed. The other side must see it too.
+            Err(_) => return line.is_over.store(true, Ordering::Relaxed),
         };
         if random.between(0, 20) == 0 {
             let delay_max = Duration::from_micros(line.delay_max_us.load(Ordering::Relaxed));
@@ -256,7 +257,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
         // Split at arbitrary bytes.
         let (first, rest) = piece.split_at(random.between(0, piece.len() as u64 + 1) as usize);
         if to.write_all(first).and_then(|()| to.write_all(rest)).is_err() {
-            return;
+            return line.is_over.store(true, Ordering::Relaxed);
         }
     }
 }
