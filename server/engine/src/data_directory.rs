@@ -133,6 +133,9 @@ pub(crate) fn list_logs(storage: &dyn Storage, directory: &Path) -> Result<Listi
 /// measurements, and logs each of them. One that cannot be removed is left for the next start,
 /// because no log needs its name.
 pub(crate) fn remove_leftovers(storage: &dyn Storage, directory: &Path) -> Result<(), Error> {
+    // A killed process may have renamed a log without a sync. A power cut could bring the log back
+    // under its name, but without the files that are removed here.
+    storage.sync_dir(directory).map_err(Error::io("cannot sync", directory))?;
     let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
     for entry in entries {
         if entry.name.starts_with(RESTORING) || entry.name.starts_with(DELETED) {

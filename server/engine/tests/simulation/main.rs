@@ -8,6 +8,7 @@ mod ages;
 mod clock;
 mod cursors;
 mod damage;
+mod deletion;
 mod disk;
 mod faults;
 mod random;
