@@ -119,7 +119,7 @@ fn wrong_keys_and_values_say_what_is_right() {
         (Client::builder("h").set("threads", "65").map(drop), "from 1 to 64"),
         (client.producer("a").set("linger", "61 s").map(drop), "from 0ns to 60s"),
         (client.producer("a").set("block_bytes", "2 MiB").map(drop), "from 1 to 1048576"),
-        (client.producer("a").set("compresion", "lz4").map(drop), "did you mean compression?"),
+        (client.producer("a").set("compression_", "lz4").map(drop), "did you mean compression?"),
         (client.consumer("a").set("start", "begin").map(drop), "use start, end, end-100"),
         (client.consumer("a").set("linger", "1s").map(drop), "an option of the producer"),
     ];

@@ -24,7 +24,7 @@ pub(super) fn all() -> Value {
             "Change the cursor only if it has this version, in quotes, or with `*` only if it \
              exists. \
              Otherwise the answer is 412 `cursor_taken`.",
-            json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" }),
+            json!({ "type": "string", "minLength": 1, "pattern": "^(\\*|\"[0-9]{1,19}\")$" }),
         ),
         "IfNoneMatch": condition(
             "If-None-Match",

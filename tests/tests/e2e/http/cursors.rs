@@ -91,7 +91,7 @@ fn invalid_requests_change_nothing_and_say_why() {
         (put("a.b", &at(0)), 400, "invalid_params", "is not a cursor name"),
         (put("c", &json!({})), 400, "invalid_params", "position is missing"),
         (put("c", &json!({ "position": -1 })), 400, "invalid_params", "position"),
-        (put("c", &json!({ "positon": 1 })), 400, "invalid_params", "did you mean position?"),
+        (put("c", &json!({ "position_": 1 })), 400, "invalid_params", "did you mean position?"),
         (put("c", &json!({ "position": 0, "log_id": other })), 409, "log_changed", "its id is now"),
         (put("c", &at(0)).header("X-Styx-Log-Id", &other), 409, "log_changed", "its id is now"),
         (put("c", &at(0)).header("If-Match", "7"), 400, "invalid_params", "If-Match"),

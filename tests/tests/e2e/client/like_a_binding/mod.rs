@@ -73,7 +73,7 @@ fn run(host: &mut Host, check: impl Fn(&Consumer, bool)) -> usize {
 
 fn connect(host: &mut Host, server: &TestServer) -> Client {
     let builder = || Client::builder(&format!("styx://{}", server.address()));
-    let error = builder().set("tiemout", "5s").expect_err("a typing error");
+    let error = builder().set("timeout_", "5s").expect_err("a typing error");
     assert_eq!(error.kind().number(), Kind::InvalidArgument.number());
     assert!(error.message().contains("timeout"), "{error}");
     let known = Kind::all().find(|kind| kind.number() == error.kind().number());
