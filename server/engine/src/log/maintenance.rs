@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use styx_protocol::{LogStatus, Position};
 
-use super::inner::LogInner;
+use super::inner::{LogInner, is_missing};
 use crate::Error;
 use crate::commit::failure::is_no_descriptor;
 use crate::retention::expired;
@@ -43,12 +43,16 @@ impl LogInner {
         Mark { open_epoch, start, durable: view.durable.position }
     }
 
-    /// A directory that was removed is no fault of the disk, and needs another remedy.
+    /// Files that somebody removed are no fault of the disk, and need another remedy.
     fn taint_by_watermark(&self, error: &std::io::Error) {
-        match self.is_displaced() {
-            true => self.taint(&self.displaced()),
-            false => self.taint(&format!("writing the watermark failed: {error}")),
-        }
+        let cause = if self.is_displaced() {
+            self.displaced()
+        } else if is_missing(error) {
+            "its watermark was removed or replaced while the server ran".to_owned()
+        } else {
+            format!("writing the watermark failed: {error}")
+        };
+        self.taint(&cause);
     }
 
     /// For [`crate::sabotage`]: a watermark beyond the durable end.
