@@ -99,7 +99,9 @@ fn an_append_after_the_directory_was_removed_is_not_acked() {
     server.append("a", "0");
     fs::remove_dir_all(server.data().join("a")).expect("removed");
     let lost = server.ask(&write_one("a", "1"));
-    assert_eq!(lost.json()["code"], "outcome_unknown", "{lost:?}");
+    // Maintenance may have noticed it before the append did.
+    let code = lost.json()["code"].as_str().expect("a code").to_owned();
+    assert!(["outcome_unknown", "log_not_available"].contains(&code.as_str()), "{}", lost.text());
     assert!(lost.text().contains("was removed or replaced"), "{}", lost.text());
     assert_eq!(server.info("a")["status"], "tainted");
     assert_eq!(health(&server)["logs"][0]["name"], "a");
