@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -149,4 +150,54 @@ fn calls_report_a_panic_of_their_connection() {
     check(&client.consumer("a").open().expect_err("its connection panicked"), TASK);
     *lock(&MODULE) = "";
     assert_eq!(client.list_logs().expect("an answer"), []);
+}
+
+/// The task that stores the positions of a consumer in its cursor.
+#[test]
+fn commits_report_a_panic_of_their_task() {
+    const TASK: &str = "styx_client::consumer::cursor::task";
+    let _turn = panics_in(TASK);
+    let (reads, changes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let client = peer(move |mut stream, head| {
+        let cursor = |version: usize| {
+            let log = "000102030405060708090a0b0c0d0e0f";
+            let json = format!(
+                r#"{{"cursor":"c","log_id":"{log}","position":0,"updated":0,"version":{version}}}"#
+            );
+            response("200 OK", &json)
+        };
+        let answer = if head.starts_with("GET /logs/a/cursors/c ") {
+            cursor(1)
+        } else if head.starts_with("PUT ") {
+            let _ = stream.read(&mut [0; 1024]);
+            match changes.fetch_add(1, Ordering::SeqCst) {
+                0 => cursor(2),
+                _ => {
+                    response("412 Precondition Failed", r#"{"code":"cursor_taken","message":"m"}"#)
+                }
+            }
+        } else {
+            let position = 5 * reads.fetch_add(1, Ordering::SeqCst);
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: styx/1\r\n\
+                 X-Styx-Log-Id: 000102030405060708090a0b0c0d0e0f\r\nX-Styx-Timeout: 30\r\n\
+                 X-Styx-Start-Position: 0\r\nX-Styx-End-Position: 10\r\n\
+                 X-Styx-Position: {position}\r\n\r\n"
+            )
+        };
+        stream.write_all(answer.as_bytes()).expect("the client reads");
+        std::mem::forget(stream);
+    });
+    let mut consumer = client.consumer("a").cursor("c").follow(true).open().expect("accepted");
+    consumer.seek(5).expect("accepted");
+    let commit = consumer.commit().expect("it is requested");
+    check(&commit.position().expect_err("the task panicked"), TASK);
+    check(&consumer.commit().map(drop).expect_err("the task has ended"), TASK);
+}
+
+fn response(status: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }

@@ -19,6 +19,7 @@ use super::{Outcome, Wanted};
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
 use crate::logs::{CursorCondition, CursorPlace};
+use crate::runtime::catch_panic;
 use crate::transport::Transport;
 
 /// See the module.
@@ -50,12 +51,24 @@ impl CommitTask {
     }
 
     /// Stores positions until the cursor is lost, or until the consumer is gone and its last
-    /// request is done.
+    /// request is done. After a panic, commits fail with its text.
     pub(super) async fn run(
         mut self,
         mut requests: watch::Receiver<Wanted>,
         results: watch::Sender<Outcome>,
     ) {
+        if let Err(error) = catch_panic(self.store_all(&mut requests, &results)).await {
+            results.send_modify(|outcome| outcome.lost = Some(error));
+        }
+    }
+
+    /// # Errors
+    /// Why no position can be stored any more.
+    async fn store_all(
+        &mut self,
+        requests: &mut watch::Receiver<Wanted>,
+        results: &watch::Sender<Outcome>,
+    ) -> Result<(), Error> {
         while requests.changed().await.is_ok() {
             let wanted = *requests.borrow_and_update();
             match self.store(wanted.position).await {
@@ -67,11 +80,11 @@ impl CommitTask {
                 }
                 Err(error) => {
                     tracing::debug!("a cursor was lost: {error}");
-                    results.send_modify(|outcome| outcome.lost = Some(error));
-                    return;
+                    return Err(error);
                 }
             }
         }
+        Ok(())
     }
 
     /// Stores a position, within the call timeout.
