@@ -1,7 +1,8 @@
-//! [`Activity`]: what is known of the connections of a producer or consumer.
+//! [`Activity`]: the connections of one producer or consumer, in numbers. [`LastHeard`]: the
+//! time of the last received bytes.
 //!
-//! Its task writes it, any thread reads it. There is no lock and no order between the
-//! values. They change at most once for each read of the socket.
+//! The task of the connection writes them, and any thread reads them. There is no lock and
+//! no order between the values. They change at most once for each read of the socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +11,38 @@ use std::time::{Duration, Instant};
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    begun: Instant,
+    last_heard: LastHeard,
     /// Open connections. After a seek, the old one may end after the new one began.
     open: AtomicU64,
     connections: AtomicU64,
-    /// Microseconds from `begun` to the last received bytes, plus 1. 0 before any.
-    heard: AtomicU64,
     resent_blocks: AtomicU64,
+}
+
+/// The time of the last received bytes.
+#[derive(Debug)]
+pub(crate) struct LastHeard {
+    begun: Instant,
+    /// Microseconds from `begun` to that time, plus 1. 0 before any bytes.
+    micros: AtomicU64,
+}
+
+impl LastHeard {
+    pub(crate) fn new() -> LastHeard {
+        LastHeard { begun: Instant::now(), micros: AtomicU64::new(0) }
+    }
+
+    /// Bytes were received at this time.
+    pub(crate) fn set(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.begun).as_micros();
+        let since = u64::try_from(since).unwrap_or(u64::MAX - 1);
+        self.micros.store(since + 1, Ordering::Relaxed);
+    }
+
+    /// The time since then; `None` before any bytes.
+    pub(crate) fn elapsed(&self) -> Option<Duration> {
+        let heard = self.micros.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.begun.elapsed().saturating_sub(Duration::from_micros(heard)))
+    }
 }
 
 /// A connection is open until this is dropped.
@@ -26,10 +52,9 @@ pub(crate) struct Connected(Arc<Activity>);
 impl Activity {
     pub(crate) fn new() -> Activity {
         Activity {
-            begun: Instant::now(),
+            last_heard: LastHeard::new(),
             open: AtomicU64::new(0),
             connections: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
             resent_blocks: AtomicU64::new(0),
         }
     }
@@ -44,8 +69,7 @@ impl Activity {
 
     /// Bytes were received.
     pub(crate) fn heard(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.begun).as_micros();
-        self.heard.store(u64::try_from(since).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
+        self.last_heard.set(now);
     }
 
     /// A block was sent again.
@@ -68,8 +92,7 @@ impl Activity {
 
     /// How long nothing was received; `None` before the first connection.
     pub(crate) fn silence(&self) -> Option<Duration> {
-        let heard = Duration::from_micros(self.heard.load(Ordering::Relaxed).checked_sub(1)?);
-        Some(self.begun.elapsed().saturating_sub(heard))
+        self.last_heard.elapsed()
     }
 }
 
@@ -87,7 +110,7 @@ mod tests {
     fn silence_begins_with_the_last_received_bytes() {
         let activity = Arc::new(Activity::new());
         assert_eq!((activity.silence(), activity.is_connected()), (None, false));
-        let begun = activity.begun;
+        let begun = activity.last_heard.begun;
         let connected = activity.connected(begun);
         assert!(activity.is_connected() && activity.silence() >= Some(Duration::ZERO));
         activity.heard(begun + Duration::from_secs(3600));

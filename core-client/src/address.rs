@@ -141,7 +141,7 @@ impl fmt::Display for Address {
 
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Error {
-        Error::invalid(error.to_string())
+        Error::invalid_argument(error.to_string())
     }
 }
 

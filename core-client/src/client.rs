@@ -54,8 +54,8 @@ impl Client {
         Builder { address: address.to_owned(), options: Options::default() }
     }
 
-    /// A builder with what the environment says, as on the command line. What is set on the
-    /// builder later wins. A variable that is empty counts as one that is not set.
+    /// A builder with the settings of the environment, as on the command line. Later calls of
+    /// the builder win. A variable that is empty counts as one that is not set.
     ///
     /// | variable | option | default |
     /// |---|---|---|
@@ -110,7 +110,7 @@ pub struct Builder {
 impl Builder {
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Builder {
         let given = |name| variable(name).filter(|value| !value.is_empty());
-        // What is not Unicode is not valid in an address or a token either.
+        // Text that is not Unicode is not valid in an address or a token either.
         let text = |name| given(name).map(|value| value.to_string_lossy().into_owned());
         let mut builder = Client::builder(text("STYX_HOST").as_deref().unwrap_or(DEFAULT_ADDRESS));
         if let Some(token) = text("STYX_TOKEN") {

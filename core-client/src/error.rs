@@ -75,10 +75,6 @@ impl Error {
         Error::new(Kind::Code(code), message)
     }
 
-    pub(crate) fn invalid(message: impl Into<String>) -> Error {
-        Error::invalid_argument(message)
-    }
-
     pub(crate) fn bad_answer(message: impl Into<String>) -> Error {
         Error::new(Kind::BadAnswer, message)
     }

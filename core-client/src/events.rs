@@ -1,5 +1,5 @@
-//! [`Event`]: what happens to the connections of producers and consumers, for programs
-//! that log it.
+//! [`Event`]: a change of a producer's or consumer's connection, for programs that log
+//! such changes.
 //!
 //! ```text
 //! tasks ─▶ Events (bounded) ─▶ take_events, on a thread of the caller
@@ -25,15 +25,15 @@ pub const EVENTS_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Event {
-    /// What it happened to.
+    /// Whether a producer or a consumer is concerned.
     pub subject: Subject,
     /// The log that it reads or appends to.
     pub log: LogName,
-    /// What happened.
+    /// The event itself.
     pub kind: EventKind,
 }
 
-/// What an [`Event`] is about.
+/// The kind of object that an [`Event`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
@@ -43,7 +43,7 @@ pub enum Subject {
     Consumer,
 }
 
-/// What happened to a producer or consumer.
+/// The kinds of events.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum EventKind {

@@ -100,7 +100,9 @@ impl Token {
     fn header(&self) -> Result<HeaderValue, Error> {
         let text = format!("Bearer {}", self.0);
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Error::invalid("the token has characters that are not allowed in an HTTP header")
+            Error::invalid_argument(
+                "the token has characters that are not allowed in an HTTP header",
+            )
         })?;
         value.set_sensitive(true);
         Ok(value)
@@ -124,13 +126,15 @@ impl Options {
         check_timeout("timeout", self.call_timeout, TIMEOUT_MIN)?;
         check_timeout("silence_timeout", self.silence_timeout, SILENCE_TIMEOUT_MIN)?;
         if !(1..=THREADS_MAX).contains(&self.threads) {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "threads is {}: use 1 to {THREADS_MAX}",
                 self.threads
             )));
         }
         let user_agent = HeaderValue::from_str(&self.user_agent).map_err(|_| {
-            Error::invalid("the user agent has characters that are not allowed in an HTTP header")
+            Error::invalid_argument(
+                "the user agent has characters that are not allowed in an HTTP header",
+            )
         })?;
         let authorization = self.token.as_ref().map(Token::header).transpose()?;
         Ok(Headers { authorization, user_agent })
@@ -142,7 +146,7 @@ pub(crate) fn check_timeout(name: &str, value: Duration, min: Duration) -> Resul
     if (min..=TIMEOUT_MAX).contains(&value) {
         return Ok(());
     }
-    Err(Error::invalid(format!("{name} is {value:?}: use {min:?} to {TIMEOUT_MAX:?}")))
+    Err(Error::invalid_argument(format!("{name} is {value:?}: use {min:?} to {TIMEOUT_MAX:?}")))
 }
 
 #[cfg(test)]

@@ -21,8 +21,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
 use crate::consumer::Bell;
 use crate::error::{Error, Kind};
-use crate::process::ForgetInChild;
-use crate::process::Process;
+use crate::process::{ForgetInChild, Process};
 
 /// See the module.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl Runtime {
         Ok(Runtime { handle, owned, process: Process::current(), bell })
     }
 
-    /// What wakes consumers on behalf of signal handlers.
+    /// The bell that wakes consumers on behalf of signal handlers.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }

@@ -1,9 +1,9 @@
-//! [`ServerInfo`]: what a server says about itself, in its response to `GET /version`.
+//! [`ServerInfo`]: a server's version, features and limits, from its response to `GET /version`.
 
 use serde_json::Value;
 use styx_protocol::handshake::Protocol;
 
-/// What a server says about itself.
+/// A server's version, features and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerInfo {

@@ -13,8 +13,7 @@ fn options(of: OptionOf) -> impl Iterator<Item = &'static OptionInfo> {
     OPTIONS.iter().filter(move |option| option.of == of)
 }
 
-/// What `set` does with the default of each option; the options that have no default that can
-/// be set.
+/// Sets each option to its default, and returns the options whose default cannot be set.
 fn without_default<B: Debug + Clone>(
     of: OptionOf,
     builder: &B,

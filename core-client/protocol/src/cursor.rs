@@ -1,4 +1,4 @@
-//! What both sides know about a cursor: a durable, named position in a log.
+//! Cursors: durable, named positions in a log.
 //!
 //! A consumer stores in a cursor where it continues. Every change of a cursor gives it a
 //! new version, so that a change can be made on the condition that nobody else made one.

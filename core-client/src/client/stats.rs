@@ -1,10 +1,10 @@
-//! [`ClientStats`]: what a client has done, for programs that watch it.
+//! [`ClientStats`]: the numbers of a client, for programs that watch it.
 
 use std::time::Duration;
 
 use super::Client;
 
-/// What a client has done since it was created, and what it does at the moment. It covers the
+/// The numbers of a client since it was created, and its present state. They cover the
 /// client's clones, its calls and its producers and consumers.
 /// [`Client::stats`] returns it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct ClientStats {
 }
 
 impl Client {
-    /// What the client has done and does at the moment. It waits for nothing, so it also works
+    /// The numbers of the client and its present state. The call waits for nothing, so it also works
     /// while the server does not answer.
     #[must_use]
     pub fn stats(&self) -> ClientStats {

@@ -61,7 +61,7 @@ fn ticket_keeps_its_place_until_it_is_drained() {
     let full = || queue.ticket(3).map_err(|error| error.kind()).err();
     assert_eq!(full(), Some(Kind::WouldBlock));
     first.complete(Ok(Outcome::Done));
-    second.complete(Err(Error::invalid("no")));
+    second.complete(Err(Error::invalid_argument("no")));
     assert_eq!(full(), Some(Kind::WouldBlock), "both wait to be drained");
     assert_eq!(drain(&queue, 1).0, [(1, None)]);
     assert_eq!(full(), None);

@@ -157,7 +157,7 @@ impl Builder {
     pub async fn open(mut self) -> Result<Consumer, Error> {
         let Some(cursor) = self.cursor.take() else { return self.open_read().await };
         self.client.runtime().process().check()?;
-        let cursor = cursor.parse().map_err(|e| Error::invalid(format!("{e}")))?;
+        let cursor = cursor.parse().map_err(|e| Error::invalid_argument(format!("{e}")))?;
         let place = CursorPlace { log: known_name(&self.log)?, cursor };
         let take_over = TakeOver::new(Arc::clone(self.client.transport()), place.clone());
         let runtime = Arc::clone(self.client.runtime());
@@ -189,7 +189,7 @@ impl Builder {
         if !BUFFER_BYTES_RANGE.contains(buffer_bytes) {
             let (min, max) = (BUFFER_BYTES_RANGE.start(), BUFFER_BYTES_RANGE.end());
             let text = format!("buffer_bytes is {buffer_bytes}: use {min} to {max} bytes");
-            return Err(Error::invalid(text));
+            return Err(Error::invalid_argument(text));
         }
         let (options, policy) = (self.options()?, self.policy()?);
         let queue = Arc::new(BatchQueue::new(*buffer_bytes, client.runtime().process()));

@@ -214,7 +214,7 @@ impl Consumer {
     /// [`seek`](Self::seek) has not finished; `closed`, `forked`. Then nothing changes.
     pub fn give_back(&mut self, rest: RecordBatch) -> Result<(), Error> {
         if rest.log_id() != self.log || rest.next_position() != self.position() {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "these records cannot be given back: they are not the last ones returned",
             ));
         }

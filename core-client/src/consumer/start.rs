@@ -64,7 +64,7 @@ impl Start {
     pub(super) fn parameters(self) -> Result<(Whence, i64), Error> {
         let number = |number: u64| {
             i64::try_from(number).map_err(|_| {
-                Error::invalid(format!(
+                Error::invalid_argument(format!(
                     "the start {number} is too large: use a position or time up to {}",
                     i64::MAX
                 ))

@@ -1,4 +1,4 @@
-//! [`ConsumerStats`]: what a consumer has received, for programs that watch it.
+//! [`ConsumerStats`]: the numbers of a consumer, for programs that watch it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use super::Consumer;
 use crate::activity::Activity;
 use crate::batch::RecordBatch;
 
-/// What a consumer has received since it was opened, and what it does at the moment.
+/// The numbers of a consumer since it was opened, and its present state.
 /// [`Consumer::stats`] returns it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,7 +60,7 @@ impl ConsumerCounts {
 }
 
 impl Consumer {
-    /// What the consumer has received and does at the moment. It waits for nothing, so it
+    /// The numbers of the consumer and its present state. The call waits for nothing, so it
     /// also works while the server does not answer.
     #[must_use]
     pub fn stats(&self) -> ConsumerStats {

@@ -1,5 +1,5 @@
-//! What those who watch a consumer see, after every sequence of calls: its descriptor, its
-//! source and `Handle::wait` tell exactly whether a call would wait.
+//! A consumer's descriptor, its source and `Handle::wait` tell exactly whether a call would
+//! wait, after every sequence of calls.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -64,7 +64,7 @@ fn client() -> Client {
     Client::builder("styx://localhost:1").build().expect("good options")
 }
 
-/// What a test does with a consumer.
+/// A call of the test, or an event.
 #[derive(Debug, Clone)]
 enum Step {
     /// A batch of this many records arrives.
@@ -103,7 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the consumer has to return, in the simplest form.
+/// The records that the consumer has to return, in the simplest form.
 #[derive(Debug, Default)]
 struct Model {
     /// Positions of the records that wait, and whether each begins a batch.
@@ -210,7 +210,7 @@ fn run(step: &Step, consumer: &mut Consumer, sender: &mut BatchSender, model: &m
         }
         Step::CloseByHandle => {
             consumer.handle().close();
-            // What `next_record` has begun is still returned.
+            // The batch that `next_record` has begun is still returned.
             let kept = consumer.rest_of_current().map_or(0, |rest| rest.len());
             model.waiting.truncate(kept);
             (model.is_closed, model.has_ended, model.is_open) = (true, true, false);
@@ -283,7 +283,7 @@ proptest! {
 /// The records that were given back could not be seen by a host that waited for the
 /// descriptor: it slept on records that it had.
 #[test]
-fn records_that_were_given_back_are_told_to_everyone_who_watches() {
+fn records_that_were_given_back_notify_descriptor_source_and_handle() {
     let client = client();
     let (mut consumer, sender) = consumer(&client);
     let queue = CompletionQueue::new(0).expect("a descriptor");

@@ -37,7 +37,7 @@ pub enum Kind {
     Panicked,
 }
 
-/// What is known of a kind that only clients have.
+/// The properties of a kind.
 struct Row {
     text: &'static str,
     number: u16,

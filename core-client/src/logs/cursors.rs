@@ -140,5 +140,5 @@ impl CursorPlace {
 }
 
 fn body(to: NewPosition) -> Result<Bytes, Error> {
-    serde_json::to_vec(&to).map(Bytes::from).map_err(|e| Error::invalid(e.to_string()))
+    serde_json::to_vec(&to).map(Bytes::from).map_err(|e| Error::invalid_argument(e.to_string()))
 }

@@ -150,7 +150,7 @@ fn new_name(name: &str) -> Result<LogName, Error> {
 }
 
 fn create_body(name: &LogName, config: LogConfig) -> Result<Bytes, Error> {
-    let invalid = |e: serde_json::Error| Error::invalid(e.to_string());
+    let invalid = |e: serde_json::Error| Error::invalid_argument(e.to_string());
     let mut body = serde_json::to_value(config).map_err(invalid)?;
     body["name"] = name.as_str().into();
     serde_json::to_vec(&body).map(Bytes::from).map_err(invalid)

@@ -10,11 +10,11 @@ pub struct OptionInfo {
     pub of: OptionOf,
     /// The key, which is also the name of the builder's method.
     pub name: &'static str,
-    /// What a value is, and how it is written.
+    /// The type of the value, and how it is written.
     pub unit: OptionUnit,
     /// The default: a value, or words if none can be given.
     pub default: &'static str,
-    /// What the option is for, in a few words.
+    /// The purpose of the option, in a few words.
     pub meaning: &'static str,
 }
 
@@ -29,7 +29,7 @@ pub enum OptionOf {
     Consumer,
 }
 
-/// What the value of an option is.
+/// The type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OptionUnit {

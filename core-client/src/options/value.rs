@@ -111,10 +111,11 @@ impl<'a> Given<'a> {
                 other.of
             ));
         }
+        let lower = key.to_lowercase();
         let nearest = OPTIONS
             .iter()
             .filter(|option| option.of == of)
-            .min_by_key(|option| distance(key, option.name))
+            .min_by_key(|option| strsim::levenshtein(&lower, option.name))
             .map_or("", |option| option.name);
         let shown: String = key.chars().take(80).collect();
         Error::invalid_argument(format!("unknown {of} option {shown:?}: did you mean {nearest}?"))
@@ -132,26 +133,6 @@ impl<'a> Given<'a> {
         let (number, unit) = self.value.split_at(at);
         (number, unit.trim_start())
     }
-}
-
-/// How many characters must be changed, added or removed to turn `a` into `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (above, from) in a.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = changed.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -78,10 +78,10 @@ impl Appender {
         producer_id: Option<u64>,
     ) -> Result<Appender, Error> {
         let producer_id = match producer_id {
-            Some(0) => return Err(Error::invalid("producer_id is 0: use 1 to 2^64 - 1")),
+            Some(0) => return Err(Error::invalid_argument("producer_id is 0: use 1 to 2^64 - 1")),
             Some(id) => id,
             None => getrandom::u64().map(|id| id.max(1)).map_err(|e| {
-                Error::invalid(format!("the system provides no random numbers: {e}"))
+                Error::invalid_argument(format!("the system provides no random numbers: {e}"))
             })?,
         };
         Ok(Appender {

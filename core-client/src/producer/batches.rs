@@ -81,7 +81,7 @@ impl Producer {
         for payload in batch {
             encoded.push(payload.as_ref())?;
             if encoded.parts() > 1 {
-                return Err(Error::invalid(
+                return Err(Error::invalid_argument(
                     "the batch is larger than 1 MiB: append it in parts, or use append_many",
                 ));
             }

@@ -175,7 +175,7 @@ impl Producer {
         self.shared.settled_before()
     }
 
-    /// What the producer has done and does at the moment. It waits for nothing, so it also
+    /// The numbers of the producer and its present state. The call waits for nothing, so it also
     /// works while the server does not answer. In a forked child all numbers are 0.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {

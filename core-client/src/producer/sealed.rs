@@ -29,7 +29,7 @@ pub(super) enum SendState {
     SentEarlier,
 }
 
-/// What is needed to settle a block that was taken, but has no final bytes.
+/// The identity and the size of a block that was taken, but has no final bytes, to settle it.
 #[derive(Debug)]
 pub(super) struct UnsealedBlock {
     outcome: Arc<BlockOutcome>,

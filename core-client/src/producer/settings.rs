@@ -84,7 +84,10 @@ impl Options {
             return Err(out_of_range("in_flight_bytes", 0, "at least 1 byte"));
         }
         if self.linger > LINGER_MAX {
-            return Err(Error::invalid(format!("linger is {:?}: use 0 to 60 s", self.linger)));
+            return Err(Error::invalid_argument(format!(
+                "linger is {:?}: use 0 to 60 s",
+                self.linger
+            )));
         }
         check_timeout("deadline", self.deadline, Duration::from_millis(1))?;
         check_timeout("close_timeout", self.close_timeout, Duration::ZERO)?;
@@ -110,16 +113,16 @@ impl Options {
         let epoch = self.epoch;
         match (self.idempotent, self.producer_id) {
             (false, None) if epoch.is_none() => Ok(None),
-            (false, _) => Err(Error::invalid(
+            (false, _) => Err(Error::invalid_argument(
                 "producer_id and epoch need an idempotent producer: set idempotent, or leave them \
                  out",
             )),
             (true, None) if epoch.is_some() => {
-                Err(Error::invalid("epoch needs a producer_id: set both"))
+                Err(Error::invalid_argument("epoch needs a producer_id: set both"))
             }
             (true, None) => {
                 let random = getrandom::u64().map_err(|e| {
-                    Error::invalid(format!("the system provides no random numbers: {e}"))
+                    Error::invalid_argument(format!("the system provides no random numbers: {e}"))
                 })?;
                 let id = NonZeroU64::new(random).unwrap_or(NonZeroU64::MAX);
                 Ok(Some(Identity { id, epoch, generated: true }))
@@ -133,5 +136,5 @@ impl Options {
 }
 
 fn out_of_range(name: &str, value: usize, accepted: &str) -> Error {
-    Error::invalid(format!("{name} is {value}: use {accepted}"))
+    Error::invalid_argument(format!("{name} is {value}: use {accepted}"))
 }

@@ -1,11 +1,11 @@
-//! [`ProducerStats`]: what a producer has done, for programs that watch it.
+//! [`ProducerStats`]: the numbers of a producer, for programs that watch it.
 
 use std::time::{Duration, Instant};
 
 use super::ack::SettledBlock;
 use super::shared::ProducerShared;
 
-/// What a producer has done since it was opened, and what it does at the moment.
+/// The numbers of a producer since it was opened, and its present state.
 /// [`Producer::stats`](super::Producer::stats) returns it.
 ///
 /// Each record counts 8 bytes plus its payload, before compression. A record leaves the

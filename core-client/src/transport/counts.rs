@@ -1,4 +1,4 @@
-//! [`Counts`]: what is known of all connections and requests of a client.
+//! [`Counts`]: the connections and requests of a client, in numbers.
 //!
 //! The client's threads write it, any thread reads it. There is no lock and no order between the
 //! values. Each read of a socket costs a look at the clock and one store.
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::activity::LastHeard;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    begun: Instant,
     requests: AtomicU64,
     retries: AtomicU64,
     connections: AtomicU64,
     failed_connections: AtomicU64,
     open_connections: AtomicU64,
     open_streams: AtomicU64,
-    /// Microseconds from `begun` to the last received bytes, plus 1. 0 before any.
-    heard: AtomicU64,
+    last_heard: LastHeard,
 }
 
 /// A connection counts as open until this is dropped.
@@ -31,14 +31,13 @@ pub(super) struct OpenConnection {
 impl Counts {
     pub(super) fn new() -> Counts {
         Counts {
-            begun: Instant::now(),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             failed_connections: AtomicU64::new(0),
             open_connections: AtomicU64::new(0),
             open_streams: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
+            last_heard: LastHeard::new(),
         }
     }
 
@@ -90,16 +89,14 @@ impl Counts {
 
     /// How long nothing was received on any connection; `None` before the first bytes.
     pub(crate) fn silence(&self) -> Option<Duration> {
-        let heard = Duration::from_micros(self.heard.load(Ordering::Relaxed).checked_sub(1)?);
-        Some(self.begun.elapsed().saturating_sub(heard))
+        self.last_heard.elapsed()
     }
 }
 
 impl OpenConnection {
     /// Bytes were received.
     pub(super) fn heard(&self) {
-        let since = u64::try_from(self.counts.begun.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
-        self.counts.heard.store(since + 1, Ordering::Relaxed);
+        self.counts.last_heard.set(Instant::now());
     }
 
     /// From now on the connection is a stream of a producer or consumer.

@@ -77,7 +77,9 @@ impl Transport {
     pub(crate) fn new(address: Address, options: Options) -> Result<Transport, Error> {
         let headers = options.check()?;
         let authority = HeaderValue::from_str(&address.authority()).map_err(|_| {
-            Error::invalid(format!("the address {address} cannot be used in a Host header"))
+            Error::invalid_argument(format!(
+                "the address {address} cannot be used in a Host header"
+            ))
         })?;
         let tls = match address.is_encrypted() {
             true => Some(tls::config(&options.roots)?),
@@ -160,7 +162,7 @@ impl Transport {
             built = built.header(name, value);
         }
         self.counts.requested();
-        built.body(body).map_err(|e| Error::invalid(format!("{}: {e}", request.target)))
+        built.body(body).map_err(|e| Error::invalid_argument(format!("{}: {e}", request.target)))
     }
 }
 

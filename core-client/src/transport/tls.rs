@@ -23,15 +23,16 @@ pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
         Roots::Pem(pem) => add_pem(&mut store, pem, "the given certificates")?,
         Roots::File(path) => {
             let shown = path.display().to_string();
-            let pem = std::fs::read(path)
-                .map_err(|e| Error::invalid(format!("{shown}: cannot read the file: {e}")))?;
+            let pem = std::fs::read(path).map_err(|e| {
+                Error::invalid_argument(format!("{shown}: cannot read the file: {e}"))
+            })?;
             add_pem(&mut store, &pem, &shown)?;
         }
     }
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| Error::invalid(format!("cannot set up TLS: {e}")))?
+        .map_err(|e| Error::invalid_argument(format!("cannot set up TLS: {e}")))?
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -45,7 +46,7 @@ fn add_system(store: &mut RootCertStore) -> Result<(), Error> {
         return Ok(());
     }
     let why = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
-    Err(Error::invalid(format!(
+    Err(Error::invalid_argument(format!(
         "this machine trusts no certificate authority{why}: pass a CA file (ca_file)"
     )))
 }
@@ -53,13 +54,16 @@ fn add_system(store: &mut RootCertStore) -> Result<(), Error> {
 fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Error> {
     let mut found = false;
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
-        store.add(certificate).map_err(|e| Error::invalid(format!("{shown}: {e}")))?;
+        let certificate =
+            certificate.map_err(|e| Error::invalid_argument(format!("{shown}: {e}")))?;
+        store.add(certificate).map_err(|e| Error::invalid_argument(format!("{shown}: {e}")))?;
         found = true;
     }
     match found {
         true => Ok(()),
-        false => Err(Error::invalid(format!("{shown}: no certificate found: use a PEM file"))),
+        false => {
+            Err(Error::invalid_argument(format!("{shown}: no certificate found: use a PEM file")))
+        }
     }
 }
 
@@ -69,11 +73,13 @@ fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Err
 /// No certificate can contain this name.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
-        Error::invalid(format!("no certificate can contain the name {host:?}: set server_name"))
+        Error::invalid_argument(format!(
+            "no certificate can contain the name {host:?}: set server_name"
+        ))
     })
 }
 
-/// What to do about the server's certificate, if it is the reason why a handshake failed.
+/// Advice about the server's certificate, if it is the reason why a handshake failed.
 /// Another attempt fails in the same way.
 pub(super) fn why_untrusted(error: &io::Error) -> Option<&'static str> {
     let certificate = match error.get_ref()?.downcast_ref::<rustls::Error>()? {

@@ -28,7 +28,7 @@ struct State {
     cursor: Option<(u64, u64, u64)>,
     last_version: u64,
     cuts: VecDeque<Cut>,
-    /// What another consumer does as soon as the next cut has happened: takes the cursor over.
+    /// Another consumer takes the cursor over as soon as the next cut has happened.
     takes_over_after_cut: bool,
     /// Whether the last cut was after the whole response.
     is_whole: bool,

@@ -10,7 +10,7 @@
 //!
 //! Invariant: the queue is readable exactly while [`take`](BatchQueue::take) returns
 //! something, or the caller holds a batch that it has not returned completely.
-//! Whoever watches is told of each change.
+//! Each change is told to everything that watches the queue.
 
 mod sender;
 mod watch;
@@ -192,8 +192,7 @@ impl BatchQueue {
         }
     }
 
-    /// Takes the next item, if there is one now.
-    /// What was received, and on which connections.
+    /// The numbers of received records and of connections.
     pub(super) fn counts(&self) -> &ConsumerCounts {
         &self.counts
     }
@@ -225,7 +224,7 @@ impl BatchQueue {
             if state.opened.is_none() {
                 result = Err(match &state.outcome {
                     Some(Err(error)) => error.clone(),
-                    _ => Error::invalid("these records were taken before the seek"),
+                    _ => Error::invalid_argument("these records were taken before the seek"),
                 });
                 return;
             }

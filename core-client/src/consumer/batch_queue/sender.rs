@@ -59,7 +59,7 @@ impl BatchSender {
         });
     }
 
-    /// What is known of the connections.
+    /// The numbers of the connections.
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.queue.counts.activity
     }

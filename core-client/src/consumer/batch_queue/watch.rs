@@ -24,7 +24,7 @@ use crate::completion::Signal;
 use crate::completion::{Outcome, Source, Ticket};
 use crate::error::Error;
 
-/// What is told once the lock is released.
+/// Notifications to deliver after the lock is released.
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct News {
@@ -163,7 +163,7 @@ impl BatchQueue {
         is_readable
     }
 
-    /// Changes the state, then tells the waiting caller and whoever watches.
+    /// Changes the state, then tells the waiting caller and everything that watches.
     pub(super) fn change(&self, change: impl FnOnce(&mut BatchQueueState, &mut News)) {
         let mut news = News::default();
         {

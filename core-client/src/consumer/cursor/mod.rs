@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use self::task::CommitTask;
 use crate::client::Client;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::logs::CursorPlace;
 use crate::process::{ForgetInChild, Process};
 
@@ -36,7 +36,7 @@ struct Wanted {
     position: u64,
 }
 
-/// What became of the requests.
+/// The results of the requests.
 #[derive(Debug, Clone)]
 struct Outcome {
     /// Requests up to this number are durable.
@@ -124,7 +124,8 @@ impl Commit {
     ///
     /// # Errors
     /// - `cursor_taken`: another consumer has taken the cursor over, or it was set or deleted.
-    ///   The position was not stored. Later commits fail too.
+    ///   The position was not stored, or it was stored and replaced before its answer arrived.
+    ///   Later commits fail too.
     /// - `log_changed`, `log_not_found`: the log was truncated or deleted.
     /// - `timed_out`: the position was not stored within the client's
     ///   [timeout](crate::client::Builder::timeout). It may be stored all the same. A later
@@ -175,13 +176,15 @@ impl fmt::Debug for Commit {
 
 /// The error for a commit of a consumer without a cursor.
 pub(super) fn no_cursor() -> Error {
-    let text = "this consumer has no cursor: name one before it is opened, or store its checkpoint";
-    Error::new(Kind::InvalidArgument, text)
+    Error::invalid_argument(
+        "this consumer has no cursor: name one before it is opened, or store its checkpoint",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn calls_in_a_forked_child_fail_instead_of_waiting() {

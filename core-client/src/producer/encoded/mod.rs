@@ -136,7 +136,7 @@ impl Encoded {
         let mut last = 0;
         for (record, &end) in ends.iter().enumerate() {
             if end < last {
-                return Err(Error::invalid(format!(
+                return Err(Error::invalid_argument(format!(
                     "record {record} ends at byte {end}, before it begins at {last}: the ends \
                      must not decrease"
                 )));
@@ -144,7 +144,7 @@ impl Encoded {
             last = end;
         }
         let data = data.get(..last as usize).ok_or_else(|| {
-            Error::invalid(format!(
+            Error::invalid_argument(format!(
                 "the last record ends at byte {last}, but the data has {} bytes",
                 data.len()
             ))
@@ -322,5 +322,5 @@ fn too_large(payload_bytes: usize) -> Error {
 
 #[cold]
 fn too_many() -> Error {
-    Error::invalid("the batch would have more than 1 GiB of records: append them in parts")
+    Error::invalid_argument("the batch would have more than 1 GiB of records: append them in parts")
 }

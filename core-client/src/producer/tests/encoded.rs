@@ -1,4 +1,4 @@
-//! Records that are encoded first: what is accepted, what waits, and what an ack covers.
+//! Records that are encoded first: which parts are accepted, which wait, and which an ack covers.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

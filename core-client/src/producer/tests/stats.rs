@@ -50,7 +50,7 @@ fn numbers_follow_records_from_the_append_to_the_ack() {
     assert!(stats.since_last_ack <= Some(PATIENCE) && stats.since_last_heard <= Some(PATIENCE));
 }
 
-/// What a caller sees at the moment in which its ack becomes ready.
+/// The numbers that a caller sees at the moment in which its ack becomes ready.
 struct SeenWhenWoken {
     shared: ProducerShared,
     seen: Mutex<Option<(ProducerStats, u64)>>,
