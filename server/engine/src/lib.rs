@@ -49,6 +49,7 @@ mod commit;
 mod cursors;
 mod data_directory;
 mod error;
+mod fields;
 mod format;
 mod log;
 mod log_directory;

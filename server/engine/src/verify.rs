@@ -275,7 +275,7 @@ fn verify_cursors(storage: &dyn Storage, directory: &Path, id: LogId, report: &m
     let table = match cursors::check(storage, &path) {
         Ok(table) => table.unwrap_or_default(),
         Err(Error::NewerFormat(newer)) => {
-            report.newer.get_or_insert(newer);
+            report.newer = Some(newer);
             return;
         }
         Err(error) => return report.problem(path, 0, error.to_string()),

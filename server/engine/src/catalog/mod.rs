@@ -1,16 +1,16 @@
 //! The data directory and the logs in it.
 //!
 //! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
-//! names; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
+//! names; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
 //! is the state of one name; [`scrub_thread`] runs the background scrub.
 
 mod by_hand;
 mod inner;
+mod options;
 mod scrub_thread;
 mod slot;
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
 use std::time::Duration;
@@ -19,8 +19,9 @@ use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
 use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
+pub use self::options::Options;
 use self::slot::{Slot, not_found, removed, scanning};
-use crate::clock::{Clock, ClockStats, RealClock, StampClock, SteadyTime};
+use crate::clock::{ClockStats, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::thread_pool::ThreadPool;
 use crate::log::Services;
@@ -29,73 +30,9 @@ use crate::log::open_ends::OpenEnds;
 use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
 use crate::segment::OpenSegments;
-use crate::storage::{RealStorage, Storage};
 use crate::sync::lock;
 use crate::tail::TailBudget;
 use crate::{Error, Log, Removal, ScrubStats, data_directory, log_directory, scrub};
-
-/// How a catalog is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory of the logs; it is created if it does not exist.
-    pub data_directory: PathBuf,
-    /// Start every commit on a 4 KiB boundary. For media on which an interrupted sector write may
-    /// leave neither the old nor the new bytes.
-    pub pad_commits: bool,
-    /// Size from which a commit is written past the page cache. For larger commits, copying to the
-    /// page cache costs more than it saves later readers of the file.
-    pub direct_bytes_min: usize,
-    /// Queue size at which the next commit is prepared while the previous one is still being
-    /// written. The previous one must be at least as large. A smaller queue waits until the
-    /// previous commit is durable, and grows meanwhile.
-    pub overlap_bytes_min: usize,
-    /// Bytes that may wait in one log's queue.
-    pub queue_bytes_max: usize,
-    /// Bytes of recent commits that are kept in memory for followers, per log. For commits written
-    /// past the page cache the limit is three times as high.
-    pub tail_bytes_max: usize,
-    /// The limit of these bytes for all logs together.
-    pub tail_bytes_total_max: usize,
-    /// The maximum number of committer threads; they are started when needed. With 0 the engine has
-    /// no threads at all and [`Catalog::step`] does their work, for deterministic tests.
-    pub committers_max: usize,
-    /// How fast sealed segments are read again to find damage; 0 switches this off.
-    pub scrub_bytes_per_second: u64,
-    /// The pause between two passes of the scrub.
-    pub scrub_pause: Duration,
-    /// How many file descriptors of logs may stay open while nothing uses them. Two thirds are for
-    /// the newest segments of the logs that were appended to last, one third is for segments that
-    /// were read, with their indexes. Files beyond the limit are closed and opened again when they
-    /// are needed. Files that an append, a reader, a backup or the scrub is using are open in
-    /// addition.
-    pub open_files: usize,
-    /// The file system.
-    pub storage: Arc<dyn Storage>,
-    /// The clocks.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Options {
-    /// The defaults for this directory.
-    #[must_use]
-    pub fn new(data_directory: impl Into<PathBuf>) -> Options {
-        Options {
-            data_directory: data_directory.into(),
-            pad_commits: false,
-            direct_bytes_min: 512 << 10,
-            overlap_bytes_min: 1 << 20,
-            queue_bytes_max: 16 << 20,
-            tail_bytes_max: 4 << 20,
-            tail_bytes_total_max: 32 << 20,
-            committers_max: 32,
-            scrub_bytes_per_second: 16 << 20,
-            scrub_pause: Duration::from_secs(24 * 3600),
-            open_files: 1536,
-            storage: Arc::new(RealStorage),
-            clock: Arc::new(RealClock),
-        }
-    }
-}
 
 /// An open data directory. A cheap handle; dropping the last one closes it.
 #[derive(Debug, Clone)]

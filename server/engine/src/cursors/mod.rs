@@ -24,7 +24,7 @@ use crate::format::Unusable;
 use crate::log::LogInner;
 use crate::sabotage::{Mistake, makes};
 use crate::segment::name;
-use crate::storage::{Storage, read_file, rename_durably, write_temporary};
+use crate::storage::{Storage, read_file, rename_durably, temporary_path, write_temporary};
 use crate::sync::lock;
 use crate::{Error, Log};
 
@@ -340,13 +340,10 @@ enum ReplaceError {
 
 /// Replaces the file, durably.
 fn replace(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
-    if makes(Mistake::CursorBeforeSync) {
-        let file = write_temporary(storage, path, bytes).map_err(ReplaceError::Unchanged)?;
-        drop(file);
-        let temporary = crate::storage::temporary_path(path);
-        return storage.rename(&temporary, path).map_err(ReplaceError::Unknown);
-    }
     let file = write_temporary(storage, path, bytes).map_err(ReplaceError::Unchanged)?;
+    if makes(Mistake::CursorBeforeSync) {
+        return storage.rename(&temporary_path(path), path).map_err(ReplaceError::Unknown);
+    }
     // The temporary file is new, so a failed sync affects nothing that exists.
     file.sync().map_err(ReplaceError::Unchanged)?;
     rename_durably(storage, path).map_err(ReplaceError::Unknown)

@@ -17,6 +17,7 @@ use styx_protocol::cursor::CURSORS_MAX;
 use styx_protocol::limits::LOG_NAME_BYTES_MAX;
 use styx_protocol::{CursorName, LogId, Position};
 
+use crate::fields::Fields;
 use crate::format::{Newer, Unusable};
 
 const MAGIC: [u8; 4] = *b"STXC";
@@ -80,69 +81,42 @@ impl CursorTable {
     /// The file is damaged, or a newer version of Styx wrote it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<CursorTable, Unusable> {
         let damaged = |cause: &str| Unusable::Damaged(cause.to_owned());
-        let mut fields = Fields(bytes);
-        let magic = fields.take::<4>();
-        let crc = fields.u32();
-        if magic != Some(MAGIC) || crc != Some(crc32fast::hash(fields.0)) {
-            return Err(damaged("fails its checksum"));
+        let opened = Fields::open(bytes, MAGIC).ok_or_else(|| damaged("fails its checksum"))?;
+        match opened {
+            (VERSION, fields) => read(fields).ok_or_else(|| damaged("has invalid fields")),
+            (newer, _) if newer > VERSION => Err(Unusable::Newer(Newer::version(newer))),
+            _ => Err(damaged("has no valid version")),
         }
-        match fields.u32() {
-            Some(VERSION) => {}
-            Some(newer) if newer > VERSION => {
-                return Err(Unusable::Newer(Newer::version(newer)));
-            }
-            _ => return Err(damaged("has no valid version")),
-        }
-        fields.table().ok_or_else(|| damaged("has invalid fields"))
     }
 }
 
-/// Reads fields from the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    /// Everything after the version. `None` if a field is invalid or bytes are left.
-    fn table(&mut self) -> Option<CursorTable> {
-        let count = self.u32()?;
-        let mut table = CursorTable { last_version: self.u64()?, ..CursorTable::default() };
-        if usize::try_from(count).ok()? > CURSORS_MAX {
+/// Reads the fields after the version. `None` if one is invalid or bytes are left.
+fn read(mut fields: Fields<'_>) -> Option<CursorTable> {
+    let count = fields.u32()?;
+    let mut table = CursorTable { last_version: fields.u64()?, ..CursorTable::default() };
+    if usize::try_from(count).ok()? > CURSORS_MAX {
+        return None;
+    }
+    for _ in 0..count {
+        let entry = Entry {
+            log_id: LogId(u128::from_be_bytes(fields.take()?)),
+            position: Position(fields.u64()?),
+            version: fields.u64()?,
+            replaced: fields.u64()?,
+            updated_us: fields.u64()?,
+        };
+        let [name_bytes] = fields.take()?;
+        let (name, rest) = fields.0.split_at_checked(name_bytes.into())?;
+        fields.0 = rest;
+        let name: CursorName = std::str::from_utf8(name).ok()?.parse().ok()?;
+        let is_sorted = table.cursors.last_key_value().is_none_or(|(last, _)| *last < name);
+        let is_known = entry.replaced < entry.version && entry.version <= table.last_version;
+        if !is_sorted || !is_known {
             return None;
         }
-        for _ in 0..count {
-            let entry = Entry {
-                log_id: LogId(u128::from_be_bytes(self.take()?)),
-                position: Position(self.u64()?),
-                version: self.u64()?,
-                replaced: self.u64()?,
-                updated_us: self.u64()?,
-            };
-            let [name_bytes] = self.take()?;
-            let (name, rest) = self.0.split_at_checked(name_bytes.into())?;
-            self.0 = rest;
-            let name: CursorName = std::str::from_utf8(name).ok()?.parse().ok()?;
-            let is_sorted = table.cursors.last_key_value().is_none_or(|(last, _)| *last < name);
-            let is_known = entry.replaced < entry.version && entry.version <= table.last_version;
-            if !is_sorted || !is_known {
-                return None;
-            }
-            table.cursors.insert(name, entry);
-        }
-        self.0.is_empty().then_some(table)
+        table.cursors.insert(name, entry);
     }
-
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_be_bytes)
-    }
+    fields.0.is_empty().then_some(table)
 }
 
 #[cfg(test)]

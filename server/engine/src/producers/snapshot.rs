@@ -15,6 +15,7 @@
 use styx_protocol::Position;
 
 use super::{BLOCKS_MAX, PRODUCERS_MAX, ProducerHistory, ProducerTable, RememberedBlock};
+use crate::fields::Fields;
 use crate::format::{Newer, Unusable};
 
 const MAGIC: [u8; 4] = *b"STXP";
@@ -66,10 +67,9 @@ impl ProducerTable {
     /// The bytes are not a valid snapshot, or a newer version wrote it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(ProducerTable, u32, Position), Unusable> {
         let damaged = || Unusable::Damaged("this is not a valid snapshot of producers".to_owned());
-        let mut read = Fields(bytes);
-        match read.version().ok_or_else(damaged)? {
-            VERSION => read.snapshot().ok_or_else(damaged),
-            newer if newer > VERSION => Err(Unusable::Newer(Newer::version(newer))),
+        match Fields::open(bytes, MAGIC).ok_or_else(damaged)? {
+            (VERSION, fields) => read(fields).ok_or_else(damaged),
+            (newer, _) if newer > VERSION => Err(Unusable::Newer(Newer::version(newer))),
             _ => Err(damaged()),
         }
     }
@@ -79,61 +79,32 @@ fn u32_of(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// Reads fixed-width fields from the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    /// Checks the magic and the CRC, and reads the version. All versions have them.
-    fn version(&mut self) -> Option<u32> {
-        let magic = self.take::<4>()?;
-        let crc = self.u32()?;
-        if magic != MAGIC || crc != crc32fast::hash(self.0) {
-            return None;
+/// Reads the fields after the version. `None` if one is missing or bytes are left.
+fn read(mut fields: Fields<'_>) -> Option<(ProducerTable, u32, Position)> {
+    let read = &mut fields;
+    let seal_crc = read.u32()?;
+    let end = Position(read.u64()?);
+    let count = read.u32()?;
+    read.u32()?;
+    let mut table = ProducerTable::default();
+    for _ in 0..count {
+        let id = read.u64()?;
+        let mut state = ProducerHistory { epoch: read.u32()?, ..ProducerHistory::default() };
+        let blocks = read.u32()?;
+        state.next_sequence = read.u64()?;
+        state.last_used_us = read.u64()?;
+        for _ in 0..blocks {
+            state.blocks.push_back(RememberedBlock {
+                sequence: read.u64()?,
+                count: read.u32()?,
+                body_crc: read.u32()?,
+                is_crc_of_records: false,
+                base: Position(read.u64()?),
+            });
         }
-        self.u32()
+        table.update(id, |stored| *stored = state);
     }
-
-    /// Reads what follows the version.
-    fn snapshot(mut self) -> Option<(ProducerTable, u32, Position)> {
-        let read = &mut self;
-        let seal_crc = read.u32()?;
-        let end = Position(read.u64()?);
-        let count = read.u32()?;
-        read.u32()?;
-        let mut table = ProducerTable::default();
-        for _ in 0..count {
-            let id = read.u64()?;
-            let mut state = ProducerHistory { epoch: read.u32()?, ..ProducerHistory::default() };
-            let blocks = read.u32()?;
-            state.next_sequence = read.u64()?;
-            state.last_used_us = read.u64()?;
-            for _ in 0..blocks {
-                state.blocks.push_back(RememberedBlock {
-                    sequence: read.u64()?,
-                    count: read.u32()?,
-                    body_crc: read.u32()?,
-                    is_crc_of_records: false,
-                    base: Position(read.u64()?),
-                });
-            }
-            table.update(id, |stored| *stored = state);
-        }
-        read.0.is_empty().then_some((table, seal_crc, end))
-    }
-
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_be_bytes)
-    }
+    read.0.is_empty().then_some((table, seal_crc, end))
 }
 
 #[cfg(test)]

@@ -136,11 +136,9 @@ impl<'a> BackupArchive<'a> {
         }
         let mut bytes = Vec::new();
         entry.take(size).read_to_end(&mut bytes).map_err(unreadable)?;
-        let table = CursorTable::decode(&bytes).map_err(|problem| match problem {
-            Unusable::Newer(newer) => bad_archive(newer.in_file(name::CURSORS).to_string()),
-            Unusable::Damaged(problem) => {
-                bad_archive(format!("the file with the cursors {problem}"))
-            }
+        let table = CursorTable::decode(&bytes).map_err(|cause| match cause {
+            Unusable::Damaged(problem) => bad_archive(format!("\"cursors\" {problem}")),
+            newer => unusable(name::CURSORS, newer),
         })?;
         self.cursors = Some(table);
         Ok(())
@@ -155,16 +153,21 @@ impl<'a> BackupArchive<'a> {
         }
         let mut bytes = Vec::new();
         entry.take(size).read_to_end(&mut bytes).map_err(unreadable)?;
-        let manifest = Manifest::decode(&bytes).map_err(|cause| match cause {
-            Unusable::Newer(newer) => bad_archive(newer.in_file(name::MANIFEST).to_string()),
-            Unusable::Damaged(cause) => bad_archive(cause),
-        })?;
+        let manifest = Manifest::decode(&bytes).map_err(|cause| unusable(name::MANIFEST, cause))?;
         if manifest.generation != 0 {
             return Err(bad_archive("log.toml has a generation other than 0"));
         }
         self.manifest = Some(manifest);
         Ok(())
     }
+}
+
+/// The error for a file of the archive that cannot be used.
+fn unusable(file: &str, cause: Unusable) -> Error {
+    bad_archive(match cause {
+        Unusable::Newer(newer) => newer.in_file(file).to_string(),
+        Unusable::Damaged(cause) => cause,
+    })
 }
 
 fn repeated(path: &str) -> Error {
