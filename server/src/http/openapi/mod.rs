@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: the API described for programs.
 //!
 //! ```text
-//! operations   one row for each path and method
+//! operations   one row for each path and method, with the type `operation`
 //! parameters   what requests carry: types, ranges, defaults, examples
 //! responses    headers of answers, and the error answer of each status
 //! schemas      the JSON bodies
@@ -12,6 +12,7 @@
 //! The tests compare the document with the routes and with what the server sends.
 //! `cargo xtask test --only schemathesis` compares it with a running server.
 
+mod operation;
 mod operations;
 mod parameters;
 mod responses;
