@@ -11,7 +11,7 @@ use crate::parent::ParentProcess;
 use crate::port_file::PortFile;
 use crate::{Config, Error, Server, descriptors};
 
-/// What a program that starts a server for itself, such as a test, asks for.
+/// The requests of a program that starts a server for itself, such as a test.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// A file to which the port is written when connections are accepted. It is removed at a clean
@@ -22,8 +22,8 @@ pub struct RunOptions {
 }
 
 /// Starts a runtime, serves until SIGINT, SIGTERM or the end of the parent in `options`, and
-/// stops gracefully. It ignores SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one line to standard output:
-/// `listening on http://ADDRESS`.
+/// stops gracefully. It ignores SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one
+/// line to standard output: `listening on http://ADDRESS`.
 ///
 /// # Errors
 /// See [`Error`].

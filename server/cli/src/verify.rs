@@ -42,7 +42,7 @@ fn failure(report: &VerifyReport) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What the report says of a log in one word.
+/// The state of a log in one word or two.
 fn state(log: &LogReport) -> &'static str {
     match log {
         LogReport { problems, .. } if !problems.is_empty() => "damaged",

@@ -245,7 +245,7 @@ pub enum Error {
     CursorsUnusable {
         /// The file with the cursors.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The problem, and the remedy.
         cause: String,
     },
     /// An I/O error outside the append path.

@@ -26,7 +26,7 @@ const DATA_DIRECTORY_VERSION: &str = "1";
 pub struct NewerFormat {
     /// The file.
     pub file: PathBuf,
-    /// What is new in it, such as "in format 2".
+    /// The new property, such as "in format 2".
     pub format: String,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Display for NewerFormat {
 
 impl std::error::Error for NewerFormat {}
 
-/// What is new in a file; [`Newer::in_file`] adds which file it is.
+/// A property that only newer versions write; [`Newer::in_file`] adds the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Newer(String);
 
@@ -68,7 +68,7 @@ impl Newer {
         }
     }
 
-    /// What the file's name is put in front of.
+    /// The message for a place that names the file before it.
     pub(crate) fn message(&self) -> String {
         format!(
             "it was written {} by a newer version of Styx: run that version or a newer one",

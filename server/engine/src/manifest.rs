@@ -88,7 +88,7 @@ impl Manifest {
     }
 }
 
-/// What only a newer version can have written. A key that is ignored now would be lost when this
+/// The version or key that only a newer version can have written. A key that is ignored now would be lost when this
 /// version replaces the file, so an unknown key is newer even if the version is not.
 fn newer(table: &Table) -> Option<Newer> {
     if let Some(Value::Integer(version)) = table.get("version")

@@ -47,9 +47,9 @@ pub(super) async fn delete(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 fn with_version(cursor: &CursorInfo) -> Answer {
     let mut answer = answer::json(cursor);
-    let version = format!("\"{}\"", cursor.version);
-    let version = HeaderValue::from_maybe_shared(bytes::Bytes::from(version));
-    answer.headers_mut().insert(ETAG, version.unwrap_or(HeaderValue::from_static("")));
+    let version = format!("\"{}\"", cursor.version).try_into();
+    let version: HeaderValue = version.expect("digits in quotes are a valid value");
+    answer.headers_mut().insert(ETAG, version);
     answer
 }
 

@@ -39,7 +39,7 @@ struct UnhealthyLog {
 #[derive(Debug, Serialize)]
 struct Version {
     version: &'static str,
-    /// What a client may use: protocols, codecs, and more in later versions.
+    /// The protocols and codecs that a client may use, and more in later versions.
     features: &'static [&'static str],
     limits: Limits,
 }

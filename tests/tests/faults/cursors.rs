@@ -12,7 +12,7 @@ use styx_tests::{Request, TestServer};
 /// Each thread moves its own cursor.
 const CURSORS: usize = 4;
 
-/// What a thread knows of its cursor: the last answered position and version, and whether the next
+/// The state of a thread's cursor: the last answered position and version, and whether the next
 /// position was sent without an answer.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {

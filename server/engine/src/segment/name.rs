@@ -17,7 +17,8 @@ pub(crate) enum FileName {
     /// The producer snapshot at this end position.
     Producers(Position),
     Watermark,
-    /// One of these files, the manifest, or the cursors, while it was being written; removed at the next start.
+    /// One of these files, the manifest, or the cursors, while it was being written; removed at the
+    /// next start.
     Temporary,
     Other,
 }

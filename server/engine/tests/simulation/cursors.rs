@@ -11,7 +11,7 @@ use crate::clock::ManualClock;
 use crate::disk::{Disk, ErrorKind, Fault};
 use crate::run::{name, options};
 
-/// What is known of one cursor.
+/// The known states of one cursor.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Notes {
     /// The state that was last answered or read: the position, or `None` without a cursor, and the

@@ -1,4 +1,4 @@
-//! What a program can see of its connections while a server hangs and comes back.
+//! The numbers and events of connections while a server hangs and comes back.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use super::Golden;
 use super::description::describe;
 use super::write::{CURSORS, PRODUCER, PRODUCER_BLOCKS, payloads_of, set_cursor};
 
-/// What the logs contain.
+/// The content of the logs.
 fn expected(golden: Golden) -> serde_json::Map<String, Value> {
     let expected = golden.json("expected.json");
     expected["logs"].as_object().expect("logs by name").clone()
@@ -133,7 +133,7 @@ fn backups_of_an_earlier_version_are_restored() {
     Golden::all().for_each(restore);
 }
 
-/// What a restored log has: its cursors are those of its current id.
+/// The expected content of a restored log: its cursors are those of its current id.
 fn restored(recorded: &Value) -> Value {
     let mut restored = recorded.clone();
     if let Some(cursors) = restored.get_mut("cursors").and_then(Value::as_array_mut) {

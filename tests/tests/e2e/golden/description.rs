@@ -1,4 +1,4 @@
-//! What a log contains, as JSON: its configuration, its cursors, every block with the fields that a
+//! The content of a log as JSON: its configuration, its cursors, every block with the fields that a
 //! server must keep, and the length and CRC of every record.
 
 use serde_json::{Value, json};

@@ -119,7 +119,7 @@ fn play(
     while receive(socket, &mut Vec::new()) > 0 {}
 }
 
-/// What a client has said in its frames.
+/// The frames that a client has sent.
 #[derive(Debug, Default)]
 struct Said {
     payloads: Vec<Vec<u8>>,

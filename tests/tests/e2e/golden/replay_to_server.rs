@@ -1,7 +1,7 @@
 //! A client of an earlier version against this server: its recorded bytes are sent again, and the answers are
 //! compared with the recorded ones.
 //!
-//! What may differ is masked explicitly: the values in [`MASKED_HEADERS`], and the fields of a block
+//! The parts that may differ are masked explicitly: the values in [`MASKED_HEADERS`], and the fields of a block
 //! that a server sets, in [`Seen::of`]. Headers that were not recorded, heartbeats, blocks without
 //! records and the number of acks are not compared.
 
@@ -21,7 +21,7 @@ const MASKED_HEADERS: [&str; 2] = ["X-Styx-Log-Id", "Date"];
 /// How long the server may take for a step.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a server says in a stream, without what may differ.
+/// The frames of a server in a stream, without the parts that may differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// All acks in one.

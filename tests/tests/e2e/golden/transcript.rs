@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use styx_protocol::frame::{Event, FrameDecoder, Route};
 use styx_tests::wait;
 
-/// Who sent the bytes of a step.
+/// The sender of the bytes of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Client,
     Server,
 }
 
-/// What one side sent before the other side sent something.
+/// The bytes that one side sent before the other side sent something.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub(super) from: Side,
@@ -83,7 +83,7 @@ impl Transcript {
         self.sent(Side::Client, usize::MAX).0.starts_with("POST ")
     }
 
-    /// What a side said in its frames, up to the step `until`.
+    /// The frames that a side sent up to the step `until`.
     pub(super) fn events(&self, side: Side, until: usize) -> Vec<Event> {
         let route = match (side, self.is_producer()) {
             (Side::Client, true) => Route::ProducerToServer,
