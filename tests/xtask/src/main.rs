@@ -5,6 +5,7 @@
 
 mod docs;
 mod fuzz;
+mod hung;
 mod instructions;
 mod proxies;
 mod sabotage;

@@ -4,7 +4,15 @@
 //! on a separate line. It counts as skipped, not as passed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::hung;
+
+/// Tests that print nothing for this long hang. The longest silence of a healthy run is
+/// that of cargo, which builds for three minutes.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// The numbers of passed, failed and skipped tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,16 +66,19 @@ impl Tally {
 }
 
 /// Runs tests with cargo and counts them. A run without a failed test may still fail,
-/// because it does not compile or a test process died. It counts as one failure.
-pub(crate) fn run(mut command: Command) -> Tally {
+/// because it does not compile or a test process died. It counts as one failure. So does a
+/// run that hangs: it is killed after ten minutes without output, and its threads are
+/// printed, which have the names of their tests.
+pub(crate) fn run(command: Command) -> Tally {
+    run_unless_silent(command, SILENCE)
+}
+
+fn run_unless_silent(mut command: Command, silence: Duration) -> Tally {
     let mut tally = Tally::default();
     let child = command.stdout(Stdio::piped()).spawn();
     let succeeded = child.is_ok_and(|mut child| {
         let output = child.stdout.take().expect("the stream is piped");
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _ = writeln!(std::io::stdout(), "{line}");
-            tally.add_line(&line);
-        }
+        count(&lines(output), &child, silence, &mut tally);
         child.wait().is_ok_and(|status| status.success())
     });
     if !succeeded && tally.failed == 0 {
@@ -75,6 +86,38 @@ pub(crate) fn run(mut command: Command) -> Tally {
         tally.failed = 1;
     }
     tally
+}
+
+/// The lines of the output, as they arrive.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Prints and counts lines until the output ends or the child had to be killed.
+fn count(lines: &Receiver<String>, child: &Child, silence: Duration, tally: &mut Tally) {
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(line) => {
+                let _ = writeln!(std::io::stdout(), "{line}");
+                tally.add_line(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                eprintln!("killed, because there was no output for {silence:?}");
+                tally.failed += 1;
+                hung::describe_and_kill(child.id());
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,5 +159,13 @@ mod tests {
     fn run_that_dies_counts_as_one_failure() {
         assert_eq!(run(Command::new("false")), Tally { failed: 1, ..Tally::default() });
         assert_eq!(run(Command::new("/no/such/program")).failed, 1);
+    }
+
+    #[test]
+    fn run_that_hangs_is_killed_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo this test hangs; sleep 1000; true"]);
+        let tally = run_unless_silent(command, Duration::from_millis(500));
+        assert_eq!(tally, Tally { failed: 1, ..Tally::default() });
     }
 }
