@@ -65,7 +65,7 @@ mod _native {
     #[pymodule_export]
     use super::iterators::{BatchIterator, PayloadIterator};
     #[pymodule_export]
-    use super::producer::Producer;
+    use super::producer::{Failed, Producer};
     #[pymodule_export]
     use super::record::Record;
     #[pymodule_export]

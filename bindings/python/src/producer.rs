@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use styx_client::bindings::Settled;
 use styx_client::{Error, Kind};
 
 use crate::ack::Ack;
@@ -126,17 +127,20 @@ impl Producer {
         self.producer.notify(completions.source(token));
     }
 
-    /// What became of blocks, in order: `(first_sequence, count, position, error)` each.
+    /// What became of blocks, in order: `(first_sequence, count, position, failed)` each. If
+    /// they failed, the position is 0.
     fn take_settled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let mut settled = Vec::new();
         self.producer.take_settled(&mut settled);
         let list = PyList::empty(py);
         for block in settled {
-            let (position, error) = match &block.result {
-                Ok(position) => (Some(*position), None),
-                Err(error) => (None, Some(instance(py, error)?)),
+            let (first, count) = (block.first_sequence, block.count);
+            let position = block.result.as_ref().map_or(0, |position| *position);
+            let failed = match block.result {
+                Ok(_) => None,
+                Err(_) => Some(Py::new(py, Failed { block })?),
             };
-            list.append((block.first_sequence, block.count, position, error))?;
+            list.append((first, count, position, failed))?;
         }
         Ok(list)
     }
@@ -184,5 +188,23 @@ impl Producer {
         values.set_item("since_last_ack", seconds(stats.since_last_ack))?;
         values.set_item("since_last_heard", seconds(stats.since_last_heard))?;
         Ok(values)
+    }
+}
+
+/// Records that were not acknowledged.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct Failed {
+    block: Settled,
+}
+
+#[pymethods]
+impl Failed {
+    /// The exception, for a caller that raises it: `flush` and `close` do not do so again.
+    fn exception<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.block.mark_reported();
+        match &self.block.result {
+            Ok(_) => Ok(py.None().into_bound(py)),
+            Err(error) => instance(py, error),
+        }
     }
 }
