@@ -302,8 +302,8 @@ class Client:
         buffer_bytes: bytes that may wait for the program before the server has to wait.
         codecs: codecs in which the server may send blocks. Default: all.
 
-        Opening it raises LogNotFoundError, OutOfRangeError if the log has no such position any more, and
-        LogChangedError if a checkpoint is of a log that was truncated or recreated.
+        Opening it raises LogNotFoundError, OutOfRangeError if the log has no such position any
+        more, and LogChangedError if a checkpoint is of a log that was truncated or recreated.
         """
         options = as_text(
             "consumer",

@@ -24,8 +24,8 @@ class Hub:
     """The completions of one client, on the event loop that has opened it."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.completions = Completions()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.completions: Completions = Completions()
         self._handlers: dict[int, Handler] = {}
         self._tokens = count(1)
         self._open = True
