@@ -5,6 +5,7 @@
 //! docs/releasing.md says which targets were tested, and which have no recipe here.
 
 mod aarch64;
+mod debian;
 mod x86_64;
 
 use std::path::{Path, PathBuf};
