@@ -167,10 +167,11 @@ fn check_records(records: &Value) -> Result<(), String> {
         if timestamp < TIMESTAMP_MIN {
             return Err(format!("the timestamp is not a time in µs: {record}"));
         }
-        if let Some((last, time)) = before.replace((position, timestamp)) {
-            if position != last + 1 || timestamp < time {
+        match before.replace((position, timestamp)) {
+            Some((last, time)) if position != last + 1 || timestamp < time => {
                 return Err(format!("position {last} at {time} is followed by {record}"));
             }
+            _ => {}
         }
     }
     Ok(())
