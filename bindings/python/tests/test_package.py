@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import styx_client
 import styx_client.aio
 import styx_client.testing
