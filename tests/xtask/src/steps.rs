@@ -38,14 +38,14 @@ const STEPS: &[Step] = &[
         Tally::step(run("flights", &mut tools::flights()))
     }),
     ("proxies", "nginx and Caddy are installed, for the tests with a proxy", proxies::step),
-    ("tests", "all tests, including the examples and the commands in the documents", tests),
-    ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-style", "Python code is formatted, and ruff has no warnings", python::style::step),
     (
         "python-wheel",
         "the Python package builds from its source distribution, and works",
         python::wheel::step,
     ),
+    ("tests", "all tests, including the examples and the commands in the documents", tests),
+    ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
     ("python-tests", "the tests of the Python package pass", python::tests::step),
     ("python-server", "the Python package with the server works", python::server::step),

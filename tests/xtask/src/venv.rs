@@ -18,7 +18,7 @@ impl Environment {
     /// The environment in `folder` of `target/` with the packages of the file
     /// `requirements`. Installs them first if they are not there. `None` if that fails.
     pub(crate) fn with(folder: &str, requirements: &str) -> Option<Environment> {
-        let environment = Environment { folder: tools::target().join(folder) };
+        let environment = Environment::at(folder);
         let requirements = root().join(requirements);
         let stamp = environment.folder.join("installed.txt");
         let required = std::fs::read(&requirements).ok()?;
@@ -44,8 +44,13 @@ impl Environment {
     /// A new, empty environment in `folder` of `target/`, without pip. `None` if it cannot
     /// be created.
     pub(crate) fn empty(folder: &str) -> Option<Environment> {
-        let environment = Environment { folder: tools::target().join(folder) };
+        let environment = Environment::at(folder);
         environment.create(&["--without-pip"]).then_some(environment)
+    }
+
+    /// The environment in `folder` of `target/`, which may not exist.
+    pub(crate) fn at(folder: &str) -> Environment {
+        Environment { folder: tools::target().join(folder) }
     }
 
     fn create(&self, options: &[&str]) -> bool {

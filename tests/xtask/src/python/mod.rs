@@ -32,9 +32,12 @@ const CLIENT: &str = "bindings/python";
 /// The folder of the server's package.
 const SERVER: &str = "bindings/python-server";
 
+/// The folder in `target/` of the environment with the programs of the steps.
+const ENVIRONMENT: &str = "python/environment";
+
 /// The environment with the programs of the steps.
 fn environment() -> Option<Environment> {
-    Environment::with("python/environment", "bindings/python/tests/requirements.txt")
+    Environment::with(ENVIRONMENT, "bindings/python/tests/requirements.txt")
 }
 
 /// A call of maturin in the folder of a package. It builds into the target directory of the

@@ -4,9 +4,10 @@
 //! Other steps use this wheel too, so the package is compiled once.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::{CLIENT, environment, maturin, sources};
+use super::{CLIENT, ENVIRONMENT, environment, maturin, sources};
 use crate::tally::Tally;
 use crate::venv::Environment;
 use crate::{root, run, tools};
@@ -19,9 +20,19 @@ struct Built {
     wheel: PathBuf,
 }
 
-/// Builds the wheel, installs it into an empty environment and uses it there.
+/// Builds the wheel, installs it into an empty environment and uses it there. Then installs it
+/// for the tests.
 pub(crate) fn step() -> Tally {
-    Tally::step(checked_archive().is_some())
+    let works = checked_archive().is_some();
+    Tally::step(installed().is_some() && works)
+}
+
+/// The Python in which the package is installed, if it is.
+pub(crate) fn interpreter() -> Option<PathBuf> {
+    let python = Environment::at(ENVIRONMENT).program("python");
+    let mut import = Command::new(&python);
+    import.args(["-c", "import styx_client"]).stderr(Stdio::null());
+    import.status().is_ok_and(|status| status.success()).then_some(python)
 }
 
 /// The source distribution; `None` if it cannot be built or used.
