@@ -33,13 +33,19 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// As [`block_on`], but waits for at most `timeout`. If the future is not ready by then,
 /// it returns `None`, and the future can be waited for again. It polls at least once.
-pub fn block_on_for<F: Future>(future: Pin<&mut F>, timeout: Duration) -> Option<F::Output> {
+pub fn block_on_for<F: Future + ?Sized>(
+    future: Pin<&mut F>,
+    timeout: Duration,
+) -> Option<F::Output> {
     // A timeout that is too long for the clock means no limit.
     block_on_until(future, Instant::now().checked_add(timeout))
 }
 
 /// Waits until the future is ready or the time has come.
-fn block_on_until<F: Future>(mut future: Pin<&mut F>, end: Option<Instant>) -> Option<F::Output> {
+fn block_on_until<F: Future + ?Sized>(
+    mut future: Pin<&mut F>,
+    end: Option<Instant>,
+) -> Option<F::Output> {
     // Most calls are ready at once, and need no waker of their own.
     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return Some(output);

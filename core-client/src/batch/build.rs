@@ -30,8 +30,27 @@ impl RecordBatch {
         timestamp: u64,
         payloads: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> RecordBatch {
+        RecordBatch::of_records(
+            log,
+            first_position,
+            payloads.into_iter().map(|payload| (timestamp, payload)),
+        )
+    }
+
+    /// As [`of`](Self::of), of records with a timestamp each. A consumer returns timestamps
+    /// that never decrease; here they may.
+    ///
+    /// # Panics
+    /// As [`of`](Self::of).
+    #[must_use]
+    pub fn of_records(
+        log: LogId,
+        first_position: u64,
+        records: impl IntoIterator<Item = (u64, impl AsRef<[u8]>)>,
+    ) -> RecordBatch {
         let (mut data, mut index) = (Vec::new(), Vec::new());
-        for payload in payloads {
+        let mut runs: Vec<TimestampRun> = Vec::new();
+        for (timestamp, payload) in records {
             let payload = payload.as_ref();
             let start = data.len() + RECORD_HEADER_BYTES;
             let end = u32::try_from(start + payload.len()).expect("at most 4 GiB of records");
@@ -40,14 +59,13 @@ impl RecordBatch {
             data.extend_from_slice(&checksum(size, payload).to_be_bytes());
             data.extend_from_slice(&size);
             data.extend_from_slice(payload);
+            if runs.last().is_none_or(|run| run.timestamp != timestamp) {
+                runs.push(TimestampRun { first: index.len(), timestamp });
+            }
             index.push([start as u32, end]);
         }
         let next = first_position.checked_add(index.len() as u64);
         assert!(next.is_some(), "the positions exceed u64::MAX");
-        let runs = match index.is_empty() {
-            true => Vec::new(),
-            false => vec![TimestampRun { first: 0, timestamp }],
-        };
         RecordBatch::new(log, first_position, Bytes::from(data), index, runs)
     }
 }

@@ -83,8 +83,8 @@ impl Producer {
     /// [`track_settled`](crate::producer::Builder::track_settled); without it, and in a
     /// forked child, there are none.
     ///
-    /// It reports no failure in place of [`flush`](Self::flush) and
-    /// [`close`](Self::close).
+    /// [`flush`](Self::flush) and [`close`](Self::close) still report failures, unless
+    /// [`Settled::mark_reported`] was called.
     pub fn take_settled(&self, into: &mut Vec<Settled>) {
         self.shared().take_settled(into);
     }

@@ -107,6 +107,7 @@ impl SettledBlock {
             first_sequence: self.outcome.first,
             count: self.count.into(),
             result: self.result.clone(),
+            outcome: Arc::clone(&self.outcome),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! [`SettledBlocks`] keeps them until they are taken. It loses none and is bounded:
 //! while it is full, appends wait.
 
+use std::sync::Arc;
+
+use super::ack::BlockOutcome;
 use crate::error::Error;
 
 /// While this many outcomes were not taken, appends wait.
@@ -20,6 +23,16 @@ pub struct Settled {
     /// The position of the first record, if all of them are durable; their positions are
     /// consecutive. Otherwise why none was acknowledged.
     pub result: Result<u64, Error>,
+    pub(super) outcome: Arc<BlockOutcome>,
+}
+
+impl Settled {
+    /// The caller has told its user about the failure of these records:
+    /// [`flush`](super::Producer::flush) and [`close`](super::Producer::close) do not report
+    /// it again.
+    pub fn mark_reported(&self) {
+        self.outcome.mark_reported();
+    }
 }
 
 /// The outcomes that were not taken, in the order of their sequences. Without tracking

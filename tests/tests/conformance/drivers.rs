@@ -1,7 +1,7 @@
 //! The table of drivers. A driver is a program that does with one client library what the runner
 //! asks; tests/conformance/README.md has its protocol.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -19,10 +19,31 @@ pub(crate) struct Driver {
 }
 
 /// Every driver in the tree. `scenarios!` in main.rs has the same names.
-pub(crate) const DRIVERS: &[Driver] = &[Driver { name: "rust", command: rust, change: None }];
+pub(crate) const DRIVERS: &[Driver] = &[
+    Driver { name: "python", command: || python("python"), change: None },
+    Driver { name: "python_aio", command: || python("python_aio"), change: None },
+    Driver { name: "rust", command: rust, change: None },
+];
+
+/// The interpreter of an environment in which styx-client is installed.
+const PYTHON: &str = "STYX_PYTHON";
 
 fn rust() -> Result<Command, String> {
     Ok(Command::new(Path::new(env!("CARGO_BIN_EXE_styx-conformance-driver"))))
+}
+
+fn python(driver: &str) -> Result<Command, String> {
+    let Some(python) = std::env::var_os(PYTHON).map(PathBuf::from) else {
+        return Err(format!(
+            "{PYTHON} is not set: run `cargo xtask test --only python-wheel`, then \
+             `cargo xtask test --only conformance`"
+        ));
+    };
+    let folder = styx_tests::binary::workspace().join("tests/conformance/drivers");
+    let mut command = Command::new(python);
+    // Warnings of the client, such as that of an object that was not closed, are no output.
+    command.args(["-W", "ignore::ResourceWarning"]).arg(folder.join(driver).join("driver.py"));
+    Ok(command)
 }
 
 /// The driver of this name. `None` after it was reported that it cannot run here.

@@ -1,0 +1,24 @@
+"""Loads the native module, and says why if that fails."""
+
+from __future__ import annotations
+
+import platform
+import sysconfig
+from collections.abc import Sequence
+
+try:
+    from styx_client import _native
+except ImportError as error:
+    _libc = " ".join(part for part in platform.libc_ver() if part) or "unknown C library"
+    raise ImportError(
+        f"the native module of styx-client cannot be loaded on {sysconfig.get_platform()} "
+        f"({_libc}, Python {platform.python_version()}): {error}. "
+        "Install the wheel for this platform, or build it with a Rust compiler: "
+        "pip install --no-binary styx-client styx-client"
+    ) from error
+
+#: The version of the package, as the native module has it.
+native_version: str = _native.__version__
+
+# A batch is a sequence for isinstance() and for match statements too.
+Sequence.register(_native.RecordBatch)

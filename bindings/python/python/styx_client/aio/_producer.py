@@ -1,0 +1,400 @@
+"""Producer for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from styx_client import _exit
+from styx_client._errors import StyxError, TimedOutError
+from styx_client._native import Ack as NativeAck
+from styx_client._native import Call, Encoded
+from styx_client._native import Producer as NativeProducer
+from styx_client._values import ProducerStats
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from styx_client.aio._hub import Hub
+
+T = TypeVar("T")
+
+
+class Ack:
+    """The acknowledgement of appended records: await it for the position of the first one.
+
+    It can be awaited any number of times, or ignored: Producer.flush() and Producer.close()
+    raise failures that no ack has reported. A cancelled await takes no record back.
+    """
+
+    __slots__ = ("_native", "_producer")
+
+    def __init__(self, producer: Producer, native: NativeAck) -> None:
+        self._producer = producer
+        self._native = native
+
+    def __await__(self) -> Generator[object, None, int]:
+        if self._native.done():
+            return self._native.result()
+        return (yield from self._producer._settled(self._native).__await__())
+
+    def done(self) -> bool:
+        """Whether the outcome is known."""
+        return self._native.done()
+
+    @property
+    def position(self) -> int | None:
+        """The position of the first record; None while it is not durable.
+
+        Raises the error of the records if they were not acknowledged.
+        """
+        return self._native.position
+
+    @property
+    def sequence(self) -> int:
+        """The number of the first record in its producer, from 0."""
+        return self._native.sequence
+
+    @property
+    def count(self) -> int:
+        """The number of records."""
+        return self._native.count
+
+    def __repr__(self) -> str:
+        return repr(self._native).replace("styx_client.Ack", "styx_client.aio.Ack")
+
+
+class _Waiting(Generic[T]):
+    """An append that waits for space."""
+
+    __slots__ = ("attempt", "future", "keeps")
+
+    def __init__(
+        self, attempt: Callable[[], T | None], future: asyncio.Future[T], keeps: bool
+    ) -> None:
+        self.attempt = attempt
+        self.future = future
+        #: Whether the record is appended even if nobody waits for the future any more.
+        self.keeps = keeps
+
+
+class Producer:
+    """Appends records to one log, in order and each exactly once.
+
+    Client.producer() makes it, and async with opens it; so does open(), and the first append.
+    It reconnects by itself: until then records wait, up to the deadline of the oldest one. An
+    error that cannot be retried ends it; then every record that was not acknowledged fails with
+    that error, and so does every later call.
+
+    await append() returns before the record is durable. send() is a plain function that
+    returns a future of the position: await it, or collect many of them. flush() and close()
+    raise what was lost. Cancelling a wait never takes a record back, except that of an append
+    that still waits for space.
+    """
+
+    def __init__(
+        self, hub: Callable[[], Hub], start: Callable[[], Call[NativeProducer]], log: str
+    ) -> None:
+        self._hub_of_client = hub
+        self._start = start
+        self._log = log
+        self._native_or_none: NativeProducer | None = None
+        self._opening = asyncio.Lock()
+        #: Futures of records that are not settled, in the order of the sequences: the last
+        #: sequence, a number that makes entries comparable, the future, and the ack that has
+        #: the position. Without one, the future is of the record with this sequence.
+        self._sent: deque[tuple[int, int, asyncio.Future[int], NativeAck | None]] = deque()
+        self._entries = 0
+        #: Appends that wait for space, in their order.
+        self._waiting: deque[_Waiting[NativeAck] | _Waiting[int]] = deque()
+
+    async def open(self) -> Self:
+        """Opens the producer, unless it is open."""
+        async with self._opening:
+            if self._native_or_none is None:
+                hub = self._hub_of_client()
+                native = await hub.run(self._start())
+                self._hub = hub
+                self._token = hub.register(self._ready)
+                native.notify(hub.completions, self._token)
+                self._try_send = native.try_send
+                self._create_future = hub.loop.create_future
+                self._native_or_none = native
+        return self
+
+    async def append(self, payload: Buffer, /) -> Ack:
+        """Appends a record: bytes, bytearray, memoryview or another contiguous buffer.
+
+        Waits only while in_flight_bytes are waiting or unacknowledged. Cancelled while it
+        waits, it appends nothing.
+
+        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
+        producer; the record was not appended then. Raises TypeError for str.
+        """
+        native = self._native_or_none or (await self.open())._native
+        self._hub.check()
+        ack = None if self._waiting else native.try_append(payload)
+        if ack is None:
+            ack = await self._when_space(lambda: native.try_append(payload))
+        return Ack(self, ack)
+
+    async def append_many(self, payloads: Iterable[Buffer], /) -> Ack:
+        """Appends records in their order. The Ack has the position of the first one.
+
+        Up to 1 MiB of records (each counts 8 bytes and its payload) are atomic: all of them
+        are appended, or none. More are split into parts of at most 1 MiB, each of them atomic.
+        At most 1 GiB. If one payload is invalid or the iterable raises, none is appended.
+        """
+        encoded = Encoded()
+        encoded.extend(payloads)
+        return await self._append_encoded(encoded)
+
+    async def append_packed(self, data: Buffer, ends: Iterable[int] | Buffer, /) -> Ack:
+        """Appends records that lie one after the other in data: the fastest way.
+
+        ends: where each record ends, ascending; the first begins at 0. A buffer of unsigned
+            32-bit integers is fastest, such as a numpy array of dtype uint32 or array("I").
+
+        Otherwise as append_many.
+        """
+        encoded = Encoded()
+        encoded.extend_packed(data, ends)
+        return await self._append_encoded(encoded)
+
+    def send(self, payload: Buffer, /) -> asyncio.Future[int]:
+        """Appends a record. The future has its position once it is durable.
+
+        It never waits: records that exceed in_flight_bytes wait in memory, so await some of
+        the futures now and then. The producer must be open. Raises TypeError for str; other
+        errors are in the future.
+        """
+        native = self._native
+        future: asyncio.Future[int] = self._create_future()
+        try:
+            sequence = None if self._waiting else self._try_send(payload)
+        except StyxError as error:
+            future.set_exception(error)
+            return future
+        if sequence is not None:
+            self._entries += 1
+            self._sent.append((sequence, self._entries, future, None))
+            return future
+        kept = bytes(payload)
+        attempt: _Waiting[int] = _Waiting(lambda: native.try_send(kept), future, True)
+        self._waiting.append(attempt)
+        return future
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Waits until everything that was appended before is durable.
+
+        Raises the first failure that nothing else has reported, and TimedOutError after
+        timeout seconds.
+        """
+        native = self._native_or_none or (await self.open())._native
+        async with _timeout(timeout, "flush"):
+            await self._taken()
+            await self._hub.run(native.flush())
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Waits until everything is durable, and closes the connection.
+
+        timeout: seconds, instead of the producer's close_timeout. What is not durable by then
+            is lost.
+
+        Raises the first failure that nothing else has reported. Closing again has no effect.
+        """
+        native = self._native_or_none
+        if native is None or self._token == 0:
+            return
+        hub = self._hub
+        hub.check()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._taken()
+        except TimeoutError:
+            pass
+        await hub.run(native.close(timeout))
+        self._ready(None)
+        hub.forget(self._token)
+        self._token = 0
+
+    def stats(self) -> ProducerStats:
+        """The numbers of the producer. Waits for nothing."""
+        return ProducerStats(**self._native.stats())
+
+    @property
+    def log(self) -> str:
+        """The name of the log."""
+        return self._log
+
+    @property
+    def log_id(self) -> str:
+        """The id of the log, as 32 hex digits."""
+        return self._native.log_id
+
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next record in this producer.
+
+        Right after opening with a producer_id, it says with which record an import continues.
+        """
+        return self._native.next_sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        """The number before which every record is durable."""
+        return self._native.durable_sequence
+
+    @property
+    def producer_id(self) -> int | None:
+        """The id of the producer; None if it is not idempotent."""
+        return self._native.producer_id
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the producer; None if it is not idempotent."""
+        return self._native.epoch
+
+    @property
+    def _native(self) -> NativeProducer:
+        if self._native_or_none is None:
+            raise RuntimeError("the producer is not open: use async with, or await open() first")
+        return self._native_or_none
+
+    async def _append_encoded(self, encoded: Encoded) -> Ack:
+        native = self._native_or_none or (await self.open())._native
+        self._hub.check()
+        ack = None if self._waiting else native.try_append_encoded(encoded)
+        if ack is None:
+            ack = await self._when_space(lambda: native.try_append_encoded(encoded))
+        return Ack(self, ack)
+
+    async def _when_space(self, attempt: Callable[[], T | None]) -> T:
+        future: asyncio.Future[T] = self._create_future()
+        self._waiting.append(_Waiting(attempt, future, False))  # type: ignore[arg-type]
+        return await future
+
+    async def _taken(self) -> None:
+        """Waits until everything that waits for space was taken."""
+        if self._waiting:
+            future: asyncio.Future[int] = self._create_future()
+            self._waiting.append(_Waiting(lambda: 0, future, False))
+            await future
+
+    def _settled(self, ack: NativeAck) -> asyncio.Future[int]:
+        """A future of the position of an ack that is not settled."""
+        future: asyncio.Future[int] = self._create_future()
+        self._entries += 1
+        entry = (ack.sequence + max(ack.count, 1) - 1, self._entries, future, ack)
+        if self._sent and entry < self._sent[-1]:
+            insort(self._sent, entry)
+        else:
+            self._sent.append(entry)
+        return future
+
+    def _ready(self, _error: StyxError | None) -> None:
+        """Records were settled, or there is space again."""
+        sent = self._sent
+        for first, count, position, failed in self._native.take_settled():
+            end = first + count
+            while sent and sent[0][0] < end:
+                sequence, _, future, ack = sent.popleft()
+                if future.done():
+                    continue
+                if ack is not None:
+                    try:
+                        future.set_result(ack.result())
+                    except StyxError as error:
+                        future.set_exception(error)
+                elif failed is None:
+                    future.set_result(position + sequence - first)
+                else:
+                    future.set_exception(failed.exception())
+        self._retry()
+
+    def _retry(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            entry = waiting[0]
+            if entry.future.done() and not entry.keeps:
+                waiting.popleft()
+                continue
+            try:
+                taken = entry.attempt()
+            except (StyxError, BufferError, TypeError) as error:
+                waiting.popleft()
+                if not entry.future.done():
+                    entry.future.set_exception(error)
+                continue
+            if taken is None:
+                return
+            waiting.popleft()
+            if entry.keeps:
+                assert isinstance(taken, int)
+                self._entries += 1
+                self._sent.append((taken, self._entries, entry.future, None))  # type: ignore[arg-type]
+            else:
+                entry.future.set_result(taken)  # type: ignore[arg-type]
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.close()
+            return
+        try:
+            await self.close(None if isinstance(error, Exception) else 0.0)
+        except StyxError as lost:
+            _exit.note_lost(error, lost)
+
+    def __del__(self) -> None:
+        native = getattr(self, "_native_or_none", None)
+        if native is not None and (records := native.stats()["in_flight_records"]):
+            warnings.warn(
+                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                "use async with, or await close()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    def __repr__(self) -> str:
+        native = self._native_or_none
+        state = "not open" if native is None else f"next sequence {native.next_sequence}"
+        return f"<styx_client.aio.Producer of {self._log}, {state}>"
+
+
+class _timeout:
+    """As asyncio.timeout, but raises TimedOutError."""
+
+    def __init__(self, seconds: float | None, what: str) -> None:
+        self._seconds = seconds
+        self._what = what
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TimedOutError(f"{self._what} did not finish within {self._seconds} s") from None

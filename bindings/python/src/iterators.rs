@@ -1,0 +1,79 @@
+//! Iterators over the records and payloads of a batch.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use styx_client::RecordBatch;
+
+use crate::record::Record;
+
+/// The records of a batch.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct BatchIterator {
+    batch: RecordBatch,
+    next: AtomicUsize,
+}
+
+impl BatchIterator {
+    pub(crate) fn new(batch: RecordBatch) -> BatchIterator {
+        BatchIterator { batch, next: AtomicUsize::new(0) }
+    }
+}
+
+#[pymethods]
+impl BatchIterator {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self) -> Option<Record> {
+        let at = claim(&self.next, self.batch.len())?;
+        Some(Record::new(self.batch.clone(), at))
+    }
+
+    fn __length_hint__(&self) -> usize {
+        self.batch.len().saturating_sub(self.next.load(Ordering::Relaxed))
+    }
+}
+
+/// The payloads of a batch.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct PayloadIterator {
+    batch: RecordBatch,
+    next: AtomicUsize,
+}
+
+impl PayloadIterator {
+    pub(crate) fn new(batch: RecordBatch) -> PayloadIterator {
+        PayloadIterator { batch, next: AtomicUsize::new(0) }
+    }
+}
+
+#[pymethods]
+impl PayloadIterator {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let at = claim(&self.next, self.batch.len())?;
+        let [start, end] = *self.batch.index().get(at)?;
+        Some(PyBytes::new(py, self.batch.data().get(start as usize..end as usize)?))
+    }
+
+    fn __length_hint__(&self) -> usize {
+        self.batch.len().saturating_sub(self.next.load(Ordering::Relaxed))
+    }
+}
+
+/// The next index below `end`, which no other thread gets.
+#[inline]
+fn claim(next: &AtomicUsize, end: usize) -> Option<usize> {
+    let at = next.load(Ordering::Relaxed);
+    if at >= end {
+        return None;
+    }
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    (at < end).then_some(at)
+}

@@ -1,0 +1,210 @@
+//! [`Producer`]: appends records, and waits with back-pressure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use styx_client::bindings::Settled;
+use styx_client::{Error, Kind};
+
+use crate::ack::Ack;
+use crate::call::Call;
+use crate::completions::Completions;
+use crate::encoded::Encoded;
+use crate::errors::{exception, instance};
+use crate::ffi::with_bytes;
+use crate::shared::{Deadline, Shared};
+
+/// An open producer.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct Producer {
+    shared: Arc<Shared>,
+    producer: Arc<styx_client::Producer>,
+}
+
+impl Producer {
+    pub(crate) fn new(shared: Arc<Shared>, producer: styx_client::Producer) -> Producer {
+        Producer { shared, producer: Arc::new(producer) }
+    }
+
+    /// Waits until there is space.
+    #[cold]
+    fn wait_for_space(&self, py: Python<'_>) -> PyResult<()> {
+        let forever = Deadline::after(None).map_err(|error| exception(py, &error))?;
+        self.shared.wait_until(py, forever, |slice| self.producer.wait_room(slice)).map(drop)
+    }
+
+    fn ack(&self, ack: styx_client::Ack) -> Ack {
+        Ack::new(&self.shared, ack)
+    }
+}
+
+fn is_would_block(error: &Error) -> bool {
+    error.kind() == Kind::WouldBlock
+}
+
+#[pymethods]
+impl Producer {
+    /// Appends a record; waits for space.
+    fn append(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Ack> {
+        loop {
+            match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
+                Ok(ack) => return Ok(self.ack(ack)),
+                Err(error) if is_would_block(&error) => self.wait_for_space(py)?,
+                Err(error) => return Err(exception(py, &error)),
+            }
+        }
+    }
+
+    /// Appends a record without waiting; `None` if there is no space.
+    fn try_append(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<Ack>> {
+        match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
+            Ok(ack) => Ok(Some(self.ack(ack))),
+            Err(error) if is_would_block(&error) => Ok(None),
+            Err(error) => Err(exception(py, &error)),
+        }
+    }
+
+    /// Appends a record without waiting, and returns its sequence; `None` if there is no
+    /// space.
+    fn try_send(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+        match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
+            Ok(ack) => Ok(Some(ack.sequence())),
+            Err(error) if is_would_block(&error) => Ok(None),
+            Err(error) => Err(exception(py, &error)),
+        }
+    }
+
+    /// Appends encoded records; waits for space.
+    fn append_encoded(&self, py: Python<'_>, encoded: &Encoded) -> PyResult<Ack> {
+        loop {
+            match self.try_append_encoded(py, encoded)? {
+                Some(ack) => return Ok(ack),
+                None => self.wait_for_space(py)?,
+            }
+        }
+    }
+
+    /// Appends as many of the encoded records as there is space for; `None` if some are left.
+    fn try_append_encoded(&self, py: Python<'_>, encoded: &Encoded) -> PyResult<Option<Ack>> {
+        let mut guard = encoded.lock();
+        let batch = &mut *guard;
+        // It may compress.
+        match py.detach(|| self.producer.try_append_encoded(batch)) {
+            Ok(ack) => Ok(Some(self.ack(ack))),
+            Err(error) if is_would_block(&error) => Ok(None),
+            Err(error) => Err(exception(py, &error)),
+        }
+    }
+
+    /// Waits until everything appended before is durable.
+    fn flush(&self) -> Call {
+        let producer = Arc::clone(&self.producer);
+        Call::nothing(&self.shared, "flush", async move { producer.flush().await })
+    }
+
+    /// Waits until everything is durable, and closes the producer. `within` replaces its
+    /// `close_timeout`.
+    #[pyo3(signature = (within=None))]
+    fn close(&self, py: Python<'_>, within: Option<f64>) -> PyResult<Call> {
+        let producer = Arc::clone(&self.producer);
+        Ok(match within {
+            None => Call::nothing(&self.shared, "close", async move { producer.close().await }),
+            Some(seconds) => {
+                let within = Duration::try_from_secs_f64(seconds).map_err(|e| {
+                    let text = format!("timeout is {seconds}: {e}");
+                    exception(py, &Error::invalid_argument(text))
+                })?;
+                let close = producer.close_within(within);
+                Call::nothing(&self.shared, "close", close)
+            }
+        })
+    }
+
+    /// `completions` returns `token` when acks were settled, or when there is space again.
+    fn notify(&self, completions: &Completions, token: u64) {
+        self.producer.notify(completions.source(token));
+    }
+
+    /// What became of blocks, in order: `(first_sequence, count, position, failed)` each. If
+    /// they failed, the position is 0.
+    fn take_settled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut settled = Vec::new();
+        self.producer.take_settled(&mut settled);
+        let list = PyList::empty(py);
+        for block in settled {
+            let (first, count) = (block.first_sequence, block.count);
+            let position = block.result.as_ref().map_or(0, |position| *position);
+            let failed = match block.result {
+                Ok(_) => None,
+                Err(_) => Some(Py::new(py, Failed { block })?),
+            };
+            list.append((first, count, position, failed))?;
+        }
+        Ok(list)
+    }
+
+    #[getter]
+    fn next_sequence(&self) -> u64 {
+        self.producer.next_sequence()
+    }
+
+    #[getter]
+    fn durable_sequence(&self) -> u64 {
+        self.producer.durable_sequence()
+    }
+
+    #[getter]
+    fn producer_id(&self) -> Option<u64> {
+        self.producer.producer_id()
+    }
+
+    #[getter]
+    fn epoch(&self) -> Option<u32> {
+        self.producer.epoch()
+    }
+
+    #[getter]
+    fn log_id(&self) -> String {
+        self.producer.log_id().to_string()
+    }
+
+    /// The numbers of the producer, as a dict.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.producer.stats();
+        let values = PyDict::new(py);
+        values.set_item("acked_records", stats.acked_records)?;
+        values.set_item("acked_bytes", stats.acked_bytes)?;
+        values.set_item("acked_blocks", stats.acked_blocks)?;
+        values.set_item("failed_records", stats.failed_records)?;
+        values.set_item("in_flight_records", stats.in_flight_records)?;
+        values.set_item("in_flight_bytes", stats.in_flight_bytes)?;
+        values.set_item("buffered_bytes", stats.buffered_bytes)?;
+        values.set_item("resent_blocks", stats.resent_blocks)?;
+        values.set_item("is_connected", stats.is_connected)?;
+        values.set_item("reconnects", stats.reconnects)?;
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        values.set_item("since_last_ack", seconds(stats.since_last_ack))?;
+        values.set_item("since_last_heard", seconds(stats.since_last_heard))?;
+        Ok(values)
+    }
+}
+
+/// Records that were not acknowledged.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct Failed {
+    block: Settled,
+}
+
+#[pymethods]
+impl Failed {
+    /// The exception, for a caller that raises it: `flush` and `close` do not do so again.
+    fn exception<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.block.mark_reported();
+        match &self.block.result {
+            Ok(_) => Ok(py.None().into_bound(py)),
+            Err(error) => instance(py, error),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! [`Shared`]: the client that all objects of this module belong to, and how a thread of
+//! Python waits: without holding the interpreter, in slices, between which signals are
+//! checked and events are logged.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use styx_client::blocking::wait_for;
+use styx_client::events::{Event, EventKind, Subject};
+use styx_client::{Client, Error};
+
+use crate::errors::exception;
+
+/// The time between two checks for signals, so that Ctrl-C is noticed within 100 ms.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    /// Logs a list of events.
+    log_events: Py<PyAny>,
+}
+
+/// When a wait ends without a result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// After `timeout` seconds; `None` for no limit.
+    ///
+    /// # Errors
+    /// `invalid_argument`: it is negative or not a number.
+    pub(crate) fn after(timeout: Option<f64>) -> Result<Deadline, Error> {
+        let Some(seconds) = timeout else { return Ok(Deadline(None)) };
+        if seconds.is_nan() || seconds < 0.0 {
+            let text = format!("timeout is {seconds}: use seconds of at least 0, or None");
+            return Err(Error::invalid_argument(text));
+        }
+        // A time that is too long for the clock means no limit.
+        let duration = Duration::try_from_secs_f64(seconds).ok();
+        Ok(Deadline(duration.and_then(|duration| Instant::now().checked_add(duration))))
+    }
+
+    fn has_passed(self) -> bool {
+        self.0.is_some_and(|end| end <= Instant::now())
+    }
+
+    fn slice(self) -> Duration {
+        self.0.map_or(SLICE, |end| end.saturating_duration_since(Instant::now()).min(SLICE))
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(client: Client, log_events: Py<PyAny>) -> Shared {
+        Shared { client, log_events }
+    }
+
+    /// Waits for a future; `None` if the deadline passes.
+    ///
+    /// # Errors
+    /// What a signal handler raises, such as `KeyboardInterrupt`.
+    pub(crate) fn wait<F>(
+        &self,
+        py: Python<'_>,
+        mut future: Pin<&mut F>,
+        deadline: Deadline,
+    ) -> PyResult<Option<F::Output>>
+    where
+        F: Future + Send + ?Sized,
+        F::Output: Send,
+    {
+        let mut output = None;
+        self.wait_until(py, deadline, |slice| {
+            output = wait_for(future.as_mut(), slice);
+            output.is_some()
+        })?;
+        Ok(output)
+    }
+
+    /// Calls `wait` with short times until it returns `true`; returns whether it did before
+    /// the deadline. The interpreter is only held between the calls.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) fn wait_until(
+        &self,
+        py: Python<'_>,
+        deadline: Deadline,
+        mut wait: impl FnMut(Duration) -> bool + Send,
+    ) -> PyResult<bool> {
+        loop {
+            let done = py.detach(|| wait(deadline.slice()));
+            self.log_events(py)?;
+            if done {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Logs the events that have happened.
+    ///
+    /// # Errors
+    /// What the function for events raises.
+    pub(crate) fn log_events(&self, py: Python<'_>) -> PyResult<()> {
+        let mut events = Vec::new();
+        let dropped = self.client.take_events(&mut events);
+        if events.is_empty() && dropped == 0 {
+            return Ok(());
+        }
+        let list = PyList::empty(py);
+        for event in &events {
+            list.append(described(py, event)?)?;
+        }
+        self.log_events.bind(py).call1((list, dropped)).map(drop)
+    }
+}
+
+/// An event as `(subject, log, kind, error, seconds, position)`.
+fn described<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>> {
+    let subject = match event.subject {
+        Subject::Producer => "producer",
+        Subject::Consumer => "consumer",
+        _ => "client",
+    };
+    let (kind, error, seconds, position) = match &event.kind {
+        EventKind::Connected => ("connected", None, None, None),
+        EventKind::Lost(error) => ("lost", Some(exception(py, error)), None, None),
+        EventKind::Again { wait } => ("again", None, Some(wait.as_secs_f64()), None),
+        EventKind::Damaged { position } => ("damaged", None, None, Some(*position)),
+        EventKind::Closed => ("closed", None, None, None),
+        _ => ("changed", None, None, None),
+    };
+    let error = error.map(|error| error.into_value(py));
+    Ok((subject, event.log.as_str(), kind, error, seconds, position).into_pyobject(py)?.into_any())
+}
