@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -55,15 +56,20 @@ def run(server: Server, program: str, *arguments: str, lines: list[bytes] | None
     return done.stdout.decode()
 
 
-def start(server: Server, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """The running program."""
-    return subprocess.Popen(
+@contextmanager
+def started(server: Server, program: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+    """The running program. It is killed at the end, if it has not ended by itself."""
+    with subprocess.Popen(
         command(program, *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(server),
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def pipe(file: IO[bytes] | None) -> IO[bytes]:
@@ -116,7 +122,7 @@ def test_consume_starts_and_stops_where_it_is_told(server: Server) -> None:
 
 def test_follow_prints_new_records_across_a_restart_of_the_server(server: Server) -> None:
     append(server, "orders", [b"old"])
-    with start(server, "follow.py", "orders") as follow:
+    with started(server, "follow.py", "orders") as follow:
         errors, output = pipe(follow.stderr), pipe(follow.stdout)
         while (line := errors.readline()) != b"following orders from position 1\n":
             assert line, "it has ended"
@@ -136,6 +142,7 @@ def test_follow_prints_new_records_across_a_restart_of_the_server(server: Server
 def test_reliable_counts_each_record_once_although_it_is_killed(
     server: Server, tmp_path: Path
 ) -> None:
+    """The end of each with statement kills the program."""
     file = tmp_path / "totals.sqlite"
 
     def position() -> int:
@@ -149,26 +156,27 @@ def test_reliable_counts_each_record_once_although_it_is_killed(
         database.close()
         return int(row[0].rpartition(":")[2]) if row else 0
 
-    def progress() -> None:
-        """Waits until more records are counted."""
-        before = position()
-        wait_until(lambda: position() > before)
+    def wait_for(target: int) -> None:
+        wait_until(lambda: position() >= target)
 
     expected: Counter[bytes] = Counter()
-    for kill in range(6):
-        payloads = [b"word%d and %d" % (number % 7, kill) for number in range(20_000)]
+    total = 0
+    for _ in range(5):
+        payloads = [b"word%d and %d" % (number % 7, total) for number in range(20_000)]
         append(server, "orders", payloads)
+        total += len(payloads)
         expected.update(payload.split()[0] for payload in payloads)
-        with start(server, "reliable.py", "orders", str(file)) as reliable:
-            if kill == 3:
-                # It continues by itself when the server is there again.
-                progress()
-                server.kill()
-                server.start()
-            progress()
-            if kill == 5:
-                wait_until(lambda: position() == 6 * 20_000)
-            reliable.send_signal(signal.SIGKILL)
+        before = position()
+        with started(server, "reliable.py", "orders", str(file)):
+            wait_for(before + 1)
+    with started(server, "reliable.py", "orders", str(file)):
+        wait_for(total)
+        # It continues by itself when the server is there again.
+        server.kill()
+        server.start()
+        append(server, "orders", [b"last"])
+        expected[b"last"] += 1
+        wait_for(total + 1)
     with sqlite3.connect(file) as database:
         counted = dict(database.execute("SELECT word, records FROM totals"))
     database.close()
@@ -216,7 +224,7 @@ class Gateway:
 @pytest.fixture
 def gateway(server: Server) -> Iterator[Gateway]:
     append(server, "orders", [])
-    with start(server, "gateway.py", "--port", "0") as process:
+    with started(server, "gateway.py", "--port", "0") as process:
         yield Gateway(process)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 0
