@@ -5,10 +5,11 @@
 //! `STYX_FAULT_SEED` repeats the random timing of an earlier run.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::random::Random;
-use crate::{Connection, Request, TestServer, api, wait};
+use crate::{Connection, Request, Scratch, TestServer, api, binary, wait};
 
 /// Cycles with the same set of logs. Then the logs are deleted and created again.
 pub const CYCLES_PER_SET: u64 = 10;
@@ -48,6 +49,23 @@ fn number(variable: &str) -> Option<u64> {
 pub fn skip(why: &str) {
     // Not `println!`: libtest hides that output of a test that passes.
     let _ = std::io::stdout().write_all(format!("\nskipped: {why}\n").as_bytes());
+}
+
+/// A script that runs the server with a data directory of `mib` MiB.
+///
+/// # Panics
+/// When it cannot be written.
+#[must_use]
+pub fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
+    let data = scratch.join("data").display().to_string();
+    let styx = binary::styx().display();
+    // The mount is in the server's own namespace and ends with it.
+    let text = format!(
+        "export STYX='{styx}' DATA='{data}'\nexec unshare -Urm sh -c '\
+         mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
+    );
+    std::fs::create_dir_all(data).expect("the data directory");
+    scratch.write("on-a-small-disk", &text)
 }
 
 /// Checks that an append to a separate log succeeds within five seconds.

@@ -9,6 +9,7 @@
 //! | [`binary`] | finds or builds the `styx` binary |
 //! | [`scratch`] | a separate directory for each test |
 //! | [`server`] | [`TestServer`]: start, kill, restart, stop, log capture |
+//! | [`hex`] | bytes as hexadecimal text |
 //! | [`http`] | HTTP/1.1 in bytes, without a library |
 //! | [`api`] | create, append, read, in one line each |
 //! | [`cli`] | the `styx` command as a child process |
@@ -38,6 +39,7 @@ pub mod cli;
 pub mod clock;
 pub mod damage;
 pub mod faults;
+pub mod hex;
 pub mod http;
 pub mod idle;
 pub mod legacy;

@@ -72,6 +72,8 @@ struct Shared {
     faults: Mutex<Option<LinkFaults>>,
     random: Mutex<Random>,
     cuts: AtomicU64,
+    /// How often all connections were reset.
+    resets: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -89,6 +91,7 @@ impl Proxy {
             faults: Mutex::new(None),
             random: Mutex::new(Random::new(seed)),
             cuts: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         });
         let acceptor = std::thread::spawn({
@@ -118,6 +121,11 @@ impl Proxy {
     /// Never.
     pub fn inject(&self, faults: Option<LinkFaults>) {
         *self.shared.faults.lock().expect("no thread panics while it holds the lock") = faults;
+    }
+
+    /// Resets every connection that exists now. New ones are forwarded.
+    pub fn reset_all(&self) {
+        self.shared.resets.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of connections that were cut.
@@ -170,7 +178,13 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
         std::thread::spawn(move || pump(from, to, &line, random))
     });
     let mut end = None;
+    let resets = shared.resets.load(Ordering::Relaxed);
     while !pumps.iter().all(JoinHandle::is_finished) && !shared.ended.load(Ordering::Relaxed) {
+        if shared.resets.load(Ordering::Relaxed) != resets {
+            shared.cuts.fetch_add(1, Ordering::Relaxed);
+            reset(&client, &server);
+            break;
+        }
         let faults =
             shared.faults.lock().expect("no thread panics while it holds the lock").clone();
         if let Some(faults) = faults {
@@ -214,12 +228,7 @@ fn cut(
 ) {
     match end {
         ConnectionEnd::Close => {}
-        ConnectionEnd::Reset => {
-            // With this, closing a socket resets it.
-            for end in [client, server] {
-                let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
-            }
-        }
+        ConnectionEnd::Reset => reset(client, server),
         ConnectionEnd::HalfClose => {
             let _ = server.shutdown(Shutdown::Write);
             std::thread::sleep(Duration::from_millis(20));
@@ -228,6 +237,13 @@ fn cut(
             line.is_silent.store(true, Ordering::Relaxed);
             std::thread::sleep(faults.silence);
         }
+    }
+}
+
+/// After this, closing the sockets resets their connections.
+fn reset(client: &TcpStream, server: &TcpStream) {
+    for end in [client, server] {
+        let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
     }
 }
 
@@ -306,6 +322,21 @@ mod tests {
         sending.join().expect("it was sent");
         assert!(back == bytes);
         assert_eq!(proxy.cuts(), 0);
+    }
+
+    #[test]
+    fn a_reset_ends_the_connections_that_exist_and_no_later_one() {
+        let proxy = Proxy::start(echo(), 1);
+        let connect = || TcpStream::connect(proxy.address()).expect("the server is listening");
+        let answers = |client: &mut TcpStream| {
+            client.write_all(b"x").is_ok() && client.read(&mut [0; 16]).is_ok_and(|n| n > 0)
+        };
+        let mut old = connect();
+        assert!(answers(&mut old));
+        proxy.reset_all();
+        crate::wait::until_true("the end", Duration::from_secs(5), || !answers(&mut old));
+        assert!(answers(&mut connect()));
+        assert_eq!(proxy.cuts(), 1);
     }
 
     #[test]

@@ -59,9 +59,9 @@ def hexes(payloads):
     return [p.hex() for p in payloads]
 
 
-def write(name, about, vectors):
+def write(name, about, vectors, folder=HERE):
     text = json.dumps({"about": about, "vectors": vectors}, indent=2)
-    (HERE / f"{name}.json").write_text(text + "\n")
+    (folder / f"{name}.json").write_text(text + "\n")
 
 
 SOME = [b"one", b"", b"\x00\xff\r\n"]
@@ -462,3 +462,21 @@ write("checkpoint", "Checkpoints: what they say, or that they are none.", [
         ("more behind", f"{ID}:7:8"),
     ]],
 ])
+
+write("producer", "What a producer sends for a batch in epoch 2 to a log that ends at 7: the block, or its codec.", [
+    vector("one record", block([b"hello"], producer_id=9, producer_epoch=2), options={"producer_id": 9},
+           payloads=hexes([b"hello"])),
+    vector("some records", block(SOME, producer_id=9, producer_epoch=2), options={"producer_id": 9}, payloads=hexes(SOME)),
+    vector("an empty record", block([b""], producer_id=9, producer_epoch=2), options={"producer_id": 9}, payloads=[""]),
+    vector("the largest id", block([b"x"], producer_id=2**64 - 1, producer_epoch=2),
+           options={"producer_id": str(2**64 - 1)}, payloads=hexes([b"x"])),
+    vector("an import that continues", block([b"x"], producer_id=9, producer_epoch=2, sequence=5),
+           options={"producer_id": 9}, next_sequence=5, payloads=hexes([b"x"])),
+    vector("not idempotent", block(SOME), options={"idempotent": False}, payloads=hexes(SOME)),
+    vector("expecting a position", block(SOME, flags=1, base_position=7, producer_id=9, producer_epoch=2),
+           options={"producer_id": 9, "expected_position": 7}, payloads=hexes(SOME)),
+    vector("too small to compress", block([b"x"], producer_id=9, producer_epoch=2),
+           options={"producer_id": 9, "compression": "zstd"}, payloads=hexes([b"x"])),
+    *[{"name": name, "codec": codec, "options": {"producer_id": 9, "compression": name}, "payloads": hexes([b"x" * 99] * 9)}
+      for name, codec in [("lz4", LZ4), ("zstd", ZSTD)]],
+], HERE.parent / "conformance" / "vectors")

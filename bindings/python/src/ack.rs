@@ -79,6 +79,10 @@ impl Ack {
             Some(Ok(position)) => format!("position={position}"),
             Some(Err(error)) => format!("failed: {}", error.code()),
         };
-        format!("<styx_client.Ack sequence={} count={} {state}>", self.ack.sequence(), self.ack.count())
+        format!(
+            "<styx_client.Ack sequence={} count={} {state}>",
+            self.ack.sequence(),
+            self.ack.count()
+        )
     }
 }

@@ -72,25 +72,32 @@ enum Memory {
 /// The pair of capsules that `__arrow_c_array__` returns.
 pub(crate) fn array<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Bound<'py, PyTuple>> {
     let views = views(batch)?;
-    let schema = PyCapsule::new_with_value_and_destructor(py, schema(), c"arrow_schema", |mut schema, _| {
-        if let Some(release) = schema.release {
-            // SAFETY: the consumer has not taken the struct over, because it would have
-            // cleared `release`.
-            unsafe { release(&raw mut schema) }
-        }
-    })?;
+    let schema = PyCapsule::new_with_value_and_destructor(
+        py,
+        schema(),
+        c"arrow_schema",
+        |mut schema, _| {
+            if let Some(release) = schema.release {
+                // SAFETY: the consumer has not taken the struct over, because it would have
+                // cleared `release`.
+                unsafe { release(&raw mut schema) }
+            }
+        },
+    )?;
     let array = struct_array(batch, views);
-    let array = PyCapsule::new_with_value_and_destructor(py, array, c"arrow_array", |mut array, _| {
-        if let Some(release) = array.release {
-            // SAFETY: as above.
-            unsafe { release(&raw mut array) }
-        }
-    })?;
+    let array =
+        PyCapsule::new_with_value_and_destructor(py, array, c"arrow_array", |mut array, _| {
+            if let Some(release) = array.release {
+                // SAFETY: as above.
+                unsafe { release(&raw mut array) }
+            }
+        })?;
     (schema, array).into_pyobject(py)
 }
 
 fn schema() -> Schema {
-    let children = FIELDS.map(|(name, format)| Box::into_raw(Box::new(field(name, format, vec![]))));
+    let children =
+        FIELDS.map(|(name, format)| Box::into_raw(Box::new(field(name, format, vec![]))));
     field(c"", c"+s", children.to_vec())
 }
 
@@ -182,7 +189,12 @@ fn views(batch: &RecordBatch) -> PyResult<Vec<[u8; 16]>> {
 }
 
 /// `children` are owned by the array, and `buffers` point into `memory`.
-fn of(length: usize, buffers: Vec<*const c_void>, children: Vec<*mut Array>, memory: Memory) -> Array {
+fn of(
+    length: usize,
+    buffers: Vec<*const c_void>,
+    children: Vec<*mut Array>,
+    memory: Memory,
+) -> Array {
     let owned = Box::new(Owned { buffers, children, _memory: memory });
     Array {
         length: length as i64,

@@ -100,9 +100,9 @@ impl RecordBatch {
             return Ok(Py::new(py, part)?.into_any());
         }
         let length = isize::try_from(self.batch.len()).unwrap_or(isize::MAX);
-        let at: isize = at.extract().map_err(|_| {
-            PyTypeError::new_err("an index of a batch is an integer or a slice")
-        })?;
+        let at: isize = at
+            .extract()
+            .map_err(|_| PyTypeError::new_err("an index of a batch is an integer or a slice"))?;
         let index = if at < 0 { at + length } else { at };
         if !(0..length).contains(&index) {
             let text = format!("index {at} is out of range: the batch has {length} records");
@@ -210,9 +210,11 @@ impl RecordBatch {
 
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         match other.cast::<RecordBatch>() {
-            Ok(other) => {
-                Ok((self.batch == other.get().batch).into_pyobject(py)?.to_owned().into_any().unbind())
-            }
+            Ok(other) => Ok((self.batch == other.get().batch)
+                .into_pyobject(py)?
+                .to_owned()
+                .into_any()
+                .unbind()),
             Err(_) => Ok(PyNotImplemented::get(py).to_owned().into_any().unbind()),
         }
     }
@@ -223,7 +225,10 @@ impl RecordBatch {
 
     fn __repr__(&self) -> String {
         let (first, next) = (self.batch.first_position(), self.batch.next_position());
-        format!("<styx_client.RecordBatch of {} records, positions {first} to {next}>", next - first)
+        format!(
+            "<styx_client.RecordBatch of {} records, positions {first} to {next}>",
+            next - first
+        )
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {

@@ -49,11 +49,7 @@ impl Call {
             let result = call.await?;
             Ok(Box::new(move |py: Python<'_>| answer(py, result)) as Answer)
         };
-        Call {
-            shared: Arc::clone(shared),
-            what,
-            state: Mutex::new(State::New(Box::pin(running))),
-        }
+        Call { shared: Arc::clone(shared), what, state: Mutex::new(State::New(Box::pin(running))) }
     }
 
     /// A call that returns `None`.

@@ -3,15 +3,17 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use styx_client::Error;
+
+use crate::errors::exception;
 
 /// A log's id and the position of the next record to read.
 ///
 /// Store str(checkpoint) together with the output of the records before it, in one
 /// transaction, and pass it back as Consumer's start: Checkpoint(text) accepts exactly that
 /// text. A consumer that starts at a checkpoint of a log that was truncated or recreated
-/// raises LogChangedError.
+/// raises LogChangedError. Another text raises InvalidArgumentError (a ValueError).
 #[pyclass(frozen, eq, hash, module = "styx_client")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Checkpoint(pub(crate) styx_client::Checkpoint);
@@ -19,9 +21,10 @@ pub(crate) struct Checkpoint(pub(crate) styx_client::Checkpoint);
 #[pymethods]
 impl Checkpoint {
     #[new]
-    fn new(text: &str) -> PyResult<Checkpoint> {
-        let parsed = text.parse().map(Checkpoint);
-        parsed.map_err(|error| PyValueError::new_err(format!("{error}")))
+    fn new(py: Python<'_>, text: &str) -> PyResult<Checkpoint> {
+        let invalid = |error| Error::invalid_argument(format!("{error}"));
+        let parsed = text.parse::<styx_client::Checkpoint>().map_err(invalid);
+        parsed.map(Checkpoint).map_err(|error| exception(py, &error))
     }
 
     /// The id of the log, as 32 hex digits.

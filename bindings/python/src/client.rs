@@ -69,9 +69,7 @@ impl Client {
 
     fn create_log(&self, name: String, limits: Vec<(String, i64)>, exist_ok: bool) -> Call {
         let client = self.core();
-        let call = async move {
-            client.create_log(&name, config(&limits)?, exist_ok).await
-        };
+        let call = async move { client.create_log(&name, config(&limits)?, exist_ok).await };
         Call::new(&self.shared, "create_log", call, |py, info| log_info(py, &info))
     }
 
@@ -86,9 +84,12 @@ impl Client {
 
     fn get_log(&self, name: String) -> Call {
         let client = self.core();
-        Call::new(&self.shared, "get_log", async move { client.get_log(&name).await }, |py, info| {
-            log_info(py, &info)
-        })
+        Call::new(
+            &self.shared,
+            "get_log",
+            async move { client.get_log(&name).await },
+            |py, info| log_info(py, &info),
+        )
     }
 
     fn get_log_details(&self, name: String) -> Call {

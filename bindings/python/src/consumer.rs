@@ -181,7 +181,12 @@ impl Consumer {
 #[pymethods]
 impl Consumer {
     /// Up to `max` records; waits for them. `None` at the timeout and at the end.
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>, max: usize) -> PyResult<Option<RecordBatch>> {
+    fn poll(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        max: usize,
+    ) -> PyResult<Option<RecordBatch>> {
         let deadline = Deadline::after(timeout).map_err(|error| exception(py, &error))?;
         let batch = self.wait(py, deadline, |state| state.batch(max))?;
         Ok(batch.map(RecordBatch::new))
@@ -212,9 +217,7 @@ impl Consumer {
         let mut completions = Vec::new();
         let _ = queue.drain(1, &mut completions);
         match completions.pop() {
-            Some(completion) => {
-                completion.result.map(drop).map_err(|error| exception(py, &error))
-            }
+            Some(completion) => completion.result.map(drop).map_err(|error| exception(py, &error)),
             None => Ok(()),
         }
     }

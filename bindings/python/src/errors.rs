@@ -42,12 +42,7 @@ pub(crate) fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'p
     if let Some(after) = facts.retry_after {
         values.set_item("retry_after", after.as_secs_f64())?;
     }
-    let arguments = (
-        error.code(),
-        error.message(),
-        error.is_retriable(),
-        error.maybe_appended(),
-        values,
-    );
+    let arguments =
+        (error.code(), error.message(), error.is_retriable(), error.maybe_appended(), values);
     make.bind(py).call1(arguments)
 }

@@ -319,6 +319,16 @@ fn batches_are_equal_if_their_records_are() {
 }
 
 #[test]
+fn batch_of_records_has_their_timestamps() {
+    let records = [(7, "a"), (7, "b"), (9, "c"), (8, "d")];
+    let batch = RecordBatch::of_records(LOG, 5, records);
+    let seen: Vec<_> = batch.iter().map(|r| (r.timestamp(), r.payload())).collect();
+    assert_eq!(seen, records.map(|(timestamp, text)| (timestamp, text.as_bytes())));
+    let runs: Vec<_> = batch.slice(1..4).runs().map(|run| (run.first, run.timestamp)).collect();
+    assert_eq!(runs, [(0, 7), (1, 9), (2, 8)]);
+}
+
+#[test]
 #[should_panic(expected = "the positions exceed u64::MAX")]
 fn batch_beyond_the_last_position_is_a_mistake_of_the_caller() {
     let _ = RecordBatch::of(LOG, u64::MAX, 0, ["one", "two"]);

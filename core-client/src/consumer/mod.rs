@@ -236,7 +236,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Builder::open`]. The consumer then returns the same error until another
-    /// seek.
+    /// seek. `closed` after [`close`](Self::close).
     pub async fn seek(&mut self, start: impl Into<Start>) -> Result<(), Error> {
         self.begin_seek(start.into(), &mut None)?;
         poll_fn(|context| self.queue.poll_open(context)).await.map(|_| ())
@@ -249,6 +249,9 @@ impl Consumer {
         opening: &mut Option<Ticket>,
     ) -> Result<(), Error> {
         self.client.runtime().process().check()?;
+        if self.queue.is_closed() {
+            return Err(Error::closed("consumer"));
+        }
         start.parameters()?;
         let end = self.queue.log_end().max(self.position());
         let options =

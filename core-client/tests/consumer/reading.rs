@@ -1,7 +1,7 @@
 //! Reads without faults: where they begin and end, and their requests.
 
 use styx_client::consumer::{Polled, Start};
-use styx_client::{Checkpoint, Codec, Codecs, LogId, Position};
+use styx_client::{Checkpoint, Codec, Codecs, Kind, LogId, Position};
 use styx_protocol::{Whence, header};
 
 use crate::log::Log;
@@ -119,6 +119,24 @@ fn single_record_may_exceed_the_frame_limit() {
     let peer = peer(&log);
     let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
     assert!(take(&mut consumer, 100) == log.records(0, 4));
+}
+
+/// The first run of the conformance suite found that a seek opened a closed consumer again.
+#[test]
+fn seek_of_a_closed_consumer_fails() {
+    let log = Log::of(10, 7);
+    let peer = peer(&log);
+    for close_by_handle in [false, true] {
+        let mut consumer = wait(client(&peer).consumer("orders").open()).expect("opens");
+        match close_by_handle {
+            true => consumer.handle().close(),
+            false => wait(consumer.close()),
+        }
+        let error = wait(consumer.seek(3)).expect_err("closed");
+        assert_eq!(error.kind(), Kind::Closed);
+        let error = wait(consumer.next_batch()).expect_err("closed");
+        assert_eq!(error.kind(), Kind::Closed);
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The memory of one large record: about its size, while it is appended, read, and after
 //! a restart.
 
+use std::time::Duration;
+
 use styx_tests::api::{BINARY, read_binary};
-use styx_tests::{Request, Settings, TestServer};
+use styx_tests::{Request, Response, Settings, TestServer};
 
 use crate::alone;
 
@@ -11,6 +13,8 @@ const RECORD_BYTES: usize = 200_000_000;
 /// For everything else in the process, with a large reserve. Two copies of the record do
 /// not fit.
 const OTHER_BYTES: u64 = 120 * MB;
+/// A slow disk needs half a minute for one of these records.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn settings() -> Settings {
     let settings = Settings::default().program(styx_tests::binary::released());
@@ -25,12 +29,20 @@ fn check_peak(server: &TestServer, records: u64, what: &str) {
     assert!(peak < records * RECORD_BYTES as u64 + OTHER_BYTES, "{what}: {} MB", peak / MB);
 }
 
+/// The answer to a request, which may take long.
+#[track_caller]
+fn ask(server: &TestServer, request: &Request) -> Response {
+    let mut connection = server.connect();
+    connection.set_patience(PATIENCE);
+    connection.exchange(request).expect("an answer").expect(200)
+}
+
 /// Appends one record, which follows `before` in the body.
 fn append(server: &TestServer, content_type: &str, before: &[u8]) {
     let mut body = before.to_vec();
     body.resize(before.len() + RECORD_BYTES, b'x');
     let request = Request::post("/logs/a/records").typed(content_type, body);
-    let _ = server.ask(&request).expect(200);
+    let _ = ask(server, &request);
 }
 
 #[test]
@@ -47,10 +59,10 @@ fn a_large_record_takes_its_size_in_memory_once() {
     server.restart();
     // The newest segment is checked at the start.
     check_peak(&server, 0, "opened");
-    let one = server.ask(&Request::get("/logs/a/records?position=1")).expect(200);
+    let one = ask(&server, &Request::get("/logs/a/records?position=1"));
     assert!(one.body.len() == RECORD_BYTES && one.body.iter().all(|byte| *byte == b'x'));
     check_peak(&server, 1, "read as one record");
-    let many = server.ask(&read_binary("a", "")).expect(200);
+    let many = ask(&server, &read_binary("a", ""));
     assert_eq!(many.body.len(), 2 * (4 + RECORD_BYTES));
     check_peak(&server, 1, "read as binary records");
 }

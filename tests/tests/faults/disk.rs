@@ -4,7 +4,6 @@
 //! a small tmpfs, and a loop device a small ext4 or XFS. `cargo xtask test` says when
 //! one of them is missing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,23 +78,10 @@ fn no_acked_record_is_lost_whichever_sync_fails() {
     }
 }
 
-/// A script that runs the server with a data directory of `mib` MiB.
-fn small_disk(scratch: &Scratch, mib: u64) -> PathBuf {
-    let data = scratch.join("data").display().to_string();
-    let styx = binary::styx().display();
-    // The mount is in the server's own namespace and ends with it.
-    let text = format!(
-        "export STYX='{styx}' DATA='{data}'\nexec unshare -Urm sh -c '\
-         mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$STYX\" \"$@\"' styx \"$@\"\n"
-    );
-    std::fs::create_dir_all(data).expect("the data directory");
-    scratch.write("on-a-small-disk", &text)
-}
-
 #[test]
 fn a_full_disk_rejects_appends_until_space_is_freed() {
     let scratch = Arc::new(Scratch::new("full"));
-    let settings = Settings::default().script(&small_disk(&scratch, 48));
+    let settings = Settings::default().script(&faults::small_disk(&scratch, 48));
     let server = settings.start_in(scratch).expect("it can be started");
     fill_and_relieve(&server);
 }

@@ -3,7 +3,7 @@
 //! Cargo is always given the whole workspace: with `--package` it unifies features
 //! over fewer crates, and builds tokio, ring and zstd a second time for it.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::process::Stdio;
 
 use crate::tally::{self, Tally};
@@ -45,9 +45,13 @@ pub(crate) fn run(name: &str) -> Option<Tally> {
 }
 
 /// The programs that the tests run. A test that needs the release binary builds it,
-/// unless `STYX_RELEASE_BIN` says where it is.
-pub(crate) fn environment() -> [(&'static str, PathBuf); 2] {
-    [("STYX_BIN", tools::styx()), ("STYX_EXAMPLES", tools::examples())]
+/// unless `STYX_RELEASE_BIN` says where it is. Every driver of the conformance suite must run.
+pub(crate) fn environment() -> [(&'static str, OsString); 3] {
+    [
+        ("STYX_BIN", tools::styx().into()),
+        ("STYX_EXAMPLES", tools::examples().into()),
+        ("STYX_CONFORMANCE_ALL", "1".into()),
+    ]
 }
 
 /// Every folder of `tests/tests` with a `main.rs` is a binary.
@@ -163,6 +167,6 @@ mod tests {
 
     #[test]
     fn the_binaries_of_the_tests_are_found() {
-        assert_eq!(binaries(), ["alone", "e2e", "faults"]);
+        assert_eq!(binaries(), ["alone", "conformance", "e2e", "faults"]);
     }
 }

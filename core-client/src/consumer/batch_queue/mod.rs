@@ -69,6 +69,8 @@ struct BatchQueueState {
     opened: Option<OpenedRead>,
     ends: Option<Ends>,
     outcome: Option<Result<(), Error>>,
+    /// The caller has closed the queue. It stays closed.
+    is_closed: bool,
     /// Number of the current sender; no other sender may change anything.
     sender: u64,
     /// The task that owns the current sender.
@@ -135,6 +137,13 @@ impl BatchQueue {
             state.clear();
             (state.outcome, state.opening) = (None, opening);
             number = state.sender;
+            if state.is_closed {
+                let closed = Error::closed("consumer");
+                news.complete(state.opening.take(), Err(closed.clone()));
+                state.outcome = Some(Err(closed));
+                // The sender of a closed queue changes nothing.
+                state.sender += 1;
+            }
         });
         BatchSender::new(Arc::clone(self), number)
     }
@@ -155,7 +164,13 @@ impl BatchQueue {
             let closed = Error::closed("consumer");
             news.complete(state.opening.take(), Err(closed.clone()));
             state.outcome = Some(Err(closed));
+            state.is_closed = true;
         });
+    }
+
+    /// Whether the queue was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     /// Waits until the read is open, or has ended.

@@ -23,6 +23,27 @@ fn take(producer: &Producer) -> Vec<Seen> {
 }
 
 #[test]
+fn failure_that_the_caller_has_reported_is_not_returned_again() {
+    for reports in [false, true] {
+        let peer = Peer::start();
+        let (producer, mut connection) = open(&peer, |b| b.track_settled(true));
+        append(&producer, "lost");
+        connection.block();
+        connection.fault(&Fault::new(Code::ProducerFenced, "another took over"));
+        let mut settled = Vec::new();
+        while settled.is_empty() {
+            thread::yield_now();
+            producer.take_settled(&mut settled);
+        }
+        if reports {
+            settled.iter().for_each(Settled::mark_reported);
+        }
+        let closed = wait(producer.close()).map_err(|error| error.code());
+        assert_eq!(closed, if reports { Ok(()) } else { Err("producer_fenced") });
+    }
+}
+
+#[test]
 fn outcomes_of_blocks_are_taken_once_and_in_order() {
     let peer = Peer::start();
     let (producer, mut connection) = open(&peer, |b| b.track_settled(true).block_bytes(1));

@@ -1,0 +1,69 @@
+//! The table of drivers. A driver is a program that does with one client library what the runner
+//! asks; tests/conformance/README.md has its protocol.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use styx_tests::faults;
+
+/// Set by `cargo xtask test`: a driver that cannot run is a failure instead of a skipped test.
+const ALL: &str = "STYX_CONFORMANCE_ALL";
+
+pub(crate) struct Driver {
+    pub(crate) name: &'static str,
+    /// The command that runs it, or why it cannot run and what to do.
+    pub(crate) command: fn() -> Result<Command, String>,
+    /// Changes each answer before the runner sees it. Only for tests of the runner.
+    pub(crate) change: Option<fn(&mut Value)>,
+}
+
+/// Every driver in the tree. `scenarios!` in main.rs has the same names.
+pub(crate) const DRIVERS: &[Driver] = &[
+    Driver { name: "python", command: || python("python"), change: None },
+    Driver { name: "python_aio", command: || python("python_aio"), change: None },
+    Driver { name: "rust", command: rust, change: None },
+];
+
+/// The interpreter of an environment in which styx-client is installed.
+const PYTHON: &str = "STYX_PYTHON";
+
+fn rust() -> Result<Command, String> {
+    Ok(Command::new(Path::new(env!("CARGO_BIN_EXE_styx-conformance-driver"))))
+}
+
+fn python(driver: &str) -> Result<Command, String> {
+    let Some(python) = std::env::var_os(PYTHON).map(PathBuf::from) else {
+        return Err(format!(
+            "{PYTHON} is not set: run `cargo xtask test --only python-wheel`, then \
+             `cargo xtask test --only conformance`"
+        ));
+    };
+    let folder = styx_tests::binary::workspace().join("tests/conformance/drivers");
+    let mut command = Command::new(python);
+    // Warnings of the client, such as that of an object that was not closed, are no output.
+    command.args(["-W", "ignore::ResourceWarning"]).arg(folder.join(driver).join("driver.py"));
+    Ok(command)
+}
+
+/// The driver of this name. `None` after it was reported that it cannot run here.
+///
+/// # Panics
+/// When it cannot run although all drivers must.
+pub(crate) fn named(name: &str) -> Option<&'static Driver> {
+    let driver = DRIVERS.iter().find(|driver| driver.name == name);
+    let driver = driver.unwrap_or_else(|| panic!("there is no driver {name}"));
+    is_available(driver).then_some(driver)
+}
+
+/// The drivers that can run here. The others are reported.
+pub(crate) fn available() -> Vec<&'static Driver> {
+    DRIVERS.iter().filter(|driver| is_available(driver)).collect()
+}
+
+pub(crate) fn is_available(driver: &Driver) -> bool {
+    let Err(why) = (driver.command)() else { return true };
+    assert!(std::env::var_os(ALL).is_none(), "the driver {} cannot run: {why}", driver.name);
+    faults::skip(&format!("the driver {} cannot run: {why}", driver.name));
+    false
+}

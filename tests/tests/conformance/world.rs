@@ -1,0 +1,130 @@
+//! [`World`]: the server of a scenario, the proxy in front of it, and the faults of both.
+//!
+//! ```text
+//! driver ─▶ proxy ─▶ server: a child process with its own directory
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use styx_tests::proxy::{LinkFaults, Proxy};
+use styx_tests::{Request, Scratch, Settings, TestServer, api, damage, faults};
+
+/// More large records than a small disk can have.
+const RECORDS_MAX: usize = 500;
+
+pub(crate) struct World {
+    server: TestServer,
+    proxy: Proxy,
+}
+
+impl World {
+    /// Starts the server that a scenario describes under `server`.
+    pub(crate) fn start(description: &Value) -> Result<World, String> {
+        let scratch = Arc::new(Scratch::new("conformance"));
+        let mut settings = Settings::default();
+        for line in description["settings"].as_array().into_iter().flatten() {
+            settings = settings.set(line.as_str().ok_or("settings are lines of text")?);
+        }
+        if let Some(mib) = description["disk_mib"].as_u64() {
+            settings = settings.script(&faults::small_disk(&scratch, mib));
+        }
+        let server = settings.start_in(scratch).map_err(|refusal| refusal.to_string())?;
+        let proxy = Proxy::start(server.address(), 1);
+        Ok(World { server, proxy })
+    }
+
+    /// What clients connect to.
+    pub(crate) fn address(&self) -> String {
+        format!("styx://{}", self.proxy.address())
+    }
+
+    /// The path of a file for the driver.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.server.scratch().join(name)
+    }
+
+    /// Does what a step with the key `fault` asks for.
+    pub(crate) fn fault(&mut self, step: &Value) -> Result<(), String> {
+        let text = |name: &str| step[name].as_str().ok_or(format!("a fault needs {name}: {step}"));
+        match text("fault")? {
+            "reset_connections" => self.proxy.reset_all(),
+            "cut_often" => self.proxy.inject(Some(LinkFaults::frequent())),
+            "calm" => {
+                let cuts = self.proxy.cuts();
+                if cuts == 0 {
+                    return Err("no connection was cut, so this proves nothing".to_owned());
+                }
+                self.proxy.inject(None);
+            }
+            "kill" => self.server.kill(),
+            "stop" => drop(self.server.stop()),
+            "restart" => {
+                self.server.restart();
+                // Nothing connects before these.
+                step["before"].as_array().into_iter().flatten().try_for_each(|f| self.fault(f))?;
+                self.proxy.forward_to(self.server.address());
+            }
+            "pause" => self.server.pause(),
+            "resume" => {
+                let after = step["after"].as_f64().ok_or("resume needs after, in seconds")?;
+                std::thread::sleep(Duration::from_secs_f64(after));
+                self.server.resume();
+            }
+            "corrupt" => {
+                let log = self.server.data().join(text("log")?);
+                damage::flip_bit(&log, text("text")?.as_bytes());
+            }
+            "delete_log" => self.delete(text("log")?)?,
+            "recreate_log" => {
+                self.delete(text("log")?)?;
+                self.server.create(text("log")?);
+            }
+            "truncate_log" => {
+                self.ask(&Request::post(&format!("/logs/{}/truncate", text("log")?)))?;
+            }
+            "trim" => {
+                let target = format!("/logs/{}/trim?position={}", text("log")?, step["position"]);
+                self.ask(&Request::post(&target))?;
+            }
+            "append" => {
+                for _ in 0..step["count"].as_u64().unwrap_or(1) {
+                    self.ask(&api::write_one(text("log")?, text("text")?))?;
+                }
+            }
+            "fill_disk" => self.fill_disk(text("log")?)?,
+            other => return Err(format!("there is no fault {other}")),
+        }
+        Ok(())
+    }
+
+    /// Appends to a log until there is no space.
+    fn fill_disk(&self, log: &str) -> Result<(), String> {
+        let request = api::write_one(log, vec![b'x'; 500_000]);
+        for _ in 0..RECORDS_MAX {
+            let answer = self.server.ask(&request);
+            match answer.status() {
+                200 => {}
+                507 => return Ok(()),
+                _ => return Err(answer.shown()),
+            }
+        }
+        Err("the disk never became full".to_owned())
+    }
+
+    fn delete(&self, log: &str) -> Result<(), String> {
+        self.ask(&Request::delete(&format!("/logs/{log}")))
+    }
+
+    /// Somebody else's request, not through the proxy.
+    fn ask(&self, request: &Request) -> Result<(), String> {
+        let answer = self.server.ask(request);
+        if answer.status() == 200 {
+            Ok(())
+        } else {
+            Err(format!("{request:?}: {}", answer.shown()))
+        }
+    }
+}
