@@ -44,8 +44,9 @@ class Producer:
         Copies it, and returns before it is durable. Waits only while in_flight_bytes are
         waiting or unacknowledged. The Ack can be ignored.
 
-        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
-        producer; the record was not appended then. Raises TypeError for str.
+        Raises ClosedError, or the error that ended the producer; the record was not appended
+        then. Raises TypeError for str. A record over the log's max_record_size ends the
+        producer: the ack and all later calls raise RecordTooLargeError (a ValueError).
         """
         return self._native.append(payload)
 
@@ -149,7 +150,7 @@ class Producer:
         native = getattr(self, "_native", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use a with statement, or call close()",
                 ResourceWarning,
                 source=self,

@@ -135,8 +135,9 @@ class Producer:
         Waits only while in_flight_bytes are waiting or unacknowledged. Cancelled while it
         waits, it appends nothing.
 
-        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
-        producer; the record was not appended then. Raises TypeError for str.
+        Raises ClosedError, or the error that ended the producer; the record was not appended
+        then. Raises TypeError for str. A record over the log's max_record_size ends the
+        producer: the ack and all later calls raise RecordTooLargeError (a ValueError).
         """
         native = self._native_or_none or (await self.open())._native
         self._hub.check()
@@ -364,7 +365,7 @@ class Producer:
         native = getattr(self, "_native_or_none", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use async with, or await close()",
                 ResourceWarning,
                 source=self,
