@@ -116,6 +116,32 @@ def test_commands_name_files_that_exist(page: Path) -> None:
             assert not missing, f"{page}:{block.line}: {missing}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "examples/python/README.md"], ids=page_name)
+def test_every_link_points_to_a_file_or_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]*)\)", page.read_text()):
+        name, _, heading = target.partition("#")
+        if "://" in name:
+            continue
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        if heading:
+            assert heading in headings(file), target
+
+
+def headings(page: Path) -> list[str]:
+    """The headings of a page, as they are in links."""
+    lines = [line.lstrip("#").strip() for line in page.read_text().splitlines() if line[:1] == "#"]
+    return [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in lines]
+
+
+@pytest.mark.parametrize("page", [PAGES[0]], ids=page_name)
+def test_the_page_on_pypi_has_no_links_into_the_repository(page: Path) -> None:
+    """PyPI shows the page without the files beside it."""
+    targets = re.findall(r"\]\(([^)]*)\)", page.read_text())
+    assert targets, "it has links"
+    assert [target for target in targets if "://" not in target] == []
+
+
 @pytest.mark.parametrize("kind", ["client", "producer", "consumer"])
 def test_the_guide_has_every_option_with_its_default(kind: str) -> None:
     functions: dict[str, Callable[..., object]] = {
