@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "bindings/python/README.md", ROOT / "docs/python.md"]
+PAGES = [
+    ROOT / "bindings/python/README.md",
+    ROOT / "docs/python.md",
+    ROOT / "docs/python-practice.md",
+]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 //! first command that fails fails the test.
 //!
 //! Programs in other languages are run elsewhere: those of docs/rust.md by the crate of
-//! examples/rust, and those of docs/python.md by bindings/python/tests/test_docs.py.
+//! examples/rust, and those of docs/python*.md by bindings/python/tests/test_docs.py.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
