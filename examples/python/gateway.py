@@ -16,6 +16,8 @@ id of the last event, and the stream continues after it.
 
 import argparse
 import asyncio
+import contextlib
+import re
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -47,6 +49,8 @@ async def append(request: web.Request) -> web.Response:
         # An error ends the producer. The next request opens another one.
         if producers.get(log) is producer:
             del producers[log]
+            with contextlib.suppress(StyxError):
+                await producer.close()
         raise
 
 
@@ -57,19 +61,23 @@ async def stream(request: web.Request) -> web.StreamResponse:
     async with consumer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        while not consumer.ended:
-            batch = await consumer.poll(timeout=HEARTBEAT)
-            if batch is None:
-                await response.write(b": nothing new\n\n")
-                continue
-            events = [event(record.payload, record.checkpoint) for record in batch]
-            await response.write(b"".join(events))
+        try:
+            while not consumer.ended:
+                batch = await consumer.poll(timeout=HEARTBEAT)
+                if batch is None:
+                    await response.write(b": nothing new\n\n")
+                    continue
+                events = [event(record.payload, record.checkpoint) for record in batch]
+                await response.write(b"".join(events))
+        except StyxError as error:
+            # It is too late for a status.
+            await response.write(b"event: error\ndata: %s\n\n" % error.code.encode())
     return response
 
 
 def event(payload: bytes, checkpoint: Checkpoint) -> bytes:
     """A record as a server-sent event. Its id says where to continue."""
-    lines = b"".join(b"data: %s\n" % line for line in payload.split(b"\n"))
+    lines = b"".join(b"data: %s\n" % line for line in re.split(b"\r\n|\r|\n", payload))
     return b"id: %s\n%s\n" % (str(checkpoint).encode(), lines)
 
 
@@ -113,8 +121,9 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description="Serve logs over HTTP.")
     parser.add_argument("--port", type=int, default=8080, help="0 for a free one (default: 8080)")
     arguments = parser.parse_args()
-    # A reader that goes away cancels its handler, and so closes its consumer.
-    runner = web.AppRunner(application(), handler_cancellation=True)
+    # A reader that goes away cancels its handler, and so closes its consumer. At the end, the
+    # streams are cancelled after a second.
+    runner = web.AppRunner(application(), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", arguments.port).start()

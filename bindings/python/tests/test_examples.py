@@ -203,20 +203,17 @@ class Gateway:
         finally:
             connection.close()
 
-    def events(self, path: str, count: int, last_id: str = "") -> list[tuple[str, str]]:
-        """The ids and the data of the first events."""
+    def events(self, path: str, last_id: str = "") -> Generator[tuple[str, str]]:
+        """The first lines and the data of the events."""
         connection = http.client.HTTPConnection(self.address, timeout=LIMIT)
         try:
             connection.request("GET", path, headers={"Last-Event-ID": last_id} if last_id else {})
             response = connection.getresponse()
             assert response.status == 200
             assert response.headers.get_content_type() == "text/event-stream"
-            events: list[tuple[str, str]] = []
-            for _ in range(count):
-                lines = list(iter(lambda: response.readline().decode().rstrip("\n"), ""))
+            while lines := list(iter(lambda: response.readline().decode().rstrip("\n"), "")):
                 data = [line[6:] for line in lines if line.startswith("data: ")]
-                events.append((lines[0].removeprefix("id: "), "\n".join(data)))
-            return events
+                yield lines[0], "\n".join(data)
         finally:
             connection.close()
 
@@ -233,10 +230,30 @@ def gateway(server: Server) -> Iterator[Gateway]:
 
 def test_gateway_streams_what_was_posted_and_continues_after_an_event(gateway: Gateway) -> None:
     assert gateway.request("POST", "/logs/orders", b"a book") == (200, {"position": 0})
-    assert gateway.request("POST", "/logs/orders", b"two\nlines") == (200, {"position": 1})
-    first, second = gateway.events("/logs/orders?start=0", 2)
+    assert gateway.request("POST", "/logs/orders", b"two\r\nlines") == (200, {"position": 1})
+    events = gateway.events("/logs/orders?start=0")
+    first, second = next(events), next(events)
     assert (first[1], second[1]) == ("a book", "two\nlines")
-    assert gateway.events("/logs/orders", 1, last_id=first[0]) == [second]
+    assert next(gateway.events("/logs/orders", first[0].removeprefix("id: "))) == second
+
+
+def test_gateway_ends_although_a_reader_is_connected(gateway: Gateway) -> None:
+    gateway.request("POST", "/logs/orders", b"a book")
+    events = gateway.events("/logs/orders?start=0")
+    assert next(events)[1] == "a book"
+    gateway.process.send_signal(signal.SIGINT)
+    assert gateway.process.wait(10) == 0
+
+
+def test_gateway_ends_a_stream_with_the_code_of_its_error(
+    gateway: Gateway, server: Server
+) -> None:
+    gateway.request("POST", "/logs/orders", b"a book")
+    events = gateway.events("/logs/orders?start=0")
+    assert next(events)[1] == "a book"
+    with Client(server.address) as client:
+        client.delete_log("orders")
+    assert list(events) == [("event: error", "log_not_found")]
 
 
 def test_gateway_answers_errors_with_their_codes(gateway: Gateway) -> None:

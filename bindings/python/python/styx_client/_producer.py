@@ -44,9 +44,8 @@ class Producer:
         Copies it, and returns before it is durable. Waits only while in_flight_bytes are
         waiting or unacknowledged. The Ack can be ignored.
 
-        Raises ClosedError, or the error that ended the producer; the record was not appended
-        then. Raises TypeError for str. A record over the log's max_record_size ends the
-        producer: the ack and all later calls raise RecordTooLargeError (a ValueError).
+        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
+        producer; the record was not appended then. Raises TypeError for str.
         """
         return self._native.append(payload)
 

@@ -135,9 +135,8 @@ class Producer:
         Waits only while in_flight_bytes are waiting or unacknowledged. Cancelled while it
         waits, it appends nothing.
 
-        Raises ClosedError, or the error that ended the producer; the record was not appended
-        then. Raises TypeError for str. A record over the log's max_record_size ends the
-        producer: the ack and all later calls raise RecordTooLargeError (a ValueError).
+        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
+        producer; the record was not appended then. Raises TypeError for str.
         """
         native = self._native_or_none or (await self.open())._native
         self._hub.check()
