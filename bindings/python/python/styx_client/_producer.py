@@ -149,7 +149,7 @@ class Producer:
         native = getattr(self, "_native", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use a with statement, or call close()",
                 ResourceWarning,
                 source=self,

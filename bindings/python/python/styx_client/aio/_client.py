@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 from styx_client import _exit, _values
 from styx_client._client import CHUNK_BYTES
@@ -89,8 +90,8 @@ class Client:
         self._native = NativeClient(address, options, log_events)
         self._hub_or_none: Hub | None = None
         self._closed = False
-        self._producers: set[Producer] = set()
-        self._consumers: set[Consumer] = set()
+        self._producers: WeakSet[Producer] = WeakSet()
+        self._consumers: WeakSet[Consumer] = WeakSet()
 
     async def connect(self) -> Self:
         """Connects, unless the client is connected."""
@@ -348,9 +349,9 @@ class Client:
         self._closed = True
         lost: StyxError | None = None
         try:
-            for consumer in self._consumers:
+            for consumer in list(self._consumers):
                 await consumer.close()
-            for producer in self._producers:
+            for producer in list(self._producers):
                 try:
                     await producer.close(within)
                 except StyxError as error:

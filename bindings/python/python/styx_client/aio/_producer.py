@@ -364,7 +364,7 @@ class Producer:
         native = getattr(self, "_native_or_none", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use async with, or await close()",
                 ResourceWarning,
                 source=self,
