@@ -24,11 +24,13 @@ class Face(Protocol):
     @property
     def name(self) -> str:
         """The name in the names of tests."""
+        ...
 
     def connect(
         self, address: str, *, timeout: float = 30.0, silence_timeout: float = 30.0
     ) -> styx_client.Client:
         """A connected client."""
+        ...
 
     def close(self) -> None:
         """Ends the event loop."""
