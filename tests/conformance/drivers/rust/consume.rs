@@ -15,7 +15,7 @@ pub(crate) fn open(objects: &mut Objects, arguments: &Arguments<'_>) -> Result<V
     for (name, text) in options::texts(&arguments.0["options"]) {
         builder = builder.set(&name, &text)?;
     }
-    objects.add(arguments.text("as")?, Object::Consumer(builder.open()?));
+    objects.add(arguments.text("as")?, Object::Consumer(Box::new(builder.open()?)));
     Ok(json!({}))
 }
 

@@ -13,7 +13,7 @@ use crate::arguments::number;
 pub(crate) enum Object {
     Client(Client),
     Producer(Producer),
-    Consumer(Consumer),
+    Consumer(Box<Consumer>),
     Ack(Ack),
 }
 
