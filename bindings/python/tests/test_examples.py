@@ -230,6 +230,16 @@ def test_gateway_streams_what_was_posted_and_continues_after_an_event(gateway: G
     assert next(gateway.events("/logs/orders", first[0].removeprefix("id: "))) == second
 
 
+def test_gateway_continues_when_the_server_restarts(gateway: Gateway, server: Server) -> None:
+    events = gateway.events("/logs/orders?start=0")
+    gateway.request("POST", "/logs/orders", b"before")
+    assert next(events)[1] == "before"
+    server.kill()
+    server.start()
+    assert gateway.request("POST", "/logs/orders", b"after") == (200, {"position": 1})
+    assert next(events)[1] == "after"
+
+
 def test_gateway_ends_although_a_reader_is_connected(gateway: Gateway) -> None:
     gateway.request("POST", "/logs/orders", b"a book")
     events = gateway.events("/logs/orders?start=0")
