@@ -77,7 +77,9 @@ class Consumer:
                 hub = self._hub_of_client()
                 native = await hub.run(self._start())
                 self._hub = hub
-                self._token = hub.register(self._ready)
+                # Weakly, because a program may just drop a consumer, which closes it. A task that
+                # waits in the consumer keeps it.
+                self._token = hub.register_weakly(self, self._ready)
                 native.notify(hub.completions, self._token)
                 self._native_or_none = native
         return self

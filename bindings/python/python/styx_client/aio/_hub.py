@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
+from weakref import WeakMethod, finalize
 
 from styx_client._errors import ClosedError, StyxError
 from styx_client._native import Call, Completions
@@ -35,6 +36,20 @@ class Hub:
         """A token for a handler, which is called on the loop."""
         token = next(self._tokens)
         self._handlers[token] = handler
+        return token
+
+    def register_weakly(self, owner: object, method: Handler) -> int:
+        """A token for a method of the owner. It is forgotten when the owner is freed."""
+        method_or_none = WeakMethod(method)
+
+        def handler(error: StyxError | None) -> None:
+            method = method_or_none()
+            if method is not None:
+                method(error)
+
+        token = self.register(handler)
+        # There is nothing to do for an owner that exists until the interpreter exits.
+        finalize(owner, self.forget, token).atexit = False
         return token
 
     def forget(self, token: int) -> None:
