@@ -29,7 +29,7 @@ class Hub:
         self.completions: Completions = Completions()
         self._handlers: dict[int, Handler] = {}
         self._tokens = count(1)
-        self.is_open = True
+        self.is_open: bool = True
         self.loop.add_reader(self.completions.fileno(), self._drain)
 
     def register(self, handler: Handler) -> int:
