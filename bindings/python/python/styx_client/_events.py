@@ -7,6 +7,8 @@ import logging
 from styx_client._errors import StyxError
 
 _logger = logging.getLogger("styx_client")
+# Without a handler, logging would print the warnings of a program that has not set it up.
+_logger.addHandler(logging.NullHandler())
 
 #: Subject, log, kind, error, seconds and position.
 Event = tuple[str, str, str, StyxError | None, float | None, int | None]
