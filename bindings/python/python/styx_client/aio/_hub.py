@@ -7,11 +7,12 @@ thread of the core ever runs Python code, and one wake-up serves many completion
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
 
-from styx_client._errors import ClosedError, StyxError
+from styx_client._errors import ClosedError, ForkedError, StyxError
 from styx_client._native import Call, Completions
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class Hub:
         self.completions = Completions()
         self._handlers: dict[int, Handler] = {}
         self._tokens = count(1)
+        self._process = os.getpid()
         self.is_open = True
         self.loop.add_reader(self.completions.fileno(), self._drain)
 
@@ -80,6 +82,11 @@ class Hub:
         """Raises unless this is the loop that the client belongs to."""
         if not self.is_open:
             raise ClosedError("the client is closed")
+        if os.getpid() != self._process:
+            raise ForkedError(
+                f"this client belongs to process {self._process}, but this is its forked child "
+                f"{os.getpid()}: create a new client after the fork"
+            )
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
                 "this client belongs to another event loop: open a client in each loop"
