@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -52,7 +52,7 @@ CALLS: dict[str, Waiting] = {
 
 
 @contextmanager
-def paused(server: Server) -> Iterator[None]:
+def paused(server: Server) -> Generator[None]:
     server.pause()
     try:
         yield
@@ -68,7 +68,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def opened(server: Server) -> Iterator[tuple[Client, Producer, Consumer]]:
+def opened(server: Server) -> Generator[tuple[Client, Producer, Consumer]]:
     """A client whose calls wait, because the server is paused."""
     client = Client(server.address)
     # A log with the records of an earlier test would have something to read.
