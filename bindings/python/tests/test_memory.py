@@ -12,9 +12,9 @@ import pytest
 from programs import check_quiet, run
 from styx_client.testing import Server
 
-RECORDS = int(os.environ.get("STYX_SOAK_RECORDS", "300000"))
-#: Growth after the first fifth of the records. 32 bytes a record would be 7.7 MB of the default.
-GROWTH_BYTES_MAX = 6_000_000
+RECORDS = int(os.environ.get("STYX_SOAK_RECORDS", "200000"))
+#: Growth after the first fifth of the records. 32 bytes a record would be 5.1 MB of the default.
+GROWTH_BYTES_MAX = 4_000_000
 
 PROGRAM = """
 import gc

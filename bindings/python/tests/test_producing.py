@@ -23,7 +23,7 @@ from styx_client.testing import Server
 
 def payloads(client: Client, log: str) -> list[bytes]:
     with client.consumer(log) as consumer:
-        return [record.payload for record in consumer]
+        return [payload for batch in consumer.batches() for payload in batch.payloads()]
 
 
 def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log: str) -> None:

@@ -110,7 +110,11 @@ def test_styx_bin_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for directory in (scripts, path):
         directory.mkdir()
         (directory / "styx").touch(mode=0o755)
-    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(scripts))
+
+    def get_path(_name: str) -> str:
+        return str(scripts)
+
+    monkeypatch.setattr(sysconfig, "get_path", get_path)
     monkeypatch.setenv("PATH", str(path))
     assert find_styx() == str(scripts / "styx")
     (scripts / "styx").unlink()
