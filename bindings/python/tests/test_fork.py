@@ -41,7 +41,12 @@ def test_inherited_objects_raise_forked_error(styx_server: Server) -> None:
     program = (
         OPEN
         + """
+# The child inherits a block with a record, to which it must add none.
+begun = client.producer("fork", linger=10)
+begun.append(b"of the parent")
 calls = {
+    "append to a block": lambda: begun.append(b"child"),
+    "append_many to a block": lambda: begun.append_many([b"child"]),
     "list_logs": lambda: client.list_logs(),
     "check": lambda: client.check(),
     "producer": lambda: client.producer("fork"),
@@ -72,11 +77,14 @@ print(wait_for(pid))
 assert producer.send(b"parent again") == 2
 assert [record.payload for record in batch] == [b"parent"]
 client.close()
+with styx_client.Client(address) as client:
+    print([record.payload for record in client.consumer("fork")])
 """
     )
     ended = run(program, styx_server.address)
     check_quiet(ended)
-    assert ended.output == "checked\n0\n"
+    stored = [b"parent", b"pending", b"parent again", b"of the parent"]
+    assert ended.output == f"checked\n0\n{stored}\n"
 
 
 def test_a_child_can_drop_inherited_objects_and_use_its_own(styx_server: Server) -> None:
@@ -121,7 +129,7 @@ def write():
 thread = threading.Thread(target=write)
 thread.start()
 codes = set()
-for _ in range(20):
+for _ in range(10):
     pid = os.fork()
     if pid == 0:
         {how}
