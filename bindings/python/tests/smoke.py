@@ -18,7 +18,15 @@ def main(styx: str) -> None:
     """Starts a server for one round of appending and reading."""
     with tempfile.TemporaryDirectory() as folder:
         data = ["--data-directory", str(Path(folder) / "data")]
-        call = [styx, "serve", "--bind-address", "127.0.0.1:0", "--log-level", "error", *data]
+        call = [
+            styx,
+            "serve",
+            "--bind-address",
+            "127.0.0.1:0",
+            "--log-level",
+            "error",
+            *data,
+        ]
         with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as server:
             try:
                 check(url_of(server))
@@ -45,7 +53,9 @@ def check(url: str) -> None:
             payloads = [record.payload for record in consumer]
     assert payloads == PAYLOADS, payloads
     package = Path(styx_client.__file__).parent
-    assert (package / "py.typed").is_file(), "without py.typed type checkers ignore the package"
+    assert (package / "py.typed").is_file(), (
+        "without py.typed type checkers ignore the package"
+    )
     print(f"styx_client works in Python {sys.version.split()[0]}: {package}")
 
 

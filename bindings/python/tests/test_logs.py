@@ -48,7 +48,9 @@ def test_create_log_returns_its_information(client: Client, log: str) -> None:
     assert client.create_log(f"{log}-b") == client.get_log(f"{log}-b")
 
 
-def test_create_log_of_an_existing_name_fails_unless_exist_ok(client: Client, log: str) -> None:
+def test_create_log_of_an_existing_name_fails_unless_exist_ok(
+    client: Client, log: str
+) -> None:
     with pytest.raises(FileExistsError) as caught:
         client.create_log(log)
     assert isinstance(caught.value, LogExistError)
@@ -99,7 +101,12 @@ def test_list_logs_is_ordered_by_name(client: Client, log: str) -> None:
 
 
 def test_a_log_that_does_not_exist_is_a_lookup_error(client: Client) -> None:
-    for call in (client.get_log, client.get_log_details, client.delete_log, client.truncate_log):
+    for call in (
+        client.get_log,
+        client.get_log_details,
+        client.delete_log,
+        client.truncate_log,
+    ):
         with pytest.raises(LookupError) as caught:
             call("nothing")
         assert isinstance(caught.value, LogNotFoundError)
@@ -143,7 +150,9 @@ def test_trim_log_removes_whole_segments(client: Client, log: str) -> None:
     assert payloads(client, name) == [b"record 4", b"record 5", b"record 6"]
 
 
-def test_adopt_log_opens_files_that_were_copied(client: Client, server: Server, log: str) -> None:
+def test_adopt_log_opens_files_that_were_copied(
+    client: Client, server: Server, log: str
+) -> None:
     fill(client, log, 3)
     with pytest.raises(LogNotFoundError):
         client.adopt_log(f"{log}-copy")
@@ -162,7 +171,9 @@ def test_a_backup_can_be_restored(client: Client, log: str) -> None:
     assert payloads(client, f"{log}-restored") == payloads(client, log)
 
 
-def test_an_exception_of_the_file_stays_that_exception(client: Client, log: str) -> None:
+def test_an_exception_of_the_file_stays_that_exception(
+    client: Client, log: str
+) -> None:
     fill(client, log, 1)
     problem = OSError(28, "No space left on device")
 
@@ -198,12 +209,19 @@ def test_cursors_are_listed_moved_and_deleted(client: Client, log: str) -> None:
     fill(client, log, 3)
     assert client.list_cursors(log) == []
     set_first = client.set_cursor(log, "billing", 1)
-    assert (set_first.cursor, set_first.position, set_first.version) == ("billing", 1, 1)
+    assert (set_first.cursor, set_first.position, set_first.version) == (
+        "billing",
+        1,
+        1,
+    )
     moved = client.set_cursor(log, "billing", 3)
     assert (moved.position, moved.version) == (3, 2)
     assert client.get_cursor(log, "billing") == moved
     client.set_cursor(log, "audit", 0)
-    assert [cursor.cursor for cursor in client.list_cursors(log)] == ["audit", "billing"]
+    assert [cursor.cursor for cursor in client.list_cursors(log)] == [
+        "audit",
+        "billing",
+    ]
     assert moved.log_id == client.get_log_details(log).log_id
     assert moved.updated_at.tzinfo is not None
     client.delete_cursor(log, "billing")
@@ -219,7 +237,9 @@ def test_stats_count_requests(client: Client, log: str) -> None:
     assert after.since_last_heard is not None
 
 
-def test_a_closed_client_refuses_every_call(face: Face, server: Server, log: str) -> None:
+def test_a_closed_client_refuses_every_call(
+    face: Face, server: Server, log: str
+) -> None:
     client = face.connect(server.address)
     states = [client.closed]
     for _ in range(2):
@@ -257,7 +277,9 @@ def test_closing_a_client_closes_its_producers_and_consumers(
         consumer.poll(0)
 
 
-def test_nobody_listening_is_a_connection_error(face: Face, styx_server: Server) -> None:
+def test_nobody_listening_is_a_connection_error(
+    face: Face, styx_server: Server
+) -> None:
     address = styx_server.address
     styx_server.stop()
     with pytest.raises(ConnectionError) as caught:

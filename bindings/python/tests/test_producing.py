@@ -23,10 +23,12 @@ from styx_client.testing import Server
 
 def payloads(client: Client, log: str) -> list[bytes]:
     with client.consumer(log) as consumer:
-        return [record.payload for record in consumer]
+        return [payload for batch in consumer.batches() for payload in batch.payloads()]
 
 
-def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log: str) -> None:
+def test_an_ack_has_the_position_once_the_record_is_durable(
+    client: Client, log: str
+) -> None:
     with client.producer(log) as producer:
         first, second = producer.append(b"one"), producer.append(b"two")
         assert (first.sequence, second.sequence, first.count) == (0, 1, 1)
@@ -41,7 +43,13 @@ def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log:
 def test_every_contiguous_buffer_can_be_appended(client: Client, log: str) -> None:
     numbers = numpy.array([1, 2], dtype=">u2")
     with client.producer(log) as producer:
-        for payload in (b"a", bytearray(b"b"), memoryview(b"xcx")[1:2], array("B", [100]), b""):
+        for payload in (
+            b"a",
+            bytearray(b"b"),
+            memoryview(b"xcx")[1:2],
+            array("B", [100]),
+            b"",
+        ):
             producer.append(payload)
         producer.append(numbers.data)
     assert payloads(client, log) == [b"a", b"b", b"c", b"d", b"", b"\x00\x01\x00\x02"]
@@ -71,7 +79,9 @@ def test_text_is_refused_with_advice(client: Client, log: str) -> None:
     assert payloads(client, log) == []
 
 
-def test_append_many_has_the_position_of_its_first_record(client: Client, log: str) -> None:
+def test_append_many_has_the_position_of_its_first_record(
+    client: Client, log: str
+) -> None:
     with client.producer(log) as producer:
         producer.append(b"first")
         ack = producer.append_many([b"a", bytearray(b"b"), memoryview(b"c")])
@@ -81,7 +91,9 @@ def test_append_many_has_the_position_of_its_first_record(client: Client, log: s
     assert payloads(client, log) == [b"first", b"a", b"b", b"c", b"0", b"1"]
 
 
-def test_append_many_appends_nothing_if_a_payload_is_wrong(client: Client, log: str) -> None:
+def test_append_many_appends_nothing_if_a_payload_is_wrong(
+    client: Client, log: str
+) -> None:
     problem = KeyError("in the iterable")
 
     def broken() -> Iterator[bytes]:
@@ -107,7 +119,12 @@ def test_append_many_splits_more_than_a_block(client: Client, log: str) -> None:
 
 @pytest.mark.parametrize(
     "ends",
-    [[1, 1, 4], array("I", [1, 1, 4]), array("Q", [1, 1, 4]), numpy.array([1, 1, 4], "uint32")],
+    [
+        [1, 1, 4],
+        array("I", [1, 1, 4]),
+        array("Q", [1, 1, 4]),
+        numpy.array([1, 1, 4], "uint32"),
+    ],
     ids=["list", "uint32", "uint64", "numpy"],
 )
 def test_append_packed_splits_a_buffer(
@@ -119,7 +136,9 @@ def test_append_packed_splits_a_buffer(
 
 
 @pytest.mark.parametrize("ends", [[2, 1, 4], [1, 5], [-1, 4]])
-def test_append_packed_refuses_wrong_ends(client: Client, log: str, ends: list[int]) -> None:
+def test_append_packed_refuses_wrong_ends(
+    client: Client, log: str, ends: list[int]
+) -> None:
     with client.producer(log) as producer:
         with pytest.raises((ValueError, OverflowError)):
             producer.append_packed(b"abcd", ends)
@@ -134,7 +153,9 @@ def test_flush_makes_everything_before_durable(client: Client, log: str) -> None
         assert producer.durable_sequence == producer.next_sequence == 100
 
 
-def test_a_full_buffer_delays_append_but_loses_nothing(client: Client, log: str) -> None:
+def test_a_full_buffer_delays_append_but_loses_nothing(
+    client: Client, log: str
+) -> None:
     with client.producer(log, in_flight_bytes=4096, block_bytes=1024) as producer:
         for number in range(500):
             producer.append(b"%04d" % number * 50)
@@ -150,7 +171,9 @@ def test_a_record_that_is_too_large_is_a_value_error(client: Client, log: str) -
         assert producer.send(b"small") == 0
 
 
-def test_a_record_over_the_limit_of_its_log_ends_the_producer(client: Client, log: str) -> None:
+def test_a_record_over_the_limit_of_its_log_ends_the_producer(
+    client: Client, log: str
+) -> None:
     producer = client.producer(log)
     for call in (producer.send, producer.append):
         with pytest.raises(RecordTooLargeError, match="1048576") as caught:
@@ -160,7 +183,9 @@ def test_a_record_over_the_limit_of_its_log_ends_the_producer(client: Client, lo
     assert payloads(client, log) == []
 
 
-def test_next_sequence_tells_where_an_import_continues(client: Client, log: str) -> None:
+def test_next_sequence_tells_where_an_import_continues(
+    client: Client, log: str
+) -> None:
     with client.producer(log, producer_id=7) as producer:
         assert (producer.producer_id, producer.next_sequence) == (7, 0)
         producer.append_many([b"a", b"b", b"c"])
@@ -238,7 +263,9 @@ def test_a_deleted_log_ends_the_producer(client: Client, log: str) -> None:
     producer.close()
 
 
-def test_close_raises_a_failure_that_no_ack_has_reported(client: Client, log: str) -> None:
+def test_close_raises_a_failure_that_no_ack_has_reported(
+    client: Client, log: str
+) -> None:
     producer = client.producer(log, linger=30)
     producer.append(b"a")
     client.delete_log(log)
@@ -252,7 +279,11 @@ def test_stats_count_records(client: Client, log: str) -> None:
         producer.append_many([b"12345678"] * 10).result()
         stats = producer.stats()
     assert (stats.acked_records, stats.acked_bytes) == (10, 160)
-    assert (stats.in_flight_records, stats.failed_records, stats.reconnects) == (0, 0, 0)
+    assert (stats.in_flight_records, stats.failed_records, stats.reconnects) == (
+        0,
+        0,
+        0,
+    )
     assert stats.is_connected
     assert stats.since_last_ack is not None
     assert stats.since_last_heard is not None
@@ -287,7 +318,9 @@ def test_waits_end_at_their_timeout(face: Face, styx_server: Server) -> None:
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_an_impossible_timeout_is_a_value_error(client: Client, log: str, timeout: float) -> None:
+def test_an_impossible_timeout_is_a_value_error(
+    client: Client, log: str, timeout: float
+) -> None:
     with client.producer(log) as producer:
         for call in (producer.flush, producer.close):
             with pytest.raises(ValueError, match="timeout is"):
@@ -304,7 +337,9 @@ def test_an_infinite_timeout_is_no_limit(client: Client, log: str) -> None:
     assert payloads(client, log) == [b"a", b"b"]
 
 
-def test_close_reports_what_is_not_durable_in_its_timeout(face: Face, styx_server: Server) -> None:
+def test_close_reports_what_is_not_durable_in_its_timeout(
+    face: Face, styx_server: Server
+) -> None:
     client = face.connect(styx_server.address)
     client.create_log("paused")
     producer = client.producer("paused")

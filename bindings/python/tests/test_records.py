@@ -35,7 +35,11 @@ def received(server: Server, log: str) -> RecordBatch:
 
 def test_a_record_can_be_made() -> None:
     record = Record(position=41, timestamp=1_000_001, payload=b"abc", log_id=LOG_ID)
-    assert (record.position, record.timestamp, record.payload) == (41, 1_000_001, b"abc")
+    assert (record.position, record.timestamp, record.payload) == (
+        41,
+        1_000_001,
+        b"abc",
+    )
     assert record.log_id == LOG_ID
     assert record.datetime == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
     assert record.checkpoint.position == 42
@@ -114,7 +118,9 @@ def test_batches_are_compared_by_value(server: Server, log: str) -> None:
     assert batch() == batch()
     assert hash(batch()) == hash(batch())
     assert batch() != batch()[1:]
-    assert batch() != RecordBatch(PAYLOADS, first_position=40, timestamp=2, log_id=LOG_ID)
+    assert batch() != RecordBatch(
+        PAYLOADS, first_position=40, timestamp=2, log_id=LOG_ID
+    )
     assert batch() != PAYLOADS
     one = received(server, log)
     by_hand = RecordBatch(
@@ -127,7 +133,14 @@ def test_batches_are_compared_by_value(server: Server, log: str) -> None:
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_values_can_be_pickled(server: Server, log: str, protocol: int) -> None:
     made = batch()
-    for value in (made, made[2], made.checkpoint, made[1:3], made[:0], received(server, log)):
+    for value in (
+        made,
+        made[2],
+        made.checkpoint,
+        made[1:3],
+        made[:0],
+        received(server, log),
+    ):
         again: object = pickle.loads(pickle.dumps(value, protocol))
         assert again == value
         assert type(again) is type(value)
@@ -193,7 +206,9 @@ def test_a_view_of_a_batch_is_read_only(server: Server, log: str) -> None:
         assert [bytes(view[start:end]) for start, end in made.index] == PAYLOADS
 
 
-def test_a_view_outlives_batch_consumer_client_and_server(log: str, styx_server: Server) -> None:
+def test_a_view_outlives_batch_consumer_client_and_server(
+    log: str, styx_server: Server
+) -> None:
     with styx_client.Client(styx_server.address) as client:
         client.create_log(log)
         with client.producer(log) as producer:

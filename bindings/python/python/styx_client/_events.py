@@ -7,7 +7,7 @@ import logging
 from styx_client._errors import StyxError
 
 _logger = logging.getLogger("styx_client")
-# A program that does not configure logging prints nothing.
+# Without a handler, logging would print the warnings of a program that has not set it up.
 _logger.addHandler(logging.NullHandler())
 
 #: Subject, log, kind, error, seconds and position.
@@ -25,9 +25,13 @@ def log_events(events: list[Event], lost: int) -> None:
             case "lost" if error is not None and not error.retriable:
                 _logger.warning("the %s of %s has failed: %s", subject, log, error)
             case "lost":
-                _logger.warning("the %s of %s has lost its connection: %s", subject, log, error)
+                _logger.warning(
+                    "the %s of %s has lost its connection: %s", subject, log, error
+                )
             case "again":
-                _logger.info("the %s of %s connects again in %.1f s", subject, log, seconds)
+                _logger.info(
+                    "the %s of %s connects again in %.1f s", subject, log, seconds
+                )
             case "damaged":
                 _logger.warning(
                     "the %s of %s has received a damaged block at position %s",
