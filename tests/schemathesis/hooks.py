@@ -16,7 +16,9 @@ ARCHIVE = pathlib.Path(__file__).parent.parent / "golden" / "archive-v0.tar.gz"
 RECORDS = st.lists(st.binary(max_size=100), max_size=10)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
+    lambda values: (
+        st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -52,10 +54,14 @@ def map_case(context, case):
     if case.operation.label == "POST /logs" and is_valid(case) and isinstance(case.body, dict):
         nested = case.body.get("config")
         if nested:
-            case.body["config"] = {field: value for field, value in nested.items() if field not in case.body}
+            case.body["config"] = {
+                field: value for field, value in nested.items() if field not in case.body
+            }
     return case
 
 
 def is_valid(case):
     """Whether schemathesis means the request to be valid."""
-    return case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE
+    return (
+        case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE
+    )

@@ -112,10 +112,9 @@ impl Producer {
         Ok(match within {
             None => Call::nothing(&self.shared, "close", async move { producer.close().await }),
             Some(seconds) => {
-                let within = Duration::try_from_secs_f64(seconds).map_err(|e| {
-                    let text = format!("timeout is {seconds}: {e}");
-                    exception(py, &Error::invalid_argument(text))
-                })?;
+                Deadline::after(within).map_err(|error| exception(py, &error))?;
+                // A time that is too long for a duration means no limit.
+                let within = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
                 let close = producer.close_within(within);
                 Call::nothing(&self.shared, "close", close)
             }

@@ -8,6 +8,7 @@ mod fuzz;
 mod hung;
 mod instructions;
 mod proxies;
+mod python;
 mod sabotage;
 mod schemathesis;
 mod spelling;
@@ -15,6 +16,7 @@ mod steps;
 mod suites;
 mod tally;
 mod tools;
+mod venv;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -22,6 +24,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 cargo xtask test                                   run everything that CI runs
 cargo xtask test --only NAME                       run one step, or the tests whose module or name matches
+cargo xtask test --only python                     run the steps python-style, python-wheel and so on
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline
@@ -29,6 +32,7 @@ cargo xtask sabotage                               switch known mistakes on, sho
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
 cargo xtask soak                                   ten minutes of fuzzing, a thousand kills and power cuts (2 hours)
+cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
 cargo build --release --package styx               build target/release/styx, the binary that users run
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
         ["soak"] => soak(),
         ["bench-instructions"] => instructions::compare(),
         ["bench-instructions", "--accept"] => instructions::accept(),
+        ["wheels"] => python::wheels::write(None),
+        ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");

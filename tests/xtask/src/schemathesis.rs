@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::tally::Tally;
-use crate::{root, run, suites, tools};
+use crate::venv::Environment;
+use crate::{root, run, tools};
 
 /// Random requests for each operation. Schemathesis adds about 70 that it derives
 /// from the limits in the document.
@@ -25,10 +26,9 @@ pub(crate) fn step() -> Tally {
 }
 
 fn agrees() -> bool {
-    let Some(schemathesis) = installed() else { return false };
-    let build = suites::build();
-    let build: Vec<&str> = build.iter().map(String::as_str).collect();
-    if !run("build", &mut tools::cargo(&build)) {
+    let environment = Environment::with("schemathesis", "tests/schemathesis/requirements.txt");
+    let Some(environment) = environment else { return false };
+    if !tools::build_styx() {
         return false;
     }
     let mut server = match Server::start() {
@@ -38,51 +38,12 @@ fn agrees() -> bool {
             return false;
         }
     };
-    let mut command = Command::new(schemathesis);
+    let mut command = environment.command("schemathesis");
     command.arg("run").arg(format!("{}/openapi.json", server.url)).current_dir(root());
     command.args(["--seed", SEED, "--max-examples", EXAMPLES_MAX, "--continue-on-failure"]);
     command.args(["--request-timeout", REQUEST_SECONDS_MAX, "--generation-database", "none"]);
     command.env("HYPOTHESIS_STORAGE_DIRECTORY", tools::target().join("schemathesis/hypothesis"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
     run("schemathesis", &mut command) && server.still_runs()
-}
-
-/// The program, which is installed into `target/schemathesis` first if it is not
-/// there; `None` when it cannot be.
-fn installed() -> Option<PathBuf> {
-    let requirements = root().join("tests/schemathesis/requirements.txt");
-    let environment = tools::target().join("schemathesis");
-    let program = environment.join("bin/schemathesis");
-    let stamp = environment.join("installed.txt");
-    let required = std::fs::read(&requirements).ok();
-    if required.is_some() && std::fs::read(&stamp).ok() == required {
-        return Some(program);
-    }
-    if !has_venv() {
-        eprintln!("missing: python3 with venv, for schemathesis: apt-get install python3-venv");
-        return None;
-    }
-    println!("installing schemathesis into {}: about half a minute, once", environment.display());
-    let mut create = Command::new("python3");
-    create.args(["-m", "venv", "--clear"]).arg(&environment);
-    let mut install = Command::new(environment.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    install.arg(&requirements);
-    let done = run("python3 -m venv", &mut create) && run("pip install", &mut install);
-    if !done {
-        eprintln!(
-            "schemathesis could not be installed from PyPI: check the network, and try again"
-        );
-        return None;
-    }
-    std::fs::write(stamp, required?).ok()?;
-    Some(program)
-}
-
-fn has_venv() -> bool {
-    let mut python = Command::new("python3");
-    python.args(["-c", "import venv, ensurepip"]).stderr(Stdio::null());
-    python.status().is_ok_and(|status| status.success())
 }
 
 /// A server on a free port with a data directory of its own. Dropping it stops the

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use crate::tally::{self, Tally};
-use crate::{docs, instructions, proxies, run, sabotage, schemathesis, spelling, suites, tools};
+use crate::{
+    docs, instructions, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
+};
 
 /// The name for `--only`, the description, and the function that runs the step.
 type Step = (&'static str, &'static str, fn() -> Tally);
@@ -36,8 +38,17 @@ const STEPS: &[Step] = &[
         Tally::step(run("flights", &mut tools::flights()))
     }),
     ("proxies", "nginx and Caddy are installed, for the tests with a proxy", proxies::step),
+    ("python-style", "Python code is formatted, and ruff has no warnings", python::style::step),
+    (
+        "python-wheel",
+        "the Python package builds from its source distribution, and works",
+        python::wheel::step,
+    ),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
+    ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
+    ("python-tests", "the tests of the Python package pass", python::tests::step),
+    ("python-server", "the Python package with the server works", python::server::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),
@@ -53,7 +64,7 @@ const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--exampl
 /// the others.
 pub(crate) fn test(only: Option<&str>) -> bool {
     let chosen: Vec<&Step> =
-        STEPS.iter().filter(|(name, _, _)| only.is_none_or(|only| only == *name)).collect();
+        STEPS.iter().filter(|(name, _, _)| only.is_none_or(|only| selects(only, name))).collect();
     if chosen.is_empty() {
         return selected(only.unwrap_or_default());
     }
@@ -75,6 +86,11 @@ pub(crate) fn test(only: Option<&str>) -> bool {
     println!("\n{}", lines.join("\n"));
     println!("{:6} {:7.1} s", "all", start.elapsed().as_secs_f64());
     summary(total)
+}
+
+/// Whether this is the name of the step, or of its group: `python` for `python-wheel`.
+fn selects(only: &str, step: &str) -> bool {
+    step.strip_prefix(only).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Runs the tests that a name selects.

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use crate::tally::{self, Tally};
-use crate::{root, tools};
+use crate::{python, root, tools};
 
 /// A test binary, and the paths of its tests, such as `styx1::producer::…`.
 struct Suite {
@@ -46,12 +46,15 @@ pub(crate) fn run(name: &str) -> Option<Tally> {
 
 /// The programs that the tests run. A test that needs the release binary builds it,
 /// unless `STYX_RELEASE_BIN` says where it is. Every driver of the conformance suite must run.
-pub(crate) fn environment() -> [(&'static str, OsString); 3] {
-    [
+/// The driver in Python needs what the step `python-wheel` has installed.
+pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![
         ("STYX_BIN", tools::styx().into()),
         ("STYX_EXAMPLES", tools::examples().into()),
         ("STYX_CONFORMANCE_ALL", "1".into()),
-    ]
+    ];
+    variables.extend(python::wheel::interpreter().map(|path| ("STYX_PYTHON", path.into())));
+    variables
 }
 
 /// Every folder of `tests/tests` with a `main.rs` is a binary.

@@ -4,7 +4,7 @@
 //! on a separate line. It counts as skipped, not as passed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -70,15 +70,27 @@ impl Tally {
 /// run that hangs: it is killed after ten minutes without output, and its threads are
 /// printed, which have the names of their tests.
 pub(crate) fn run(command: Command) -> Tally {
-    run_unless_silent(command, SILENCE)
+    run_counting(command, Tally::add_line)
 }
 
-fn run_unless_silent(mut command: Command, silence: Duration) -> Tally {
+/// The same for tests of another kind, whose results `add_line` counts.
+pub(crate) fn run_counting(command: Command, add_line: fn(&mut Tally, &str)) -> Tally {
+    run_unless_silent(command, SILENCE, add_line)
+}
+
+fn run_unless_silent(
+    mut command: Command,
+    silence: Duration,
+    add_line: fn(&mut Tally, &str),
+) -> Tally {
     let mut tally = Tally::default();
     let child = command.stdout(Stdio::piped()).spawn();
     let succeeded = child.is_ok_and(|mut child| {
         let output = child.stdout.take().expect("the stream is piped");
-        count(&lines(output), &child, silence, &mut tally);
+        if !print(&lines(output), silence, |line| add_line(&mut tally, line)) {
+            tally.failed += 1;
+            hung::describe_and_kill(child.id());
+        }
         child.wait().is_ok_and(|status| status.success())
     });
     if !succeeded && tally.failed == 0 {
@@ -101,20 +113,18 @@ fn lines(output: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-/// Prints and counts lines until the output ends or the child had to be killed.
-fn count(lines: &Receiver<String>, child: &Child, silence: Duration, tally: &mut Tally) {
+/// Prints lines and gives them to `add`, until the output ends; `false` if it hangs.
+fn print(lines: &Receiver<String>, silence: Duration, mut add: impl FnMut(&str)) -> bool {
     loop {
         match lines.recv_timeout(silence) {
             Ok(line) => {
                 let _ = writeln!(std::io::stdout(), "{line}");
-                tally.add_line(&line);
+                add(&line);
             }
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => return true,
             Err(RecvTimeoutError::Timeout) => {
                 eprintln!("killed, because there was no output for {silence:?}");
-                tally.failed += 1;
-                hung::describe_and_kill(child.id());
-                return;
+                return false;
             }
         }
     }
@@ -165,7 +175,7 @@ mod tests {
     fn run_that_hangs_is_killed_with_its_children() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo this test hangs; sleep 1000; true"]);
-        let tally = run_unless_silent(command, Duration::from_millis(500));
+        let tally = run_unless_silent(command, Duration::from_millis(500), Tally::add_line);
         assert_eq!(tally, Tally { failed: 1, ..Tally::default() });
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{instructions, root, run};
+use crate::{instructions, root, run, suites};
 
 /// A program from crates.io. Its version is fixed, so that a new release does not fail
 /// old commits.
@@ -31,7 +31,7 @@ const CARGO_FUZZ: Tool =
 
 /// Programs that the tests need besides cargo: the name, the arguments of a call that
 /// shows that it works, what needs it, and how to install it.
-const NEEDED: [(&str, &[&str], &str, &str); 8] = [
+const NEEDED: [(&str, &[&str], &str, &str); 10] = [
     ("bash", &["--version"], "the examples", "apt-get install bash"),
     ("curl", &["--version"], "the examples and the documents", "apt-get install curl"),
     (
@@ -40,6 +40,13 @@ const NEEDED: [(&str, &[&str], &str, &str); 8] = [
         "the flights data (with pip)",
         "apt-get install python3 python3-pip",
     ),
+    (
+        "python3",
+        &["-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 11)"],
+        "the Python package and schemathesis (version 3.11 or newer, with venv)",
+        "apt-get install python3 python3-venv",
+    ),
+    ("npm", &["--version"], "pyright, which checks Python's types", "apt-get install nodejs npm"),
     ("strace", &["--version"], "tests of failing disks", "apt-get install strace"),
     ("unshare", &["--version"], "tests of full disks", "apt-get install util-linux"),
     ("date", &["--version"], "tests of reading by time", "apt-get install coreutils"),
@@ -85,9 +92,7 @@ fn pinned_compiler() -> Option<String> {
     Some(channel.trim_matches('"').to_owned())
 }
 
-/// cargo, in the workspace, without the variables that `cargo run` sets for this package.
-/// Build scripts read them: with them, each change between this and a direct call of cargo
-/// would rebuild ring and everything that depends on it.
+/// cargo, in the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(cargo_program());
     command.args(arguments);
@@ -105,7 +110,10 @@ fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn in_workspace(mut command: Command) -> Command {
+/// The command, in the root of the workspace, without the variables that `cargo run` sets for
+/// this package. Build scripts read them: with them, each change between this and a direct
+/// call of cargo would rebuild ring and everything that depends on it.
+pub(crate) fn in_workspace(mut command: Command) -> Command {
     command.current_dir(root());
     let is_of_package =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -128,6 +136,14 @@ pub(crate) fn target() -> PathBuf {
 /// The binary that the tests run.
 pub(crate) fn styx() -> PathBuf {
     target().join("debug").join("styx")
+}
+
+/// Builds the binary that the tests run, together with the tests: with fewer packages cargo
+/// would build some dependencies a second time.
+pub(crate) fn build_styx() -> bool {
+    let build = suites::build();
+    let build: Vec<&str> = build.iter().map(String::as_str).collect();
+    run("build", &mut cargo(&build))
 }
 
 /// The release binary, which users run.

@@ -20,7 +20,7 @@ in the child: calls of an inherited one raise ForkedError.
 from __future__ import annotations
 
 # First, because it says why the native module cannot be loaded.
-from styx_client._loading import native_version as _native_version
+from styx_client._loading import version as _version
 
 # isort: split
 from styx_client._client import Client
@@ -83,7 +83,7 @@ from styx_client._values import (
     ServerInfo,
 )
 
-__version__ = _native_version
+__version__ = _version
 
 __all__ = [
     "Ack",
@@ -151,9 +151,13 @@ __all__ = [
     "__version__",
 ]
 
-# Users see where a class is to be imported from.
-for _name in __all__:
-    _object = globals()[_name]
-    if isinstance(_object, type) and _object.__module__.startswith("styx_client._"):
-        _object.__module__ = "styx_client"
-del _name, _object
+
+def _name_module_of_classes() -> None:
+    """Users see where a class is to be imported from."""
+    for name in __all__:
+        value = globals()[name]
+        if isinstance(value, type) and value.__module__.startswith("styx_client._"):
+            value.__module__ = "styx_client"
+
+
+_name_module_of_classes()

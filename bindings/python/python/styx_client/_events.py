@@ -7,6 +7,8 @@ import logging
 from styx_client._errors import StyxError
 
 _logger = logging.getLogger("styx_client")
+# A program that does not configure logging prints nothing.
+_logger.addHandler(logging.NullHandler())
 
 #: Subject, log, kind, error, seconds and position.
 Event = tuple[str, str, str, StyxError | None, float | None, int | None]
@@ -20,6 +22,8 @@ def log_events(events: list[Event], lost: int) -> None:
         match kind:
             case "connected":
                 _logger.info("the %s of %s is connected", subject, log)
+            case "lost" if error is not None and not error.retriable:
+                _logger.warning("the %s of %s has failed: %s", subject, log, error)
             case "lost":
                 _logger.warning("the %s of %s has lost its connection: %s", subject, log, error)
             case "again":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
@@ -30,12 +31,10 @@ def close_at_exit(client: _Closable) -> None:
 def _close_all() -> None:
     end = time.monotonic() + EXIT_SECONDS
     for client in list(_open):
-        try:
+        # The program has not waited for these records. In a forked child, the client belongs to
+        # the parent.
+        with suppress(StyxError):
             client._close(max(0.0, end - time.monotonic()))
-        except StyxError:
-            # The program has not waited for these records. In a forked child, the client
-            # belongs to the parent.
-            pass
 
 
 def leave(close: Callable[[float | None], None], error: BaseException | None) -> None:

@@ -17,3 +17,4 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, at most size of them; empty at the end."""
+        ...

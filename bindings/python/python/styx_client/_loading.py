@@ -17,8 +17,12 @@ except ImportError as error:
         "pip install --no-binary styx-client styx-client"
     ) from error
 
-#: The version of the package, as the native module has it.
-native_version: str = _native.__version__
+#: The version of the package, as Python writes it: 1.0.0a1 for 1.0.0-alpha.1.
+version: str = (
+    _native.__version__.replace("-alpha.", "a").replace("-beta.", "b").replace("-rc.", "rc")
+)
 
 # A batch is a sequence for isinstance() and for match statements too.
-Sequence.register(_native.RecordBatch)
+Sequence.register(  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    _native.RecordBatch
+)

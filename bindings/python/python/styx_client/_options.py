@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Collection
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from styx_client import _native
 from styx_client._errors import InvalidArgumentError
@@ -46,6 +46,10 @@ def start_text(start: Start) -> str:
                 "for example with start.replace(tzinfo=datetime.UTC)"
             )
         return f"time:{start.isoformat()}"
+    if not isinstance(start, (int, str, _native.Checkpoint)):
+        raise TypeError(
+            f"start is a position, a text, a datetime or a checkpoint, not {type(start).__name__}"
+        )
     return str(start)
 
 
@@ -62,9 +66,7 @@ def _text(name: str, unit: str, value: Value) -> str:
                 raise TypeError(f"{name} is a collection of codecs, such as ['lz4', 'zstd']")
             return ",".join(str(codec) for codec in value) or "none"
         case "start":
-            if isinstance(value, (int, str, datetime, _native.Checkpoint)):
-                return start_text(value)
-            raise TypeError("start is a position, a text, a datetime or a checkpoint")
+            return start_text(cast(Start, value))
         case "number" | "bytes":
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} is an integer, not {type(value).__name__}")

@@ -44,8 +44,10 @@ class Producer:
         Copies it, and returns before it is durable. Waits only while in_flight_bytes are
         waiting or unacknowledged. The Ack can be ignored.
 
-        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
-        producer; the record was not appended then. Raises TypeError for str.
+        Raises RecordTooLargeError (a ValueError) for a record over 1 GiB, ClosedError, or the
+        error that ended the producer; the record was not appended then. The server rejects a
+        record over the log's own max_record_size, and that ends the producer. Raises TypeError
+        for str.
         """
         return self._native.append(payload)
 
@@ -149,7 +151,7 @@ class Producer:
         native = getattr(self, "_native", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use a with statement, or call close()",
                 ResourceWarning,
                 source=self,

@@ -11,10 +11,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 
-import driver  # noqa: E402
-
-import styx_client  # noqa: E402
-from styx_client import aio  # noqa: E402
+import driver
+import styx_client
+from styx_client import aio
 
 
 class AsyncDriver(driver.Driver):

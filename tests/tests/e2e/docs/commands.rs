@@ -5,6 +5,9 @@
 //! one file run in order in one bash, in an empty directory, with `styx` on the path.
 //! Each file has its own server, and `localhost:7123` is replaced by its address. The
 //! first command that fails fails the test.
+//!
+//! Programs in other languages are run elsewhere: those of docs/rust.md by the crate of
+//! examples/rust, and those of docs/python*.md by bindings/python/tests/test_docs.py.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

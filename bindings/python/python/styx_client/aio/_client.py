@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 from styx_client import _exit, _values
 from styx_client._client import CHUNK_BYTES
@@ -89,8 +90,8 @@ class Client:
         self._native = NativeClient(address, options, log_events)
         self._hub_or_none: Hub | None = None
         self._closed = False
-        self._producers: set[Producer] = set()
-        self._consumers: set[Consumer] = set()
+        self._producers: WeakSet[Producer] = WeakSet()
+        self._consumers: WeakSet[Consumer] = WeakSet()
 
     async def connect(self) -> Self:
         """Connects, unless the client is connected."""
@@ -302,8 +303,8 @@ class Client:
         buffer_bytes: bytes that may wait for the program before the server has to wait.
         codecs: codecs in which the server may send blocks. Default: all.
 
-        Opening it raises LogNotFoundError, OutOfRangeError if the log has no such position any more, and
-        LogChangedError if a checkpoint is of a log that was truncated or recreated.
+        Opening it raises LogNotFoundError, OutOfRangeError if the log has no such position any
+        more, and LogChangedError if a checkpoint is of a log that was truncated or recreated.
         """
         options = as_text(
             "consumer",
@@ -341,26 +342,24 @@ class Client:
 
     async def _close_all(self, within: float | None) -> None:
         hub = self._hub_or_none
-        if self._closed or hub is None:
-            self._closed = True
+        self._closed = True
+        if hub is None or not hub.is_open:
             return
         hub.check()
-        self._closed = True
         lost: StyxError | None = None
-        try:
-            for consumer in self._consumers:
-                await consumer.close()
-            for producer in self._producers:
-                try:
-                    await producer.close(within)
-                except StyxError as error:
-                    if lost is None:
-                        lost = error
-                    else:
-                        lost.add_note(f"also lost, in {producer.log}: {error}")
-        finally:
-            self._native.log_events()
-            hub.close()
+        for consumer in list(self._consumers):
+            await consumer.close()
+        for producer in list(self._producers):
+            try:
+                await producer.close(within)
+            except StyxError as error:
+                if lost is None:
+                    lost = error
+                else:
+                    lost.add_note(f"also lost, in {producer.log}: {error}")
+        # Not before, so that a task that is cancelled can close again.
+        self._native.log_events()
+        hub.close()
         if lost is not None:
             raise lost
 

@@ -14,6 +14,7 @@ from styx_client._native import Checkpoint, Record, RecordBatch
 from styx_client._native import Consumer as NativeConsumer
 from styx_client._options import Start, start_text
 from styx_client._values import ConsumerStats
+from styx_client.aio._timeout import check_timeout
 
 if TYPE_CHECKING:
     from typing import Self
@@ -67,6 +68,7 @@ class Consumer:
         self._opening = asyncio.Lock()
         self._token = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> Self:
         """Opens the consumer, unless it is open."""
@@ -94,11 +96,15 @@ class Consumer:
     async def poll(
         self, timeout: float | None = None, *, max_records: int = BATCH_RECORDS
     ) -> RecordBatch | None:
-        """The next batch of up to max_records. Waits at most timeout seconds.
+        """The next batch of up to max_records. Waits at most timeout seconds, once it is open.
 
         None if the time has passed or the read has ended; ended says which.
         """
+        check_timeout(timeout)
         check_max_records(max_records)
+        # As in the blocking face, the timeout is not for opening.
+        if self._native_or_none is None:
+            await self.open()
         try:
             async with asyncio.timeout(timeout):
                 return await self._next(max_records)
@@ -132,13 +138,15 @@ class Consumer:
         ClosedError. Closing again has no effect.
         """
         native = self._native_or_none
-        if native is None or native.closed:
+        if native is None:
             return
-        self._hub.check()
-        call = native.close()
-        self._ready(None)
-        self._hub.forget(self._token)
-        await self._hub.run(call)
+        if self._closing is None:
+            self._hub.check()
+            self._closing = self._hub.loop.create_task(self._hub.run(native.close()))
+            self._ready(None)
+            self._hub.forget(self._token)
+        # Whoever is cancelled here can close again, and waits for the same.
+        await asyncio.shield(self._closing)
 
     def stats(self) -> ConsumerStats:
         """The numbers of the consumer. Waits for nothing."""

@@ -24,11 +24,11 @@ class Hub:
     """The completions of one client, on the event loop that has opened it."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.completions = Completions()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.completions: Completions = Completions()
         self._handlers: dict[int, Handler] = {}
         self._tokens = count(1)
-        self._open = True
+        self.is_open = True
         self.loop.add_reader(self.completions.fileno(), self._drain)
 
     def register(self, handler: Handler) -> int:
@@ -78,7 +78,7 @@ class Hub:
 
     def check(self) -> None:
         """Raises unless this is the loop that the client belongs to."""
-        if not self._open:
+        if not self.is_open:
             raise ClosedError("the client is closed")
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
@@ -87,8 +87,8 @@ class Hub:
 
     def close(self) -> None:
         """Stops watching."""
-        if self._open:
-            self._open = False
+        if self.is_open:
+            self.is_open = False
             self._handlers.clear()
             if not self.loop.is_closed():
                 self.loop.remove_reader(self.completions.fileno())
@@ -96,5 +96,12 @@ class Hub:
     def _drain(self) -> None:
         for token, error in self.completions.drain():
             handler = self._handlers.get(token)
-            if handler is not None:
+            if handler is None:
+                continue
+            try:
                 handler(error)
+            except Exception as failed:
+                # The other completions are for tasks that wait.
+                self.loop.call_exception_handler(
+                    {"message": "a handler of styx_client has failed", "exception": failed}
+                )

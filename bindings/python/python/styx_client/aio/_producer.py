@@ -7,15 +7,18 @@ import warnings
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from styx_client import _exit
-from styx_client._errors import StyxError, TimedOutError
+from styx_client._errors import StyxError
 from styx_client._native import Ack as NativeAck
 from styx_client._native import Call, Encoded
 from styx_client._native import Producer as NativeProducer
 from styx_client._values import ProducerStats
+from styx_client.aio._timeout import check_timeout
+from styx_client.aio._timeout import timeout as timeout_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from styx_client.aio._hub import Hub
 
 T = TypeVar("T")
+
+#: Appends that are woken at a time when there is space again.
+WOKEN_MAX = 32
 
 
 class Ack:
@@ -71,18 +77,23 @@ class Ack:
         return repr(self._native).replace("styx_client.Ack", "styx_client.aio.Ack")
 
 
-class _Waiting(Generic[T]):
-    """An append that waits for space."""
+class _Append:
+    """A task that waits for space. It appends itself, so that a cancelled one does not."""
 
-    __slots__ = ("attempt", "future", "keeps")
+    __slots__ = ("woken",)
 
-    def __init__(
-        self, attempt: Callable[[], T | None], future: asyncio.Future[T], keeps: bool
-    ) -> None:
+    def __init__(self, woken: asyncio.Future[None]) -> None:
+        self.woken = woken
+
+
+class _Send:
+    """A send that waits for space. Nobody can take it back."""
+
+    __slots__ = ("attempt", "position")
+
+    def __init__(self, attempt: Callable[[], int | None], position: asyncio.Future[int]) -> None:
         self.attempt = attempt
-        self.future = future
-        #: Whether the record is appended even if nobody waits for the future any more.
-        self.keeps = keeps
+        self.position = position
 
 
 class Producer:
@@ -112,8 +123,8 @@ class Producer:
         #: the position. Without one, the future is of the record with this sequence.
         self._sent: deque[tuple[int, int, asyncio.Future[int], NativeAck | None]] = deque()
         self._entries = 0
-        #: Appends that wait for space, in their order.
-        self._waiting: deque[_Waiting[NativeAck] | _Waiting[int]] = deque()
+        #: What waits for space, in order.
+        self._waiting: deque[_Append | _Send] = deque()
 
     async def open(self) -> Self:
         """Opens the producer, unless it is open."""
@@ -135,8 +146,10 @@ class Producer:
         Waits only while in_flight_bytes are waiting or unacknowledged. Cancelled while it
         waits, it appends nothing.
 
-        Raises RecordTooLargeError (a ValueError), ClosedError, or the error that ended the
-        producer; the record was not appended then. Raises TypeError for str.
+        Raises RecordTooLargeError (a ValueError) for a record over 1 GiB, ClosedError, or the
+        error that ended the producer; the record was not appended then. The server rejects a
+        record over the log's own max_record_size, and that ends the producer. Raises TypeError
+        for str.
         """
         native = self._native_or_none or (await self.open())._native
         self._hub.check()
@@ -187,8 +200,7 @@ class Producer:
             self._sent.append((sequence, self._entries, future, None))
             return future
         kept = bytes(payload)
-        attempt: _Waiting[int] = _Waiting(lambda: native.try_send(kept), future, True)
-        self._waiting.append(attempt)
+        self._waiting.append(_Send(lambda: native.try_send(kept), future))
         return future
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -198,7 +210,7 @@ class Producer:
         timeout seconds.
         """
         native = self._native_or_none or (await self.open())._native
-        async with _timeout(timeout, "flush"):
+        async with timeout_of(timeout, "flush"):
             await self._taken()
             await self._hub.run(native.flush())
 
@@ -210,6 +222,7 @@ class Producer:
 
         Raises the first failure that nothing else has reported. Closing again has no effect.
         """
+        check_timeout(timeout)
         native = self._native_or_none
         if native is None or self._token == 0:
             return
@@ -220,8 +233,10 @@ class Producer:
                 await self._taken()
         except TimeoutError:
             pass
-        await hub.run(native.close(timeout))
-        self._ready(None)
+        try:
+            await hub.run(native.close(timeout))
+        finally:
+            self._ready(None)
         hub.forget(self._token)
         self._token = 0
 
@@ -277,16 +292,22 @@ class Producer:
         return Ack(self, ack)
 
     async def _when_space(self, attempt: Callable[[], T | None]) -> T:
-        future: asyncio.Future[T] = self._create_future()
-        self._waiting.append(_Waiting(attempt, future, False))  # type: ignore[arg-type]
-        return await future
+        entry = _Append(self._hub.loop.create_future())
+        self._waiting.append(entry)
+        try:
+            while True:
+                await entry.woken
+                if self._waiting[0] is entry and (taken := attempt()) is not None:
+                    return taken
+                entry.woken = self._hub.loop.create_future()
+        finally:
+            self._waiting.remove(entry)
+            self._retry()
 
     async def _taken(self) -> None:
         """Waits until everything that waits for space was taken."""
         if self._waiting:
-            future: asyncio.Future[int] = self._create_future()
-            self._waiting.append(_Waiting(lambda: 0, future, False))
-            await future
+            await self._when_space(lambda: True)
 
     def _settled(self, ack: NativeAck) -> asyncio.Future[int]:
         """A future of the position of an ack that is not settled."""
@@ -320,28 +341,25 @@ class Producer:
         self._retry()
 
     def _retry(self) -> None:
+        """Goes on with what waits for space."""
         waiting = self._waiting
-        while waiting:
-            entry = waiting[0]
-            if entry.future.done() and not entry.keeps:
-                waiting.popleft()
-                continue
+        while waiting and isinstance(first := waiting[0], _Send):
             try:
-                taken = entry.attempt()
-            except (StyxError, BufferError, TypeError) as error:
-                waiting.popleft()
-                if not entry.future.done():
-                    entry.future.set_exception(error)
-                continue
-            if taken is None:
-                return
-            waiting.popleft()
-            if entry.keeps:
-                assert isinstance(taken, int)
-                self._entries += 1
-                self._sent.append((taken, self._entries, entry.future, None))  # type: ignore[arg-type]
+                sequence = first.attempt()
+            except StyxError as error:
+                if not first.position.done():
+                    first.position.set_exception(error)
             else:
-                entry.future.set_result(taken)  # type: ignore[arg-type]
+                if sequence is None:
+                    return
+                self._entries += 1
+                self._sent.append((sequence, self._entries, first.position, None))
+            waiting.popleft()
+        for entry in islice(waiting, WOKEN_MAX):
+            if isinstance(entry, _Send):
+                return
+            if not entry.woken.done():
+                entry.woken.set_result(None)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -364,7 +382,7 @@ class Producer:
         native = getattr(self, "_native_or_none", None)
         if native is not None and (records := native.stats()["in_flight_records"]):
             warnings.warn(
-                f"the producer of {self._log} was not closed: {records} records were abandoned; "
+                f"the producer of {self._log} was not closed, records without an ack: {records}; "
                 "use async with, or await close()",
                 ResourceWarning,
                 source=self,
@@ -375,26 +393,3 @@ class Producer:
         native = self._native_or_none
         state = "not open" if native is None else f"next sequence {native.next_sequence}"
         return f"<styx_client.aio.Producer of {self._log}, {state}>"
-
-
-class _timeout:
-    """As asyncio.timeout, but raises TimedOutError."""
-
-    def __init__(self, seconds: float | None, what: str) -> None:
-        self._seconds = seconds
-        self._what = what
-        self._timeout = asyncio.timeout(seconds)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise TimedOutError(f"{self._what} did not finish within {self._seconds} s") from None

@@ -70,7 +70,7 @@ class Server:
             directory = self._temporary.name
         root = Path(directory)
         #: The directory of the logs.
-        self.data_directory = root / "data"
+        self.data_directory: Path = root / "data"
         self._port_file = root / "port"
         self._log_file = root / "server.log"
         self._settings = dict(settings or {})
