@@ -21,17 +21,13 @@ def main() -> None:
         default="start",
         help="start, end-N, a position, time:RFC3339 or a checkpoint (default: start)",
     )
-    parser.add_argument(
-        "--count", type=int, help="print at most this number of records"
-    )
+    parser.add_argument("--count", type=int, help="print at most this number of records")
     arguments = parser.parse_args()
 
     output = sys.stdout.buffer
     with (
         Client() as client,
-        client.consumer(
-            arguments.log, start=arguments.start, count=arguments.count
-        ) as consumer,
+        client.consumer(arguments.log, start=arguments.start, count=arguments.count) as consumer,
     ):
         for batch in consumer.batches():
             for record in batch:

@@ -35,9 +35,7 @@ def main() -> None:
 def sums(batch: RecordBatch) -> pd.DataFrame:
     """The sum and the number of the known delays of each airline."""
     lines = io.BytesIO(b"\n".join(batch.iter_payloads()))
-    flights = pd.read_csv(lines, header=None, usecols=list(COLUMNS)).rename(
-        columns=COLUMNS
-    )
+    flights = pd.read_csv(lines, header=None, usecols=list(COLUMNS)).rename(columns=COLUMNS)
     return flights.groupby("carrier")["arr_delay"].agg(["sum", "count"])
 
 

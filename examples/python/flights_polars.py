@@ -26,9 +26,7 @@ def main() -> None:
 
     with Client() as client, client.consumer(arguments.log) as consumer:
         # The columns position, timestamp and payload. The payloads are not copied.
-        frames = [
-            pl.from_dataframe(batch) for batch in consumer.batches(max_records=50_000)
-        ]
+        frames = [pl.from_dataframe(batch) for batch in consumer.batches(max_records=50_000)]
     fields = pl.col("payload").cast(pl.String).str.split(",")
     departures = (
         pl.concat(frames)

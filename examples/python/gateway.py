@@ -57,9 +57,7 @@ async def append(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     """Streams the log as server-sent events, from ?start= or after the last event."""
     start = request.headers.get("Last-Event-ID") or request.query.get("start", "end")
-    consumer = request.app[CLIENT].consumer(
-        request.match_info["log"], start=start, follow=True
-    )
+    consumer = request.app[CLIENT].consumer(request.match_info["log"], start=start, follow=True)
     async with consumer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -121,9 +119,7 @@ def application() -> web.Application:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description="Serve logs over HTTP.")
-    parser.add_argument(
-        "--port", type=int, default=8080, help="0 for a free one (default: 8080)"
-    )
+    parser.add_argument("--port", type=int, default=8080, help="0 for a free one (default: 8080)")
     arguments = parser.parse_args()
     # A reader that goes away cancels its handler, and so closes its consumer. At the end, the
     # streams are cancelled after a second.

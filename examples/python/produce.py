@@ -13,12 +13,8 @@ from styx_client import Ack, Client
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Append the lines of standard input to a log."
-    )
-    parser.add_argument(
-        "log", help="the name of the log, which is created if it does not exist"
-    )
+    parser = argparse.ArgumentParser(description="Append the lines of standard input to a log.")
+    parser.add_argument("log", help="the name of the log, which is created if it does not exist")
     arguments = parser.parse_args()
 
     # Without an address, the client uses the variable STYX_HOST, then localhost:7123.

@@ -25,9 +25,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Count the records of a log by first word."
-    )
+    parser = argparse.ArgumentParser(description="Count the records of a log by first word.")
     parser.add_argument("log", help="the name of the log")
     parser.add_argument("file", help="the SQLite database with the totals")
     arguments = parser.parse_args()
@@ -39,9 +37,7 @@ def main() -> None:
     # that other records are not mistaken for the old ones.
     with (
         Client() as client,
-        client.consumer(
-            arguments.log, start=checkpoint or "start", follow=True
-        ) as consumer,
+        client.consumer(arguments.log, start=checkpoint or "start", follow=True) as consumer,
     ):
         print(f"counting from position {consumer.position}", file=sys.stderr)
         for batch in consumer.batches():

@@ -82,9 +82,7 @@ class Comparison:
     def prepare(self, records: int) -> None:
         """A log to read, in the page cache."""
         self.client.create_log("read")
-        seconds(
-            [*self.commands["rust"], self.address, "read", "append_many", str(records)]
-        )
+        seconds([*self.commands["rust"], self.address, "read", "append_many", str(records)])
         seconds([*self.commands["rust"], self.address, "read", "consume", str(records)])
 
 
@@ -97,15 +95,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--shape", action="append", help="only this shape; may be repeated"
-    )
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="of the number of records"
-    )
-    parser.add_argument(
-        "--rust", type=Path, default=ROOT / "target/release/examples/shapes"
-    )
+    parser.add_argument("--shape", action="append", help="only this shape; may be repeated")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of records")
+    parser.add_argument("--rust", type=Path, default=ROOT / "target/release/examples/shapes")
     given = parser.parse_args()
     chosen = [row for row in SHAPES if given.shape is None or row[0] in given.shape]
     with (
@@ -126,12 +118,8 @@ def main() -> None:
                         comparison.run("python", shape, count[row]),
                     )
                 )
-        print(
-            f"Python {platform.python_version()}, styx-client {styx_client.__version__},"
-        )
-        print(
-            f"{given.rounds} rounds, payloads of 100 bytes, medians (lowest to highest)"
-        )
+        print(f"Python {platform.python_version()}, styx-client {styx_client.__version__},")
+        print(f"{given.rounds} rounds, payloads of 100 bytes, medians (lowest to highest)")
         for shape, _, _ in chosen:
             rust_rates, python_rates = zip(*rates[shape], strict=True)
             ratio = statistics.median(p / r for r, p in rates[shape])

@@ -214,9 +214,7 @@ def main() -> None:
     else:
         with styx_client.Client(given.address) as client:
             seconds = BLOCKING[given.shape](client, given.log, given.records)
-    print(
-        json.dumps({"shape": given.shape, "records": given.records, "seconds": seconds})
-    )
+    print(json.dumps({"shape": given.shape, "records": given.records, "seconds": seconds}))
 
 
 if __name__ == "__main__":

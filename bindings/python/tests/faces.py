@@ -45,9 +45,7 @@ class SyncFace:
         self, address: str, *, timeout: float = 30.0, silence_timeout: float = 30.0
     ) -> styx_client.Client:
         """A connected client."""
-        return styx_client.Client(
-            address, timeout=timeout, silence_timeout=silence_timeout
-        )
+        return styx_client.Client(address, timeout=timeout, silence_timeout=silence_timeout)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -92,9 +90,7 @@ class Blocking:
             if isinstance(result, aio.Producer | aio.Consumer):
                 # The methods of styx_client return them open.
                 return await result.open()
-            if inspect.isawaitable(result) and not isinstance(
-                result, aio.Ack | aio.Commit
-            ):
+            if inspect.isawaitable(result) and not isinstance(result, aio.Ack | aio.Commit):
                 return await result
             return result
 

@@ -53,9 +53,7 @@ def check(url: str) -> None:
             payloads = [record.payload for record in consumer]
     assert payloads == PAYLOADS, payloads
     package = Path(styx_client.__file__).parent
-    assert (package / "py.typed").is_file(), (
-        "without py.typed type checkers ignore the package"
-    )
+    assert (package / "py.typed").is_file(), "without py.typed type checkers ignore the package"
     print(f"styx_client works in Python {sys.version.split()[0]}: {package}")
 
 

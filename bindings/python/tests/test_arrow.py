@@ -14,9 +14,7 @@ PAYLOADS = [b"short", b"", b"long enough to be outside of the view", bytes(5000)
 
 
 def batch() -> RecordBatch:
-    return RecordBatch(
-        PAYLOADS, first_position=7, timestamp=1_000_001, log_id="ab" * 16
-    )
+    return RecordBatch(PAYLOADS, first_position=7, timestamp=1_000_001, log_id="ab" * 16)
 
 
 def test_pyarrow_reads_a_batch() -> None:
@@ -35,9 +33,7 @@ def test_payloads_are_not_copied() -> None:
     made = batch()
     table = pyarrow.record_batch(made)
     memory = numpy.frombuffer(memoryview(made), numpy.uint8).ctypes.data
-    addresses = [
-        buffer.address for buffer in table["payload"].buffers() if buffer is not None
-    ]
+    addresses = [buffer.address for buffer in table["payload"].buffers() if buffer is not None]
     assert any(memory <= address < memory + made.nbytes for address in addresses[1:])
 
 
@@ -58,9 +54,7 @@ def test_a_slice_and_an_empty_batch_are_read() -> None:
 
 
 def test_batches_make_a_table() -> None:
-    table = pyarrow.Table.from_batches(
-        [pyarrow.record_batch(batch()) for _ in range(3)]
-    )
+    table = pyarrow.Table.from_batches([pyarrow.record_batch(batch()) for _ in range(3)])
     assert table.num_rows == 12
 
 

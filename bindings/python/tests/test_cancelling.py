@@ -78,9 +78,7 @@ class CancelledAt(Generic[T]):
         assert task is not None
         self.was_cancelled = True
         if self._late and isinstance(future, asyncio.Future):
-            cast("asyncio.Future[object]", future).add_done_callback(
-                lambda _: task.cancel()
-            )
+            cast("asyncio.Future[object]", future).add_done_callback(lambda _: task.cancel())
         else:
             task.cancel()
 
@@ -199,9 +197,7 @@ def test_a_cancelled_append_appends_nothing_or_is_never_cancelled(
         expected: list[bytes] = []
         number = 0
         # There is only space for a few of these records, so most appends wait.
-        async with client.producer(
-            log, in_flight_bytes=3000, block_bytes=1000
-        ) as producer:
+        async with client.producer(log, in_flight_bytes=3000, block_bytes=1000) as producer:
 
             async def fill_and_append() -> bytes:
                 for _ in range(4):
@@ -259,9 +255,7 @@ def test_many_appends_that_wait_and_are_cancelled_keep_their_order(
 ) -> None:
     async def case(client: aio.Client, log: str) -> None:
         appended: list[int] = []
-        async with client.producer(
-            log, in_flight_bytes=2000, block_bytes=1000
-        ) as producer:
+        async with client.producer(log, in_flight_bytes=2000, block_bytes=1000) as producer:
 
             async def append(number: int) -> None:
                 await producer.append(b"%d" % number + bytes(500))
@@ -276,9 +270,7 @@ def test_many_appends_that_wait_and_are_cancelled_keep_their_order(
                     sends.append(producer.send(b"send"))
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*sends)
-        stored = [
-            payload for payload in await payloads(client, log) if payload != b"send"
-        ]
+        stored = [payload for payload in await payloads(client, log) if payload != b"send"]
         assert [int(payload.rstrip(b"\0")) for payload in stored] == sorted(appended)
         assert len(appended) >= 200
         assert len(sends) == 10
@@ -320,9 +312,7 @@ def test_a_cancelled_send_ack_or_flush_takes_no_record_back(
 
             for call in (send, wait, flush):
                 await at_every_step(call, after)
-        assert await payloads(client, log) == [
-            b"%d" % number for number in range(appended)
-        ]
+        assert await payloads(client, log) == [b"%d" % number for number in range(appended)]
 
     check(runner, server, log, case)
 
@@ -348,9 +338,7 @@ def test_a_cancelled_read_loses_no_record(
                     read.append((await anext(records)).position)
                     return
                 batch = await (
-                    anext(batches)
-                    if way == "batches"
-                    else consumer.poll(20, max_records=2)
+                    anext(batches) if way == "batches" else consumer.poll(20, max_records=2)
                 )
                 assert batch is not None
                 read.extend(record.position for record in batch)
@@ -462,9 +450,7 @@ def test_a_cancelled_backup_or_restore_leaves_no_log(
 
         async def restore() -> str:
             name = f"{log}-{restored}"
-            await patiently(
-                lambda: client.restore_log(name, io.BytesIO(complete.getvalue()))
-            )
+            await patiently(lambda: client.restore_log(name, io.BytesIO(complete.getvalue())))
             return name
 
         async def whole(_result: str | None) -> None:

@@ -71,8 +71,7 @@ def test_many_threads_can_close_at_once(server: Server, log: str) -> None:
     producer.append_many([b"a"] * 100)
     with ThreadPoolExecutor(8) as threads:
         closes = [
-            threads.submit(close)
-            for close in (producer.close, consumer.close, client.close) * 10
+            threads.submit(close) for close in (producer.close, consumer.close, client.close) * 10
         ]
         for close in closes:
             close.result(20)
@@ -179,10 +178,7 @@ def test_append_and_iteration_open_by_themselves(server: Server, log: str) -> No
                 b"b",
             ]
             consumer = client.consumer(log)
-            assert (
-                await consumer.poll(0) is not None
-                or await consumer.poll(20) is not None
-            )
+            assert await consumer.poll(0) is not None or await consumer.poll(20) is not None
 
     asyncio.run(main())
 

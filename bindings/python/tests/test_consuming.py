@@ -38,9 +38,7 @@ def test_iteration_returns_every_record_once(client: Client, filled: str) -> Non
         records = list(consumer)
     assert [record.payload for record in records] == RECORDS
     assert [record.position for record in records] == list(range(10))
-    assert {record.log_id for record in records} == {
-        client.get_log_details(filled).log_id
-    }
+    assert {record.log_id for record in records} == {client.get_log_details(filled).log_id}
 
 
 def test_batches_have_at_most_max_records(client: Client, filled: str) -> None:
@@ -144,9 +142,7 @@ def test_seek_after_the_end_reads_again(client: Client, filled: str) -> None:
         assert [record.position for record in consumer] == [7, 8, 9]
 
 
-def test_position_checkpoint_and_lag_count_returned_records(
-    client: Client, filled: str
-) -> None:
+def test_position_checkpoint_and_lag_count_returned_records(client: Client, filled: str) -> None:
     log_id = client.get_log_details(filled).log_id
     with client.consumer(filled, follow=True) as consumer:
         assert (consumer.position, consumer.checkpoint.position) == (0, 0)
@@ -170,9 +166,7 @@ def test_a_checkpoint_continues_behind_its_record(client: Client, filled: str) -
             assert [record.position for record in consumer] == list(range(1, 10))
 
 
-def test_commit_stores_the_position_behind_the_last_record(
-    client: Client, filled: str
-) -> None:
+def test_commit_stores_the_position_behind_the_last_record(client: Client, filled: str) -> None:
     with client.consumer(filled, cursor="billing") as consumer:
         poll(consumer, 3)
         commit = consumer.commit()
@@ -205,9 +199,7 @@ def test_commit_without_a_cursor_is_a_value_error(client: Client, filled: str) -
         consumer.commit()
 
 
-def test_a_log_that_was_truncated_raises_log_changed(
-    client: Client, filled: str
-) -> None:
+def test_a_log_that_was_truncated_raises_log_changed(client: Client, filled: str) -> None:
     with client.consumer(filled) as consumer:
         poll(consumer, 5)
         checkpoint = consumer.checkpoint
@@ -286,9 +278,7 @@ def test_a_consumer_has_names(client: Client, filled: str) -> None:
         assert repr(consumer).endswith(f"Consumer of {filled}, position 0>")
 
 
-def test_a_lost_connection_is_reported_after_the_deadline(
-    face: Face, styx_server: Server
-) -> None:
+def test_a_lost_connection_is_reported_after_the_deadline(face: Face, styx_server: Server) -> None:
     client = face.connect(styx_server.address)
     client.create_log("gone")
     consumer = client.consumer("gone", follow=True, deadline=0.3)

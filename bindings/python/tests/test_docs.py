@@ -65,9 +65,7 @@ def test_every_program_on_the_page_runs(
                 run_tests(block, tmp_path)
                 continue
             output = io.StringIO()
-            text = block.text.replace(
-                "localhost:7123", server.address.removeprefix("styx://")
-            )
+            text = block.text.replace("localhost:7123", server.address.removeprefix("styx://"))
             # Tracebacks have the lines of the page.
             code = compile("\n" * block.line + text, str(page), "exec")
             with contextlib.redirect_stdout(output):
@@ -80,9 +78,7 @@ def test_every_program_on_the_page_runs(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_the_programs_on_the_page_pass_strict_type_checks(
-    page: Path, tmp_path: Path
-) -> None:
+def test_the_programs_on_the_page_pass_strict_type_checks(page: Path, tmp_path: Path) -> None:
     """A block with tests is a file of its own. The others are one, as they are run."""
     found = [block.text for block in blocks(page) if block.language == "python"]
     tests = [text for text in found if "\ndef test_" in text]
@@ -94,9 +90,7 @@ def test_the_programs_on_the_page_pass_strict_type_checks(
         files.append(str(file))
     config = tmp_path / "mypy.ini"
     # It has no types.
-    config.write_text(
-        "[mypy]\nstrict = True\n[mypy-pyarrow.*]\nignore_missing_imports = True\n"
-    )
+    config.write_text("[mypy]\nstrict = True\n[mypy-pyarrow.*]\nignore_missing_imports = True\n")
     options = ["--config-file", str(config), "--cache-dir", str(tmp_path / "mypy")]
     call = [sys.executable, "-m", "mypy", *options, *files]
     # Modules of an uninstalled package are found where this process finds them.
@@ -127,9 +121,7 @@ def test_commands_name_files_that_exist(page: Path) -> None:
             assert not missing, f"{page}:{block.line}: {missing}"
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "examples/python/README.md"], ids=page_name
-)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "examples/python/README.md"], ids=page_name)
 def test_every_link_points_to_a_file_or_a_heading(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]*)\)", page.read_text()):
         name, _, heading = target.partition("#")
@@ -143,11 +135,7 @@ def test_every_link_points_to_a_file_or_a_heading(page: Path) -> None:
 
 def headings(page: Path) -> list[str]:
     """The headings of a page, as they are in links."""
-    lines = [
-        line.lstrip("#").strip()
-        for line in page.read_text().splitlines()
-        if line[:1] == "#"
-    ]
+    lines = [line.lstrip("#").strip() for line in page.read_text().splitlines() if line[:1] == "#"]
     return [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in lines]
 
 
@@ -199,9 +187,5 @@ def test_the_pages_have_every_error_as_it_is() -> None:
         name = f"`{builtin}`" if builtin else ""
         expected.append([f"`{kind.__name__}`", f"`{kind.code}`", name, retry, when])
     [rows] = [table for table in tables(PRACTICE, "Errors") if table[0][0] == "class"]
-    right = "\n".join(
-        f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in expected
-    )
-    assert rows[1:] == expected, (
-        f"replace the rows of the table in {PRACTICE} with:\n{right}"
-    )
+    right = "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in expected)
+    assert rows[1:] == expected, f"replace the rows of the table in {PRACTICE} with:\n{right}"

@@ -33,11 +33,7 @@ def members(of: type) -> Iterator[tuple[str, object]]:
 
 def field_names(of: type) -> list[str]:
     """The fields of a dataclass; of another class, none."""
-    return (
-        [field.name for field in dataclasses.fields(of)]
-        if dataclasses.is_dataclass(of)
-        else []
-    )
+    return [field.name for field in dataclasses.fields(of)] if dataclasses.is_dataclass(of) else []
 
 
 @pytest.mark.parametrize("of", CLASSES, ids=class_name)
@@ -45,30 +41,21 @@ def test_the_class_its_methods_and_its_properties_are_explained(of: type) -> Non
     missing = [
         name
         for name, value in members(of)
-        if (callable(value) or inspect.isdatadescriptor(value))
-        and not inspect.getdoc(value)
+        if (callable(value) or inspect.isdatadescriptor(value)) and not inspect.getdoc(value)
     ]
     assert of.__doc__
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "of", [of for of in CLASSES if field_names(of)], ids=class_name
-)
+@pytest.mark.parametrize("of", [of for of in CLASSES if field_names(of)], ids=class_name)
 def test_every_field_is_explained(of: type) -> None:
     explained = of.__doc__ or ""
-    assert [
-        name for name in field_names(of) if f"\n    {name}: " not in explained
-    ] == []
+    assert [name for name in field_names(of) if f"\n    {name}: " not in explained] == []
 
 
 def test_every_attribute_of_errors_is_explained() -> None:
     explained = styx_client.StyxError.__doc__ or ""
-    names = [
-        name
-        for name in styx_client.StyxError.__annotations__
-        if not name.startswith("_")
-    ]
+    names = [name for name in styx_client.StyxError.__annotations__ if not name.startswith("_")]
     assert names
     assert [name for name in names if f"\n    {name}: " not in explained] == []
 

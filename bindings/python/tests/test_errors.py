@@ -54,9 +54,7 @@ def test_classes_are_also_the_builtins_that_programs_catch() -> None:
         assert issubclass(_errors.BY_CODE[code], builtin), code
 
 
-@pytest.mark.parametrize(
-    "kind", _errors.BY_CODE.values(), ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", _errors.BY_CODE.values(), ids=lambda kind: kind.__name__)
 def test_an_error_keeps_its_text_and_facts_when_it_is_pickled(
     kind: type[StyxError],
 ) -> None:

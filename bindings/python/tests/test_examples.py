@@ -42,9 +42,7 @@ def environment(server: Server) -> dict[str, str]:
     return {**os.environ, "STYX_HOST": server.address}
 
 
-def run(
-    server: Server, program: str, *arguments: str, lines: list[bytes] | None = None
-) -> str:
+def run(server: Server, program: str, *arguments: str, lines: list[bytes] | None = None) -> str:
     """What the program prints. It must succeed."""
     done = subprocess.run(
         command(program, *arguments),
@@ -59,9 +57,7 @@ def run(
 
 
 @contextmanager
-def started(
-    server: Server, program: str, *arguments: str
-) -> Generator[subprocess.Popen[bytes]]:
+def started(server: Server, program: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """The running program. It is killed at the end, if it has not ended by itself."""
     with subprocess.Popen(
         command(program, *arguments),
@@ -103,10 +99,7 @@ def test_help_says_what_the_program_does(program: str) -> None:
 
 def test_consume_prints_what_produce_has_appended(server: Server) -> None:
     lines = [b"one", b"", b"three"]
-    assert (
-        run(server, "produce.py", "orders", lines=lines)
-        == "3 lines, the last at position 2\n"
-    )
+    assert run(server, "produce.py", "orders", lines=lines) == "3 lines, the last at position 2\n"
     assert run(server, "consume.py", "orders") == "0 one\n1 \n2 three\n"
 
 
@@ -117,10 +110,7 @@ def test_produce_without_lines_creates_the_log(server: Server) -> None:
 
 def test_consume_starts_and_stops_where_it_is_told(server: Server) -> None:
     append(server, "orders", [b"a", b"b", b"c", b"d"])
-    assert (
-        run(server, "consume.py", "orders", "--start", "end-3", "--count", "2")
-        == "1 b\n2 c\n"
-    )
+    assert run(server, "consume.py", "orders", "--start", "end-3", "--count", "2") == "1 b\n2 c\n"
 
 
 def test_follow_prints_new_records_across_a_restart_of_the_server(
@@ -197,9 +187,7 @@ class Gateway:
         assert line.startswith("listening on http://"), line
         self.address = line.strip().rpartition("/")[2]
 
-    def request(
-        self, method: str, path: str, body: bytes = b""
-    ) -> tuple[int, dict[str, object]]:
+    def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, object]]:
         connection = http.client.HTTPConnection(self.address, timeout=LIMIT)
         try:
             connection.request(method, path, body)
@@ -214,15 +202,11 @@ class Gateway:
         """The first lines and the data of the events."""
         connection = http.client.HTTPConnection(self.address, timeout=LIMIT)
         try:
-            connection.request(
-                "GET", path, headers={"Last-Event-ID": last_id} if last_id else {}
-            )
+            connection.request("GET", path, headers={"Last-Event-ID": last_id} if last_id else {})
             response = connection.getresponse()
             assert response.status == 200
             assert response.headers.get_content_type() == "text/event-stream"
-            while lines := list(
-                iter(lambda: response.readline().decode().rstrip("\n"), "")
-            ):
+            while lines := list(iter(lambda: response.readline().decode().rstrip("\n"), "")):
                 data = [line[6:] for line in lines if line.startswith("data: ")]
                 yield lines[0], "\n".join(data)
         finally:
@@ -253,9 +237,7 @@ def test_gateway_streams_what_was_posted_and_continues_after_an_event(
     assert next(gateway.events("/logs/orders", first[0].removeprefix("id: "))) == second
 
 
-def test_gateway_continues_when_the_server_restarts(
-    gateway: Gateway, server: Server
-) -> None:
+def test_gateway_continues_when_the_server_restarts(gateway: Gateway, server: Server) -> None:
     events = gateway.events("/logs/orders?start=0")
     gateway.request("POST", "/logs/orders", b"before")
     assert next(events)[1] == "before"
@@ -311,9 +293,7 @@ ROWS = list(csv.reader(FLIGHTS))
 def flights(server: Server) -> Server:
     """A server with a log of flights, in several batches."""
     for part in range(0, len(FLIGHTS), 100):
-        append(
-            server, "flights", [line.encode() for line in FLIGHTS[part : part + 100]]
-        )
+        append(server, "flights", [line.encode() for line in FLIGHTS[part : part + 100]])
     return server
 
 
@@ -329,9 +309,7 @@ def test_pandas_computes_the_mean_delay_of_each_airline(flights: Server) -> None
         if row[8] != "NA":
             delays.setdefault(row[9], []).append(int(row[8]))
     lines = run(flights, "flights_pandas.py", "flights").splitlines()
-    assert lines == [
-        f"{name} {sum(of) / len(of):.2f}" for name, of in sorted(delays.items())
-    ]
+    assert lines == [f"{name} {sum(of) / len(of):.2f}" for name, of in sorted(delays.items())]
 
 
 def test_polars_counts_the_departures_of_each_airport(flights: Server) -> None:

@@ -46,9 +46,7 @@ def prepare(server: Server) -> Client:
 
 
 @pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["sync", "aio"])
-def test_acks_that_nobody_waits_for_arrive_at_exit(
-    styx_server: Server, program: str
-) -> None:
+def test_acks_that_nobody_waits_for_arrive_at_exit(styx_server: Server, program: str) -> None:
     with prepare(styx_server) as client:
         ended = run(program, styx_server.address)
         check_quiet(ended)
@@ -113,9 +111,8 @@ def test_an_exit_is_quiet(styx_server: Server, program: str) -> None:
         ended = run(program, styx_server.address)
         if "del producer" in program:
             assert ended.code == 0
-            assert (
-                "ResourceWarning: the producer of exit was not closed" in ended.errors
-                or (ended.errors == "")
+            assert "ResourceWarning: the producer of exit was not closed" in ended.errors or (
+                ended.errors == ""
             )
         else:
             check_quiet(ended)

@@ -69,9 +69,7 @@ async def write_async(address: str, stop: Event) -> int:
     async with aio.Client(address) as client, client.producer("aio") as producer:
         count = 0
         while not stop.is_set():
-            futures = [
-                producer.send(b"%d" % number) for number in range(count, count + 10)
-            ]
+            futures = [producer.send(b"%d" % number) for number in range(count, count + 10)]
             await producer.append(b"%d" % (count + 10))
             assert await asyncio.gather(*futures) == list(range(count, count + 10))
             count += 11
@@ -128,9 +126,7 @@ def test_a_paused_server_shows_in_stats_and_events(
     until(lambda: (consumer.stats().since_last_heard or 0.0) > SILENCE_SECONDS / 2)
     until(lost)
     assert time.monotonic() - began < SILENCE_SECONDS + SLACK_SECONDS
-    until(
-        lambda: lost() and has_lost("consumer", caplog) and has_lost("producer", caplog)
-    )
+    until(lambda: lost() and has_lost("consumer", caplog) and has_lost("producer", caplog))
     assert ack.position is None
     styx_server.resume()
     assert ack.result(timeout=30) == 1
@@ -163,9 +159,7 @@ def test_a_producer_ends_after_its_deadline_without_a_server(
     client.close()
 
 
-def test_calls_without_a_server_end_after_their_timeout(
-    face: Face, styx_server: Server
-) -> None:
+def test_calls_without_a_server_end_after_their_timeout(face: Face, styx_server: Server) -> None:
     client = face.connect(styx_server.address, timeout=0.3)
     styx_server.pause()
     began = time.monotonic()

@@ -40,9 +40,7 @@ def test_an_error_at_import_names_platform_libc_and_the_words_of_the_loader(
     )
     assert ended.returncode == 1
     message = ended.stderr.splitlines()[-1]
-    assert message.startswith(
-        "ImportError: the native module of styx-client cannot be loaded on"
-    )
+    assert message.startswith("ImportError: the native module of styx-client cannot be loaded on")
     assert sysconfig.get_platform() in message
     assert " ".join(platform.libc_ver()) in message
     assert f"Python {platform.python_version()}" in message

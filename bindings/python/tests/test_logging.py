@@ -89,12 +89,8 @@ def test_events_reach_the_handlers_of_a_program(styx_server: Server) -> None:
     check_quiet(ended)
     lines = ended.output.splitlines()
     assert lines[0] == "INFO the producer of loud is connected"
-    assert any(
-        line.startswith("WARNING the producer of loud has lost") for line in lines
-    )
-    assert any(
-        line.startswith("INFO the producer of loud connects again in") for line in lines
-    )
+    assert any(line.startswith("WARNING the producer of loud has lost") for line in lines)
+    assert any(line.startswith("INFO the producer of loud connects again in") for line in lines)
 
 
 def test_a_permanent_error_is_not_reported_as_a_lost_connection(
@@ -107,7 +103,5 @@ def test_a_permanent_error_is_not_reported_as_a_lost_connection(
         with pytest.raises(PositionMismatchError) as raised:
             producer.send(b"x")
         client.check()
-    warnings = [
-        record.message for record in caplog.records if record.levelname == "WARNING"
-    ]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == [f"the producer of orders has failed: {raised.value}"]

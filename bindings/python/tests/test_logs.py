@@ -48,9 +48,7 @@ def test_create_log_returns_its_information(client: Client, log: str) -> None:
     assert client.create_log(f"{log}-b") == client.get_log(f"{log}-b")
 
 
-def test_create_log_of_an_existing_name_fails_unless_exist_ok(
-    client: Client, log: str
-) -> None:
+def test_create_log_of_an_existing_name_fails_unless_exist_ok(client: Client, log: str) -> None:
     with pytest.raises(FileExistsError) as caught:
         client.create_log(log)
     assert isinstance(caught.value, LogExistError)
@@ -150,9 +148,7 @@ def test_trim_log_removes_whole_segments(client: Client, log: str) -> None:
     assert payloads(client, name) == [b"record 4", b"record 5", b"record 6"]
 
 
-def test_adopt_log_opens_files_that_were_copied(
-    client: Client, server: Server, log: str
-) -> None:
+def test_adopt_log_opens_files_that_were_copied(client: Client, server: Server, log: str) -> None:
     fill(client, log, 3)
     with pytest.raises(LogNotFoundError):
         client.adopt_log(f"{log}-copy")
@@ -171,9 +167,7 @@ def test_a_backup_can_be_restored(client: Client, log: str) -> None:
     assert payloads(client, f"{log}-restored") == payloads(client, log)
 
 
-def test_an_exception_of_the_file_stays_that_exception(
-    client: Client, log: str
-) -> None:
+def test_an_exception_of_the_file_stays_that_exception(client: Client, log: str) -> None:
     fill(client, log, 1)
     problem = OSError(28, "No space left on device")
 
@@ -237,9 +231,7 @@ def test_stats_count_requests(client: Client, log: str) -> None:
     assert after.since_last_heard is not None
 
 
-def test_a_closed_client_refuses_every_call(
-    face: Face, server: Server, log: str
-) -> None:
+def test_a_closed_client_refuses_every_call(face: Face, server: Server, log: str) -> None:
     client = face.connect(server.address)
     states = [client.closed]
     for _ in range(2):
@@ -277,9 +269,7 @@ def test_closing_a_client_closes_its_producers_and_consumers(
         consumer.poll(0)
 
 
-def test_nobody_listening_is_a_connection_error(
-    face: Face, styx_server: Server
-) -> None:
+def test_nobody_listening_is_a_connection_error(face: Face, styx_server: Server) -> None:
     address = styx_server.address
     styx_server.stop()
     with pytest.raises(ConnectionError) as caught:

@@ -44,13 +44,9 @@ def test_native_module_of_another_platform_says_what_is_wrong(tmp_path: Path) ->
     (native,) = (tmp_path / "styx_client").glob("_native*.so")
     native.write_bytes(b"not a library" * 100)
     call = [sys.executable, "-c", "import styx_client"]
-    done = subprocess.run(
-        call, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     error = done.stderr.splitlines()[-1]
-    assert error.startswith(
-        "ImportError: the native module of styx-client cannot be loaded on "
-    )
+    assert error.startswith("ImportError: the native module of styx-client cannot be loaded on ")
     for part in [platform.machine(), platform.libc_ver()[1], "invalid ELF header"]:
         assert part in error

@@ -26,9 +26,7 @@ def payloads(client: Client, log: str) -> list[bytes]:
         return [payload for batch in consumer.batches() for payload in batch.payloads()]
 
 
-def test_an_ack_has_the_position_once_the_record_is_durable(
-    client: Client, log: str
-) -> None:
+def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log: str) -> None:
     with client.producer(log) as producer:
         first, second = producer.append(b"one"), producer.append(b"two")
         assert (first.sequence, second.sequence, first.count) == (0, 1, 1)
@@ -79,9 +77,7 @@ def test_text_is_refused_with_advice(client: Client, log: str) -> None:
     assert payloads(client, log) == []
 
 
-def test_append_many_has_the_position_of_its_first_record(
-    client: Client, log: str
-) -> None:
+def test_append_many_has_the_position_of_its_first_record(client: Client, log: str) -> None:
     with client.producer(log) as producer:
         producer.append(b"first")
         ack = producer.append_many([b"a", bytearray(b"b"), memoryview(b"c")])
@@ -91,9 +87,7 @@ def test_append_many_has_the_position_of_its_first_record(
     assert payloads(client, log) == [b"first", b"a", b"b", b"c", b"0", b"1"]
 
 
-def test_append_many_appends_nothing_if_a_payload_is_wrong(
-    client: Client, log: str
-) -> None:
+def test_append_many_appends_nothing_if_a_payload_is_wrong(client: Client, log: str) -> None:
     problem = KeyError("in the iterable")
 
     def broken() -> Iterator[bytes]:
@@ -136,9 +130,7 @@ def test_append_packed_splits_a_buffer(
 
 
 @pytest.mark.parametrize("ends", [[2, 1, 4], [1, 5], [-1, 4]])
-def test_append_packed_refuses_wrong_ends(
-    client: Client, log: str, ends: list[int]
-) -> None:
+def test_append_packed_refuses_wrong_ends(client: Client, log: str, ends: list[int]) -> None:
     with client.producer(log) as producer:
         with pytest.raises((ValueError, OverflowError)):
             producer.append_packed(b"abcd", ends)
@@ -153,9 +145,7 @@ def test_flush_makes_everything_before_durable(client: Client, log: str) -> None
         assert producer.durable_sequence == producer.next_sequence == 100
 
 
-def test_a_full_buffer_delays_append_but_loses_nothing(
-    client: Client, log: str
-) -> None:
+def test_a_full_buffer_delays_append_but_loses_nothing(client: Client, log: str) -> None:
     with client.producer(log, in_flight_bytes=4096, block_bytes=1024) as producer:
         for number in range(500):
             producer.append(b"%04d" % number * 50)
@@ -171,9 +161,7 @@ def test_a_record_that_is_too_large_is_a_value_error(client: Client, log: str) -
         assert producer.send(b"small") == 0
 
 
-def test_a_record_over_the_limit_of_its_log_ends_the_producer(
-    client: Client, log: str
-) -> None:
+def test_a_record_over_the_limit_of_its_log_ends_the_producer(client: Client, log: str) -> None:
     producer = client.producer(log)
     for call in (producer.send, producer.append):
         with pytest.raises(RecordTooLargeError, match="1048576") as caught:
@@ -183,9 +171,7 @@ def test_a_record_over_the_limit_of_its_log_ends_the_producer(
     assert payloads(client, log) == []
 
 
-def test_next_sequence_tells_where_an_import_continues(
-    client: Client, log: str
-) -> None:
+def test_next_sequence_tells_where_an_import_continues(client: Client, log: str) -> None:
     with client.producer(log, producer_id=7) as producer:
         assert (producer.producer_id, producer.next_sequence) == (7, 0)
         producer.append_many([b"a", b"b", b"c"])
@@ -263,9 +249,7 @@ def test_a_deleted_log_ends_the_producer(client: Client, log: str) -> None:
     producer.close()
 
 
-def test_close_raises_a_failure_that_no_ack_has_reported(
-    client: Client, log: str
-) -> None:
+def test_close_raises_a_failure_that_no_ack_has_reported(client: Client, log: str) -> None:
     producer = client.producer(log, linger=30)
     producer.append(b"a")
     client.delete_log(log)
@@ -318,9 +302,7 @@ def test_waits_end_at_their_timeout(face: Face, styx_server: Server) -> None:
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_an_impossible_timeout_is_a_value_error(
-    client: Client, log: str, timeout: float
-) -> None:
+def test_an_impossible_timeout_is_a_value_error(client: Client, log: str, timeout: float) -> None:
     with client.producer(log) as producer:
         for call in (producer.flush, producer.close):
             with pytest.raises(ValueError, match="timeout is"):
@@ -337,9 +319,7 @@ def test_an_infinite_timeout_is_no_limit(client: Client, log: str) -> None:
     assert payloads(client, log) == [b"a", b"b"]
 
 
-def test_close_reports_what_is_not_durable_in_its_timeout(
-    face: Face, styx_server: Server
-) -> None:
+def test_close_reports_what_is_not_durable_in_its_timeout(face: Face, styx_server: Server) -> None:
     client = face.connect(styx_server.address)
     client.create_log("paused")
     producer = client.producer("paused")

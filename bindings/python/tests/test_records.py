@@ -118,9 +118,7 @@ def test_batches_are_compared_by_value(server: Server, log: str) -> None:
     assert batch() == batch()
     assert hash(batch()) == hash(batch())
     assert batch() != batch()[1:]
-    assert batch() != RecordBatch(
-        PAYLOADS, first_position=40, timestamp=2, log_id=LOG_ID
-    )
+    assert batch() != RecordBatch(PAYLOADS, first_position=40, timestamp=2, log_id=LOG_ID)
     assert batch() != PAYLOADS
     one = received(server, log)
     by_hand = RecordBatch(
@@ -206,9 +204,7 @@ def test_a_view_of_a_batch_is_read_only(server: Server, log: str) -> None:
         assert [bytes(view[start:end]) for start, end in made.index] == PAYLOADS
 
 
-def test_a_view_outlives_batch_consumer_client_and_server(
-    log: str, styx_server: Server
-) -> None:
+def test_a_view_outlives_batch_consumer_client_and_server(log: str, styx_server: Server) -> None:
     with styx_client.Client(styx_server.address) as client:
         client.create_log(log)
         with client.producer(log) as producer:

@@ -32,12 +32,8 @@ def append_and_close(_client: Client, producer: Producer, _consumer: Consumer) -
 
 CALLS: dict[str, Waiting] = {
     "send": lambda _c, producer, _r: producer.send(b"a"),
-    "append": lambda _c, producer, _r: [
-        producer.append(bytes(1000)) for _ in range(100)
-    ],
-    "append_many": lambda _c, producer, _r: [
-        producer.append_many([bytes(9000)]) for _ in "123"
-    ],
+    "append": lambda _c, producer, _r: [producer.append(bytes(1000)) for _ in range(100)],
+    "append_many": lambda _c, producer, _r: [producer.append_many([bytes(9000)]) for _ in "123"],
     "ack": lambda _c, producer, _r: producer.append(b"a").result(),
     "flush": append_and_flush,
     "close": append_and_close,
@@ -185,14 +181,10 @@ def test_nothing_is_lost_when_a_reader_is_interrupted(own_server: Server) -> Non
         with client.producer("interrupted") as producer:
             consumer = client.consumer("interrupted", follow=True)
             for number in range(20):
-                timer = threading.Timer(
-                    0.001 * number, os.kill, (os.getpid(), signal.SIGINT)
-                )
+                timer = threading.Timer(0.001 * number, os.kill, (os.getpid(), signal.SIGINT))
                 try:
                     timer.start()
-                    producer.append_many(
-                        [b"%d" % n for n in range(10 * number, 10 * number + 10)]
-                    )
+                    producer.append_many([b"%d" % n for n in range(10 * number, 10 * number + 10)])
                     while True:
                         for record in consumer:
                             payloads.append(record.payload)

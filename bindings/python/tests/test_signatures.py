@@ -54,10 +54,7 @@ def test_both_faces_have_the_same_members(sync: type, asynchronous: type) -> Non
     assert public(asynchronous) - public(sync) == ONLY_AIO.get(name, set())
     assert public(sync) - public(asynchronous) == ONLY_SYNC.get(name, set())
     for member in public(sync) & public(asynchronous):
-        kinds = [
-            callable(inspect.getattr_static(kind, member))
-            for kind in (sync, asynchronous)
-        ]
+        kinds = [callable(inspect.getattr_static(kind, member)) for kind in (sync, asynchronous)]
         assert kinds[0] == kinds[1], member
 
 
@@ -122,9 +119,7 @@ def test_options_are_those_of_the_core(face: object, of: str) -> None:
         for name, kind, default in parameters(method)
         if kind is inspect.Parameter.KEYWORD_ONLY
     }
-    core = {
-        name: default for kind, name, _, default, _ in _native.options() if kind == of
-    }
+    core = {name: default for kind, name, _, default, _ in _native.options() if kind == of}
     # The package sets it by itself.
     core.pop("track_settled", None)
     assert list(keywords) == list(core)
@@ -158,9 +153,7 @@ def test_limits_of_create_log_are_those_of_log_config() -> None:
     for client in (styx_client.Client, aio.Client):
         names = parameters(client.create_log)
         limits = {name: default for name, _, default in names if hasattr(config, name)}
-        assert limits == {
-            name: getattr(config, name) for name in config.__dataclass_fields__
-        }
+        assert limits == {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def test_every_public_name_is_exported_and_described() -> None:

@@ -41,15 +41,11 @@ def positions(client: Client, log: str, start: Start) -> list[int]:
     ],
     ids=str,
 )
-def test_a_start_names_a_position(
-    client: Client, filled: str, start: Start, first: int
-) -> None:
+def test_a_start_names_a_position(client: Client, filled: str, start: Start, first: int) -> None:
     assert positions(client, filled, start) == list(range(first, 10))
 
 
-def test_a_datetime_finds_the_first_record_at_or_after_it(
-    client: Client, filled: str
-) -> None:
+def test_a_datetime_finds_the_first_record_at_or_after_it(client: Client, filled: str) -> None:
     with client.consumer(filled) as consumer:
         records = list(consumer)
     time = records[4].datetime
@@ -61,9 +57,7 @@ def test_a_datetime_finds_the_first_record_at_or_after_it(
     assert positions(client, filled, f"time:{time.isoformat()}") == expected
 
 
-def test_a_checkpoint_continues_as_object_and_as_text(
-    client: Client, filled: str
-) -> None:
+def test_a_checkpoint_continues_as_object_and_as_text(client: Client, filled: str) -> None:
     with client.consumer(filled) as consumer:
         batch = consumer.poll(20, max_records=3)
         assert batch is not None
@@ -79,9 +73,7 @@ def test_a_checkpoint_of_another_log_is_refused(client: Client, filled: str) -> 
             client.consumer(filled, start=start)
 
 
-def test_a_position_outside_the_log_is_out_of_range(
-    client: Client, filled: str
-) -> None:
+def test_a_position_outside_the_log_is_out_of_range(client: Client, filled: str) -> None:
     for start in (11, "end-11"):
         with pytest.raises(OutOfRangeError) as caught:
             client.consumer(filled, start=start)
@@ -89,9 +81,7 @@ def test_a_position_outside_the_log_is_out_of_range(
         assert not caught.value.retriable
 
 
-def test_a_position_that_retention_has_removed_is_out_of_range(
-    client: Client, log: str
-) -> None:
+def test_a_position_that_retention_has_removed_is_out_of_range(client: Client, log: str) -> None:
     name = f"{log}-trimmed"
     client.create_log(name, segment_max_count=2)
     with client.producer(name) as producer:
@@ -106,9 +96,7 @@ def test_a_position_that_retention_has_removed_is_out_of_range(
 
 
 @pytest.mark.parametrize("start", ["sideways", "end+1", "time:yesterday", "-1", -1])
-def test_an_impossible_start_is_a_value_error(
-    client: Client, log: str, start: Start
-) -> None:
+def test_an_impossible_start_is_a_value_error(client: Client, log: str, start: Start) -> None:
     with pytest.raises(ValueError, match="start"):
         client.consumer(log, start=start)
     with client.consumer(log) as consumer:
@@ -117,9 +105,7 @@ def test_an_impossible_start_is_a_value_error(
         assert consumer.position == 0
 
 
-def test_a_datetime_without_a_time_zone_is_a_value_error(
-    client: Client, log: str
-) -> None:
+def test_a_datetime_without_a_time_zone_is_a_value_error(client: Client, log: str) -> None:
     naive = datetime(2026, 11, 28)
     with pytest.raises(ValueError, match="time zone"):
         client.consumer(log, start=naive)

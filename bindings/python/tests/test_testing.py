@@ -37,9 +37,7 @@ def test_a_server_runs_for_the_time_of_a_with_block() -> None:
     assert not directory.exists()
 
 
-def test_the_fixture_keeps_its_logs_in_tmp_path(
-    styx_server: Server, tmp_path: Path
-) -> None:
+def test_the_fixture_keeps_its_logs_in_tmp_path(styx_server: Server, tmp_path: Path) -> None:
     assert styx_server.data_directory.is_relative_to(tmp_path)
     with Client(styx_server.address) as client:
         assert client.list_logs() == []

@@ -38,9 +38,7 @@ def test_the_records_of_each_thread_keep_their_order(server: Server, log: str) -
         assert [number for who, number in pairs if who == thread] == list(range(300))
 
 
-def test_threads_that_share_a_consumer_get_each_record_once(
-    server: Server, log: str
-) -> None:
+def test_threads_that_share_a_consumer_get_each_record_once(server: Server, log: str) -> None:
     with Client(server.address) as client:
         with client.producer(log) as producer:
             producer.append_many([b"%d" % number for number in range(5000)])
@@ -126,9 +124,7 @@ def test_two_writers_and_two_readers_survive_a_close_at_any_moment(
             other.delete_log(name)
 
 
-def test_state_can_be_asked_for_while_other_threads_wait(
-    server: Server, log: str
-) -> None:
+def test_state_can_be_asked_for_while_other_threads_wait(server: Server, log: str) -> None:
     with Client(server.address) as client:
         producer, consumer = client.producer(log), client.consumer(log, follow=True)
         stop = Event()

@@ -23,9 +23,7 @@ BATCH_RECORDS = 2048
 def check_max_records(max_records: int) -> None:
     """Checks a caller's number of records."""
     if max_records < 1:
-        raise InvalidArgumentError(
-            f"max_records is {max_records}: use a number of at least 1"
-        )
+        raise InvalidArgumentError(f"max_records is {max_records}: use a number of at least 1")
 
 
 class Consumer:

@@ -52,9 +52,7 @@ class StyxError(Exception):
         return (_restored, (type(self), str(self), self.__dict__.copy()))
 
 
-def _restored(
-    kind: type[StyxError], message: str, attributes: dict[str, object]
-) -> StyxError:
+def _restored(kind: type[StyxError], message: str, attributes: dict[str, object]) -> StyxError:
     error = kind(message)
     error.__dict__.update(attributes)
     return error

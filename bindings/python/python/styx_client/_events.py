@@ -25,13 +25,9 @@ def log_events(events: list[Event], lost: int) -> None:
             case "lost" if error is not None and not error.retriable:
                 _logger.warning("the %s of %s has failed: %s", subject, log, error)
             case "lost":
-                _logger.warning(
-                    "the %s of %s has lost its connection: %s", subject, log, error
-                )
+                _logger.warning("the %s of %s has lost its connection: %s", subject, log, error)
             case "again":
-                _logger.info(
-                    "the %s of %s connects again in %.1f s", subject, log, seconds
-                )
+                _logger.info("the %s of %s connects again in %.1f s", subject, log, seconds)
             case "damaged":
                 _logger.warning(
                     "the %s of %s has received a damaged block at position %s",

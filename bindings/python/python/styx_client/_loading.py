@@ -10,9 +10,7 @@ from collections.abc import Sequence
 try:
     from styx_client import _native
 except ImportError as error:
-    _libc = (
-        " ".join(part for part in platform.libc_ver() if part) or "unknown C library"
-    )
+    _libc = " ".join(part for part in platform.libc_ver() if part) or "unknown C library"
     raise ImportError(
         f"the native module of styx-client cannot be loaded on {sysconfig.get_platform()} "
         f"({_libc}, Python {platform.python_version()}): {error}. "
@@ -22,9 +20,7 @@ except ImportError as error:
 
 #: The version of the package, as Python writes it: 1.0.0a1 for 1.0.0-alpha.1.
 version: str = (
-    _native.__version__.replace("-alpha.", "a")
-    .replace("-beta.", "b")
-    .replace("-rc.", "rc")
+    _native.__version__.replace("-alpha.", "a").replace("-beta.", "b").replace("-rc.", "rc")
 )
 
 # A child that appends to an inherited producer gets ForkedError from its first record on.

@@ -19,9 +19,7 @@ Compression: TypeAlias = Literal["none", "lz4", "zstd"]
 #: RFC 3339, a datetime with a time zone, or a checkpoint (also as text).
 Start: TypeAlias = int | str | datetime | _native.Checkpoint
 
-Value: TypeAlias = (
-    str | bytes | int | float | bool | os.PathLike[str] | Collection[str] | Start
-)
+Value: TypeAlias = str | bytes | int | float | bool | os.PathLike[str] | Collection[str] | Start
 
 _UNITS: dict[tuple[str, str], str] = {
     (of, name): unit for of, name, unit, _default, _meaning in _native.options()
@@ -40,9 +38,7 @@ def as_text(of: str, **values: Value | None) -> list[tuple[str, str]]:
 def start_text(start: object) -> str:
     """A start as the core's text. Raises TypeError unless it is a Start."""
     if isinstance(start, bool):
-        raise TypeError(
-            "start is a position, a text, a datetime or a checkpoint, not a bool"
-        )
+        raise TypeError("start is a position, a text, a datetime or a checkpoint, not a bool")
     if isinstance(start, datetime):
         if start.tzinfo is None:
             raise InvalidArgumentError(
@@ -67,9 +63,7 @@ def _text(name: str, unit: str, value: Value) -> str:
             if isinstance(value, str):
                 return value
             if not isinstance(value, Collection):
-                raise TypeError(
-                    f"{name} is a collection of codecs, such as ['lz4', 'zstd']"
-                )
+                raise TypeError(f"{name} is a collection of codecs, such as ['lz4', 'zstd']")
             return ",".join(str(codec) for codec in value) or "none"
         case "start":
             return start_text(value)
@@ -91,7 +85,5 @@ def _duration(name: str, value: Value) -> str:
     if math.isinf(value):
         return "none"
     if math.isnan(value) or value < 0:
-        raise InvalidArgumentError(
-            f"{name} is {value}: use a number of seconds of at least 0"
-        )
+        raise InvalidArgumentError(f"{name} is {value}: use a number of seconds of at least 0")
     return f"{round(value * 1_000_000)} us"

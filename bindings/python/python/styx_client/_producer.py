@@ -159,6 +159,4 @@ class Producer:
             )
 
     def __repr__(self) -> str:
-        return (
-            f"<styx_client.Producer of {self._log}, next sequence {self.next_sequence}>"
-        )
+        return f"<styx_client.Producer of {self._log}, next sequence {self.next_sequence}>"

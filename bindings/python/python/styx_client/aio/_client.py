@@ -152,9 +152,7 @@ class Client:
             ("log_max_size", log_max_size),
             ("log_max_age", log_max_age),
         ]
-        return LogInfo(
-            **await self._run(self._opened().create_log(name, limits, exist_ok))
-        )
+        return LogInfo(**await self._run(self._opened().create_log(name, limits, exist_ok)))
 
     async def list_logs(self) -> list[LogInfo]:
         """All logs, ordered by name."""
@@ -210,10 +208,7 @@ class Client:
 
     async def list_cursors(self, log: str) -> list[CursorInfo]:
         """The cursors of a log, ordered by name."""
-        return [
-            CursorInfo(**raw)
-            for raw in await self._run(self._opened().list_cursors(log))
-        ]
+        return [CursorInfo(**raw) for raw in await self._run(self._opened().list_cursors(log))]
 
     async def get_cursor(self, log: str, cursor: str) -> CursorInfo:
         """A cursor. Raises CursorNotFoundError (a LookupError)."""
@@ -222,9 +217,7 @@ class Client:
     async def set_cursor(self, log: str, cursor: str, position: int) -> CursorInfo:
         """Creates a cursor, or moves it. A consumer that uses it then raises
         CursorTakenError at its next commit."""
-        return CursorInfo(
-            **await self._run(self._opened().set_cursor(log, cursor, position))
-        )
+        return CursorInfo(**await self._run(self._opened().set_cursor(log, cursor, position)))
 
     async def delete_cursor(self, log: str, cursor: str) -> None:
         """Deletes a cursor."""

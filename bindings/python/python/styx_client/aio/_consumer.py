@@ -92,9 +92,7 @@ class Consumer:
         self._check()
         return _Records(self)
 
-    def batches(
-        self, *, max_records: int = BATCH_RECORDS
-    ) -> AsyncIterator[RecordBatch]:
+    def batches(self, *, max_records: int = BATCH_RECORDS) -> AsyncIterator[RecordBatch]:
         """Batches of up to max_records. With follow, the iterator waits for new ones."""
         self._check()
         check_max_records(max_records)
@@ -195,9 +193,7 @@ class Consumer:
     @property
     def _native(self) -> NativeConsumer:
         if self._native_or_none is None:
-            raise RuntimeError(
-                "the consumer is not open: use async with, or await open() first"
-            )
+            raise RuntimeError("the consumer is not open: use async with, or await open() first")
         return self._native_or_none
 
     async def _next(self, max_records: int) -> RecordBatch | None:

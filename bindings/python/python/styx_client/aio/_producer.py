@@ -91,9 +91,7 @@ class _Send:
 
     __slots__ = ("attempt", "position")
 
-    def __init__(
-        self, attempt: Callable[[], int | None], position: asyncio.Future[int]
-    ) -> None:
+    def __init__(self, attempt: Callable[[], int | None], position: asyncio.Future[int]) -> None:
         self.attempt = attempt
         self.position = position
 
@@ -126,9 +124,7 @@ class Producer:
         #: Futures of records that are not settled, in the order of the sequences: the last
         #: sequence, a number that makes entries comparable, the future, and the ack that has
         #: the position. Without one, the future is of the record with this sequence.
-        self._sent: deque[tuple[int, int, asyncio.Future[int], NativeAck | None]] = (
-            deque()
-        )
+        self._sent: deque[tuple[int, int, asyncio.Future[int], NativeAck | None]] = deque()
         self._entries = 0
         #: What waits for space, in order.
         self._waiting: deque[_Append | _Send] = deque()
@@ -287,9 +283,7 @@ class Producer:
     @property
     def _native(self) -> NativeProducer:
         if self._native_or_none is None:
-            raise RuntimeError(
-                "the producer is not open: use async with, or await open() first"
-            )
+            raise RuntimeError("the producer is not open: use async with, or await open() first")
         return self._native_or_none
 
     async def _append_encoded(self, encoded: Encoded) -> Ack:
@@ -400,7 +394,5 @@ class Producer:
 
     def __repr__(self) -> str:
         native = self._native_or_none
-        state = (
-            "not open" if native is None else f"next sequence {native.next_sequence}"
-        )
+        state = "not open" if native is None else f"next sequence {native.next_sequence}"
         return f"<styx_client.aio.Producer of {self._log}, {state}>"

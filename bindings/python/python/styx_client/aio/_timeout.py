@@ -38,6 +38,4 @@ class timeout:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise TimedOutError(
-                f"{self._what} did not finish within {self._seconds} s"
-            ) from None
+            raise TimedOutError(f"{self._what} did not finish within {self._seconds} s") from None

@@ -102,11 +102,7 @@ class Server:
     @property
     def log(self) -> str:
         """What the server has logged."""
-        return (
-            self._log_file.read_text(errors="replace")
-            if self._log_file.exists()
-            else ""
-        )
+        return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""
 
     def start(self) -> None:
         """Starts the server again, after stop() or kill()."""
@@ -126,9 +122,7 @@ class Server:
             command.append(f"--set={key}={text}")
         # The variables are for clients of other servers.
         environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("STYX_")
+            name: value for name, value in os.environ.items() if not name.startswith("STYX_")
         }
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -180,9 +174,7 @@ class Server:
                 return int(text)
             if process.poll() is not None:
                 self._process = None
-                raise RuntimeError(
-                    f"styx has ended with {process.returncode}:\n{self.log}"
-                )
+                raise RuntimeError(f"styx has ended with {process.returncode}:\n{self.log}")
             time.sleep(0.01)
         self.kill()
         raise RuntimeError(f"styx does not accept connections:\n{self.log}")
