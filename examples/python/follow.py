@@ -24,7 +24,10 @@ def main() -> None:
         Client() as client,
         client.consumer(arguments.log, start="end", follow=True) as consumer,
     ):
-        print(f"following {arguments.log} from position {consumer.position}", file=sys.stderr)
+        print(
+            f"following {arguments.log} from position {consumer.position}",
+            file=sys.stderr,
+        )
         try:
             for batch in consumer.batches():
                 for payload in batch.payloads():

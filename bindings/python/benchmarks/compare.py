@@ -100,7 +100,10 @@ def main() -> None:
     parser.add_argument("--rust", type=Path, default=ROOT / "target/release/examples/shapes")
     given = parser.parse_args()
     chosen = [row for row in SHAPES if given.shape is None or row[0] in given.shape]
-    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder, Server(folder) as server:
+    with (
+        tempfile.TemporaryDirectory(dir=ROOT / "target") as folder,
+        Server(folder) as server,
+    ):
         comparison = Comparison(server.address, given.rust)
         count = {row: max(int(row[2] * given.scale), 1) * 1000 for row in chosen}
         comparison.prepare(max(count.values()))

@@ -5,7 +5,7 @@ use std::os::raw::c_int;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi as python;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyIterator, PyList, PyTuple};
 
 use crate::batch::RecordBatch;
 use crate::ffi::{Layout, export};
@@ -46,6 +46,11 @@ impl Index {
             pyo3::exceptions::PyIndexError::new_err(text)
         })?;
         Ok((start, end))
+    }
+
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        let entries = slf.get().batch.get().core().index().iter();
+        PyList::new(slf.py(), entries.map(|[start, end]| (*start, *end)))?.try_iter()
     }
 
     /// As index() of every Sequence: the index of the first record that equals value.

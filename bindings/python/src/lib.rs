@@ -69,6 +69,8 @@ mod _native {
     #[pymodule_export]
     use super::record::Record;
     #[pymodule_export]
+    use super::shared::after_fork;
+    #[pymodule_export]
     use super::tables::{kinds, options};
 
     /// The version of the client core.

@@ -48,6 +48,7 @@ fn is_would_block(error: &Error) -> bool {
 impl Producer {
     /// Appends a record; waits for space.
     fn append(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Ack> {
+        self.shared.check_process(py)?;
         loop {
             match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
                 Ok(ack) => return Ok(self.ack(ack)),
@@ -59,6 +60,7 @@ impl Producer {
 
     /// Appends a record without waiting; `None` if there is no space.
     fn try_append(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<Ack>> {
+        self.shared.check_process(py)?;
         match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
             Ok(ack) => Ok(Some(self.ack(ack))),
             Err(error) if is_would_block(&error) => Ok(None),
@@ -69,6 +71,7 @@ impl Producer {
     /// Appends a record without waiting, and returns its sequence; `None` if there is no
     /// space.
     fn try_send(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+        self.shared.check_process(py)?;
         match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
             Ok(ack) => Ok(Some(ack.sequence())),
             Err(error) if is_would_block(&error) => Ok(None),
@@ -88,6 +91,7 @@ impl Producer {
 
     /// Appends as many of the encoded records as there is space for; `None` if some are left.
     fn try_append_encoded(&self, py: Python<'_>, encoded: &Encoded) -> PyResult<Option<Ack>> {
+        self.shared.check_process(py)?;
         let mut guard = encoded.lock();
         let batch = &mut *guard;
         // It may compress.

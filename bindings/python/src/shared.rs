@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -17,10 +18,21 @@ use crate::errors::exception;
 /// The time between two checks for signals, so that Ctrl-C is noticed within 100 ms.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// How often Python has forked on the way to this process.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Python calls this in a forked child.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) client: Client,
+    /// The forks before the client was made.
+    forks: u32,
     /// Logs a list of events.
     log_events: Py<PyAny>,
 }
@@ -56,7 +68,20 @@ impl Deadline {
 
 impl Shared {
     pub(crate) fn new(client: Client, log_events: Py<PyAny>) -> Shared {
-        Shared { client, log_events }
+        Shared { client, forks: FORKS.load(Ordering::Relaxed), log_events }
+    }
+
+    /// Checks that this process may use the client.
+    ///
+    /// # Errors
+    /// `ForkedError` in a forked child.
+    #[inline]
+    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        // The core asks for the process id, which is too slow for each record.
+        if FORKS.load(Ordering::Relaxed) == self.forks {
+            return Ok(());
+        }
+        self.client.check_process().map_err(|error| exception(py, &error))
     }
 
     /// Waits for a future; `None` if the deadline passes.

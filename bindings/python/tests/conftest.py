@@ -59,10 +59,13 @@ def client(face: Face, server: Server) -> Iterator[styx_client.Client]:
         yield client
 
 
-@pytest.fixture
-def log(server: Server) -> str:
-    """The name of an empty log of the shared server."""
-    name = f"log-{next(_numbers)}"
+@pytest.fixture(scope="session")
+def creator(server: Server) -> Iterator[styx_client.Client]:
     with styx_client.Client(server.address) as client:
-        client.create_log(name)
-    return name
+        yield client
+
+
+@pytest.fixture
+def log(creator: styx_client.Client) -> str:
+    """The name of an empty log of the shared server."""
+    return creator.create_log(f"log-{next(_numbers)}").name

@@ -49,8 +49,6 @@ def start(program: str, address: str = "") -> subprocess.Popen[str]:
             sys.executable,
             "-W",
             "always",
-            "-X",
-            "dev",
             "-c",
             PROLOGUE + textwrap.dedent(program),
             address,

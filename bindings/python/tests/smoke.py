@@ -18,7 +18,15 @@ def main(styx: str) -> None:
     """Starts a server for one round of appending and reading."""
     with tempfile.TemporaryDirectory() as folder:
         data = ["--data-directory", str(Path(folder) / "data")]
-        call = [styx, "serve", "--bind-address", "127.0.0.1:0", "--log-level", "error", *data]
+        call = [
+            styx,
+            "serve",
+            "--bind-address",
+            "127.0.0.1:0",
+            "--log-level",
+            "error",
+            *data,
+        ]
         with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as server:
             try:
                 check(url_of(server))

@@ -104,7 +104,12 @@ def test_the_programs_on_the_page_pass_strict_type_checks(page: Path, tmp_path: 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_blocks_have_only_languages_that_a_test_knows(page: Path) -> None:
-    assert {block.language for block in blocks(page)} <= {"python", "text", "console", "toml"}
+    assert {block.language for block in blocks(page)} <= {
+        "python",
+        "text",
+        "console",
+        "toml",
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -174,7 +179,8 @@ def test_the_pages_have_every_error_as_it_is() -> None:
     expected: list[list[str]] = []
     for kind in _errors.BY_CODE.values():
         builtin = next(
-            (base.__name__ for base in kind.__bases__ if base.__module__ == "builtins"), ""
+            (base.__name__ for base in kind.__bases__ if base.__module__ == "builtins"),
+            "",
         )
         when = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
         retry = "yes" if kind.retriable else "no"

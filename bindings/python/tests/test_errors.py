@@ -55,9 +55,15 @@ def test_classes_are_also_the_builtins_that_programs_catch() -> None:
 
 
 @pytest.mark.parametrize("kind", _errors.BY_CODE.values(), ids=lambda kind: kind.__name__)
-def test_an_error_keeps_its_text_and_facts_when_it_is_pickled(kind: type[StyxError]) -> None:
+def test_an_error_keeps_its_text_and_facts_when_it_is_pickled(
+    kind: type[StyxError],
+) -> None:
     error = _errors.from_native(
-        kind.code, "what failed: do this", not kind.retriable, True, {"start_position": 7}
+        kind.code,
+        "what failed: do this",
+        not kind.retriable,
+        True,
+        {"start_position": 7},
     )
     error.add_note("a note")
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), error):

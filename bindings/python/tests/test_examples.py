@@ -10,9 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from typing import IO
 import pytest
 from styx_client import Client
 from styx_client.testing import Server
+from waiting import until
 
 EXAMPLES = Path(__file__).parents[3] / "examples/python"
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -77,13 +77,6 @@ def pipe(file: IO[bytes] | None) -> IO[bytes]:
     return file
 
 
-def wait_until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not reached():
-        assert time.monotonic() < end, "not reached in time"
-        time.sleep(0.01)
-
-
 def append(server: Server, log: str, payloads: list[bytes]) -> None:
     with Client(server.address) as client:
         client.create_log(log, exist_ok=True)
@@ -120,7 +113,9 @@ def test_consume_starts_and_stops_where_it_is_told(server: Server) -> None:
     assert run(server, "consume.py", "orders", "--start", "end-3", "--count", "2") == "1 b\n2 c\n"
 
 
-def test_follow_prints_new_records_across_a_restart_of_the_server(server: Server) -> None:
+def test_follow_prints_new_records_across_a_restart_of_the_server(
+    server: Server,
+) -> None:
     append(server, "orders", [b"old"])
     with started(server, "follow.py", "orders") as follow:
         errors, output = pipe(follow.stderr), pipe(follow.stdout)
@@ -157,7 +152,7 @@ def test_reliable_counts_each_record_once_although_it_is_killed(
         return int(row[0].rpartition(":")[2]) if row else 0
 
     def wait_for(target: int) -> None:
-        wait_until(lambda: position() >= target)
+        until(lambda: position() >= target, LIMIT)
 
     expected: Counter[bytes] = Counter()
     total = 0
@@ -228,13 +223,28 @@ def gateway(server: Server) -> Iterator[Gateway]:
         assert pipe(process.stderr).read() == b""
 
 
-def test_gateway_streams_what_was_posted_and_continues_after_an_event(gateway: Gateway) -> None:
+def test_gateway_streams_what_was_posted_and_continues_after_an_event(
+    gateway: Gateway,
+) -> None:
     assert gateway.request("POST", "/logs/orders", b"a book") == (200, {"position": 0})
-    assert gateway.request("POST", "/logs/orders", b"two\r\nlines") == (200, {"position": 1})
+    assert gateway.request("POST", "/logs/orders", b"two\r\nlines") == (
+        200,
+        {"position": 1},
+    )
     events = gateway.events("/logs/orders?start=0")
     first, second = next(events), next(events)
     assert (first[1], second[1]) == ("a book", "two\nlines")
     assert next(gateway.events("/logs/orders", first[0].removeprefix("id: "))) == second
+
+
+def test_gateway_continues_when_the_server_restarts(gateway: Gateway, server: Server) -> None:
+    events = gateway.events("/logs/orders?start=0")
+    gateway.request("POST", "/logs/orders", b"before")
+    assert next(events)[1] == "before"
+    server.kill()
+    server.start()
+    assert gateway.request("POST", "/logs/orders", b"after") == (200, {"position": 1})
+    assert next(events)[1] == "after"
 
 
 def test_gateway_ends_although_a_reader_is_connected(gateway: Gateway) -> None:

@@ -1,35 +1,96 @@
-"""What the logger styx_client is told, and that nothing is printed without a configuration."""
+"""Events are logged to logging.getLogger("styx_client"), on the thread that calls."""
 
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
+from faces import Face
+from programs import check_quiet, run
 from styx_client import Client, PositionMismatchError
 from styx_client.testing import Server
 
-#: A program whose producer fails, so there is a warning to log.
-PROGRAM = """
-from styx_client import Client, PositionMismatchError
-with Client({address!r}) as client:
-    producer = client.producer("orders", expected_position=7)
-    try:
-        producer.send(b"x")
-    except PositionMismatchError:
-        pass
-"""
+
+def test_a_lost_connection_is_logged_on_the_thread_that_calls(
+    face: Face, styx_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "styx_client")
+    client = face.connect(styx_server.address)
+    client.create_log("events")
+    producer, consumer = (
+        client.producer("events"),
+        client.consumer("events", follow=True),
+    )
+    producer.send(b"a")
+    styx_server.kill()
+    styx_server.start()
+    producer.send(b"b")
+    assert [record.payload for _, record in zip("ab", consumer, strict=False)] == [
+        b"a",
+        b"b",
+    ]
+    client.close()
+    records = [record for record in caplog.records if record.name == "styx_client"]
+    for subject in ("producer", "consumer"):
+        levels = [
+            (record.levelname, record.getMessage().partition(":")[0])
+            for record in records
+            if record.getMessage().startswith(f"the {subject} of events")
+        ]
+        assert ("INFO", f"the {subject} of events is connected") in levels
+        assert ("WARNING", f"the {subject} of events has lost its connection") in levels
+    assert {record.thread for record in records} == {threading.get_ident()}
 
 
-def test_a_program_without_logging_prints_no_warnings(tmp_path: Path) -> None:
-    with Server(tmp_path / "styx") as server:
-        with Client(server.address) as client:
-            client.create_log("orders")
-        call = [sys.executable, "-c", PROGRAM.format(address=server.address)]
-        done = subprocess.run(call, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_no_thread_of_the_core_is_a_python_thread(server: Server, log: str) -> None:
+    before = threading.active_count()
+    with Client(server.address, threads=4) as client, client.producer(log) as producer:
+        producer.send(b"a")
+        assert threading.active_count() == before
+
+
+def test_nothing_prints_without_a_logging_configuration(styx_server: Server) -> None:
+    program = """
+    client = styx_client.Client(address, silence_timeout=2)
+    client.create_log("quiet")
+    with client.producer("quiet", deadline=0.3) as producer:
+        producer.send(b"a")
+        os.kill(int(os.environ["STYX_SERVER"]), signal.SIGKILL)
+        try:
+            producer.send(b"b")
+        except TimeoutError:
+            pass
+    client.close()
+    """
+    program = program.replace('int(os.environ["STYX_SERVER"])', str(styx_server.pid))
+    ended = run(program, styx_server.address)
+    check_quiet(ended)
+    assert ended.output == ""
+
+
+def test_events_reach_the_handlers_of_a_program(styx_server: Server) -> None:
+    program = f"""
+    import logging
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
+    client = styx_client.Client(address)
+    client.create_log("loud")
+    with client.producer("loud", deadline=0.3) as producer:
+        producer.send(b"a")
+        os.kill({styx_server.pid}, signal.SIGKILL)
+        try:
+            producer.send(b"b")
+        except TimeoutError:
+            pass
+    client.close()
+    """
+    ended = run(program, styx_server.address)
+    check_quiet(ended)
+    lines = ended.output.splitlines()
+    assert lines[0] == "INFO the producer of loud is connected"
+    assert any(line.startswith("WARNING the producer of loud has lost") for line in lines)
+    assert any(line.startswith("INFO the producer of loud connects again in") for line in lines)
 
 
 def test_a_permanent_error_is_not_reported_as_a_lost_connection(

@@ -99,7 +99,12 @@ def test_list_logs_is_ordered_by_name(client: Client, log: str) -> None:
 
 
 def test_a_log_that_does_not_exist_is_a_lookup_error(client: Client) -> None:
-    for call in (client.get_log, client.get_log_details, client.delete_log, client.truncate_log):
+    for call in (
+        client.get_log,
+        client.get_log_details,
+        client.delete_log,
+        client.truncate_log,
+    ):
         with pytest.raises(LookupError) as caught:
             call("nothing")
         assert isinstance(caught.value, LogNotFoundError)
@@ -198,12 +203,19 @@ def test_cursors_are_listed_moved_and_deleted(client: Client, log: str) -> None:
     fill(client, log, 3)
     assert client.list_cursors(log) == []
     set_first = client.set_cursor(log, "billing", 1)
-    assert (set_first.cursor, set_first.position, set_first.version) == ("billing", 1, 1)
+    assert (set_first.cursor, set_first.position, set_first.version) == (
+        "billing",
+        1,
+        1,
+    )
     moved = client.set_cursor(log, "billing", 3)
     assert (moved.position, moved.version) == (3, 2)
     assert client.get_cursor(log, "billing") == moved
     client.set_cursor(log, "audit", 0)
-    assert [cursor.cursor for cursor in client.list_cursors(log)] == ["audit", "billing"]
+    assert [cursor.cursor for cursor in client.list_cursors(log)] == [
+        "audit",
+        "billing",
+    ]
     assert moved.log_id == client.get_log_details(log).log_id
     assert moved.updated_at.tzinfo is not None
     client.delete_cursor(log, "billing")

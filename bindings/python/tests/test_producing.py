@@ -23,7 +23,7 @@ from styx_client.testing import Server
 
 def payloads(client: Client, log: str) -> list[bytes]:
     with client.consumer(log) as consumer:
-        return [record.payload for record in consumer]
+        return [payload for batch in consumer.batches() for payload in batch.payloads()]
 
 
 def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log: str) -> None:
@@ -41,7 +41,13 @@ def test_an_ack_has_the_position_once_the_record_is_durable(client: Client, log:
 def test_every_contiguous_buffer_can_be_appended(client: Client, log: str) -> None:
     numbers = numpy.array([1, 2], dtype=">u2")
     with client.producer(log) as producer:
-        for payload in (b"a", bytearray(b"b"), memoryview(b"xcx")[1:2], array("B", [100]), b""):
+        for payload in (
+            b"a",
+            bytearray(b"b"),
+            memoryview(b"xcx")[1:2],
+            array("B", [100]),
+            b"",
+        ):
             producer.append(payload)
         producer.append(numbers.data)
     assert payloads(client, log) == [b"a", b"b", b"c", b"d", b"", b"\x00\x01\x00\x02"]
@@ -107,7 +113,12 @@ def test_append_many_splits_more_than_a_block(client: Client, log: str) -> None:
 
 @pytest.mark.parametrize(
     "ends",
-    [[1, 1, 4], array("I", [1, 1, 4]), array("Q", [1, 1, 4]), numpy.array([1, 1, 4], "uint32")],
+    [
+        [1, 1, 4],
+        array("I", [1, 1, 4]),
+        array("Q", [1, 1, 4]),
+        numpy.array([1, 1, 4], "uint32"),
+    ],
     ids=["list", "uint32", "uint64", "numpy"],
 )
 def test_append_packed_splits_a_buffer(
@@ -252,7 +263,11 @@ def test_stats_count_records(client: Client, log: str) -> None:
         producer.append_many([b"12345678"] * 10).result()
         stats = producer.stats()
     assert (stats.acked_records, stats.acked_bytes) == (10, 160)
-    assert (stats.in_flight_records, stats.failed_records, stats.reconnects) == (0, 0, 0)
+    assert (stats.in_flight_records, stats.failed_records, stats.reconnects) == (
+        0,
+        0,
+        0,
+    )
     assert stats.is_connected
     assert stats.since_last_ack is not None
     assert stats.since_last_heard is not None

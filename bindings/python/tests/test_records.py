@@ -35,7 +35,11 @@ def received(server: Server, log: str) -> RecordBatch:
 
 def test_a_record_can_be_made() -> None:
     record = Record(position=41, timestamp=1_000_001, payload=b"abc", log_id=LOG_ID)
-    assert (record.position, record.timestamp, record.payload) == (41, 1_000_001, b"abc")
+    assert (record.position, record.timestamp, record.payload) == (
+        41,
+        1_000_001,
+        b"abc",
+    )
     assert record.log_id == LOG_ID
     assert record.datetime == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
     assert record.checkpoint.position == 42
@@ -127,7 +131,14 @@ def test_batches_are_compared_by_value(server: Server, log: str) -> None:
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_values_can_be_pickled(server: Server, log: str, protocol: int) -> None:
     made = batch()
-    for value in (made, made[2], made.checkpoint, made[1:3], made[:0], received(server, log)):
+    for value in (
+        made,
+        made[2],
+        made.checkpoint,
+        made[1:3],
+        made[:0],
+        received(server, log),
+    ):
         again: object = pickle.loads(pickle.dumps(value, protocol))
         assert again == value
         assert type(again) is type(value)

@@ -152,7 +152,9 @@ def test_other_threads_run_while_a_call_waits(own_server: Server, name: str) -> 
     assert counted > 1000
 
 
-def test_a_signal_handler_that_returns_lets_the_call_wait_on(own_server: Server) -> None:
+def test_a_signal_handler_that_returns_lets_the_call_wait_on(
+    own_server: Server,
+) -> None:
     calls: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: calls.append(number))
     try:

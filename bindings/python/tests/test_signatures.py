@@ -101,7 +101,11 @@ def test_both_faces_have_descriptions(
 ) -> None:
     docs = inspect.getdoc(sync), inspect.getdoc(asynchronous)
     assert all(docs)
-    if (kind, name) not in DIFFERENT_DOCS and kind in {"Client", "Producer", "Consumer"}:
+    if (kind, name) not in DIFFERENT_DOCS and kind in {
+        "Client",
+        "Producer",
+        "Consumer",
+    }:
         assert docs[0] == docs[1]
 
 

@@ -43,6 +43,15 @@ impl<T> Slot<T> {
 
 /// For language bindings: see [`bindings`](crate::bindings).
 impl Client {
+    /// Checks that this process may use the client. Costs a system call. `append` checks only
+    /// now and then, so a binding that learns of forks checks at the first call after one.
+    ///
+    /// # Errors
+    /// [`Kind::Forked`] in a forked child.
+    pub fn check_process(&self) -> Result<(), Error> {
+        self.runtime().process().check()
+    }
+
     /// Starts a call on the client's threads and returns at once. When the call is done, the
     /// ticket completes with [`Outcome::Done`] or with the call's error, and
     /// [`Started::take`] returns the result. `call` is a future of this crate, or one that

@@ -71,7 +71,11 @@ impl SettledCounts {
 impl ProducerShared {
     /// See [`Producer::stats`](super::Producer::stats).
     pub(crate) fn stats(&self) -> ProducerStats {
-        let Ok(state) = self.lock_unless_forked() else { return ProducerStats::default() };
+        // A forked child would see the parent's records as its own.
+        if self.process.check().is_err() {
+            return ProducerStats::default();
+        }
+        let state = self.lock();
         let counts = &state.counts;
         let settled = counts.acked_records + counts.failed_records;
         let appended = state.pending.appended_records();

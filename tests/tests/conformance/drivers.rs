@@ -28,7 +28,7 @@ pub(crate) const DRIVERS: &[Driver] = &[
 /// The interpreter of an environment in which styx-client is installed.
 const PYTHON: &str = "STYX_PYTHON";
 
-fn rust() -> Result<Command, String> {
+pub(crate) fn rust() -> Result<Command, String> {
     Ok(Command::new(Path::new(env!("CARGO_BIN_EXE_styx-conformance-driver"))))
 }
 
@@ -53,17 +53,47 @@ fn python(driver: &str) -> Result<Command, String> {
 pub(crate) fn named(name: &str) -> Option<&'static Driver> {
     let driver = DRIVERS.iter().find(|driver| driver.name == name);
     let driver = driver.unwrap_or_else(|| panic!("there is no driver {name}"));
-    is_available(driver).then_some(driver)
+    match availability(driver, all_must_run()) {
+        Availability::Yes => Some(driver),
+        Availability::No(why) => {
+            faults::skip(&why);
+            None
+        }
+        Availability::Missing(why) => panic!("{why}"),
+    }
 }
 
-/// The drivers that can run here. The others are reported.
+/// The drivers that can run here. The tests of the others report them.
+///
+/// # Panics
+/// When one cannot run although all drivers must.
 pub(crate) fn available() -> Vec<&'static Driver> {
-    DRIVERS.iter().filter(|driver| is_available(driver)).collect()
+    let can_run = |driver: &&Driver| match availability(driver, all_must_run()) {
+        Availability::Yes => true,
+        Availability::No(_) => false,
+        Availability::Missing(why) => panic!("{why}"),
+    };
+    DRIVERS.iter().filter(can_run).collect()
 }
 
-pub(crate) fn is_available(driver: &Driver) -> bool {
-    let Err(why) = (driver.command)() else { return true };
-    assert!(std::env::var_os(ALL).is_none(), "the driver {} cannot run: {why}", driver.name);
-    faults::skip(&format!("the driver {} cannot run: {why}", driver.name));
-    false
+/// Whether a driver can run, and why not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Availability {
+    Yes,
+    /// Its tests are skipped.
+    No(String),
+    /// Its tests fail.
+    Missing(String),
+}
+
+pub(crate) fn availability(driver: &Driver, all_must_run: bool) -> Availability {
+    let why = match (driver.command)() {
+        Ok(_) => return Availability::Yes,
+        Err(why) => format!("the driver {} cannot run: {why}", driver.name),
+    };
+    if all_must_run { Availability::Missing(why) } else { Availability::No(why) }
+}
+
+fn all_must_run() -> bool {
+    std::env::var_os(ALL).is_some()
 }

@@ -45,7 +45,7 @@ fn compare(path: &str, expected: &Value, actual: &Value) -> Result<(), String> {
             }
         }
         Value::Array(values) => {
-            let all = actual.as_array().map_or(&[][..], Vec::as_slice);
+            let Some(all) = actual.as_array() else { return or(false) };
             if values.len() != all.len() {
                 let (expected, actual) = (values.len(), all.len());
                 return Err(format!("{path}: expected {expected} values, got {actual}"));
@@ -92,6 +92,7 @@ mod tests {
             (json!({"a": {"absent": true}}), ".a:"),
             (json!({"x": {"any": true}}), ".x:"),
             (json!({"x": {"at_least": 0}}), ".x:"),
+            (json!({"x": []}), ".x:"),
             (json!({"b": [1]}), ".b: expected 1 values, got 2"),
             (json!({"b": [1, {"c": "y"}]}), ".b[1].c:"),
             (json!({"a": {"b": 1}}), ".a:"),

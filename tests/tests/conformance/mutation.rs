@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::drivers::{DRIVERS, Driver};
+use crate::drivers::{self, Availability, Driver};
 use crate::session::Session;
-use crate::{SCENARIOS, matrix, scenario, vectors};
+use crate::{SCENARIOS, expectation, matrix, scenario, vectors};
 
 /// The Rust driver, whose answers are changed.
 fn wrong(change: fn(&mut Value)) -> Driver {
-    Driver { name: "wrong", command: DRIVERS[0].command, change: Some(change) }
+    Driver { name: "wrong", command: drivers::rust, change: Some(change) }
 }
 
 /// A driver that is this shell command.
@@ -127,6 +127,29 @@ fn an_error_that_is_not_raised_is_reported() {
     check("missing_logs", |answer| *answer = json!({ "ok": {} }), "but must fail");
 }
 
+#[test]
+fn every_expectation_of_a_scenario_can_fail() {
+    let mut compared = 0;
+    for name in SCENARIOS {
+        let scenario = scenario::read(name).unwrap_or_else(|error| panic!("{error}"));
+        let about = scenario["about"].as_str().unwrap_or_default();
+        assert!(about.ends_with('.'), "{name} does not say what it is about");
+        for step in scenario["steps"].as_array().into_iter().flatten() {
+            let fails = &step["fails"];
+            assert!(fails.is_null() || fails["code"].is_string(), "{name}: {step} needs a code");
+            for expected in [&step["gives"], &step["until"]] {
+                // Empty: only that the operation succeeds.
+                if expected.as_object().is_some_and(|fields| !fields.is_empty()) {
+                    let checked = expectation::check(expected, &json!({}));
+                    assert!(checked.is_err(), "{name}: every answer matches {step}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 100, "{compared} expectations are too few");
+}
+
 /// The answer of a driver that does nothing is no evidence for anything.
 #[test]
 fn no_scenario_passes_with_a_driver_that_does_nothing() {
@@ -139,6 +162,14 @@ fn no_scenario_passes_with_a_driver_that_does_nothing() {
     let passes = |name: &&str| scenario::run_within(name, &nothing, patience).is_ok();
     let passed: Vec<&str> = SCENARIOS.iter().copied().filter(passes).collect();
     assert!(passed.is_empty(), "{passed:?}");
+}
+
+#[test]
+fn a_driver_that_cannot_run_is_reported_and_fails_if_all_must_run() {
+    let missing = shell(|| Err("install it".to_owned()));
+    let why = "the driver shell cannot run: install it".to_owned();
+    assert_eq!(drivers::availability(&missing, false), Availability::No(why.clone()));
+    assert_eq!(drivers::availability(&missing, true), Availability::Missing(why));
 }
 
 #[test]
@@ -160,9 +191,9 @@ fn a_driver_that_hangs_is_ended_and_reported() {
         command.args(["-c", "read -r line; echo waiting >&2; read -r line"]);
         Ok(command)
     });
-    let session = Session::start_within(&hangs, Duration::from_millis(300));
+    let session = Session::start_within(&hangs, Duration::from_secs(2));
     let report = session.err().expect("it does not answer");
-    assert!(report.contains("did not answer within 300ms"), "{report}");
+    assert!(report.contains("did not answer within 2s"), "{report}");
     assert!(report.contains("waiting"), "{report}");
 }
 

@@ -16,11 +16,24 @@ use crate::world::World;
 /// The keys of a step that the driver does not see.
 const OF_THE_RUNNER: [&str; 6] = ["gives", "fails", "save", "begin", "until", "within"];
 
+/// The arguments of operations. Another key is a mistake in the scenario.
+const ARGUMENTS: [&str; 17] = [
+    "op", "on", "as", "name", "log", "config", "exist_ok", "address", "options", "payload",
+    "payloads", "position", "cursor", "file", "timeout", "count", "start",
+];
+
 /// No record is older: records have the time of the server.
 const TIMESTAMP_MIN: u64 = 1_700_000_000_000_000;
 
 pub(crate) fn folder() -> PathBuf {
     binary::workspace().join("tests/conformance/scenarios")
+}
+
+/// The scenario in a file.
+pub(crate) fn read(name: &str) -> Result<Value, String> {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))
 }
 
 /// Runs one scenario with one driver. The error says which step failed, and how.
@@ -30,9 +43,7 @@ pub(crate) fn run(name: &str, driver: &Driver) -> Result<(), String> {
 
 /// The same. No operation may take longer than `patience`.
 pub(crate) fn run_within(name: &str, driver: &Driver, patience: Duration) -> Result<(), String> {
-    let path = folder().join(format!("{name}.json"));
-    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let scenario: Value = serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?;
+    let scenario = read(name)?;
     let steps = scenario["steps"].as_array().ok_or("a scenario needs steps")?;
     let world = World::start(&scenario["server"])?;
     let session = Session::start(driver)?;
@@ -104,6 +115,9 @@ impl Run {
         let mut request = step.clone();
         let fields = request.as_object_mut().ok_or("a step is an object")?;
         fields.retain(|name, _| !OF_THE_RUNNER.contains(&name.as_str()));
+        if let Some(name) = fields.keys().find(|name| !ARGUMENTS.contains(&name.as_str())) {
+            return Err(format!("no operation has the argument {name}"));
+        }
         let op =
             fields.get("op").and_then(Value::as_str).ok_or("a step needs op, fault or await")?;
         if op == "connect" && !fields.contains_key("address") {

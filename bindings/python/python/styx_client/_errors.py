@@ -12,34 +12,37 @@ class StyxError(Exception):
     """An error of a client or of a server.
 
     str(error) says what happened and what to do. Programs decide by the class, or by code.
+
+    code: the stable code, the same in every language, such as "log_not_found".
+    retriable: whether the same call may succeed later.
+    maybe_appended: whether the records may be in the log in spite of the error. Of another call:
+        whether it may have been carried out.
+    start_position: position of the first record that the log still has, if the error is about
+        positions.
+    end_position: position of the next record to be appended.
+    position: the position that the error is about, such as that of a damaged record.
+    next_intact_position: position of the first intact record after a damaged one.
+    expected_sequence: the sequence that the server expected of the producer.
+    version: the version of the cursor that the error is about.
+    replaced_version: the version that the cursor had before its last change; 0 if it did not
+        exist.
+    count: the number of records that were appended in spite of the error.
+    status: the status of the log, if it is not "ok".
+    retry_after: seconds after which the server asks the client to retry.
     """
 
-    #: The stable code, the same in every language, such as "log_not_found".
     code: ClassVar[str] = "unknown_error"
-    #: Whether the same call may succeed later.
     retriable: bool = False
-    #: Whether the records may be in the log in spite of the error. Of another call: whether it
-    #: may have been carried out.
     maybe_appended: bool = False
-    #: Position of the first record that the log still has, if the error is about positions.
     start_position: int | None = None
-    #: Position of the next record to be appended.
     end_position: int | None = None
-    #: The position that the error is about, such as that of a damaged record.
     position: int | None = None
-    #: Position of the first intact record after a damaged one.
     next_intact_position: int | None = None
-    #: The sequence that the server expected of the producer.
     expected_sequence: int | None = None
-    #: The version of the cursor that the error is about.
     version: int | None = None
-    #: The version that the cursor had before its last change; 0 if it did not exist.
     replaced_version: int | None = None
-    #: The number of records that were appended in spite of the error.
     count: int | None = None
-    #: The status of the log, if it is not "ok".
     status: str | None = None
-    #: Seconds after which the server asks the client to retry.
     retry_after: float | None = None
 
     def __init__(self, message: str = "") -> None:

@@ -7,7 +7,7 @@ import logging
 from styx_client._errors import StyxError
 
 _logger = logging.getLogger("styx_client")
-# A program that does not configure logging prints nothing.
+# Without a handler, logging would print the warnings of a program that has not set it up.
 _logger.addHandler(logging.NullHandler())
 
 #: Subject, log, kind, error, seconds and position.

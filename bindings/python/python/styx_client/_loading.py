@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sysconfig
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ except ImportError as error:
 version: str = (
     _native.__version__.replace("-alpha.", "a").replace("-beta.", "b").replace("-rc.", "rc")
 )
+
+# A child that appends to an inherited producer gets ForkedError from its first record on.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_native.after_fork)
 
 # A batch is a sequence for isinstance() and for match statements too.
 Sequence.register(  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 __version__: str
 
 def kinds() -> list[tuple[str, int, bool, str]]: ...
+def after_fork() -> None: ...
 def options() -> list[tuple[str, str, str, str, str]]: ...
 
 @final
@@ -196,7 +197,12 @@ class Record:
     """One record of a log."""
 
     def __new__(
-        cls, *, position: int, timestamp: int, payload: Buffer, log_id: str | None = None
+        cls,
+        *,
+        position: int,
+        timestamp: int,
+        payload: Buffer,
+        log_id: str | None = None,
     ) -> Record: ...
     @property
     def position(self) -> int: ...

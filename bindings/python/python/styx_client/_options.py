@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Collection
 from datetime import datetime
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from styx_client import _native
 from styx_client._errors import InvalidArgumentError
@@ -35,8 +35,8 @@ def as_text(of: str, **values: Value | None) -> list[tuple[str, str]]:
     ]
 
 
-def start_text(start: Start) -> str:
-    """A start as the core's text."""
+def start_text(start: object) -> str:
+    """A start as the core's text. Raises TypeError unless it is a Start."""
     if isinstance(start, bool):
         raise TypeError("start is a position, a text, a datetime or a checkpoint, not a bool")
     if isinstance(start, datetime):
@@ -66,7 +66,7 @@ def _text(name: str, unit: str, value: Value) -> str:
                 raise TypeError(f"{name} is a collection of codecs, such as ['lz4', 'zstd']")
             return ",".join(str(codec) for codec in value) or "none"
         case "start":
-            return start_text(cast(Start, value))
+            return start_text(value)
         case "number" | "bytes":
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} is an integer, not {type(value).__name__}")

@@ -12,73 +12,82 @@ from styx_client._time import from_microseconds
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """The limits of a log. -1 means no limit, where that is allowed."""
+    """The limits of a log. -1 means no limit, where that is allowed.
 
-    #: The largest record in bytes: its payload and 8.
+    max_record_size: the largest record in bytes: its payload and 8.
+    index_after_size: bytes of a segment between two entries of its index.
+    segment_max_count: the number of records after which a segment ends.
+    segment_max_size: bytes after which a segment ends.
+    segment_max_age: seconds after which a segment ends.
+    log_max_count: the number of records to keep.
+    log_max_size: bytes to keep.
+    log_max_age: seconds to keep a record.
+    """
+
     max_record_size: int = 1 << 20
-    #: Bytes of a segment between two entries of its index.
     index_after_size: int = 1 << 20
-    #: The number of records after which a segment ends.
     segment_max_count: int = -1
-    #: Bytes after which a segment ends.
     segment_max_size: int = 1 << 30
-    #: Seconds after which a segment ends.
     segment_max_age: int = -1
-    #: The number of records to keep.
     log_max_count: int = -1
-    #: Bytes to keep.
     log_max_size: int = -1
-    #: Seconds to keep a record.
     log_max_age: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class LogInfo:
-    """A log. Only durable records count."""
+    """A log. Only durable records count.
 
-    #: The name of the log.
+    name: the name of the log.
+    status: "ok", or why the log cannot be used: "corrupt", "tainted", "scanning" or "unknown".
+    record_count: the number of records.
+    file_size: bytes of these records: payloads and 8 bytes each.
+    start_position: position of the first record that the log still has.
+    end_position: position of the next record to be appended.
+    """
+
     name: str
-    #: "ok", or why the log cannot be used: "corrupt", "tainted", "scanning" or "unknown".
     status: str
-    #: The number of records.
     record_count: int
-    #: Bytes of these records: payloads and 8 bytes each.
     file_size: int
-    #: Position of the first record that the log still has.
     start_position: int
-    #: Position of the next record to be appended.
     end_position: int
 
 
 @dataclass(frozen=True, slots=True)
 class LogDetails:
-    """Everything that a server reports about a log."""
+    """Everything that a server reports about a log.
 
-    #: The id of the log, as 32 hex digits. It changes when the log is truncated or recreated.
+    log_id: the id of the log, as 32 hex digits. It changes when the log is truncated or recreated.
+    info: what get_log returns.
+    config: the limits of the log.
+    timestamp_first: when the first record was appended, in µs since 1970-01-01 UTC; None without a
+        record.
+    timestamp_last: when the last record was appended.
+    """
+
     log_id: str
-    #: What get_log returns.
     info: LogInfo
-    #: The limits of the log.
     config: LogConfig
-    #: When the first record was appended, in µs since 1970-01-01 UTC; None without a record.
     timestamp_first: int | None
-    #: When the last record was appended.
     timestamp_last: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class CursorInfo:
-    """A cursor: a position that the server keeps under a name."""
+    """A cursor: a position that the server keeps under a name.
 
-    #: The name of the cursor.
+    cursor: the name of the cursor.
+    log_id: the id of the log that the position belongs to.
+    position: the position of the next record to read.
+    updated: when the cursor was changed last, in µs since 1970-01-01 UTC.
+    version: the number of the last change.
+    """
+
     cursor: str
-    #: The id of the log that the position belongs to.
     log_id: str
-    #: The position of the next record to read.
     position: int
-    #: When the cursor was changed last, in µs since 1970-01-01 UTC.
     updated: int
-    #: The number of the last change.
     version: int
 
     @property
@@ -89,35 +98,39 @@ class CursorInfo:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """A server."""
+    """A server.
 
-    #: The version of the server, such as "1.0.0".
+    version: the version of the server, such as "1.0.0".
+    features: its protocols, codecs and optional features, such as "styx/1" and "zstd".
+    max_record_size: the largest max_record_size that a log may have.
+    max_block_size: the most bytes of records that are appended as one atomic block.
+    """
+
     version: str
-    #: Its protocols, codecs and optional features, such as "styx/1" and "zstd".
     features: tuple[str, ...]
-    #: The largest max_record_size that a log may have.
     max_record_size: int | None
-    #: The most bytes of records that are appended as one atomic block.
     max_block_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientStats:
-    """The numbers of a client since it was made, and its present state."""
+    """The numbers of a client since it was made, and its present state.
 
-    #: Requests that were sent.
+    requests: requests that were sent.
+    retries: calls that were tried again.
+    connections: connections that were opened.
+    failed_connections: attempts to open a connection that failed.
+    open_connections: connections that are open, including idle ones.
+    open_streams: the open connections of producers and consumers.
+    since_last_heard: seconds since anything was received; None before that.
+    """
+
     requests: int
-    #: Calls that were tried again.
     retries: int
-    #: Connections that were opened.
     connections: int
-    #: Attempts to open a connection that failed.
     failed_connections: int
-    #: Connections that are open, including idle ones.
     open_connections: int
-    #: The open connections of producers and consumers.
     open_streams: int
-    #: Seconds since anything was received; None before that.
     since_last_heard: float | None
 
 
@@ -126,53 +139,56 @@ class ProducerStats:
     """The numbers of a producer since it was opened, and its present state.
 
     A record counts 8 bytes and its payload, before compression.
+
+    acked_records: records that are durable.
+    acked_bytes: bytes of these records.
+    acked_blocks: blocks in which these records were sent.
+    failed_records: records that failed.
+    in_flight_records: records that are neither durable nor have failed.
+    in_flight_bytes: bytes of these records.
+    buffered_bytes: the part of in_flight_bytes that waits to be sent.
+    resent_blocks: blocks that were sent again after a connection was lost.
+    is_connected: whether a connection is open. A silent one is open until silence_timeout.
+    reconnects: connections after the first.
+    since_last_ack: seconds since the last ack; None before the first.
+    since_last_heard: seconds since anything was received. A server sends something at least once
+        in half the silence_timeout.
     """
 
-    #: Records that are durable.
     acked_records: int
-    #: Bytes of these records.
     acked_bytes: int
-    #: Blocks in which these records were sent.
     acked_blocks: int
-    #: Records that failed.
     failed_records: int
-    #: Records that are neither durable nor have failed.
     in_flight_records: int
-    #: Bytes of these records.
     in_flight_bytes: int
-    #: The part of in_flight_bytes that waits to be sent.
     buffered_bytes: int
-    #: Blocks that were sent again after a connection was lost.
     resent_blocks: int
-    #: Whether a connection is open. A silent one is open until silence_timeout.
     is_connected: bool
-    #: Connections after the first.
     reconnects: int
-    #: Seconds since the last ack; None before the first.
     since_last_ack: float | None
-    #: Seconds since anything was received. A server sends a sign of life at least once in half
-    #: the silence_timeout.
     since_last_heard: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerStats:
-    """The numbers of a consumer since it was opened, and its present state."""
+    """The numbers of a consumer since it was opened, and its present state.
 
-    #: Records that were received, including those that a seek has dropped.
+    received_records: records that were received, including those that a seek has dropped.
+    received_bytes: bytes of these records; each counts 8 bytes and its payload.
+    received_batches: batches of these records.
+    buffered_bytes: memory of received batches that wait for the program, in bytes.
+    is_connected: whether a connection is open. A silent one is open until silence_timeout.
+    reconnects: connections after the first.
+    since_last_heard: seconds since anything was received. A server sends something at least once
+        in half the silence_timeout. While the buffer is full, nothing is received.
+    """
+
     received_records: int
-    #: Bytes of these records; each counts 8 bytes and its payload.
     received_bytes: int
-    #: Batches of these records.
     received_batches: int
-    #: Memory of received batches that wait for the program, in bytes.
     buffered_bytes: int
-    #: Whether a connection is open. A silent one is open until silence_timeout.
     is_connected: bool
-    #: Connections after the first.
     reconnects: int
-    #: Seconds since anything was received. A server sends a sign of life at least once in half
-    #: the silence_timeout; while the buffer is full, nothing is received.
     since_last_heard: float | None
 
 

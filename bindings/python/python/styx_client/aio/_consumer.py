@@ -59,7 +59,10 @@ class Consumer:
     """
 
     def __init__(
-        self, hub: Callable[[], Hub], start: Callable[[], _native.Call[NativeConsumer]], log: str
+        self,
+        hub: Callable[[], Hub],
+        start: Callable[[], _native.Call[NativeConsumer]],
+        log: str,
     ) -> None:
         self._hub_of_client = hub
         self._start = start
@@ -77,7 +80,9 @@ class Consumer:
                 hub = self._hub_of_client()
                 native = await hub.run(self._start())
                 self._hub = hub
-                self._token = hub.register(self._ready)
+                # Weakly, because a program may just drop a consumer, which closes it. A task that
+                # waits in the consumer keeps it.
+                self._token = hub.register_weakly(self, self._ready)
                 native.notify(hub.completions, self._token)
                 self._native_or_none = native
         return self

@@ -7,11 +7,13 @@ thread of the core ever runs Python code, and one wake-up serves many completion
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
+from weakref import WeakMethod, finalize
 
-from styx_client._errors import ClosedError, StyxError
+from styx_client._errors import ClosedError, ForkedError, StyxError
 from styx_client._native import Call, Completions
 
 T = TypeVar("T")
@@ -28,6 +30,7 @@ class Hub:
         self.completions: Completions = Completions()
         self._handlers: dict[int, Handler] = {}
         self._tokens = count(1)
+        self._process = os.getpid()
         self.is_open: bool = True
         self.loop.add_reader(self.completions.fileno(), self._drain)
 
@@ -35,6 +38,20 @@ class Hub:
         """A token for a handler, which is called on the loop."""
         token = next(self._tokens)
         self._handlers[token] = handler
+        return token
+
+    def register_weakly(self, owner: object, method: Handler) -> int:
+        """A token for a method of the owner. It is forgotten when the owner is freed."""
+        method_or_none = WeakMethod(method)
+
+        def handler(error: StyxError | None) -> None:
+            method = method_or_none()
+            if method is not None:
+                method(error)
+
+        token = self.register(handler)
+        # There is nothing to do for an owner that exists until the interpreter exits.
+        finalize(owner, self.forget, token).atexit = False
         return token
 
     def forget(self, token: int) -> None:
@@ -80,6 +97,11 @@ class Hub:
         """Raises unless this is the loop that the client belongs to."""
         if not self.is_open:
             raise ClosedError("the client is closed")
+        if os.getpid() != self._process:
+            raise ForkedError(
+                f"this client belongs to process {self._process}, but this is its forked child "
+                f"{os.getpid()}: create a new client after the fork"
+            )
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
                 "this client belongs to another event loop: open a client in each loop"
@@ -103,5 +125,8 @@ class Hub:
             except Exception as failed:
                 # The other completions are for tasks that wait.
                 self.loop.call_exception_handler(
-                    {"message": "a handler of styx_client has failed", "exception": failed}
+                    {
+                        "message": "a handler of styx_client has failed",
+                        "exception": failed,
+                    }
                 )

@@ -111,7 +111,10 @@ class Producer:
     """
 
     def __init__(
-        self, hub: Callable[[], Hub], start: Callable[[], Call[NativeProducer]], log: str
+        self,
+        hub: Callable[[], Hub],
+        start: Callable[[], Call[NativeProducer]],
+        log: str,
     ) -> None:
         self._hub_of_client = hub
         self._start = start

@@ -64,6 +64,7 @@ class Server:
         settings: Mapping[str, str | int | float | bool] | None = None,
         program: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._program = os.fspath(program) if program is not None else find_styx()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="styx-")
@@ -74,11 +75,14 @@ class Server:
         self._port_file = root / "port"
         self._log_file = root / "server.log"
         self._settings = dict(settings or {})
-        self._program = os.fspath(program) if program is not None else find_styx()
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         root.mkdir(parents=True, exist_ok=True)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._clean()
+            raise
 
     @property
     def address(self) -> str:
@@ -122,15 +126,20 @@ class Server:
         }
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
             )
         self._port = self._started()
 
     def stop(self) -> None:
         """Stops the server as an operator does, and removes a temporary directory."""
-        self._end(signal.SIGTERM)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        try:
+            self._end(signal.SIGTERM)
+        finally:
+            self._clean()
 
     def kill(self) -> None:
         """Kills the server. start() starts it again, on the same port and with its logs."""
@@ -143,6 +152,10 @@ class Server:
     def resume(self) -> None:
         """Continues after pause()."""
         self._running().send_signal(signal.SIGCONT)
+
+    def _clean(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
