@@ -67,7 +67,11 @@ impl Record {
     /// The record's payload.
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, self.get()?.payload()))
+        // Not through `get`, which also finds the timestamp.
+        let entry = self.batch.index().get(self.at);
+        let payload =
+            entry.and_then(|[start, end]| self.batch.data().get(*start as usize..*end as usize));
+        Ok(PyBytes::new(py, payload.unwrap_or_default()))
     }
 
     /// When the record was appended, as a datetime in UTC.

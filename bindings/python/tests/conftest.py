@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ import pytest
 import styx_client
 from faces import AsyncFace, Face, SyncFace
 from styx_client.testing import Server
+
+# A shell that runs the tests in the background ignores SIGINT, and its children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 

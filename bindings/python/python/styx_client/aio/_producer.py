@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from itertools import islice
+from heapq import heappop, heappush
+from itertools import count, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -121,11 +121,13 @@ class Producer:
         self._log = log
         self._native_or_none: NativeProducer | None = None
         self._opening = asyncio.Lock()
-        #: Futures of records that are not settled, in the order of the sequences: the last
-        #: sequence, a number that makes entries comparable, the future, and the ack that has
-        #: the position. Without one, the future is of the record with this sequence.
-        self._sent: deque[tuple[int, int, asyncio.Future[int], NativeAck | None]] = deque()
-        self._entries = 0
+        #: The futures of send(), in the order of the sequences of their records.
+        self._sent: deque[tuple[int, asyncio.Future[int]]] = deque()
+        #: A heap of the acks that are awaited: the last sequence, and a number that makes
+        #: entries comparable.
+        self._awaited: list[tuple[int, int, asyncio.Future[int], NativeAck]] = []
+        self._awaits = count()
+        self._try_send: Callable[[Buffer], int | None] = self._not_open
         #: What waits for space, in order.
         self._waiting: deque[_Append | _Send] = deque()
 
@@ -191,19 +193,19 @@ class Producer:
         the futures now and then. The producer must be open. Raises TypeError for str; other
         errors are in the future.
         """
-        native = self._native
-        future: asyncio.Future[int] = self._create_future()
         try:
             sequence = None if self._waiting else self._try_send(payload)
         except StyxError as error:
-            future.set_exception(error)
-            return future
+            failed: asyncio.Future[int] = self._create_future()
+            failed.set_exception(error)
+            return failed
+        future: asyncio.Future[int] = self._create_future()
         if sequence is not None:
-            self._entries += 1
-            self._sent.append((sequence, self._entries, future, None))
+            self._sent.append((sequence, future))
             return future
         kept = bytes(payload)
-        self._waiting.append(_Send(lambda: native.try_send(kept), future))
+        try_send = self._try_send
+        self._waiting.append(_Send(lambda: try_send(kept), future))
         return future
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -280,6 +282,9 @@ class Producer:
         """The epoch of the producer; None if it is not idempotent."""
         return self._native.epoch
 
+    def _not_open(self, _payload: Buffer) -> int | None:
+        raise RuntimeError("the producer is not open: use async with, or await open() first")
+
     @property
     def _native(self) -> NativeProducer:
         if self._native_or_none is None:
@@ -315,32 +320,32 @@ class Producer:
     def _settled(self, ack: NativeAck) -> asyncio.Future[int]:
         """A future of the position of an ack that is not settled."""
         future: asyncio.Future[int] = self._create_future()
-        self._entries += 1
-        entry = (ack.sequence + max(ack.count, 1) - 1, self._entries, future, ack)
-        if self._sent and entry < self._sent[-1]:
-            insort(self._sent, entry)
-        else:
-            self._sent.append(entry)
+        last = ack.sequence + max(ack.count, 1) - 1
+        heappush(self._awaited, (last, next(self._awaits), future, ack))
         return future
 
     def _ready(self, _error: StyxError | None) -> None:
         """Records were settled, or there is space again."""
-        sent = self._sent
-        for first, count, position, failed in self._native.take_settled():
-            end = first + count
+        sent, awaited = self._sent, self._awaited
+        for first, records, position, failed in self._native.take_settled():
+            end = first + records
+            before = position - first
             while sent and sent[0][0] < end:
-                sequence, _, future, ack = sent.popleft()
+                sequence, future = sent.popleft()
                 if future.done():
                     continue
-                if ack is not None:
-                    try:
-                        future.set_result(ack.result())
-                    except StyxError as error:
-                        future.set_exception(error)
-                elif failed is None:
-                    future.set_result(position + sequence - first)
+                if failed is None:
+                    future.set_result(sequence + before)
                 else:
                     future.set_exception(failed.exception())
+            while awaited and awaited[0][0] < end:
+                _, _, future, ack = heappop(awaited)
+                if future.done():
+                    continue
+                try:
+                    future.set_result(ack.result())
+                except StyxError as error:
+                    future.set_exception(error)
         self._retry()
 
     def _retry(self) -> None:
@@ -355,8 +360,7 @@ class Producer:
             else:
                 if sequence is None:
                     return
-                self._entries += 1
-                self._sent.append((sequence, self._entries, first.position, None))
+                self._sent.append((sequence, first.position))
             waiting.popleft()
         for entry in islice(waiting, WOKEN_MAX):
             if isinstance(entry, _Send):
