@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import styx_client
 from faces import AsyncFace, Face, SyncFace
 from styx_client.testing import Server
-
-_numbers = itertools.count(1)
 
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 
@@ -60,12 +60,28 @@ def client(face: Face, server: Server) -> Iterator[styx_client.Client]:
 
 
 @pytest.fixture(scope="session")
-def creator(server: Server) -> Iterator[styx_client.Client]:
-    with styx_client.Client(server.address) as client:
-        yield client
+def logs(server: Server) -> Iterator[Callable[[], str]]:
+    """Returns the name of an empty log of the shared server at each call.
+
+    The logs are created ahead and several at a time, because the disk takes tens of milliseconds
+    for each.
+    """
+    numbers = itertools.count(1)
+    with styx_client.Client(server.address) as client, ThreadPoolExecutor(4) as threads:
+
+        def create() -> str:
+            return client.create_log(f"log-{next(numbers)}").name
+
+        ahead = deque(threads.submit(create) for _ in range(8))
+
+        def take() -> str:
+            ahead.append(threads.submit(create))
+            return ahead.popleft().result()
+
+        yield take
 
 
 @pytest.fixture
-def log(creator: styx_client.Client) -> str:
+def log(logs: Callable[[], str]) -> str:
     """The name of an empty log of the shared server."""
-    return creator.create_log(f"log-{next(_numbers)}").name
+    return logs()

@@ -197,7 +197,7 @@ def test_a_producer_that_is_dropped_with_records_warns(styx_server: Server) -> N
             del producer
             gc.collect()
         assert [warning.category for warning in caught] == [ResourceWarning]
-        assert "dropped was not closed: 1 records" in str(caught[0].message)
+        assert "dropped was not closed, records without an ack: 1" in str(caught[0].message)
 
 
 def test_objects_may_be_dropped_in_any_order(server: Server, log: str) -> None:

@@ -1,6 +1,6 @@
 """Memory stays flat, however many records pass through.
 
-`cargo xtask soak` sets STYX_SOAK_RECORDS to 20000000. A leak of one small object for each record
+Set STYX_SOAK_RECORDS=20000000 for a soak. A leak of one small object for each record
 also shows with the default number.
 """
 

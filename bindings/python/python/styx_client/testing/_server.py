@@ -147,7 +147,11 @@ class Server:
 
     def pause(self) -> None:
         """Stops the server's threads: it accepts connections, but does not answer."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):
+            # Threads run for a moment after the signal. Leaves the state for others to see.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Continues after pause()."""
