@@ -177,7 +177,7 @@ impl RecordBatch {
 
     /// The records in the Arrow C data interface: a struct array of position (uint64),
     /// timestamp (timestamp[us, UTC]) and payload (binary_view, which is not copied).
-    /// pyarrow.record_batch(batch) and polars.DataFrame(batch) use it.
+    /// pyarrow.record_batch(batch) and polars.from_dataframe(batch) use it.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_array__<'py>(
         &self,

@@ -31,7 +31,7 @@ cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
-cargo xtask soak                                   ten minutes of fuzzing, a thousand kills and power cuts (2 hours)
+cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python, a thousand kills and power cuts (2 hours)
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
@@ -85,9 +85,9 @@ fn faults(cycles: &str) -> bool {
 /// What takes too long for every change: run it before a release, and note the date in
 /// docs/reliability.md.
 fn soak() -> bool {
-    // Both run even if one fails.
-    let fuzzed = fuzz("600", None);
-    faults("1000") && fuzzed
+    // All run even if one fails.
+    let results = [fuzz("600", None), python::tests::soak(), faults("1000")];
+    results.iter().all(|passed| *passed)
 }
 
 fn fuzz(seconds: &str, only: Option<&str>) -> bool {
