@@ -7,8 +7,8 @@
 
 Each figure is the median of several rounds. In a round, each shape runs in a process of its
 own, right after the shape of the Rust client that it is compared with, because the speed of
-most machines changes within minutes. What is appended is durable, and the server's end
-position is compared with the number of records. What is read is in the page cache.
+most machines changes within minutes. Appended records are durable, and the server's
+end position is compared with their number. Records that are read are in the page cache.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ unsafe impl Send for Schema {}
 // SAFETY: as above.
 unsafe impl Send for Array {}
 
-/// What an array owns: freed by its `release`.
+/// The memory that an array owns. Its `release` frees it.
 struct Owned {
     buffers: Vec<*const c_void>,
     children: Vec<*mut Array>,

@@ -36,7 +36,7 @@ struct State {
     current: Option<(styx_client::RecordBatch, usize)>,
 }
 
-/// What a consumer has at the moment.
+/// The answer of a consumer that does not wait.
 enum Taken<T> {
     Some(T),
     Nothing,

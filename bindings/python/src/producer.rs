@@ -130,7 +130,7 @@ impl Producer {
         self.producer.notify(completions.source(token));
     }
 
-    /// What became of blocks, in order: `(first_sequence, count, position, failed)` each. If
+    /// The outcomes of blocks, in order: `(first_sequence, count, position, failed)` each. If
     /// they failed, the position is 0.
     fn take_settled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let mut settled = Vec::new();

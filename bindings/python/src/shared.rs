@@ -87,7 +87,7 @@ impl Shared {
     /// Waits for a future; `None` if the deadline passes.
     ///
     /// # Errors
-    /// What a signal handler raises, such as `KeyboardInterrupt`.
+    /// An exception of a signal handler, such as `KeyboardInterrupt`.
     pub(crate) fn wait<F>(
         &self,
         py: Python<'_>,
@@ -133,7 +133,7 @@ impl Shared {
     /// Logs the events that have happened.
     ///
     /// # Errors
-    /// What the function for events raises.
+    /// An exception of the function for events.
     pub(crate) fn log_events(&self, py: Python<'_>) -> PyResult<()> {
         let mut events = Vec::new();
         let dropped = self.client.take_events(&mut events);

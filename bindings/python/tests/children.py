@@ -1,4 +1,4 @@
-"""What the child processes of test_fork.py do. A spawned child imports this module."""
+"""The work of the child processes of test_fork.py. A spawned child imports this module."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def environment(server: Server) -> dict[str, str]:
 
 
 def run(server: Server, program: str, *arguments: str, lines: list[bytes] | None = None) -> str:
-    """What the program prints. It must succeed."""
+    """The output of the program, which must succeed."""
     done = subprocess.run(
         command(program, *arguments),
         input=b"".join(line + b"\n" for line in lines or []),

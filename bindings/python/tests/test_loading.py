@@ -1,4 +1,4 @@
-"""What the package says when its native module cannot be loaded."""
+"""The error of a package whose native module cannot be loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed: metadata, files, and the error of a package for another platform."""
+"""The installed package: metadata, files, and the error of a package for another platform."""
 
 import importlib.metadata
 import inspect

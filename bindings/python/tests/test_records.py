@@ -219,7 +219,7 @@ def test_a_view_outlives_batch_consumer_client_and_server(log: str, styx_server:
     del client
     styx_server.stop()
     gc.collect()
-    # What the memory would be used for if it had been freed.
+    # If the memory had been freed, these objects would use it.
     others = [bytearray(len(view)) for _ in range(10)]
     start, end = index[99].tolist()
     assert bytes(view[start:end]) == b"99" * 1000

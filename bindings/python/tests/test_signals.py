@@ -81,7 +81,7 @@ def opened(server: Server) -> Generator[tuple[Client, Producer, Consumer]]:
     assert consumer.poll(20) is not None
     with paused(server):
         yield client, producer, consumer
-    # What the interrupted call has appended may be lost.
+    # Records of the interrupted call may be lost.
     with suppress(StyxError):
         client.close()
 

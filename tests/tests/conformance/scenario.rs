@@ -110,7 +110,7 @@ impl Run {
         }
     }
 
-    /// What the driver is asked for.
+    /// The request to the driver.
     fn request(&self, step: &Value) -> Result<Value, String> {
         let mut request = step.clone();
         let fields = request.as_object_mut().ok_or("a step is an object")?;

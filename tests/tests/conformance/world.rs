@@ -36,7 +36,7 @@ impl World {
         Ok(World { server, proxy })
     }
 
-    /// What clients connect to.
+    /// The address for clients.
     pub(crate) fn address(&self) -> String {
         format!("styx://{}", self.proxy.address())
     }

@@ -82,7 +82,7 @@ fn faults(cycles: &str) -> bool {
     run("build", &mut build) && run("faults", &mut faults)
 }
 
-/// What takes too long for every change: run it before a release, and note the date in
+/// Tests that take too long for every change. Run it before a release, and note the date in
 /// docs/reliability.md.
 fn soak() -> bool {
     // All run even if one fails.

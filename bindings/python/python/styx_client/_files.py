@@ -1,4 +1,4 @@
-"""What backups and restores need of a file."""
+"""The methods of a file that backups and restores need."""
 
 from __future__ import annotations
 

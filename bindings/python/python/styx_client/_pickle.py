@@ -1,4 +1,4 @@
-"""What pickle calls to make objects again."""
+"""Functions that pickle calls to make objects again."""
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ class Producer:
     def close(self, timeout: float | None = None) -> None:
         """Waits until everything is durable, and closes the connection.
 
-        timeout: seconds, instead of the producer's close_timeout. What is not durable by then
-            is lost.
+        timeout: seconds, instead of the producer's close_timeout. Records that are not
+            durable by then are lost.
 
         Raises the first failure that no ack has reported. Closing again has no effect.
         """

@@ -1,4 +1,4 @@
-"""What calls return: information about logs, cursors and servers, and numbers."""
+"""The values that calls return: information about logs, cursors and servers, and numbers."""
 
 from __future__ import annotations
 

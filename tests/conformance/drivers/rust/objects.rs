@@ -9,7 +9,7 @@ use styx_client::blocking::{Ack, Client, Consumer, Producer};
 
 use crate::arguments::number;
 
-/// What a name refers to.
+/// The object of a name.
 pub(crate) enum Object {
     Client(Client),
     Producer(Producer),

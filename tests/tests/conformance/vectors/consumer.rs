@@ -1,4 +1,4 @@
-//! What a consumer makes of the bytes of a server.
+//! The records or errors that a consumer reports for the bytes of a server.
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};

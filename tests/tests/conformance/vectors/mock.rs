@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The id of the only log.
 const LOG_ID: &str = "0f8fad5bd9cb469fa16570867728950e";
 
-/// What the server does with a stream.
+/// The behaviour of the server on a stream.
 pub(super) struct Script {
     /// The first position and the end of the log.
     pub(super) start: u64,
     pub(super) end: u64,
     /// The sequence that the log expects of a producer; `None` if it knows no producer.
     pub(super) next_sequence: Option<u64>,
-    /// What the first connection gets, the second one, and so on; the last entry is also for all
+    /// The behaviour on the first connection, on the second one, and so on; the last entry is also for all
     /// later ones. `None` acks every block, as a good server does.
     pub(super) streams: Vec<Option<Bytes>>,
 }
@@ -175,7 +175,7 @@ fn read_head(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     }
 }
 
-/// What a server of version 1 answered to a request without an upgrade.
+/// The answer of a server of version 1 to a request without an upgrade.
 fn answer_to(head: &str) -> String {
     let target = head.split(' ').nth(1).unwrap_or_default();
     let path = binary::workspace().join("tests/golden/v1/http.json");

@@ -1,4 +1,4 @@
-//! What a producer sends for the records of its user, and what it makes of the answers.
+//! The bytes that a producer sends for records, and the errors that it reports for answers.
 
 use serde_json::{Value, json};
 use styx_protocol::block::Block;

@@ -12,7 +12,7 @@ use crate::tally::Tally;
 use crate::venv::Environment;
 use crate::{root, run, tools};
 
-/// What is built.
+/// The files that are built.
 struct Built {
     /// The source distribution.
     archive: PathBuf,

@@ -128,7 +128,7 @@ class Producer:
         self._awaited: list[tuple[int, int, asyncio.Future[int], NativeAck]] = []
         self._awaits = count()
         self._try_send: Callable[[Buffer], int | None] = self._not_open
-        #: What waits for space, in order.
+        #: The appends and sends that wait for space, in order.
         self._waiting: deque[_Append | _Send] = deque()
 
     async def open(self) -> Self:
@@ -222,8 +222,8 @@ class Producer:
     async def close(self, timeout: float | None = None) -> None:
         """Waits until everything is durable, and closes the connection.
 
-        timeout: seconds, instead of the producer's close_timeout. What is not durable by then
-            is lost.
+        timeout: seconds, instead of the producer's close_timeout. Records that are not
+            durable by then are lost.
 
         Raises the first failure that nothing else has reported. Closing again has no effect.
         """
@@ -349,7 +349,7 @@ class Producer:
         self._retry()
 
     def _retry(self) -> None:
-        """Goes on with what waits for space."""
+        """Continues with the appends and sends that wait for space."""
         waiting = self._waiting
         while waiting and isinstance(first := waiting[0], _Send):
             try:

@@ -101,7 +101,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What the server has logged."""
+        """The messages of the server."""
         return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""
 
     def start(self) -> None:
