@@ -26,8 +26,8 @@ pub(super) struct Script {
     pub(super) end: u64,
     /// The sequence that the log expects of a producer; `None` if it knows no producer.
     pub(super) next_sequence: Option<u64>,
-    /// The behaviour on the first connection, on the second one, and so on; the last entry is also for all
-    /// later ones. `None` acks every block, as a good server does.
+    /// The behaviour on each connection in turn; the last entry is also for all later ones.
+    /// `None` acks every block, as a good server does.
     pub(super) streams: Vec<Option<Bytes>>,
 }
 
