@@ -6,13 +6,13 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`client`], [`archive`], [`call`] | calls, which wait or tell a queue |
-//! | [`producer`], [`encoded`], [`ack`] | appending |
-//! | [`consumer`] | reading |
-//! | [`batch`], [`record`], [`index`], [`iterators`], [`arrow`] | records in shared memory |
-//! | [`shared`], [`completions`] | how threads and event loops wait |
-//! | [`errors`], [`checkpoint`] | values |
-//! | [`ffi`] | memory that Python and Rust share: with `arrow`, the unsafe code |
+//! | `client`, `archive`, `call` | calls, which wait or tell a queue |
+//! | `producer`, `encoded`, `ack` | appending |
+//! | `consumer` | reading |
+//! | `batch`, `record`, `index`, `iterators`, `arrow` | records in shared memory |
+//! | `shared`, `completions` | how threads and event loops wait |
+//! | `errors`, `checkpoint` | values |
+//! | `ffi` | memory that Python and Rust share: with `arrow`, the unsafe code |
 //!
 //! Invariants: the interpreter is never held while a thread waits; no thread of the core runs
 //! Python code or keeps a Python object alive; no lock of this module is held while Python
