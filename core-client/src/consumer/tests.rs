@@ -194,8 +194,10 @@ fn run(step: &Step, consumer: &mut Consumer, sender: &mut BatchSender, model: &m
         }
         Step::Seek(position) => {
             *sender = consumer.start_over(None);
-            let Model { position: before, is_woken, .. } = *model;
-            *model = Model { position: before, is_woken, ..Model::default() };
+            let Model { position: before, is_woken, is_closed, .. } = *model;
+            // A closed consumer stays closed.
+            let has_ended = is_closed;
+            *model = Model { position: before, is_woken, is_closed, has_ended, ..Model::default() };
             model.next_pushed = position;
         }
         Step::Open => {
@@ -381,14 +383,17 @@ fn seek_completes_its_ticket_and_tells_the_source() {
     sender.finish(Err(Error::bad_answer("no")));
     assert_eq!(told(), [(3, Err(Kind::BadAnswer)), (1, Ok(Outcome::Ready))]);
     assert_eq!(consumer.position(), 9, "it stays where it was");
+    // It cannot begin.
+    consumer.seek_to(Start::Position(u64::MAX), queue.ticket(6).expect("a place"));
+    assert_eq!(told(), [(6, Err(Kind::InvalidArgument)), (1, Ok(Outcome::Ready))]);
     // Another one replaces it, and the consumer is closed.
     let _sender = consumer.start_over(ticket(4));
     let _sender = consumer.start_over(ticket(5));
     consumer.handle().close();
     assert_eq!(told(), [(4, Err(Kind::Closed)), (5, Err(Kind::Closed)), (1, Ok(Outcome::Ready))]);
-    // It cannot begin.
-    consumer.seek_to(Start::Position(u64::MAX), queue.ticket(6).expect("a place"));
-    assert_eq!(told(), [(6, Err(Kind::InvalidArgument)), (1, Ok(Outcome::Ready))]);
+    // The consumer stays closed.
+    consumer.seek_to(Start::Position(0), queue.ticket(7).expect("a place"));
+    assert_eq!(told(), [(7, Err(Kind::Closed)), (1, Ok(Outcome::Ready))]);
 }
 
 /// A notifier may call anything that does not wait, because no lock is held.

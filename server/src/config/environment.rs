@@ -10,9 +10,10 @@ const COMMAND_LINE: [&str; 6] =
     ["STYX_CONFIG", "STYX_LOG", "STYX_LOG_FORMAT", "STYX_HOST", "STYX_TOKEN", "STYX_CA_FILE"];
 
 /// Variables of the project's own tests and examples.
-const TESTS: [&str; 3] = ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES"];
+const TESTS: [&str; 4] = ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES", "STYX_PYTHON"];
 /// The same, if they begin so.
-const TESTS_BEGIN: [&str; 3] = ["STYX_SEED", "STYX_FAULT_", "STYX_TEST_"];
+const TESTS_BEGIN: [&str; 5] =
+    ["STYX_SEED", "STYX_FAULT_", "STYX_TEST_", "STYX_CONFORMANCE_", "STYX_SOAK_"];
 
 /// How similar an unknown variable must be to a known one to count as a typing error.
 const TYPING_ERROR_LIKENESS: f64 = 0.94;
