@@ -123,11 +123,11 @@ def record_payloads(consumer: styx_client.Consumer) -> int:
 
 
 def numpy(consumer: styx_client.Consumer) -> int:
-    """The first byte of every record, through the index."""
+    """The first byte of every record, through the index. A call of numpy is worth more records."""
     import numpy as np
 
     count = 0
-    for batch in consumer.batches():
+    for batch in consumer.batches(max_records=1 << 16):
         first = np.asarray(batch.index)[:, 0]
         count += int(np.count_nonzero(np.frombuffer(batch, dtype=np.uint8)[first]))
     return count

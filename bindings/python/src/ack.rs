@@ -1,13 +1,12 @@
 //! [`Ack`]: where records that were appended are in the log, once they are durable.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use pyo3::prelude::*;
 use styx_client::Error;
 
 use crate::errors::exception;
-use crate::shared::{Deadline, Shared};
+use crate::shared::{Deadline, SharedObject};
 
 /// The acknowledgement of appended records: their position once they are durable, or why they
 /// were not appended.
@@ -16,14 +15,16 @@ use crate::shared::{Deadline, Shared};
 /// Producer.close() report failures that no ack has reported. It may be used from any thread.
 #[pyclass(frozen, module = "styx_client")]
 pub(crate) struct Ack {
-    shared: Arc<Shared>,
+    /// An object of Python, because counting its references takes no atomic instruction. There
+    /// is an ack for each record.
+    shared: Py<SharedObject>,
     ack: styx_client::Ack,
 }
 
 impl Ack {
     #[inline]
-    pub(crate) fn new(shared: &Arc<Shared>, ack: styx_client::Ack) -> Ack {
-        Ack { shared: Arc::clone(shared), ack }
+    pub(crate) fn new(shared: Py<SharedObject>, ack: styx_client::Ack) -> Ack {
+        Ack { shared, ack }
     }
 }
 
@@ -41,7 +42,7 @@ impl Ack {
         }
         let deadline = Deadline::after(timeout).map_err(|error| exception(py, &error))?;
         let waiting = pin!(self.ack.position());
-        let result = self.shared.wait(py, waiting, deadline)?.unwrap_or_else(|| {
+        let result = self.shared.get().0.wait(py, waiting, deadline)?.unwrap_or_else(|| {
             let seconds = timeout.unwrap_or_default();
             let text = format!("the records were not acknowledged within {seconds} s");
             Err(Error::timed_out(text))

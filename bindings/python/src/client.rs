@@ -177,7 +177,7 @@ impl Client {
             builder.open().await
         };
         Call::new(&self.shared, "opening the producer", call, |py, producer| {
-            Ok(Py::new(py, Producer::new(shared, producer))?.into_any())
+            Ok(Py::new(py, Producer::new(py, shared, producer)?)?.into_any())
         })
     }
 

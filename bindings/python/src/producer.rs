@@ -14,18 +14,25 @@ use crate::completions::Completions;
 use crate::encoded::Encoded;
 use crate::errors::{exception, instance};
 use crate::ffi::with_bytes;
-use crate::shared::{Deadline, Shared};
+use crate::shared::{Deadline, Shared, SharedObject};
 
 /// An open producer.
 #[pyclass(frozen, module = "styx_client._native")]
 pub(crate) struct Producer {
     shared: Arc<Shared>,
+    /// The same for acks.
+    shared_object: Py<SharedObject>,
     producer: Arc<styx_client::Producer>,
 }
 
 impl Producer {
-    pub(crate) fn new(shared: Arc<Shared>, producer: styx_client::Producer) -> Producer {
-        Producer { shared, producer: Arc::new(producer) }
+    pub(crate) fn new(
+        py: Python<'_>,
+        shared: Arc<Shared>,
+        producer: styx_client::Producer,
+    ) -> PyResult<Producer> {
+        let shared_object = Py::new(py, SharedObject(Arc::clone(&shared)))?;
+        Ok(Producer { shared, shared_object, producer: Arc::new(producer) })
     }
 
     /// Waits until there is space.
@@ -35,8 +42,9 @@ impl Producer {
         self.shared.wait_until(py, forever, |slice| self.producer.wait_room(slice)).map(drop)
     }
 
-    fn ack(&self, ack: styx_client::Ack) -> Ack {
-        Ack::new(&self.shared, ack)
+    #[inline]
+    fn ack(&self, py: Python<'_>, ack: styx_client::Ack) -> Ack {
+        Ack::new(self.shared_object.clone_ref(py), ack)
     }
 }
 
@@ -51,7 +59,7 @@ impl Producer {
         self.shared.check_process(py)?;
         loop {
             match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
-                Ok(ack) => return Ok(self.ack(ack)),
+                Ok(ack) => return Ok(self.ack(py, ack)),
                 Err(error) if is_would_block(&error) => self.wait_for_space(py)?,
                 Err(error) => return Err(exception(py, &error)),
             }
@@ -62,7 +70,7 @@ impl Producer {
     fn try_append(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<Ack>> {
         self.shared.check_process(py)?;
         match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
-            Ok(ack) => Ok(Some(self.ack(ack))),
+            Ok(ack) => Ok(Some(self.ack(py, ack))),
             Err(error) if is_would_block(&error) => Ok(None),
             Err(error) => Err(exception(py, &error)),
         }
@@ -96,7 +104,7 @@ impl Producer {
         let batch = &mut *guard;
         // It may compress.
         match py.detach(|| self.producer.try_append_encoded(batch)) {
-            Ok(ack) => Ok(Some(self.ack(ack))),
+            Ok(ack) => Ok(Some(self.ack(py, ack))),
             Err(error) if is_would_block(&error) => Ok(None),
             Err(error) => Err(exception(py, &error)),
         }

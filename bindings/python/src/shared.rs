@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     /// Logs a list of events.
     log_events: Py<PyAny>,
 }
+
+/// [`Shared`] as an object of Python.
+#[pyclass(frozen, module = "styx_client._native")]
+pub(crate) struct SharedObject(pub(crate) Arc<Shared>);
 
 /// When a wait ends without a result.
 #[derive(Debug, Clone, Copy)]
