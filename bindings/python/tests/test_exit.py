@@ -30,6 +30,33 @@ async def main():
 asyncio.run(main())
 """
 
+#: All objects of a client share the time of an exit.
+SYNC_MANY = """
+client = styx_client.Client(address)
+producers = [client.producer("exit", linger=0.1) for _ in range(3)]
+producers[0].send(b"first")
+consumers = [client.consumer("exit", cursor=name) for name in ("a", "b", "c")]
+records = [next(iter(consumer)) for consumer in consumers]
+acks = [producer.append(b"lost") for producer in producers]
+print("appended")
+commits = [consumer.commit() for consumer in consumers]
+"""
+
+ASYNC_MANY = """
+async def main():
+    global client, producers, consumers, futures, commits, began
+    client = await aio.Client(address).connect()
+    producers = [await client.producer("exit", linger=0.1).open() for _ in range(3)]
+    await producers[0].send(b"first")
+    consumers = [await client.consumer("exit", cursor=name).open() for name in ("a", "b", "c")]
+    for consumer in consumers:
+        await anext(aiter(consumer))
+    futures = [producer.send(b"lost") for producer in producers]
+    print("appended")
+    commits = [consumer.commit() for consumer in consumers]
+asyncio.run(main())
+"""
+
 PAUSED = """
 client = styx_client.Client(address)
 producer = client.producer("exit")
@@ -55,7 +82,11 @@ def test_acks_that_nobody_waits_for_arrive_at_exit(styx_server: Server, program:
         assert client.get_log("exit").record_count == 1000
 
 
-@pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["sync", "aio"])
+@pytest.mark.parametrize(
+    "program",
+    [SYNC, ASYNC, SYNC_MANY, ASYNC_MANY],
+    ids=["sync", "aio", "sync_many", "aio_many"],
+)
 def test_an_exit_while_the_server_is_paused_takes_at_most_two_seconds(
     styx_server: Server, program: str
 ) -> None:

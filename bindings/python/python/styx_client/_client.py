@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from weakref import WeakSet
 
 from styx_client import _exit, _values
 from styx_client._consumer import Consumer
-from styx_client._errors import ClosedError, StyxError
+from styx_client._errors import ClosedError, StyxError, TimedOutError
 from styx_client._events import log_events
 from styx_client._native import Client as NativeClient
 from styx_client._options import Codec, Compression, Start, as_text
@@ -324,20 +325,25 @@ class Client:
         self._close(None)
 
     def _close(self, within: float | None) -> None:
+        end = _exit.end_of(within)
         with self._lock:
             self._closed = True
             producers, consumers = list(self._producers), list(self._consumers)
+        # Threads that wait in a consumer end now.
+        closing = [consumer._begin_close() for consumer in consumers]
         lost: StyxError | None = None
-        for consumer in consumers:
-            consumer.close()
         for producer in producers:
             try:
-                producer.close(within)
+                producer.close(_exit.left(end))
             except StyxError as error:
                 if lost is None:
                     lost = error
                 else:
                     lost.add_note(f"also lost, in {producer.log}: {error}")
+        for call in closing:
+            # A commit that takes longer is lost, which repeats records and loses none.
+            with suppress(TimedOutError):
+                call.wait(_exit.left(end))
         if lost is not None:
             raise lost
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from styx_client._errors import ClosedError, InvalidArgumentError
-from styx_client._native import Checkpoint, Commit, Record, RecordBatch
+from styx_client._native import Call, Checkpoint, Commit, Record, RecordBatch
 from styx_client._native import Consumer as NativeConsumer
 from styx_client._options import Start, start_text
 from styx_client._values import ConsumerStats
@@ -99,7 +99,11 @@ class Consumer:
         It may be called from any thread: a thread that waits in an iteration or in poll()
         ends normally. Later calls raise ClosedError. Closing again has no effect.
         """
-        self._native.close().wait()
+        self._begin_close().wait()
+
+    def _begin_close(self) -> Call[None]:
+        """Closes the consumer. The call waits for the last commit."""
+        return self._native.close()
 
     def stats(self) -> ConsumerStats:
         """The numbers of the consumer. Waits for nothing."""

@@ -22,6 +22,16 @@ class _Closable(Protocol):
 _open: WeakSet[_Closable] = WeakSet()
 
 
+def end_of(within: float | None) -> float | None:
+    """When a close that may take this number of seconds has to end."""
+    return None if within is None else time.monotonic() + within
+
+
+def left(end: float | None) -> float | None:
+    """The seconds until then."""
+    return None if end is None else max(0.0, end - time.monotonic())
+
+
 def close_at_exit(client: _Closable) -> None:
     """Closes the client when the interpreter exits, if it still exists then."""
     _open.add(client)
@@ -29,12 +39,12 @@ def close_at_exit(client: _Closable) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    end = time.monotonic() + EXIT_SECONDS
+    end = end_of(EXIT_SECONDS)
     for client in list(_open):
         # The program has not waited for these records. In a forked child, the client belongs to
         # the parent.
         with suppress(StyxError):
-            client._close(max(0.0, end - time.monotonic()))
+            client._close(left(end))
 
 
 def leave(close: Callable[[float | None], None], error: BaseException | None) -> None:

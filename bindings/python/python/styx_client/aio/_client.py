@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from styx_client import _exit, _values
 from styx_client._client import CHUNK_BYTES
-from styx_client._errors import ClosedError, StyxError
+from styx_client._errors import ClosedError, StyxError, TimedOutError
 from styx_client._events import log_events
 from styx_client._native import Call
 from styx_client._native import Client as NativeClient
@@ -364,12 +365,21 @@ class Client:
             raise lost
 
     def _close(self, within: float | None) -> None:
-        """Closes the producers without an event loop, when the interpreter exits."""
-        if not self._closed:
-            for producer in self._producers:
-                native = producer._native_or_none
-                if native is not None:
-                    native.close(within).wait()
+        """Closes everything without an event loop, when the interpreter exits."""
+        if self._closed:
+            return
+        end = _exit.end_of(within)
+        consumers = [each._native_or_none for each in self._consumers]
+        closing = [native.close() for native in consumers if native is not None]
+        for producer in self._producers:
+            native = producer._native_or_none
+            if native is not None:
+                # The program has not waited for these records.
+                with suppress(StyxError):
+                    native.close(_exit.left(end)).wait()
+        for call in closing:
+            with suppress(TimedOutError):
+                call.wait(_exit.left(end))
 
     def _opened(self) -> NativeClient:
         if self._closed:
