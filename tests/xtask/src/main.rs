@@ -4,6 +4,7 @@
 //! machine, and can report what else is missing there.
 
 mod docs;
+mod failures;
 mod fuzz;
 mod hung;
 mod instructions;

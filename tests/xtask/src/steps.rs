@@ -110,7 +110,8 @@ fn selected(name: &str) -> bool {
 }
 
 fn summary(total: Tally) -> bool {
-    let Tally { passed, failed, skipped, .. } = total;
+    let Tally { passed, failed, skipped, failures, .. } = total;
+    print!("\n{}", failures.text());
     println!("\n{passed} passed, {failed} failed, {skipped} skipped");
     failed == 0
 }

@@ -8,6 +8,7 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::failures::Failures;
 use crate::hung;
 
 /// Tests that print nothing for this long hang. The longest silence of a healthy run is
@@ -15,11 +16,13 @@ use crate::hung;
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// The numbers of passed, failed and skipped tests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
+    /// The failed tests.
+    pub(crate) failures: Failures,
     /// Tests that printed `skipped:` since the last result line.
     printed_skipped: u64,
 }
@@ -39,6 +42,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.append(other.failures);
     }
 
     /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; …`, and `skipped: …`
@@ -87,14 +91,19 @@ fn run_unless_silent(
     let child = command.stdout(Stdio::piped()).spawn();
     let succeeded = child.is_ok_and(|mut child| {
         let output = child.stdout.take().expect("the stream is piped");
-        if !print(&lines(output), silence, |line| add_line(&mut tally, line)) {
+        let add = |line: &str| {
+            tally.failures.add_line(line);
+            add_line(&mut tally, line);
+        };
+        if !print(&lines(output), silence, add) {
             tally.failed += 1;
-            hung::describe_and_kill(child.id());
+            tally.failures.add_hang(&hung::describe_and_kill(child.id()));
         }
         child.wait().is_ok_and(|status| status.success())
     });
     if !succeeded && tally.failed == 0 {
-        eprintln!("failed: {command:?}");
+        tally.failures.push(&format!("failed: {command:?}"));
+        eprint!("{}", tally.failures.text());
         tally.failed = 1;
     }
     tally
@@ -146,7 +155,7 @@ mod tests {
         ] {
             tally.add_line(line);
         }
-        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2, printed_skipped: 0 });
+        assert_eq!(tally, Tally { passed: 15, failed: 1, skipped: 2, ..Tally::default() });
     }
 
     #[test]
@@ -167,7 +176,7 @@ mod tests {
 
     #[test]
     fn run_that_dies_counts_as_one_failure() {
-        assert_eq!(run(Command::new("false")), Tally { failed: 1, ..Tally::default() });
+        assert_eq!(run(Command::new("false")).failed, 1);
         assert_eq!(run(Command::new("/no/such/program")).failed, 1);
     }
 
@@ -176,6 +185,8 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo this test hangs; sleep 1000; true"]);
         let tally = run_unless_silent(command, Duration::from_millis(500), Tally::add_line);
-        assert_eq!(tally, Tally { failed: 1, ..Tally::default() });
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (0, 1, 0));
+        let text = tally.failures.text();
+        assert!(text.contains("killed after a long silence") && text.contains("sleep"), "{text}");
     }
 }
