@@ -1,0 +1,281 @@
+// RecordBatch and Record: consecutive records of one log.
+
+import { Checkpoint } from "./checkpoint.js";
+import { invalidArgument } from "./errors.js";
+import { integerText, toNumber } from "./integers.js";
+import type { NativeBatch } from "./native.js";
+import type { Payload } from "./packer.js";
+
+const NO_LOG = "0".repeat(32);
+
+/** What a {@link RecordBatch} is made of. */
+interface Parts extends NativeBatch {
+  logId: string;
+  /** The index of the first record in `index`, and of the one behind the last. */
+  from: number;
+  to: number;
+}
+
+/** One record. It belongs to a batch, whose memory it shares. */
+export class Record {
+  readonly #batch: RecordBatch;
+  readonly #at: number;
+
+  /** {@link RecordBatch} makes records. */
+  constructor(batch: RecordBatch, at: number) {
+    this.#batch = batch;
+    this.#at = at;
+  }
+
+  /** The position in the log. Throws RangeError beyond 2^53 - 1. */
+  get position(): number {
+    return this.#batch.firstPosition + this.#at;
+  }
+
+  get positionBigInt(): bigint {
+    return this.#batch.firstPositionBigInt + BigInt(this.#at);
+  }
+
+  /** When the record was appended, in µs since 1970-01-01 UTC. */
+  get timestamp(): number {
+    return this.#batch.timestamp(this.#at);
+  }
+
+  /** When the record was appended, to the millisecond. */
+  get date(): Date {
+    return new Date(this.timestamp / 1000);
+  }
+
+  /** The payload. It shares the memory of the batch. */
+  get payload(): Buffer {
+    return this.#batch.payload(this.#at);
+  }
+
+  /** The payload as text (UTF-8). */
+  get text(): string {
+    return this.#batch.text(this.#at);
+  }
+
+  /** Where to continue after this record. */
+  get checkpoint(): Checkpoint {
+    return new Checkpoint(`${this.#batch.logId}:${this.positionBigInt + 1n}`);
+  }
+
+  toJSON(): object {
+    return { position: this.position, timestamp: this.timestamp, payload: this.payload };
+  }
+}
+
+/**
+ * Consecutive records of one log. A batch is never empty, unless you make it.
+ *
+ * The records share its memory, `data`. It is freed when the last record, payload and batch that
+ * uses it is gone; copy a payload that you keep for long.
+ */
+export class RecordBatch implements Iterable<Record> {
+  /** The memory with the payloads of these records, and possibly of others. */
+  readonly data: Buffer;
+  /** The start and end of the payload of each record in `data`. */
+  readonly index: Uint32Array;
+  /** The id of the log, as 32 hexadecimal digits. */
+  readonly logId: string;
+  /** The position of the first record. */
+  readonly firstPositionBigInt: bigint;
+  /** The number of records. */
+  readonly length: number;
+  readonly #runs: Float64Array;
+  /** The index of the first record in the batch that `#runs` belongs to. */
+  readonly #from: number;
+  readonly #first: number;
+
+  /**
+   * Makes a batch, for a test.
+   *
+   * @param payloads - bytes, or texts that are encoded in UTF-8
+   */
+  constructor(
+    payloads: Iterable<Payload>,
+    options?: { firstPosition?: number | bigint; timestamp?: number; logId?: string },
+  );
+  /** @internal */
+  constructor(parts: Parts);
+  constructor(
+    source: Iterable<Payload> | Parts,
+    options: { firstPosition?: number | bigint; timestamp?: number; logId?: string } = {},
+  ) {
+    const parts = Symbol.iterator in source ? partsOf(source, options) : source;
+    const { data, index, runs, first, logId, from, to } = parts;
+    this.data = data;
+    this.index = from === 0 && to * 2 === index.length ? index : index.subarray(2 * from, 2 * to);
+    this.logId = logId;
+    this.firstPositionBigInt = first;
+    this.length = to - from;
+    this.#runs = runs;
+    this.#from = from;
+    const last = Number(first) + this.length;
+    this.#first = Number.isSafeInteger(last) ? Number(first) : Number.NaN;
+  }
+
+  /** The position of the first record. Throws RangeError beyond 2^53 - 1. */
+  get firstPosition(): number {
+    return Number.isNaN(this.#first)
+      ? toNumber(this.nextPositionBigInt, "firstPositionBigInt or positionBigInt")
+      : this.#first;
+  }
+
+  /** The position behind the last record. */
+  get nextPosition(): number {
+    return toNumber(this.nextPositionBigInt, "nextPositionBigInt");
+  }
+
+  get nextPositionBigInt(): bigint {
+    return this.firstPositionBigInt + BigInt(this.length);
+  }
+
+  /** Where to continue after this batch. */
+  get checkpoint(): Checkpoint {
+    return new Checkpoint(`${this.logId}:${this.nextPositionBigInt}`);
+  }
+
+  /** The record at an index; from the end if it is negative. Undefined if there is none. */
+  at(index: number): Record | undefined {
+    const at = index < 0 ? index + this.length : index;
+    return Number.isInteger(at) && at >= 0 && at < this.length ? new Record(this, at) : undefined;
+  }
+
+  /** The records from index `start` up to but not including `end`, without a copy. */
+  slice(start = 0, end = this.length): RecordBatch {
+    const from = clamp(start, this.length);
+    const to = Math.max(from, clamp(end, this.length));
+    return new RecordBatch({
+      data: this.data,
+      index: this.index.subarray(2 * from, 2 * to),
+      runs: this.#runsFrom(from),
+      first: this.firstPositionBigInt + BigInt(from),
+      logId: this.logId,
+      from: 0,
+      to: to - from,
+    });
+  }
+
+  /** The payload of the record at an index, as {@link Record.payload}. */
+  payload(index: number): Buffer {
+    this.#check(index);
+    return this.data.subarray(this.index[2 * index], this.index[2 * index + 1]);
+  }
+
+  /** The payload of the record at an index, as text (UTF-8). */
+  text(index: number): string {
+    this.#check(index);
+    return this.data.toString("utf8", this.index[2 * index], this.index[2 * index + 1]);
+  }
+
+  /** When the record at an index was appended, in µs since 1970-01-01 UTC. */
+  timestamp(index: number): number {
+    this.#check(index);
+    const runs = this.#runs;
+    const wanted = index + this.#from;
+    // The last run that begins at or before the record.
+    let low = 0;
+    let high = runs.length / 2 - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (runs[2 * middle]! <= wanted) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return runs[2 * low + 1]!;
+  }
+
+  /** All payloads. */
+  payloads(): Buffer[] {
+    const payloads = new Array<Buffer>(this.length);
+    for (let at = 0; at < this.length; at += 1) {
+      payloads[at] = this.data.subarray(this.index[2 * at], this.index[2 * at + 1]);
+    }
+    return payloads;
+  }
+
+  /** All payloads as texts (UTF-8). */
+  texts(): string[] {
+    const texts = new Array<string>(this.length);
+    for (let at = 0; at < this.length; at += 1) {
+      texts[at] = this.data.toString("utf8", this.index[2 * at], this.index[2 * at + 1]);
+    }
+    return texts;
+  }
+
+  [Symbol.iterator](): IterableIterator<Record> {
+    return new Records(this);
+  }
+
+  #check(index: number): void {
+    if (!(index >= 0 && index < this.length)) {
+      throw new RangeError(`index ${index} is out of range: the batch has ${this.length} records`);
+    }
+  }
+
+  /** The runs of the records from this index on. */
+  #runsFrom(from: number): Float64Array {
+    const runs: number[] = [];
+    for (let at = 0; at < this.#runs.length; at += 2) {
+      const first = Math.max(0, this.#runs[at]! - this.#from - from);
+      if (first === 0) {
+        runs.length = 0;
+      }
+      runs.push(first, this.#runs[at + 1]!);
+    }
+    return Float64Array.from(runs);
+  }
+}
+
+class Records implements IterableIterator<Record> {
+  readonly #batch: RecordBatch;
+  #at = 0;
+
+  constructor(batch: RecordBatch) {
+    this.#batch = batch;
+  }
+
+  next(): IteratorResult<Record> {
+    const at = this.#at;
+    if (at >= this.#batch.length) {
+      return { value: undefined, done: true };
+    }
+    this.#at = at + 1;
+    return { value: new Record(this.#batch, at), done: false };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}
+
+function clamp(index: number, length: number): number {
+  return Math.min(Math.max(index < 0 ? index + length : Math.trunc(index) || 0, 0), length);
+}
+
+function partsOf(
+  payloads: Iterable<Payload>,
+  options: { firstPosition?: number | bigint; timestamp?: number; logId?: string },
+): Parts {
+  if (typeof payloads === "string" || payloads instanceof Uint8Array) {
+    throw invalidArgument("a batch is made of an iterable of payloads, not of one payload");
+  }
+  const buffers = [...payloads].map((payload) =>
+    typeof payload === "string" ? Buffer.from(payload) : payload,
+  );
+  const index = new Uint32Array(2 * buffers.length);
+  let end = 0;
+  for (const [at, buffer] of buffers.entries()) {
+    index[2 * at] = end;
+    end += buffer.length;
+    index[2 * at + 1] = end;
+  }
+  const first = BigInt(integerText("firstPosition", options.firstPosition ?? 0));
+  const logId = options.logId ?? NO_LOG;
+  const runs = Float64Array.of(0, options.timestamp ?? 0);
+  return { data: Buffer.concat(buffers), index, runs, first, logId, from: 0, to: buffers.length };
+}
