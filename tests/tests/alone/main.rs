@@ -8,7 +8,7 @@
 //! | [`benchmark`] | uses every core |
 //! | [`connections`] | opens up to 10,000 connections and raises the limit of open files |
 //! | [`overload`] | needs senders that keep their pace; some tests fill large logs |
-//! | [`large_record_memory`] | needs 200 MB for a record, and the release binary |
+//! | [`large_record_memory`] | measures the memory of a server, and the release binary |
 //! | [`half_open`] | mostly waits; allows the server no more than `tcp_timeout` |
 //! | [`styx1_memory`] | mostly waits; allows the server one second |
 //! | [`websocket_liveness`] | mostly waits; allows an append two seconds, and a ping less |

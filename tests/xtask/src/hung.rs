@@ -15,6 +15,7 @@ pub(crate) fn describe_and_kill(process: u32) -> Vec<String> {
     let all = with_descendants(process);
     let mut summary: Vec<String> = all.iter().map(|process| describe(*process)).collect();
     summary.extend(busy_connections());
+    summary.push(system());
     for process in all {
         let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
     }
@@ -77,6 +78,21 @@ fn busy_connections() -> Vec<String> {
     let busy: Vec<String> = table.lines().skip(1).filter_map(queues).collect();
     busy.iter().for_each(|line| eprintln!("{line}"));
     busy
+}
+
+/// What the whole machine waits for: for processors, or for a disk to write.
+fn system() -> String {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().filter(|line| {
+        ["MemAvailable", "Dirty:", "Writeback:"].iter().any(|name| line.starts_with(name))
+    });
+    let memory: Vec<String> =
+        memory.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let pressure = line_of(Path::new("/proc/pressure"), "io").replace('\n', "; ");
+    let load = line_of(Path::new("/proc"), "loadavg");
+    let system = format!("load {load}, {}, io {pressure}", memory.join(", "));
+    eprintln!("{system}");
+    system
 }
 
 /// A field of the file `status` in this folder of `/proc`.

@@ -12,8 +12,8 @@ use crate::failures::Failures;
 use crate::hung;
 
 /// Tests that print nothing for this long hang. The longest silence of a healthy run is
-/// that of cargo, which builds for three minutes.
-const SILENCE: Duration = Duration::from_secs(600);
+/// that of cargo, which builds for three minutes; on a slow disk everything takes longer.
+const SILENCE: Duration = Duration::from_secs(900);
 
 /// The numbers of passed, failed and skipped tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Tally {
 
 /// Runs tests with cargo and counts them. A run without a failed test may still fail,
 /// because it does not compile or a test process died. It counts as one failure. So does a
-/// run that hangs: it is killed after ten minutes without output, and its threads are
+/// run that hangs: it is killed after 15 minutes without output, and its threads are
 /// printed, which have the names of their tests.
 pub(crate) fn run(command: Command) -> Tally {
     run_counting(command, Tally::add_line)
