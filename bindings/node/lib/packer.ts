@@ -80,31 +80,42 @@ export class Packer {
   }
 }
 
-/** Packs records into one buffer of their own. */
+/** The memory of the last packed records, so that the next ones need no new pages. */
+let reused = Buffer.alloc(0);
+/** The most bytes that are kept for that. */
+const REUSED_MAX = 2 * 1024 * 1024;
+
+/** Packs records into one buffer, which is valid until the next call. */
 export function packed(payloads: Iterable<Payload>): { data: Uint8Array; ends: Uint32Array } {
   if (typeof payloads === "string" || payloads instanceof Uint8Array) {
     throw invalidArgument("sendMany takes an iterable of records: for one record, use send");
   }
   const buffers: Uint8Array[] = [];
+  let size = 0;
   for (const payload of payloads) {
-    if (typeof payload === "string") {
-      buffers.push(Buffer.from(payload));
-    } else if (payload instanceof Uint8Array) {
-      buffers.push(payload);
-    } else {
+    const buffer = typeof payload === "string" ? Buffer.from(payload) : payload;
+    if (!(buffer instanceof Uint8Array)) {
       throw wrongPayload(payload);
     }
+    buffers.push(buffer);
+    size += buffer.length;
+  }
+  if (size > 0xffff_ffff) {
+    throw invalidArgument(`the records have ${size} bytes: send at most 1 GiB at once`);
+  }
+  const data = size <= reused.length ? reused : Buffer.allocUnsafeSlow(size);
+  if (size <= REUSED_MAX) {
+    reused = data;
   }
   const ends = new Uint32Array(buffers.length);
   let end = 0;
-  for (const [at, buffer] of buffers.entries()) {
+  for (let at = 0; at < buffers.length; at += 1) {
+    const buffer = buffers[at]!;
+    data.set(buffer, end);
     end += buffer.length;
     ends[at] = end;
   }
-  if (end > 0xffff_ffff) {
-    throw invalidArgument(`the records have ${end} bytes: send at most 1 GiB at once`);
-  }
-  return { data: Buffer.concat(buffers, end), ends };
+  return { data: data.subarray(0, size), ends };
 }
 
 function wrongPayload(payload: unknown): TypeError {
