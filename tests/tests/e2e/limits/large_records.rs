@@ -231,11 +231,11 @@ fn a_record_that_does_not_fit_now_is_refused_with_a_time_to_retry() {
     assert!(server.read_all("a") == [&record[..]; 2]);
 }
 
-/// A server with two records of 30 MiB, whose responses may take this much memory.
+/// A server with two records of 12 MiB, whose responses may take this much memory.
 fn reading(answer_bytes: usize) -> (TestServer, Vec<u8>) {
     let server = Settings::default().start();
     server.create_with("a", "max_record_size=67108864");
-    let record = letters(4, 30 * MIB);
+    let record = letters(4, 12 * MIB);
     for _ in 0..2 {
         server.append("a", record.clone());
     }
@@ -247,7 +247,7 @@ fn reading(answer_bytes: usize) -> (TestServer, Vec<u8>) {
 
 #[test]
 fn a_stored_record_can_be_read_even_if_it_is_larger_than_the_budget() {
-    let (server, record) = reading(20 * MIB);
+    let (server, record) = reading(8 * MIB);
     let first = server.ask(&Request::get("/logs/a/records?position=0")).expect(200);
     assert!(first.body == record);
     assert!(server.read_all("a") == [&record[..]; 2]);
@@ -261,7 +261,7 @@ fn a_stored_record_can_be_read_even_if_it_is_larger_than_the_budget() {
 
 #[test]
 fn a_large_record_waits_for_other_readers_and_is_then_refused() {
-    let (server, record) = reading(40 * MIB);
+    let (server, record) = reading(16 * MIB);
     let one = Request::get("/logs/a/records?position=1");
     let mut stuck = server.connect();
     stuck.send(&one.bytes()).expect("the request can be sent");
