@@ -79,8 +79,9 @@ impl Error {
         Error::new(Kind::BadAnswer, message)
     }
 
-    /// The error for a task that panicked with this payload.
-    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
+    /// An error of kind [`Kind::Panicked`] for a caught panic with this payload.
+    #[must_use]
+    pub fn panicked(payload: &(dyn Any + Send)) -> Error {
         let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
             (Some(text), _) => *text,
             (None, Some(text)) => text.as_str(),
