@@ -65,7 +65,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    drivers { python python_aio rust }
+    drivers { node python python_aio rust }
     scenarios {
         append_many
         append_send_flush
