@@ -94,11 +94,13 @@ interface OptionRow {
   unit: string;
 }
 
+/** The native module needs it, so users cannot set it. */
+const HIDDEN = "track_settled";
+
 const ROWS = new Map<string, OptionRow>(
-  (JSON.parse(native.options()) as OptionRow[]).map((row) => [
-    `${row.of} ${camelCase(row.name)}`,
-    row,
-  ]),
+  (JSON.parse(native.options()) as OptionRow[])
+    .filter((row) => row.name !== HIDDEN)
+    .map((row) => [`${row.of} ${camelCase(row.name)}`, row]),
 );
 
 /** `close_timeout` as `closeTimeout`. */
