@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn variables_that_something_else_uses_are_known() {
-        for variable in ["STYX_CONFIG", "STYX_HOST", "STYX_BIN", "STYX_FAULT_SEED", "STYX_SEEDS"] {
+        for variable in
+            ["STYX_CONFIG", "STYX_HOST", "STYX_NODE", "STYX_BIN", "STYX_FAULT_SEED", "STYX_SEEDS"]
+        {
             assert_eq!(warning(variable, "x"), None);
         }
         for (variable, text) in [
