@@ -2,7 +2,7 @@
 
 import { Checkpoint } from "./checkpoint.js";
 import { invalidArgument } from "./errors.js";
-import { integerText, toNumber } from "./integers.js";
+import { type Integer, integerText, toNumber } from "./integers.js";
 import type { NativeBatch } from "./native.js";
 import type { Payload } from "./packer.js";
 
@@ -55,14 +55,20 @@ export class Record {
     return this.#batch.firstPositionBigInt + BigInt(this.#at);
   }
 
-  /** When the record was appended, in µs since 1970-01-01 UTC. */
+  /**
+   * When the record was appended, in µs since 1970-01-01 UTC. Throws RangeError beyond 2^53 - 1.
+   */
   get timestamp(): number {
     return this.#batch.timestamp(this.#at);
   }
 
+  get timestampBigInt(): bigint {
+    return this.#batch.timestampBigInt(this.#at);
+  }
+
   /** When the record was appended, to the millisecond. */
   get date(): Date {
-    return new Date(this.timestamp / 1000);
+    return new Date(Number(this.timestampBigInt / 1000n));
   }
 
   /** The payload. It shares the memory of the batch. */
@@ -106,6 +112,7 @@ export class RecordBatch implements Iterable<Record> {
   readonly #memory: ArrayBufferLike;
   readonly #offset: number;
   readonly #runs: Float64Array;
+  readonly #timestamps: BigUint64Array | undefined;
   /** The index of the first record in the batch that `#runs` belongs to. */
   readonly #from: number;
   readonly #first: number;
@@ -117,16 +124,16 @@ export class RecordBatch implements Iterable<Record> {
    */
   constructor(
     payloads: Iterable<Payload>,
-    options?: { firstPosition?: number | bigint; timestamp?: number; logId?: string },
+    options?: { firstPosition?: Integer; timestamp?: Integer; logId?: string },
   );
   /** @internal */
   constructor(parts: Parts);
   constructor(
     source: Iterable<Payload> | Parts,
-    options: { firstPosition?: number | bigint; timestamp?: number; logId?: string } = {},
+    options: { firstPosition?: Integer; timestamp?: Integer; logId?: string } = {},
   ) {
     const parts = Symbol.iterator in source ? partsOf(source, options) : source;
-    const { data, index, runs, first, logId, from, to } = parts;
+    const { data, index, runs, timestamps, first, logId, from, to } = parts;
     this.data = data;
     this.#memory = data.buffer;
     this.#offset = data.byteOffset;
@@ -135,6 +142,7 @@ export class RecordBatch implements Iterable<Record> {
     this.firstPositionBigInt = first;
     this.length = to - from;
     this.#runs = runs;
+    this.#timestamps = timestamps;
     this.#from = from;
     const last = Number(first) + this.length;
     this.#first = Number.isSafeInteger(last) ? Number(first) : Number.NaN;
@@ -171,10 +179,12 @@ export class RecordBatch implements Iterable<Record> {
   slice(start = 0, end = this.length): RecordBatch {
     const from = clamp(start, this.length);
     const to = Math.max(from, clamp(end, this.length));
+    const runs = this.#runsFrom(from);
     return new RecordBatch({
       data: this.data,
       index: this.index.subarray(2 * from, 2 * to),
-      runs: this.#runsFrom(from),
+      runs,
+      timestamps: this.#timestamps?.subarray(this.#timestamps.length - runs.length / 2),
       first: this.firstPositionBigInt + BigInt(from),
       logId: this.logId,
       from: 0,
@@ -195,8 +205,24 @@ export class RecordBatch implements Iterable<Record> {
     return text(this.data, this.index[2 * index]!, this.index[2 * index + 1]!);
   }
 
-  /** When the record at an index was appended, in µs since 1970-01-01 UTC. */
+  /**
+   * When the record at an index was appended, in µs since 1970-01-01 UTC. Throws RangeError beyond
+   * 2^53 - 1.
+   */
   timestamp(index: number): number {
+    const timestamp = this.#runs[2 * this.#run(index) + 1]!;
+    return Number.isSafeInteger(timestamp)
+      ? timestamp
+      : toNumber(this.timestampBigInt(index), "timestampBigInt");
+  }
+
+  timestampBigInt(index: number): bigint {
+    const run = this.#run(index);
+    return this.#timestamps?.[run] ?? BigInt(this.#runs[2 * run + 1]!);
+  }
+
+  /** The number of the run with the record at an index. */
+  #run(index: number): number {
     this.#check(index);
     const runs = this.#runs;
     const wanted = index + this.#from;
@@ -211,7 +237,7 @@ export class RecordBatch implements Iterable<Record> {
         high = middle - 1;
       }
     }
-    return runs[2 * low + 1]!;
+    return low;
   }
 
   /** All payloads. */
@@ -292,7 +318,7 @@ function clamp(index: number, length: number): number {
 
 function partsOf(
   payloads: Iterable<Payload>,
-  options: { firstPosition?: number | bigint; timestamp?: number; logId?: string },
+  options: { firstPosition?: Integer; timestamp?: Integer; logId?: string },
 ): Parts {
   if (typeof payloads === "string" || payloads instanceof Uint8Array) {
     throw invalidArgument("a batch is made of an iterable of payloads, not of one payload");
@@ -309,6 +335,8 @@ function partsOf(
   }
   const first = BigInt(integerText("firstPosition", options.firstPosition ?? 0));
   const logId = options.logId ?? NO_LOG;
-  const runs = Float64Array.of(0, options.timestamp ?? 0);
-  return { data: Buffer.concat(buffers), index, runs, first, logId, from: 0, to: buffers.length };
+  const timestamps = BigUint64Array.of(BigInt(integerText("timestamp", options.timestamp ?? 0)));
+  const runs = Float64Array.of(0, Number(timestamps[0]));
+  const data = Buffer.concat(buffers);
+  return { data, index, runs, timestamps, first, logId, from: 0, to: buffers.length };
 }

@@ -21,6 +21,7 @@ export interface NativeBatch {
   data: Buffer;
   index: Uint32Array;
   runs: Float64Array;
+  timestamps?: BigUint64Array;
   first: bigint;
 }
 

@@ -94,11 +94,13 @@ interface OptionRow {
   unit: string;
 }
 
+/** The native module needs it, so users cannot set it. */
+const HIDDEN = "track_settled";
+
 const ROWS = new Map<string, OptionRow>(
-  (JSON.parse(native.options()) as OptionRow[]).map((row) => [
-    `${row.of} ${camelCase(row.name)}`,
-    row,
-  ]),
+  (JSON.parse(native.options()) as OptionRow[])
+    .filter((row) => row.name !== HIDDEN)
+    .map((row) => [`${row.of} ${camelCase(row.name)}`, row]),
 );
 
 /** `close_timeout` as `closeTimeout`. */
@@ -117,6 +119,9 @@ export function optionTexts(of: OptionRow["of"], options: object): string[] {
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && value !== null) {
       const row = ROWS.get(`${of} ${name}`);
+      if (row === undefined && ROWS.has(`${of} ${camelCase(name)}`)) {
+        throw invalidArgument(`unknown ${of} option ${name}: use ${camelCase(name)}`);
+      }
       // The core says what is wrong with an unknown name.
       texts.push(row?.name ?? name, row === undefined ? "" : optionText(name, row.unit, value));
     }

@@ -157,7 +157,8 @@ export class Producer implements AsyncDisposable {
    *
    * Up to 1 MiB of records (each counts 8 bytes and its payload) are atomic: all of them are
    * appended, or none. More are split into parts of at most 1 MiB, each of them atomic. At most
-   * 1 GiB. If one payload is invalid or the iterable throws, none is appended.
+   * 1 GiB. If one payload is invalid or the iterable throws, none is appended. Without a record,
+   * resolves to 0 and does not ask the server.
    */
   sendMany(payloads: Iterable<Payload>, options?: CallOptions): Promise<number> {
     return this.#send(options, false, () => this.#appendMany(payloads)) as Promise<number>;
@@ -304,10 +305,11 @@ export class Producer implements AsyncDisposable {
     return [this.#appended - 1, this.#appended - 1];
   }
 
-  #appendMany(payloads: Iterable<Payload>): [number, number] {
+  /** As `#appendOne`; undefined if there is no record. */
+  #appendMany(payloads: Iterable<Payload>): [number, number] | undefined {
     const { data, ends } = packed(payloads);
     if (ends.length === 0) {
-      throw invalidArgument("sendMany has no records: pass at least one");
+      return undefined;
     }
     this.#check();
     this.#packer.flush();
@@ -321,14 +323,18 @@ export class Producer implements AsyncDisposable {
   #send(
     options: CallOptions | undefined,
     asBigInt: boolean,
-    append: () => [number, number],
+    append: () => [number, number] | undefined,
   ): Promise<number | bigint> {
     const signal = options?.signal;
     if (signal?.aborted) {
       return Promise.reject(signal.reason);
     }
     try {
-      const [first, last] = append();
+      const appended = append();
+      if (appended === undefined) {
+        return Promise.resolve(asBigInt ? 0n : 0);
+      }
+      const [first, last] = appended;
       if (this.#ended !== undefined) {
         return Promise.reject(this.#ended);
       }

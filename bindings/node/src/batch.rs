@@ -1,10 +1,13 @@
 //! [`Batch`]: a batch of records for JavaScript: bytes, and where each record is in them.
 
-use napi::bindgen_prelude::{BigInt, BufferSlice, Env, Float64Array, Uint32Array};
+use napi::bindgen_prelude::{BigInt, BigUint64Array, BufferSlice, Env, Float64Array, Uint32Array};
 use napi_derive::napi;
 use styx_client::RecordBatch;
 
 use crate::ffi::external_buffer;
+
+/// The largest integer that is exact as a JavaScript number.
+const SAFE_MAX: u64 = (1 << 53) - 1;
 
 /// Consecutive records.
 #[napi(object)]
@@ -13,9 +16,11 @@ pub struct Batch<'env> {
     pub data: BufferSlice<'env>,
     /// The start and end of each payload in `data`.
     pub index: Uint32Array,
-    /// Pairs: the index of a record, and the timestamp of all records from it on, in µs. Exact
-    /// until the year 2255.
+    /// Pairs: the index of a record, and the timestamp of all records from it on, in µs.
     pub runs: Float64Array,
+    /// The timestamps of `runs`, if one of them exceeds 2^53 - 1 (in the year 2255), so that
+    /// `runs` does not have all its digits.
+    pub timestamps: Option<BigUint64Array>,
     /// The position of the first record.
     pub first: BigInt,
 }
@@ -36,10 +41,14 @@ impl<'env> Batch<'env> {
         for run in batch.runs() {
             runs.extend([float(run.first as u64), float(run.timestamp)]);
         }
+        let is_large = batch.runs().any(|run| run.timestamp > SAFE_MAX);
+        let timestamps =
+            is_large.then(|| batch.runs().map(|run| run.timestamp).collect::<Vec<_>>());
         Ok(Batch {
             data,
             index: batch.index().as_flattened().to_vec().into(),
             runs: runs.into(),
+            timestamps: timestamps.map(BigUint64Array::from),
             first: batch.first_position().into(),
         })
     }

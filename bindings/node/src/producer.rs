@@ -139,7 +139,12 @@ pub fn push(
         return Err(thrown(error));
     }
     state.pending.push_back(encoded);
-    Ok(state.offer())
+    let has_room = state.offer();
+    // The core may have ended without another notification: the caller has to know now.
+    match &state.ended {
+        Some(error) => Err(thrown(error)),
+        None => Ok(has_room),
+    }
 }
 
 /// What became of records.

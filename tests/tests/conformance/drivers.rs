@@ -2,7 +2,8 @@
 //! asks; tests/conformance/README.md has its protocol.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use styx_tests::faults;
@@ -20,6 +21,7 @@ pub(crate) struct Driver {
 
 /// Every driver in the tree. `scenarios!` in main.rs has the same names.
 pub(crate) const DRIVERS: &[Driver] = &[
+    Driver { name: "node", command: node, change: None },
     Driver { name: "python", command: || python("python"), change: None },
     Driver { name: "python_aio", command: || python("python_aio"), change: None },
     Driver { name: "rust", command: rust, change: None },
@@ -27,6 +29,9 @@ pub(crate) const DRIVERS: &[Driver] = &[
 
 /// The interpreter of an environment in which styx-client is installed.
 const PYTHON: &str = "STYX_PYTHON";
+
+/// The folder of the Node.js package, with `dist` and `npm/PLATFORM` built.
+const NODE: &str = "STYX_NODE";
 
 pub(crate) fn rust() -> Result<Command, String> {
     Ok(Command::new(Path::new(env!("CARGO_BIN_EXE_styx-conformance-driver"))))
@@ -43,6 +48,28 @@ fn python(driver: &str) -> Result<Command, String> {
     let mut command = Command::new(python);
     // Warnings of the client, such as that of an object that was not closed, are no output.
     command.args(["-W", "ignore::ResourceWarning"]).arg(folder.join(driver).join("driver.py"));
+    Ok(command)
+}
+
+fn node() -> Result<Command, String> {
+    static RUNS: LazyLock<bool> = LazyLock::new(|| {
+        let mut command = Command::new("node");
+        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    let advice = "run `cargo xtask test --only node`, then `cargo xtask test --only conformance`";
+    let Some(package) = std::env::var_os(NODE).map(PathBuf::from) else {
+        return Err(format!("{NODE} is not set: {advice}"));
+    };
+    let entry = package.join("dist/index.mjs");
+    if !entry.is_file() {
+        return Err(format!("{} is missing: {advice}", entry.display()));
+    }
+    if !*RUNS {
+        return Err("node is not in the PATH: install Node.js".to_owned());
+    }
+    let mut command = Command::new("node");
+    command.arg(styx_tests::binary::workspace().join("tests/conformance/drivers/node/driver.mjs"));
     Ok(command)
 }
 

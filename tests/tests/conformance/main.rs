@@ -14,6 +14,7 @@
 //! | [`payloads`], [`expectation`] | what scenarios send and expect |
 //! | [`vectors`] | bytes that a server sends, and bytes that a client must send |
 //! | [`matrix`] | written by one driver, read by another |
+//! | [`surface`] | the packages have the same public names |
 //! | [`mutation`] | the suite reports drivers that are wrong |
 
 mod drivers;
@@ -23,6 +24,7 @@ mod mutation;
 mod payloads;
 mod scenario;
 mod session;
+mod surface;
 mod vectors;
 mod world;
 
@@ -65,7 +67,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    drivers { python python_aio rust }
+    drivers { node python python_aio rust }
     scenarios {
         append_many
         append_send_flush
