@@ -70,7 +70,7 @@ pub unsafe extern "C" fn styx_client_take_events(
         let mut events = Vec::new();
         let count = client.core.take_events(&mut events);
         // SAFETY: the caller's promise.
-        unsafe { crate::pointer::store(lost, u64::try_from(count).unwrap_or(u64::MAX)) };
+        unsafe { crate::pointer::store(lost, count) };
         if let Some(callback) = callback {
             // SAFETY: the caller's promise: the callback may be called with `user_data`.
             events.iter().for_each(|event| unsafe { tell(event, callback, user_data) });
