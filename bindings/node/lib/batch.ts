@@ -51,6 +51,7 @@ export class Record {
     return this.#batch.firstPosition + this.#at;
   }
 
+  /** As {@link position}, as a bigint. */
   get positionBigInt(): bigint {
     return this.#batch.firstPositionBigInt + BigInt(this.#at);
   }
@@ -104,7 +105,7 @@ export class RecordBatch implements Iterable<Record> {
   readonly index: Uint32Array;
   /** The id of the log, as 32 hexadecimal digits. */
   readonly logId: string;
-  /** The position of the first record. */
+  /** As {@link firstPosition}, as a bigint. */
   readonly firstPositionBigInt: bigint;
   /** The number of records. */
   readonly length: number;
@@ -155,11 +156,12 @@ export class RecordBatch implements Iterable<Record> {
       : this.#first;
   }
 
-  /** The position behind the last record. */
+  /** The position after the last record. */
   get nextPosition(): number {
     return toNumber(this.nextPositionBigInt, "nextPositionBigInt");
   }
 
+  /** As {@link nextPosition}, as a bigint. */
   get nextPositionBigInt(): bigint {
     return this.firstPositionBigInt + BigInt(this.length);
   }

@@ -35,6 +35,8 @@ interface Info {
 export interface PollOptions extends TimedOptions {
   /** The most records that the batch may have. Default: no limit. */
   maxRecords?: number;
+  /** Milliseconds after which null is returned. Default: no limit. */
+  timeout?: number | undefined;
 }
 
 /** Options of {@link Consumer.readable}. */
@@ -169,9 +171,9 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
   }
 
   /**
-   * Stores the position behind the last record that was returned in the cursor, and resolves to it
+   * Stores the position after the last record that was returned in the cursor, and resolves to it
    * once it is durable. It is a later one if more was committed meanwhile. Needs the option
-   * `cursor`.
+   * `cursor`. Fails with `cursor_taken` if another consumer uses the cursor.
    */
   async commit(options: CallOptions = {}): Promise<number> {
     await abortable(this.ready, options.signal);
@@ -253,6 +255,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     return toNumber(this.positionBigInt, "positionBigInt");
   }
 
+  /** As {@link position}, as a bigint. */
   get positionBigInt(): bigint {
     return BigInt(this.#info().position) - BigInt(this.#rest);
   }

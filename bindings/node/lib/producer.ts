@@ -239,6 +239,7 @@ export class Producer implements AsyncDisposable {
     return toNumber(this.nextSequenceBigInt, "nextSequenceBigInt");
   }
 
+  /** As {@link nextSequence}, as a bigint. */
   get nextSequenceBigInt(): bigint {
     const info = this.#info();
     this.#update();
