@@ -11,7 +11,9 @@ import { Client, StyxError } from "styx-client";
 
 const [log, start = "start"] = process.argv.slice(2);
 if (log === undefined || log.startsWith("-")) {
-  console.error("usage: node consume.mjs LOG [start | end-N | POSITION | time:RFC3339 | CHECKPOINT]");
+  console.error(
+    "usage: node consume.mjs LOG [start | end-N | POSITION | time:RFC3339 | CHECKPOINT]",
+  );
   process.exit(2);
 }
 

@@ -111,7 +111,6 @@ export class CursorInfo {
   readonly positionBigInt: bigint;
   /** When it was stored, in RFC 3339. */
   readonly updated: string;
-  /** Every change gives the cursor a new one. */
   readonly version: number;
 
   /** Tests can make it too. */

@@ -132,7 +132,9 @@ function source(found) {
     });
     return `process.stdout.write("${MARK}${line}${MARK}");\n${body}`;
   });
-  const imports = [...names].map(([from, of]) => `import { ${[...of].join(", ")} } from "${from}";\n`);
+  const imports = [...names].map(
+    ([from, of]) => `import { ${[...of].join(", ")} } from "${from}";\n`,
+  );
   return [...imports, ...bodies].join("");
 }
 
@@ -217,7 +219,9 @@ process.stdout.write("${MARK}0${MARK}" + JSON.stringify(collected()));\n`;
       if (language === "js") {
         const file = join(directory, `line${line}.mjs`);
         writeFileSync(file, text);
-        const { status, stderr } = spawnSync(process.execPath, ["--check", file], { encoding: "utf8" });
+        const { status, stderr } = spawnSync(process.execPath, ["--check", file], {
+          encoding: "utf8",
+        });
         assert.equal(status, 0, `${page}:${line}: ${stderr}`);
       }
     }
@@ -262,7 +266,10 @@ test("every link points to a file or a heading", () => {
 test("the page on npm has no links into the repository", () => {
   const targets = [...read(README).matchAll(/\]\(([^)]*)\)/g)].map(([, target]) => target);
   assert.ok(targets.length > 0, "it has links");
-  assert.deepEqual(targets.filter((target) => !target.includes("://")), []);
+  assert.deepEqual(
+    targets.filter((target) => !target.includes("://")),
+    [],
+  );
 });
 
 for (const kind of ["client", "producer", "consumer"]) {
@@ -280,7 +287,7 @@ for (const kind of ["client", "producer", "consumer"]) {
     for (const [index, [name, row]] of expected.entries()) {
       const seconds = /^(\d+)(?: s)?/.exec(row.default);
       if (row.unit === "duration") {
-        const milliseconds = (Number(seconds[1]) * 1000).toLocaleString("en-US");
+        const milliseconds = (Number(seconds?.[1]) * 1000).toLocaleString("en-US");
         assert.ok(rows[index][2].startsWith(`${milliseconds} ms`), `${name}: ${row.default}`);
       } else if (row.unit === "bytes") {
         assert.equal(rows[index][2], row.default, name);
@@ -295,6 +302,9 @@ test("the codes of the errors exist", () => {
   const known = new Set(JSON.parse(native.kinds()).map(({ code }) => code));
   const [[, ...rows]] = tables(PRACTICE, "Errors").filter(([header]) => header[0] === "code");
   const listed = rows.flatMap(([cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code));
-  assert.deepEqual(listed.filter((code) => !known.has(code)), []);
+  assert.deepEqual(
+    listed.filter((code) => !known.has(code)),
+    [],
+  );
   assert.equal(new Set(listed).size, listed.length);
 });

@@ -47,7 +47,12 @@ export function tables(page, heading) {
         found.push([]);
       }
       if (!line.startsWith("|---")) {
-        found.at(-1).push(line.split("|").slice(1, -1).map((cell) => cell.trim()));
+        found.at(-1).push(
+          line
+            .split("|")
+            .slice(1, -1)
+            .map((cell) => cell.trim()),
+        );
       }
     }
     before = line;
@@ -57,8 +62,16 @@ export function tables(page, heading) {
 
 /** The headings of a page, as they are in links. */
 export function headings(page) {
-  const lines = read(page).replace(/```[^]*?```/g, "").split("\n");
+  const lines = read(page)
+    .replace(/```[\s\S]*?```/g, "")
+    .split("\n");
   return lines
     .filter((line) => line.startsWith("#"))
-    .map((line) => line.replace(/^#+ /, "").replace(/[^\w -]/g, "").toLowerCase().replaceAll(" ", "-"));
+    .map((line) =>
+      line
+        .replace(/^#+ /, "")
+        .replace(/[^\w -]/g, "")
+        .toLowerCase()
+        .replaceAll(" ", "-"),
+    );
 }

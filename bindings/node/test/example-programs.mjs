@@ -5,8 +5,8 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 export const EXAMPLES = join(ROOT, "examples/node");
@@ -138,12 +138,15 @@ export class Program {
 
   /** Waits until it has written the text. */
   async wrote(text) {
-    await until(() => {
-      if (this.#process.exitCode !== null) {
-        throw new Error(`it has ended with ${this.#process.exitCode}: ${this.errors}`);
-      }
-      return (this.output + this.errors).includes(text);
-    }, `${JSON.stringify(text)} in ${JSON.stringify(this.output + this.errors)}`);
+    await until(
+      () => {
+        if (this.#process.exitCode !== null) {
+          throw new Error(`it has ended with ${this.#process.exitCode}: ${this.errors}`);
+        }
+        return (this.output + this.errors).includes(text);
+      },
+      `${JSON.stringify(text)} in ${JSON.stringify(this.output + this.errors)}`,
+    );
   }
 
   async discard() {

@@ -2,7 +2,15 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -223,10 +231,10 @@ describe("reliable", () => {
     let appended = 0;
     let killedInTheMiddle = 0;
 
-    for (let round = 0; round < 6; round += 1) {
-      for (let block = 0; block < 50; block += 1) {
-        const rest = "x".repeat(400);
-        const payloads = Array.from({ length: 500 }, (_, at) => `word${at % 7} ${rest}`);
+    for (let round = 0; round < 5; round += 1) {
+      for (let block = 0; block < 40; block += 1) {
+        const rest = "x".repeat(800);
+        const payloads = Array.from({ length: 250 }, (_, at) => `word${at % 7} ${rest}`);
         for (const payload of payloads) {
           const word = payload.split(" ")[0];
           expected.set(word, (expected.get(word) ?? 0) + 1);
@@ -290,24 +298,27 @@ describe("reliable", () => {
 /** The URL on which a program listens. */
 async function listening(program) {
   await program.wrote("listening on http://");
-  return /http:\S+/.exec(program.output)[0];
+  return program.output.match(/http:\S+/)?.[0] ?? "";
 }
 
 /** The server-sent events of a URL. Comments are left out. */
 async function* events(url, lastId) {
-  const headers = lastId === undefined ? {} : { "Last-Event-ID": lastId };
+  const headers = new Headers(lastId === undefined ? [] : [["Last-Event-ID", lastId]]);
   const stop = new AbortController();
   const response = await fetch(url, { headers, signal: stop.signal });
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/event-stream");
   try {
     let rest = "";
+    assert.ok(response.body);
     for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
       const found = (rest + text).split("\n\n");
-      rest = found.pop();
+      rest = found.pop() ?? "";
       for (const lines of found.map((one) => one.split("\n"))) {
         const values = (name) =>
-          lines.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
+          lines
+            .filter((line) => line.startsWith(`${name}: `))
+            .map((line) => line.slice(name.length + 2));
         if (values("data").length > 0) {
           yield { type: values("event")[0], id: values("id")[0], data: values("data").join("\n") };
         }
@@ -316,6 +327,15 @@ async function* events(url, lastId) {
   } finally {
     stop.abort();
   }
+}
+
+/**
+ * The body of a response.
+ *
+ * @returns {Promise<any>}
+ */
+async function json(response) {
+  return response.json();
 }
 
 /** The next value of an iterator, within the limit. */
@@ -338,7 +358,7 @@ describe("gateway", () => {
 
   async function post(path, body) {
     const response = await fetch(url + path, { method: "POST", body });
-    return { status: response.status, ...(await response.json()) };
+    return { status: response.status, ...(await json(response)) };
   }
 
   test("streams what was posted, and continues after an event", async () => {
@@ -358,6 +378,7 @@ describe("gateway", () => {
     assert.deepEqual([missing.status, missing.code], [404, "log_not_found"]);
     const large = await post("/logs/events", "x".repeat(300_000));
     assert.deepEqual([large.status, large.code], [413, "record_too_large"]);
+    /** @type {[string, number, string][]} */
     const cases = [
       ["/logs/events?start=soon", 400, "invalid_argument"],
       ["/logs/events?start=99", 416, "out_of_range"],
@@ -366,7 +387,7 @@ describe("gateway", () => {
     ];
     for (const [path, status, code] of cases) {
       const response = await fetch(url + path);
-      assert.deepEqual([response.status, (await response.json()).code], [status, code], path);
+      assert.deepEqual([response.status, (await json(response)).code], [status, code], path);
     }
     // The shared producer still works.
     assert.equal((await post("/logs/events", "x")).status, 200);
@@ -434,7 +455,7 @@ describe("chat", () => {
   async function ask(url) {
     const response = await fetch(`${url}/chats`, { method: "POST", body: PROMPT });
     assert.equal(response.status, 201);
-    return (await response.json()).id;
+    return (await json(response)).id;
   }
 
   /** Reads up to `count` tokens. As the page does, it remembers the text and the last id. */
@@ -490,10 +511,10 @@ describe("chat", () => {
     const program = startChat();
     const url = await listening(program);
     const page = await fetch(url);
-    assert.match(page.headers.get("content-type"), /^text\/html/);
+    assert.match(page.headers.get("content-type") ?? "", /^text\/html/);
     assert.match(await page.text(), /^<!doctype html>/);
     const missing = await fetch(`${url}/chats/${"0".repeat(8)}-0000-0000-0000-${"0".repeat(12)}`);
-    assert.deepEqual([missing.status, (await missing.json()).code], [404, "log_not_found"]);
+    assert.deepEqual([missing.status, (await json(missing)).code], [404, "log_not_found"]);
     assert.equal((await fetch(`${url}/other`)).status, 404);
     assert.equal(await program.end("SIGINT"), 0);
   });
