@@ -80,7 +80,9 @@ export class Client implements AsyncDisposable {
     options: ClientOptions & CallOptions = {},
   ): Promise<Client> {
     if (address !== undefined && typeof address !== "string") {
-      throw invalidArgument(`the address is ${shown(address)}: use a text such as styx://host:7123`);
+      throw invalidArgument(
+        `the address is ${shown(address)}: use a text such as styx://host:7123`,
+      );
     }
     const { signal, ...others } = options;
     const client = new Client(address, others);
@@ -281,7 +283,10 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  async #request(request: { op: string; [field: string]: unknown }, options: CallOptions): Promise<unknown> {
+  async #request(
+    request: { op: string; [field: string]: unknown },
+    options: CallOptions,
+  ): Promise<unknown> {
     this.#check();
     const text = JSON.stringify(request);
     const answer = await this.#hub.call(this, options.signal, (token) =>

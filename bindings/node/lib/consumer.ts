@@ -1,7 +1,7 @@
 // Consumer: reads a log.
 
 import { Readable, type ReadableOptions } from "node:stream";
-import { RecordBatch, type Record } from "./batch.js";
+import { type Record, RecordBatch } from "./batch.js";
 import { Checkpoint } from "./checkpoint.js";
 import { closed, invalidArgument, translated } from "./errors.js";
 import type { Hub } from "./hub.js";
@@ -148,7 +148,9 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     }
     const take = () => this.#take(maxRecords);
     try {
-      return (await withTimeout({ timeout, signal }, "poll", (limit) => this.#next(limit, take))) ?? null;
+      return (
+        (await withTimeout({ timeout, signal }, "poll", (limit) => this.#next(limit, take))) ?? null
+      );
     } catch (error) {
       if (isTimeout(error) && timeout !== undefined && this.#isOpen && !this.#failed) {
         return null;

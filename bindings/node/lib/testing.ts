@@ -1,0 +1,3 @@
+// A server for tests.
+
+export {};
