@@ -55,7 +55,7 @@ function libc(): Libc {
 function reportedLibc(): Libc {
   return (
     attempt(() => {
-      const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
+      const { report } = process;
       const before = report.excludeNetwork;
       // Without this, the report looks up the names of all connected hosts.
       report.excludeNetwork = true;
@@ -63,7 +63,7 @@ function reportedLibc(): Libc {
         const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
         return header === undefined || header.glibcVersionRuntime !== undefined ? "gnu" : "musl";
       } finally {
-        report.excludeNetwork = before as boolean;
+        report.excludeNetwork = before;
       }
     }) ?? "gnu"
   );
