@@ -55,7 +55,7 @@ function libc(): Libc {
 function reportedLibc(): Libc {
   return (
     attempt(() => {
-      const { report } = process;
+      const report: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
       const before = report.excludeNetwork;
       // Without this, the report looks up the names of all connected hosts.
       report.excludeNetwork = true;

@@ -3,11 +3,13 @@
 //! It only starts processes and has no dependencies. So it builds in a second on a clean
 //! machine, and can report what else is missing there.
 
+mod cross;
 mod docs;
 mod failures;
 mod fuzz;
 mod hung;
 mod instructions;
+mod node;
 mod proxies;
 mod python;
 mod sabotage;
@@ -26,6 +28,7 @@ const USAGE: &str = "\
 cargo xtask test                                   run everything that CI runs
 cargo xtask test --only NAME                       run one step, or the tests whose module or name matches
 cargo xtask test --only python                     run the steps python-style, python-wheel and so on
+cargo xtask test --only node                       run the steps node-style, node-build and so on
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline
@@ -34,6 +37,7 @@ cargo xtask faults --cycles N                      kill a loaded server N times,
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
 cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python, a thousand kills and power cuts (2 hours)
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
+cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
 cargo build --release --package styx               build target/release/styx, the binary that users run
@@ -63,6 +67,8 @@ fn main() -> ExitCode {
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["wheels"] => python::wheels::write(None),
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
+        ["npm"] => node::release::write(None),
+        ["npm", "--dist", folder] => node::release::write(Some(folder)),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    docs, instructions, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
+    docs, instructions, node, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -44,11 +44,20 @@ const STEPS: &[Step] = &[
         "the Python package builds from its source distribution, and works",
         python::wheel::step,
     ),
+    ("node-style", "JavaScript code is formatted, and biome has no warnings", node::style::step),
+    ("node-build", "the npm package is compiled", node::build::step),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
     ("python-tests", "the tests of the Python package pass", python::tests::step),
     ("python-server", "the Python package with the server works", python::server::step),
+    ("node-types", "tsc and tsd agree with the types", node::types::step),
+    ("node-tests", "the tests of the npm package pass", node::tests::step),
+    (
+        "node-package",
+        "the packed npm packages work with Node.js, Bun and Deno",
+        node::package::step,
+    ),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),
@@ -58,7 +67,18 @@ const TEST_THREADS_PER_CORE: usize = 4;
 
 /// Builds the tests and the programs that they run, in one call. Cargo unifies features over
 /// the packages of a call, so a second call would build tokio and others again.
-const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
+const BUILD: &[&str] = &[
+    "build",
+    "--locked",
+    "--workspace",
+    "--bins",
+    "--examples",
+    "--tests",
+    // The native module for Node.js is a library. That for Python is built by maturin.
+    "--lib",
+    "--exclude",
+    "styx-python",
+];
 
 /// Runs all steps, or one. Returns whether all passed. A step that fails does not stop
 /// the others.
