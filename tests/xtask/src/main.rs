@@ -67,8 +67,8 @@ fn main() -> ExitCode {
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["wheels"] => python::wheels::write(None),
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
-        ["npm"] => node::release::write(None),
-        ["npm", "--dist", folder] => node::release::write(Some(folder)),
+        ["npm"] => node::npm::write(None),
+        ["npm", "--dist", folder] => node::npm::write(Some(folder)),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");

