@@ -1,6 +1,6 @@
 // Finds the binary of the server, in the package of this platform. Nothing is downloaded.
 
-const { readFileSync } = require("node:fs");
+const { existsSync, readFileSync } = require("node:fs");
 const { dirname, join } = require("node:path");
 
 /** The packages with a binary. package.json lists the same. */
@@ -29,6 +29,11 @@ function platformName() {
 function path() {
   const platform = platformName();
   const name = `@styx-server/${platform}`;
+  // A checkout has the binary beside the package. The published package has no such folder.
+  const local = join(__dirname, "..", "npm", platform, "bin", "styx");
+  if (existsSync(local)) {
+    return local;
+  }
   try {
     return join(dirname(require.resolve(`${name}/package.json`)), "bin", "styx");
   } catch (error) {

@@ -61,7 +61,7 @@ async function ends(pid) {
 
 test("path is that of the binary, for both kinds of modules", async () => {
   const path = require("styx-server").path();
-  assert.equal(path.endsWith(`/@styx-server/linux-x64-gnu/bin/styx`), process.arch === "x64");
+  assert.match(path, /\/@styx-server\/linux-[^/]+\/bin\/styx$/);
   const version = spawnSync(path, ["version"], { encoding: "utf8" });
   assert.match(version.stdout, /^styx \d/);
   const code = 'import { path } from "styx-server"; console.log(path())';

@@ -79,7 +79,7 @@ pub(crate) fn are_installed() -> bool {
 /// Checks that Node.js and npm are installed. Reports what is missing.
 pub(crate) fn is_node_installed() -> bool {
     let needed = NEEDED.into_iter().filter(|(program, ..)| ["node", "npm"].contains(program));
-    needed.map(is_installed).fold(true, |all, installed| all && installed)
+    needed.filter(|one| !is_installed(*one)).count() == 0
 }
 
 fn is_installed((program, call, what_for, how): (&str, &[&str], &str, &str)) -> bool {
