@@ -1,4 +1,4 @@
-//! The step `node-types`: tsc checks the tests and the examples as code of users, and tsd the
+//! The step `node-types`: tsc checks TypeScript code of users, and tsd the
 //! types that they get.
 
 use super::{build, client, files, program};
