@@ -2,7 +2,16 @@
 // caller, so it works in node:test, vitest and jest alike.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, constants, closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
@@ -188,13 +197,15 @@ export class TestServer implements AsyncDisposable {
     if (child?.pid === undefined || hasEnded(child)) {
       return;
     }
+    const { pid } = child;
     const ended = new Promise<void>((done) => child.once("exit", () => done()));
     // The wait keeps the process alive.
     child.ref();
-    // A paused process does not act on other signals.
-    child.kill("SIGCONT");
+    // In Deno, the first call of child.kill() is the only one that sends a signal.
     child.kill(by);
-    const late = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+    // A paused process does not act on other signals.
+    sendIfAlive(pid, "SIGCONT");
+    const late = setTimeout(() => sendIfAlive(pid, "SIGKILL"), STOP_MS);
     await ended;
     clearTimeout(late);
     if (child.signalCode === "SIGKILL" && by !== "SIGKILL") {
@@ -240,8 +251,8 @@ function findBinary(given: string | undefined): string {
 function packaged(): string | undefined {
   for (const from of [__dirname, process.cwd()]) {
     try {
-      const path = require.resolve("styx-server", { paths: [from] });
-      return (require(path) as { binary: string }).binary;
+      const module = require.resolve("styx-server", { paths: [from] });
+      return (require(module) as { path(): string }).path();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") {
         throw error;
@@ -273,6 +284,14 @@ function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("STYX_")),
   );
+}
+
+function sendIfAlive(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended.
+  }
 }
 
 function hasEnded(child: ChildProcess): boolean {

@@ -16,11 +16,9 @@ struct Suite {
 }
 
 /// What cargo has to be told to build the binaries of `tests/tests`, the programs that they
-/// run, and the native module for Node.js, which is a library. That for Python is built by
-/// maturin.
+/// run, and the native module for Node.js, which is a library.
 pub(crate) fn build() -> Vec<String> {
-    let mut arguments = words(&["build", "--locked", "--workspace"]);
-    arguments.extend(words(&["--exclude", "styx-python", "--lib", "--bins"]));
+    let mut arguments = words(&["build", "--locked", "--workspace", "--lib", "--bins"]);
     arguments.extend(binaries().into_iter().flat_map(|name| ["--test".to_owned(), name]));
     arguments
 }

@@ -153,7 +153,9 @@ pub(super) fn uses_with_node(project: &Path) -> bool {
         let mut node = Command::new("node");
         run(name, node.args(["with-server.mjs", "node", name]).current_dir(project))
     };
-    compiled && programs.iter().all(uses)
+    let has_server =
+        || run("testing.mjs", Command::new("node").arg("testing.mjs").current_dir(project));
+    compiled && programs.iter().all(uses) && has_server()
 }
 
 fn uses_with(runtime: &Runtime, project: &Path) -> bool {
@@ -161,5 +163,7 @@ fn uses_with(runtime: &Runtime, project: &Path) -> bool {
     let mut command = Command::new(&program);
     command.args(runtime.run).arg("with-server.mjs");
     command.arg(&program).args(runtime.run).arg("use.mjs").current_dir(project);
-    run(runtime.name, &mut command)
+    let mut has_server = Command::new(&program);
+    has_server.args(runtime.run).arg("testing.mjs").current_dir(project);
+    run(runtime.name, &mut command) && run(runtime.name, &mut has_server)
 }
