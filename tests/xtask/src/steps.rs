@@ -26,9 +26,11 @@ const STEPS: &[Step] = &[
         let all = ["doc", "--locked", "--workspace", "--no-deps"];
         cargo(&[&all[..], &targets].concat(), &[("RUSTDOCFLAGS", "-D warnings")])
     }),
-    ("build", "all programs, examples and tests, built once with the same features", || {
-        cargo(BUILD, &[])
-    }),
+    (
+        "build",
+        "all programs, examples, tests and native modules, built once with the same features",
+        || cargo(BUILD, &[]),
+    ),
     ("docs", "generated documents are up to date", || Tally::step(docs::unchanged())),
     ("release", "the styx binary that users run, for the tests that need it", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
