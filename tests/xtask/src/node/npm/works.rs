@@ -23,7 +23,8 @@ pub(super) fn here(packed: &Packed) -> Option<bool> {
 /// prints its version.
 pub(super) fn emulated(packed: &Packed) -> Option<bool> {
     let folder = tools::target().join("node/aarch64");
-    let foreign = ["--cpu=arm64", "--os=linux", "--libc=glibc"];
+    // Packages for another processor than this one.
+    let foreign = ["--force"];
     let installed = package::installed(packed, &folder.join("project"), &foreign)?;
     let system = Packages::complete(folder.join("system"), &["arm64"]);
     let system = system.unpacked(&["libstdc++6"], &[])?;
