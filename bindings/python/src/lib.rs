@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `client`, `archive`, `call` | calls, which wait or tell a queue |
 //! | `producer`, `encoded`, `ack` | appending |
-//! | `consumer` | reading |
+//! | `consumer`, `current`, `records` | reading |
 //! | `batch`, `record`, `index`, `iterators`, `arrow` | records in shared memory |
 //! | `shared`, `completions` | how threads and event loops wait |
 //! | `errors`, `checkpoint` | values |
@@ -27,6 +27,7 @@ mod checkpoint;
 mod client;
 mod completions;
 mod consumer;
+mod current;
 mod encoded;
 mod errors;
 mod ffi;
@@ -34,6 +35,7 @@ mod index;
 mod iterators;
 mod producer;
 mod record;
+mod records;
 mod shared;
 mod tables;
 
@@ -57,7 +59,7 @@ mod _native {
     #[pymodule_export]
     use super::completions::Completions;
     #[pymodule_export]
-    use super::consumer::{Commit, Consumer, Records};
+    use super::consumer::{Commit, Consumer};
     #[pymodule_export]
     use super::encoded::Encoded;
     #[pymodule_export]
@@ -68,6 +70,8 @@ mod _native {
     use super::producer::{Failed, Producer};
     #[pymodule_export]
     use super::record::Record;
+    #[pymodule_export]
+    use super::records::Records;
     #[pymodule_export]
     use super::shared::after_fork;
     #[pymodule_export]
