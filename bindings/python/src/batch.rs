@@ -119,8 +119,8 @@ impl RecordBatch {
         Ok(Py::new(py, record)?.into_any())
     }
 
-    fn __iter__(slf: Bound<'_, Self>) -> BatchIterator {
-        BatchIterator::new(slf.unbind())
+    fn __iter__(slf: &Bound<'_, Self>) -> PyResult<BatchIterator> {
+        BatchIterator::new(slf.py(), slf.clone().unbind())
     }
 
     /// The number of records that equal value.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::batch::RecordBatch;
+use crate::recent::Recent;
 use crate::record::Record;
 
 /// The records of a batch.
@@ -13,11 +14,13 @@ use crate::record::Record;
 pub(crate) struct BatchIterator {
     batch: Py<RecordBatch>,
     next: AtomicUsize,
+    recent: Py<Recent>,
 }
 
 impl BatchIterator {
-    pub(crate) fn new(batch: Py<RecordBatch>) -> BatchIterator {
-        BatchIterator { batch, next: AtomicUsize::new(0) }
+    pub(crate) fn new(py: Python<'_>, batch: Py<RecordBatch>) -> PyResult<BatchIterator> {
+        let recent = Py::new(py, Recent::new(batch.clone_ref(py)))?;
+        Ok(BatchIterator { batch, next: AtomicUsize::new(0), recent })
     }
 }
 
@@ -27,9 +30,13 @@ impl BatchIterator {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> Option<Record> {
-        let at = claim(&self.next, self.batch.get().core().len())?;
-        Some(Record::new(self.batch.clone_ref(py), at))
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
+        let Some(at) = claim(&self.next, self.batch.get().core().len()) else { return Ok(None) };
+        match self.recent.bind(py).try_borrow_mut() {
+            Ok(mut recent) => recent.record(py, at),
+            Err(_) => Py::new(py, Record::new(self.batch.clone_ref(py), at)),
+        }
+        .map(Some)
     }
 
     fn __length_hint__(&self) -> usize {

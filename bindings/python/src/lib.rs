@@ -9,7 +9,7 @@
 //! | `client`, `archive`, `call` | calls, which wait or tell a queue |
 //! | `producer`, `encoded`, `ack` | appending |
 //! | `consumer`, `current`, `records` | reading |
-//! | `batch`, `record`, `index`, `iterators`, `arrow` | records in shared memory |
+//! | `batch`, `record`, `recent`, `index`, `iterators`, `arrow` | records in shared memory |
 //! | `shared`, `completions` | how threads and event loops wait |
 //! | `errors`, `checkpoint` | values |
 //! | `ffi` | memory that Python and Rust share: with `arrow`, the unsafe code |
@@ -34,6 +34,7 @@ mod ffi;
 mod index;
 mod iterators;
 mod producer;
+mod recent;
 mod record;
 mod records;
 mod shared;

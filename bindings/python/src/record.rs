@@ -1,5 +1,7 @@
 //! [`Record`]: one record. It shares the memory of its batch.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -20,14 +22,26 @@ use crate::ffi::with_bytes;
 pub(crate) struct Record {
     /// An object of Python, because counting its references takes no atomic instruction.
     batch: Py<RecordBatch>,
-    at: usize,
+    /// It only changes while nothing but an iterator refers to the record: see `recent`.
+    at: AtomicUsize,
 }
 
 impl Record {
     /// The record `at` of a batch that has it.
     #[inline]
     pub(crate) fn new(batch: Py<RecordBatch>, at: usize) -> Record {
-        Record { batch, at }
+        Record { batch, at: AtomicUsize::new(at) }
+    }
+
+    /// Becomes another record of the batch.
+    #[inline]
+    pub(crate) fn move_to(&self, at: usize) {
+        self.at.store(at, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn at(&self) -> usize {
+        self.at.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -37,7 +51,7 @@ impl Record {
 
     #[inline]
     fn get(&self) -> PyResult<styx_client::batch::Record<'_>> {
-        let record = self.batch().get(self.at);
+        let record = self.batch().get(self.at());
         record.ok_or_else(|| PyValueError::new_err("the batch has no such record"))
     }
 }
@@ -55,13 +69,13 @@ impl Record {
     ) -> PyResult<Record> {
         let payload = with_bytes(payload, <[u8]>::to_vec)?;
         let batch = from_records(log_id, position, &[(timestamp, payload)])?;
-        Ok(Record { batch: Py::new(py, batch)?, at: 0 })
+        Ok(Record { batch: Py::new(py, batch)?, at: AtomicUsize::new(0) })
     }
 
     /// The record's position in the log.
     #[getter]
     fn position(&self) -> u64 {
-        self.batch().first_position() + self.at as u64
+        self.batch().first_position() + self.at() as u64
     }
 
     /// When the record was appended, in µs since 1970-01-01 UTC. Timestamps never decrease
@@ -75,7 +89,7 @@ impl Record {
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         // Not through `get`, which also finds the timestamp.
-        Ok(PyBytes::new(py, self.batch.get().payload(self.at).unwrap_or_default()))
+        Ok(PyBytes::new(py, self.batch.get().payload(self.at()).unwrap_or_default()))
     }
 
     /// When the record was appended, as a datetime in UTC.

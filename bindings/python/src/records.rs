@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use crate::batch::RecordBatch;
 use crate::consumer::Consumer;
 use crate::current::Current;
+use crate::recent::Recent;
 use crate::record::Record;
 
 /// The records of a consumer one by one.
@@ -23,36 +24,32 @@ pub(crate) struct Records {
 #[pyclass(module = "styx_client._native")]
 struct Source {
     /// Records are left in it, unless the consumer or another iterator takes them.
-    current: Option<(Arc<Current>, Py<RecordBatch>)>,
+    current: Option<(Arc<Current>, Recent)>,
 }
 
 impl Source {
     #[inline]
-    fn next(&self, py: Python<'_>) -> Option<Record> {
-        let (current, batch) = self.current.as_ref()?;
-        current.claim().map(|at| Record::new(batch.clone_ref(py), at))
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
+        let Some((current, recent)) = &mut self.current else { return Ok(None) };
+        current.claim().map(|at| recent.record(py, at)).transpose()
     }
 }
 
 impl Records {
-    pub(crate) fn new(
-        py: Python<'_>,
-        consumer: Py<Consumer>,
-        waits: bool,
-    ) -> PyResult<Records> {
+    pub(crate) fn new(py: Python<'_>, consumer: Py<Consumer>, waits: bool) -> PyResult<Records> {
         Ok(Records { consumer, waits, source: Py::new(py, Source { current: None })? })
     }
 
     /// The first record of the next batch. `None` at the end.
     #[cold]
-    fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Record>> {
+    fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
         // Its memory is needed no more, whatever happens while this thread waits.
         self.keep(py, None);
         let consumer = self.consumer.get();
         while let Some(current) = consumer.current(py, self.waits)? {
             let batch = Py::new(py, RecordBatch::new(current.batch().clone()))?;
-            let source = Source { current: Some((current, batch)) };
-            if let Some(record) = source.next(py) {
+            let mut source = Source { current: Some((current, Recent::new(batch))) };
+            if let Some(record) = source.next(py)? {
                 self.keep(py, source.current);
                 return Ok(Some(record));
             }
@@ -62,7 +59,7 @@ impl Records {
 
     /// Another thread can only have borrowed the source in an interpreter without a lock. That
     /// thread then finds out that its batch has no more records.
-    fn keep(&self, py: Python<'_>, current: Option<(Arc<Current>, Py<RecordBatch>)>) {
+    fn keep(&self, py: Python<'_>, current: Option<(Arc<Current>, Recent)>) {
         let before = match self.source.bind(py).try_borrow_mut() {
             Ok(mut source) => std::mem::replace(&mut source.current, current),
             Err(_) => None,
@@ -77,9 +74,9 @@ impl Records {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Record>> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
         let record = match self.source.bind(py).try_borrow_mut() {
-            Ok(source) => source.next(py),
+            Ok(mut source) => source.next(py)?,
             Err(_) => None,
         };
         match record {
