@@ -7,7 +7,7 @@
 //! | module | content |
 //! |---|---|
 //! | `client`, `archive`, `call` | calls, which wait or tell a queue |
-//! | `producer`, `encoded`, `ack` | appending |
+//! | `producer`, `encoded`, `ack`, `sends` | appending |
 //! | `consumer`, `current`, `records` | reading |
 //! | `batch`, `record`, `recent`, `index`, `iterators`, `arrow` | records in shared memory |
 //! | `shared`, `completions` | how threads and event loops wait |
@@ -37,6 +37,7 @@ mod producer;
 mod recent;
 mod record;
 mod records;
+mod sends;
 mod shared;
 mod tables;
 
@@ -73,6 +74,8 @@ mod _native {
     use super::record::Record;
     #[pymodule_export]
     use super::records::Records;
+    #[pymodule_export]
+    use super::sends::Sends;
     #[pymodule_export]
     use super::shared::after_fork;
     #[pymodule_export]
