@@ -135,6 +135,14 @@ impl Consumer {
         }
     }
 
+    /// Every record of a batch was claimed.
+    pub(crate) fn forget(&self, claimed: &Arc<Current>) {
+        let mut state = self.state();
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, claimed)) {
+            state.current = None;
+        }
+    }
+
     /// Takes something, or waits for it. `None` at the deadline, at the end, and when another
     /// thread closes the consumer.
     fn wait<T>(

@@ -29,9 +29,22 @@ struct Source {
 
 impl Source {
     #[inline]
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
+    fn next(&mut self, py: Python<'_>, consumer: &Consumer) -> PyResult<Option<Py<Record>>> {
         let Some((current, recent)) = &mut self.current else { return Ok(None) };
-        current.claim().map(|at| recent.record(py, at)).transpose()
+        let Some(at) = current.claim() else { return Ok(None) };
+        let record = recent.record(py, at)?;
+        if at + 1 == current.batch().len() {
+            self.end(consumer);
+        }
+        Ok(Some(record))
+    }
+
+    /// Every record of the batch was claimed, so only these keep its memory.
+    #[cold]
+    fn end(&mut self, consumer: &Consumer) {
+        if let Some((current, _)) = self.current.take() {
+            consumer.forget(&current);
+        }
     }
 }
 
@@ -49,7 +62,7 @@ impl Records {
         while let Some(current) = consumer.current(py, self.waits)? {
             let batch = Py::new(py, RecordBatch::new(current.batch().clone()))?;
             let mut source = Source { current: Some((current, Recent::new(batch))) };
-            if let Some(record) = source.next(py)? {
+            if let Some(record) = source.next(py, consumer)? {
                 self.keep(py, source.current);
                 return Ok(Some(record));
             }
@@ -76,7 +89,7 @@ impl Records {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
         let record = match self.source.bind(py).try_borrow_mut() {
-            Ok(mut source) => source.next(py)?,
+            Ok(mut source) => source.next(py, self.consumer.get())?,
             Err(_) => None,
         };
         match record {

@@ -100,7 +100,8 @@ class _Send:
 def _maker_of_futures(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[int]]:
     """What loop.create_future() does, without its frame if it is asyncio's own."""
     if getattr(loop.create_future, "__func__", None) is asyncio.BaseEventLoop.create_future:
-        return partial(asyncio.Future, loop=loop)
+        future: type[asyncio.Future[int]] = asyncio.Future
+        return partial(future, loop=loop)
     return loop.create_future
 
 
