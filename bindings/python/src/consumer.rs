@@ -73,18 +73,20 @@ impl State {
 
     /// Up to `max` records.
     fn batch(&mut self, max: usize) -> Result<Taken<styx_client::RecordBatch>, Error> {
-        match self.fill()? {
-            Taken::Nothing => return Ok(Taken::Nothing),
-            Taken::End => return Ok(Taken::End),
-            Taken::Some(_) => {}
+        loop {
+            match self.fill()? {
+                Taken::Nothing => return Ok(Taken::Nothing),
+                Taken::End => return Ok(Taken::End),
+                Taken::Some(_) => {}
+            }
+            let rest = self.stop_current();
+            let part = rest.as_ref().map(|rest| rest.slice(0..max));
+            let (Some(rest), Some(part)) = (rest, part) else { continue };
+            if part.len() < rest.len() {
+                self.current = Some(Arc::new(Current::new(rest, part.len())));
+            }
+            return Ok(Taken::Some(part));
         }
-        let Some(current) = self.current.take() else { return Ok(Taken::Nothing) };
-        let rest = current.stop();
-        let part = rest.slice(0..max);
-        if part.len() < rest.len() {
-            self.current = Some(Arc::new(Current::new(rest, part.len())));
-        }
-        Ok(Taken::Some(part))
     }
 
     /// The number of records that the core counts as returned, but that were not.
@@ -92,18 +94,18 @@ impl State {
         self.current.as_ref().map_or(0, |current| current.rest() as u64)
     }
 
-    /// Forgets the rest of the current batch. No iterator claims its records any more.
-    fn drop_current(&mut self) {
-        if let Some(current) = self.current.take() {
-            let _ = current.stop();
-        }
+    /// Takes the rest of the current batch, if there is one. No iterator claims its records any
+    /// more.
+    fn stop_current(&mut self) -> Option<styx_client::RecordBatch> {
+        let rest = self.current.take()?.stop();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Gives the rest of the current batch back, so that the core's position is exact.
     fn give_back(&mut self) -> Result<(), Error> {
-        match self.current.take().map(|current| current.stop()) {
-            Some(rest) if !rest.is_empty() => self.consumer()?.give_back(rest),
-            _ => Ok(()),
+        match self.stop_current() {
+            Some(rest) => self.consumer()?.give_back(rest),
+            None => Ok(()),
         }
     }
 }
@@ -265,7 +267,7 @@ impl Consumer {
         self.ended.store(true, Ordering::Relaxed);
         self.handle.close();
         let mut state = self.state();
-        state.drop_current();
+        drop(state.stop_current());
         let consumer = state.consumer.take();
         Call::nothing(&self.shared, "close", async move {
             if let Some(mut consumer) = consumer {
@@ -352,7 +354,7 @@ impl Consumer {
             Ok(start)
         });
         let start = moved.map_err(|error| exception(py, &error))?;
-        state.drop_current();
+        drop(state.stop_current());
         let consumer = state.consumer().map_err(|error| exception(py, &error))?;
         consumer.seek_to(start, ticket);
         self.ended.store(false, Ordering::Relaxed);
