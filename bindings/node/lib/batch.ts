@@ -265,7 +265,7 @@ export class RecordBatch implements Iterable<Record> {
   }
 
   #check(index: number): void {
-    if (!(index >= 0 && index < this.length)) {
+    if (!(index >>> 0 === index && index < this.length)) {
       throw new RangeError(`index ${index} is out of range: the batch has ${this.length} records`);
     }
   }
@@ -315,7 +315,8 @@ class Records implements IterableIterator<Record> {
 }
 
 function clamp(index: number, length: number): number {
-  return Math.min(Math.max(index < 0 ? index + length : Math.trunc(index) || 0, 0), length);
+  const whole = Math.trunc(index) || 0;
+  return Math.min(Math.max(whole < 0 ? whole + length : whole, 0), length);
 }
 
 function partsOf(

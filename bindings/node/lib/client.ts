@@ -65,7 +65,7 @@ export class Client implements AsyncDisposable {
     const resolved = translated(() => native.clientAddress(handle));
     this.#address = resolved;
     this.#events = { ready_: () => publish(handle, resolved) };
-    this.#eventSource = this.#hub.watch(this.#events);
+    this.#eventSource = this.#hub.watch(this.#events, () => {});
     native.watchEvents(handle, this.#eventSource);
   }
 

@@ -1,9 +1,10 @@
 // Consumer: reads a log.
 
 import { Readable, type ReadableOptions } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { type Record, RecordBatch } from "./batch.js";
 import { Checkpoint } from "./checkpoint.js";
-import { closed, invalidArgument, translated } from "./errors.js";
+import { closed, fromNative, invalidArgument } from "./errors.js";
 import type { Hub } from "./hub.js";
 import { toNumber } from "./integers.js";
 import { type ClientHandle, type ConsumerHandle, native } from "./native.js";
@@ -22,6 +23,8 @@ import {
 const READABLE_RECORDS = 1024;
 /** Batches that such a stream buffers. */
 const READABLE_BATCHES = 2;
+/** Milliseconds of reading without a wait, after which the event loop gets its turn. */
+const READING_MS_MAX = 10;
 
 interface Info {
   logId: string;
@@ -80,10 +83,12 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
   /** The rest of a batch of which some records were returned: the records from `#at` on. */
   #current: RecordBatch | undefined;
   #at = 0;
+  /** When the event loop had its turn for the last time, as far as known. */
+  #paused = 0;
+  /** Whether it should have one now. */
+  #isPauseDue = false;
   #isOpen = false;
   #ended = false;
-  /** Whether the read has failed. */
-  #failed = false;
   #closing: Promise<void> | undefined;
 
   /** @internal */
@@ -98,7 +103,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     this.#hub = hub;
     const { external = false, ...others } = options;
     this.#external = external;
-    this.#source = hub.watch(this);
+    this.#source = hub.watch(this, onClosed);
     this.#onClosed = () => onClosed(this.#source);
     const texts = optionTexts("consumer", others);
     let opened: ConsumerHandle | undefined;
@@ -152,7 +157,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         (await withTimeout({ timeout, signal }, "poll", (limit) => this.#next(limit, take))) ?? null
       );
     } catch (error) {
-      if (isTimeout(error) && timeout !== undefined && this.#isOpen && !this.#failed) {
+      if (isTimeout(error)) {
         return null;
       }
       throw error;
@@ -168,7 +173,6 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
       native.seek(this.#native, token, text);
       this.#current = undefined;
       this.#ended = false;
-      this.#failed = false;
     });
   }
 
@@ -333,15 +337,13 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         const { batch, ended } = native.takeBatch(this.#native, this.#external);
         this.#ended = ended;
         if (batch !== undefined) {
+          this.#isPauseDue = performance.now() - this.#paused > READING_MS_MAX;
           const to = batch.index.length / 2;
           this.#current = new RecordBatch({ ...batch, logId: this.#logId, from: 0, to });
           this.#at = 0;
         }
       } catch (error) {
-        this.#failed = true;
-        translated(() => {
-          throw error;
-        });
+        throw fromNative(error);
       }
     }
     return this.#current;
@@ -386,6 +388,11 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         await abortable(this.ready, signal);
       }
       for (;;) {
+        if (this.#isPauseDue) {
+          // Timers and sockets would wait for as long as there are records.
+          await setImmediate();
+          this.#hadPause();
+        }
         signal?.throwIfAborted();
         if (this.#closing !== undefined) {
           return undefined;
@@ -395,6 +402,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
           return taken;
         }
         await this.#changed.wait(signal);
+        this.#hadPause();
       }
     } catch (error) {
       if (this.#closing !== undefined && error === this.#opening.signal.reason) {
@@ -404,6 +412,11 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     } finally {
       this.#hub.release(this);
     }
+  }
+
+  #hadPause(): void {
+    this.#isPauseDue = false;
+    this.#paused = performance.now();
   }
 
   #iterate<T>(
@@ -426,7 +439,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         if (isOver) {
           return Promise.resolve(done);
         }
-        if (!this.#isOpen || this.#closing !== undefined || signal?.aborted) {
+        if (!this.#isOpen || this.#isPauseDue || this.#closing !== undefined || signal?.aborted) {
           return wait();
         }
         try {

@@ -42,6 +42,8 @@ struct State {
     pending: VecDeque<Encoded>,
     /// Why no more records are accepted.
     ended: Option<Error>,
+    /// Whether `abandon_producer` was called. Opening may finish afterwards.
+    is_abandoned: bool,
     /// The failures that the last `pump` returned.
     failures: Vec<Settled>,
 }
@@ -107,6 +109,9 @@ pub fn open_producer(
         let info = info(&producer);
         {
             let mut state = lock(&opened);
+            if state.is_abandoned {
+                return Err(Error::closed("producer"));
+            }
             state.base = producer.next_sequence();
             state.producer = Some(Arc::new(producer));
         }
@@ -182,6 +187,10 @@ pub fn pump(producer: &External<ProducerHandle>) -> Pumped {
             state.failures.push(block);
         }
     }
+    if state.ended.is_none() && !failures.is_empty() {
+        // Most failures end the core's producer.
+        state.ended = state.producer.as_ref().and_then(|producer| producer.check().err());
+    }
     Pumped {
         settled: settled.into(),
         failures,
@@ -228,6 +237,15 @@ pub fn close_producer(
         }
         Ok(Answer::Nothing)
     })
+}
+
+/// Drops the records that the core has not accepted. If the producer is still opening, it does
+/// not open.
+#[napi]
+pub fn abandon_producer(producer: &External<ProducerHandle>) {
+    let mut state = producer.state();
+    state.is_abandoned = true;
+    state.pending.clear();
 }
 
 /// The numbers of the producer, as JSON; `null` before it is open.
