@@ -107,8 +107,14 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     this.#onClosed = () => onClosed(this.#source);
     const texts = optionTexts("consumer", others);
     let opened: ConsumerHandle | undefined;
+    let failure: unknown;
     const opening = hub.call(this, this.#opening.signal, (token) => {
-      opened = native.openConsumer(client, token, this.#source, log, texts);
+      try {
+        opened = native.openConsumer(client, token, this.#source, log, texts);
+      } catch (error) {
+        failure = fromNative(error);
+        throw error;
+      }
     });
     this.ready = opening.then((info) => {
       this.#logId = (JSON.parse(info as string) as { logId: string }).logId;
@@ -117,7 +123,8 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     });
     this.ready.catch(() => {});
     if (opened === undefined) {
-      throw closed("client");
+      hub.unwatch(this.#source);
+      throw failure;
     }
     this.#native = opened;
   }

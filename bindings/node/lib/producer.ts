@@ -82,8 +82,14 @@ export class Producer implements AsyncDisposable {
     this.#onClosed = () => onClosed(this.#source);
     const texts = optionTexts("producer", options);
     let opened: ProducerHandle | undefined;
+    let failure: unknown;
     const opening = hub.call(this, this.#opening.signal, (token) => {
-      opened = native.openProducer(client, token, this.#source, log, texts);
+      try {
+        opened = native.openProducer(client, token, this.#source, log, texts);
+      } catch (error) {
+        failure = fromNative(error);
+        throw error;
+      }
     });
     this.ready = opening.then(
       () => {
@@ -101,7 +107,8 @@ export class Producer implements AsyncDisposable {
     );
     this.ready.catch(() => {});
     if (opened === undefined) {
-      throw closed("client");
+      hub.unwatch(this.#source);
+      throw failure;
     }
     this.#native = opened;
   }

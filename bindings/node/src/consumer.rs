@@ -55,7 +55,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Opens a consumer. `drain` returns `token` when it is open or has failed, and `source` when
-/// there may be something to take.
+/// there may be something to take. An invalid option is thrown.
 #[napi]
 pub fn open_consumer(
     client: &External<ClientHandle>,
@@ -66,13 +66,13 @@ pub fn open_consumer(
 ) -> napi::Result<External<ConsumerHandle>> {
     let core = client.core().map_err(|error| thrown(&error))?;
     let state = Arc::new(Mutex::new(State::default()));
-    let (opening, opened) = (core.clone(), Arc::clone(&state));
+    let opened = Arc::clone(&state);
     let source = client.hub.source(source);
+    let mut builder = core.consumer(&log);
+    for (key, value) in pairs(&options) {
+        builder = builder.set(key, value).map_err(|error| thrown(&error))?;
+    }
     client.hub.start(&core, token, async move {
-        let mut builder = opening.consumer(&log);
-        for (key, value) in pairs(&options) {
-            builder = builder.set(key, value)?;
-        }
         let consumer = builder.open().await?;
         let log_id = consumer.log_id().to_string();
         consumer.notify(source);

@@ -87,7 +87,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Opens a producer. `drain` returns `token` when it is open or has failed, and `source` when
-/// `pump` should be called.
+/// `pump` should be called. An invalid option is thrown.
 #[napi]
 pub fn open_producer(
     client: &External<ClientHandle>,
@@ -98,13 +98,13 @@ pub fn open_producer(
 ) -> napi::Result<External<ProducerHandle>> {
     let core = client.core().map_err(|error| thrown(&error))?;
     let state = Arc::new(Mutex::new(State::default()));
-    let (opening, opened) = (core.clone(), Arc::clone(&state));
+    let opened = Arc::clone(&state);
     let source = client.hub.source(source);
+    let mut builder = core.producer(&log).track_settled(true);
+    for (key, value) in pairs(&options) {
+        builder = builder.set(key, value).map_err(|error| thrown(&error))?;
+    }
     client.hub.start(&core, token, async move {
-        let mut builder = opening.producer(&log).track_settled(true);
-        for (key, value) in pairs(&options) {
-            builder = builder.set(key, value)?;
-        }
         let producer = builder.open().await?;
         let info = info(&producer);
         {
