@@ -1,6 +1,7 @@
 // Backups and restores as streams.
 
 import { Readable } from "node:stream";
+import { isUint8Array } from "node:util/types";
 import { invalidArgument } from "./errors.js";
 import type { Hub } from "./hub.js";
 import { type BackupHandle, type ClientHandle, native, type RestoreHandle } from "./native.js";
@@ -63,7 +64,7 @@ export async function restore(
   const target = opened as RestoreHandle;
   try {
     for await (const chunk of stoppable(source, signal)) {
-      if (!(chunk instanceof Uint8Array)) {
+      if (!isUint8Array(chunk)) {
         throw invalidArgument("an archive consists of bytes: do not set an encoding on the stream");
       }
       for (let from = 0; from < chunk.length; from += CHUNK_BYTES) {

@@ -1,5 +1,6 @@
 // RecordBatch and Record: consecutive records of one log.
 
+import { isUint8Array } from "node:util/types";
 import { Checkpoint } from "./checkpoint.js";
 import { invalidArgument } from "./errors.js";
 import { type Integer, integerText, toNumber } from "./integers.js";
@@ -323,7 +324,7 @@ function partsOf(
   payloads: Iterable<Payload>,
   options: { firstPosition?: Integer; timestamp?: Integer; logId?: string },
 ): Parts {
-  if (typeof payloads === "string" || payloads instanceof Uint8Array) {
+  if (typeof payloads === "string" || isUint8Array(payloads)) {
     throw invalidArgument("a batch is made of an iterable of payloads, not of one payload");
   }
   const buffers = [...payloads].map((payload) =>

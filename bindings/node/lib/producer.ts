@@ -407,7 +407,7 @@ export class Producer implements AsyncDisposable {
 
   /** Keeps the process and this object alive while records are in flight. */
   #hold(): void {
-    if (!this.#isHeld) {
+    if (!this.#isHeld && this.#ended === undefined) {
       this.#isHeld = true;
       this.#hub.hold(this);
     }

@@ -126,7 +126,8 @@ pub fn open_producer(
 
 /// Appends records that lie one after the other in the first `length` bytes of `data`; the
 /// first `count` entries of `ends` have where each ends. Copies them. Returns whether there is
-/// room for more. They are accepted even if there is not.
+/// room for more. They are accepted even if there is not. Throws the error that ended the
+/// producer; nothing else would tell of it.
 #[napi]
 pub fn push(
     producer: &External<ProducerHandle>,
