@@ -134,7 +134,7 @@ export class RecordBatch implements Iterable<Record> {
     source: Iterable<Payload> | Parts,
     options: { firstPosition?: Integer; timestamp?: Integer; logId?: string } = {},
   ) {
-    const parts = Symbol.iterator in source ? partsOf(source, options) : source;
+    const parts = isIterable(source) ? partsOf(source, options) : source;
     const { data, index, runs, timestamps, first, logId, from, to } = parts;
     this.data = data;
     this.#memory = data.buffer;
@@ -313,6 +313,10 @@ class Records implements IterableIterator<Record> {
   [Symbol.iterator](): this {
     return this;
   }
+}
+
+function isIterable(source: Iterable<Payload> | Parts): source is Iterable<Payload> {
+  return Symbol.iterator in Object(source);
 }
 
 function clamp(index: number, length: number): number {

@@ -6,7 +6,7 @@ import { type Record, RecordBatch } from "./batch.js";
 import { Checkpoint } from "./checkpoint.js";
 import { closed, fromNative, invalidArgument } from "./errors.js";
 import type { Hub } from "./hub.js";
-import { toNumber } from "./integers.js";
+import { shown, toNumber } from "./integers.js";
 import { type ClientHandle, type ConsumerHandle, native } from "./native.js";
 import { type ConsumerOptions, optionTexts, type Start, startText } from "./options.js";
 import type { ConsumerStats } from "./values.js";
@@ -25,6 +25,8 @@ const READABLE_RECORDS = 1024;
 const READABLE_BATCHES = 2;
 /** Milliseconds of reading without a wait, after which the event loop gets its turn. */
 const READING_MS_MAX = 10;
+/** Records after which the time is looked up. */
+const READING_RECORDS = 256;
 
 interface Info {
   logId: string;
@@ -102,6 +104,9 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     this.log = log;
     this.#hub = hub;
     const { external = false, ...others } = options;
+    if (typeof external !== "boolean") {
+      throw invalidArgument(`external is ${shown(external)}: use true or false`);
+    }
     this.#external = external;
     this.#source = hub.watch(this, onClosed);
     this.#onClosed = () => onClosed(this.#source);
@@ -275,8 +280,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
 
   /** Where to continue after the last record that was returned. */
   get checkpoint(): Checkpoint {
-    const position = this.positionBigInt;
-    return new Checkpoint(`${this.#logId}:${position}`);
+    return new Checkpoint(`${this.logId}:${this.positionBigInt}`);
   }
 
   /** The id of the log, as 32 hexadecimal digits. */
@@ -344,7 +348,6 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         const { batch, ended } = native.takeBatch(this.#native, this.#external);
         this.#ended = ended;
         if (batch !== undefined) {
-          this.#isPauseDue = performance.now() - this.#paused > READING_MS_MAX;
           const to = batch.index.length / 2;
           this.#current = new RecordBatch({ ...batch, logId: this.#logId, from: 0, to });
           this.#at = 0;
@@ -362,6 +365,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     if (batch === undefined) {
       return undefined;
     }
+    this.#checkTime();
     const from = this.#at;
     const to = Math.min(batch.length, from + max);
     if (to === batch.length) {
@@ -376,6 +380,9 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     const batch = this.#fill();
     const record = batch?.at(this.#at);
     if (batch !== undefined) {
+      if (this.#at % READING_RECORDS === 0) {
+        this.#checkTime();
+      }
       this.#at += 1;
       if (this.#at === batch.length) {
         this.#current = undefined;
@@ -419,6 +426,10 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     } finally {
       this.#hub.release(this);
     }
+  }
+
+  #checkTime(): void {
+    this.#isPauseDue = performance.now() - this.#paused > READING_MS_MAX;
   }
 
   #hadPause(): void {

@@ -100,10 +100,11 @@ pub fn open_producer(
     let state = Arc::new(Mutex::new(State::default()));
     let opened = Arc::clone(&state);
     let source = client.hub.source(source);
-    let mut builder = core.producer(&log).track_settled(true);
+    let mut builder = core.producer(&log);
     for (key, value) in pairs(&options) {
         builder = builder.set(key, value).map_err(|error| thrown(&error))?;
     }
+    let builder = builder.track_settled(true);
     client.hub.start(&core, token, async move {
         let producer = builder.open().await?;
         let info = info(&producer);

@@ -11,6 +11,8 @@ import { startServer } from "styx-client/testing";
 /** The directory of the package. */
 export const PACKAGE = join(import.meta.dirname, "..");
 const CHILD_MS = 20_000;
+const BLOCK_BYTES = 65_536;
+const CHUNK_RECORDS = 2000;
 
 /** A server and a client for the tests of one file. */
 export function useServer(options = {}) {
@@ -42,8 +44,12 @@ export function useServer(options = {}) {
 
 /** Appends records, and returns the position of the first one. */
 export async function write(client, log, payloads) {
-  const producer = client.producer(log);
-  const position = await producer.sendMany(payloads);
+  const producer = client.producer(log, { blockBytes: BLOCK_BYTES });
+  const position = await producer.sendMany(payloads.slice(0, CHUNK_RECORDS));
+  // Small blocks, so that there are several batches.
+  for (let at = CHUNK_RECORDS; at < payloads.length; at += CHUNK_RECORDS) {
+    await producer.sendMany(payloads.slice(at, at + CHUNK_RECORDS));
+  }
   await producer.close();
   return position;
 }
