@@ -5,6 +5,7 @@
 // A waiting call keeps the process alive, and the object that it belongs to. Nothing else does.
 
 import { setInterval } from "node:timers";
+import { onAbort } from "./aborting.js";
 import { fromJson, fromNative } from "./errors.js";
 import { type HubHandle, native } from "./native.js";
 
@@ -70,9 +71,9 @@ export class Hub {
         this.#end(token)?.reject(signal?.reason);
         native.cancel(this.#native, token);
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      const ignore = onAbort(signal, abort);
       const forget = () => {
-        signal?.removeEventListener("abort", abort);
+        ignore();
         this.release(owner);
       };
       this.#calls.set(token, { resolve, reject, forget });

@@ -1,5 +1,6 @@
 // How a call waits: with an AbortSignal, and with a timeout.
 
+import { onAbort } from "./aborting.js";
 import { timedOut } from "./errors.js";
 import { checkMilliseconds } from "./options.js";
 
@@ -39,13 +40,12 @@ export async function withTimeout<T>(
     limit.abort(error);
   }, timeout);
   // AbortSignal.any would leak memory for each call with a signal that lives long.
-  const abort = () => limit.abort(signal?.reason);
-  signal?.addEventListener("abort", abort, { once: true });
+  const ignore = onAbort(signal, () => limit.abort(signal?.reason));
   try {
     return await run(limit.signal);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    ignore();
   }
 }
 
@@ -66,14 +66,13 @@ export class Waiters {
         return;
       }
       const done = () => {
-        signal?.removeEventListener("abort", abort);
+        ignore();
         resolve();
       };
-      const abort = () => {
+      const ignore = onAbort(signal, () => {
         this.#waiting.delete(done);
         reject(signal?.reason);
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+      });
       this.#waiting.add(done);
     });
   }
@@ -102,8 +101,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
       reject(signal.reason);
       return;
     }
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const ignore = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(ignore);
   });
 }

@@ -14,8 +14,8 @@ const CHILD_MS = 20_000;
 const BLOCK_BYTES = 65_536;
 const CHUNK_RECORDS = 2000;
 
-/** A server and a client for the tests of one file. */
-export function useServer(options = {}) {
+/** A server and a client for the tests of one file. `prepare` runs before the tests. */
+export function useServer(prepare = async () => {}) {
   const context = {
     /** Creates a log with a name of its own, and returns the name. */
     async log(limits) {
@@ -32,8 +32,9 @@ export function useServer(options = {}) {
   };
   let names = 0;
   before(async () => {
-    context.server = await startServer(options);
+    context.server = await startServer();
     context.client = await Client.connect(context.server.address);
+    await prepare(context);
   });
   after(async () => {
     await context.client?.close();
