@@ -12,7 +12,7 @@ function withWorker(body, main) {
     (async () => { const client = await Client.connect(process.env.ADDRESS); ${body} })();
   `;
   return `import { Worker } from "node:worker_threads";
-    const make = () => new Worker(${JSON.stringify(text)}, { eval: true });
+    const make = () => new Worker(${JSON.stringify(text)}, { eval: true, execArgv: [] });
     const next = (worker) => new Promise((done, failed) => {
       worker.once("message", done); worker.once("error", failed);
     });
