@@ -30,12 +30,13 @@ export class Hub {
   readonly #sources = new Map<number, WeakRef<Ready>>();
   /** The objects for which something waits, and how many times. */
   readonly #held = new Map<object, number>();
-  readonly #collected = new FinalizationRegistry<{ token: number; forget: (token: number) => void }>(
-    ({ token, forget }) => {
-      this.#sources.delete(token);
-      forget(token);
-    },
-  );
+  readonly #collected = new FinalizationRegistry<{
+    token: number;
+    forget: (token: number) => void;
+  }>(({ token, forget }) => {
+    this.#sources.delete(token);
+    forget(token);
+  });
   readonly #keepAlive = setInterval(() => {}, NEVER_MS).unref();
   #lastToken = 0;
 

@@ -9,6 +9,11 @@ import { numbered, readAll, useServer } from "./support.mjs";
 const context = useServer();
 const REASON = new Error("aborted by the test");
 
+function flushed(producer, options) {
+  producer.append("flushed");
+  return producer.flush(options);
+}
+
 /** Every call that can wait. Each is given what it needs, and a signal. */
 const CALLS = {
   connect: ({ server }, signal) => Client.connect(server.address, { signal }),
@@ -31,9 +36,8 @@ const CALLS = {
   sendBigInt: ({ producer }, signal) => producer.sendBigInt("sent", { signal }),
   sendMany: ({ producer }, signal) => producer.sendMany(["sent"], { signal }),
   sendManyBigInt: ({ producer }, signal) => producer.sendManyBigInt(["sent"], { signal }),
-  flush: ({ producer }, signal) => (producer.append("flushed"), producer.flush({ signal })),
-  flushWithTimeout: ({ producer }, signal) =>
-    (producer.append("flushed"), producer.flush({ signal, timeout: 60_000 })),
+  flush: ({ producer }, signal) => flushed(producer, { signal }),
+  flushWithTimeout: ({ producer }, signal) => flushed(producer, { signal, timeout: 60_000 }),
   drain: async ({ full }, signal) => {
     while (full.append(Buffer.alloc(10_000)));
     await full.drain({ signal });
@@ -55,7 +59,16 @@ async function prepare({ server, client, log }) {
   await Promise.all([producer.ready, full.ready, follower.ready, committer.ready]);
   await committer.poll({ maxRecords: 1 });
   await server.pause();
-  return { server, client, log, producer, full, follower, committer, opening: client.consumer(log) };
+  return {
+    server,
+    client,
+    log,
+    producer,
+    full,
+    follower,
+    committer,
+    opening: client.consumer(log),
+  };
 }
 
 /** The error of an aborted call: the reason, or that of an aborted stream. */
@@ -76,7 +89,10 @@ test("signal_that_was_aborted_before_ends_every_call", async () => {
   await prepared.producer.close();
   // A send whose signal was aborted before appends nothing.
   const texts = await readAll(context.client, log);
-  assert.deepEqual(texts.filter((text) => text === "sent"), []);
+  assert.deepEqual(
+    texts.filter((text) => text === "sent"),
+    [],
+  );
   await Promise.all([prepared.full.close(), prepared.follower.close(), prepared.committer.close()]);
 });
 
@@ -157,7 +173,10 @@ test("aborted_polls_lose_and_double_nothing", async () => {
     await producer.send(text);
   }
   await reading;
-  assert.deepEqual(positions, Array.from({ length: 500 }, (_, at) => at));
+  assert.deepEqual(
+    positions,
+    Array.from({ length: 500 }, (_, at) => at),
+  );
   await producer.close();
   await consumer.close();
 });

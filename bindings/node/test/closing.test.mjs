@@ -46,8 +46,14 @@ test("close_ends_waiting_calls_of_a_consumer", async () => {
   const waiting = [
     consumer.poll(),
     consumer.poll({ timeout: 60_000 }),
-    consumer.batches().next().then(({ done }) => (done ? null : "record")),
-    consumer.records().next().then(({ done }) => (done ? null : "record")),
+    consumer
+      .batches()
+      .next()
+      .then(({ done }) => (done ? null : "record")),
+    consumer
+      .records()
+      .next()
+      .then(({ done }) => (done ? null : "record")),
   ];
   await consumer.ready;
   await consumer.close();

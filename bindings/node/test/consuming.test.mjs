@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Checkpoint, Consumer, Record, RecordBatch } from "styx-client";
-import { isPending, numbered, readAll, rejectsWith, throwsWith, until, useServer, write } from "./support.mjs";
+import {
+  isPending,
+  numbered,
+  readAll,
+  rejectsWith,
+  throwsWith,
+  until,
+  useServer,
+  write,
+} from "./support.mjs";
 
 const context = useServer();
 const COUNT = 30_000;
@@ -167,7 +176,13 @@ test("poll_returns_null_after_the_timeout_and_loses_nothing", async () => {
   assert.deepEqual((await waiting).texts(), ["a"]);
   await until(() => consumer.caughtUp);
   assert.equal(consumer.lag, 0);
-  for (const options of [{ timeout: -1 }, { timeout: "1" }, { timeout: Number.NaN }, { maxRecords: 0 }, { maxRecords: Number.NaN }]) {
+  for (const options of [
+    { timeout: -1 },
+    { timeout: "1" },
+    { timeout: Number.NaN },
+    { maxRecords: 0 },
+    { maxRecords: Number.NaN },
+  ]) {
     await rejectsWith("invalid_argument", consumer.poll(options));
   }
   await consumer.close();
@@ -210,7 +225,11 @@ test("starts", async () => {
     [`${logId}:4`, 4],
   ];
   for (const [start, position] of starts) {
-    assert.deepEqual(await readAll(context.client, log, { start }), ["a", "b", "c", "d", "e"].slice(position), String(start));
+    assert.deepEqual(
+      await readAll(context.client, log, { start }),
+      ["a", "b", "c", "d", "e"].slice(position),
+      String(start),
+    );
     const consumer = context.client.consumer(log, { start: "end" });
     await consumer.seek(start);
     assert.equal(consumer.position, position);
@@ -220,16 +239,32 @@ test("starts", async () => {
 
 test("invalid_starts_are_errors", async () => {
   const log = await context.logOf(["a"]);
-  for (const start of [-1, 1.5, 2 ** 53, 2n ** 64n, "middle", "end+1", new Date(Number.NaN), {}, true]) {
+  for (const start of [
+    -1,
+    1.5,
+    2 ** 53,
+    2n ** 64n,
+    "middle",
+    "end+1",
+    new Date(Number.NaN),
+    {},
+    true,
+  ]) {
     throwsWith("invalid_argument", () => context.client.consumer(log, { start }));
     const consumer = context.client.consumer(log);
     await rejectsWith("invalid_argument", consumer.seek(start));
     assert.deepEqual((await consumer.poll()).texts(), ["a"]);
     await consumer.close();
   }
-  const error = await rejectsWith("out_of_range", context.client.consumer(log, { start: 5 }).poll());
+  const error = await rejectsWith(
+    "out_of_range",
+    context.client.consumer(log, { start: 5 }).poll(),
+  );
   assert.equal(error.endPosition, 1);
-  await rejectsWith("log_changed", context.client.consumer(log, { start: `${"1".repeat(32)}:0` }).poll());
+  await rejectsWith(
+    "log_changed",
+    context.client.consumer(log, { start: `${"1".repeat(32)}:0` }).poll(),
+  );
 });
 
 test("seek_leaves_the_rest_of_a_batch_and_an_ended_read", async () => {

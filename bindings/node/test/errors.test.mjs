@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { test } from "node:test";
 import { StyxError } from "styx-client";
 import { PACKAGE } from "./support.mjs";

@@ -26,7 +26,14 @@ test("each_record_is_stored_and_read_once_though_the_server_is_killed", async (t
       for (let at = 0; at < 10; at += 1, count += 1) {
         producer.append(`${count}`);
         count += 1;
-        sends.push(producer.send(`${count}`).then(((sent) => (position) => assert.equal(position, sent))(count)));
+        sends.push(
+          producer.send(`${count}`).then(
+            (
+              (sent) => (position) =>
+                assert.equal(position, sent)
+            )(count),
+          ),
+        );
       }
       await Promise.all(sends);
     }

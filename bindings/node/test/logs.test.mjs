@@ -133,10 +133,13 @@ test("cursors_are_stored_listed_and_deleted", async () => {
   await client.setCursor(log, "a", 6n);
   const moved = await client.setCursor(log, "b", 7);
   assert(moved.version > set.version);
-  assert.deepEqual((await client.listCursors(log)).map((info) => [info.cursor, info.position]), [
-    ["a", 6],
-    ["b", 7],
-  ]);
+  assert.deepEqual(
+    (await client.listCursors(log)).map((info) => [info.cursor, info.position]),
+    [
+      ["a", 6],
+      ["b", 7],
+    ],
+  );
   await client.deleteCursor(log, "b");
   await rejectsWith("cursor_not_found", client.deleteCursor(log, "b"));
   await rejectsWith("log_not_found", client.listCursors("nolog"));

@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 import { Producer, StyxError } from "styx-client";
-import { isPending, numbered, readAll, rejectsWith, throwsWith, until, useServer } from "./support.mjs";
+import {
+  isPending,
+  numbered,
+  readAll,
+  rejectsWith,
+  throwsWith,
+  until,
+  useServer,
+} from "./support.mjs";
 
 const context = useServer();
 
@@ -85,7 +93,7 @@ test("send_many_appends_nothing_if_one_payload_is_invalid", async () => {
   const log = await context.log();
   const producer = context.client.producer(log);
   await rejectsWith("invalid_argument", producer.sendMany(["a", 5]));
-  await rejectsWith("invalid_argument", producer.sendMany([]));
+  assert.equal(await producer.sendMany([]), 0);
   await rejectsWith("invalid_argument", producer.sendMany("text"));
   await rejectsWith("invalid_argument", producer.sendMany(Buffer.from("bytes")));
   await assert.rejects(producer.sendMany(undefined), TypeError);
@@ -102,7 +110,18 @@ test("send_many_appends_nothing_if_one_payload_is_invalid", async () => {
 test("value_that_is_no_payload_is_a_type_error_and_not_appended", async () => {
   const log = await context.log();
   const producer = context.client.producer(log);
-  for (const value of [undefined, null, 5, 5n, {}, [1], true, new ArrayBuffer(4), new DataView(new ArrayBuffer(1)), new Uint16Array(1)]) {
+  for (const value of [
+    undefined,
+    null,
+    5,
+    5n,
+    {},
+    [1],
+    true,
+    new ArrayBuffer(4),
+    new DataView(new ArrayBuffer(1)),
+    new Uint16Array(1),
+  ]) {
     assert.throws(() => producer.append(value), { name: "TypeError", code: "invalid_argument" });
     await assert.rejects(producer.send(value), { name: "TypeError", code: "invalid_argument" });
   }

@@ -8,7 +8,11 @@ const LOG_ID = "0123456789abcdef0123456789abcdef";
 
 test("batch_made_by_hand", () => {
   const bytes = Buffer.from("bytes");
-  const batch = new RecordBatch(["text", bytes, ""], { firstPosition: 7, timestamp: 1_500, logId: LOG_ID });
+  const batch = new RecordBatch(["text", bytes, ""], {
+    firstPosition: 7,
+    timestamp: 1_500,
+    logId: LOG_ID,
+  });
   bytes.fill("z");
   assert.equal(batch.length, 3);
   assert.deepEqual(batch.texts(), ["text", "bytes", ""]);
@@ -109,13 +113,22 @@ test("timestamps_of_a_batch_with_several_runs", () => {
     to: 10,
   });
   const expected = [1000, 1000, 1000, 2000, 3000, 3000, 3000, 3000, 3000, 4000];
-  assert.deepEqual([...batch].map((record) => record.timestamp), expected);
+  assert.deepEqual(
+    [...batch].map((record) => record.timestamp),
+    expected,
+  );
   for (let from = 0; from <= 10; from += 1) {
     for (let to = from; to <= 10; to += 1) {
       const slice = batch.slice(from, to);
-      assert.deepEqual([...slice].map((record) => record.timestamp), expected.slice(from, to));
+      assert.deepEqual(
+        [...slice].map((record) => record.timestamp),
+        expected.slice(from, to),
+      );
       const inner = slice.slice(1);
-      assert.deepEqual([...inner].map((record) => record.timestamp), expected.slice(from + 1, to));
+      assert.deepEqual(
+        [...inner].map((record) => record.timestamp),
+        expected.slice(from + 1, to),
+      );
     }
   }
 });
@@ -131,7 +144,10 @@ test("timestamps_of_records_that_were_written_at_different_times", async () => {
   const stamps = [];
   for await (const batch of consumer) {
     const own = [...batch].map((record) => record.timestamp);
-    assert.deepEqual([...batch.slice(1)].map((record) => record.timestamp), own.slice(1));
+    assert.deepEqual(
+      [...batch.slice(1)].map((record) => record.timestamp),
+      own.slice(1),
+    );
     stamps.push(...own);
   }
   assert.equal(stamps.length, 60);
@@ -172,7 +188,18 @@ test("checkpoint_is_one_string", () => {
   assert.equal(`${checkpoint}`, `${LOG_ID}:42`);
   assert.equal(JSON.stringify({ checkpoint }), `{"checkpoint":"${LOG_ID}:42"}`);
   assert.equal(String(new Checkpoint(String(checkpoint))), String(checkpoint));
-  for (const text of ["", "42", LOG_ID, `${LOG_ID}:`, `${LOG_ID}:-1`, `${LOG_ID}:01`, `x${LOG_ID}:1`, undefined, null, 5]) {
+  for (const text of [
+    "",
+    "42",
+    LOG_ID,
+    `${LOG_ID}:`,
+    `${LOG_ID}:-1`,
+    `${LOG_ID}:01`,
+    `x${LOG_ID}:1`,
+    undefined,
+    null,
+    5,
+  ]) {
     throwsWith("invalid_argument", () => new Checkpoint(text));
   }
 });
@@ -183,7 +210,13 @@ test("infos_can_be_made_for_tests", () => {
   assert.equal(info.recordCount, 5);
   assert.equal(info.endPositionBigInt, 2n ** 60n);
   assert.throws(() => info.endPosition, RangeError);
-  const cursor = new CursorInfo({ cursor: "c", logId: LOG_ID, position: 7, updated: 5, version: 1 });
+  const cursor = new CursorInfo({
+    cursor: "c",
+    logId: LOG_ID,
+    position: 7,
+    updated: 5,
+    version: 1,
+  });
   assert.equal(cursor.position, 7);
 });
 
@@ -196,6 +229,9 @@ test("batches_outlive_their_consumer_and_client", async () => {
       batches.push(batch);
     }
     await consumer.close();
-    assert.deepEqual(batches.flatMap((batch) => batch.texts()), numbered(1000));
+    assert.deepEqual(
+      batches.flatMap((batch) => batch.texts()),
+      numbered(1000),
+    );
   }
 });

@@ -6,7 +6,7 @@ import {
   Client,
   type ClientStats,
   type Consumer,
-  CursorInfo,
+  type CursorInfo,
   type LogDetails,
   type LogInfo,
   type Producer,
@@ -23,7 +23,11 @@ import { expectAssignable, expectError, expectType } from "tsd";
 /** It is only compiled. */
 export async function uses(): Promise<void> {
   const { signal } = new AbortController();
-  const client = await Client.connect("styx://localhost", { threads: 2, caPem: Buffer.alloc(1), signal });
+  const client = await Client.connect("styx://localhost", {
+    threads: 2,
+    caPem: Buffer.alloc(1),
+    signal,
+  });
   expectType<Client>(client);
   expectType<string>(version);
   expectAssignable<AsyncDisposable>(client);
@@ -62,7 +66,12 @@ export async function uses(): Promise<void> {
   expectError(client.producer("a", { compression: "gzip" }));
   expectError(client.producer("a", { lingr: 5 }));
 
-  const consumer = client.consumer("a", { start: new Date(), count: 5n, codecs: ["zstd"], external: true });
+  const consumer = client.consumer("a", {
+    start: new Date(),
+    count: 5n,
+    codecs: ["zstd"],
+    external: true,
+  });
   expectType<Consumer>(consumer);
   expectAssignable<AsyncDisposable>(consumer);
   expectAssignable<AsyncIterable<RecordBatch>>(consumer);
