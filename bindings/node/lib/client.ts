@@ -27,6 +27,9 @@ import {
 } from "./values.js";
 import type { CallOptions } from "./waiting.js";
 
+/** A closure of the constructor would keep the client from being collected. */
+function nothing(): void {}
+
 /** What {@link LogInfo} is made of. */
 type RawInfo = ConstructorParameters<typeof LogInfo>[0];
 type RawCursor = ConstructorParameters<typeof CursorInfo>[0];
@@ -65,7 +68,7 @@ export class Client implements AsyncDisposable {
     const resolved = translated(() => native.clientAddress(handle));
     this.#address = resolved;
     this.#events = { ready_: () => publish(handle, resolved) };
-    this.#eventSource = this.#hub.watch(this.#events);
+    this.#eventSource = this.#hub.watch(this.#events, nothing);
     native.watchEvents(handle, this.#eventSource);
   }
 

@@ -72,6 +72,7 @@ export interface Native {
   markReported(producer: ProducerHandle, failure: number): void;
   flushProducer(producer: ProducerHandle, token: number): void;
   closeProducer(producer: ProducerHandle, token: number, within: number | undefined): void;
+  abandonProducer(producer: ProducerHandle): void;
   producerInfo(producer: ProducerHandle): string;
 
   openConsumer(
@@ -89,9 +90,11 @@ export interface Native {
 
   openBackup(client: ClientHandle, token: number, name: string): BackupHandle;
   readBackup(backup: BackupHandle, token: number): void;
+  dropBackup(backup: BackupHandle): void;
   openRestore(client: ClientHandle, token: number, name: string): RestoreHandle;
   writeRestore(restore: RestoreHandle, token: number, chunk: Uint8Array): void;
   finishRestore(restore: RestoreHandle, token: number): void;
+  dropRestore(restore: RestoreHandle): void;
 }
 
 /**

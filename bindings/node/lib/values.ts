@@ -109,8 +109,8 @@ export class CursorInfo {
   readonly logId: string;
   /** As {@link position}, as a bigint. */
   readonly positionBigInt: bigint;
-  /** When it was stored, in RFC 3339. */
-  readonly updated: string;
+  /** When it was stored, in µs since 1970. */
+  readonly updated: number;
   readonly version: number;
 
   /** Tests can make it too. */
@@ -118,7 +118,7 @@ export class CursorInfo {
     cursor: string;
     logId: string;
     position: bigint | number | string;
-    updated: string;
+    updated: number;
     version: number;
   }) {
     this.cursor = values.cursor;
