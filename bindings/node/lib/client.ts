@@ -229,7 +229,7 @@ export class Client implements AsyncDisposable {
     await this.#request({ op: "delete_cursor", log, cursor }, options);
   }
 
-  /** A producer for a log. It can be used at once. */
+  /** A producer for a log. It can be used at once. Throws if an option is invalid. */
   producer(log: string, options: ProducerOptions = {}): Producer {
     this.#check();
     const producer = new Producer(this.#hub, this.#native, String(log), options, this.#forget);
@@ -237,7 +237,7 @@ export class Client implements AsyncDisposable {
     return producer;
   }
 
-  /** A consumer of a log. It can be used at once. */
+  /** A consumer of a log. It can be used at once. Throws if an option is invalid. */
   consumer(log: string, options: ConsumerOptions = {}): Consumer {
     this.#check();
     const consumer = new Consumer(this.#hub, this.#native, String(log), options, this.#forget);
