@@ -35,7 +35,7 @@ cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
-cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python, a thousand kills and power cuts (2 hours)
+cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, a thousand kills and power cuts (2 hours)
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
@@ -93,7 +93,7 @@ fn faults(cycles: &str) -> bool {
 /// docs/reliability.md.
 fn soak() -> bool {
     // All run even if one fails.
-    let results = [fuzz("600", None), python::tests::soak(), faults("1000")];
+    let results = [fuzz("600", None), python::tests::soak(), node::tests::soak(), faults("1000")];
     results.iter().all(|passed| *passed)
 }
 
