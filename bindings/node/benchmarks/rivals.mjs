@@ -175,7 +175,9 @@ async function nats(folder, records) {
     const appended = await rate(records, async () => {
       for (let at = 0; at < records; at += WINDOW) {
         await Promise.all(
-          Array.from({ length: WINDOW }, () => stream.publish("speed", PAYLOAD, { timeout: 60_000 })),
+          Array.from({ length: WINDOW }, () =>
+            stream.publish("speed", PAYLOAD, { timeout: 60_000 }),
+          ),
         );
       }
     });
@@ -225,7 +227,10 @@ console.log(`Node.js ${process.version}, styx-client ${version}, ${availablePara
 console.log(`${given.rounds} rounds, payloads of 100 bytes, acknowledged after fsync, medians`);
 for (const [name, , records] of SYSTEMS) {
   const [appended, read] = [0, 1].map((at) => median(rates.get(name).map((pair) => pair[at])));
-  const thousands = (value) => Math.round(value / 1000).toLocaleString("en").padStart(8);
+  const thousands = (value) =>
+    Math.round(value / 1000)
+      .toLocaleString("en")
+      .padStart(8);
   console.log(
     `${name.padEnd(16)} ${records.toLocaleString("en").padStart(9)} records  append ${thousands(appended)} k/s   read ${thousands(read)} k/s`,
   );

@@ -1,10 +1,11 @@
 // Backups and restores as streams.
 
 import { Readable } from "node:stream";
+import { isUint8Array } from "node:util/types";
 import { invalidArgument } from "./errors.js";
 import type { Hub } from "./hub.js";
 import { type BackupHandle, type ClientHandle, native, type RestoreHandle } from "./native.js";
-import type { CallOptions } from "./waiting.js";
+import { abortable, type CallOptions } from "./waiting.js";
 
 /** The most bytes that one call of a restore sends. */
 const CHUNK_BYTES = 256 * 1024;
@@ -17,25 +18,31 @@ export function backup(
   options: CallOptions,
 ): Readable {
   const stopped = new AbortController();
-  let opened: BackupHandle;
+  let opened: BackupHandle | undefined;
+  const next = async (stream: Readable): Promise<string | Buffer | null> => {
+    // Not in `construct`: a stream cannot be destroyed before that is over.
+    if (opened === undefined) {
+      await hub.call(stream, stopped.signal, (token) => {
+        opened = native.openBackup(client, token, name);
+      });
+    }
+    const backup = opened as BackupHandle;
+    return hub.call(stream, stopped.signal, (token) => native.readBackup(backup, token));
+  };
   return new Readable({
     highWaterMark: CHUNK_BYTES,
     signal: options.signal,
-    construct(done) {
-      const opening = hub.call(this, stopped.signal, (token) => {
-        opened = native.openBackup(client, token, name);
-      });
-      opening.then(() => done(), done);
-    },
     read() {
-      const chunk = hub.call(this, stopped.signal, (token) => native.readBackup(opened, token));
-      chunk.then(
+      next(this).then(
         (bytes) => this.push(bytes),
         (error) => this.destroy(error),
       );
     },
     destroy(error, done) {
       stopped.abort(error ?? undefined);
+      if (opened !== undefined) {
+        native.dropBackup(opened);
+      }
       done(error);
     },
   });
@@ -55,14 +62,52 @@ export async function restore(
     opened = native.openRestore(client, token, name);
   });
   const target = opened as RestoreHandle;
-  for await (const chunk of source) {
-    if (!(chunk instanceof Uint8Array)) {
-      throw invalidArgument("an archive consists of bytes: do not set an encoding on the stream");
+  try {
+    for await (const chunk of stoppable(source, signal)) {
+      if (!isUint8Array(chunk)) {
+        throw invalidArgument("an archive consists of bytes: do not set an encoding on the stream");
+      }
+      for (let from = 0; from < chunk.length; from += CHUNK_BYTES) {
+        const part = chunk.subarray(from, from + CHUNK_BYTES);
+        await hub.call(hub, signal, (token) => native.writeRestore(target, token, part));
+      }
     }
-    for (let from = 0; from < chunk.length; from += CHUNK_BYTES) {
-      const part = chunk.subarray(from, from + CHUNK_BYTES);
-      await hub.call(hub, signal, (token) => native.writeRestore(target, token, part));
+    await hub.call(hub, signal, (token) => native.finishRestore(target, token));
+  } finally {
+    native.dropRestore(target);
+  }
+}
+
+/** The same values; but the wait for one ends when the signal aborts. */
+async function* stoppable<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
+  const iterator =
+    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  let isOver = false;
+  try {
+    for (;;) {
+      let next: IteratorResult<T>;
+      try {
+        next = await abortable(Promise.resolve(iterator.next()), signal);
+      } catch (error) {
+        // An iterator that has failed is over. One that still waits cannot be waited for.
+        isOver = true;
+        if (signal?.aborted) {
+          Promise.resolve(iterator.return?.()).catch(() => {});
+        }
+        throw error;
+      }
+      if (next.done) {
+        isOver = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    if (!isOver) {
+      await iterator.return?.();
     }
   }
-  await hub.call(hub, signal, (token) => native.finishRestore(target, token));
 }

@@ -1,5 +1,6 @@
 // RecordBatch and Record: consecutive records of one log.
 
+import { isUint8Array } from "node:util/types";
 import { Checkpoint } from "./checkpoint.js";
 import { invalidArgument } from "./errors.js";
 import { type Integer, integerText, toNumber } from "./integers.js";
@@ -51,6 +52,7 @@ export class Record {
     return this.#batch.firstPosition + this.#at;
   }
 
+  /** As {@link position}, as a bigint. */
   get positionBigInt(): bigint {
     return this.#batch.firstPositionBigInt + BigInt(this.#at);
   }
@@ -104,7 +106,7 @@ export class RecordBatch implements Iterable<Record> {
   readonly index: Uint32Array;
   /** The id of the log, as 32 hexadecimal digits. */
   readonly logId: string;
-  /** The position of the first record. */
+  /** As {@link firstPosition}, as a bigint. */
   readonly firstPositionBigInt: bigint;
   /** The number of records. */
   readonly length: number;
@@ -132,7 +134,7 @@ export class RecordBatch implements Iterable<Record> {
     source: Iterable<Payload> | Parts,
     options: { firstPosition?: Integer; timestamp?: Integer; logId?: string } = {},
   ) {
-    const parts = Symbol.iterator in source ? partsOf(source, options) : source;
+    const parts = isIterable(source) ? partsOf(source, options) : source;
     const { data, index, runs, timestamps, first, logId, from, to } = parts;
     this.data = data;
     this.#memory = data.buffer;
@@ -155,11 +157,12 @@ export class RecordBatch implements Iterable<Record> {
       : this.#first;
   }
 
-  /** The position behind the last record. */
+  /** The position after the last record. */
   get nextPosition(): number {
     return toNumber(this.nextPositionBigInt, "nextPositionBigInt");
   }
 
+  /** As {@link nextPosition}, as a bigint. */
   get nextPositionBigInt(): bigint {
     return this.firstPositionBigInt + BigInt(this.length);
   }
@@ -263,7 +266,7 @@ export class RecordBatch implements Iterable<Record> {
   }
 
   #check(index: number): void {
-    if (!(index >= 0 && index < this.length)) {
+    if (!(index >>> 0 === index && index < this.length)) {
       throw new RangeError(`index ${index} is out of range: the batch has ${this.length} records`);
     }
   }
@@ -312,15 +315,20 @@ class Records implements IterableIterator<Record> {
   }
 }
 
+function isIterable(source: Iterable<Payload> | Parts): source is Iterable<Payload> {
+  return Symbol.iterator in Object(source);
+}
+
 function clamp(index: number, length: number): number {
-  return Math.min(Math.max(index < 0 ? index + length : Math.trunc(index) || 0, 0), length);
+  const whole = Math.trunc(index) || 0;
+  return Math.min(Math.max(whole < 0 ? whole + length : whole, 0), length);
 }
 
 function partsOf(
   payloads: Iterable<Payload>,
   options: { firstPosition?: Integer; timestamp?: Integer; logId?: string },
 ): Parts {
-  if (typeof payloads === "string" || payloads instanceof Uint8Array) {
+  if (typeof payloads === "string" || isUint8Array(payloads)) {
     throw invalidArgument("a batch is made of an iterable of payloads, not of one payload");
   }
   const buffers = [...payloads].map((payload) =>

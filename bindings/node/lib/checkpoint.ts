@@ -14,7 +14,7 @@ import { native } from "./native.js";
 export class Checkpoint {
   /** The id of the log, as 32 hexadecimal digits. */
   readonly logId: string;
-  /** The position of the next record to read. */
+  /** As {@link position}, as a bigint. */
   readonly positionBigInt: bigint;
 
   /**
@@ -32,6 +32,7 @@ export class Checkpoint {
     return toNumber(this.positionBigInt, "positionBigInt");
   }
 
+  /** The text to store. `new Checkpoint(text)` and the option `start` read it. */
   toString(): string {
     return `${this.logId}:${this.positionBigInt}`;
   }

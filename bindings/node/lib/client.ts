@@ -27,6 +27,9 @@ import {
 } from "./values.js";
 import type { CallOptions } from "./waiting.js";
 
+/** A closure of the constructor would keep the client from being collected. */
+function nothing(): void {}
+
 /** What {@link LogInfo} is made of. */
 type RawInfo = ConstructorParameters<typeof LogInfo>[0];
 type RawCursor = ConstructorParameters<typeof CursorInfo>[0];
@@ -65,7 +68,7 @@ export class Client implements AsyncDisposable {
     const resolved = translated(() => native.clientAddress(handle));
     this.#address = resolved;
     this.#events = { ready_: () => publish(handle, resolved) };
-    this.#eventSource = this.#hub.watch(this.#events);
+    this.#eventSource = this.#hub.watch(this.#events, nothing);
     native.watchEvents(handle, this.#eventSource);
   }
 
@@ -80,7 +83,9 @@ export class Client implements AsyncDisposable {
     options: ClientOptions & CallOptions = {},
   ): Promise<Client> {
     if (address !== undefined && typeof address !== "string") {
-      throw invalidArgument(`the address is ${shown(address)}: use a text such as styx://host:7123`);
+      throw invalidArgument(
+        `the address is ${shown(address)}: use a text such as styx://host:7123`,
+      );
     }
     const { signal, ...others } = options;
     const client = new Client(address, others);
@@ -224,7 +229,7 @@ export class Client implements AsyncDisposable {
     await this.#request({ op: "delete_cursor", log, cursor }, options);
   }
 
-  /** A producer for a log. It can be used at once. */
+  /** A producer for a log. It can be used at once. Throws if an option is invalid. */
   producer(log: string, options: ProducerOptions = {}): Producer {
     this.#check();
     const producer = new Producer(this.#hub, this.#native, String(log), options, this.#forget);
@@ -232,7 +237,7 @@ export class Client implements AsyncDisposable {
     return producer;
   }
 
-  /** A consumer of a log. It can be used at once. */
+  /** A consumer of a log. It can be used at once. Throws if an option is invalid. */
   consumer(log: string, options: ConsumerOptions = {}): Consumer {
     this.#check();
     const consumer = new Consumer(this.#hub, this.#native, String(log), options, this.#forget);
@@ -281,7 +286,10 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  async #request(request: { op: string; [field: string]: unknown }, options: CallOptions): Promise<unknown> {
+  async #request(
+    request: { op: string; [field: string]: unknown },
+    options: CallOptions,
+  ): Promise<unknown> {
     this.#check();
     const text = JSON.stringify(request);
     const answer = await this.#hub.call(this, options.signal, (token) =>

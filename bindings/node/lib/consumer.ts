@@ -1,11 +1,12 @@
 // Consumer: reads a log.
 
 import { Readable, type ReadableOptions } from "node:stream";
-import { RecordBatch, type Record } from "./batch.js";
+import { setImmediate } from "node:timers/promises";
+import { type Record, RecordBatch } from "./batch.js";
 import { Checkpoint } from "./checkpoint.js";
-import { closed, invalidArgument, translated } from "./errors.js";
+import { closed, fromNative, invalidArgument } from "./errors.js";
 import type { Hub } from "./hub.js";
-import { toNumber } from "./integers.js";
+import { shown, toNumber } from "./integers.js";
 import { type ClientHandle, type ConsumerHandle, native } from "./native.js";
 import { type ConsumerOptions, optionTexts, type Start, startText } from "./options.js";
 import type { ConsumerStats } from "./values.js";
@@ -22,6 +23,10 @@ import {
 const READABLE_RECORDS = 1024;
 /** Batches that such a stream buffers. */
 const READABLE_BATCHES = 2;
+/** Milliseconds of reading without a wait, after which the event loop gets its turn. */
+const READING_MS_MAX = 10;
+/** Records after which the time is looked up. */
+const READING_RECORDS = 256;
 
 interface Info {
   logId: string;
@@ -35,6 +40,8 @@ interface Info {
 export interface PollOptions extends TimedOptions {
   /** The most records that the batch may have. Default: no limit. */
   maxRecords?: number;
+  /** Milliseconds after which null is returned. Default: no limit. */
+  timeout?: number | undefined;
 }
 
 /** Options of {@link Consumer.readable}. */
@@ -78,10 +85,12 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
   /** The rest of a batch of which some records were returned: the records from `#at` on. */
   #current: RecordBatch | undefined;
   #at = 0;
+  /** When the event loop had its turn for the last time, as far as known. */
+  #paused = 0;
+  /** Whether it should have one now. */
+  #isPauseDue = false;
   #isOpen = false;
   #ended = false;
-  /** Whether the read has failed. */
-  #failed = false;
   #closing: Promise<void> | undefined;
 
   /** @internal */
@@ -95,13 +104,22 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     this.log = log;
     this.#hub = hub;
     const { external = false, ...others } = options;
+    if (typeof external !== "boolean") {
+      throw invalidArgument(`external is ${shown(external)}: use true or false`);
+    }
     this.#external = external;
-    this.#source = hub.watch(this);
+    this.#source = hub.watch(this, onClosed);
     this.#onClosed = () => onClosed(this.#source);
     const texts = optionTexts("consumer", others);
     let opened: ConsumerHandle | undefined;
+    let failure: unknown;
     const opening = hub.call(this, this.#opening.signal, (token) => {
-      opened = native.openConsumer(client, token, this.#source, log, texts);
+      try {
+        opened = native.openConsumer(client, token, this.#source, log, texts);
+      } catch (error) {
+        failure = fromNative(error);
+        throw error;
+      }
     });
     this.ready = opening.then((info) => {
       this.#logId = (JSON.parse(info as string) as { logId: string }).logId;
@@ -110,7 +128,8 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     });
     this.ready.catch(() => {});
     if (opened === undefined) {
-      throw closed("client");
+      hub.unwatch(this.#source);
+      throw failure;
     }
     this.#native = opened;
   }
@@ -146,9 +165,11 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     }
     const take = () => this.#take(maxRecords);
     try {
-      return (await withTimeout({ timeout, signal }, "poll", (limit) => this.#next(limit, take))) ?? null;
+      return (
+        (await withTimeout({ timeout, signal }, "poll", (limit) => this.#next(limit, take))) ?? null
+      );
     } catch (error) {
-      if (isTimeout(error) && timeout !== undefined && this.#isOpen && !this.#failed) {
+      if (isTimeout(error)) {
         return null;
       }
       throw error;
@@ -164,14 +185,13 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
       native.seek(this.#native, token, text);
       this.#current = undefined;
       this.#ended = false;
-      this.#failed = false;
     });
   }
 
   /**
-   * Stores the position behind the last record that was returned in the cursor, and resolves to it
+   * Stores the position after the last record that was returned in the cursor, and resolves to it
    * once it is durable. It is a later one if more was committed meanwhile. Needs the option
-   * `cursor`.
+   * `cursor`. Fails with `cursor_taken` if another consumer uses the cursor.
    */
   async commit(options: CallOptions = {}): Promise<number> {
     await abortable(this.ready, options.signal);
@@ -253,14 +273,14 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     return toNumber(this.positionBigInt, "positionBigInt");
   }
 
+  /** As {@link position}, as a bigint. */
   get positionBigInt(): bigint {
     return BigInt(this.#info().position) - BigInt(this.#rest);
   }
 
   /** Where to continue after the last record that was returned. */
   get checkpoint(): Checkpoint {
-    const position = this.positionBigInt;
-    return new Checkpoint(`${this.#logId}:${position}`);
+    return new Checkpoint(`${this.logId}:${this.positionBigInt}`);
   }
 
   /** The id of the log, as 32 hexadecimal digits. */
@@ -333,10 +353,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
           this.#at = 0;
         }
       } catch (error) {
-        this.#failed = true;
-        translated(() => {
-          throw error;
-        });
+        throw fromNative(error);
       }
     }
     return this.#current;
@@ -348,6 +365,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     if (batch === undefined) {
       return undefined;
     }
+    this.#checkTime();
     const from = this.#at;
     const to = Math.min(batch.length, from + max);
     if (to === batch.length) {
@@ -362,6 +380,9 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     const batch = this.#fill();
     const record = batch?.at(this.#at);
     if (batch !== undefined) {
+      if (this.#at % READING_RECORDS === 0) {
+        this.#checkTime();
+      }
       this.#at += 1;
       if (this.#at === batch.length) {
         this.#current = undefined;
@@ -381,6 +402,11 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         await abortable(this.ready, signal);
       }
       for (;;) {
+        if (this.#isPauseDue) {
+          // Timers and sockets would wait for as long as there are records.
+          await setImmediate();
+          this.#hadPause();
+        }
         signal?.throwIfAborted();
         if (this.#closing !== undefined) {
           return undefined;
@@ -390,6 +416,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
           return taken;
         }
         await this.#changed.wait(signal);
+        this.#hadPause();
       }
     } catch (error) {
       if (this.#closing !== undefined && error === this.#opening.signal.reason) {
@@ -399,6 +426,15 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
     } finally {
       this.#hub.release(this);
     }
+  }
+
+  #checkTime(): void {
+    this.#isPauseDue = performance.now() - this.#paused > READING_MS_MAX;
+  }
+
+  #hadPause(): void {
+    this.#isPauseDue = false;
+    this.#paused = performance.now();
   }
 
   #iterate<T>(
@@ -421,7 +457,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
         if (isOver) {
           return Promise.resolve(done);
         }
-        if (!this.#isOpen || this.#closing !== undefined || signal?.aborted) {
+        if (!this.#isOpen || this.#isPauseDue || this.#closing !== undefined || signal?.aborted) {
           return wait();
         }
         try {

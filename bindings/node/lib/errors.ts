@@ -107,10 +107,9 @@ export function fromJson(text: string): StyxError {
 
 /** What the native module has thrown, as the error for the user. */
 export function fromNative(error: unknown): unknown {
-  if (error instanceof Error && error.message.startsWith("{")) {
-    return fromJson(error.message);
-  }
-  return error;
+  // In jest it is an Error of another realm, so instanceof would say no.
+  const message = (error as { message?: unknown } | null)?.message;
+  return typeof message === "string" && message.startsWith("{") ? fromJson(message) : error;
 }
 
 /** Calls the native module. */

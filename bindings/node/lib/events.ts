@@ -9,6 +9,7 @@ import { type ClientHandle, native } from "./native.js";
  * such as `styx-client:lost`, on the thread that made the client.
  */
 export interface StyxEvent {
+  /** The last part of the channel's name. docs/node-practice.md explains each. */
   readonly kind: "connected" | "lost" | "again" | "damaged" | "closed" | "changed";
   /** What the event is about. */
   readonly subject: "client" | "producer" | "consumer";

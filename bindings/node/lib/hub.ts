@@ -5,6 +5,7 @@
 // A waiting call keeps the process alive, and the object that it belongs to. Nothing else does.
 
 import { setInterval } from "node:timers";
+import { onAbort } from "./aborting.js";
 import { fromJson, fromNative } from "./errors.js";
 import { type HubHandle, native } from "./native.js";
 
@@ -29,6 +30,13 @@ export class Hub {
   readonly #sources = new Map<number, WeakRef<Ready>>();
   /** The objects for which something waits, and how many times. */
   readonly #held = new Map<object, number>();
+  readonly #collected = new FinalizationRegistry<{
+    token: number;
+    forget: (token: number) => void;
+  }>(({ token, forget }) => {
+    this.#sources.delete(token);
+    forget(token);
+  });
   readonly #keepAlive = setInterval(() => {}, NEVER_MS).unref();
   #lastToken = 0;
 
@@ -64,9 +72,9 @@ export class Hub {
         this.#end(token)?.reject(signal?.reason);
         native.cancel(this.#native, token);
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      const ignore = onAbort(signal, abort);
       const forget = () => {
-        signal?.removeEventListener("abort", abort);
+        ignore();
         this.release(owner);
       };
       this.#calls.set(token, { resolve, reject, forget });
@@ -79,10 +87,15 @@ export class Hub {
     return this.#lastToken;
   }
 
-  /** `target.ready_()` is called when the native module notifies the source. */
-  watch(target: Ready): number {
+  /**
+   * `target.ready_()` is called when the native module notifies the source.
+   *
+   * @param forget - is called if the target is collected before `unwatch`
+   */
+  watch(target: Ready, forget: (token: number) => void): number {
     const token = this.token();
     this.#sources.set(token, new WeakRef(target));
+    this.#collected.register(target, { token, forget });
     return token;
   }
 
@@ -126,14 +139,8 @@ export class Hub {
 
   #drain(): void {
     for (const { token, error } of native.drain(this.#native)) {
-      const source = this.#sources.get(token);
-      if (source !== undefined) {
-        const target = source.deref();
-        if (target === undefined) {
-          this.#sources.delete(token);
-        } else {
-          target.ready_();
-        }
+      if (this.#sources.has(token)) {
+        this.target(token)?.ready_();
         continue;
       }
       const call = this.#end(token);

@@ -1,8 +1,8 @@
 // Loads the native module, and says why if that fails. Its functions are written in Rust
 // (`src/`); they take handles that JavaScript cannot look into.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { describedRuntime, isFile, platformName, SUPPORTED } from "./platform.js";
 
 declare const handle: unique symbol;
 /** A value of the native module that JavaScript only passes on. */
@@ -72,6 +72,7 @@ export interface Native {
   markReported(producer: ProducerHandle, failure: number): void;
   flushProducer(producer: ProducerHandle, token: number): void;
   closeProducer(producer: ProducerHandle, token: number, within: number | undefined): void;
+  abandonProducer(producer: ProducerHandle): void;
   producerInfo(producer: ProducerHandle): string;
 
   openConsumer(
@@ -81,10 +82,7 @@ export interface Native {
     log: string,
     options: string[],
   ): ConsumerHandle;
-  takeBatch(
-    consumer: ConsumerHandle,
-    external: boolean,
-  ): { batch?: NativeBatch; ended: boolean };
+  takeBatch(consumer: ConsumerHandle, external: boolean): { batch?: NativeBatch; ended: boolean };
   seek(consumer: ConsumerHandle, token: number, start: string): void;
   commit(consumer: ConsumerHandle, token: number, rest: number): void;
   closeConsumer(consumer: ConsumerHandle, token: number): void;
@@ -92,47 +90,59 @@ export interface Native {
 
   openBackup(client: ClientHandle, token: number, name: string): BackupHandle;
   readBackup(backup: BackupHandle, token: number): void;
+  dropBackup(backup: BackupHandle): void;
   openRestore(client: ClientHandle, token: number, name: string): RestoreHandle;
   writeRestore(restore: RestoreHandle, token: number, chunk: Uint8Array): void;
   finishRestore(restore: RestoreHandle, token: number): void;
+  dropRestore(restore: RestoreHandle): void;
 }
 
-/** The libc of this process; `undefined` where there is only one. */
-function libc(): "gnu" | "musl" | undefined {
-  if (process.platform !== "linux") {
-    return undefined;
-  }
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return report?.header?.glibcVersionRuntime === undefined ? "musl" : "gnu";
-}
-
-/** The name of this platform in the names of packages, such as `linux-x64-gnu`. */
-export function platformName(): string {
-  const runtime = libc();
-  return `${process.platform}-${process.arch}${runtime === undefined ? "" : `-${runtime}`}`;
-}
-
+/**
+ * Loads the native module. An error names the package, the platform, the C library and the
+ * loader's own message.
+ */
 function load(): Native {
   const platform = platformName();
   const name = `@styx-client/${platform}`;
-  // A checkout has the addon beside the package.
+  // A checkout has the addon beside the package. The published package has no such folder.
   const local = join(__dirname, "..", "npm", platform, `styx-client.${platform}.node`);
-  const target = existsSync(local) ? local : name;
-  try {
-    return require(target) as Native;
-  } catch (error) {
-    const cause = error as NodeJS.ErrnoException;
-    const advice =
-      cause.code === "MODULE_NOT_FOUND"
-        ? `install styx-client again without --omit=optional or --no-optional, on this platform; ` +
-          `if there is no package ${name}, the platform is not supported`
-        : "the file is there but cannot be loaded: see the message of the loader";
-    throw new Error(
-      `styx-client cannot load its native module from ${target} ` +
-        `(platform ${platform}, Node.js ${process.version}): ${cause.message}\n${advice}`,
+  const { version } = require("../package.json") as { version: string };
+  const failed = (reason: string, advice: string, cause?: unknown) =>
+    new Error(
+      `styx-client ${version} cannot load its native module, the package ${name}, on ` +
+        `${platform} (${describedRuntime()}): ${reason}\n${advice}`,
       { cause },
     );
+  let loaded: Native;
+  try {
+    loaded = require(isFile(local) ? local : name) as Native;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw failed(reason, advice(error, name), error);
   }
+  if (loaded.version() !== version) {
+    throw failed(
+      `it has version ${loaded.version()}`,
+      `Remove node_modules and the lock file, and install styx-client again.`,
+    );
+  }
+  return loaded;
+}
+
+/** What a user can do about an error of the loader. */
+function advice(error: unknown, name: string): string {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND") {
+    return SUPPORTED.has(name)
+      ? "Install styx-client again on this platform, with optional dependencies: without " +
+          "--omit=optional, and not with node_modules or a lock file from another platform."
+      : `This platform is not supported. There are packages for ` +
+          `${[...SUPPORTED].map((other) => other.slice("@styx-client/".length)).join(", ")}.`;
+  }
+  return (
+    "The file is there but cannot be loaded: its processor or C library differs from that of " +
+    "this process, or it is damaged. Remove node_modules and install styx-client again."
+  );
 }
 
 /** The native module. */

@@ -1,5 +1,6 @@
 // Options of clients, producers and consumers: from JavaScript values to the core's text.
 
+import { isDate, isUint8Array } from "node:util/types";
 import { Checkpoint } from "./checkpoint.js";
 import { invalidArgument } from "./errors.js";
 import { type Integer, integerText, shown } from "./integers.js";
@@ -146,13 +147,13 @@ function optionText(name: string, unit: string, value: unknown): string {
     case "codecs":
       return Array.isArray(value) ? value.join(",") || "none" : String(value);
     default:
-      return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
+      return isUint8Array(value) ? Buffer.from(value).toString() : String(value);
   }
 }
 
 /** A start as the core's text. */
 export function startText(start: unknown): string {
-  if (start instanceof Date) {
+  if (isDate(start)) {
     if (Number.isNaN(start.getTime())) {
       throw invalidArgument("start is an invalid Date");
     }

@@ -1,6 +1,7 @@
 // Packer: packs records into one buffer, so that the border to the native module is crossed once
 // for many of them.
 
+import { isUint8Array } from "node:util/types";
 import { invalidArgument } from "./errors.js";
 
 /** A record: bytes, or text that is encoded in UTF-8. */
@@ -35,7 +36,7 @@ export class Packer {
   add(payload: Payload): void {
     if (typeof payload === "string") {
       this.#addText(payload);
-    } else if (payload instanceof Uint8Array) {
+    } else if (isBytes(payload)) {
       this.#addBytes(payload);
     } else {
       throw wrongPayload(payload);
@@ -87,14 +88,14 @@ const REUSED_MAX = 2 * 1024 * 1024;
 
 /** Packs records into one buffer, which is valid until the next call. */
 export function packed(payloads: Iterable<Payload>): { data: Uint8Array; ends: Uint32Array } {
-  if (typeof payloads === "string" || payloads instanceof Uint8Array) {
+  if (typeof payloads === "string" || isBytes(payloads)) {
     throw invalidArgument("sendMany takes an iterable of records: for one record, use send");
   }
   const buffers: Uint8Array[] = [];
   let size = 0;
   for (const payload of payloads) {
     const buffer = typeof payload === "string" ? Buffer.from(payload) : payload;
-    if (!(buffer instanceof Uint8Array)) {
+    if (!isBytes(buffer)) {
       throw wrongPayload(payload);
     }
     buffers.push(buffer);
@@ -116,6 +117,11 @@ export function packed(payloads: Iterable<Payload>): { data: Uint8Array; ends: U
     ends[at] = end;
   }
   return { data: data.subarray(0, size), ends };
+}
+
+/** An Uint8Array of another realm, such as that of a test in jest, is one too. */
+function isBytes(payload: unknown): payload is Uint8Array {
+  return payload instanceof Uint8Array || isUint8Array(payload);
 }
 
 function wrongPayload(payload: unknown): TypeError {

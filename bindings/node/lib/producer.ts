@@ -51,12 +51,15 @@ export class Producer implements AsyncDisposable {
     this.#isCrossing = false;
     this.#packer.flush();
   };
+  readonly #opening = new AbortController();
   readonly #sends = new Sends();
   readonly #changed = new Waiters();
   /** Records that were appended, accepted by the core, and that succeeded or failed. */
   #appended = 0;
   #accepted = 0;
   #settled = 0;
+  /** Records that were not accepted, and of which the caller knows. */
+  #reported = 0;
   #hasRoom = true;
   #isOpen = false;
   #isCrossing = false;
@@ -75,12 +78,18 @@ export class Producer implements AsyncDisposable {
     this.log = log;
     this.#hub = hub;
     this.#closeTimeout = options.closeTimeout ?? CLOSE_TIMEOUT_MS;
-    this.#source = hub.watch(this);
+    this.#source = hub.watch(this, onClosed);
     this.#onClosed = () => onClosed(this.#source);
     const texts = optionTexts("producer", options);
     let opened: ProducerHandle | undefined;
-    const opening = hub.call(this, undefined, (token) => {
-      opened = native.openProducer(client, token, this.#source, log, texts);
+    let failure: unknown;
+    const opening = hub.call(this, this.#opening.signal, (token) => {
+      try {
+        opened = native.openProducer(client, token, this.#source, log, texts);
+      } catch (error) {
+        failure = fromNative(error);
+        throw error;
+      }
     });
     this.ready = opening.then(
       () => {
@@ -98,7 +107,8 @@ export class Producer implements AsyncDisposable {
     );
     this.ready.catch(() => {});
     if (opened === undefined) {
-      throw closed("client");
+      hub.unwatch(this.#source);
+      throw failure;
     }
     this.#native = opened;
   }
@@ -239,6 +249,7 @@ export class Producer implements AsyncDisposable {
     return toNumber(this.nextSequenceBigInt, "nextSequenceBigInt");
   }
 
+  /** As {@link nextSequence}, as a bigint. */
   get nextSequenceBigInt(): bigint {
     const info = this.#info();
     this.#update();
@@ -336,6 +347,7 @@ export class Producer implements AsyncDisposable {
       }
       const [first, last] = appended;
       if (this.#ended !== undefined) {
+        this.#reported += last - first + 1;
         return Promise.reject(this.#ended);
       }
       const position = this.#sends.add(first, last, asBigInt);
@@ -387,15 +399,15 @@ export class Producer implements AsyncDisposable {
 
   /** No more records are accepted. Those that were not accepted have failed. */
   #end(error: StyxError): void {
-    this.#ended = error;
-    this.#sends.fail(this.#accepted, error);
+    this.#ended ??= error;
+    this.#reported += this.#sends.fail(this.#accepted, error);
     this.#changed.wake();
     this.#release();
   }
 
   /** Keeps the process and this object alive while records are in flight. */
   #hold(): void {
-    if (!this.#isHeld) {
+    if (!this.#isHeld && this.#ended === undefined) {
       this.#isHeld = true;
       this.#hub.hold(this);
     }
@@ -417,6 +429,11 @@ export class Producer implements AsyncDisposable {
     this.#update();
     while (this.#accepted < wanted) {
       if (this.#ended !== undefined) {
+        const lost = this.#appended - this.#accepted;
+        if (this.#reported >= lost) {
+          return;
+        }
+        this.#reported = lost;
         throw this.#ended;
       }
       await this.#changed.wait(signal);
@@ -436,6 +453,10 @@ export class Producer implements AsyncDisposable {
     } finally {
       if (this.#isOpen) {
         this.#update();
+      } else {
+        // It must not open, and append the records of which the caller knows that they are lost.
+        native.abandonProducer(this.#native);
+        this.#opening.abort(closed("producer"));
       }
       this.#end(this.#ended ?? closed("producer"));
       this.#sends.fail(0, closed("producer"));

@@ -64,16 +64,19 @@ export class Sends {
     return end;
   }
 
-  /** Fails every send with a record of this sequence or a later one. */
-  fail(sequence: number, error: StyxError): void {
+  /** Fails every send with a record of this sequence or a later one. Returns how many there are. */
+  fail(sequence: number, error: StyxError): number {
     const sends = this.#sends.slice(this.#at);
+    let records = 0;
     this.#at = 0;
     this.#sends = sends.filter((send) => send.last < sequence);
     for (const send of sends) {
       if (send.last >= sequence) {
+        records += send.last - Math.max(send.first, sequence) + 1;
         send.reject(error);
       }
     }
+    return records;
   }
 
   #resolveBlock(first: number, end: number, position: bigint): void {

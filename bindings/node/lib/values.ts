@@ -6,7 +6,7 @@ import { toNumber } from "./integers.js";
 export interface ServerInfo {
   /** The version of the server. */
   readonly version: string;
-  /** What it can do. */
+  /** The names of its features, such as `styx/1` and `zstd`. */
   readonly features: readonly string[];
   /** The largest record that it accepts, in bytes. */
   readonly maxRecordSize: number;
@@ -14,28 +14,39 @@ export interface ServerInfo {
   readonly maxBlockSize: number;
 }
 
-/** The limits of a log. -1 means no limit. */
+/** The limits of a log. -1 means no limit, where that is allowed. */
 export interface LogConfig {
-  /** The largest record in bytes: payload plus 8. */
+  /** The largest record in bytes: its payload and 8. Default: 1 MiB. */
   readonly maxRecordSize: number;
+  /** Bytes of a segment between two entries of its index. Default: 1 MiB. */
   readonly indexAfterSize: number;
+  /** The number of records after which a segment ends. Default: -1. */
   readonly segmentMaxCount: number;
+  /** Bytes after which a segment ends. Default: 1 GiB. */
   readonly segmentMaxSize: number;
+  /** Seconds after which a segment ends. Default: -1. */
   readonly segmentMaxAge: number;
+  /** The number of records to keep. Default: -1. */
   readonly logMaxCount: number;
+  /** Bytes to keep. Default: -1. */
   readonly logMaxSize: number;
-  /** The age in seconds at which records are removed. */
+  /** Seconds to keep a record. Default: -1. */
   readonly logMaxAge: number;
 }
 
-/** Information about a log. */
+/** Information about a log. Only durable records count. */
 export class LogInfo {
+  /** The name of the log. */
   readonly name: string;
-  /** Whether the log can be used: `ok`, `corrupt` and so on. */
+  /** `ok`, or why the log cannot be used: `corrupt`, `tainted`, `scanning` or `unknown`. */
   readonly status: string;
+  /** As {@link recordCount}, as a bigint. */
   readonly recordCountBigInt: bigint;
+  /** As {@link fileSize}, as a bigint. */
   readonly fileSizeBigInt: bigint;
+  /** As {@link startPosition}, as a bigint. */
   readonly startPositionBigInt: bigint;
+  /** As {@link endPosition}, as a bigint. */
   readonly endPositionBigInt: bigint;
 
   /** Tests can make it too. */
@@ -80,7 +91,9 @@ export class LogInfo {
 export interface LogDetails {
   /** The id of the log, which changes when it is created, restored or truncated. */
   readonly logId: string;
+  /** The same as {@link Client.getLog} returns. */
   readonly info: LogInfo;
+  /** The limits of the log. */
   readonly config: LogConfig;
   /** When the first record that the log still has was appended, in µs since 1970. */
   readonly timestampFirst: number | null;
@@ -90,19 +103,22 @@ export interface LogDetails {
 
 /** A position that the server keeps under a name. */
 export class CursorInfo {
+  /** The name of the cursor. */
   readonly cursor: string;
   /** The id of the log that it belongs to. */
   readonly logId: string;
+  /** As {@link position}, as a bigint. */
   readonly positionBigInt: bigint;
-  /** When it was stored, in RFC 3339. */
-  readonly updated: string;
+  /** When it was stored, in µs since 1970. */
+  readonly updated: number;
   readonly version: number;
 
+  /** Tests can make it too. */
   constructor(values: {
     cursor: string;
     logId: string;
     position: bigint | number | string;
-    updated: string;
+    updated: number;
     version: number;
   }) {
     this.cursor = values.cursor;
@@ -120,11 +136,17 @@ export class CursorInfo {
 
 /** The numbers of a client. */
 export interface ClientStats {
+  /** Requests that were sent, including those that open producers and consumers. */
   readonly requests: number;
+  /** How many times a call was tried again. Producers and consumers count their `reconnects`. */
   readonly retries: number;
+  /** Connections that were opened. */
   readonly connections: number;
+  /** Attempts to open a connection that failed. */
   readonly failedConnections: number;
+  /** Connections that are open. Some may be kept for the next call. */
   readonly openConnections: number;
+  /** Open connections of producers and consumers. */
   readonly openStreams: number;
   /** Milliseconds since anything was received; null before. */
   readonly sinceLastHeard: number | null;
@@ -134,18 +156,25 @@ export interface ClientStats {
 export interface ProducerStats {
   /** Records that are durable. */
   readonly ackedRecords: number;
+  /** Bytes of these records. */
   readonly ackedBytes: number;
+  /** Blocks in which these records were sent. */
   readonly ackedBlocks: number;
+  /** Records that failed. */
   readonly failedRecords: number;
   /** Records that were sent or wait to be sent. */
   readonly inFlightRecords: number;
+  /** Bytes of these records. */
   readonly inFlightBytes: number;
   /** The part of `inFlightBytes` that waits to be sent. */
   readonly bufferedBytes: number;
   /** Records that wait in this library, because `inFlightBytes` are in flight. */
   readonly waitingRecords: number;
+  /** Blocks that were sent again after a connection broke. */
   readonly resentBlocks: number;
+  /** Whether a connection is open. One that is silent is open until `silenceTimeout`. */
   readonly isConnected: boolean;
+  /** Connections after the first one. */
   readonly reconnects: number;
   /** Milliseconds since the last ack; null before. */
   readonly sinceLastAck: number | null;
@@ -155,12 +184,17 @@ export interface ProducerStats {
 
 /** The numbers of a consumer. */
 export interface ConsumerStats {
+  /** Records that were received. */
   readonly receivedRecords: number;
+  /** Bytes of these records. */
   readonly receivedBytes: number;
+  /** Batches that were received. */
   readonly receivedBatches: number;
   /** Bytes that were received and not yet taken. */
   readonly bufferedBytes: number;
+  /** Whether a connection is open. One that is silent is open until `silenceTimeout`. */
   readonly isConnected: boolean;
+  /** Connections after the first one. */
   readonly reconnects: number;
   /** Milliseconds since anything was received; null before. */
   readonly sinceLastHeard: number | null;

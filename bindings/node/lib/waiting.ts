@@ -1,6 +1,7 @@
 // How a call waits: with an AbortSignal, and with a timeout.
 
-import { StyxError, timedOut } from "./errors.js";
+import { onAbort } from "./aborting.js";
+import { timedOut } from "./errors.js";
 import { checkMilliseconds } from "./options.js";
 
 /** Options of every call that can wait. */
@@ -15,6 +16,12 @@ export interface TimedOptions extends CallOptions {
   timeout?: number | undefined;
 }
 
+/** The longest time of a timer. A longer timeout is none. */
+const TIMER_MS_MAX = 0x7fff_ffff;
+
+/** The errors of timeouts that have passed here, unlike those of the core. */
+const passed = new WeakSet<object>();
+
 /** Runs a call with a signal that also aborts after the timeout. `what` is for the message. */
 export async function withTimeout<T>(
   options: TimedOptions,
@@ -22,24 +29,29 @@ export async function withTimeout<T>(
   run: (signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
   const { timeout, signal } = options;
-  if (timeout === undefined || checkMilliseconds("timeout", timeout) === Number.POSITIVE_INFINITY) {
+  if (timeout === undefined || checkMilliseconds("timeout", timeout) > TIMER_MS_MAX) {
     return run(signal);
   }
+  signal?.throwIfAborted();
   const limit = new AbortController();
-  const timer = setTimeout(
-    () => limit.abort(timedOut(`${what} did not finish within ${timeout} ms`)),
-    timeout,
-  );
+  const timer = setTimeout(() => {
+    const error = timedOut(`${what} did not finish within ${timeout} ms`);
+    passed.add(error);
+    limit.abort(error);
+  }, timeout);
+  // AbortSignal.any would leak memory for each call with a signal that lives long.
+  const ignore = onAbort(signal, () => limit.abort(signal?.reason));
   try {
-    return await run(signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
+    return await run(limit.signal);
   } finally {
     clearTimeout(timer);
+    ignore();
   }
 }
 
-/** Whether the error is that of a timeout. */
+/** Whether the error is that of a timeout of {@link withTimeout}. */
 export function isTimeout(error: unknown): boolean {
-  return error instanceof StyxError && error.code === "timed_out";
+  return typeof error === "object" && error !== null && passed.has(error);
 }
 
 /** Promises that wait for the same thing. */
@@ -54,14 +66,13 @@ export class Waiters {
         return;
       }
       const done = () => {
-        signal?.removeEventListener("abort", abort);
+        ignore();
         resolve();
       };
-      const abort = () => {
+      const ignore = onAbort(signal, () => {
         this.#waiting.delete(done);
         reject(signal?.reason);
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+      });
       this.#waiting.add(done);
     });
   }
@@ -85,11 +96,12 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   }
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
+      // Its own failure is not reported to anybody.
+      promise.catch(() => {});
       reject(signal.reason);
       return;
     }
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const ignore = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(ignore);
   });
 }

@@ -29,6 +29,11 @@ impl<T: Send + 'static> Slot<T> {
         slot.take().ok_or_else(|| Error::closed(what))
     }
 
+    fn clear(&self) {
+        let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(value);
+    }
+
     fn put(&self, value: T) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
     }
@@ -89,6 +94,12 @@ pub fn read_backup(backup: &External<BackupHandle>, token: i64) -> napi::Result<
     })
 }
 
+/// Ends the backup now, instead of when the handle is collected. No call uses it.
+#[napi]
+pub fn drop_backup(backup: &External<BackupHandle>) {
+    backup.slot.clear();
+}
+
 /// Opens a restore. `drain` returns `token` when it is open.
 #[napi]
 pub fn open_restore(
@@ -130,4 +141,10 @@ pub fn finish_restore(restore: &External<RestoreHandle>, token: i64) -> napi::Re
     restore.hub.start(&restore.client, token, async move {
         slot.take("restore")?.finish().await.map(|_| Answer::Nothing)
     })
+}
+
+/// Ends the restore now, instead of when the handle is collected: there is no log. No call uses it.
+#[napi]
+pub fn drop_restore(restore: &External<RestoreHandle>) {
+    restore.slot.clear();
 }

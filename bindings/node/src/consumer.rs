@@ -25,6 +25,8 @@ pub(crate) struct ConsumerHandle {
 struct State {
     /// `None` before it is open and after it is closed.
     open: Option<(Consumer, Handle)>,
+    /// Whether `close_consumer` was called. Opening may finish afterwards.
+    is_closed: bool,
     /// The last batch that JavaScript took.
     last: Option<RecordBatch>,
 }
@@ -53,7 +55,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Opens a consumer. `drain` returns `token` when it is open or has failed, and `source` when
-/// there may be something to take.
+/// there may be something to take. An invalid option is thrown.
 #[napi]
 pub fn open_consumer(
     client: &External<ClientHandle>,
@@ -64,18 +66,23 @@ pub fn open_consumer(
 ) -> napi::Result<External<ConsumerHandle>> {
     let core = client.core().map_err(|error| thrown(&error))?;
     let state = Arc::new(Mutex::new(State::default()));
-    let (opening, opened) = (core.clone(), Arc::clone(&state));
+    let opened = Arc::clone(&state);
     let source = client.hub.source(source);
+    let mut builder = core.consumer(&log);
+    for (key, value) in pairs(&options) {
+        builder = builder.set(key, value).map_err(|error| thrown(&error))?;
+    }
     client.hub.start(&core, token, async move {
-        let mut builder = opening.consumer(&log);
-        for (key, value) in pairs(&options) {
-            builder = builder.set(key, value)?;
-        }
         let consumer = builder.open().await?;
         let log_id = consumer.log_id().to_string();
         consumer.notify(source);
         let handle = consumer.handle();
-        lock(&opened).open = Some((consumer, handle));
+        {
+            let mut state = lock(&opened);
+            if !state.is_closed {
+                state.open = Some((consumer, handle));
+            }
+        }
         Ok(Answer::Json(json!({ "logId": log_id })))
     })?;
     Ok(External::new(ConsumerHandle { hub: Arc::clone(&client.hub), client: core, state }))
@@ -123,15 +130,18 @@ pub fn seek(consumer: &External<ConsumerHandle>, token: i64, start: String) -> n
 }
 
 /// Stores the position in the cursor. The last `rest` records that were taken do not count, and
-/// are taken again. The result is the position as JSON.
+/// are taken again, unless this throws. The result is the position as JSON.
 #[napi]
 pub fn commit(consumer: &External<ConsumerHandle>, token: i64, rest: u32) -> napi::Result<()> {
     let mut state = consumer.state();
-    let commit = state.give_back(rest).and_then(|()| state.consumer()?.commit());
-    let commit = commit.map_err(|error| thrown(&error))?;
-    consumer.hub.start(&consumer.client, token, async move {
-        commit.position().await.map(|position| Answer::Json(integer(position)))
-    })
+    let ticket = consumer.hub.ticket(token)?;
+    state.give_back(rest).map_err(|error| thrown(&error))?;
+    // From here on every failure is the result of the call.
+    let commit = state.consumer().and_then(Consumer::commit);
+    consumer.hub.start_with(ticket, &consumer.client, token, async move {
+        commit?.position().await.map(|position| Answer::Json(integer(position)))
+    });
+    Ok(())
 }
 
 /// Closes the consumer. A commit that is under way is awaited.
@@ -139,6 +149,7 @@ pub fn commit(consumer: &External<ConsumerHandle>, token: i64, rest: u32) -> nap
 pub fn close_consumer(consumer: &External<ConsumerHandle>, token: i64) -> napi::Result<()> {
     let mut state = consumer.state();
     state.last = None;
+    state.is_closed = true;
     let open = state.open.take();
     consumer.hub.start(&consumer.client, token, async move {
         if let Some((mut consumer, _)) = open {

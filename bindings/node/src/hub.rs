@@ -51,9 +51,20 @@ impl Hub {
         token: i64,
         call: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) -> napi::Result<()> {
-        let started = client.start(self.ticket(token)?, call);
-        self.calls().insert(token.unsigned_abs(), started);
+        self.start_with(self.ticket(token)?, client, token, call);
         Ok(())
+    }
+
+    /// As `start`, with a ticket of that token: it cannot fail.
+    pub(crate) fn start_with(
+        &self,
+        ticket: Ticket,
+        client: &Client,
+        token: i64,
+        call: impl Future<Output = Result<Answer, Error>> + Send + 'static,
+    ) {
+        let started = client.start(ticket, call);
+        self.calls().insert(token.unsigned_abs(), started);
     }
 
     /// A place for the outcome of one call of the core.

@@ -42,6 +42,8 @@ struct State {
     pending: VecDeque<Encoded>,
     /// Why no more records are accepted.
     ended: Option<Error>,
+    /// Whether `abandon_producer` was called. Opening may finish afterwards.
+    is_abandoned: bool,
     /// The failures that the last `pump` returned.
     failures: Vec<Settled>,
 }
@@ -85,7 +87,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Opens a producer. `drain` returns `token` when it is open or has failed, and `source` when
-/// `pump` should be called.
+/// `pump` should be called. An invalid option is thrown.
 #[napi]
 pub fn open_producer(
     client: &External<ClientHandle>,
@@ -96,17 +98,21 @@ pub fn open_producer(
 ) -> napi::Result<External<ProducerHandle>> {
     let core = client.core().map_err(|error| thrown(&error))?;
     let state = Arc::new(Mutex::new(State::default()));
-    let (opening, opened) = (core.clone(), Arc::clone(&state));
+    let opened = Arc::clone(&state);
     let source = client.hub.source(source);
+    let mut builder = core.producer(&log);
+    for (key, value) in pairs(&options) {
+        builder = builder.set(key, value).map_err(|error| thrown(&error))?;
+    }
+    let builder = builder.track_settled(true);
     client.hub.start(&core, token, async move {
-        let mut builder = opening.producer(&log).track_settled(true);
-        for (key, value) in pairs(&options) {
-            builder = builder.set(key, value)?;
-        }
         let producer = builder.open().await?;
         let info = info(&producer);
         {
             let mut state = lock(&opened);
+            if state.is_abandoned {
+                return Err(Error::closed("producer"));
+            }
             state.base = producer.next_sequence();
             state.producer = Some(Arc::new(producer));
         }
@@ -121,7 +127,8 @@ pub fn open_producer(
 
 /// Appends records that lie one after the other in the first `length` bytes of `data`; the
 /// first `count` entries of `ends` have where each ends. Copies them. Returns whether there is
-/// room for more. They are accepted even if there is not.
+/// room for more. They are accepted even if there is not. Throws the error that ended the
+/// producer; nothing else would tell of it.
 #[napi]
 pub fn push(
     producer: &External<ProducerHandle>,
@@ -182,6 +189,10 @@ pub fn pump(producer: &External<ProducerHandle>) -> Pumped {
             state.failures.push(block);
         }
     }
+    if state.ended.is_none() && !failures.is_empty() {
+        // Most failures end the core's producer.
+        state.ended = state.producer.as_ref().and_then(|producer| producer.check().err());
+    }
     Pumped {
         settled: settled.into(),
         failures,
@@ -228,6 +239,15 @@ pub fn close_producer(
         }
         Ok(Answer::Nothing)
     })
+}
+
+/// Drops the records that the core has not accepted. If the producer is still opening, it does
+/// not open.
+#[napi]
+pub fn abandon_producer(producer: &External<ProducerHandle>) {
+    let mut state = producer.state();
+    state.is_abandoned = true;
+    state.pending.clear();
 }
 
 /// The numbers of the producer, as JSON; `null` before it is open.

@@ -1,7 +1,6 @@
 //! [`RecordBatch`]: consecutive records of one log, in memory that is shared with Python.
 
 use std::os::raw::c_int;
-use std::sync::Arc;
 
 use pyo3::exceptions::{PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi as python;
@@ -29,11 +28,10 @@ const BYTES_MAX: usize = 1 << 30;
 /// timestamp: when the records were appended, in µs since 1970-01-01 UTC.
 /// log_id: the id of the log, as 32 hex digits.
 #[pyclass(frozen, module = "styx_client", sequence)]
-#[derive(Clone)]
 pub(crate) struct RecordBatch {
     batch: styx_client::RecordBatch,
     /// The shape of the exported buffer.
-    shape: Arc<[isize; 1]>,
+    shape: [isize; 1],
 }
 
 /// The distance between two bytes.
@@ -42,11 +40,19 @@ static STRIDES: [isize; 1] = [1];
 impl RecordBatch {
     pub(crate) fn new(batch: styx_client::RecordBatch) -> RecordBatch {
         let bytes = isize::try_from(batch.data().len()).unwrap_or(isize::MAX);
-        RecordBatch { batch, shape: Arc::new([bytes]) }
+        RecordBatch { batch, shape: [bytes] }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &styx_client::RecordBatch {
         &self.batch
+    }
+
+    /// The payload of a record, which takes less work than the record.
+    #[inline]
+    pub(crate) fn payload(&self, at: usize) -> Option<&[u8]> {
+        let [start, end] = *self.batch.index().get(at)?;
+        self.batch.data().get(start as usize..end as usize)
     }
 }
 
@@ -87,19 +93,20 @@ impl RecordBatch {
         self.batch.len()
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, at: &Bound<'py, PyAny>) -> PyResult<Py<PyAny>> {
+    fn __getitem__(slf: &Bound<'_, Self>, at: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let (py, batch) = (slf.py(), slf.get().core());
         if let Ok(slice) = at.cast::<PySlice>() {
-            let range = slice.indices(isize::try_from(self.batch.len()).unwrap_or(isize::MAX))?;
+            let range = slice.indices(isize::try_from(batch.len()).unwrap_or(isize::MAX))?;
             if range.step != 1 {
                 return Err(PyValueError::new_err(
                     "a batch has consecutive records: its slices have the step 1",
                 ));
             }
             let (start, length) = (range.start.unsigned_abs(), range.slicelength);
-            let part = RecordBatch::new(self.batch.slice(start..start + length));
+            let part = RecordBatch::new(batch.slice(start..start + length));
             return Ok(Py::new(py, part)?.into_any());
         }
-        let length = isize::try_from(self.batch.len()).unwrap_or(isize::MAX);
+        let length = isize::try_from(batch.len()).unwrap_or(isize::MAX);
         let at: isize = at
             .extract()
             .map_err(|_| PyTypeError::new_err("an index of a batch is an integer or a slice"))?;
@@ -108,11 +115,12 @@ impl RecordBatch {
             let text = format!("index {at} is out of range: the batch has {length} records");
             return Err(PyIndexError::new_err(text));
         }
-        Ok(Py::new(py, Record::new(self.batch.clone(), index.unsigned_abs()))?.into_any())
+        let record = Record::new(slf.clone().unbind(), index.unsigned_abs());
+        Ok(Py::new(py, record)?.into_any())
     }
 
-    fn __iter__(&self) -> BatchIterator {
-        BatchIterator::new(self.batch.clone())
+    fn __iter__(slf: &Bound<'_, Self>) -> PyResult<BatchIterator> {
+        BatchIterator::new(slf.py(), slf.clone().unbind())
     }
 
     /// The number of records that equal value.
@@ -133,8 +141,8 @@ impl RecordBatch {
     }
 
     /// The payloads one by one, as bytes.
-    fn iter_payloads(&self) -> PayloadIterator {
-        PayloadIterator::new(self.batch.clone())
+    fn iter_payloads(slf: Bound<'_, Self>) -> PayloadIterator {
+        PayloadIterator::new(slf.unbind())
     }
 
     /// The position of the first record.
@@ -200,7 +208,7 @@ impl RecordBatch {
         let layout = Layout {
             bytes: batch.batch.data(),
             item: (1, c"B"),
-            shape: batch.shape.as_slice(),
+            shape: &batch.shape,
             strides: &STRIDES,
         };
         // SAFETY: `view` comes from the interpreter. The object is frozen, and owns the data

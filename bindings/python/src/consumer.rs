@@ -14,8 +14,9 @@ use crate::batch::RecordBatch;
 use crate::call::Call;
 use crate::checkpoint::Checkpoint;
 use crate::completions::Completions;
+use crate::current::Current;
 use crate::errors::exception;
-use crate::record::Record;
+use crate::records::Records;
 use crate::shared::{Deadline, Shared};
 
 /// An open consumer. No lock is held while a thread waits.
@@ -32,12 +33,12 @@ pub(crate) struct Consumer {
 struct State {
     /// `None` after `close`.
     consumer: Option<styx_client::Consumer>,
-    /// A batch of which some records were returned, and the index of the next one.
-    current: Option<(styx_client::RecordBatch, usize)>,
+    /// The batch whose records are returned next.
+    current: Option<Arc<Current>>,
 }
 
 /// The answer of a consumer that does not wait.
-enum Taken<T> {
+pub(crate) enum Taken<T> {
     Some(T),
     Nothing,
     End,
@@ -48,68 +49,62 @@ impl State {
         self.consumer.as_mut().ok_or_else(|| Error::closed("consumer"))
     }
 
-    /// Makes sure that `current` has a record.
-    fn fill(&mut self) -> Result<Taken<()>, Error> {
-        if self.current.is_some() {
-            return Ok(Taken::Some(()));
-        }
-        Ok(match self.consumer()?.try_next_batch()? {
-            Polled::Batch(batch) => {
-                self.current = Some((batch, 0));
-                Taken::Some(())
+    /// The batch whose records are returned next. It has some left, unless another thread
+    /// takes them.
+    fn fill(&mut self) -> Result<Taken<&Arc<Current>>, Error> {
+        if self.rest() == 0 {
+            match self.consumer()?.try_next_batch()? {
+                Polled::Batch(batch) => self.current = Some(Arc::new(Current::new(batch, 0))),
+                Polled::Nothing => return Ok(Taken::Nothing),
+                Polled::End => return Ok(Taken::End),
             }
-            Polled::Nothing => Taken::Nothing,
-            Polled::End => Taken::End,
+        }
+        Ok(self.current.as_ref().map_or(Taken::Nothing, Taken::Some))
+    }
+
+    /// The batch whose records an iterator claims one by one.
+    fn current(&mut self) -> Result<Taken<Arc<Current>>, Error> {
+        Ok(match self.fill()? {
+            Taken::Some(current) => Taken::Some(Arc::clone(current)),
+            Taken::Nothing => Taken::Nothing,
+            Taken::End => Taken::End,
         })
     }
 
     /// Up to `max` records.
     fn batch(&mut self, max: usize) -> Result<Taken<styx_client::RecordBatch>, Error> {
-        match self.fill()? {
-            Taken::Nothing => return Ok(Taken::Nothing),
-            Taken::End => return Ok(Taken::End),
-            Taken::Some(()) => {}
+        loop {
+            match self.fill()? {
+                Taken::Nothing => return Ok(Taken::Nothing),
+                Taken::End => return Ok(Taken::End),
+                Taken::Some(_) => {}
+            }
+            let rest = self.stop_current();
+            let part = rest.as_ref().map(|rest| rest.slice(0..max));
+            let (Some(rest), Some(part)) = (rest, part) else { continue };
+            if part.len() < rest.len() {
+                self.current = Some(Arc::new(Current::new(rest, part.len())));
+            }
+            return Ok(Taken::Some(part));
         }
-        let Some((batch, at)) = self.current.take() else { return Ok(Taken::Nothing) };
-        let end = at.saturating_add(max).min(batch.len());
-        let part = batch.slice(at..end);
-        if end < batch.len() {
-            self.current = Some((batch, end));
-        }
-        Ok(Taken::Some(part))
-    }
-
-    #[inline]
-    fn record(&mut self) -> Result<Taken<Record>, Error> {
-        match self.fill()? {
-            Taken::Nothing => return Ok(Taken::Nothing),
-            Taken::End => return Ok(Taken::End),
-            Taken::Some(()) => {}
-        }
-        let Some((batch, at)) = &mut self.current else { return Ok(Taken::Nothing) };
-        let next = *at + 1;
-        if next < batch.len() {
-            let record = Record::new(batch.clone(), *at);
-            *at = next;
-            return Ok(Taken::Some(record));
-        }
-        let last = Record::new(batch.clone(), *at);
-        self.current = None;
-        Ok(Taken::Some(last))
     }
 
     /// The number of records that the core counts as returned, but that were not.
     fn rest(&self) -> u64 {
-        self.current.as_ref().map_or(0, |(batch, at)| (batch.len() - at) as u64)
+        self.current.as_ref().map_or(0, |current| current.rest() as u64)
+    }
+
+    /// Takes the rest of the current batch, if there is one. No iterator claims its records any
+    /// more.
+    fn stop_current(&mut self) -> Option<styx_client::RecordBatch> {
+        let rest = self.current.take()?.stop();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Gives the rest of the current batch back, so that the core's position is exact.
     fn give_back(&mut self) -> Result<(), Error> {
-        match self.current.take() {
-            Some((batch, at)) => {
-                let rest = batch.slice(at..batch.len());
-                self.consumer()?.give_back(rest)
-            }
+        match self.stop_current() {
+            Some(rest) => self.consumer()?.give_back(rest),
             None => Ok(()),
         }
     }
@@ -125,6 +120,29 @@ impl Consumer {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batch whose records are returned next. If there is none now, waits for it, or
+    /// returns `None`, which also is the end.
+    pub(crate) fn current(&self, py: Python<'_>, waits: bool) -> PyResult<Option<Arc<Current>>> {
+        let forever = Deadline::after(None).map_err(|error| exception(py, &error))?;
+        let taken = match waits {
+            true => self.wait(py, forever, State::current),
+            false => self.take_now(py, State::current),
+        };
+        match taken {
+            // Another thread has closed the consumer: the iteration ends.
+            Err(_) if self.closed.load(Ordering::Acquire) => Ok(None),
+            taken => taken,
+        }
+    }
+
+    /// Every record of a batch was claimed.
+    pub(crate) fn forget(&self, claimed: &Arc<Current>) {
+        let mut state = self.state();
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, claimed)) {
+            state.current = None;
+        }
     }
 
     /// Takes something, or waits for it. `None` at the deadline, at the end, and when another
@@ -198,13 +216,13 @@ impl Consumer {
     }
 
     /// The records one by one. The iterator waits for them.
-    fn records(slf: Bound<'_, Self>) -> Records {
-        Records { consumer: slf.unbind(), waits: true }
+    fn records(slf: Bound<'_, Self>) -> PyResult<Records> {
+        Records::new(slf.py(), slf.clone().unbind(), true)
     }
 
     /// The records that are there, one by one. The iterator ends when it would wait.
-    fn records_now(slf: Bound<'_, Self>) -> Records {
-        Records { consumer: slf.unbind(), waits: false }
+    fn records_now(slf: Bound<'_, Self>) -> PyResult<Records> {
+        Records::new(slf.py(), slf.clone().unbind(), false)
     }
 
     /// Continues at another place. Waits until that has happened.
@@ -249,7 +267,7 @@ impl Consumer {
         self.ended.store(true, Ordering::Relaxed);
         self.handle.close();
         let mut state = self.state();
-        state.current = None;
+        drop(state.stop_current());
         let consumer = state.consumer.take();
         Call::nothing(&self.shared, "close", async move {
             if let Some(mut consumer) = consumer {
@@ -336,45 +354,11 @@ impl Consumer {
             Ok(start)
         });
         let start = moved.map_err(|error| exception(py, &error))?;
-        state.current = None;
+        drop(state.stop_current());
         let consumer = state.consumer().map_err(|error| exception(py, &error))?;
         consumer.seek_to(start, ticket);
         self.ended.store(false, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// The records of a consumer one by one.
-#[pyclass(frozen, module = "styx_client._native")]
-pub(crate) struct Records {
-    consumer: Py<Consumer>,
-    waits: bool,
-}
-
-#[pymethods]
-impl Records {
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Record>> {
-        let consumer = self.consumer.get();
-        let taken = consumer.state().record();
-        match taken {
-            Ok(Taken::Some(record)) => Ok(Some(record)),
-            // Another thread has closed the consumer: the iteration ends.
-            Err(_) if consumer.closed.load(Ordering::Acquire) => Ok(None),
-            Ok(Taken::Nothing) if self.waits => {
-                let forever = Deadline::after(None).map_err(|error| exception(py, &error))?;
-                consumer.wait(py, forever, State::record)
-            }
-            Ok(Taken::Nothing) => Ok(None),
-            Ok(Taken::End) => {
-                consumer.ended.store(true, Ordering::Relaxed);
-                Ok(None)
-            }
-            Err(error) => Err(exception(py, &error)),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | in | [`with_bytes`]: the bytes of any contiguous buffer, borrowed while the interpreter is held |
 //! | out | [`export`]: read-only memory of a batch, which the exporting object keeps alive |
+//! | both | [`is_unshared`]: whether an object may be used again |
 
 #![expect(unsafe_code, reason = "buffers are raw pointers")]
 
@@ -62,6 +63,15 @@ fn not_bytes(object: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!(
         "a record is bytes, bytearray, memoryview or another contiguous buffer, not {name}"
     ))
+}
+
+/// Whether `object` is the only reference to its object, so that nothing notices if the object
+/// changes. Its class must have no weak references.
+#[inline]
+pub(crate) fn is_unshared<T>(_py: Python<'_>, object: &Py<T>) -> bool {
+    // Without the interpreter's lock, another thread may change the count meanwhile.
+    // SAFETY: the object exists, because there is a reference to it.
+    cfg!(not(Py_GIL_DISABLED)) && unsafe { python::Py_REFCNT(object.as_ptr()) } == 1
 }
 
 /// The layout of exported memory.

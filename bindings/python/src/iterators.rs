@@ -4,20 +4,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use styx_client::RecordBatch;
 
+use crate::batch::RecordBatch;
+use crate::recent::Recent;
 use crate::record::Record;
 
 /// The records of a batch.
 #[pyclass(frozen, module = "styx_client._native")]
 pub(crate) struct BatchIterator {
-    batch: RecordBatch,
+    batch: Py<RecordBatch>,
     next: AtomicUsize,
+    recent: Py<Recent>,
 }
 
 impl BatchIterator {
-    pub(crate) fn new(batch: RecordBatch) -> BatchIterator {
-        BatchIterator { batch, next: AtomicUsize::new(0) }
+    pub(crate) fn new(py: Python<'_>, batch: Py<RecordBatch>) -> PyResult<BatchIterator> {
+        let recent = Py::new(py, Recent::new(batch.clone_ref(py)))?;
+        Ok(BatchIterator { batch, next: AtomicUsize::new(0), recent })
     }
 }
 
@@ -27,25 +30,29 @@ impl BatchIterator {
         slf
     }
 
-    fn __next__(&self) -> Option<Record> {
-        let at = claim(&self.next, self.batch.len())?;
-        Some(Record::new(self.batch.clone(), at))
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Record>>> {
+        let Some(at) = claim(&self.next, self.batch.get().core().len()) else { return Ok(None) };
+        match self.recent.bind(py).try_borrow_mut() {
+            Ok(mut recent) => recent.record(py, at),
+            Err(_) => Py::new(py, Record::new(self.batch.clone_ref(py), at)),
+        }
+        .map(Some)
     }
 
     fn __length_hint__(&self) -> usize {
-        self.batch.len().saturating_sub(self.next.load(Ordering::Relaxed))
+        self.batch.get().core().len().saturating_sub(self.next.load(Ordering::Relaxed))
     }
 }
 
 /// The payloads of a batch.
 #[pyclass(frozen, module = "styx_client._native")]
 pub(crate) struct PayloadIterator {
-    batch: RecordBatch,
+    batch: Py<RecordBatch>,
     next: AtomicUsize,
 }
 
 impl PayloadIterator {
-    pub(crate) fn new(batch: RecordBatch) -> PayloadIterator {
+    pub(crate) fn new(batch: Py<RecordBatch>) -> PayloadIterator {
         PayloadIterator { batch, next: AtomicUsize::new(0) }
     }
 }
@@ -57,13 +64,13 @@ impl PayloadIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        let at = claim(&self.next, self.batch.len())?;
-        let [start, end] = *self.batch.index().get(at)?;
-        Some(PyBytes::new(py, self.batch.data().get(start as usize..end as usize)?))
+        let batch = self.batch.get();
+        let at = claim(&self.next, batch.core().len())?;
+        Some(PyBytes::new(py, batch.payload(at)?))
     }
 
     fn __length_hint__(&self) -> usize {
-        self.batch.len().saturating_sub(self.next.load(Ordering::Relaxed))
+        self.batch.get().core().len().saturating_sub(self.next.load(Ordering::Relaxed))
     }
 }
 

@@ -7,9 +7,9 @@
 //! | module | content |
 //! |---|---|
 //! | `client`, `archive`, `call` | calls, which wait or tell a queue |
-//! | `producer`, `encoded`, `ack` | appending |
-//! | `consumer` | reading |
-//! | `batch`, `record`, `index`, `iterators`, `arrow` | records in shared memory |
+//! | `producer`, `encoded`, `ack`, `sends` | appending |
+//! | `consumer`, `current`, `records` | reading |
+//! | `batch`, `record`, `recent`, `index`, `iterators`, `arrow` | records in shared memory |
 //! | `shared`, `completions` | how threads and event loops wait |
 //! | `errors`, `checkpoint` | values |
 //! | `ffi` | memory that Python and Rust share: with `arrow`, the unsafe code |
@@ -27,13 +27,17 @@ mod checkpoint;
 mod client;
 mod completions;
 mod consumer;
+mod current;
 mod encoded;
 mod errors;
 mod ffi;
 mod index;
 mod iterators;
 mod producer;
+mod recent;
 mod record;
+mod records;
+mod sends;
 mod shared;
 mod tables;
 
@@ -57,7 +61,7 @@ mod _native {
     #[pymodule_export]
     use super::completions::Completions;
     #[pymodule_export]
-    use super::consumer::{Commit, Consumer, Records};
+    use super::consumer::{Commit, Consumer};
     #[pymodule_export]
     use super::encoded::Encoded;
     #[pymodule_export]
@@ -68,6 +72,10 @@ mod _native {
     use super::producer::{Failed, Producer};
     #[pymodule_export]
     use super::record::Record;
+    #[pymodule_export]
+    use super::records::Records;
+    #[pymodule_export]
+    use super::sends::Sends;
     #[pymodule_export]
     use super::shared::after_fork;
     #[pymodule_export]

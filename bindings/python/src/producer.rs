@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 use styx_client::bindings::Settled;
 use styx_client::{Error, Kind};
 
@@ -48,6 +48,31 @@ impl Producer {
     }
 }
 
+impl Producer {
+    /// Appends a record without waiting, and returns its sequence; `None` if there is no
+    /// space.
+    #[inline]
+    pub(crate) fn try_send(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        self.shared.check_process(py)?;
+        match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
+            Ok(ack) => Ok(Some(ack.sequence())),
+            Err(error) if is_would_block(&error) => Ok(None),
+            Err(error) => Err(exception(py, &error)),
+        }
+    }
+
+    /// The outcomes of blocks, in order.
+    pub(crate) fn settled(&self) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        self.producer.take_settled(&mut settled);
+        settled
+    }
+}
+
 fn is_would_block(error: &Error) -> bool {
     error.kind() == Kind::WouldBlock
 }
@@ -71,17 +96,6 @@ impl Producer {
         self.shared.check_process(py)?;
         match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
             Ok(ack) => Ok(Some(self.ack(py, ack))),
-            Err(error) if is_would_block(&error) => Ok(None),
-            Err(error) => Err(exception(py, &error)),
-        }
-    }
-
-    /// Appends a record without waiting, and returns its sequence; `None` if there is no
-    /// space.
-    fn try_send(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-        self.shared.check_process(py)?;
-        match with_bytes(payload, |bytes| self.producer.try_append(bytes))? {
-            Ok(ack) => Ok(Some(ack.sequence())),
             Err(error) if is_would_block(&error) => Ok(None),
             Err(error) => Err(exception(py, &error)),
         }
@@ -138,24 +152,6 @@ impl Producer {
         self.producer.notify(completions.source(token));
     }
 
-    /// The outcomes of blocks, in order: `(first_sequence, count, position, failed)` each. If
-    /// they failed, the position is 0.
-    fn take_settled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut settled = Vec::new();
-        self.producer.take_settled(&mut settled);
-        let list = PyList::empty(py);
-        for block in settled {
-            let (first, count) = (block.first_sequence, block.count);
-            let position = block.result.as_ref().map_or(0, |position| *position);
-            let failed = match block.result {
-                Ok(_) => None,
-                Err(_) => Some(Py::new(py, Failed { block })?),
-            };
-            list.append((first, count, position, failed))?;
-        }
-        Ok(list)
-    }
-
     #[getter]
     fn next_sequence(&self) -> u64 {
         self.producer.next_sequence()
@@ -206,6 +202,12 @@ impl Producer {
 #[pyclass(frozen, module = "styx_client._native")]
 pub(crate) struct Failed {
     block: Settled,
+}
+
+impl Failed {
+    pub(crate) fn new(block: Settled) -> Failed {
+        Failed { block }
+    }
 }
 
 #[pymethods]

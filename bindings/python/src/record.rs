@@ -1,12 +1,13 @@
 //! [`Record`]: one record. It shares the memory of its batch.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyNotImplemented, PyTuple};
-use styx_client::RecordBatch;
 
-use crate::batch::from_records;
+use crate::batch::{RecordBatch, from_records};
 use crate::checkpoint::{Checkpoint, hashed};
 use crate::ffi::with_bytes;
 
@@ -19,20 +20,39 @@ use crate::ffi::with_bytes;
 /// log_id: the id of the log, as 32 hex digits.
 #[pyclass(frozen, module = "styx_client")]
 pub(crate) struct Record {
-    batch: RecordBatch,
-    at: usize,
+    /// An object of Python, because counting its references takes no atomic instruction.
+    batch: Py<RecordBatch>,
+    /// It only changes while nothing but an iterator refers to the record: see `recent`.
+    at: AtomicUsize,
 }
 
 impl Record {
     /// The record `at` of a batch that has it.
     #[inline]
-    pub(crate) fn new(batch: RecordBatch, at: usize) -> Record {
-        Record { batch, at }
+    pub(crate) fn new(batch: Py<RecordBatch>, at: usize) -> Record {
+        Record { batch, at: AtomicUsize::new(at) }
+    }
+
+    /// Becomes another record of the batch.
+    #[inline]
+    pub(crate) fn move_to(&self, at: usize) {
+        self.at.store(at, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn at(&self) -> usize {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn batch(&self) -> &styx_client::RecordBatch {
+        self.batch.get().core()
     }
 
     #[inline]
     fn get(&self) -> PyResult<styx_client::batch::Record<'_>> {
-        self.batch.get(self.at).ok_or_else(|| PyValueError::new_err("the batch has no such record"))
+        let record = self.batch().get(self.at());
+        record.ok_or_else(|| PyValueError::new_err("the batch has no such record"))
     }
 }
 
@@ -41,6 +61,7 @@ impl Record {
     #[new]
     #[pyo3(signature = (*, position, timestamp, payload, log_id=None))]
     fn make(
+        py: Python<'_>,
         position: u64,
         timestamp: u64,
         payload: &Bound<'_, PyAny>,
@@ -48,13 +69,13 @@ impl Record {
     ) -> PyResult<Record> {
         let payload = with_bytes(payload, <[u8]>::to_vec)?;
         let batch = from_records(log_id, position, &[(timestamp, payload)])?;
-        Ok(Record { batch: batch.core().clone(), at: 0 })
+        Ok(Record { batch: Py::new(py, batch)?, at: AtomicUsize::new(0) })
     }
 
     /// The record's position in the log.
     #[getter]
     fn position(&self) -> u64 {
-        self.batch.first_position() + self.at as u64
+        self.batch().first_position() + self.at() as u64
     }
 
     /// When the record was appended, in µs since 1970-01-01 UTC. Timestamps never decrease
@@ -68,10 +89,7 @@ impl Record {
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         // Not through `get`, which also finds the timestamp.
-        let entry = self.batch.index().get(self.at);
-        let payload =
-            entry.and_then(|[start, end]| self.batch.data().get(*start as usize..*end as usize));
-        Ok(PyBytes::new(py, payload.unwrap_or_default()))
+        Ok(PyBytes::new(py, self.batch.get().payload(self.at()).unwrap_or_default()))
     }
 
     /// When the record was appended, as a datetime in UTC.
@@ -87,7 +105,7 @@ impl Record {
     /// The id of the log, as 32 hex digits.
     #[getter]
     fn log_id(&self) -> String {
-        self.batch.log_id().to_string()
+        self.batch().log_id().to_string()
     }
 
     /// Where reading continues after this record.
@@ -106,7 +124,7 @@ impl Record {
 
     fn __hash__(&self) -> PyResult<u64> {
         let record = self.get()?;
-        Ok(hashed((self.batch.log_id(), record.position(), record.timestamp(), record.payload())))
+        Ok(hashed((self.batch().log_id(), record.position(), record.timestamp(), record.payload())))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

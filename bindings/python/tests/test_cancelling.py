@@ -317,6 +317,29 @@ def test_a_cancelled_send_ack_or_flush_takes_no_record_back(
     check(runner, server, log, case)
 
 
+def test_a_cancelled_send_between_appends_leaves_the_other_positions(
+    runner: asyncio.Runner, server: Server, log: str
+) -> None:
+    """Sends are not consecutive if other records are between them."""
+
+    async def case(client: aio.Client, log: str) -> None:
+        async with client.producer(log) as producer:
+            sent: list[asyncio.Future[int]] = []
+            for number in range(6):
+                sent.append(producer.send(b"sent"))
+                if number % 2:
+                    await producer.append_many([b"appended"] * number)
+            cancelled = sent.pop(3)
+            cancelled.cancel()
+            assert [await position for position in sent] == [0, 1, 3, 8, 9]
+        assert cancelled.cancelled()
+        one, two = b"sent", b"appended"
+        expected = [one, one, two, one, one, two, two, two, one, one, *([two] * 5)]
+        assert await payloads(client, log) == expected
+
+    check(runner, server, log, case)
+
+
 @pytest.mark.parametrize("way", ["poll", "batches", "records"])
 def test_a_cancelled_read_loses_no_record(
     runner: asyncio.Runner, server: Server, log: str, way: str

@@ -69,6 +69,31 @@ def test_a_break_leaves_the_consumer_where_it_is(client: Client, filled: str) ->
         assert consumer.ended
 
 
+def test_an_iterator_continues_where_other_calls_have_stopped(client: Client, filled: str) -> None:
+    with client.consumer(filled, cursor="shared", follow=True) as consumer:
+        one, two = iter(consumer), iter(consumer)
+        records = [next(one), next(two), next(one)]
+        assert consumer.position == 3
+        assert poll(consumer, 2).payloads() == RECORDS[3:5]
+        records.append(next(two))
+        assert consumer.commit().result(timeout=20) == 6
+        records += [next(one), next(two)]
+        assert consumer.position == 8
+        consumer.seek(1)
+        records += [next(one), next(two)]
+        assert [record.position for record in records] == [0, 1, 2, 5, 6, 7, 1, 2]
+        assert [record.payload for record in records] == [RECORDS[r.position] for r in records]
+        assert (consumer.position, consumer.lag) == (3, 7)
+
+
+def test_a_record_that_is_kept_does_not_change(client: Client, filled: str) -> None:
+    with client.consumer(filled) as consumer:
+        kept = [record for record in consumer if record.position % 3 == 0]
+    assert [(record.position, record.payload) for record in kept] == [
+        (position, RECORDS[position]) for position in (0, 3, 6, 9)
+    ]
+
+
 def test_poll_returns_none_at_the_end(client: Client, filled: str) -> None:
     with client.consumer(filled) as consumer:
         assert poll(consumer).payloads() == RECORDS

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from weakref import ref
 
+import pytest
 from styx_client import aio
 from styx_client.testing import Server
 from waiting import until
@@ -38,6 +39,22 @@ def test_closed_consumers_and_producers_are_freed(tmp_path: Path) -> None:
         return [ref(producer), ref(consumer)]
 
     check_freed(tmp_path, use)
+
+
+def test_a_future_that_refers_to_its_dropped_producer_is_freed(styx_server: Server) -> None:
+    async def main() -> tuple[ref[aio.Producer], ref[asyncio.Future[int]]]:
+        client = await aio.Client(styx_server.address).__aenter__()
+        await client.create_log("orders")
+        producer = await client.producer("orders").open()
+        styx_server.pause()
+        future = producer.send(b"never acknowledged")
+        future.add_done_callback(lambda _: producer)
+        return ref(producer), ref(future)
+
+    producer, future = asyncio.run(main())
+    with pytest.warns(ResourceWarning, match="the producer of orders was not closed"):
+        gc.collect()
+    assert (producer(), future()) == (None, None)
 
 
 def test_a_consumer_that_is_dropped_in_the_middle_is_freed(tmp_path: Path) -> None:

@@ -92,6 +92,24 @@ def test_a_batch_is_a_sequence() -> None:
             pytest.fail("a batch does not match a sequence pattern")
 
 
+def test_a_record_that_is_kept_does_not_change_when_its_iterator_continues() -> None:
+    positions = list(range(40, 52))
+    some = RecordBatch([b"%d" % position for position in positions], first_position=40)
+    assert [record.position for record in list(some)] == positions
+    every_third = [record for record in some if record.position % 3 == 0]
+    assert [record.payload for record in every_third] == [b"42", b"45", b"48", b"51"]
+    assert {record: record.position for record in some} == dict(zip(some, positions, strict=True))
+    pairs = [(one, two) for one in some for two in some if one == two]
+    assert [(one.position, two.position) for one, two in pairs] == [(at, at) for at in positions]
+    iterator = iter(some)
+    first, second = next(iterator), next(iterator)
+    payload = first.payload
+    del first
+    third, fourth = next(iterator), next(iterator)
+    assert payload == b"40"
+    assert [one.position for one in (second, third, fourth)] == [41, 42, 43]
+
+
 def test_a_slice_of_a_batch_is_a_batch() -> None:
     made = batch()
     part = made[1:3]

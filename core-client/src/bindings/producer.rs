@@ -68,6 +68,14 @@ impl Producer {
         self.append_all_parts(batch)
     }
 
+    /// Whether the producer still accepts records.
+    ///
+    /// # Errors
+    /// `closed`, or the error that ended the producer.
+    pub fn check(&self) -> Result<(), Error> {
+        self.shared().admits().map(|_| ())
+    }
+
     /// Waits on this thread until an append would not wait, and at most for `at_most`.
     /// Returns whether it would not wait: there is space, or the append would fail at
     /// once, because the producer has ended or this is a forked child.

@@ -67,7 +67,7 @@ impl ProducerShared {
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub(super) fn admits(&self) -> Result<bool, Error> {
+    pub(crate) fn admits(&self) -> Result<bool, Error> {
         let state = self.lock_unless_forked()?;
         match state.phase {
             Phase::Open => Ok(state.pending.has_space()),

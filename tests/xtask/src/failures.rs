@@ -17,7 +17,7 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Looks for failures in a line that a test runner has printed: cargo or pytest.
+    /// Looks for failures in a line that a test runner has printed: cargo, pytest or node.
     pub(crate) fn add_line(&mut self, line: &str) {
         if std::mem::take(&mut self.message_follows) {
             self.push(&format!("  {}", line.trim()));
@@ -31,6 +31,8 @@ impl Failures {
                     self.push(line);
                 }
             }
+        } else if line.trim_start().starts_with("not ok ") {
+            self.push(line.trim_start());
         } else if line.starts_with("FAILED ") || line.starts_with("ERROR ") {
             self.push(line);
         } else if line.starts_with("thread '") && line.contains(" panicked at ") {
@@ -93,10 +95,13 @@ mod tests {
             "assertion failed",
             "note: run with a backtrace",
             "FAILED tests/test_a.py::test_b - AssertionError",
+            "    not ok 3 - a batch is iterable",
+            "ok 4 - not ok 5",
         ];
         let expected = "test c ... FAILED\n\
                         thread 'c' (7) panicked at a.rs:1:2:\n  assertion failed\n\
-                        FAILED tests/test_a.py::test_b - AssertionError\n";
+                        FAILED tests/test_a.py::test_b - AssertionError\n\
+                        not ok 3 - a batch is iterable\n";
         check(&lines, expected);
     }
 

@@ -3,11 +3,13 @@
 //! It only starts processes and has no dependencies. So it builds in a second on a clean
 //! machine, and can report what else is missing there.
 
+mod cross;
 mod docs;
 mod failures;
 mod fuzz;
 mod hung;
 mod instructions;
+mod node;
 mod proxies;
 mod python;
 mod sabotage;
@@ -26,14 +28,16 @@ const USAGE: &str = "\
 cargo xtask test                                   run everything that CI runs
 cargo xtask test --only NAME                       run one step, or the tests whose module or name matches
 cargo xtask test --only python                     run the steps python-style, python-wheel and so on
+cargo xtask test --only node                       run the steps node-style, node-build and so on
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
-cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python, a thousand kills and power cuts (2 hours)
+cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, a thousand kills and power cuts (2 hours)
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
+cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
 cargo build --release --package styx               build target/release/styx, the binary that users run
@@ -63,6 +67,8 @@ fn main() -> ExitCode {
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["wheels"] => python::wheels::write(None),
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
+        ["npm"] => node::npm::write(None),
+        ["npm", "--dist", folder] => node::npm::write(Some(folder)),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");
@@ -87,7 +93,7 @@ fn faults(cycles: &str) -> bool {
 /// docs/reliability.md.
 fn soak() -> bool {
     // All run even if one fails.
-    let results = [fuzz("600", None), python::tests::soak(), faults("1000")];
+    let results = [fuzz("600", None), python::tests::soak(), node::tests::soak(), faults("1000")];
     results.iter().all(|passed| *passed)
 }
 

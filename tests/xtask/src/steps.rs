@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    docs, instructions, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
+    docs, instructions, node, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -26,9 +26,11 @@ const STEPS: &[Step] = &[
         let all = ["doc", "--locked", "--workspace", "--no-deps"];
         cargo(&[&all[..], &targets].concat(), &[("RUSTDOCFLAGS", "-D warnings")])
     }),
-    ("build", "all programs, examples and tests, built once with the same features", || {
-        cargo(BUILD, &[])
-    }),
+    (
+        "build",
+        "all programs, examples, tests and native modules, built once with the same features",
+        || cargo(BUILD, &[]),
+    ),
     ("docs", "generated documents are up to date", || Tally::step(docs::unchanged())),
     ("release", "the styx binary that users run, for the tests that need it", || {
         cargo(&["build", "--locked", "--release", "--package", "styx"], &[])
@@ -44,11 +46,20 @@ const STEPS: &[Step] = &[
         "the Python package builds from its source distribution, and works",
         python::wheel::step,
     ),
+    ("node-style", "JavaScript code is formatted, and biome has no warnings", node::style::step),
+    ("node-build", "the npm package is compiled", node::build::step),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
     ("python-tests", "the tests of the Python package pass", python::tests::step),
     ("python-server", "the Python package with the server works", python::server::step),
+    ("node-types", "tsc and tsd agree with the types", node::types::step),
+    ("node-tests", "the tests of the npm package pass", node::tests::step),
+    (
+        "node-package",
+        "the packed npm packages work with Node.js, Bun and Deno",
+        node::package::step,
+    ),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),
@@ -57,8 +68,10 @@ const STEPS: &[Step] = &[
 const TEST_THREADS_PER_CORE: usize = 4;
 
 /// Builds the tests and the programs that they run, in one call. Cargo unifies features over
-/// the packages of a call, so a second call would build tokio and others again.
-const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
+/// the packages of a call, so a second call would build tokio and others again. The libraries are
+/// there because of the native module for Node.js.
+const BUILD: &[&str] =
+    &["build", "--locked", "--workspace", "--lib", "--bins", "--examples", "--tests"];
 
 /// Runs all steps, or one. Returns whether all passed. A step that fails does not stop
 /// the others.

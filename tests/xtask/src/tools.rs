@@ -31,7 +31,7 @@ const CARGO_FUZZ: Tool =
 
 /// Programs that the tests need besides cargo: the name, the arguments of a call that
 /// shows that it works, what needs it, and how to install it.
-const NEEDED: [(&str, &[&str], &str, &str); 10] = [
+const NEEDED: [(&str, &[&str], &str, &str); 11] = [
     ("bash", &["--version"], "the examples", "apt-get install bash"),
     ("curl", &["--version"], "the examples and the documents", "apt-get install curl"),
     (
@@ -46,7 +46,8 @@ const NEEDED: [(&str, &[&str], &str, &str); 10] = [
         "the Python package and schemathesis (version 3.11 or newer, with venv)",
         "apt-get install python3 python3-venv",
     ),
-    ("npm", &["--version"], "pyright, which checks Python's types", "apt-get install nodejs npm"),
+    NODE,
+    ("npm", &["--version"], "the npm packages, and pyright", "apt-get install npm"),
     ("strace", &["--version"], "tests of failing disks", "apt-get install strace"),
     ("unshare", &["--version"], "tests of full disks", "apt-get install util-linux"),
     ("date", &["--version"], "tests of reading by time", "apt-get install coreutils"),
@@ -54,23 +55,41 @@ const NEEDED: [(&str, &[&str], &str, &str); 10] = [
     ("gzip", &["--version"], "tests of repacked backups", "apt-get install gzip"),
 ];
 
+/// The same for Node.js, whose version must be one that the npm packages support.
+const NODE: (&str, &[&str], &str, &str) = (
+    "node",
+    &[
+        "-e",
+        "const [a, b] = process.versions.node.split('.'); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)",
+    ],
+    "the npm packages (version 20.19 or newer, with npm)",
+    "install it from nodejs.org, or with apt-get install nodejs npm where that is new enough",
+);
+
 /// Checks that all programs are installed and that the compiler is the pinned one.
 /// Reports what is missing.
 pub(crate) fn are_installed() -> bool {
     let mut missing = 0;
     for (program, call, what_for, how) in NEEDED {
-        let works = Command::new(program)
-            .args(call)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !works {
-            eprintln!("missing: `{program} {}`, for {what_for}: {how}", call.join(" "));
-            missing += 1;
-        }
+        missing += u32::from(!is_installed((program, call, what_for, how)));
     }
     missing == 0 && is_pinned(instructions::rustc().as_deref())
+}
+
+/// Checks that Node.js and npm are installed. Reports what is missing.
+pub(crate) fn is_node_installed() -> bool {
+    let needed = NEEDED.into_iter().filter(|(program, ..)| ["node", "npm"].contains(program));
+    needed.filter(|one| !is_installed(*one)).count() == 0
+}
+
+fn is_installed((program, call, what_for, how): (&str, &[&str], &str, &str)) -> bool {
+    let mut command = Command::new(program);
+    let status = command.args(call).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let works = status.is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("missing: `{program} {}`, for {what_for}: {how}", call.join(" "));
+    }
+    works
 }
 
 /// Whether this is the compiler of `rust-toolchain.toml`. Another one is used if
@@ -90,6 +109,14 @@ fn pinned_compiler() -> Option<String> {
     let text = std::fs::read_to_string(root().join("rust-toolchain.toml")).ok()?;
     let channel = text.lines().find_map(|line| line.strip_prefix("channel = "))?;
     Some(channel.trim_matches('"').to_owned())
+}
+
+/// The version in `Cargo.toml` that all packages share.
+pub(crate) fn version() -> Option<String> {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).ok()?;
+    let (_, package) = text.split_once("[workspace.package]")?;
+    let version = package.lines().find_map(|line| line.strip_prefix("version = "))?;
+    Some(version.trim_matches('"').to_owned())
 }
 
 /// cargo, in the workspace.

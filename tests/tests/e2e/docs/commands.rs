@@ -7,7 +7,8 @@
 //! first command that fails fails the test.
 //!
 //! Programs in other languages are run elsewhere: those of docs/rust.md by the crate of
-//! examples/rust, and those of docs/python*.md by bindings/python/tests/test_docs.py.
+//! examples/rust, those of docs/python*.md by bindings/python/tests/test_docs.py, and
+//! those of docs/node*.md by bindings/node/test/docs.test.mjs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count, islice
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from styx_client import _exit
 from styx_client._errors import StyxError
 from styx_client._native import Ack as NativeAck
-from styx_client._native import Call, Encoded
+from styx_client._native import Call, Encoded, Sends
 from styx_client._native import Producer as NativeProducer
 from styx_client._values import ProducerStats
 from styx_client.aio._timeout import check_timeout
@@ -89,11 +90,28 @@ class _Append:
 class _Send:
     """A send that waits for space. Nobody can take it back."""
 
-    __slots__ = ("attempt", "position")
+    __slots__ = ("payload", "position")
 
-    def __init__(self, attempt: Callable[[], int | None], position: asyncio.Future[int]) -> None:
-        self.attempt = attempt
+    def __init__(self, payload: bytes, position: asyncio.Future[int]) -> None:
+        self.payload = payload
         self.position = position
+
+
+def _maker_of_futures(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[int]]:
+    """What loop.create_future() does, without its frame if it is asyncio's own."""
+    if getattr(loop.create_future, "__func__", None) is asyncio.BaseEventLoop.create_future:
+        future: type[asyncio.Future[int]] = asyncio.Future
+        return partial(future, loop=loop)
+    return loop.create_future
+
+
+def _set_results(futures: list[asyncio.Future[int]], position: int) -> None:
+    """Sets consecutive positions, except in futures that were cancelled."""
+    for result, future in enumerate(futures, position):
+        try:
+            future.set_result(result)
+        except asyncio.InvalidStateError:
+            continue
 
 
 class Producer:
@@ -121,13 +139,11 @@ class Producer:
         self._log = log
         self._native_or_none: NativeProducer | None = None
         self._opening = asyncio.Lock()
-        #: The futures of send(), in the order of the sequences of their records.
-        self._sent: deque[tuple[int, asyncio.Future[int]]] = deque()
         #: A heap of the acks that are awaited: the last sequence, and a number that makes
         #: entries comparable.
         self._awaited: list[tuple[int, int, asyncio.Future[int], NativeAck]] = []
         self._awaits = count()
-        self._try_send: Callable[[Buffer], int | None] = self._not_open
+        self._try_send: Callable[[Buffer], asyncio.Future[int] | None] = self._not_open
         #: The appends and sends that wait for space, in order.
         self._waiting: deque[_Append | _Send] = deque()
 
@@ -138,10 +154,12 @@ class Producer:
                 hub = self._hub_of_client()
                 native = await hub.run(self._start())
                 self._hub = hub
+                self._create_future = _maker_of_futures(hub.loop)
+                #: The futures of send().
+                self._sends = Sends(native, self._create_future)
+                self._try_send = self._sends.send
                 self._token = hub.register(self._ready)
                 native.notify(hub.completions, self._token)
-                self._try_send = native.try_send
-                self._create_future = hub.loop.create_future
                 self._native_or_none = native
         return self
 
@@ -194,18 +212,13 @@ class Producer:
         errors are in the future.
         """
         try:
-            sequence = None if self._waiting else self._try_send(payload)
+            future = None if self._waiting else self._try_send(payload)
         except StyxError as error:
-            failed: asyncio.Future[int] = self._create_future()
-            failed.set_exception(error)
-            return failed
-        future: asyncio.Future[int] = self._create_future()
-        if sequence is not None:
-            self._sent.append((sequence, future))
-            return future
-        kept = bytes(payload)
-        try_send = self._try_send
-        self._waiting.append(_Send(lambda: try_send(kept), future))
+            future = self._create_future()
+            future.set_exception(error)
+        if future is None:
+            future = self._create_future()
+            self._waiting.append(_Send(bytes(payload), future))
         return future
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -282,7 +295,7 @@ class Producer:
         """The epoch of the producer; None if it is not idempotent."""
         return self._native.epoch
 
-    def _not_open(self, _payload: Buffer) -> int | None:
+    def _not_open(self, _payload: Buffer) -> asyncio.Future[int] | None:
         raise RuntimeError("the producer is not open: use async with, or await open() first")
 
     @property
@@ -326,18 +339,15 @@ class Producer:
 
     def _ready(self, _error: StyxError | None) -> None:
         """Records were settled, or there is space again."""
-        sent, awaited = self._sent, self._awaited
-        for first, records, position, failed in self._native.take_settled():
-            end = first + records
-            before = position - first
-            while sent and sent[0][0] < end:
-                sequence, future = sent.popleft()
-                if future.done():
-                    continue
+        awaited = self._awaited
+        for end, failed, runs in self._sends.take_settled():
+            for first, futures in runs:
                 if failed is None:
-                    future.set_result(sequence + before)
-                else:
-                    future.set_exception(failed.exception())
+                    _set_results(futures, first)
+                    continue
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(failed.exception())
             while awaited and awaited[0][0] < end:
                 _, _, future, ack = heappop(awaited)
                 if future.done():
@@ -353,14 +363,11 @@ class Producer:
         waiting = self._waiting
         while waiting and isinstance(first := waiting[0], _Send):
             try:
-                sequence = first.attempt()
+                if not self._sends.send_as(first.payload, first.position):
+                    return
             except StyxError as error:
                 if not first.position.done():
                     first.position.set_exception(error)
-            else:
-                if sequence is None:
-                    return
-                self._sent.append((sequence, first.position))
             waiting.popleft()
         for entry in islice(waiting, WOKEN_MAX):
             if isinstance(entry, _Send):

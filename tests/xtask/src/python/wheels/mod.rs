@@ -5,14 +5,13 @@
 //! docs/releasing.md says which targets were tested, and which have no recipe here.
 
 mod aarch64;
-mod debian;
 mod x86_64;
 
 use std::path::{Path, PathBuf};
 
 use super::{CLIENT, SERVER, maturin, wheel};
-use crate::tools;
 use crate::venv::Environment;
+use crate::{cross, tools};
 
 /// Wheels for every distribution with this version of glibc or a newer one.
 const GLIBC: &str = "manylinux_2_17";
@@ -34,8 +33,7 @@ const TARGETS: [Target; 2] = [x86_64::TARGET, aarch64::TARGET];
 /// stop the others.
 pub(crate) fn write(dist: Option<&str>) -> bool {
     let dist = dist.map_or_else(|| tools::target().join("python/dist"), PathBuf::from);
-    let requirements = "bindings/python/release-requirements.txt";
-    let Some(environment) = Environment::with("python/release", requirements) else { return false };
+    let Some(environment) = cross::environment() else { return false };
     if !tools::build_styx() {
         return false;
     }

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::run;
 
 /// A folder for packages.
-pub(super) struct Packages {
+pub(crate) struct Packages {
     folder: PathBuf,
     /// Debian's names of processors. Packages are for the first one unless they name another.
     architectures: &'static [&'static str],
@@ -19,7 +19,7 @@ pub(super) struct Packages {
 
 impl Packages {
     /// In addition to what this machine has.
-    pub(super) fn besides_installed(
+    pub(crate) fn besides_installed(
         folder: PathBuf,
         architectures: &'static [&'static str],
     ) -> Packages {
@@ -27,14 +27,14 @@ impl Packages {
     }
 
     /// With everything that they depend on.
-    pub(super) fn complete(folder: PathBuf, architectures: &'static [&'static str]) -> Packages {
+    pub(crate) fn complete(folder: PathBuf, architectures: &'static [&'static str]) -> Packages {
         let installed = folder.join("none");
         Packages { folder, architectures, installed }
     }
 
     /// The folder in which the packages are unpacked: `install` with their dependencies,
     /// `download` alone. They are downloaded once. `None` if that fails.
-    pub(super) fn unpacked(&self, install: &[&str], download: &[&str]) -> Option<PathBuf> {
+    pub(crate) fn unpacked(&self, install: &[&str], download: &[&str]) -> Option<PathBuf> {
         let root = self.folder.join("root");
         let stamp = self.folder.join("unpacked.txt");
         let wanted = format!("{install:?} {download:?}\n");

@@ -1,0 +1,2 @@
+// The same for ECMAScript modules.
+export { path } from "./index.js";
