@@ -456,56 +456,64 @@ public:
     Options &ca_file(std::string_view path) { return set("ca_file", path); }
     Options &ca_pem(std::string_view pem) { return set("ca_pem", pem); }
     Options &server_name(std::string_view name) { return set("server_name", name); }
-    Options &connect_timeout(std::chrono::microseconds time) { return set("connect_timeout", time); }
-    Options &timeout(std::chrono::microseconds time) { return set("timeout", time); }
-    Options &silence_timeout(std::chrono::microseconds time) { return set("silence_timeout", time); }
-    Options &retry(bool on) { return set("retry", on); }
-    Options &threads(std::uint64_t number) { return set("threads", number); }
+    Options &connect_timeout(std::chrono::microseconds time) {
+        return set_time("connect_timeout", time);
+    }
+    Options &timeout(std::chrono::microseconds time) { return set_time("timeout", time); }
+    Options &silence_timeout(std::chrono::microseconds time) {
+        return set_time("silence_timeout", time);
+    }
+    Options &retry(bool on) { return set_flag("retry", on); }
+    Options &threads(std::uint64_t number) { return set_number("threads", number); }
     Options &user_agent(std::string_view name) { return set("user_agent", name); }
 
     // Producers
     /// "none", "lz4" or "zstd".
     Options &compression(std::string_view codec) { return set("compression", codec); }
-    Options &linger(std::chrono::microseconds time) { return set("linger", time); }
-    Options &block_bytes(std::uint64_t bytes) { return set("block_bytes", bytes); }
-    Options &in_flight_bytes(std::uint64_t bytes) { return set("in_flight_bytes", bytes); }
-    Options &close_timeout(std::chrono::microseconds time) { return set("close_timeout", time); }
-    Options &idempotent(bool on) { return set("idempotent", on); }
-    Options &producer_id(std::uint64_t id) { return set("producer_id", id); }
-    Options &epoch(std::uint32_t epoch) { return set("epoch", std::uint64_t{epoch}); }
-    Options &expected_position(std::uint64_t position) { return set("expected_position", position); }
-    Options &track_settled(bool on = true) { return set("track_settled", on); }
+    Options &linger(std::chrono::microseconds time) { return set_time("linger", time); }
+    Options &block_bytes(std::uint64_t bytes) { return set_number("block_bytes", bytes); }
+    Options &in_flight_bytes(std::uint64_t bytes) { return set_number("in_flight_bytes", bytes); }
+    Options &close_timeout(std::chrono::microseconds time) {
+        return set_time("close_timeout", time);
+    }
+    Options &idempotent(bool on) { return set_flag("idempotent", on); }
+    Options &producer_id(std::uint64_t id) { return set_number("producer_id", id); }
+    Options &epoch(std::uint32_t epoch) { return set_number("epoch", epoch); }
+    Options &expected_position(std::uint64_t position) {
+        return set_number("expected_position", position);
+    }
+    Options &track_settled(bool on = true) { return set_flag("track_settled", on); }
 
     // Producers and consumers
-    Options &deadline(std::chrono::microseconds time) { return set("deadline", time); }
+    Options &deadline(std::chrono::microseconds time) { return set_time("deadline", time); }
 
     // Consumers
     /// "start", "end", "end-100", a position, "time:2026-11-28T16:00:00Z" or a checkpoint.
     Options &start(std::string_view place) { return set("start", place); }
-    Options &start(std::uint64_t position) { return set("start", position); }
+    Options &start(std::uint64_t position) { return set_number("start", position); }
     Options &start(const Checkpoint &checkpoint) { return set("start", checkpoint.text()); }
     Options &start(std::chrono::system_clock::time_point time) {
         return set("start",
                    detail::start_of(std::chrono::time_point_cast<std::chrono::microseconds>(time)));
     }
     Options &cursor(std::string_view name) { return set("cursor", name); }
-    Options &count(std::uint64_t records) { return set("count", records); }
-    Options &follow(bool on = true) { return set("follow", on); }
-    Options &buffer_bytes(std::uint64_t bytes) { return set("buffer_bytes", bytes); }
+    Options &count(std::uint64_t records) { return set_number("count", records); }
+    Options &follow(bool on = true) { return set_flag("follow", on); }
+    Options &buffer_bytes(std::uint64_t bytes) { return set_number("buffer_bytes", bytes); }
     Options &codecs(std::string_view names) { return set("codecs", names); }
 
     /// For a function of C. Valid until the options are changed or destroyed; NULL if none is set.
     [[nodiscard]] const styx_options *handle() const noexcept { return handle_.get(); }
 
 private:
-    Options &set(std::string_view key, std::chrono::microseconds time) {
+    Options &set_time(std::string_view key, std::chrono::microseconds time) {
         return set(key, std::to_string(time.count()) + " us");
     }
-    Options &set(std::string_view key, std::uint64_t number) {
+    Options &set_number(std::string_view key, std::uint64_t number) {
         return set(key, std::to_string(number));
     }
-    Options &set(std::string_view key, bool on) {
-        return set(key, std::string_view(on ? "true" : "false"));
+    Options &set_flag(std::string_view key, bool on) {
+        return set(key, on ? "true" : "false");
     }
 
     detail::Handle<styx_options, styx_options_free> handle_;
