@@ -67,6 +67,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     check_sql(sqlite3_open(argv[2], &database));
+    /* Other programs may read the totals meanwhile: wait for them. */
+    check_sql(sqlite3_busy_timeout(database, 10000));
     check_sql(sqlite3_exec(
         database,
         "CREATE TABLE IF NOT EXISTS totals (word TEXT PRIMARY KEY, records INTEGER NOT NULL);"
