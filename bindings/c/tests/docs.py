@@ -6,10 +6,11 @@
 PREFIX is where `cmake --install` has put libstyx. The rules for the pages:
 
 - A block in the language `c` or `cpp` that has `int main` is a program of its own.
-- The others of the page are one program: those that begin with `static` are functions, and the rest
-  are statements, each block in its own scope. The statements may use `client` and, in C, `check`.
+- The others of the page are one program: those that begin with `static` are functions, and the
+  rest are statements, each block in its own scope. The statements may use `client` and, in C,
+  `check`.
 - A `text` block that follows such a block is its output.
-- The tables of options in docs/c.md have the keys and defaults of core-client/src/options/table.rs.
+- The tables of options in docs/c.md have the keys and defaults of the client core.
 """
 
 import os
@@ -56,7 +57,7 @@ static void check(styx_error *error) {
 """,
 }
 MAIN = {
-    "c": "int main(void) { styx_client *client; check(styx_client_connect(NULL, NULL, &client));\n",
+    "c": "int main(void) {\nstyx_client *client; check(styx_client_connect(NULL, NULL, &client));\n",
     "cpp": "int main() { const styx::Client client;\n",
 }
 END = {"c": "styx_client_free(client); return 0; }\n", "cpp": "}\n"}
@@ -152,8 +153,8 @@ def check_options() -> None:
     for table in re.findall(r"\| option \| unit \| default \| meaning \|\n((?:\|.*\n)+)", page):
         shown += re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     if shown != real:
-        different = [pair for pair in zip(shown, real) if pair[0] != pair[1]]
-        sys.exit(f"the options in docs/c.md are not those of {len(real)}: {different}")
+        different = set(shown) ^ set(real)
+        sys.exit(f"the options in docs/c.md are not those of the client core: {different}")
 
 
 def address_of(log: Path, process: subprocess.Popen[bytes]) -> str:

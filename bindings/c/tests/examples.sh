@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds every program of examples/c and examples/cpp with the flags of `pkg-config styx` alone and
+# Builds every program of examples/c, examples/cpp and examples/ffi with the flags of `pkg-config styx` alone and
 # without a warning, runs it against a server, and checks its output. The reliable ones are killed
 # in the middle, and so is the server.
 #
@@ -62,6 +62,13 @@ build() {
 for source in "$examples"/c/*.c; do
     build "$source"
 done
+# Go compiles its own packages for cgo at the first time. That takes longer than all the rest.
+go_build=
+if command -v go >/dev/null; then
+    GOFLAGS=-mod=mod GOTOOLCHAIN=local go build -o events_go "$examples/ffi/events.go" 2>go.err &
+    go_build=$!
+    started+=("$go_build")
+fi
 built=()
 for source in "$examples"/cpp/*.cpp; do
     build "$source" &
@@ -206,3 +213,26 @@ kill -TERM "$server"
 wait "$server" || fail "asio_server: $(cat asio.err)"
 same "asio_server's log" "2001" "$(./consume lines | wc -l)"
 echo "ok   asio_server.cpp"
+
+# examples/ffi: other languages call libstyx. A language that is not installed is skipped.
+expected=$'0 one\n1 two\n2 three'
+if command -v python3 >/dev/null; then
+    same "events.py" "$expected" "$(python3 "$examples/ffi/events.py" python)"
+    echo "ok   events.py"
+else
+    echo "skipped: events.py, because python3 is missing"
+fi
+jna=/usr/share/java/jna.jar
+if command -v javac >/dev/null && [ -f $jna ]; then
+    same "Events.java" "$expected" "$(java -cp $jna "$examples/ffi/Events.java" java)"
+    echo "ok   Events.java"
+else
+    echo "skipped: Events.java, because a JDK or $jna is missing: default-jdk-headless, libjna-java"
+fi
+if [ -n "$go_build" ]; then
+    wait "$go_build" || fail "events.go cannot be built: $(cat go.err)"
+    same "events.go" "$expected" "$(./events_go go)"
+    echo "ok   events.go"
+else
+    echo "skipped: events.go, because go is missing: golang-go"
+fi
