@@ -116,6 +116,11 @@ public:
     Error(Code code, std::string name, const std::string &message)
         : std::runtime_error(message), state_(std::make_shared<State>(code, std::move(name))) {}
 
+    // Moving is copying, so that a moved-from error still has a code.
+    Error(const Error &) noexcept = default;
+    Error &operator=(const Error &) noexcept = default;
+    ~Error() override = default;
+
     [[nodiscard]] Code code() const noexcept { return state_->code; }
 
     /// Such as "log_not_found": the same in every language and in the HTTP API. Valid until the

@@ -57,7 +57,7 @@ static void check(styx_error *error) {
 """,
 }
 MAIN = {
-    "c": "int main(void) {\nstyx_client *client; check(styx_client_connect(NULL, NULL, &client));\n",
+    "c": "int main(void) {styx_client *client; check(styx_client_connect(NULL, NULL, &client));\n",
     "cpp": "int main() { const styx::Client client;\n",
 }
 END = {"c": "styx_client_free(client); return 0; }\n", "cpp": "}\n"}

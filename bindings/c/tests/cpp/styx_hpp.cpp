@@ -174,6 +174,9 @@ void errors_say_what_failed(const styx::Client &client) {
     EXPECT(copy.code() == styx::Code::out_of_range);
     const styx::Error own(styx::Code::closed, "closed", "for a test");
     EXPECT(own.what() == "for a test"sv && own.name() == "closed");
+    const styx::Error moved = std::move(copy);
+    // NOLINTNEXTLINE(bugprone-use-after-move)
+    EXPECT(copy.code() == moved.code());
 }
 
 void names_with_nul_are_rejected(const styx::Client &client) {

@@ -77,8 +77,10 @@ done
 
 # project NAME ARGUMENT...: configures, builds and runs a project of cmake.
 project() {
-    cmake -S "$here/$1" -B "$work/$1" -DCMAKE_BUILD_TYPE=Release "${@:2}" >"$work/out" 2>&1 &&
-        cmake --build "$work/$1" >>"$work/out" 2>&1 || fail "$1: $(cat "$work/out")"
+    if ! cmake -S "$here/$1" -B "$work/$1" -DCMAKE_BUILD_TYPE=Release "${@:2}" >"$work/out" 2>&1 ||
+        ! cmake --build "$work/$1" >>"$work/out" 2>&1; then
+        fail "$1: $(cat "$work/out")"
+    fi
     for program in c cpp; do
         run "$1, $program, shared" "$work/$1/${program}_styx" shared
         run "$1, $program, static" "$work/$1/${program}_static" static
@@ -87,7 +89,26 @@ project() {
 project find_package "-DCMAKE_PREFIX_PATH=$prefix"
 if [ -n "$target" ]; then
     source=$(cd "$here/../../../.." && pwd)
-    project fetch_content "-DSTYX_SOURCE=$source" "-DSTYX_CARGO_TARGET_DIR=$target"
+    project fetch_content "-DSTYX_SOURCE=$source" "-DSTYX_CARGO_TARGET_DIR=$target" \
+        -DSTYX_INSTALL=ON -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_LIBDIR=lib/tuple
+    # DESTDIR, with libraries in another directory than lib.
+    DESTDIR=$work/root cmake --install "$work/fetch_content" >"$work/out"
+    same "files below DESTDIR" "$(sort <<'FILES'
+usr/include/styx.h
+usr/include/styx.hpp
+usr/lib/tuple/cmake/styx/styx-config-version.cmake
+usr/lib/tuple/cmake/styx/styx-config.cmake
+usr/lib/tuple/libstyx.a
+usr/lib/tuple/libstyx.so
+usr/lib/tuple/libstyx.so.1
+usr/lib/tuple/libstyx.so.1.0.0
+usr/lib/tuple/pkgconfig/styx.pc
+FILES
+)" "$(cd "$work/root" && find . ! -type d | sed 's|^\./||' | sort)"
+    PKG_CONFIG_PATH=$work/root/usr/lib/tuple/pkgconfig
+    same "styx.h below DESTDIR" "$(realpath "$work/root/usr/include")" \
+        "$(realpath "$(pkg-config --variable=includedir styx)")"
+    echo "ok   DESTDIR"
 else
     echo "skipped: fetch_content, because no CARGO_TARGET_DIR is given"
 fi
