@@ -13,6 +13,7 @@ use ::styx_client::{Consumer, Error, Start};
 use crate::batch::styx_batch;
 use crate::client::styx_client;
 use crate::error::{Deadline, fallible, infallible, styx_error, wait};
+use crate::fork::Home;
 use crate::options::styx_options;
 use crate::pointer::{check_out, fixed, give, object, store, store_sized, take_back, text};
 use crate::producer::no_descriptor;
@@ -28,6 +29,7 @@ use crate::stats::{milliseconds, styx_consumer_stats_t};
 /// and pass it as option "start". If processing a record twice is harmless, use the option
 /// "cursor" and styx_consumer_commit().
 pub struct styx_consumer {
+    home: Home,
     core: Mutex<Consumer>,
     handle: Handle,
     ended: AtomicBool,
@@ -49,6 +51,7 @@ impl styx_checkpoint {
 impl styx_consumer {
     /// The consumer, for one thread.
     fn lock(&self) -> Result<MutexGuard<'_, Consumer>, Error> {
+        self.home.check()?;
         match self.core.try_lock() {
             Ok(core) => Ok(core),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -82,8 +85,9 @@ pub unsafe extern "C" fn styx_consumer_open(
         }
         let core = wait(builder.open())?;
         let handle = core.handle();
+        let home = Home::of(&client.core);
         let opened =
-            styx_consumer { core: Mutex::new(core), handle, ended: AtomicBool::new(false) };
+            styx_consumer { home, core: Mutex::new(core), handle, ended: AtomicBool::new(false) };
         // SAFETY: the caller's promise.
         unsafe { store(consumer, give(opened)) };
         Ok(())
@@ -324,6 +328,10 @@ pub unsafe extern "C" fn styx_consumer_close(consumer: *const styx_consumer) {
     infallible((), || {
         // SAFETY: the caller's promise.
         let Ok(consumer) = (unsafe { object(consumer, "") }) else { return };
+        // The thread that holds the lock may not exist in a forked child.
+        if consumer.home.check().is_err() {
+            return;
+        }
         consumer.handle.close();
         // Another thread has it only until its call has noticed.
         let mut core = consumer.core.lock().unwrap_or_else(PoisonError::into_inner);
