@@ -995,6 +995,12 @@ bool styx_error_maybe_appended(const styx_error *error);
 bool styx_error_fact(const styx_error *error, const char *name, uint64_t *value);
 
 /*
+ The status of the log, such as "corrupt", if it is the reason; otherwise, and if the error is
+ NULL, "". Valid until the error is freed.
+ */
+const char *styx_error_status(const styx_error *error);
+
+/*
  Frees an error. NULL is allowed.
  */
 void styx_error_free(styx_error *error);

@@ -33,6 +33,8 @@ pub struct styx_consumer {
     core: Mutex<Consumer>,
     handle: Handle,
     ended: AtomicBool,
+    /// `styx_consumer_close` was called; it may have the lock.
+    closed: AtomicBool,
 }
 
 /// Where reading continues, as a text that ends with NUL: the id of a log and a position.
@@ -55,6 +57,9 @@ impl styx_consumer {
         match self.core.try_lock() {
             Ok(core) => Ok(core),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if self.closed.load(Ordering::SeqCst) => {
+                Err(Error::closed("consumer"))
+            }
             Err(TryLockError::WouldBlock) => Err(Error::invalid_argument(
                 "another thread uses this consumer: only functions with a const styx_consumer * \
                  may be called meanwhile",
@@ -86,8 +91,13 @@ pub unsafe extern "C" fn styx_consumer_open(
         let core = wait(builder.open())?;
         let handle = core.handle();
         let home = Home::of(&client.core);
-        let opened =
-            styx_consumer { home, core: Mutex::new(core), handle, ended: AtomicBool::new(false) };
+        let opened = styx_consumer {
+            home,
+            core: Mutex::new(core),
+            handle,
+            ended: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
         // SAFETY: the caller's promise.
         unsafe { store(consumer, give(opened)) };
         Ok(())
@@ -332,6 +342,7 @@ pub unsafe extern "C" fn styx_consumer_close(consumer: *const styx_consumer) {
         if consumer.home.check().is_err() {
             return;
         }
+        consumer.closed.store(true, Ordering::SeqCst);
         consumer.handle.close();
         // Another thread has it only until its call has noticed.
         let mut core = consumer.core.lock().unwrap_or_else(PoisonError::into_inner);

@@ -133,6 +133,7 @@ static void null_handles_are_refused(void)
     EQUAL(styx_error_code(NULL), 0);
     SAME_TEXT(styx_error_name(NULL), "");
     SAME_TEXT(styx_error_message(NULL), "");
+    SAME_TEXT(styx_error_status(NULL), "");
     CHECK(!styx_error_retriable(NULL) && !styx_error_maybe_appended(NULL));
     CHECK(!styx_error_fact(NULL, "position", &number));
     styx_error_free(NULL);
@@ -189,6 +190,7 @@ static void null_texts_and_results_are_refused(void)
     uint64_t value = 9;
     CHECK(!styx_error_fact(error, NULL, &value) && !styx_error_fact(error, "?", &value));
     CHECK(!styx_error_fact(error, "position", NULL));
+    SAME_TEXT(styx_error_status(error), "");
     EQUAL(value, 9);
     styx_error_free(error);
     styx_client_free(client);
