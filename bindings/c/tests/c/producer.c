@@ -24,7 +24,7 @@ static void appended_records_are_durable_after_a_flush(void)
     CHECK(styx_producer_identity(producer, &id, &epoch));
     OK(styx_producer_log_id(producer, &log_id));
     EQUAL(strlen(log_id), 32);
-    OK(styx_producer_flush(producer, 0));
+    OK(styx_producer_flush(producer, 10000));
     OK(styx_producer_close(producer, INT64_MAX));
     OK(styx_producer_close(producer, -1));
     FAILS(STYX_E_CLOSED, styx_producer_append(producer, BYTES("late"), &sequence));
