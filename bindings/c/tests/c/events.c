@@ -58,7 +58,8 @@ static void events_tell_of_connections(void)
     CHECK(all.count[STYX_EVENT_CONNECTED] >= 4);
     CHECK(all.count[STYX_EVENT_LOST] >= 2 && all.errors == all.count[STYX_EVENT_LOST]);
     CHECK(all.count[STYX_EVENT_AGAIN] >= 2 && all.wait_ms > 0);
-    CHECK(all.count[STYX_EVENT_CLOSED] == 2);
+    /* That of the producer of test_log() may come late. */
+    CHECK(all.count[STYX_EVENT_CLOSED] >= 2);
     CHECK(all.of_producer > 0 && all.of_consumer > 0);
     memset(&all, 0, sizeof all);
     OK(styx_client_take_events(client, on_event, &all, NULL));

@@ -27,7 +27,9 @@ typedef struct {
 static void *wait_for_records(void *argument)
 {
     styx_batch *batch;
-    return styx_consumer_poll(argument, 0, -1, &batch);
+    styx_error *error = styx_consumer_poll(argument, 0, -1, &batch);
+    styx_batch_free(batch);
+    return error;
 }
 
 static objects opened(void)

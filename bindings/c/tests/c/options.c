@@ -63,7 +63,7 @@ static void mutate(char *text, size_t size, const char *seed)
         default: /* Repeat. */
             for (size_t at = length; length > 0 && at + length < size && at < 8 * length;
                  at += length) {
-                memcpy(text + at, text, length + 1);
+                memcpy(text + at, text, length);
                 text[at + length] = '\0';
             }
         }
