@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use ::styx_client::{LogId, RecordBatch};
+use ::styx_client::{Error, LogId, RecordBatch};
 
 use crate::consumer::styx_checkpoint;
 use crate::error::{fallible, infallible, styx_error};
@@ -42,7 +42,7 @@ impl styx_batch {
     }
 }
 
-/// Makes a batch, for a test. Copies the payloads.
+/// Makes a batch, for a test. Copies the payloads, which have, with 8 bytes for each, at most 4 GiB.
 ///
 /// batch: receives the batch. Free it with styx_batch_free().
 #[unsafe(no_mangle)]
@@ -63,6 +63,17 @@ pub unsafe extern "C" fn styx_batch_of(
                 .map(|payload| bytes(payload.data, payload.size))
                 .collect::<Result<_, _>>()?
         };
+        if first_position.checked_add(count as u64).is_none() {
+            return Err(Error::invalid_argument("the positions exceed UINT64_MAX"));
+        }
+        let bytes = payloads
+            .iter()
+            .fold(0usize, |sum, payload| sum.saturating_add(payload.len()).saturating_add(8));
+        if u32::try_from(bytes).is_err() {
+            return Err(Error::invalid_argument(
+                "the payloads, and 8 bytes for each, exceed 4 GiB",
+            ));
+        }
         let records = RecordBatch::of(LogId(0), first_position, timestamp, payloads);
         // SAFETY: the caller's promise.
         unsafe { store(batch, styx_batch::give(records)) };

@@ -67,6 +67,7 @@ pub unsafe extern "C" fn styx_client_take_events(
     fallible(|| {
         // SAFETY: the caller's promise.
         let client = unsafe { object(client, "client") }?;
+        client.core.check_process()?;
         let mut events = Vec::new();
         let count = client.core.take_events(&mut events);
         // SAFETY: the caller's promise.

@@ -15,13 +15,6 @@ impl LastRun {
     /// The timestamp of the record at this index.
     #[inline]
     pub(super) fn timestamp(&self, runs: &[TimestampRun], at: usize) -> u64 {
-        match runs {
-            [only] => only.timestamp,
-            runs => self.search(runs, at),
-        }
-    }
-
-    fn search(&self, runs: &[TimestampRun], at: usize) -> u64 {
         let last = self.0.load(Ordering::Relaxed);
         if let Some(run) = runs.get(last)
             && run.first <= at
@@ -29,6 +22,13 @@ impl LastRun {
         {
             return run.timestamp;
         }
+        self.search(runs, at)
+    }
+
+    /// Not inlined, because it needs registers that the caller would have to save each time.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, runs: &[TimestampRun], at: usize) -> u64 {
         let found = runs.partition_point(|run| run.first <= at).saturating_sub(1);
         self.0.store(found, Ordering::Relaxed);
         runs.get(found).map_or(0, |run| run.timestamp)

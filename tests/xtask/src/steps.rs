@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    docs, instructions, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
+    c, docs, instructions, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -44,11 +44,14 @@ const STEPS: &[Step] = &[
         "the Python package builds from its source distribution, and works",
         python::wheel::step,
     ),
+    ("c-build", "the tests of libstyx and the conformance driver compile", c::build::step),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
     ("python-tests", "the tests of the Python package pass", python::tests::step),
     ("python-server", "the Python package with the server works", python::server::step),
+    ("c-abi", "libstyx exports what it did, and the structs are the same", c::abi::step),
+    ("c-tests", "the tests of libstyx pass, also with sanitizers and valgrind", c::tests::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),
@@ -58,7 +61,18 @@ const TEST_THREADS_PER_CORE: usize = 4;
 
 /// Builds the tests and the programs that they run, in one call. Cargo unifies features over
 /// the packages of a call, so a second call would build tokio and others again.
-const BUILD: &[&str] = &["build", "--locked", "--workspace", "--bins", "--examples", "--tests"];
+const BUILD: &[&str] = &[
+    "build",
+    "--locked",
+    "--workspace",
+    "--bins",
+    "--examples",
+    "--tests",
+    // The native module for Node.js is a library. That for Python is built by maturin.
+    "--lib",
+    "--exclude",
+    "styx-python",
+];
 
 /// Runs all steps, or one. Returns whether all passed. A step that fails does not stop
 /// the others.

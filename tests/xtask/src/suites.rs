@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use crate::tally::{self, Tally};
-use crate::{python, root, tools};
+use crate::{c, python, root, tools};
 
 /// A test binary, and the paths of its tests, such as `styx1::producer::…`.
 struct Suite {
@@ -15,10 +15,12 @@ struct Suite {
     tests: Vec<String>,
 }
 
-/// What cargo has to be told to build the binaries of `tests/tests` and the programs
-/// that they run.
+/// What cargo has to be told to build the binaries of `tests/tests`, the programs that they
+/// run, and the native module for Node.js, which is a library. That for Python is built by
+/// maturin.
 pub(crate) fn build() -> Vec<String> {
-    let mut arguments = words(&["build", "--locked", "--workspace", "--bins"]);
+    let mut arguments = words(&["build", "--locked", "--workspace"]);
+    arguments.extend(words(&["--exclude", "styx-python", "--lib", "--bins"]));
     arguments.extend(binaries().into_iter().flat_map(|name| ["--test".to_owned(), name]));
     arguments
 }
@@ -46,6 +48,7 @@ pub(crate) fn run(name: &str) -> Option<Tally> {
 
 /// The programs that the tests run. A test that needs the release binary builds it,
 /// unless `STYX_RELEASE_BIN` says where it is. Every driver of the conformance suite must run.
+/// The driver in C needs what the step `c-build` has built.
 /// The driver in Python needs what the step `python-wheel` has installed.
 pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
     let mut variables = vec![
@@ -53,6 +56,7 @@ pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
         ("STYX_EXAMPLES", tools::examples().into()),
         ("STYX_CONFORMANCE_ALL", "1".into()),
     ];
+    variables.extend(c::build::driver().map(|path| ("STYX_C", path.into())));
     variables.extend(python::wheel::interpreter().map(|path| ("STYX_PYTHON", path.into())));
     variables
 }
