@@ -134,6 +134,10 @@ public:
     /// whether the call may have been carried out.
     [[nodiscard]] bool maybe_appended() const noexcept { return state_->maybe_appended; }
 
+    /// The status of the log, such as "corrupt", if it is the reason; otherwise empty. Valid until
+    /// the last copy of the error is destroyed.
+    [[nodiscard]] std::string_view status() const noexcept { return state_->status; }
+
     /// A number that belongs to the error, or nothing: "start_position", "end_position",
     /// "position", "next_intact_position", "expected_sequence", "version", "replaced_version",
     /// "count" or "retry_after_ms".
@@ -157,6 +161,7 @@ private:
         bool retriable = false;
         bool maybe_appended = false;
         std::string name;
+        std::string status;
         std::vector<Fact> facts;
 
         State(Code of, std::string named) : code(of), name(std::move(named)) {}
@@ -165,7 +170,8 @@ private:
             : code(static_cast<Code>(styx_error_code(error))),
               retriable(styx_error_retriable(error)),
               maybe_appended(styx_error_maybe_appended(error)),
-              name(styx_error_name(error)) {
+              name(styx_error_name(error)),
+              status(styx_error_status(error)) {
             for (const char *fact :
                  {"start_position", "end_position", "position", "next_intact_position",
                   "expected_sequence", "version", "replaced_version", "count", "retry_after_ms"}) {

@@ -154,6 +154,7 @@ void errors_say_what_failed(const styx::Client &client) {
     EXPECT(!missing.error().maybe_appended());
     EXPECT(std::strlen(missing.error().what()) > 0);
     EXPECT(!missing.error().fact("position"));
+    EXPECT(missing.error().status().empty());
     EXPECT(code_of([&] { (void)client.get_log("cpp-missing"); }) == styx::Code::log_not_found);
     EXPECT(code_of([&] { (void)missing.value(); }) == styx::Code::log_not_found);
     EXPECT(missing.value_or(styx::LogInfo()).name.empty());
