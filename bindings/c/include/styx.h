@@ -271,7 +271,8 @@ typedef enum {
      */
     STYX_EVENT_DAMAGED = 4,
     /*
-     The producer or consumer was closed.
+     It ended: a producer was closed or freed, a consumer has read everything, or the error before
+     this event cannot be retried. A consumer that the program closes has no such event.
      */
     STYX_EVENT_CLOSED = 5,
     /*
