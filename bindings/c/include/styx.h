@@ -517,8 +517,6 @@ typedef struct {
  */
 typedef void (*styx_event_callback)(const styx_event *event, void *user_data);
 
-typedef void (*Handler)(void);
-
 /*
  The limits of a log: sizes in bytes, ages in seconds, -1 for no limit.
  styx_log_config_default() has the defaults.
@@ -1015,8 +1013,6 @@ styx_error *styx_client_take_events(const styx_client *client,
                                     styx_event_callback callback,
                                     void *user_data,
                                     uint64_t *lost);
-
-extern int pthread_atfork(Handler prepare, Handler parent, Handler child);
 
 /*
  Stores the default limits.

@@ -98,6 +98,24 @@ pub unsafe extern "C" fn styx_batch_get(
     // No panic: `get` returns nothing if the index is out of range.
     // SAFETY: the caller's promise.
     let Some(batch) = (unsafe { batch.as_ref() }) else { return false };
+    match batch.records.get_nearby(index) {
+        Some(found) => {
+            // SAFETY: the caller's promise.
+            unsafe { store(record, view(found)) };
+            true
+        }
+        // SAFETY: the caller's promise.
+        None => unsafe { get_anywhere(batch, index, record) },
+    }
+}
+
+/// A function of its own with the same arguments, so that the frequent case needs no stack.
+///
+/// # Safety
+/// The record is NULL or can be written to.
+#[cold]
+#[inline(never)]
+unsafe fn get_anywhere(batch: &styx_batch, index: usize, record: *mut styx_record) -> bool {
     let Some(found) = batch.records.get(index) else { return false };
     // SAFETY: the caller's promise.
     unsafe { store(record, view(found)) };
