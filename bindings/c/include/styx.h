@@ -271,7 +271,8 @@ typedef enum {
      */
     STYX_EVENT_DAMAGED = 4,
     /*
-     The producer or consumer was closed.
+     It ended: a producer was closed or freed, a consumer has read everything, or the error before
+     this event cannot be retried. A consumer that the program closes has no such event.
      */
     STYX_EVENT_CLOSED = 5,
     /*
@@ -515,8 +516,6 @@ typedef struct {
  Receives events. It must not throw, longjmp() or call styx_client_take_events().
  */
 typedef void (*styx_event_callback)(const styx_event *event, void *user_data);
-
-typedef void (*Handler)(void);
 
 /*
  The limits of a log: sizes in bytes, ages in seconds, -1 for no limit.
@@ -1014,8 +1013,6 @@ styx_error *styx_client_take_events(const styx_client *client,
                                     styx_event_callback callback,
                                     void *user_data,
                                     uint64_t *lost);
-
-extern int pthread_atfork(Handler prepare, Handler parent, Handler child);
 
 /*
  Stores the default limits.

@@ -98,6 +98,24 @@ pub unsafe extern "C" fn styx_batch_get(
     // No panic: `get` returns nothing if the index is out of range.
     // SAFETY: the caller's promise.
     let Some(batch) = (unsafe { batch.as_ref() }) else { return false };
+    match batch.records.get_nearby(index) {
+        Some(found) => {
+            // SAFETY: the caller's promise.
+            unsafe { store(record, view(found)) };
+            true
+        }
+        // SAFETY: the caller's promise.
+        None => unsafe { get_anywhere(batch, index, record) },
+    }
+}
+
+/// A function of its own with the same arguments, so that the frequent case needs no stack.
+///
+/// # Safety
+/// The record is NULL or can be written to.
+#[cold]
+#[inline(never)]
+unsafe fn get_anywhere(batch: &styx_batch, index: usize, record: *mut styx_record) -> bool {
     let Some(found) = batch.records.get(index) else { return false };
     // SAFETY: the caller's promise.
     unsafe { store(record, view(found)) };
@@ -121,18 +139,35 @@ pub unsafe extern "C" fn styx_batch_views(
         let places = unsafe { space(records, capacity) };
         let count = places.len().min(batch.records.len() - first);
         if first == 0 {
-            fill(&batch.records, &mut places[..count]);
+            fill(&batch.records, &mut places[..count])
         } else {
-            fill(&batch.records.slice(first..first + count), &mut places[..count]);
+            fill(&batch.records.slice(first..first + count), &mut places[..count])
         }
-        count
     })
 }
 
-fn fill(records: &RecordBatch, places: &mut [MaybeUninit<styx_record>]) {
-    for (place, record) in places.iter_mut().zip(records.iter()) {
-        place.write(view(record));
+/// Stores records from the first on, and returns their number: that of the places, which are not
+/// more than the records. Records of one timestamp are stored in a loop without branches on it.
+fn fill(records: &RecordBatch, places: &mut [MaybeUninit<styx_record>]) -> usize {
+    let (data, index) = (&records.data()[..], records.index());
+    let mut runs = records.runs().peekable();
+    let mut filled = 0;
+    while let Some(run) = runs.next() {
+        let end = runs.peek().map_or(usize::MAX, |next| next.first).min(places.len());
+        let (Some(entries), Some(places)) = (index.get(filled..end), places.get_mut(filled..end))
+        else {
+            break;
+        };
+        let mut position = records.first_position() + filled as u64;
+        for (place, &[start, stop]) in places.iter_mut().zip(entries) {
+            let payload = data.get(start as usize..stop as usize).unwrap_or_default();
+            let (data, size) = (payload.as_ptr(), payload.len());
+            place.write(styx_record { data, size, position, timestamp: run.timestamp });
+            position += 1;
+        }
+        filled = end;
     }
+    filled
 }
 
 #[inline]

@@ -70,8 +70,9 @@ fn exported(library: &Path) -> Option<BTreeSet<String>> {
 fn functions(header: &str) -> BTreeSet<String> {
     let code = without_comments(header);
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let calls = code.split('(').filter_map(|before| before.rsplit(|c| !is_name(c)).next());
-    calls.filter(|name| name.starts_with("styx_")).map(str::to_owned).collect()
+    // Not the pointers to functions in a typedef: a parenthesis is before their name.
+    let declarations = code.split('(').filter_map(|before| before.rsplit(|c| !is_name(c)).next());
+    declarations.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn without_comments(header: &str) -> String {
