@@ -16,8 +16,9 @@
  *
  * Waiting. A function says if it waits, and for how long. timeout_ms is in milliseconds; a negative
  * one stands for no limit. No function may be called by a signal handler, except
- * styx_consumer_wakeup(). After fork(), the child may only free what it has inherited; every other
- * call fails with STYX_E_FORKED.
+ * styx_consumer_wakeup(). After fork(), the child may free what it has inherited, and use batches,
+ * lists and errors. Every call with a client, producer, consumer, backup or restore fails with
+ * STYX_E_FORKED, or does nothing if it returns no error.
  *
  * Structs that the library fills may grow at their end. Functions with such a struct take its size:
  * pass sizeof.
@@ -270,7 +271,8 @@ typedef enum {
      */
     STYX_EVENT_DAMAGED = 4,
     /*
-     The producer or consumer was closed.
+     It ended: a producer was closed or freed, a consumer has read everything, or the error before
+     this event cannot be retried. A consumer that the program closes has no such event.
      */
     STYX_EVENT_CLOSED = 5,
     /*
@@ -677,12 +679,13 @@ void styx_backup_free(styx_backup *backup);
 styx_error *styx_restore_open(const styx_client *client, const char *name, styx_restore **restore);
 
 /*
- Sends the next bytes of the archive. Copies them.
+ Sends the next bytes of the archive. Copies them. After it has failed, the restore has ended: every
+ later call fails with STYX_E_CLOSED.
  */
 styx_error *styx_restore_write(styx_restore *restore, const uint8_t *data, size_t size);
 
 /*
- The archive is complete: creates the log.
+ The archive is complete: creates the log. After that, the restore has ended.
  */
 styx_error *styx_restore_finish(styx_restore *restore);
 
@@ -692,7 +695,7 @@ styx_error *styx_restore_finish(styx_restore *restore);
 void styx_restore_free(styx_restore *restore);
 
 /*
- Makes a batch, for a test. Copies the payloads.
+ Makes a batch, for a test. Copies the payloads, which have, with 8 bytes for each, at most 4 GiB.
 
  batch: receives the batch. Free it with styx_batch_free().
  */
@@ -991,6 +994,12 @@ bool styx_error_maybe_appended(const styx_error *error);
 bool styx_error_fact(const styx_error *error, const char *name, uint64_t *value);
 
 /*
+ The status of the log, such as "corrupt", if it is the reason; otherwise, and if the error is
+ NULL, "". Valid until the error is freed.
+ */
+const char *styx_error_status(const styx_error *error);
+
+/*
  Frees an error. NULL is allowed.
  */
 void styx_error_free(styx_error *error);
@@ -1142,7 +1151,8 @@ styx_error *styx_producer_append(const styx_producer *producer,
  ends, count: where each record ends in data, ascending; the first begins at 0. The last end is
    at most size.
  accepted: receives the number of records that were appended, from the first on. May be NULL if
-   the records have at most 1 MiB (each counts 8 bytes and its payload).
+   the records have at most 1 MiB (each counts 8 bytes and its payload); otherwise
+   STYX_E_INVALID_ARGUMENT, because the caller could not know what to append again.
 
  Up to 1 MiB of records are atomic: all of them are appended, or none. More are split into parts
  of at most 1 MiB, each of them atomic. STYX_E_WOULD_BLOCK if there was not enough room for all:

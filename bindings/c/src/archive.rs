@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use ::styx_client::{Error, logs};
+use ::styx_client::{Error, Kind, logs};
 use bytes::Bytes;
 
 use crate::client::styx_client;
@@ -89,7 +89,8 @@ pub unsafe extern "C" fn styx_restore_open(
     })
 }
 
-/// Sends the next bytes of the archive. Copies them.
+/// Sends the next bytes of the archive. Copies them. After it has failed, the restore has ended: every
+/// later call fails with STYX_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_restore_write(
     restore: *mut styx_restore,
@@ -100,11 +101,15 @@ pub unsafe extern "C" fn styx_restore_write(
         // SAFETY: the caller's promises.
         let (restore, chunk) = unsafe { (object_mut(restore, "restore")?, bytes(data, size)?) };
         let open = restore.restore.as_mut().ok_or_else(|| Error::closed("restore"))?;
-        wait(open.write(Bytes::copy_from_slice(chunk)))
+        let written = wait(open.write(Bytes::copy_from_slice(chunk)));
+        if written.as_ref().is_err_and(|error| error.kind() != Kind::Forked) {
+            restore.restore = None;
+        }
+        written
     })
 }
 
-/// The archive is complete: creates the log.
+/// The archive is complete: creates the log. After that, the restore has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_restore_finish(restore: *mut styx_restore) -> *mut styx_error {
     fallible(|| {

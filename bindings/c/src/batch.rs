@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use ::styx_client::{LogId, RecordBatch};
+use ::styx_client::{Error, LogId, RecordBatch};
 
 use crate::consumer::styx_checkpoint;
 use crate::error::{fallible, infallible, styx_error};
@@ -42,7 +42,7 @@ impl styx_batch {
     }
 }
 
-/// Makes a batch, for a test. Copies the payloads.
+/// Makes a batch, for a test. Copies the payloads, which have, with 8 bytes for each, at most 4 GiB.
 ///
 /// batch: receives the batch. Free it with styx_batch_free().
 #[unsafe(no_mangle)]
@@ -63,6 +63,17 @@ pub unsafe extern "C" fn styx_batch_of(
                 .map(|payload| bytes(payload.data, payload.size))
                 .collect::<Result<_, _>>()?
         };
+        if first_position.checked_add(count as u64).is_none() {
+            return Err(Error::invalid_argument("the positions exceed UINT64_MAX"));
+        }
+        let bytes = payloads
+            .iter()
+            .fold(0usize, |sum, payload| sum.saturating_add(payload.len()).saturating_add(8));
+        if u32::try_from(bytes).is_err() {
+            return Err(Error::invalid_argument(
+                "the payloads, and 8 bytes for each, exceed 4 GiB",
+            ));
+        }
         let records = RecordBatch::of(LogId(0), first_position, timestamp, payloads);
         // SAFETY: the caller's promise.
         unsafe { store(batch, styx_batch::give(records)) };
@@ -87,6 +98,24 @@ pub unsafe extern "C" fn styx_batch_get(
     // No panic: `get` returns nothing if the index is out of range.
     // SAFETY: the caller's promise.
     let Some(batch) = (unsafe { batch.as_ref() }) else { return false };
+    match batch.records.get_nearby(index) {
+        Some(found) => {
+            // SAFETY: the caller's promise.
+            unsafe { store(record, view(found)) };
+            true
+        }
+        // SAFETY: the caller's promise.
+        None => unsafe { get_anywhere(batch, index, record) },
+    }
+}
+
+/// A function of its own with the same arguments, so that the frequent case needs no stack.
+///
+/// # Safety
+/// The record is NULL or can be written to.
+#[cold]
+#[inline(never)]
+unsafe fn get_anywhere(batch: &styx_batch, index: usize, record: *mut styx_record) -> bool {
     let Some(found) = batch.records.get(index) else { return false };
     // SAFETY: the caller's promise.
     unsafe { store(record, view(found)) };
@@ -110,18 +139,35 @@ pub unsafe extern "C" fn styx_batch_views(
         let places = unsafe { space(records, capacity) };
         let count = places.len().min(batch.records.len() - first);
         if first == 0 {
-            fill(&batch.records, &mut places[..count]);
+            fill(&batch.records, &mut places[..count])
         } else {
-            fill(&batch.records.slice(first..first + count), &mut places[..count]);
+            fill(&batch.records.slice(first..first + count), &mut places[..count])
         }
-        count
     })
 }
 
-fn fill(records: &RecordBatch, places: &mut [MaybeUninit<styx_record>]) {
-    for (place, record) in places.iter_mut().zip(records.iter()) {
-        place.write(view(record));
+/// Stores records from the first on, and returns their number: that of the places, which are not
+/// more than the records. Records of one timestamp are stored in a loop without branches on it.
+fn fill(records: &RecordBatch, places: &mut [MaybeUninit<styx_record>]) -> usize {
+    let (data, index) = (&records.data()[..], records.index());
+    let mut runs = records.runs().peekable();
+    let mut filled = 0;
+    while let Some(run) = runs.next() {
+        let end = runs.peek().map_or(usize::MAX, |next| next.first).min(places.len());
+        let (Some(entries), Some(places)) = (index.get(filled..end), places.get_mut(filled..end))
+        else {
+            break;
+        };
+        let mut position = records.first_position() + filled as u64;
+        for (place, &[start, stop]) in places.iter_mut().zip(entries) {
+            let payload = data.get(start as usize..stop as usize).unwrap_or_default();
+            let (data, size) = (payload.as_ptr(), payload.len());
+            place.write(styx_record { data, size, position, timestamp: run.timestamp });
+            position += 1;
+        }
+        filled = end;
     }
+    filled
 }
 
 #[inline]

@@ -102,7 +102,9 @@ pub unsafe extern "C" fn styx_client_stats(
 ) -> *mut styx_error {
     fallible(|| {
         // SAFETY: the caller's promise.
-        let core = unsafe { object(client, "client") }?.core.stats();
+        let client = unsafe { object(client, "client") }?;
+        client.core.check_process()?;
+        let core = client.core.stats();
         let value = styx_client_stats_t {
             requests: core.requests,
             retries: core.retries,

@@ -13,6 +13,7 @@ use ::styx_client::{Consumer, Error, Start};
 use crate::batch::styx_batch;
 use crate::client::styx_client;
 use crate::error::{Deadline, fallible, infallible, styx_error, wait};
+use crate::fork::Home;
 use crate::options::styx_options;
 use crate::pointer::{check_out, fixed, give, object, store, store_sized, take_back, text};
 use crate::producer::no_descriptor;
@@ -28,9 +29,12 @@ use crate::stats::{milliseconds, styx_consumer_stats_t};
 /// and pass it as option "start". If processing a record twice is harmless, use the option
 /// "cursor" and styx_consumer_commit().
 pub struct styx_consumer {
+    home: Home,
     core: Mutex<Consumer>,
     handle: Handle,
     ended: AtomicBool,
+    /// `styx_consumer_close` was called; it may have the lock.
+    closed: AtomicBool,
 }
 
 /// Where reading continues, as a text that ends with NUL: the id of a log and a position.
@@ -49,9 +53,13 @@ impl styx_checkpoint {
 impl styx_consumer {
     /// The consumer, for one thread.
     fn lock(&self) -> Result<MutexGuard<'_, Consumer>, Error> {
+        self.home.check()?;
         match self.core.try_lock() {
             Ok(core) => Ok(core),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if self.closed.load(Ordering::SeqCst) => {
+                Err(Error::closed("consumer"))
+            }
             Err(TryLockError::WouldBlock) => Err(Error::invalid_argument(
                 "another thread uses this consumer: only functions with a const styx_consumer * \
                  may be called meanwhile",
@@ -82,8 +90,14 @@ pub unsafe extern "C" fn styx_consumer_open(
         }
         let core = wait(builder.open())?;
         let handle = core.handle();
-        let opened =
-            styx_consumer { core: Mutex::new(core), handle, ended: AtomicBool::new(false) };
+        let home = Home::of(&client.core);
+        let opened = styx_consumer {
+            home,
+            core: Mutex::new(core),
+            handle,
+            ended: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
         // SAFETY: the caller's promise.
         unsafe { store(consumer, give(opened)) };
         Ok(())
@@ -324,6 +338,11 @@ pub unsafe extern "C" fn styx_consumer_close(consumer: *const styx_consumer) {
     infallible((), || {
         // SAFETY: the caller's promise.
         let Ok(consumer) = (unsafe { object(consumer, "") }) else { return };
+        // The thread that holds the lock may not exist in a forked child.
+        if consumer.home.check().is_err() {
+            return;
+        }
+        consumer.closed.store(true, Ordering::SeqCst);
         consumer.handle.close();
         // Another thread has it only until its call has noticed.
         let mut core = consumer.core.lock().unwrap_or_else(PoisonError::into_inner);

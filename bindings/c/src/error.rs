@@ -18,6 +18,7 @@ pub struct styx_error {
     error: Error,
     code: CString,
     message: CString,
+    status: CString,
 }
 
 impl styx_error {
@@ -32,7 +33,13 @@ impl styx_error {
             let until = text.find('\0').unwrap_or(text.len());
             CString::new(&text.as_bytes()[..until]).unwrap_or_default()
         };
-        styx_error { code: text(error.code()), message: text(error.message()), error }
+        let status = error.facts().status.map(|status| status.to_string()).unwrap_or_default();
+        styx_error {
+            code: text(error.code()),
+            message: text(error.message()),
+            status: text(&status),
+            error,
+        }
     }
 }
 
@@ -170,6 +177,14 @@ pub unsafe extern "C" fn styx_error_fact(
         }
         fact.is_some()
     })
+}
+
+/// The status of the log, such as "corrupt", if it is the reason; otherwise, and if the error is
+/// NULL, "". Valid until the error is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn styx_error_status(error: *const styx_error) -> *const c_char {
+    // SAFETY: the caller's promise.
+    infallible(EMPTY, || unsafe { object(error, "") }.map_or(EMPTY, |e| e.status.as_ptr()))
 }
 
 /// Frees an error. NULL is allowed.

@@ -20,7 +20,8 @@ pub enum styx_event_kind {
     STYX_EVENT_AGAIN = 3,
     /// The record at `position` is damaged.
     STYX_EVENT_DAMAGED = 4,
-    /// The producer or consumer was closed.
+    /// It ended: a producer was closed or freed, a consumer has read everything, or the error before
+    /// this event cannot be retried. A consumer that the program closes has no such event.
     STYX_EVENT_CLOSED = 5,
     /// Something that this version of the library does not name.
     STYX_EVENT_OTHER = 6,
@@ -67,6 +68,7 @@ pub unsafe extern "C" fn styx_client_take_events(
     fallible(|| {
         // SAFETY: the caller's promise.
         let client = unsafe { object(client, "client") }?;
+        client.core.check_process()?;
         let mut events = Vec::new();
         let count = client.core.take_events(&mut events);
         // SAFETY: the caller's promise.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `pointer` | pointers of the caller: checked, and made safe references of |
 //! | `error`, `codes` | `styx_error`, and how a function of C fails |
+//! | `fork` | forked children |
 //! | `options` | options by key and value |
 //! | `client`, `logs`, `cursors`, `archive`, `events` | a client and its calls |
 //! | `producer` | appending |
@@ -26,6 +27,7 @@ mod consumer;
 mod cursors;
 mod error;
 mod events;
+mod fork;
 mod logs;
 mod options;
 mod pointer;

@@ -65,7 +65,11 @@ pub(crate) unsafe fn array<'a, T>(
     if count > isize::MAX as usize / size_of::<T>().max(1) {
         return Err(Error::invalid_argument(format!("{what}: {count} is too large for its size")));
     }
-    // SAFETY: the caller's promise; NULL and sizes beyond isize::MAX were refused.
+    if !data.is_aligned() {
+        return Err(Error::invalid_argument(format!("{what} is not aligned for its type")));
+    }
+    // SAFETY: the caller's promise; NULL, sizes beyond isize::MAX and addresses that are not
+    // aligned were refused.
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
 }
 
@@ -77,7 +81,7 @@ pub(crate) unsafe fn space<'a, T>(
     data: *mut T,
     count: usize,
 ) -> &'a mut [std::mem::MaybeUninit<T>] {
-    if data.is_null() || count > isize::MAX as usize / size_of::<T>().max(1) {
+    if data.is_null() || !data.is_aligned() || count > isize::MAX as usize / size_of::<T>().max(1) {
         return &mut [];
     }
     // SAFETY: the caller's promise. Nothing is read from it before it is written.

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::ffi::c_char;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ::styx_client::bindings::{CompletionQueue, Encoded, Settled, Source};
 use ::styx_client::{Error, Kind, Producer};
 
 use crate::client::styx_client;
 use crate::error::{Deadline, fallible, infallible, styx_error, wait};
+use crate::fork::Home;
 use crate::options::styx_options;
 use crate::pointer::{
     array, bytes, check_out, fixed, give, object, space, store, store_sized, take_back, text,
@@ -26,6 +28,7 @@ use crate::stats::{milliseconds, styx_producer_stats_t};
 /// A record is durable when styx_producer_send(), styx_producer_flush(), styx_producer_close() or
 /// styx_producer_acks() says so.
 pub struct styx_producer {
+    home: Home,
     core: Producer,
     /// Tells the descriptor about acks and room.
     queue: CompletionQueue,
@@ -33,6 +36,9 @@ pub struct styx_producer {
     /// `None` without the option "track_settled".
     acks: Option<Mutex<VecDeque<Settled>>>,
 }
+
+/// The most bytes of records that are appended whole or not at all.
+const ATOMIC_BYTES_MAX: usize = 1 << 20;
 
 /// The outcome of consecutive records.
 #[repr(C)]
@@ -63,19 +69,18 @@ pub unsafe extern "C" fn styx_producer_open(
         // SAFETY: the caller's promises.
         let (client, log) = unsafe { (object(client, "client")?, text(log, "log")?) };
         let mut builder = client.core.producer(log);
-        let mut tracks = false;
         // SAFETY: the caller's promise.
         for (key, value) in unsafe { styx_options::pairs(options) } {
             builder = builder.set(&key, &value)?;
-            tracks |= key == "track_settled" && value.trim() == "true";
         }
         let queue = CompletionQueue::new(1).map_err(no_descriptor)?;
         let core = wait(builder.open())?;
         let source = queue.source(0);
         core.notify(source.clone());
-        let acks = tracks.then(Mutex::default);
+        let acks = core.tracks_settled().then(Mutex::default);
+        let home = Home::of(&client.core);
         // SAFETY: the caller's promise.
-        unsafe { store(producer, give(styx_producer { core, queue, source, acks })) };
+        unsafe { store(producer, give(styx_producer { home, core, queue, source, acks })) };
         Ok(())
     })
 }
@@ -102,6 +107,7 @@ pub unsafe extern "C" fn styx_producer_append(
     fallible(|| {
         // SAFETY: the caller's promises.
         let (producer, payload) = unsafe { (object(producer, "producer")?, bytes(data, size)?) };
+        producer.home.check()?;
         let ack = producer.core.try_append(payload)?;
         // SAFETY: the caller's promise.
         unsafe { store(sequence, ack.sequence()) };
@@ -115,7 +121,8 @@ pub unsafe extern "C" fn styx_producer_append(
 /// ends, count: where each record ends in data, ascending; the first begins at 0. The last end is
 ///   at most size.
 /// accepted: receives the number of records that were appended, from the first on. May be NULL if
-///   the records have at most 1 MiB (each counts 8 bytes and its payload).
+///   the records have at most 1 MiB (each counts 8 bytes and its payload); otherwise
+///   STYX_E_INVALID_ARGUMENT, because the caller could not know what to append again.
 ///
 /// Up to 1 MiB of records are atomic: all of them are appended, or none. More are split into parts
 /// of at most 1 MiB, each of them atomic. STYX_E_WOULD_BLOCK if there was not enough room for all:
@@ -135,8 +142,20 @@ pub unsafe extern "C" fn styx_producer_append_packed(
             store(accepted, 0);
             (object(producer, "producer")?, bytes(data, size)?, array(ends, count, "ends")?)
         };
+        producer.home.check()?;
+        // Without room, the records are not encoded in vain.
+        if count > 0 && !producer.core.wait_room(Duration::ZERO) {
+            return Err(Error::would_block(
+                "in_flight_bytes are used up: wait with styx_producer_wait_room()",
+            ));
+        }
         let mut encoded = Encoded::new();
         encoded.extend_packed(payloads, ends)?;
+        if accepted.is_null() && encoded.bytes() > ATOMIC_BYTES_MAX {
+            return Err(Error::invalid_argument(
+                "accepted is NULL: it is needed for more than 1 MiB of records",
+            ));
+        }
         let appended = producer.core.try_append_encoded(&mut encoded);
         // SAFETY: the caller's promise.
         unsafe { store(accepted, count - encoded.len()) };
@@ -227,9 +246,7 @@ pub unsafe extern "C" fn styx_producer_close(
         // SAFETY: the caller's promise.
         let producer = unsafe { object(producer, "producer") }?;
         match u64::try_from(timeout_ms) {
-            Ok(within) => {
-                wait(producer.core.close_within(std::time::Duration::from_millis(within)))
-            }
+            Ok(within) => wait(producer.core.close_within(Duration::from_millis(within))),
             Err(_) => wait(producer.core.close()),
         }
     })
@@ -252,6 +269,7 @@ pub unsafe extern "C" fn styx_producer_acks(
         check_out(count, "count")?;
         // SAFETY: the caller's promise.
         let producer = unsafe { object(producer, "producer") }?;
+        producer.home.check()?;
         let Some(waiting) = &producer.acks else {
             return Err(Error::invalid_argument(
                 "open the producer with the option track_settled = true",
@@ -368,6 +386,7 @@ pub unsafe extern "C" fn styx_producer_log_id(
         // SAFETY: the caller's promises.
         unsafe {
             let producer = object(producer, "producer")?;
+            producer.home.check()?;
             store(log_id, fixed(&producer.core.log_id().to_string()));
         }
         Ok(())
@@ -383,7 +402,9 @@ pub unsafe extern "C" fn styx_producer_stats(
 ) -> *mut styx_error {
     fallible(|| {
         // SAFETY: the caller's promise.
-        let core = unsafe { object(producer, "producer") }?.core.stats();
+        let producer = unsafe { object(producer, "producer") }?;
+        producer.home.check()?;
+        let core = producer.core.stats();
         let value = styx_producer_stats_t {
             acked_records: core.acked_records,
             acked_bytes: core.acked_bytes,

@@ -136,15 +136,39 @@ impl RecordBatch {
     #[inline]
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Record<'_>> {
-        if at >= self.range.len() {
+        self.get_nearby(at).or_else(|| self.get_anywhere(at))
+    }
+
+    /// As [`get`](Self::get), but `None` too if the record has another timestamp than the one
+    /// that was returned last: then call `get`. It calls no function, so a binding that
+    /// does not inline this needs no stack in most calls.
+    #[inline]
+    #[must_use]
+    pub fn get_nearby(&self, at: usize) -> Option<Record<'_>> {
+        self.record(at, |shared, at| shared.last_run.timestamp(&shared.runs, at))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_anywhere(&self, at: usize) -> Option<Record<'_>> {
+        self.record(at, |shared, at| Some(shared.last_run.search(&shared.runs, at)))
+    }
+
+    #[inline]
+    fn record(
+        &self,
+        at: usize,
+        timestamp: impl FnOnce(&BatchMemory, usize) -> Option<u64>,
+    ) -> Option<Record<'_>> {
+        let (shared, at) = (&*self.shared, self.range.start.checked_add(at)?);
+        if at >= self.range.end {
             return None;
         }
-        let (shared, at) = (&*self.shared, self.range.start + at);
         let entry = *shared.index.get(at)?;
         Some(Record {
             shared,
             position: shared.first_position + at as u64,
-            timestamp: shared.last_run.timestamp(&shared.runs, at),
+            timestamp: timestamp(shared, at)?,
             payload: payload(&shared.data, entry),
         })
     }

@@ -12,23 +12,17 @@ use super::TimestampRun;
 pub(super) struct LastRun(AtomicUsize);
 
 impl LastRun {
-    /// The timestamp of the record at this index.
+    /// The timestamp of the record at this index, if it is in the run that was found last.
     #[inline]
-    pub(super) fn timestamp(&self, runs: &[TimestampRun], at: usize) -> u64 {
-        match runs {
-            [only] => only.timestamp,
-            runs => self.search(runs, at),
-        }
+    pub(super) fn timestamp(&self, runs: &[TimestampRun], at: usize) -> Option<u64> {
+        let last = self.0.load(Ordering::Relaxed);
+        let run = runs.get(last).filter(|run| run.first <= at)?;
+        let is_in_run = runs.get(last + 1).is_none_or(|next| at < next.first);
+        is_in_run.then_some(run.timestamp)
     }
 
-    fn search(&self, runs: &[TimestampRun], at: usize) -> u64 {
-        let last = self.0.load(Ordering::Relaxed);
-        if let Some(run) = runs.get(last)
-            && run.first <= at
-            && runs.get(last + 1).is_none_or(|next| at < next.first)
-        {
-            return run.timestamp;
-        }
+    /// The timestamp of the record at this index, in any run.
+    pub(super) fn search(&self, runs: &[TimestampRun], at: usize) -> u64 {
         let found = runs.partition_point(|run| run.first <= at).saturating_sub(1);
         self.0.store(found, Ordering::Relaxed);
         runs.get(found).map_or(0, |run| run.timestamp)

@@ -86,6 +86,13 @@ impl Producer {
         block_on_for(pin!(self.shared().room()), at_most).is_some()
     }
 
+    /// Whether the producer was opened with
+    /// [`track_settled`](crate::producer::Builder::track_settled). False in a forked child.
+    #[must_use]
+    pub fn tracks_settled(&self) -> bool {
+        self.shared().tracks_settled()
+    }
+
     /// Moves the outcomes of all blocks that were settled since the last call to the end
     /// of `into`, in the order of their sequences. There is one for each block. Needs
     /// [`track_settled`](crate::producer::Builder::track_settled); without it, and in a

@@ -225,6 +225,11 @@ impl ProducerShared {
         }
     }
 
+    /// Whether outcomes are kept until they are taken. False in a forked child.
+    pub(crate) fn tracks_settled(&self) -> bool {
+        self.lock_unless_forked().is_ok_and(|state| state.settled.is_tracked())
+    }
+
     /// Moves the outcomes that were not taken into `into`.
     pub(crate) fn take_settled(&self, into: &mut Vec<Settled>) {
         let Ok(mut state) = self.lock_unless_forked() else { return };

@@ -54,6 +54,10 @@ impl SettledBlocks {
         }
     }
 
+    pub(super) fn is_tracked(&self) -> bool {
+        self.is_tracked
+    }
+
     /// Whether appends have to wait until outcomes are taken.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= SETTLED_MAX

@@ -10,8 +10,8 @@ const COMMAND_LINE: [&str; 6] =
     ["STYX_CONFIG", "STYX_LOG", "STYX_LOG_FORMAT", "STYX_HOST", "STYX_TOKEN", "STYX_CA_FILE"];
 
 /// Variables of the project's own tests and examples.
-const TESTS: [&str; 5] =
-    ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES", "STYX_PYTHON", "STYX_NODE"];
+const TESTS: [&str; 6] =
+    ["STYX_BIN", "STYX_RELEASE_BIN", "STYX_EXAMPLES", "STYX_PYTHON", "STYX_NODE", "STYX_C"];
 /// The same, if they begin so.
 const TESTS_BEGIN: [&str; 5] =
     ["STYX_SEED", "STYX_FAULT_", "STYX_TEST_", "STYX_CONFORMANCE_", "STYX_SOAK_"];
@@ -73,9 +73,15 @@ mod tests {
 
     #[test]
     fn variables_that_something_else_uses_are_known() {
-        for variable in
-            ["STYX_CONFIG", "STYX_HOST", "STYX_NODE", "STYX_BIN", "STYX_FAULT_SEED", "STYX_SEEDS"]
-        {
+        for variable in [
+            "STYX_CONFIG",
+            "STYX_HOST",
+            "STYX_NODE",
+            "STYX_C",
+            "STYX_BIN",
+            "STYX_FAULT_SEED",
+            "STYX_SEEDS",
+        ] {
             assert_eq!(warning(variable, "x"), None);
         }
         for (variable, text) in [

@@ -21,6 +21,7 @@ pub(crate) struct Driver {
 
 /// Every driver in the tree. `scenarios!` in main.rs has the same names.
 pub(crate) const DRIVERS: &[Driver] = &[
+    Driver { name: "c", command: c, change: None },
     Driver { name: "node", command: node, change: None },
     Driver { name: "python", command: || python("python"), change: None },
     Driver { name: "python_aio", command: || python("python_aio"), change: None },
@@ -30,11 +31,26 @@ pub(crate) const DRIVERS: &[Driver] = &[
 /// The interpreter of an environment in which styx-client is installed.
 const PYTHON: &str = "STYX_PYTHON";
 
+/// The program that drivers/c/driver.c was compiled to.
+const C: &str = "STYX_C";
+
 /// The folder of the Node.js package, with `dist` and `npm/PLATFORM` built.
 const NODE: &str = "STYX_NODE";
 
 pub(crate) fn rust() -> Result<Command, String> {
     Ok(Command::new(Path::new(env!("CARGO_BIN_EXE_styx-conformance-driver"))))
+}
+
+fn c() -> Result<Command, String> {
+    let advice =
+        "run `cargo xtask test --only c-build`, then `cargo xtask test --only conformance`";
+    let Some(program) = std::env::var_os(C).map(PathBuf::from) else {
+        return Err(format!("{C} is not set: {advice}"));
+    };
+    if !program.is_file() {
+        return Err(format!("{} is missing: {advice}", program.display()));
+    }
+    Ok(Command::new(program))
 }
 
 fn python(driver: &str) -> Result<Command, String> {

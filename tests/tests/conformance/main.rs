@@ -67,7 +67,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    drivers { node python python_aio rust }
+    drivers { c node python python_aio rust }
     scenarios {
         append_many
         append_send_flush

@@ -3,6 +3,7 @@
 //! It only starts processes and has no dependencies. So it builds in a second on a clean
 //! machine, and can report what else is missing there.
 
+mod c;
 mod cross;
 mod docs;
 mod failures;
@@ -29,13 +30,15 @@ cargo xtask test                                   run everything that CI runs
 cargo xtask test --only NAME                       run one step, or the tests whose module or name matches
 cargo xtask test --only python                     run the steps python-style, python-wheel and so on
 cargo xtask test --only node                       run the steps node-style, node-build and so on
+cargo xtask test --only c                          run the steps c-build, c-tests and c-abi
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
-cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, a thousand kills and power cuts (2 hours)
+cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, 10,000 clients in C, a thousand kills and power cuts (2 hours)
+cargo xtask c-abi --accept                         replace the baseline of libstyx's ABI
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         ["soak"] => soak(),
         ["bench-instructions"] => instructions::compare(),
         ["bench-instructions", "--accept"] => instructions::accept(),
+        ["c-abi", "--accept"] => c::abi::accept(),
         ["wheels"] => python::wheels::write(None),
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
         ["npm"] => node::npm::write(None),
@@ -93,7 +97,13 @@ fn faults(cycles: &str) -> bool {
 /// docs/reliability.md.
 fn soak() -> bool {
     // All run even if one fails.
-    let results = [fuzz("600", None), python::tests::soak(), node::tests::soak(), faults("1000")];
+    let results = [
+        fuzz("600", None),
+        python::tests::soak(),
+        node::tests::soak(),
+        c::tests::soak(),
+        faults("1000"),
+    ];
     results.iter().all(|passed| *passed)
 }
 

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    docs, instructions, node, proxies, python, run, sabotage, schemathesis, spelling, suites, tools,
+    c, docs, instructions, node, proxies, python, run, sabotage, schemathesis, spelling, suites,
+    tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -48,6 +49,7 @@ const STEPS: &[Step] = &[
     ),
     ("node-style", "JavaScript code is formatted, and biome has no warnings", node::style::step),
     ("node-build", "the npm package is compiled", node::build::step),
+    ("c-build", "the tests of libstyx and the conformance driver compile", c::build::step),
     ("tests", "all tests, including the examples and the commands in the documents", tests),
     ("schemathesis", "a server answers as its OpenAPI document says", schemathesis::step),
     ("python-types", "mypy, pyright and stubtest agree with the types", python::types::step),
@@ -60,6 +62,8 @@ const STEPS: &[Step] = &[
         "the packed npm packages work with Node.js, Bun and Deno",
         node::package::step,
     ),
+    ("c-abi", "libstyx exports what it did, and the structs are the same", c::abi::step),
+    ("c-tests", "the tests of libstyx pass, also with sanitizers and valgrind", c::tests::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),

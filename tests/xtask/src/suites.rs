@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use crate::tally::{self, Tally};
-use crate::{node, python, root, tools};
+use crate::{c, node, python, root, tools};
 
 /// A test binary, and the paths of its tests, such as `styx1::producer::…`.
 struct Suite {
@@ -46,8 +46,8 @@ pub(crate) fn run(name: &str) -> Option<Tally> {
 
 /// The programs that the tests run. A test that needs the release binary builds it,
 /// unless `STYX_RELEASE_BIN` says where it is. Every driver of the conformance suite must run.
-/// The driver in Python needs what the step `python-wheel` has installed, and that for Node.js
-/// what the step `node-build` has built.
+/// The driver in Python needs what the step `python-wheel` has installed, that for Node.js what
+/// the step `node-build` has built, and that in C what the step `c-build` has built.
 pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
     let mut variables = vec![
         ("STYX_BIN", tools::styx().into()),
@@ -55,6 +55,7 @@ pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
         ("STYX_CONFORMANCE_ALL", "1".into()),
     ];
     variables.extend(node::build::built().map(|folder| ("STYX_NODE", folder.into())));
+    variables.extend(c::build::driver().map(|path| ("STYX_C", path.into())));
     variables.extend(python::wheel::interpreter().map(|path| ("STYX_PYTHON", path.into())));
     variables
 }
