@@ -164,12 +164,13 @@ impl RecordBatch {
         if at >= self.range.end {
             return None;
         }
-        let entry = *shared.index.get(at)?;
+        // First, because it needs registers only for itself.
+        let timestamp = timestamp(shared, at)?;
         Some(Record {
             shared,
             position: shared.first_position + at as u64,
-            timestamp: timestamp(shared, at)?,
-            payload: payload(&shared.data, entry),
+            timestamp,
+            payload: payload(&shared.data, *shared.index.get(at)?),
         })
     }
 

@@ -52,7 +52,7 @@ fn run(variables: &[(&str, &str)], timeout: &str) -> Tally {
 fn ctest(build: &Build, variables: &[(&str, &str)], timeout: &str) -> Command {
     let mut ctest = Command::new("ctest");
     ctest.arg("--test-dir").arg(build.folder()).args(["--output-on-failure", "--timeout", timeout]);
-    ctest.args(["--parallel", "2"]).env("STYX_BIN", tools::styx());
+    ctest.args(["--parallel", "3"]).env("STYX_BIN", tools::styx());
     let suppressions = sources().join("tests/c/thread-sanitizer.supp");
     ctest.env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
     ctest.envs(variables.iter().copied());
