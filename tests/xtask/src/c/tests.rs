@@ -19,7 +19,7 @@ const SOAK: [(&str, &str); 5] = [
     ("STYX_TEST_SECONDS", "7200"),
 ];
 /// Seconds after which ctest ends a program: in a soak, and otherwise.
-const TIMEOUTS: (&str, &str) = ("7200", "600");
+const TIMEOUTS: (&str, &str) = ("7200", "800");
 
 /// Runs `bindings/c/tests/c`.
 pub(crate) fn step() -> Tally {
