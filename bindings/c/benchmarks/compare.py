@@ -50,7 +50,10 @@ def run(command: list[str]) -> float:
 def compiled(target: Path, folder: Path) -> Path:
     program = folder / "shapes"
     command = ["cc", "-std=c11", "-O2", f"-I{ROOT / 'bindings/c/include'}", "-o", str(program)]
-    command += [str(HERE / "shapes.c"), f"-L{target}", "-lstyx", f"-Wl,-rpath,{target}"]
+    # The program loads the library by its SONAME, which cargo's folder does not have.
+    (folder / "libstyx.so.1").symlink_to(target / "libstyx.so")
+    command += [str(HERE / "shapes.c"), f"-L{target}", "-lstyx"]
+    command += [f"-Wl,-rpath,{folder}", f"-Wl,-rpath,{target}"]
     subprocess.run(command, check=True)
     return program
 
