@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cJSON.h>
+#include <cjson/cJSON.h>
 #include <styx.h>
 
 /* The largest integer that every JSON parser reads exactly. A larger one is text. */

@@ -1,12 +1,16 @@
-//! The step `c-build`: compiles the tests in C, and the driver of the conformance suite.
+//! The step `c-build`: compiles the tests in C, and the driver of the conformance suite. A soak
+//! compiles them with sanitizers too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use super::{are_programs_installed, library, sources};
+use crate::cross::debian::Packages;
 use crate::tally::Tally;
 use crate::{run, tools};
+
+/// The processor of this machine, as Debian calls it.
+const DEBIAN: &[&str] = if cfg!(target_arch = "aarch64") { &["arm64"] } else { &["amd64"] };
 
 /// How the tests are compiled.
 pub(super) struct Build {
@@ -15,9 +19,12 @@ pub(super) struct Build {
     options: &'static [&'static str],
 }
 
-/// Each test is compiled by both compilers. The library itself is not instrumented.
-pub(super) const BUILDS: [Build; 3] = [
-    Build { name: "gcc", compilers: ["gcc", "g++"], options: &["-DSTYX_VALGRIND=ON"] },
+/// The build of every run.
+pub(super) const GCC: Build =
+    Build { name: "gcc", compilers: ["gcc", "g++"], options: &["-DSTYX_VALGRIND=ON"] };
+
+/// The builds of a soak. The library itself is not instrumented.
+pub(super) const SANITIZERS: [Build; 2] = [
     Build {
         name: "address-sanitizer",
         compilers: ["clang", "clang++"],
@@ -32,20 +39,27 @@ pub(super) const BUILDS: [Build; 3] = [
 
 /// See the module.
 pub(crate) fn step() -> Tally {
-    Tally::step(is_built())
+    Tally::step(is_built(&[&GCC]))
 }
 
 /// The driver of the conformance suite, if it is built.
 pub(crate) fn driver() -> Option<PathBuf> {
-    let driver = BUILDS[0].folder().join("styx-c-driver");
+    let driver = GCC.folder().join("styx-c-driver");
     driver.is_file().then_some(driver)
 }
 
-/// Builds all of them once in a run.
-pub(super) fn is_built() -> bool {
-    static BUILT: OnceLock<bool> = OnceLock::new();
-    let build = || are_programs_installed() && tools::build_styx() && BUILDS.iter().all(Build::run);
-    *BUILT.get_or_init(build)
+/// Whether these builds succeed.
+pub(super) fn is_built(builds: &[&Build]) -> bool {
+    are_programs_installed() && tools::build_styx() && builds.iter().all(|build| build.run())
+}
+
+/// The folder of cJSON, from Debian's package if it is not installed.
+fn cjson() -> Option<PathBuf> {
+    if Path::new("/usr/include/cjson/cJSON.h").is_file() {
+        return Some("/".into());
+    }
+    let folder = tools::target().join("tools/cjson");
+    Packages::besides_installed(folder, DEBIAN).unpacked(&["libcjson-dev"], &[])
 }
 
 impl Build {
@@ -60,6 +74,8 @@ impl Build {
         configure.arg(format!("-DCMAKE_C_COMPILER={c}"));
         configure.arg(format!("-DCMAKE_CXX_COMPILER={cpp}"));
         configure.arg(format!("-DSTYX_LIBRARY={}", library().display()));
+        let Some(cjson) = cjson() else { return false };
+        configure.arg(format!("-DCJSON_ROOT={}", cjson.display()));
         configure.args(self.options).args(["--log-level", "WARNING"]);
         let mut build = Command::new("cmake");
         build.arg("--build").arg(self.folder()).args(["--parallel", "--", "--quiet"]);

@@ -1,11 +1,12 @@
 //! The step `c-tests`: the tests in C, with a real server.
 //!
-//! The three builds run at the same time, because most tests wait. The longest test is that of
-//! valgrind, which opens and closes a thousand clients, producers and consumers.
+//! The longest test is that of valgrind, which opens and closes a thousand clients, producers and
+//! consumers. A soak also runs the builds with sanitizers, at the same time, because most tests
+//! wait.
 
 use std::process::Command;
 
-use super::build::{self, BUILDS, Build};
+use super::build::{self, Build, GCC, SANITIZERS};
 use super::{sources, summary};
 use crate::tally::{self, Tally};
 use crate::tools;
@@ -23,25 +24,27 @@ const TIMEOUTS: (&str, &str) = ("7200", "800");
 
 /// Runs `bindings/c/tests/c`.
 pub(crate) fn step() -> Tally {
-    run(&[], TIMEOUTS.1)
+    run(&[&GCC], &[], TIMEOUTS.1)
 }
 
-/// Runs them with 10,000 clients, a million wake-ups and so on.
+/// Runs them with 10,000 clients, a million wake-ups and so on, and with sanitizers.
 pub(crate) fn soak() -> bool {
-    run(&SOAK, TIMEOUTS.0).failed == 0
+    let [address, thread] = &SANITIZERS;
+    run(&[&GCC, address, thread], &SOAK, TIMEOUTS.0).failed == 0
 }
 
-fn run(variables: &[(&str, &str)], timeout: &str) -> Tally {
-    if !build::is_built() {
+fn run(builds: &[&Build], variables: &[(&str, &str)], timeout: &str) -> Tally {
+    if !build::is_built(builds) {
         return Tally::step(false);
     }
     let mut total = Tally::default();
     std::thread::scope(|scope| {
-        let runs = BUILDS.each_ref().map(|build| {
+        let start = |build| {
             scope.spawn(move || {
                 tally::run_counting(ctest(build, variables, timeout), summary::add_line)
             })
-        });
+        };
+        let runs: Vec<_> = builds.iter().copied().map(start).collect();
         for run in runs {
             total.add(run.join().unwrap_or_else(|_| Tally::step(false)));
         }
