@@ -12,6 +12,8 @@ const PAYLOAD = Buffer.alloc(100, "x");
 const TEXT = "x".repeat(100);
 /** Records of a batch for `sendMany`. */
 const BATCH = 10_000;
+/** Batches that wait to be durable. */
+const BATCHES = 32;
 /** Promises of one window, and tasks that each await their records. */
 const WINDOW = 2_000;
 const TASKS = 1_000;
@@ -38,12 +40,11 @@ function appender(payload) {
 async function sendMany(producer, records) {
   const batch = Array.from({ length: BATCH }, () => Buffer.from(PAYLOAD));
   return timed(async () => {
-    let waiting = [];
+    const waiting = [];
     for (let at = 0; at < records; at += BATCH) {
       waiting.push(producer.sendMany(batch));
-      if (waiting.length === 32) {
-        await Promise.all(waiting);
-        waiting = [];
+      if (waiting.length === BATCHES) {
+        await waiting.shift();
       }
     }
     await Promise.all(waiting);

@@ -81,42 +81,72 @@ export class Packer {
   }
 }
 
-/** The memory of the last packed records, so that the next ones need no new pages. */
-let reused = Buffer.alloc(0);
-/** The most bytes that are kept for that. */
-const REUSED_MAX = 2 * 1024 * 1024;
+/** Records that lie one after the other in the first `length` bytes, and where each ends. */
+export interface Packed {
+  data: Buffer;
+  length: number;
+  ends: Uint32Array;
+  count: number;
+}
 
-/** Packs records into one buffer, which is valid until the next call. */
-export function packed(payloads: Iterable<Payload>): { data: Uint8Array; ends: Uint32Array } {
+/** The most bytes of memory that are kept for the next records. */
+const KEPT_BYTES_MAX = 2 * 1024 * 1024;
+/** The most bytes of records: more do not fit into their index. */
+const BYTES_MAX = 0xffff_ffff;
+
+const NOTHING: Packed = { data: Buffer.alloc(0), length: 0, ends: new Uint32Array(0), count: 0 };
+let kept = NOTHING;
+
+/** Packs records, and passes them to `use`. Their memory is used again afterwards. */
+export function withPacked<T>(payloads: Iterable<Payload>, use: (packed: Packed) => T): T {
   if (typeof payloads === "string" || isBytes(payloads)) {
     throw invalidArgument("sendMany takes an iterable of records: for one record, use send");
   }
-  const buffers: Uint8Array[] = [];
-  let size = 0;
-  for (const payload of payloads) {
-    const buffer = typeof payload === "string" ? Buffer.from(payload) : payload;
-    if (!isBytes(buffer)) {
-      throw wrongPayload(payload);
+  // The iterable may call this function too, so the memory belongs to this call meanwhile.
+  const packed = { ...kept, length: 0, count: 0 };
+  kept = NOTHING;
+  try {
+    for (const payload of payloads) {
+      pack(packed, payload);
     }
-    buffers.push(buffer);
-    size += buffer.length;
+    return use(packed);
+  } finally {
+    if (packed.data.length <= KEPT_BYTES_MAX) {
+      kept = packed;
+    }
   }
-  if (size > 0xffff_ffff) {
-    throw invalidArgument(`the records have ${size} bytes: send at most 1 GiB at once`);
+}
+
+function pack(packed: Packed, payload: Payload): void {
+  const isText = typeof payload === "string";
+  if (!isText && !isBytes(payload)) {
+    throw wrongPayload(payload);
   }
-  const data = size <= reused.length ? reused : Buffer.allocUnsafeSlow(size);
-  if (size <= REUSED_MAX) {
-    reused = data;
+  const most = packed.length + (isText ? payload.length * UTF8_MAX : payload.length);
+  if (most > packed.data.length) {
+    grow(packed, most);
   }
-  const ends = new Uint32Array(buffers.length);
-  let end = 0;
-  for (let at = 0; at < buffers.length; at += 1) {
-    const buffer = buffers[at]!;
-    data.set(buffer, end);
-    end += buffer.length;
-    ends[at] = end;
+  if (packed.count === packed.ends.length) {
+    const ends = new Uint32Array(Math.max(1024, 2 * packed.count));
+    ends.set(packed.ends);
+    packed.ends = ends;
   }
-  return { data: data.subarray(0, size), ends };
+  if (isText) {
+    packed.length += packed.data.write(payload, packed.length, "utf8");
+  } else {
+    packed.data.set(payload, packed.length);
+    packed.length += payload.length;
+  }
+  packed.ends[packed.count++] = packed.length;
+}
+
+function grow(packed: Packed, bytes: number): void {
+  if (bytes > BYTES_MAX) {
+    throw invalidArgument("the records have more than 1 GiB: send them in parts");
+  }
+  const data = Buffer.allocUnsafeSlow(Math.min(Math.max(bytes, 2 * packed.data.length), BYTES_MAX));
+  data.set(packed.data.subarray(0, packed.length));
+  packed.data = data;
 }
 
 /** An Uint8Array of another realm, such as that of a test in jest, is one too. */

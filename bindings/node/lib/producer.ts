@@ -6,7 +6,7 @@ import type { Hub } from "./hub.js";
 import { toNumber } from "./integers.js";
 import { type ClientHandle, native, type ProducerHandle } from "./native.js";
 import { optionTexts, type ProducerOptions } from "./options.js";
-import { Packer, type Payload, packed } from "./packer.js";
+import { Packer, type Payload, withPacked } from "./packer.js";
 import { Sends } from "./sends.js";
 import type { ProducerStats } from "./values.js";
 import { abortable, type CallOptions, type TimedOptions, Waiters, withTimeout } from "./waiting.js";
@@ -318,17 +318,18 @@ export class Producer implements AsyncDisposable {
 
   /** As `#appendOne`; undefined if there is no record. */
   #appendMany(payloads: Iterable<Payload>): [number, number] | undefined {
-    const { data, ends } = packed(payloads);
-    if (ends.length === 0) {
-      return undefined;
-    }
-    this.#check();
-    this.#packer.flush();
-    const first = this.#appended;
-    this.#push(data, data.length, ends, ends.length);
-    this.#appended += ends.length;
-    this.#hold();
-    return [first, this.#appended - 1];
+    return withPacked(payloads, ({ data, length, ends, count }) => {
+      if (count === 0) {
+        return undefined;
+      }
+      this.#check();
+      this.#packer.flush();
+      const first = this.#appended;
+      this.#push(data, length, ends, count);
+      this.#appended += count;
+      this.#hold();
+      return [first, this.#appended - 1];
+    });
   }
 
   #send(
