@@ -158,12 +158,11 @@ fn fill(records: &RecordBatch, places: &mut [MaybeUninit<styx_record>]) -> usize
         else {
             break;
         };
-        let mut position = records.first_position() + filled as u64;
-        for (place, &[start, stop]) in places.iter_mut().zip(entries) {
+        let positions = records.first_position() + filled as u64..;
+        for ((place, &[start, stop]), position) in places.iter_mut().zip(entries).zip(positions) {
             let payload = data.get(start as usize..stop as usize).unwrap_or_default();
             let (data, size) = (payload.as_ptr(), payload.len());
             place.write(styx_record { data, size, position, timestamp: run.timestamp });
-            position += 1;
         }
         filled = end;
     }

@@ -159,7 +159,7 @@ test("invalid_options_are_thrown_at_once", async () => {
   throwsWith("invalid_argument", () =>
     client.producer("a", { signal: new AbortController().signal }),
   );
-  throwsWith("invalid_argument", () => client.consumer("a", { folow: true }));
+  throwsWith("invalid_argument", () => client.consumer("a", { follows: true }));
   throwsWith("invalid_argument", () => client.consumer("a", { codecs: ["gzip"] }));
   throwsWith("invalid_argument", () => client.consumer("a", { codecs: "lz5" }));
   await rejectsWith("invalid_argument", Client.connect(context.server.address, { tokn: "a" }));

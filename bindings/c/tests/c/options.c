@@ -233,7 +233,7 @@ static void later_value_replaces_an_earlier_one(void)
     styx_consumer_free(consumer);
     styx_producer *producer;
     INVALID(styx_producer_open(client, "log", options, &producer));
-    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "docs/c.md", styx_options_set(options, "strat", "1"));
+    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "docs/c.md", styx_options_set(options, "start_", "1"));
     styx_options_free(options);
     styx_client_free(client);
 }
