@@ -39,6 +39,7 @@ cargo xtask faults --cycles N                      kill a loaded server N times,
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
 cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, 10,000 clients in C, a thousand kills and power cuts (2 hours)
 cargo xtask c-abi --accept                         replace the baseline of libstyx's ABI
+cargo xtask c-install                              install libstyx below target/, and build programs with it
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
 cargo xtask flights                                download the data of examples/curl/flights.sh
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         ["bench-instructions"] => instructions::compare(),
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["c-abi", "--accept"] => c::abi::accept(),
+        ["c-install"] => c::install::works(),
         ["wheels"] => python::wheels::write(None),
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
         ["npm"] => node::npm::write(None),

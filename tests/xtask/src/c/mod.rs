@@ -5,11 +5,13 @@
 //! | [`build`] | compiles the tests and the conformance driver; for a soak also with the sanitizers of clang |
 //! | [`tests`] | runs them, some of them also with valgrind; [`summary`] counts the results |
 //! | [`abi`] | compares the exported functions and the structs with the committed ones |
+//! | [`install`] | a command of its own: installs the library, and builds programs with it |
 //!
 //! The library is the one that the step `build` builds, `target/debug/libstyx.so`.
 
 pub(crate) mod abi;
 pub(crate) mod build;
+pub(crate) mod install;
 mod summary;
 pub(crate) mod tests;
 
