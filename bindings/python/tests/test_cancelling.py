@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tarfile
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
@@ -445,6 +446,13 @@ def test_a_cancelled_close_can_be_repeated(
     check(runner, server, log, case)
 
 
+def content(archive: bytes) -> dict[str, bytes]:
+    """The files of an archive without their times, which are those of the backup."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        read = {member.name: files.extractfile(member) for member in files if member.isfile()}
+        return {name: file.read() for name, file in read.items() if file is not None}
+
+
 def test_a_cancelled_backup_or_restore_leaves_no_log(
     runner: asyncio.Runner, server: Server, log: str
 ) -> None:
@@ -469,7 +477,7 @@ def test_a_cancelled_backup_or_restore_leaves_no_log(
             return archive.getvalue()
 
         async def same(result: bytes | None) -> None:
-            assert result in (None, complete.getvalue())
+            assert result is None or content(result) == content(complete.getvalue())
 
         async def restore() -> str:
             name = f"{log}-{restored}"

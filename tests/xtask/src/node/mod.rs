@@ -7,7 +7,7 @@
 //! | [`types`] | tsc and tsd agree with the types |
 //! | [`tests`] | Node's test runner, whose results [`summary`] counts |
 //! | [`package`] | the packed files work in fresh projects, with Node.js, Bun and Deno |
-//! | [`npm`] | a command of its own: the files of a release |
+//! | [`npm`](mod@npm) | a command of its own: the files of a release |
 //!
 //! The programs that they call are in `bindings/node/node_modules`, in the versions of
 //! `package-lock.json`. Nothing is installed twice.
