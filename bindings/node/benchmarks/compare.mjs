@@ -25,6 +25,7 @@ const SHAPES = [
   ["append", "append_many", 4000],
   ["append_text", "append_many", 4000],
   ["send_many", "append_many", 4000],
+  ["send_many_buffers", "append_many", 4000],
   ["lengths", "consume", 4000],
   ["lengths_external", "consume", 4000],
   ["payloads", "consume", 4000],

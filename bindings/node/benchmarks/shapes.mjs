@@ -37,8 +37,11 @@ function appender(payload) {
     });
 }
 
-async function sendMany(producer, records) {
-  const batch = Array.from({ length: BATCH }, () => Buffer.from(PAYLOAD));
+function sendManyOf(batch) {
+  return (producer, records) => sendMany(producer, records, batch);
+}
+
+async function sendMany(producer, records, batch) {
   return timed(async () => {
     const waiting = [];
     for (let at = 0; at < records; at += BATCH) {
@@ -126,7 +129,9 @@ async function records(consumer) {
 export const PRODUCING = {
   append: appender(PAYLOAD),
   append_text: appender(TEXT),
-  send_many: sendMany,
+  // One buffer 10,000 times, and as many buffers, which are all read from memory.
+  send_many: sendManyOf(Array(BATCH).fill(PAYLOAD)),
+  send_many_buffers: sendManyOf(Array.from({ length: BATCH }, () => Buffer.from(PAYLOAD))),
   send_windows: sendWindows,
   send_tasks: sendTasks,
   send,
