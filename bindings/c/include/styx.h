@@ -251,7 +251,7 @@
 #define STYX_ABI_VERSION 1
 
 /*
- What has happened to a connection.
+ The kind of an event of a connection.
  */
 typedef enum {
     /*
@@ -282,7 +282,7 @@ typedef enum {
 } styx_event_kind;
 
 /*
- What an event is about.
+ The kind of object that an event is about.
  */
 typedef enum {
     STYX_OF_CLIENT = 1,
@@ -395,7 +395,7 @@ typedef struct {
 } styx_checkpoint;
 
 /*
- What the server is.
+ The version and the limits of the server.
  */
 typedef struct {
     /*
@@ -971,7 +971,7 @@ uint32_t styx_error_code(const styx_error *error);
 const char *styx_error_name(const styx_error *error);
 
 /*
- What failed, for people. "" if the error is NULL. Valid until the error is freed.
+ The message for people: it says what failed. "" if the error is NULL. Valid until the error is freed.
  */
 const char *styx_error_message(const styx_error *error);
 

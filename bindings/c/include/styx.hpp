@@ -368,7 +368,7 @@ using Handle = std::unique_ptr<T, Free<Function>>;
 
 using ErrorHandle = Handle<styx_error, styx_error_free>;
 
-/// What the function of C has returned; the error is freed.
+/// The result of a function of C; the error is freed.
 inline Result<void> result(styx_error *error) {
     if (error == nullptr) {
         return {};
@@ -1065,7 +1065,7 @@ public:
                 styx_producer_append_packed(handle_.get(), data.data() + begin,
                                             data.size() - begin, next, count - done, &now);
             if (now > 0 && error != nullptr) {
-                // What was not appended becomes a batch of its own, whose first record begins at 0.
+                // The records that were not appended become a batch, whose first record begins at 0.
                 done += now;
                 begin = ends[done - 1];
                 rest.assign(ends + done, ends + count);
@@ -1379,7 +1379,7 @@ struct CursorInfo {
           version(info.version) {}
 };
 
-/// What a server is.
+/// The version and the limits of a server.
 struct ServerInfo {
     std::string version;
     /// The largest record and block of records that it accepts, in bytes; 0 if it does not say.
@@ -1387,7 +1387,7 @@ struct ServerInfo {
     std::uint64_t max_block_size = 0;
 };
 
-/// What create_log() does if the log exists.
+/// Whether create_log() accepts a log that exists.
 enum class Exist {
     /// It fails with Code::log_exist.
     fail,
@@ -1464,7 +1464,7 @@ private:
 // Clients
 // ---------------------------------------------------------------------------------------------
 
-/// What has happened to a connection. styx.h says when.
+/// The kind of an event of a connection. styx.h says when each happens.
 enum class EventKind {
     connected = STYX_EVENT_CONNECTED,
     lost = STYX_EVENT_LOST,
@@ -1474,7 +1474,7 @@ enum class EventKind {
     other = STYX_EVENT_OTHER,
 };
 
-/// What an event is about.
+/// The kind of object that an event is about.
 enum class EventSubject {
     client = STYX_OF_CLIENT,
     producer = STYX_OF_PRODUCER,

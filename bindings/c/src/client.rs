@@ -18,7 +18,7 @@ pub struct styx_client {
     address: CString,
 }
 
-/// What the server is.
+/// The version and the limits of the server.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct styx_server_info {

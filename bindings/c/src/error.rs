@@ -122,7 +122,7 @@ pub unsafe extern "C" fn styx_error_name(error: *const styx_error) -> *const c_c
     infallible(EMPTY, || unsafe { object(error, "") }.map_or(EMPTY, |e| e.code.as_ptr()))
 }
 
-/// What failed, for people. "" if the error is NULL. Valid until the error is freed.
+/// The message for people: it says what failed. "" if the error is NULL. Valid until the error is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_error_message(error: *const styx_error) -> *const c_char {
     // SAFETY: the caller's promise.

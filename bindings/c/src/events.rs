@@ -8,7 +8,7 @@ use crate::client::styx_client;
 use crate::error::{fallible, styx_error};
 use crate::pointer::object;
 
-/// What has happened to a connection.
+/// The kind of an event of a connection.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum styx_event_kind {
@@ -27,7 +27,7 @@ pub enum styx_event_kind {
     STYX_EVENT_OTHER = 6,
 }
 
-/// What an event is about.
+/// The kind of object that an event is about.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum styx_event_subject {

@@ -28,7 +28,7 @@ function viewClass(): new (memory: ArrayBufferLike, offset: number, length: numb
   } as unknown as typeof View;
 }
 
-/** What a {@link RecordBatch} is made of. */
+/** The parts of a {@link RecordBatch}. */
 interface Parts extends NativeBatch {
   logId: string;
   /** The index of the first record in `index`, and of the one behind the last. */

@@ -30,7 +30,7 @@ import type { CallOptions } from "./waiting.js";
 /** A closure of the constructor would keep the client from being collected. */
 function nothing(): void {}
 
-/** What {@link LogInfo} is made of. */
+/** The values of a {@link LogInfo}. */
 type RawInfo = ConstructorParameters<typeof LogInfo>[0];
 type RawCursor = ConstructorParameters<typeof CursorInfo>[0];
 

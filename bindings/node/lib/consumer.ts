@@ -233,7 +233,7 @@ export class Consumer implements AsyncIterable<RecordBatch>, AsyncDisposable {
           return;
         }
         wanted = stream.push(next);
-        // What is there is passed on without waiting.
+        // Pass on the records that are there, without waiting.
         for (let more = wanted ? take() : undefined; more !== undefined; more = take()) {
           wanted = stream.push(more);
           if (!wanted) {

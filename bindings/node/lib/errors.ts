@@ -105,7 +105,7 @@ export function fromJson(text: string): StyxError {
   return new StyxError(code, message, { ...rest, facts });
 }
 
-/** What the native module has thrown, as the error for the user. */
+/** The error for the user, made of an error of the native module. */
 export function fromNative(error: unknown): unknown {
   // In jest it is an Error of another realm, so instanceof would say no.
   const message = (error as { message?: unknown } | null)?.message;

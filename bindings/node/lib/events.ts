@@ -5,13 +5,13 @@ import { fromJson, type StyxError } from "./errors.js";
 import { type ClientHandle, native } from "./native.js";
 
 /**
- * What has happened to a connection. It is published on the channel `styx-client:` and its kind,
+ * An event of a connection. It is published on the channel `styx-client:` and its kind,
  * such as `styx-client:lost`, on the thread that made the client.
  */
 export interface StyxEvent {
   /** The last part of the channel's name. docs/node-practice.md explains each. */
   readonly kind: "connected" | "lost" | "again" | "damaged" | "closed" | "changed";
-  /** What the event is about. */
+  /** The kind of object that the event is about. */
   readonly subject: "client" | "producer" | "consumer";
   /** The name of the log. */
   readonly log: string;

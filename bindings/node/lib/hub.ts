@@ -99,7 +99,7 @@ export class Hub {
     return token;
   }
 
-  /** What a source belongs to; undefined if it is gone. */
+  /** The owner of a source; undefined if it is gone. */
   target(token: number): Ready | undefined {
     return this.#sources.get(token)?.deref();
   }

@@ -25,7 +25,7 @@ export interface NativeBatch {
   first: bigint;
 }
 
-/** What became of appended records: see `src/producer.rs`. */
+/** The outcomes of appended records: see `src/producer.rs`. */
 export interface Pumped {
   settled: BigUint64Array;
   failures: string[];
@@ -129,7 +129,7 @@ function load(): Native {
   return loaded;
 }
 
-/** What a user can do about an error of the loader. */
+/** The advice for an error of the loader. */
 function advice(error: unknown, name: string): string {
   const code = (error as NodeJS.ErrnoException | null)?.code;
   if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND") {

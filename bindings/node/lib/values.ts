@@ -1,8 +1,8 @@
-// What the server says about itself, about logs and about cursors.
+// Information about the server, logs and cursors.
 
 import { toNumber } from "./integers.js";
 
-/** What the server is. */
+/** The version, features and limits of the server. */
 export interface ServerInfo {
   /** The version of the server. */
   readonly version: string;

@@ -88,7 +88,7 @@ pub fn open_consumer(
     Ok(External::new(ConsumerHandle { hub: Arc::clone(&client.hub), client: core, state }))
 }
 
-/// What a consumer has.
+/// The next batch of a consumer, or its end.
 #[napi(object)]
 pub struct Taken<'env> {
     /// The next records.

@@ -154,7 +154,7 @@ pub fn push(
     }
 }
 
-/// What became of records.
+/// The outcomes of appended records.
 #[napi(object)]
 pub struct Pumped {
     /// For each block: the sequence of its first record, the number of records, and the

@@ -106,7 +106,7 @@ export class Server {
 
 /** A running example. */
 export class Program {
-  /** What it has written. */
+  /** Its output. */
   output = "";
   errors = "";
   #process;

@@ -101,7 +101,7 @@ test("slices_are_those_of_an_array", () => {
 });
 
 test("timestamps_of_a_batch_with_several_runs", () => {
-  // What the native module makes: pairs of a first index and a timestamp.
+  // Made by the native module: pairs of a first index and a timestamp.
   const made = new RecordBatch(numbered(10));
   const batch = new RecordBatch({
     data: made.data,

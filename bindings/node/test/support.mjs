@@ -1,4 +1,4 @@
-// What the tests share: a server for each file, and programs in processes of their own.
+// Shared by the tests: a server for each file, and programs in processes of their own.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

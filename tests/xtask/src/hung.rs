@@ -80,7 +80,7 @@ fn busy_connections() -> Vec<String> {
     busy
 }
 
-/// What the whole machine waits for: for processors, or for a disk to write.
+/// Whether the whole machine waits for processors or for a disk.
 fn system() -> String {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().filter(|line| {

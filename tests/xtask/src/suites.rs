@@ -15,7 +15,7 @@ struct Suite {
     tests: Vec<String>,
 }
 
-/// What cargo has to be told to build the binaries of `tests/tests`, the programs that they
+/// The arguments with which cargo builds the binaries of `tests/tests`, the programs that they
 /// run, and the native module for Node.js, which is a library.
 pub(crate) fn build() -> Vec<String> {
     let mut arguments = words(&["build", "--locked", "--workspace", "--lib", "--bins"]);

@@ -89,7 +89,7 @@ static styx_options *random_options(size_t known_keys_of)
     return options;
 }
 
-/* What is refused has a reason in UTF-8 that is not empty. */
+/* Every refusal has a reason in UTF-8 that is not empty. */
 static void check_refusal(styx_error *error)
 {
     CHECK(strlen(styx_error_message(error)) > 0 && strlen(styx_error_name(error)) > 0);

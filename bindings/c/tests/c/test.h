@@ -1,5 +1,5 @@
 /*
- * What every test program shares: checks, a server of its own, and a few short forms.
+ * Shared by the test programs: checks, a server of its own, and a few short forms.
  *
  * A program has a table of tests and calls test_main(). Each test starts with an empty server:
  * test_client() makes a client of it. A check that fails ends the program with 1.

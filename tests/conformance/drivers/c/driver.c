@@ -26,7 +26,7 @@
 /* The outcome of consecutive records. */
 typedef struct {
     uint64_t first, count, position;
-    /* What the runner is told; NULL if the records are durable. */
+    /* The error for the runner; NULL if the records are durable. */
     cJSON *error;
 } outcome;
 

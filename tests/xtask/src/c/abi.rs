@@ -52,7 +52,7 @@ fn lines(names: &BTreeSet<String>) -> String {
     names.iter().map(|name| format!("{name}\n")).collect()
 }
 
-/// What a shared library exports.
+/// The symbols that a shared library exports.
 fn exported(library: &Path) -> Option<BTreeSet<String>> {
     let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library).output().ok()?;
     if !output.status.success() {
@@ -98,7 +98,7 @@ fn are_tested(functions: &BTreeSet<String>) -> bool {
     missing.map(|name| eprintln!("no test in bindings/c/tests/c calls {name}")).count() == 0
 }
 
-/// What a program that is generated from the header prints.
+/// The output of a program that is generated from the header.
 fn layouts(header: &str) -> Option<String> {
     let folder = tools::target().join("c");
     let (source, program) = (folder.join("layouts.c"), folder.join("layouts"));

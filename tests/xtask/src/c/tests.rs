@@ -11,7 +11,7 @@ use super::{sources, summary};
 use crate::tally::{self, Tally};
 use crate::tools;
 
-/// What takes longer in a soak.
+/// The numbers that are larger in a soak.
 const SOAK: [(&str, &str); 5] = [
     ("STYX_TEST_ROUNDS", "10000"),
     ("STYX_TEST_WAKEUPS", "1000000"),

@@ -10,7 +10,7 @@ use super::Variables;
 use super::debian::Packages;
 use crate::tools;
 
-/// What cargo has to be told for each build.
+/// The arguments for cargo in each build.
 pub(crate) const ARGUMENTS: [&str; 1] = ["-Zbuild-std=std,panic_unwind"];
 
 /// The compiler and the sources.

@@ -23,7 +23,7 @@ struct Target {
     platform: &'static str,
     /// As Rust calls it, with the version of glibc.
     rust: &'static str,
-    /// What cargo has to be told beside that.
+    /// The other arguments for cargo.
     arguments: &'static [&'static str],
     /// The variables for a build; `None` if something is missing on this machine, which it
     /// has reported.
