@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::{Connection, Request, Response};
@@ -124,7 +126,8 @@ impl Settings {
         let config = self.config_text(scratch.path());
         scratch.write("config.toml", config);
         let running = Running::start(&self, scratch.path())?;
-        let server = TestServer { scratch, settings: self, running: Some(running) };
+        let running = Some(running);
+        let server = TestServer { scratch, settings: self, running, kept_ports: Vec::new() };
         server.await_ready();
         Ok(server)
     }
@@ -189,6 +192,8 @@ pub struct TestServer {
     scratch: Arc<Scratch>,
     settings: Settings,
     running: Option<Running>,
+    /// The ports of its processes that ended ([`keep_port`]).
+    kept_ports: Vec<OwnedFd>,
 }
 
 impl TestServer {
@@ -282,7 +287,8 @@ impl TestServer {
     /// # Panics
     /// When it is not running.
     pub fn kill(&mut self) {
-        drop(self.running.take().expect("the server runs"));
+        assert!(self.running.is_some(), "the server runs");
+        self.end_process();
     }
 
     /// Asks it to stop with SIGTERM and waits until it has stopped.
@@ -338,7 +344,15 @@ impl TestServer {
         let status = wait::until("the server's end", PATIENCE, || running.child.try_wait().ok()?);
         let took = start.elapsed();
         running.settle();
+        self.kept_ports.extend(keep_port(running.address));
         Stopped { status, took, log: running.log() }
+    }
+
+    fn end_process(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.settle();
+            self.kept_ports.extend(keep_port(running.address));
+        }
     }
 
     /// Starts it again, on another port, after [`kill`](Self::kill) or
@@ -358,7 +372,7 @@ impl TestServer {
     /// # Errors
     /// It ended before it listened.
     pub fn try_restart(&mut self) -> Result<(), Refusal> {
-        self.running = None;
+        self.end_process();
         self.running = Some(Running::start(&self.settings, self.scratch.path())?);
         self.await_ready();
         Ok(())
@@ -378,7 +392,7 @@ impl TestServer {
     /// # Panics
     /// When it does not start.
     pub fn restart_with(&mut self, settings: Settings) {
-        self.running = None;
+        self.end_process();
         self.scratch.write("config.toml", settings.config_text(self.scratch.path()));
         self.settings = settings;
         self.restart();
@@ -439,6 +453,21 @@ pub struct Stopped {
     pub took: Duration,
     /// Its standard error.
     pub log: String,
+}
+
+/// Binds the port of a server that ended, without listening, so that connections are refused.
+/// The kernel could give a free port to the server of another test, and that one would
+/// answer the clients of this test. Returns nothing if the port is taken already.
+fn keep_port(address: SocketAddr) -> Option<OwnedFd> {
+    if address.port() == 0 {
+        return None;
+    }
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+    // The server binds with this option too, so a restart on the same port works.
+    sockopt::set_socket_reuseaddr(&socket, true).ok()?;
+    net::bind(&socket, &address).ok()?;
+    Some(socket)
 }
 
 #[derive(Debug)]
