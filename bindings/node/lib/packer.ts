@@ -32,6 +32,11 @@ export class Packer {
     return this.#count === 0;
   }
 
+  /** The bytes of the records that it has. */
+  get length(): number {
+    return this.#length;
+  }
+
   /** Adds a record. It pushes what it has when it is full. */
   add(payload: Payload): void {
     if (typeof payload === "string") {

@@ -12,6 +12,11 @@ import type { ProducerStats } from "./values.js";
 import { abortable, type CallOptions, type TimedOptions, Waiters, withTimeout } from "./waiting.js";
 
 const CLOSE_TIMEOUT_MS = 30_000;
+/**
+ * Packed bytes that `send` passes to the core at once, so that they are committed while the
+ * caller makes more records.
+ */
+const SEND_BYTES = 32 * 1024;
 /** Records that a stream of {@link Producer.writable} buffers. */
 const WRITABLE_RECORDS = 1024;
 
@@ -153,12 +158,12 @@ export class Producer implements AsyncDisposable {
    * beyond 2^53 - 1 is a RangeError: use {@link sendBigInt}.
    */
   send(payload: Payload, options?: CallOptions): Promise<number> {
-    return this.#send(options, false, () => this.#appendOne(payload)) as Promise<number>;
+    return this.#sendOne(payload, options, false) as Promise<number>;
   }
 
   /** As {@link send}, with the position as a bigint. */
   sendBigInt(payload: Payload, options?: CallOptions): Promise<bigint> {
-    return this.#send(options, true, () => this.#appendOne(payload)) as Promise<bigint>;
+    return this.#sendOne(payload, options, true) as Promise<bigint>;
   }
 
   /**
@@ -310,13 +315,29 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  /** Appends one record for `send`: the sequences of the first and of the last record. */
-  #appendOne(payload: Payload): [number, number] {
-    this.append(payload);
-    return [this.#appended - 1, this.#appended - 1];
+  /** As `#send` for one record: it needs no closure, and no array of sequences. */
+  #sendOne(
+    payload: Payload,
+    options: CallOptions | undefined,
+    asBigInt: boolean,
+  ): Promise<number | bigint> {
+    const signal = options?.signal;
+    if (signal?.aborted) {
+      return Promise.reject(signal.reason);
+    }
+    try {
+      this.append(payload);
+      if (this.#packer.length >= SEND_BYTES) {
+        this.#packer.flush();
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const sequence = this.#appended - 1;
+    return this.#position(sequence, sequence, asBigInt, signal);
   }
 
-  /** As `#appendOne`; undefined if there is no record. */
+  /** The sequences of the first and of the last record; undefined if there is no record. */
   #appendMany(payloads: Iterable<Payload>): [number, number] | undefined {
     return withPacked(payloads, ({ data, length, ends, count }) => {
       if (count === 0) {
@@ -347,15 +368,25 @@ export class Producer implements AsyncDisposable {
         return Promise.resolve(asBigInt ? 0n : 0);
       }
       const [first, last] = appended;
-      if (this.#ended !== undefined) {
-        this.#reported += last - first + 1;
-        return Promise.reject(this.#ended);
-      }
-      const position = this.#sends.add(first, last, asBigInt);
-      return signal === undefined ? position : abortable(position, signal);
+      return this.#position(first, last, asBigInt, signal);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** The promise of the position of records that were appended. */
+  #position(
+    first: number,
+    last: number,
+    asBigInt: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<number | bigint> {
+    if (this.#ended !== undefined) {
+      this.#reported += last - first + 1;
+      return Promise.reject(this.#ended);
+    }
+    const position = this.#sends.add(first, last, asBigInt);
+    return signal === undefined ? position : abortable(position, signal);
   }
 
   /** Crosses the border to the native module after the caller's code. */
