@@ -121,6 +121,13 @@ impl Error {
         Error::new(Kind::TimedOut, message)
     }
 
+    /// As [`timed_out`](Self::timed_out), for a caller that stopped waiting for a call that may
+    /// still be carried out: [`maybe_appended`](Self::maybe_appended) is `true`.
+    #[must_use]
+    pub fn unfinished(message: impl Into<String>) -> Error {
+        Error::timed_out(message).with_maybe_appended(true)
+    }
+
     /// The same error with another value of
     /// [`maybe_appended`](Self::maybe_appended).
     #[must_use]

@@ -100,7 +100,7 @@ impl Deadline {
                 return result;
             }
             if self.has_passed() {
-                return Err(Error::timed_out(format!("{what} did not finish in the given time")));
+                return Err(Error::unfinished(format!("{what} did not finish in the given time")));
             }
         }
     }

@@ -76,9 +76,18 @@ export function invalidArgument(message: string): StyxError {
   return new StyxError("invalid_argument", message);
 }
 
-/** The error of a call that took too long. */
+/** The error of a call that took too long. It may still be carried out. */
 export function timedOut(message: string): StyxError {
-  return new StyxError("timed_out", message, { retriable: true });
+  return new StyxError("timed_out", message, { retriable: true, maybeAppended: true });
+}
+
+/** The same error of records of which a part may be in the log. */
+export function maybeAppended(error: StyxError): StyxError {
+  if (error.maybeAppended) {
+    return error;
+  }
+  const copy = new StyxError(error.code, error.message, { cause: error.cause });
+  return Object.assign(copy, error, { maybeAppended: true });
 }
 
 /** The error of a call on something that is closed. */

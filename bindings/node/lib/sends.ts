@@ -1,6 +1,6 @@
 // Sends: the promises of records that are not durable yet, in the order of their sequences.
 
-import { fromJson, type StyxError } from "./errors.js";
+import { fromJson, maybeAppended, type StyxError } from "./errors.js";
 import { toNumber } from "./integers.js";
 
 /** The position of records that failed: see `src/producer.rs`. */
@@ -55,7 +55,7 @@ export class Sends {
       if (position === FAILED) {
         const failure = failed;
         failed += 1;
-        this.#failBlock(end, failures[failure]!, () => report(failure));
+        this.#failBlock(first, end, failures[failure]!, () => report(failure));
       } else {
         this.#resolveBlock(first, end, position);
       }
@@ -73,7 +73,7 @@ export class Sends {
     for (const send of sends) {
       if (send.last >= sequence) {
         records += send.last - Math.max(send.first, sequence) + 1;
-        send.reject(error);
+        send.reject(send.first < sequence ? maybeAppended(error) : error);
       }
     }
     return records;
@@ -90,6 +90,8 @@ export class Sends {
       if (send.first >= first) {
         const offset = send.first - first;
         send.position = isSafe ? base + offset : position + BigInt(offset);
+      } else if (send.error !== undefined) {
+        send.error = maybeAppended(send.error);
       }
       if (send.last >= end) {
         return;
@@ -99,7 +101,7 @@ export class Sends {
     }
   }
 
-  #failBlock(end: number, failure: string, report: () => void): void {
+  #failBlock(first: number, end: number, failure: string, report: () => void): void {
     let error: StyxError | undefined;
     while (this.#at < this.#sends.length) {
       const send = this.#sends[this.#at]!;
@@ -110,7 +112,14 @@ export class Sends {
         error = fromJson(failure);
         report();
       }
-      send.error ??= error;
+      if (send.first >= first) {
+        send.error = error;
+      } else if (send.error === undefined) {
+        // Its records before this block are in the log.
+        send.error = maybeAppended(error);
+      } else if (error.maybeAppended) {
+        send.error = maybeAppended(send.error);
+      }
       if (send.last >= end) {
         return;
       }

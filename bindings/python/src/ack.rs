@@ -45,7 +45,7 @@ impl Ack {
         let result = self.shared.get().0.wait(py, waiting, deadline)?.unwrap_or_else(|| {
             let seconds = timeout.unwrap_or_default();
             let text = format!("the records were not acknowledged within {seconds} s");
-            Err(Error::timed_out(text))
+            Err(Error::unfinished(text))
         });
         result.map_err(|error| exception(py, &error))
     }

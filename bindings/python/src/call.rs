@@ -90,7 +90,7 @@ impl Call {
             None => {
                 let seconds = timeout.unwrap_or_default();
                 let text = format!("{} did not finish within {seconds} s", self.what);
-                Err(exception(py, &Error::timed_out(text)))
+                Err(exception(py, &Error::unfinished(text)))
             }
         }
     }

@@ -382,7 +382,7 @@ impl Commit {
         let waiting = pin!(self.commit.position());
         let result = self.shared.wait(py, waiting, deadline)?.unwrap_or_else(|| {
             let seconds = timeout.unwrap_or_default();
-            Err(Error::timed_out(format!("the position was not stored within {seconds} s")))
+            Err(Error::unfinished(format!("the position was not stored within {seconds} s")))
         });
         result.map_err(|error| exception(py, &error))
     }

@@ -187,15 +187,15 @@ impl Ack {
     ///
     /// # Errors
     /// Why the records were not acknowledged.
-    /// [`maybe_appended`](crate::Error::maybe_appended) says whether they may be in the
-    /// log anyway.
+    /// [`maybe_appended`](crate::Error::maybe_appended) says whether they, or some records of
+    /// a batch over 1 MiB, may be in the log anyway.
     pub async fn position(&self) -> Result<u64, Error> {
         self.outcome.process.check()?;
-        let base = self.outcome.wait().await;
+        let mut joined = self.outcome.wait().await;
         for other in self.others() {
-            other.wait().await?;
+            joined = both(joined, other.wait().await);
         }
-        base.map(|base| self.of(base))
+        joined.map(|base| self.of(base))
     }
 
     /// The result of [`position`](Self::position), without waiting; `None` while it is
@@ -205,16 +205,27 @@ impl Ack {
         if self.others().iter().any(|other| other.result.get().is_none()) {
             return None;
         }
-        let base = self.outcome.base()?;
-        let failed = self.others().iter().find_map(|other| other.base()?.err());
-        Some(match (base, failed) {
-            (Ok(base), None) => Ok(self.of(base)),
-            (Err(error), _) | (Ok(_), Some(error)) => Err(error),
-        })
+        let mut joined = self.outcome.base()?;
+        for other in self.others() {
+            joined = both(joined, other.base()?);
+        }
+        Some(joined.map(|base| self.of(base)))
     }
 
     fn of(&self, base: u64) -> u64 {
         base.saturating_add(self.sequence.saturating_sub(self.outcome.first))
+    }
+}
+
+/// The result of two parts: the position of the first one, or the first error. If one part is or
+/// may be in the log, the error says so.
+fn both(first: Result<u64, Error>, second: Result<u64, Error>) -> Result<u64, Error> {
+    let may_exist =
+        |part: &Result<u64, Error>| part.as_ref().map_or_else(Error::maybe_appended, |_| true);
+    let maybe_appended = may_exist(&first) || may_exist(&second);
+    match (first, second) {
+        (Ok(base), Ok(_)) => Ok(base),
+        (Err(error), _) | (_, Err(error)) => Err(error.with_maybe_appended(maybe_appended)),
     }
 }
 
@@ -270,5 +281,31 @@ mod tests {
         assert!(ack.try_position().is_none());
         two.settle(Ok(9));
         assert_eq!(ack.try_position().and_then(Result::ok), Some(3));
+    }
+
+    #[test]
+    fn joined_ack_fails_with_the_first_error_and_says_that_a_part_may_be_in_the_log() {
+        let outside = || Error::closed("producer");
+        let unknown = || outside().with_maybe_appended(true);
+        for (parts, maybe_appended) in [
+            ([Ok(3), Err(outside()), Err(outside())], true),
+            ([Err(outside()), Err(unknown()), Err(outside())], true),
+            ([Err(unknown()), Err(outside()), Err(outside())], true),
+            ([Err(outside()), Err(outside()), Err(outside())], false),
+        ] {
+            let outcomes = [outcome(0), outcome(5), outcome(9)];
+            let mut ack = Ack::of_batch(Arc::clone(&outcomes[0]), 0, 5);
+            ack.join(Ack::of_batch(Arc::clone(&outcomes[1]), 5, 4));
+            ack.join(Ack::of_batch(Arc::clone(&outcomes[2]), 9, 1));
+            for (outcome, part) in outcomes.iter().zip(parts) {
+                assert!(ack.try_position().is_none());
+                outcome.settle(part);
+            }
+            let results = [ack.try_position().expect("settled"), block_on(ack.position())];
+            for error in results.map(|result| result.expect_err("a part failed")) {
+                assert_eq!(error.maybe_appended(), maybe_appended);
+            }
+            assert!(outcomes.iter().all(|part| part.unreported_failure().is_none()));
+        }
     }
 }

@@ -107,6 +107,9 @@ static void full_producer_never_blocks(void)
     CHECK(!styx_producer_wait_room(producer, 50));
     FAILS(STYX_E_TIMED_OUT, styx_producer_send(producer, data, sizeof data, 50, NULL));
     FAILS(STYX_E_TIMED_OUT, styx_producer_flush(producer, 50));
+    styx_error *late = styx_producer_flush(producer, 1);
+    CHECK(styx_error_maybe_appended(late));
+    styx_error_free(late);
     FAILS(STYX_E_TIMED_OUT, styx_producer_flush(producer, 0));
     const uint32_t ends[] = {100, 200};
     size_t accepted = 9;

@@ -38,4 +38,7 @@ class timeout:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise TimedOutError(f"{self._what} did not finish within {self._seconds} s") from None
+            late = TimedOutError(f"{self._what} did not finish within {self._seconds} s")
+            # The call may still be carried out.
+            late.maybe_appended = True
+            raise late from None
