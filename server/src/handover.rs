@@ -20,10 +20,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use styx_protocol::ReadParams;
-use tokio::net::TcpStream;
 
 use crate::app::App;
 use crate::session::{Error, KnownLog, OpenLog};
+use crate::transport::Transport;
 use crate::{header, params};
 
 /// A protocol other than HTTP.
@@ -113,8 +113,8 @@ impl AcceptedUpgrade {
 /// A connection after its 101.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pub(crate) tcp: TcpStream,
-    /// Bytes that arrived with the handshake; they come before those in `tcp`.
+    pub(crate) transport: Transport,
+    /// Bytes that arrived with the handshake; they come before those in `transport`.
     pub(crate) received: Bytes,
 }
 

@@ -30,6 +30,7 @@ mod session;
 mod shutdown;
 mod statsd;
 mod stream;
+mod transport;
 mod websocket;
 
 pub use config::Config;

@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use styx_protocol::Code;
-use tokio::net::TcpStream;
 
 use super::admission::{SILENCE_MAX, Seat};
 use super::refusal;
@@ -23,6 +22,7 @@ use super::watched_socket::{Limits, WatchedSocket};
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::{Answer, Http};
 use crate::session::Error;
+use crate::transport::{ConnectionInfo, Transport};
 
 /// How long a request's head may take to arrive, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -38,10 +38,15 @@ const HTTP2_STREAMS_MAX: u32 = 200;
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 
 /// Serves the connection in HTTP, and then in the protocol that it is upgraded to.
-pub(super) async fn serve(http: Arc<Http>, stream: TcpStream, seat: Arc<Seat>) {
+pub(super) async fn serve(
+    http: Arc<Http>,
+    transport: Transport,
+    info: Arc<ConnectionInfo>,
+    seat: Arc<Seat>,
+) {
     let slot = UpgradeSlot::default();
     // Boxed, so that an upgraded connection does not keep its memory.
-    if let Err(error) = Box::pin(serve_http(&http, stream, &slot, &seat)).await {
+    if let Err(error) = Box::pin(serve_http(&http, transport, info, &slot, &seat)).await {
         // A peer may disconnect at any time; the reason is in the error's source.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::debug!(cause, "a connection ended: {error}");
@@ -65,12 +70,12 @@ async fn hand_over(http: &Http, upgrade: PendingUpgrade) {
         tracing::error!(protocol, "cannot hand over a connection: its socket has an unknown type");
         return;
     };
-    let (tcp, replay) = parts.io.into_inner().into_parts();
+    let (transport, replay) = parts.io.into_inner().into_parts();
     let received = joined(replay, parts.read_buf);
     let streams = http.app.metrics.streams(protocol);
     streams.inc();
     let _counted = StreamCount(streams);
-    serve(Socket { tcp, received }).await;
+    serve(Socket { transport, received }).await;
 }
 
 /// Counts a stream in its gauge until it is dropped.
@@ -94,7 +99,8 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
 
 async fn serve_http(
     http: &Arc<Http>,
-    stream: TcpStream,
+    transport: Transport,
+    info: Arc<ConnectionInfo>,
     slot: &UpgradeSlot,
     seat: &Arc<Seat>,
 ) -> Result<(), hyper::Error> {
@@ -107,7 +113,7 @@ async fn serve_http(
         stall_time: config.tcp_timeout,
     };
     let activity = seat.activity().clone();
-    let mut socket = WatchedSocket::new(stream, activity.clone(), limits);
+    let mut socket = WatchedSocket::new(transport, activity.clone(), limits);
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
         () = app.shutdown.begun() => return Ok(()),
@@ -133,6 +139,7 @@ async fn serve_http(
         move |mut request: http::Request<_>| {
             let (http, request_guard) = (http.clone(), activity.begin());
             let beyond = (!request_seat.is_admitted()).then(|| request_seat.clone());
+            request.extensions_mut().insert(info.clone());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
                 request.extensions_mut().insert(half_close.clone());

@@ -22,13 +22,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::config::BindAddress;
 use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::peer;
+use crate::transport::{ConnectionInfo, PeerAddress, Transport};
 use admission::Admission;
 use once_a_minute::OnceAMinute;
 
@@ -80,9 +81,10 @@ impl Connections {
                 }
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE;
-                    self.start(stream).await;
+                    let _ = stream.set_nodelay(true);
+                    self.start(stream.into(), PeerAddress::Tcp(address)).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -101,15 +103,15 @@ impl Connections {
         }
     }
 
-    async fn start(&mut self, stream: TcpStream) {
+    async fn start(&mut self, transport: Transport, peer: PeerAddress) {
         let Some(seat) = self.admission.seat().await else {
-            refusal::refuse(&stream);
+            refusal::refuse(&transport);
             return;
         };
-        let _ = stream.set_nodelay(true);
-        peer::enable_keep_alive(&stream, self.http.app.config.tcp_timeout);
+        peer::enable_keep_alive(&transport, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
-        self.tasks.spawn(connection::serve(http, stream, seat));
+        let info = Arc::new(ConnectionInfo { peer, is_tls: false, client_subject: None });
+        self.tasks.spawn(connection::serve(http, transport, info, seat));
     }
 
     /// Call it after the shutdown began: waits at most `at_most` until every

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::peer::HalfClose;
+use crate::transport::Transport;
 
 /// How much of the requests behind a waiting one is read to find a FIN behind them.
 const BYTES_MAX: usize = 32 << 10;
@@ -64,7 +64,7 @@ impl ReadAhead {
     pub(super) fn poll_ended(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
     ) -> Poll<io::Error> {
         if !self.half_close.is_watched() {
             return Poll::Pending;
@@ -89,13 +89,13 @@ impl ReadAhead {
     }
 
     /// Ready when the peer has reset the connection after its FIN.
-    fn poll_reset(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Error> {
+    fn poll_reset(&mut self, cx: &mut Context<'_>, stream: &Transport) -> Poll<io::Error> {
         let check = self
             .reset_check
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(RESET_CHECK_INTERVAL)));
         loop {
             ready!(check.as_mut().poll(cx));
-            if let Some(error) = stream.take_error().unwrap_or_else(Some) {
+            if let Some(error) = stream.socket().take_error().unwrap_or_else(Some) {
                 return Poll::Ready(error);
             }
             check.as_mut().reset(Instant::now() + RESET_CHECK_INTERVAL);
@@ -116,7 +116,8 @@ mod tests {
 
     #[tokio::test]
     async fn fin_behind_further_requests_is_found_and_their_bytes_are_kept() {
-        let (mut peer, mut stream) = connected_pair().await;
+        let (mut peer, stream) = connected_pair().await;
+        let mut stream = Transport::from(stream);
         let mut read_ahead = ReadAhead::default();
         let watch = read_ahead.half_close().watch();
         let sent = vec![7; 5000];
@@ -138,11 +139,12 @@ mod tests {
 
     #[tokio::test]
     async fn peer_that_closed_everything_resets_what_is_sent_after_its_fin() {
-        let (peer, mut stream) = connected_pair().await;
+        let (peer, stream) = connected_pair().await;
+        let mut stream = Transport::from(stream);
         let mut read_ahead = ReadAhead::default();
         let _watch = read_ahead.half_close().watch();
         drop(peer);
-        let mut ended = async |stream: &mut TcpStream, at_most: Duration| {
+        let mut ended = async |stream: &mut Transport, at_most: Duration| {
             let ended = poll_fn(|cx| read_ahead.poll_ended(cx, stream));
             tokio::time::timeout(at_most, ended).await.is_ok()
         };
@@ -153,7 +155,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_read_while_no_request_waits() {
-        let (mut peer, mut stream) = connected_pair().await;
+        let (mut peer, stream) = connected_pair().await;
+        let mut stream = Transport::from(stream);
         let mut read_ahead = ReadAhead::default();
         peer.write_all(b"x").await.expect("write");
         stream.readable().await.expect("a byte");

@@ -1,6 +1,6 @@
 //! Refuses a connection that sends no request when there are too many: 503, then close.
 
-use tokio::net::TcpStream;
+use crate::transport::Transport;
 
 /// The message of the answer.
 pub(super) const MESSAGE: &str = "too many connections are open; try again shortly";
@@ -14,9 +14,8 @@ Connection: close\r\n\
 
 /// Answers 503. The caller then closes the connection at once, so the answer may be lost
 /// if the peer has already sent something; waiting would need a descriptor.
-pub(super) fn refuse(stream: &TcpStream) {
-    // Not `try_write`: tokio does not know yet that a new socket is writable.
-    let _ = socket2::SockRef::from(stream).send(ANSWER);
+pub(super) fn refuse(transport: &Transport) {
+    transport.send_blindly(ANSWER);
 }
 
 #[cfg(test)]

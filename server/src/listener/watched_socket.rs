@@ -22,13 +22,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
 use super::read_ahead::ReadAhead;
 use super::stream_executor::TOO_SLOW;
 use crate::peer::{HalfClose, MinimumRate, TcpLiveness, Verdict};
+use crate::transport::Transport;
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -43,7 +43,7 @@ pub(super) struct Limits {
 /// A socket with deadlines.
 #[derive(Debug)]
 pub(super) struct WatchedSocket {
-    stream: TcpStream,
+    stream: Transport,
     /// Bytes that were read to detect the protocol or a FIN.
     read_ahead: ReadAhead,
     activity: Arc<Activity>,
@@ -59,7 +59,7 @@ pub(super) struct WatchedSocket {
 }
 
 impl WatchedSocket {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limits: Limits) -> WatchedSocket {
+    pub(super) fn new(stream: Transport, activity: Arc<Activity>, limits: Limits) -> WatchedSocket {
         WatchedSocket {
             stream,
             read_ahead: ReadAhead::default(),
@@ -75,7 +75,7 @@ impl WatchedSocket {
     }
 
     /// The socket itself, and the bytes that were read from it and not returned yet.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+    pub(super) fn into_parts(self) -> (Transport, Bytes) {
         (self.stream, self.read_ahead.into_bytes())
     }
 
@@ -280,6 +280,7 @@ impl AsyncWrite for WatchedSocket {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::peer::testing::connected_pair;
@@ -293,7 +294,7 @@ mod tests {
     async fn pair() -> (TcpStream, WatchedSocket, Arc<Activity>) {
         let (peer, stream) = connected_pair().await;
         let activity = Activity::new();
-        let watched = WatchedSocket::new(stream, activity.clone(), LIMITS);
+        let watched = WatchedSocket::new(stream.into(), activity.clone(), LIMITS);
         (peer, watched, activity)
     }
 

@@ -10,15 +10,14 @@
 //! whatever the peer does, and a peer that has vanished is not waited for.
 
 use std::io;
-use std::net::Shutdown as Side;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::TcpLiveness;
 use crate::shutdown::Shutdown;
+use crate::transport::Transport;
 
 /// The longest that any peer may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -33,7 +32,7 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// # Errors
 /// The connection is gone, or the peer took too long.
 pub(crate) async fn close(
-    tcp: &TcpStream,
+    transport: &Transport,
     mut final_bytes: &[u8],
     silence_max: Duration,
     shutdown: &Shutdown,
@@ -46,22 +45,30 @@ pub(crate) async fn close(
     let mut deadline = last_progress + TIME_MAX;
     loop {
         if final_bytes.is_empty() && !has_closed {
-            has_closed = true;
-            socket2::SockRef::from(tcp).shutdown(Side::Write)?;
+            match transport.try_close_write() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                closed => {
+                    closed?;
+                    has_closed = true;
+                }
+            }
         }
         if has_closed && peer_has_closed {
             return Ok(());
         }
         // Reads while it writes, because a peer may finish writing before it reads.
         let result = tokio::select! {
-            ready = tcp.readable(), if !peer_has_closed => ready.and_then(|()| {
+            ready = transport.readable(), if !peer_has_closed => ready.and_then(|()| {
                 scratch.resize(SCRATCH_BYTES, 0);
-                let count = tcp.try_read(&mut scratch)?;
+                let count = transport.try_read(&mut scratch)?;
                 peer_has_closed = count == 0;
                 Ok(())
             }),
-            ready = tcp.writable(), if !has_closed => ready.and_then(|()| {
-                let count = tcp.try_write(final_bytes)?;
+            ready = transport.writable(), if !has_closed => ready.and_then(|()| {
+                if final_bytes.is_empty() {
+                    return Ok(());
+                }
+                let count = transport.try_write(final_bytes)?;
                 final_bytes = final_bytes.get(count..).unwrap_or_default();
                 Ok(())
             }),
@@ -70,7 +77,7 @@ pub(crate) async fn close(
                 deadline = deadline.min(Instant::now() + STOPPING_TIME_MAX);
                 continue;
             }
-            gone = liveness.gone(tcp) => return Err(gone),
+            gone = liveness.gone(transport) => return Err(gone),
             () = tokio::time::sleep_until(deadline.min(last_progress + silence_max)) => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -95,6 +102,7 @@ mod tests {
         // The socket was once closed at once with 1 MiB unread in it: that sent a
         // reset, and the peer lost the final bytes.
         let (mut peer, tcp) = connected_pair().await;
+        let tcp = Transport::from(tcp);
         let shutdown = Shutdown::new();
         let closing = close(&tcp, b"final bytes", TIME_MAX, &shutdown);
         let sending = async {
@@ -112,12 +120,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn peer_that_does_not_close_is_dropped_after_the_time_limit() {
         let (_silent, tcp) = connected_pair().await;
+        let tcp = Transport::from(tcp);
         let (shutdown, begun) = (Shutdown::new(), Instant::now());
         let seven = Duration::from_secs(7);
         assert!(close(&tcp, b"x", seven, &shutdown).await.is_err());
         assert_eq!(begun.elapsed(), seven);
         shutdown.begin();
         let ((_silent, tcp), begun) = (connected_pair().await, Instant::now());
+        let tcp = Transport::from(tcp);
         assert!(close(&tcp, b"x", seven, &shutdown).await.is_err());
         assert_eq!(begun.elapsed(), STOPPING_TIME_MAX);
     }

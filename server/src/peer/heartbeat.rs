@@ -57,7 +57,7 @@ impl HeartbeatTimer {
     /// Resolves when something is due, and again at once until
     /// [`note_received`](Self::note_received) or [`note_sent`](Self::note_sent).
     /// Before the peer counts as silent, `is_excused` is asked; it should be true
-    /// if nobody was reading or if bytes are [unread](super::has_unread_bytes).
+    /// if nobody was reading or if bytes are [unread](crate::transport::Transport::has_unread).
     /// Then the peer has its whole timeout again. Cancel safe, and cheap: the
     /// timer moves only after it has fired.
     pub(crate) async fn due(&mut self, is_excused: impl Fn() -> bool) -> HeartbeatEvent {

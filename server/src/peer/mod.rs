@@ -26,4 +26,4 @@ pub(crate) use half_close::{HalfClose, HalfCloseWatch};
 pub(crate) use heartbeat::{HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer};
 pub(crate) use ping::{PingEvent, PingTimer};
 pub(crate) use rate::{MinimumRate, Verdict};
-pub(crate) use tcp::{TcpLiveness, enable_keep_alive, has_unread_bytes, is_gone};
+pub(crate) use tcp::{TcpLiveness, enable_keep_alive, is_gone};

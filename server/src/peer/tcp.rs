@@ -22,13 +22,13 @@
 
 use std::future::Future;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use crate::transport::Transport;
 
 const SECOND: Duration = Duration::from_secs(1);
 const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +37,8 @@ const USER_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// Makes the kernel probe a silent peer. Errors are ignored: a connection without
 /// these options is better than none.
-pub(crate) fn enable_keep_alive(stream: &TcpStream, tcp_timeout: Duration) {
+pub(crate) fn enable_keep_alive(transport: &Transport, tcp_timeout: Duration) {
+    let Some(stream) = transport.socket().tcp() else { return };
     let socket = socket2::SockRef::from(stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time((tcp_timeout / 3).max(SECOND))
@@ -67,21 +68,21 @@ impl TcpLiveness {
     }
 
     /// Resolves when the peer is gone. Cancel safe.
-    pub(crate) async fn gone(&mut self, stream: &TcpStream) -> io::Error {
-        std::future::poll_fn(|cx| self.poll_gone(cx, stream)).await
+    pub(crate) async fn gone(&mut self, transport: &Transport) -> io::Error {
+        std::future::poll_fn(|cx| self.poll_gone(cx, transport)).await
     }
 
     /// Ready when the peer is gone. Wakes its task at every check.
     pub(crate) fn poll_gone(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &TcpStream,
+        transport: &Transport,
     ) -> Poll<io::Error> {
         let interval = self.check_interval;
         let next = self.next_check.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
         loop {
             ready!(next.as_mut().poll(cx));
-            if unanswered_silence(stream).is_some_and(|silence| silence >= self.silence_max) {
+            if unanswered_silence(transport).is_some_and(|silence| silence >= self.silence_max) {
                 let why = "the peer has vanished: it answers no TCP probe or retransmission";
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why));
             }
@@ -91,16 +92,8 @@ impl TcpLiveness {
 }
 
 /// Whether the peer is gone now, by the same rule.
-pub(crate) fn is_gone(stream: &TcpStream, tcp_timeout: Duration) -> bool {
-    unanswered_silence(stream).is_some_and(|silence| silence >= silence_max(tcp_timeout))
-}
-
-/// Whether the peer has sent something that nobody has read, or has closed its
-/// side. Check this before a peer counts as silent: after a busy moment the
-/// server's timers may fire before the runtime reports the bytes.
-pub(crate) fn has_unread_bytes(stream: &TcpStream) -> bool {
-    // Asks the kernel, because the runtime only knows what it was told.
-    socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]).is_ok()
+pub(crate) fn is_gone(transport: &Transport, tcp_timeout: Duration) -> bool {
+    unanswered_silence(transport).is_some_and(|silence| silence >= silence_max(tcp_timeout))
 }
 
 fn silence_max(tcp_timeout: Duration) -> Duration {
@@ -108,11 +101,11 @@ fn silence_max(tcp_timeout: Duration) -> Duration {
 }
 
 /// How long nothing has arrived from a peer that owes an answer to our kernel;
-/// `None` if it owes none.
+/// `None` if it owes none, as always on a Unix socket.
 #[cfg(target_os = "linux")]
-fn unanswered_silence(stream: &TcpStream) -> Option<Duration> {
+fn unanswered_silence(transport: &Transport) -> Option<Duration> {
     use nix::sys::socket::GetSockOpt as _;
-    let info = kernel::TcpInfoOption.get(stream).ok()?;
+    let info = kernel::TcpInfoOption.get(transport.socket().tcp()?).ok()?;
     let silence_ms = info.data_received_ms.min(info.acknowledged_ms);
     let owes_answer = info.retransmits > 0 || info.probes > 0;
     owes_answer.then(|| Duration::from_millis(silence_ms.into()))
@@ -120,7 +113,7 @@ fn unanswered_silence(stream: &TcpStream) -> Option<Duration> {
 
 /// Other systems have only the kernel's own limits.
 #[cfg(not(target_os = "linux"))]
-fn unanswered_silence(_: &TcpStream) -> Option<Duration> {
+fn unanswered_silence(_: &Transport) -> Option<Duration> {
     None
 }
 
@@ -173,16 +166,17 @@ mod tests {
     async fn idle_peer_and_peer_with_zero_window_that_answer_probes_are_alive() {
         let tcp_timeout = SECOND;
         let (_idle_peer, idle) = connected_pair().await;
-        let (_paused_peer, mut paused) = connected_pair().await;
+        let (_paused_peer, paused) = connected_pair().await;
+        let (idle, mut paused) = (Transport::from(idle), Transport::from(paused));
         enable_keep_alive(&idle, tcp_timeout);
         enable_keep_alive(&paused, tcp_timeout);
         // More than both kernels buffer: after that there are only probes.
         let bytes = vec![0; 32 << 20];
         let written = tokio::time::timeout(SECOND, paused.write_all(&bytes)).await;
         assert!(written.is_err(), "the kernels buffered all of it");
-        let stays = async |stream: &TcpStream| {
+        let stays = async |transport: &Transport| {
             let mut liveness = TcpLiveness::new(tcp_timeout);
-            let gone = liveness.gone(stream);
+            let gone = liveness.gone(transport);
             tokio::time::timeout(2 * silence_max(tcp_timeout), gone).await.is_err()
         };
         assert_eq!(tokio::join!(stays(&idle), stays(&paused)), (true, true));

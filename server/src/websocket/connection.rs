@@ -13,7 +13,6 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::net::TcpStream;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use super::close_cause::CloseCause;
@@ -22,6 +21,7 @@ use super::frame;
 use crate::handover::Socket;
 use crate::peer::{self, PingEvent, PingTimer};
 use crate::shutdown::Shutdown;
+use crate::transport::Transport;
 
 /// How much the kernel buffers beyond the peer's window. With the usual megabytes
 /// it would take long to see that a slow reader reads.
@@ -32,7 +32,7 @@ const TIMED_OUT: u16 = 1011;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct WebSocketConnection {
-    tcp: TcpStream,
+    transport: Transport,
     timeout: Duration,
     decoder: MessageDecoder,
     /// Being sent: whole frames, except that part of the first may be sent already.
@@ -78,11 +78,11 @@ impl WebSocketConnection {
         decoder.received().extend_from_slice(&socket.received);
         // A peer that does not read may stay while its kernel answers. The kernel's
         // timeout would close it, so `check_peer` decides instead.
-        let options = socket2::SockRef::from(&socket.tcp);
+        let options = socket.transport.socket().options();
         let _ = options.set_tcp_user_timeout(None);
         let _ = options.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         WebSocketConnection {
-            tcp: socket.tcp,
+            transport: socket.transport,
             timeout,
             decoder,
             out: Bytes::new(),
@@ -149,7 +149,7 @@ impl WebSocketConnection {
     pub(super) fn receive(&mut self, bytes_max: usize) -> Result<Received, CloseCause> {
         let received = self.decoder.received();
         received.reserve(bytes_max);
-        match self.tcp.try_read_buf(received) {
+        match self.transport.try_read_buf(received) {
             Ok(0) => Err(CloseCause::Gone("the peer disconnected without a close frame")),
             Ok(count) => {
                 self.has_to_read = false;
@@ -206,7 +206,7 @@ impl WebSocketConnection {
                     return true;
                 }
             }
-            let count = match self.tcp.try_write(&self.out) {
+            let count = match self.transport.try_write(&self.out) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_blocked = true;
@@ -243,8 +243,8 @@ impl WebSocketConnection {
                 return Ok(());
             }
             tokio::select! {
-                ready = self.tcp.readable(), if listens => return Ok(ready?),
-                ready = self.tcp.writable(), if !has_sent_all => ready?,
+                ready = self.transport.readable(), if listens => return Ok(ready?),
+                ready = self.transport.writable(), if !has_sent_all => ready?,
                 due = self.ping.due(), if listens => match due {
                     PingEvent::SendPing => self.is_ping_due = true,
                     PingEvent::CheckPeer => self.check_peer()?,
@@ -260,13 +260,13 @@ impl WebSocketConnection {
     /// # Errors
     /// The peer is gone, or has read everything but did not answer the ping.
     fn check_peer(&mut self) -> Result<(), CloseCause> {
-        if peer::has_unread_bytes(&self.tcp) {
+        if self.transport.has_unread() {
             // The server is late, not the peer.
             self.ping.restart();
             return Ok(());
         }
         let has_sent_all = self.has_sent_all();
-        if !peer::is_gone(&self.tcp, self.timeout) {
+        if !peer::is_gone(&self.transport, self.timeout) {
             // The peer may not have read what was sent, nor the ping after it.
             let may_be_busy = has_sent_all && self.has_to_read;
             if may_be_busy || !self.ping.is_expired() {
@@ -279,7 +279,7 @@ impl WebSocketConnection {
         }
         if !self.flush() {
             // A closed socket would keep the unsent bytes, and nobody reads them.
-            let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+            let _ = self.transport.socket().options().set_linger(Some(Duration::ZERO));
         }
         Err(CloseCause::Gone(reason))
     }
@@ -297,13 +297,13 @@ impl WebSocketConnection {
     /// Sends what is queued and a close frame, and closes the connection.
     pub(super) async fn close(self, ended: &CloseCause, shutdown: &Shutdown) {
         let Some((code, reason)) = ended.close_frame() else { return };
-        let WebSocketConnection { tcp, timeout, decoder, out, queued, .. } = self;
+        let WebSocketConnection { transport, timeout, decoder, out, queued, .. } = self;
         // Frees a partial message now, because the peer may take long to close.
         drop(decoder);
         let mut final_bytes = [&out[..], &queued].concat();
         frame::encode_close(code, &reason, &mut final_bytes);
         // A peer that disconnects first is not an error. `out` counts as response
         // memory until this is done.
-        let _ = peer::close(&tcp, &final_bytes, timeout, shutdown).await;
+        let _ = peer::close(&transport, &final_bytes, timeout, shutdown).await;
     }
 }

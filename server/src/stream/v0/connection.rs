@@ -15,13 +15,11 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use styx_protocol::styx0::{self, MessageDecoder};
-use tokio::net::TcpStream;
 
 use crate::app::App;
 use crate::handover::Socket;
-use crate::peer::{
-    self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
-};
+use crate::peer::{self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
+use crate::transport::Transport;
 
 /// The size of the first read of a burst; it doubles while reads fill it.
 pub(super) const READ_BYTES_MIN: usize = 8 << 10;
@@ -62,7 +60,7 @@ pub(super) enum Styx0Event {
 /// See the module.
 pub(super) struct Styx0Connection {
     app: Arc<App>,
-    tcp: TcpStream,
+    transport: Transport,
     timeouts: HeartbeatTimeouts,
     pub(super) heartbeat: HeartbeatTimer,
     liveness: TcpLiveness,
@@ -87,17 +85,17 @@ impl Styx0Connection {
         timeouts: HeartbeatTimeouts,
         payload_bytes_max: usize,
     ) -> Styx0Connection {
-        let Socket { tcp, received } = socket;
+        let Socket { transport, received } = socket;
         // A peer that sends heartbeats may stop reading for any time.
         #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(None);
+        let _ = transport.socket().options().set_tcp_user_timeout(None);
         let mut decoder = MessageDecoder::new(payload_bytes_max);
         if !received.is_empty() {
             decoder.push(&received);
         }
         let (app, waiter) = (Arc::clone(app), Arc::clone(app));
         Styx0Connection {
-            tcp,
+            transport,
             timeouts,
             heartbeat: HeartbeatTimer::new(timeouts),
             liveness: TcpLiveness::new(timeouts.ours),
@@ -135,15 +133,15 @@ impl Styx0Connection {
         loop {
             let may_read = bytes_max > 0 && !self.has_finished;
             let must_write = self.has_unsent();
-            let (tcp, has_finished) = (&self.tcp, self.has_finished);
+            let (transport, has_finished) = (&self.transport, self.has_finished);
             // Nobody is reading, or bytes arrived while this server was busy.
-            let is_excused = || !has_finished && (!may_read || has_unread_bytes(tcp));
+            let is_excused = || !has_finished && (!may_read || transport.has_unread());
             let event = tokio::select! {
-                ready = self.tcp.readable(), if may_read => match ready {
+                ready = self.transport.readable(), if may_read => match ready {
                     Ok(()) => self.receive(bytes_max),
                     Err(_) => Some(Styx0Event::Disconnected),
                 },
-                ready = self.tcp.writable(), if must_write => match ready {
+                ready = self.transport.writable(), if must_write => match ready {
                     Ok(()) => self.flush(),
                     Err(_) => Some(Styx0Event::Disconnected),
                 },
@@ -152,7 +150,7 @@ impl Styx0Connection {
                     Some(Styx0Event::Stopping)
                 }
                 due = self.heartbeat.due(is_excused) => self.due(due),
-                gone = self.liveness.gone(tcp) => {
+                gone = self.liveness.gone(transport) => {
                     tracing::debug!("a styx/0 connection ended: {gone}");
                     Some(Styx0Event::Disconnected)
                 }
@@ -170,7 +168,7 @@ impl Styx0Connection {
             let room = (bytes_max - received).min(BUFFER_BYTES_MAX);
             let buffer = self.decoder.buffer();
             buffer.reserve(room);
-            match self.tcp.try_read_buf(&mut buffer.limit(room)) {
+            match self.transport.try_read_buf(&mut buffer.limit(room)) {
                 Ok(0) => {
                     self.has_finished = true;
                     self.heartbeat.note_received();
@@ -197,7 +195,7 @@ impl Styx0Connection {
     /// Sends what the kernel takes now.
     pub(super) fn flush(&mut self) -> Option<Styx0Event> {
         while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.tcp.try_write(rest) {
+            match self.transport.try_write(rest) {
                 Ok(count) => {
                     self.sent += count;
                     self.heartbeat.note_sent();
@@ -266,7 +264,7 @@ impl Styx0Connection {
         *self.decoder.buffer() = BytesMut::new();
         let final_bytes = self.outgoing.get(self.sent..).unwrap_or_default();
         let closed =
-            peer::close(&self.tcp, final_bytes, self.timeouts.ours, &self.app.shutdown).await;
+            peer::close(&self.transport, final_bytes, self.timeouts.ours, &self.app.shutdown).await;
         if let Err(error) = closed {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }

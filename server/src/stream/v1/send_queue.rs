@@ -11,8 +11,9 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use crate::transport::Transport;
 
 /// Capacity for small frames that is kept while there are none.
 const KEPT_BYTES: usize = 1 << 10;
@@ -94,7 +95,7 @@ impl SendQueue {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn send(&mut self, tcp: &TcpStream) -> io::Result<bool> {
+    pub(super) fn send(&mut self, transport: &Transport) -> io::Result<bool> {
         let before = self.len();
         while !self.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -103,7 +104,7 @@ impl SendQueue {
                 *slice = IoSlice::new(chunk);
             });
             let count = count.count();
-            match tcp.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+            match transport.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
                     self.advance(sent);
@@ -157,6 +158,7 @@ mod tests {
     #[tokio::test]
     async fn chunks_and_frames_arrive_in_order_if_the_socket_takes_few_bytes_at_a_time() {
         let (mut peer, tcp) = connected_pair().await;
+        let transport = Transport::from(tcp);
         let (mut send_queue, mut sent) = (SendQueue::default(), Vec::new());
         for number in 0..200u8 {
             let chunk = Bytes::from(vec![number; 70_000]);
@@ -168,13 +170,13 @@ mod tests {
         assert_eq!(send_queue.len(), sent.len());
         let sending = async {
             while !send_queue.is_empty() {
-                tcp.writable().await.expect("it is there");
+                transport.writable().await.expect("it is there");
                 let before = send_queue.len();
-                let moved = send_queue.send(&tcp).expect("it is there");
+                let moved = send_queue.send(&transport).expect("it is there");
                 assert_eq!(moved, send_queue.len() < before);
                 send_queue.copy_shared();
             }
-            socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).expect("it can");
+            transport.try_close_write().expect("it can");
         };
         let mut received = Vec::new();
         let (_, read) = tokio::join!(sending, peer.read_to_end(&mut received));

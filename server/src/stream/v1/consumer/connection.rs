@@ -71,8 +71,8 @@ impl ConsumerConnection {
             Err(ConsumerEnd::Disconnected(error)) => return Err(error),
         }
         let final_bytes = self.socket.send_queue.take();
-        let tcp = &self.socket.tcp;
-        peer::close(tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
+        let transport = &self.socket.transport;
+        peer::close(transport, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Sends blocks until there are no more to send.

@@ -6,18 +6,16 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use styx_protocol::frame::{self, Ends, Fault, FrameDecoder, Route};
-use tokio::net::TcpStream;
 
 #[cfg(target_os = "linux")]
 use super::transfer::{Transfer, takes_something};
 use crate::app::App;
 use crate::handover::Socket;
-use crate::peer::{
-    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
-};
+use crate::peer::{HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
 use crate::session::{Error, OpenLog, Span};
 use crate::stream::v1::error_frame;
 use crate::stream::v1::send_queue::SendQueue;
+use crate::transport::Transport;
 
 /// Bytes of heartbeats that are read at once.
 const READ_BYTES: usize = 512;
@@ -25,7 +23,7 @@ const READ_BYTES: usize = 512;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct ConsumerSocket {
-    pub(super) tcp: Arc<TcpStream>,
+    pub(super) transport: Arc<Transport>,
     pub(super) send_queue: SendQueue,
     app: Arc<App>,
     log: OpenLog,
@@ -67,11 +65,11 @@ impl ConsumerSocket {
     ) -> ConsumerSocket {
         // A consumer that sends heartbeats may stop reading, and the kernel's timeout
         // does not know about heartbeats.
-        let _ = socket2::SockRef::from(&socket.tcp).set_tcp_user_timeout(None);
+        let _ = socket.transport.socket().options().set_tcp_user_timeout(None);
         let mut decoder = FrameDecoder::new(Route::ConsumerToServer, 0);
         decoder.push(&socket.received);
         ConsumerSocket {
-            tcp: Arc::new(socket.tcp),
+            transport: Arc::new(socket.transport),
             send_queue: SendQueue::default(),
             app,
             log,
@@ -135,8 +133,8 @@ impl ConsumerSocket {
 
     #[cfg(target_os = "linux")]
     async fn transfer(&mut self, span: Span) -> Result<(), ConsumerEnd> {
-        let tcp = Arc::clone(&self.tcp);
-        let mut transfer = Transfer::new(span, Arc::clone(&tcp));
+        let transport = Arc::clone(&self.transport);
+        let mut transfer = Transfer::new(span, Arc::clone(&transport));
         loop {
             let run = move || (transfer.run(), transfer);
             let ran = self.run_while_serving(tokio::task::spawn_blocking(run)).await?;
@@ -147,7 +145,7 @@ impl ConsumerSocket {
                 return Ok(());
             }
             transfer = back;
-            self.run_while_serving(takes_something(&tcp)).await??;
+            self.run_while_serving(takes_something(&transport)).await??;
         }
     }
 
@@ -166,19 +164,19 @@ impl ConsumerSocket {
     /// Waits for the next event and handles it. Cancel safe.
     async fn handle_next_event(&mut self) -> Result<(), ConsumerEnd> {
         let is_sending = !self.send_queue.is_empty();
-        let tcp = &self.tcp;
+        let transport = &self.transport;
         tokio::select! {
             biased;
             () = self.app.shutdown.begun() => Err(error_frame::shutting_down().into()),
-            readable = self.tcp.readable() => {
+            readable = self.transport.readable() => {
                 readable?;
                 self.read_heartbeats()
             }
-            writable = self.tcp.writable(), if is_sending => {
+            writable = self.transport.writable(), if is_sending => {
                 writable?;
                 self.send()
             }
-            due = self.heartbeat.due(|| has_unread_bytes(tcp)) => match due {
+            due = self.heartbeat.due(|| transport.has_unread()) => match due {
                 HeartbeatEvent::PeerSilent => Err(ConsumerEnd::Failed(error_frame::silence(self.timeouts.ours))),
                 HeartbeatEvent::SendHeartbeat => {
                     // A heartbeat would arrive no sooner than what is queued.
@@ -190,7 +188,7 @@ impl ConsumerSocket {
                     Ok(())
                 }
             },
-            gone = self.liveness.gone(tcp) => Err(gone.into()),
+            gone = self.liveness.gone(transport) => Err(gone.into()),
             () = self.send_queue.stalled() => {
                 self.send_queue.copy_shared();
                 Ok(())
@@ -199,7 +197,7 @@ impl ConsumerSocket {
     }
 
     fn send(&mut self) -> Result<(), ConsumerEnd> {
-        if self.send_queue.send(&self.tcp)? {
+        if self.send_queue.send(&self.transport)? {
             self.heartbeat.note_sent();
         }
         Ok(())
@@ -208,7 +206,7 @@ impl ConsumerSocket {
     /// Reads what the consumer sends: heartbeats.
     fn read_heartbeats(&mut self) -> Result<(), ConsumerEnd> {
         let mut bytes = [0; READ_BYTES];
-        match self.tcp.try_read(&mut bytes) {
+        match self.transport.try_read(&mut bytes) {
             Ok(0) => return Err(ConsumerEnd::Disconnected(io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => self.decoder.push(bytes.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

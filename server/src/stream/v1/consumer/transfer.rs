@@ -13,9 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::session::Span;
+use crate::transport::{PlainSocket, Transport};
 
 /// How long the thread waits for a full socket, in nanoseconds.
 const PATIENCE_NS: i64 = 5_000_000;
@@ -24,14 +24,14 @@ const PATIENCE_NS: i64 = 5_000_000;
 #[derive(Debug)]
 pub(super) struct Transfer {
     span: Span,
-    tcp: Arc<TcpStream>,
+    transport: Arc<Transport>,
     sent: u64,
 }
 
 impl Transfer {
-    /// Will send `span` to `tcp`.
-    pub(super) fn new(span: Span, tcp: Arc<TcpStream>) -> Transfer {
-        Transfer { span, tcp, sent: 0 }
+    /// Will send `span` to a transport with a [`file_target`](Transport::file_target).
+    pub(super) fn new(span: Span, transport: Arc<Transport>) -> Transfer {
+        Transfer { span, transport, sent: 0 }
     }
 
     /// Whether everything was sent.
@@ -45,14 +45,15 @@ impl Transfer {
     /// # Errors
     /// The connection is gone, or the file has become shorter.
     pub(super) fn run(&mut self) -> io::Result<()> {
-        while !self.is_done() {
+        let socket = self.transport.file_target().ok_or(io::ErrorKind::Unsupported)?;
+        while self.sent < self.span.len() {
             let mut offset = self.span.offset() + self.sent;
             let left = usize::try_from(self.span.len() - self.sent).unwrap_or(usize::MAX);
-            match sendfile(&*self.tcp, &self.span, Some(&mut offset), left) {
+            match sendfile(socket, &self.span, Some(&mut offset), left) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(sent) => self.sent += sent as u64,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if takes_more(&self.tcp, PATIENCE_NS)? => {}
+                Err(Errno::AGAIN) if takes_more(socket, PATIENCE_NS)? => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
@@ -65,11 +66,12 @@ impl Transfer {
 ///
 /// # Errors
 /// The connection is gone.
-pub(super) async fn takes_something(tcp: &TcpStream) -> io::Result<()> {
+pub(super) async fn takes_something(transport: &Transport) -> io::Result<()> {
+    let socket = transport.socket();
     loop {
-        tcp.writable().await?;
+        socket.writable().await?;
         // The runtime's knowledge of the socket is older than the transfer.
-        let looked = tcp.try_io(Interest::WRITABLE, || match takes_more(tcp, 0)? {
+        let looked = socket.try_io(Interest::WRITABLE, || match takes_more(socket, 0)? {
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
         });
@@ -81,8 +83,8 @@ pub(super) async fn takes_something(tcp: &TcpStream) -> io::Result<()> {
 }
 
 /// Whether the socket accepts bytes now or within this time.
-fn takes_more(tcp: &TcpStream, at_most_ns: i64) -> io::Result<bool> {
-    let mut sockets = [PollFd::new(tcp, PollFlags::OUT)];
+fn takes_more(socket: &PlainSocket, at_most_ns: i64) -> io::Result<bool> {
+    let mut sockets = [PollFd::new(socket, PollFlags::OUT)];
     let time = Timespec { tv_sec: 0, tv_nsec: at_most_ns };
     Ok(poll(&mut sockets, Some(&time))? > 0)
 }

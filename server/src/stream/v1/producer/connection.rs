@@ -100,7 +100,7 @@ impl ProducerConnection {
         let memory = ProducerMemory::new(app.sessions.request_budget().reservation());
         ProducerConnection {
             receive_buffer: ReceiveBuffer::new(record_bytes_max, memory, &socket.received),
-            socket: ProducerSocket::new(socket.tcp, timeouts),
+            socket: ProducerSocket::new(socket.transport, timeouts),
             pipeline: log.pipeline(IN_FLIGHT_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX),
             app,
             log,
@@ -146,7 +146,8 @@ impl ProducerConnection {
         // Frees the memory now, because the peer may take long to close.
         self.receive_buffer.end();
         let final_bytes = self.socket.send_queue.take();
-        peer::close(&self.socket.tcp, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
+        let transport = &self.socket.transport;
+        peer::close(transport, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
     }
 
     /// Receives blocks until something ends that.
@@ -291,7 +292,7 @@ impl ProducerConnection {
 
     /// Reads once, into the space that was made; returns how many bytes arrived.
     fn read(&mut self) -> io::Result<Result<usize, ProducerEnd>> {
-        Ok(match self.receive_buffer.read(&self.socket.tcp)? {
+        Ok(match self.receive_buffer.read(&self.socket.transport)? {
             ReadOutcome::Bytes(count) => {
                 self.socket.note_received();
                 Ok(count)

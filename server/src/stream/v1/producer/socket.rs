@@ -6,12 +6,10 @@
 use std::io;
 
 use styx_protocol::frame;
-use tokio::net::TcpStream;
 
-use crate::peer::{
-    HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness, has_unread_bytes,
-};
+use crate::peer::{HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
 use crate::stream::v1::send_queue::SendQueue;
+use crate::transport::Transport;
 
 /// While this many bytes of acks wait to be sent, nothing more is read from the
 /// producer.
@@ -20,7 +18,7 @@ const OUTBOX_BYTES_MAX: usize = 64 << 10;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct ProducerSocket {
-    pub(super) tcp: TcpStream,
+    pub(super) transport: Transport,
     pub(super) send_queue: SendQueue,
     heartbeat: HeartbeatTimer,
     liveness: TcpLiveness,
@@ -38,10 +36,10 @@ pub(super) enum ProducerEvent {
 }
 
 impl ProducerSocket {
-    pub(super) fn new(tcp: TcpStream, timeouts: HeartbeatTimeouts) -> ProducerSocket {
+    pub(super) fn new(transport: Transport, timeouts: HeartbeatTimeouts) -> ProducerSocket {
         let (heartbeat, liveness) =
             (HeartbeatTimer::new(timeouts), TcpLiveness::new(timeouts.ours));
-        ProducerSocket { tcp, send_queue: SendQueue::default(), heartbeat, liveness }
+        ProducerSocket { transport, send_queue: SendQueue::default(), heartbeat, liveness }
     }
 
     /// Bytes arrived, or the socket was not read until now.
@@ -60,13 +58,13 @@ impl ProducerSocket {
     /// The connection is gone.
     pub(super) async fn event(&mut self, is_listening: bool) -> io::Result<ProducerEvent> {
         loop {
-            let tcp = &self.tcp;
+            let transport = &self.transport;
             tokio::select! {
                 biased;
-                readable = tcp.readable(), if is_listening => {
+                readable = transport.readable(), if is_listening => {
                     return readable.map(|()| ProducerEvent::Readable);
                 }
-                writable = tcp.writable(), if !self.send_queue.is_empty() => {
+                writable = transport.writable(), if !self.send_queue.is_empty() => {
                     writable?;
                     let was_full = self.is_ack_backlog_full();
                     self.send()?;
@@ -74,11 +72,11 @@ impl ProducerSocket {
                         return Ok(ProducerEvent::AckBacklogDrained);
                     }
                 }
-                due = self.heartbeat.due(|| !is_listening || has_unread_bytes(tcp)) => match due {
+                due = self.heartbeat.due(|| !is_listening || transport.has_unread()) => match due {
                     HeartbeatEvent::PeerSilent => return Ok(ProducerEvent::PeerSilent),
                     HeartbeatEvent::SendHeartbeat => self.send_heartbeat()?,
                 },
-                gone = self.liveness.gone(tcp) => return Err(gone),
+                gone = self.liveness.gone(transport) => return Err(gone),
             }
         }
     }
@@ -88,7 +86,7 @@ impl ProducerSocket {
     /// # Errors
     /// The connection is gone.
     pub(super) fn send(&mut self) -> io::Result<()> {
-        if self.send_queue.send(&self.tcp)? {
+        if self.send_queue.send(&self.transport)? {
             self.heartbeat.note_sent();
         }
         Ok(())
@@ -120,8 +118,8 @@ mod tests {
         let mut client = std::net::TcpStream::connect(address).expect("connect");
         let (tcp, _) = listener.accept().await.expect("accept");
         let (ours, peers) = (Duration::from_millis(50), Duration::from_secs(30));
-        let mut peer = ProducerSocket::new(tcp, HeartbeatTimeouts { ours, peers });
-        let read = |peer: &ProducerSocket| peer.tcp.try_read(&mut [0; 9]).ok();
+        let mut peer = ProducerSocket::new(tcp.into(), HeartbeatTimeouts { ours, peers });
+        let read = |peer: &ProducerSocket| peer.transport.try_read(&mut [0; 9]).ok();
         assert_eq!(read(&peer), None, "nothing has arrived, and the runtime notes that");
         client.write_all(b"x").expect("it can be sent");
         std::thread::sleep(2 * ours);

@@ -17,11 +17,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use styx_protocol::Code;
 use styx_protocol::frame::{self, Event, FrameDecoder, Route};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::session::Error;
 use crate::session::ProducerMemory;
+use crate::transport::Transport;
 
 /// The first buffer of a connection that starts to send.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
@@ -231,10 +231,10 @@ impl ReceiveBuffer {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn read(&mut self, tcp: &TcpStream) -> io::Result<ReadOutcome> {
+    pub(super) fn read(&mut self, transport: &Transport) -> io::Result<ReadOutcome> {
         let buffer = self.decoder.buffer();
         let room = (buffer.capacity() - buffer.len()).min(READ_BYTES_MAX);
-        match tcp.try_read_buf(&mut buffer.limit(room)) {
+        match transport.try_read_buf(&mut buffer.limit(room)) {
             Ok(0) => Ok(ReadOutcome::Closed),
             Ok(count) => {
                 if count == room {

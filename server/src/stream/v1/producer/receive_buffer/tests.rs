@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 use crate::peer::testing::connected_pair;
 use crate::session::RequestBudget;
+use crate::transport::Transport;
 
 const BUDGET_BYTES: usize = 64 << 20;
 
@@ -20,6 +21,7 @@ fn block(number: usize, payload_bytes: usize) -> Bytes {
 /// `kept` of them are in flight. Returns the most memory that this took.
 async fn check(sizes: &[usize], kept: usize) -> usize {
     let (mut peer, tcp) = connected_pair().await;
+    let tcp = Transport::from(tcp);
     let budget = RequestBudget::new(BUDGET_BYTES);
     let mut receive_buffer =
         ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());
@@ -127,6 +129,7 @@ async fn memory_to_decompress_a_large_record_is_counted() {
 async fn large_buffers_are_freed_while_only_heartbeats_arrive() {
     // A producer that sent a heartbeat every 0.9 s once kept megabytes for ever.
     let (mut peer, tcp) = connected_pair().await;
+    let tcp = Transport::from(tcp);
     let budget = RequestBudget::new(BUDGET_BYTES);
     let mut receive_buffer =
         ReceiveBuffer::new(1 << 30, ProducerMemory::new(budget.reservation()), &Bytes::new());

@@ -1,0 +1,41 @@
+//! [`ConnectionInfo`]: what is known of a connection's peer. Each request has it among
+//! its extensions, as an `Arc`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug, Clone)]
+#[expect(dead_code, reason = "access control and the audit log read these fields")]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: PeerAddress,
+    /// Whether the bytes are encrypted.
+    pub(crate) is_tls: bool,
+    /// The subject of the verified certificate that the client presented, as in
+    /// RFC 4514; `None` without TLS or without a client certificate.
+    pub(crate) client_subject: Option<Arc<str>>,
+}
+
+/// From where a peer has connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "only TCP is accepted so far")]
+pub(crate) enum PeerAddress {
+    Tcp(SocketAddr),
+    /// A process of this machine; its user and group, and its process id if known.
+    Unix {
+        user: u32,
+        group: u32,
+        process: Option<i32>,
+    },
+}
+
+impl fmt::Display for PeerAddress {
+    /// For logs: `127.0.0.1:4711`, or `unix:uid=1000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddress::Tcp(address) => address.fmt(f),
+            PeerAddress::Unix { user, .. } => write!(f, "unix:uid={user}"),
+        }
+    }
+}
