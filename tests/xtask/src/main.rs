@@ -11,6 +11,7 @@ mod fuzz;
 mod hung;
 mod instructions;
 mod node;
+mod polyglot;
 mod proxies;
 mod python;
 mod sabotage;
@@ -31,6 +32,7 @@ cargo xtask test --only NAME                       run one step, or the tests wh
 cargo xtask test --only python                     run the steps python-style, python-wheel and so on
 cargo xtask test --only node                       run the steps node-style, node-build and so on
 cargo xtask test --only c                          run the steps c-build, c-tests and c-abi
+cargo xtask test --only polyglot                   run the example in four languages, and kill its programs
 cargo xtask docs                                   write the generated documents (docs/errors.md)
 cargo xtask bench-instructions                     compare instructions per record with the baseline
 cargo xtask bench-instructions --accept            replace the baseline

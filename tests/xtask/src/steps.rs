@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    c, docs, instructions, node, proxies, python, run, sabotage, schemathesis, spelling, suites,
-    tools,
+    c, docs, instructions, node, polyglot, proxies, python, run, sabotage, schemathesis, spelling,
+    suites, tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -65,6 +65,7 @@ const STEPS: &[Step] = &[
     ),
     ("c-abi", "libstyx exports what it did, and the structs are the same", c::abi::step),
     ("c-tests", "the tests of libstyx pass, also with valgrind", c::tests::step),
+    ("polyglot", "an application in four languages survives kills, in a browser", polyglot::step),
     ("loom", "no thread waits forever, in any order of the steps of threads", loom),
     ("sabotage", "every known mistake is caught by a test", || Tally::step(sabotage::all_caught())),
     ("deny", "the licenses and sources of dependencies are allowed", || Tally::step(tools::deny())),

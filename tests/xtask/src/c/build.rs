@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{are_programs_installed, library, sources};
-use crate::cross::debian::Packages;
+use crate::cross::debian::{Packages, THIS_MACHINE};
 use crate::tally::Tally;
 use crate::{run, tools};
-
-/// The processor of this machine, as Debian calls it.
-const DEBIAN: &[&str] = if cfg!(target_arch = "aarch64") { &["arm64"] } else { &["amd64"] };
 
 /// How the tests are compiled.
 pub(super) struct Build {
@@ -59,7 +56,7 @@ fn cjson() -> Option<PathBuf> {
         return Some("/".into());
     }
     let folder = tools::target().join("tools/cjson");
-    Packages::besides_installed(folder, DEBIAN).unpacked(&["libcjson-dev"], &[])
+    Packages::besides_installed(folder, THIS_MACHINE).unpacked(&["libcjson-dev"], &[])
 }
 
 impl Build {

@@ -8,6 +8,10 @@ use std::process::Command;
 
 use crate::run;
 
+/// The processor of this machine, as Debian calls it.
+pub(crate) const THIS_MACHINE: &[&str] =
+    if cfg!(target_arch = "aarch64") { &["arm64"] } else { &["amd64"] };
+
 /// A folder for packages.
 pub(crate) struct Packages {
     folder: PathBuf,

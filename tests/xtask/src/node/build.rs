@@ -22,7 +22,7 @@ pub(crate) fn built() -> Option<PathBuf> {
 }
 
 /// Builds it once in a run.
-pub(super) fn is_built() -> bool {
+pub(crate) fn is_built() -> bool {
     static BUILT: OnceLock<bool> = OnceLock::new();
     *BUILT.get_or_init(|| is_compiled() && tools::build_styx() && has_addon())
 }

@@ -34,7 +34,7 @@ const CLIENT: &str = "bindings/node";
 /// The folder of the server's package.
 const SERVER: &str = "bindings/node-server";
 /// The example programs.
-const EXAMPLES: &str = "examples/node";
+const EXAMPLES: [&str; 2] = ["examples/node", "examples/polyglot"];
 
 /// The folder of the client's package, in the tree.
 fn client() -> PathBuf {

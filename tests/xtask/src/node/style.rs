@@ -11,8 +11,7 @@ use crate::{root, run};
 pub(crate) fn step() -> Tally {
     let Some(mut biome) = program("biome") else { return Tally::step(false) };
     biome.args(["check", "--error-on-warnings", "."]);
-    let others = [SERVER, EXAMPLES].map(|folder| root().join(folder));
-    biome.args(others.iter().filter(|folder| folder.exists()));
+    biome.args([&[SERVER][..], &EXAMPLES].concat().into_iter().map(|folder| root().join(folder)));
     let passed = run("biome", &mut biome);
     if !passed {
         eprintln!("format with: (cd bindings/node && npx biome check --write . FOLDER)");

@@ -14,8 +14,8 @@ use crate::{root, run, tools};
 /// The version is fixed, so that a new release does not fail old commits.
 const PYRIGHT_VERSION: &str = "1.1.414";
 
-/// Code of users: beside the tests, whatever of this exists.
-const EXAMPLES: &str = "examples/python";
+/// Code of users, beside the tests of the package.
+const USERS: [&str; 3] = ["examples/python", "examples/polyglot", "tests/polyglot"];
 
 /// All checks run even if one fails.
 pub(crate) fn step() -> Tally {
@@ -32,8 +32,8 @@ fn mypy(environment: &Environment) -> bool {
         mypy.arg("--cache-dir").arg(tools::target().join("python/mypy"));
         run("mypy", mypy.args(checked).current_dir(folder))
     };
-    let users = [package.join("tests"), root().join(EXAMPLES)];
-    let users: Vec<PathBuf> = users.into_iter().filter(|path| path.exists()).collect();
+    let mut users = vec![package.join("tests")];
+    users.extend(USERS.map(|folder| root().join(folder)));
     let source = mypy(&package.join("python"), &["styx_client".into()]);
     mypy(&package, &users) && source
 }
