@@ -207,7 +207,10 @@ if (log === undefined || port === undefined) {
   process.exit(2);
 }
 main(log, Number(port)).catch((error) => {
-  const isExpected = error instanceof StyxError || error.syscall === "listen";
-  console.error(isExpected ? `error: ${error.message}` : error);
+  if (error.syscall === "listen") {
+    console.error(`error: ${error.message}; choose another port`);
+  } else {
+    console.error(error instanceof StyxError ? `error: ${error.message}` : error);
+  }
   process.exitCode = 1;
 });

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/polyglot"
 
 #: Seconds after which a test that waits for something fails.
-LIMIT = 60.0
+LIMIT = 40.0
 
 
 def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
@@ -42,7 +42,8 @@ class Suite:
         self._process = subprocess.Popen(
             call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             until(lambda: self._has_ended() or "\nOpen " in self.output, self._said)
             assert not self._has_ended(), self.output
@@ -52,8 +53,9 @@ class Suite:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.output += line
+        with self._process.stdout as lines:
+            for line in lines:
+                self.output += line
 
     def _has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -114,10 +116,12 @@ class Suite:
         if not self._has_ended():
             self._process.send_signal(signal.SIGINT)
         try:
-            return self._process.wait(LIMIT)
+            code = self._process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
+        self._reader.join(LIMIT)
+        return code
 
     def __enter__(self) -> Self:
         return self

@@ -194,8 +194,9 @@ function drawSensor({ item, parts, result, values }) {
   parts[".count"].textContent = number.format(count);
   item.dataset.count = count;
 
-  // The newest value is at the right edge.
-  const x = (index) => 240 - (values.length - 1 - index) * (240 / (CHARTED - 1));
+  // The newest value is at the right edge. The first ones do not fill the width yet.
+  const gap = 240 / Math.max(values.length - 1, 11);
+  const x = (index) => 240 - (values.length - 1 - index) * gap;
   const y = (value) => (high === low ? 32 : 61 - ((value - low) / (high - low)) * 58);
   const points = values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`);
   parts[".line"].setAttribute("d", `M${points.join("L")}`);

@@ -50,15 +50,24 @@ fn chromium() -> Option<PathBuf> {
     program
 }
 
-/// A script that starts an unpacked Chromium with the libraries and fonts that were unpacked.
+/// A script that starts an unpacked Chromium with the libraries and the font that were unpacked.
 fn started_with_libraries(root: &Path, folder: &Path) -> Option<PathBuf> {
-    let libraries = root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
-    let (root, libraries) = (root.display(), libraries.display());
+    let library = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
+    let folders = ["usr/{}", "{}", "usr/{}/pulseaudio", "usr/{}/nss"]
+        .map(|folder| root.join(folder.replace("{}", &library)).display().to_string());
+    let fonts = folder.join("fonts.conf");
+    let root = root.display();
+    let config = format!(
+        "<?xml version=\"1.0\"?>\n\
+         <fontconfig><dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir></fontconfig>\n"
+    );
+    fs::write(&fonts, config).ok()?;
     let script = format!(
         "#!/bin/sh\n\
-         export LD_LIBRARY_PATH='{libraries}:{libraries}/nss'\n\
-         [ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_SYSROOT='{root}'\n\
-         exec '{root}/usr/lib/chromium/chromium-headless-shell' \"$@\"\n"
+         export LD_LIBRARY_PATH='{}' FONTCONFIG_FILE='{}'\n\
+         exec '{root}/usr/lib/chromium/chromium-headless-shell' \"$@\"\n",
+        folders.join(":"),
+        fonts.display(),
     );
     let program = folder.join("chromium-headless-shell");
     fs::write(&program, script).ok()?;
