@@ -10,130 +10,22 @@ database and the process ids are in target/polyglot; a second start continues th
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import platform
-import shutil
+import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-NODE_PACKAGE = ROOT / "bindings/node"
+from building import HERE, ROOT, Built, FailedError, check_prerequisites
 
 #: Seconds until a program must be ready, and until it must have ended.
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
-
-#: A call that shows that a program is there, what needs it, and how to install it.
-NODE_VERSION = (
-    "const [a, b] = process.versions.node.split('.');"
-    "process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)"
-)
-PREREQUISITES = [
-    (["cc", "--version"], "sensors.c", "apt-get install gcc"),
-    (["node", "-e", NODE_VERSION], "server.mjs, version 20.19 or newer", "https://nodejs.org"),
-    (["npm", "--version"], "server.mjs", "apt-get install npm, or https://nodejs.org"),
-]
-#: The same for building the server and the clients.
-BUILD_PREREQUISITES = [
-    (["cargo", "--version"], "the server and the clients", "https://rustup.rs"),
-    (["make", "--version"], "the server", "apt-get install make"),
-    (
-        [sys.executable, "-c", "import venv, ensurepip"],
-        "worker.py, with the module venv",
-        "apt-get install python3-venv",
-    ),
-]
-
-
-class FailedError(Exception):
-    """Something that the user must mend."""
-
-
-def check_prerequisites(is_built: bool) -> None:
-    """Fails with every missing program."""
-    missing = []
-    for call, what_for, how in PREREQUISITES + ([] if is_built else BUILD_PREREQUISITES):
-        try:
-            subprocess.run(call, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            missing.append(f"missing: {call[0]}, for {what_for}: {how}")
-    if missing:
-        raise FailedError("\n".join(missing))
-
-
-def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
-    """Runs a command that must succeed."""
-    variables = {**os.environ, **(environment or {})}
-    try:
-        subprocess.run(command, check=True, cwd=ROOT, env=variables)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise FailedError(f"cannot build: {error}") from error
-
-
-class Built:
-    """The programs and libraries, and how to build them."""
-
-    def __init__(self, folder: Path, target: Path, python: Path | None) -> None:
-        self.folder = folder
-        self.target = target
-        self.styx = target / "debug/styx"
-        self.libstyx = target / "debug/libstyx.so"
-        self.venv = target / "polyglot/venv"
-        self.python = python or self.venv / "bin/python"
-        self.sensors = folder / "sensors"
-
-    def build(self) -> None:
-        """Builds the server and the clients. The first time takes some minutes."""
-        packages = ["--package=styx", "--package=styx-c", "--package=styx-node"]
-        print("building the server and the clients", flush=True)
-        environment = {"CARGO_TARGET_DIR": str(self.target)}
-        run("cargo", "build", "--locked", *packages, environment=environment)
-        self.build_node_package()
-        if not self.venv.exists():
-            run(sys.executable, "-m", "venv", self.venv)
-            # Without optimisation, which takes longer than it saves here.
-            environment["MATURIN_PEP517_ARGS"] = "--profile dev"
-            pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            try:
-                run(self.python, *pip, "./bindings/python", environment=environment)
-            except FailedError:
-                shutil.rmtree(self.venv)
-                raise
-
-    def build_node_package(self) -> None:
-        """Compiles TypeScript, and puts the native module where the package looks for it."""
-        if not (NODE_PACKAGE / "node_modules/.bin/tsc").exists():
-            run("npm", "ci", "--no-audit", "--no-fund", "--prefix", NODE_PACKAGE)
-        run("npm", "run", "--silent", "build:dist", "--prefix", NODE_PACKAGE)
-        name = "linux-arm64-gnu" if platform.machine() == "aarch64" else "linux-x64-gnu"
-        addon = NODE_PACKAGE / f"npm/{name}/styx-client.{name}.node"
-        # A process may use the old one, so it is not overwritten.
-        addon.unlink(missing_ok=True)
-        shutil.copyfile(self.target / "debug/libstyx_node.so", addon)
-
-    def link(self) -> None:
-        """Compiles the C program, and makes the package known to the web server."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # A program finds the library by this name.
-        name = self.folder / "libstyx.so.1"
-        name.unlink(missing_ok=True)
-        name.symlink_to(self.libstyx)
-        compiler = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"]
-        include = f"-I{ROOT / 'bindings/c/include'}"
-        libraries = [str(name), "-lm", f"-Wl,-rpath,{self.folder}"]
-        run(*compiler, HERE / "sensors.c", "-o", self.sensors, include, *libraries)
-        if not (HERE / "node_modules/styx-client/package.json").exists():
-            # The package is a link to bindings/node, so nothing is downloaded.
-            options = ["--silent", "--no-audit", "--no-fund", "--no-package-lock"]
-            run("npm", "install", *options, "--prefix", HERE)
 
 
 class Program:
@@ -147,9 +39,10 @@ class Program:
         #: When it is to be started again.
         self._due: float | None = None
         self._has_finished = False
+        self._ready: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def start(self, environment: dict[str, str]) -> str:
-        """Starts it and waits until it is ready. Returns the line that says so."""
+    def start(self, environment: dict[str, str]) -> None:
+        """Starts it, and does not wait until it is ready."""
         # A session of its own: Ctrl-C is for run.py, which ends the programs in order.
         process = subprocess.Popen(
             self._command(),
@@ -160,20 +53,28 @@ class Program:
         )
         self._process = process
         self._pid_file.write_text(f"{process.pid}\n")
-        assert process.stdout is not None
-        timer = threading.Timer(READY_SECONDS, process.kill)
-        timer.start()
-        line = process.stdout.readline().rstrip()
-        timer.cancel()
-        if line == "":
-            raise FailedError(f"{self.name} has ended with {process.wait()} before it was ready")
-        print(f"{self.name} ({process.pid}): {line}", flush=True)
-        threading.Thread(target=self._copy, args=[process.stdout], daemon=True).start()
-        return line
+        threading.Thread(target=self._print, args=[process], daemon=True).start()
 
-    def _copy(self, lines: Iterator[str]) -> None:
-        for line in lines:
-            print(f"{self.name}: {line.rstrip()}", flush=True)
+    def _print(self, process: subprocess.Popen[str]) -> None:
+        """Prints its lines. The first one says that it is ready, and is empty if it never was."""
+        assert process.stdout is not None
+        with process.stdout as lines:
+            first = lines.readline().rstrip()
+            if first:
+                print(f"{self.name} ({process.pid}): {first}", flush=True)
+            self._ready.put(first)
+            for line in lines:
+                print(f"{self.name}: {line.rstrip()}", flush=True)
+
+    def until_ready(self) -> str:
+        """Waits until it is ready for the first time. Returns the line that says so."""
+        try:
+            line = self._ready.get(timeout=READY_SECONDS)
+        except queue.Empty:
+            line = ""
+        if line == "":
+            raise FailedError(f"{self.name} cannot be started")
+        return line
 
     def keep_running(self, environment: dict[str, str], pause: float) -> None:
         """Starts it again after a pause, if it has failed or was killed."""
@@ -191,8 +92,7 @@ class Program:
         elif time.monotonic() >= self._due:
             self._due = None
             # It fails while Styx is away, and is then started once more.
-            with contextlib.suppress(FailedError):
-                self.start(environment)
+            self.start(environment)
 
     def end(self) -> None:
         """Ends it, by force if it takes long."""
@@ -233,11 +133,14 @@ class Suite:
 
     def start(self) -> str:
         """Starts all. Returns the address of the page."""
-        self._address = self._styx.start({}).rpartition("//")[2].strip("/")
+        self._styx.start({})
+        self._address = self._styx.until_ready().rpartition("//")[2].strip("/")
         self._environment = {"STYX_HOST": f"styx://{self._address}"}
-        self._sensors.start(self._environment)
-        self._worker.start(self._environment)
-        page = self._server.start(self._environment).rpartition(" ")[2]
+        for program in [self._sensors, self._worker, self._server]:
+            program.start(self._environment)
+        self._sensors.until_ready()
+        self._worker.until_ready()
+        page = self._server.until_ready().rpartition(" ")[2]
         self._port = int(page.rpartition(":")[2].strip("/"))
         return page
 
@@ -264,7 +167,8 @@ def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
     option("--rate", type=float, default=24.0, help="readings a second (default: 24)")
     option("--pause", type=float, default=1.0, help="seconds before a restart (default: 1)")
     option("--folder", type=Path, help="where the data is (default: target/polyglot)")
-    option("--target", type=Path, default=ROOT / "target", help="cargo's target directory")
+    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+    option("--target", type=Path, default=target, help="cargo's target directory")
     option("--python", type=Path, help="a Python with styx-client (default: one of its own)")
     option("--no-build", action="store_true", help="use the server and the clients as they are")
     return parser.parse_args(line)

@@ -15,7 +15,7 @@ import { Client, StyxError } from "styx-client";
 /** @typedef {import("node:http").IncomingMessage} Request */
 /** @typedef {import("node:http").ServerResponse} Response */
 
-/** Milliseconds without a result after which a ping is sent. The page counts on hearing it. */
+/** Milliseconds between pings. The page connects again if it hears nothing for a while. */
 const PING_MS = 2000;
 /** Milliseconds after which a browser connects again. */
 const RETRY_MS = 500;
@@ -42,7 +42,11 @@ function file(name, type) {
 class Streams {
   #client;
   #log;
-  /** @type {Set<Response>} */
+  /**
+   * Those whose consumer is open.
+   *
+   * @type {Set<Response>}
+   */
   #open = new Set();
   /** Whether the log can be read. */
   #state = "connected";
@@ -81,9 +85,11 @@ class Streams {
    */
   async stream(start, response) {
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-    response.write(`retry: ${RETRY_MS}\n\n${stateEvent(this.#state)}`);
-    this.#open.add(response);
-    response.once("close", () => this.#open.delete(response));
+    response.write(`retry: ${RETRY_MS}\n\n`);
+    const ping = setInterval(() => {
+      const isOpen = this.#open.has(response);
+      response.write(isOpen ? "event: ping\ndata:\n\n" : stateEvent("lost"));
+    }, PING_MS);
     try {
       await this.#copy(start ?? (await this.#newest()), response);
     } catch (error) {
@@ -95,6 +101,8 @@ class Streams {
         response.write(`event: failed\ndata: ${error.message.replaceAll("\n", " ")}\n\n`);
       }
     } finally {
+      clearInterval(ping);
+      this.#open.delete(response);
       response.end();
     }
   }
@@ -113,10 +121,11 @@ class Streams {
     const consumer = this.#client.consumer(this.#log, { start, follow: true });
     response.once("close", () => consumer.close());
     try {
-      while (!consumer.ended && !response.closed) {
-        const batch = await consumer.poll({ timeout: PING_MS });
-        const text = batch === null ? "event: ping\ndata:\n\n" : [...batch].map(event).join("");
-        if (!response.closed && !response.write(text)) {
+      await consumer.ready;
+      this.#open.add(response);
+      response.write(stateEvent("connected"));
+      for await (const batch of consumer) {
+        if (!response.write([...batch].map(event).join(""))) {
           // Until the page has read, no more is taken from the log.
           await Promise.race([once(response, "drain"), once(response, "close")]);
         }

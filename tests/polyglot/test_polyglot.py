@@ -201,7 +201,7 @@ def test_page_says_what_it_waits_for(played: Played) -> None:
     assert played.page is not None
     events = played.page["events"]
     assert int(played.page["counts"]["reconnects"]) >= 1
-    for text in ["connected", "the web server has lost Styx", "the web server does not answer"]:
+    for text in ["connected", "the web server waits for Styx", "the web server does not answer"]:
         assert text in events, events
     assert "live again after result " in events.splitlines()[-1]
 

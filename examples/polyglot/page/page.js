@@ -64,7 +64,7 @@ function connect() {
     if (data === "connected") {
       show("live", next === undefined ? "connected" : `live again after result ${next - 1}`);
     } else {
-      show("waiting", "the web server has lost Styx");
+      show("waiting", "the web server waits for Styx");
     }
   });
   stream.addEventListener("failed", ({ data }) => {
