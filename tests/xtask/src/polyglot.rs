@@ -26,8 +26,11 @@ const PACKAGES: [&str; 2] = ["chromium-headless-shell", "fonts-dejavu-core"];
 
 /// Runs `tests/polyglot`.
 pub(crate) fn step() -> Tally {
-    if !(works(Path::new("cc")) && node::build::is_built()) {
-        eprintln!("needed: a C compiler (apt-get install gcc) and the npm package");
+    if !works(Path::new("cc")) {
+        eprintln!("missing: `cc --version`, for examples/polyglot: apt-get install gcc");
+        return Tally::step(false);
+    }
+    if !node::build::is_built() {
         return Tally::step(false);
     }
     let chromium = chromium();
