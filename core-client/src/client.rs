@@ -255,6 +255,16 @@ impl Builder {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Builder {
+    /// What `build` checks, without the threads of a client.
+    pub(crate) fn check(self) -> Result<Address, Error> {
+        let address = self.address.parse::<Address>()?;
+        Transport::new(address.clone(), self.options)?;
+        Ok(address)
+    }
+}
+
 #[cfg(test)]
 impl Builder {
     /// Looks up host names with `resolver`.

@@ -46,6 +46,9 @@ mod completion;
 pub mod consumer;
 pub mod error;
 pub mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod logs;
 pub mod options;
 pub mod over_http;

@@ -61,7 +61,7 @@ impl Start {
     ///
     /// # Errors
     /// `invalid_argument` for a number over `i64::MAX`.
-    pub(super) fn parameters(self) -> Result<(Whence, i64), Error> {
+    pub(crate) fn parameters(self) -> Result<(Whence, i64), Error> {
         let number = |number: u64| {
             i64::try_from(number).map_err(|_| {
                 Error::invalid_argument(format!(
