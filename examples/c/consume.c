@@ -38,7 +38,7 @@ int main(int argc, char **argv) {
         styx_batch *batch; /* NULL at the end */
         check(styx_consumer_poll(consumer, 0, -1, &batch));
         styx_record record;
-        for (size_t i = 0; styx_batch_get(batch, i, &record); i++) {
+        for (size_t i = 0; styx_batch_get(batch, i, &record, sizeof record); i++) {
             printf("%" PRIu64 " ", record.position);
             fwrite(record.data, 1, record.size, stdout);
             putchar('\n');

@@ -66,7 +66,7 @@ static void print_records(styx_consumer *consumer) {
     styx_batch *batch;
     check(styx_consumer_poll(consumer, 0, 0, &batch));
     styx_record record;
-    for (size_t i = 0; styx_batch_get(batch, i, &record); i++) {
+    for (size_t i = 0; styx_batch_get(batch, i, &record, sizeof record); i++) {
         printf("%" PRIu64 " %.*s\n", record.position, (int)record.size, (const char *)record.data);
     }
     fflush(stdout);
@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
     }
     styx_client *client;
     check(styx_client_connect(NULL, NULL, &client));
-    check(styx_create_log(client, argv[1], NULL, true, NULL, 0));
+    check(styx_create_log(client, argv[1], NULL, 0, true, NULL, 0));
     styx_producer *producer;
     check(styx_producer_open(client, argv[1], NULL, &producer));
     styx_options *options = styx_options_new();

@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
     /* Without an address, the client uses the variable STYX_HOST, then localhost:7123. */
     styx_client *client;
     check(styx_client_connect(NULL, NULL, &client));
-    check(styx_create_log(client, argv[1], NULL, true, NULL, 0));
+    check(styx_create_log(client, argv[1], NULL, 0, true, NULL, 0));
     styx_producer *producer;
     check(styx_producer_open(client, argv[1], NULL, &producer));
 

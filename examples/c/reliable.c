@@ -106,7 +106,7 @@ int main(int argc, char **argv) {
         }
         run(begin);
         styx_record record;
-        for (size_t i = 0; styx_batch_get(batch, i, &record); i++) {
+        for (size_t i = 0; styx_batch_get(batch, i, &record, sizeof record); i++) {
             const char *word;
             size_t size = first_word(&record, &word);
             if (size > 0) {

@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
 
     styx_client *client;
     check(styx_client_connect(NULL, NULL, &client));
-    check(styx_create_log(client, argv[1], NULL, true, NULL, 0));
+    check(styx_create_log(client, argv[1], NULL, 0, true, NULL, 0));
     styx_options *options = styx_options_new();
     check(styx_options_set(options, "producer_id", "7"));
     check(styx_options_set(options, "linger", "5 ms"));

@@ -17,7 +17,8 @@ public class Events {
     public interface Styx extends Library {
         Pointer styx_client_connect(String address, Pointer options, PointerByReference client);
         Pointer styx_create_log(
-                Pointer client, String name, Pointer config, byte existOk, Pointer info, long size);
+                Pointer client, String name, Pointer config, long configSize, byte existOk,
+                Pointer info, long infoSize);
         Pointer styx_producer_open(
                 Pointer client, String log, Pointer options, PointerByReference producer);
         Pointer styx_producer_append(Pointer producer, byte[] data, long size, Pointer sequence);
@@ -27,7 +28,7 @@ public class Events {
         Pointer styx_consumer_poll(
                 Pointer consumer, long maxRecords, long timeoutMs, PointerByReference batch);
         byte styx_consumer_ended(Pointer consumer);
-        byte styx_batch_get(Pointer batch, long index, Record record);
+        byte styx_batch_get(Pointer batch, long index, Record record, long size);
         String styx_error_message(Pointer error);
         void styx_error_free(Pointer error);
         void styx_batch_free(Pointer batch);
@@ -59,7 +60,7 @@ public class Events {
         PointerByReference out = new PointerByReference();
         check(STYX.styx_client_connect(null, null, out));
         Pointer client = out.getValue();
-        check(STYX.styx_create_log(client, log, null, (byte) 1, null, 0));
+        check(STYX.styx_create_log(client, log, null, 0, (byte) 1, null, 0));
 
         check(STYX.styx_producer_open(client, log, null, out));
         Pointer producer = out.getValue();
@@ -75,7 +76,7 @@ public class Events {
         while (STYX.styx_consumer_ended(consumer) == 0) {
             check(STYX.styx_consumer_poll(consumer, 0, -1, out));
             Pointer batch = out.getValue();
-            for (long i = 0; STYX.styx_batch_get(batch, i, record) != 0; i++) {
+            for (long i = 0; STYX.styx_batch_get(batch, i, record, record.size()) != 0; i++) {
                 byte[] payload = record.data.getByteArray(0, (int) record.size);
                 System.out.println(record.position + " " + new String(payload, StandardCharsets.UTF_8));
             }

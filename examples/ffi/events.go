@@ -35,7 +35,7 @@ func main() {
 	var client *C.styx_client
 	check(C.styx_client_connect(nil, nil, &client))
 	defer C.styx_client_free(client)
-	check(C.styx_create_log(client, log, nil, true, nil, 0))
+	check(C.styx_create_log(client, log, nil, 0, true, nil, 0))
 
 	var producer *C.styx_producer
 	check(C.styx_producer_open(client, log, nil, &producer))
@@ -53,7 +53,7 @@ func main() {
 		var batch *C.styx_batch
 		check(C.styx_consumer_poll(consumer, 0, -1, &batch))
 		var record C.styx_record
-		for i := C.size_t(0); C.styx_batch_get(batch, i, &record); i++ {
+		for i := C.size_t(0); C.styx_batch_get(batch, i, &record, C.sizeof_styx_record); i++ {
 			// A view of the batch's memory: valid until the batch is freed.
 			payload := unsafe.Slice((*byte)(record.data), int(record.size))
 			fmt.Println(uint64(record.position), string(payload))

@@ -46,13 +46,15 @@ def declare(name, *types):
 
 out = POINTER(handle)
 connect = declare("styx_client_connect", c_char_p, handle, out)
-create_log = declare("styx_create_log", handle, c_char_p, handle, c_bool, handle, c_size_t)
+create_log = declare(
+    "styx_create_log", handle, c_char_p, handle, c_size_t, c_bool, handle, c_size_t
+)
 open_producer = declare("styx_producer_open", handle, c_char_p, handle, out)
 send = declare("styx_producer_send", handle, c_char_p, c_size_t, c_int64, POINTER(c_uint64))
 open_consumer = declare("styx_consumer_open", handle, c_char_p, handle, out)
 poll = declare("styx_consumer_poll", handle, c_size_t, c_int64, out)
 styx.styx_consumer_ended.argtypes, styx.styx_consumer_ended.restype = [handle], c_bool
-styx.styx_batch_get.argtypes = [handle, c_size_t, POINTER(Record)]
+styx.styx_batch_get.argtypes = [handle, c_size_t, POINTER(Record), c_size_t]
 styx.styx_batch_get.restype = c_bool
 for kind in ("batch", "consumer", "producer", "client"):
     getattr(styx, f"styx_{kind}_free").argtypes = [handle]
@@ -60,7 +62,7 @@ for kind in ("batch", "consumer", "producer", "client"):
 log = sys.argv[1].encode()
 client, producer, consumer, batch = handle(), handle(), handle(), handle()
 connect(None, None, byref(client))
-create_log(client, log, None, True, None, 0)
+create_log(client, log, None, 0, True, None, 0)
 open_producer(client, log, None, byref(producer))
 for payload in (b"one", b"two", b"three"):
     send(producer, payload, len(payload), -1, None)
@@ -69,7 +71,7 @@ record = Record()
 while not styx.styx_consumer_ended(consumer):
     poll(consumer, 0, -1, byref(batch))
     index = 0
-    while styx.styx_batch_get(batch, index, byref(record)):
+    while styx.styx_batch_get(batch, index, byref(record), ctypes.sizeof(record)):
         print(record.position, string_at(record.data, record.size).decode())
         index += 1
     styx.styx_batch_free(batch)

@@ -115,7 +115,7 @@ static size_t bytes_by_get(const styx_batch *batch)
 {
     size_t bytes = 0;
     styx_record record;
-    for (size_t i = 0; styx_batch_get(batch, i, &record); i++) {
+    for (size_t i = 0; styx_batch_get(batch, i, &record, sizeof record); i++) {
         bytes += record.size;
     }
     return bytes;
@@ -125,7 +125,7 @@ static size_t bytes_by_views(const styx_batch *batch)
 {
     static styx_record views[VIEWS];
     size_t bytes = 0, first = 0, count;
-    while ((count = styx_batch_views(batch, first, views, VIEWS)) > 0) {
+    while ((count = styx_batch_views(batch, first, views, VIEWS, sizeof *views)) > 0) {
         for (size_t i = 0; i < count; i++) {
             bytes += views[i].size;
         }

@@ -20,8 +20,13 @@
  * lists and errors. Every call with a client, producer, consumer, backup or restore fails with
  * STYX_E_FORKED, or does nothing if it returns no error.
  *
- * Structs that the library fills may grow at their end. Functions with such a struct take its size:
- * pass sizeof.
+ * Structs. You allocate them, and a later version may add fields at their end. So a function takes
+ * the size right behind the struct, or behind the number of structs in an array: pass sizeof. The
+ * library then stores only the fields that your header has, and 0 in those that the library does
+ * not have. In a struct that the library reads, fields that your header does not have get their
+ * default. Fields that the library does not have must be 0, otherwise the call fails with
+ * STYX_E_INVALID_ARGUMENT. Only styx_bytes and styx_checkpoint never change, so they have no size.
+ * The library allocates styx_event itself.
  *
  * This file is generated. The guide is docs/c.md.
  */
@@ -572,11 +577,9 @@ typedef struct {
 } styx_log_info;
 
 /*
- Information about a log, its id and its limits.
+ More about a log, beside its information and its limits.
  */
 typedef struct {
-    styx_log_info info;
-    styx_log_config config;
     /*
      When the first record that the log still has was appended, and the last one, in µs since
      1970-01-01 UTC. 0 if the log has no record.
@@ -711,18 +714,20 @@ styx_error *styx_batch_of(uint64_t first_position,
 size_t styx_batch_len(const styx_batch *batch);
 
 /*
- Stores one record, and returns whether there is one at this index.
+ Stores one record, and returns whether there is one at this index. `size` is
+ sizeof(styx_record).
  */
-bool styx_batch_get(const styx_batch *batch, size_t index, styx_record *record);
+bool styx_batch_get(const styx_batch *batch, size_t index, styx_record *record, size_t size);
 
 /*
  Stores the records from index `first` on, up to `capacity` of them, and returns their number:
- the fastest way to all records of a batch.
+ the fastest way to all records of a batch. `size` is sizeof(styx_record).
  */
 size_t styx_batch_views(const styx_batch *batch,
                         size_t first,
                         styx_record *records,
-                        size_t capacity);
+                        size_t capacity,
+                        size_t size);
 
 /*
  The position of the first record; 0 if the batch is NULL.
@@ -1015,24 +1020,25 @@ styx_error *styx_client_take_events(const styx_client *client,
                                     uint64_t *lost);
 
 /*
- Stores the default limits.
+ Stores the default limits. `size` is sizeof(styx_log_config).
  */
-void styx_log_config_default(styx_log_config *config);
+void styx_log_config_default(styx_log_config *config, size_t size);
 
 /*
  Creates a log.
 
  name: 1 to 255 of A-Z a-z 0-9 _ -.
- config: the limits; NULL for the defaults.
+ config: the limits, config_size bytes of them: sizeof(styx_log_config). NULL for the defaults.
  exist_ok: if the log exists, succeed, whatever its limits are. Otherwise STYX_E_LOG_EXIST.
- info: receives the information, size bytes of it: sizeof(styx_log_info). May be NULL.
+ info: receives the information, info_size bytes of it: sizeof(styx_log_info). May be NULL.
  */
 styx_error *styx_create_log(const styx_client *client,
                             const char *name,
                             const styx_log_config *config,
+                            size_t config_size,
                             bool exist_ok,
                             styx_log_info *info,
-                            size_t size);
+                            size_t info_size);
 
 /*
  Lists all logs. Free the list with styx_log_list_free().
@@ -1064,12 +1070,17 @@ styx_error *styx_get_log(const styx_client *client,
                          size_t size);
 
 /*
- Information about a log, with its id and limits. `size` is sizeof(styx_log_details).
+ Everything about a log: its information, its limits, and its id and times. Each of the structs
+ may be NULL, and is followed by its size.
  */
 styx_error *styx_get_log_details(const styx_client *client,
                                  const char *name,
+                                 styx_log_info *info,
+                                 size_t info_size,
+                                 styx_log_config *config,
+                                 size_t config_size,
                                  styx_log_details *details,
-                                 size_t size);
+                                 size_t details_size);
 
 /*
  Deletes a log with all its records.
@@ -1203,12 +1214,14 @@ styx_error *styx_producer_close(const styx_producer *producer, int64_t timeout_m
  waits. Needs the option "track_settled" = "true"; without it STYX_E_INVALID_ARGUMENT. With it,
  take them regularly: while 65,536 were not taken, appends would block.
 
- acks: receives the outcomes. Each error in it belongs to the caller.
+ acks, capacity, size: receive the outcomes; size is sizeof(styx_ack). Each error in them belongs
+   to the caller.
  count: receives their number; 0 if there are none.
  */
 styx_error *styx_producer_acks(const styx_producer *producer,
                                styx_ack *acks,
                                size_t capacity,
+                               size_t size,
                                size_t *count);
 
 /*

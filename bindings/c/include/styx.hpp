@@ -591,7 +591,7 @@ public:
 
         Record operator*() const noexcept {
             styx_record record{};
-            styx_batch_get(batch_, index_, &record);
+            styx_batch_get(batch_, index_, &record, sizeof record);
             return Record(record);
         }
         pointer operator->() const noexcept { return {**this}; }
@@ -663,7 +663,7 @@ public:
     /// The record at an index. Throws std::out_of_range if it is not below size().
     [[nodiscard]] Record at(std::size_t index) const {
         styx_record record{};
-        if (!styx_batch_get(handle_.get(), index, &record)) {
+        if (!styx_batch_get(handle_.get(), index, &record, sizeof record)) {
             throw std::out_of_range("a batch has no record at this index");
         }
         return Record(record);
@@ -677,8 +677,8 @@ public:
         constexpr std::size_t at_once = 256;
         styx_record records[at_once];
         std::size_t done = 0;
-        while (const std::size_t count =
-                   styx_batch_views(handle_.get(), done, records, at_once)) {
+        while (const std::size_t count = styx_batch_views(handle_.get(), done, records, at_once,
+                                                          sizeof *records)) {
             for (std::size_t i = 0; i < count; ++i) {
                 use(Record(records[i]));
             }
@@ -1173,8 +1173,8 @@ public:
         std::vector<Ack> acks;
         acks.reserve(most);
         std::size_t count = 0;
-        auto result =
-            detail::result(styx_producer_acks(handle_.get(), taken.data(), most, &count));
+        auto result = detail::result(
+            styx_producer_acks(handle_.get(), taken.data(), most, sizeof(styx_ack), &count));
         if (!result) {
             return result.error();
         }
@@ -1288,7 +1288,7 @@ struct LogConfig {
 
     LogConfig() noexcept {
         styx_log_config config{};
-        styx_log_config_default(&config);
+        styx_log_config_default(&config, sizeof config);
         *this = LogConfig(config);
     }
     explicit LogConfig(const styx_log_config &config) noexcept
@@ -1350,9 +1350,10 @@ struct LogDetails {
     std::string log_id;
 
     LogDetails() = default;
-    explicit LogDetails(const styx_log_details &details)
-        : info(details.info),
-          config(details.config),
+    LogDetails(const styx_log_info &of, const styx_log_config &limits,
+               const styx_log_details &details)
+        : info(of),
+          config(limits),
           timestamp_first(details.timestamp_first),
           timestamp_last(details.timestamp_last),
           log_id(details.log_id) {}
@@ -1578,7 +1579,7 @@ public:
                                    Exist exist = Exist::fail) const {
         const styx_log_config limits = config.to_c();
         return log_info([&](styx_log_info *info) {
-            return styx_create_log(handle_.get(), detail::Text(name), &limits,
+            return styx_create_log(handle_.get(), detail::Text(name), &limits, sizeof limits,
                                    exist == Exist::ok, info, sizeof *info);
         });
     }
@@ -1614,10 +1615,13 @@ public:
         return try_get_log_details(name).value();
     }
     Result<LogDetails> try_get_log_details(std::string_view name) const {
+        styx_log_info info{};
+        styx_log_config config{};
         styx_log_details details{};
-        return detail::result(styx_get_log_details(handle_.get(), detail::Text(name), &details,
-                                                   sizeof details),
-                              [&] { return LogDetails(details); });
+        return detail::result(
+            styx_get_log_details(handle_.get(), detail::Text(name), &info, sizeof info, &config,
+                                 sizeof config, &details, sizeof details),
+            [&] { return LogDetails(info, config, details); });
     }
 
     /// Deletes a log with all its records.

@@ -7,7 +7,9 @@ use ::styx_client::{Error, LogId, RecordBatch};
 
 use crate::consumer::styx_checkpoint;
 use crate::error::{fallible, infallible, styx_error};
-use crate::pointer::{array, bytes, check_out, fixed, object, space, store, take_back};
+use crate::pointer::{
+    Space, array, bytes, check_out, fixed, object, space, store, store_sized, take_back,
+};
 
 /// Consecutive records of one log. It does not change, so any number of threads may use it. Its
 /// memory is freed with the last batch that uses it.
@@ -88,60 +90,74 @@ pub unsafe extern "C" fn styx_batch_len(batch: *const styx_batch) -> usize {
     unsafe { batch.as_ref() }.map_or(0, |batch| batch.records.len())
 }
 
-/// Stores one record, and returns whether there is one at this index.
+/// Stores one record, and returns whether there is one at this index. `size` is
+/// sizeof(styx_record).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_batch_get(
     batch: *const styx_batch,
     index: usize,
     record: *mut styx_record,
+    size: usize,
 ) -> bool {
     // No panic: `get` returns nothing if the index is out of range.
     // SAFETY: the caller's promise.
     let Some(batch) = (unsafe { batch.as_ref() }) else { return false };
     match batch.records.get_nearby(index) {
-        Some(found) => {
+        Some(found) if size == size_of::<styx_record>() => {
             // SAFETY: the caller's promise.
             unsafe { store(record, view(found)) };
             true
         }
         // SAFETY: the caller's promise.
-        None => unsafe { get_anywhere(batch, index, record) },
+        _ => unsafe { get_anywhere(batch, index, record, size) },
     }
 }
 
 /// A function of its own with the same arguments, so that the frequent case needs no stack.
 ///
 /// # Safety
-/// The record is NULL or can be written to.
+/// The record is NULL or has `size` writable bytes.
 #[cold]
 #[inline(never)]
-unsafe fn get_anywhere(batch: &styx_batch, index: usize, record: *mut styx_record) -> bool {
+unsafe fn get_anywhere(
+    batch: &styx_batch,
+    index: usize,
+    record: *mut styx_record,
+    size: usize,
+) -> bool {
     let Some(found) = batch.records.get(index) else { return false };
     // SAFETY: the caller's promise.
-    unsafe { store(record, view(found)) };
+    unsafe { store_sized(record, size, view(found)) };
     true
 }
 
 /// Stores the records from index `first` on, up to `capacity` of them, and returns their number:
-/// the fastest way to all records of a batch.
+/// the fastest way to all records of a batch. `size` is sizeof(styx_record).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_batch_views(
     batch: *const styx_batch,
     first: usize,
     records: *mut styx_record,
     capacity: usize,
+    size: usize,
 ) -> usize {
     infallible(0, || {
         // SAFETY: the caller's promise.
         let Some(batch) = (unsafe { batch.as_ref() }) else { return 0 };
         let first = first.min(batch.records.len());
         // SAFETY: the caller's promise.
-        let places = unsafe { space(records, capacity) };
+        let mut places = unsafe { space(records, capacity, size) };
         let count = places.len().min(batch.records.len() - first);
-        if first == 0 {
-            fill(&batch.records, &mut places[..count])
-        } else {
-            fill(&batch.records.slice(first..first + count), &mut places[..count])
+        let from_first = || batch.records.slice(first..first + count);
+        match &mut places {
+            Space::Same(places) if first == 0 => fill(&batch.records, &mut places[..count]),
+            Space::Same(places) => fill(&from_first(), &mut places[..count]),
+            Space::Other { .. } => {
+                let records = from_first();
+                let views = records.iter().map(view).enumerate();
+                views.for_each(|(index, record)| places.store(index, record));
+                count
+            }
         }
     })
 }

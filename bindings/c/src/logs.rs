@@ -2,11 +2,13 @@
 
 use std::ffi::c_char;
 
-use ::styx_client::{LogConfig, LogDetails, LogInfo};
+use ::styx_client::{Client, Error, LogConfig, LogDetails, LogInfo};
 
 use crate::client::styx_client;
 use crate::error::{fallible, infallible, styx_error, wait};
-use crate::pointer::{check_out, fixed, give, object, store, store_sized, take_back, text};
+use crate::pointer::{
+    check_out, fixed, give, load_sized, object, store, store_sized, take_back, text,
+};
 
 /// The limits of a log: sizes in bytes, ages in seconds, -1 for no limit.
 /// styx_log_config_default() has the defaults.
@@ -44,12 +46,10 @@ pub struct styx_log_info {
     pub status: [c_char; 32],
 }
 
-/// Information about a log, its id and its limits.
+/// More about a log, beside its information and its limits.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct styx_log_details {
-    pub info: styx_log_info,
-    pub config: styx_log_config,
     /// When the first record that the log still has was appended, and the last one, in µs since
     /// 1970-01-01 UTC. 0 if the log has no record.
     pub timestamp_first: u64,
@@ -108,8 +108,6 @@ impl styx_log_info {
 impl styx_log_details {
     fn of(details: &LogDetails) -> styx_log_details {
         styx_log_details {
-            info: styx_log_info::of(&details.info),
-            config: styx_log_config::of(&details.config),
             timestamp_first: details.timestamp_first_us.unwrap_or(0),
             timestamp_last: details.timestamp_last_us.unwrap_or(0),
             log_id: fixed(&details.id.to_string()),
@@ -117,38 +115,70 @@ impl styx_log_details {
     }
 }
 
-/// Stores the default limits.
+/// Runs a call about one log.
+///
+/// # Safety
+/// As the functions that use it.
+unsafe fn about<T>(
+    client: *const styx_client,
+    name: *const c_char,
+    call: impl FnOnce(&Client, &str) -> Result<T, Error>,
+) -> Result<T, Error> {
+    // SAFETY: the caller's promises.
+    let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
+    call(&client.core, name)
+}
+
+/// The same, and stores the information that it returns.
+///
+/// # Safety
+/// As the functions that use it.
+unsafe fn informed(
+    client: *const styx_client,
+    name: *const c_char,
+    info: *mut styx_log_info,
+    size: usize,
+    call: impl FnOnce(&Client, &str) -> Result<LogInfo, Error>,
+) -> *mut styx_error {
+    fallible(|| {
+        // SAFETY: the caller's promises.
+        unsafe { store_sized(info, size, styx_log_info::of(&about(client, name, call)?)) };
+        Ok(())
+    })
+}
+
+/// Stores the default limits. `size` is sizeof(styx_log_config).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn styx_log_config_default(config: *mut styx_log_config) {
+pub unsafe extern "C" fn styx_log_config_default(config: *mut styx_log_config, size: usize) {
+    let defaults = styx_log_config::of(&LogConfig::default());
     // SAFETY: the caller's promise.
-    infallible((), || unsafe { store(config, styx_log_config::of(&LogConfig::default())) });
+    infallible((), || unsafe { store_sized(config, size, defaults) });
 }
 
 /// Creates a log.
 ///
 /// name: 1 to 255 of A-Z a-z 0-9 _ -.
-/// config: the limits; NULL for the defaults.
+/// config: the limits, config_size bytes of them: sizeof(styx_log_config). NULL for the defaults.
 /// exist_ok: if the log exists, succeed, whatever its limits are. Otherwise STYX_E_LOG_EXIST.
-/// info: receives the information, size bytes of it: sizeof(styx_log_info). May be NULL.
+/// info: receives the information, info_size bytes of it: sizeof(styx_log_info). May be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_create_log(
     client: *const styx_client,
     name: *const c_char,
     config: *const styx_log_config,
+    config_size: usize,
     exist_ok: bool,
     info: *mut styx_log_info,
-    size: usize,
+    info_size: usize,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        // SAFETY: the caller's promise.
-        let config = unsafe { config.as_ref() }.map_or_else(LogConfig::default, |c| c.config());
-        let created = wait(client.core.create_log(name, config, exist_ok))?;
-        // SAFETY: the caller's promise.
-        unsafe { store_sized(info, size, styx_log_info::of(&created)) };
-        Ok(())
-    })
+    // SAFETY: the caller's promises.
+    unsafe {
+        informed(client, name, info, info_size, |core, name| {
+            let defaults = styx_log_config::of(&LogConfig::default());
+            let config = load_sized(config, config_size, defaults, "config")?;
+            wait(core.create_log(name, config.config(), exist_ok))
+        })
+    }
 }
 
 /// Lists all logs. Free the list with styx_log_list_free().
@@ -210,30 +240,31 @@ pub unsafe extern "C" fn styx_get_log(
     info: *mut styx_log_info,
     size: usize,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        let log = wait(client.core.get_log(name))?;
-        // SAFETY: the caller's promise.
-        unsafe { store_sized(info, size, styx_log_info::of(&log)) };
-        Ok(())
-    })
+    // SAFETY: the caller's promises.
+    unsafe { informed(client, name, info, size, |core, name| wait(core.get_log(name))) }
 }
 
-/// Information about a log, with its id and limits. `size` is sizeof(styx_log_details).
+/// Everything about a log: its information, its limits, and its id and times. Each of the structs
+/// may be NULL, and is followed by its size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_get_log_details(
     client: *const styx_client,
     name: *const c_char,
+    info: *mut styx_log_info,
+    info_size: usize,
+    config: *mut styx_log_config,
+    config_size: usize,
     details: *mut styx_log_details,
-    size: usize,
+    details_size: usize,
 ) -> *mut styx_error {
     fallible(|| {
         // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        let log = wait(client.core.get_log_details(name))?;
-        // SAFETY: the caller's promise.
-        unsafe { store_sized(details, size, styx_log_details::of(&log)) };
+        unsafe {
+            let log = about(client, name, |core, name| wait(core.get_log_details(name)))?;
+            store_sized(info, info_size, styx_log_info::of(&log.info));
+            store_sized(config, config_size, styx_log_config::of(&log.config));
+            store_sized(details, details_size, styx_log_details::of(&log));
+        }
         Ok(())
     })
 }
@@ -244,11 +275,8 @@ pub unsafe extern "C" fn styx_delete_log(
     client: *const styx_client,
     name: *const c_char,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        wait(client.core.delete_log(name))
-    })
+    // SAFETY: the caller's promises.
+    fallible(|| unsafe { about(client, name, |core, name| wait(core.delete_log(name))) })
 }
 
 /// Removes all records of a log, which gets a new id.
@@ -257,11 +285,8 @@ pub unsafe extern "C" fn styx_truncate_log(
     client: *const styx_client,
     name: *const c_char,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        wait(client.core.truncate_log(name))
-    })
+    // SAFETY: the caller's promises.
+    fallible(|| unsafe { about(client, name, |core, name| wait(core.truncate_log(name))) })
 }
 
 /// Removes the records before a position, as far as whole segments allow. `info` may be NULL;
@@ -274,14 +299,8 @@ pub unsafe extern "C" fn styx_trim_log(
     info: *mut styx_log_info,
     size: usize,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        let log = wait(client.core.trim_log(name, position))?;
-        // SAFETY: the caller's promise.
-        unsafe { store_sized(info, size, styx_log_info::of(&log)) };
-        Ok(())
-    })
+    // SAFETY: the caller's promises.
+    unsafe { informed(client, name, info, size, |core, name| wait(core.trim_log(name, position))) }
 }
 
 /// Makes a log usable that has lost records: see docs/operating.md. `info` may be NULL; `size` is
@@ -293,12 +312,6 @@ pub unsafe extern "C" fn styx_adopt_log(
     info: *mut styx_log_info,
     size: usize,
 ) -> *mut styx_error {
-    fallible(|| {
-        // SAFETY: the caller's promises.
-        let (client, name) = unsafe { (object(client, "client")?, text(name, "name")?) };
-        let log = wait(client.core.adopt_log(name))?;
-        // SAFETY: the caller's promise.
-        unsafe { store_sized(info, size, styx_log_info::of(&log)) };
-        Ok(())
-    })
+    // SAFETY: the caller's promises.
+    unsafe { informed(client, name, info, size, |core, name| wait(core.adopt_log(name))) }
 }

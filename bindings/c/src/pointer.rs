@@ -4,6 +4,7 @@
 //! rest cannot be.
 
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 
 use ::styx_client::Error;
 
@@ -73,19 +74,51 @@ pub(crate) unsafe fn array<'a, T>(
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
 }
 
-/// Memory for values that the caller reads afterwards; `{NULL, 0}` is empty.
+/// Memory for `count` structs of `size` bytes each, which the caller reads afterwards;
+/// `{NULL, 0}` is empty.
 ///
 /// # Safety
-/// The memory has space for `count` values.
-pub(crate) unsafe fn space<'a, T>(
-    data: *mut T,
-    count: usize,
-) -> &'a mut [std::mem::MaybeUninit<T>] {
-    if data.is_null() || !data.is_aligned() || count > isize::MAX as usize / size_of::<T>().max(1) {
-        return &mut [];
+/// The memory has space for them.
+pub(crate) unsafe fn space<'a, T>(data: *mut T, count: usize, size: usize) -> Space<'a, T> {
+    let fits = size != 0 && count <= isize::MAX as usize / size;
+    if data.is_null() || !data.is_aligned() || !fits {
+        return Space::Same(&mut []);
+    }
+    if size != size_of::<T>() {
+        return Space::Other { data: data.cast(), count, size };
     }
     // SAFETY: the caller's promise. Nothing is read from it before it is written.
-    unsafe { std::slice::from_raw_parts_mut(data.cast(), count) }
+    Space::Same(unsafe { std::slice::from_raw_parts_mut(data.cast(), count) })
+}
+
+/// An array of the caller. Its structs may be those of another version of the header.
+pub(crate) enum Space<'a, T> {
+    Same(&'a mut [MaybeUninit<T>]),
+    Other { data: *mut u8, count: usize, size: usize },
+}
+
+impl<T: Copy> Space<'_, T> {
+    /// The number of structs.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Space::Same(places) => places.len(),
+            Space::Other { count, .. } => *count,
+        }
+    }
+
+    /// Stores one struct at an index that is less than `len`.
+    pub(crate) fn store(&mut self, index: usize, value: T) {
+        match self {
+            Space::Same(places) => {
+                places[index].write(value);
+            }
+            Space::Other { data, count, size } => {
+                assert!(index < *count, "{index} is less than {count}");
+                // SAFETY: `space` has promised `count` places of `size` bytes.
+                unsafe { store_sized(data.add(index * *size).cast(), *size, value) };
+            }
+        }
+    }
 }
 
 /// Checks that a result can be stored before the call is made.
@@ -108,18 +141,56 @@ pub(crate) unsafe fn store<T>(out: *mut T, value: T) {
 /// knows of it. If that version knows more, the rest is 0.
 ///
 /// # Safety
-/// `out` is NULL or has `size` writable bytes. `T` consists of integers.
+/// `out` is NULL or has `size` writable bytes. `T` consists of integers and pointers, without
+/// padding between them.
+#[inline]
 pub(crate) unsafe fn store_sized<T: Copy>(out: *mut T, size: usize, value: T) {
     if out.is_null() {
         return;
     }
     let known = size.min(size_of::<T>());
-    // SAFETY: the caller's promise; `value` has `known` bytes, and a struct of integers may be
-    // copied as bytes.
+    // SAFETY: the caller's promise; `value` has `known` bytes, and such a struct may be copied as
+    // bytes. The place of a struct with another size may not be aligned.
     unsafe {
-        out.cast::<u8>().write_bytes(0, size);
         out.cast::<u8>().copy_from_nonoverlapping((&raw const value).cast::<u8>(), known);
+        out.cast::<u8>().add(known).write_bytes(0, size - known);
     }
+}
+
+/// The first `size` bytes of a struct of the caller, over the defaults; all defaults if it is
+/// NULL. A later version of the header may know more fields: they are refused unless they are 0.
+///
+/// # Safety
+/// `from` is NULL or has `size` readable bytes. `T` consists of integers of 8 bytes.
+pub(crate) unsafe fn load_sized<T: Copy>(
+    from: *const T,
+    size: usize,
+    defaults: T,
+    what: &str,
+) -> Result<T, Error> {
+    if from.is_null() {
+        return Ok(defaults);
+    }
+    if size == 0 || !size.is_multiple_of(8) {
+        return Err(Error::invalid_argument(format!(
+            "{what} has {size} bytes, which is not the size of any version: pass sizeof"
+        )));
+    }
+    // SAFETY: the caller's promise.
+    let given = unsafe { array(from.cast::<u8>(), size, what) }?;
+    let known = size.min(size_of::<T>());
+    if let Some(at) = given[known..].iter().position(|byte| *byte != 0) {
+        return Err(Error::invalid_argument(format!(
+            "{what} has a field at byte {} that libstyx {} does not know: leave it 0, or install \
+             a newer libstyx",
+            (known + at) / 8 * 8,
+            env!("CARGO_PKG_VERSION"),
+        )));
+    }
+    let mut value = defaults;
+    // SAFETY: both have `known` bytes, and integers may have any bytes.
+    unsafe { (&raw mut value).cast::<u8>().copy_from_nonoverlapping(given.as_ptr(), known) };
+    Ok(value)
 }
 
 /// Makes an object for the caller, who frees it.

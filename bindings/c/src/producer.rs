@@ -42,6 +42,7 @@ const ATOMIC_BYTES_MAX: usize = 1 << 20;
 
 /// The outcome of consecutive records.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct styx_ack {
     /// The sequence of the first record, and the number of records.
     pub first_sequence: u64,
@@ -256,13 +257,15 @@ pub unsafe extern "C" fn styx_producer_close(
 /// waits. Needs the option "track_settled" = "true"; without it STYX_E_INVALID_ARGUMENT. With it,
 /// take them regularly: while 65,536 were not taken, appends would block.
 ///
-/// acks: receives the outcomes. Each error in it belongs to the caller.
+/// acks, capacity, size: receive the outcomes; size is sizeof(styx_ack). Each error in them belongs
+///   to the caller.
 /// count: receives their number; 0 if there are none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_producer_acks(
     producer: *const styx_producer,
     acks: *mut styx_ack,
     capacity: usize,
+    size: usize,
     count: *mut usize,
 ) -> *mut styx_error {
     fallible(|| {
@@ -275,6 +278,11 @@ pub unsafe extern "C" fn styx_producer_acks(
                 "open the producer with the option track_settled = true",
             ));
         };
+        if capacity > 0 && size < size_of::<styx_ack>() {
+            return Err(Error::invalid_argument(format!(
+                "size is {size}, which is less than any version of styx_ack has: pass sizeof"
+            )));
+        }
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // First the signal is taken away, then the outcomes: one that comes in between raises it
         // again.
@@ -284,10 +292,10 @@ pub unsafe extern "C" fn styx_producer_acks(
         producer.core.take_settled(&mut settled);
         waiting.extend(settled);
         // SAFETY: the caller's promise.
-        let places = unsafe { space(acks, capacity) };
+        let mut places = unsafe { space(acks, capacity, size) };
         let taken = waiting.len().min(places.len());
-        for (place, block) in places.iter_mut().zip(waiting.drain(..taken)) {
-            place.write(ack(block));
+        for (index, block) in waiting.drain(..taken).enumerate() {
+            places.store(index, ack(block));
         }
         if !waiting.is_empty() {
             producer.source.ready();

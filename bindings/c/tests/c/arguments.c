@@ -13,6 +13,7 @@ static void null_handles_are_refused(void)
     styx_restore *restore = NULL;
     styx_batch *batch = NULL;
     styx_log_info info;
+    styx_log_config config;
     styx_log_details details;
     styx_cursor_info cursor;
     styx_server_info server;
@@ -39,15 +40,16 @@ static void null_handles_are_refused(void)
     styx_client_free(NULL);
 
     /* Logs. */
-    styx_log_config_default(NULL);
-    INVALID(styx_create_log(client, "a", NULL, false, &info, sizeof info));
+    styx_log_config_default(NULL, 0);
+    INVALID(styx_create_log(client, "a", NULL, 0, false, &info, sizeof info));
     INVALID(styx_list_logs(client, &logs));
     INVALID(styx_list_logs(client, NULL));
     EQUAL(styx_log_list_len(NULL), 0);
     CHECK(!styx_log_list_get(NULL, 0, &info, sizeof info));
     styx_log_list_free(NULL);
     INVALID(styx_get_log(client, "a", &info, sizeof info));
-    INVALID(styx_get_log_details(client, "a", &details, sizeof details));
+    INVALID(styx_get_log_details(client, "a", &info, sizeof info, &config, sizeof config, &details,
+        sizeof details));
     INVALID(styx_delete_log(client, "a"));
     INVALID(styx_truncate_log(client, "a"));
     INVALID(styx_trim_log(client, "a", 0, &info, sizeof info));
@@ -85,7 +87,7 @@ static void null_handles_are_refused(void)
     INVALID(styx_producer_send(NULL, NULL, 0, 0, &number));
     INVALID(styx_producer_flush(NULL, 0));
     INVALID(styx_producer_close(NULL, 0));
-    INVALID(styx_producer_acks(NULL, &ack, 1, &count));
+    INVALID(styx_producer_acks(NULL, &ack, 1, sizeof ack, &count));
     CHECK(styx_producer_fd(NULL) == -1);
     styx_producer_seen(NULL);
     EQUAL(styx_producer_next_sequence(NULL), 0);
@@ -119,8 +121,8 @@ static void null_handles_are_refused(void)
     INVALID(styx_batch_of(0, 0, NULL, 0, NULL));
     EQUAL(styx_batch_len(NULL), 0);
     styx_record record;
-    CHECK(!styx_batch_get(NULL, 0, &record));
-    EQUAL(styx_batch_views(NULL, 0, &record, 1), 0);
+    CHECK(!styx_batch_get(NULL, 0, &record, sizeof record));
+    EQUAL(styx_batch_views(NULL, 0, &record, 1, sizeof record), 0);
     EQUAL(styx_batch_first_position(NULL), 0);
     EQUAL(styx_batch_next_position(NULL), 0);
     INVALID(styx_batch_checkpoint(NULL, &checkpoint));
@@ -145,9 +147,9 @@ static void null_texts_and_results_are_refused(void)
 {
     styx_client *client = test_client();
     test_log(client, "log", 3);
-    INVALID(styx_create_log(client, NULL, NULL, false, NULL, 0));
+    INVALID(styx_create_log(client, NULL, NULL, 0, false, NULL, 0));
     INVALID(styx_get_log(client, NULL, NULL, 0));
-    INVALID(styx_get_log_details(client, NULL, NULL, 0));
+    INVALID(styx_get_log_details(client, NULL, NULL, 0, NULL, 0, NULL, 0));
     INVALID(styx_delete_log(client, NULL));
     INVALID(styx_truncate_log(client, NULL));
     INVALID(styx_trim_log(client, NULL, 0, NULL, 0));
@@ -179,7 +181,7 @@ static void null_texts_and_results_are_refused(void)
     INVALID(styx_producer_send(producer, NULL, 1, 0, NULL));
     INVALID(styx_producer_append_packed(producer, NULL, 1, NULL, 0, NULL));
     INVALID(styx_producer_append_packed(producer, BYTES("abc"), NULL, 2, NULL));
-    INVALID(styx_producer_acks(producer, NULL, 0, NULL));
+    INVALID(styx_producer_acks(producer, NULL, 0, 0, NULL));
     OK(styx_producer_stats(producer, NULL, 0));
     OK(styx_producer_log_id(producer, NULL));
     styx_producer_identity(producer, NULL, NULL);
@@ -216,7 +218,7 @@ static void null_and_zero_are_empty(void)
         styx_batch *batch;
         styx_record record;
         OK(styx_consumer_poll(consumer, 1, 10000, &batch));
-        CHECK(styx_batch_get(batch, 0, &record));
+        CHECK(styx_batch_get(batch, 0, &record, sizeof record));
         EQUAL(record.position, expected);
         EQUAL(record.size, 0);
         CHECK(record.data != NULL);
@@ -243,7 +245,7 @@ static void texts_that_are_not_utf8_are_refused(void)
         styx_client *other;
         FAILS_WITH(STYX_E_INVALID_ARGUMENT, "UTF-8", styx_client_connect(wrong[i], NULL, &other));
         FAILS_WITH(STYX_E_INVALID_ARGUMENT, "UTF-8",
-            styx_create_log(client, wrong[i], NULL, false, NULL, 0));
+            styx_create_log(client, wrong[i], NULL, 0, false, NULL, 0));
         INVALID(styx_get_log(client, wrong[i], NULL, 0));
         INVALID(styx_get_cursor(client, "log", wrong[i], NULL, 0));
         INVALID(styx_options_set(options, wrong[i], "1"));
@@ -267,7 +269,7 @@ static void names_of_any_length_are_handled(void)
     styx_client *client = test_client();
     memset(name, 'x', 255);
     styx_log_info info;
-    OK(styx_create_log(client, name, NULL, false, &info, sizeof info));
+    OK(styx_create_log(client, name, NULL, 0, false, &info, sizeof info));
     SAME_TEXT(info.name, name);
     styx_log_list *list;
     OK(styx_list_logs(client, &list));
@@ -285,11 +287,11 @@ static void names_of_any_length_are_handled(void)
     styx_error_free(error);
 
     memset(name, 'y', 256);
-    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, name, NULL, false, NULL, 0));
+    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, name, NULL, 0, false, NULL, 0));
     memset(name, 'z', LONG);
-    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, name, NULL, false, NULL, 0));
-    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, "", NULL, false, NULL, 0));
-    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, "a/b", NULL, false, NULL, 0));
+    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, name, NULL, 0, false, NULL, 0));
+    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, "", NULL, 0, false, NULL, 0));
+    FAILS(STYX_E_LOG_INVALID_NAME, styx_create_log(client, "a/b", NULL, 0, false, NULL, 0));
     styx_producer *producer;
     FAILS(STYX_E_LOG_NOT_FOUND, styx_producer_open(client, name, NULL, &producer));
     styx_consumer *consumer;
@@ -347,6 +349,19 @@ static styx_error *of_log_list(const styx_log_list *list, styx_log_info *info, s
     return NULL;
 }
 
+static styx_error *default_config(styx_log_config *config, size_t size)
+{
+    styx_log_config_default(config, size);
+    return NULL;
+}
+
+static styx_error *of_batch(const styx_batch *batch, styx_record *record, size_t size)
+{
+    CHECK(styx_batch_get(batch, 0, record, size));
+    EQUAL(styx_batch_views(batch, 0, record, 1, size), size == 0 ? 0 : 1);
+    return NULL;
+}
+
 static styx_error *of_cursor_list(
     const styx_cursor_list *list, styx_cursor_info *info, size_t size)
 {
@@ -362,15 +377,26 @@ static void structs_of_other_sizes_are_filled(void)
     styx_producer *producer = test_producer(client, "log", NULL);
     styx_consumer *consumer = test_consumer(client, "log", NULL);
     CHECK_SIZES(styx_log_info, styx_get_log(client, "log", out, size));
-    CHECK_SIZES(styx_log_info, styx_create_log(client, "log", NULL, true, out, size));
+    CHECK_SIZES(styx_log_info, styx_create_log(client, "log", NULL, 0, true, out, size));
     CHECK_SIZES(styx_log_info, styx_trim_log(client, "log", 0, out, size));
-    CHECK_SIZES(styx_log_details, styx_get_log_details(client, "log", out, size));
+    CHECK_SIZES(styx_log_info,
+        styx_get_log_details(client, "log", out, size, NULL, 0, NULL, 0));
+    CHECK_SIZES(styx_log_config,
+        styx_get_log_details(client, "log", NULL, 0, out, size, NULL, 0));
+    CHECK_SIZES(styx_log_details,
+        styx_get_log_details(client, "log", NULL, 0, NULL, 0, out, size));
+    CHECK_SIZES(styx_log_config, default_config(out, size));
     CHECK_SIZES(styx_server_info, styx_client_check(client, out, size));
     CHECK_SIZES(styx_client_stats_t, styx_client_stats(client, out, size));
     CHECK_SIZES(styx_producer_stats_t, styx_producer_stats(producer, out, size));
     CHECK_SIZES(styx_consumer_stats_t, styx_consumer_stats(consumer, out, size));
     CHECK_SIZES(styx_cursor_info, styx_set_cursor(client, "log", "c", 2, out, size));
     CHECK_SIZES(styx_cursor_info, styx_get_cursor(client, "log", "c", out, size));
+    const styx_bytes payload = {(const uint8_t *)"a", 1};
+    styx_batch *batch;
+    OK(styx_batch_of(7, 8, &payload, 1, &batch));
+    CHECK_SIZES(styx_record, of_batch(batch, out, size));
+    styx_batch_free(batch);
     styx_log_list *logs;
     styx_cursor_list *cursors;
     OK(styx_list_logs(client, &logs));
@@ -385,6 +411,100 @@ static void structs_of_other_sizes_are_filled(void)
     styx_cursor_list_free(cursors);
     styx_consumer_free(consumer);
     styx_producer_free(producer);
+    styx_client_free(client);
+}
+
+/* The records of a program with another version of styx_record: its array has other steps. */
+static void arrays_of_other_sizes_are_filled(void)
+{
+    enum { COUNT = 10, LARGE = sizeof(styx_record) + 8 };
+    styx_bytes payloads[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        payloads[i] = (styx_bytes){(const uint8_t *)"0123456789" + i, 1};
+    }
+    styx_batch *batch;
+    OK(styx_batch_of(100, 5, payloads, COUNT, &batch));
+
+    struct { const uint8_t *data; size_t size; } small[COUNT + 1];
+    small[COUNT - 2].data = NULL;
+    EQUAL(styx_batch_views(batch, 2, (styx_record *)(void *)small, COUNT, sizeof *small), COUNT - 2);
+    for (size_t i = 0; i < COUNT - 2; i++) {
+        EQUAL(small[i].size, 1);
+        EQUAL(small[i].data[0], '2' + i);
+    }
+    CHECK(small[COUNT - 2].data == NULL);
+
+    struct { styx_record known; uint64_t newer; } large[COUNT];
+    memset(large, 0xee, sizeof large);
+    EQUAL(styx_batch_views(batch, 0, &large->known, 3, sizeof *large), 3);
+    for (size_t i = 0; i < 3; i++) {
+        EQUAL(large[i].known.position, 100 + i);
+        EQUAL(large[i].known.data[0], '0' + i);
+        EQUAL(large[i].newer, 0);
+    }
+    EQUAL(large[3].newer, 0xeeeeeeeeeeeeeeee);
+    styx_record record;
+    EQUAL(styx_batch_views(batch, 0, &record, 1, 0), 0);
+    EQUAL(styx_batch_views(batch, 0, &record, SIZE_MAX, LARGE), 0);
+    styx_batch_free(batch);
+
+    styx_client *client = test_client();
+    test_log(client, "log", 0);
+    styx_producer *producer =
+        test_producer(client, "log", test_options("track_settled", "true", NULL));
+    OK(styx_producer_append(producer, BYTES("a"), NULL));
+    OK(styx_producer_flush(producer, -1));
+    OK(styx_producer_append(producer, BYTES("b"), NULL));
+    OK(styx_producer_close(producer, -1));
+    struct { styx_ack known; uint64_t newer; } acks[3];
+    size_t count = 0;
+    memset(acks, 0xee, sizeof acks);
+    /* Its pointer to an error would not fit. */
+    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "pass sizeof",
+        styx_producer_acks(producer, &acks->known, 3, sizeof(styx_ack) - 8, &count));
+    OK(styx_producer_acks(producer, &acks->known, 3, sizeof *acks, &count));
+    EQUAL(count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        EQUAL(acks[i].known.first_sequence, i);
+        EQUAL(acks[i].known.position, i);
+        EQUAL(acks[i].newer, 0);
+    }
+    EQUAL(acks[2].newer, 0xeeeeeeeeeeeeeeee);
+    styx_producer_free(producer);
+    styx_client_free(client);
+}
+
+/* A program that knows fewer limits than the library gets defaults; one that knows more must not
+   set them, because the library would ignore them. */
+static void limits_of_other_sizes_are_read(void)
+{
+    styx_client *client = test_client();
+    styx_log_config defaults, stored;
+    styx_log_config_default(&defaults, sizeof defaults);
+    struct { styx_log_config known; uint64_t newer[2]; } config;
+    styx_log_config_default(&config.known, sizeof config);
+    EQUAL(config.newer[0], 0);
+    config.known.max_record_size = 4096;
+    config.known.log_max_age = 7;
+
+    const size_t small = offsetof(styx_log_config, segment_max_count);
+    OK(styx_create_log(client, "small", &config.known, small, false, NULL, 0));
+    OK(styx_get_log_details(client, "small", NULL, 0, &stored, sizeof stored, NULL, 0));
+    EQUAL(stored.max_record_size, 4096);
+    EQUAL(stored.log_max_age, defaults.log_max_age);
+
+    OK(styx_create_log(client, "large", &config.known, sizeof config, false, NULL, 0));
+    OK(styx_get_log_details(client, "large", NULL, 0, &stored, sizeof stored, NULL, 0));
+    CHECK(memcmp(&stored, &config.known, sizeof stored) == 0);
+
+    config.newer[1] = 1;
+    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "a field at byte 72",
+        styx_create_log(client, "refused", &config.known, sizeof config, false, NULL, 0));
+    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "pass sizeof",
+        styx_create_log(client, "refused", &config.known, 0, false, NULL, 0));
+    FAILS_WITH(STYX_E_INVALID_ARGUMENT, "12 bytes",
+        styx_create_log(client, "refused", &config.known, 12, false, NULL, 0));
+    FAILS(STYX_E_LOG_NOT_FOUND, styx_get_log(client, "refused", NULL, 0));
     styx_client_free(client);
 }
 
@@ -434,4 +554,5 @@ static void versions_are_those_of_the_header(void)
 TEST_MAIN(TEST(null_handles_are_refused), TEST(null_texts_and_results_are_refused),
     TEST(null_and_zero_are_empty), TEST(texts_that_are_not_utf8_are_refused),
     TEST(names_of_any_length_are_handled), TEST(structs_of_other_sizes_are_filled),
+    TEST(arrays_of_other_sizes_are_filled), TEST(limits_of_other_sizes_are_read),
     TEST(numbers_beyond_every_limit_are_refused), TEST(versions_are_those_of_the_header))

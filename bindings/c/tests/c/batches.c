@@ -32,14 +32,15 @@ static void records_are_found_by_index(void)
     EQUAL(styx_batch_next_position(batch), 150);
     for (size_t i = 0; i < 100; i++) {
         styx_record record;
-        CHECK(styx_batch_get(batch, i, &record));
+        CHECK(styx_batch_get(batch, i, &record, sizeof record));
         check_record(&record, 50, i);
         EQUAL(record.timestamp, 1234);
     }
     styx_record record = {.position = 7};
-    CHECK(!styx_batch_get(batch, 100, &record) && !styx_batch_get(batch, SIZE_MAX, &record));
+    CHECK(!styx_batch_get(batch, 100, &record, sizeof record));
+    CHECK(!styx_batch_get(batch, SIZE_MAX, &record, sizeof record));
     EQUAL(record.position, 7);
-    CHECK(styx_batch_get(batch, 99, NULL));
+    CHECK(styx_batch_get(batch, 99, NULL, 0));
     styx_batch_free(batch);
 }
 
@@ -54,7 +55,7 @@ static void views_begin_anywhere_and_fill_what_there_is(void)
             const size_t left = first < 100 ? 100 - first : 0;
             styx_record records[121];
             memset(records, 0xee, sizeof records);
-            const size_t count = styx_batch_views(batch, first, records, capacity);
+            const size_t count = styx_batch_views(batch, first, records, capacity, sizeof *records);
             EQUAL(count, left < capacity ? left : capacity);
             for (size_t i = 0; i < count; i++) {
                 check_record(&records[i], 50, first + i);
@@ -62,8 +63,8 @@ static void views_begin_anywhere_and_fill_what_there_is(void)
             EQUAL(records[count].position, 0xeeeeeeeeeeeeeeeeU);
         }
     }
-    EQUAL(styx_batch_views(batch, 0, NULL, 100), 0);
-    EQUAL(styx_batch_views(batch, 0, NULL, SIZE_MAX), 0);
+    EQUAL(styx_batch_views(batch, 0, NULL, 100, sizeof(styx_record)), 0);
+    EQUAL(styx_batch_views(batch, 0, NULL, SIZE_MAX, sizeof(styx_record)), 0);
     styx_batch_free(batch);
 }
 
@@ -76,7 +77,7 @@ static void memory_has_the_payloads(void)
     OK(styx_batch_memory(batch, &data, &size, &index));
     for (size_t i = 0; i < styx_batch_len(batch); i++) {
         styx_record record;
-        CHECK(styx_batch_get(batch, i, &record));
+        CHECK(styx_batch_get(batch, i, &record, sizeof record));
         CHECK(index[2 * i] <= index[2 * i + 1] && index[2 * i + 1] <= size);
         CHECK(record.data == data + index[2 * i]);
         EQUAL(record.size, index[2 * i + 1] - index[2 * i]);
@@ -90,7 +91,8 @@ static void clones_share_the_records(void)
     styx_batch *batch = batch_of(3, 10);
     styx_batch *clone = styx_batch_clone(batch);
     styx_record one, other;
-    CHECK(styx_batch_get(batch, 4, &one) && styx_batch_get(clone, 4, &other));
+    CHECK(styx_batch_get(batch, 4, &one, sizeof one));
+    CHECK(styx_batch_get(clone, 4, &other, sizeof other));
     CHECK(one.data == other.data);
     styx_batch_free(batch);
     check_record(&other, 3, 4);
@@ -104,8 +106,8 @@ static void empty_batches_have_no_records(void)
     OK(styx_batch_of(9, 0, NULL, 0, &batch));
     styx_record record;
     EQUAL(styx_batch_len(batch), 0);
-    CHECK(!styx_batch_get(batch, 0, &record));
-    EQUAL(styx_batch_views(batch, 0, &record, 1), 0);
+    CHECK(!styx_batch_get(batch, 0, &record, sizeof record));
+    EQUAL(styx_batch_views(batch, 0, &record, 1, sizeof record), 0);
     EQUAL(styx_batch_first_position(batch), 9);
     EQUAL(styx_batch_next_position(batch), 9);
     const uint8_t *data;
@@ -118,7 +120,7 @@ static void empty_batches_have_no_records(void)
     styx_batch_free(batch);
     const styx_bytes nothing = {NULL, 0};
     OK(styx_batch_of(UINT64_MAX - 1, UINT64_MAX, &nothing, 1, &batch));
-    CHECK(styx_batch_get(batch, 0, &record));
+    CHECK(styx_batch_get(batch, 0, &record, sizeof record));
     EQUAL(record.position, UINT64_MAX - 1);
     EQUAL(record.timestamp, UINT64_MAX);
     styx_batch_free(batch);
@@ -148,7 +150,7 @@ static void batches_outlive_consumer_and_client(void)
         EQUAL(styx_batch_first_position(batches[b]), position);
         for (size_t i = 0; i < styx_batch_len(batches[b]); i++) {
             styx_record record;
-            CHECK(styx_batch_get(batches[b], i, &record));
+            CHECK(styx_batch_get(batches[b], i, &record, sizeof record));
             check_record(&record, 0, (size_t)position++);
             CHECK(record.timestamp > 1600000000000000U);
         }
@@ -182,12 +184,12 @@ static void timestamps_are_those_of_the_blocks(void)
         styx_batch *batch;
         OK(styx_consumer_poll(consumer, 0, 10000, &batch));
         styx_record views[100];
-        const size_t count = styx_batch_views(batch, 0, views, 100);
+        const size_t count = styx_batch_views(batch, 0, views, 100, sizeof *views);
         for (size_t i = 0; i < count; i++) {
             styx_record record, random;
-            CHECK(styx_batch_get(batch, (i * 37) % count, &random));
+            CHECK(styx_batch_get(batch, (i * 37) % count, &random, sizeof random));
             EQUAL(random.timestamp, views[(i * 37) % count].timestamp);
-            CHECK(styx_batch_get(batch, i, &record));
+            CHECK(styx_batch_get(batch, i, &record, sizeof record));
             EQUAL(record.timestamp, views[i].timestamp);
             CHECK(record.timestamp >= last);
             last = record.timestamp;

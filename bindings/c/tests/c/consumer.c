@@ -179,6 +179,16 @@ static void closed_consumer_refuses_calls(void)
     OK(styx_consumer_checkpoint(consumer, &checkpoint));
     styx_consumer_stats_t stats;
     OK(styx_consumer_stats(consumer, &stats, sizeof stats));
+    CHECK(stats.received_records >= 3);
+    char log_id[40];
+    OK(styx_consumer_log_id(consumer, &log_id));
+    EQUAL(strlen(log_id), 32);
+    CHECK(styx_consumer_lag(consumer) <= 7);
+    (void)styx_consumer_caught_up(consumer);
+    /* A loop that watches the descriptor learns that the consumer is closed. */
+    int32_t fd;
+    OK(styx_consumer_fd(consumer, &fd));
+    CHECK(test_readable(fd, 10000));
     styx_consumer_free(consumer);
     styx_client_free(client);
 }

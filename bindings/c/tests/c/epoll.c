@@ -24,7 +24,7 @@ static void on_producer(writing *state)
 {
     styx_ack acks[32];
     size_t count;
-    OK(styx_producer_acks(state->producer, acks, 32, &count));
+    OK(styx_producer_acks(state->producer, acks, 32, sizeof *acks, &count));
     for (size_t i = 0; i < count; i++) {
         CHECK(acks[i].error == NULL);
         EQUAL(acks[i].first_sequence, state->acked);
@@ -76,7 +76,7 @@ static void one_loop_serves_producer_and_consumer(void)
             OK(styx_consumer_poll(consumer, 100, 0, &batch));
             for (size_t at = 0; at < styx_batch_len(batch); at++) {
                 styx_record record;
-                CHECK(styx_batch_get(batch, at, &record) && record.size == 8);
+                CHECK(styx_batch_get(batch, at, &record, sizeof record) && record.size == 8);
                 CHECK(memcmp(record.data, &read, 8) == 0);
                 EQUAL(record.position, read);
                 read++;

@@ -77,7 +77,6 @@ static void free_all(objects *all)
 static void every_call_fails(const objects *all)
 {
     styx_log_info info;
-    styx_log_details details;
     styx_cursor_info cursor;
     styx_server_info server;
     styx_log_list *logs;
@@ -101,10 +100,10 @@ static void every_call_fails(const objects *all)
     FORKED(styx_client_stats(all->client, &client_stats, sizeof client_stats));
     FORKED(styx_client_take_events(all->client, NULL, NULL, NULL));
     CHECK(styx_client_address(all->client) != NULL);
-    FORKED(styx_create_log(all->client, "new", NULL, false, &info, sizeof info));
+    FORKED(styx_create_log(all->client, "new", NULL, 0, false, &info, sizeof info));
     FORKED(styx_list_logs(all->client, &logs));
     FORKED(styx_get_log(all->client, "log", &info, sizeof info));
-    FORKED(styx_get_log_details(all->client, "log", &details, sizeof details));
+    FORKED(styx_get_log_details(all->client, "log", NULL, 0, NULL, 0, NULL, 0));
     FORKED(styx_delete_log(all->client, "log"));
     FORKED(styx_truncate_log(all->client, "log"));
     FORKED(styx_trim_log(all->client, "log", 0, &info, sizeof info));
@@ -125,7 +124,7 @@ static void every_call_fails(const objects *all)
     FORKED(styx_producer_append_packed(all->producer, BYTES("child"), &end, 1, NULL));
     FORKED(styx_producer_send(all->producer, BYTES("child"), -1, NULL));
     FORKED(styx_producer_flush(all->producer, -1));
-    FORKED(styx_producer_acks(all->tracked, &ack, 1, &size));
+    FORKED(styx_producer_acks(all->tracked, &ack, 1, sizeof ack, &size));
     FORKED(styx_producer_close(all->producer, -1));
     FORKED(styx_producer_log_id(all->producer, &id));
     FORKED(styx_producer_stats(all->producer, &producer_stats, sizeof producer_stats));
@@ -156,7 +155,7 @@ static void every_call_fails(const objects *all)
 
     /* Memory of the parent that needs no thread. */
     styx_record record;
-    CHECK(styx_batch_get(all->batch, 0, &record) && record.size == 1);
+    CHECK(styx_batch_get(all->batch, 0, &record, sizeof record) && record.size == 1);
     EQUAL(styx_log_list_len(all->logs), 1);
     EQUAL(styx_error_code(all->error), STYX_E_LOG_NOT_FOUND);
 }

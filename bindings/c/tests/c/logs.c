@@ -5,14 +5,14 @@ static void logs_are_created_listed_and_deleted(void)
 {
     styx_client *client = test_client();
     styx_log_info info;
-    OK(styx_create_log(client, "b", NULL, false, &info, sizeof info));
+    OK(styx_create_log(client, "b", NULL, 0, false, &info, sizeof info));
     SAME_TEXT(info.name, "b");
     SAME_TEXT(info.status, "ok");
     EQUAL(info.record_count, 0);
     EQUAL(info.end_position, 0);
-    FAILS(STYX_E_LOG_EXIST, styx_create_log(client, "b", NULL, false, NULL, 0));
-    OK(styx_create_log(client, "b", NULL, true, NULL, 0));
-    OK(styx_create_log(client, "a", NULL, false, NULL, 0));
+    FAILS(STYX_E_LOG_EXIST, styx_create_log(client, "b", NULL, 0, false, NULL, 0));
+    OK(styx_create_log(client, "b", NULL, 0, true, NULL, 0));
+    OK(styx_create_log(client, "a", NULL, 0, false, NULL, 0));
     styx_log_list *list;
     OK(styx_list_logs(client, &list));
     EQUAL(styx_log_list_len(list), 2);
@@ -24,7 +24,7 @@ static void logs_are_created_listed_and_deleted(void)
     OK(styx_delete_log(client, "b"));
     FAILS(STYX_E_LOG_NOT_FOUND, styx_delete_log(client, "b"));
     FAILS(STYX_E_LOG_NOT_FOUND, styx_get_log(client, "b", &info, sizeof info));
-    FAILS(STYX_E_LOG_NOT_FOUND, styx_get_log_details(client, "b", NULL, 0));
+    FAILS(STYX_E_LOG_NOT_FOUND, styx_get_log_details(client, "b", NULL, 0, NULL, 0, NULL, 0));
     FAILS(STYX_E_LOG_NOT_FOUND, styx_truncate_log(client, "b"));
     FAILS(STYX_E_LOG_NOT_FOUND, styx_trim_log(client, "b", 1, NULL, 0));
     FAILS(STYX_E_LOG_NOT_FOUND, styx_adopt_log(client, "b", NULL, 0));
@@ -38,23 +38,25 @@ static void limits_are_stored(void)
 {
     styx_client *client = test_client();
     styx_log_config defaults, config;
-    styx_log_config_default(&defaults);
+    styx_log_config_default(&defaults, sizeof defaults);
     config = defaults;
     config.max_record_size = 4096;
     config.segment_max_count = 10;
     config.segment_max_age = -1;
     config.log_max_age = 3600;
-    OK(styx_create_log(client, "log", &config, false, NULL, 0));
+    OK(styx_create_log(client, "log", &config, sizeof config, false, NULL, 0));
+    styx_log_config stored;
     styx_log_details details;
-    OK(styx_get_log_details(client, "log", &details, sizeof details));
-    CHECK(memcmp(&details.config, &config, sizeof config) == 0);
+    OK(styx_get_log_details(
+        client, "log", NULL, 0, &stored, sizeof stored, &details, sizeof details));
+    CHECK(memcmp(&stored, &config, sizeof config) == 0);
     EQUAL(details.timestamp_first, 0);
     EQUAL(strlen(details.log_id), 32);
-    OK(styx_create_log(client, "default", NULL, false, NULL, 0));
-    OK(styx_get_log_details(client, "default", &details, sizeof details));
-    CHECK(memcmp(&details.config, &defaults, sizeof defaults) == 0);
+    OK(styx_create_log(client, "default", NULL, 0, false, NULL, 0));
+    OK(styx_get_log_details(client, "default", NULL, 0, &stored, sizeof stored, NULL, 0));
+    CHECK(memcmp(&stored, &defaults, sizeof defaults) == 0);
     config.max_record_size = -7;
-    styx_error *error = styx_create_log(client, "wrong", &config, false, NULL, 0);
+    styx_error *error = styx_create_log(client, "wrong", &config, sizeof config, false, NULL, 0);
     CHECK(error != NULL && !styx_error_retriable(error));
     CHECK(strlen(styx_error_name(error)) > 0 && strlen(styx_error_message(error)) > 0);
     styx_error_free(error);
@@ -65,25 +67,26 @@ static void records_are_counted_trimmed_and_truncated(void)
 {
     styx_client *client = test_client();
     styx_log_config config;
-    styx_log_config_default(&config);
+    styx_log_config_default(&config, sizeof config);
     config.segment_max_count = 10;
-    OK(styx_create_log(client, "log", &config, false, NULL, 0));
+    OK(styx_create_log(client, "log", &config, sizeof config, false, NULL, 0));
     for (int i = 0; i < 4; i++) {
         test_append(client, "log", 10);
     }
-    styx_log_details before, after;
-    OK(styx_get_log_details(client, "log", &before, sizeof before));
-    EQUAL(before.info.record_count, 40);
-    EQUAL(before.info.file_size, 40 * 9);
-    CHECK(before.timestamp_first > 0 && before.timestamp_first <= before.timestamp_last);
     styx_log_info info;
+    styx_log_details before, after;
+    OK(styx_get_log_details(
+        client, "log", &info, sizeof info, NULL, 0, &before, sizeof before));
+    EQUAL(info.record_count, 40);
+    EQUAL(info.file_size, 40 * 9);
+    CHECK(before.timestamp_first > 0 && before.timestamp_first <= before.timestamp_last);
     OK(styx_trim_log(client, "log", 25, &info, sizeof info));
     EQUAL(info.start_position, 20);
     EQUAL(info.end_position, 40);
     FAILS(STYX_E_OUT_OF_RANGE, styx_trim_log(client, "log", 41, NULL, 0));
     OK(styx_truncate_log(client, "log"));
-    OK(styx_get_log_details(client, "log", &after, sizeof after));
-    EQUAL(after.info.record_count, 0);
+    OK(styx_get_log_details(client, "log", &info, sizeof info, NULL, 0, &after, sizeof after));
+    EQUAL(info.record_count, 0);
     CHECK(strcmp(before.log_id, after.log_id) != 0);
     styx_client_free(client);
 }
@@ -224,7 +227,7 @@ static void missing_server_is_reported(void)
     OK(styx_client_connect(test_address(), options, &impatient));
     styx_options_free(options);
     test_server_kill();
-    styx_error *error = styx_create_log(impatient, "log", NULL, false, NULL, 0);
+    styx_error *error = styx_create_log(impatient, "log", NULL, 0, false, NULL, 0);
     CHECK(styx_error_code(error) == STYX_E_CONNECTION_FAILED
         || styx_error_code(error) == STYX_E_TIMED_OUT);
     CHECK(styx_error_retriable(error));
@@ -234,7 +237,7 @@ static void missing_server_is_reported(void)
     FAILS(STYX_E_UNKNOWN_HOST, styx_client_connect("styx://no.such.host.invalid:1", NULL, &other));
     INVALID(styx_client_connect("ftp://127.0.0.1:1", NULL, &other));
     test_server_start();
-    OK(styx_create_log(client, "log", NULL, false, NULL, 0));
+    OK(styx_create_log(client, "log", NULL, 0, false, NULL, 0));
     styx_client_free(impatient);
     styx_client_free(client);
 }

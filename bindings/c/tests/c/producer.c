@@ -43,6 +43,44 @@ static void appended_records_are_durable_after_a_flush(void)
     styx_client_free(client);
 }
 
+static void closed_producer_refuses_appends(void)
+{
+    styx_client *client = test_client();
+    test_log(client, "log", 0);
+    styx_producer *producer =
+        test_producer(client, "log", test_options("track_settled", "true", NULL));
+    OK(styx_producer_append(producer, BYTES("record"), NULL));
+    OK(styx_producer_close(producer, -1));
+    OK(styx_producer_close(producer, 0));
+    const uint32_t end = 4;
+    uint64_t sequence = 9, id;
+    uint32_t epoch;
+    FAILS(STYX_E_CLOSED, styx_producer_append(producer, BYTES("late"), &sequence));
+    FAILS(STYX_E_CLOSED, styx_producer_append_packed(producer, BYTES("late"), &end, 1, NULL));
+    FAILS(STYX_E_CLOSED, styx_producer_send(producer, BYTES("late"), -1, NULL));
+    EQUAL(sequence, 9);
+    /* Nothing waits for a producer that has ended. */
+    OK(styx_producer_flush(producer, -1));
+    CHECK(styx_producer_wait_room(producer, -1));
+    CHECK(test_readable(styx_producer_fd(producer), 10000));
+    styx_ack ack;
+    size_t count;
+    OK(styx_producer_acks(producer, &ack, 1, sizeof ack, &count));
+    EQUAL(count, 1);
+    CHECK(ack.error == NULL);
+    styx_producer_seen(producer);
+    EQUAL(styx_producer_next_sequence(producer), 1);
+    EQUAL(styx_producer_durable_sequence(producer), 1);
+    CHECK(styx_producer_identity(producer, &id, &epoch));
+    char log_id[40];
+    OK(styx_producer_log_id(producer, &log_id));
+    styx_producer_stats_t stats;
+    OK(styx_producer_stats(producer, &stats, sizeof stats));
+    EQUAL(stats.acked_records, 1);
+    styx_producer_free(producer);
+    styx_client_free(client);
+}
+
 static void packed_records_keep_their_limits(void)
 {
     styx_client *client = test_client();
@@ -66,7 +104,7 @@ static void packed_records_keep_their_limits(void)
         styx_batch *batch;
         styx_record record;
         OK(styx_consumer_poll(consumer, 1, 10000, &batch));
-        CHECK(styx_batch_get(batch, 0, &record));
+        CHECK(styx_batch_get(batch, 0, &record, sizeof record));
         EQUAL(record.size, strlen(expected[i]));
         CHECK(memcmp(record.data, expected[i], record.size) == 0);
         styx_batch_free(batch);
@@ -183,7 +221,7 @@ static void accepted_counts_say_what_to_append_again(void)
 static size_t take(const styx_producer *producer, styx_ack *acks, size_t capacity)
 {
     size_t count = 99;
-    OK(styx_producer_acks(producer, acks, capacity, &count));
+    OK(styx_producer_acks(producer, acks, capacity, sizeof *acks, &count));
     CHECK(count <= capacity);
     return count;
 }
@@ -224,7 +262,7 @@ static void acks_have_every_record_once_and_in_order(void)
     producer = test_producer(client, "log", NULL);
     size_t count;
     FAILS_WITH(STYX_E_INVALID_ARGUMENT, "track_settled",
-        styx_producer_acks(producer, acks, 2, &count));
+        styx_producer_acks(producer, acks, 2, sizeof *acks, &count));
     OK(styx_producer_append(producer, BYTES("a"), NULL));
     CHECK(test_readable(styx_producer_fd(producer), 10000));
     OK(styx_producer_flush(producer, -1));
@@ -291,9 +329,9 @@ static void record_that_is_too_large_is_refused(void)
     static uint8_t data[5000];
     styx_client *client = test_client();
     styx_log_config config;
-    styx_log_config_default(&config);
+    styx_log_config_default(&config, sizeof config);
     config.max_record_size = 4096;
-    OK(styx_create_log(client, "log", &config, false, NULL, 0));
+    OK(styx_create_log(client, "log", &config, sizeof config, false, NULL, 0));
     styx_producer *producer = test_producer(client, "log", NULL);
     OK(styx_producer_send(producer, data, 4088, -1, NULL));
     styx_error *error = styx_producer_send(producer, data, 4089, -1, NULL);
@@ -448,8 +486,8 @@ static void close_ends_a_waiting_send(void)
 }
 
 TEST_MAIN(TEST(appended_records_are_durable_after_a_flush),
-    TEST(packed_records_keep_their_limits), TEST(full_producer_never_blocks),
-    TEST(accepted_counts_say_what_to_append_again),
+    TEST(closed_producer_refuses_appends), TEST(packed_records_keep_their_limits),
+    TEST(full_producer_never_blocks), TEST(accepted_counts_say_what_to_append_again),
     TEST(acks_have_every_record_once_and_in_order), TEST(fenced_producer_fails_for_good),
     TEST(record_that_is_too_large_is_refused), TEST(lost_records_are_reported_once),
     TEST(producer_outlives_its_client_and_a_restart), TEST(threads_share_a_producer),

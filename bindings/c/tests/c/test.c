@@ -247,7 +247,7 @@ styx_consumer *test_consumer(const styx_client *client, const char *log, styx_op
 
 void test_log(const styx_client *client, const char *name, size_t count)
 {
-    OK(styx_create_log(client, name, NULL, false, NULL, 0));
+    OK(styx_create_log(client, name, NULL, 0, false, NULL, 0));
     test_append(client, name, count);
 }
 

@@ -298,7 +298,7 @@ static void *use_batch(void *argument)
     for (int i = 0; i < 1000; i++) {
         for (size_t at = 0; at < styx_batch_len(batch); at++) {
             styx_record record;
-            CHECK(styx_batch_get(batch, at, &record));
+            CHECK(styx_batch_get(batch, at, &record, sizeof record));
             EQUAL(record.position, at);
         }
         styx_batch_free(styx_batch_clone(batch));

@@ -23,7 +23,7 @@ int main(void) {
     char start[32];
     styx_options *options = styx_options_new();
     styx_error *error = styx_client_connect(NULL, NULL, &client);
-    if (error == NULL) error = styx_create_log(client, "installed", NULL, true, NULL, 0);
+    if (error == NULL) error = styx_create_log(client, "installed", NULL, 0, true, NULL, 0);
     if (error == NULL) error = styx_producer_open(client, "installed", NULL, &producer);
     if (error == NULL) error = styx_producer_send(producer, (const uint8_t *)"c", 1, 5000, &position);
     if (error != NULL) return report(error);
@@ -32,7 +32,8 @@ int main(void) {
     if (error == NULL) error = styx_consumer_open(client, "installed", options, &consumer);
     if (error == NULL) error = styx_consumer_poll(consumer, 1, 5000, &batch);
     if (error != NULL) return report(error);
-    int status = styx_batch_get(batch, 0, &record) && memcmp(record.data, "c", 1) == 0 ? 0 : 1;
+    bool found = styx_batch_get(batch, 0, &record, sizeof record);
+    int status = found && memcmp(record.data, "c", 1) == 0 ? 0 : 1;
     styx_batch_free(batch);
     styx_consumer_free(consumer);
     styx_producer_free(producer);

@@ -329,7 +329,7 @@ static void create_log(
     const cJSON *value;
     const int exist_ok = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "exist_ok"));
     styx_log_config config;
-    styx_log_config_default(&config);
+    styx_log_config_default(&config, sizeof config);
     cJSON_ArrayForEach(value, cJSON_GetObjectItemCaseSensitive(request, "config"))
     {
         size_t at = 0;
@@ -342,8 +342,8 @@ static void create_log(
         }
         *limit(&config, at) = (int64_t)cJSON_GetNumberValue(value);
     }
-    has_failed(styx_create_log(client, text_of(request, "name"), &config, exist_ok != 0, info,
-                   sizeof *info),
+    has_failed(styx_create_log(client, text_of(request, "name"), &config, sizeof config,
+                   exist_ok != 0, info, sizeof *info),
         failed);
 }
 
@@ -373,17 +373,26 @@ static void list_logs(const styx_client *client, cJSON *result, failure *failed)
     styx_log_list_free(list);
 }
 
-static void add_details(cJSON *to, styx_log_details *details)
+static void get_log_details(
+    const styx_client *client, const char *name, cJSON *to, failure *failed)
 {
-    add_info(to, &details->info);
-    cJSON_AddStringToObject(to, "id", details->log_id);
-    if (details->timestamp_first > 0) {
-        add_number(to, "timestamp_first", details->timestamp_first);
-        add_number(to, "timestamp_last", details->timestamp_last);
+    styx_log_info info;
+    styx_log_config limits;
+    styx_log_details details;
+    if (has_failed(styx_get_log_details(client, name, &info, sizeof info, &limits, sizeof limits,
+                       &details, sizeof details),
+            failed)) {
+        return;
+    }
+    add_info(to, &info);
+    cJSON_AddStringToObject(to, "id", details.log_id);
+    if (details.timestamp_first > 0) {
+        add_number(to, "timestamp_first", details.timestamp_first);
+        add_number(to, "timestamp_last", details.timestamp_last);
     }
     cJSON *config = cJSON_AddObjectToObject(to, "config");
     for (size_t i = 0; i < LIMITS_COUNT; i++) {
-        add_signed(config, LIMITS[i].name, *limit(&details->config, i));
+        add_signed(config, LIMITS[i].name, *limit(&limits, i));
     }
 }
 
@@ -464,7 +473,6 @@ static void on_client(const styx_client *client, const char *op, const cJSON *re
     const char *name = text_of(request, "name");
     const char *log = text_of(request, "log"), *cursor = text_of(request, "cursor");
     styx_log_info info;
-    styx_log_details details;
     styx_cursor_info cursor_info;
     if (strcmp(op, "producer") == 0) {
         open_producer(client, request, failed);
@@ -482,9 +490,7 @@ static void on_client(const styx_client *client, const char *op, const cJSON *re
             add_info(result, &info);
         }
     } else if (strcmp(op, "get_log_details") == 0) {
-        if (!has_failed(styx_get_log_details(client, name, &details, sizeof details), failed)) {
-            add_details(result, &details);
-        }
+        get_log_details(client, name, result, failed);
     } else if (strcmp(op, "delete_log") == 0) {
         has_failed(styx_delete_log(client, name), failed);
     } else if (strcmp(op, "truncate_log") == 0) {
@@ -542,7 +548,8 @@ static outcome *take_until(writer *from, uint64_t sequence, failure *failed)
         outcome *found = known(from, sequence);
         styx_ack ack;
         size_t count = 0;
-        if (found != NULL || has_failed(styx_producer_acks(from->producer, &ack, 1, &count), failed)
+        if (found != NULL
+            || has_failed(styx_producer_acks(from->producer, &ack, 1, sizeof ack, &count), failed)
             || count == 0) {
             return found;
         }
@@ -667,7 +674,7 @@ static void on_producer(
 static void add_records(cJSON *to, const styx_batch *batch)
 {
     styx_record record;
-    for (size_t i = 0; styx_batch_get(batch, i, &record); i++) {
+    for (size_t i = 0; styx_batch_get(batch, i, &record, sizeof record); i++) {
         cJSON *shown = cJSON_CreateObject();
         add_number(shown, "position", record.position);
         add_number(shown, "timestamp", record.timestamp);
