@@ -1,6 +1,7 @@
 #!/bin/bash
 # Tests styx.hpp: compiles with g++ and clang++ in three standards without a warning, and runs the
-# tests of styx_hpp.cpp against a server, once under AddressSanitizer.
+# tests against a server, once with AddressSanitizer. `cargo xtask soak` runs them with
+# ThreadSanitizer.
 #
 #     STYX_BIN=target/release/styx bindings/c/tests/cpp/run.sh PREFIX
 #
@@ -38,14 +39,15 @@ macros() {
 same "macros that styx.hpp adds" "STYX_HPP" "$(comm -13 <(macros styx.h) <(macros styx.hpp))"
 
 start_server "$work"
-build() {
-    "$1" "-std=c++$2" "${strict[@]}" "${@:3}" "$here/styx_hpp.cpp" -o "$work/test" \
-        "${cflags[@]}" "${libs[@]}" -pthread
+# passes COMPILER STANDARD [OPTIONS]
+passes() {
+    for test in styx_hpp threads; do
+        "$1" "-std=c++$2" "${strict[@]}" "${@:3}" "$here/$test.cpp" -o "$work/test" \
+            "${cflags[@]}" "${libs[@]}" -pthread
+        "$work/test"
+    done
 }
-build g++ 17 -O2
-"$work/test"
-build clang++ 20
-"$work/test" >/dev/null
-build g++ 23 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
-"$work/test" >/dev/null
+passes g++ 17 -O2
+passes clang++ 20 >/dev/null
+passes g++ 23 -g -fsanitize=address,undefined -fno-sanitize-recover=all >/dev/null
 echo "styx.hpp: g++ and clang++, C++17, 20 and 23, AddressSanitizer"

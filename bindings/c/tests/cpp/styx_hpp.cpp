@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <iostream>
 #include <iterator>
 #include <numeric>
@@ -18,6 +17,8 @@
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "check.hpp"
 
 #include <poll.h>
 #if __cplusplus >= 202002L
@@ -30,34 +31,6 @@ using namespace std::string_literals;
 using namespace std::string_view_literals;
 
 namespace {
-
-int failures = 0;
-
-void expect_at(bool holds, const char *what, int line) {
-    if (!holds) {
-        std::cerr << "  line " << line << ": " << what << '\n';
-        ++failures;
-    }
-}
-#define EXPECT(condition) expect_at((condition), #condition, __LINE__)
-
-template <class Call>
-styx::Code code_of(Call call) {
-    try {
-        call();
-    } catch (const styx::Error &error) {
-        return error.code();
-    }
-    return styx::Code{};
-}
-
-/// A log of its own for each test.
-std::string fresh(const styx::Client &client, std::string_view name) {
-    const std::string log = "cpp-" + std::string(name);
-    (void)client.try_delete_log(log);
-    client.create_log(log);
-    return log;
-}
 
 std::vector<std::string> read(const styx::Client &client, const std::string &log,
                               const styx::Options &options = {}) {
@@ -485,17 +458,6 @@ void threads_share_a_producer(const styx::Client &client) {
     }
     producer.close();
     EXPECT(client.get_log(log).record_count == 20'000);
-}
-
-void run(const char *name, const std::function<void()> &test) {
-    const int before = failures;
-    try {
-        test();
-    } catch (const std::exception &error) {
-        std::cerr << "  threw " << error.what() << '\n';
-        ++failures;
-    }
-    std::cout << (failures == before ? "ok   " : "FAIL ") << name << std::endl;
 }
 
 }  // namespace

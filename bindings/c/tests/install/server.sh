@@ -23,6 +23,7 @@ start_server() {
     [ -x "${STYX_BIN:-}" ] || fail "set STYX_BIN to the server's program, such as target/release/styx"
     : >"$1/server.out"
     "$STYX_BIN" serve --data-directory "$1/data" --bind-address "127.0.0.1:${2:-0}" \
+        "--exit-with-parent=$$" \
         >"$1/server.out" 2>"$1/server.log" &
     server_pid=$!
     local address=

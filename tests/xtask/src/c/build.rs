@@ -25,7 +25,7 @@ pub(super) const SANITIZERS: [Build; 2] = [
     Build {
         name: "address-sanitizer",
         compilers: ["clang", "clang++"],
-        options: &["-DSTYX_SANITIZE=address"],
+        options: &["-DSTYX_SANITIZE=address,undefined"],
     },
     Build {
         name: "thread-sanitizer",

@@ -12,11 +12,12 @@ use crate::tally::{self, Tally};
 use crate::tools;
 
 /// The numbers that are larger in a soak.
-const SOAK: [(&str, &str); 5] = [
+const SOAK: [(&str, &str); 6] = [
     ("STYX_TEST_ROUNDS", "10000"),
     ("STYX_TEST_WAKEUPS", "1000000"),
     ("STYX_TEST_FORKS", "20000"),
     ("STYX_TEST_OPTIONS", "1000000"),
+    ("STYX_TEST_CPP_ROUNDS", "100"),
     ("STYX_TEST_SECONDS", "7200"),
 ];
 /// Seconds after which ctest ends a program: in a soak, and otherwise.
