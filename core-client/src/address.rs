@@ -36,7 +36,7 @@ pub struct Address {
     tls: bool,
 }
 
-/// Why a text is not an address. Each variant has the text.
+/// Why a text is not an address. Each variant has the first 80 characters of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -93,7 +93,7 @@ impl FromStr for Address {
             ("http", false, 80),
             ("https", true, 443),
         ];
-        let shown = || text.to_owned();
+        let shown = || text.chars().take(80).collect();
         // Without `://`, the part before a colon is a host: `localhost:9` has no scheme.
         let (scheme, rest) = text.trim().split_once("://").unwrap_or(("styx", text.trim()));
         let known = SCHEMES.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(scheme));

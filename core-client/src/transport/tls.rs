@@ -73,6 +73,7 @@ fn add_pem(store: &mut RootCertStore, pem: &[u8], shown: &str) -> Result<(), Err
 /// No certificate can contain this name.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
+        let host: String = host.chars().take(80).collect();
         Error::invalid_argument(format!(
             "no certificate can contain the name {host:?}: set server_name"
         ))
