@@ -10,18 +10,21 @@ pub(crate) use cursors::{CursorCondition, CursorPlace};
 pub use details::LogDetails;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
 use styx_protocol::{Code, LogConfig, LogInfo, LogName};
 
+use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::Error;
 use crate::transport::{BufferedResponse, Request};
 
 impl Client {
     /// Creates a log. With `exist_ok`, an existing log with that name is returned
-    /// unchanged, whatever its configuration is.
+    /// unchanged, whatever its configuration is. If another client is creating it at the same
+    /// time, the call waits for it, at most for the call timeout.
     ///
     /// # Errors
     /// `log_exist`, `log_invalid_name`, `invalid_params` for a configuration that is out
@@ -35,10 +38,26 @@ impl Client {
         let name = new_name(name)?;
         config.validate().map_err(|e| Error::code_error(Code::InvalidParams, e.to_string()))?;
         let body = create_body(&name, config)?;
-        let request = Request::post("/logs").header("content-type", "application/json");
-        match self.call(request, body).await {
-            Err(e) if exist_ok && e.is(Code::LogExist) => self.get_log(name.as_str()).await,
-            response => response?.decode(),
+        let end = Instant::now() + self.transport().options().call_timeout;
+        let mut backoff = Backoff::random();
+        loop {
+            let request = Request::post("/logs").header("content-type", "application/json");
+            let exists = match self.call(request, body.clone()).await {
+                Err(e) if exist_ok && e.is(Code::LogExist) => e,
+                response => return response?.decode(),
+            };
+            match self.get_log(name.as_str()).await {
+                // The name is taken by a log that is still being created or restored, or is being
+                // deleted. If that fails, or when it is done, the log can be created here.
+                Err(e) if e.is(Code::LogNotFound) => {
+                    let wait = backoff.next(None);
+                    if end.saturating_duration_since(Instant::now()) <= wait {
+                        return Err(exists);
+                    }
+                    self.pause(wait).await?;
+                }
+                found => return found,
+            }
         }
     }
 
@@ -126,6 +145,15 @@ impl Client {
     /// `log_invalid_name`. [`Restore`] reports all other errors.
     pub async fn restore_log(&self, name: &str) -> Result<Restore, Error> {
         archive::restore(self, &new_name(name)?)
+    }
+
+    /// Waits, also on a thread without a runtime.
+    async fn pause(&self, wait: Duration) -> Result<(), Error> {
+        let sleep = async move {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        };
+        self.runtime().run(sleep).await
     }
 
     async fn call(&self, request: Request, body: Bytes) -> Result<BufferedResponse, Error> {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use styx_client::blocking::{Client, Producer};
@@ -331,6 +332,30 @@ fn check_exactly_once(stored: &[Vec<u8>], appended: &[Vec<(Vec<u8>, u64)>], faul
             assert_eq!(stored.get(at), Some(payload), "at {position}");
         }
     }
+}
+
+/// While one client creates a log, another one was told that it exists and that it does not.
+#[test]
+fn log_can_be_created_by_several_clients_at_the_same_time() {
+    const CLIENTS: usize = 6;
+    let server = TestServer::start();
+    let barrier = Barrier::new(CLIENTS);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let client = client(&server);
+                for number in 0..30 {
+                    barrier.wait();
+                    let name = format!("log-{number}");
+                    if let Err(error) = client.create_log(&name, LogConfig::default(), true) {
+                        failed.lock().expect("no panic").push(error.to_string());
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner().expect("no panic"), Vec::<String>::new());
 }
 
 #[test]
