@@ -112,6 +112,7 @@ class Suite:
 
     def __init__(self, built: Built, arguments: argparse.Namespace) -> None:
         self._pause = float(arguments.pause)
+        self._is_stopped = False
         self._environment: dict[str, str] = {}
         #: The first start takes free ports if they are 0; later ones take the same again.
         self._address = "127.0.0.1:0"
@@ -136,23 +137,27 @@ class Suite:
         self._styx.start({})
         self._address = self._styx.until_ready().rpartition("//")[2].strip("/")
         self._environment = {"STYX_HOST": f"styx://{self._address}"}
-        for program in [self._sensors, self._worker, self._server]:
+        for program in [self._sensors, self._worker]:
             program.start(self._environment)
-        self._sensors.until_ready()
-        self._worker.until_ready()
+            program.until_ready()
+        self._server.start(self._environment)
         page = self._server.until_ready().rpartition(" ")[2]
         self._port = int(page.rpartition(":")[2].strip("/"))
         return page
 
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Ends `keep_running`. It is a signal handler, so it interrupts nothing."""
+        self._is_stopped = True
+
     def keep_running(self) -> None:
-        """Starts what has failed, until a signal ends this program."""
-        while True:
+        """Starts what has failed, until it is stopped."""
+        while not self._is_stopped:
             for program in self._programs:
                 program.keep_running(self._environment, self._pause)
             time.sleep(0.05)
 
     def end(self) -> None:
-        """Ends all: the server last, so that the others can store what they have."""
+        """Ends all: Styx last, so that the others can store what they have."""
         for program in reversed(self._programs):
             program.end()
 
@@ -174,11 +179,6 @@ def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(line)
 
 
-def raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal ends the program as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Builds, starts, and keeps everything running."""
     arguments = arguments_of()
@@ -189,20 +189,23 @@ def main() -> None:
     if not arguments.no_build:
         built.build()
     built.link()
-    signal.signal(signal.SIGTERM, raise_interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     suite = Suite(built, arguments)
     try:
         page = suite.start()
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            signal.signal(number, suite.stop)
         print(f"\nOpen {page}\nCtrl-C ends everything.\n", flush=True)
         suite.keep_running()
     finally:
         suite.end()
+    print("stopped")
 
 
 if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("stopped")
+        sys.exit("stopped before everything was started")
     except FailedError as error:
         sys.exit(f"error: {error}")

@@ -13,12 +13,11 @@ worker appends the results of its outbox. The log RESULTS has one writer, so res
 position N: a worker that starts asks the log where it ends, and appends the rest of the outbox
 from there.
 
-Stop it with Ctrl-C or kill -9 at any time and start it again.
+It needs no orderly end: stop it with Ctrl-C, kill or kill -9 at any time and start it again.
 """
 
 import argparse
 import json
-import signal
 import sqlite3
 import sys
 from typing import TypedDict
@@ -129,7 +128,6 @@ def main() -> None:
     parser.add_argument("results", help="the log to append to")
     parser.add_argument("file", help="the SQLite database")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         work(arguments.readings, arguments.results, arguments.file)
     except KeyboardInterrupt:

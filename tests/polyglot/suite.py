@@ -117,9 +117,9 @@ class Suite:
             self._process.send_signal(signal.SIGINT)
         try:
             code = self._process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
             self._process.kill()
-            raise
+            raise AssertionError(f"it does not end: {self.output}") from error
         self._reader.join(LIMIT)
         return code
 
