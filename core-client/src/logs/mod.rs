@@ -47,8 +47,8 @@ impl Client {
                 response => return response?.decode(),
             };
             match self.get_log(name.as_str()).await {
-                // The name is taken by a log that is still being created or restored, or is being
-                // deleted. If that fails, or when it is done, the log can be created here.
+                // The name belongs to a log that is still being created, restored or removed. The
+                // next attempt finds the log, or creates it.
                 Err(e) if e.is(Code::LogNotFound) => {
                     let wait = backoff.next(None);
                     if end.saturating_duration_since(Instant::now()) <= wait {
