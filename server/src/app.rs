@@ -1,5 +1,8 @@
 //! [`App`]: what every connection needs, whatever its protocol.
 
+use std::sync::Arc;
+
+use crate::auth;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
@@ -12,15 +15,17 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
+    pub(crate) auth: Arc<auth::Store>,
 }
 
 impl App {
-    pub(crate) fn new(sessions: Sessions, config: Config) -> App {
+    pub(crate) fn new(sessions: Sessions, config: Config, auth: Arc<auth::Store>) -> App {
         App {
             metrics: Metrics::new(sessions.storage()),
             sessions,
             config,
             shutdown: Shutdown::new(),
+            auth,
         }
     }
 }

@@ -8,6 +8,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}")]
     Open(#[from] crate::OpenError),
+    /// The token file cannot be used.
+    #[error("{0}")]
+    Tokens(#[from] crate::auth::TokenFileError),
     /// The server cannot listen on the address.
     #[error(
         "cannot listen on {address}: {source}; stop the other listener, or choose another address with --bind-address"

@@ -15,15 +15,17 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
-use styx_protocol::ReadParams;
+use styx_protocol::{Code, ReadParams};
 
 use crate::app::App;
+use crate::auth::{Access, Action, Lease, Rule};
 use crate::session::{Error, KnownLog, OpenLog};
-use crate::transport::Transport;
+use crate::transport::{PeerAddress, Transport};
 use crate::{header, params};
 
 /// A protocol other than HTTP.
@@ -45,6 +47,19 @@ pub(crate) trait FrontEnd: fmt::Debug + Send + Sync {
         HeaderMap::new()
     }
 
+    /// Whether a handshake begins a stream that writes. `is_write` says so of its method.
+    ///
+    /// # Errors
+    /// The query cannot be parsed.
+    fn writes(&self, is_write: bool, _query: &str) -> Result<bool, Error> {
+        Ok(is_write)
+    }
+
+    /// Whether programs in browsers use it, which cannot set headers.
+    fn is_for_browsers(&self) -> bool {
+        false
+    }
+
     /// Accepts or refuses a handshake. An error becomes an HTTP answer.
     fn accept<'a>(
         &'a self,
@@ -63,9 +78,20 @@ pub(crate) struct UpgradeRequest {
     pub(crate) is_write: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) query: String,
+    /// Whose request it is, and the name of its log.
+    pub(crate) access: Access,
+    pub(crate) name: Arc<str>,
+    pub(crate) peer: Option<PeerAddress>,
 }
 
 impl UpgradeRequest {
+    /// When the stream has to end although neither side did anything wrong.
+    pub(crate) fn ending(&self, action: Action) -> Ending {
+        let app = self.app.clone();
+        let rule = Rule::OnLog(action);
+        Ending { lease: Lease::new(&app.auth, &self.access, rule, &self.name, self.peer), app }
+    }
+
     /// The parameters of a read.
     pub(crate) fn read_params(&self) -> Result<ReadParams, Error> {
         Ok(ReadParams::parse(params::pairs(&self.query))?)
@@ -76,14 +102,49 @@ impl UpgradeRequest {
         params::flag(&self.query, name)
     }
 
-    /// The value of one parameter; `None` when it is missing or empty.
-    pub(crate) fn param(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
-        params::value(&self.query, name)
-    }
-
     /// A header's text; `None` when it is missing, empty or not text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         header::text(&self.headers, name)
+    }
+}
+
+/// See [`UpgradeRequest::ending`].
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    app: Arc<App>,
+    lease: Lease,
+}
+
+impl Ending {
+    /// Resolves when the server is stopping, or when the token is no longer valid, with the
+    /// error for the peer. Poll one future for the whole stream: to make one costs more than
+    /// to poll it.
+    pub(crate) fn begun(self) -> EndingBegun {
+        EndingBegun(Box::pin(async move {
+            tokio::select! {
+                () = self.app.shutdown.begun() => {
+                    Error::new(Code::ShuttingDown, "the server is stopping; connect again")
+                }
+                error = self.lease.ended() => error,
+            }
+        }))
+    }
+}
+
+/// The future of [`Ending::begun`]. Poll it no more after it resolved.
+pub(crate) struct EndingBegun(Pin<Box<dyn Future<Output = Error> + Send>>);
+
+impl Future for EndingBegun {
+    type Output = Error;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for EndingBegun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EndingBegun")
     }
 }
 

@@ -8,6 +8,8 @@
 //! runtime and stops the server itself.
 
 mod app;
+mod audit;
+pub mod auth;
 pub mod config;
 mod descriptors;
 mod error;

@@ -150,13 +150,16 @@ impl Metrics {
         self.requests.with_label_values(&[method, route, status.as_str()]).inc();
     }
 
-    /// Everything, in Prometheus' text format.
-    pub(crate) fn text(&self, sessions: &Sessions) -> Vec<u8> {
+    /// Everything, in Prometheus' text format. Numbers of single logs are only of those for which
+    /// `is_visible` returns true.
+    pub(crate) fn text(&self, sessions: &Sessions, is_visible: impl Fn(&str) -> bool) -> Vec<u8> {
         self.in_flight_bytes
             .set(i64::try_from(sessions.request_budget().bytes()).unwrap_or(i64::MAX));
         self.answer_bytes
             .set(i64::try_from(sessions.response_budget().bytes()).unwrap_or(i64::MAX));
-        let (list, stats) = (sessions.list(), sessions.stats());
+        let (mut list, mut stats) = (sessions.list(), sessions.stats());
+        list.retain(|info| is_visible(&info.name));
+        stats.retain(|(name, _)| is_visible(name));
         // The lock may be poisoned: every number behind it is set again here.
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         logs.reset();
@@ -179,6 +182,7 @@ impl Metrics {
         for (name, stats) in &stats {
             logs.set(name, stats);
         }
+        // Still locked: another caller may see other logs.
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!("cannot encode the metrics: {error}");

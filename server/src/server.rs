@@ -13,7 +13,7 @@ use crate::listener::{self, Connections};
 use crate::pid_file::PidFile;
 use crate::session::Sessions;
 use crate::websocket::WebSocket;
-use crate::{Config, Error, statsd, stream};
+use crate::{Config, Error, auth, statsd, stream};
 
 /// How long closing the logs may take if requests have used up the whole
 /// `shutdown_timeout`.
@@ -39,19 +39,14 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Server, Error> {
         let pid_file = config.pid_file.as_deref().map(PidFile::take).transpose()?;
         let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
+        let auth = auth::Store::open(&config)?;
         let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shares = Shares::of_this_process(config.max_connections);
         let sessions = Sessions::open(&config, shares.open_files).await?;
         shares.warn_if_small(config.max_connections, sessions.list().len());
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "no authentication: anyone who can connect to this address can read, write and \
-                 delete every log; bind to 127.0.0.1 or put an authenticating proxy in front"
-            );
-        }
-        let app = Arc::new(App::new(sessions, config));
+        warn_about_exposure(address, &config, auth.is_on());
+        let app = Arc::new(App::new(sessions, config, auth));
         Ok(Server { app, listener, address, shares, _pid_file: pid_file })
     }
 
@@ -71,6 +66,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
+        let tokens = tokio::spawn(app.auth.clone().watch());
         let mut front_ends = stream::front_ends();
         front_ends.push(Box::new(WebSocket));
         let http = Arc::new(Http::new(app.clone(), front_ends));
@@ -87,6 +83,7 @@ impl Server {
         if cut_off > 0 {
             tracing::warn!(connections = cut_off, "stopped with requests still under way");
         }
+        tokens.abort();
         if let Some(task) = statsd {
             task.abort();
         }
@@ -97,5 +94,25 @@ impl Server {
         } else {
             Err(Error::ShutdownTimeout { seconds: begun.elapsed().as_secs() })
         }
+    }
+}
+
+/// Warns about what others on the network can do.
+fn warn_about_exposure(address: SocketAddr, config: &Config, has_access_control: bool) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    if !has_access_control {
+        tracing::warn!(
+            %address,
+            "no access control: anyone who can connect to this address can read, write and delete \
+             every log; create a token with `styx token create`, or bind to 127.0.0.1"
+        );
+    } else if !config.has_tls() {
+        tracing::warn!(
+            %address,
+            "tokens and records are not encrypted: anyone on the network between a client and this \
+             server can read them; set up [tls], or bind to 127.0.0.1"
+        );
     }
 }

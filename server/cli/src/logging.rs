@@ -1,8 +1,8 @@
 //! The server's own log: its level and format.
 //!
 //! The level is `--log-level`, otherwise `STYX_LOG`, otherwise `RUST_LOG`, otherwise
-//! info. Both variables may set levels per module, for example
-//! `info,styx_engine=debug`. The log goes to standard error, with colours only on a
+//! info without the audit log. Both variables may set levels per module, for example
+//! `info,styx_engine=debug`, and `audit=info` turns the audit log on. The log goes to standard error, with colours only on a
 //! terminal.
 
 use std::io::IsTerminal;
@@ -46,14 +46,16 @@ fn filter(
             });
         }
     }
-    Ok(EnvFilter::new("info"))
+    Ok(EnvFilter::new(directive(LogLevel::Info)))
 }
 
 fn directive(level: LogLevel) -> &'static str {
     match level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
+        // The audit log is only written on request, because everybody who can connect can make
+        // it write a line.
+        LogLevel::Trace => "trace,audit=off",
+        LogLevel::Debug => "debug,audit=off",
+        LogLevel::Info => "info,audit=off",
         LogLevel::Warn => "warn",
         LogLevel::Error | LogLevel::Fatal => "error",
     }
@@ -77,7 +79,8 @@ mod tests {
         assert_eq!(chosen(Some(LogLevel::Fatal), "", "").as_deref(), Some("error"));
         assert_eq!(chosen(None, "debug", "trace").as_deref(), Some("debug"));
         assert_eq!(chosen(None, "", "trace").as_deref(), Some("trace"));
-        assert_eq!(chosen(None, "", "").as_deref(), Some("info"));
+        assert_eq!(chosen(None, "", "").as_deref(), Some("audit=off,info"));
+        assert_eq!(chosen(None, "audit=info", "").as_deref(), Some("audit=info"));
         assert_eq!(chosen(None, "a=b=c", ""), None);
     }
 }

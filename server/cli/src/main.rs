@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | cursors | benchmark | verify | repair | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | token | benchmark | verify | repair | import | completions → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
@@ -23,6 +23,7 @@ mod repair;
 mod serve;
 mod server;
 mod table;
+mod token;
 mod verify;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments, global.host.as_deref()),
         Command::Logs(command) => logs::run(command, &global),
         Command::Cursors(command) => cursors::run(&command, &global),
+        Command::Token(command) => token::run(command, global.format),
         Command::Benchmark(arguments) => benchmark::run(&arguments, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),

@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     if arguments.check_storage {
         return check_storage::run(&loaded.config.log_manager.data_directory);
     }
+    loaded.check_exposure(arguments.insecure).map_err(Failure::Failed)?;
     logging::start(arguments.log_level, arguments.log_format)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -53,14 +54,18 @@ fn parent(named: Option<u32>) -> Result<u32, Failure> {
 }
 
 fn load(arguments: &Serve) -> Result<Loaded, Failure> {
-    // Variables that are not Unicode are not keys of the configuration.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(arguments.config.as_deref(), environment, &arguments.overrides())
+    Config::load(arguments.config.as_deref(), environment(), &arguments.overrides())
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
+/// The environment for the configuration. Variables that are not Unicode are none of its keys.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 fn check(loaded: &Loaded, arguments: &Serve) -> Result<(), Failure> {
+    loaded.check_exposure(arguments.insecure).map_err(Failure::Failed)?;
     if !loaded.warnings.is_empty() {
         return Err(Failure::Failed(loaded.warnings.join("\nError: ")));
     }

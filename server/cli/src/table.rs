@@ -69,6 +69,11 @@ fn cells(info: &LogInfo) -> [String; 6] {
     ]
 }
 
+/// The output of a list with a header.
+pub(crate) fn rows(rows: &[Vec<String>]) -> String {
+    aligned(rows)
+}
+
 /// Aligns rows with equal numbers of cells. The last cell of a row is not padded.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::value::{self, BYTES, IGNORED_BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
-use super::{Config, Statsd};
+use super::{Auth, Config, Statsd};
 
 /// One key of the configuration.
 pub(super) struct ConfigKey {
@@ -275,6 +275,22 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "bytes per second of finished segments read once a day to find damage; 0 for none",
         log_manager.scrub_bytes_per_second
     ),
+    ConfigKey {
+        name: "auth.token_file",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "file with the tokens; empty for tokens.toml in the data directory; it turns access control on",
+        set: |config, v| {
+            let path = Some(value::text(v)).filter(|text| !text.is_empty()).map(PathBuf::from);
+            config.auth.get_or_insert_with(Auth::default).token_file = path;
+            Ok(())
+        },
+        value: |config| {
+            let path = config.auth.as_ref()?.token_file.as_ref();
+            let path = path.map(|path| path.display().to_string());
+            Some(Value::String(path.unwrap_or_default()))
+        },
+    },
     statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "protocol of StatsD: udp", protocol),
     statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
     statsd_key!(

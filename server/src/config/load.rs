@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::{self, ConfigKey, KEYS};
-use super::{Config, Statsd, address, environment, path};
+use super::{Auth, BindSource, Config, Statsd, address, environment, exposure, path};
 
 /// A configuration and the warnings about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Loaded {
     pub config: Config,
     /// One line for each warning.
     pub warnings: Vec<String>,
+    /// Where the bind address comes from.
+    pub bind_source: BindSource,
 }
 
 /// Why the configuration cannot be loaded.
@@ -75,7 +77,11 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
         overrides: &[(String, String)],
     ) -> Result<Loaded, Error> {
-        let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
+        let mut loaded = Loaded {
+            config: Config::default(),
+            warnings: Vec::new(),
+            bind_source: BindSource::default(),
+        };
         if let Some(path) = file {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -103,6 +109,15 @@ impl Config {
 }
 
 impl Loaded {
+    /// Checks whether others can reach the server without access control, or read its tokens,
+    /// because of a flag or an environment variable. `is_insecure` accepts that.
+    ///
+    /// # Errors
+    /// Why the server must not start, and what to do.
+    pub fn check_exposure(&self, is_insecure: bool) -> Result<(), String> {
+        exposure::check(&self.config, self.bind_source, is_insecure)
+    }
+
     fn table(&mut self, prefix: &str, table: &Table, source_name: &str) -> Result<(), Error> {
         for (name, value) in table {
             let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
@@ -111,6 +126,10 @@ impl Loaded {
                 (None, Value::Table(inner)) if is_table(&name) => {
                     if name.eq_ignore_ascii_case("metrics.statsd") {
                         self.config.statsd.get_or_insert_with(Statsd::default);
+                    }
+                    // Even without a key, its author wants access control.
+                    if name.eq_ignore_ascii_case("auth") {
+                        self.config.auth.get_or_insert_with(Auth::default);
                     }
                     self.table(&name, inner, source_name)?;
                 }
@@ -141,6 +160,10 @@ impl Loaded {
         text: &str,
         source_name: &str,
     ) -> Result<(), Error> {
+        // Only variables and flags are text.
+        if key.name == "bind_address" {
+            self.bind_source = BindSource::Given;
+        }
         match key.kind.value_of(text) {
             Some(value) => self.set(key, shown, &value, source_name),
             None => Err(Error::Value {

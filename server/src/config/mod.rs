@@ -11,6 +11,7 @@
 
 mod address;
 mod environment;
+mod exposure;
 mod keys;
 mod load;
 mod path;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::BindAddress;
+pub use exposure::BindSource;
 pub use load::{Error, Loaded};
 
 /// The daemon's configuration. Sizes are bytes.
@@ -68,6 +70,9 @@ pub struct Config {
     pub log_manager: LogManager,
     /// StatsD gauges; `None` if they are off.
     pub statsd: Option<Statsd>,
+    /// Access control; `None` if no key of it is set. It is on nevertheless if there is a
+    /// token file.
+    pub auth: Option<Auth>,
 }
 
 /// `[log_manager]`.
@@ -101,6 +106,35 @@ pub struct Statsd {
     pub prefix: String,
 }
 
+/// `[auth]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Auth {
+    /// The token file; `None` for `tokens.toml` in the data directory.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// The file with the tokens, which may not exist.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        let configured = self.auth.as_ref().and_then(|auth| auth.token_file.clone());
+        configured.unwrap_or_else(|| self.log_manager.data_directory.join("tokens.toml"))
+    }
+
+    /// Whether access control is on when the server starts: there is a token file, or a key of
+    /// `[auth]`.
+    #[must_use]
+    pub fn has_access_control(&self) -> bool {
+        self.auth.is_some() || self.token_file().exists()
+    }
+
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        false
+    }
+}
+
 const MIB: usize = 1 << 20;
 
 impl Default for Config {
@@ -132,6 +166,7 @@ impl Default for Config {
                 scrub_bytes_per_second: 16 * MIB,
             },
             statsd: None,
+            auth: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -131,16 +131,27 @@ pub(super) fn json(value: &impl Serialize) -> Answer {
     answer
 }
 
+/// The challenges of RFC 6750: without a token, and with one that is not valid.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="styx""#);
+const CHALLENGE_INVALID: HeaderValue =
+    HeaderValue::from_static(r#"Bearer realm="styx", error="invalid_token""#);
+
 /// The answer for an error; `allowed` lists the methods of the path.
-pub(super) fn of_error(error: &Error, allowed: Option<&'static str>) -> Answer {
+pub(super) fn of_error(error: &Error, allowed: Option<String>) -> Answer {
     let mut answer = json(&ErrorJson(error));
     *answer.status_mut() =
         StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = error.retry_after {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let (Code::MethodNotAllowed, Some(allowed)) = (error.code, allowed) {
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    if error.code == Code::Unauthorized {
+        let challenge = if error.has_invalid_token { CHALLENGE_INVALID } else { CHALLENGE };
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let (Code::MethodNotAllowed, Some(allowed)) = (error.code, allowed)
+        && let Ok(allowed) = HeaderValue::try_from(allowed)
+    {
+        answer.headers_mut().insert(ALLOW, allowed);
     }
     answer
 }
@@ -189,7 +200,7 @@ mod tests {
     #[test]
     fn wrong_method_answer_has_an_allow_header() {
         let error = Error::new(Code::MethodNotAllowed, "m");
-        let answer = of_error(&error, Some("GET, POST"));
+        let answer = of_error(&error, Some("GET, POST".to_owned()));
         assert_eq!(answer.headers()[ALLOW], "GET, POST");
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response};
 use super::Call;
 use super::answer::{self, Answer, AnswerBody};
 use super::management::new_name;
+use crate::auth::Action;
 use crate::params;
 use crate::session::Error;
 
@@ -23,12 +24,14 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
     let mut backup = call.app.sessions.backup(&log)?;
     // The first read happens before the headers, so its failure is an error response.
     let first = backup.next().await.transpose()?;
-    let rest = stream::unfold((first, backup), |(first, mut backup)| async move {
-        let chunk = match first {
-            Some(first) => Ok(first),
-            None => backup.next().await?,
+    let lease = call.answer_lease(Action::Manage);
+    let rest = stream::unfold((first, backup, lease), |(first, mut backup, lease)| async move {
+        let chunk = match (first, lease.check()) {
+            (_, Err(error)) => Err(error),
+            (Some(first), Ok(())) => Ok(first),
+            (None, Ok(())) => backup.next().await?,
         };
-        Some((chunk, (None, backup)))
+        Some((chunk, (None, backup, lease)))
     });
     let mut answer = Response::new(AnswerBody::with_minimum_rate(rest, BYTES_PER_SECOND_MIN));
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -43,7 +46,9 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
 
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
     let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
-    let mut body = call.take_body()?.with_minimum_rate(BYTES_PER_SECOND_MIN);
+    call.new_log(&name)?;
+    let body = call.take_body()?.with_minimum_rate(BYTES_PER_SECOND_MIN);
+    let mut body = body.with_lease(call.lease(Action::Manage));
     let mut restore = call.app.sessions.restore(name)?;
     let mut broken = None;
     loop {

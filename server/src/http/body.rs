@@ -15,6 +15,7 @@ use styx_protocol::Code;
 use tokio::time::Instant;
 
 use super::content_encoding::ContentDecoder;
+use crate::auth::Lease;
 use crate::peer::{MinimumRate, Verdict};
 use crate::session::{Error, Reservation, Sending, SlowSender};
 
@@ -23,6 +24,9 @@ const DRAIN_BYTES_MAX: u64 = 16 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// The minimum rate of a body, over each `tcp_timeout` that the server waits for it.
 const BYTES_PER_SECOND_MIN: u64 = 8;
+
+/// How often the token of a body that does not arrive is checked.
+const LEASE_CHECKED_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes of a request. When it is dropped, the rest is read and discarded for a
 /// while, because a client that is still sending could not see the answer.
@@ -41,6 +45,8 @@ pub(super) struct RequestBody {
     rate: MinimumRate,
     /// Enforced while others wait for memory.
     sender: SlowSender,
+    /// The right to send a long body.
+    lease: Option<Lease>,
 }
 
 /// What [`RequestBody::next_before`] waited for.
@@ -70,12 +76,19 @@ impl RequestBody {
             received: 0,
             rate: MinimumRate::new(BYTES_PER_SECOND_MIN, silence_max),
             sender: SlowSender::new(),
+            lease: None,
         })
     }
 
     /// The same body with a higher minimum rate, for requests that hold much.
     pub(super) fn with_minimum_rate(mut self, bytes_per_second: u64) -> RequestBody {
         self.rate = MinimumRate::new(bytes_per_second, self.silence_max);
+        self
+    }
+
+    /// The same body, which is refused when the token of its request becomes invalid.
+    pub(super) fn with_lease(mut self, lease: Lease) -> RequestBody {
+        self.lease = Some(lease);
         self
     }
 
@@ -146,9 +159,15 @@ impl RequestBody {
     async fn receive(&mut self, deadline: Option<Instant>) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(incoming) = &mut self.incoming else { return Ok(Some(Bytes::new())) };
+            if self.received > 0 || !self.silence.is_zero() {
+                self.lease.as_ref().map_or(Ok(()), Lease::check)?;
+            }
             // Most bodies are one frame; those do not read the clock.
             let wait_began = (self.received > 0).then(Instant::now);
             let mut patience = self.silence_max - self.silence;
+            if self.lease.is_some() {
+                patience = patience.min(LEASE_CHECKED_AFTER);
+            }
             if wait_began.is_some() {
                 patience = patience.min(self.rate.window_left());
             }

@@ -85,8 +85,9 @@ impl Cors {
         );
         if let Some(permission) = headers.get(ORIGIN).and_then(|origin| self.permission(origin)) {
             out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, permission);
-            let allowed = HeaderValue::from_static(route.allowed());
-            out.insert(ACCESS_CONTROL_ALLOW_METHODS, allowed);
+            if let Ok(allowed) = HeaderValue::try_from(route.allowed()) {
+                out.insert(ACCESS_CONTROL_ALLOW_METHODS, allowed);
+            }
             if let Some(requested) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
                 out.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
             }

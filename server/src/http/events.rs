@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The stream follows the log, except with `follow=false`. It ends after `count`
-//! records or when the server stops, and a failure aborts it.
+//! records or when the server stops, and a failure aborts it, such as a token that is no longer
+//! valid.
 //!
 //! If the peer closes its sending side, the server sends a comment at once and then one
 //! every second without a record. A peer that has closed the whole connection answers
@@ -32,6 +33,7 @@ use super::Call;
 use super::answer::{self, Answer, AnswerBody};
 use super::read::put_positions;
 use crate::app::App;
+use crate::auth::{Action, Lease};
 use crate::peer::HalfCloseWatch;
 use crate::session::{Batch, Error, KnownLog, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
@@ -51,7 +53,7 @@ enum Encoding {
     Base64,
 }
 
-pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
+pub(super) async fn read(call: &mut Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
     let query = call.query();
     let mut params = ReadParams::parse(params::pairs(query))?;
     params.follow = params::flag(query, "follow")?.unwrap_or(true);
@@ -72,6 +74,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
         Some("base64") => Encoding::Base64,
         Some(other) => return Err(Error::invalid("encoding", other, "text or base64")),
     };
+    call.opened_stream = Some("event-stream");
     let from = log.seek(&params).await?;
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let events = Events {
@@ -85,6 +88,7 @@ pub(super) async fn read(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error
         app: call.app.clone(),
         half_close: call.watch_half_close(),
         is_half_closed: false,
+        lease: call.answer_lease(Action::Read),
     };
     let body = stream::try_unfold(events, |mut events| async move {
         Ok(events.next().await?.map(|bytes| (bytes, events)))
@@ -129,6 +133,7 @@ struct Events {
     half_close: HalfCloseWatch,
     /// Whether the peer has closed its sending side, and was sent a comment for it.
     is_half_closed: bool,
+    lease: Lease,
 }
 
 impl Events {
@@ -144,6 +149,7 @@ impl Events {
             if self.left == 0 || self.app.shutdown.has_begun() {
                 return Ok(None);
             }
+            self.lease.check()?;
             if let Some((batch, chunk)) = self.reader.next(&self.chunks).await? {
                 if batch.count() == 1 && batch.len_bytes() > BLOCK_RAW_BYTES_MAX {
                     self.left -= 1;
@@ -168,6 +174,8 @@ impl Events {
             let more = tokio::select! {
                 more = self.reader.wait(Some(keep_alive_after)) => more?,
                 () = self.app.shutdown.begun() => return Ok(None),
+                // Not a clean end, which would mean that nothing is missing.
+                error = self.lease.ended() => return Err(error),
                 () = self.half_close.closed(), if !self.is_half_closed => {
                     self.is_half_closed = true;
                     false

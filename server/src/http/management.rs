@@ -15,7 +15,9 @@ use crate::{header, params};
 const FORM_BYTES_MAX: usize = 64 << 10;
 
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Error> {
-    Ok(answer::json(&call.app.sessions.list()))
+    let mut logs = call.app.sessions.list();
+    logs.retain(|log| call.access.sees(&log.name));
+    Ok(answer::json(&logs))
 }
 
 pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
@@ -24,6 +26,7 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
     let is_json = media_type.eq_ignore_ascii_case("application/json");
     let body = call.take_body()?.small(FORM_BYTES_MAX).await?;
     let (name, config) = if is_json { from_json(&body)? } else { from_form(&body)? };
+    call.new_log(&name)?;
     let (info, id) = call.app.sessions.create(name, config).await?;
     call.log_id = Some(id);
     Ok(answer::json(&info))

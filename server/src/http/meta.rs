@@ -10,6 +10,7 @@ use styx_protocol::{Code, Codec, LogStatus};
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, openapi};
+use crate::auth::Action;
 use crate::params;
 use crate::session::Error;
 
@@ -62,7 +63,8 @@ const FEATURES: &[&str] = &[
 ];
 
 pub(super) fn metrics(call: &Call<'_>) -> Result<Answer, Error> {
-    let text = call.app.metrics.text(&call.app.sessions);
+    let text =
+        call.app.metrics.text(&call.app.sessions, |log| call.access.allows(Action::Observe, log));
     let mut answer = Response::new(AnswerBody::Whole(text.into()));
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -85,17 +87,26 @@ pub(super) fn ready(call: &Call<'_>) -> Result<Answer, Error> {
     }
     let is_strict = params::flag(call.query(), "strict")?.unwrap_or(false);
     let logs = call.app.sessions.list().into_iter().filter(|log| log.status != LogStatus::Ok);
-    let logs: Vec<_> =
+    let mut logs: Vec<_> =
         logs.map(|log| UnhealthyLog { name: log.name, status: log.status }).collect();
+    let unhealthy = logs.len();
+    // The status is for everybody, but names are not.
+    logs.retain(|log| call.access.allows(Action::Observe, &log.name));
     match logs.first() {
-        None => Ok(answer::json(&Readiness { status: "ok", logs })),
+        _ if unhealthy == 0 => Ok(answer::json(&Readiness { status: "ok", logs })),
         // One bad log must not take the server out of its load balancer.
-        Some(_) if !is_strict => Ok(answer::json(&Readiness { status: "degraded", logs })),
+        _ if !is_strict => Ok(answer::json(&Readiness { status: "degraded", logs })),
         Some(UnhealthyLog { name, status }) => {
             let message = format!(
-                "{} of the logs are not ok, such as {name}, which is {status}; \
-                 ask without `strict` for all of them",
-                logs.len()
+                "{unhealthy} of the logs are not ok, such as {name}, which is {status}; \
+                 ask without `strict` for all of them"
+            );
+            Err(Error::new(Code::LogNotAvailable, message))
+        }
+        None => {
+            let message = format!(
+                "{unhealthy} of the logs are not ok; ask with a token that has a grant observe:LOG \
+                 for their names"
             );
             Err(Error::new(Code::LogNotAvailable, message))
         }

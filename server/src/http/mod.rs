@@ -1,7 +1,7 @@
 //! HTTP: from a request to its answer.
 //!
 //! ```text
-//! request → merge slashes → route → method → handler → session
+//! request → merge slashes → route → authorize → method → handler → session
 //! answer  ← date, CORS, request id, counters ←──── Result<Answer, session::Error>
 //! ```
 //!
@@ -11,6 +11,7 @@
 
 mod answer;
 mod archive;
+mod authorize;
 mod body;
 mod content_encoding;
 mod cors;
@@ -33,12 +34,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::header::{DATE, ORIGIN};
+use http::header::{DATE, EXPECT, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use styx_protocol::{Code, LogId};
 
 use crate::app::App;
+use crate::auth::Access;
 use crate::handover::FrontEnd;
 use crate::header;
 use crate::peer::{HalfClose, HalfCloseWatch};
@@ -84,14 +86,37 @@ impl Http {
             );
             return self.finished(None, &head, begun, Err(error));
         };
-        let name = name.to_owned();
+        let name: Arc<str> = name.into();
         let cursor = match route.resource {
             Resource::Cursor => route::cursor_name(&path).to_owned(),
             _ => String::new(),
         };
+        let authorized = self.authorize(route, &mut head, &name, &cursor);
+        let access = match authorized {
+            Ok(access) => access,
+            Err(denial) => {
+                if !head.headers.contains_key(EXPECT) {
+                    // Closing with unread bytes would destroy the answer.
+                    body::discard(body);
+                }
+                let (endpoint, principal) = (denial.endpoint, denial.access.name());
+                let result = Err(&denial.error);
+                authorize::audit(endpoint, &head, principal, &name, "", result);
+                return self.finished(Some(route), &head, begun, Err(denial.error));
+            }
+        };
         let body = Some(body);
-        let mut call =
-            Call { http: &self, app: &self.app, head: &mut head, name, cursor, body, log_id: None };
+        let mut call = Call {
+            http: &self,
+            app: &self.app,
+            head: &mut head,
+            name,
+            cursor,
+            body,
+            log_id: None,
+            access,
+            opened_stream: None,
+        };
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
         let log_id = call.log_id;
         let result = handled.unwrap_or_else(|_| {
@@ -100,6 +125,7 @@ impl Http {
                 "the request failed because of a bug; see the server's log",
             ))
         });
+        call.audit(route, result.as_ref().map(|_| ()));
         let mut answer = self.finished(Some(route), &head, begun, result);
         // Errors also have the log's id.
         if let Some(id) = log_id {
@@ -187,13 +213,18 @@ struct Call<'a> {
     http: &'a Arc<Http>,
     app: &'a Arc<App>,
     head: &'a mut http::request::Parts,
-    /// The log's name as written in the path; empty if there is none.
-    name: String,
+    /// The log's name as written in the path; empty if there is none. That of a new log is
+    /// set when it is known.
+    name: Arc<str>,
     /// The cursor's name as written in the path; empty if there is none.
     cursor: String,
     body: Option<Incoming>,
     /// The log that the answer is about, when it is known.
     log_id: Option<LogId>,
+    /// Whose request it is.
+    access: Access,
+    /// The protocol of the stream that the answer opens.
+    opened_stream: Option<&'static str>,
 }
 
 impl Call<'_> {

@@ -23,6 +23,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events};
+use crate::auth::{Action, Lease};
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
@@ -86,7 +87,8 @@ async fn finite(
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
     let (reader, chunks) =
         (log.read(from, batch_bytes)?, call.app.sessions.response_budget().chunks());
-    let mut rest = FiniteRead { reader, left, read_type, chunks, ending: Bytes::new() };
+    let lease = call.answer_lease(Action::Read);
+    let mut rest = FiniteRead { reader, left, read_type, chunks, ending: Bytes::new(), lease };
     let first = rest.next_chunk().await?.unwrap_or_default();
     let mut answer = if rest.left == 0 && rest.ending.is_empty() {
         of_records(first, read_type)
@@ -112,6 +114,7 @@ struct FiniteRead {
     chunks: ResponseChunks,
     /// The ending of a large line that was sent.
     ending: Bytes,
+    lease: Lease,
 }
 
 impl FiniteRead {
@@ -123,6 +126,7 @@ impl FiniteRead {
         if self.left == 0 {
             return Ok(None);
         }
+        self.lease.check()?;
         let Some((batch, chunk)) = self.reader.next(&self.chunks).await? else {
             let message =
                 "the log now ends before the end that it had when this read began; read it again";
@@ -160,9 +164,11 @@ async fn follow(
         if found.is_none() {
             call.shrink();
             let half_close = call.watch_half_close();
+            let lease = call.lease(Action::Read);
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
+                error = lease.ended() => return Err(error),
                 // The peer may be gone, and its connection must not wait for a record.
                 () = half_close.closed() => false,
             };

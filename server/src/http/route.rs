@@ -1,4 +1,4 @@
-//! The table of routes: every path and its methods.
+//! The table of routes: every path, its methods, and what each requires of its caller.
 //!
 //! It is written by hand, because the contract has three special rules: repeated
 //! slashes are merged, logs do not take `HEAD`, and `/logs/restore` is also the
@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 
 use http::Method;
+
+use crate::auth::{Action, Rule};
 
 /// The resource that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,32 +37,116 @@ pub(crate) struct Route {
     pub(crate) resource: Resource,
     /// The path with `{name}` for a log's name, and `{cursor}` for a cursor's.
     pub(crate) template: &'static str,
-    /// The methods of the path, as `Allow` lists them.
-    allowed: &'static str,
+    /// The methods of the path, in the order in which `Allow` lists them.
+    endpoints: &'static [Endpoint],
 }
 
+/// A method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    method: &'static str,
+    /// What a caller needs if access control is on.
+    pub(crate) rule: Rule,
+    /// What it does, for the audit log.
+    pub(crate) operation: &'static str,
+    /// Whether each call is a line of the audit log, even if it is not refused.
+    pub(crate) is_audited: bool,
+}
+
+use Action as A;
 use Resource as R;
 
-const fn route(resource: R, template: &'static str, allowed: &'static str) -> Route {
-    Route { resource, template, allowed }
+const fn route(resource: R, template: &'static str, endpoints: &'static [Endpoint]) -> Route {
+    Route { resource, template, endpoints }
 }
 
-const LOGS: Route = route(R::Logs, "/logs", "GET, POST");
+/// A method that is not a line of the audit log unless it is refused.
+const fn quiet(method: &'static str, operation: &'static str, rule: Rule) -> Endpoint {
+    Endpoint { method, rule, operation, is_audited: false }
+}
+
+/// A method whose calls are lines of the audit log.
+const fn audited(method: &'static str, operation: &'static str, rule: Rule) -> Endpoint {
+    Endpoint { method, rule, operation, is_audited: true }
+}
+
+const GET_LOG: Endpoint = quiet("GET", "get_log", Rule::See);
+const DELETE_LOG: Endpoint = audited("DELETE", "delete_log", Rule::OnLog(A::Manage));
+
+const LOGS: Route = route(
+    R::Logs,
+    "/logs",
+    &[
+        quiet("GET", "list_logs", Rule::AnyToken),
+        audited("POST", "create_log", Rule::OnNamedLog(A::Manage)),
+    ],
+);
 /// `GET` and `DELETE` are for a log named `restore`: [`Route::find`] routes them to [`LOG`].
-const RESTORE: Route = route(R::Restore, "/logs/restore", "GET, DELETE, POST");
-const LOG: Route = route(R::Log, "/logs/{name}", "GET, DELETE");
-const ADOPT: Route = route(R::Adopt, "/logs/{name}/adopt", "POST");
-const TRUNCATE: Route = route(R::Truncate, "/logs/{name}/truncate", "POST");
-const TRIM: Route = route(R::Trim, "/logs/{name}/trim", "POST");
-const BACKUP: Route = route(R::Backup, "/logs/{name}/backup", "GET");
-const CURSORS: Route = route(R::Cursors, "/logs/{name}/cursors", "GET");
-const CURSOR: Route = route(R::Cursor, "/logs/{name}/cursors/{cursor}", "GET, PUT, DELETE");
-const RECORDS: Route = route(R::Records, "/logs/{name}/records", "GET, POST");
-const METRICS: Route = route(R::Metrics, "/metrics", "GET, HEAD");
-const LIVE: Route = route(R::Live, "/health/live", "GET, HEAD");
-const READY: Route = route(R::Ready, "/health/ready", "GET, HEAD");
-const VERSION: Route = route(R::Version, "/version", "GET, HEAD");
-const OPENAPI: Route = route(R::OpenApi, "/openapi.json", "GET, HEAD");
+const RESTORE: Route = route(
+    R::Restore,
+    "/logs/restore",
+    &[GET_LOG, DELETE_LOG, audited("POST", "restore_log", Rule::OnNamedLog(A::Manage))],
+);
+const LOG: Route = route(R::Log, "/logs/{name}", &[GET_LOG, DELETE_LOG]);
+const ADOPT: Route =
+    route(R::Adopt, "/logs/{name}/adopt", &[audited("POST", "adopt_log", Rule::OnLog(A::Manage))]);
+const TRUNCATE: Route = route(
+    R::Truncate,
+    "/logs/{name}/truncate",
+    &[audited("POST", "truncate_log", Rule::OnLog(A::Manage))],
+);
+const TRIM: Route =
+    route(R::Trim, "/logs/{name}/trim", &[audited("POST", "trim_log", Rule::OnLog(A::Manage))]);
+const BACKUP: Route = route(
+    R::Backup,
+    "/logs/{name}/backup",
+    &[audited("GET", "backup_log", Rule::OnLog(A::Manage))],
+);
+const CURSORS: Route =
+    route(R::Cursors, "/logs/{name}/cursors", &[quiet("GET", "list_cursors", Rule::See)]);
+const CURSOR: Route = route(
+    R::Cursor,
+    "/logs/{name}/cursors/{cursor}",
+    &[
+        quiet("GET", "get_cursor", Rule::See),
+        // A consumer that commits does this often.
+        quiet("PUT", "set_cursor", Rule::ChangeCursor),
+        audited("DELETE", "delete_cursor", Rule::ChangeCursor),
+    ],
+);
+const RECORDS: Route = route(
+    R::Records,
+    "/logs/{name}/records",
+    &[quiet("GET", "read", Rule::Stream), quiet("POST", "append", Rule::OnLog(A::Append))],
+);
+const METRICS: Route = route(
+    R::Metrics,
+    "/metrics",
+    &[
+        quiet("GET", "metrics", Rule::Somewhere(A::Observe)),
+        quiet("HEAD", "metrics", Rule::Somewhere(A::Observe)),
+    ],
+);
+const LIVE: Route = route(
+    R::Live,
+    "/health/live",
+    &[quiet("GET", "health", Rule::Public), quiet("HEAD", "health", Rule::Public)],
+);
+const READY: Route = route(
+    R::Ready,
+    "/health/ready",
+    &[quiet("GET", "health", Rule::Public), quiet("HEAD", "health", Rule::Public)],
+);
+const VERSION: Route = route(
+    R::Version,
+    "/version",
+    &[quiet("GET", "version", Rule::Public), quiet("HEAD", "version", Rule::Public)],
+);
+const OPENAPI: Route = route(
+    R::OpenApi,
+    "/openapi.json",
+    &[quiet("GET", "openapi", Rule::AnyToken), quiet("HEAD", "openapi", Rule::AnyToken)],
+);
 
 impl Route {
     /// Every row.
@@ -105,17 +191,23 @@ impl Route {
     }
 
     /// The value of `Allow`.
-    pub(crate) fn allowed(self) -> &'static str {
-        self.allowed
+    pub(crate) fn allowed(self) -> String {
+        let methods: Vec<&str> = self.endpoints.iter().map(|endpoint| endpoint.method).collect();
+        methods.join(", ")
     }
 
     pub(crate) fn allows(self, method: &Method) -> bool {
-        self.allowed.split(", ").any(|allowed| allowed == method.as_str())
+        self.endpoint(method).is_some()
+    }
+
+    /// What the method does; `None` if the path does not allow it.
+    pub(crate) fn endpoint(self, method: &Method) -> Option<&'static Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.method == method.as_str())
     }
 
     #[cfg(test)]
     pub(crate) fn methods(self) -> impl Iterator<Item = Method> {
-        self.allowed.split(", ").map(|method| method.parse().expect("a method"))
+        self.endpoints.iter().map(|endpoint| endpoint.method.parse().expect("a method"))
     }
 
     /// Whether the path is part of the API for logs, which browsers of other

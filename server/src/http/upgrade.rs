@@ -4,12 +4,13 @@
 //! accepted one fills the connection's [`UpgradeSlot`].
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use styx_protocol::Code;
 
-use super::Call;
 use super::answer::{self, Answer};
+use super::{Call, authorize};
 use crate::handover::{FrontEnd, PendingUpgrade, UpgradeRequest, UpgradeSlot};
 use crate::header;
 use crate::session::{Error, OpenLog};
@@ -43,12 +44,36 @@ pub(super) fn wanted(headers: &HeaderMap, front_ends: &[Box<dyn FrontEnd>]) -> O
     (wants && !protocols.is_empty()).then(|| protocols.join(", "))
 }
 
+/// The front end that an upgrade to one of these protocols gets.
+pub(super) fn spoken<'f>(
+    protocols: &str,
+    front_ends: &'f [Box<dyn FrontEnd>],
+) -> Option<&'f dyn FrontEnd> {
+    let mut protocols = protocols.split(", ");
+    let found = protocols
+        .find_map(|protocol| front_ends.iter().find(|front_end| front_end.speaks(protocol)));
+    found.map(|front_end| &**front_end)
+}
+
 /// Whether the request writes, by its method or by `X-HTTP-Method-Override`.
-fn is_write(call: &Call<'_>) -> Result<bool, Error> {
+fn is_write(head: &Parts) -> Result<bool, Error> {
     let (shown, accepted) = ("X-HTTP-Method-Override", "POST");
-    let overridden = header::checked_text(call.headers(), &METHOD_OVERRIDE, shown, accepted)?;
-    Ok(call.head.method == Method::POST
+    let overridden = header::checked_text(&head.headers, &METHOD_OVERRIDE, shown, accepted)?;
+    Ok(head.method == Method::POST
         || overridden.is_some_and(|method| method.eq_ignore_ascii_case("POST")))
+}
+
+/// Whether the request asks for a stream that writes. A request that is no upgrade reads,
+/// because a `GET` never appends by itself.
+///
+/// # Errors
+/// The request will be refused, because its direction cannot be parsed.
+pub(super) fn writes(head: &Parts, front_ends: &[Box<dyn FrontEnd>]) -> Result<bool, Error> {
+    let Some(protocols) = wanted(&head.headers, front_ends) else { return Ok(false) };
+    match spoken(&protocols, front_ends) {
+        Some(front_end) => front_end.writes(is_write(head)?, head.uri.query().unwrap_or_default()),
+        None => Ok(false),
+    }
 }
 
 /// Answers a request for `protocols`.
@@ -58,15 +83,13 @@ pub(super) async fn upgrade(
     protocols: &str,
 ) -> Result<Answer, Error> {
     let front_ends = &call.http.front_ends;
-    let spoken = protocols
-        .split(", ")
-        .find_map(|protocol| front_ends.iter().find(|front_end| front_end.speaks(protocol)));
-    let (Some(front_end), Some(slot)) = (spoken, call.head.extensions.remove::<UpgradeSlot>())
+    let front_end = spoken(protocols, front_ends);
+    let (Some(front_end), Some(slot)) = (front_end, call.head.extensions.remove::<UpgradeSlot>())
     else {
         return Ok(unknown(protocols, front_ends));
     };
     if !front_end.supports_version(call.headers()) {
-        return Ok(unknown_version(&**front_end));
+        return Ok(unknown_version(front_end));
     }
     check_origin(call)?;
     if has_body(call.headers()) {
@@ -77,14 +100,18 @@ pub(super) async fn upgrade(
         app: call.app.clone(),
         log,
         known: header::known(call.headers())?,
-        is_write: is_write(call)?,
+        is_write: is_write(call.head)?,
         headers: call.headers().clone(),
         query: call.query().to_owned(),
+        access: call.access.clone(),
+        name: call.name.clone(),
+        peer: authorize::peer(call.head),
     };
     let accepted = front_end.accept(request).await?;
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
+    call.opened_stream = Some(front_end.name());
     slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
     let mut answer = answer::empty();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -20,6 +20,7 @@ use super::answer::{self, Answer};
 use super::body::RequestBody;
 use super::line_stream::Failure;
 use crate::app::App;
+use crate::auth::Action;
 use crate::header;
 use crate::session::{
     AppendStream, Condition, Error, OpenLog, PAYLOAD_PIECE_BYTES, PayloadBuilder, Reservation,
@@ -50,7 +51,7 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
     let headers = call.headers();
     let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
     let condition = header::condition(headers)?;
-    let mut body = call.take_body()?;
+    let mut body = call.take_body()?.with_lease(call.lease(Action::Append));
     let payload_bytes_max = log.config().payload_bytes_max();
     let is_line_stream = condition == Condition::default() && !body.has_known_length();
     let mut request = WriteRequest {

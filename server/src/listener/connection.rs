@@ -19,6 +19,7 @@ use super::refusal;
 use super::stream_executor::StreamExecutor;
 use super::tracked_body::TrackedBody;
 use super::watched_socket::{Limits, WatchedSocket};
+use crate::auth::CredentialCache;
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::{Answer, Http};
 use crate::session::Error;
@@ -114,6 +115,7 @@ async fn serve_http(
     };
     let activity = seat.activity().clone();
     let mut socket = WatchedSocket::new(transport, activity.clone(), limits);
+    let credentials = CredentialCache::new(info.clone());
     let begins_http2 = tokio::select! {
         begins = socket.begins_http2() => begins,
         () = app.shutdown.begun() => return Ok(()),
@@ -135,11 +137,13 @@ async fn serve_http(
     let request_seat = seat.clone();
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
+        let credentials = credentials.clone();
         let half_close = socket.half_close();
         move |mut request: http::Request<_>| {
             let (http, request_guard) = (http.clone(), activity.begin());
             let beyond = (!request_seat.is_admitted()).then(|| request_seat.clone());
             request.extensions_mut().insert(info.clone());
+            request.extensions_mut().insert(credentials.clone());
             if !begins_http2 {
                 request.extensions_mut().insert(slot.clone());
                 request.extensions_mut().insert(half_close.clone());
@@ -191,6 +195,7 @@ async fn serve_http(
     let mut connection = pin!(connection.with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,
+        () = credentials.must_close(&app.auth) => Ok(()),
         () = must_end(http, seat) => {
             if seat.is_silent() {
                 return Ok(());

@@ -21,6 +21,8 @@ pub(crate) struct Error {
     pub(crate) retry_after: Option<u32>,
     /// The first readable position after damage; only streams send it.
     pub(crate) next_intact: Option<Position>,
+    /// With `unauthorized`: whether a token was given.
+    pub(crate) has_invalid_token: bool,
 }
 
 /// The value of an extra field.
@@ -36,7 +38,14 @@ impl Error {
             Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
             _ => None,
         };
-        Error { code, message: message.into(), fields: Vec::new(), retry_after, next_intact: None }
+        Error {
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            retry_after,
+            next_intact: None,
+            has_invalid_token: false,
+        }
     }
 
     pub(crate) fn invalid(name: &'static str, value: &str, accepted: &'static str) -> Error {
@@ -46,6 +55,12 @@ impl Error {
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: u64) -> Error {
         self.fields.push((name, ErrorField::Number(value)));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_text(mut self, name: &'static str, value: &str) -> Error {
+        self.fields.push((name, ErrorField::Text(value.to_owned())));
         self
     }
 

@@ -2,12 +2,12 @@
 //! its extensions, as an `Arc`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "access control and the audit log read these fields")]
+#[expect(dead_code, reason = "nothing reads yet whether it is encrypted")]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: PeerAddress,
     /// Whether the bytes are encrypted.
@@ -28,6 +28,16 @@ pub(crate) enum PeerAddress {
         group: u32,
         process: Option<i32>,
     },
+}
+
+impl PeerAddress {
+    /// The IP address; `None` for a process of this machine.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            PeerAddress::Tcp(address) => Some(address.ip()),
+            PeerAddress::Unix { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for PeerAddress {

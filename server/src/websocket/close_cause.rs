@@ -30,11 +30,6 @@ pub(super) enum CloseCause {
 }
 
 impl CloseCause {
-    /// The server is stopping.
-    pub(super) fn stopping() -> CloseCause {
-        CloseCause::Fault(Error::new(Code::ShuttingDown, "the server is stopping; connect again"))
-    }
-
     /// What the close frame says; `None` if none can be sent.
     pub(super) fn close_frame(&self) -> Option<CloseFrame> {
         Some(match self {
@@ -103,13 +98,15 @@ mod tests {
     #[test]
     fn each_cause_has_its_close_code() {
         let code = |cause: CloseCause| cause.close_frame().and_then(|(code, _)| code);
-        assert_eq!(code(CloseCause::stopping()), Some(4020));
+        let stopping = || CloseCause::from(Error::new(Code::ShuttingDown, "x"));
+        assert_eq!(code(stopping()), Some(4020));
+        assert_eq!(code(Error::new(Code::Unauthorized, "x").into()), Some(4023));
         assert_eq!(code(Violation::TooLarge { payload_bytes_max: 1 }.into()), Some(4010));
         assert_eq!(code(Error::new(Code::UnknownError, "x").into()), Some(1011));
         assert_eq!(code(CloseCause::Complete), Some(1000));
         assert_eq!(code(CloseCause::ByPeer(None)), None);
         assert!(CloseCause::Gone("x").close_frame().is_none());
-        let (_, reason) = CloseCause::stopping().close_frame().expect("a close frame");
+        let (_, reason) = stopping().close_frame().expect("a close frame");
         assert!(reason.starts_with("shutting_down: "), "{reason}");
     }
 }

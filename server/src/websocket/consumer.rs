@@ -12,7 +12,6 @@
 //! response budget is used up.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use super::close_cause::CloseCause;
 use super::connection::{Listen, WebSocketConnection};
 use super::frame;
 use crate::app::App;
+use crate::handover::Ending;
 use crate::session::{Batch, Error, RecordReader, ResponseChunks};
 
 /// Bytes of control frames that are read at a time.
@@ -46,8 +46,13 @@ pub(super) struct WebSocketConsumer {
 
 impl WebSocketConsumer {
     /// Sends records until all are sent or something ends the connection.
-    pub(super) async fn serve(mut self, mut connection: WebSocketConnection, app: Arc<App>) {
-        let Err(cause) = self.run(&mut connection, &app).await;
+    pub(super) async fn serve(
+        mut self,
+        mut connection: WebSocketConnection,
+        app: Arc<App>,
+        ending: Ending,
+    ) {
+        let Err(cause) = self.run(&mut connection, ending).await;
         cause.log();
         drop(self);
         connection.close(&cause, &app.shutdown).await;
@@ -56,9 +61,9 @@ impl WebSocketConsumer {
     async fn run(
         &mut self,
         connection: &mut WebSocketConnection,
-        app: &App,
+        ending: Ending,
     ) -> Result<Infallible, CloseCause> {
-        let mut stopping = pin!(app.shutdown.begun());
+        let mut ending = ending.begun();
         loop {
             // The decoder of this connection refuses messages.
             while connection.next()?.is_some() {}
@@ -93,7 +98,7 @@ impl WebSocketConsumer {
                     let _ = connection.receive(CONTROLS_BYTES)?;
                 }
                 more = self.reader.wait(None), if waits => drop(more?),
-                () = &mut stopping => return Err(CloseCause::stopping()),
+                error = &mut ending => return Err(error.into()),
             }
         }
     }

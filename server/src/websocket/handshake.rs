@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue};
 use styx_protocol::Code;
 use tungstenite::handshake::derive_accept_key;
@@ -19,9 +21,10 @@ use super::consumer::WebSocketConsumer;
 use super::decoder::MessageDecoder;
 use super::producer::{Acks, READ_BYTES_MIN, WebSocketProducer};
 use crate::app::App;
+use crate::auth::Action;
 use crate::handover::{AcceptedUpgrade, Socket, UpgradeRequest};
-use crate::header;
 use crate::session::{Condition, Error};
+use crate::{header, params};
 
 const VERSION: &str = "13";
 const KEY_BYTES: usize = 16;
@@ -44,7 +47,23 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&request)?);
-    if writes(&request)? { write(&request, headers) } else { read(&request, headers).await }
+    if let Some(protocol) = subprotocol(&request.headers) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if writes(request.is_write, &request.query)? {
+        write(&request, headers)
+    } else {
+        read(&request, headers).await
+    }
+}
+
+/// The subprotocol, if the client offers it. A browser that offers subprotocols accepts only a
+/// connection with one of them, and one of them may be its token.
+fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    const STYX: &str = "styx";
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    offered.any(|protocol| protocol.trim() == STYX).then_some(HeaderValue::from_static(STYX))
 }
 
 async fn read(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpgrade, Error> {
@@ -66,9 +85,10 @@ async fn read(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<Accept
     if !params.follow {
         headers.insert(header::NEXT_POSITION, header::of_position(from + left));
     }
+    let ending = request.ending(Action::Read);
     Ok(AcceptedUpgrade::new(headers, move |socket| {
         let connection = connection(&app, socket, MessageDecoder::new(None));
-        consumer.serve(connection, app)
+        consumer.serve(connection, app, ending)
     }))
 }
 
@@ -83,12 +103,13 @@ fn write(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpg
     let acks = if request.flag("acks")? == Some(true) { Acks::Enabled } else { Acks::Disabled };
     headers.insert(header::START_POSITION, header::of_position(log.start_position()));
     headers.insert(header::END_POSITION, header::of_position(log.end_position()));
+    let ending = request.ending(Action::Append);
     Ok(AcceptedUpgrade::new(headers, move |socket| {
         let decoder = MessageDecoder::new(Some(log.config().payload_bytes_max()));
         let connection = connection(&app, socket, decoder);
         let read_bytes_max = app.config.websocket_read_buffer_size;
         let read_bytes_max = read_bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        WebSocketProducer::new(app, log, acks, read_bytes_max).serve(connection)
+        WebSocketProducer::new(app, log, acks, read_bytes_max).serve(connection, ending)
     }))
 }
 
@@ -106,11 +127,12 @@ fn accept_key(request: &UpgradeRequest) -> Result<HeaderValue, Error> {
     Ok(HeaderValue::from_str(&accept).expect("base64 is a valid header value"))
 }
 
-fn writes(request: &UpgradeRequest) -> Result<bool, Error> {
-    match request.param("mode").as_deref() {
-        None => Ok(request.is_write),
+/// Whether a handshake begins a stream that writes.
+pub(super) fn writes(is_write: bool, query: &str) -> Result<bool, Error> {
+    match params::value(query, "mode").as_deref() {
+        None => Ok(is_write),
         Some("write") => Ok(true),
-        Some("read") if !request.is_write => Ok(false),
+        Some("read") if !is_write => Ok(false),
         Some(other) => {
             let accepted = "read or write; for a POST only write";
             Err(Error::invalid("mode", other, accepted))

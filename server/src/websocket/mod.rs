@@ -43,6 +43,14 @@ impl FrontEnd for WebSocket {
         protocol.eq_ignore_ascii_case("websocket")
     }
 
+    fn writes(&self, is_write: bool, query: &str) -> Result<bool, Error> {
+        handshake::writes(is_write, query)
+    }
+
+    fn is_for_browsers(&self) -> bool {
+        true
+    }
+
     fn supports_version(&self, headers: &HeaderMap) -> bool {
         handshake::is_supported_version(headers)
     }

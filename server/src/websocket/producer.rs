@@ -28,6 +28,7 @@ use super::close_cause::CloseCause;
 use super::connection::{Listen, Received, WebSocketConnection};
 use super::frame;
 use crate::app::App;
+use crate::handover::Ending;
 use crate::session::{
     Append, AppendProgress, Error, OpenLog, PAYLOAD_PIECE_BYTES, Payload, PayloadBuilder, Pipeline,
     Reservation, Sending, SlowSender, UNLIMITED_WAIT_BYTES_MAX,
@@ -120,8 +121,8 @@ impl WebSocketProducer {
 
     /// Appends messages until something ends the connection, then the whole messages
     /// that arrived before that.
-    pub(super) async fn serve(mut self, mut connection: WebSocketConnection) {
-        let Err(mut cause) = self.run(&mut connection).await;
+    pub(super) async fn serve(mut self, mut connection: WebSocketConnection, ending: Ending) {
+        let Err(mut cause) = self.run(&mut connection, ending).await;
         if let Err(error) = self.finish(&mut connection).await {
             cause = error.into();
         }
@@ -135,9 +136,9 @@ impl WebSocketProducer {
     async fn run(
         &mut self,
         connection: &mut WebSocketConnection,
+        ending: Ending,
     ) -> Result<Infallible, CloseCause> {
-        let app = self.app.clone();
-        let mut stopping = pin!(app.shutdown.begun());
+        let mut ending = ending.begun();
         let mut gone = pin!(self.log.gone());
         let mut was_listening = true;
         loop {
@@ -159,7 +160,7 @@ impl WebSocketProducer {
             tokio::select! {
                 biased;
                 progress = self.pipeline.progress() => self.note_progress(progress)?,
-                () = &mut stopping => return Err(CloseCause::stopping()),
+                error = &mut ending => return Err(error.into()),
                 error = &mut gone => return Err(error.into()),
                 () = tokio::task::coop::consume_budget(), if has_rest => {}
                 ready = connection.ready(listen), if !has_rest => ready?,

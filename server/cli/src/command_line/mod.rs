@@ -3,6 +3,7 @@
 mod cursors;
 mod logs;
 mod serve;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use styx_protocol::LogName;
 pub(crate) use cursors::CursorsCommand;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
+pub(crate) use token::{TokenCommand, TokenFileArguments};
 
 /// The server if neither `--host` nor `STYX_HOST` is given.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:7123";
@@ -34,7 +36,7 @@ pub(crate) struct Global {
     /// Server to connect to [default: http://localhost:7123]
     #[arg(short = 'H', long, global = true, env = "STYX_HOST", value_name = "URL")]
     pub(crate) host: Option<String>,
-    /// Bearer token, for a server behind a proxy that requires one
+    /// Token, for a server with access control
     #[arg(long, global = true, env = "STYX_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     /// PEM file with the CA certificate of the server [default: the system's CA certificates]
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     /// Manage cursors: the durable, named positions of consumers in a log
     #[command(subcommand, arg_required_else_help = true)]
     Cursors(CursorsCommand),
+    /// Manage the tokens of a server: who may read, append, manage and observe logs
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(TokenCommand),
     /// Measure a server and the limits of its machine
     Benchmark(styx_benchmark::Arguments),
     /// Check every record in the data directory of a stopped server, and report damage

@@ -28,6 +28,9 @@ pub(crate) struct Serve {
     /// Address to listen on; :7123 means all interfaces
     #[arg(short, long, value_name = "HOST:PORT")]
     pub(crate) bind_address: Option<String>,
+    /// Listen on an address that others can reach, even without access control or TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// Directory for the logs
     #[arg(short, long, value_name = "DIR")]
     pub(crate) data_directory: Option<String>,

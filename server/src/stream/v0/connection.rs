@@ -9,15 +9,15 @@
 //! idle connection holds almost no memory.
 
 use std::io::ErrorKind;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use futures_util::FutureExt;
 use styx_protocol::styx0::{self, MessageDecoder};
 
 use crate::app::App;
-use crate::handover::Socket;
+use crate::handover::{Ending, EndingBegun, Socket};
 use crate::peer::{self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
 use crate::transport::Transport;
 
@@ -51,8 +51,8 @@ pub(super) enum Styx0Event {
     Sent,
     /// The peer was silent for its whole timeout.
     PeerSilent,
-    /// The server is stopping.
-    Stopping,
+    /// The server is stopping, or the token is no longer valid.
+    MustEnd,
     /// The connection is gone.
     Disconnected,
 }
@@ -72,8 +72,8 @@ pub(super) struct Styx0Connection {
     pub(super) outgoing: BytesMut,
     /// How many bytes of `outgoing` were sent.
     sent: usize,
-    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_stopping: bool,
+    ending: EndingBegun,
+    is_ending: bool,
 }
 
 impl Styx0Connection {
@@ -84,6 +84,7 @@ impl Styx0Connection {
         socket: Socket,
         timeouts: HeartbeatTimeouts,
         payload_bytes_max: usize,
+        ending: Ending,
     ) -> Styx0Connection {
         let Socket { transport, received } = socket;
         // A peer that sends heartbeats may stop reading for any time.
@@ -93,7 +94,7 @@ impl Styx0Connection {
         if !received.is_empty() {
             decoder.push(&received);
         }
-        let (app, waiter) = (Arc::clone(app), Arc::clone(app));
+        let app = Arc::clone(app);
         Styx0Connection {
             transport,
             timeouts,
@@ -105,8 +106,8 @@ impl Styx0Connection {
             has_finished: false,
             outgoing: BytesMut::new(),
             sent: 0,
-            stopping: Box::pin(async move { waiter.shutdown.begun().await }),
-            is_stopping: false,
+            ending: ending.begun(),
+            is_ending: false,
             app,
         }
     }
@@ -145,9 +146,10 @@ impl Styx0Connection {
                     Ok(()) => self.flush(),
                     Err(_) => Some(Styx0Event::Disconnected),
                 },
-                () = self.stopping.as_mut(), if !self.is_stopping => {
-                    self.is_stopping = true;
-                    Some(Styx0Event::Stopping)
+                error = &mut self.ending, if !self.is_ending => {
+                    tracing::debug!("a styx/0 connection ends: {error}");
+                    self.is_ending = true;
+                    Some(Styx0Event::MustEnd)
                 }
                 due = self.heartbeat.due(is_excused) => self.due(due),
                 gone = self.liveness.gone(transport) => {
@@ -159,6 +161,12 @@ impl Styx0Connection {
                 return event;
             }
         }
+    }
+
+    /// Whether the connection has to end. A connection that never waits must ask.
+    pub(super) fn must_end(&mut self) -> bool {
+        self.is_ending = self.is_ending || (&mut self.ending).now_or_never().is_some();
+        self.is_ending
     }
 
     /// Reads until the socket is empty or `bytes_max` bytes have arrived.

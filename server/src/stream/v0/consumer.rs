@@ -93,6 +93,9 @@ impl Styx0Consumer {
             if let Err(end) = done {
                 return end;
             }
+            if connection.must_end() {
+                return Styx0End::Failed;
+            }
         }
     }
 
@@ -178,7 +181,7 @@ fn handle_event(connection: &mut Styx0Connection, event: Styx0Event) -> Result<(
             );
             Err(Styx0End::Failed)
         }
-        Styx0Event::Stopping => Err(Styx0End::Failed),
+        Styx0Event::MustEnd => Err(Styx0End::Failed),
         Styx0Event::Disconnected => Err(Styx0End::Disconnected),
     }
 }

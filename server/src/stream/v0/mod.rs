@@ -23,6 +23,7 @@ use styx_protocol::handshake::Protocol;
 use self::connection::Styx0Connection;
 use self::consumer::Styx0Consumer;
 use self::producer::Styx0Producer;
+use crate::auth::Action;
 use crate::handover::{AcceptedUpgrade, FrontEnd, UpgradeRequest};
 use crate::header;
 use crate::peer::HeartbeatTimeouts;
@@ -56,19 +57,26 @@ async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
     let app = Arc::clone(&request.app);
     if request.is_write {
         request.log.check_appendable()?;
+        let ending = request.ending(Action::Append);
         let log = request.log;
         return Ok(AcceptedUpgrade::new(headers, move |socket| async move {
-            let connection =
-                Styx0Connection::new(&app, socket, timeouts, log.config().payload_bytes_max());
+            let connection = Styx0Connection::new(
+                &app,
+                socket,
+                timeouts,
+                log.config().payload_bytes_max(),
+                ending,
+            );
             let gone = log.gone();
             Styx0Producer::new(connection, &app, &log).serve(gone).await;
         }));
     }
     let params = request.read_params()?;
     let consumer = Styx0Consumer::new(&app, &request.log, &params).await?;
+    let ending = request.ending(Action::Read);
     Ok(AcceptedUpgrade::new(headers, move |socket| async move {
         // A consumer sends no records.
-        let connection = Styx0Connection::new(&app, socket, timeouts, 0);
+        let connection = Styx0Connection::new(&app, socket, timeouts, 0, ending);
         consumer.serve(connection).await;
     }))
 }

@@ -367,7 +367,7 @@ impl Styx0Producer {
                 );
                 Styx0End::Failed
             }
-            Styx0Event::Stopping => Styx0End::Failed,
+            Styx0Event::MustEnd => Styx0End::Failed,
             Styx0Event::Disconnected => Styx0End::Disconnected,
         };
         // The first end counts, unless the peer is gone.

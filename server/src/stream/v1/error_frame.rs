@@ -57,11 +57,6 @@ pub(super) fn malformed(error: &frame::Error) -> Fault {
     of(&Error::new(code, error.to_string()))
 }
 
-/// The server is stopping.
-pub(super) fn shutting_down() -> Error {
-    Error::new(Code::ShuttingDown, "the server is stopping; connect again")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

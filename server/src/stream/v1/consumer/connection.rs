@@ -17,7 +17,6 @@ use styx_protocol::{Position, frame};
 
 use super::socket::{ConsumerEnd, ConsumerSocket};
 use crate::app::App;
-use crate::handover::Socket;
 use crate::peer;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::{BlockReader, OpenLog, StoredBlocks};
@@ -44,9 +43,8 @@ impl ConsumerConnection {
         timeouts: HeartbeatTimeouts,
         until: Option<Position>,
         reader: BlockReader,
-        socket: Socket,
+        socket: ConsumerSocket,
     ) -> ConsumerConnection {
-        let socket = ConsumerSocket::new(Arc::clone(&app), log.clone(), timeouts, socket);
         ConsumerConnection { app, log, timeouts, until, reader, socket }
     }
 
@@ -97,6 +95,7 @@ impl ConsumerConnection {
             }
             frames += 1;
             if frames % FRAMES_MAX == 0 {
+                self.socket.check_ending()?;
                 tokio::task::yield_now().await;
             }
         }

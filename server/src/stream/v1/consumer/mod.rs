@@ -6,11 +6,13 @@ mod socket;
 mod transfer;
 
 use super::handshake;
+use crate::auth::Action;
 use crate::handover::{AcceptedUpgrade, UpgradeRequest};
 use crate::header;
 use crate::session::{BlockQuery, Error};
 use crate::stream::timeouts;
 use connection::ConsumerConnection;
+use socket::ConsumerSocket;
 
 /// Bytes of blocks that are read at a time and sent in one frame. A single block
 /// may be larger.
@@ -32,8 +34,10 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
         request.log.read_blocks(from, query, request.app.sessions.response_budget().chunks())?;
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
+    let ending = request.ending(Action::Read);
     let (app, log) = (request.app, request.log);
     Ok(AcceptedUpgrade::new(headers, move |socket| {
+        let socket = ConsumerSocket::new(log.clone(), timeouts, socket, ending);
         ConsumerConnection::new(app, log, timeouts, until, reader, socket).serve()
     }))
 }

@@ -5,12 +5,12 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use styx_protocol::frame::{self, Ends, Fault, FrameDecoder, Route};
 
 #[cfg(target_os = "linux")]
 use super::transfer::{Transfer, takes_something};
-use crate::app::App;
-use crate::handover::Socket;
+use crate::handover::{Ending, EndingBegun, Socket};
 use crate::peer::{HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
 use crate::session::{Error, OpenLog, Span};
 use crate::stream::v1::error_frame;
@@ -25,12 +25,12 @@ const READ_BYTES: usize = 512;
 pub(super) struct ConsumerSocket {
     pub(super) transport: Arc<Transport>,
     pub(super) send_queue: SendQueue,
-    app: Arc<App>,
     log: OpenLog,
     timeouts: HeartbeatTimeouts,
     decoder: FrameDecoder,
     heartbeat: HeartbeatTimer,
     liveness: TcpLiveness,
+    ending: EndingBegun,
     /// Part of a file is being sent, and no frame may come in between.
     is_mid_span: bool,
 }
@@ -58,10 +58,10 @@ impl From<Error> for ConsumerEnd {
 
 impl ConsumerSocket {
     pub(super) fn new(
-        app: Arc<App>,
         log: OpenLog,
         timeouts: HeartbeatTimeouts,
         socket: Socket,
+        ending: Ending,
     ) -> ConsumerSocket {
         // A consumer that sends heartbeats may stop reading, and the kernel's timeout
         // does not know about heartbeats.
@@ -71,12 +71,12 @@ impl ConsumerSocket {
         ConsumerSocket {
             transport: Arc::new(socket.transport),
             send_queue: SendQueue::default(),
-            app,
             log,
             timeouts,
             decoder,
             heartbeat: HeartbeatTimer::new(timeouts),
             liveness: TcpLiveness::new(timeouts.ours),
+            ending: ending.begun(),
             is_mid_span: false,
         }
     }
@@ -97,6 +97,14 @@ impl ConsumerSocket {
                 stopped = self.handle_next_event() => stopped?,
             }
         }
+    }
+
+    /// Checks whether the stream has to end. A stream that never waits must ask.
+    ///
+    /// # Errors
+    /// It has.
+    pub(super) fn check_ending(&mut self) -> Result<(), ConsumerEnd> {
+        (&mut self.ending).now_or_never().map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Sends everything that waits.
@@ -167,7 +175,7 @@ impl ConsumerSocket {
         let transport = &self.transport;
         tokio::select! {
             biased;
-            () = self.app.shutdown.begun() => Err(error_frame::shutting_down().into()),
+            error = &mut self.ending => Err(error.into()),
             readable = self.transport.readable() => {
                 readable?;
                 self.read_heartbeats()

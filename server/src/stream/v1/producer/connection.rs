@@ -27,7 +27,7 @@ use super::ProducerIdentity;
 use super::receive_buffer::{ReadOutcome, ReceiveBuffer};
 use super::socket::{ProducerEvent, ProducerSocket};
 use crate::app::App;
-use crate::handover::Socket;
+use crate::handover::{Ending, Socket};
 use crate::peer;
 use crate::peer::HeartbeatTimeouts;
 use crate::session::ProducerMemory;
@@ -117,17 +117,17 @@ impl ProducerConnection {
     }
 
     /// Serves the connection until it ends.
-    pub(super) async fn serve(mut self) {
-        if let Err(error) = self.run().await {
+    pub(super) async fn serve(mut self, ending: Ending) {
+        if let Err(error) = self.run(ending).await {
             tracing::debug!("a producer's connection ended: {error}");
         }
     }
 
-    async fn run(&mut self) -> io::Result<()> {
-        let ending = self.receive().await?;
+    async fn run(&mut self, ending: Ending) -> io::Result<()> {
+        let end = self.receive(ending).await?;
         self.drain().await?;
         // A refused block was submitted before whatever ended the receiving.
-        match self.refused.take().map_or(ending, ProducerEnd::Failed) {
+        match self.refused.take().map_or(end, ProducerEnd::Failed) {
             ProducerEnd::Finished { forget } => {
                 if let Some(identity) = self.identity.as_ref().filter(|_| forget) {
                     // If this fails, the producer is forgotten after a week.
@@ -151,10 +151,9 @@ impl ProducerConnection {
     }
 
     /// Receives blocks until something ends that.
-    async fn receive(&mut self) -> io::Result<ProducerEnd> {
-        let app = Arc::clone(&self.app);
+    async fn receive(&mut self, ending: Ending) -> io::Result<ProducerEnd> {
         let taken_over = self.identity.as_ref().map(|identity| identity.claim.taken_over());
-        let mut must_end = pin!(must_end(&app, self.log.gone(), taken_over));
+        let mut must_end = pin!(must_end(ending, self.log.gone(), taken_over));
         loop {
             if let Some(fault) = &self.refused {
                 return Ok(ProducerEnd::Failed(fault.clone()));
@@ -381,7 +380,7 @@ impl ProducerConnection {
 
 /// Resolves when the server has to end the connection.
 async fn must_end(
-    app: &App,
+    ending: Ending,
     gone: impl Future<Output = Error>,
     taken_over: Option<impl Future<Output = ()>>,
 ) -> Error {
@@ -393,7 +392,7 @@ async fn must_end(
     };
     tokio::select! {
         () = taken_over => crate::session::taken_over(),
-        () = app.shutdown.begun() => error_frame::shutting_down(),
+        error = ending.begun() => error,
         error = gone => error,
     }
 }

@@ -18,6 +18,7 @@ use styx_protocol::handshake::ProducerParams;
 use styx_protocol::limits::{BLOCK_RAW_BYTES_MAX, IN_FLIGHT_BLOCKS_MAX};
 
 use super::handshake;
+use crate::auth::Action;
 use crate::handover::{AcceptedUpgrade, UpgradeRequest};
 use crate::session::{Claim, Error};
 use crate::stream::timeouts;
@@ -58,9 +59,10 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
     if let Some(next_sequence) = next_sequence {
         headers.insert(header::NEXT_SEQUENCE, HeaderValue::from(next_sequence));
     }
+    let ending = request.ending(Action::Append);
     let (app, log) = (request.app, request.log);
     Ok(AcceptedUpgrade::new(headers, move |socket| {
-        ProducerConnection::new(app, log, timeouts, identity, codecs, socket).serve()
+        ProducerConnection::new(app, log, timeouts, identity, codecs, socket).serve(ending)
     }))
 }
 

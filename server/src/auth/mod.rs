@@ -1,0 +1,31 @@
+//! Access control: who may do what.
+//!
+//! ```text
+//! request → Rule of its route → credentials → Store → Access ─▶ handler, front end
+//!                                    │                  └ Lease ─▶ ends open streams
+//! tokens.toml ─ every second ────────┘
+//! ```
+//!
+//! It is off until there is a token file or a key of `[auth]`, and from then on closed:
+//! everything that no grant allows is refused. Invariants: access control is never switched
+//! off while the process runs, and no secret leaves this module.
+
+mod access;
+mod credentials;
+mod grants;
+mod store;
+mod throttle;
+mod token;
+mod token_file;
+
+pub use grants::{Action, Grant, InvalidGrant, LogPattern};
+pub use token::{InvalidSecret, Secret, SecretHash};
+pub use token_file::{Credential, StoredSecret, Token, TokenFile, TokenFileError};
+
+pub(crate) use access::{Access, Lease, owns_cursor};
+pub(crate) use credentials::{CredentialCache, Place, take as take_credentials};
+pub(crate) use grants::Rule;
+pub(crate) use store::Store;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use token_file::fuzzing::token_file as fuzz_token_file;
