@@ -25,6 +25,7 @@
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`reverse_proxy`] | nginx or Caddy in front of a server |
 //! | [`tls`] | a TLS proxy in front of a server, which records requests |
+//! | [`tokens`] | a server with access control, and its tokens |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`network`] | a server in its own network namespace, with a link that can be cut |
 //! | [`styx1`] | streams of styx/1, in frames and blocks |
@@ -56,6 +57,7 @@ pub mod styx0;
 pub mod styx1;
 pub mod table;
 pub mod tls;
+pub mod tokens;
 pub mod wait;
 pub mod websocket;
 

@@ -57,7 +57,7 @@ pub(crate) fn run(command: TokenCommand, format: Format) -> Result<(), Failure> 
         }
         TokenCommand::Rotate { file, name, finish: true, .. } => {
             let path = path(&file)?;
-            change(&path, &name, |file, at| finish(file, at))?;
+            change(&path, &name, finish)?;
             eprintln!("The older secret of token {name} is no longer valid.");
             Ok(())
         }

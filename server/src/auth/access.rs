@@ -118,8 +118,8 @@ fn missing(action: Action, log: &str) -> String {
 }
 
 fn no_token() -> Error {
-    let message = "this server requires a token; send the header Authorization: Bearer TOKEN \
-                   (in the command line, --token or STYX_TOKEN)";
+    let message = "this server requires a token: set the client's option token (on the command \
+                   line, STYX_TOKEN or --token), or send the header Authorization: Bearer TOKEN";
     Error::new(Code::Unauthorized, message)
 }
 

@@ -89,7 +89,7 @@ fn a_vanished_peer_is_disconnected_within_tcp_timeout() {
     let tcp_timeout = tcp_timeout();
     let scratch = Arc::new(Scratch::new("alone"));
     let settings = Settings::default().script(&network::alone(&scratch));
-    let settings = settings.argument("--bind-address").argument("0.0.0.0:0");
+    let settings = settings.argument("--bind-address").argument("0.0.0.0:0").argument("--insecure");
     let settings = settings.set(&format!("tcp_timeout = {}", tcp_timeout.as_secs()));
     // Its readiness cannot be asked from this network.
     let server = settings.while_scanning().start_in(scratch).expect("it can be started");

@@ -36,6 +36,10 @@ macro_rules! scenarios {
         $(
             mod $driver {
                 scenarios! { tests $driver $names }
+                /// Everything again with a server that requires a token.
+                mod with_tokens {
+                    scenarios! { with_tokens $driver $names }
+                }
                 scenarios! { vectors $driver {
                     blocks_to_a_consumer frames_to_a_consumer streams_cut_anywhere
                     blocks_of_a_producer frames_to_a_producer
@@ -52,6 +56,16 @@ macro_rules! scenarios {
             fn $name() {
                 super::run(stringify!($driver), |driver| {
                     super::scenario::run(stringify!($name), driver)
+                });
+            }
+        )*
+    };
+    (with_tokens $driver:ident { $($name:ident)* }) => {
+        $(
+            #[test]
+            fn $name() {
+                crate::run(stringify!($driver), |driver| {
+                    crate::scenario::run_with_tokens(stringify!($name), driver)
                 });
             }
         )*
@@ -91,6 +105,7 @@ scenarios! {
         dropped_connection_of_a_producer
         empty_and_large_records
         expected_position
+        expired_token
         follow
         full_disk
         import_resumes
@@ -107,6 +122,7 @@ scenarios! {
         producer_options
         record_too_large
         retention_overtakes_a_consumer
+        revoked_token
         seek
         server_stays_away
         silent_server

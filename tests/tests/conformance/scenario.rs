@@ -11,7 +11,7 @@ use crate::drivers::Driver;
 use crate::expectation::check;
 use crate::payloads::{Variables, expand};
 use crate::session::{PATIENCE, Session};
-use crate::world::World;
+use crate::world::{AccessControl, World};
 
 /// The keys of a step that the driver does not see.
 const OF_THE_RUNNER: [&str; 6] = ["gives", "fails", "save", "begin", "until", "within"];
@@ -41,11 +41,25 @@ pub(crate) fn run(name: &str, driver: &Driver) -> Result<(), String> {
     run_within(name, driver, PATIENCE)
 }
 
+/// The same with a server that requires a token.
+pub(crate) fn run_with_tokens(name: &str, driver: &Driver) -> Result<(), String> {
+    run_in(name, driver, PATIENCE, AccessControl::On)
+}
+
 /// The same. No operation may take longer than `patience`.
 pub(crate) fn run_within(name: &str, driver: &Driver, patience: Duration) -> Result<(), String> {
+    run_in(name, driver, patience, AccessControl::AsDescribed)
+}
+
+fn run_in(
+    name: &str,
+    driver: &Driver,
+    patience: Duration,
+    access: AccessControl,
+) -> Result<(), String> {
     let scenario = read(name)?;
     let steps = scenario["steps"].as_array().ok_or("a scenario needs steps")?;
-    let world = World::start(&scenario["server"])?;
+    let world = World::start(&scenario["server"], access)?;
     let session = Session::start(driver)?;
     let variables = Variables::new();
     let mut run = Run { world, session, variables, begun: None, patience };
@@ -72,6 +86,12 @@ struct Run {
 
 impl Run {
     fn step(&mut self, step: &Value) -> Result<(), String> {
+        if step["fault"] == "create_token" {
+            let secret = self.world.create_token(step)?;
+            let variable = step["save"].as_str().ok_or("create_token needs save")?;
+            self.variables.insert(variable.to_owned(), secret.into());
+            return Ok(());
+        }
         if step["fault"].is_string() {
             return self.world.fault(step);
         }
@@ -120,8 +140,14 @@ impl Run {
         }
         let op =
             fields.get("op").and_then(Value::as_str).ok_or("a step needs op, fault or await")?;
-        if op == "connect" && !fields.contains_key("address") {
+        let is_connect = op == "connect";
+        if is_connect && !fields.contains_key("address") {
             fields.insert("address".to_owned(), self.world.address().into());
+        }
+        if let Some(token) = self.world.token().filter(|_| is_connect) {
+            let options = fields.entry("options").or_insert_with(|| json!({}));
+            let options = options.as_object_mut().ok_or("options are an object")?;
+            options.entry("token").or_insert_with(|| token.into());
         }
         if let Some(file) = fields.get("file").and_then(Value::as_str) {
             let path = self.world.file(file).display().to_string();

@@ -4,13 +4,15 @@
 //! driver ─▶ proxy ─▶ server: a child process with its own directory
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use styx_tests::proxy::{LinkFaults, Proxy};
-use styx_tests::{Request, Scratch, Settings, TestServer, api, damage, faults};
+use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens, wait};
+
+use crate::session::PATIENCE;
 
 /// More large records than a small disk can have.
 const RECORDS_MAX: usize = 500;
@@ -18,11 +20,29 @@ const RECORDS_MAX: usize = 500;
 pub(crate) struct World {
     server: TestServer,
     proxy: Proxy,
+    tokens: Option<Tokens>,
+}
+
+/// Whether the server of a scenario has access control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessControl {
+    /// Only if the scenario says so.
+    AsDescribed,
+    /// Always; clients without a token of their own get one that may do everything.
+    On,
+}
+
+/// The tokens of a server. Their file is not in the data directory, which may be a small disk.
+struct Tokens {
+    /// A configuration file that names the token file.
+    config: PathBuf,
+    /// The secret of the token that may do everything.
+    admin: String,
 }
 
 impl World {
     /// Starts the server that a scenario describes under `server`.
-    pub(crate) fn start(description: &Value) -> Result<World, String> {
+    pub(crate) fn start(description: &Value, access: AccessControl) -> Result<World, String> {
         let scratch = Arc::new(Scratch::new("conformance"));
         let mut settings = Settings::default();
         for line in description["settings"].as_array().into_iter().flatten() {
@@ -31,14 +51,49 @@ impl World {
         if let Some(mib) = description["disk_mib"].as_u64() {
             settings = settings.script(&faults::small_disk(&scratch, mib));
         }
+        let has_access_control = description["access_control"].as_bool().unwrap_or(false);
+        let mut tokens = None;
+        if has_access_control || access == AccessControl::On {
+            let table = format!("[auth]\ntoken_file = {:?}\n", scratch.join("tokens.toml"));
+            let config = scratch.write("auth.toml", &table);
+            let admin = run_token(&config, &["create", "--name", "admin", "--allow", "admin:*"])?;
+            tokens = Some(Tokens { config, admin });
+            settings = settings.table(&table);
+        }
         let server = settings.start_in(scratch).map_err(|refusal| refusal.to_string())?;
         let proxy = Proxy::start(server.address(), 1);
-        Ok(World { server, proxy })
+        Ok(World { server, proxy, tokens })
     }
 
     /// The address for clients.
     pub(crate) fn address(&self) -> String {
         format!("styx://{}", self.proxy.address())
+    }
+
+    /// The token of clients that have none of their own, if the server requires one.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.tokens.as_ref().map(|tokens| tokens.admin.as_str())
+    }
+
+    /// Creates the token that a step describes, and returns its secret when the server knows it.
+    pub(crate) fn create_token(&self, step: &Value) -> Result<String, String> {
+        let (name, mut arguments) = (&step["name"], vec!["create"]);
+        arguments.extend(["--name", name.as_str().ok_or("a token needs a name")?]);
+        for grant in step["allow"].as_array().into_iter().flatten() {
+            arguments.extend(["--allow", grant.as_str().ok_or("a grant is a text")?]);
+        }
+        arguments.extend(step["expires"].as_str().into_iter().flat_map(|when| ["--expires", when]));
+        let secret = self.run_token(&arguments)?;
+        let request = tokens::with(Request::get("/logs"), &secret);
+        wait::until_true("the server knows the token", PATIENCE, || {
+            self.server.ask(&request).status() == 200
+        });
+        Ok(secret)
+    }
+
+    fn run_token(&self, arguments: &[&str]) -> Result<String, String> {
+        let tokens = self.tokens.as_ref().ok_or("the server needs access_control")?;
+        run_token(&tokens.config, arguments)
     }
 
     /// The path of a file for the driver.
@@ -80,7 +135,7 @@ impl World {
             "delete_log" => self.delete(text("log")?)?,
             "recreate_log" => {
                 self.delete(text("log")?)?;
-                self.server.create(text("log")?);
+                self.ask(&Request::post("/logs").form(&format!("name={}", text("log")?)))?;
             }
             "truncate_log" => {
                 self.ask(&Request::post(&format!("/logs/{}/truncate", text("log")?)))?;
@@ -94,6 +149,7 @@ impl World {
                     self.ask(&api::write_one(text("log")?, text("text")?))?;
                 }
             }
+            "revoke_token" => drop(self.run_token(&["revoke", text("name")?])?),
             "fill_disk" => self.fill_disk(text("log")?)?,
             other => return Err(format!("there is no fault {other}")),
         }
@@ -104,7 +160,7 @@ impl World {
     fn fill_disk(&self, log: &str) -> Result<(), String> {
         let request = api::write_one(log, vec![b'x'; 500_000]);
         for _ in 0..RECORDS_MAX {
-            let answer = self.server.ask(&request);
+            let answer = self.server.ask(&self.authorized(&request));
             match answer.status() {
                 200 => {}
                 507 => return Ok(()),
@@ -120,11 +176,29 @@ impl World {
 
     /// Somebody else's request, not through the proxy.
     fn ask(&self, request: &Request) -> Result<(), String> {
-        let answer = self.server.ask(request);
+        let answer = self.server.ask(&self.authorized(request));
         if answer.status() == 200 {
             Ok(())
         } else {
             Err(format!("{request:?}: {}", answer.shown()))
         }
+    }
+
+    fn authorized(&self, request: &Request) -> Request {
+        match self.token() {
+            Some(token) => tokens::with(request.clone(), token),
+            None => request.clone(),
+        }
+    }
+}
+
+/// Runs `styx token` with this configuration file, and returns its output.
+fn run_token(config: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = cli::styx(&["token"]);
+    command.args(arguments).arg("--config").arg(config);
+    let done = cli::run(command, b"");
+    match done.code {
+        0 => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+        _ => Err(format!("styx token {arguments:?}: {}", done.stderr)),
     }
 }

@@ -8,6 +8,7 @@
 //! | [`styx0`] | the binary protocol of Styx 0.x |
 //! | [`styx1`] | the binary protocol of the client core |
 //! | [`client`] | the Rust client against a real server |
+//! | [`access`] | access control: tokens, grants, and what they end |
 //! | [`cli`] | the `styx` command, including `styx serve` |
 //! | [`golden`] | the committed files of each format version |
 //! | [`limits`] | large input, and slow or stalled peers of HTTP |
@@ -18,6 +19,7 @@
 //! Tests of crashes and failing disks are in `faults`. Tests that must not share the
 //! machine are in `alone`.
 
+mod access;
 mod cli;
 mod client;
 mod docs;

@@ -42,7 +42,17 @@ pub(super) fn document() -> &'static Value {
             },
             "servers": [{ "url": "/" }],
             "paths": paths(),
+            // Optional, because access control may be off.
+            "security": [{}, { "token": [] }],
             "components": {
+                "securitySchemes": {
+                    "token": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "A token from `styx token create`. \
+                            A server without access control needs none.",
+                    },
+                },
                 "parameters": parameters::all(),
                 "headers": responses::headers(),
                 "responses": responses::errors(),

@@ -1,11 +1,16 @@
 //! [`Operation`]: one path and method, and its description in the document.
 
+use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::super::route::Route;
 use super::{reference, responses};
+use crate::auth::Rule;
 
 /// Statuses of errors that every request can get.
 const ANY: &[u16] = &[500, 503];
+/// The same, if the request needs a token while access control is on.
+const OF_ACCESS: &[u16] = &[401, 403, 429];
 
 /// One operation.
 pub(super) struct Operation {
@@ -62,8 +67,10 @@ impl Operation {
         let mut described = Map::new();
         described.insert("operationId".to_owned(), self.id.into());
         described.insert("summary".to_owned(), self.summary.into());
-        if !self.description.is_empty() {
-            described.insert("description".to_owned(), self.description.into());
+        let access = access(self.rule());
+        let description = [self.description, &access].join(" ");
+        if !description.trim().is_empty() {
+            described.insert("description".to_owned(), description.trim().into());
         }
         if !self.parameters.is_empty() {
             described.insert("parameters".to_owned(), self.parameters());
@@ -91,6 +98,15 @@ impl Operation {
         })
     }
 
+    /// What the row of the route table requires.
+    fn rule(&self) -> Rule {
+        let path = self.path.replace("{name}", "a-log").replace("{cursor}", "a-cursor");
+        let method =
+            Method::try_from(self.method.to_ascii_uppercase().as_str()).unwrap_or_default();
+        let endpoint = Route::find(&path, &method).and_then(|(route, _)| route.endpoint(&method));
+        endpoint.map_or(Rule::AnyToken, |endpoint| endpoint.rule)
+    }
+
     fn parameters(&self) -> Value {
         self.parameters.iter().map(|name| reference("parameters", name)).collect()
     }
@@ -98,7 +114,8 @@ impl Operation {
     fn responses(&self, success: Value) -> Value {
         let mut responses = Map::new();
         responses.insert("200".to_owned(), success);
-        for status in self.errors.iter().chain(ANY) {
+        let of_access = if self.rule() == Rule::Public { &[] } else { OF_ACCESS };
+        for status in self.errors.iter().chain(ANY).chain(of_access) {
             responses.insert(status.to_string(), responses::error(*status));
         }
         if self.errors.contains(&426) {
@@ -126,6 +143,31 @@ impl Operation {
             success["links"] = links.collect::<Map<_, _>>().into();
         }
         success
+    }
+}
+
+/// What a token must allow, in words.
+fn access(rule: Rule) -> String {
+    match rule {
+        Rule::Public => String::new(),
+        Rule::AnyToken => "With access control: needs a valid token.".to_owned(),
+        Rule::Somewhere(action) => {
+            format!("With access control: needs the grant `{action}` on some log.")
+        }
+        Rule::See => "With access control: needs any grant on the log.".to_owned(),
+        Rule::OnLog(action) | Rule::OnNamedLog(action) => {
+            format!("With access control: needs the grant `{action}` on the log.")
+        }
+        Rule::Stream => {
+            "With access control: needs the grant `read` on the log, or `append` for a \
+                         stream that writes."
+                .to_owned()
+        }
+        Rule::ChangeCursor => {
+            "With access control: needs the grant `manage` on the log, or `read` \
+                               for a cursor with the name of the token."
+                .to_owned()
+        }
     }
 }
 

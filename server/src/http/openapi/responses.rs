@@ -42,6 +42,13 @@ pub(super) fn headers() -> Value {
                 It is the caller's own if the request has one.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
         },
+        "WWW-Authenticate": {
+            "description": "How to authenticate.",
+            "schema": {
+                "type": "string",
+                "pattern": "^Bearer realm=\"styx\"(, error=\"invalid_token\")?$",
+            },
+        },
         "Retry-After": {
             "description": "Seconds after which the same request may succeed.",
             "schema": { "type": "integer", "minimum": 1 },
@@ -78,6 +85,9 @@ fn describe(status: u16) -> Value {
     let meanings = codes.iter().map(|code| format!("- `{}`: {}", code.as_str(), code.meaning()));
     let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
     let mut headers = json!({ "X-Request-Id": reference("headers", "X-Request-Id") });
+    if status == 401 {
+        headers["WWW-Authenticate"] = reference("headers", "WWW-Authenticate");
+    }
     if [429, 503].contains(&status) {
         headers["Retry-After"] = reference("headers", "Retry-After");
     }

@@ -183,6 +183,10 @@ fn error(position: &Value) -> Value {
                  With `cursor_taken`: where the cursor is.",
                 position,
             ),
+            "grant": {
+                "type": "string",
+                "description": "With `forbidden`: the missing grant, such as `append:orders`.",
+            },
             "version": described("The version of the cursor.", position),
             "replaced_version": described(
                 "The version of the cursor before its last change; 0 if there was none.",

@@ -8,24 +8,24 @@ use styx_tests::api::{BINARY, write_lines, write_one};
 use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
-const ELSEWHERE: [(Code, &str); 8] = [
+const ELSEWHERE: [(Code, &str); 11] = [
     (Code::LogNotAvailable, "faults::damage"),
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
     (Code::StorageFull, "faults::disk"),
     (Code::Overloaded, "limits::connection_limit"),
+    (Code::Unauthorized, "access::matrix"),
+    (Code::Forbidden, "access::matrix"),
+    (Code::TooManyRequests, "access::lifecycle"),
     (Code::RequestTimeout, "limits::stalled_peers"),
     (Code::TooManyCursors, "http::cursors"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
 /// Not returned over HTTP by this version.
-const NEVER: [(Code, &str); 6] = [
+const NEVER: [(Code, &str); 3] = [
     (Code::MissingContentLength, "every body is streamed, so no request needs a length"),
     (Code::ProducerUnknown, "only clients return it"),
-    (Code::Unauthorized, "there are no tokens yet"),
-    (Code::Forbidden, "there are no tokens yet"),
-    (Code::TooManyRequests, "there are no quotas yet"),
     (Code::UnknownError, "a bug or an I/O error: a test that finds one leads to a fix"),
 ];
 

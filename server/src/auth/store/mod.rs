@@ -114,7 +114,7 @@ impl Store {
             None => {}
         }
         let snapshot = Snapshot::new(is_on, 0, &content.unwrap_or_default());
-        let seen = Seen { file, missing_checks: MISSING_CHECKS, checked_at: None };
+        let seen = Seen { file, missing_checks: 0, checked_at: None };
         Ok(Arc::new(Store {
             path,
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -408,3 +408,6 @@ fn warn_about_mode(path: &Path) {
 pub(super) fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Access control.
+
+mod audit;
+mod browsers;
+mod exposure;
+mod lifecycle;
+mod matrix;
+mod secrets;
+mod streams;
+mod token_file;

@@ -1,0 +1,218 @@
+//! Open streams and long requests end within 5 s after their token is revoked, expires, or loses
+//! its grant.
+
+use std::time::{Duration, Instant};
+
+use styx_protocol::Code;
+use styx_protocol::frame::Route;
+use styx_tests::styx0::{Message, Styx0Stream};
+use styx_tests::tokens::{self, with};
+use styx_tests::{Connection, Request, Settings, TestServer, WebSocket, styx0, styx1, websocket};
+
+const LIMIT: Duration = Duration::from_secs(5);
+const RECORDS: &str = "/logs/a/records";
+/// Of another log, so that the readers wait.
+const UPLOAD: &str = "/logs/b/records";
+
+/// One of each kind, waiting for records.
+struct Streams {
+    websocket_read: WebSocket,
+    websocket_write: WebSocket,
+    styx0_read: Styx0Stream,
+    styx0_write: Styx0Stream,
+    styx1_read: styx1::Styx1Stream,
+    styx1_write: styx1::Styx1Stream,
+    events: Connection,
+    long_poll: Connection,
+    upload: Connection,
+}
+
+fn begun(server: &TestServer, request: &Request) -> Connection {
+    let mut connection = server.connect();
+    connection.send(&request.bytes()).expect("it can be sent");
+    connection
+}
+
+impl Streams {
+    fn open(server: &TestServer, secret: &str) -> Streams {
+        let upgrade = |target: &str| {
+            let request = with(websocket::handshake(target), secret);
+            server.upgrade(&request).unwrap_or_else(|answer| panic!("{}", answer.shown()))
+        };
+        let styx0 = |method| {
+            let request = with(styx0::handshake(method, "a", "follow=true"), secret);
+            Styx0Stream::open(server, &request)
+                .unwrap_or_else(|answer| panic!("{}", answer.shown()))
+        };
+        let produce = with(styx1::produce_request("a", ""), secret);
+        let consume = with(styx1::consume_request("a", "follow=true"), secret);
+        let events = Request::get(RECORDS).header("Accept", "text/event-stream");
+        let mut events = begun(server, &with(events, secret));
+        assert!(events.head("GET").expect("an answer").status_line.contains("200"));
+        let long_poll = Request::get(&format!("{RECORDS}?whence=end&follow=true"))
+            .header("Accept", "application/vnd.styx.binary-records");
+        let upload = Request::new("POST", UPLOAD)
+            .header("Content-Type", "application/vnd.styx.line-delimited")
+            .header("Transfer-Encoding", "chunked");
+        let mut upload = begun(server, &with(upload, secret));
+        upload.send_chunk(b"one\ntwo\n").expect("it can be sent");
+        Streams {
+            websocket_read: upgrade(&format!("{RECORDS}?follow=true&whence=end")),
+            websocket_write: upgrade(&format!("{RECORDS}?mode=write")),
+            styx0_read: styx0("GET"),
+            styx0_write: styx0("POST"),
+            styx1_read: styx1::open(server, &consume, Route::ServerToConsumer),
+            styx1_write: styx1::open(server, &produce, Route::ServerToProducer),
+            events,
+            long_poll: begun(server, &with(long_poll, secret)),
+            upload,
+        }
+    }
+
+    /// Checks that each ends soon, with the error of its protocol.
+    fn end_with(mut self, code: Code, begun: Instant) {
+        let in_time = |what: &str| {
+            let took = begun.elapsed();
+            assert!(took < LIMIT, "{what} took {took:?}");
+        };
+        let reason = self.websocket_read.expect_close(code.close_code());
+        assert!(reason.starts_with(code.as_str()), "{reason}");
+        in_time("a WebSocket that reads");
+        let _ = self.websocket_write.expect_close(code.close_code());
+        in_time("a WebSocket that writes");
+        let _ = self.styx1_read.fails_with(code);
+        in_time("a styx/1 consumer");
+        let _ = self.styx1_write.fails_with(code);
+        in_time("a styx/1 producer");
+        for (what, mut stream) in
+            [("a styx/0 consumer", self.styx0_read), ("a styx/0 producer", self.styx0_write)]
+        {
+            assert_eq!(stream.rest(), [Message::Error(0)], "{what}");
+            in_time(what);
+        }
+        let (_, ending) = self.events.body().expect("what came before the end");
+        assert_eq!(ending, styx_tests::http::Ending::Cut, "an event stream is not complete");
+        in_time("an event stream");
+        let answer = self.upload.response("POST").expect("an answer");
+        let answer = answer.expect_error(code.http_status(), code.as_str());
+        assert_eq!(answer.json()["count"], 2, "{}", answer.text());
+        in_time("an upload");
+        let answer = self.long_poll.response("GET").expect("an answer");
+        let _ = answer.expect_error(code.http_status(), code.as_str());
+        in_time("a long poll");
+    }
+}
+
+fn with_log(settings: Settings) -> (TestServer, String) {
+    let (server, admin) = tokens::start(settings);
+    for name in ["name=a", "name=b"] {
+        let _ = server.ask(&with(Request::post("/logs").form(name), &admin)).expect(200);
+    }
+    (server, admin)
+}
+
+/// Waits until the server has read a token that was created while it runs.
+fn await_token(server: &TestServer, secret: &str) {
+    styx_tests::wait::until_true("the server knows the token", LIMIT, || {
+        server.ask(&with(Request::get("/logs"), secret)).status() == 200
+    });
+}
+
+#[test]
+fn revoked_token_ends_its_streams_of_every_protocol() {
+    let (server, admin) = with_log(Settings::default());
+    let secret = tokens::create(&server.data(), "app", &["read:a", "append:*"]);
+    await_token(&server, &secret);
+    let streams = Streams::open(&server, &secret);
+    let mut other = styx1::open(
+        &server,
+        &with(styx1::consume_request("a", "follow=true&whence=end"), &admin),
+        Route::ServerToConsumer,
+    );
+    // The lines of the upload are appended after a second.
+    styx_tests::wait::until_true("the lines are appended", LIMIT, || {
+        let info = server.ask(&with(Request::get("/logs/b"), &admin)).json();
+        info["record_count"] == 2
+    });
+    let begun = Instant::now();
+    let revoked = tokens::token(&server.data(), &["revoke", "app"]);
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    streams.end_with(Code::Unauthorized, begun);
+    let refused = server.ask(&with(Request::get(RECORDS), &secret));
+    let _ = refused.expect_error(401, "unauthorized");
+    // Another token's stream goes on.
+    other.beat();
+    let _ = server.ask(&with(styx_tests::api::write_one("a", "x"), &admin)).expect(200);
+    assert_eq!(other.block().header().count, 1);
+}
+
+#[test]
+fn expired_token_ends_its_streams_of_every_protocol() {
+    let (server, _) = with_log(Settings::default());
+    let lifetime = Duration::from_secs(5);
+    let created = Instant::now();
+    let secret =
+        tokens::create_with(&server.data(), "app", &["read:a", "append:*"], &["--expires", "5s"]);
+    await_token(&server, &secret);
+    let streams = Streams::open(&server, &secret);
+    // Times are rounded down to seconds.
+    streams.end_with(Code::Unauthorized, created + lifetime);
+    let refused = server.ask(&with(Request::get("/logs"), &secret));
+    let refused = refused.expect_error(401, "unauthorized");
+    assert!(refused.text().contains("the token app expired at 20"), "{}", refused.text());
+}
+
+#[test]
+fn a_token_that_loses_its_grant_ends_its_streams_as_forbidden() {
+    let (server, _) = with_log(Settings::default());
+    let secret = tokens::create(&server.data(), "app", &["read:a"]);
+    await_token(&server, &secret);
+    let consume = with(styx1::consume_request("a", "follow=true"), &secret);
+    let mut stream = styx1::open(&server, &consume, Route::ServerToConsumer);
+    let path = server.data().join("tokens.toml");
+    let text = std::fs::read_to_string(&path).expect("a file").replace("read:a", "read:b");
+    std::fs::write(&path, text).expect("written");
+    let fault = stream.fails_with(Code::Forbidden);
+    assert!(fault.message.contains("no grant read:a"), "{fault:?}");
+}
+
+/// An answer whose peer does not read it is not waiting for the server, so only the end of its
+/// connection can stop it.
+#[test]
+fn revoked_token_ends_an_answer_that_nobody_reads() {
+    let (server, admin) = with_log(Settings::default());
+    for _ in 0..8 {
+        let batch = styx_tests::api::write_one("a", vec![b'x'; 1_000_000]);
+        let _ = server.ask(&with(batch, &admin)).expect(200);
+    }
+    let secret = tokens::create(&server.data(), "app", &["admin:a"]);
+    await_token(&server, &secret);
+    let read = styx_tests::api::read_binary("a", "");
+    let mut read = begun(&server, &with(read, &secret));
+    let mut backup = begun(&server, &with(Request::get("/logs/a/backup"), &secret));
+    for connection in [&mut read, &mut backup] {
+        assert!(connection.head("GET").expect("an answer").status_line.contains("200"));
+    }
+    let begun = Instant::now();
+    assert_eq!(tokens::token(&server.data(), &["revoke", "app"]).code, 0);
+    styx_tests::wait::until_true("only the test's own connection is open", LIMIT, || {
+        let metrics = server.ask(&with(Request::get("/metrics"), &admin));
+        metrics.text().contains("\nstyx_connections 1\n")
+    });
+    assert!(begun.elapsed() < LIMIT);
+    let (body, ending) = read.body().expect("a part of it");
+    assert_eq!(ending, styx_tests::http::Ending::Cut, "{} bytes", body.len());
+}
+
+/// A server without access control gets its first token.
+#[test]
+fn first_token_closes_a_running_server_and_its_streams() {
+    let server = TestServer::with_log("a");
+    let mut open = styx1::consume(&server, "a", "follow=true");
+    let secret = tokens::create(&server.data(), "admin", &["admin:*"]);
+    let fault = open.fails_with(Code::Unauthorized);
+    assert!(fault.message.contains("access control is on now"), "{fault:?}");
+    let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
+    let _ = server.ask(&with(Request::get("/logs"), &secret)).expect(200);
+    assert!(server.log().contains("access control is on"), "{}", server.log());
+}
