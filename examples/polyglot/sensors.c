@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
     /* Without an address, the client uses the variable STYX_HOST, then localhost:7123. */
     styx_client *client;
     check(styx_client_connect(NULL, NULL, &client));
-    check(styx_create_log(client, argv[1], NULL, true, NULL, 0));
+    check(styx_create_log(client, argv[1], NULL, 0, true, NULL, 0));
     styx_options *options = styx_options_new();
     check(styx_options_set(options, "producer_id", PRODUCER_ID));
     styx_producer *producer;
