@@ -290,10 +290,12 @@ def test_waits_end_at_their_timeout(face: Face, styx_server: Server) -> None:
     ack = producer.append(b"during")
     with pytest.raises(TimeoutError) as late:
         ack.result(timeout=0.05)
-    assert isinstance(late.value, TimedOutError) and late.value.maybe_appended
+    assert isinstance(late.value, TimedOutError)
+    assert late.value.maybe_appended
     with pytest.raises(TimedOutError) as late:
         producer.flush(timeout=0.05)
-    assert isinstance(late.value, TimedOutError) and late.value.maybe_appended
+    assert isinstance(late.value, TimedOutError)
+    assert late.value.maybe_appended
     assert ack.position is None
     assert not ack.done()
     assert producer.stats().in_flight_records == 1
