@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::{self, Done};
-use crate::{Request, Scratch, Settings, TestServer};
+use crate::{Request, Scratch, Settings, TestServer, wait};
 
 /// Runs `styx token ARGUMENTS` for the data directory.
 #[must_use]
@@ -59,4 +60,19 @@ pub fn start(settings: Settings) -> (TestServer, String) {
 #[must_use]
 pub fn with(request: Request, secret: &str) -> Request {
     request.header("Authorization", format!("Bearer {secret}"))
+}
+
+/// Waits until requests with this token get this status. It asks seldom, because wrong tokens
+/// are throttled.
+///
+/// # Panics
+/// When that takes longer than 10 s.
+pub fn await_status(server: &TestServer, secret: &str, expected: u16) {
+    wait::until_true("the server has read the tokens again", Duration::from_secs(10), || {
+        let is_done = server.ask(&with(Request::get("/logs"), secret)).status() == expected;
+        if !is_done {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        is_done
+    });
 }

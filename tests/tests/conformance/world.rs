@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use styx_tests::proxy::{LinkFaults, Proxy};
-use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens, wait};
-
-use crate::session::PATIENCE;
+use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens};
 
 /// More large records than a small disk can have.
 const RECORDS_MAX: usize = 500;
@@ -84,10 +82,7 @@ impl World {
         }
         arguments.extend(step["expires"].as_str().into_iter().flat_map(|when| ["--expires", when]));
         let secret = self.run_token(&arguments)?;
-        let request = tokens::with(Request::get("/logs"), &secret);
-        wait::until_true("the server knows the token", PATIENCE, || {
-            self.server.ask(&request).status() == 200
-        });
+        tokens::await_status(&self.server, &secret, 200);
         Ok(secret)
     }
 

@@ -223,7 +223,10 @@ impl Store {
         }
         let invalid = match presented {
             Presented::Token(token) => match self.of_token(&snapshot, token, connection) {
-                Ok(principal) => return Ok(Access::Principal(principal)),
+                Ok(principal) if principal.is_valid() => return Ok(Access::Principal(principal)),
+                Ok(_) if is_public => return Ok(Access::Anonymous),
+                // Its holder knows the secret, so this is no guess.
+                Ok(principal) => return Err(invalid_token(principal.expiry_message())),
                 Err(message) => message,
             },
             Presented::Nothing => {
@@ -257,13 +260,11 @@ impl Store {
                 error.retry_after = Some(seconds);
                 Err(error)
             }
-            None => {
-                Err(Error { has_invalid_token: true, ..Error::new(Code::Unauthorized, invalid) })
-            }
+            None => Err(invalid_token(invalid)),
         }
     }
 
-    /// The principal of a token, or what is wrong with the token.
+    /// The principal of a token, which may have expired, or what is wrong with the token.
     fn of_token(
         &self,
         snapshot: &Snapshot,
@@ -290,9 +291,6 @@ impl Store {
                 }
             },
         };
-        if !principal.is_valid() {
-            return Err(principal.expiry_message());
-        }
         if let Some(connection) = connection.filter(|_| is_new) {
             connection.put(token, generation, principal.clone());
         }
@@ -314,8 +312,12 @@ impl Store {
             Some(found) => found.expiry_message(),
             None => format!("the token {} is no longer valid: it was revoked", principal.name),
         };
-        Err(Error { has_invalid_token: true, ..Error::new(Code::Unauthorized, message) })
+        Err(invalid_token(message))
     }
+}
+
+fn invalid_token(message: String) -> Error {
+    Error { has_invalid_token: true, ..Error::new(Code::Unauthorized, message) }
 }
 
 impl Principal {

@@ -207,7 +207,7 @@ mod tests {
         for (text, parts) in [
             ("x".to_owned(), vec!["line 1"]),
             ("[[tokens]]".to_owned(), vec!["tokens"]),
-            (format!("{head}nmae = 1"), vec!["nmae"]),
+            (format!("{head}title = 1"), vec!["title"]),
             (head.to_owned(), vec!["token ci", "0 secrets"]),
             (format!("{head}{secret}{}", secret.repeat(2)), vec!["token ci", "3 secrets"]),
             (format!("{head}{secret}{secret}"), vec!["token ci", "twice"]),

@@ -1,22 +1,11 @@
 //! `styx token` against a running server, and how guessing is throttled.
 
-use std::time::Duration;
-
 use styx_tests::cli::{run, styx};
 use styx_tests::tokens::{self, with};
-use styx_tests::wait::until_true;
 use styx_tests::{Request, Settings, TestServer};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn status(server: &TestServer, secret: &str) -> u16 {
     server.ask(&with(Request::get("/logs"), secret)).status()
-}
-
-fn await_status(server: &TestServer, secret: &str, expected: u16) {
-    until_true("the server has read the file again", PATIENCE, || {
-        status(server, secret) == expected
-    });
 }
 
 #[test]
@@ -43,7 +32,7 @@ fn token_is_created_listed_rotated_and_revoked_while_the_server_runs() {
     assert!(first.starts_with("styx_") && first.len() == 54 && first.ends_with('\n'), "{first}");
     assert!(created.stderr.contains("Created token ci") && !created.stderr.contains(first.trim()));
     let first = first.trim();
-    await_status(&server, first, 200);
+    tokens::await_status(&server, first, 200);
     let file = std::fs::read_to_string(data.join("tokens.toml")).expect("a file");
     assert!(!file.contains(first) && !file.contains(&first[5..]), "{file}");
 
@@ -59,16 +48,16 @@ fn token_is_created_listed_rotated_and_revoked_while_the_server_runs() {
     }
 
     let second = tokens::token(&data, &["rotate", "ci"]).expect_text().trim().to_owned();
-    await_status(&server, &second, 200);
+    tokens::await_status(&server, &second, 200);
     assert_eq!(status(&server, first), 200, "both are valid during the rotation");
     let again = tokens::token(&data, &["rotate", "ci"]);
     assert!(again.code == 1 && again.stderr.contains("--finish"), "{}", again.stderr);
     assert_eq!(tokens::token(&data, &["rotate", "ci", "--finish"]).code, 0);
-    await_status(&server, first, 401);
+    tokens::await_status(&server, first, 401);
     assert_eq!(status(&server, &second), 200);
 
     assert_eq!(tokens::token(&data, &["revoke", "ci"]).code, 0);
-    await_status(&server, &second, 401);
+    tokens::await_status(&server, &second, 401);
     assert_eq!(status(&server, &admin), 200);
 }
 
@@ -116,7 +105,7 @@ fn configuration_file_says_where_the_tokens_are() {
     command.current_dir(server.scratch().path());
     let secret = run(command, b"").expect_text().trim().to_owned();
     assert!(server.scratch().join("secret/tokens").exists());
-    await_status(&server, &secret, 200);
+    tokens::await_status(&server, &secret, 200);
 }
 
 #[test]
@@ -169,7 +158,7 @@ fn commands_work_with_a_token_and_explain_its_absence() {
     let refused = server.cli(&["logs", "list"], b"");
     assert!(refused.code == 1 && refused.stderr.contains("STYX_TOKEN"), "{}", refused.stderr);
     let reader = tokens::create(&server.data(), "reader", &["read:a"]);
-    await_status(&server, &reader, 200);
+    tokens::await_status(&server, &reader, 200);
     let refused = server.cli(&["logs", "write", "a", "--token", &reader], b"x\n");
     assert!(refused.code == 1 && refused.stderr.contains("append:a"), "{}", refused.stderr);
 }

@@ -111,18 +111,11 @@ fn with_log(settings: Settings) -> (TestServer, String) {
     (server, admin)
 }
 
-/// Waits until the server has read a token that was created while it runs.
-fn await_token(server: &TestServer, secret: &str) {
-    styx_tests::wait::until_true("the server knows the token", LIMIT, || {
-        server.ask(&with(Request::get("/logs"), secret)).status() == 200
-    });
-}
-
 #[test]
 fn revoked_token_ends_its_streams_of_every_protocol() {
     let (server, admin) = with_log(Settings::default());
     let secret = tokens::create(&server.data(), "app", &["read:a", "append:*"]);
-    await_token(&server, &secret);
+    tokens::await_status(&server, &secret, 200);
     let streams = Streams::open(&server, &secret);
     let mut other = styx1::open(
         &server,
@@ -153,7 +146,7 @@ fn expired_token_ends_its_streams_of_every_protocol() {
     let created = Instant::now();
     let secret =
         tokens::create_with(&server.data(), "app", &["read:a", "append:*"], &["--expires", "5s"]);
-    await_token(&server, &secret);
+    tokens::await_status(&server, &secret, 200);
     let streams = Streams::open(&server, &secret);
     // Times are rounded down to seconds.
     streams.end_with(Code::Unauthorized, created + lifetime);
@@ -166,7 +159,7 @@ fn expired_token_ends_its_streams_of_every_protocol() {
 fn a_token_that_loses_its_grant_ends_its_streams_as_forbidden() {
     let (server, _) = with_log(Settings::default());
     let secret = tokens::create(&server.data(), "app", &["read:a"]);
-    await_token(&server, &secret);
+    tokens::await_status(&server, &secret, 200);
     let consume = with(styx1::consume_request("a", "follow=true"), &secret);
     let mut stream = styx1::open(&server, &consume, Route::ServerToConsumer);
     let path = server.data().join("tokens.toml");
@@ -186,7 +179,7 @@ fn revoked_token_ends_an_answer_that_nobody_reads() {
         let _ = server.ask(&with(batch, &admin)).expect(200);
     }
     let secret = tokens::create(&server.data(), "app", &["admin:a"]);
-    await_token(&server, &secret);
+    tokens::await_status(&server, &secret, 200);
     let read = styx_tests::api::read_binary("a", "");
     let mut read = begun(&server, &with(read, &secret));
     let mut backup = begun(&server, &with(Request::get("/logs/a/backup"), &secret));

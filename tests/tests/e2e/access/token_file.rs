@@ -36,14 +36,10 @@ fn vanished_file_locks_everybody_out_until_it_is_back() {
     let text = std::fs::read(&path).expect("a file");
     std::fs::remove_file(&path).expect("removed");
     let status = |request: Request| server.ask(&request).status();
-    until_true("the tokens are invalid", PATIENCE, || {
-        status(with(Request::get("/logs"), &admin)) == 401
-    });
+    tokens::await_status(&server, &admin, 401);
     assert_eq!(status(Request::get("/logs")), 401);
     assert_eq!(status(Request::get("/health/ready")), 200);
     assert!(server.log().contains("the token file is gone"), "{}", server.log());
     std::fs::write(&path, text).expect("written");
-    until_true("the tokens are valid again", PATIENCE, || {
-        status(with(Request::get("/logs"), &admin)) == 200
-    });
+    tokens::await_status(&server, &admin, 200);
 }
