@@ -246,3 +246,26 @@ fn refusals_say_what_is_missing_and_do_not_tell_whether_a_log_exists() {
     let refused = server.ask(&with(restore, &manager)).expect_error(403, "forbidden");
     assert_eq!(refused.json()["grant"], "manage:c");
 }
+
+#[test]
+fn readiness_names_damaged_logs_only_to_observers() {
+    let (mut server, admin) = tokens::start(Settings::default());
+    let _ = server.ask(&with(Request::post("/logs").form("name=hidden"), &admin)).expect(200);
+    let reader = tokens::create(&server.data(), "reader", &["read:hidden"]);
+    let watcher = tokens::create(&server.data(), "watcher", &["observe:hid*"]);
+    let _ = server.stop();
+    std::fs::write(server.data().join("hidden/log.toml"), "damaged").expect("written");
+    server.restart();
+    let ask = |query: &str, secret: Option<&str>| {
+        let request = Request::get(&format!("/health/ready{query}"));
+        server.ask(&secret.map_or(request.clone(), |secret| with(request, secret)))
+    };
+    for (secret, is_named) in [(None, false), (Some(reader), false), (Some(watcher), true)] {
+        let answer = ask("", secret.as_deref()).expect(200);
+        assert_eq!(answer.json()["status"], "degraded");
+        assert_eq!(answer.text().contains("hidden"), is_named, "{}", answer.text());
+        let strict = ask("?strict=true", secret.as_deref());
+        let strict = strict.expect_error(503, "log_not_available");
+        assert_eq!(strict.text().contains("hidden"), is_named, "{}", strict.text());
+    }
+}
