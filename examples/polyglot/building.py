@@ -108,7 +108,8 @@ class Built:
     def build_node_package(self) -> None:
         """Compiles TypeScript, and puts the native module where the package looks for it."""
         if not (NODE_PACKAGE / "node_modules/.bin/tsc").exists():
-            run("npm", "ci", "--no-audit", "--no-fund", "--prefix", NODE_PACKAGE)
+            options = ["--loglevel=error", "--no-audit", "--no-fund"]
+            run("npm", "ci", *options, "--prefix", NODE_PACKAGE)
         run("npm", "run", "--silent", "build:dist", "--prefix", NODE_PACKAGE)
         name = "linux-arm64-gnu" if platform.machine() == "aarch64" else "linux-x64-gnu"
         addon = NODE_PACKAGE / f"npm/{name}/styx-client.{name}.node"
