@@ -16,7 +16,7 @@ pub(crate) fn step() -> Tally {
 
 /// Runs the tests in another folder of the tree.
 pub(crate) fn run(folder: &str, variables: &[(&str, OsString)]) -> Tally {
-    pytest(folder, &["--timeout", "120", "."], variables)
+    pytest(folder, &["--rootdir", ".", "--timeout", "120", "."], variables)
 }
 
 /// Runs the test of flat memory with 20 million records.
