@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | cursors | token | benchmark | verify | repair | import | completions → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | token | benchmark | verify | repair | import | completions | manual → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
@@ -17,6 +17,7 @@ mod failure;
 mod import;
 mod logging;
 mod logs;
+mod manual;
 mod output;
 mod progress;
 mod repair;
@@ -74,6 +75,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Repair(arguments) => repair::run(&arguments, global.format),
         Command::Import(arguments) => import::run(&arguments, global.format),
         Command::Completions { shell } => completions::run(shell),
+        Command::Manual { directory } => manual::run(&directory),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             match global.format {

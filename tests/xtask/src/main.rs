@@ -5,6 +5,7 @@
 
 mod c;
 mod cross;
+mod dist;
 mod docs;
 mod failures;
 mod fuzz;
@@ -44,6 +45,7 @@ cargo xtask c-abi --accept                         replace the baseline of libst
 cargo xtask c-install                              install libstyx below target/, and build programs with it
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
 cargo xtask npm [--dist DIR]                       build and check the files for npm, for all targets
+cargo xtask dist [--only PART]                     build and check the packages for operators; --help lists the parts
 cargo xtask flights                                download the data of examples/curl/flights.sh
 cargo fmt --all                                    format the code
 cargo build --release --package styx               build target/release/styx, the binary that users run
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         ["wheels", "--dist", folder] => python::wheels::write(Some(folder)),
         ["npm"] => node::npm::write(None),
         ["npm", "--dist", folder] => node::npm::write(Some(folder)),
+        ["dist", arguments @ ..] => dist::run(arguments),
         ["docs"] => docs::write(),
         _ => {
             eprint!("{USAGE}");

@@ -29,6 +29,9 @@ const CARGO_DENY: Tool = Tool {
 const CARGO_FUZZ: Tool =
     Tool { name: "cargo-fuzz", version: "0.13.2", install: &[], takes: "half a minute" };
 
+const CARGO_CYCLONEDX: Tool =
+    Tool { name: "cargo-cyclonedx", version: "0.5.9", install: &[], takes: "two minutes" };
+
 /// Programs that the tests need besides cargo: the name, the arguments of a call that
 /// shows that it works, what needs it, and how to install it.
 const NEEDED: [(&str, &[&str], &str, &str); 11] = [
@@ -231,6 +234,11 @@ impl Tool {
 /// cargo-fuzz. `None` if it cannot be built.
 pub(crate) fn cargo_fuzz() -> Option<PathBuf> {
     CARGO_FUZZ.program()
+}
+
+/// cargo-cyclonedx. `None` if it cannot be built.
+pub(crate) fn cargo_cyclonedx() -> Option<PathBuf> {
+    CARGO_CYCLONEDX.program()
 }
 
 /// Checks dependencies, licenses and sources with cargo-deny.

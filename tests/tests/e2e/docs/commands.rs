@@ -4,7 +4,8 @@
 //! with ```` ```sh ```` are run; others (`console`, `text`, …) are not. The blocks of
 //! one file run in order in one bash, in an empty directory, with `styx` on the path.
 //! Each file has its own server, and `localhost:7123` is replaced by its address. The
-//! first command that fails fails the test.
+//! scripts that the package installs into `/usr/lib/styx` are those of `packaging/scripts`.
+//! The first command that fails fails the test.
 //!
 //! Programs in other languages are run elsewhere: those of docs/rust.md by the crate of
 //! examples/rust, those of docs/python*.md by bindings/python/tests/test_docs.py, and
@@ -61,9 +62,11 @@ fn blocks(document: &str) -> Vec<Block> {
 
 /// One script of all blocks. It records which block failed.
 fn script(blocks: &[Block], address: &str) -> String {
+    let scripts = binary::workspace().join("packaging/scripts");
     let mut script = String::from("set -eEuo pipefail\ntrap 'echo \"line $BLOCK\" >failed' ERR\n");
     for block in blocks {
         let text = block.text.replace("localhost:7123", address);
+        let text = text.replace("/usr/lib/styx", &scripts.to_string_lossy());
         script.push_str(&format!("BLOCK={}\n{text}\n", block.line));
     }
     script

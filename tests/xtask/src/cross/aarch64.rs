@@ -26,10 +26,14 @@ pub(crate) fn variables() -> Option<Variables> {
         ("LD_LIBRARY_PATH", programs.join("usr/lib/x86_64-linux-gnu")),
         // Another compiler, so nothing can be shared.
         ("CARGO_TARGET_DIR", tools::target().join("cross/aarch64/target")),
-        // Kernels for this processor have pages of 4 to 64 KiB. jemalloc built for the largest
-        // works with all of them.
-        ("JEMALLOC_SYS_WITH_LG_PAGE", "16".into()),
+        large_pages(),
     ])
+}
+
+/// A variable for jemalloc. Kernels for this processor have pages of 4 to 64 KiB, and jemalloc
+/// built for the largest works with all of them.
+pub(super) fn large_pages() -> (&'static str, PathBuf) {
+    ("JEMALLOC_SYS_WITH_LG_PAGE", "16".into())
 }
 
 /// A call of a program for this processor. Its libraries are in `system`.

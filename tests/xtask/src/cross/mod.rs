@@ -52,7 +52,7 @@ pub(crate) fn needs_at_most(file: &Path, glibc: u32) -> bool {
 }
 
 /// The newest version of glibc 2 whose symbols a file needs, such as `GLIBC_2.17`.
-fn newest_glibc(content: &[u8]) -> Option<u32> {
+pub(crate) fn newest_glibc(content: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"GLIBC_2.";
     let found = content.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME);
     let versions = found.filter_map(|(at, _)| {

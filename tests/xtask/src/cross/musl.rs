@@ -1,8 +1,8 @@
-//! x86_64 with the C library musl, on an x86_64 machine with Debian.
+//! The C library musl, on an x86_64 machine with Debian.
 //!
 //! The standard library is compiled from the sources in Debian's `rust-web-src`, with the compiler
-//! of the same version. It is linked to musl's shared library, as an addon must be. Nothing here
-//! can run the result.
+//! of the same version, because rustup's server may be out of reach. An addon for x86_64 is linked
+//! to musl's shared library, which nothing here can run. A program contains musl.
 
 use std::path::PathBuf;
 
@@ -13,22 +13,40 @@ use crate::tools;
 /// The arguments for cargo in each build.
 pub(crate) const ARGUMENTS: [&str; 1] = ["-Zbuild-std=std,panic_unwind"];
 
-/// The compiler and the sources.
+/// The compiler and the sources, and qemu.
 fn programs() -> Option<PathBuf> {
     let folder = tools::target().join("cross/musl/programs");
     let packages = Packages::besides_installed(folder, &["amd64"]);
-    packages.unpacked(&["rustc-web", "rust-web-src"], &[])
+    packages.unpacked(&["rustc-web", "rust-web-src", "qemu-user-static"], &[])
 }
 
-/// The variables for a build; `None` if something is missing, which it has reported.
+/// The variables for the build of an addon; `None` if something is missing, which it has reported.
 pub(crate) fn variables() -> Option<Variables> {
+    linked("cross/musl/target", "-C target-feature=-crt-static")
+}
+
+/// The variables for the build of a program; `None` if something is missing, which it has reported.
+pub(crate) fn static_variables(target: &str) -> Option<Variables> {
+    let mut variables = linked("cross/musl/static", "-C target-feature=+crt-static")?;
+    if target.starts_with("aarch64") {
+        variables.push(super::aarch64::large_pages());
+    }
+    Some(variables)
+}
+
+fn linked(folder: &str, flags: &str) -> Option<Variables> {
     let programs = programs()?;
     Some(vec![
         ("RUSTC", programs.join("usr/bin/rustc")),
         ("LD_LIBRARY_PATH", programs.join("usr/lib/x86_64-linux-gnu")),
-        ("CARGO_TARGET_DIR", tools::target().join("cross/musl/target")),
+        ("CARGO_TARGET_DIR", tools::target().join(folder)),
         // Building the standard library is not stable yet.
         ("RUSTC_BOOTSTRAP", "1".into()),
-        ("RUSTFLAGS", "-C target-feature=-crt-static".into()),
+        ("RUSTFLAGS", flags.into()),
     ])
+}
+
+/// qemu for 64-bit ARM, which runs static programs.
+pub(crate) fn qemu_aarch64() -> Option<PathBuf> {
+    programs().map(|programs| programs.join("usr/bin/qemu-aarch64-static"))
 }

@@ -1,0 +1,86 @@
+#!/bin/bash
+# Builds the images and runs a container of the one for this machine. Arguments: the folder
+# packaging/, the prepared folder, the version, and the folder for the files. It needs neither a
+# daemon nor a network: podman keeps everything below the prepared folder.
+set -euo pipefail
+
+packaging=$1
+context=$2
+version=$3
+dist=$4
+bytes_max=20000000
+
+scratch=$(mktemp -d)
+podman() {
+    command podman --root "$context/storage" --runroot "$scratch/run" --storage-driver vfs \
+        --cgroup-manager cgroupfs --events-backend file --runtime crun "$@"
+}
+cleanup() {
+    podman rm --force --all --time 0 > /dev/null 2>&1 || true
+    podman volume rm --all --force > /dev/null 2>&1 || true
+    rm -rf "$scratch" "$context/storage"
+}
+trap cleanup EXIT
+rm -rf "$context/storage"
+
+for architecture in amd64 arm64; do
+    # The format of OCI has no health check.
+    podman build --quiet --format docker --platform "linux/$architecture" \
+        --tag "styx:$version-$architecture" --file "$packaging/docker/Dockerfile" "$context"
+    file=$dist/styx-$version-image-$architecture.tar
+    rm -f "$file" "$file.gz"
+    podman save --quiet --format docker-archive --output "$file" "styx:$version-$architecture"
+    size=$(podman image inspect --format '{{.Size}}' "styx:$version-$architecture")
+    echo "styx:$version-$architecture: $size bytes"
+    [ "$size" -le $bytes_max ] || { echo "the image is larger than $bytes_max bytes"; exit 1; }
+    gzip -9 --no-name "$file"
+done
+
+# As compose.yaml runs it, but without a network: each command runs in the container.
+run() {
+    podman run --detach --name styx --cgroups disabled --network none --read-only --cap-drop all \
+        --security-opt no-new-privileges --volume styx-data:/var/lib/styx "$@" > /dev/null
+}
+styx() {
+    podman exec -i styx styx "$@"
+}
+healthy() {
+    for _ in $(seq 100); do
+        ! podman healthcheck run styx > /dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    echo "the container did not become healthy:"
+    podman logs styx
+    return 1
+}
+
+# Without tokens it does not listen on all addresses.
+run "styx:$version-amd64"
+code=$(timeout 10 podman --root "$context/storage" wait styx 2> /dev/null || podman wait styx)
+[ "$code" != 0 ] || { echo "the server started without tokens"; exit 1; }
+podman logs styx
+podman rm styx > /dev/null
+
+run "styx:$version-amd64" serve --insecure
+healthy
+process=$(podman inspect --format '{{.State.Pid}}' styx)
+[ "$(awk '/^NSpid/ { print $NF }' "/proc/$process/status")" = 1 ] || { echo "not process 1"; exit 1; }
+[ "$(awk '/^Uid/ { print $2 }' "/proc/$process/status")" = 65532 ] || { echo "not user 65532"; exit 1; }
+styx logs create orders > /dev/null
+seq 1 1000 | styx logs write orders
+
+# As process 1, it obeys the signals that end it, and its data is in the volume.
+for signal in TERM INT; do
+    podman kill --signal $signal styx > /dev/null
+    code=$(podman wait styx)
+    [ "$code" = 0 ] || { echo "exit code $code after SIG$signal"; podman logs styx; exit 1; }
+    podman start styx > /dev/null
+    healthy
+done
+styx logs read orders --count 1000 | diff - <(seq 1 1000)
+# An upgrade: a new container with the same volume.
+podman rm --force --time 10 styx > /dev/null
+run "styx:$version-amd64" serve --insecure
+healthy
+styx logs read orders --count 1000 | diff - <(seq 1 1000)
+echo "a container of styx:$version-amd64 works: process 1, user 65532, health check, signals, volume"

@@ -1,0 +1,57 @@
+//! A static binary for each platform: it needs neither a C library nor an interpreter.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::place;
+use super::platform::{PLATFORMS, Platform};
+use super::script::{script, succeeds};
+use crate::cross::{self, musl};
+
+/// The largest binary, in bytes.
+const BYTES_MAX: u64 = 20_000_000;
+
+/// Builds both. Each one serves, writes and reads a log.
+pub(super) fn build() -> Option<()> {
+    let environment = cross::environment()?;
+    // One that fails does not stop the other.
+    let built = PLATFORMS.map(|platform| {
+        let variables = musl::static_variables(platform.rust)?;
+        let arguments = [&["--package", "styx"], &musl::ARGUMENTS[..]].concat();
+        let built = cross::build(&environment, platform.rust, &variables, &arguments)?;
+        place(&built.join("styx"), &platform.binary(), 0o755)?;
+        is_static(&platform.binary())?;
+        is_small(&platform.binary())?;
+        works(&platform, &platform.binary())
+    });
+    built.into_iter().collect()
+}
+
+/// Whether a binary serves, writes and reads a log.
+pub(super) fn works(platform: &Platform, binary: &Path) -> Option<()> {
+    let mut round_trip = script("round-trip.sh");
+    platform.add_call(binary, &mut round_trip)?;
+    succeeds("round-trip.sh", &mut round_trip)
+}
+
+/// Whether the kernel runs it without a loader of libraries.
+fn is_static(binary: &Path) -> Option<()> {
+    let output = Command::new("readelf").args(["--program-headers", "--wide"]).arg(binary).output();
+    let headers = output.ok()?.stdout;
+    let headers = String::from_utf8_lossy(&headers);
+    let is_static = headers.contains("LOAD") && !headers.contains("INTERP");
+    if !is_static {
+        eprintln!("{} is not static:\n{headers}", binary.display());
+    }
+    is_static.then_some(())
+}
+
+fn is_small(binary: &Path) -> Option<()> {
+    let size = fs::metadata(binary).ok()?.len();
+    println!("{}: {size} bytes", binary.display());
+    if size > BYTES_MAX {
+        eprintln!("{} is larger than {BYTES_MAX} bytes", binary.display());
+    }
+    (size <= BYTES_MAX).then_some(())
+}
