@@ -10,36 +10,50 @@ version=$3
 dist=$4
 bytes_max=20000000
 
+if [ -z "${STYX_TEST_MOUNTS:-}" ]; then
+    STYX_TEST_MOUNTS=yes exec unshare --mount bash "$0" "$@"
+fi
+# shellcheck source=packaging/tests/group.sh
+. "$(dirname "$0")/group.sh"
+# crun wants all groups in this folder.
+enter_group /sys/fs/cgroup
+
 scratch=$(mktemp -d)
 podman() {
-    command podman --root "$context/storage" --runroot "$scratch/run" --storage-driver vfs \
-        --cgroup-manager cgroupfs --events-backend file --runtime crun "$@"
+    # Without systemd, it complains that it cannot repeat the health check.
+    command podman --root "$scratch/storage" --runroot "$scratch/run" --storage-driver vfs \
+        --cgroup-manager cgroupfs --events-backend file --runtime crun --log-level fatal "$@"
 }
 cleanup() {
     podman rm --force --all --time 0 > /dev/null 2>&1 || true
-    podman volume rm --all --force > /dev/null 2>&1 || true
-    rm -rf "$scratch" "$context/storage"
+    leave_group
+    rm -rf "$scratch"
 }
 trap cleanup EXIT
-rm -rf "$context/storage"
 
-for architecture in amd64 arm64; do
+image=localhost/styx:$version
+# The last one is that of this machine.
+for architecture in arm64 amd64; do
     # The format of OCI has no health check.
-    podman build --quiet --format docker --platform "linux/$architecture" \
-        --tag "styx:$version-$architecture" --file "$packaging/docker/Dockerfile" "$context"
+    podman build --quiet --format docker --platform "linux/$architecture" --tag "$image" \
+        --file "$packaging/docker/Dockerfile" "$context"
     file=$dist/styx-$version-image-$architecture.tar
     rm -f "$file" "$file.gz"
-    podman save --quiet --format docker-archive --output "$file" "styx:$version-$architecture"
-    size=$(podman image inspect --format '{{.Size}}' "styx:$version-$architecture")
-    echo "styx:$version-$architecture: $size bytes"
+    podman save --quiet --format docker-archive --output "$file" "$image"
+    size=$(podman image inspect --format '{{.Size}}' "$image")
+    echo "image for $architecture: $size bytes"
     [ "$size" -le $bytes_max ] || { echo "the image is larger than $bytes_max bytes"; exit 1; }
     gzip -9 --no-name "$file"
 done
+# What a user loads is what is tested.
+podman rmi --force "$image" > /dev/null
+gzip --decompress --stdout "$dist/styx-$version-image-amd64.tar.gz" | podman load --quiet
 
 # As compose.yaml runs it, but without a network: each command runs in the container.
 run() {
-    podman run --detach --name styx --cgroups disabled --network none --read-only --cap-drop all \
-        --security-opt no-new-privileges --volume styx-data:/var/lib/styx "$@" > /dev/null
+    podman run --detach --name styx --cgroups disabled --ulimit nofile=4096 --ulimit nproc=1000 \
+        --network none --read-only --cap-drop all --security-opt no-new-privileges \
+        --volume styx-data:/var/lib/styx "$image" "$@" > /dev/null
 }
 styx() {
     podman exec -i styx styx "$@"
@@ -55,13 +69,17 @@ healthy() {
 }
 
 # Without tokens it does not listen on all addresses.
-run "styx:$version-amd64"
-code=$(timeout 10 podman --root "$context/storage" wait styx 2> /dev/null || podman wait styx)
-[ "$code" != 0 ] || { echo "the server started without tokens"; exit 1; }
+run
+for _ in $(seq 100); do
+    [ "$(podman inspect --format '{{.State.Status}}' styx)" = running ] || break
+    sleep 0.1
+done
+code=$(podman inspect --format '{{.State.ExitCode}}' styx)
+[ "$code" = 1 ] || { echo "exit code $code, but the server should refuse to start"; exit 1; }
 podman logs styx
-podman rm styx > /dev/null
+podman rm --force --time 0 styx > /dev/null
 
-run "styx:$version-amd64" serve --insecure
+run serve --insecure
 healthy
 process=$(podman inspect --format '{{.State.Pid}}' styx)
 [ "$(awk '/^NSpid/ { print $NF }' "/proc/$process/status")" = 1 ] || { echo "not process 1"; exit 1; }
@@ -80,7 +98,7 @@ done
 styx logs read orders --count 1000 | diff - <(seq 1 1000)
 # An upgrade: a new container with the same volume.
 podman rm --force --time 10 styx > /dev/null
-run "styx:$version-amd64" serve --insecure
+run serve --insecure
 healthy
 styx logs read orders --count 1000 | diff - <(seq 1 1000)
-echo "a container of styx:$version-amd64 works: process 1, user 65532, health check, signals, volume"
+echo "a container works: process 1, user 65532, health check, signals, volume"

@@ -5,25 +5,14 @@ set -euo pipefail
 
 # shellcheck source=packaging/tests/system.sh
 . "$(dirname "$0")/system.sh"
+# shellcheck source=packaging/tests/group.sh
+. "$(dirname "$0")/group.sh"
 enter_copy "$@"
 mkdir "$copy/packages"
 cp "$3" "$copy/packages/styx.deb"
 
-# A control group of our own, so that systemd does not see those of this machine.
-groups=$STYX_TEST_COPY/groups
-mkdir "$groups"
-mount -t cgroup2 groups "$groups"
-group=$groups/styx-test-$(basename "$STYX_TEST_COPY")
-mkdir "$group"
-is_removed() { find "$group" -depth -type d -exec rmdir {} + 2> /dev/null; }
-leave_group() {
-    echo $$ > "$groups/cgroup.procs"
-    echo 1 > "$group/cgroup.kill"
-    wait 2> /dev/null || true
-    wait_for is_removed
-}
+enter_group "$STYX_TEST_COPY/groups"
 trap leave_group EXIT
-echo $$ > "$group/cgroup.procs"
 
 # shellcheck disable=SC2016 # the inner shell expands these
 boot='
