@@ -21,7 +21,7 @@ enter_group /sys/fs/cgroup
 scratch=$(mktemp -d)
 podman() {
     # Without systemd, it complains that it cannot repeat the health check.
-    command podman --root "$scratch/storage" --runroot "$scratch/run" --storage-driver vfs \
+    timeout 120 podman --root "$scratch/storage" --runroot "$scratch/run" --storage-driver vfs \
         --cgroup-manager cgroupfs --events-backend file --runtime crun --log-level fatal "$@"
 }
 cleanup() {
@@ -35,11 +35,12 @@ image=localhost/styx:$version
 # The last one is that of this machine.
 for architecture in arm64 amd64; do
     # The format of OCI has no health check.
-    podman build --quiet --format docker --platform "linux/$architecture" --tag "$image" \
+    podman build --quiet --no-cache --format docker --platform "linux/$architecture" --tag "$image" \
         --file "$packaging/docker/Dockerfile" "$context"
     file=$dist/styx-$version-image-$architecture.tar
     rm -f "$file" "$file.gz"
     podman save --quiet --format docker-archive --output "$file" "$image"
+    [ "$(podman image inspect --format '{{.Architecture}}' "$image")" = "$architecture" ]
     size=$(podman image inspect --format '{{.Size}}' "$image")
     echo "image for $architecture: $size bytes"
     [ "$size" -le $bytes_max ] || { echo "the image is larger than $bytes_max bytes"; exit 1; }

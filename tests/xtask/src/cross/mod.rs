@@ -29,9 +29,21 @@ pub(crate) fn build(
     variables: &Variables,
     arguments: &[&str],
 ) -> Option<PathBuf> {
+    call(environment, "zigbuild", target, variables, arguments)
+}
+
+/// The same with a subcommand of cargo-zigbuild: `zigbuild`, or `rustc` for arguments of the
+/// compiler.
+pub(crate) fn call(
+    environment: &Environment,
+    subcommand: &str,
+    target: &str,
+    variables: &Variables,
+    arguments: &[&str],
+) -> Option<PathBuf> {
     let zigbuild = Command::new(environment.program("cargo-zigbuild"));
     let mut zigbuild = tools::in_workspace(zigbuild);
-    zigbuild.args(["zigbuild", "--locked", "--release", "--target", target]).args(arguments);
+    zigbuild.args([subcommand, "--locked", "--release", "--target", target]).args(arguments);
     // cargo-zigbuild finds zig through Python.
     zigbuild.env("PATH", environment.path()).env("CARGO_TARGET_DIR", tools::target());
     zigbuild.envs(variables.iter().cloned());

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::Variables;
 use super::debian::Packages;
 use crate::tools;
+use crate::venv::Environment;
 
 /// The arguments for cargo in each build.
 pub(crate) const ARGUMENTS: [&str; 1] = ["-Zbuild-std=std,panic_unwind"];
@@ -22,19 +23,26 @@ fn programs() -> Option<PathBuf> {
 
 /// The variables for the build of an addon; `None` if something is missing, which it has reported.
 pub(crate) fn variables() -> Option<Variables> {
-    linked("cross/musl/target", "-C target-feature=-crt-static")
-}
-
-/// The variables for the build of a program; `None` if something is missing, which it has reported.
-pub(crate) fn static_variables(target: &str) -> Option<Variables> {
-    let mut variables = linked("cross/musl/static", "-C target-feature=+crt-static")?;
-    if target.starts_with("aarch64") {
-        variables.push(super::aarch64::large_pages());
-    }
+    let mut variables = common("cross/musl/target")?;
+    variables.push(("RUSTFLAGS", "-C target-feature=-crt-static".into()));
     Some(variables)
 }
 
-fn linked(folder: &str, flags: &str) -> Option<Variables> {
+/// Builds the static binary `styx`. `None` if something is missing, or if the build fails.
+pub(crate) fn static_styx(environment: &Environment, target: &str) -> Option<PathBuf> {
+    let mut variables = common("cross/musl/static")?;
+    if target.starts_with("aarch64") {
+        variables.push(super::aarch64::large_pages());
+    }
+    let program = ["--package", "styx", "--bin", "styx"];
+    // zig has the C library, the first object files and the unwinder; Debian's compiler has none.
+    let link = ["--", "-C", "link-self-contained=no"];
+    let arguments = [&program[..], &ARGUMENTS, &link].concat();
+    let folder = super::call(environment, "rustc", target, &variables, &arguments)?;
+    Some(folder.join("styx"))
+}
+
+fn common(folder: &str) -> Option<Variables> {
     let programs = programs()?;
     Some(vec![
         ("RUSTC", programs.join("usr/bin/rustc")),
@@ -42,7 +50,6 @@ fn linked(folder: &str, flags: &str) -> Option<Variables> {
         ("CARGO_TARGET_DIR", tools::target().join(folder)),
         // Building the standard library is not stable yet.
         ("RUSTC_BOOTSTRAP", "1".into()),
-        ("RUSTFLAGS", flags.into()),
     ])
 }
 

@@ -17,10 +17,7 @@ pub(super) fn build() -> Option<()> {
     let environment = cross::environment()?;
     // One that fails does not stop the other.
     let built = PLATFORMS.map(|platform| {
-        let variables = musl::static_variables(platform.rust)?;
-        let arguments = [&["--package", "styx"], &musl::ARGUMENTS[..]].concat();
-        let built = cross::build(&environment, platform.rust, &variables, &arguments)?;
-        place(&built.join("styx"), &platform.binary(), 0o755)?;
+        place(&musl::static_styx(&environment, platform.rust)?, &platform.binary(), 0o755)?;
         is_static(&platform.binary())?;
         is_small(&platform.binary())?;
         works(&platform, &platform.binary())
