@@ -14,7 +14,8 @@ use crate::root;
 
 /// What the system contains in addition to the essential packages: what `styx` depends on, a
 /// compiler for programs with libstyx, and systemd.
-const PACKAGES: &str = "adduser,cmake,dbus,g++,init-system-helpers,libc6-dev,make,pkgconf,systemd,systemd-sysv";
+const PACKAGES: &str =
+    "adduser,cmake,dbus,g++,init-system-helpers,libc6-dev,make,pkgconf,systemd,systemd-sysv";
 
 /// Installs, upgrades, removes and purges the packages, and uses them in between.
 pub(super) fn works() -> Option<()> {
@@ -60,7 +61,8 @@ fn mirror() -> Option<(String, String)> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let found = text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
-        let [origin, label, mirror, suite] = [words.next()?, words.next()?, words.next()?, words.next()?];
+        let [origin, label, mirror, suite] =
+            [words.next()?, words.next()?, words.next()?, words.next()?];
         // Not the updates of the release, which have the same label.
         let is_release = origin == "Debian" && label == "Debian" && !suite.contains('-');
         is_release.then(|| (mirror.to_owned(), suite.to_owned()))

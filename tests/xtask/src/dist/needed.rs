@@ -37,7 +37,9 @@ pub(super) fn are_installed() -> bool {
     let id = Command::new("id").arg("--user").output();
     let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     if !is_root {
-        eprintln!("cargo xtask dist needs root, for the installation of packages in a Debian system");
+        eprintln!(
+            "cargo xtask dist needs root, for the installation of packages in a Debian system"
+        );
     }
     missing.is_empty() && is_root
 }

@@ -10,7 +10,7 @@ use super::Package;
 use crate::cross;
 use crate::dist::platform::HERE;
 use crate::dist::script::succeeds;
-use crate::dist::{empty, entries, source, work};
+use crate::dist::{empty, entries, work};
 use crate::{root, tools};
 
 /// Where Debian keeps the libraries of this processor.
@@ -77,7 +77,11 @@ fn development(installed: &Path) -> Option<()> {
     let package = Package::new("libstyx-dev", HERE)?;
     let (_, soname, _) = shared(installed)?;
     package.link(&soname, &format!("{LIBRARIES}/libstyx.so"))?;
-    package.add(&installed.join(LIBRARIES).join("libstyx.a"), &format!("{LIBRARIES}/libstyx.a"), 0o644)?;
+    package.add(
+        &installed.join(LIBRARIES).join("libstyx.a"),
+        &format!("{LIBRARIES}/libstyx.a"),
+        0o644,
+    )?;
     let files = [
         "usr/include/styx.h",
         "usr/include/styx.hpp",
@@ -88,16 +92,18 @@ fn development(installed: &Path) -> Option<()> {
     for file in files {
         package.add(&installed.join(file), file, 0o644)?;
     }
-    for (language, examples) in [("c", "c"), ("cpp", "cpp")] {
+    for language in ["c", "cpp"] {
         let name = format!("{language}.md");
-        package.add(&root().join("docs").join(&name), &format!("usr/share/doc/libstyx-dev/{name}"), 0o644)?;
-        for example in entries(&root().join("examples").join(examples))? {
+        package.add(
+            &root().join("docs").join(&name),
+            &format!("usr/share/doc/libstyx-dev/{name}"),
+            0o644,
+        )?;
+        for example in entries(&root().join("examples").join(language))? {
             let name = example.file_name()?.to_str()?;
             let to = format!("usr/share/doc/libstyx-dev/examples/{language}/{name}");
             package.add(&example, &to, 0o644)?;
         }
     }
-    let overrides = source("debian/libstyx-dev.lintian-overrides");
-    package.add(&overrides, "usr/share/lintian/overrides/libstyx-dev", 0o644)?;
     package.build().map(drop)
 }

@@ -43,6 +43,10 @@ fn package(platform: &Platform) -> Option<std::path::PathBuf> {
         }
     }
     package.add_compressed(&root().join("CHANGELOG.md"), "usr/share/doc/styx/changelog")?;
-    package.add(&source("debian/styx.lintian-overrides"), "usr/share/lintian/overrides/styx", 0o644)?;
+    package.add(
+        &source("debian/styx.lintian-overrides"),
+        "usr/share/lintian/overrides/styx",
+        0o644,
+    )?;
     package.build()
 }
