@@ -66,7 +66,7 @@ pub fn is_possible() -> bool {
 }
 
 /// A script that runs the server in its own network namespace. The server has to listen
-/// on every address (`--bind-address 0.0.0.0:0`).
+/// on every address (`--bind-address 0.0.0.0:0 --insecure`).
 #[must_use]
 pub fn alone(scratch: &Scratch) -> PathBuf {
     let styx = binary::styx().display();

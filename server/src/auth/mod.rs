@@ -25,6 +25,8 @@ pub use token_file::{Credential, StoredSecret, Token, TokenFile, TokenFileError}
 pub(crate) use access::{Access, Lease, owns_cursor};
 pub(crate) use credentials::{CredentialCache, Place, take as take_credentials};
 pub(crate) use grants::Rule;
+#[cfg(test)]
+pub(crate) use store::Principal;
 pub(crate) use store::Store;
 
 #[cfg(any(test, feature = "fuzzing"))]

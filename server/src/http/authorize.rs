@@ -144,3 +144,68 @@ pub(super) fn audit(
     };
     event.record();
 }
+
+#[cfg(test)]
+mod tests {
+    use styx_protocol::Code;
+
+    use super::*;
+    use crate::auth::Principal;
+
+    /// The actions of which one is enough, on the log `a`; `None` if no token is needed.
+    /// `writes` is about an upgrade.
+    fn sufficient(operation: &str, writes: bool) -> Option<&'static [&'static str]> {
+        Some(match operation {
+            "health" | "version" => return None,
+            "read" if !writes => &["read", "admin"],
+            "read" | "append" => &["append", "admin"],
+            "list_logs" | "openapi" | "get_log" | "list_cursors" | "get_cursor" => {
+                &["read", "append", "manage", "observe", "admin"]
+            }
+            "metrics" => &["observe", "admin"],
+            "create_log" | "restore_log" | "delete_log" | "truncate_log" | "trim_log"
+            | "adopt_log" | "backup_log" => &["manage", "admin"],
+            // The cursor does not have the principal's name.
+            "set_cursor" | "delete_cursor" => &["manage", "admin"],
+            other => panic!("say here what {other} needs"),
+        })
+    }
+
+    #[test]
+    fn every_row_of_the_route_table_allows_exactly_what_its_operation_needs() {
+        let mut checked = 0;
+        for route in Route::ALL {
+            for method in route.methods() {
+                let endpoint = route.endpoint(&method).expect("it is one of the route's");
+                for writes in [false, true] {
+                    let needed = sufficient(endpoint.operation, writes);
+                    let check =
+                        |access: &Access| access.check(endpoint.rule, "a", writes, "cursor");
+                    assert!(check(&Access::Off).is_ok());
+                    let nobody = check(&Access::Anonymous).err().map(|error| error.code);
+                    assert_eq!(nobody, needed.map(|_| Code::Unauthorized), "{endpoint:?}");
+                    for action in Action::ALL {
+                        for (log, covers) in [("a", true), ("*", true), ("b", false)] {
+                            let grant = format!("{action}:{log}");
+                            let principal = Principal::with_grants("p", &[&grant]);
+                            let is_enough = needed.is_none_or(|all| all.contains(&action.as_str()));
+                            // These do not name the log in their path.
+                            let covers = covers
+                                || needed.is_none()
+                                || matches!(
+                                    endpoint.rule,
+                                    Rule::AnyToken | Rule::Somewhere(_) | Rule::OnNamedLog(_)
+                                );
+                            let denied = check(&Access::Principal(principal)).err();
+                            let denied = denied.map(|error| error.code);
+                            let expected = (!(is_enough && covers)).then_some(Code::Forbidden);
+                            assert_eq!(denied, expected, "{grant} {writes} {endpoint:?}");
+                            checked += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(checked > 500, "{checked}");
+    }
+}

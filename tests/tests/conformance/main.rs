@@ -36,9 +36,9 @@ macro_rules! scenarios {
         $(
             mod $driver {
                 scenarios! { tests $driver $names }
-                /// Everything again with a server that requires a token.
-                mod with_tokens {
-                    scenarios! { with_tokens $driver $names }
+                /// Everything again over TLS, with a server that requires a token.
+                mod over_tls_with_tokens {
+                    scenarios! { over_tls_with_tokens $driver $names }
                 }
                 scenarios! { vectors $driver {
                     blocks_to_a_consumer frames_to_a_consumer streams_cut_anywhere
@@ -60,12 +60,12 @@ macro_rules! scenarios {
             }
         )*
     };
-    (with_tokens $driver:ident { $($name:ident)* }) => {
+    (over_tls_with_tokens $driver:ident { $($name:ident)* }) => {
         $(
             #[test]
             fn $name() {
                 crate::run(stringify!($driver), |driver| {
-                    crate::scenario::run_with_tokens(stringify!($name), driver)
+                    crate::scenario::run_over_tls_with_tokens(stringify!($name), driver)
                 });
             }
         )*

@@ -7,7 +7,7 @@ use styx_tests::random::Random;
 
 use crate::drivers::{self, Driver};
 use crate::session::{PATIENCE, Session};
-use crate::world::{AccessControl, World};
+use crate::world::{Access, World};
 
 /// The length of every payload, and the payload, as a CRC-32.
 fn digest(payloads: &[Vec<u8>]) -> u32 {
@@ -32,7 +32,7 @@ pub(crate) fn compare(
     options: &Value,
     drivers: &[&Driver],
 ) -> Result<(), String> {
-    let world = World::start(&Value::Null, AccessControl::AsDescribed)?;
+    let world = World::start(&Value::Null, Access::Plain)?;
     let expected = (payloads.len(), digest(payloads));
     for (number, writer) in drivers.iter().enumerate() {
         let log = format!("log-{number}");

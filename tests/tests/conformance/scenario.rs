@@ -11,7 +11,7 @@ use crate::drivers::Driver;
 use crate::expectation::check;
 use crate::payloads::{Variables, expand};
 use crate::session::{PATIENCE, Session};
-use crate::world::{AccessControl, World};
+use crate::world::{Access, World};
 
 /// The keys of a step that the driver does not see.
 const OF_THE_RUNNER: [&str; 6] = ["gives", "fails", "save", "begin", "until", "within"];
@@ -41,22 +41,23 @@ pub(crate) fn run(name: &str, driver: &Driver) -> Result<(), String> {
     run_within(name, driver, PATIENCE)
 }
 
-/// The same with a server that requires a token.
-pub(crate) fn run_with_tokens(name: &str, driver: &Driver) -> Result<(), String> {
-    run_in(name, driver, PATIENCE, AccessControl::On)
+/// The same over TLS, with a server that requires a token.
+pub(crate) fn run_over_tls_with_tokens(name: &str, driver: &Driver) -> Result<(), String> {
+    // The TLS proxy accepts a connection before it knows that the server is away, so a client
+    // may as well run out of time.
+    let access = match name {
+        "server_stays_away" => Access::PlainWithTokens,
+        _ => Access::TlsWithTokens,
+    };
+    run_in(name, driver, PATIENCE, access)
 }
 
 /// The same. No operation may take longer than `patience`.
 pub(crate) fn run_within(name: &str, driver: &Driver, patience: Duration) -> Result<(), String> {
-    run_in(name, driver, patience, AccessControl::AsDescribed)
+    run_in(name, driver, patience, Access::Plain)
 }
 
-fn run_in(
-    name: &str,
-    driver: &Driver,
-    patience: Duration,
-    access: AccessControl,
-) -> Result<(), String> {
+fn run_in(name: &str, driver: &Driver, patience: Duration, access: Access) -> Result<(), String> {
     let scenario = read(name)?;
     let steps = scenario["steps"].as_array().ok_or("a scenario needs steps")?;
     let world = World::start(&scenario["server"], access)?;
@@ -148,6 +149,10 @@ impl Run {
             let options = fields.entry("options").or_insert_with(|| json!({}));
             let options = options.as_object_mut().ok_or("options are an object")?;
             options.entry("token").or_insert_with(|| token.into());
+            if let Some(authority) = self.world.authority() {
+                let authority = authority.display().to_string();
+                options.entry("ca_file").or_insert_with(|| authority.into());
+            }
         }
         if let Some(file) = fields.get("file").and_then(Value::as_str) {
             let path = self.world.file(file).display().to_string();

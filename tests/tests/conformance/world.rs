@@ -1,7 +1,7 @@
 //! [`World`]: the server of a scenario, the proxy in front of it, and the faults of both.
 //!
 //! ```text
-//! driver ─▶ proxy ─▶ server: a child process with its own directory
+//! driver ─▶ TLS, or not ─▶ proxy ─▶ server: a child process with its own directory
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use styx_tests::proxy::{LinkFaults, Proxy};
+use styx_tests::tls::TlsProxy;
 use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens};
 
 /// More large records than a small disk can have.
@@ -19,15 +20,20 @@ pub(crate) struct World {
     server: TestServer,
     proxy: Proxy,
     tokens: Option<Tokens>,
+    /// Between the clients and `proxy`.
+    tls: Option<TlsProxy>,
 }
 
-/// Whether the server of a scenario has access control.
+/// How clients reach the server of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AccessControl {
-    /// Only if the scenario says so.
-    AsDescribed,
-    /// Always; clients without a token of their own get one that may do everything.
-    On,
+pub(crate) enum Access {
+    /// Over plain TCP. They need a token only if the scenario says so.
+    Plain,
+    /// Over plain TCP, with a token. Clients without one of their own get one that may do
+    /// everything.
+    PlainWithTokens,
+    /// The same over TLS.
+    TlsWithTokens,
 }
 
 /// The tokens of a server. Their file is not in the data directory, which may be a small disk.
@@ -40,7 +46,7 @@ struct Tokens {
 
 impl World {
     /// Starts the server that a scenario describes under `server`.
-    pub(crate) fn start(description: &Value, access: AccessControl) -> Result<World, String> {
+    pub(crate) fn start(description: &Value, access: Access) -> Result<World, String> {
         let scratch = Arc::new(Scratch::new("conformance"));
         let mut settings = Settings::default();
         for line in description["settings"].as_array().into_iter().flatten() {
@@ -51,7 +57,7 @@ impl World {
         }
         let has_access_control = description["access_control"].as_bool().unwrap_or(false);
         let mut tokens = None;
-        if has_access_control || access == AccessControl::On {
+        if has_access_control || access != Access::Plain {
             let table = format!("[auth]\ntoken_file = {:?}\n", scratch.join("tokens.toml"));
             let config = scratch.write("auth.toml", &table);
             let admin = run_token(&config, &["create", "--name", "admin", "--allow", "admin:*"])?;
@@ -60,12 +66,25 @@ impl World {
         }
         let server = settings.start_in(scratch).map_err(|refusal| refusal.to_string())?;
         let proxy = Proxy::start(server.address(), 1);
-        Ok(World { server, proxy, tokens })
+        let tls = (access == Access::TlsWithTokens).then(|| {
+            let tls = TlsProxy::start(proxy.address());
+            server.scratch().write("authority.pem", tls.authority());
+            tls
+        });
+        Ok(World { server, proxy, tokens, tls })
     }
 
     /// The address for clients.
     pub(crate) fn address(&self) -> String {
-        format!("styx://{}", self.proxy.address())
+        match &self.tls {
+            Some(tls) => tls.url(),
+            None => format!("styx://{}", self.proxy.address()),
+        }
+    }
+
+    /// The certificate authority that clients must trust, if they use TLS.
+    pub(crate) fn authority(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(|_| self.file("authority.pem"))
     }
 
     /// The token of clients that have none of their own, if the server requires one.

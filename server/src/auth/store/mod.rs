@@ -336,7 +336,7 @@ impl Principal {
     }
 
     #[cfg(test)]
-    pub(super) fn with_grants(name: &str, grants: &[&str]) -> Arc<Principal> {
+    pub(crate) fn with_grants(name: &str, grants: &[&str]) -> Arc<Principal> {
         let grants = grants.iter().map(|text| text.parse().expect("a grant")).collect();
         let identity = Identity::Certificate(name.to_owned());
         Arc::new(Principal {
