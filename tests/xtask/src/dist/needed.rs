@@ -3,19 +3,22 @@
 use std::process::{Command, Stdio};
 
 /// A program and its package in Debian.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 18] = [
     ("cmake", "cmake"),
+    ("crun", "crun"),
     ("debootstrap", "debootstrap"),
     ("dpkg-deb", "dpkg"),
     ("gcc", "gcc"),
     ("git", "git"),
     ("gzip", "gzip"),
     ("lintian", "lintian"),
+    ("pgrep", "procps"),
     ("podman", "podman"),
     ("python3", "python3"),
     ("readelf", "binutils"),
     ("sha256sum", "coreutils"),
     ("shellcheck", "shellcheck"),
+    ("ss", "iproute2"),
     ("systemd-analyze", "systemd"),
     ("tar", "tar"),
     ("unshare", "util-linux"),
