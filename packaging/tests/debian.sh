@@ -3,7 +3,7 @@
 # Arguments: the system, the root of the sources, and the packages styx, libstyx1 and libstyx-dev.
 set -euo pipefail
 
-# shellcheck source=packaging/tests/system.sh
+# shellcheck source=system.sh
 . "$(dirname "$0")/system.sh"
 enter_copy "$@"
 sources=$2

@@ -13,7 +13,7 @@ bytes_max=20000000
 if [ -z "${STYX_TEST_MOUNTS:-}" ]; then
     STYX_TEST_MOUNTS=yes exec unshare --mount bash "$0" "$@"
 fi
-# shellcheck source=packaging/tests/group.sh
+# shellcheck source=group.sh
 . "$(dirname "$0")/group.sh"
 # crun wants all groups in this folder.
 enter_group /sys/fs/cgroup

@@ -3,9 +3,9 @@
 # Arguments: the system, the root of the sources, and the package styx.
 set -euo pipefail
 
-# shellcheck source=packaging/tests/system.sh
+# shellcheck source=system.sh
 . "$(dirname "$0")/system.sh"
-# shellcheck source=packaging/tests/group.sh
+# shellcheck source=group.sh
 . "$(dirname "$0")/group.sh"
 enter_copy "$@"
 mkdir "$copy/packages"

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::platform::HERE;
 use super::script::{script, succeeds};
+use crate::root;
 
 /// The highest exposure of a service that is accepted, in tenths.
 const EXPOSURE_MAX: &str = "20";
@@ -14,6 +15,6 @@ pub(super) fn check() -> Option<()> {
     units.arg(super::source("")).arg(HERE.binary()).arg(EXPOSURE_MAX);
     succeeds("units.sh", &mut units)?;
     let mut shellcheck = Command::new("bash");
-    shellcheck.args(["-c", "shellcheck scripts/* tests/*.sh debian/*/p*"]);
-    succeeds("shellcheck", shellcheck.current_dir(super::source("")))
+    let scripts = "cd packaging && shellcheck -x -P tests scripts/* tests/*.sh debian/*/p*";
+    succeeds("shellcheck", shellcheck.args(["-c", scripts]).current_dir(root()))
 }
