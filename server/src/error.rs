@@ -11,6 +11,9 @@ pub enum Error {
     /// The token file cannot be used.
     #[error("{0}")]
     Tokens(#[from] crate::auth::TokenFileError),
+    /// A file of `[tls]` cannot be used.
+    #[error("{0}")]
+    Certificate(#[from] crate::CertificateError),
     /// The server cannot listen on the address.
     #[error(
         "cannot listen on {address}: {source}; stop the other listener, or choose another address with --bind-address"

@@ -10,6 +10,7 @@
 mod app;
 mod audit;
 pub mod auth;
+mod certificates;
 pub mod config;
 mod descriptors;
 mod error;
@@ -35,6 +36,7 @@ mod stream;
 mod transport;
 mod websocket;
 
+pub use certificates::{Error as CertificateError, SelfSigned, generate_self_signed};
 pub use config::Config;
 pub use error::Error;
 pub use run::{RunOptions, run};

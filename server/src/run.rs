@@ -22,8 +22,9 @@ pub struct RunOptions {
 }
 
 /// Starts a runtime, serves until SIGINT, SIGTERM or the end of the parent in `options`, and
-/// stops gracefully. It ignores SIGHUP, SIGUSR1 and SIGUSR2. When it listens, it prints one
-/// line to standard output: `listening on http://ADDRESS`.
+/// stops gracefully. SIGHUP loads the certificates again. It ignores SIGUSR1 and SIGUSR2. When
+/// it listens, it prints one line to standard output: `listening on http://ADDRESS`, or
+/// `https://` with TLS.
 ///
 /// # Errors
 /// See [`Error`].
@@ -69,10 +70,11 @@ async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
     if let Some(port_file) = &mut port_file {
         port_file.publish(address.port())?;
     }
+    let (url, reload) = (server.url(), server.reload_certificates());
     tracing::info!(%address, "listening");
     // Standard output may be closed; that is no reason to stop.
     let mut out = std::io::stdout();
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "listening on {url}").and_then(|()| out.flush());
     server
         .run(async {
             let mut parent_ended = std::pin::pin!(parent_ended);
@@ -84,7 +86,13 @@ async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
                     }
                     _ = interrupt.recv() => break Some("SIGINT"),
                     _ = terminate.recv() => break Some("SIGTERM"),
-                    _ = hangup.recv() => "SIGHUP",
+                    _ = hangup.recv() => match &reload {
+                        Some(reload) => {
+                            reload();
+                            continue;
+                        }
+                        None => "SIGHUP",
+                    },
                     _ = user_defined_1.recv() => "SIGUSR1",
                     _ = user_defined_2.recv() => "SIGUSR2",
                 };

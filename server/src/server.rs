@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use crate::app::App;
+use crate::certificates::Certificates;
 use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::listener::{self, Connections};
@@ -26,6 +27,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     shares: Shares,
+    certificates: Option<Arc<Certificates>>,
     // Dropped last, which removes the file.
     _pid_file: Option<PidFile>,
 }
@@ -38,6 +40,8 @@ impl Server {
     /// See [`Error`].
     pub async fn bind(config: Config) -> Result<Server, Error> {
         let pid_file = config.pid_file.as_deref().map(PidFile::take).transpose()?;
+        let certificates =
+            config.tls.files().map(|files| Certificates::load(&files)).transpose()?;
         let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
         let auth = auth::Store::open(&config)?;
         let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
@@ -47,13 +51,33 @@ impl Server {
         shares.warn_if_small(config.max_connections, sessions.list().len());
         warn_about_exposure(address, &config, auth.is_on());
         let app = Arc::new(App::new(sessions, config, auth));
-        Ok(Server { app, listener, address, shares, _pid_file: pid_file })
+        Ok(Server {
+            app,
+            listener,
+            address,
+            shares,
+            certificates: certificates.map(Arc::new),
+            _pid_file: pid_file,
+        })
     }
 
     /// The address it listens on, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL with this address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Loads the certificate again when it is called; `None` without TLS. A file that
+    /// cannot be used is an error in the log, and the old certificate stays.
+    pub(crate) fn reload_certificates(&self) -> Option<impl Fn() + Send + 'static> {
+        self.certificates.clone().map(|certificates| move || certificates.reload())
     }
 
     /// Serves until `shutdown` resolves. Then it accepts no more connections, finishes
@@ -70,9 +94,10 @@ impl Server {
         let mut front_ends = stream::front_ends();
         front_ends.push(Box::new(WebSocket));
         let http = Arc::new(Http::new(app.clone(), front_ends));
-        let mut connections = Connections::new(http, self.shares);
+        let mut connections = Connections::new(http, self.shares, self.certificates.clone());
         tokio::select! {
             () = connections.accept_all(&self.listener) => {}
+            () = watch(self.certificates) => {}
             () = shutdown => {}
         }
         let begun = Instant::now();
@@ -114,5 +139,13 @@ fn warn_about_exposure(address: SocketAddr, config: &Config, has_access_control:
             "tokens and records are not encrypted: anyone on the network between a client and this \
              server can read them; set up [tls], or bind to 127.0.0.1"
         );
+    }
+}
+
+/// Notices changed certificates; never resolves.
+async fn watch(certificates: Option<Arc<Certificates>>) {
+    match certificates {
+        Some(certificates) => certificates.watch().await,
+        None => std::future::pending().await,
     }
 }

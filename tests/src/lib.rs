@@ -24,8 +24,11 @@
 //! | [`faults`] | shared by all fault loops |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`reverse_proxy`] | nginx or Caddy in front of a server |
+//! | [`authority`] | a certificate authority, and certificates of servers and clients |
+//! | [`tls_bridge`] | makes a server with TLS look like one without |
 //! | [`tls`] | a TLS proxy in front of a server, which records requests |
 //! | [`tokens`] | a server with access control, and its tokens |
+//! | [`transport`] | runs tests again with another transport |
 //! | [`power`] | filesystems whose power can be cut |
 //! | [`network`] | a server in its own network namespace, with a link that can be cut |
 //! | [`styx1`] | streams of styx/1, in frames and blocks |
@@ -34,6 +37,7 @@
 //! | [`styx0`] | a minimal client of styx/0 |
 
 pub mod api;
+pub mod authority;
 pub mod binary;
 pub mod checker;
 pub mod cli;
@@ -57,10 +61,13 @@ pub mod styx0;
 pub mod styx1;
 pub mod table;
 pub mod tls;
+pub mod tls_bridge;
 pub mod tokens;
+pub mod transport;
 pub mod wait;
 pub mod websocket;
 
+pub use authority::{Authority, Signed};
 pub use http::{Connection, Request, Response};
 pub use scratch::Scratch;
 pub use server::{Settings, TestServer};

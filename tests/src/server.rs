@@ -13,10 +13,14 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::{Connection, Request, Response};
-use crate::{Scratch, binary, wait};
+use crate::tls_bridge::TlsBridge;
+use crate::{Authority, Scratch, binary, transport, wait};
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The files of a server with TLS, in its directory.
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 
 /// The settings of a server.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +34,16 @@ pub struct Settings {
     script: bool,
     old_name: bool,
     scanning: bool,
+    tls: Option<Encryption>,
+    own_tls: bool,
+}
+
+/// How a test asks for TLS.
+#[derive(Debug, Clone)]
+struct Encryption {
+    authority: Arc<Authority>,
+    /// Further lines of `[tls]`.
+    lines: String,
 }
 
 impl Settings {
@@ -99,6 +113,29 @@ impl Settings {
         self
     }
 
+    /// Starts it with TLS. The test speaks plain bytes to [`address`](TestServer::address),
+    /// which a bridge encrypts.
+    #[must_use]
+    pub fn tls(self) -> Settings {
+        self.tls_with("")
+    }
+
+    /// As [`tls`](Self::tls), with further lines under `[tls]`. `DIRECTORY` in them is
+    /// replaced by the server's directory.
+    #[must_use]
+    pub fn tls_with(mut self, lines: &str) -> Settings {
+        let authority = Arc::new(Authority::new("authority of a test"));
+        self.tls = Some(Encryption { authority, lines: lines.to_owned() });
+        self
+    }
+
+    /// Says that the test configures TLS itself, or not at all: there is no bridge.
+    #[must_use]
+    pub fn without_tls_bridge(mut self) -> Settings {
+        self.own_tls = true;
+        self
+    }
+
     /// Starts it without waiting until every log is open.
     #[must_use]
     pub fn while_scanning(mut self) -> Settings {
@@ -122,7 +159,10 @@ impl Settings {
     ///
     /// # Errors
     /// It ended before it listened.
-    pub fn start_in(self, scratch: Arc<Scratch>) -> Result<TestServer, Refusal> {
+    pub fn start_in(mut self, scratch: Arc<Scratch>) -> Result<TestServer, Refusal> {
+        if transport::is_tls() && self.tls.is_none() && !self.script && !self.own_tls {
+            self = self.tls();
+        }
         let config = self.config_text(scratch.path());
         scratch.write("config.toml", config);
         let running = Running::start(&self, scratch.path())?;
@@ -133,6 +173,18 @@ impl Settings {
     }
 
     fn config_text(&self, directory: &Path) -> String {
+        let text = self.plain_config_text(directory);
+        let Some(Encryption { authority, lines }) = &self.tls else { return text };
+        let signed = authority.server();
+        let certificate = directory.join(CERTIFICATE);
+        let key = directory.join(KEY);
+        std::fs::write(&certificate, signed.certificate).expect("the directory can be written");
+        std::fs::write(&key, signed.key).expect("the directory can be written");
+        let lines = lines.replace("DIRECTORY", &directory.display().to_string());
+        format!("{text}\n[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{lines}\n")
+    }
+
+    fn plain_config_text(&self, directory: &Path) -> String {
         let data = directory.join("data").display().to_string();
         match &self.whole {
             Some(text) => text.replace("DATA", &data),
@@ -207,13 +259,50 @@ impl TestServer {
         Settings::default().start()
     }
 
-    /// The address that it listens on.
+    /// The address that it listens on, or that of the bridge in front of its TLS.
     ///
     /// # Panics
     /// When it is not running.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
+        let running = self.running();
+        running.bridge.as_ref().map_or(running.address, TlsBridge::address)
+    }
+
+    /// The address that it listens on, with TLS if it has that.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn listener_address(&self) -> SocketAddr {
         self.running().address
+    }
+
+    /// Its URL for clients with TLS, with the host name of its certificate.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("styxs://localhost:{}", self.listener_address().port())
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.settings.tls.is_some()
+    }
+
+    /// The authority of its certificate, if it has TLS.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.settings.tls.as_ref().expect("a server with TLS").authority
+    }
+
+    /// The files of its certificate and key, if it has TLS.
+    #[must_use]
+    pub fn certificate_files(&self) -> (PathBuf, PathBuf) {
+        (self.scratch.join(CERTIFICATE), self.scratch.join(KEY))
     }
 
     /// Its URL, with this path.
@@ -474,6 +563,8 @@ fn keep_port(address: SocketAddr) -> Option<OwnedFd> {
 struct Running {
     child: Child,
     address: SocketAddr,
+    /// Encrypts for tests that speak plain bytes, if the server has TLS.
+    bridge: Option<TlsBridge>,
     log: Arc<Mutex<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
@@ -488,7 +579,7 @@ impl Running {
         let stdout = child.stdout.take().expect("the stream is piped");
         let address = listening(stdout, Arc::clone(&log));
         let nowhere = ([0, 0, 0, 0], 0).into();
-        (Running { child, address: nowhere, log, reader }, address)
+        (Running { child, address: nowhere, bridge: None, log, reader }, address)
     }
 
     fn start(settings: &Settings, directory: &Path) -> Result<Running, Refusal> {
@@ -496,6 +587,10 @@ impl Running {
         match address.recv_timeout(PATIENCE) {
             Ok(address) => {
                 running.address = address;
+                running.bridge = settings
+                    .tls
+                    .as_ref()
+                    .map(|tls| TlsBridge::start(address, tls.authority.certificate()));
                 Ok(running)
             }
             Err(reason) => {
@@ -548,7 +643,7 @@ fn collect(
     })
 }
 
-/// Waits for the line `listening on http://ADDRESS`; all other lines are
+/// Waits for the line `listening on http://ADDRESS`, or `https://`; all other lines are
 /// collected. The channel closes when the output does.
 fn listening(
     stdout: impl Read + Send + 'static,
@@ -558,7 +653,10 @@ fn listening(
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines() {
             let Ok(line) = line else { return };
-            match line.strip_prefix("listening on http://").map(str::parse) {
+            let url = line.strip_prefix("listening on ");
+            let address =
+                url.and_then(|url| url.split_once("://")).map(|(_, address)| address.parse());
+            match address {
                 Some(Ok(address)) => drop(sender.send(address)),
                 _ => log.lock().map(|mut log| log.push_str(&format!("{line}\n"))).unwrap_or(()),
             }

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -13,6 +14,8 @@ use crate::error::{Error, Kind};
 
 /// Silence after which the kernel checks whether the peer is alive (TCP keep-alive).
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Ciphertext that is read at once.
+const CIPHERTEXT_BYTES: usize = 64 << 10;
 
 impl Transport {
     /// Opens a connection. Tries every IP address of the host name in turn.
@@ -47,6 +50,7 @@ impl Transport {
         let name = self.options.server_name.as_deref().unwrap_or(self.address.host());
         let name = tls::server_name(name)?;
         let connector = TlsConnector::from(config.clone());
+        let stream = BufReader::with_capacity(CIPHERTEXT_BYTES, stream);
         let stream = connector.connect(name, stream).await.map_err(|e| self.tls_failed(&e))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
@@ -62,6 +66,14 @@ impl Transport {
     }
 
     fn tls_failed(&self, error: &io::Error) -> Error {
+        if tls::is_no_tls(error) {
+            let text = format!(
+                "cannot connect to {}: the server does not speak TLS at this port; use styx:// or \
+                 http:// in the address",
+                self.address
+            );
+            return Error::new(Kind::ConnectionFailed, text);
+        }
         let Some(advice) = tls::why_untrusted(error) else { return self.failed(error) };
         let text = format!("cannot connect to {}: {error}: {advice}", self.address);
         Error::new(Kind::UntrustedServer, text)

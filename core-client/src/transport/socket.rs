@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -22,8 +22,8 @@ pub(crate) struct Socket {
 pub(super) enum Stream {
     /// Plain TCP.
     Plain(TcpStream),
-    /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// TLS over TCP. The buffer holds ciphertext, because rustls reads 4 KiB at a time.
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
 
 impl Socket {

@@ -80,6 +80,12 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     })
 }
 
+/// Whether the peer answered a handshake with something that is not TLS.
+pub(super) fn is_no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidMessage(_)))
+}
+
 /// Advice about the server's certificate, if it is the reason why a handshake failed.
 /// Another attempt fails in the same way.
 pub(super) fn why_untrusted(error: &io::Error) -> Option<&'static str> {

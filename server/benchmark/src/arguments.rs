@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Measured time per round, in seconds [default: 1]
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
+    /// Measure produce and consume over styx/1, and post, again over TLS, beside plain TCP
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Directory on the file system to measure; data is kept in a new subdirectory and removed
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,

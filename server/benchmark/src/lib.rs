@@ -32,8 +32,8 @@ use std::time::Duration;
 use styx_client::blocking::Client;
 
 use conditions::{Conditions, System};
-use environment::{Cleanup, ScratchDirectory, Server, descriptors};
-use plan::Settings;
+use environment::{Cleanup, Encrypted, ScratchDirectory, Server, descriptors};
+use plan::{Case, Settings};
 use reference_limits::ReferenceLimits;
 use workload::Harness;
 
@@ -81,6 +81,7 @@ pub fn run(arguments: &Arguments, target: Target) -> Result<Report, Error> {
     let cleanup = Cleanup::watch()?;
     let scratch = ScratchDirectory::new(&arguments.directory, &cleanup)?;
     let server = open(target, &scratch, &cleanup)?;
+    let encrypted = open_encrypted(arguments, &cases, &server, &scratch, &cleanup)?;
     let is_child = server.child.is_some();
     let conditions = conditions(&server, &scratch, arguments, settings);
 
@@ -91,6 +92,7 @@ pub fn run(arguments: &Arguments, target: Target) -> Result<Report, Error> {
     let before = reference.latest();
     eprintln!("{}", report::limits_in_short(&before));
     let mut harness = Harness::new(server, settings, scratch.path());
+    let mut encrypted = encrypted.map(|server| Harness::new(server, settings, scratch.path()));
     let mut outcomes = Vec::new();
     for (at, case) in cases.iter().enumerate() {
         if case.needs_own_server() && !is_child {
@@ -106,13 +108,48 @@ pub fn run(arguments: &Arguments, target: Target) -> Result<Report, Error> {
         let measured = reference.run(*case, |case| harness.run(case), again);
         let measured = measured.inspect_err(|_| eprintln!("failed"))?;
         eprintln!("{}", report::summary(&measured));
-        outcomes.push(measured);
+        let encrypted = encrypted.as_mut().filter(|_| case.has_tls());
+        let Some(encrypted) = encrypted else {
+            outcomes.push(measured);
+            continue;
+        };
+        eprint!("[{}/{}] {case} with TLS: ", at + 1, cases.len());
+        let run = |case| Ok(measured.outcome.compared_with_tls(encrypted.run(case)?));
+        let with_tls = reference.run(*case, run, again);
+        let with_tls = with_tls.inspect_err(|_| eprintln!("failed"))?;
+        eprintln!("{}", report::summary(&with_tls));
+        outcomes.extend([measured, with_tls]);
     }
-    drop(harness);
+    drop((harness, encrypted));
     eprint!("limits of the machine: ");
     let after = reference.measure_all()?;
     eprintln!("{}", report::limits_in_short(&after));
     Ok(Report { conditions, before, after, outcomes })
+}
+
+/// Starts a second child server, with TLS, if `--tls` is given.
+///
+/// # Errors
+/// The measured server is not a child: it has TLS or not, but not both.
+fn open_encrypted(
+    arguments: &Arguments,
+    cases: &[Case],
+    server: &Server,
+    scratch: &ScratchDirectory,
+    cleanup: &Cleanup,
+) -> Result<Option<Server>, Error> {
+    if !arguments.tls {
+        return Ok(None);
+    }
+    if server.child.is_none() {
+        let text = "--tls compares two servers that the benchmark starts; run it without --host";
+        return Err(Error::Misuse(text.to_owned()));
+    }
+    if !cases.iter().any(|case| case.has_tls()) {
+        let text = "--tls measures produce and consume over styx/1, and post; select one of them";
+        return Err(Error::Misuse(text.to_owned()));
+    }
+    Server::start(&scratch.path().join("data-tls"), Encrypted::Yes, cleanup).map(Some)
 }
 
 /// Connects to the running server, or starts a child server.

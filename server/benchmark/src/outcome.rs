@@ -74,6 +74,8 @@ pub(super) enum Bound {
     Loop,
     /// Requests per second that a minimal HTTP service answers under the same load.
     HttpBaseline(f64),
+    /// The same figure of the same case without TLS.
+    Plain(f64),
     /// One sync plus one round trip, which an ack needs. Figures are multiples of it.
     SyncAndTrip,
 }
@@ -84,12 +86,23 @@ impl Bound {
             Bound::Disk => "DISK",
             Bound::Loop => "LOOP",
             Bound::HttpBaseline(_) => "BARE",
+            Bound::Plain(_) => "plain",
             Bound::SyncAndTrip => "SYNC+TRIP",
         }
     }
 }
 
 impl Outcome {
+    /// The outcome of the same case with TLS, compared with this one without.
+    pub(super) fn compared_with_tls(&self, mut encrypted: Outcome) -> Outcome {
+        for figure in &mut encrypted.figures {
+            let plain = self.figures.iter().find(|plain| plain.name == figure.name);
+            figure.bound = plain.map(|plain| Bound::Plain(plain.rounds.median()));
+        }
+        encrypted.load.push_str(", TLS");
+        encrypted
+    }
+
     /// An outcome without figures, for tests.
     #[cfg(test)]
     pub(super) fn empty(workload: &'static str) -> Outcome {
@@ -114,6 +127,7 @@ impl Figure {
             Bound::Disk => limits.disk,
             Bound::Loop => limits.loopback,
             Bound::HttpBaseline(rate) => rate,
+            Bound::Plain(rate) => rate * self.record_bytes.unwrap_or(1.0),
             Bound::SyncAndTrip => (limits.sync + limits.round_trip).as_secs_f64(),
         };
         Some(value / limit.max(f64::MIN_POSITIVE))
@@ -171,6 +185,8 @@ mod tests {
             Some(60.0)
         );
         assert_eq!(share(figure(3e-4, Unit::Seconds, None, Some(Bound::SyncAndTrip))), Some(150.0));
+        let plain = Some(Bound::Plain(1e7));
+        assert_eq!(share(figure(5e6, Unit::Records, Some(100.0), plain)), Some(50.0));
         assert_eq!(share(figure(1.0, Unit::Bytes, None, None)), None);
     }
 }

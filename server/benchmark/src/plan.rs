@@ -77,6 +77,14 @@ impl Case {
         matches!(self, Case::Followers | Case::Memory | Case::Open)
     }
 
+    /// Whether `--tls` measures the case with TLS too.
+    pub(super) fn has_tls(self) -> bool {
+        matches!(
+            self,
+            Case::Produce(Protocol::Styx1, _) | Case::Consume(Protocol::Styx1, _) | Case::Post(_)
+        )
+    }
+
     /// The limits of the machine that the figures are compared with. BARE is not one of
     /// them: the workload measures it right before each round.
     pub(super) fn limits(self) -> &'static [Limit] {

@@ -2,8 +2,8 @@
 //! server.
 
 use rustix::process::getppid;
-use styx_server::RunOptions;
 use styx_server::config::{Config, Loaded};
+use styx_server::{RunOptions, generate_self_signed};
 
 use crate::command_line::Serve;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
         let message = "--host is the server that other commands connect to; use --bind-address to choose where to listen";
         return Err(Failure::Misuse(message.to_owned()));
     }
-    let loaded = load(&arguments)?;
+    let mut loaded = load(&arguments)?;
     if arguments.check_config {
         return check(&loaded, &arguments);
     }
@@ -30,6 +30,9 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     if arguments.check_storage {
         return check_storage::run(&loaded.config.log_manager.data_directory);
     }
+    if let Some(name) = &arguments.generate_self_signed {
+        use_self_signed(&mut loaded.config, name)?;
+    }
     loaded.check_exposure(arguments.insecure).map_err(Failure::Failed)?;
     logging::start(arguments.log_level, arguments.log_format)?;
     for warning in &loaded.warnings {
@@ -37,6 +40,27 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
     }
     let options = RunOptions { port_file: arguments.port_file, parent };
     styx_server::run(loaded.config, options).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Serves with a certificate that this server signs itself, and says how clients use it.
+fn use_self_signed(config: &mut Config, name: &str) -> Result<(), Failure> {
+    if config.tls.certificate.is_some() {
+        let message = "--generate-self-signed and tls.certificate exclude each other; \
+                       remove one of them";
+        return Err(Failure::Misuse(message.to_owned()));
+    }
+    let directory = &config.log_manager.data_directory;
+    let files = generate_self_signed(directory, name)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let origin = if files.is_new { "a new" } else { "the" };
+    let path = files.certificate.display();
+    eprintln!(
+        "This server uses {origin} self-signed certificate for {name}: {path}\n\
+         Clients need a copy of this file: styx --ca-file {path} --host styxs://{name}:PORT logs list"
+    );
+    config.tls.certificate = Some(files.certificate);
+    config.tls.key = Some(files.key);
+    Ok(())
 }
 
 /// The id of the parent process: the one that is named, or the current one. Orphans belong to

@@ -85,6 +85,26 @@ macro_rules! seconds_key {
     };
 }
 
+macro_rules! tls_path_key {
+    ($name:literal, $about:literal, $field:ident) => {
+        ConfigKey {
+            name: $name,
+            alias: None,
+            kind: ValueKind::Text,
+            about: $about,
+            set: |config, v| {
+                let text = value::text(v);
+                config.tls.$field = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
+                Ok(())
+            },
+            value: |config| {
+                let path = config.tls.$field.as_ref().map(|path| path.display().to_string());
+                Some(Value::String(path.unwrap_or_default()))
+            },
+        }
+    };
+}
+
 macro_rules! statsd_key {
     ($name:literal, $alias:literal, $about:literal, $field:ident) => {
         ConfigKey {
@@ -223,6 +243,43 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "seconds that a kept-alive connection may be without a request",
         idle_timeout
     ),
+    tls_path_key!(
+        "tls.certificate",
+        "file with the certificate of the server, PEM; empty for no TLS",
+        certificate
+    ),
+    tls_path_key!("tls.key", "file with the private key of the certificate, PEM", key),
+    tls_path_key!(
+        "tls.client_ca",
+        "file with the authorities that sign the certificates of clients, PEM",
+        client_ca
+    ),
+    ConfigKey {
+        name: "tls.client_auth",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "certificates of clients: off, optional or required; empty for required if there is a client_ca",
+        set: |config, v| {
+            let text = value::text(v);
+            config.tls.client_auth = (!text.is_empty()).then(|| text.parse()).transpose()?;
+            Ok(())
+        },
+        value: |config| {
+            let auth = config.tls.client_auth.map(|auth| auth.to_string());
+            Some(Value::String(auth.unwrap_or_default()))
+        },
+    },
+    ConfigKey {
+        name: "tls.min_version",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "oldest version of TLS that is accepted: 1.2 or 1.3",
+        set: |config, v| {
+            config.tls.min_version = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.tls.min_version.to_string())),
+    },
     ConfigKey {
         name: "log_manager.data_directory",
         alias: Some("DATA_DIRECTORY"),

@@ -103,6 +103,7 @@ impl Config {
         }
         loaded.check_statsd()?;
         loaded.check_paths()?;
+        loaded.check_tls()?;
         loaded.check_origins();
         Ok(loaded)
     }
@@ -231,6 +232,14 @@ impl Loaded {
             .map_err(|accepted| unusable("pid_file", &file.to_string_lossy(), accepted))
     }
 
+    /// Refuses keys of `[tls]` that contradict each other.
+    fn check_tls(&self) -> Result<(), Error> {
+        match self.config.tls.contradiction() {
+            Some((key, value, accepted)) => Err(unusable(key, &value, accepted.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// Warns about patterns that match no origin. They are no errors, because 0.x accepted
     /// every string.
     fn check_origins(&mut self) {
@@ -277,6 +286,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::ClientAuth;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Loaded, Error> {
         let mut at = std::env::temp_dir();
@@ -400,6 +410,31 @@ mod tests {
                 assert!(error.contains(part), "{value}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn keys_of_tls_that_contradict_each_other_are_an_error() {
+        let load = |table: &str| load(&format!("[tls]\n{table}\n"), &[]);
+        let both = "certificate = 'a'\nkey = 'b'";
+        for (table, key) in [
+            ("certificate = 'a'", "tls.key"),
+            ("key = 'a'", "tls.certificate"),
+            ("client_ca = 'a'", "tls.client_ca"),
+            (&format!("{both}\nclient_auth = 'optional'"), "tls.client_auth"),
+            (&format!("{both}\nclient_auth = 'maybe'"), "tls.client_auth"),
+            (&format!("{both}\nmin_version = '1.1'"), "tls.min_version"),
+        ] {
+            let error = load(table).expect_err(table).to_string();
+            assert!(error.contains(key), "{table}: {error}");
+        }
+        let config = |table: &str| load(table).expect("it loads").config.tls.files();
+        assert_eq!(config(""), None);
+        let files = config(both).expect("TLS is on");
+        assert_eq!(files.client_auth, ClientAuth::Off);
+        let files = config(&format!("{both}\nclient_ca = 'c'")).expect("TLS is on");
+        assert_eq!(files.client_auth, ClientAuth::Required, "whoever names a CA means it");
+        let files = config(&format!("{both}\nclient_ca = 'c'\nclient_auth = 'optional'"));
+        assert_eq!(files.expect("TLS is on").client_auth, ClientAuth::Optional);
     }
 
     #[test]

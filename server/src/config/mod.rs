@@ -16,6 +16,7 @@ mod keys;
 mod load;
 mod path;
 mod print;
+mod tls;
 mod value;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use address::BindAddress;
 pub use exposure::BindSource;
 pub use load::{Error, Loaded};
+pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
 
 /// The daemon's configuration. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
+    /// Encrypted connections.
+    pub tls: Tls,
     /// The logs.
     pub log_manager: LogManager,
     /// StatsD gauges; `None` if they are off.
@@ -131,7 +135,7 @@ impl Config {
     /// Whether connections are encrypted.
     #[must_use]
     pub fn has_tls(&self) -> bool {
-        false
+        self.tls.certificate.is_some() && self.tls.key.is_some()
     }
 }
 
@@ -157,6 +161,7 @@ impl Default for Config {
             max_log_record_size: 64 * MIB,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
+            tls: Tls::default(),
             log_manager: LogManager {
                 data_directory: PathBuf::from("./data"),
                 read_buffer_size: MIB,

@@ -47,6 +47,7 @@ pub(super) struct Admission {
     /// A connection beyond the limit has left, or was admitted.
     fewer_beyond: Notify,
     refusals: OnceAMinute,
+    handshake_failures: OnceAMinute,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +100,7 @@ impl Admission {
             state: Mutex::default(),
             fewer_beyond: Notify::new(),
             refusals: OnceAMinute::default(),
+            handshake_failures: OnceAMinute::default(),
         })
     }
 
@@ -255,6 +257,12 @@ impl Seat {
     pub(super) fn refused(&self) {
         self.speaks();
         self.admission.note_refusal();
+    }
+
+    /// Counts a connection that ended before its first request because of TLS; returns
+    /// the number of them if it is time for a line in the log.
+    pub(super) fn note_handshake_failure(&self) -> Option<u64> {
+        self.admission.handshake_failures.record()
     }
 
     /// Call it when the first request has begun: the connection is not silent any more.

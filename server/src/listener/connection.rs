@@ -15,15 +15,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use styx_protocol::Code;
 
 use super::admission::{SILENCE_MAX, Seat};
-use super::refusal;
 use super::stream_executor::StreamExecutor;
 use super::tracked_body::TrackedBody;
-use super::watched_socket::{Limits, WatchedSocket};
+use super::watched_socket::{Beginning, Limits, WatchedSocket};
+use super::{handshake, refusal};
 use crate::auth::CredentialCache;
+use crate::certificates::Certificates;
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::{Answer, Http};
 use crate::session::Error;
-use crate::transport::{ConnectionInfo, Transport};
+use crate::transport::{ConnectionInfo, PeerAddress, PlainSocket, Transport};
 
 /// How long a request's head may take to arrive, if `tcp_timeout` is not shorter.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -41,10 +42,22 @@ const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
 /// Serves the connection in HTTP, and then in the protocol that it is upgraded to.
 pub(super) async fn serve(
     http: Arc<Http>,
-    transport: Transport,
-    info: Arc<ConnectionInfo>,
+    socket: PlainSocket,
+    peer: PeerAddress,
+    certificates: Option<Arc<Certificates>>,
     seat: Arc<Seat>,
 ) {
+    let (transport, client_subject) = match certificates {
+        None => (Transport::Plain(socket), None),
+        // Boxed, so that a served connection does not keep its memory.
+        Some(certificates) => {
+            let opened = Box::pin(handshake::open(&http, socket, &certificates, &seat)).await;
+            let Some((tls, subject)) = opened else { return };
+            (Transport::Tls(Box::new(tls)), subject)
+        }
+    };
+    let is_tls = matches!(transport, Transport::Tls(_));
+    let info = Arc::new(ConnectionInfo { peer, is_tls, client_subject });
     let slot = UpgradeSlot::default();
     // Boxed, so that an upgraded connection does not keep its memory.
     if let Err(error) = Box::pin(serve_http(&http, transport, info, &slot, &seat)).await {
@@ -116,8 +129,8 @@ async fn serve_http(
     let activity = seat.activity().clone();
     let mut socket = WatchedSocket::new(transport, activity.clone(), limits);
     let credentials = CredentialCache::new(info.clone());
-    let begins_http2 = tokio::select! {
-        begins = socket.begins_http2() => begins,
+    let beginning = tokio::select! {
+        beginning = socket.beginning() => beginning,
         () = app.shutdown.begun() => return Ok(()),
         () = must_leave_silent(seat) => {
             if !seat.is_admitted() {
@@ -127,8 +140,13 @@ async fn serve_http(
             return Ok(());
         }
     };
-    let begins_http2 = match begins_http2 {
-        Ok(begins) => begins,
+    let begins_http2 = match beginning {
+        Ok(Beginning::Http2) => true,
+        Ok(Beginning::Http1) => false,
+        Ok(Beginning::Tls) => {
+            handshake::refuse_tls(app, &socket.into_parts().0, seat).await;
+            return Ok(());
+        }
         Err(error) => {
             tracing::debug!("a connection ended before its first request: {error}");
             return Ok(());
@@ -215,7 +233,7 @@ async fn must_end(http: &Http, seat: &Seat) {
 }
 
 /// Resolves when a connection that has sent nothing must end.
-async fn must_leave_silent(seat: &Seat) {
+pub(super) async fn must_leave_silent(seat: &Seat) {
     if seat.is_admitted() {
         return seat.must_leave().await;
     }

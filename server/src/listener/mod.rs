@@ -1,7 +1,7 @@
 //! Accepts connections, bounds their number and their idle time, and serves HTTP.
 //!
 //! ```text
-//! accept → admission → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
+//! accept → admission → TLS handshake, if configured → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
 //!        ↘ too many: 503 and close     ↘ beyond the limit: health, metrics or 503
 //! ```
 //!
@@ -11,6 +11,7 @@
 mod activity;
 mod admission;
 mod connection;
+mod handshake;
 mod once_a_minute;
 mod read_ahead;
 mod refusal;
@@ -25,11 +26,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::certificates::Certificates;
 use crate::config::BindAddress;
 use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::peer;
-use crate::transport::{ConnectionInfo, PeerAddress, Transport};
+use crate::transport::{PeerAddress, PlainSocket, Transport};
 use admission::Admission;
 use once_a_minute::OnceAMinute;
 
@@ -55,15 +57,22 @@ pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
 pub(crate) struct Connections {
     http: Arc<Http>,
     admission: Arc<Admission>,
+    certificates: Option<Arc<Certificates>>,
     tasks: JoinSet<()>,
     accept_failures: OnceAMinute,
 }
 
 impl Connections {
-    pub(crate) fn new(http: Arc<Http>, shares: Shares) -> Connections {
+    /// With certificates, the connections are encrypted.
+    pub(crate) fn new(
+        http: Arc<Http>,
+        shares: Shares,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Connections {
         Connections {
             admission: Admission::new(http.app.clone(), shares),
             http,
+            certificates,
             tasks: JoinSet::new(),
             accept_failures: OnceAMinute::default(),
         }
@@ -84,7 +93,7 @@ impl Connections {
                 Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE;
                     let _ = stream.set_nodelay(true);
-                    self.start(stream.into(), PeerAddress::Tcp(address)).await;
+                    self.start(PlainSocket::Tcp(stream), PeerAddress::Tcp(address)).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -103,15 +112,18 @@ impl Connections {
         }
     }
 
-    async fn start(&mut self, transport: Transport, peer: PeerAddress) {
+    async fn start(&mut self, socket: PlainSocket, peer: PeerAddress) {
         let Some(seat) = self.admission.seat().await else {
-            refusal::refuse(&transport);
+            // Without keys, there are no words for a peer that expects TLS.
+            if self.certificates.is_none() {
+                refusal::refuse(&Transport::Plain(socket));
+            }
             return;
         };
-        peer::enable_keep_alive(&transport, self.http.app.config.tcp_timeout);
+        peer::enable_keep_alive(&socket, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
-        let info = Arc::new(ConnectionInfo { peer, is_tls: false, client_subject: None });
-        self.tasks.spawn(connection::serve(http, transport, info, seat));
+        let certificates = self.certificates.clone();
+        self.tasks.spawn(connection::serve(http, socket, peer, certificates, seat));
     }
 
     /// Call it after the shutdown began: waits at most `at_most` until every

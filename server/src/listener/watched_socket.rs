@@ -28,7 +28,7 @@ use super::activity::Activity;
 use super::read_ahead::ReadAhead;
 use super::stream_executor::TOO_SLOW;
 use crate::peer::{HalfClose, MinimumRate, TcpLiveness, Verdict};
-use crate::transport::Transport;
+use crate::transport::{Transport, begins_tls};
 
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -38,6 +38,17 @@ pub(super) struct Limits {
     pub(super) header_time: Duration,
     pub(super) idle_time: Duration,
     pub(super) stall_time: Duration,
+}
+
+/// The first bytes of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// The preface of HTTP/2.
+    Http2,
+    /// Anything else.
+    Http1,
+    /// A handshake of TLS, which this connection does not speak.
+    Tls,
 }
 
 /// A socket with deadlines.
@@ -84,8 +95,8 @@ impl WatchedSocket {
         self.read_ahead.half_close()
     }
 
-    /// Whether the peer begins with HTTP/2. The bytes read for that are read again.
-    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+    /// What the peer begins with. The bytes read for that are read again.
+    pub(super) async fn beginning(&mut self) -> io::Result<Beginning> {
         let mut first = [0; HTTP2_PREFACE.len()];
         let mut filled = 0;
         while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -94,11 +105,11 @@ impl WatchedSocket {
             if count == 0 || !HTTP2_PREFACE.starts_with(first.get(..filled).unwrap_or_default()) {
                 let read = first.get(..filled).unwrap_or_default();
                 self.read_ahead.keep(Bytes::copy_from_slice(read));
-                return Ok(false);
+                return Ok(if begins_tls(read) { Beginning::Tls } else { Beginning::Http1 });
             }
         }
         self.read_ahead.keep(Bytes::from_static(HTTP2_PREFACE));
-        Ok(true)
+        Ok(Beginning::Http2)
     }
 
     /// By when the peer must have sent something; `None` during a request.
@@ -269,7 +280,14 @@ impl AsyncWrite for WatchedSocket {
         if let Poll::Ready(ended) = this.read_ahead.poll_ended(cx, &mut this.stream) {
             return Poll::Ready(Err(ended));
         }
-        Pin::new(&mut this.stream).poll_flush(cx)
+        match Pin::new(&mut this.stream).poll_flush(cx) {
+            // With TLS, accepted bytes may wait for the peer to read.
+            Poll::Pending => this.watch_write(cx, Poll::Pending).map_ok(drop),
+            Poll::Ready(Ok(())) if this.blocked_since.is_some() => {
+                this.watch_write(cx, Poll::Ready(Ok(0))).map_ok(drop)
+            }
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -378,14 +396,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http2_preface_is_detected_and_read_again() {
-        for (sent, expected) in [(&HTTP2_PREFACE[..], true), (b"PRI * HTTP/1.1\r\n\r\n", false)] {
+    async fn protocol_is_detected_and_its_first_bytes_are_read_again() {
+        for (sent, expected) in [
+            (&HTTP2_PREFACE[..], Beginning::Http2),
+            (b"PRI * HTTP/1.1\r\n\r\n", Beginning::Http1),
+            (b"\x16\x03\x01\x02\x00\x01", Beginning::Tls),
+        ] {
             let (mut peer, mut watched, _) = pair().await;
             for part in sent.chunks(5) {
                 peer.write_all(part).await.expect("write");
             }
             drop(peer);
-            assert_eq!(watched.begins_http2().await.expect("read"), expected);
+            assert_eq!(watched.beginning().await.expect("read"), expected);
             let mut again = Vec::new();
             watched.read_to_end(&mut again).await.expect("read");
             assert_eq!(again, sent);

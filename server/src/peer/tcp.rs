@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::transport::Transport;
+use crate::transport::{PlainSocket, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(5);
@@ -37,8 +37,8 @@ const USER_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// Makes the kernel probe a silent peer. Errors are ignored: a connection without
 /// these options is better than none.
-pub(crate) fn enable_keep_alive(transport: &Transport, tcp_timeout: Duration) {
-    let Some(stream) = transport.socket().tcp() else { return };
+pub(crate) fn enable_keep_alive(socket: &PlainSocket, tcp_timeout: Duration) {
+    let Some(stream) = socket.tcp() else { return };
     let socket = socket2::SockRef::from(stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time((tcp_timeout / 3).max(SECOND))
@@ -168,8 +168,8 @@ mod tests {
         let (_idle_peer, idle) = connected_pair().await;
         let (_paused_peer, paused) = connected_pair().await;
         let (idle, mut paused) = (Transport::from(idle), Transport::from(paused));
-        enable_keep_alive(&idle, tcp_timeout);
-        enable_keep_alive(&paused, tcp_timeout);
+        enable_keep_alive(idle.socket(), tcp_timeout);
+        enable_keep_alive(paused.socket(), tcp_timeout);
         // More than both kernels buffer: after that there are only probes.
         let bytes = vec![0; 32 << 20];
         let written = tokio::time::timeout(SECOND, paused.write_all(&bytes)).await;

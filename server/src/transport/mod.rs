@@ -3,7 +3,7 @@
 //! ```text
 //! HTTP (hyper)     ─ AsyncRead, AsyncWrite ──────────┐
 //! styx/0, styx/1,  ─ readable, writable, try_read, … ┴▶ Transport ─▶ TCP or Unix socket
-//! WebSocket
+//! WebSocket                                              └▶ Tls ─▶ TCP or Unix socket
 //! ```
 //!
 //! Invariant: a write is accepted only when the kernel has all of it, so a front end
@@ -12,6 +12,7 @@
 
 mod connection_info;
 mod plain;
+mod tls;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use plain::PlainSocket;
+pub(crate) use tls::{HandshakeError, Tls, begins_tls, handshake};
 
 /// A connection's byte stream. All operations of the readiness interface take `&self`;
 /// one task reads and writes.
@@ -30,6 +32,8 @@ pub(crate) use plain::PlainSocket;
 pub(crate) enum Transport {
     /// Bytes as the peer sends them.
     Plain(PlainSocket),
+    /// Encrypted. Boxed, so that a plain connection is small.
+    Tls(Box<Tls>),
 }
 
 impl From<TcpStream> for Transport {
@@ -53,6 +57,7 @@ impl Transport {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Transport::Plain(socket) => socket.readable().await,
+            Transport::Tls(tls) => tls.readable().await,
         }
     }
 
@@ -63,6 +68,7 @@ impl Transport {
     pub(crate) async fn writable(&self) -> io::Result<()> {
         match self {
             Transport::Plain(socket) => socket.writable().await,
+            Transport::Tls(tls) => tls.socket().writable().await,
         }
     }
 
@@ -70,9 +76,10 @@ impl Transport {
     ///
     /// # Errors
     /// `WouldBlock` if nothing has arrived; another error if the connection is gone.
-    pub(crate) fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, mut bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Transport::Plain(socket) => socket.try_read(bytes),
+            Transport::Tls(tls) => tls.try_read_buf(&mut bytes),
         }
     }
 
@@ -83,6 +90,7 @@ impl Transport {
     pub(crate) fn try_read_buf<B: BufMut>(&self, buffer: &mut B) -> io::Result<usize> {
         match self {
             Transport::Plain(socket) => socket.try_read_buf(buffer),
+            Transport::Tls(tls) => tls.try_read_buf(buffer),
         }
     }
 
@@ -94,6 +102,7 @@ impl Transport {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Transport::Plain(socket) => socket.try_write(bytes),
+            Transport::Tls(tls) => tls.try_write_vectored(&[IoSlice::new(bytes)]),
         }
     }
 
@@ -104,6 +113,7 @@ impl Transport {
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Transport::Plain(socket) => socket.try_write_vectored(slices),
+            Transport::Tls(tls) => tls.try_write_vectored(slices),
         }
     }
 
@@ -115,6 +125,7 @@ impl Transport {
     pub(crate) fn try_close_write(&self) -> io::Result<()> {
         match self {
             Transport::Plain(socket) => socket.close_write(),
+            Transport::Tls(tls) => tls.try_close_write(),
         }
     }
 
@@ -124,6 +135,7 @@ impl Transport {
         // Not `try_write`: tokio does not know yet that a new socket is writable.
         match self {
             Transport::Plain(socket) => drop(socket.options().send(bytes)),
+            Transport::Tls(tls) => drop(tls.write_on_thread(bytes)),
         }
     }
 
@@ -132,6 +144,7 @@ impl Transport {
     pub(crate) fn has_unread(&self) -> bool {
         match self {
             Transport::Plain(socket) => socket.has_unread(),
+            Transport::Tls(tls) => tls.has_unread(),
         }
     }
 
@@ -139,14 +152,7 @@ impl Transport {
     pub(crate) fn socket(&self) -> &PlainSocket {
         match self {
             Transport::Plain(socket) => socket,
-        }
-    }
-
-    /// The socket to which the kernel may send files by itself; `None` if the bytes have
-    /// to pass through this process.
-    pub(crate) fn file_target(&self) -> Option<&PlainSocket> {
-        match self {
-            Transport::Plain(socket) => Some(socket),
+            Transport::Tls(tls) => tls.socket(),
         }
     }
 }
@@ -159,6 +165,7 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Transport::Tls(tls) => tls.poll_read(cx, buf),
         }
     }
 }
@@ -171,6 +178,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Transport::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Transport::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -181,6 +189,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Transport::Tls(tls) => tls.poll_write(cx, slices),
         }
     }
 
@@ -191,12 +200,14 @@ impl AsyncWrite for Transport {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Transport::Tls(tls) => tls.poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Tls(tls) => tls.poll_shutdown(cx),
         }
     }
 }

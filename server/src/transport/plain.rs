@@ -38,6 +38,14 @@ impl PlainSocket {
         of_socket!(self, stream => stream.writable().await)
     }
 
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, stream => stream.poll_read_ready(cx))
+    }
+
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, stream => stream.poll_write_ready(cx))
+    }
+
     pub(super) fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         of_socket!(self, stream => stream.try_read(bytes))
     }

@@ -149,10 +149,12 @@ impl Run {
             let options = fields.entry("options").or_insert_with(|| json!({}));
             let options = options.as_object_mut().ok_or("options are an object")?;
             options.entry("token").or_insert_with(|| token.into());
-            if let Some(authority) = self.world.authority() {
-                let authority = authority.display().to_string();
-                options.entry("ca_file").or_insert_with(|| authority.into());
-            }
+        }
+        if let Some(authority) = self.world.authority().filter(|_| is_connect) {
+            let options = fields.entry("options").or_insert_with(|| json!({}));
+            let options = options.as_object_mut().ok_or("options are an object")?;
+            let authority = authority.display().to_string();
+            options.entry("ca_file").or_insert_with(|| authority.into());
         }
         if let Some(file) = fields.get("file").and_then(Value::as_str) {
             let path = self.world.file(file).display().to_string();

@@ -65,7 +65,7 @@ impl World {
             settings = settings.table(&table);
         }
         let server = settings.start_in(scratch).map_err(|refusal| refusal.to_string())?;
-        let proxy = Proxy::start(server.address(), 1);
+        let proxy = Proxy::start(server.listener_address(), 1);
         let tls = (access == Access::TlsWithTokens).then(|| {
             let tls = TlsProxy::start(proxy.address());
             server.scratch().write("authority.pem", tls.authority());
@@ -78,12 +78,17 @@ impl World {
     pub(crate) fn address(&self) -> String {
         match &self.tls {
             Some(tls) => tls.url(),
+            None if self.server.has_tls() => format!("styxs://{}", self.proxy.address()),
             None => format!("styx://{}", self.proxy.address()),
         }
     }
 
     /// The certificate authority that clients must trust, if they use TLS.
     pub(crate) fn authority(&self) -> Option<PathBuf> {
+        if self.server.has_tls() {
+            let authority = self.server.authority().certificate();
+            return Some(self.server.scratch().write("authority.pem", authority));
+        }
         self.tls.as_ref().map(|_| self.file("authority.pem"))
     }
 
@@ -134,7 +139,7 @@ impl World {
                 self.server.restart();
                 // Nothing connects before these.
                 step["before"].as_array().into_iter().flatten().try_for_each(|f| self.fault(f))?;
-                self.proxy.forward_to(self.server.address());
+                self.proxy.forward_to(self.server.listener_address());
             }
             "pause" => self.server.pause(),
             "resume" => {

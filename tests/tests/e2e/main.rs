@@ -7,6 +7,7 @@
 //! | [`websocket`] | records as WebSocket messages |
 //! | [`styx0`] | the binary protocol of Styx 0.x |
 //! | [`styx1`] | the binary protocol of the client core |
+//! | [`tls`] | a server that speaks TLS |
 //! | [`client`] | the Rust client against a real server |
 //! | [`access`] | access control: tokens, grants, and what they end |
 //! | [`cli`] | the `styx` command, including `styx serve` |
@@ -30,4 +31,5 @@ mod limits;
 mod proxies;
 mod styx0;
 mod styx1;
+mod tls;
 mod websocket;

@@ -20,11 +20,20 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(300);
 /// The time between two checks whether all logs are open.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
+/// Whether a server has TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encrypted {
+    No,
+    Yes,
+}
+
 /// A child process that is killed, not shut down, when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ChildServer {
     child: Child,
     address: String,
+    /// The certificate that clients trust, if the server has TLS.
+    ca_file: Option<PathBuf>,
     /// Kept open because the server may still write to it.
     _stdout: BufReader<std::process::ChildStdout>,
     _guard: CleanupGuard,
@@ -36,7 +45,11 @@ impl ChildServer {
     ///
     /// # Errors
     /// The server did not start. The error contains its output.
-    pub(crate) fn start(data: &Path, cleanup: &Cleanup) -> Result<ChildServer, Error> {
+    pub(crate) fn start(
+        data: &Path,
+        encrypted: Encrypted,
+        cleanup: &Cleanup,
+    ) -> Result<ChildServer, Error> {
         let failed = |error: std::io::Error| {
             Error::Failed(format!("cannot start a server for the benchmark: {error}"))
         };
@@ -45,6 +58,13 @@ impl ChildServer {
         command.args(["serve", "--bind-address", "127.0.0.1:0", "--log-level", "warn"]);
         command.arg("--data-directory").arg(data);
         command.arg(format!("--exit-with-parent={}", std::process::id()));
+        let ca_file = match encrypted {
+            Encrypted::No => None,
+            Encrypted::Yes => {
+                command.args(["--generate-self-signed", "localhost"]);
+                Some(data.join("tls-certificate.pem"))
+            }
+        };
         // The caller's environment must not configure the server that is measured.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STYX_") {
@@ -63,7 +83,7 @@ impl ChildServer {
         match (stdout, line.trim().strip_prefix("listening on ")) {
             (Some(stdout), Some(address)) => {
                 let address = address.to_owned();
-                Ok(ChildServer { child, address, _stdout: stdout, _guard: guard })
+                Ok(ChildServer { child, address, ca_file, _stdout: stdout, _guard: guard })
             }
             _ => {
                 let _ = child.kill();
@@ -80,6 +100,11 @@ impl ChildServer {
     /// The address that the server listens on, in the form that a client accepts.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificate that clients trust; `None` without TLS.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// The resident memory of the process, in bytes.

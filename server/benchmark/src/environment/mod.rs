@@ -16,7 +16,7 @@ use styx_client::blocking::Client;
 
 use crate::Error;
 
-pub(super) use child_server::ChildServer;
+pub(super) use child_server::{ChildServer, Encrypted};
 pub(super) use cleanup::{Cleanup, CleanupAction};
 pub(super) use scratch::ScratchDirectory;
 pub(super) use temporary_log::TemporaryLog;
@@ -38,8 +38,24 @@ impl Server {
     /// # Errors
     /// The server does not start.
     pub(super) fn start_child(data: &Path, cleanup: &Cleanup) -> Result<Server, Error> {
-        let child = ChildServer::start(data, cleanup)?;
-        let client = Client::builder(child.address()).build()?;
+        Server::start(data, Encrypted::No, cleanup)
+    }
+
+    /// As [`start_child`](Self::start_child), with or without TLS.
+    ///
+    /// # Errors
+    /// The server does not start.
+    pub(super) fn start(
+        data: &Path,
+        encrypted: Encrypted,
+        cleanup: &Cleanup,
+    ) -> Result<Server, Error> {
+        let child = ChildServer::start(data, encrypted, cleanup)?;
+        let mut builder = Client::builder(child.address());
+        if let Some(file) = child.ca_file() {
+            builder = builder.ca_file(file);
+        }
+        let client = builder.build()?;
         Ok(Server { client, token: None, cleanup: cleanup.clone(), child: Some(child) })
     }
 

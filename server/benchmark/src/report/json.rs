@@ -85,6 +85,10 @@ fn figure(figure: &Figure, limits: &Limits) -> Value {
         Some(Bound::HttpBaseline(rate)) => Some(rate),
         _ => None,
     };
+    let plain = match figure.bound {
+        Some(Bound::Plain(rate)) => Some(rate),
+        _ => None,
+    };
     json!({
         "name": figure.name,
         "unit": unit,
@@ -95,6 +99,7 @@ fn figure(figure: &Figure, limits: &Limits) -> Value {
         "bytes_per_second": figure.bytes_per_second(),
         "limit": figure.bound.map(Bound::name),
         "bare": bare,
+        "plain": plain,
         "share": figure.share(limits),
     })
 }

@@ -102,7 +102,7 @@ fn row(measured: &MeasuredCase, at: usize, figure: &Figure) -> [String; COLUMNS]
     let bound = |bound: Bound| {
         let share = figure.share(&measured.limits()).unwrap_or_default();
         let ratio = match (bound, figure.unit) {
-            (Bound::HttpBaseline(rate), _) => {
+            (Bound::HttpBaseline(rate) | Bound::Plain(rate), _) => {
                 format!("{share:.2} of {} ({}/s)", bound.name(), format_rate(rate))
             }
             (_, Unit::Seconds) => format!("{share:.2} x {}", bound.name()),

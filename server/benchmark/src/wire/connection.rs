@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::encryption::Encryption;
 use super::io_error;
 use crate::Error;
-use crate::environment::Server;
+use crate::environment::{ChildServer, Server};
 
 /// The timeout for opening a connection and for each read.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -19,6 +20,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// `Host`, and `Authorization` if there is a token, each with its line ending.
     headers: String,
+    /// For connections that can be encrypted.
+    pub(super) encryption: Option<Encryption>,
 }
 
 /// A connection after the response 101.
@@ -37,13 +40,26 @@ impl Endpoint {
     /// # Errors
     /// The server uses TLS, or its host name cannot be resolved.
     pub(crate) fn to(server: &Server) -> Result<Endpoint, Error> {
-        let address = server.address();
-        let (host, port) = (address.host(), address.port());
-        if address.is_encrypted() {
+        if server.address().is_encrypted() {
             return Err(Error::Misuse(
                 "only styx/1 can be measured over TLS; add --protocol styx/1 or use an http:// address"
                     .to_owned(),
             ));
+        }
+        Endpoint::with_encryption(server)
+    }
+
+    /// The endpoint of a server, for connections that can be encrypted.
+    ///
+    /// # Errors
+    /// The host name cannot be resolved, or the certificate of the server is not known.
+    pub(crate) fn with_encryption(server: &Server) -> Result<Endpoint, Error> {
+        let address = server.address();
+        let (host, port) = (address.host(), address.port());
+        let ca_file = server.child.as_ref().and_then(ChildServer::ca_file);
+        let encryption = ca_file.map(|file| Encryption::new(file, host)).transpose()?;
+        if address.is_encrypted() && encryption.is_none() {
+            return Endpoint::to(server);
         }
         let found = (host, port).to_socket_addrs().map(|mut all| all.next());
         let address = match found {
@@ -56,12 +72,12 @@ impl Endpoint {
             None => String::new(),
         };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Ok(Endpoint { address, headers: format!("Host: {host}:{port}\r\n{bearer}") })
+        Ok(Endpoint { address, headers: format!("Host: {host}:{port}\r\n{bearer}"), encryption })
     }
 
     /// The endpoint of a service in this process.
     pub(crate) fn local(address: SocketAddr) -> Endpoint {
-        Endpoint { address, headers: format!("Host: {address}\r\n") }
+        Endpoint { address, headers: format!("Host: {address}\r\n"), encryption: None }
     }
 
     /// The head of a request. `more` are additional headers with their line endings.

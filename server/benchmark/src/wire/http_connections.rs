@@ -4,10 +4,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::Endpoint;
+use super::encryption::Stream;
 use super::io_error;
 use super::response::{self, HeadHint, Response};
 use crate::Error;
@@ -25,7 +25,7 @@ pub(crate) struct HttpConnections {
 }
 
 struct HttpConnection {
-    stream: TcpStream,
+    stream: Stream,
     bytes: Vec<u8>,
     filled: usize,
     hint: HeadHint,
@@ -55,10 +55,15 @@ impl HttpConnections {
         let mut connections = Vec::with_capacity(count);
         for number in 0..count {
             let stream = endpoint.connect()?;
-            stream.set_nonblocking(true).map_err(failed)?;
-            let mut stream = TcpStream::from_std(stream);
+            let mut stream = match &endpoint.encryption {
+                Some(encryption) => encryption.begin(stream).map_err(failed)?,
+                None => {
+                    stream.set_nonblocking(true).map_err(failed)?;
+                    Stream::Plain(mio::net::TcpStream::from_std(stream))
+                }
+            };
             poll.registry()
-                .register(&mut stream, Token(number), Interest::READABLE)
+                .register(stream.socket(), Token(number), Interest::READABLE)
                 .map_err(failed)?;
             let bytes = vec![0; RESPONSE_BYTES_MAX];
             connections.push(HttpConnection {
@@ -131,7 +136,7 @@ impl HttpConnection {
                         self.filled = 0;
                         return Ok(true);
                     }
-                    if received < free_bytes {
+                    if received < free_bytes && self.stream.is_drained_by_short_read() {
                         return Ok(false);
                     }
                 }

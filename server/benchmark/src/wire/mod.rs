@@ -14,6 +14,7 @@
 //! ```
 
 pub(super) mod connection;
+mod encryption;
 pub(super) mod http;
 pub(super) mod http_connections;
 mod message;

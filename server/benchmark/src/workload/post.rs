@@ -23,7 +23,7 @@ const KIND: PayloadKind = PayloadKind::Random(100);
 pub(super) fn run(harness: &Harness, connections: usize) -> Result<Outcome, Error> {
     let (server, settings) = (&harness.server, harness.settings);
     let templates = Arc::new(Templates::new(KIND));
-    let endpoint = Endpoint::to(server)?;
+    let endpoint = Endpoint::with_encryption(server)?;
     let (mut rates, mut baselines, mut written, mut checked) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..settings.rounds {
         harness.flush_file_system();

@@ -44,6 +44,11 @@ pub(crate) struct Serve {
     /// that it ended before the server started
     #[arg(long, value_name = "PID", require_equals = true)]
     pub(crate) exit_with_parent: Option<Option<u32>>,
+    /// Serve with TLS and a certificate for this host name or address that the server signs itself,
+    /// for a first try; it is created in the data directory if it is not there, and its path is
+    /// printed for --ca-file of clients
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["print_config", "check_config", "check_storage"])]
+    pub(crate) generate_self_signed: Option<String>,
     /// Any other configuration key, for example --set log_manager.pad_commits=true; the value is
     /// as --print-config prints it, and a list may also be a,b
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
