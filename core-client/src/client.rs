@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::address::Address;
 use crate::error::Error;
 use crate::options::{
@@ -18,7 +20,7 @@ use crate::options::{
 };
 use crate::runtime::Runtime;
 use crate::server_info::ServerInfo;
-use crate::transport::Transport;
+use crate::transport::{Request, Transport};
 
 /// The address of [`Client::builder_from_env`] if `STYX_HOST` is not set.
 pub const DEFAULT_ADDRESS: &str = "styx://localhost:7123";
@@ -76,6 +78,18 @@ impl Client {
     pub async fn check(&self) -> Result<ServerInfo, Error> {
         let transport = Arc::clone(&self.transport);
         self.runtime.run(async move { transport.check().await }).await
+    }
+
+    /// The body of the response to a `GET` of this path, for the command line.
+    ///
+    /// # Errors
+    /// No response in time, or one that is not 2xx.
+    #[doc(hidden)]
+    pub async fn get_text(&self, path: &'static str) -> Result<String, Error> {
+        let transport = Arc::clone(&self.transport);
+        let request = Request::get(path);
+        let fetch = async move { transport.fetch(&request, Bytes::new()).await };
+        Ok(self.runtime.run(fetch).await?.text())
     }
 
     /// The server's address.
@@ -166,6 +180,14 @@ impl Builder {
     /// Default: the authorities that the machine trusts.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Builder {
         self.options.roots = Roots::File(path.into());
+        self
+    }
+
+    /// Trusts only a server that presents the first certificate in this PEM file, whatever names
+    /// it contains, for `styx health`.
+    #[doc(hidden)]
+    pub fn exact_certificate(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.options.roots = Roots::Exactly(path.into());
         self
     }
 

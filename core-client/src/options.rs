@@ -47,6 +47,9 @@ pub(crate) enum Roots {
     File(PathBuf),
     /// Only the authorities in this PEM text.
     Pem(Vec<u8>),
+    /// Only the first certificate in this PEM file, whatever names it contains and whether or not
+    /// it is valid now.
+    Exactly(PathBuf),
 }
 
 /// A bearer token. `Debug` does not show it.

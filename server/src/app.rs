@@ -19,12 +19,18 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(sessions: Sessions, config: Config, auth: Arc<auth::Store>) -> App {
+    /// `is_restart` if the listening sockets stay open when the server stops.
+    pub(crate) fn new(
+        sessions: Sessions,
+        config: Config,
+        auth: Arc<auth::Store>,
+        is_restart: bool,
+    ) -> App {
         App {
             metrics: Metrics::new(sessions.storage()),
             sessions,
             config,
-            shutdown: Shutdown::new(),
+            shutdown: Shutdown::new(is_restart),
             auth,
         }
     }

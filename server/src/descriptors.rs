@@ -51,6 +51,15 @@ impl Shares {
         Shares::of(getrlimit(Resource::Nofile).current, max_connections)
     }
 
+    /// The shares of connections to the admin address, which use the reserve alone.
+    pub(crate) fn of_admin(self) -> Shares {
+        Shares {
+            connections: (self.connections_beyond / 4).max(1),
+            connections_beyond: (self.connections_beyond / 16).max(1),
+            open_files: 0,
+        }
+    }
+
     /// Warns if the shares are smaller than `max_connections` and the server's `logs`
     /// need.
     pub(crate) fn warn_if_small(self, max_connections: usize, logs: usize) {

@@ -15,14 +15,20 @@ pub enum Error {
     #[error("{0}")]
     Certificate(#[from] crate::CertificateError),
     /// The server cannot listen on the address.
-    #[error(
-        "cannot listen on {address}: {source}; stop the other listener, or choose another address with --bind-address"
-    )]
+    #[error("cannot listen on {address}: {source}; {}", advice(source, key))]
     Bind {
         /// The configured address.
         address: String,
+        /// Its configuration key.
+        key: &'static str,
         /// The cause.
         source: std::io::Error,
+    },
+    /// The sockets that systemd has passed cannot be used.
+    #[error("cannot use the sockets of the service manager (LISTEN_FDS): {message}")]
+    Activation {
+        /// Which socket, why, and what to do.
+        message: String,
     },
     /// Another process holds the pid file.
     #[error(
@@ -65,4 +71,17 @@ pub enum Error {
         /// How long it took.
         seconds: u64,
     },
+}
+
+/// What to do about an address that cannot be bound.
+fn advice(source: &std::io::Error, key: &str) -> String {
+    use std::io::ErrorKind as K;
+    match source.kind() {
+        K::AddrInUse => format!("stop the other listener, or choose another {key}"),
+        K::AddrNotAvailable => format!("use an address of this machine in {key}"),
+        K::PermissionDenied => {
+            format!("allow it to the user that runs styx, or choose another {key}")
+        }
+        _ => format!("choose another {key}"),
+    }
 }

@@ -33,6 +33,7 @@ mod session;
 mod shutdown;
 mod statsd;
 mod stream;
+mod systemd;
 mod transport;
 mod websocket;
 
@@ -42,3 +43,4 @@ pub use error::Error;
 pub use run::{RunOptions, run};
 pub use server::Server;
 pub use session::OpenError;
+pub use systemd::PassedSockets;

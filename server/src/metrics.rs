@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     answer_bytes: IntGauge,
     streams: IntGaugeVec,
     clock_offset: Gauge,
+    disk_reserve_reached: IntGauge,
     /// Set and read under the lock, so that two scrapes do not mix.
     logs: Mutex<LogMetrics>,
 }
@@ -49,6 +50,7 @@ struct LogMetrics {
     /// Bytes, passes, problems.
     scrub: [IntCounter; 3],
     clock_jumps: IntCounter,
+    disk_reserve_refusals: IntCounter,
 }
 
 const RECORDS: &str = "/logs/{name}/records";
@@ -96,6 +98,10 @@ impl Metrics {
             "Seconds by which the system clock is ahead of the timestamps of new records since it \
              jumped, negative if it is behind; 0 if it did not jump",
         );
+        let disk_reserve_reached = IntGauge::new(
+            "styx_disk_reserve_reached",
+            "1 while appends are refused because less than min_free_disk is free",
+        );
         let build = IntGaugeVec::new(
             Opts::new("styx_build_info", "Always 1; the label is the server's version"),
             &["version"],
@@ -115,6 +121,7 @@ impl Metrics {
             answer_bytes: register(&registry, answer_bytes),
             streams,
             clock_offset: register(&registry, clock_offset),
+            disk_reserve_reached: register(&registry, disk_reserve_reached),
             logs: Mutex::new(LogMetrics::new(&registry)),
             registry,
         }
@@ -167,6 +174,10 @@ impl Metrics {
         self.clock_offset.set(clock.offset_us as f64 / 1e6);
         logs.clock_jumps.reset();
         logs.clock_jumps.inc_by(clock.jumps);
+        let reserve = sessions.disk_reserve_stats();
+        self.disk_reserve_reached.set(reserve.is_reached.into());
+        logs.disk_reserve_refusals.reset();
+        logs.disk_reserve_refusals.inc_by(reserve.refusals);
         let scrubbed = sessions.scrub_stats();
         let totals = [scrubbed.bytes, scrubbed.passes, scrubbed.problems];
         for (counter, total) in logs.scrub.iter().zip(totals) {
@@ -215,6 +226,10 @@ impl LogMetrics {
             clock_jumps: plain(
                 "styx_clock_jumps_total",
                 "Times that the system clock has jumped by more than a minute",
+            ),
+            disk_reserve_refusals: plain(
+                "styx_disk_reserve_refusals_total",
+                "Commits, new logs and restores refused because less than min_free_disk is free",
             ),
             record_count: gauge("log_record_count", "Records in the log"),
             file_size: gauge("log_file_size", "Bytes of records in the log"),

@@ -1,4 +1,4 @@
-//! [`PortFile`]: the port of the server, in a file for the program that started it.
+//! [`PortFile`]: the port of the server and its further addresses, in a file for the program that started it.
 //!
 //! ```text
 //! PATH.<pid>.tmp, empty ─▶ the server listens ─▶ port written ─▶ renamed to PATH ─▶ removed
@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::listener::{Listener, Sockets};
 use crate::pid_file::is_at;
 
 /// A port file that exists, or will exist, at `path`. Dropping it removes the file.
@@ -44,11 +45,22 @@ impl PortFile {
         }
     }
 
-    /// Writes the port and gives the file its name.
-    pub(crate) fn publish(&mut self, port: u16) -> Result<(), Error> {
-        let failed = |source| Error::PortFile { path: self.path.clone(), source };
-        writeln!(self.file, "{port}").map_err(failed)?;
-        std::fs::rename(&self.temporary, &self.path).map_err(failed)
+    /// Writes the port of the first TCP address, or 0 if there is none, and gives the file its
+    /// name. If there are more addresses, each of them is a further line.
+    pub(crate) fn publish(&mut self, sockets: &Sockets) -> Result<(), Error> {
+        let main = &sockets.main;
+        let port = main.iter().find_map(Listener::port);
+        let mut text = format!("{}\n", port.unwrap_or(0));
+        if main.len() > 1 || port.is_none() || !sockets.admin.is_empty() {
+            sockets.all().for_each(|(_, listener)| text.push_str(&format!("{}\n", listener.url())));
+        }
+        let written = self.write(&text);
+        written.map_err(|source| Error::PortFile { path: self.path.clone(), source })
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        std::fs::rename(&self.temporary, &self.path)
     }
 }
 
@@ -82,8 +94,9 @@ fn remove_old(path: &Path) -> io::Result<()> {
     let mut content = Vec::new();
     Read::by_ref(&mut old).take(16).read_to_end(&mut content)?;
     // A program may have created an empty file to reserve the name.
-    let is_port = |text: &str| text.trim_end().parse::<u16>().is_ok();
-    if !content.is_empty() && !std::str::from_utf8(&content).is_ok_and(is_port) {
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_port = std::str::from_utf8(line).is_ok_and(|line| line.parse::<u16>().is_ok());
+    if !content.is_empty() && !is_port {
         let message = "it exists and does not contain a port; move it away or choose another path";
         return Err(io::Error::other(message));
     }
@@ -130,7 +143,7 @@ mod tests {
         let path = directory.0.join("port");
         let mut file = PortFile::prepare(&path).expect("prepared");
         assert!(!path.exists(), "the server does not listen yet");
-        file.publish(7123).expect("published");
+        file.write("7123\n").expect("published");
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "7123\n");
         assert_eq!(directory.names(), ["port"]);
         let refused = PortFile::prepare(&path).expect_err("it is locked").to_string();
@@ -144,7 +157,7 @@ mod tests {
     fn only_port_files_are_replaced() {
         let directory = Directory::new();
         let path = directory.0.join("port");
-        for left in ["", "7123\n"] {
+        for left in ["", "7123\n", "0\nunix:///run/\u{e9}\u{e9}\u{e9}.sock\n"] {
             std::fs::write(&path, left).expect("written");
             drop(PortFile::prepare(&path).expect("a killed server left it"));
         }

@@ -7,9 +7,11 @@ use std::thread::available_parallelism;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::listener::{Role, Sockets};
 use crate::parent::ParentProcess;
 use crate::port_file::PortFile;
-use crate::{Config, Error, Server, descriptors};
+use crate::systemd::Service;
+use crate::{Config, Error, PassedSockets, Server, descriptors};
 
 /// The requests of a program that starts a server for itself, such as a test.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +25,12 @@ pub struct RunOptions {
 
 /// Starts a runtime, serves until SIGINT, SIGTERM or the end of the parent in `options`, and
 /// stops gracefully. SIGHUP loads the certificates again. It ignores SIGUSR1 and SIGUSR2. When
-/// it listens, it prints one line to standard output: `listening on http://ADDRESS`, or
-/// `https://` with TLS.
+/// it listens, it prints one line for each address to standard output: `listening on
+/// http://ADDRESS`, or `metrics and health on http://ADDRESS` for the admin address. With TLS,
+/// the lines have `https://`.
+///
+/// Call it while the process has one thread, because it removes the variables of systemd's sockets
+/// from the environment.
 ///
 /// # Errors
 /// See [`Error`].
@@ -35,19 +41,20 @@ pub fn run(config: Config, options: RunOptions) -> Result<(), Error> {
         0 => (cores / 2).max(1),
         configured => configured,
     };
+    let passed = PassedSockets::take()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("styx-worker")
         .enable_all()
         .build()
         .map_err(|source| Error::System { doing: "cannot start the runtime", source })?;
-    let result = runtime.block_on(serve(config, options));
+    let result = runtime.block_on(serve(config, options, passed));
     // A thread that writes a backup that nobody reads must not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
+async fn serve(config: Config, options: RunOptions, passed: PassedSockets) -> Result<(), Error> {
     let failed = |source| Error::System { doing: "cannot listen for signals", source };
     let listen = |kind| signal(kind).map_err(failed);
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -65,16 +72,13 @@ async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
     };
     let mut port_file = options.port_file.as_deref().map(PortFile::prepare).transpose()?;
     descriptors::raise_limit();
-    let server = Server::bind(config).await?;
-    let address = server.local_addr();
+    let server = Server::bind(config, passed).await?;
     if let Some(port_file) = &mut port_file {
-        port_file.publish(address.port())?;
+        port_file.publish(server.sockets())?;
     }
-    let (url, reload) = (server.url(), server.reload_certificates());
-    tracing::info!(%address, "listening");
-    // Standard output may be closed; that is no reason to stop.
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "listening on {url}").and_then(|()| out.flush());
+    let reload = server.reload_certificates();
+    let addresses = announce(server.sockets());
+    let service = Service::start(server.app().clone(), addresses);
     server
         .run(async {
             let mut parent_ended = std::pin::pin!(parent_ended);
@@ -88,7 +92,9 @@ async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
                     _ = terminate.recv() => break Some("SIGTERM"),
                     _ = hangup.recv() => match &reload {
                         Some(reload) => {
+                            service.reloading().await;
                             reload();
+                            service.reloaded().await;
                             continue;
                         }
                         None => "SIGHUP",
@@ -101,8 +107,28 @@ async fn serve(config: Config, options: RunOptions) -> Result<(), Error> {
             if let Some(signal) = signal {
                 tracing::info!(signal, "stopping");
             }
+            service.stopping().await;
             // From now on, no new connection is served.
             drop(port_file);
         })
         .await
+}
+
+/// Says where the server listens, in its log and on standard output. Returns the addresses.
+fn announce(sockets: &Sockets) -> String {
+    let (mut lines, mut addresses) = (String::new(), Vec::new());
+    for (role, listener) in sockets.all() {
+        let address = listener.url();
+        let doing = match role {
+            Role::Main => "listening",
+            Role::Admin => "metrics and health",
+        };
+        tracing::info!(address, "{doing}");
+        lines.push_str(&format!("{doing} on {address}\n"));
+        addresses.push(address);
+    }
+    // Standard output may be closed; that is no reason to stop.
+    let mut out = std::io::stdout();
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+    addresses.join(", ")
 }

@@ -1,20 +1,17 @@
-//! [`Server`]: binds its address, then runs until it is told to stop.
+//! [`Server`]: binds its addresses, then runs until it is told to stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::certificates::Certificates;
 use crate::descriptors::Shares;
-use crate::http::Http;
-use crate::listener::{self, Connections};
+use crate::http::{Http, Surface};
+use crate::listener::{Connections, Listener, Role, Sockets};
 use crate::pid_file::PidFile;
 use crate::session::Sessions;
 use crate::websocket::WebSocket;
-use crate::{Config, Error, auth, statsd, stream};
+use crate::{Config, Error, PassedSockets, auth, statsd, stream};
 
 /// How long closing the logs may take if requests have used up the whole
 /// `shutdown_timeout`.
@@ -24,8 +21,7 @@ const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    listener: TcpListener,
-    address: SocketAddr,
+    sockets: Sockets,
     shares: Shares,
     certificates: Option<Arc<Certificates>>,
     // Dropped last, which removes the file.
@@ -33,45 +29,37 @@ pub struct Server {
 }
 
 impl Server {
-    /// Locks the pid file, binds the address and opens the data directory. The logs
-    /// are opened in the background.
+    /// Locks the pid file, binds the addresses that systemd has not `passed` as sockets, and opens
+    /// the data directory. The logs are opened in the background.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn bind(config: Config) -> Result<Server, Error> {
+    pub async fn bind(config: Config, passed: PassedSockets) -> Result<Server, Error> {
         let pid_file = config.pid_file.as_deref().map(PidFile::take).transpose()?;
         let certificates =
             config.tls.files().map(|files| Certificates::load(&files)).transpose()?;
-        let failed = |source| Error::Bind { address: config.bind_address.to_string(), source };
         let auth = auth::Store::open(&config)?;
-        let listener = listener::bind(&config.bind_address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let sockets = Sockets::open(&config, passed).await?;
         let shares = Shares::of_this_process(config.max_connections);
         let sessions = Sessions::open(&config, shares.open_files).await?;
         shares.warn_if_small(config.max_connections, sessions.list().len());
-        warn_about_exposure(address, &config, auth.is_on());
-        let app = Arc::new(App::new(sessions, config, auth));
-        Ok(Server {
-            app,
-            listener,
-            address,
-            shares,
-            certificates: certificates.map(Arc::new),
-            _pid_file: pid_file,
-        })
+        for address in sockets.main.iter().filter(|listener| !listener.is_local()) {
+            warn_about_exposure(&address.url(), &config, auth.is_on());
+        }
+        let is_restart = sockets.main.iter().any(Listener::is_passed);
+        let app = Arc::new(App::new(sessions, config, auth, is_restart));
+        let certificates = certificates.map(Arc::new);
+        Ok(Server { app, sockets, shares, certificates, _pid_file: pid_file })
     }
 
-    /// The address it listens on, with the port that the system chose.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    /// What its connections share.
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
-    /// The URL with this address.
-    #[must_use]
-    pub fn url(&self) -> String {
-        let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+    /// The sockets that it listens on, with the ports that the system chose.
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
     /// Loads the certificate again when it is called; `None` without TLS. A file that
@@ -93,18 +81,25 @@ impl Server {
         let tokens = tokio::spawn(app.auth.clone().watch());
         let mut front_ends = stream::front_ends();
         front_ends.push(Box::new(WebSocket));
-        let http = Arc::new(Http::new(app.clone(), front_ends));
-        let mut connections = Connections::new(http, self.shares, self.certificates.clone());
+        let Sockets { main, admin } = self.sockets;
+        let surface = if admin.is_empty() { Surface::Whole } else { Surface::WithoutMetrics };
+        let http = Arc::new(Http::new(app.clone(), surface, front_ends));
+        let certificates = self.certificates;
+        let mut connections = Connections::new(http, Role::Main, self.shares, certificates.clone());
+        let http = Arc::new(Http::new(app.clone(), Surface::Admin, Vec::new()));
+        let mut monitoring =
+            Connections::new(http, Role::Admin, self.shares.of_admin(), certificates.clone());
         tokio::select! {
-            () = connections.accept_all(&self.listener) => {}
-            () = watch(self.certificates) => {}
+            () = connections.accept_all(&main) => {}
+            () = monitoring.accept_all(&admin) => {}
+            () = watch(certificates) => {}
             () = shutdown => {}
         }
         let begun = Instant::now();
         let time_max = app.config.shutdown_timeout;
-        drop(self.listener);
+        drop((main, admin));
         app.shutdown.begin();
-        let cut_off = connections.drain(time_max).await;
+        let (cut_off, _) = tokio::join!(connections.drain(time_max), monitoring.drain(time_max));
         if cut_off > 0 {
             tracing::warn!(connections = cut_off, "stopped with requests still under way");
         }
@@ -123,19 +118,16 @@ impl Server {
 }
 
 /// Warns about what others on the network can do.
-fn warn_about_exposure(address: SocketAddr, config: &Config, has_access_control: bool) {
-    if address.ip().is_loopback() {
-        return;
-    }
+fn warn_about_exposure(address: &str, config: &Config, has_access_control: bool) {
     if !has_access_control {
         tracing::warn!(
-            %address,
+            address,
             "no access control: anyone who can connect to this address can read, write and delete \
              every log; create a token with `styx token create`, or bind to 127.0.0.1"
         );
     } else if !config.has_tls() {
         tracing::warn!(
-            %address,
+            address,
             "tokens and records are not encrypted: anyone on the network between a client and this \
              server can read them; set up [tls], or bind to 127.0.0.1"
         );

@@ -56,6 +56,7 @@ pub mod random;
 pub mod reverse_proxy;
 pub mod scratch;
 pub mod server;
+pub mod service_manager;
 pub mod strace;
 pub mod styx0;
 pub mod styx1;

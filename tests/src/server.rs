@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
+/// Makes the standard input the first socket that systemd has passed, and runs a program.
+const PASS_SOCKET: &str =
+    "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+
 /// The settings of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -30,6 +34,8 @@ pub struct Settings {
     tables: String,
     whole: Option<String>,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    passed: Option<Arc<OwnedFd>>,
     program: Option<PathBuf>,
     script: bool,
     old_name: bool,
@@ -89,6 +95,19 @@ impl Settings {
     pub fn argument(mut self, argument: &str) -> Settings {
         self.arguments.push(argument.to_owned());
         self
+    }
+
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Settings {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Passes a listening socket to each start of the server, as systemd does.
+    #[must_use]
+    pub fn passed(self, socket: impl Into<OwnedFd>) -> Settings {
+        Settings { passed: Some(Arc::new(socket.into())), ..self }
     }
 
     /// Runs this program in place of the usual binary.
@@ -198,7 +217,11 @@ impl Settings {
     fn command(&self, directory: &Path) -> Command {
         let program = self.program.as_deref().unwrap_or_else(|| binary::styx());
         let mut command;
-        if self.old_name {
+        if self.passed.is_some() {
+            // The process keeps its id when the shell executes the server.
+            command = Command::new("/bin/sh");
+            command.arg("-c").arg(PASS_SOCKET).arg(program).arg("serve");
+        } else if self.old_name {
             let link = directory.join("styx-server");
             if !link.exists() {
                 std::os::unix::fs::symlink(program, &link).expect("a link can be made");
@@ -217,7 +240,11 @@ impl Settings {
                 command.env_remove(name);
             }
         }
-        command.current_dir(directory).stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(directory).stdin(match &self.passed {
+            None => Stdio::null(),
+            Some(socket) => Stdio::from(socket.try_clone().expect("a descriptor is left")),
+        });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -1506,7 +1506,7 @@ public:
     /// option "connect_timeout".
     ///
     /// address: "styx://host:7123", "styxs://" with TLS, "http://" or "https://", or "host:port".
-    ///   An empty one stands for the environment variable STYX_HOST, or localhost:7123.
+    ///   "unix:///path" is a Unix socket. An empty one stands for the environment variable STYX_HOST, or localhost:7123.
     explicit Client(std::string_view address = {}, const Options &options = {})
         : Client(try_connect(address, options).value()) {}
     static Result<Client> try_connect(std::string_view address = {},

@@ -33,8 +33,9 @@ pub struct styx_server_info {
 /// Connects to a server, once: STYX_E_CONNECTION_FAILED if nobody listens. Blocks up to the option
 /// "connect_timeout".
 ///
-/// address: "styx://host:7123", "styxs://" with TLS, "http://" or "https://", or "host:port". NULL
-///   for the environment variable STYX_HOST, or localhost:7123.
+/// address: "styx://host:7123", "styxs://" with TLS, "http://" or "https://", or "host:port", or
+///   "unix:///path" for a Unix socket. NULL for the environment variable STYX_HOST, or
+///   localhost:7123.
 /// options: of a client; NULL for none. The function copies them.
 /// client: receives the client. Free it with styx_client_free().
 #[unsafe(no_mangle)]

@@ -76,7 +76,7 @@ export class Client implements AsyncDisposable {
    * Connects to a server, once: `connection_failed` if nobody listens.
    *
    * @param address - `styx://host:7123`, `styxs://` with TLS, `http://` or `https://`, or
-   *   `host:port`. Default: the environment variable `STYX_HOST`, or `localhost:7123`.
+   *   `host:port`, or `unix:///path` for a Unix socket. Default: the environment variable `STYX_HOST`, or `localhost:7123`.
    */
   static async connect(
     address?: string,

@@ -30,6 +30,7 @@ forward! { Builder => "client::Builder":
     token(impl Into<String>),
     ca_file(impl Into<PathBuf>),
     ca_pem(impl Into<Vec<u8>>),
+    exact_certificate(impl Into<PathBuf>),
     server_name(impl Into<String>),
     connect_timeout(Duration),
     timeout(Duration),
@@ -74,6 +75,15 @@ impl Client {
     /// See [`Client::builder_from_env`](crate::Client::builder_from_env).
     pub fn builder_from_env() -> Builder {
         Builder(crate::Client::builder_from_env())
+    }
+
+    /// See [`Client::get_text`](crate::Client::get_text).
+    ///
+    /// # Errors
+    /// As [`Client::get_text`](crate::Client::get_text).
+    #[doc(hidden)]
+    pub fn get_text(&self, path: &'static str) -> Result<String, Error> {
+        wait(self.0.get_text(path))
     }
 
     /// See [`Client::check`](crate::Client::check).

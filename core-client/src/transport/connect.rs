@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::socket::Stream;
@@ -44,6 +44,10 @@ impl Transport {
     }
 
     async fn connect_without_limit(&self) -> Result<Stream, Error> {
+        if let Some(path) = self.address.unix_path() {
+            let stream = UnixStream::connect(path).await.map_err(|e| self.failed(&e))?;
+            return Ok(Stream::Unix(stream));
+        }
         let stream = self.connect_tcp().await?;
         set_options(&stream).map_err(|e| self.failed(&e))?;
         let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
@@ -82,6 +86,14 @@ impl Transport {
     fn failed(&self, error: &io::Error) -> Error {
         let why = match error.kind() {
             io::ErrorKind::ConnectionRefused => "no server is listening there".to_owned(),
+            io::ErrorKind::NotFound if self.address.unix_path().is_some() => {
+                "there is no such socket".to_owned()
+            }
+            io::ErrorKind::PermissionDenied if self.address.unix_path().is_some() => {
+                "permission denied (unix_socket_mode and unix_socket_owner of the server decide \
+                 which users may connect)"
+                    .to_owned()
+            }
             _ => error.to_string(),
         };
         Error::new(Kind::ConnectionFailed, format!("cannot connect to {}: {why}", self.address))

@@ -30,6 +30,11 @@ impl BufferedResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The body. Bytes that are not UTF-8 are replaced.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// The body, which is JSON.
     ///
     /// # Errors

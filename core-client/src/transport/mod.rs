@@ -1,10 +1,10 @@
 //! Connections to the server, requests and upgrades.
 //!
 //! ```text
-//! connect ─▶ Socket (TCP or TLS) ─┬─▶ http: one request, one response; the connection is kept
-//!                                 │     (fetch: a small response, read completely; retried if safe)
-//!                                 │     (check: is the peer a server that this client can use?)
-//!                                 └─▶ upgrade: the socket and the bytes received with the 101
+//! connect ─▶ Socket (TCP, TLS or Unix) ─┬─▶ http: one request, one response; the connection is kept
+//!                                       │     (fetch: a small response, read completely; retried if safe)
+//!                                       │     (check: is the peer a server that this client can use?)
+//!                                       └─▶ upgrade: the socket and the bytes received with the 101
 //! ```
 //! Everything here runs on the client's own threads. In `server_error`, an error response
 //! becomes an [`Error`] with the server's message.

@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | cursors | token | benchmark | verify | repair | import | completions | manual → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | token | health | benchmark | verify | repair | import | completions | manual → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
@@ -14,6 +14,7 @@ mod command_line;
 mod completions;
 mod cursors;
 mod failure;
+mod health;
 mod import;
 mod logging;
 mod logs;
@@ -70,6 +71,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Logs(command) => logs::run(command, &global),
         Command::Cursors(command) => cursors::run(&command, &global),
         Command::Token(command) => token::run(command, global.format),
+        Command::Health(arguments) => health::run(&arguments, &global),
         Command::Benchmark(arguments) => benchmark::run(&arguments, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),

@@ -1,6 +1,8 @@
 //! `styx serve`: loads the configuration from flags, environment and file, and runs the
 //! server.
 
+use std::path::Path;
+
 use rustix::process::getppid;
 use styx_server::config::{Config, Loaded};
 use styx_server::{RunOptions, generate_self_signed};
@@ -17,7 +19,7 @@ pub(crate) fn run(arguments: Serve, host: Option<&str>) -> Result<(), Failure> {
         let message = "--host is the server that other commands connect to; use --bind-address to choose where to listen";
         return Err(Failure::Misuse(message.to_owned()));
     }
-    let mut loaded = load(&arguments)?;
+    let mut loaded = load(arguments.config.as_deref(), &arguments.overrides())?;
     if arguments.check_config {
         return check(&loaded, &arguments);
     }
@@ -77,9 +79,9 @@ fn parent(named: Option<u32>) -> Result<u32, Failure> {
     }
 }
 
-fn load(arguments: &Serve) -> Result<Loaded, Failure> {
-    Config::load(arguments.config.as_deref(), environment(), &arguments.overrides())
-        .map_err(|error| Failure::Failed(error.to_string()))
+/// The configuration from a file, the environment and flags.
+pub(crate) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Loaded, Failure> {
+    Config::load(file, environment(), overrides).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// The environment for the configuration. Variables that are not Unicode are none of its keys.

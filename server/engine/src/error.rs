@@ -187,6 +187,19 @@ pub enum Error {
         /// A path on the full storage.
         path: PathBuf,
     },
+    /// Less than the disk reserve is free; nothing of this append was stored.
+    #[error(
+        "less than min_free_disk ({reserve_bytes} bytes) is free: {free_bytes} bytes on the storage of {}; free some space and try again",
+        path.display()
+    )]
+    DiskReserve {
+        /// A path on the storage.
+        path: PathBuf,
+        /// The bytes that are free.
+        free_bytes: u64,
+        /// The bytes that are kept free.
+        reserve_bytes: u64,
+    },
     /// A configuration value is outside its range.
     #[error(transparent)]
     InvalidConfig(#[from] styx_protocol::log::InvalidConfig),
@@ -317,7 +330,7 @@ impl Error {
             Error::CorruptRecord { .. } => Code::CorruptRecord,
             Error::NeedsMemory { .. } => Code::Overloaded,
             Error::Io { source, .. } if is_no_descriptor(source) => Code::Overloaded,
-            Error::StorageFull { .. } => Code::StorageFull,
+            Error::StorageFull { .. } | Error::DiskReserve { .. } => Code::StorageFull,
             Error::InvalidConfig(_) | Error::BadArchive { .. } | Error::CursorBeyondEnd { .. } => {
                 Code::InvalidParams
             }

@@ -1,35 +1,44 @@
-//! [`BindAddress`]: a `host:port`, kept as written. [`is_destination`] checks the address
-//! of another server.
+//! [`BindAddress`]: a `host:port` or the path of a Unix socket, kept as written.
+//! [`is_destination`] checks the address of another server.
 //!
 //! `:7123` means every interface, as in 0.x. A name such as `localhost:7123` is
 //! resolved when the server binds. With port 0 the system chooses the port.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
+
+/// What the address of a Unix socket begins with.
+const UNIX: &str = "unix://";
+/// The longest path of a Unix socket: the kernel has 108 bytes for it and a zero byte.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindAddress {
-    /// A name or an IP address without brackets; empty for every interface.
-    pub host: String,
-    /// 0 if the system chooses.
-    pub port: u16,
+pub enum BindAddress {
+    /// A TCP address.
+    Tcp {
+        /// A name or an IP address without brackets; empty for every interface.
+        host: String,
+        /// 0 if the system chooses.
+        port: u16,
+    },
+    /// A Unix socket at this absolute path, which is at most 107 bytes long.
+    Unix(PathBuf),
 }
 
 impl BindAddress {
-    /// The addresses to resolve and bind, best first.
+    /// Whether it is the address of a Unix socket.
     #[must_use]
-    pub fn candidates(&self) -> Vec<(String, u16)> {
-        let hosts: &[&str] =
-            if self.host.is_empty() { &["::", "0.0.0.0"] } else { &[self.host.as_str()] };
-        hosts.iter().map(|host| ((*host).to_owned(), self.port)).collect()
+    pub fn is_unix(&self) -> bool {
+        matches!(self, BindAddress::Unix(_))
     }
 }
 
 impl Default for BindAddress {
     fn default() -> BindAddress {
-        BindAddress { host: "127.0.0.1".to_owned(), port: 7123 }
+        BindAddress::Tcp { host: "127.0.0.1".to_owned(), port: 7123 }
     }
 }
 
@@ -37,10 +46,36 @@ impl FromStr for BindAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<BindAddress, String> {
-        let wrong = || "use host:port, as in 127.0.0.1:7123, localhost:7123 or :7123".to_owned();
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return socket_path(path).map(BindAddress::Unix);
+        }
+        let wrong = || {
+            "use host:port, as in 127.0.0.1:7123, localhost:7123 or :7123, or unix:///path/of/a.sock"
+                .to_owned()
+        };
         let (host, port) = split(text).ok_or_else(wrong)?;
-        Ok(BindAddress { host: host.to_owned(), port })
+        Ok(BindAddress::Tcp { host: host.to_owned(), port })
     }
+}
+
+/// The path of a Unix socket.
+fn socket_path(path: &str) -> Result<PathBuf, String> {
+    let length = path.len();
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(
+            "use an absolute path after unix://, as in unix:///run/styx/styx.sock".to_owned()
+        );
+    }
+    if path.contains('\0') {
+        return Err("a path cannot contain a zero byte".to_owned());
+    }
+    if length > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes, and this one \
+             has {length}: use a shorter path"
+        ));
+    }
+    Ok(PathBuf::from(path))
 }
 
 /// Whether a server can have this `host:port`. An empty host is this machine, as in 0.x.
@@ -81,10 +116,10 @@ fn is_host(name: &str) -> bool {
 
 impl fmt::Display for BindAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            BindAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            BindAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            BindAddress::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
 }
@@ -95,12 +130,30 @@ mod tests {
 
     #[test]
     fn valid_addresses_round_trip_and_invalid_ones_are_refused() {
-        for text in ["127.0.0.1:7123", ":7123", "localhost:0", "[::1]:80", "0.0.0.0:7123"] {
+        for text in [
+            "127.0.0.1:7123",
+            ":7123",
+            "localhost:0",
+            "[::1]:80",
+            "0.0.0.0:7123",
+            "unix:///run/a b.sock",
+        ] {
             let address: BindAddress = text.parse().expect(text);
             assert_eq!(address.to_string(), text);
         }
         for text in WRONG {
             assert!(text.parse::<BindAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn path_of_a_unix_socket_is_absolute_and_fits_into_the_kernels_address() {
+        let longest = format!("unix:///{}", "x".repeat(106));
+        longest.parse::<BindAddress>().expect("107 bytes");
+        let longer = format!("{longest}x").parse::<BindAddress>().expect_err("108 bytes");
+        assert!(longer.contains("at most 107 bytes, and this one has 108"), "{longer}");
+        for text in ["unix://", "unix://x.sock", "unix:///", "unix:///run/", "unix:///a\0b"] {
+            assert!(text.parse::<BindAddress>().is_err(), "{text:?}");
         }
     }
 

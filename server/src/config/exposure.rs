@@ -25,13 +25,14 @@ pub enum BindSource {
 }
 
 impl BindAddress {
-    /// Whether only this machine can reach it. A name other than `localhost` may mean any
+    /// Whether only this machine can reach it, as every Unix socket. A name other than `localhost` may mean any
     /// address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
+        let BindAddress::Tcp { host, .. } = self else { return true };
+        match host.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => self.host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+            Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
         }
     }
 }
@@ -41,10 +42,11 @@ impl BindAddress {
 /// # Errors
 /// Why the server must not start with this address, and what to do.
 pub(super) fn check(config: &Config, source: BindSource, is_insecure: bool) -> Result<(), String> {
-    if source == BindSource::File || is_insecure || config.bind_address.is_loopback() {
+    if source == BindSource::File || is_insecure {
         return Ok(());
     }
-    let address = &config.bind_address;
+    let exposed = config.bind_addresses.iter().find(|address| !address.is_loopback());
+    let Some(address) = exposed else { return Ok(()) };
     if !config.has_access_control() {
         return Err(format!(
             "others can reach the bind address {address}, but there is no access control: create a \
@@ -70,7 +72,9 @@ mod tests {
     #[test]
     fn only_addresses_of_this_machine_are_loopback() {
         let is_loopback = |text: &str| text.parse::<BindAddress>().expect(text).is_loopback();
-        for text in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "LOCALHOST.:1"] {
+        for text in
+            ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "LOCALHOST.:1", "unix:///s"]
+        {
             assert!(is_loopback(text), "{text}");
         }
         for text in [":1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1", "localhost.a:1"] {
@@ -81,7 +85,10 @@ mod tests {
     #[test]
     fn address_of_a_flag_needs_access_control_and_tls() {
         let config = |address: &str, auth| Config {
-            bind_address: address.parse().expect("an address"),
+            bind_addresses: ["127.0.0.1:0", address]
+                .into_iter()
+                .map(|address| address.parse().expect("an address"))
+                .collect(),
             auth,
             ..Config::default()
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::value::{self, BYTES, IGNORED_BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
-use super::{Auth, Config, Statsd};
+use super::{Auth, BindAddress, Config, Statsd};
 
 /// One key of the configuration.
 pub(super) struct ConfigKey {
@@ -51,6 +51,22 @@ pub(super) fn nearest(name: &str) -> &'static str {
     };
     let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     nearest.map_or("", |key| key.name)
+}
+
+/// At least one address, and each only once.
+fn bind_addresses(texts: &[String]) -> Result<Vec<BindAddress>, String> {
+    let mut addresses: Vec<BindAddress> = Vec::new();
+    for text in texts {
+        let address = text.parse().map_err(|accepted| match texts {
+            [_] => accepted,
+            _ => format!("for {text:?}, {accepted}"),
+        })?;
+        if addresses.contains(&address) {
+            return Err(format!("it has {address} twice; use each address once"));
+        }
+        addresses.push(address);
+    }
+    if addresses.is_empty() { Err("use at least one address".to_owned()) } else { Ok(addresses) }
 }
 
 macro_rules! size_key {
@@ -139,13 +155,56 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ConfigKey {
         name: "bind_address",
         alias: None,
-        kind: ValueKind::Text,
-        about: "address to listen on, host:port; :7123 is every interface",
+        kind: ValueKind::TextOrTexts,
+        about: "address to listen on, host:port or unix:///path, or a list; :7123 is every interface",
         set: |config, v| {
-            config.bind_address = value::text(v).parse()?;
+            config.bind_addresses = bind_addresses(&value::texts(v))?;
             Ok(())
         },
-        value: |config| Some(Value::String(config.bind_address.to_string())),
+        value: |config| {
+            let texts: Vec<_> = config.bind_addresses.iter().map(ToString::to_string).collect();
+            Some(match texts.as_slice() {
+                [only] => Value::String(only.clone()),
+                _ => value::of_texts(&texts),
+            })
+        },
+    },
+    ConfigKey {
+        name: "admin_address",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "address for metrics and health alone; then bind_address serves no metrics; empty for none",
+        set: |config, v| {
+            let text = value::text(v);
+            config.admin_address = (!text.is_empty()).then(|| text.parse()).transpose()?;
+            Ok(())
+        },
+        value: |config| {
+            let address = config.admin_address.as_ref().map(ToString::to_string);
+            Some(Value::String(address.unwrap_or_default()))
+        },
+    },
+    ConfigKey {
+        name: "unix_socket_mode",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "permissions of Unix sockets, octal; a client needs the write permission",
+        set: |config, v| {
+            config.unix_socket_mode = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.unix_socket_mode.to_string())),
+    },
+    ConfigKey {
+        name: "unix_socket_owner",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "owner of Unix sockets: USER, USER:GROUP or :GROUP; empty for the server's own",
+        set: |config, v| {
+            config.unix_socket_owner = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.unix_socket_owner.to_string())),
     },
     seconds_key!(
         "shutdown_timeout",
@@ -230,6 +289,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ValueKind::Number { min: 1 << 20, max: 1 << 30 },
         "largest max_record_size with which a log can be created, bytes",
         max_log_record_size
+    ),
+    size_key!(
+        "min_free_disk",
+        ValueKind::Number { min: 0, max: 1 << 50 },
+        "bytes that appends leave free on the disk; with less they are answered 507; 0 for none",
+        min_free_disk
     ),
     size_key!(
         "worker_threads",

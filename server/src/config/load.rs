@@ -299,6 +299,12 @@ mod tests {
         loaded
     }
 
+    /// The addresses to listen on.
+    fn shown(config: &Config) -> String {
+        let texts: Vec<_> = config.bind_addresses.iter().map(ToString::to_string).collect();
+        texts.join(" ")
+    }
+
     fn getrandom_u64() -> u64 {
         getrandom::u64().expect("random")
     }
@@ -330,7 +336,7 @@ mod tests {
     fn file_of_0_x_loads_without_a_warning() {
         let loaded = load(OLD, &[]).expect("it loads");
         assert_eq!(loaded.warnings, Vec::<String>::new());
-        assert_eq!(loaded.config.bind_address.to_string(), "0.0.0.0:7123");
+        assert_eq!(shown(&loaded.config), "0.0.0.0:7123");
         assert_eq!(loaded.config.tcp_timeout, Duration::from_secs(20));
         assert_eq!(loaded.config.log_manager.read_buffer_size, 2048);
         assert_eq!(loaded.config.statsd.expect("on").prefix, "styx");
@@ -340,12 +346,25 @@ mod tests {
     fn later_sources_win_over_earlier_ones() {
         let environment = [("STYX_BIND_ADDRESS", ":1"), ("STYX_DATA_DIRECTORY", "/b")];
         let loaded = load(OLD, &environment).expect("it loads");
-        assert_eq!(loaded.config.bind_address.to_string(), ":1");
+        assert_eq!(shown(&loaded.config), ":1");
         assert_eq!(loaded.config.log_manager.data_directory, Path::new("/b"));
         let flags = [("bind_address".to_owned(), "x:2".to_owned())];
         let environment = [("STYX_BIND_ADDRESS".to_owned(), ":1".to_owned())];
         let loaded = Config::load(None, environment.into_iter(), &flags).expect("it loads");
-        assert_eq!(loaded.config.bind_address.to_string(), "x:2");
+        assert_eq!(shown(&loaded.config), "x:2");
+    }
+
+    #[test]
+    fn several_addresses_are_a_list_in_every_source() {
+        let both = "127.0.0.1:1 unix:///run/styx.sock";
+        let file = "bind_address = [\"127.0.0.1:1\", \"unix:///run/styx.sock\"]";
+        assert_eq!(shown(&load(file, &[]).expect("it loads").config), both);
+        let text = "127.0.0.1:1,unix:///run/styx.sock";
+        let loaded = load("", &[("STYX_BIND_ADDRESS", text)]).expect("it loads");
+        assert_eq!(shown(&loaded.config), both);
+        let flags = [("bind_address".to_owned(), text.to_owned())];
+        let loaded = Config::load(None, std::iter::empty(), &flags).expect("it loads");
+        assert_eq!(shown(&loaded.config), both);
     }
 
     #[test]
@@ -369,6 +388,13 @@ mod tests {
             ("tcp_timeout = 0", "whole number from 1"),
             ("tcp_timeout = \"x\"", "whole number from 1"),
             ("bind_address = \"x\"", "use host:port"),
+            ("bind_address = []", "at least one address"),
+            ("bind_address = [\":1\", \"x\"]", "for \"x\", use host:port"),
+            ("bind_address = [\":1\", \":1\"]", "it has :1 twice"),
+            ("bind_address = 1", "a string in quotes, or a list"),
+            ("admin_address = \"unix://x\"", "an absolute path"),
+            ("unix_socket_mode = \"rw\"", "an octal number"),
+            ("unix_socket_owner = \"a b\"", "use USER"),
             ("cors_allowed_origins = [1]", "a list of strings"),
             ("log_manager = 3\nx", "not TOML"),
         ] {

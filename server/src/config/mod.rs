@@ -17,6 +17,7 @@ mod load;
 mod path;
 mod print;
 mod tls;
+mod unix_socket;
 mod value;
 
 use std::path::PathBuf;
@@ -26,14 +27,21 @@ pub use address::BindAddress;
 pub use exposure::BindSource;
 pub use load::{Error, Loaded};
 pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
+pub use unix_socket::{UnixSocketMode, UnixSocketOwner};
 
 /// The daemon's configuration. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The file that holds the process id and is locked; `None` for no file.
     pub pid_file: Option<PathBuf>,
-    /// The address to listen on.
-    pub bind_address: BindAddress,
+    /// The addresses to listen on, at least one and all different.
+    pub bind_addresses: Vec<BindAddress>,
+    /// The address for metrics and health alone; `None` if the other addresses serve them.
+    pub admin_address: Option<BindAddress>,
+    /// The permissions of the Unix sockets in these addresses.
+    pub unix_socket_mode: UnixSocketMode,
+    /// The owner of these sockets.
+    pub unix_socket_owner: UnixSocketOwner,
     /// How long a stopping server waits for current requests.
     pub shutdown_timeout: Duration,
     /// Patterns of browser origins that may use the server; `*` matches any
@@ -64,6 +72,8 @@ pub struct Config {
     /// Largest `max_record_size` with which a log can be created. Logs that exist, or
     /// that are restored or imported, keep theirs.
     pub max_log_record_size: usize,
+    /// The free bytes that appends leave on the disk of their log; 0 for none.
+    pub min_free_disk: usize,
     /// Threads that serve connections; 0 for half of the cores.
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
@@ -145,7 +155,10 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             pid_file: None,
-            bind_address: BindAddress::default(),
+            bind_addresses: vec![BindAddress::default()],
+            admin_address: None,
+            unix_socket_mode: UnixSocketMode::default(),
+            unix_socket_owner: UnixSocketOwner::default(),
             shutdown_timeout: Duration::from_secs(3),
             cors_allowed_origins: vec!["*".to_owned()],
             http_read_buffer_size: MIB,
@@ -159,6 +172,7 @@ impl Default for Config {
             max_in_flight_bytes: 256 * MIB,
             max_answer_bytes: 64 * MIB,
             max_log_record_size: 64 * MIB,
+            min_free_disk: 0,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
             tls: Tls::default(),

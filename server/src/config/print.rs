@@ -32,7 +32,7 @@ mod tests {
 
     use super::super::keys::{ConfigKey, KEYS};
     use super::super::value::ValueKind;
-    use super::super::{Config, LogManager, Statsd};
+    use super::super::{BindAddress, Config, LogManager, Statsd};
 
     #[test]
     fn printed_configuration_loads_as_the_same() {
@@ -72,10 +72,16 @@ mod tests {
         }
     }
 
+    fn parsed(address: &str) -> BindAddress {
+        address.parse().expect("an address")
+    }
+
     #[test]
     fn every_printed_value_can_be_given_back_as_a_flag_and_as_a_variable() {
         check_given_back(&Config::default());
         check_given_back(&Config { cors_allowed_origins: Vec::new(), ..Config::default() });
+        let bind_addresses = vec![parsed("[::1]:80")];
+        check_given_back(&Config { bind_addresses, ..Config::default() });
         for text in [
             "plain",
             "two words",
@@ -97,7 +103,8 @@ mod tests {
         ] {
             check_given_back(&Config {
                 pid_file: Some(std::env::temp_dir().join(format!("styx-none-{text}"))),
-                bind_address: "[::1]:80".parse().expect("an address"),
+                bind_addresses: ["[::1]:80", "unix:///run/a.sock"].map(parsed).to_vec(),
+                admin_address: Some(parsed("[::1]:81")),
                 cors_allowed_origins: vec![text.to_owned(), "http://localhost:*".to_owned()],
                 log_manager: LogManager {
                     data_directory: PathBuf::from(format!("{text}/styx-none")),

@@ -16,6 +16,8 @@ pub(super) enum ValueKind {
     Bool,
     /// A list of strings; in the environment and in flags also separated by commas.
     Texts,
+    /// A string or a list of strings, in the same ways.
+    TextOrTexts,
     /// A whole number between the two, both included.
     Number {
         min: i64,
@@ -39,6 +41,7 @@ impl ValueKind {
             ValueKind::Text => "a string in quotes".to_owned(),
             ValueKind::Bool => "true or false".to_owned(),
             ValueKind::Texts => "a list of strings".to_owned(),
+            ValueKind::TextOrTexts => "a string in quotes, or a list of them".to_owned(),
             ValueKind::Number { min, max } => format!("a whole number from {min} to {max}"),
         }
     }
@@ -48,6 +51,7 @@ impl ValueKind {
         match self {
             ValueKind::Text => "a string, or a TOML string in quotes".to_owned(),
             ValueKind::Texts => "a list, as in [\"a\", \"b\"] or a,b".to_owned(),
+            ValueKind::TextOrTexts => "a string, or a list, as in [\"a\", \"b\"] or a,b".to_owned(),
             ValueKind::Bool | ValueKind::Number { .. } => self.accepted(),
         }
     }
@@ -56,7 +60,10 @@ impl ValueKind {
     pub(super) fn admits(self, value: &Value) -> bool {
         match (self, value) {
             (ValueKind::Text, Value::String(_)) | (ValueKind::Bool, Value::Boolean(_)) => true,
-            (ValueKind::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
+            (ValueKind::TextOrTexts, Value::String(_)) => true,
+            (ValueKind::Texts | ValueKind::TextOrTexts, Value::Array(items)) => {
+                items.iter().all(Value::is_str)
+            }
             (ValueKind::Number { min, max }, Value::Integer(n)) => (min..=max).contains(n),
             _ => false,
         }
@@ -75,6 +82,7 @@ impl ValueKind {
                 // Such as 1_000 or 0x10.
                 Err(_) => toml_value(trimmed)?,
             },
+            ValueKind::TextOrTexts => one_or_more(trimmed)?,
             ValueKind::Texts if trimmed.starts_with('[') => toml_value(trimmed)?,
             ValueKind::Texts if trimmed.starts_with(QUOTES) => toml_value(&format!("[{trimmed}]"))?,
             ValueKind::Texts => comma_list(trimmed)?,
@@ -103,6 +111,23 @@ fn comma_list(text: &str) -> Option<Value> {
     items.collect::<Option<Vec<Value>>>().map(Value::Array)
 }
 
+/// A list in any of its forms, of which one string is the simplest. An item may begin with a
+/// bracket, as an IPv6 address does.
+fn one_or_more(trimmed: &str) -> Option<Value> {
+    let inside = trimmed.strip_prefix('[').map(str::trim_start);
+    if inside.is_some_and(|inside| inside.starts_with(QUOTES) || inside.starts_with(']')) {
+        return toml_value(trimmed);
+    }
+    if trimmed.starts_with(QUOTES) {
+        return toml_value(&format!("[{trimmed}]"));
+    }
+    if trimmed.contains(QUOTES) {
+        return None;
+    }
+    let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
+    Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+}
+
 // The functions below are only called with values of the right kind. An impossible
 // value becomes the type's default instead of a panic.
 
@@ -110,8 +135,12 @@ pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// The items of a list, or the only string.
 pub(super) fn texts(value: &Value) -> Vec<String> {
-    value.as_array().map(|items| items.iter().map(text).collect()).unwrap_or_default()
+    match value.as_array() {
+        Some(items) => items.iter().map(text).collect(),
+        None => vec![text(value)],
+    }
 }
 
 pub(super) fn size(value: &Value) -> usize {
@@ -156,6 +185,25 @@ mod tests {
         check(ValueKind::Texts, " [] ", Some("[]"));
         check(ValueKind::Texts, r#""a","b""#, Some(r#"["a", "b"]"#));
         check(SECONDS, "1_000", Some("1000"));
+    }
+
+    #[test]
+    fn one_address_or_a_list_is_accepted_in_every_form() {
+        for (text, toml) in [
+            ("127.0.0.1:1", r#"["127.0.0.1:1"]"#),
+            ("[::1]:80", r#"["[::1]:80"]"#),
+            ("[::1]:80, unix:///a.sock", r#"["[::1]:80", "unix:///a.sock"]"#),
+            (r#""[::1]:80""#, r#"["[::1]:80"]"#),
+            (r#""a","b,c""#, r#"["a", "b,c"]"#),
+            (r#"[ "a", "b" ]"#, r#"["a", "b"]"#),
+            ("[]", "[]"),
+            ("", "[]"),
+        ] {
+            check(ValueKind::TextOrTexts, text, Some(toml));
+        }
+        for text in [r#"["a""#, r#"a,"b""#, "[\"a\"]\nx = 1"] {
+            check(ValueKind::TextOrTexts, text, None);
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod openapi;
 mod read;
 mod request_id;
 mod route;
+mod surface;
 mod upgrade;
 mod write;
 
@@ -49,11 +50,13 @@ use crate::session::{Error, OpenLog};
 pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
 use route::{Resource, Route};
+pub(crate) use surface::Surface;
 
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Http {
     pub(crate) app: Arc<App>,
+    surface: Surface,
     cors: Cors,
     request_ids: request_id::Source,
     /// The protocols that a connection can be upgraded to.
@@ -61,8 +64,10 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(app: Arc<App>, front_ends: Vec<Box<dyn FrontEnd>>) -> Http {
+    /// For listening sockets that serve this part of the API.
+    pub(crate) fn new(app: Arc<App>, surface: Surface, front_ends: Vec<Box<dyn FrontEnd>>) -> Http {
         Http {
+            surface,
             cors: Cors::new(&app.config.cors_allowed_origins),
             app,
             request_ids: request_id::Source::new(),
@@ -86,6 +91,11 @@ impl Http {
             );
             return self.finished(None, &head, begun, Err(error));
         };
+        if let Some(why) = self.surface.lacks(route.resource) {
+            body::discard(body);
+            let error = Error::new(Code::NotFound, format!("{path} is not served here: {why}"));
+            return self.finished(None, &head, begun, Err(error));
+        }
         let name: Arc<str> = name.into();
         let cursor = match route.resource {
             Resource::Cursor => route::cursor_name(&path).to_owned(),

@@ -17,9 +17,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::Role;
 use super::activity::Activity;
 use super::once_a_minute::OnceAMinute;
 use crate::app::App;
@@ -36,10 +38,11 @@ const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 /// has left.
 const LEAVE_TIME_MAX: Duration = Duration::from_millis(100);
 
-/// The connections of a listener, and their limits.
+/// The connections of the listeners of one role, and their limits.
 #[derive(Debug)]
 pub(super) struct Admission {
     app: Arc<App>,
+    role: Role,
     permits: Arc<Semaphore>,
     connections_max: usize,
     beyond_max: usize,
@@ -84,16 +87,20 @@ pub(super) struct Seat {
 /// Counts an admitted connection until it is dropped.
 #[derive(Debug)]
 struct Admitted {
-    app: Arc<App>,
+    /// `None` for a connection to the admin address, which is not counted.
+    gauge: Option<IntGauge>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    pub(super) fn new(app: Arc<App>, shares: Shares) -> Arc<Admission> {
+    pub(super) fn new(app: Arc<App>, role: Role, shares: Shares) -> Arc<Admission> {
         let connections_max = shares.connections.min(Semaphore::MAX_PERMITS);
-        app.metrics.connections_max.set(i64::try_from(connections_max).unwrap_or(i64::MAX));
+        if role == Role::Main {
+            app.metrics.connections_max.set(i64::try_from(connections_max).unwrap_or(i64::MAX));
+        }
         Arc::new(Admission {
             app,
+            role,
             permits: Arc::new(Semaphore::new(connections_max)),
             connections_max,
             beyond_max: shares.connections_beyond,
@@ -172,14 +179,26 @@ impl Admission {
         if let Some(occupant) = state.admitted.remove(&id) {
             occupant.must_leave.notify_one();
         }
-        self.app.metrics.connections_closed_idle.inc();
+        if self.role == Role::Main {
+            self.app.metrics.connections_closed_idle.inc();
+        }
         true
     }
 
     /// Counts a connection that is answered 503.
     fn note_refusal(&self) {
-        self.app.metrics.connections_refused.inc();
-        if let Some(refused) = self.refusals.record() {
+        if self.role == Role::Main {
+            self.app.metrics.connections_refused.inc();
+        }
+        let Some(refused) = self.refusals.record() else { return };
+        if self.role == Role::Admin {
+            tracing::warn!(
+                refused,
+                connections_max = self.connections_max,
+                "connections to admin_address were refused with 503 because the largest number is \
+                 open and none of them is idle"
+            );
+        } else {
             tracing::warn!(
                 refused,
                 connections_max = self.connections_max,
@@ -276,10 +295,12 @@ impl Seat {
     }
 
     fn take(&self, permit: OwnedSemaphorePermit) {
-        let app = self.admission.app.clone();
-        app.metrics.connections.inc();
+        let admission = &self.admission;
+        let is_counted = admission.role == Role::Main;
+        let gauge = is_counted.then(|| admission.app.metrics.connections.clone());
+        gauge.iter().for_each(IntGauge::inc);
         // On HTTP/2 another request may have been faster; then this permit is returned.
-        if self.admitted.set(Admitted { app, _permit: permit }).is_err() {
+        if self.admitted.set(Admitted { gauge, _permit: permit }).is_err() {
             return;
         }
         let mut state = self.admission.state();
@@ -309,6 +330,6 @@ impl Drop for Seat {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.app.metrics.connections.dec();
+        self.gauge.iter().for_each(IntGauge::dec);
     }
 }

@@ -131,7 +131,7 @@ async fn serve_http(
     let credentials = CredentialCache::new(info.clone());
     let beginning = tokio::select! {
         beginning = socket.beginning() => beginning,
-        () = app.shutdown.begun() => return Ok(()),
+        () = app.shutdown.ends_silent(activity.opened()) => return Ok(()),
         () = must_leave_silent(seat) => {
             if !seat.is_admitted() {
                 seat.refused();
@@ -190,6 +190,8 @@ async fn serve_http(
         // Boxed, so that HTTP/1.1 connections need no memory for it.
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
         return tokio::select! {
+            // First, so that a request which has arrived is answered.
+            biased;
             ended = connection.as_mut() => ended,
             () = must_end(http, seat) => {
                 if seat.is_silent() {
@@ -212,6 +214,7 @@ async fn serve_http(
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection.with_upgrades());
     tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = credentials.must_close(&app.auth) => Ok(()),
         () = must_end(http, seat) => {

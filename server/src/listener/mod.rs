@@ -1,8 +1,8 @@
 //! Accepts connections, bounds their number and their idle time, and serves HTTP.
 //!
 //! ```text
-//! accept → admission → TLS handshake, if configured → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
-//!        ↘ too many: 503 and close     ↘ beyond the limit: health, metrics or 503
+//! sockets → accept → admission → TLS, if configured → watched socket → HTTP/1.1 or HTTP/2 → Http::serve
+//!                  ↘ too many: 503 and close          ↘ beyond the limit: health, metrics or 503
 //! ```
 //!
 //! Invariant: whatever a peer does, it costs one bounded connection, which is closed
@@ -15,44 +15,42 @@ mod handshake;
 mod once_a_minute;
 mod read_ahead;
 mod refusal;
+mod sockets;
 mod stream_executor;
 mod tracked_body;
+mod unix_socket;
 mod watched_socket;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::certificates::Certificates;
-use crate::config::BindAddress;
 use crate::descriptors::Shares;
 use crate::http::Http;
 use crate::peer;
 use crate::transport::{PeerAddress, PlainSocket, Transport};
 use admission::Admission;
 use once_a_minute::OnceAMinute;
+pub(crate) use sockets::{Listener, Sockets};
 
 /// How long to wait if the system has no more file descriptors: this after the first
 /// failure, twice as long after each further one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Binds the first address that can be bound.
-pub(crate) async fn bind(address: &BindAddress) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for (host, port) in address.candidates() {
-        match TcpListener::bind((host, port)).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+/// What the connections of a listening socket are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The whole API.
+    Main,
+    /// Metrics and health alone, for `admin_address`.
+    Admin,
 }
 
-/// The connections of a listener.
+/// The connections of all listening sockets of one role.
 #[derive(Debug)]
 pub(crate) struct Connections {
     http: Arc<Http>,
@@ -63,14 +61,15 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// With certificates, the connections are encrypted.
+    /// With certificates, the connections are encrypted, except those to a Unix socket.
     pub(crate) fn new(
         http: Arc<Http>,
+        role: Role,
         shares: Shares,
         certificates: Option<Arc<Certificates>>,
     ) -> Connections {
         Connections {
-            admission: Admission::new(http.app.clone(), shares),
+            admission: Admission::new(http.app.clone(), role, shares),
             http,
             certificates,
             tasks: JoinSet::new(),
@@ -79,21 +78,20 @@ impl Connections {
     }
 
     /// Accepts and serves connections; never resolves. Cancel safe.
-    pub(crate) async fn accept_all(&mut self, listener: &TcpListener) {
+    pub(crate) async fn accept_all(&mut self, listeners: &[Listener]) {
         let mut pause = ACCEPT_PAUSE;
-        loop {
+        for turn in (0..).map(|turn: usize| turn.checked_rem(listeners.len()).unwrap_or(0)) {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = sockets::accept(listeners, turn) => accepted,
                 Some(ended) = self.tasks.join_next() => {
                     report(ended);
                     continue;
                 }
             };
             match accepted {
-                Ok((stream, address)) => {
+                Ok((socket, peer)) => {
                     pause = ACCEPT_PAUSE;
-                    let _ = stream.set_nodelay(true);
-                    self.start(PlainSocket::Tcp(stream), PeerAddress::Tcp(address)).await;
+                    self.start(socket, peer).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -113,16 +111,18 @@ impl Connections {
     }
 
     async fn start(&mut self, socket: PlainSocket, peer: PeerAddress) {
+        // Nobody can read along on a Unix socket.
+        let is_plain = matches!(socket, PlainSocket::Unix(_));
+        let certificates = self.certificates.clone().filter(|_| !is_plain);
         let Some(seat) = self.admission.seat().await else {
             // Without keys, there are no words for a peer that expects TLS.
-            if self.certificates.is_none() {
+            if certificates.is_none() {
                 refusal::refuse(&Transport::Plain(socket));
             }
             return;
         };
         peer::enable_keep_alive(&socket, self.http.app.config.tcp_timeout);
         let http = self.http.clone();
-        let certificates = self.certificates.clone();
         self.tasks.spawn(connection::serve(http, socket, peer, certificates, seat));
     }
 

@@ -103,7 +103,7 @@ mod tests {
         // reset, and the peer lost the final bytes.
         let (mut peer, tcp) = connected_pair().await;
         let tcp = Transport::from(tcp);
-        let shutdown = Shutdown::new();
+        let shutdown = Shutdown::new(false);
         let closing = close(&tcp, b"final bytes", TIME_MAX, &shutdown);
         let sending = async {
             peer.write_all(&vec![0; 1 << 20]).await.expect("it is read");
@@ -121,7 +121,7 @@ mod tests {
     async fn peer_that_does_not_close_is_dropped_after_the_time_limit() {
         let (_silent, tcp) = connected_pair().await;
         let tcp = Transport::from(tcp);
-        let (shutdown, begun) = (Shutdown::new(), Instant::now());
+        let (shutdown, begun) = (Shutdown::new(false), Instant::now());
         let seven = Duration::from_secs(7);
         assert!(close(&tcp, b"x", seven, &shutdown).await.is_err());
         assert_eq!(begun.elapsed(), seven);

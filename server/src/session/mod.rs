@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use styx_engine::clock::ClockStats;
-use styx_engine::{Catalog, Options, ScrubStats};
+use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
@@ -91,6 +91,7 @@ impl Sessions {
             overlap_bytes_min: logs.direct_write_size.saturating_mul(2).min(1 << 20),
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             open_files,
+            free_bytes_min: config.min_free_disk as u64,
             ..Options::new(&logs.data_directory)
         };
         let open = move || {
@@ -153,6 +154,16 @@ impl Sessions {
     /// The state of the system clock.
     pub(crate) fn clock_stats(&self) -> ClockStats {
         self.catalog.clock_stats()
+    }
+
+    /// What the disk reserve (`min_free_disk`) has done.
+    pub(crate) fn disk_reserve_stats(&self) -> DiskReserveStats {
+        self.catalog.disk_reserve_stats()
+    }
+
+    /// Resolves when a thread that commits has taken a job that is submitted now.
+    pub(crate) fn committer_is_free(&self) -> impl Future<Output = ()> + use<> {
+        self.catalog.committer_is_free()
     }
 
     /// Counters of every open log.

@@ -19,7 +19,6 @@ pub(crate) struct ConnectionInfo {
 
 /// From where a peer has connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "only TCP is accepted so far")]
 pub(crate) enum PeerAddress {
     Tcp(SocketAddr),
     /// A process of this machine; its user and group, and its process id if known.

@@ -13,6 +13,7 @@
 //! | [`cli`] | the `styx` command, including `styx serve` |
 //! | [`golden`] | the committed files of each format version |
 //! | [`limits`] | large input, and slow or stalled peers of HTTP |
+//! | [`listeners`] | where the server listens: addresses, Unix sockets, systemd, health |
 //! | [`docs`] | the commands, links and test names in the documents |
 //! | [`examples`] | the programs in `examples/` |
 //! | [`proxies`] | a server behind nginx and behind Caddy |
@@ -28,6 +29,7 @@ mod examples;
 mod golden;
 mod http;
 mod limits;
+mod listeners;
 mod proxies;
 mod styx0;
 mod styx1;

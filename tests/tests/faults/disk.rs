@@ -86,6 +86,50 @@ fn a_full_disk_rejects_appends_until_space_is_freed() {
     fill_and_relieve(&server);
 }
 
+/// The reserve of the tests below.
+const RESERVE: u64 = 16 << 20;
+/// How much of the reserve concurrent commits and small files may use.
+const SLACK: u64 = 2 << 20;
+
+#[test]
+fn appends_leave_the_disk_reserve_and_resume_when_space_is_freed() {
+    let scratch = Arc::new(Scratch::new("reserve"));
+    let settings = Settings::default()
+        .set(&format!("min_free_disk = {RESERVE}"))
+        .script(&faults::small_disk(&scratch, 64));
+    let server = settings.start_in(scratch).expect("it can be started");
+    let before = fill_and_relieve(&server);
+    drop(before);
+    fill_up(&server);
+    assert!(free_bytes(&server) + SLACK >= RESERVE, "{} bytes are free", free_bytes(&server));
+    let refused =
+        server.ask(&write_one("a", vec![b'x'; 500_000])).expect_error(507, "storage_full");
+    for part in ["min_free_disk", "free some space"] {
+        assert!(refused.text().contains(part), "{}", refused.shown());
+    }
+    assert_eq!(server.count("styx_disk_reserve_reached"), 1);
+    assert!(server.count("styx_disk_reserve_refusals_total") > 0);
+    let lines = server.log().matches("appends are refused because less than min_free_disk").count();
+    assert!((1..=2).contains(&lines), "{lines} lines: once a minute is enough");
+    let _ = server.ask(&Request::post("/logs/a/truncate")).expect(200);
+    resumes(&server, &mut Vec::new(), "a truncation");
+    assert_eq!(server.count("styx_disk_reserve_reached"), 0);
+    assert!(server.log().contains("enough disk space is free again"), "{}", server.log());
+}
+
+/// Appends to `a` until an append is refused.
+fn fill_up(server: &TestServer) {
+    let large = vec![b'x'; 500_000];
+    while server.ask(&write_one("a", large.clone())).status() == 200 {}
+}
+
+/// The bytes that are free on the server's disk, which only its processes can see.
+fn free_bytes(server: &TestServer) -> u64 {
+    let data = format!("/proc/{}/root{}", server.process(), server.data().display());
+    let found = rustix::fs::statvfs(data).expect("a file system");
+    found.f_bavail * found.f_frsize
+}
+
 #[test]
 fn a_full_ext4_rejects_appends_until_space_is_freed() {
     on_a_full(Filesystem::Ext4, 64 << 20);

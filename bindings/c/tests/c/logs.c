@@ -242,7 +242,28 @@ static void missing_server_is_reported(void)
     styx_client_free(client);
 }
 
+static void server_is_used_through_its_unix_socket(void)
+{
+    char address[128];
+    test_log(test_client(), "log", 3);
+    snprintf(address, sizeof address, "unix://%s/styx.sock", test_folder());
+    styx_client *client;
+    OK(styx_client_connect(address, NULL, &client));
+    SAME_TEXT(styx_client_address(client), address);
+    styx_consumer *consumer = test_consumer(client, "log", NULL);
+    EQUAL(test_read(consumer, 3), 3);
+    styx_consumer_free(consumer);
+    test_append(client, "log", 2);
+    styx_log_info info;
+    OK(styx_get_log(client, "log", &info, sizeof info));
+    EQUAL(info.record_count, 5);
+    styx_client_free(client);
+    FAILS_WITH(STYX_E_CONNECTION_FAILED, "there is no such socket",
+        styx_client_connect("unix:///nonexistent/styx.sock", NULL, &client));
+    INVALID(styx_client_connect("unix://styx.sock", NULL, &client));
+}
+
 TEST_MAIN(TEST(logs_are_created_listed_and_deleted), TEST(limits_are_stored),
     TEST(records_are_counted_trimmed_and_truncated), TEST(intact_log_stays_as_it_is),
     TEST(backup_is_restored_in_parts_of_any_size), TEST(backup_and_restore_report_errors),
-    TEST(missing_server_is_reported))
+    TEST(missing_server_is_reported), TEST(server_is_used_through_its_unix_socket))

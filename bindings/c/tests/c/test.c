@@ -81,9 +81,10 @@ const char *test_folder(void)
 static void run_server(void)
 {
     const char *program = getenv("STYX_BIN");
-    char bind[64], data[128], port_file[128], parent[64], log[128];
+    char bind[64], unix_bind[128], data[128], port_file[128], parent[64], log[128];
     const pid_t parent_id = getpid();
     snprintf(bind, sizeof bind, "--bind-address=127.0.0.1:%u", state.port);
+    snprintf(unix_bind, sizeof unix_bind, "--bind-address=unix://%s/styx.sock", state.folder);
     snprintf(data, sizeof data, "--data-directory=%s/data", state.folder);
     snprintf(port_file, sizeof port_file, "--port-file=%s/port", state.folder);
     snprintf(parent, sizeof parent, "--exit-with-parent=%ld", (long)parent_id);
@@ -99,8 +100,8 @@ static void run_server(void)
         dup2(file, 2);
         /* The variables are for clients of other servers. */
         char *environment[] = {NULL};
-        char *arguments[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)"serve", bind, data,
-            port_file, parent, NULL};
+        char *arguments[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)"serve", bind, unix_bind,
+            data, port_file, parent, NULL};
         execve(program, arguments, environment);
         _exit(127);
     }

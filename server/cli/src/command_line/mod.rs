@@ -1,6 +1,7 @@
 //! The command line as clap parses it: every command and flag, but not what they do.
 
 mod cursors;
+mod health;
 mod logs;
 mod serve;
 mod token;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use styx_protocol::LogName;
 
 pub(crate) use cursors::CursorsCommand;
+pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
 pub(crate) use token::{TokenCommand, TokenFileArguments};
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     /// Manage the tokens of a server: who may read, append, manage and observe logs
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
+    /// Ask a server whether it works: the exit code is 0 if it does, and 1 if it does not
+    Health(HealthArguments),
     /// Measure a server and the limits of its machine
     Benchmark(styx_benchmark::Arguments),
     /// Check every record in the data directory of a stopped server, and report damage

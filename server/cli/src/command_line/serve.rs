@@ -25,9 +25,10 @@ pub(crate) struct Serve {
     /// storage cannot keep what an acknowledgement promises
     #[arg(long, conflicts_with_all = ["print_config", "check_config"])]
     pub(crate) check_storage: bool,
-    /// Address to listen on; :7123 means all interfaces
-    #[arg(short, long, value_name = "HOST:PORT")]
-    pub(crate) bind_address: Option<String>,
+    /// Address to listen on, HOST:PORT or unix:///PATH; :7123 means all interfaces; repeat the flag
+    /// for more addresses
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub(crate) bind_address: Vec<String>,
     /// Listen on an address that others can reach, even without access control or TLS
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -83,8 +84,9 @@ pub(crate) enum LogFormat {
 impl Serve {
     /// The flags as configuration keys. Later entries override earlier ones.
     pub(crate) fn overrides(&self) -> Vec<(String, String)> {
+        let addresses = (!self.bind_address.is_empty()).then(|| self.bind_address.join(","));
         let flags = [
-            ("bind_address", &self.bind_address),
+            ("bind_address", &addresses),
             ("log_manager.data_directory", &self.data_directory),
             ("pid_file", &self.pid_file),
         ];

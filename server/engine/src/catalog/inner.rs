@@ -190,6 +190,7 @@ impl CatalogInner {
         let start = SegmentStart { base: Position::ORIGIN, prev_crc: 0, timestamp_us: 0, epoch: 0 };
         segment_directory.begin_segment(start).map_err(|failure| match failure {
             Failure::NoSpace => Error::StorageFull { path: directory.to_owned() },
+            Failure::BelowReserve(space) => self.services.disk_reserve.refusal(directory, space),
             Failure::NoDescriptor(error) => failed("cannot create")(error),
             Failure::Broken(cause) => failed("cannot create")(std::io::Error::other(cause)),
         })?;
@@ -225,8 +226,9 @@ impl CatalogInner {
         let directory = self.directory(name);
         let id = self.new_id()?;
         let now_us = self.services.stamps.now_us();
+        let room = |bytes| self.services.disk_reserve.check(&self.options.data_directory, bytes);
         restore::place(&**storage, &temporary, &directory, || {
-            restore::unpack(storage, &temporary, id, now_us, archive)
+            restore::unpack(storage, &temporary, id, now_us, archive, &room)
         })
     }
 

@@ -23,7 +23,9 @@ pub use self::options::Options;
 use self::slot::{Slot, not_found, removed, scanning};
 use crate::clock::{ClockStats, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
+use crate::commit::liveness;
 use crate::commit::thread_pool::ThreadPool;
+use crate::disk_reserve::DiskReserve;
 use crate::log::Services;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
@@ -32,7 +34,9 @@ use crate::recovery::read_manifest;
 use crate::segment::OpenSegments;
 use crate::sync::lock;
 use crate::tail::TailBudget;
-use crate::{Error, Log, Removal, ScrubStats, data_directory, log_directory, scrub};
+use crate::{
+    DiskReserveStats, Error, Log, Removal, ScrubStats, data_directory, log_directory, scrub,
+};
 
 /// An open data directory. A cheap handle; dropping the last one closes it.
 #[derive(Debug, Clone)]
@@ -73,6 +77,11 @@ impl Catalog {
                 stamps,
                 open_segments: Arc::new(OpenSegments::new(options.open_files / 6)),
                 open_ends: Arc::new(OpenEnds::new(options.open_files / 3)),
+                disk_reserve: Arc::new(DiskReserve::new(
+                    Arc::clone(&options.storage),
+                    Arc::clone(&options.clock),
+                    options.free_bytes_min,
+                )),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
@@ -139,6 +148,7 @@ impl Catalog {
     /// The log exists; something else has its name; the configuration is invalid; I/O.
     pub fn create(&self, name: &LogName, config: LogConfig) -> Result<Log, Error> {
         config.validate()?;
+        self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
         let reserved = self.0.reserve_new(name)?;
         let id = self.0.new_id();
         let placed = id.and_then(|id| self.0.create(name, Manifest { id, generation: 0, config }));
@@ -386,6 +396,18 @@ impl Catalog {
     #[must_use]
     pub fn clock_stats(&self) -> ClockStats {
         self.0.services.stamps.stats()
+    }
+
+    /// Resolves when a thread that commits has taken a job that is submitted now. It does not, while
+    /// all of them hang.
+    pub fn committer_is_free(&self) -> impl Future<Output = ()> + use<> {
+        liveness::committer_is_free(&self.0.services.pool)
+    }
+
+    /// What the disk reserve has done.
+    #[must_use]
+    pub fn disk_reserve_stats(&self) -> DiskReserveStats {
+        self.0.services.disk_reserve.stats()
     }
 
     /// For a catalog without threads ([`Options::committers_max`] is 0): commits one group of one

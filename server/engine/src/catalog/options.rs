@@ -42,6 +42,9 @@ pub struct Options {
     /// are needed. Files that an append, a reader, a backup or the scrub is using are open in
     /// addition.
     pub open_files: usize,
+    /// The free bytes that appends leave on the file system of their log; 0 for none. New logs and
+    /// restores leave them too.
+    pub free_bytes_min: u64,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clocks.
@@ -64,6 +67,7 @@ impl Options {
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),
             open_files: 1536,
+            free_bytes_min: 0,
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),
         }

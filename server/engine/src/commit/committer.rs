@@ -184,7 +184,9 @@ impl LogInner {
         if was_closed {
             self.note_open_end();
         }
-        end.space.prepare(&*file, at.offset, bytes, segment_bytes)?;
+        let reserve = &self.services.disk_reserve;
+        let free = || reserve.free_space(&self.directory);
+        end.space.prepare(&*file, at.offset, bytes, segment_bytes, free)?;
         match built.layout {
             Layout::Dense | Layout::Padded => write_parts(&*file, built.parts(), at.offset)?,
             Layout::Aligned => write_aligned(&*file, &built.group.bytes, at.offset)?,

@@ -2,11 +2,15 @@
 
 use std::io;
 
+use crate::disk_reserve::FreeSpace;
+
 /// Why a group was not made durable.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The storage is full and nothing was written: the log is unchanged.
     NoSpace,
+    /// The write would have used the disk reserve, and nothing was written: the log is unchanged.
+    BelowReserve(FreeSpace),
     /// The process has too many open files and nothing was written: the log is unchanged.
     NoDescriptor(io::Error),
     /// Any other error: the state of the disk is unknown.

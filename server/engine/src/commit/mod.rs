@@ -19,6 +19,7 @@ pub(crate) mod buffer_pool;
 mod committer;
 pub(crate) mod failure;
 pub(crate) mod group_builder;
+pub(crate) mod liveness;
 pub(crate) mod log_end;
 pub(crate) mod plan;
 pub(crate) mod queue;

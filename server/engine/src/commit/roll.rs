@@ -20,6 +20,7 @@ use super::failure::{Failure, is_no_descriptor};
 use super::log_end::{Cursor, LogEnd};
 use super::space::Space;
 use super::write::write;
+use crate::disk_reserve::FreeSpace;
 use crate::segment::index::IndexSpacing;
 use crate::segment::{Sealed, Segment, name};
 use crate::storage::{Storage, replace_file, temporary_path};
@@ -145,7 +146,7 @@ fn seal(end: &mut LogEnd) -> Result<Sealed, Failure> {
     let header = end.head().marker(Flags::SEAL, end.cursor.timestamp_us);
     let (bytes, crc) = header.encode();
     let file = end.file_for_writing()?;
-    end.space.prepare(&*file, end.cursor.offset, bytes.len(), 0)?;
+    end.space.prepare(&*file, end.cursor.offset, bytes.len(), 0, || FreeSpace::UNLIMITED)?;
     write(&*file, &bytes, end.cursor.offset)?;
     let mut cursor = end.cursor;
     cursor.pass(&header, crc);

@@ -18,6 +18,7 @@ use crate::commit::queue::{Pushed, Queue, Request};
 use crate::commit::roll::SegmentDirectory;
 use crate::commit::thread_pool::{Job, ThreadPool};
 use crate::cursors::Cursors;
+use crate::disk_reserve::DiskReserve;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
 use crate::producers::ProducerTable;
@@ -38,6 +39,7 @@ pub(crate) struct Services {
     pub(crate) stamps: Arc<StampClock>,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) open_ends: Arc<OpenEnds>,
+    pub(crate) disk_reserve: Arc<DiskReserve>,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
     pub(crate) overlap_bytes_min: usize,
@@ -139,6 +141,9 @@ impl LogInner {
     pub(crate) fn record_failure(&self, failure: Failure) -> Error {
         match failure {
             Failure::NoSpace => Error::StorageFull { path: self.directory.clone() },
+            Failure::BelowReserve(space) => {
+                self.services.disk_reserve.refusal(&self.directory, space)
+            }
             Failure::NoDescriptor(error) => {
                 Error::io("cannot open a file in", &self.directory)(error)
             }

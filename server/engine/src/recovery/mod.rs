@@ -302,7 +302,7 @@ impl LogRecovery {
         };
         if walked.sealed.is_some() {
             self.segment_directory.roll(&mut end).map_err(|failure| match failure {
-                Failure::NoSpace => {
+                Failure::NoSpace | Failure::BelowReserve(_) => {
                     Error::StorageFull { path: self.segment_directory.path.clone() }
                 }
                 Failure::NoDescriptor(error) => {

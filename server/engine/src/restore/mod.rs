@@ -61,16 +61,17 @@ pub(crate) fn place<E: From<Error>>(
 }
 
 /// Unpacks an archive into `directory`, which must not exist. Then verifies the log, gives it
-/// the new id `id`, and makes it durable.
+/// the new id `id`, and makes it durable. Asks `room` before it writes a file of that many bytes.
 ///
 /// # Errors
-/// [`Error::BadArchive`] if the archive is invalid, or an I/O error.
+/// [`Error::BadArchive`] if the archive is invalid, an error of `room`, or an I/O error.
 pub(crate) fn unpack(
     storage: &Arc<dyn Storage>,
     directory: &Path,
     id: LogId,
     now_us: u64,
     archive: &mut dyn Read,
+    room: &dyn Fn(u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
     create(&**storage, directory)?;
     let mut unpacking = Unpacking::Backup(BackupArchive::begin(&**storage, directory));
@@ -83,6 +84,7 @@ pub(crate) fn unpack(
         let mut entry = entry.map_err(unreadable)?;
         let Some(path) = names.next(&mut entry)? else { continue };
         let size = entry.header().size().map_err(unreadable)?;
+        room(size)?;
         match &mut unpacking {
             Unpacking::Backup(backup) if path == legacy::CONFIG && backup.is_empty() => {
                 let old = legacy::Archive::begin(storage, directory, now_us, size, &mut entry)?;

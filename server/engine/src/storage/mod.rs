@@ -188,6 +188,15 @@ pub trait Storage: Debug + Send + Sync {
     /// The error of a system call.
     fn lock(&self, path: &Path, content: &str) -> io::Result<Result<Box<dyn Lock>, String>>;
 
+    /// Returns the bytes that are free for new files on the file system of a directory; `None` if
+    /// the storage does not know.
+    ///
+    /// # Errors
+    /// The error of the system call.
+    fn free_bytes(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Locks an existing file without changing it. Any number of processes may hold this lock, but
     /// not while a process holds the lock of [`Storage::lock`]. If a process does, the inner `Err`
     /// is the content that it wrote.

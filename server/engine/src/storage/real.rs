@@ -165,6 +165,12 @@ impl Storage for RealStorage {
         }
     }
 
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let found = rustix::fs::statvfs(directory)?;
+        // Blocks that only root may use do not count.
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
     fn lock_shared(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
         let file = fs::File::open(path)?;
         match file.try_lock_shared() {

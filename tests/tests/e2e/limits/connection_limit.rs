@@ -56,6 +56,7 @@ fn health_and_metrics_are_served_while_every_connection_is_busy() {
     }
     assert_eq!(server.count("styx_connections"), 4);
     assert_eq!(server.count("styx_connections_max"), 4);
+    wait::until_true("a line about them", PATIENCE, || refusal_lines(&server) > 0);
     assert_eq!(refusal_lines(&server), 1, "{}", server.log());
     for mut connection in busy {
         connection.send(b"lo").expect("the rest can be sent");

@@ -1,6 +1,7 @@
 //! Large input, and peers that are slow, stalled or endless: bounded memory and time.
 
 mod connection_limit;
+mod disk_reserve;
 mod http2_streams;
 mod large_input;
 mod large_records;

@@ -40,6 +40,7 @@ class Client:
     """A connection to one server, for the tasks of one event loop.
 
     address: "styx://host:7123", or "styxs://host" for TLS; "http://" and "https://" work too.
+        "unix:///run/styx/styx.sock" is the Unix socket of a server on this machine.
         Without it, the environment variable STYX_HOST counts, then "styx://localhost:7123".
     token: bearer token to send with every request. Default: STYX_TOKEN, or none.
     ca_file: the only certificate authorities to trust. Default: STYX_CA_FILE, or the system's.

@@ -1,6 +1,9 @@
 //! TLS with rustls: trusted certificate authorities, and the server name to verify.
 
+mod exact_certificate;
+
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring;
@@ -19,15 +22,10 @@ use crate::options::Roots;
 pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
     let mut store = RootCertStore::empty();
     match roots {
+        Roots::Exactly(path) => return exact_certificate::config(path),
         Roots::System => add_system(&mut store)?,
         Roots::Pem(pem) => add_pem(&mut store, pem, "the given certificates")?,
-        Roots::File(path) => {
-            let shown = path.display().to_string();
-            let pem = std::fs::read(path).map_err(|e| {
-                Error::invalid_argument(format!("{shown}: cannot read the file: {e}"))
-            })?;
-            add_pem(&mut store, &pem, &shown)?;
-        }
+        Roots::File(path) => add_pem(&mut store, &read(path)?, &path.display().to_string())?,
     }
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -35,8 +33,17 @@ pub(super) fn config(roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
         .map_err(|e| Error::invalid_argument(format!("cannot set up TLS: {e}")))?
         .with_root_certificates(store)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The only protocol of the client's connections.
+const HTTP_1: &[u8] = b"http/1.1";
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|e| {
+        Error::invalid_argument(format!("{}: cannot read the file: {e}", path.display()))
+    })
 }
 
 fn add_system(store: &mut RootCertStore) -> Result<(), Error> {
