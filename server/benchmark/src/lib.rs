@@ -142,7 +142,7 @@ fn open_encrypted(
         return Ok(None);
     }
     if server.child.is_none() {
-        let text = "--tls compares two servers that the benchmark starts; run it without --host";
+        let text = "--tls compares two servers that the benchmark starts; run it without --host and STYX_HOST";
         return Err(Error::Misuse(text.to_owned()));
     }
     if !cases.iter().any(|case| case.has_tls()) {
