@@ -237,7 +237,8 @@ mod tests {
         let longer = format!("{longest}x");
         for text in [&longer, "unix://", "unix://styx.sock", "unix:///run/", "unix:///a\0"] {
             let error = text.parse::<Address>().expect_err(text);
-            assert_eq!(error, ParseError::SocketPath(text.to_owned()));
+            let shown = text.chars().take(80).collect();
+            assert_eq!(error, ParseError::SocketPath(shown));
         }
     }
 
