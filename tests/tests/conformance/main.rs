@@ -148,14 +148,6 @@ fn stems(folder: &std::path::Path) -> Vec<String> {
     styx_tests::damage::entries(folder).into_iter().filter_map(stem).collect()
 }
 
-/// The Rust client does with TLS what it does without.
-#[test]
-fn rust_client_conforms_over_tls() {
-    // The vectors have no server.
-    let skipped = ["rust::blocks_", "rust::frames_", "rust::streams_"];
-    styx_tests::transport::run_again("tls", &["rust::"], &skipped);
-}
-
 #[test]
 fn every_scenario_file_has_a_test() {
     assert_eq!(stems(&scenario::folder()), SCENARIOS);

@@ -43,13 +43,7 @@ pub(crate) fn run(name: &str, driver: &Driver) -> Result<(), String> {
 
 /// The same over TLS, with a server that requires a token.
 pub(crate) fn run_over_tls_with_tokens(name: &str, driver: &Driver) -> Result<(), String> {
-    // The TLS proxy accepts a connection before it knows that the server is away, so a client
-    // may as well run out of time.
-    let access = match name {
-        "server_stays_away" => Access::PlainWithTokens,
-        _ => Access::TlsWithTokens,
-    };
-    run_in(name, driver, PATIENCE, access)
+    run_in(name, driver, PATIENCE, Access::TlsWithTokens)
 }
 
 /// The same. No operation may take longer than `patience`.

@@ -1,7 +1,7 @@
 //! [`World`]: the server of a scenario, the proxy in front of it, and the faults of both.
 //!
 //! ```text
-//! driver ─▶ TLS, or not ─▶ proxy ─▶ server: a child process with its own directory
+//! driver ─▶ proxy ─▶ server, with TLS or without: a child process with its own directory
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use styx_tests::proxy::{LinkFaults, Proxy};
-use styx_tests::tls::TlsProxy;
 use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens};
 
 /// More large records than a small disk can have.
@@ -20,8 +19,6 @@ pub(crate) struct World {
     server: TestServer,
     proxy: Proxy,
     tokens: Option<Tokens>,
-    /// Between the clients and `proxy`.
-    tls: Option<TlsProxy>,
 }
 
 /// How clients reach the server of a scenario.
@@ -29,10 +26,7 @@ pub(crate) struct World {
 pub(crate) enum Access {
     /// Over plain TCP. They need a token only if the scenario says so.
     Plain,
-    /// Over plain TCP, with a token. Clients without one of their own get one that may do
-    /// everything.
-    PlainWithTokens,
-    /// The same over TLS.
+    /// Over TLS, with a token. Clients without one of their own get one that may do everything.
     TlsWithTokens,
 }
 
@@ -64,32 +58,26 @@ impl World {
             tokens = Some(Tokens { config, admin });
             settings = settings.table(&table);
         }
+        if access == Access::TlsWithTokens {
+            settings = settings.tls();
+        }
         let server = settings.start_in(scratch).map_err(|refusal| refusal.to_string())?;
         let proxy = Proxy::start(server.listener_address(), 1);
-        let tls = (access == Access::TlsWithTokens).then(|| {
-            let tls = TlsProxy::start(proxy.address());
-            server.scratch().write("authority.pem", tls.authority());
-            tls
-        });
-        Ok(World { server, proxy, tokens, tls })
+        Ok(World { server, proxy, tokens })
     }
 
     /// The address for clients.
     pub(crate) fn address(&self) -> String {
-        match &self.tls {
-            Some(tls) => tls.url(),
-            None if self.server.has_tls() => format!("styxs://{}", self.proxy.address()),
-            None => format!("styx://{}", self.proxy.address()),
-        }
+        let scheme = if self.server.has_tls() { "styxs" } else { "styx" };
+        format!("{scheme}://{}", self.proxy.address())
     }
 
     /// The certificate authority that clients must trust, if they use TLS.
     pub(crate) fn authority(&self) -> Option<PathBuf> {
-        if self.server.has_tls() {
+        self.server.has_tls().then(|| {
             let authority = self.server.authority().certificate();
-            return Some(self.server.scratch().write("authority.pem", authority));
-        }
-        self.tls.as_ref().map(|_| self.file("authority.pem"))
+            self.server.scratch().write("authority.pem", authority)
+        })
     }
 
     /// The token of clients that have none of their own, if the server requires one.
