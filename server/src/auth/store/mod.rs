@@ -74,8 +74,21 @@ pub(crate) struct Store {
 #[derive(Debug, Default)]
 struct Seen {
     file: Option<FileVersion>,
+    /// A change that a program may still be writing.
+    unsettled: Option<FileVersion>,
     missing_checks: u32,
     checked_at: Option<Timestamp>,
+}
+
+impl Seen {
+    /// Whether a program may be in the middle of writing the file. `styx token` replaces the
+    /// file, but an editor may write into it, and half of a file has fewer tokens. So such a
+    /// change counts when the next check finds the same.
+    fn is_being_written(&mut self, found: Option<FileVersion>) -> bool {
+        let place = |version: FileVersion| (version.device, version.inode);
+        let is_same_file = self.file.map(place) == found.map(place);
+        is_same_file && std::mem::replace(&mut self.unsettled, found) != found
+    }
 }
 
 /// Changes whenever the file is replaced or written.
@@ -114,7 +127,7 @@ impl Store {
             None => {}
         }
         let snapshot = Snapshot::new(is_on, 0, &content.unwrap_or_default());
-        let seen = Seen { file, missing_checks: 0, checked_at: None };
+        let seen = Seen { file, ..Seen::default() };
         Ok(Arc::new(Store {
             path,
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -156,18 +169,18 @@ impl Store {
                 );
                 self.replace(&TokenFile::default());
             }
-        } else if found != seen.file {
+        } else if found != seen.file && !seen.is_being_written(found) {
             match TokenFile::read(&self.path) {
                 Ok(Some(file)) => {
                     let was_on = self.is_on();
                     let (path, tokens) = (self.path.display(), file.tokens.len());
-                    self.replace(&file);
                     if was_on {
                         tracing::info!(%path, tokens, "the token file was read again");
                     } else {
                         tracing::warn!(%path, tokens, "there is a token file now: access control is on");
                     }
                     warn_about_mode(&self.path);
+                    self.replace(&file);
                     (seen.file, seen.missing_checks) = (found, 0);
                 }
                 // It was removed just now; the next check sees that.
@@ -184,6 +197,9 @@ impl Store {
             }
         } else {
             seen.missing_checks = 0;
+        }
+        if found == seen.file {
+            seen.unsettled = None;
         }
         let now = now();
         let before = seen.checked_at.replace(now).unwrap_or(now);

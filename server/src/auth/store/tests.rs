@@ -31,8 +31,13 @@ impl Scene {
     fn rewrite(&self, tokens: Vec<Token>) {
         let text = TokenFile { tokens }.to_string();
         // Another size, so the change is seen within the resolution of the file's time.
-        std::fs::write(&self.store.path, format!("{text}# {:x}\n", text.len())).expect("written");
+        self.write(&format!("{text}# {:x}\n", text.len()));
         self.store.check();
+        self.store.check();
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.store.path, text).expect("written");
     }
 
     fn name(&self, presented: Presented, connection: &CredentialCache) -> Result<String, Error> {
@@ -150,4 +155,27 @@ async fn store_without_a_file_is_off_and_with_a_key_closed() {
         store.identify(presented(&secret()), None, false).expect_err("no token").code,
         Code::Unauthorized
     );
+}
+
+#[tokio::test]
+async fn file_that_is_being_written_is_read_when_it_has_settled() {
+    let secret = secret();
+    let text = |name| TokenFile { tokens: vec![token(name, &secret, None)] }.to_string();
+    let scene = Scene::new(vec![token("before", &secret, None)]);
+    let name = || scene.name(presented(&secret), &connection(None)).map_err(|e| e.message);
+    // An editor empties the file, and then writes it.
+    scene.write("");
+    scene.store.check();
+    assert_eq!(name().as_deref(), Ok("before"));
+    scene.write(&text("afterwards"));
+    scene.store.check();
+    assert_eq!(name().as_deref(), Ok("before"));
+    scene.store.check();
+    assert_eq!(name().as_deref(), Ok("afterwards"));
+    // A file that replaces it is whole.
+    let whole = scene.directory.join("whole");
+    std::fs::write(&whole, text("replaced")).expect("written");
+    std::fs::rename(&whole, &scene.store.path).expect("replaced");
+    scene.store.check();
+    assert_eq!(name().as_deref(), Ok("replaced"));
 }

@@ -207,5 +207,7 @@ fn first_token_closes_a_running_server_and_its_streams() {
     assert!(fault.message.contains("access control is on now"), "{fault:?}");
     let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
     let _ = server.ask(&with(Request::get("/logs"), &secret)).expect(200);
-    assert!(server.log().contains("access control is on"), "{}", server.log());
+    styx_tests::wait::until_true("the log says so", LIMIT, || {
+        server.log().contains("access control is on")
+    });
 }
