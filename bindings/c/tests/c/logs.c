@@ -245,7 +245,9 @@ static void missing_server_is_reported(void)
 static void server_is_used_through_its_unix_socket(void)
 {
     char address[128];
-    test_log(test_client(), "log", 3);
+    styx_client *over_tcp = test_client();
+    test_log(over_tcp, "log", 3);
+    styx_client_free(over_tcp);
     snprintf(address, sizeof address, "unix://%s/styx.sock", test_folder());
     styx_client *client;
     OK(styx_client_connect(address, NULL, &client));
