@@ -8,6 +8,7 @@ use tokio::io::BufReader;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use super::quiet::Quiet;
 use super::socket::Stream;
 use super::{Socket, Transport, tls};
 use crate::error::{Error, Kind};
@@ -46,15 +47,15 @@ impl Transport {
     async fn connect_without_limit(&self) -> Result<Stream, Error> {
         if let Some(path) = self.address.unix_path() {
             let stream = UnixStream::connect(path).await.map_err(|e| self.failed(&e))?;
-            return Ok(Stream::Unix(stream));
+            return Ok(Stream::Unix(Quiet(stream)));
         }
         let stream = self.connect_tcp().await?;
         set_options(&stream).map_err(|e| self.failed(&e))?;
-        let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(Quiet(stream))) };
         let name = self.options.server_name.as_deref().unwrap_or(self.address.host());
         let name = tls::server_name(name)?;
         let connector = TlsConnector::from(config.clone());
-        let stream = BufReader::with_capacity(CIPHERTEXT_BYTES, stream);
+        let stream = BufReader::with_capacity(CIPHERTEXT_BYTES, Quiet(stream));
         let stream = connector.connect(name, stream).await.map_err(|e| self.tls_failed(&e))?;
         Ok(Stream::Tls(Box::new(stream)))
     }

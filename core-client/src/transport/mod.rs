@@ -14,6 +14,7 @@ mod connect;
 mod counts;
 mod fetch;
 mod http;
+mod quiet;
 mod read_after_write_error;
 mod resolve;
 mod server_error;

@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::counts::OpenConnection;
+use super::quiet::Quiet;
 
 /// A connection; all kinds are read and written alike.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(super) enum Stream {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(Quiet<TcpStream>),
     /// A Unix socket.
-    Unix(UnixStream),
+    Unix(Quiet<UnixStream>),
     /// TLS over TCP. The buffer holds ciphertext, because rustls reads 4 KiB at a time.
-    Tls(Box<TlsStream<BufReader<TcpStream>>>),
+    Tls(Box<TlsStream<BufReader<Quiet<TcpStream>>>>),
 }
 
 impl Socket {

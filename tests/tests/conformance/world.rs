@@ -113,7 +113,14 @@ impl World {
         let text = |name: &str| step[name].as_str().ok_or(format!("a fault needs {name}: {step}"));
         match text("fault")? {
             "reset_connections" => self.proxy.reset_all(),
-            "cut_often" => self.proxy.inject(Some(LinkFaults::frequent())),
+            "cut_often" => {
+                let mut faults = LinkFaults::frequent();
+                if self.server.has_tls() {
+                    // A handshake takes longer than most connections without TLS live.
+                    faults.life = (Duration::from_millis(10), Duration::from_millis(60));
+                }
+                self.proxy.inject(Some(faults));
+            }
             "calm" => {
                 let cuts = self.proxy.cuts();
                 if cuts == 0 {
