@@ -27,7 +27,7 @@ const SLICES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Quiet<S>(pub(super) S);
 
-/// What both kinds of sockets can do.
+/// The operations of both kinds of sockets.
 pub(super) trait Writable: AsFd + AsyncRead + AsyncWrite + Unpin {
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 

@@ -44,7 +44,7 @@ pub(crate) struct FreeSpace {
     reserve_bytes: u64,
 }
 
-/// What the reserve has done, for metrics.
+/// The counts of the reserve, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskReserveStats {
     /// The bytes that are kept free; 0 if nothing is.

@@ -41,7 +41,7 @@ pub(crate) enum Place {
     WebSocket,
 }
 
-/// What a request presents.
+/// The credentials of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Presented {
     Nothing,
@@ -153,7 +153,7 @@ fn of_bytes(token: &[u8]) -> Presented {
     }
 }
 
-/// What a connection remembers: who its peer is, and the principal of the last token, so that
+/// The memory of a connection: its peer, and the principal of the last token, so that
 /// the next request with the same token needs no hash.
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialCache(Arc<Connection>);
@@ -238,7 +238,7 @@ impl CredentialCache {
 mod tests {
     use super::*;
 
-    /// What is taken from a request, and the rest of its query and subprotocols.
+    /// The credentials of a request, and the rest of its query and subprotocols.
     fn taken(uri: &str, headers: &[(HeaderName, &str)], place: Place) -> (Presented, String) {
         let mut request = http::Request::builder().uri(uri);
         for (name, value) in headers {

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a grant allows.
+/// An action that a grant allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the table of the module says what each action means")]
 pub enum Action {
@@ -81,7 +81,7 @@ impl fmt::Display for LogPattern {
 /// An action on some logs, written `action:pattern`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// What is allowed.
+    /// The allowed action.
     pub action: Action,
     /// The logs that it is allowed on.
     pub logs: LogPattern,
@@ -99,7 +99,7 @@ impl fmt::Display for Grant {
 pub struct InvalidGrant {
     /// The text.
     pub text: String,
-    /// What is wrong with it, and what to write instead.
+    /// The reason, and a text to write instead.
     pub reason: String,
 }
 
@@ -176,7 +176,7 @@ impl Grants {
     }
 }
 
-/// What a method of a route requires. It is a part of the row in `http/route`.
+/// The requirement of a method of a route. It is a part of the row in `http/route`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Nothing. A valid token may still show more.

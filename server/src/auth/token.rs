@@ -49,7 +49,7 @@ impl Secret {
         &self.0
     }
 
-    /// What is stored.
+    /// The stored form.
     #[must_use]
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.0.as_bytes())

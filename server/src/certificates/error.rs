@@ -10,11 +10,11 @@ pub struct Error {
     pub path: PathBuf,
     /// The key of the configuration that names it, or the flag that creates it.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub problem: Problem,
 }
 
-/// What is wrong with a file.
+/// The mistake in a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {

@@ -20,7 +20,7 @@ use crate::config::{ClientAuth, TlsFiles, TlsVersion};
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 const CLIENT_CA: &str = "tls.client_ca";
-/// What a server speaks, the preferred first.
+/// The protocols of a server, the preferred first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// A certificate that is valid for less than this is warned about.
 const EXPIRES_SOON_DAYS: i64 = 14;

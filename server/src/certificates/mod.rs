@@ -36,7 +36,7 @@ pub(crate) struct Certificates {
     loaded: Mutex<Stamps>,
 }
 
-/// What tells one version of the files from another.
+/// The difference between versions of the files.
 type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
 
 impl Certificates {
@@ -50,7 +50,7 @@ impl Certificates {
         Ok(Certificates { files: files.clone(), current, loaded: Mutex::new(stamps) })
     }
 
-    /// What a new connection uses.
+    /// The configuration for new connections.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -43,7 +43,7 @@ pub(crate) struct Principal {
     expires: Option<Timestamp>,
 }
 
-/// What a principal proved.
+/// The proof that a principal gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Identity {
     Secret(SecretHash),
@@ -70,7 +70,7 @@ pub(crate) struct Store {
     throttle: Throttle,
 }
 
-/// What the last check of the file found.
+/// The result of the last check of the file.
 #[derive(Debug, Default)]
 struct Seen {
     file: Option<FileVersion>,

@@ -51,7 +51,7 @@ pub struct TokenFile {
 pub struct Token {
     /// The principal's name, unique in the file: 1 to 255 of `A-Z a-z 0-9 _ -`.
     pub name: String,
-    /// What it may do.
+    /// Its grants.
     pub allow: Vec<Grant>,
     /// How it identifies itself.
     pub credential: Credential,
@@ -88,13 +88,13 @@ pub enum TokenFileError {
     /// A call of the system failed.
     #[error("cannot {doing} {path}: {source}{hint}")]
     Io {
-        /// What failed, such as "read".
+        /// The operation that failed, such as "read".
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
-        /// What to do, with a separator before it; may be empty.
+        /// The remedy, with a separator before it; may be empty.
         hint: &'static str,
     },
     /// The content is wrong.
@@ -102,7 +102,7 @@ pub enum TokenFileError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, where, and what to do.
+        /// The mistake, its place, and the remedy.
         reason: String,
     },
 }
@@ -205,7 +205,7 @@ impl Token {
 /// Checks the name of a token.
 ///
 /// # Errors
-/// What a name is made of.
+/// The characters of a name.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     match name.parse::<styx_protocol::LogName>() {
         Ok(_) => Ok(()),

@@ -45,7 +45,7 @@ impl FromStr for TokenFile {
     type Err = String;
 
     /// # Errors
-    /// What is wrong, and where.
+    /// The mistake and its place.
     fn from_str(text: &str) -> Result<TokenFile, String> {
         let file: FileToml =
             toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;

@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// What the handshake has agreed on.
+    /// The result of the handshake.
     pub(crate) fn connection(&self) -> &UnbufferedServerConnection {
         &self.connection
     }
@@ -220,7 +220,7 @@ impl Session {
             self.incoming.clear();
             self.incoming.extend_from_slice(rest);
         }
-        // What was decrypted before a failure still counts.
+        // Bytes that were decrypted before a failure still count.
         if count == 0 { self.check().map(|()| 0) } else { Ok(count) }
     }
 

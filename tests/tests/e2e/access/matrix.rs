@@ -5,7 +5,7 @@ use serde_json::Value;
 use styx_tests::tokens::{self, with};
 use styx_tests::{Request, Settings, TestServer, styx0, styx1, websocket};
 
-/// What a request needs.
+/// The grant that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,

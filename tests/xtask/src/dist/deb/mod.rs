@@ -155,7 +155,7 @@ fn has_no_errors(file: &Path) -> Option<()> {
     succeeds("lintian", &mut lintian)
 }
 
-/// What a command prints.
+/// The output of a command.
 fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::inherit()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
