@@ -97,6 +97,7 @@ impl Styx0Producer {
     pub(super) async fn serve(mut self, gone: impl Future<Output = Error>) {
         let mut gone = pin!(gone);
         let mut was_reading = true;
+        let mut is_granted = false;
         loop {
             self.decode();
             self.submit_block();
@@ -112,7 +113,10 @@ impl Styx0Producer {
                 is_contended: self.memory.is_contended(),
                 is_idle,
             };
-            if state.is_contended && is_idle {
+            let was_granted = std::mem::take(&mut is_granted);
+            // If granted memory were freed for others that wait, two connections could pass it to
+            // each other for ever.
+            if state.is_contended && is_idle && !was_granted {
                 self.release_memory();
             }
             let next = self.next_read();
@@ -142,8 +146,9 @@ impl Styx0Producer {
                 progress = self.pipeline.progress(), if !is_idle => self.note_progress(progress),
                 error = &mut gone, if self.ending.is_none() => self.fail(&error),
                 reserved = self.memory.reserve(next.bytes), if must_wait_for_memory => {
-                    if let Err(error) = reserved {
-                        self.fail(&error);
+                    match reserved {
+                        Ok(()) => is_granted = true,
+                        Err(error) => self.fail(&error),
                     }
                 }
                 () = tokio::time::sleep(window_left), if is_waited_for => {}

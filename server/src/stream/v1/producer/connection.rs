@@ -57,6 +57,8 @@ pub(super) struct ProducerConnection {
     refused: Option<Fault>,
     /// There was no memory to read into when it was last tried.
     lacks_memory: bool,
+    /// Memory was granted by the last wait, and nothing was read into it yet.
+    is_granted: bool,
     /// Whether the socket was read before the last wait.
     was_listening: bool,
     reads: u32,
@@ -111,6 +113,7 @@ impl ProducerConnection {
             record_bytes_max,
             refused: None,
             lacks_memory: false,
+            is_granted: false,
             was_listening: true,
             reads: 0,
         }
@@ -192,7 +195,10 @@ impl ProducerConnection {
             is_contended: self.receive_buffer.memory().is_contended(),
             is_idle: self.pipeline.is_idle(),
         };
-        if state.is_contended && state.is_idle {
+        // If granted memory were freed for others that wait, two connections could pass it to each
+        // other for ever.
+        let is_granted = std::mem::take(&mut self.is_granted);
+        if state.is_contended && state.is_idle && !is_granted {
             self.receive_buffer.shrink();
         }
         let lacked_memory = self.lacks_memory;
@@ -268,9 +274,8 @@ impl ProducerConnection {
             Wakeup::MustEnd(error) | Wakeup::Memory(Err(error)) => {
                 return Ok(Err(ProducerEnd::failed(&error)));
             }
-            Wakeup::Event(ProducerEvent::AckBacklogDrained)
-            | Wakeup::RateWindowOver
-            | Wakeup::Memory(Ok(())) => {}
+            Wakeup::Memory(Ok(())) => self.is_granted = true,
+            Wakeup::Event(ProducerEvent::AckBacklogDrained) | Wakeup::RateWindowOver => {}
             Wakeup::ReleaseMemory => self.receive_buffer.shrink(),
         }
         Ok(Ok(0))
