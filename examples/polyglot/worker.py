@@ -78,7 +78,7 @@ def process(database: sqlite3.Connection, batch: RecordBatch) -> list[str]:
 
 
 def result(database: sqlite3.Connection, reading: Reading) -> str:
-    """The result of a reading: what is known of its sensor after it."""
+    """Returns the result of a reading: the state of its sensor after it."""
     count, total, low, high = database.execute(ADD, reading).fetchone()
     mean = round(total / count, 2)
     return json.dumps({**reading, "count": count, "mean": mean, "min": low, "max": high})

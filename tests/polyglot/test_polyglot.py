@@ -24,7 +24,7 @@ from suite import EXAMPLE, ROOT, Suite, until
 
 #: Readings a second: the programs are killed while others work.
 RATE = 400
-#: What is killed, one after the other, and the number of results between two kills.
+#: The programs that are killed, one after the other, and the number of results between two kills.
 KILLS = [["worker"], ["styx"], ["server"], ["sensors"], ["worker", "styx"]]
 BETWEEN = 200
 
@@ -34,7 +34,7 @@ needs_chromium = pytest.mark.skipif(
     reason="Chromium is missing, for the page: apt-get install chromium-headless-shell",
 )
 
-#: What is looked at in the page.
+#: The values that are read from the page.
 PAGE = """
 (() => {
     const texts = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent);

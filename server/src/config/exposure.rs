@@ -25,8 +25,8 @@ pub enum BindSource {
 }
 
 impl BindAddress {
-    /// Whether only this machine can reach it, as every Unix socket. A name other than `localhost` may mean any
-    /// address.
+    /// Whether only this machine can reach it, as with every Unix socket. A name other than
+    /// `localhost` may mean any address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let BindAddress::Tcp { host, .. } = self else { return true };

@@ -1,4 +1,4 @@
-//! [`ConnectionInfo`]: what is known of a connection's peer. Each request has it among
+//! [`ConnectionInfo`]: the facts about the peer of a connection. Each request has it among
 //! its extensions, as an `Arc`.
 
 use std::fmt;

@@ -130,7 +130,7 @@ fn server_sends_signs_of_life_until_it_hangs() {
         manager.expect("WATCHDOG=1");
     }
     server.pause();
-    // What was sent before the pause.
+    // The messages from before the pause.
     while manager.message(Duration::from_millis(200)).is_some() {}
     assert_eq!(
         manager.message(Duration::from_secs(1)),
