@@ -37,6 +37,9 @@ pub enum ConnectionEnd {
 pub struct LinkFaults {
     /// The minimum and maximum lifetime of a connection.
     pub life: (Duration, Duration),
+    /// The lifetime begins when the server has sent this number of bytes. So a handshake that is
+    /// slow on a busy machine does not fail each time.
+    pub begins_after: u64,
     /// One in this number of connections goes silent; 0 for none.
     pub silence_one_in: u64,
     /// How long the silence lasts before the connection is reset.
@@ -51,6 +54,7 @@ impl LinkFaults {
     pub fn frequent() -> LinkFaults {
         LinkFaults {
             life: (Duration::from_millis(1), Duration::from_millis(40)),
+            begins_after: 0,
             silence_one_in: 0,
             silence: Duration::from_secs(4),
             delay_max: Duration::from_millis(3),
@@ -166,16 +170,18 @@ struct Line {
     delay_max_us: AtomicU64,
     is_silent: AtomicBool,
     is_over: AtomicBool,
+    /// Bytes from the server.
+    answered: AtomicU64,
 }
 
 /// Forwards one connection until it ends.
 fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
     let mut random = Random::new(seed);
     let line = Arc::new(Line::default());
-    let pumps = [(&client, &server), (&server, &client)].map(|(from, to)| {
+    let pumps = [(&client, &server, false), (&server, &client, true)].map(|(from, to, answers)| {
         let (from, to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
         let (line, random) = (line.clone(), Random::new(random.next_u64()));
-        std::thread::spawn(move || pump(from, to, &line, random))
+        std::thread::spawn(move || pump(from, to, answers, &line, random))
     });
     let mut end = None;
     let resets = shared.resets.load(Ordering::Relaxed);
@@ -189,9 +195,11 @@ fn carry(shared: &Shared, client: TcpStream, server: TcpStream, seed: u64) {
             shared.faults.lock().expect("no thread panics while it holds the lock").clone();
         if let Some(faults) = faults {
             line.delay_max_us.store(faults.delay_max.as_micros() as u64, Ordering::Relaxed);
-            let end =
-                *end.get_or_insert_with(|| Instant::now() + between(&mut random, faults.life));
-            if end <= Instant::now() {
+            let has_begun = line.answered.load(Ordering::Relaxed) >= faults.begins_after;
+            if end.is_none() && has_begun {
+                end = Some(Instant::now() + between(&mut random, faults.life));
+            }
+            if end.is_some_and(|end| end <= Instant::now()) {
                 shared.cuts.fetch_add(1, Ordering::Relaxed);
                 cut(choose(&mut random, &faults), &faults, &line, &client, &server);
                 break;
@@ -248,7 +256,7 @@ fn reset(client: &TcpStream, server: &TcpStream) {
 }
 
 /// Forwards one direction, in pieces.
-fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random) {
+fn pump(mut from: TcpStream, mut to: TcpStream, answers: bool, line: &Line, mut random: Random) {
     let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
     let mut buffer = vec![0; 64 << 10];
     while !line.is_over.load(Ordering::Relaxed) {
@@ -274,6 +282,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, line: &Line, mut random: Random)
         let (first, rest) = piece.split_at(random.between(0, piece.len() as u64 + 1) as usize);
         if to.write_all(first).and_then(|()| to.write_all(rest)).is_err() {
             return line.is_over.store(true, Ordering::Relaxed);
+        }
+        if answers {
+            line.answered.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
     }
 }
@@ -350,6 +361,24 @@ mod tests {
         }
         crate::wait::until_true("each connection to be counted", Duration::from_secs(5), || {
             proxy.cuts() == 20
+        });
+    }
+
+    #[test]
+    fn lifetime_begins_after_the_first_bytes_of_the_server() {
+        let proxy = Proxy::start(echo(), 1);
+        proxy.inject(Some(LinkFaults { begins_after: 10, ..LinkFaults::frequent() }));
+        let mut client = TcpStream::connect(proxy.address()).expect("the server is listening");
+        let mut buffer = [0; 1];
+        for _ in 0..9 {
+            client.write_all(b"x").expect("the connection lives");
+            client.read_exact(&mut buffer).expect("the connection lives");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(proxy.cuts(), 0);
+        client.write_all(b"x").expect("the connection lives");
+        crate::wait::until_true("the connection to be cut", Duration::from_secs(5), || {
+            proxy.cuts() == 1
         });
     }
 }

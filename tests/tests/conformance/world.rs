@@ -114,12 +114,11 @@ impl World {
         match text("fault")? {
             "reset_connections" => self.proxy.reset_all(),
             "cut_often" => {
-                let mut faults = LinkFaults::frequent();
-                if self.server.has_tls() {
-                    // A handshake takes longer than most connections without TLS live.
-                    faults.life = (Duration::from_millis(10), Duration::from_millis(60));
-                }
-                self.proxy.inject(Some(faults));
+                // About what the server sends in a handshake.
+                let begins_after = if self.server.has_tls() { 2_500 } else { 0 };
+                self.proxy.inject(Some(LinkFaults { begins_after, ..LinkFaults::frequent() }));
+                // At least these are cut, however fast the driver is.
+                self.proxy.reset_all();
             }
             "calm" => {
                 let cuts = self.proxy.cuts();
