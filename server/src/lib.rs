@@ -21,6 +21,7 @@ mod handover;
 mod header;
 mod http;
 mod listener;
+mod memory;
 mod metrics;
 mod params;
 mod parent;

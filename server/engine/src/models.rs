@@ -203,7 +203,7 @@ pub fn a_result_is_delivered_once_and_wakes_its_waiter() {
 
 fn tail() -> Arc<Tail> {
     let view = View { segments: Arc::default(), durable: DurableEnd::default() };
-    Arc::new(Tail::new(view, Arc::new(TailBudget::new(usize::MAX)), usize::MAX))
+    Arc::new(Tail::new(view, Arc::new(TailBudget::new(usize::MAX, usize::MAX)), usize::MAX))
 }
 
 /// Publishes one more record.

@@ -284,6 +284,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         max_answer_bytes
     ),
     size_key!(
+        "max_cache_bytes",
+        ValueKind::Number { min: 0, max: 1 << 40 },
+        "most bytes of the newest records in memory; 0 for 5 % of the memory, at most 1 GiB",
+        max_cache_bytes
+    ),
+    size_key!(
         "max_log_record_size",
         // Not less than the default of `max_record_size`, with which a log can always be created.
         ValueKind::Number { min: 1 << 20, max: 1 << 30 },

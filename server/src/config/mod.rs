@@ -69,6 +69,10 @@ pub struct Config {
     /// Most bytes of all answers together that wait to be sent. While there are more,
     /// each answer is read and sent in small pieces.
     pub max_answer_bytes: usize,
+    /// Most bytes of the newest records of all logs that stay in memory for consumers, if
+    /// they were written past the page cache; 0 for the default, which depends on the
+    /// memory of the machine and of its cgroup.
+    pub max_cache_bytes: usize,
     /// Largest `max_record_size` with which a log can be created. Logs that exist, or
     /// that are restored or imported, keep theirs.
     pub max_log_record_size: usize,
@@ -171,6 +175,7 @@ impl Default for Config {
             max_connections: 15_000,
             max_in_flight_bytes: 256 * MIB,
             max_answer_bytes: 64 * MIB,
+            max_cache_bytes: 0,
             max_log_record_size: 64 * MIB,
             min_free_disk: 0,
             worker_threads: 0,

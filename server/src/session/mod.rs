@@ -92,6 +92,10 @@ impl Sessions {
             scrub_bytes_per_second: logs.scrub_bytes_per_second as u64,
             open_files,
             free_bytes_min: config.min_free_disk as u64,
+            direct_tail_bytes_max: match config.max_cache_bytes {
+                0 => crate::memory::default_cache_bytes(),
+                bytes => bytes,
+            },
             ..Options::new(&logs.data_directory)
         };
         let open = move || {

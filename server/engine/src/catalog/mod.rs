@@ -86,7 +86,10 @@ impl Catalog {
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
             },
-            tail_budget: Arc::new(TailBudget::new(options.tail_bytes_total_max)),
+            tail_budget: Arc::new(TailBudget::new(
+                options.tail_bytes_total_max,
+                options.direct_tail_bytes_max,
+            )),
             slots: RwLock::new(names.iter().map(|name| (name.clone(), Slot::Opening)).collect()),
             opening: Mutex::new(names.len()),
             opened: Condvar::new(),

@@ -24,11 +24,14 @@ pub struct Options {
     pub overlap_bytes_min: usize,
     /// Bytes that may wait in one log's queue.
     pub queue_bytes_max: usize,
-    /// Bytes of recent commits that are kept in memory for followers, per log. For commits written
-    /// past the page cache the limit is three times as high.
+    /// Bytes of recent commits that are kept in memory for followers, per log. Commits written past
+    /// the page cache do not count.
     pub tail_bytes_max: usize,
     /// The limit of these bytes for all logs together.
     pub tail_bytes_total_max: usize,
+    /// Bytes of recent commits written past the page cache that are kept in memory, of all logs
+    /// together. The oldest are evicted.
+    pub direct_tail_bytes_max: usize,
     /// The maximum number of committer threads; they are started when needed. With 0 the engine has
     /// no threads at all and [`Catalog::step`](super::Catalog::step) does their work, for deterministic tests.
     pub committers_max: usize,
@@ -63,6 +66,7 @@ impl Options {
             queue_bytes_max: 16 << 20,
             tail_bytes_max: 4 << 20,
             tail_bytes_total_max: 32 << 20,
+            direct_tail_bytes_max: 32 << 20,
             committers_max: 32,
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),

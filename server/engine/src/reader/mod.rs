@@ -18,6 +18,7 @@ mod span;
 mod wait;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use styx_protocol::Position;
 use styx_protocol::block::{Codec, Header};
@@ -58,6 +59,8 @@ pub struct Reader {
     used: usize,
     /// The most memory that one block may need.
     block_bytes_max: usize,
+    /// The position for the log's tail, once the reader has read more than a record.
+    progress: Option<Arc<AtomicU64>>,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -75,7 +78,14 @@ const READ_BYTES_MIN: usize = 16 << 10;
 impl Reader {
     pub(crate) fn new(log: Arc<LogInner>, from: Position) -> Result<Reader, Error> {
         let used = usize::MAX;
-        let reader = Reader { log, position: from, place: None, used, block_bytes_max: usize::MAX };
+        let reader = Reader {
+            log,
+            position: from,
+            place: None,
+            used,
+            block_bytes_max: usize::MAX,
+            progress: None,
+        };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
             return Err(reader.out_of_range(&view));
@@ -96,6 +106,7 @@ impl Reader {
             self.position = position;
             // The position may be in a block before the current place.
             self.place = None;
+            self.note_progress();
         }
     }
 
@@ -195,7 +206,22 @@ impl Reader {
             },
         };
         self.position = extracted.next;
+        if bytes_max > 0 {
+            self.note_progress();
+        }
         Ok(Found::Some(extracted.found))
+    }
+
+    /// Tells the log's tail how far this reader is, so that the records after it stay in memory.
+    fn note_progress(&mut self) {
+        match &self.progress {
+            Some(progress) => progress.store(self.position.0, Ordering::Relaxed),
+            None => {
+                let progress = Arc::new(AtomicU64::new(self.position.0));
+                self.log.tail.add_reader(&progress);
+                self.progress = Some(progress);
+            }
+        }
     }
 
     fn read_memory<T: Extract>(&mut self, bytes_max: usize) -> Result<Option<Extracted<T>>, Error> {

@@ -117,6 +117,7 @@ impl Reader {
         };
         let Some(len) = end.checked_sub(offset).filter(|len| *len > 0) else { return Ok(None) };
         self.position = next;
+        self.note_progress();
         self.place = Some(FilePlace { segment, file: Arc::clone(&file), offset: end });
         Ok(Some(Span { file, offset, len, next }))
     }

@@ -7,15 +7,14 @@
 //!
 //! One lock guards it and is held for pointer operations only. Everything that is published is
 //! durable. The last commits stay in memory as they were written, so followers do not read the
-//! file. Their memory is bounded per log and for all logs together. Commits that were written
-//! past the page cache may use more of it: each is large, and a follower that falls a little
-//! behind would have to wait for the device.
+//! file ([`recent`]). Their memory is bounded ([`budget`]).
 
+mod budget;
 mod group;
+mod recent;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{self, Ordering};
 use std::task::Waker;
 
 use styx_protocol::Position;
@@ -26,7 +25,10 @@ use crate::segment::name::Offset;
 use crate::sync::handoff::{AtomicU64, Mutex, lock};
 use crate::wait::Wakers;
 
-pub(crate) use group::{Group, GroupBlock};
+use self::recent::Recent;
+
+pub(crate) use self::budget::TailBudget;
+pub(crate) use self::group::{Group, GroupBlock};
 
 /// How far the newest segment is durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,49 +90,21 @@ impl View {
     }
 }
 
-/// The memory of the recent commits of all logs together.
-#[derive(Debug)]
-pub(crate) struct TailBudget {
-    used: AtomicUsize,
-    max: usize,
-}
-
-impl TailBudget {
-    pub(crate) fn new(max: usize) -> TailBudget {
-        TailBudget { used: AtomicUsize::new(0), max }
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|used| *used <= self.max)
-            })
-            .is_ok()
-    }
-
-    fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// The factor by which the limit per log is larger for commits that are not in the page cache.
-const DIRECT_SHARE: usize = 3;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     /// The durable position again, to be read without the lock.
     durable: AtomicU64,
     budget: Arc<TailBudget>,
+    /// The most memory of commits that are in the page cache too.
     bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct State {
     view: View,
-    groups: VecDeque<Group>,
-    bytes: usize,
+    recent: Recent,
     followers: Wakers,
     /// Tasks that wait only for the log to be closed: commits do not wake them.
     close_watchers: Wakers,
@@ -141,14 +115,13 @@ impl Tail {
     pub(crate) fn new(view: View, budget: Arc<TailBudget>, bytes_max: usize) -> Tail {
         Tail {
             durable: AtomicU64::new(view.durable.position.0),
-            state: Mutex::new(State {
+            state: Arc::new(Mutex::new(State {
                 view,
-                groups: VecDeque::new(),
-                bytes: 0,
+                recent: Recent::default(),
                 followers: Wakers::default(),
                 close_watchers: Wakers::default(),
                 closed: None,
-            }),
+            })),
             budget,
             bytes_max,
         }
@@ -179,69 +152,79 @@ impl Tail {
     /// The commits in memory, beginning with the one that holds `position`: at least one, and about
     /// `bytes_max` bytes. Empty if that commit is not in memory.
     pub(crate) fn cached(&self, position: Position, bytes_max: usize) -> Vec<Group> {
-        let state = lock(&self.state);
-        let first = state.groups.partition_point(|group| group.end <= position);
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        for group in state.groups.range(first..) {
-            if taken.is_empty() && group.base > position {
-                break;
-            }
-            if !taken.is_empty() && bytes + group.bytes.len() > bytes_max {
-                break;
-            }
-            bytes += group.bytes.len();
-            taken.push(group.clone());
-        }
-        taken
+        lock(&self.state).recent.from(position, bytes_max)
     }
 
     /// Publishes a commit, and wakes the followers if it contains records.
     pub(crate) fn publish(&self, durable: DurableEnd, group: Group) {
+        // A group of markers alone contains nothing for a reader.
+        let has_records = group.end > group.base;
+        let is_kept = has_records && group.is_direct && self.make_room(group.cost());
         let (wakers, evicted) = {
             let mut state = lock(&self.state);
             state.view.durable = durable;
             self.durable.store(durable.position.0, Ordering::Release);
-            // A group of markers alone contains nothing for a reader.
-            match group.end > group.base {
-                true => (state.followers.drain(), self.remember(&mut state, group)),
-                false => (Vec::new(), Vec::new()),
-            }
+            let evicted = match (has_records, group.is_direct) {
+                (true, false) => state.recent.add_buffered(group, self.bytes_max, &self.budget),
+                (true, true) if is_kept => {
+                    state.recent.add_direct(self.budget.next_direct_commit(), group);
+                    Vec::new()
+                }
+                _ => vec![group],
+            };
+            (if has_records { state.followers.drain() } else { Vec::new() }, evicted)
         };
         drop(evicted);
         wake(wakers);
     }
 
+    /// Takes memory for a commit that was written past the page cache. Returns `false` if there is
+    /// not enough.
+    fn make_room(&self, bytes: usize) -> bool {
+        if self.bytes_max == 0 {
+            return false;
+        }
+        let (evicted, is_new) = {
+            let mut state = lock(&self.state);
+            let evicted = state.recent.make_room(bytes, self.bytes_max, &self.budget);
+            (evicted, !std::mem::replace(&mut state.recent.is_in_budget, true))
+        };
+        if is_new {
+            self.budget.add_log(&self.state);
+        }
+        drop(evicted);
+        self.budget.take_direct(bytes)
+    }
+
+    /// Adds a reader, whose position the caller updates. While it is behind, direct commits after
+    /// its position are kept in memory. It is removed when the caller drops it.
+    pub(crate) fn add_reader(&self, position: &Arc<atomic::AtomicU64>) {
+        lock(&self.state).recent.add_reader(position);
+    }
+
     /// Publishes a commit that is not kept in memory, because it is too large, and wakes the
-    /// followers. The commits in memory must follow each other, so earlier ones are evicted.
+    /// followers.
     pub(crate) fn publish_uncached(&self, durable: DurableEnd) {
-        let (wakers, evicted) = {
+        let wakers = {
             let mut state = lock(&self.state);
             state.view.durable = durable;
             self.durable.store(durable.position.0, Ordering::Release);
-            let mut evicted = Vec::new();
-            while let Some(group) = self.evict(&mut state) {
-                evicted.push(group);
-            }
-            (state.followers.drain(), evicted)
+            state.followers.drain()
         };
-        drop(evicted);
         wake(wakers);
     }
 
     /// Publishes a new list of segments.
     pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: DurableEnd) {
-        let wakers = {
+        let (wakers, removed) = {
             let mut state = lock(&self.state);
             state.view = View { segments: Arc::new(segments), durable };
             self.durable.store(durable.position.0, Ordering::Release);
             let start = state.view.start();
-            while let Some(group) = state.groups.pop_front_if(|group| group.base < start) {
-                state.bytes -= group.cost();
-                self.budget.release(group.cost());
-            }
-            state.followers.drain()
+            let removed = state.recent.remove_before(start, &self.budget);
+            (state.followers.drain(), removed)
         };
+        drop(removed);
         wake(wakers);
     }
 
@@ -256,14 +239,15 @@ impl Tail {
     /// Closes the tail: readers get this error, and their open files are closed when they drop
     /// them.
     pub(crate) fn close_with(&self, error: Error) {
-        let (segments, wakers) = {
+        let (segments, wakers, removed) = {
             let mut state = lock(&self.state);
             state.closed.get_or_insert(error);
-            self.forget(&mut state);
+            let removed = self.forget(&mut state);
             let mut wakers = state.followers.drain();
             wakers.extend(state.close_watchers.drain());
-            (Arc::clone(&state.view.segments), wakers)
+            (Arc::clone(&state.view.segments), wakers, removed)
         };
+        drop(removed);
         wake(wakers);
         for segment in segments.iter() {
             segment.retire();
@@ -304,47 +288,16 @@ impl Tail {
         lock(&self.state).followers.unregister(key);
     }
 
-    /// Keeps a commit in memory and evicts older ones for it. Returns the evicted ones, to be freed
-    /// outside the lock.
-    fn remember(&self, state: &mut State, group: Group) -> Vec<Group> {
-        let bytes = group.cost();
-        let bytes_max =
-            self.bytes_max.saturating_mul(if group.is_direct { DIRECT_SHARE } else { 1 });
-        let mut evicted = Vec::new();
-        while !state.groups.is_empty() && (state.bytes + bytes > bytes_max || bytes > bytes_max) {
-            evicted.extend(self.evict(state));
-        }
-        if bytes > bytes_max {
-            return evicted;
-        }
-        while !self.budget.take(bytes) {
-            match self.evict(state) {
-                Some(group) => evicted.push(group),
-                None => return evicted,
-            }
-        }
-        state.bytes += bytes;
-        state.groups.push_back(group);
-        evicted
-    }
-
-    fn evict(&self, state: &mut State) -> Option<Group> {
-        let group = state.groups.pop_front()?;
-        state.bytes -= group.cost();
-        self.budget.release(group.cost());
-        Some(group)
-    }
-
-    fn forget(&self, state: &mut State) {
-        self.budget.release(state.bytes);
-        state.bytes = 0;
-        state.groups.clear();
+    /// Removes all commits from memory. Returns them, to be freed outside the lock.
+    fn forget(&self, state: &mut State) -> Vec<Group> {
+        state.recent.remove_before(Position(u64::MAX), &self.budget)
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.forget(&mut lock(&self.state));
+        let removed = self.forget(&mut lock(&self.state));
+        drop(removed);
     }
 }
 
@@ -353,3 +306,6 @@ fn wake(wakers: Vec<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests;

@@ -162,7 +162,8 @@ fn a_large_commit_stays_in_memory_for_followers() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         direct_bytes_min: 100_000,
-        tail_bytes_max: 200_000,
+        tail_bytes_max: 100_000,
+        direct_tail_bytes_max: 500_000,
         ..Options::new(directory.path())
     };
     let catalog = Catalog::open(options).expect("opened");
@@ -182,7 +183,7 @@ fn the_tail_budget_counts_whole_huge_pages() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         direct_bytes_min: 100_000,
-        tail_bytes_max: 2 << 20,
+        direct_tail_bytes_max: 6 << 20,
         ..Options::new(directory.path())
     };
     let catalog = Catalog::open(options).expect("opened");
@@ -192,8 +193,7 @@ fn the_tail_budget_counts_whole_huge_pages() {
     for n in 0..4 {
         append(&log, &[n; 1_200_000]);
     }
-    // Direct writes may use 3 times `tail_bytes_max`, so three groups of one huge page (2 MiB)
-    // each.
+    // There is memory for three groups of one huge page (2 MiB) each.
     let is_in_memory = |n| log.reader(Position(n)).expect("a reader").is_in_memory();
     assert_eq!([0, 1, 2, 3].map(is_in_memory), [false, true, true, true]);
     assert!(read_all(&log) == [0, 1, 2, 3].map(|n| vec![n; 1_200_000]));
