@@ -57,6 +57,7 @@ mod log_directory;
 mod manifest;
 mod producers;
 mod random;
+mod read_ahead;
 mod reader;
 mod recovery;
 mod restore;

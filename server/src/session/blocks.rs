@@ -145,7 +145,9 @@ impl BlockReader {
         let end = self.log.end_position();
         let all = self.query.until.is_none_or(|until| until >= end);
         let any_codec = self.query.codecs == Codecs::ALL;
-        Ok(self.may_span && all && any_codec && !self.cursor()?.is_in_memory())
+        let may_span = self.may_span && all && any_codec;
+        let reader = self.cursor()?;
+        Ok(may_span && !reader.reads_ahead() && !reader.is_in_memory())
     }
 
     fn give(&mut self, blocks: &Blocks) -> Result<StoredBlocks, Error> {

@@ -30,6 +30,7 @@ use crate::log::Services;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
 use crate::manifest::Manifest;
+use crate::read_ahead::ReadAhead;
 use crate::recovery::read_manifest;
 use crate::segment::OpenSegments;
 use crate::sync::lock;
@@ -61,8 +62,10 @@ impl Catalog {
         let buffer_pool = Arc::<BufferPool>::default();
         let time = SteadyTime::new(Arc::clone(&options.clock));
         let stamps = Arc::new(StampClock::new(time.clone()));
-        let maintainer = Maintainer::new(Arc::clone(&buffer_pool), Arc::clone(&stamps));
         let threaded = options.committers_max > 0;
+        let read_ahead = Arc::new(ReadAhead::new(options.read_ahead_bytes_max, threaded));
+        let maintainer =
+            Maintainer::new(Arc::clone(&buffer_pool), Arc::clone(&read_ahead), Arc::clone(&stamps));
         if threaded {
             maintainer
                 .start(Arc::clone(&options.clock))
@@ -70,9 +73,10 @@ impl Catalog {
         }
         let shared = Arc::new(CatalogInner {
             services: Services {
-                pool: Arc::new(ThreadPool::new(options.committers_max)),
+                pool: Arc::new(ThreadPool::new("styx-commit", options.committers_max)),
                 maintainer: Arc::new(maintainer),
                 buffer_pool,
+                read_ahead,
                 time,
                 stamps,
                 open_segments: Arc::new(OpenSegments::new(options.open_files / 6)),

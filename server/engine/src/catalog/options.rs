@@ -32,6 +32,9 @@ pub struct Options {
     /// Bytes of recent commits written past the page cache that are kept in memory, of all logs
     /// together. The oldest are evicted.
     pub direct_tail_bytes_max: usize,
+    /// Bytes that are read in advance for readers of many records that are not in the page cache,
+    /// of all readers together; 0 to read through the page cache.
+    pub read_ahead_bytes_max: usize,
     /// The maximum number of committer threads; they are started when needed. With 0 the engine has
     /// no threads at all and [`Catalog::step`](super::Catalog::step) does their work, for deterministic tests.
     pub committers_max: usize,
@@ -67,6 +70,7 @@ impl Options {
             tail_bytes_max: 4 << 20,
             tail_bytes_total_max: 32 << 20,
             direct_tail_bytes_max: 32 << 20,
+            read_ahead_bytes_max: 64 << 20,
             committers_max: 32,
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),

@@ -120,7 +120,7 @@ impl BufferPool {
 
 /// Maps `count` huge pages of zeros, plus one to align them. If the system has no huge pages,
 /// these are ordinary pages.
-fn map_huge_pages(count: usize) -> Option<MmapMut> {
+pub(crate) fn map_huge_pages(count: usize) -> Option<MmapMut> {
     let pages = MmapMut::map_anon((count + 1) * HUGE_PAGE_BYTES).ok()?;
     #[cfg(target_os = "linux")]
     let _ = pages.advise(memmap2::Advice::HugePage);

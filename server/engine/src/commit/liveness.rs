@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn committers_that_hang_take_no_job_until_they_continue() {
-        let pool = ThreadPool::new(1);
+        let pool = ThreadPool::new("styx-commit", 1);
         let (release, stuck) = mpsc::channel();
         pool.submit(Arc::new(Stuck(Mutex::new(stuck))));
         let mut free = std::pin::pin!(committer_is_free(&pool));

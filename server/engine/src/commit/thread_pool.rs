@@ -1,4 +1,4 @@
-//! A small pool of threads that commit for thousands of logs.
+//! A small pool of threads, such as those that commit for thousands of logs.
 //!
 //! A thread is started when a job finds no idle one, up to the limit, and then stays. With a
 //! limit of 0 there are no threads: a test runs the jobs itself, in order.
@@ -26,6 +26,7 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     threads_max: usize,
+    name: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -40,10 +41,10 @@ struct State {
 const STACK_BYTES: usize = 512 << 10;
 
 impl ThreadPool {
-    pub(crate) fn new(threads_max: usize) -> ThreadPool {
-        ThreadPool {
-            shared: Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), threads_max }),
-        }
+    /// Up to `threads_max` threads of this name.
+    pub(crate) fn new(name: &'static str, threads_max: usize) -> ThreadPool {
+        let (state, work) = (Mutex::default(), Condvar::new());
+        ThreadPool { shared: Arc::new(Shared { state, work, threads_max, name }) }
     }
 
     /// Hands a job to a thread.
@@ -76,12 +77,12 @@ impl ThreadPool {
     fn spawn(&self) {
         let shared = Arc::clone(&self.shared);
         let started = std::thread::Builder::new()
-            .name("styx-commit".into())
+            .name(shared.name.into())
             .stack_size(STACK_BYTES)
             .spawn(move || shared.run_worker());
         if let Err(error) = started {
             lock(&self.shared.state).threads -= 1;
-            tracing::error!(%error, "cannot start a committer thread; commits may be slower");
+            tracing::error!(%error, name = self.shared.name, "cannot start a thread; others do its work, more slowly");
             // Other threads will run the job. If there are none, this thread does.
             if lock(&self.shared.state).threads == 0 {
                 while self.run_one() {}

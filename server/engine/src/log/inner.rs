@@ -22,6 +22,7 @@ use crate::disk_reserve::DiskReserve;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
 use crate::producers::ProducerTable;
+use crate::read_ahead::ReadAhead;
 use crate::segment::OpenSegments;
 use crate::storage::{Identity, Lock};
 use crate::sync::lock;
@@ -35,6 +36,7 @@ pub(crate) struct Services {
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) maintainer: Arc<Maintainer>,
     pub(crate) buffer_pool: Arc<BufferPool>,
+    pub(crate) read_ahead: Arc<ReadAhead>,
     pub(crate) time: SteadyTime,
     pub(crate) stamps: Arc<StampClock>,
     pub(crate) open_segments: Arc<OpenSegments>,

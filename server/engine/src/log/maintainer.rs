@@ -2,7 +2,7 @@
 //!
 //! One thread for all logs. It sleeps until a log schedules maintenance. It then looks every 25
 //! ms while maintenance is scheduled, and once a second while a log has an age limit or the
-//! buffer pool keeps buffers. [`Maintainer::tick`] is one such look, so a test can do without
+//! buffer pool or the read-ahead keeps buffers. [`Maintainer::tick`] is one such look, so a test can do without
 //! the thread. Once a minute it looks at the wall clock, so that a jump is noticed on an idle
 //! server too.
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::clock::StampClock;
 use crate::commit::buffer_pool::BufferPool;
 use crate::log::LogInner;
+use crate::read_ahead::ReadAhead;
 use crate::sync::lock;
 
 const SCHEDULED_EVERY: Duration = Duration::from_millis(25);
@@ -28,6 +29,7 @@ pub(crate) struct Maintainer {
 #[derive(Debug)]
 struct Shared {
     buffer_pool: Arc<BufferPool>,
+    read_ahead: Arc<ReadAhead>,
     stamps: Arc<StampClock>,
     state: Mutex<State>,
     due: Condvar,
@@ -43,9 +45,13 @@ struct State {
 
 impl Maintainer {
     /// Without a thread; see [`Maintainer::tick`].
-    pub(crate) fn new(buffer_pool: Arc<BufferPool>, stamps: Arc<StampClock>) -> Maintainer {
+    pub(crate) fn new(
+        buffer_pool: Arc<BufferPool>,
+        read_ahead: Arc<ReadAhead>,
+        stamps: Arc<StampClock>,
+    ) -> Maintainer {
         let state = Mutex::default();
-        let shared = Shared { buffer_pool, stamps, state, due: Condvar::new() };
+        let shared = Shared { buffer_pool, read_ahead, stamps, state, due: Condvar::new() };
         Maintainer { shared: Arc::new(shared) }
     }
 
@@ -59,6 +65,11 @@ impl Maintainer {
     /// Schedules maintenance of this log.
     pub(crate) fn schedule(&self, log: Weak<LogInner>) {
         lock(&self.shared.state).scheduled.push(log);
+        self.shared.due.notify_one();
+    }
+
+    /// Looks again at what has to be done: memory is used that must be freed later.
+    pub(crate) fn wake(&self) {
         self.shared.due.notify_one();
     }
 
@@ -81,7 +92,9 @@ impl Shared {
             if state.stopping {
                 return;
             }
-            let others = !state.age_limited.is_empty() || self.buffer_pool.is_active();
+            let others = !state.age_limited.is_empty()
+                || self.buffer_pool.is_active()
+                || self.read_ahead.is_active();
             let pause = match (state.scheduled.is_empty(), others) {
                 (false, _) => Some(SCHEDULED_EVERY),
                 (true, true) => Some(SLOW_TICK_EVERY),
@@ -117,6 +130,7 @@ impl Shared {
         lock(&self.state).scheduled.extend(still);
         if is_slow_tick {
             self.buffer_pool.free_unused();
+            self.read_ahead.free_unused();
             self.stamps.now_us();
         }
         for log in age_limited.iter().filter_map(Weak::upgrade) {
@@ -142,7 +156,11 @@ mod tests {
     fn the_thread_frees_unused_buffers() {
         let buffer_pool = Arc::<BufferPool>::default();
         let stamps = StampClock::new(SteadyTime::new(Arc::new(RealClock)));
-        let maintainer = Maintainer::new(Arc::clone(&buffer_pool), Arc::new(stamps));
+        let maintainer = Maintainer::new(
+            Arc::clone(&buffer_pool),
+            Arc::new(ReadAhead::new(0, false)),
+            Arc::new(stamps),
+        );
         maintainer.start(Arc::new(RealClock)).expect("a thread");
         // As a commit does.
         drop(buffer_pool.acquire(BUFFER_BYTES_MAX));

@@ -15,6 +15,7 @@ use styx_protocol::Position;
 use styx_protocol::block::{self, Block, Header, ParseError};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
+use super::ahead::Ahead;
 use super::extract::{Bound, Extract, Extracted};
 use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
@@ -94,6 +95,9 @@ impl Reader {
         bytes_max: usize,
         disk: DiskWait,
     ) -> Result<Option<Extracted<T>>, Error> {
+        if self.place.is_none() {
+            self.order.bytes = 0;
+        }
         let Some((mut place, read_estimate)) = self.place(view, disk)? else { return Ok(None) };
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
@@ -101,12 +105,22 @@ impl Reader {
             // Compressed blocks may reach the limit with far fewer bytes of the file.
             _ => bytes_max.min(self.used.saturating_mul(2)).max(READ_BYTES_MIN),
         };
+        let mut least = BLOCK_HEADER_BYTES;
         loop {
             if place.offset >= limit {
                 // The segment must contain the position, so a block is missing.
                 return Err(self.damaged(&place.segment, place.offset));
             }
-            let Some(chunk) = self.chunk(&place, limit, want, disk)? else {
+            let ahead = match bytes_max {
+                0 => Ahead::Unavailable,
+                _ => self.read_ahead(&place, limit, least, disk),
+            };
+            let chunk = match ahead {
+                Ahead::Bytes(bytes) => Some(bytes),
+                Ahead::NeedsDisk => None,
+                Ahead::Unavailable => self.chunk(&place, limit, want, disk)?,
+            };
+            let Some(chunk) = chunk else {
                 self.place = Some(place);
                 return Ok(None);
             };
@@ -118,6 +132,7 @@ impl Reader {
                     0 => self.block_bytes(&place, &chunk, limit)?,
                     _ => want.max(READ_BYTES_MIN),
                 };
+                least = if scanned.skipped == 0 { want } else { BLOCK_HEADER_BYTES };
                 continue;
             };
             let damaged = |at| self.damaged(&place.segment, place.offset + at as u64);
@@ -126,6 +141,7 @@ impl Reader {
             let Some(extracted) = extracted else { return Err(damaged(0)) };
             place.offset += extracted.used as u64;
             self.used = extracted.used;
+            self.order.bytes = self.order.bytes.saturating_add(extracted.used);
             if bytes_max == 0 {
                 place.segment.note_block_bytes(extracted.used);
             }

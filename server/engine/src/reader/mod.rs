@@ -6,10 +6,13 @@
 //! span                 ─▶ a part of a file, which the kernel sends
 //! ```
 //!
+//! A reader of many records that are not in the page cache reads ahead, past it ([`ahead`]).
+//!
 //! Invariant: a reader returns nothing after the durable end. It compares the header and body
 //! checksums of every block from a file before it returns the block or one of its records. The
 //! blocks of a span are an exception: their receiver checks them.
 
+mod ahead;
 mod batch;
 mod blocks;
 mod extract;
@@ -23,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use styx_protocol::Position;
 use styx_protocol::block::{Codec, Header};
 
+use self::ahead::Order;
 use self::extract::{Extract, Extracted};
 use crate::Error;
 use crate::log::LogInner;
@@ -61,6 +65,7 @@ pub struct Reader {
     block_bytes_max: usize,
     /// The position for the log's tail, once the reader has read more than a record.
     progress: Option<Arc<AtomicU64>>,
+    order: Order,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -85,6 +90,7 @@ impl Reader {
             used,
             block_bytes_max: usize::MAX,
             progress: None,
+            order: Order::default(),
         };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {

@@ -103,6 +103,12 @@ impl Reader {
         };
         let FilePlace { segment, file, offset } = place;
         let readable = view.readable_bytes(&segment);
+        let place = FilePlace { segment, file, offset };
+        if self.is_cold_at(&place, readable) {
+            self.place = Some(place);
+            return Ok(None);
+        }
+        let FilePlace { segment, file, offset } = place;
         let limit = offset.saturating_add(bytes_max);
         let (end, next) = if readable <= limit {
             let next = segment.summary().map_or(view.durable.position, |sealed| sealed.end);

@@ -240,6 +240,13 @@ pub trait File: Debug + Send + Sync {
         self.write_at(bytes, offset)
     }
 
+    /// Returns another handle of the file, whose reads bypass the page cache. Their buffers, lengths
+    /// and offsets must be multiples of [`DIRECT_ALIGNMENT`]. Returns `None` if that is not
+    /// supported.
+    fn to_direct(&self) -> Option<Arc<dyn File>> {
+        None
+    }
+
     /// Reserves disk space for writes between the bytes `offset` and `end`. The file's length does
     /// not change. Does nothing if the file system cannot reserve space.
     ///

@@ -231,6 +231,14 @@ impl File for RealFile {
         }
     }
 
+    fn to_direct(&self) -> Option<Arc<dyn File>> {
+        // Through the open file, so it is the same file even after a rename.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).ok().map(fs::File::from)?;
+        Some(Arc::new(RealFile::new(file)))
+    }
+
     fn reserve(&self, offset: u64, end: u64) -> io::Result<()> {
         let len = end.saturating_sub(offset);
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, len) {

@@ -18,7 +18,7 @@ fn append(log: &Log, payload: &[u8]) -> u64 {
     log.append_durably(Records::one(payload)).expect("appended").end.0
 }
 
-fn newest_segment(directory: &Path, log: &str) -> PathBuf {
+pub(crate) fn newest_segment(directory: &Path, log: &str) -> PathBuf {
     let mut segments: Vec<_> = std::fs::read_dir(directory.join(log).join("0"))
         .expect("list")
         .map(|entry| entry.expect("an entry").path())

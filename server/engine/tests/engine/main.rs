@@ -14,6 +14,7 @@ mod open_files;
 mod open_segments;
 mod overlap;
 mod producers;
+mod read_ahead;
 mod reading;
 #[path = "../support/mod.rs"]
 mod support;

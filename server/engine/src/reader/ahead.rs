@@ -1,0 +1,146 @@
+//! Reading many records in order from a file that is not in the page cache, with [`ReadAhead`].
+//!
+//! [`ReadAhead`]: crate::read_ahead::ReadAhead
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{FilePlace, READ_BYTES_MIN, Reader};
+use crate::read_ahead::{Lookup, PIECE_BYTES, Piece};
+use crate::segment::name::Offset;
+use crate::storage::{DiskWait, File};
+
+/// A reader reads ahead after it has read this many bytes in order: 256 KiB.
+const ORDERED_BYTES_MIN: usize = 256 << 10;
+/// Two further pieces are read in advance if the last one was used up within this time.
+const FAST_PIECE: Duration = Duration::from_millis(250);
+
+/// How a reader reads from files.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// Bytes that were read in order until now.
+    pub(super) bytes: usize,
+    /// The file was not in the page cache at the last look.
+    pub(super) is_cold: bool,
+    /// The last piece, and when its first byte was read.
+    piece: u64,
+    piece_since: Duration,
+}
+
+/// The result of a read from pieces.
+pub(super) enum Ahead {
+    Bytes(Bytes),
+    /// The disk is needed, and the read must not wait for it.
+    NeedsDisk,
+    /// The caller has to read the file itself.
+    Unavailable,
+}
+
+impl Reader {
+    /// Whether the next records are read past the page cache, in advance.
+    #[must_use]
+    pub fn reads_ahead(&self) -> bool {
+        self.order.is_cold
+    }
+
+    /// Decides whether to read ahead, before a large part of a file from this place on. May wait
+    /// for the disk.
+    pub(super) fn is_cold_at(&mut self, place: &FilePlace, limit: Offset) -> bool {
+        let is_worth_it = limit.saturating_sub(place.offset) > PIECE_BYTES as u64 / 2;
+        let cold = is_worth_it && !self.is_in_page_cache(place, limit);
+        self.order.is_cold = cold;
+        cold
+    }
+
+    /// Reads at least `least` bytes at the place, but not beyond `limit`.
+    pub(super) fn read_ahead(
+        &mut self,
+        place: &FilePlace,
+        limit: Offset,
+        least: usize,
+        disk: DiskWait,
+    ) -> Ahead {
+        let mut index = place.offset / PIECE_BYTES as u64;
+        let within = usize::try_from(place.offset % PIECE_BYTES as u64).unwrap_or(0);
+        let first = match self.piece(place, limit, index, disk) {
+            Ahead::Bytes(piece) if within < piece.len() => piece.slice(within..),
+            Ahead::Bytes(_) => return Ahead::Unavailable,
+            none => return none,
+        };
+        let left = usize::try_from(limit.saturating_sub(place.offset)).unwrap_or(usize::MAX);
+        if first.len() >= least.min(left) {
+            return Ahead::Bytes(first);
+        }
+        // A block crosses the boundary.
+        let wanted = least.max(READ_BYTES_MIN).min(left);
+        let mut joined = BytesMut::with_capacity(wanted);
+        joined.extend_from_slice(&first);
+        while joined.len() < wanted {
+            index += 1;
+            match self.piece(place, limit, index, disk) {
+                Ahead::Bytes(piece) if !piece.is_empty() => {
+                    let part = piece.len().min(wanted - joined.len());
+                    joined.extend_from_slice(piece.get(..part).unwrap_or_default());
+                }
+                Ahead::Bytes(_) => return Ahead::Unavailable,
+                none => return none,
+            }
+        }
+        Ahead::Bytes(joined.freeze())
+    }
+
+    fn piece(&mut self, place: &FilePlace, limit: Offset, index: u64, disk: DiskWait) -> Ahead {
+        let Some(piece) = piece_of(&place.file, limit, index) else { return Ahead::Unavailable };
+        let service = Arc::clone(&self.log.services.read_ahead);
+        let found = match (service.try_get(&piece), disk) {
+            (Lookup::Ready(bytes), _) => Some(bytes),
+            (Lookup::Reading, DiskWait::Forbidden) => return Ahead::NeedsDisk,
+            (Lookup::Absent, DiskWait::Forbidden) => {
+                return if self.order.is_cold { Ahead::NeedsDisk } else { Ahead::Unavailable };
+            }
+            (Lookup::Reading, DiskWait::Allowed) => service.get(&piece),
+            (Lookup::Absent, DiskWait::Allowed) => {
+                let is_ordered = self.order.is_cold || self.order.bytes >= ORDERED_BYTES_MIN;
+                let is_wanted = is_ordered && !self.is_in_page_cache(place, limit);
+                is_wanted.then(|| service.get(&piece)).flatten()
+            }
+        };
+        let was_cold = std::mem::replace(&mut self.order.is_cold, found.is_some());
+        if self.order.is_cold && !was_cold {
+            self.log.services.maintainer.wake();
+        }
+        let Some(bytes) = found else { return Ahead::Unavailable };
+        if index != self.order.piece {
+            let now = self.log.services.time.monotonic();
+            let is_fast = now.saturating_sub(self.order.piece_since) < FAST_PIECE;
+            (self.order.piece, self.order.piece_since) = (index, now);
+            let next = [index + 1, index + 2].into_iter().filter(|_| is_fast);
+            for piece in next.filter_map(|index| piece_of(&place.file, limit, index)) {
+                service.prefetch(&piece);
+            }
+        }
+        Ahead::Bytes(bytes)
+    }
+
+    /// Looks at two places of the next piece. A look reads at most one page into the page cache.
+    fn is_in_page_cache(&self, place: &FilePlace, limit: Offset) -> bool {
+        let bytes = limit.saturating_sub(place.offset).clamp(1, PIECE_BYTES as u64);
+        // Other readers must not look at the same pages, which would then be in the page cache.
+        let seed = std::ptr::from_ref(self).addr() as u64 ^ place.offset;
+        [seed, seed.rotate_left(32)].into_iter().all(|seed| {
+            let at = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            let offset = place.offset + at % bytes;
+            matches!(place.file.try_read_at(&mut [0], offset), Ok(Some(1)))
+        })
+    }
+}
+
+/// The piece with this index, as far as it is readable.
+fn piece_of(file: &Arc<dyn File>, limit: Offset, index: u64) -> Option<Piece> {
+    let begin = index.checked_mul(PIECE_BYTES as u64)?;
+    let left = limit.checked_sub(begin).filter(|left| *left > 0)?;
+    let len = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+    Some(Piece { file: Arc::clone(file), index, len })
+}
