@@ -7,11 +7,15 @@ use clap::Args;
 
 use crate::{PayloadKind, Protocol, Workload};
 
+/// The sizes of a log that can be asked for.
+const LOG_BYTES_MIN: u64 = 64 << 10;
+const LOG_BYTES_MAX: u64 = 1 << 40;
+
 const EXPLANATION: &str = "\
 Only durable records count. Every record that was written is read back and checked.
 Without --host, the benchmark starts a server, and removes it and its data at the end.
 With --host, it creates logs on that server and deletes them at the end.
-DISK and SYNC are measured in --directory on this machine. If the server runs on another
+DISK, READ and SYNC are measured in --directory on this machine. If the server runs on another
 machine, they are not the limits of that machine.
 
 Examples:
@@ -40,7 +44,7 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     pub(crate) protocol: Vec<Protocol>,
-    /// Payload sizes for produce and consume, for example 100 or 1kB, or json [default: 10,100,1kB,64kB,json]
+    /// Payload sizes for produce, consume and catch-up, for example 100 or 1kB, or json [default: 10,100,1kB,64kB,json; catch-up: 100,1kB,64kB]
     #[arg(long, value_parser = kind, value_delimiter = ',', value_name = "SIZE,…")]
     pub(crate) size: Vec<PayloadKind>,
     /// Connections for post and get [default: 64,256; get: 64]
@@ -49,6 +53,9 @@ pub struct Arguments {
     /// Followers for fan-out [default: 1,10,100,1000]
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub(crate) followers: Vec<u16>,
+    /// Size of the log for catch-up [default: 2GiB, or a quarter of the free space]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) log_size: Option<u64>,
     /// Records per second for paced and fan-out
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
@@ -85,6 +92,23 @@ fn kind(text: &str) -> Result<PayloadKind, String> {
     }
 }
 
+fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let found = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (digits, unit) = found.unwrap_or((text, 1));
+    let bytes = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| (LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| "use 64KiB to 1024GiB, for example 512MiB or 2GB".to_owned())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "use 0.01 to 3600 seconds".to_owned())
@@ -106,6 +130,18 @@ mod tests {
         }
         for text in ["", "9", "-1", "2MB", "1000001", "kB", "99999999999999999999k"] {
             assert!(kind(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn log_size_accepts_binary_and_decimal_units() {
+        for (text, expected) in
+            [("65536", 65_536), ("64KiB", 65_536), ("2GB", 2_000_000_000), ("4 GiB", 4 << 30)]
+        {
+            assert_eq!(bytes(text), Ok(expected));
+        }
+        for text in ["", "GiB", "-1", "1kB", "2TiB", "1.5GiB", "99999999999999999GiB"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 

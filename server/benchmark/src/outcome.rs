@@ -72,6 +72,8 @@ pub(super) enum Bound {
     Disk,
     /// The rate of a TCP stream over loopback.
     Loop,
+    /// The smaller one of the sequential read rate of the disk and [`Loop`](Self::Loop).
+    ReadOrLoop,
     /// Requests per second that a minimal HTTP service answers under the same load.
     HttpBaseline(f64),
     /// The same figure of the same case without TLS.
@@ -85,6 +87,7 @@ impl Bound {
         match self {
             Bound::Disk => "DISK",
             Bound::Loop => "LOOP",
+            Bound::ReadOrLoop => "min(READ, LOOP)",
             Bound::HttpBaseline(_) => "BARE",
             Bound::Plain(_) => "plain",
             Bound::SyncAndTrip => "SYNC+TRIP",
@@ -126,6 +129,7 @@ impl Figure {
         let limit = match self.bound? {
             Bound::Disk => limits.disk,
             Bound::Loop => limits.loopback,
+            Bound::ReadOrLoop => limits.read.min(limits.loopback),
             Bound::HttpBaseline(rate) => rate,
             Bound::Plain(rate) => rate * self.record_bytes.unwrap_or(1.0),
             Bound::SyncAndTrip => (limits.sync + limits.round_trip).as_secs_f64(),
@@ -166,6 +170,8 @@ mod tests {
         let limits = Limits {
             disk: 1e9,
             disk_is_direct: false,
+            read: 2e9,
+            read_way: "",
             sync: Duration::from_micros(150),
             loopback: 4e9,
             round_trip: Duration::from_micros(50),
@@ -180,6 +186,8 @@ mod tests {
         let share = |figure: Figure| figure.share(&limits).map(|share| (share * 100.0).round());
         assert_eq!(share(figure(5e6, Unit::Records, Some(100.0), Some(Bound::Disk))), Some(50.0));
         assert_eq!(share(figure(5e6, Unit::Records, Some(200.0), Some(Bound::Loop))), Some(25.0));
+        let both = Some(Bound::ReadOrLoop);
+        assert_eq!(share(figure(5e6, Unit::Records, Some(200.0), both)), Some(50.0), "of READ");
         assert_eq!(
             share(figure(6e4, Unit::Requests, None, Some(Bound::HttpBaseline(1e5)))),
             Some(60.0)

@@ -17,6 +17,8 @@ pub enum Workload {
     Produce,
     /// Read rate: records per second from a log in the page cache
     Consume,
+    /// Read rate right after a log was written, and after it was dropped from the page cache; needs a server of its own
+    CatchUp,
     /// HTTP append rate: one record of 100 B per request, on many connections
     Post,
     /// HTTP read rate: one record per request, from blocks of one record, then from large blocks
@@ -40,6 +42,7 @@ pub enum Workload {
 pub(super) enum Case {
     Produce(Protocol, PayloadKind),
     Consume(Protocol, PayloadKind),
+    CatchUp(Protocol, PayloadKind),
     /// With this number of connections.
     Post(usize),
     /// With this number of connections.
@@ -67,14 +70,28 @@ pub(super) struct Settings {
     pub(super) seconds: Duration,
     pub(super) warm_up: Duration,
     pub(super) rate: u32,
+    /// The size of a large log, if one is asked for.
+    pub(super) log_bytes: Option<u64>,
     /// Run everything briefly, to check that it works.
     pub(super) quick: bool,
 }
 
+/// The payloads of produce and consume.
+const KINDS: [PayloadKind; 5] = [
+    PayloadKind::Random(10),
+    PayloadKind::Random(100),
+    PayloadKind::Random(1000),
+    PayloadKind::Random(64_000),
+    PayloadKind::Json,
+];
+const KINDS_OF_CATCH_UP: [PayloadKind; 3] =
+    [PayloadKind::Random(100), PayloadKind::Random(1000), PayloadKind::Random(64_000)];
+
 impl Case {
-    /// Whether the case reads the memory of the server's process, or kills the process.
+    /// Whether the case reads the memory of the server's process, drops its cached files,
+    /// or kills it.
     pub(super) fn needs_own_server(self) -> bool {
-        matches!(self, Case::Followers | Case::Memory | Case::Open)
+        matches!(self, Case::CatchUp(..) | Case::Followers | Case::Memory | Case::Open)
     }
 
     /// Whether `--tls` measures the case with TLS too.
@@ -91,6 +108,7 @@ impl Case {
         match self {
             Case::Produce(..) => &[Limit::Disk],
             Case::Consume(..) => &[Limit::Loop],
+            Case::CatchUp(..) => &[Limit::Read, Limit::Loop],
             Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
             Case::Post(_) | Case::Get(..) => &[],
             Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
@@ -108,6 +126,7 @@ impl Settings {
             seconds,
             warm_up: (seconds * 3 / 10).min(Duration::from_secs(1)),
             rate,
+            log_bytes: arguments.log_size,
             quick,
         }
     }
@@ -126,8 +145,9 @@ pub(super) fn cases(arguments: &Arguments) -> Vec<Case> {
 
 fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
     match workload {
-        Workload::Produce => streams(arguments, Case::Produce),
-        Workload::Consume => streams(arguments, Case::Consume),
+        Workload::Produce => streams(arguments, &KINDS, Case::Produce),
+        Workload::Consume => streams(arguments, &KINDS, Case::Consume),
+        Workload::CatchUp => streams(arguments, &KINDS_OF_CATCH_UP, Case::CatchUp),
         Workload::Post => by_connections(arguments, &[64, 256], Case::Post),
         Workload::Get => {
             let get = |layout| move |count| Case::Get(layout, count);
@@ -179,13 +199,14 @@ fn by_connections(
 
 /// One case per kind of payload and protocol. JSON lines only where a protocol has
 /// compression, because they are there to be compressed.
-fn streams(arguments: &Arguments, case: fn(Protocol, PayloadKind) -> Case) -> Vec<Case> {
-    let by_default =
-        [10, 100, 1000, 64_000].map(PayloadKind::Random).into_iter().chain([PayloadKind::Json]);
-    let kinds =
-        if arguments.size.is_empty() { by_default.collect() } else { arguments.size.clone() };
+fn streams(
+    arguments: &Arguments,
+    by_default: &[PayloadKind],
+    case: fn(Protocol, PayloadKind) -> Case,
+) -> Vec<Case> {
+    let kinds = if arguments.size.is_empty() { by_default } else { &arguments.size };
     let mut cases = Vec::new();
-    for kind in kinds {
+    for kind in kinds.iter().copied() {
         let fits = |protocol: Protocol| kind != PayloadKind::Json || protocol == Protocol::Styx1;
         let protocols = protocols(arguments).filter(|protocol| fits(*protocol));
         cases.extend(protocols.map(|protocol| case(protocol, kind)));
@@ -211,6 +232,7 @@ impl fmt::Display for Case {
         match self {
             Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
+            Case::CatchUp(protocol, kind) => write!(f, "catch-up {kind} over {protocol}"),
             Case::Post(connections) => write!(f, "post on {connections} connections"),
             Case::Get(BlockLayout::SingleRecord, connections) => {
                 write!(f, "get on {connections} connections")
@@ -262,6 +284,7 @@ mod tests {
                     "get from large blocks on 7 connections",
                 ],
             ),
+            ("catch-up --protocol styx/0 --size 1kB", &["catch-up 1 kB over styx/0"]),
             ("post logs --protocol websocket", &[]),
             ("fan-out --followers 3", &["fan-out to 3 followers"]),
             ("memory open --protocol http", &["memory", "open"]),
@@ -275,8 +298,9 @@ mod tests {
         let all = planned("");
         let of = |word: &str| all.iter().filter(|case| case.starts_with(word)).count();
         assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 2));
+        assert_eq!(of("catch-up"), 12);
         assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
-        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 50));
+        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 62));
     }
 
     #[test]

@@ -11,9 +11,10 @@ use styx_tests::{Request, Scratch, TestServer, cli};
 
 use crate::alone;
 
-const WORKLOADS: [&str; 10] = [
+const WORKLOADS: [&str; 11] = [
     "produce",
     "consume",
+    "catch-up",
     "post",
     "get",
     "paced",
@@ -49,7 +50,7 @@ fn results(done: Done) -> Vec<Value> {
     }
     assert!(report["cores"].as_u64() > Some(0) && report["memory_bytes"].as_u64() > Some(0));
     for when in ["before", "after"] {
-        for limit in ["disk", "sync", "loop", "trip"] {
+        for limit in ["disk", "read", "sync", "loop", "trip"] {
             assert!(report["limits"][when][limit].as_f64() > Some(0.0), "{limit} {when}");
         }
     }
@@ -67,6 +68,7 @@ fn results(done: Done) -> Vec<Value> {
         let limits: &[&str] = match result["workload"].as_str() {
             Some("produce") => &["disk"],
             Some("consume") => &["loop"],
+            Some("catch-up") => &["loop", "read"],
             Some("paced" | "fan-out") => &["sync", "trip"],
             _ => &[],
         };
@@ -109,6 +111,14 @@ fn every_workload_is_measured_verified_and_cleaned_up() {
             assert_eq!(results.iter().filter(of).count(), payloads, "{workload} over {protocol}");
         }
     }
+    let of_catch_up: Vec<_> = results.iter().filter(|r| r["workload"] == "catch-up").collect();
+    assert_eq!(of_catch_up.len(), 4 * 3, "four protocols, three sizes");
+    for result in of_catch_up {
+        let figures = result["figures"].as_array().expect("figures").iter();
+        let shown: Vec<_> = figures.map(|figure| (&figure["name"], &figure["limit"])).collect();
+        let both = Value::from("min(READ, LOOP)");
+        assert_eq!(shown, [(&"just written".into(), &both), (&"dropped".into(), &both)]);
+    }
     assert!(is_empty(&scratch), "no file is left");
 }
 
@@ -123,9 +133,12 @@ fn an_external_server_is_measured_and_left_unchanged() {
     server.create("theirs");
     let before = server.ask(&Request::get("/logs")).expect(200).body;
     let url = server.url("");
-    let arguments = ["produce", "post", "get", "memory", "--size", "100", "-H", &url, "-f", "json"];
-    let done = benchmark(&scratch, &arguments);
-    assert!(done.stderr.contains("memory: skipped"), "{}", done.stderr);
+    let workloads = ["produce", "post", "get", "catch-up", "memory"];
+    let options = ["--size", "100", "-H", &url, "-f", "json"];
+    let done = benchmark(&scratch, &[&workloads[..], &options[..]].concat());
+    for skipped in ["memory: skipped", "catch-up 100 B over styx/1: skipped"] {
+        assert!(done.stderr.contains(skipped), "{skipped}: {}", done.stderr);
+    }
     let results = results(done);
     assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, blocks twice");
     assert_eq!(server.ask(&Request::get("/logs")).expect(200).body, before);
@@ -138,7 +151,9 @@ fn the_table_names_the_conditions_and_marks_a_quick_run() {
     let scratch = Scratch::new("benchmark");
     let text = benchmark(&scratch, &["produce", "--protocol", "styx/1", "--size", "1kB"]);
     let text = text.expect_text();
-    for part in ["styx ", "directory ", "DISK ", "SYNC ", "LOOP ", "TRIP ", "of DISK", "QUICK: "] {
+    for part in
+        ["styx ", "directory ", "DISK ", "READ ", "SYNC ", "LOOP ", "TRIP ", "of DISK", "QUICK: "]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let listed = cli::run(styx(&["benchmark", "--list"]), b"").expect_text();

@@ -12,7 +12,7 @@ use styx_client::LogStatus;
 use styx_client::blocking::Client;
 
 use super::cleanup::CleanupGuard;
-use super::{Cleanup, CleanupAction};
+use super::{Cleanup, CleanupAction, page_cache};
 use crate::Error;
 
 /// How long the server may take to open its logs.
@@ -31,6 +31,7 @@ pub(crate) enum Encrypted {
 #[derive(Debug)]
 pub(crate) struct ChildServer {
     child: Child,
+    data: PathBuf,
     address: String,
     /// The certificate that clients trust, if the server has TLS.
     ca_file: Option<PathBuf>,
@@ -83,7 +84,8 @@ impl ChildServer {
         match (stdout, line.trim().strip_prefix("listening on ")) {
             (Some(stdout), Some(address)) => {
                 let address = address.to_owned();
-                Ok(ChildServer { child, address, ca_file, _stdout: stdout, _guard: guard })
+                let data = data.to_owned();
+                Ok(ChildServer { child, data, address, ca_file, _stdout: stdout, _guard: guard })
             }
             _ => {
                 let _ = child.kill();
@@ -116,6 +118,18 @@ impl ChildServer {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| Error::Failed(format!("{path}: {error}")))?;
         resident(&text).ok_or_else(|| Error::Failed(format!("{path} has no line VmRSS")))
+    }
+
+    /// Drops the cached pages of all files of the server, so that it reads from the disk.
+    ///
+    /// # Errors
+    /// A file cannot be opened.
+    pub(crate) fn drop_page_cache(&self) -> Result<(), Error> {
+        page_cache::drop_pages(&self.data).map(drop).map_err(|error| self.in_data(&error))
+    }
+
+    fn in_data(&self, error: &std::io::Error) -> Error {
+        Error::Failed(format!("{}: {error}", self.data.display()))
     }
 
     /// Waits until every log is open.

@@ -6,6 +6,7 @@
 mod child_server;
 mod cleanup;
 pub(super) mod descriptors;
+mod page_cache;
 mod scratch;
 mod temporary_log;
 
@@ -57,6 +58,15 @@ impl Server {
         }
         let client = builder.build()?;
         Ok(Server { client, token: None, cleanup: cleanup.clone(), child: Some(child) })
+    }
+
+    /// The child process.
+    ///
+    /// # Errors
+    /// The server was not started for the run.
+    pub(super) fn own(&self) -> Result<&ChildServer, Error> {
+        let text = "this workload needs a server that the benchmark starts; run it without --host";
+        self.child.as_ref().ok_or_else(|| Error::Misuse(text.to_owned()))
     }
 
     pub(super) fn address(&self) -> &Address {

@@ -12,7 +12,7 @@ use memmap2::MmapMut;
 use rustix::fs::{Mode as Permissions, OFlags};
 
 /// The largest group that the engine writes at once.
-const GROUP_BYTES: usize = 4 << 20;
+pub(super) const GROUP_BYTES: usize = 4 << 20;
 const BANDWIDTH_BYTES_MAX: u64 = 1 << 30;
 /// Groups that are written before the measurement starts.
 const WARM_UP_GROUPS: u64 = 2;
@@ -47,7 +47,8 @@ impl ProbeFile {
         Ok(probe)
     }
 
-    fn create(directory: &Path, mode: WriteMode) -> io::Result<ProbeFile> {
+    /// A new, empty file.
+    pub(super) fn create(directory: &Path, mode: WriteMode) -> io::Result<ProbeFile> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!(".styx-benchmark-{}-{number}", std::process::id()));
         let mut flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
@@ -56,6 +57,10 @@ impl ProbeFile {
         }
         let file = File::from(rustix::fs::open(&path, flags, Permissions::from(0o600))?);
         Ok(ProbeFile { path, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -100,16 +105,16 @@ pub(super) fn sync(directory: &Path, time: Duration) -> io::Result<Duration> {
     Ok(times.get(times.len() / 2).copied().unwrap_or_default())
 }
 
-/// Aligned memory for direct writes. It is touched already, and in huge pages if
+/// Aligned memory for direct reads and writes. It is touched already, and in huge pages if
 /// transparent huge pages are enabled: a disk takes those in fewer pieces.
-struct AlignedBuffer {
+pub(super) struct AlignedBuffer {
     memory: MmapMut,
     from: usize,
     len: usize,
 }
 
 impl AlignedBuffer {
-    fn new(len: usize) -> io::Result<AlignedBuffer> {
+    pub(super) fn new(len: usize) -> io::Result<AlignedBuffer> {
         let mut memory = MmapMut::map_anon(len + ALIGNMENT)?;
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
@@ -120,7 +125,11 @@ impl AlignedBuffer {
         Ok(AlignedBuffer { memory, from, len })
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.memory.get(self.from..self.from + self.len).unwrap_or_default()
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.get_mut(self.from..self.from + self.len).unwrap_or_default()
     }
 }

@@ -39,6 +39,8 @@ fn limits(limits: &Limits) -> Value {
     json!({
         "disk": limits.disk,
         "disk_is_direct": limits.disk_is_direct,
+        "read": limits.read,
+        "read_way": limits.read_way,
         "sync": limits.sync.as_secs_f64(),
         "loop": limits.loopback,
         "trip": limits.round_trip.as_secs_f64(),

@@ -64,6 +64,8 @@ mod tests {
         let limits = Limits {
             disk: 1e9,
             disk_is_direct: true,
+            read: 2e9,
+            read_way: "",
             sync: Duration::from_micros(100),
             loopback: 3e9,
             round_trip: Duration::from_micros(50),

@@ -82,6 +82,8 @@ fn limits(report: &Report, out: &mut String) {
     let disk = format!("sequential writes of 4 MiB, each synced, {way}");
     let rate = |rate: f64| format!("{}B/s", format_rate(rate));
     line("DISK", &disk, both(&|l| rate(l.disk)));
+    let read = format!("sequential cold reads, {}", report.before.read_way);
+    line("READ", &read, both(&|l| rate(l.read)));
     line("SYNC", "one write of 4 KiB and its sync", both(&|l| time(l.sync.as_secs_f64())));
     line("LOOP", "one TCP stream over loopback", both(&|l| rate(l.loopback)));
     line(
@@ -216,8 +218,9 @@ pub(crate) fn summary(measured: &MeasuredCase) -> String {
 pub(crate) fn limits_in_short(limits: &Limits) -> String {
     let seconds = |time: Duration| time.as_secs_f64();
     format!(
-        "DISK {}B/s, SYNC {}, LOOP {}B/s, TRIP {}",
+        "DISK {}B/s, READ {}B/s, SYNC {}, LOOP {}B/s, TRIP {}",
         format_rate(limits.disk),
+        format_rate(limits.read),
         time(seconds(limits.sync)),
         format_rate(limits.loopback),
         time(seconds(limits.round_trip))

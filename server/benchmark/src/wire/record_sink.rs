@@ -54,6 +54,11 @@ impl RecordCounter {
         }
     }
 
+    /// The time from the creation of the counter to the last records.
+    pub(crate) fn since_made(&self) -> Duration {
+        self.last - self.made
+    }
+
     /// The records that count, and the time in which they arrived.
     pub(crate) fn counted(&self) -> (u64, Duration) {
         match self.begun {

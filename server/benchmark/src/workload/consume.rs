@@ -92,7 +92,8 @@ fn round(
     Ok(records as f64 / time.as_secs_f64())
 }
 
-fn read(
+/// Reads the log from its start to its end, or until the sink needs no more.
+pub(super) fn read(
     server: &Server,
     protocol: Protocol,
     log: &str,
@@ -108,7 +109,7 @@ fn read(
 
 /// Bytes of a record on the wire. JSON lines are compressed on the wire: for those, the
 /// bytes of the payload.
-fn wire_bytes(protocol: Protocol, templates: &Templates) -> f64 {
+pub(super) fn wire_bytes(protocol: Protocol, templates: &Templates) -> f64 {
     let framing = match (protocol, templates.kind()) {
         (_, PayloadKind::Json) => 0.0,
         (Protocol::Styx1, _) => 8.0,

@@ -1,7 +1,8 @@
 //! The workloads, one file each, and what they share: [`Harness`], the measured time
-//! (`window`), reading back (`read_back`), logs to read (`prefilled_log`), and the
-//! baseline of HTTP workloads (`http_baseline`).
+//! (`window`), reading back (`read_back`), logs to read (`prefilled_log`) and their sizes
+//! (`size`), and the baseline of HTTP workloads (`http_baseline`).
 
+mod catch_up;
 mod consume;
 mod fan_out;
 mod followers;
@@ -15,6 +16,7 @@ mod post;
 mod prefilled_log;
 mod produce;
 mod read_back;
+mod size;
 mod window;
 
 use std::cell::Cell;
@@ -68,6 +70,7 @@ impl Harness {
         match case {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
+            Case::CatchUp(protocol, kind) => catch_up::run(self, protocol, kind),
             Case::Post(connections) => post::run(self, connections),
             Case::Get(blocks, connections) => get::run(self, blocks, connections),
             Case::Paced(protocol) => paced::run(self, protocol),

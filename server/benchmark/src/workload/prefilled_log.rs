@@ -39,6 +39,7 @@ pub(super) struct PrefilledLog {
     pub(super) log: TemporaryLog,
     pub(super) templates: Arc<Templates>,
     pub(super) records: u64,
+    pub(super) payload_bytes: u64,
 }
 
 impl PrefilledLog {
@@ -58,25 +59,44 @@ impl PrefilledLog {
         *cached = None;
         let prefilled = match there {
             Some(prefilled) => prefilled,
-            None => PrefilledLog::fill(server, kind, settings)?,
+            None => {
+                let bytes = if settings.quick { BYTES_MAX_QUICK } else { BYTES_MAX };
+                PrefilledLog::fill(server, kind, bytes, RECORDS_MAX)?
+            }
         };
         Ok(cached.insert(prefilled))
     }
 
-    fn fill(server: &Server, kind: PayloadKind, settings: Settings) -> Result<PrefilledLog, Error> {
+    /// A new log of large blocks, with `bytes` of payloads or slightly more.
+    ///
+    /// # Errors
+    /// The log cannot be filled.
+    pub(super) fn with_bytes(
+        server: &Server,
+        kind: PayloadKind,
+        bytes: u64,
+    ) -> Result<PrefilledLog, Error> {
+        PrefilledLog::fill(server, kind, bytes, u64::MAX)
+    }
+
+    fn fill(
+        server: &Server,
+        kind: PayloadKind,
+        bytes_max: u64,
+        records_max: u64,
+    ) -> Result<PrefilledLog, Error> {
         let templates = Arc::new(Templates::new(kind));
         let log = TemporaryLog::create(server)?;
         let producer = server.client.producer(log.name()).compression(codec(kind)).open()?;
         let mut generator = RecordGenerator::new(&templates, 0, Framing::Raw);
-        let bytes_max = if settings.quick { BYTES_MAX_QUICK } else { BYTES_MAX };
-        let mut bytes = 0;
-        while bytes < bytes_max && generator.made() < RECORDS_MAX {
+        let mut payload_bytes = 0;
+        while payload_bytes < bytes_max && generator.made() < records_max {
             let batch = generator.batch(BATCH_BYTES);
-            bytes += batch.bytes().len() as u64;
+            payload_bytes += batch.bytes().len() as u64;
             producer.append_many(batch.payloads())?;
         }
         producer.close()?;
-        Ok(PrefilledLog { log, templates, records: generator.made() })
+        Ok(PrefilledLog { log, templates, records: generator.made(), payload_bytes })
     }
 
     /// A new log with one record per block.
@@ -116,6 +136,7 @@ impl PrefilledLog {
                 Ok(Some(next(acked)))
             })?;
         }
-        Ok(PrefilledLog { log, templates, records })
+        let payload_bytes = records * templates.payload_bytes() as u64;
+        Ok(PrefilledLog { log, templates, records, payload_bytes })
     }
 }

@@ -69,6 +69,7 @@ mod tests {
             seconds: Duration::from_millis(20),
             warm_up: Duration::from_millis(5),
             rate: 1,
+            log_bytes: None,
             quick: true,
         };
         let mut window = Window::begin(settings);
