@@ -47,13 +47,13 @@ pub struct Arguments {
     /// Payload sizes for produce, consume and catch-up, for example 100 or 1kB, or json [default: 10,100,1kB,64kB,json; catch-up: 100,1kB,64kB]
     #[arg(long, value_parser = kind, value_delimiter = ',', value_name = "SIZE,…")]
     pub(crate) size: Vec<PayloadKind>,
-    /// Connections for post and get [default: 64,256; get: 64]
+    /// Connections for post, get and get-large-blocks [default: 64,256; the others: 64]
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) connections: Vec<u16>,
     /// Followers for fan-out [default: 1,10,100,1000]
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub(crate) followers: Vec<u16>,
-    /// Size of the log for catch-up [default: 2GiB, or a quarter of the free space]
+    /// Size of the log for catch-up and get-large-blocks [default: 2GiB and 4GiB, or a quarter of the free space]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) log_size: Option<u64>,
     /// Records per second for paced and fan-out

@@ -21,8 +21,10 @@ pub enum Workload {
     CatchUp,
     /// HTTP append rate: one record of 100 B per request, on many connections
     Post,
-    /// HTTP read rate: one record per request, from blocks of one record, then from large blocks
+    /// HTTP read rate: one record per request, from blocks of one record
     Get,
+    /// HTTP read rate: one record per request, from large blocks, cold and warm
+    GetLargeBlocks,
     /// Latency from the time a record is due to its ack, at a constant rate
     Paced,
     /// Latency from the time a record is due to each of many followers, at a constant rate
@@ -46,7 +48,9 @@ pub(super) enum Case {
     /// With this number of connections.
     Post(usize),
     /// With this number of connections.
-    Get(BlockLayout, usize),
+    Get(usize),
+    /// With this number of connections.
+    GetLargeBlocks(usize),
     Paced(Protocol),
     /// With this number of followers.
     FanOut(usize),
@@ -54,13 +58,6 @@ pub(super) enum Case {
     Followers,
     Memory,
     Open,
-}
-
-/// The blocks of a log that `get` reads from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BlockLayout {
-    SingleRecord,
-    Large,
 }
 
 /// The duration of a run.
@@ -110,7 +107,7 @@ impl Case {
             Case::Consume(..) => &[Limit::Loop],
             Case::CatchUp(..) => &[Limit::Read, Limit::Loop],
             Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
-            Case::Post(_) | Case::Get(..) => &[],
+            Case::Post(_) | Case::Get(_) | Case::GetLargeBlocks(_) => &[],
             Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
         }
     }
@@ -149,12 +146,8 @@ fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
         Workload::Consume => streams(arguments, &KINDS, Case::Consume),
         Workload::CatchUp => streams(arguments, &KINDS_OF_CATCH_UP, Case::CatchUp),
         Workload::Post => by_connections(arguments, &[64, 256], Case::Post),
-        Workload::Get => {
-            let get = |layout| move |count| Case::Get(layout, count);
-            let single = by_connections(arguments, &[64], get(BlockLayout::SingleRecord));
-            let large = by_connections(arguments, &[64], get(BlockLayout::Large));
-            single.into_iter().chain(large).collect()
-        }
+        Workload::Get => by_connections(arguments, &[64], Case::Get),
+        Workload::GetLargeBlocks => by_connections(arguments, &[64], Case::GetLargeBlocks),
         Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
         Workload::FanOut => fan_out(arguments),
         Workload::Logs => one(arguments, Case::Logs),
@@ -222,7 +215,7 @@ fn is_asked(arguments: &Arguments, protocol: Protocol) -> bool {
 pub fn list() -> String {
     let lines = Workload::value_variants().iter().filter_map(|workload| {
         let value = workload.to_possible_value()?;
-        Some(format!("{:<12}{}\n", value.get_name(), value.get_help()?))
+        Some(format!("{:<18}{}\n", value.get_name(), value.get_help()?))
     });
     lines.collect()
 }
@@ -234,11 +227,9 @@ impl fmt::Display for Case {
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
             Case::CatchUp(protocol, kind) => write!(f, "catch-up {kind} over {protocol}"),
             Case::Post(connections) => write!(f, "post on {connections} connections"),
-            Case::Get(BlockLayout::SingleRecord, connections) => {
-                write!(f, "get on {connections} connections")
-            }
-            Case::Get(BlockLayout::Large, connections) => {
-                write!(f, "get from large blocks on {connections} connections")
+            Case::Get(connections) => write!(f, "get on {connections} connections"),
+            Case::GetLargeBlocks(connections) => {
+                write!(f, "get-large-blocks on {connections} connections")
             }
             Case::Paced(protocol) => write!(f, "paced over {protocol}"),
             Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
@@ -277,11 +268,11 @@ mod tests {
                 &["consume 10 B over styx/0", "consume 10 B over http"],
             ),
             (
-                "get post --connections 7",
+                "get post get-large-blocks --connections 7",
                 &[
                     "post on 7 connections",
                     "get on 7 connections",
-                    "get from large blocks on 7 connections",
+                    "get-large-blocks on 7 connections",
                 ],
             ),
             ("catch-up --protocol styx/0 --size 1kB", &["catch-up 1 kB over styx/0"]),
@@ -306,6 +297,6 @@ mod tests {
     #[test]
     fn list_describes_every_workload() {
         assert_eq!(list().lines().count(), Workload::value_variants().len());
-        assert!(list().starts_with("produce     Append rate"), "{}", list());
+        assert!(list().starts_with("produce           Append rate"), "{}", list());
     }
 }

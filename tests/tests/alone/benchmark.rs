@@ -11,12 +11,13 @@ use styx_tests::{Request, Scratch, TestServer, cli};
 
 use crate::alone;
 
-const WORKLOADS: [&str; 11] = [
+const WORKLOADS: [&str; 12] = [
     "produce",
     "consume",
     "catch-up",
     "post",
     "get",
+    "get-large-blocks",
     "paced",
     "fan-out",
     "logs",
@@ -101,7 +102,7 @@ fn every_workload_is_measured_verified_and_cleaned_up() {
         of_get,
         [
             "64 connections, 1 record a request, blocks of 1 record, warm",
-            "64 connections, 1 record a request, blocks of 128 KiB or more, warm"
+            "64 connections, 1 record a request, 1 MiB in blocks of 128 KiB or more"
         ],
         "each tells what it reads from"
     );
@@ -133,14 +134,18 @@ fn an_external_server_is_measured_and_left_unchanged() {
     server.create("theirs");
     let before = server.ask(&Request::get("/logs")).expect(200).body;
     let url = server.url("");
-    let workloads = ["produce", "post", "get", "catch-up", "memory"];
+    let workloads = ["produce", "post", "get", "get-large-blocks", "catch-up", "memory"];
     let options = ["--size", "100", "-H", &url, "-f", "json"];
     let done = benchmark(&scratch, &[&workloads[..], &options[..]].concat());
     for skipped in ["memory: skipped", "catch-up 100 B over styx/1: skipped"] {
         assert!(done.stderr.contains(skipped), "{skipped}: {}", done.stderr);
     }
     let results = results(done);
-    assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, blocks twice");
+    assert_eq!(results.len(), 4 + 2 + 2, "four protocols, connections twice, two kinds of blocks");
+    let large = results.iter().find(|r| r["workload"] == "get-large-blocks").expect("a result");
+    let figures = large["figures"].as_array().expect("figures");
+    assert_eq!(figures.len(), 1, "the files of another server are not dropped: {large:#}");
+    assert_eq!(figures[0]["name"], "warm");
     assert_eq!(server.ask(&Request::get("/logs")).expect(200).body, before);
     assert!(is_empty(&scratch), "no file is left");
 }

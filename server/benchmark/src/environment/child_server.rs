@@ -128,6 +128,14 @@ impl ChildServer {
         page_cache::drop_pages(&self.data).map(drop).map_err(|error| self.in_data(&error))
     }
 
+    /// Reads all files of the server into the page cache.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn fill_page_cache(&self) -> Result<(), Error> {
+        page_cache::fill(&self.data).map(drop).map_err(|error| self.in_data(&error))
+    }
+
     fn in_data(&self, error: &std::io::Error) -> Error {
         Error::Failed(format!("{}: {error}", self.data.display()))
     }

@@ -29,14 +29,14 @@ pub(super) fn rate<S: RatedScript>(
 }
 
 /// The requests per second of all rounds, with the median rate of the baseline as bound.
-pub(super) fn figures(rates: Vec<f64>, baselines: Vec<f64>) -> Vec<Figure> {
-    let baseline = Rounds::of(baselines).map_or(0.0, |rounds| rounds.median());
-    let figure = |rounds| Figure {
-        name: "requests",
+/// `None` if there are no rounds.
+pub(super) fn figure(name: &'static str, rates: Vec<f64>, baselines: &[f64]) -> Option<Figure> {
+    let baseline = Rounds::of(baselines.to_vec()).map_or(0.0, |rounds| rounds.median());
+    Some(Figure {
+        name,
         unit: Unit::Requests,
-        rounds,
+        rounds: Rounds::of(rates)?,
         record_bytes: None,
         bound: Some(Bound::HttpBaseline(baseline)),
-    };
-    Rounds::of(rates).map(figure).into_iter().collect()
+    })
 }

@@ -7,6 +7,7 @@ mod consume;
 mod fan_out;
 mod followers;
 mod get;
+mod get_large_blocks;
 mod http_baseline;
 mod many_logs;
 mod memory;
@@ -72,7 +73,8 @@ impl Harness {
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
             Case::CatchUp(protocol, kind) => catch_up::run(self, protocol, kind),
             Case::Post(connections) => post::run(self, connections),
-            Case::Get(blocks, connections) => get::run(self, blocks, connections),
+            Case::Get(connections) => get::run(self, connections),
+            Case::GetLargeBlocks(connections) => get_large_blocks::run(self, connections),
             Case::Paced(protocol) => paced::run(self, protocol),
             Case::FanOut(followers) => fan_out::run(self, followers),
             Case::Logs => many_logs::run(self),

@@ -42,7 +42,7 @@ pub(super) fn run(harness: &Harness, connections: usize) -> Result<Outcome, Erro
         protocol: Some(Protocol::Http),
         payload: Some(KIND),
         load: format!("{connections} connections, 1 record a request"),
-        figures: http_baseline::figures(rates, baselines),
+        figures: http_baseline::figure("requests", rates, &baselines).into_iter().collect(),
         written,
         checked,
         notes: Vec::new(),

@@ -15,6 +15,15 @@ pub(super) fn on_disk(directory: &Path, bytes: u64) -> u64 {
     }
 }
 
+/// `bytes`, or a quarter of the memory of the machine if that is less, so that the page
+/// cache can hold a log of this size.
+pub(super) fn in_memory(bytes: u64) -> u64 {
+    match rustix::system::sysinfo() {
+        rustix::system::Sysinfo { totalram: 0, .. } => bytes,
+        system => bytes.min(system.totalram.saturating_mul(u64::from(system.mem_unit)) / SHARE),
+    }
+}
+
 /// A number of bytes, for example `2.0 GiB`.
 pub(super) fn format(bytes: u64) -> String {
     match bytes {
@@ -29,11 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_takes_at_most_a_quarter_of_the_free_space() {
+    fn a_log_takes_at_most_a_quarter_of_the_free_space_or_memory() {
         let directory = std::env::temp_dir();
         assert_eq!(on_disk(&directory, 1), 1);
         let system = rustix::fs::statvfs(&directory).expect("a file system");
         assert!(on_disk(&directory, u64::MAX) <= system.f_blocks * system.f_frsize / SHARE);
+        assert!(in_memory(1) == 1 && in_memory(u64::MAX) < u64::MAX);
         assert_eq!(on_disk(Path::new("/no/such/directory"), 7), 7);
     }
 
