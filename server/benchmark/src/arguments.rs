@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Size of the log for catch-up and get-large-blocks [default: 2GiB and 4GiB, or a quarter of the free space]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) log_size: Option<u64>,
+    /// Bytes that the consumer of lagging is behind at its start [default: 256MiB,4GiB]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,…", value_parser = bytes)]
+    pub(crate) backlog: Vec<u64>,
     /// Records per second for paced and fan-out
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,

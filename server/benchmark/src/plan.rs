@@ -19,6 +19,8 @@ pub enum Workload {
     Consume,
     /// Read rate right after a log was written, and after it was dropped from the page cache; needs a server of its own
     CatchUp,
+    /// Whether a consumer catches up with a producer at half rate, and the cost for the producer
+    Lagging,
     /// HTTP append rate: one record of 100 B per request, on many connections
     Post,
     /// HTTP read rate: one record per request, from blocks of one record
@@ -45,6 +47,8 @@ pub(super) enum Case {
     Produce(Protocol, PayloadKind),
     Consume(Protocol, PayloadKind),
     CatchUp(Protocol, PayloadKind),
+    /// With this number of bytes that the consumer is behind at the start.
+    Lagging(u64),
     /// With this number of connections.
     Post(usize),
     /// With this number of connections.
@@ -106,6 +110,7 @@ impl Case {
             Case::Produce(..) => &[Limit::Disk],
             Case::Consume(..) => &[Limit::Loop],
             Case::CatchUp(..) => &[Limit::Read, Limit::Loop],
+            Case::Lagging(_) => &[Limit::Disk, Limit::Read, Limit::Loop],
             Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
             Case::Post(_) | Case::Get(_) | Case::GetLargeBlocks(_) => &[],
             Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
@@ -145,6 +150,7 @@ fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
         Workload::Produce => streams(arguments, &KINDS, Case::Produce),
         Workload::Consume => streams(arguments, &KINDS, Case::Consume),
         Workload::CatchUp => streams(arguments, &KINDS_OF_CATCH_UP, Case::CatchUp),
+        Workload::Lagging => lagging(arguments),
         Workload::Post => by_connections(arguments, &[64, 256], Case::Post),
         Workload::Get => by_connections(arguments, &[64], Case::Get),
         Workload::GetLargeBlocks => by_connections(arguments, &[64], Case::GetLargeBlocks),
@@ -155,6 +161,15 @@ fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
         Workload::Memory => vec![Case::Memory],
         Workload::Open => vec![Case::Open],
     }
+}
+
+fn lagging(arguments: &Arguments) -> Vec<Case> {
+    if !is_asked(arguments, Protocol::Styx1) {
+        return Vec::new();
+    }
+    let by_default: &[u64] = if arguments.quick { &[1 << 20] } else { &[256 << 20, 4 << 30] };
+    let backlogs = if arguments.backlog.is_empty() { by_default } else { &arguments.backlog };
+    backlogs.iter().map(|bytes| Case::Lagging(*bytes)).collect()
 }
 
 fn fan_out(arguments: &Arguments) -> Vec<Case> {
@@ -226,6 +241,7 @@ impl fmt::Display for Case {
             Case::Produce(protocol, kind) => write!(f, "produce {kind} over {protocol}"),
             Case::Consume(protocol, kind) => write!(f, "consume {kind} over {protocol}"),
             Case::CatchUp(protocol, kind) => write!(f, "catch-up {kind} over {protocol}"),
+            Case::Lagging(bytes) => write!(f, "lagging by {} MiB", bytes >> 20),
             Case::Post(connections) => write!(f, "post on {connections} connections"),
             Case::Get(connections) => write!(f, "get on {connections} connections"),
             Case::GetLargeBlocks(connections) => {
@@ -276,7 +292,8 @@ mod tests {
                 ],
             ),
             ("catch-up --protocol styx/0 --size 1kB", &["catch-up 1 kB over styx/0"]),
-            ("post logs --protocol websocket", &[]),
+            ("lagging --backlog 8MiB,1GiB", &["lagging by 8 MiB", "lagging by 1024 MiB"]),
+            ("post logs lagging --protocol websocket", &[]),
             ("fan-out --followers 3", &["fan-out to 3 followers"]),
             ("memory open --protocol http", &["memory", "open"]),
         ] {
@@ -289,9 +306,9 @@ mod tests {
         let all = planned("");
         let of = |word: &str| all.iter().filter(|case| case.starts_with(word)).count();
         assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 2));
-        assert_eq!(of("catch-up"), 12);
+        assert_eq!((of("catch-up"), of("lagging")), (12, 2));
         assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
-        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 62));
+        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 64));
     }
 
     #[test]

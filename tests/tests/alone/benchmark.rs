@@ -11,10 +11,11 @@ use styx_tests::{Request, Scratch, TestServer, cli};
 
 use crate::alone;
 
-const WORKLOADS: [&str; 12] = [
+const WORKLOADS: [&str; 13] = [
     "produce",
     "consume",
     "catch-up",
+    "lagging",
     "post",
     "get",
     "get-large-blocks",
@@ -70,6 +71,7 @@ fn results(done: Done) -> Vec<Value> {
             Some("produce") => &["disk"],
             Some("consume") => &["loop"],
             Some("catch-up") => &["loop", "read"],
+            Some("lagging") => &["disk", "loop", "read"],
             Some("paced" | "fan-out") => &["sync", "trip"],
             _ => &[],
         };

@@ -9,6 +9,7 @@ mod followers;
 mod get;
 mod get_large_blocks;
 mod http_baseline;
+mod lagging;
 mod many_logs;
 mod memory;
 mod open;
@@ -72,6 +73,7 @@ impl Harness {
             Case::Produce(protocol, kind) => produce::run(self, protocol, kind),
             Case::Consume(protocol, kind) => consume::run(self, protocol, kind),
             Case::CatchUp(protocol, kind) => catch_up::run(self, protocol, kind),
+            Case::Lagging(backlog) => lagging::run(self, backlog),
             Case::Post(connections) => post::run(self, connections),
             Case::Get(connections) => get::run(self, connections),
             Case::GetLargeBlocks(connections) => get_large_blocks::run(self, connections),
