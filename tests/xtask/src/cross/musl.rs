@@ -31,6 +31,7 @@ pub(crate) fn variables() -> Option<Variables> {
 /// Builds the static binary `styx`. `None` if something is missing, or if the build fails.
 pub(crate) fn static_styx(environment: &Environment, target: &str) -> Option<PathBuf> {
     let mut variables = common("cross/musl/static")?;
+    variables.push(("RUSTFLAGS", without_paths()?.into()));
     if target.starts_with("aarch64") {
         variables.push(super::aarch64::large_pages());
     }
@@ -40,6 +41,20 @@ pub(crate) fn static_styx(environment: &Environment, target: &str) -> Option<Pat
     let arguments = [&program[..], &ARGUMENTS, &link].concat();
     let folder = super::call(environment, "rustc", target, &variables, &arguments)?;
     Some(folder.join("styx"))
+}
+
+/// The arguments that replace the folders of this machine in the messages of panics.
+fn without_paths() -> Option<String> {
+    let names = [(cargo_home()?, "/cargo"), (programs()?, "/rust")];
+    let renamed =
+        names.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    Some(renamed.join(" "))
+}
+
+/// The folder with the sources of crates.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    let home = || std::env::home_dir().map(|home| home.join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
 fn common(folder: &str) -> Option<Variables> {

@@ -8,6 +8,7 @@ use super::place;
 use super::platform::{PLATFORMS, Platform};
 use super::script::{script, succeeds};
 use crate::cross::{self, musl};
+use crate::{root, tools};
 
 /// The largest binary, in bytes.
 const BYTES_MAX: u64 = 20_000_000;
@@ -19,6 +20,7 @@ pub(super) fn build() -> Option<()> {
     let built = PLATFORMS.map(|platform| {
         place(&musl::static_styx(&environment, platform.rust)?, &platform.binary(), 0o755)?;
         is_static(&platform.binary())?;
+        is_without_paths(&platform.binary())?;
         is_small(&platform.binary())?;
         works(&platform, &platform.binary())
     });
@@ -42,6 +44,21 @@ fn is_static(binary: &Path) -> Option<()> {
         eprintln!("{} is not static:\n{headers}", binary.display());
     }
     is_static.then_some(())
+}
+
+/// Whether the binary says nothing about the machine that has built it.
+fn is_without_paths(binary: &Path) -> Option<()> {
+    let content = fs::read(binary).ok()?;
+    let contains = |path: &Path| {
+        let path = path.as_os_str().as_encoded_bytes();
+        content.windows(path.len()).any(|window| window == path)
+    };
+    let folders = [root().to_path_buf(), tools::target(), musl::cargo_home()?];
+    let found = folders.iter().find(|folder| contains(folder));
+    if let Some(found) = found {
+        eprintln!("{} contains the path {}", binary.display(), found.display());
+    }
+    found.is_none().then_some(())
 }
 
 fn is_small(binary: &Path) -> Option<()> {
