@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::place;
 use super::platform::{PLATFORMS, Platform};
 use super::script::{script, succeeds};
+use super::{empty, place};
 use crate::cross::{self, musl};
 use crate::{root, tools};
 
@@ -15,14 +15,16 @@ const BYTES_MAX: u64 = 20_000_000;
 
 /// Builds both. Each one serves, writes and reads a log.
 pub(super) fn build() -> Option<()> {
+    // If a build fails, the other parts must not pack what an older one has built.
+    empty("binaries")?;
     let environment = cross::environment()?;
     // One that fails does not stop the other.
     let built = PLATFORMS.map(|platform| {
-        place(&musl::static_styx(&environment, platform.rust)?, &platform.binary(), 0o755)?;
-        is_static(&platform.binary())?;
-        is_without_paths(&platform.binary())?;
-        is_small(&platform.binary())?;
-        works(&platform, &platform.binary())
+        place(&musl::static_styx(&environment, platform.rust)?, &platform.path(), 0o755)?;
+        is_static(&platform.path())?;
+        is_without_paths(&platform.path())?;
+        is_small(&platform.path())?;
+        works(&platform, &platform.path())
     });
     built.into_iter().collect()
 }

@@ -12,7 +12,7 @@ pub(super) fn build() -> Option<()> {
     let version = tools::version()?;
     let context = empty("image")?;
     for platform in &PLATFORMS {
-        place(&platform.binary(), &context.join(platform.debian).join("styx"), 0o755)?;
+        place(&platform.binary()?, &context.join(platform.debian).join("styx"), 0o755)?;
     }
     let data = context.join("data/var/lib/styx");
     report(fs::create_dir_all(&data), "create", &data)?;

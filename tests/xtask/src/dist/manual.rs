@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::platform::HERE;
-use super::script::succeeds;
+use super::script::{output, succeeds};
 use super::{empty, entries, place, work, write};
 
 /// A shell, and the name of its script in the archives.
@@ -13,11 +13,11 @@ const SHELLS: [(&str, &str); 3] = [("bash", "styx.bash"), ("zsh", "_styx"), ("fi
 /// Writes them.
 pub(super) fn write_all() -> Option<()> {
     let folder = empty("manual")?;
-    let mut pages = Command::new(HERE.binary());
+    let mut pages = Command::new(HERE.binary()?);
     succeeds("styx man", pages.arg("man").arg(folder.join("man1")))?;
     for (shell, name) in SHELLS {
-        let output = Command::new(HERE.binary()).args(["completions", shell]).output().ok()?;
-        let script = String::from_utf8(output.stdout).ok()?;
+        let mut completions = Command::new(HERE.binary()?);
+        let script = output(completions.args(["completions", shell]))?;
         write(&folder.join("completions").join(name), &script)?;
     }
     let pages = self::pages()?;

@@ -56,7 +56,7 @@ const PARTS: &[Part] = &[
 /// Runs all parts, or the one that the arguments name.
 pub(crate) fn run(arguments: &[&str]) -> bool {
     match arguments {
-        [] => build(PARTS),
+        [] => begin().is_some() && build(PARTS),
         ["--only", only] => match PARTS.iter().find(|(name, ..)| name == only) {
             Some(part) => build(std::slice::from_ref(part)),
             None => {
@@ -84,9 +84,23 @@ fn usage() -> String {
     )
 }
 
+/// Removes the files of an older run, so that a whole run packs and sums nothing but its own.
+fn begin() -> Option<()> {
+    if !folder().exists() {
+        return Some(());
+    }
+    for path in entries(&folder())? {
+        if path.is_file() {
+            report(fs::remove_file(&path), "remove", &path)?;
+        }
+    }
+    Some(())
+}
+
 /// A part that fails does not stop the others.
 fn build(parts: &[Part]) -> bool {
-    if !needed::are_installed() {
+    let names: Vec<&str> = parts.iter().map(|(name, ..)| *name).collect();
+    if !needed::are_installed(&names) {
         return false;
     }
     let start = Instant::now();

@@ -38,9 +38,18 @@ pub(super) const PLATFORMS: [Platform; 2] = [
 pub(super) const HERE: &Platform = &PLATFORMS[0];
 
 impl Platform {
-    /// The static binary that the part `binaries` has built.
-    pub(super) fn binary(&self) -> PathBuf {
+    /// Where the part `binaries` puts the static binary.
+    pub(super) fn path(&self) -> PathBuf {
         work("binaries").join(self.name).join("styx")
+    }
+
+    /// The static binary. Reports it if the part `binaries` has not built it.
+    pub(super) fn binary(&self) -> Option<PathBuf> {
+        let path = self.path();
+        if !path.exists() {
+            eprintln!("there is no {}: run `cargo xtask dist --only binaries`", path.display());
+        }
+        path.exists().then_some(path)
     }
 
     /// Adds a call of a program of this platform to the arguments of a command.

@@ -35,7 +35,7 @@ pub(super) fn measure() -> Option<()> {
 /// The time of one start.
 fn start(folder: &Path) -> Option<Duration> {
     let port = folder.join("port");
-    let mut server = Command::new(HERE.binary());
+    let mut server = Command::new(HERE.binary()?);
     server.args(["serve", "--bind-address", "127.0.0.1:0", "--data-directory"]);
     server.arg(folder.join("data")).arg("--port-file").arg(&port);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

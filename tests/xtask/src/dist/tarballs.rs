@@ -31,7 +31,7 @@ fn pack(platform: &Platform) -> Option<PathBuf> {
     let name = name(platform)?;
     let tree = empty("tarball")?;
     let content = tree.join(&name);
-    place(&platform.binary(), &content.join("styx"), 0o755)?;
+    place(&platform.binary()?, &content.join("styx"), 0o755)?;
     for document in ["LICENSE", "README.md", "CHANGELOG.md"] {
         place(&root().join(document), &content.join(document), 0o644)?;
     }
@@ -45,7 +45,12 @@ fn pack(platform: &Platform) -> Option<PathBuf> {
     }
     let archive = folder().join(format!("{name}.tar.gz"));
     let mut pack = reproducible_tar()?;
-    pack.arg("--gzip").arg("--file").arg(&archive).arg("--directory").arg(&tree).arg(&name);
+    pack.arg("--use-compress-program=gzip -9 --no-name")
+        .arg("--file")
+        .arg(&archive)
+        .arg("--directory")
+        .arg(&tree)
+        .arg(&name);
     succeeds("tar", &mut pack)?;
     println!("{}: {} bytes", archive.display(), fs::metadata(&archive).ok()?.len());
     Some(archive)
@@ -55,7 +60,7 @@ fn pack(platform: &Platform) -> Option<PathBuf> {
 fn reproducible_tar() -> Option<Command> {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
-    tar.arg(format!("--mtime=@{}", commit_time()?)).env("GZIP", "-n");
+    tar.arg(format!("--mtime=@{}", commit_time()?));
     Some(tar)
 }
 

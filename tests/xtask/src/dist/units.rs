@@ -12,7 +12,7 @@ const EXPOSURE_MAX: &str = "20";
 /// Checks all units.
 pub(super) fn check() -> Option<()> {
     let mut units = script("units.sh");
-    units.arg(super::source("")).arg(HERE.binary()).arg(EXPOSURE_MAX);
+    units.arg(super::source("")).arg(HERE.binary()?).arg(EXPOSURE_MAX);
     succeeds("units.sh", &mut units)?;
     let mut shellcheck = Command::new("bash");
     let scripts = "cd packaging && shellcheck -x -P tests scripts/* tests/*.sh debian/*/p*";

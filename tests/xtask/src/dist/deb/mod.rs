@@ -8,10 +8,10 @@ pub(super) mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::platform::Platform;
-use super::script::succeeds;
+use super::script::{output, succeeds};
 use super::{empty, entries, folder, place, report, source, tarballs, work, write};
 use crate::{root, tools};
 
@@ -153,10 +153,4 @@ fn has_no_errors(file: &Path) -> Option<()> {
     let mut lintian = Command::new("lintian");
     lintian.args(["--allow-root", "--fail-on", "error", "--tag-display-limit", "0"]).arg(file);
     succeeds("lintian", &mut lintian)
-}
-
-/// The output of a command.
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.stderr(Stdio::inherit()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -12,7 +12,7 @@ pub(crate) fn build() -> Option<()> {
 
 fn package(platform: &Platform) -> Option<std::path::PathBuf> {
     let package = Package::new("styx", platform)?;
-    package.add(&platform.binary(), "usr/bin/styx", 0o755)?;
+    package.add(&platform.binary()?, "usr/bin/styx", 0o755)?;
     package.add(&source("styx.toml"), "etc/styx/styx.toml", 0o644)?;
     // It may contain a token.
     package.add(&source("backup.conf"), "etc/styx/backup.conf", 0o600)?;
