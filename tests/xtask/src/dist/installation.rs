@@ -19,17 +19,21 @@ const PACKAGES: &str =
 
 /// Installs, upgrades, removes and purges the packages, and uses them in between.
 pub(super) fn works() -> Option<()> {
-    let system = system()?;
-    let packages = ["styx", "libstyx1", "libstyx-dev"];
-    let mut paths = Vec::new();
-    for package in packages {
-        paths.push(deb::file(package, HERE.debian)?);
+    let mut packages = Vec::new();
+    for (name, part) in [("styx", "deb"), ("libstyx1", "libstyx"), ("libstyx-dev", "libstyx")] {
+        let file = deb::file(name, HERE.debian)?;
+        if !file.exists() {
+            eprintln!("there is no {}: run `cargo xtask dist --only {part}`", file.display());
+            return None;
+        }
+        packages.push(file);
     }
+    let system = system()?;
     let mut results = Vec::new();
     for test in ["debian.sh", "systemd.sh"] {
         println!("\n--> {test}");
         let mut command = script(test);
-        command.arg(&system).arg(root()).args(&paths);
+        command.arg(&system).arg(root()).args(&packages);
         results.push(succeeds(test, &mut command));
     }
     results.into_iter().collect()
