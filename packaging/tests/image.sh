@@ -1,13 +1,15 @@
 #!/bin/bash
 # Builds the images and runs a container of the one for this machine. Arguments: the folder
-# packaging/, the prepared folder, the version, and the folder for the files. It needs neither a
-# daemon nor a network: podman keeps everything below the prepared folder.
+# packaging/, the prepared folder, the version, the folder for the files, and the time of the
+# images in seconds since 1970. It needs neither a daemon nor a network: podman keeps everything
+# in a temporary folder.
 set -euo pipefail
 
 packaging=$1
 context=$2
 version=$3
 dist=$4
+time=$5
 bytes_max=20000000
 
 if [ -z "${STYX_TEST_MOUNTS:-}" ]; then
@@ -35,8 +37,8 @@ image=localhost/styx:$version
 # The last one is that of this machine.
 for architecture in arm64 amd64; do
     # The format of OCI has no health check.
-    podman build --quiet --no-cache --format docker --platform "linux/$architecture" --tag "$image" \
-        --file "$packaging/docker/Dockerfile" "$context"
+    podman build --quiet --no-cache --format docker --platform "linux/$architecture" \
+        --timestamp "$time" --tag "$image" --file "$packaging/docker/Dockerfile" "$context"
     file=$dist/styx-$version-image-$architecture.tar
     rm -f "$file" "$file.gz"
     podman save --quiet --format docker-archive --output "$file" "$image"

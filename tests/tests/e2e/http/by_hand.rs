@@ -132,7 +132,8 @@ fn one_directory_that_cannot_be_opened_costs_one_log() {
     assert_eq!(server.info("loop")["status"], "unknown");
     let refused = server.ask(&write_one("loop", "0"));
     assert_eq!(refused.json()["code"], "log_not_available", "{}", refused.text());
-    assert!(refused.text().contains("symbolic link"), "{}", refused.text());
+    // musl and glibc write it differently.
+    assert!(refused.text().to_lowercase().contains("symbolic link"), "{}", refused.text());
     for other in ["empty", "foreign", "file"] {
         let warning = format!("data/{other} is ");
         assert!(server.log().contains(&warning), "{}", server.log());

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::platform::PLATFORMS;
 use super::script::{script, succeeds};
-use super::{empty, folder, place, report, source, write};
+use super::{empty, folder, place, report, source, tarballs, write};
 use crate::tools;
 
 /// Builds an image for each platform, and runs containers of the one for this machine.
@@ -18,6 +18,7 @@ pub(super) fn build() -> Option<()> {
     report(fs::create_dir_all(&data), "create", &data)?;
     let mut image = script("image.sh");
     image.arg(source("")).arg(&context).arg(&version).arg(folder());
+    image.arg(tarballs::commit_time()?.to_string());
     succeeds("image.sh", &mut image)?;
     let compose = fs::read_to_string(source("docker/compose.yaml")).ok()?;
     write(&folder().join("compose.yaml"), &compose.replace("@VERSION@", &version))

@@ -10,7 +10,7 @@ const NEEDED: [(&str, &str, &[&str]); 21] = [
     ("dpkg-deb", "dpkg", &["binaries", "deb", "libstyx", "installation"]),
     ("find", "findutils", &["deb", "libstyx", "image", "installation"]),
     ("gcc", "gcc", &["binaries", "libstyx", "sbom"]),
-    ("git", "git", &["tarballs", "deb", "libstyx", "sbom"]),
+    ("git", "git", &["tarballs", "deb", "libstyx", "image", "sbom"]),
     ("gzip", "gzip", &["tarballs", "deb", "libstyx", "image"]),
     ("lintian", "lintian", &["deb", "libstyx"]),
     ("make", "make", &["binaries", "libstyx"]),
