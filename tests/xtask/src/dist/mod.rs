@@ -32,6 +32,7 @@ mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use crate::{root, tools};
@@ -117,7 +118,17 @@ fn build(parts: &[Part]) -> bool {
     println!("\n{}", lines.join("\n"));
     println!("{:6} {:7.1} s", "all", start.elapsed().as_secs_f64());
     println!("\nthe files are in {}", folder().display());
+    if has_changes() {
+        println!("do not release them: the sources have changes that are not committed");
+    }
     passed
+}
+
+/// Whether the sources differ from the commit whose time and whose list of crates the files have.
+fn has_changes() -> bool {
+    let mut status = Command::new("git");
+    status.args(["status", "--porcelain"]).current_dir(root());
+    script::output(&mut status).is_none_or(|changes| !changes.is_empty())
 }
 
 /// The folder of the finished files.
