@@ -17,6 +17,11 @@ const ORDERED_BYTES_MIN: usize = 256 << 10;
 /// Two further pieces are read in advance if the last one was used up within this time.
 const FAST_PIECE: Duration = Duration::from_millis(250);
 
+/// A reader that reads ahead looks at the page cache again after this many pieces.
+const LOOK_EVERY: u64 = 8;
+/// How far it looks.
+const LOOK_BYTES: u64 = 32 << 20;
+
 /// How a reader reads from files.
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -102,8 +107,13 @@ impl Reader {
             }
             (Lookup::Reading, DiskWait::Allowed) => service.get(&piece),
             (Lookup::Absent, DiskWait::Allowed) => {
-                let is_ordered = self.order.is_cold || self.order.bytes >= ORDERED_BYTES_MIN;
-                let is_wanted = is_ordered && !self.is_in_page_cache(place, limit);
+                let is_wanted = match self.order.is_cold {
+                    true => index % LOOK_EVERY > 0 || !self.is_in_page_cache(place, limit),
+                    false => {
+                        let is_ordered = self.order.bytes >= ORDERED_BYTES_MIN;
+                        is_ordered && !self.is_in_page_cache(place, limit)
+                    }
+                };
                 is_wanted.then(|| service.get(&piece)).flatten()
             }
         };
@@ -124,13 +134,15 @@ impl Reader {
         Ahead::Bytes(bytes)
     }
 
-    /// Looks at two places of the next piece. A look reads at most one page into the page cache.
+    /// Looks at four places of the next 32 MiB: more than the kernel reads in advance, so a reader
+    /// that goes through the page cache does not take its own traces for a cached file. A look
+    /// reads at most one page into the page cache.
     fn is_in_page_cache(&self, place: &FilePlace, limit: Offset) -> bool {
-        let bytes = limit.saturating_sub(place.offset).clamp(1, PIECE_BYTES as u64);
+        let bytes = limit.saturating_sub(place.offset).clamp(1, LOOK_BYTES);
         // Other readers must not look at the same pages, which would then be in the page cache.
         let seed = std::ptr::from_ref(self).addr() as u64 ^ place.offset;
-        [seed, seed.rotate_left(32)].into_iter().all(|seed| {
-            let at = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        (1..=4).all(|n: u64| {
+            let at = (seed ^ n.rotate_left(16)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
             let offset = place.offset + at % bytes;
             matches!(place.file.try_read_at(&mut [0], offset), Ok(Some(1)))
         })
