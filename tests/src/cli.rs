@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use crate::{TestServer, binary};
+use crate::{TestServer, binary, transport};
 
 /// The result of a command.
 #[derive(Debug, Clone)]
@@ -72,6 +72,7 @@ impl TestServer {
     pub fn cli(&self, arguments: &[&str], input: &[u8]) -> Done {
         let mut command = styx(arguments);
         command.args(["-H", &self.url("")]);
+        command.envs(transport::administrator().map(|admin| ("STYX_TOKEN", &admin.secret)));
         run(command, input)
     }
 }

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The files of a server with TLS, in its directory.
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
+/// The token file of a server in tests that run again with tokens.
+const TOKENS: &str = "tokens.toml";
 
 /// Makes the standard input the first socket that systemd has passed, and runs a program.
 const PASS_SOCKET: &str =
@@ -179,9 +181,7 @@ impl Settings {
     /// # Errors
     /// It ended before it listened.
     pub fn start_in(mut self, scratch: Arc<Scratch>) -> Result<TestServer, Refusal> {
-        if transport::is_tls() && self.tls.is_none() && !self.script && !self.own_tls {
-            self = self.tls();
-        }
+        self = self.over_the_transport();
         let config = self.config_text(scratch.path());
         scratch.write("config.toml", config);
         let running = Running::start(&self, scratch.path())?;
@@ -191,8 +191,25 @@ impl Settings {
         Ok(server)
     }
 
+    /// With the transport with which the tests run again, unless the test has its own.
+    fn over_the_transport(self) -> Settings {
+        let is_changed = transport::is_tls() && !self.script && !self.own_tls;
+        if is_changed && self.tls.is_none() { self.tls() } else { self }
+    }
+
+    /// The token file that tests with tokens use, written to the directory.
+    fn token_file_table(&self, directory: &Path) -> String {
+        let is_own = self.script || self.own_tls || self.tables.contains("[auth]");
+        let Some(administrator) = transport::administrator().filter(|_| !is_own) else {
+            return String::new();
+        };
+        let path = directory.join(TOKENS);
+        std::fs::write(&path, &administrator.token_file).expect("the directory can be written");
+        format!("\n[auth]\ntoken_file = {path:?}\n")
+    }
+
     fn config_text(&self, directory: &Path) -> String {
-        let text = self.plain_config_text(directory);
+        let text = self.plain_config_text(directory) + &self.token_file_table(directory);
         let Some(Encryption { authority, lines }) = &self.tls else { return text };
         let signed = authority.server();
         let certificate = directory.join(CERTIFICATE);
@@ -508,6 +525,7 @@ impl TestServer {
     /// # Panics
     /// When it does not start.
     pub fn restart_with(&mut self, settings: Settings) {
+        let settings = settings.over_the_transport();
         self.end_process();
         self.scratch.write("config.toml", settings.config_text(self.scratch.path()));
         self.settings = settings;

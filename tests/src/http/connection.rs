@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Ending, Head, Request, Response};
+use crate::transport;
 
 /// How long a read waits by default before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,12 +63,12 @@ impl Connection {
         self.stream.set_read_timeout(Some(limit)).expect("a limit above 0");
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are. Only when tests run again with tokens, a request gets one.
     ///
     /// # Errors
     /// The error of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(&transport::authorized(bytes))
     }
 
     /// Sends one chunk of a chunked body; an empty one ends the body.

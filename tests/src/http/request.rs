@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::transport;
+
 /// A request with a `Content-Length` body, or one that was written out by hand.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -85,10 +87,10 @@ impl Request {
         head.into_bytes()
     }
 
-    /// The complete bytes of the request.
+    /// The complete bytes of the request. Only when tests run again with tokens, it has one.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.head_bytes();
+        let mut bytes = transport::authorized(&self.head_bytes());
         bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
         bytes
     }
