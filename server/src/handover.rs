@@ -131,6 +131,11 @@ impl Ending {
     }
 }
 
+/// Whether a stream that fails with this code ends because its peer has lost its access.
+pub(crate) fn has_lost_access(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::Forbidden)
+}
+
 /// The future of [`Ending::begun`]. Poll it no more after it resolved.
 pub(crate) struct EndingBegun(Pin<Box<dyn Future<Output = Error> + Send>>);
 

@@ -11,6 +11,7 @@
 //! | [`server`] | [`TestServer`]: start, kill, restart, stop, log capture |
 //! | [`hex`] | bytes as hexadecimal text |
 //! | [`http`] | HTTP/1.1 in bytes, without a library |
+//! | [`http2`] | HTTP/2 in frames |
 //! | [`api`] | create, append, read, in one line each |
 //! | [`cli`] | the `styx` command as a child process |
 //! | [`table`] | requests and the answers they must get, row by row |
@@ -46,6 +47,7 @@ pub mod damage;
 pub mod faults;
 pub mod hex;
 pub mod http;
+pub mod http2;
 pub mod idle;
 pub mod legacy;
 pub mod load;

@@ -169,6 +169,12 @@ impl WebSocket {
         self.connection.socket()
     }
 
+    /// The connection after its 101.
+    #[must_use]
+    pub fn into_connection(self) -> Connection {
+        self.connection
+    }
+
     /// Sets how long a read may wait.
     pub fn set_patience(&self, limit: Duration) {
         self.connection.set_patience(limit);

@@ -11,7 +11,6 @@
 //! of the head has a token, so no message, log line or copy of it can show one.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
@@ -19,14 +18,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 
-use super::access::Lease;
-use super::store::{Principal, Store};
+use super::store::Principal;
 use crate::params;
 use crate::transport::{ConnectionInfo, PeerAddress};
 
 const ACCESS_TOKEN: &str = "access_token";
-/// How long an answer whose token is no longer valid may take to end by itself.
-const ANSWER_ENDS_AFTER: Duration = Duration::from_secs(2);
 /// The start of the subprotocol that is a token.
 const BEARER_PROTOCOL: &str = "bearer.";
 
@@ -162,8 +158,6 @@ pub(crate) struct CredentialCache(Arc<Connection>);
 struct Connection {
     info: Arc<ConnectionInfo>,
     last: Mutex<Option<Cached>>,
-    /// The lease of the last long answer, of a connection with one request at a time.
-    held: Mutex<Option<Lease>>,
 }
 
 /// A token and its principal.
@@ -178,37 +172,12 @@ struct Cached {
 impl CredentialCache {
     /// The cache of a new connection.
     pub(crate) fn new(info: Arc<ConnectionInfo>) -> CredentialCache {
-        CredentialCache(Arc::new(Connection {
-            info,
-            last: Mutex::default(),
-            held: Mutex::default(),
-        }))
+        CredentialCache(Arc::new(Connection { info, last: Mutex::default() }))
     }
 
     /// The address of the peer.
     pub(crate) fn peer(&self) -> PeerAddress {
         self.0.info.peer
-    }
-
-    /// Remembers the lease of an answer that is being sent.
-    pub(crate) fn hold(&self, lease: Lease) {
-        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
-    }
-
-    /// Resolves some seconds after the lease of the last long answer became invalid. Until
-    /// then the answer itself should have ended; if the peer does not read it, it has not, and
-    /// the connection must be closed. Cancel safe.
-    pub(crate) async fn must_close(&self, store: &Store) {
-        let mut generations = store.generations();
-        loop {
-            if generations.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if held.is_some_and(|lease| lease.check().is_err()) {
-                return tokio::time::sleep(ANSWER_ENDS_AFTER).await;
-            }
-        }
     }
 
     /// The subject of the peer's certificate.

@@ -13,6 +13,7 @@
 mod access;
 mod credentials;
 mod grants;
+mod held_lease;
 mod store;
 mod throttle;
 mod token;
@@ -25,6 +26,7 @@ pub use token_file::{Credential, StoredSecret, Token, TokenFile, TokenFileError}
 pub(crate) use access::{Access, Lease, owns_cursor};
 pub(crate) use credentials::{CredentialCache, Place, take as take_credentials};
 pub(crate) use grants::Rule;
+pub(crate) use held_lease::HeldLease;
 #[cfg(test)]
 pub(crate) use store::Principal;
 pub(crate) use store::Store;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method};
 use styx_protocol::{LogName, ReadType};
 
 use super::route::{Endpoint, Resource, Route};
 use super::{Call, Http, request_id, upgrade};
-use crate::auth::{self, Access, Action, CredentialCache, Lease, Place, Rule};
+use crate::auth::{self, Access, Action, CredentialCache, HeldLease, Lease, Place, Rule};
 use crate::session::Error;
 use crate::transport::PeerAddress;
 use crate::{audit, header};
@@ -92,15 +92,12 @@ impl Call<'_> {
         Lease::new(&self.app.auth, &self.access, Rule::OnLog(action), &self.name, peer(self.head))
     }
 
-    /// The same for an answer, whose peer may not read it: then the connection is closed.
+    /// The same for an answer, whose peer may not read it. Then its HTTP/1.1 connection or its
+    /// HTTP/2 stream is ended.
     pub(super) fn answer_lease(&self, action: Action) -> Lease {
         let lease = self.lease(action);
-        // The requests of an HTTP/2 connection may have different tokens, and a stream that does
-        // not move is reset after `tcp_timeout`.
-        if self.head.version < Version::HTTP_2
-            && let Some(connection) = self.head.extensions.get::<CredentialCache>()
-        {
-            connection.hold(lease.clone());
+        if let Some(held) = self.head.extensions.get::<HeldLease>() {
+            held.hold(lease.clone());
         }
         lease
     }

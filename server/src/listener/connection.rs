@@ -15,11 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use styx_protocol::Code;
 
 use super::admission::{SILENCE_MAX, Seat};
-use super::stream_executor::StreamExecutor;
+use super::stream_executor::{ResponseProgress, StreamExecutor};
 use super::tracked_body::TrackedBody;
 use super::watched_socket::{Beginning, Limits, WatchedSocket};
 use super::{handshake, refusal};
-use crate::auth::CredentialCache;
+use crate::auth::{CredentialCache, HeldLease};
 use crate::certificates::Certificates;
 use crate::handover::{PendingUpgrade, Socket, UpgradeSlot};
 use crate::http::{Answer, Http};
@@ -129,6 +129,7 @@ async fn serve_http(
     let activity = seat.activity().clone();
     let mut socket = WatchedSocket::new(transport, activity.clone(), limits);
     let credentials = CredentialCache::new(info.clone());
+    let held_lease = HeldLease::default();
     let beginning = tokio::select! {
         beginning = socket.beginning() => beginning,
         () = app.shutdown.ends_silent(activity.opened()) => return Ok(()),
@@ -155,7 +156,7 @@ async fn serve_http(
     let request_seat = seat.clone();
     let service = service_fn({
         let (http, activity, slot) = (http.clone(), activity.clone(), slot.clone());
-        let credentials = credentials.clone();
+        let held_lease = held_lease.clone();
         let half_close = socket.half_close();
         move |mut request: http::Request<_>| {
             let (http, request_guard) = (http.clone(), activity.begin());
@@ -166,7 +167,13 @@ async fn serve_http(
                 request.extensions_mut().insert(slot.clone());
                 request.extensions_mut().insert(half_close.clone());
             }
+            let of_connection = held_lease.clone();
             async move {
+                // An HTTP/2 stream has its own, because others may have other tokens.
+                let stream = ResponseProgress::of_this_task();
+                let held_lease = stream.map_or(of_connection, |stream| stream.held_lease());
+                held_lease.release();
+                request.extensions_mut().insert(held_lease);
                 let answer = match beyond {
                     None => http.serve(request).await,
                     // Boxed, so that other requests need no memory for it.
@@ -179,8 +186,10 @@ async fn serve_http(
     let buffer_bytes = config.http_read_buffer_size.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
     if begins_http2 {
         activity.set_http2();
-        let mut builder =
-            hyper::server::conn::http2::Builder::new(StreamExecutor::new(config.tcp_timeout));
+        let mut builder = hyper::server::conn::http2::Builder::new(StreamExecutor::new(
+            config.tcp_timeout,
+            &app.auth,
+        ));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -216,7 +225,7 @@ async fn serve_http(
     tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = credentials.must_close(&app.auth) => Ok(()),
+        () = held_lease.must_end(&app.auth) => Ok(()),
         () = must_end(http, seat) => {
             if seat.is_silent() {
                 return Ok(());

@@ -14,7 +14,7 @@ use super::refusal;
 use crate::app::App;
 use crate::certificates::{self, Certificates};
 use crate::http::Http;
-use crate::peer;
+use crate::peer::{self, CloseLimits};
 use crate::transport::{HandshakeError, PlainSocket, Tls, Transport, handshake};
 
 /// How long a handshake may take, if `tcp_timeout` is not shorter.
@@ -83,5 +83,5 @@ fn note_failure(seat: &Seat, why: &str) {
 
 async fn answer(app: &App, transport: &Transport, bytes: &[u8]) {
     // A peer that disconnects first is not an error.
-    let _ = peer::close(transport, bytes, SILENCE_MAX, &app.shutdown).await;
+    let _ = peer::close(transport, bytes, CloseLimits::silence(SILENCE_MAX), &app.shutdown).await;
 }

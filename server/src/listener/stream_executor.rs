@@ -8,13 +8,15 @@
 //!
 //! An HTTP/2 peer can answer pings and read other streams while it reads nothing of
 //! one answer. Then the socket does not stall, and nothing else would notice. Only
-//! that stream is reset; others on the connection continue.
+//! that stream is reset; others on the connection continue. The same is true of an
+//! unread answer whose token is no longer valid.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::auth::{HeldLease, Store};
 use crate::peer::{MinimumRate, Verdict};
 
 tokio::task_local! {
@@ -28,9 +30,10 @@ pub(super) const TOO_SLOW: &str = "its peer takes too little of an answer with a
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts a task for each stream, for hyper.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct StreamExecutor {
     stall_time: Duration,
+    auth: Arc<Store>,
 }
 
 /// How fast the peer reads an answer.
@@ -38,6 +41,8 @@ pub(super) struct StreamExecutor {
 pub(super) struct ResponseProgress {
     stall_time: Duration,
     state: Mutex<State>,
+    /// The right to continue the answer.
+    held_lease: HeldLease,
 }
 
 #[derive(Debug, Default)]
@@ -50,14 +55,14 @@ struct State {
 }
 
 impl StreamExecutor {
-    pub(super) fn new(stall_time: Duration) -> StreamExecutor {
-        StreamExecutor { stall_time }
+    pub(super) fn new(stall_time: Duration, auth: &Arc<Store>) -> StreamExecutor {
+        StreamExecutor { stall_time, auth: auth.clone() }
     }
 }
 
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let stall_time = self.stall_time;
+        let (stall_time, auth) = (self.stall_time, self.auth.clone());
         tokio::spawn(async move {
             let progress = Arc::new(ResponseProgress::new(stall_time));
             let stalled = progress.clone();
@@ -65,6 +70,9 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Stream
                 _ = PROGRESS.scope(progress, stream) => {}
                 // Dropping the future resets the stream.
                 why = stalled.stalled() => tracing::debug!("an HTTP/2 stream was reset: {why}"),
+                () = stalled.held_lease.must_end(&auth) => {
+                    tracing::debug!("an HTTP/2 stream was reset: its token is no longer valid");
+                }
             }
         });
     }
@@ -72,12 +80,17 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Stream
 
 impl ResponseProgress {
     fn new(stall_time: Duration) -> ResponseProgress {
-        ResponseProgress { stall_time, state: Mutex::default() }
+        ResponseProgress { stall_time, state: Mutex::default(), held_lease: HeldLease::default() }
     }
 
     /// The progress of the current task's stream; `None` on HTTP/1.1.
     pub(super) fn of_this_task() -> Option<Arc<ResponseProgress>> {
         PROGRESS.try_with(Arc::clone).ok()
+    }
+
+    /// Where the answer keeps its lease.
+    pub(super) fn held_lease(&self) -> HeldLease {
+        self.held_lease.clone()
     }
 
     /// Sets the answer's minimum rate; 0 for none.

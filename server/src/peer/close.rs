@@ -21,28 +21,52 @@ use crate::transport::Transport;
 
 /// The longest that any peer may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
+/// The same for a peer that has lost its access.
+const TIME_MAX_WITHOUT_ACCESS: Duration = Duration::from_secs(2);
 /// The same while the server stops.
 const STOPPING_TIME_MAX: Duration = Duration::from_secs(1);
 const SCRATCH_BYTES: usize = 16 << 10;
 
-/// Sends the final bytes, closes this side, and waits until the peer has closed
-/// too. `silence_max` is how long nothing may move in either direction; a peer
-/// that has vanished is noticed within it.
+/// How long a peer may take to read the final bytes and to close its side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CloseLimits {
+    silence_max: Duration,
+    time_max: Duration,
+}
+
+impl CloseLimits {
+    /// For this long nothing may move in either direction; 60 s in all. A peer that has
+    /// vanished is noticed within `silence_max`.
+    pub(crate) fn silence(silence_max: Duration) -> CloseLimits {
+        CloseLimits { silence_max, time_max: TIME_MAX }
+    }
+
+    /// 2 s in all if the peer has lost its access: then its stream must end soon, whatever it
+    /// does.
+    pub(crate) fn shorter_if(self, has_lost_access: bool) -> CloseLimits {
+        let time_max = if has_lost_access { TIME_MAX_WITHOUT_ACCESS } else { self.time_max };
+        CloseLimits { time_max, ..self }
+    }
+}
+
+/// Sends the final bytes, closes this side, and waits until the peer has closed too, within
+/// the limits.
 ///
 /// # Errors
 /// The connection is gone, or the peer took too long.
 pub(crate) async fn close(
     transport: &Transport,
     mut final_bytes: &[u8],
-    silence_max: Duration,
+    limits: CloseLimits,
     shutdown: &Shutdown,
 ) -> io::Result<()> {
+    let CloseLimits { silence_max, time_max } = limits;
     let mut stopping = pin!(shutdown.begun());
     let (mut is_stopping, mut peer_has_closed, mut has_closed) = (false, false, false);
     let mut liveness = TcpLiveness::new(silence_max);
     let mut scratch = Vec::new();
     let mut last_progress = Instant::now();
-    let mut deadline = last_progress + TIME_MAX;
+    let mut deadline = last_progress + time_max;
     loop {
         if final_bytes.is_empty() && !has_closed {
             match transport.try_close_write() {
@@ -104,7 +128,7 @@ mod tests {
         let (mut peer, tcp) = connected_pair().await;
         let tcp = Transport::from(tcp);
         let shutdown = Shutdown::new(false);
-        let closing = close(&tcp, b"final bytes", TIME_MAX, &shutdown);
+        let closing = close(&tcp, b"final bytes", CloseLimits::silence(TIME_MAX), &shutdown);
         let sending = async {
             peer.write_all(&vec![0; 1 << 20]).await.expect("it is read");
             let mut received = Vec::new();
@@ -123,12 +147,19 @@ mod tests {
         let tcp = Transport::from(tcp);
         let (shutdown, begun) = (Shutdown::new(false), Instant::now());
         let seven = Duration::from_secs(7);
-        assert!(close(&tcp, b"x", seven, &shutdown).await.is_err());
+        let limits = CloseLimits::silence(seven);
+        assert!(close(&tcp, b"x", limits, &shutdown).await.is_err());
         assert_eq!(begun.elapsed(), seven);
+        for (has_lost_access, expected) in [(false, seven), (true, TIME_MAX_WITHOUT_ACCESS)] {
+            let ((_silent, tcp), begun) = (connected_pair().await, Instant::now());
+            let limits = limits.shorter_if(has_lost_access);
+            assert!(close(&Transport::from(tcp), b"x", limits, &shutdown).await.is_err());
+            assert_eq!(begun.elapsed(), expected);
+        }
         shutdown.begin();
         let ((_silent, tcp), begun) = (connected_pair().await, Instant::now());
         let tcp = Transport::from(tcp);
-        assert!(close(&tcp, b"x", seven, &shutdown).await.is_err());
+        assert!(close(&tcp, b"x", limits, &shutdown).await.is_err());
         assert_eq!(begun.elapsed(), STOPPING_TIME_MAX);
     }
 }

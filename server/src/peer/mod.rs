@@ -21,7 +21,7 @@ mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use close::close;
+pub(crate) use close::{CloseLimits, close};
 pub(crate) use half_close::{HalfClose, HalfCloseWatch};
 pub(crate) use heartbeat::{HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer};
 pub(crate) use ping::{PingEvent, PingTimer};

@@ -5,6 +5,7 @@ use std::io;
 use styx_protocol::Code;
 
 use super::decoder::Violation;
+use crate::handover;
 use crate::session::Error;
 
 /// A close frame's code and reason; without a code it is empty.
@@ -55,6 +56,11 @@ impl CloseCause {
             ),
             CloseCause::Fault(error) => of_code(error.code, &error.message),
         })
+    }
+
+    /// Whether the peer has lost its access.
+    pub(super) fn has_lost_access(&self) -> bool {
+        matches!(self, CloseCause::Fault(error) if handover::has_lost_access(error.code))
     }
 
     /// Logs server faults as errors, and the rest for debugging.

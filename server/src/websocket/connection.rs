@@ -19,7 +19,7 @@ use super::close_cause::CloseCause;
 use super::decoder::{DecodedMessage, MessageDecoder};
 use super::frame;
 use crate::handover::Socket;
-use crate::peer::{self, PingEvent, PingTimer};
+use crate::peer::{self, CloseLimits, PingEvent, PingTimer};
 use crate::shutdown::Shutdown;
 use crate::transport::Transport;
 
@@ -304,6 +304,7 @@ impl WebSocketConnection {
         frame::encode_close(code, &reason, &mut final_bytes);
         // A peer that disconnects first is not an error. `out` counts as response
         // memory until this is done.
-        let _ = peer::close(&transport, &final_bytes, timeout, shutdown).await;
+        let limits = CloseLimits::silence(timeout).shorter_if(ended.has_lost_access());
+        let _ = peer::close(&transport, &final_bytes, limits, shutdown).await;
     }
 }

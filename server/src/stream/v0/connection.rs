@@ -17,8 +17,10 @@ use futures_util::FutureExt;
 use styx_protocol::styx0::{self, MessageDecoder};
 
 use crate::app::App;
-use crate::handover::{Ending, EndingBegun, Socket};
-use crate::peer::{self, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness};
+use crate::handover::{self, Ending, EndingBegun, Socket};
+use crate::peer::{
+    self, CloseLimits, HeartbeatEvent, HeartbeatTimeouts, HeartbeatTimer, TcpLiveness,
+};
 use crate::transport::Transport;
 
 /// The size of the first read of a burst; it doubles while reads fill it.
@@ -74,6 +76,8 @@ pub(super) struct Styx0Connection {
     sent: usize,
     ending: EndingBegun,
     is_ending: bool,
+    /// It ends because the token is no longer valid.
+    has_lost_access: bool,
 }
 
 impl Styx0Connection {
@@ -108,6 +112,7 @@ impl Styx0Connection {
             sent: 0,
             ending: ending.begun(),
             is_ending: false,
+            has_lost_access: false,
             app,
         }
     }
@@ -149,6 +154,7 @@ impl Styx0Connection {
                 error = &mut self.ending, if !self.is_ending => {
                     tracing::debug!("a styx/0 connection ends: {error}");
                     self.is_ending = true;
+                    self.has_lost_access = handover::has_lost_access(error.code);
                     Some(Styx0Event::MustEnd)
                 }
                 due = self.heartbeat.due(is_excused) => self.due(due),
@@ -165,7 +171,12 @@ impl Styx0Connection {
 
     /// Whether the connection has to end. A connection that never waits must ask.
     pub(super) fn must_end(&mut self) -> bool {
-        self.is_ending = self.is_ending || (&mut self.ending).now_or_never().is_some();
+        if !self.is_ending
+            && let Some(error) = (&mut self.ending).now_or_never()
+        {
+            self.is_ending = true;
+            self.has_lost_access = handover::has_lost_access(error.code);
+        }
         self.is_ending
     }
 
@@ -271,8 +282,8 @@ impl Styx0Connection {
         }
         *self.decoder.buffer() = BytesMut::new();
         let final_bytes = self.outgoing.get(self.sent..).unwrap_or_default();
-        let closed =
-            peer::close(&self.transport, final_bytes, self.timeouts.ours, &self.app.shutdown).await;
+        let limits = CloseLimits::silence(self.timeouts.ours).shorter_if(self.has_lost_access);
+        let closed = peer::close(&self.transport, final_bytes, limits, &self.app.shutdown).await;
         if let Err(error) = closed {
             tracing::debug!("a styx/0 connection was not closed by its peer: {error}");
         }

@@ -5,15 +5,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use styx_tests::api::{BINARY, LINES, ONE, write_binary};
+use styx_tests::http2::frame;
 use styx_tests::{Settings, TestServer, wait};
 
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
-
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(body.len()).expect("a short body").to_be_bytes();
-    [&size[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
-}
 
 /// `GET path` on a stream of HTTP/2, without compression.
 fn get_on(stream: u32, path: &str) -> Vec<u8> {

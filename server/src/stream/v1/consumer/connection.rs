@@ -17,8 +17,8 @@ use styx_protocol::{Position, frame};
 
 use super::socket::{ConsumerEnd, ConsumerSocket};
 use crate::app::App;
-use crate::peer;
-use crate::peer::HeartbeatTimeouts;
+use crate::handover;
+use crate::peer::{self, CloseLimits, HeartbeatTimeouts};
 use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
 /// Frames in a row before the task yields to others.
@@ -56,12 +56,14 @@ impl ConsumerConnection {
     }
 
     async fn run(&mut self) -> io::Result<()> {
+        let mut has_lost_access = false;
         match self.send_all().await {
             Ok(()) => {
                 self.reader.sent();
                 frame::encode_end(false, self.socket.send_queue.frames());
             }
             Err(ConsumerEnd::Failed(fault)) => {
+                has_lost_access = handover::has_lost_access(fault.code);
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a consumer's stream ends: {}", fault.message);
                 fault.encode(self.socket.send_queue.frames());
@@ -70,7 +72,8 @@ impl ConsumerConnection {
         }
         let final_bytes = self.socket.send_queue.take();
         let transport = &self.socket.transport;
-        peer::close(transport, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
+        let limits = CloseLimits::silence(self.timeouts.ours).shorter_if(has_lost_access);
+        peer::close(transport, &final_bytes, limits, &self.app.shutdown).await
     }
 
     /// Sends blocks until there are no more to send.

@@ -27,9 +27,8 @@ use super::ProducerIdentity;
 use super::receive_buffer::{ReadOutcome, ReceiveBuffer};
 use super::socket::{ProducerEvent, ProducerSocket};
 use crate::app::App;
-use crate::handover::{Ending, Socket};
-use crate::peer;
-use crate::peer::HeartbeatTimeouts;
+use crate::handover::{self, Ending, Socket};
+use crate::peer::{self, CloseLimits, HeartbeatTimeouts};
 use crate::session::ProducerMemory;
 use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
 use crate::stream::intake::{Intake, IntakeState};
@@ -129,6 +128,7 @@ impl ProducerConnection {
     async fn run(&mut self, ending: Ending) -> io::Result<()> {
         let end = self.receive(ending).await?;
         self.drain().await?;
+        let mut has_lost_access = false;
         // A refused block was submitted before whatever ended the receiving.
         match self.refused.take().map_or(end, ProducerEnd::Failed) {
             ProducerEnd::Finished { forget } => {
@@ -138,6 +138,7 @@ impl ProducerConnection {
                 }
             }
             ProducerEnd::Failed(fault) => {
+                has_lost_access = handover::has_lost_access(fault.code);
                 let code = fault.code.as_str();
                 tracing::debug!(code, "a producer's stream ends: {}", fault.message);
                 fault.encode(self.socket.send_queue.frames());
@@ -150,7 +151,8 @@ impl ProducerConnection {
         self.receive_buffer.end();
         let final_bytes = self.socket.send_queue.take();
         let transport = &self.socket.transport;
-        peer::close(transport, &final_bytes, self.timeouts.ours, &self.app.shutdown).await
+        let limits = CloseLimits::silence(self.timeouts.ours).shorter_if(has_lost_access);
+        peer::close(transport, &final_bytes, limits, &self.app.shutdown).await
     }
 
     /// Receives blocks until something ends that.
