@@ -8,7 +8,7 @@
 //!      yes             else               yes       Listen     read the socket
 //! ```
 //!
-//! styx/0 and styx/1 both decide by this table.
+//! styx/0 and styx/1 both decide by this table, and by [`Grant`] when to free memory for others.
 
 /// What the decision depends on, besides memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +51,75 @@ impl Intake {
     }
 }
 
+/// Whether the last wait granted memory into which nothing was read yet.
+///
+/// Invariant: a connection reads into granted memory before it frees it for others. Otherwise
+/// two connections could pass it to each other for ever.
+#[derive(Debug, Default)]
+pub(super) struct Grant(bool);
+
+impl Grant {
+    /// A wait for memory has ended.
+    pub(super) fn given(&mut self) {
+        self.0 = true;
+    }
+
+    /// Whether to free unused memory now, because others wait for it. Ask once before each
+    /// decision.
+    pub(super) fn is_freed(&mut self, state: IntakeState) -> bool {
+        let is_granted = std::mem::take(&mut self.0);
+        state.is_contended && state.is_idle && !is_granted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{ProducerMemory, RequestBudget};
+
+    /// More than half of the budget, and enough to count as contended.
+    const WANTED_BYTES: usize = 100 << 10;
+    const BUDGET_BYTES: usize = 150 << 10;
+    /// Decisions that two connections need at most for one read each.
+    const DECISIONS_MAX: usize = 20;
+
+    /// Decides as a producer's connection does until it has read once.
+    async fn read_once(budget: &RequestBudget) {
+        let mut memory = ProducerMemory::new(budget.reservation());
+        let mut grant = Grant::default();
+        for _ in 0..DECISIONS_MAX {
+            let is_contended = memory.is_contended();
+            let state = IntakeState { has_capacity: true, is_contended, is_idle: true };
+            if grant.is_freed(state) {
+                memory.shrink_to(0);
+            }
+            match Intake::decide(state, || memory.try_reserve(WANTED_BYTES)) {
+                Intake::Listen => return,
+                Intake::NoMemory => {
+                    memory.reserve(WANTED_BYTES).await.expect("it holds little");
+                    grant.given();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("no read within {DECISIONS_MAX} decisions");
+    }
+
+    /// Regression test: two producers that waited for memory freed what they were granted,
+    /// because the other one waited. So they passed it to each other for ever.
+    #[tokio::test(start_paused = true)]
+    async fn two_producers_that_wait_for_memory_get_it_in_turn() {
+        let budget = RequestBudget::new(BUDGET_BYTES);
+        let mut holder = ProducerMemory::new(budget.reservation());
+        assert!(holder.try_reserve(BUDGET_BYTES));
+        let freed = async {
+            // Both wait by now.
+            tokio::task::yield_now().await;
+            drop(holder);
+        };
+        tokio::join!(read_once(&budget), read_once(&budget), freed);
+        assert_eq!(budget.bytes(), 0, "everything is free again");
+    }
 
     /// Capacity, contended, idle, memory; the decision; whether memory was asked for.
     type Case = (bool, bool, bool, bool, Intake, bool);

@@ -19,7 +19,7 @@ use styx_protocol::Position;
 use styx_protocol::record::Builder;
 use styx_protocol::styx0::{self, Message};
 
-use super::super::intake::{Intake, IntakeState};
+use super::super::intake::{Grant, Intake, IntakeState};
 use super::connection::{IDLE_AFTER, READ_BYTES_MIN, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
 use crate::session::{
@@ -97,7 +97,7 @@ impl Styx0Producer {
     pub(super) async fn serve(mut self, gone: impl Future<Output = Error>) {
         let mut gone = pin!(gone);
         let mut was_reading = true;
-        let mut is_granted = false;
+        let mut grant = Grant::default();
         loop {
             self.decode();
             self.submit_block();
@@ -113,10 +113,7 @@ impl Styx0Producer {
                 is_contended: self.memory.is_contended(),
                 is_idle,
             };
-            let was_granted = std::mem::take(&mut is_granted);
-            // If granted memory were freed for others that wait, two connections could pass it to
-            // each other for ever.
-            if state.is_contended && is_idle && !was_granted {
+            if grant.is_freed(state) {
                 self.release_memory();
             }
             let next = self.next_read();
@@ -147,7 +144,7 @@ impl Styx0Producer {
                 error = &mut gone, if self.ending.is_none() => self.fail(&error),
                 reserved = self.memory.reserve(next.bytes), if must_wait_for_memory => {
                     match reserved {
-                        Ok(()) => is_granted = true,
+                        Ok(()) => grant.given(),
                         Err(error) => self.fail(&error),
                     }
                 }

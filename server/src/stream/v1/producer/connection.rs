@@ -31,7 +31,7 @@ use crate::handover::{self, Ending, Socket};
 use crate::peer::{self, CloseLimits, HeartbeatTimeouts};
 use crate::session::ProducerMemory;
 use crate::session::{Append, AppendProgress, Error, OpenLog, Pipeline};
-use crate::stream::intake::{Intake, IntakeState};
+use crate::stream::intake::{Grant, Intake, IntakeState};
 use crate::stream::v1::error_frame;
 
 /// Bytes of blocks that are in flight at a time. A single block may be larger.
@@ -56,8 +56,7 @@ pub(super) struct ProducerConnection {
     refused: Option<Fault>,
     /// There was no memory to read into when it was last tried.
     lacks_memory: bool,
-    /// Memory was granted by the last wait, and nothing was read into it yet.
-    is_granted: bool,
+    grant: Grant,
     /// Whether the socket was read before the last wait.
     was_listening: bool,
     reads: u32,
@@ -112,7 +111,7 @@ impl ProducerConnection {
             record_bytes_max,
             refused: None,
             lacks_memory: false,
-            is_granted: false,
+            grant: Grant::default(),
             was_listening: true,
             reads: 0,
         }
@@ -197,10 +196,7 @@ impl ProducerConnection {
             is_contended: self.receive_buffer.memory().is_contended(),
             is_idle: self.pipeline.is_idle(),
         };
-        // If granted memory were freed for others that wait, two connections could pass it to each
-        // other for ever.
-        let is_granted = std::mem::take(&mut self.is_granted);
-        if state.is_contended && state.is_idle && !is_granted {
+        if self.grant.is_freed(state) {
             self.receive_buffer.shrink();
         }
         let lacked_memory = self.lacks_memory;
@@ -276,7 +272,7 @@ impl ProducerConnection {
             Wakeup::MustEnd(error) | Wakeup::Memory(Err(error)) => {
                 return Ok(Err(ProducerEnd::failed(&error)));
             }
-            Wakeup::Memory(Ok(())) => self.is_granted = true,
+            Wakeup::Memory(Ok(())) => self.grant.given(),
             Wakeup::Event(ProducerEvent::AckBacklogDrained) | Wakeup::RateWindowOver => {}
             Wakeup::ReleaseMemory => self.receive_buffer.shrink(),
         }
