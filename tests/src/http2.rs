@@ -116,7 +116,7 @@ impl Http2 {
     ///
     /// # Errors
     /// The connection has ended, the server announces its end, or the time is up.
-    pub fn next(&mut self) -> io::Result<Frame> {
+    pub fn receive(&mut self) -> io::Result<Frame> {
         loop {
             let mut head = [0; 9];
             self.0.read_exact(&mut head)?;

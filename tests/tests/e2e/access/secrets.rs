@@ -106,7 +106,7 @@ fn secrets_in_malformed_requests_never_appear_in_the_log() {
             connection.send(&http2::get(1, path, &headers));
             // A frame that no stream may have.
             connection.send(&http2::frame(http2::DATA, 0, 0, secret.as_bytes()));
-            while connection.next().is_ok() {}
+            while connection.receive().is_ok() {}
         }
     }
     let log = server.log();

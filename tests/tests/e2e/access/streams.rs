@@ -236,7 +236,7 @@ fn revoked_token_resets_its_http2_streams_and_no_others() {
     }
     let mut is_full = [0_usize; 4];
     while is_full.iter().any(|bytes| *bytes < 65_535) {
-        let frame = connection.next().expect("a part of each answer");
+        let frame = connection.receive().expect("a part of each answer");
         match frame.kind {
             http2::DATA => is_full[frame.stream as usize / 2] += frame.body.len(),
             kind => assert_eq!(kind, http2::HEADERS, "{frame:?}"),
@@ -248,14 +248,14 @@ fn revoked_token_resets_its_http2_streams_and_no_others() {
     for (stream, accept) in [(poll, binary), (events, "text/event-stream")] {
         connection.send(&http2::get(stream, &path, &[("accept", accept), ("authorization", &app)]));
     }
-    let frame = connection.next().expect("the head of the events");
+    let frame = connection.receive().expect("the head of the events");
     assert_eq!((frame.kind, frame.stream), (http2::HEADERS, events));
 
     let begun = Instant::now();
     assert_eq!(tokens::token(&server.data(), &["revoke", "app"]).code, 0);
     let mut ended = std::collections::BTreeSet::new();
     while ended.len() < 5 {
-        let frame = connection.next().expect("the end of a stream");
+        let frame = connection.receive().expect("the end of a stream");
         assert_ne!(frame.stream, 7, "another token's stream stays: {frame:?}");
         match frame.kind {
             http2::RESET => drop(ended.insert(frame.stream)),
@@ -271,7 +271,7 @@ fn revoked_token_resets_its_http2_streams_and_no_others() {
     }
     // The other token's answer continues when its peer reads.
     connection.send(&http2::frame(http2::WINDOW, 0, 7, &100_000_u32.to_be_bytes()));
-    let frame = connection.next().expect("the next part");
+    let frame = connection.receive().expect("the next part");
     assert_eq!((frame.kind, frame.stream), (http2::DATA, 7));
 }
 
