@@ -13,7 +13,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::{Connection, Request, Response};
-use crate::tls_bridge::TlsBridge;
+use crate::tls_bridge::{TlsBridge, client_config};
 use crate::{Authority, Scratch, binary, transport, wait};
 
 /// How long a server may take to start or to stop.
@@ -44,6 +44,7 @@ pub struct Settings {
     scanning: bool,
     tls: Option<Encryption>,
     own_tls: bool,
+    is_direct: bool,
 }
 
 /// How a test asks for TLS.
@@ -154,6 +155,14 @@ impl Settings {
     #[must_use]
     pub fn without_tls_bridge(mut self) -> Settings {
         self.own_tls = true;
+        self
+    }
+
+    /// Says that with TLS, the connections of [`TestServer::connect`] encrypt themselves. The
+    /// bridge would buffer, which hides when a peer does not read.
+    #[must_use]
+    pub fn direct(mut self) -> Settings {
+        self.is_direct = true;
         self
     }
 
@@ -382,7 +391,11 @@ impl TestServer {
     /// A connection to it.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        Connection::open(self.address())
+        let Some(tls) = self.settings.tls.as_ref().filter(|_| self.settings.is_direct) else {
+            return Connection::open(self.address());
+        };
+        let config = client_config(tls.authority.certificate());
+        Connection::try_open_tls(self.listener_address(), config).expect("the server is listening")
     }
 
     /// Sends one request on a new connection.

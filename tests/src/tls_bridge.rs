@@ -65,6 +65,15 @@ impl Drop for TlsBridge {
 /// When `authority` is no certificate.
 #[must_use]
 pub fn connector(authority: &str) -> TlsConnector {
+    TlsConnector::from(client_config(authority))
+}
+
+/// The configuration of a client that trusts `authority` (PEM).
+///
+/// # Panics
+/// When `authority` is no certificate.
+#[must_use]
+pub fn client_config(authority: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(authority.as_bytes()).expect("a certificate");
     roots.add(certificate).expect("a certificate");
@@ -73,7 +82,7 @@ pub fn connector(authority: &str) -> TlsConnector {
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
+    Arc::new(config)
 }
 
 async fn accept_all(listener: TcpListener, server: SocketAddr, connector: TlsConnector) {

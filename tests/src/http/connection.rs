@@ -2,7 +2,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_rustls::rustls::{self, ClientConfig, ClientConnection};
 
 use super::{Ending, Head, Request, Response};
 use crate::transport;
@@ -23,6 +26,8 @@ enum Framing {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// With TLS, if the test does without the bridge.
+    tls: Option<Box<ClientConnection>>,
     received: Vec<u8>,
     framing: Framing,
 }
@@ -46,7 +51,21 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Connection { stream, received: Vec::new(), framing: Framing::Done })
+        Ok(Connection { stream, tls: None, received: Vec::new(), framing: Framing::Done })
+    }
+
+    /// Connects with TLS, to `localhost`. Nothing buffers between the test and the server, and
+    /// bytes are sent while none are read. The end of the sending side is a plain FIN.
+    ///
+    /// # Errors
+    /// The error of `connect`.
+    ///
+    /// # Panics
+    /// Never with a configuration of TLS clients.
+    pub fn try_open_tls(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Connection> {
+        let name = "localhost".try_into().expect("a name");
+        let tls = ClientConnection::new(config, name).expect("a good configuration");
+        Ok(Connection { tls: Some(Box::new(tls)), ..Connection::try_open(address)? })
     }
 
     /// The underlying socket.
@@ -68,7 +87,15 @@ impl Connection {
     /// # Errors
     /// The error of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(&transport::authorized(bytes))
+        let bytes = transport::authorized(bytes);
+        match &mut self.tls {
+            None => self.stream.write_all(&bytes),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(&bytes)?;
+                stream.flush()
+            }
+        }
     }
 
     /// Sends one chunk of a chunked body; an empty one ends the body.
@@ -251,7 +278,12 @@ impl Connection {
         let old = self.received.len();
         self.received.resize(old + (64 << 10), 0);
         let read = loop {
-            match self.stream.read(&mut self.received[old..]) {
+            let room = &mut self.received[old..];
+            let read = match &mut self.tls {
+                None => self.stream.read(room),
+                Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(room),
+            };
+            match read {
                 // A read with a timeout is interrupted when the machine is suspended.
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 read => break read,

@@ -110,7 +110,8 @@ fn pongs_alone_keep_a_connection_open() {
 
 #[test]
 fn a_slow_or_busy_reader_stays_connected_without_answering_pings() {
-    let server = impatient();
+    let server = Settings::default().set("tcp_timeout = 2").direct().start();
+    server.create("a");
     let mut busy = server.websocket_read("a", "follow=true&whence=end");
     server.append("a", "to be thought about");
     server.fill("a", 24);
