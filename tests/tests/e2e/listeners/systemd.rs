@@ -121,6 +121,30 @@ fn service_manager_hears_that_the_server_is_ready_and_that_it_stops() {
     assert_eq!(manager.message(Duration::from_millis(1)), None);
 }
 
+/// `Type=notify-reload`: systemd waits for the second READY=1, and compares the time with that of
+/// its own signal.
+#[test]
+fn service_manager_hears_that_the_server_reloads_on_sighup() {
+    let manager = ServiceManager::start();
+    let server = manager.settings().tls().start();
+    manager.expect("READY=1");
+    let monotonic = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).expect("after the boot")
+    };
+    for _ in 0..2 {
+        let before = monotonic();
+        server.tell(rustix::process::Signal::HUP);
+        let message = manager.message(PATIENCE).expect("a message");
+        let lines: Vec<&str> = message.lines().collect();
+        assert!(lines.contains(&"RELOADING=1"), "{message}");
+        let time = lines.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+        let time: u64 = time.and_then(|time| time.parse().ok()).expect("a time");
+        assert!((before..=monotonic()).contains(&time), "{before} {time}");
+        assert_eq!(manager.expect("READY=1"), [""; 0]);
+    }
+}
+
 #[test]
 fn server_sends_signs_of_life_until_it_hangs() {
     let manager = ServiceManager::start();

@@ -57,3 +57,24 @@ fn self_signed_certificate_needs_a_name_and_no_other_certificate() {
     assert_ne!(done.code, 0);
     assert!(done.stderr.contains("exclude each other"), "{}", done.stderr);
 }
+
+#[test]
+fn health_of_a_self_signed_server_is_checked_with_its_certificate() {
+    let scratch = Arc::new(Scratch::new("self-signed"));
+    let server = start(&scratch, "localhost");
+    let url = format!("https://localhost:{}", server.listener_address().port());
+    let health = |more: &[&str]| {
+        let mut command = styx(&["health", "--timeout", "30", "--host", &url]);
+        command.args(more).env_remove("STYX_CA_FILE").env_remove("STYX_CONFIG");
+        run(command, b"")
+    };
+    let pinned = server.data().join("tls-certificate.pem").display().to_string();
+    assert_eq!(health(&["--ca-file", &pinned]).expect_text(), "ok\n");
+    let other = styx_tests::Authority::new("another");
+    let other = scratch.write("other.pem", other.certificate()).display().to_string();
+    for more in [&[][..], &["--ca-file", &other]] {
+        let done = health(more);
+        assert_eq!(done.code, 1, "{more:?}");
+        assert!(done.stderr.contains("certificate"), "{}", done.stderr);
+    }
+}
