@@ -108,7 +108,9 @@ impl Reader {
             (Lookup::Reading, DiskWait::Allowed) => service.get(&piece),
             (Lookup::Absent, DiskWait::Allowed) => {
                 let is_wanted = match self.order.is_cold {
-                    true => index % LOOK_EVERY > 0 || !self.is_in_page_cache(place, limit),
+                    true => {
+                        !index.is_multiple_of(LOOK_EVERY) || !self.is_in_page_cache(place, limit)
+                    }
                     false => {
                         let is_ordered = self.order.bytes >= ORDERED_BYTES_MIN;
                         is_ordered && !self.is_in_page_cache(place, limit)
