@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests write real files")]
+
 use std::path::Path;
 
 use super::*;
