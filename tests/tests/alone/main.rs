@@ -6,6 +6,7 @@
 //! | module | why it must not share the machine |
 //! |---|---|
 //! | [`benchmark`] | uses every core |
+//! | [`compare`] | uses every core |
 //! | [`connections`] | opens up to 10,000 connections and raises the limit of open files |
 //! | [`overload`] | needs senders that keep their pace; some tests fill large logs |
 //! | [`large_record_memory`] | measures the memory of a server, and the release binary |
@@ -14,6 +15,7 @@
 //! | [`websocket_liveness`] | mostly waits; allows an append two seconds, and a ping less |
 
 mod benchmark;
+mod compare;
 mod connections;
 mod half_open;
 mod large_record_memory;
