@@ -17,7 +17,8 @@ PRODUCE and CONSUME. One load generator, in Python, measures the latencies of al
 | | records a second in total, each delivered to all consumers of its stream |
 | MEMORY | resident memory of the server: empty, after CONSUME, and with the crowd |
 
-Latencies count from the time at which a record was due. Every record must be acked and delivered.
+Latencies count from the time at which a record was due. If a record is not acked, or not delivered
+to each consumer, there is no figure, and a note says so.
 The limits of the machine are measured right before and right after each row. If one of them
 changes by more than 20 %, the row is INVALID: do not quote it. The exit code is then 1.
 """
@@ -37,6 +38,7 @@ from peers import NOT_PUBLISHED, PEERS
 from peers.base import Peer, Setting, Unavailable
 from report import Report, Row
 from running import Failed, Running
+from wire import ConsumerWire, ProducerWire
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 100
@@ -50,6 +52,8 @@ def main() -> int:
     given = _arguments()
     folder = ROOT / "target" / "compare"
     folder.mkdir(parents=True, exist_ok=True)
+    # Servers inherit it.
+    swarm.raise_descriptor_limit()
     report = Report([], {}, {k: v for k, v in vars(given).items() if k not in ("json", "prepare")})
     for name in given.peer:
         if name in NOT_PUBLISHED:
@@ -119,41 +123,59 @@ def _measure(peer: Peer, setting: Setting, given: argparse.Namespace, folder: Pa
                 row.notes += [rates.note] if rates.note and rates.note not in row.notes else []
                 row.distrust = row.distrust or rates.invalid
                 row.memory_loaded = max(row.memory_loaded, server.memory_bytes())
-        with _server(peer, setting, folder) as server:
-            _latencies(peer, server, row, given)
+        if peer.producer(0) is None:
+            row.notes.append("latencies are not measured: its protocol is not implemented here")
+        else:
+            _paced(peer, setting, row, given, folder)
+            _crowd(peer, setting, row, given, folder)
     except (Failed, OSError) as error:
         row.failure = str(error)
     row.after = limits.measure(folder, time)
     return row
 
 
-def _latencies(peer: Peer, server: Running, row: Row, given: argparse.Namespace) -> None:
-    crowd = given.crowd
-    if crowd * 2 > (limit := swarm.raise_descriptor_limit() - DESCRIPTORS_SPARE):
-        crowd = limit // 2
-        row.notes.append(f"the crowd has {crowd}: this process may not open more files")
-    streams = max(min(given.streams, crowd), 1)
-    # The crowd is a multiple of the streams, so that each has as many consumers.
-    crowd -= crowd % streams
-    one_producer, one_consumer = peer.producer(0), peer.consumer(0)
-    if one_producer is None or one_consumer is None:
-        row.notes.append("latencies are not measured: no client for its protocol is here")
-        return
-    peer.create_streams(server, streams)
+def _paced(
+    peer: Peer, setting: Setting, row: Row, given: argparse.Namespace, folder: Path
+) -> None:
     _tell(f"{row.peer}, {row.setting}: delivery at {given.rate:.0f} records/s")
-    with swarm.Swarm(server.port, [one_producer], [one_consumer]) as load:
-        row.paced = load.deliver(given.rate, given.seconds, SIZE, 1, given.seconds)
-    if crowd == 0:
+    with _server(peer, setting, folder) as server:
+        peer.create_streams(server, 1)
+        with swarm.Swarm(server.port, *_wires(peer, 1, 1)) as load:
+            try:
+                row.paced = load.deliver(given.rate, given.seconds, SIZE, 1, given.seconds)
+            except swarm.Overloaded as error:
+                row.notes.append(f"DELIVERY at {given.rate:.0f} records/s: {error}")
+
+
+def _crowd(
+    peer: Peer, setting: Setting, row: Row, given: argparse.Namespace, folder: Path
+) -> None:
+    crowd = min(given.crowd, (swarm.descriptor_limit() - DESCRIPTORS_SPARE) // 2)
+    if crowd < given.crowd:
+        row.notes.append(f"the crowd is limited to {crowd} by the number of open files")
+    streams = max(min(given.streams, crowd), 1)
+    copies = crowd // streams
+    if copies == 0:
         return
+    # A multiple of the streams, so that each has as many consumers.
+    crowd = copies * streams
     _tell(f"{row.peer}, {row.setting}: {crowd} producers and {crowd} consumers")
-    numbers = range(crowd)
-    producers = [wire for n in numbers if (wire := peer.producer(n % streams)) is not None]
-    consumers = [other for n in numbers if (other := peer.consumer(n % streams)) is not None]
-    with swarm.Swarm(server.port, producers, consumers) as load:
-        copies = crowd // streams
-        seconds = given.seconds
-        row.crowd = load.deliver(given.crowd_rate, seconds, SIZE, copies, seconds)
-        row.memory_crowd = server.memory_bytes()
+    with _server(peer, setting, folder) as server:
+        peer.create_streams(server, streams)
+        with swarm.Swarm(server.port, *_wires(peer, crowd, streams)) as load:
+            seconds = given.seconds
+            try:
+                row.crowd = load.deliver(given.crowd_rate, seconds, SIZE, copies, seconds)
+            except swarm.Overloaded as error:
+                row.notes.append(f"CROWD at {given.crowd_rate:.0f} records/s: {error}")
+            row.memory_crowd = server.memory_bytes()
+
+
+def _wires(peer: Peer, count: int, streams: int) -> tuple[list[ProducerWire], list[ConsumerWire]]:
+    """As many producers and consumers, on streams in turn."""
+    producers = [peer.producer(number % streams) for number in range(count)]
+    consumers = [peer.consumer(number % streams) for number in range(count)]
+    return [wire for wire in producers if wire], [wire for wire in consumers if wire]
 
 
 @contextlib.contextmanager

@@ -64,11 +64,19 @@ class Delivered:
     delivery: Times
 
 
-def raise_descriptor_limit() -> int:
+class Overloaded(Failed):
+    """Records were not acked or not delivered within a minute of the last append."""
+
+
+def raise_descriptor_limit() -> None:
     """Allows as many open files as the system lets this process have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+
+
+def descriptor_limit() -> int:
+    """The number of files that this process may open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class _Connection:
@@ -127,7 +135,7 @@ class Swarm:
     ) -> Delivered:
         """Appends `rate` records a second, each delivered to `copies` consumers.
 
-        Raises `Failed` if a record is not acked, or not delivered that often.
+        Raises `Overloaded` if a record is not acked, or not delivered that often.
         """
         warm, total = int(rate * warm_up), int(rate * (warm_up + seconds))
         begun = time.perf_counter() + 0.01
@@ -149,7 +157,7 @@ class Swarm:
                     break
                 last_end = last_end or now
                 if now - last_end > DRAIN_SECONDS:
-                    raise Failed(
+                    raise Overloaded(
                         f"{total - warm} records were appended, {len(self._acks)} acked and "
                         f"{len(self._deliveries)} delivered, not {(total - warm) * copies}"
                     )
