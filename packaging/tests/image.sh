@@ -21,6 +21,11 @@ fi
 enter_group /sys/fs/cgroup
 
 scratch=$(mktemp -d)
+# crun gives standard input to the user of the container, also if it is /dev/null. Without this, the
+# machine's /dev/null would belong to 65532, and other users could not write `> /dev/null` in a
+# directory that everybody may write to.
+mknod --mode 666 "$scratch/null" c 1 3
+mount --bind "$scratch/null" /dev/null
 podman() {
     # Without systemd, it complains that it cannot repeat the health check.
     timeout 120 podman --root "$scratch/storage" --runroot "$scratch/run" --storage-driver vfs \
