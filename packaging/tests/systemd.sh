@@ -34,7 +34,7 @@ systemd=$(pgrep --parent $!)
 
 booted() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 nsenter \
-        --target "$systemd" --mount --pid --cgroup --root --wd=/ "$@"
+        --target "$systemd" --mount --pid --cgroup --root --wdns=/ "$@"
 }
 # Prints a property of the unit, or of another one.
 show() { booted systemctl show --value --property "$1" "${2:-styx.service}"; }
