@@ -66,6 +66,8 @@ impl Fixture {
             clock: Arc::new(StoppedClock),
             tail_bytes_max,
             tail_bytes_total_max: tail_bytes_max,
+            // Whether a file in memory can be read past the page cache depends on the kernel.
+            read_ahead_bytes_max: 0,
             ..Options::new(directory.path())
         });
         let catalog = catalog.expect("an empty data directory");

@@ -35,7 +35,8 @@ const THREADS_MAX: usize = 2;
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     shared: Arc<Shared>,
-    threads: ThreadPool,
+    /// `None` in an engine without threads, which reads nothing in advance.
+    threads: Option<ThreadPool>,
 }
 
 /// A piece of a file, as far as the file is readable.
@@ -103,8 +104,8 @@ impl ReadAhead {
             read: Condvar::new(),
             buffers: Arc::new(Buffers::new(bytes_max / PIECE_BYTES)),
         };
-        let threads_max = if threaded { THREADS_MAX } else { 0 };
-        ReadAhead { shared: Arc::new(shared), threads: ThreadPool::new("styx-read", threads_max) }
+        let threads = threaded.then(|| ThreadPool::new("styx-read", THREADS_MAX));
+        ReadAhead { shared: Arc::new(shared), threads }
     }
 
     /// Returns the piece if it is in memory. Never waits for the disk.
@@ -133,12 +134,13 @@ impl ReadAhead {
 
     /// Begins to read a piece on another thread, unless it is in memory.
     pub(crate) fn prefetch(&self, piece: &Piece) {
+        let Some(threads) = &self.threads else { return };
         let mut state = lock(&self.shared.state);
         if matches!(state.look_up(piece), Lookup::Absent)
             && let Some(reading) = self.shared.begin(&mut state, piece)
         {
             drop(state);
-            self.threads.submit(Arc::new(ReadJob(Mutex::new(Some(reading)))));
+            threads.submit(Arc::new(ReadJob(Mutex::new(Some(reading)))));
         }
     }
 

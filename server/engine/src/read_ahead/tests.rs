@@ -53,6 +53,18 @@ fn prefetched_piece_is_read_once_for_all() {
     });
 }
 
+/// Regression test: a reader waited for ever for a thread that did not exist.
+#[test]
+fn without_threads_nothing_is_read_in_advance() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, content) = file(directory.path(), PIECE_BYTES);
+    let ahead = ReadAhead::new(PIECE_BYTES, false);
+    let piece = piece(&file, &content, 0);
+    ahead.prefetch(&piece);
+    assert!(matches!(ahead.try_get(&piece), Lookup::Absent));
+    assert!(ahead.get(&piece).is_some_and(|bytes| bytes == content));
+}
+
 #[test]
 fn oldest_piece_makes_room_unless_it_is_in_use() {
     let directory = tempfile::tempdir().expect("a directory");
