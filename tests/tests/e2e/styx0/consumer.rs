@@ -153,7 +153,7 @@ fn records_removed_by_retention_are_never_skipped_silently() {
 #[test]
 fn a_stalled_consumer_with_heartbeats_stays_connected_in_bounded_memory() {
     const MIB: u64 = 1 << 20;
-    let server = Settings::default().set("tcp_timeout = 2").direct().start();
+    let server = Settings::default().set("tcp_timeout = 5").direct().start();
     server.create("a");
     let records = vec![vec![b'x'; 65_000]; 16];
     for _ in 0..64 {

@@ -84,7 +84,7 @@ fn fill(server: &TestServer, log: &str, blocks: u64) {
 
 #[test]
 fn a_stalled_consumer_with_heartbeats_uses_bounded_memory() {
-    let server = Settings::default().set("tcp_timeout = 2").direct().start();
+    let server = Settings::default().set("tcp_timeout = 5").direct().start();
     fill(&server, "a", 64);
     let before = server.memory_bytes();
     for features in ["", "lz4, zstd"] {
