@@ -82,7 +82,8 @@ impl ThreadPool {
             .spawn(move || shared.run_worker());
         if let Err(error) = started {
             lock(&self.shared.state).threads -= 1;
-            tracing::error!(%error, name = self.shared.name, "cannot start a thread; others do its work, more slowly");
+            let name = self.shared.name;
+            tracing::error!(%error, name, "cannot start a thread; others do its work, more slowly");
             // Other threads will run the job. If there are none, this thread does.
             if lock(&self.shared.state).threads == 0 {
                 while self.run_one() {}

@@ -1,10 +1,10 @@
 //! The maintainer: watermarks, retention, segments that became too old, and unused buffers.
 //!
 //! One thread for all logs. It sleeps until a log schedules maintenance. It then looks every 25
-//! ms while maintenance is scheduled, and once a second while a log has an age limit or the
-//! buffer pool or the read-ahead keeps buffers. [`Maintainer::tick`] is one such look, so a test can do without
-//! the thread. Once a minute it looks at the wall clock, so that a jump is noticed on an idle
-//! server too.
+//! ms while maintenance is scheduled, and once a second while a log has an age limit, or the buffer
+//! pool or the read-ahead keeps buffers. [`Maintainer::tick`] is one such look, so a test can do
+//! without the thread. Once a minute it looks at the wall clock, so that a jump is noticed on an
+//! idle server too.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -70,6 +70,8 @@ impl Maintainer {
 
     /// Looks again at what has to be done: memory is used that must be freed later.
     pub(crate) fn wake(&self) {
+        // Not between the thread's look and its sleep.
+        drop(lock(&self.shared.state));
         self.shared.due.notify_one();
     }
 

@@ -154,8 +154,11 @@ impl ReadAhead {
         let (kept, freed): (Vec<_>, Vec<_>) = files
             .into_iter()
             .map(|mut file| {
-                let is_used = |slot: &Slot| !matches!(slot, Slot::Ready { last_use, .. } if *last_use <= before);
-                let freed: Vec<_> = file.slots.extract_if(.., |_, slot| !is_used(slot)).collect();
+                let unused = file.slots.extract_if(
+                    ..,
+                    |_, slot| matches!(slot, Slot::Ready { last_use, .. } if *last_use <= before),
+                );
+                let freed: Vec<_> = unused.collect();
                 (file, freed)
             })
             .unzip();

@@ -98,14 +98,14 @@ impl Reader {
 
     fn piece(&mut self, place: &FilePlace, limit: Offset, index: u64, disk: DiskWait) -> Ahead {
         let Some(piece) = piece_of(&place.file, limit, index) else { return Ahead::Unavailable };
-        let service = Arc::clone(&self.log.services.read_ahead);
+        let service = &self.log.services.read_ahead;
         let found = match (service.try_get(&piece), disk) {
             (Lookup::Ready(bytes), _) => Some(bytes),
             (Lookup::Reading, DiskWait::Forbidden) => return Ahead::NeedsDisk,
             (Lookup::Absent, DiskWait::Forbidden) => {
                 return if self.order.is_cold { Ahead::NeedsDisk } else { Ahead::Unavailable };
             }
-            (Lookup::Reading, DiskWait::Allowed) => service.get(&piece),
+            (Lookup::Reading, DiskWait::Allowed) => self.get(&piece),
             (Lookup::Absent, DiskWait::Allowed) => {
                 let is_wanted = match self.order.is_cold {
                     true => {
@@ -116,13 +116,10 @@ impl Reader {
                         is_ordered && !self.is_in_page_cache(place, limit)
                     }
                 };
-                is_wanted.then(|| service.get(&piece)).flatten()
+                is_wanted.then(|| self.get(&piece)).flatten()
             }
         };
-        let was_cold = std::mem::replace(&mut self.order.is_cold, found.is_some());
-        if self.order.is_cold && !was_cold {
-            self.log.services.maintainer.wake();
-        }
+        self.order.is_cold = found.is_some();
         let Some(bytes) = found else { return Ahead::Unavailable };
         if index != self.order.piece {
             let now = self.log.services.time.monotonic();
@@ -130,10 +127,17 @@ impl Reader {
             (self.order.piece, self.order.piece_since) = (index, now);
             let next = [index + 1, index + 2].into_iter().filter(|_| is_fast);
             for piece in next.filter_map(|index| piece_of(&place.file, limit, index)) {
-                service.prefetch(&piece);
+                self.log.services.read_ahead.prefetch(&piece);
             }
         }
         Ahead::Bytes(bytes)
+    }
+
+    /// Waits for a piece, and has its memory freed later.
+    fn get(&self, piece: &Piece) -> Option<Bytes> {
+        let bytes = self.log.services.read_ahead.get(piece)?;
+        self.log.services.maintainer.wake();
+        Some(bytes)
     }
 
     /// Looks at four places of the next 32 MiB: more than the kernel reads in advance, so a reader
@@ -157,4 +161,55 @@ fn piece_of(file: &Arc<dyn File>, limit: Offset, index: u64) -> Option<Piece> {
     let left = limit.checked_sub(begin).filter(|left| *left > 0)?;
     let len = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
     Some(Piece { file: Arc::clone(file), index, len })
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+#[allow(clippy::disallowed_methods, reason = "the test drops the pages of real files")]
+mod tests {
+    use std::time::Instant;
+
+    use styx_protocol::{LogConfig, Position, Records};
+
+    use super::*;
+    use crate::{Catalog, Found, Options};
+
+    /// Regression test: nothing woke the thread that frees the pieces, so an idle server kept them
+    /// for up to a minute.
+    #[test]
+    fn pieces_of_a_reader_that_stopped_are_freed_soon() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = || {
+            let options = Options { direct_bytes_min: 50_000, ..Options::new(directory.path()) };
+            let catalog = Catalog::open(options).expect("opened");
+            catalog.wait_until_open();
+            catalog
+        };
+        let name = "log".parse().expect("a name");
+        let catalog = open();
+        let log = catalog.create(&name, LogConfig::default()).expect("created");
+        for _ in 0..80 {
+            log.append_durably(Records::one(&[b'x'; 100_000])).expect("appended");
+        }
+        drop(log);
+        assert!(catalog.close(Duration::from_secs(30)));
+        // Nothing is appended from now on, so only the reader can wake the thread.
+        let catalog = open();
+        let log = catalog.log(&name).expect("open");
+        for file in std::fs::read_dir(directory.path().join("log/0")).expect("listed").flatten() {
+            let file = std::fs::File::open(file.path()).expect("it opens");
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+        let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+        assert!(reader.span(4 << 20).expect("no error").is_none(), "the file is cold");
+        let read = reader.blocks(1 << 20).expect("read");
+        assert!(matches!(read, Found::Some(_)) && reader.reads_ahead());
+        drop(read);
+        let ahead = &log.0.services.read_ahead;
+        assert!(ahead.is_active());
+        let begun = Instant::now();
+        while ahead.is_active() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "they are kept");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 }
