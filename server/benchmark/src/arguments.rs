@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Followers for fan-out [default: 1,10,100,1000]
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub(crate) followers: Vec<u16>,
-    /// Size of the log for catch-up and get-large-blocks [default: 2GiB and 4GiB, or a quarter of the free space]
+    /// Size of the log for catch-up, beside-readers and get-large-blocks [default: 2GiB, 2GiB and 4GiB, or a quarter of the free space]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) log_size: Option<u64>,
     /// Bytes that the consumer of lagging is behind at its start [default: 256MiB,4GiB]

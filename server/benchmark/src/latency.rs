@@ -15,13 +15,18 @@ const DIGITS: u8 = 3;
 /// How much longer than asked a thread may sleep. The last part of a wait is a busy loop.
 const SLEEP_ERROR: Duration = Duration::from_micros(60);
 
+/// The quantile of the median.
+pub(super) const P50: f64 = 0.5;
+/// The quantile that one event of a hundred exceeds.
+pub(super) const P99: f64 = 0.99;
+
 /// The reported percentiles, with their quantiles.
-const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+const PERCENTILES: [(&str, f64); 4] = [("p50", P50), ("p99", P99), ("p99.9", 0.999), ("max", 1.0)];
 
 /// The reported percentiles of the baseline without a server ([`SyncEcho`]).
 ///
 /// [`SyncEcho`]: super::machine::SyncEcho
-const BASELINE_PERCENTILES: [(&str, f64); 2] = [("bare p50", 0.5), ("bare p99", 0.99)];
+const BASELINE_PERCENTILES: [(&str, f64); 2] = [("bare p50", P50), ("bare p99", P99)];
 
 /// A histogram of latencies in nanoseconds.
 #[derive(Debug)]
@@ -49,7 +54,8 @@ impl Latencies {
         self.0.len()
     }
 
-    fn at(&self, quantile: f64) -> f64 {
+    /// The latency of this quantile, in seconds.
+    pub(super) fn at(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1e9
     }
 }

@@ -29,6 +29,8 @@ pub enum Workload {
     GetLargeBlocks,
     /// Latency from the time a record is due to its ack, at a constant rate
     Paced,
+    /// The same beside four consumers that read another log from the disk; needs a server of its own
+    BesideReaders,
     /// Latency from the time a record is due to each of many followers, at a constant rate
     FanOut,
     /// Append rate of 1,000 producers, one append in flight each: to one log, then to one log each
@@ -56,6 +58,7 @@ pub(super) enum Case {
     /// With this number of connections.
     GetLargeBlocks(usize),
     Paced(Protocol),
+    BesideReaders,
     /// With this number of followers.
     FanOut(usize),
     Logs,
@@ -92,7 +95,10 @@ impl Case {
     /// Whether the case reads the memory of the server's process, drops its cached files,
     /// or kills it.
     pub(super) fn needs_own_server(self) -> bool {
-        matches!(self, Case::CatchUp(..) | Case::Followers | Case::Memory | Case::Open)
+        matches!(
+            self,
+            Case::CatchUp(..) | Case::BesideReaders | Case::Followers | Case::Memory | Case::Open
+        )
     }
 
     /// Whether `--tls` measures the case with TLS too.
@@ -111,7 +117,7 @@ impl Case {
             Case::Consume(..) => &[Limit::Loop],
             Case::CatchUp(..) => &[Limit::Read, Limit::Loop],
             Case::Lagging(_) => &[Limit::Disk, Limit::Read, Limit::Loop],
-            Case::Paced(_) | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
+            Case::Paced(_) | Case::BesideReaders | Case::FanOut(_) => &[Limit::Sync, Limit::Trip],
             Case::Post(_) | Case::Get(_) | Case::GetLargeBlocks(_) => &[],
             Case::Logs | Case::Followers | Case::Memory | Case::Open => &[],
         }
@@ -155,6 +161,7 @@ fn of(workload: Workload, arguments: &Arguments) -> Vec<Case> {
         Workload::Get => by_connections(arguments, &[64], Case::Get),
         Workload::GetLargeBlocks => by_connections(arguments, &[64], Case::GetLargeBlocks),
         Workload::Paced => protocols(arguments).map(Case::Paced).collect(),
+        Workload::BesideReaders => one(arguments, Case::BesideReaders),
         Workload::FanOut => fan_out(arguments),
         Workload::Logs => one(arguments, Case::Logs),
         Workload::Followers => one(arguments, Case::Followers),
@@ -248,6 +255,7 @@ impl fmt::Display for Case {
                 write!(f, "get-large-blocks on {connections} connections")
             }
             Case::Paced(protocol) => write!(f, "paced over {protocol}"),
+            Case::BesideReaders => f.write_str("beside-readers"),
             Case::FanOut(followers) => write!(f, "fan-out to {followers} followers"),
             Case::Logs => f.write_str("logs"),
             Case::Followers => f.write_str("followers"),
@@ -308,7 +316,8 @@ mod tests {
         assert_eq!((of("produce"), of("consume"), of("post"), of("get")), (17, 17, 2, 2));
         assert_eq!((of("catch-up"), of("lagging")), (12, 2));
         assert_eq!((of("paced"), of("fan-out"), of("logs"), of("followers")), (4, 4, 1, 1));
-        assert_eq!((of("memory"), of("open"), all.len()), (1, 1, 64));
+        assert_eq!((of("beside-readers"), of("memory"), of("open")), (1, 1, 1));
+        assert_eq!(all.len(), 65);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use styx_tests::{Request, Scratch, TestServer, cli};
 
 use crate::alone;
 
-const WORKLOADS: [&str; 13] = [
+const WORKLOADS: [&str; 14] = [
     "produce",
     "consume",
     "catch-up",
@@ -20,6 +20,7 @@ const WORKLOADS: [&str; 13] = [
     "get",
     "get-large-blocks",
     "paced",
+    "beside-readers",
     "fan-out",
     "logs",
     "followers",
@@ -72,7 +73,7 @@ fn results(done: Done) -> Vec<Value> {
             Some("consume") => &["loop"],
             Some("catch-up") => &["loop", "read"],
             Some("lagging") => &["disk", "loop", "read"],
-            Some("paced" | "fan-out") => &["sync", "trip"],
+            Some("paced" | "beside-readers" | "fan-out") => &["sync", "trip"],
             _ => &[],
         };
         let measured = result["limits"].as_object().expect("limits");

@@ -2,6 +2,7 @@
 //! (`window`), reading back (`read_back`), logs to read (`prefilled_log`) and their sizes
 //! (`size`), and the baseline of HTTP workloads (`http_baseline`).
 
+mod beside_readers;
 mod catch_up;
 mod consume;
 mod fan_out;
@@ -78,6 +79,7 @@ impl Harness {
             Case::Get(connections) => get::run(self, connections),
             Case::GetLargeBlocks(connections) => get_large_blocks::run(self, connections),
             Case::Paced(protocol) => paced::run(self, protocol),
+            Case::BesideReaders => beside_readers::run(self),
             Case::FanOut(followers) => fan_out::run(self, followers),
             Case::Logs => many_logs::run(self),
             Case::Followers => followers::run(self),

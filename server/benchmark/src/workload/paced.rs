@@ -31,7 +31,7 @@ use crate::wire::connection::Endpoint;
 use crate::wire::http::Poster;
 use crate::wire::stream::StreamProtocol;
 
-const KIND: PayloadKind = PayloadKind::Random(100);
+pub(super) const KIND: PayloadKind = PayloadKind::Random(100);
 
 /// The load of one round, at a constant rate.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ fn baseline(
     Ok(latencies)
 }
 
-fn styx1(
+pub(super) fn styx1(
     server: &Server,
     log: &str,
     templates: &Arc<Templates>,
