@@ -68,11 +68,14 @@ fn a_paused_server_shows_in_the_numbers_and_events() {
     server.resume();
     ack.position().expect("durable");
     assert!(consumer.next_batch().expect("no error").is_some());
+    // On a busy machine one of them may lose its connection again.
+    until_true("both are connected", PATIENCE, || {
+        let are_connected = producer.stats().is_connected && consumer.stats().is_connected;
+        are_connected && client.stats().open_streams == 2
+    });
     let numbers = (producer.stats(), consumer.stats());
-    assert!(numbers.0.is_connected && numbers.1.is_connected);
     assert!(numbers.0.reconnects >= 1 && numbers.1.reconnects >= 1);
     let now = client.stats();
-    assert_eq!(now.open_streams, 2);
     assert!(now.connections >= before.connections + 2, "{now:?}");
     assert_eq!((numbers.0.acked_records, numbers.0.in_flight_records), (2, 0));
     producer.close().expect("no error");

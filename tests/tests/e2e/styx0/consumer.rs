@@ -174,8 +174,9 @@ fn a_stalled_consumer_with_heartbeats_stays_connected_in_bounded_memory() {
     println!("20 consumers that do not read hold {} KiB each", more / 20 / 1024);
     assert!(more < 120 * MIB, "20 stopped consumers hold {} MiB", more / MIB);
     let mut stream = stopped.swap_remove(7);
-    for _ in 0..64 {
-        assert!(stream.take(16).iter().all(|record| record.len() == 65_000));
+    // On a busy machine the test may read slowly, but not one record for `tcp_timeout`.
+    for _ in 0..64 * 16 {
+        assert_eq!(stream.take(1)[0].len(), 65_000);
         stream.send(HEARTBEAT);
     }
     assert_eq!(stream.take(26).len(), 26);
