@@ -44,6 +44,7 @@ pub mod verify;
 
 mod append;
 mod backup;
+mod block_parts;
 mod catalog;
 mod commit;
 mod cursors;

@@ -32,11 +32,13 @@ pub(crate) enum Mistake {
     WatermarkAhead,
     /// A cursor is answered without a sync of its file and of the file's name.
     CursorBeforeSync,
+    /// A part of a block is read without a comparison of its checksum.
+    TrustPartTables,
 }
 
 /// The names for `STYX_SABOTAGE`. docs/reliability.md has a row for each.
 #[cfg(feature = "sabotage")]
-const NAMES: [(&str, Mistake); 7] = [
+const NAMES: [(&str, Mistake); 8] = [
     ("ack-before-sync", Mistake::AckBeforeSync),
     ("skip-directory-sync", Mistake::SkipDirectorySync),
     ("retry-fsync", Mistake::RetryFsync),
@@ -44,6 +46,7 @@ const NAMES: [(&str, Mistake); 7] = [
     ("serve-unsynced", Mistake::ServeUnsynced),
     ("watermark-ahead", Mistake::WatermarkAhead),
     ("cursor-before-sync", Mistake::CursorBeforeSync),
+    ("trust-part-tables", Mistake::TrustPartTables),
 ];
 
 /// Whether this mistake is switched on.

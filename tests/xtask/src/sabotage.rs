@@ -14,10 +14,10 @@ use crate::{root, tools};
 const SEEDS: &str = "400";
 
 /// The tests that run: a test binary, and the arguments that select in it. The audit of damaged
-/// files takes as long as all other tests together, and the tests of the log catch everything that
-/// it catches here. The other tests of the engine wait for calls that some mistakes leave out.
+/// files takes as long as all other tests together, and the tests of the log and of one record
+/// catch everything that it catches here. The other tests of the engine wait for calls that some mistakes leave out.
 const TESTS: [(&str, &[&str]); 2] =
-    [("engine", &["log::"]), ("simulation", &["--skip", "damage::"])];
+    [("engine", &["log::", "one_record::"]), ("simulation", &["--skip", "damage::"])];
 
 /// Tries every mistake. Returns whether a test caught each.
 pub(crate) fn all_caught() -> bool {

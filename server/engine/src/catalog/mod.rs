@@ -21,6 +21,7 @@ use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 pub use self::options::Options;
 use self::slot::{Slot, not_found, removed, scanning};
+use crate::block_parts::BlockParts;
 use crate::clock::{ClockStats, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::liveness;
@@ -77,6 +78,7 @@ impl Catalog {
                 maintainer: Arc::new(maintainer),
                 buffer_pool,
                 read_ahead,
+                block_parts: Arc::new(BlockParts::new(options.block_parts_bytes_max)),
                 time,
                 stamps,
                 open_segments: Arc::new(OpenSegments::new(options.open_files / 6)),

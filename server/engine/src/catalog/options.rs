@@ -35,6 +35,10 @@ pub struct Options {
     /// Bytes that are read in advance for readers of many records that are not in the page cache,
     /// of all readers together; 0 to read through the page cache.
     pub read_ahead_bytes_max: usize,
+    /// Bytes of tables with the parts of large blocks, of all logs together. A table is made when
+    /// one record of a block is read, and later reads of its records read only a part of the block.
+    /// With 0, every read of one record reads its whole block.
+    pub block_parts_bytes_max: usize,
     /// The maximum number of committer threads; they are started when needed. With 0 the engine has
     /// no threads at all and [`Catalog::step`](super::Catalog::step) does their work, for deterministic tests.
     pub committers_max: usize,
@@ -71,6 +75,7 @@ impl Options {
             tail_bytes_total_max: 32 << 20,
             direct_tail_bytes_max: 32 << 20,
             read_ahead_bytes_max: 64 << 20,
+            block_parts_bytes_max: 16 << 20,
             committers_max: 32,
             scrub_bytes_per_second: 16 << 20,
             scrub_pause: Duration::from_secs(24 * 3600),

@@ -10,6 +10,7 @@ use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
 use crate::append::{Append, AppendError, Appended, StreamError, Ticket};
+use crate::block_parts::BlockParts;
 use crate::clock::{StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::failure::Failure;
@@ -37,6 +38,7 @@ pub(crate) struct Services {
     pub(crate) maintainer: Arc<Maintainer>,
     pub(crate) buffer_pool: Arc<BufferPool>,
     pub(crate) read_ahead: Arc<ReadAhead>,
+    pub(crate) block_parts: Arc<BlockParts>,
     pub(crate) time: SteadyTime,
     pub(crate) stamps: Arc<StampClock>,
     pub(crate) open_segments: Arc<OpenSegments>,

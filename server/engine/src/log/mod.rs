@@ -20,6 +20,7 @@ use styx_protocol::{LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
 
 use crate::commit::queue::Request;
 use crate::producers::ProducerView;
+use crate::storage::DiskWait;
 use crate::sync::lock;
 use crate::wait::promise;
 use crate::{
@@ -268,7 +269,7 @@ impl Log {
     /// # Errors
     /// As [`Log::reader`], and [`Error::CorruptRecord`].
     pub fn try_record(&self, position: Position) -> Result<Found<Record>, Error> {
-        self.reader(position)?.read_one(false)
+        self.reader(position)?.read_one(DiskWait::Forbidden)
     }
 
     /// One record; may wait for the disk.
@@ -276,7 +277,7 @@ impl Log {
     /// # Errors
     /// As [`Log::reader`], and [`Error::CorruptRecord`].
     pub fn record(&self, position: Position) -> Result<Found<Record>, Error> {
-        self.reader(position)?.read_one(true)
+        self.reader(position)?.read_one(DiskWait::Allowed)
     }
 
     /// Removes whole segments before `position`; blocks.

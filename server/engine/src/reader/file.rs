@@ -24,7 +24,7 @@ use crate::segment::Segment;
 use crate::segment::index::{IndexRange, SearchKey};
 use crate::segment::name::Offset;
 use crate::segment::resync::{self, ChainGoal};
-use crate::storage::DiskWait;
+use crate::storage::{DiskWait, File};
 use crate::tail::{Group, View};
 
 /// A read of one record reads at least this many bytes: 1 KiB. It reads at most
@@ -139,12 +139,12 @@ impl Reader {
             let group = std::slice::from_ref(&group);
             let extracted = T::extract(group, self.position, bytes_max).map_err(damaged)?;
             let Some(extracted) = extracted else { return Err(damaged(0)) };
+            if bytes_max == 0 {
+                self.note_block(&place, group, extracted.used);
+            }
             place.offset += extracted.used as u64;
             self.used = extracted.used;
             self.order.bytes = self.order.bytes.saturating_add(extracted.used);
-            if bytes_max == 0 {
-                place.segment.note_block_bytes(extracted.used);
-            }
             self.place = Some(place);
             return Ok(Some(extracted));
         }
@@ -175,14 +175,8 @@ impl Reader {
             }
             Error::io("cannot open", &segment.path)(error)
         };
-        let file = match disk {
-            DiskWait::Allowed => {
-                self.log.services.open_segments.file(segment).map_err(open_failed)?
-            }
-            DiskWait::Forbidden => match segment.open_file() {
-                Some(file) => file,
-                None => return Ok(None),
-            },
+        let Some(file) = self.open_file(segment, disk).map_err(open_failed)? else {
+            return Ok(None);
         };
         let range = match segment.find(SearchKey::Position(self.position), disk) {
             Ok(range) => range,
@@ -197,6 +191,18 @@ impl Reader {
         let read_estimate = range.and_then(|range| self.read_estimate(segment, range));
         let place = FilePlace { segment: Arc::clone(segment), file, offset };
         Ok(Some((place, read_estimate.unwrap_or(READ_BYTES_MIN))))
+    }
+
+    /// Returns the file of a segment. `None` if it is not open, and `disk` forbids to open it.
+    pub(super) fn open_file(
+        &self,
+        segment: &Arc<Segment>,
+        disk: DiskWait,
+    ) -> io::Result<Option<Arc<dyn File>>> {
+        match disk {
+            DiskWait::Allowed => self.log.services.open_segments.file(segment).map(Some),
+            DiskWait::Forbidden => Ok(segment.open_file()),
+        }
     }
 
     /// Estimates how many bytes of this range to read to get the block of the position. Assumes

@@ -10,13 +10,15 @@
 //!
 //! Invariant: a reader returns nothing after the durable end. It compares the header and body
 //! checksums of every block from a file before it returns the block or one of its records. The
-//! blocks of a span are an exception: their receiver checks them.
+//! blocks of a span are an exception: their receiver checks them. A read of one record may instead
+//! compare the checksum of a part of a block ([`one`]).
 
 mod ahead;
 mod batch;
 mod blocks;
 mod extract;
 mod file;
+mod one;
 mod span;
 mod wait;
 
@@ -165,12 +167,12 @@ impl Reader {
         Wait { log: Arc::clone(&self.log), position: self.position, key: None }
     }
 
-    /// Reads the record at the position. Never waits for the disk.
+    /// Reads the record at the position and advances by one. Never waits for the disk.
     ///
     /// # Errors
     /// As [`Reader::try_read`].
     pub fn try_record(&mut self) -> Result<Found<Record>, Error> {
-        self.read_one(false)
+        self.read_one(DiskWait::Forbidden)
     }
 
     /// As [`Reader::try_record`], but waits for the disk.
@@ -178,32 +180,11 @@ impl Reader {
     /// # Errors
     /// As [`Reader::try_read`].
     pub fn record(&mut self) -> Result<Found<Record>, Error> {
-        self.read_one(true)
-    }
-
-    /// Reads the record at the position.
-    pub(crate) fn read_one(&mut self, may_wait: bool) -> Result<Found<Record>, Error> {
-        let disk = if may_wait { DiskWait::Allowed } else { DiskWait::Forbidden };
-        Ok(match self.next::<Batch>(0, disk)? {
-            Found::Some(batch) => match batch.records().next() {
-                Some(record) => Found::Some(record),
-                None => Found::AtEnd,
-            },
-            Found::AtEnd => Found::AtEnd,
-            Found::NeedsDisk => Found::NeedsDisk,
-        })
+        self.read_one(DiskWait::Allowed)
     }
 
     fn next<T: Extract>(&mut self, bytes_max: usize, disk: DiskWait) -> Result<Found<T>, Error> {
-        let view = self.log.tail.live_view()?;
-        if self.position < view.start() {
-            return Err(self.out_of_range(&view));
-        }
-        if self.position >= view.durable.position {
-            // A reader that waits for records must not keep a file open.
-            self.place = None;
-            return Ok(Found::AtEnd);
-        }
+        let Some(view) = self.view_with_records()? else { return Ok(Found::AtEnd) };
         let extracted = match self.read_memory(bytes_max)? {
             Some(extracted) => extracted,
             None => match self.read_file(&view, bytes_max, disk)? {
@@ -216,6 +197,20 @@ impl Reader {
             self.note_progress();
         }
         Ok(Found::Some(extracted.found))
+    }
+
+    /// The published state; `None` if the position is the durable end.
+    fn view_with_records(&mut self) -> Result<Option<View>, Error> {
+        let view = self.log.tail.live_view()?;
+        if self.position < view.start() {
+            return Err(self.out_of_range(&view));
+        }
+        if self.position >= view.durable.position {
+            // A reader that waits for records must not keep a file open.
+            self.place = None;
+            return Ok(None);
+        }
+        Ok(Some(view))
     }
 
     /// Tells the log's tail how far this reader is, so that the records after it stay in memory.

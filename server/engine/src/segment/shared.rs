@@ -8,18 +8,23 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use styx_protocol::Position;
+use styx_protocol::block::Block;
 
 use super::age::{Now, SegmentAge};
 use super::files::{FileHandle, SegmentFiles};
 use super::index::{self, IndexEntry, IndexRange, SearchKey};
-use super::name;
+use super::name::{self, Offset};
 use super::sealed::Sealed;
+use crate::block_parts::{BlockParts, Part, PartTable};
 use crate::storage::{Access, DiskWait, File, Identity, Storage};
 use crate::sync::lock;
+
+/// The number of the next segment.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A segment, its index and its open files; see the module.
 #[derive(Debug)]
@@ -33,6 +38,11 @@ pub(crate) struct Segment {
     files: Mutex<SegmentFiles>,
     /// The size in bytes of the block whose record was read last; 0 before the first read.
     block_bytes: AtomicUsize,
+    /// Distinguishes the segment from every other one of this process, also from later ones at the
+    /// same path.
+    number: u64,
+    /// There may be tables of parts of its blocks.
+    has_part_tables: AtomicBool,
     age: SegmentAge,
 }
 
@@ -53,6 +63,8 @@ impl Segment {
             entries: RwLock::new(entries),
             files: Mutex::new(SegmentFiles::new(FileHandle::Open(file))),
             block_bytes: AtomicUsize::new(0),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            has_part_tables: AtomicBool::new(false),
             age: SegmentAge::default(),
         }
     }
@@ -72,8 +84,28 @@ impl Segment {
             entries: RwLock::new(Vec::new()),
             files: Mutex::new(SegmentFiles::new(FileHandle::Closed)),
             block_bytes: AtomicUsize::new(0),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            has_part_tables: AtomicBool::new(false),
             age: SegmentAge::default(),
         }
+    }
+
+    /// Makes a table of the parts of a block that was just checked, for later reads of one record.
+    pub(crate) fn add_parts(&self, parts: &BlockParts, block: &Block, offset: Offset) {
+        if let Some(table) = PartTable::of(block, offset)
+            && parts.insert(self.number, table)
+        {
+            self.has_part_tables.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The part of a block that holds a position, if there is a table of it.
+    pub(crate) fn part_of(&self, parts: &BlockParts, position: Position) -> Option<Part> {
+        // Most segments have no table, so they do not take the lock.
+        if !self.has_part_tables.load(Ordering::Relaxed) {
+            return None;
+        }
+        parts.find(self.number, position)?.part_of(position)
     }
 
     /// The size in bytes of the block whose record was read last; 0 if unknown.

@@ -10,6 +10,7 @@ mod cursors;
 mod large_records;
 mod log;
 mod newer_formats;
+mod one_record;
 mod open_files;
 mod open_segments;
 mod overlap;

@@ -35,6 +35,7 @@ struct State {
     /// Files whose names have this suffix are not in the page cache.
     cold: Option<&'static str>,
     waits: u64,
+    read_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +81,11 @@ impl WatchedStorage {
     /// Returns the number of reads so far that may wait for the disk.
     pub(crate) fn waits(&self) -> u64 {
         self.state().waits
+    }
+
+    /// Returns the number of bytes that were read so far.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.state().read_bytes
     }
 
     /// Returns how often the files whose paths have this suffix were synced.
@@ -140,6 +146,12 @@ impl State {
 }
 
 impl WatchedFile {
+    fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = self.real.read_at(buf, offset)?;
+        self.state.lock().expect("no panic").read_bytes += bytes as u64;
+        Ok(bytes)
+    }
+
     fn check(&self, call: Call) -> io::Result<()> {
         self.state.lock().expect("no panic").check(call, &self.path)
     }
@@ -193,14 +205,14 @@ impl Storage for WatchedStorage {
 impl File for WatchedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.state.lock().expect("no panic").waits += 1;
-        self.real.read_at(buf, offset)
+        self.read(buf, offset)
     }
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         let cold = self.state.lock().expect("no panic").cold;
         match cold.is_some_and(|end| self.name.ends_with(end)) {
             true => Ok(None),
             // Not every file system supports reads only from the page cache, so this one waits.
-            false => self.real.read_at(buf, offset).map(Some),
+            false => self.read(buf, offset).map(Some),
         }
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
