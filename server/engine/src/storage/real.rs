@@ -10,9 +10,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{Advice, CWD, FallocateFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags,
+};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Access, DirectoryEntry, File, Identity, Lock, Storage};
@@ -97,7 +99,11 @@ impl Storage for RealStorage {
     }
 
     fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
-        Ok(Some(identity(&fs::metadata(path)?)))
+        match rustix::fs::statx(CWD, path, AtFlags::empty(), IDENTITY_FIELDS) {
+            Ok(found) => Ok(Some(identity(&found))),
+            Err(error) if lacks_statx(error) => Ok(Some(identity_of(&fs::metadata(path)?))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn modified_us(&self, path: &Path) -> io::Result<Option<u64>> {
@@ -197,7 +203,35 @@ fn rename_new_directory(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-fn identity(metadata: &fs::Metadata) -> Identity {
+/// The fields of an identity, and no other. The identity of a segment is asked for after each
+/// commit. If the time of the last change were among the fields, the kernel would give the next
+/// write a new one, and the next sync might have to write the inode too (docs/decisions/0027).
+const IDENTITY_FIELDS: StatxFlags = StatxFlags::INO.union(StatxFlags::BTIME);
+
+fn identity(found: &Statx) -> Identity {
+    let has_created = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    let created = || {
+        let (seconds, nanos) = (found.stx_btime.tv_sec, found.stx_btime.tv_nsec);
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let second = match seconds {
+            0.. => UNIX_EPOCH.checked_add(whole),
+            _ => UNIX_EPOCH.checked_sub(whole),
+        };
+        second?.checked_add(Duration::from_nanos(nanos.into()))
+    };
+    Identity {
+        device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+        created: if has_created { created() } else { None },
+    }
+}
+
+/// Whether the kernel has no statx, or a sandbox forbids it.
+fn lacks_statx(error: Errno) -> bool {
+    matches!(error, Errno::NOSYS | Errno::PERM)
+}
+
+fn identity_of(metadata: &fs::Metadata) -> Identity {
     let (device, inode) = (metadata.dev(), metadata.ino());
     Identity { device, inode, created: metadata.created().ok() }
 }
@@ -264,7 +298,11 @@ impl File for RealFile {
     }
 
     fn identity(&self) -> io::Result<Option<Identity>> {
-        Ok(Some(identity(&self.file.metadata()?)))
+        match rustix::fs::statx(&self.file, "", AtFlags::EMPTY_PATH, IDENTITY_FIELDS) {
+            Ok(found) => Ok(Some(identity(&found))),
+            Err(error) if lacks_statx(error) => Ok(Some(identity_of(&self.file.metadata()?))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -298,6 +336,40 @@ mod tests {
             rename(&path("from"), &path("to")).expect("renamed");
             assert!(path("to/inner").is_dir() && !path("from").exists());
         }
+    }
+
+    /// The identity of a segment was asked for with its times after each commit. From Linux 6.13
+    /// on, the next write then got a precise time of its own, so that the next sync wrote the
+    /// inode too.
+    #[test]
+    fn asking_for_an_identity_gives_the_next_write_no_precise_time() {
+        let coarse = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            let nanos = u32::try_from(now.tv_nsec).expect("less than a second");
+            UNIX_EPOCH + Duration::new(now.tv_sec.unsigned_abs(), nanos)
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        // The clock may move on during a write, or another program may get a precise time.
+        let has_coarse_time = |attempt: u32| {
+            let path = directory.path().join(attempt.to_string());
+            let file = RealStorage.create(&path).expect("created");
+            file.write_at(b"1", 0).expect("written");
+            file.identity().expect("an identity");
+            RealStorage.identity(&path).expect("an identity");
+            let before = coarse();
+            file.write_at(b"2", 0).expect("written");
+            let modified = fs::metadata(&path).and_then(|found| found.modified());
+            before == coarse() && modified.expect("a time") == before
+        };
+        assert!((0..10_000).any(has_coarse_time));
+    }
+
+    #[test]
+    fn the_identity_without_statx_is_the_same() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let found = fs::metadata(directory.path()).expect("it exists");
+        let identity = RealStorage.identity(directory.path()).expect("an identity");
+        assert_eq!(identity, Some(identity_of(&found)));
     }
 
     #[test]
