@@ -349,14 +349,15 @@ mod tests {
             UNIX_EPOCH + Duration::new(now.tv_sec.unsigned_abs(), nanos)
         };
         let directory = tempfile::tempdir().expect("a directory");
-        // The clock may move on during a write, or another program may get a precise time.
+        // Without a precise time, all of this happens in one tick of the clock. It may move on
+        // meanwhile, or be behind a precise time that another program got.
         let has_coarse_time = |attempt: u32| {
             let path = directory.path().join(attempt.to_string());
+            let before = coarse();
             let file = RealStorage.create(&path).expect("created");
             file.write_at(b"1", 0).expect("written");
             file.identity().expect("an identity");
             RealStorage.identity(&path).expect("an identity");
-            let before = coarse();
             file.write_at(b"2", 0).expect("written");
             let modified = fs::metadata(&path).and_then(|found| found.modified());
             before == coarse() && modified.expect("a time") == before
