@@ -15,7 +15,8 @@ const SEEDS: &str = "400";
 
 /// The tests that run: a test binary, and the arguments that select in it. The audit of damaged
 /// files takes as long as all other tests together, and the tests of the log and of one record
-/// catch everything that it catches here. The other tests of the engine wait for calls that some mistakes leave out.
+/// catch everything that it catches here. The other tests of the engine wait for calls that some
+/// mistakes leave out.
 const TESTS: [(&str, &[&str]); 2] =
     [("engine", &["log::", "one_record::"]), ("simulation", &["--skip", "damage::"])];
 
