@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use styx_protocol::Position;
 
 use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::read_ahead::{Lookup, PIECE_BYTES, Piece};
@@ -17,7 +18,7 @@ const ORDERED_BYTES_MIN: usize = 256 << 10;
 /// Two further pieces are read in advance if the last one was used up within this time.
 const FAST_PIECE: Duration = Duration::from_millis(250);
 
-/// A reader that reads ahead looks at the page cache again after this many pieces.
+/// A reader looks at the page cache again after this many pieces.
 const LOOK_EVERY: u64 = 8;
 /// How far it looks.
 const LOOK_BYTES: u64 = 32 << 20;
@@ -32,6 +33,10 @@ pub(super) struct Order {
     /// The last piece, and when its first byte was read.
     piece: u64,
     piece_since: Duration,
+    /// The part of the segment in which the reader last looked at the page cache.
+    looked_in: Option<(Position, u64)>,
+    /// The number of looks so far.
+    looks: u64,
 }
 
 /// The result of a read from pieces.
@@ -54,7 +59,8 @@ impl Reader {
     /// for the disk.
     pub(super) fn is_cold_at(&mut self, place: &FilePlace, limit: Offset) -> bool {
         let is_worth_it = limit.saturating_sub(place.offset) > PIECE_BYTES as u64 / 2;
-        let cold = is_worth_it && !self.is_in_page_cache(place, limit);
+        let index = place.offset / PIECE_BYTES as u64;
+        let cold = is_worth_it && !self.is_in_page_cache(place, limit, index);
         self.order.is_cold = cold;
         cold
     }
@@ -98,23 +104,27 @@ impl Reader {
 
     fn piece(&mut self, place: &FilePlace, limit: Offset, index: u64, disk: DiskWait) -> Ahead {
         let Some(piece) = piece_of(&place.file, limit, index) else { return Ahead::Unavailable };
+        let is_ordered = self.order.bytes >= ORDERED_BYTES_MIN;
         let service = &self.log.services.read_ahead;
         let found = match (service.try_get(&piece), disk) {
             (Lookup::Ready(bytes), _) => Some(bytes),
             (Lookup::Reading, DiskWait::Forbidden) => return Ahead::NeedsDisk,
             (Lookup::Absent, DiskWait::Forbidden) => {
+                // The kernel reads in advance for a reader that goes through the page cache, so
+                // that reader may never need the disk.
+                if !self.order.is_cold && is_ordered && self.is_look_due(place, index) {
+                    self.order.is_cold = !self.is_in_page_cache(place, limit, index);
+                }
                 return if self.order.is_cold { Ahead::NeedsDisk } else { Ahead::Unavailable };
             }
             (Lookup::Reading, DiskWait::Allowed) => self.get(&piece),
             (Lookup::Absent, DiskWait::Allowed) => {
                 let is_wanted = match self.order.is_cold {
                     true => {
-                        !index.is_multiple_of(LOOK_EVERY) || !self.is_in_page_cache(place, limit)
+                        !self.is_look_due(place, index)
+                            || !self.is_in_page_cache(place, limit, index)
                     }
-                    false => {
-                        let is_ordered = self.order.bytes >= ORDERED_BYTES_MIN;
-                        is_ordered && !self.is_in_page_cache(place, limit)
-                    }
+                    false => is_ordered && !self.is_in_page_cache(place, limit, index),
                 };
                 is_wanted.then(|| self.get(&piece)).flatten()
             }
@@ -133,6 +143,11 @@ impl Reader {
         Ahead::Bytes(bytes)
     }
 
+    /// Whether the reader has not looked at the page cache in this part of the file.
+    fn is_look_due(&self, place: &FilePlace, index: u64) -> bool {
+        self.order.looked_in != Some(part_of(place, index))
+    }
+
     /// Waits for a piece, and has its memory freed later.
     fn get(&self, piece: &Piece) -> Option<Bytes> {
         let bytes = self.log.services.read_ahead.get(piece)?;
@@ -143,16 +158,24 @@ impl Reader {
     /// Looks at four places of the next 32 MiB: more than the kernel reads in advance, so a reader
     /// that goes through the page cache does not take its own traces for a cached file. A look
     /// reads at most one page into the page cache.
-    fn is_in_page_cache(&self, place: &FilePlace, limit: Offset) -> bool {
+    fn is_in_page_cache(&mut self, place: &FilePlace, limit: Offset, index: u64) -> bool {
+        self.order.looked_in = Some(part_of(place, index));
+        self.order.looks += 1;
         let bytes = limit.saturating_sub(place.offset).clamp(1, LOOK_BYTES);
-        // Other readers must not look at the same pages, which would then be in the page cache.
-        let seed = std::ptr::from_ref(self).addr() as u64 ^ place.offset;
+        // Nobody must look at the same pages again, which would then be in the page cache.
+        let reader = std::ptr::from_ref(self).addr() as u64;
+        let seed = reader ^ place.offset ^ self.order.looks.rotate_right(16);
         (1..=4).all(|n: u64| {
             let at = (seed ^ n.rotate_left(16)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
             let offset = place.offset + at % bytes;
             matches!(place.file.try_read_at(&mut [0], offset), Ok(Some(1)))
         })
     }
+}
+
+/// The part of a segment for which one look at the page cache is enough.
+fn part_of(place: &FilePlace, index: u64) -> (Position, u64) {
+    (place.segment.base, index / LOOK_EVERY)
 }
 
 /// The piece with this index, as far as it is readable.
@@ -166,39 +189,84 @@ fn piece_of(file: &Arc<dyn File>, limit: Offset, index: u64) -> Option<Piece> {
 #[cfg(all(test, not(feature = "loom")))]
 #[allow(clippy::disallowed_methods, reason = "the test drops the pages of real files")]
 mod tests {
+    use std::path::{Path, PathBuf};
     use std::time::Instant;
 
-    use styx_protocol::{LogConfig, Position, Records};
+    use styx_protocol::{LogConfig, Records};
 
     use super::*;
-    use crate::{Catalog, Found, Options};
+    use crate::{Catalog, Found, Log, Options};
+
+    const RECORD_BYTES: u64 = 100_000;
+
+    fn open(directory: &Path) -> Catalog {
+        let options = Options { direct_bytes_min: 50_000, ..Options::new(directory) };
+        let catalog = Catalog::open(options).expect("opened");
+        catalog.wait_until_open();
+        catalog
+    }
+
+    /// A catalog with a log whose records are neither in its memory nor in the page cache.
+    fn with_cold_log(directory: &Path, records: u64) -> (Catalog, Log) {
+        let name = "log".parse().expect("a name");
+        let catalog = open(directory);
+        let log = catalog.create(&name, LogConfig::default()).expect("created");
+        for _ in 0..records {
+            let payload = [b'x'; RECORD_BYTES as usize];
+            log.append_durably(Records::one(&payload)).expect("appended");
+        }
+        drop(log);
+        assert!(catalog.close(Duration::from_secs(30)));
+        // Nothing is appended from now on, so only a reader can wake the maintainer's thread.
+        let catalog = open(directory);
+        let log = catalog.log(&name).expect("open");
+        for file in segments(directory) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+        (catalog, log)
+    }
+
+    fn segments(directory: &Path) -> impl Iterator<Item = std::fs::File> {
+        let files = std::fs::read_dir(directory.join("log/0")).expect("listed").flatten();
+        let is_segment = |path: &PathBuf| path.extension().is_some_and(|name| name == "seg");
+        let paths = files.map(|file| file.path()).filter(is_segment);
+        paths.map(|path| std::fs::File::open(path).expect("it opens"))
+    }
+
+    /// Regression test: a reader that never needed the disk, because the kernel read in advance for
+    /// it, read a whole cold log through the page cache.
+    #[test]
+    fn reader_in_the_page_cache_notices_that_the_next_records_are_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (_catalog, log) = with_cold_log(directory.path(), 320);
+        let cached_bytes = 10 * RECORD_BYTES;
+        for file in segments(directory.path()) {
+            // Without this, the kernel reads more than is asked for.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
+            let mut cached = vec![0; cached_bytes as usize];
+            std::os::unix::fs::FileExt::read_at(&file, &mut cached, 0).expect("read");
+        }
+        let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+        let mut bytes = 0;
+        while let Found::Some(batch) = reader.try_read(1).expect("no error") {
+            bytes += batch.len_bytes();
+        }
+        assert!(reader.reads_ahead());
+        let ordered = ORDERED_BYTES_MIN..ORDERED_BYTES_MIN + 2 * RECORD_BYTES as usize;
+        assert!(ordered.contains(&bytes), "{bytes} bytes through the page cache");
+        while let Found::Some(batch) = reader.read(1 << 20).expect("no error") {
+            bytes += batch.len_bytes();
+            assert!(reader.reads_ahead() || reader.position().0 == 320);
+        }
+        assert_eq!(bytes as u64, 320 * (RECORD_BYTES + 8));
+    }
 
     /// Regression test: nothing woke the thread that frees the pieces, so an idle server kept them
     /// for up to a minute.
     #[test]
     fn pieces_of_a_reader_that_stopped_are_freed_soon() {
         let directory = tempfile::tempdir().expect("a directory");
-        let open = || {
-            let options = Options { direct_bytes_min: 50_000, ..Options::new(directory.path()) };
-            let catalog = Catalog::open(options).expect("opened");
-            catalog.wait_until_open();
-            catalog
-        };
-        let name = "log".parse().expect("a name");
-        let catalog = open();
-        let log = catalog.create(&name, LogConfig::default()).expect("created");
-        for _ in 0..80 {
-            log.append_durably(Records::one(&[b'x'; 100_000])).expect("appended");
-        }
-        drop(log);
-        assert!(catalog.close(Duration::from_secs(30)));
-        // Nothing is appended from now on, so only the reader can wake the thread.
-        let catalog = open();
-        let log = catalog.log(&name).expect("open");
-        for file in std::fs::read_dir(directory.path().join("log/0")).expect("listed").flatten() {
-            let file = std::fs::File::open(file.path()).expect("it opens");
-            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        }
+        let (_catalog, log) = with_cold_log(directory.path(), 80);
         let mut reader = log.reader(Position::ORIGIN).expect("a reader");
         assert!(reader.span(4 << 20).expect("no error").is_none(), "the file is cold");
         let read = reader.blocks(1 << 20).expect("read");
