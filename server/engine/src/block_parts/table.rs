@@ -15,7 +15,6 @@ use styx_protocol::block::{Block, Codec};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{Position, record};
 
-use crate::reader::Record;
 use crate::sabotage::{Mistake, makes};
 use crate::segment::name::Offset;
 
@@ -49,9 +48,9 @@ pub(crate) struct Part {
     /// Its place in the segment.
     pub(crate) offset: Offset,
     pub(crate) len: usize,
+    /// The time of its records.
+    pub(crate) timestamp_us: u64,
     crc: u32,
-    position: Position,
-    timestamp_us: u64,
     /// The number of records in the part before the one to read.
     skip: u32,
 }
@@ -118,18 +117,17 @@ impl PartTable {
         Some(Part {
             offset: self.body_at + u64::from(begins),
             len: end.at.checked_sub(begins)? as usize,
-            crc: end.crc,
-            position,
             timestamp_us: self.timestamp_us,
+            crc: end.crc,
             skip: record % self.records_per_part,
         })
     }
 }
 
 impl Part {
-    /// Returns the record. `None` if these are not the bytes that the part had when its block was
-    /// checked.
-    pub(crate) fn record(&self, bytes: &Bytes) -> Option<Record> {
+    /// Returns the record's payload. `None` if these are not the bytes that the part had when its
+    /// block was checked.
+    pub(crate) fn payload(&self, bytes: &Bytes) -> Option<Bytes> {
         let is_intact = bytes.len() == self.len && crc32fast::hash(bytes) == self.crc;
         if !is_intact && !makes(Mistake::TrustPartTables) {
             return None;
@@ -139,10 +137,6 @@ impl Part {
             (_, at) = record::frame(bytes, at).ok()?;
         }
         let (begins, end) = record::frame(bytes, at).ok()?;
-        Some(Record {
-            position: self.position,
-            timestamp_us: self.timestamp_us,
-            payload: bytes.slice(begins..end),
-        })
+        Some(bytes.slice(begins..end))
     }
 }

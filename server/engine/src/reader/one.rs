@@ -58,7 +58,8 @@ impl Reader {
             }
             Err(_) => return None,
         }
-        let record = part.record(&bytes.freeze())?;
+        let payload = part.payload(&bytes.freeze())?;
+        let record = Record { position: self.position, timestamp_us: part.timestamp_us, payload };
         self.position = record.position + 1;
         Some(Found::Some(record))
     }
