@@ -20,7 +20,7 @@ use memmap2::MmapMut;
 use crate::sync::lock;
 
 /// The size of a huge page on every processor whose ordinary pages have 4 KiB.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub(crate) const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Huge pages of the largest buffer.
 const HUGE_PAGES_MAX: usize = 2;
 /// The largest group that is built in huge pages.

@@ -1,4 +1,4 @@
-//! [`Buffers`]: a bounded number of buffers of one huge page each, which are used again.
+//! [`Buffers`]: a bounded number of buffers of huge pages, which are used again.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 use super::PIECE_BYTES;
-use crate::commit::buffer_pool::map_huge_pages;
+use crate::commit::buffer_pool::{HUGE_PAGE_BYTES, map_huge_pages};
 use crate::sync::lock;
 
 /// See the module.
@@ -43,22 +43,35 @@ impl Buffers {
         self.count_max == 0
     }
 
-    /// Returns a buffer, unless all are in use.
-    pub(super) fn acquire(self: &Arc<Buffers>) -> Option<Buffer> {
-        let unused = {
+    /// Returns a buffer that was used before, if there is one.
+    pub(super) fn acquire_used(self: &Arc<Buffers>) -> Option<Buffer> {
+        let mut state = lock(&self.state);
+        let pages = state.unused.pop()?;
+        state.in_use += 1;
+        drop(state);
+        Some(self.buffer(pages))
+    }
+
+    /// Returns a new buffer, unless all are in use. Its memory costs more to fill than that of a
+    /// used one.
+    pub(super) fn acquire_new(self: &Arc<Buffers>) -> Option<Buffer> {
+        {
             let mut state = lock(&self.state);
-            if state.in_use >= self.count_max {
+            if state.in_use + state.unused.len() >= self.count_max {
                 return None;
             }
             state.in_use += 1;
-            state.unused.pop()
-        };
-        let Some(pages) = unused.or_else(|| map_huge_pages(1)) else {
+        }
+        let Some(pages) = map_huge_pages(PIECE_BYTES.div_ceil(HUGE_PAGE_BYTES)) else {
             lock(&self.state).in_use -= 1;
             return None;
         };
-        let start = pages.as_ptr().align_offset(PIECE_BYTES);
-        Some(Buffer { buffers: Arc::clone(self), pages: Some(pages), start, len: 0 })
+        Some(self.buffer(pages))
+    }
+
+    fn buffer(self: &Arc<Buffers>, pages: MmapMut) -> Buffer {
+        let start = pages.as_ptr().align_offset(HUGE_PAGE_BYTES);
+        Buffer { buffers: Arc::clone(self), pages: Some(pages), start, len: 0 }
     }
 
     /// Frees the memory of buffers that are not in use.

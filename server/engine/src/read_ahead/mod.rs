@@ -1,14 +1,15 @@
 //! [`ReadAhead`]: pieces of files that are not in the page cache, for readers of many records.
 //!
 //! ```text
-//! file      |  piece 0  |  piece 1  |  piece 2  |  piece 3  |       2 MiB each
+//! file      |  piece 0  |  piece 1  |  piece 2  |  piece 3  |       4 MiB each
 //! reader         ▲ uses       ready     is read                     by two threads
 //! ```
 //!
 //! Filling the page cache is slow on virtual machines that return free memory to their host. So
 //! pieces are read past it (`O_DIRECT`), into buffers that are used again and again, while earlier
 //! pieces are sent. All readers share the pieces and their memory: readers of the same piece wait
-//! for one read. Pieces that nobody uses for about a second are freed.
+//! for one read. A few pieces that were used stay for readers that are a little behind. Pieces that
+//! nobody uses for about a second are freed.
 //!
 //! Nothing here checks the bytes, and nothing fails: without memory, or after an error, the caller
 //! reads the file itself.
@@ -26,10 +27,12 @@ use crate::segment::name::Offset;
 use crate::storage::{DIRECT_ALIGNMENT, File};
 use crate::sync::lock;
 
-/// The size of a piece: 2 MiB, a huge page.
-pub(crate) const PIECE_BYTES: usize = 2 << 20;
+/// The size of a piece: 4 MiB, two huge pages. A block at a boundary of two pieces is copied.
+pub(crate) const PIECE_BYTES: usize = 4 << 20;
 /// Threads that read pieces before a reader asks for them.
 const THREADS_MAX: usize = 2;
+/// Pieces that were used and stay nevertheless, before new memory is filled.
+const USED_KEPT: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -93,7 +96,12 @@ struct OpenFile {
 #[derive(Debug)]
 enum Slot {
     Reading,
-    Ready { bytes: Bytes, last_use: u64 },
+    Ready {
+        bytes: Bytes,
+        last_use: u64,
+        /// A reader has asked for it.
+        was_used: bool,
+    },
 }
 
 impl ReadAhead {
@@ -127,17 +135,18 @@ impl ReadAhead {
                 }
             }
         }
-        let reading = self.shared.begin(&mut state, piece)?;
+        let reading = self.shared.begin(&mut state, piece, Purpose::Now)?;
         drop(state);
         reading.read()
     }
 
-    /// Begins to read a piece on another thread, unless it is in memory.
+    /// Begins to read a piece on another thread, unless it is in memory, or all memory has pieces
+    /// that were not used yet.
     pub(crate) fn prefetch(&self, piece: &Piece) {
         let Some(threads) = &self.threads else { return };
         let mut state = lock(&self.shared.state);
-        if matches!(state.look_up(piece), Lookup::Absent)
-            && let Some(reading) = self.shared.begin(&mut state, piece)
+        if state.is_absent(piece)
+            && let Some(reading) = self.shared.begin(&mut state, piece, Purpose::InAdvance)
         {
             drop(state);
             threads.submit(Arc::new(ReadJob(Mutex::new(Some(reading)))));
@@ -186,12 +195,21 @@ impl State {
         match self.slot(piece) {
             // The file has become longer since a shorter piece was read.
             Some(Slot::Ready { bytes, .. }) if bytes.len() < piece.len => Lookup::Absent,
-            Some(Slot::Ready { bytes, last_use }) => {
-                *last_use = uses;
+            Some(Slot::Ready { bytes, last_use, was_used }) => {
+                (*last_use, *was_used) = (uses, true);
                 Lookup::Ready(bytes.slice(..piece.len))
             }
             Some(Slot::Reading) => Lookup::Reading,
             None => Lookup::Absent,
+        }
+    }
+
+    /// Whether the piece is neither in memory nor being read.
+    fn is_absent(&mut self, piece: &Piece) -> bool {
+        match self.slot(piece) {
+            Some(Slot::Ready { bytes, .. }) => bytes.len() < piece.len,
+            Some(Slot::Reading) => false,
+            None => true,
         }
     }
 
@@ -203,16 +221,25 @@ impl State {
         self.open(&piece.file)?.slots.get_mut(&piece.index)
     }
 
-    /// Removes the piece that was not used for the longest time. Returns `None` if all are being
-    /// read.
-    fn evict(&mut self) -> Option<Bytes> {
+    /// The number of pieces that were used.
+    fn used(&self) -> usize {
+        let slots = self.files.iter().flat_map(|file| file.slots.values());
+        slots.filter(|slot| matches!(slot, Slot::Ready { was_used: true, .. })).count()
+    }
+
+    /// Removes the piece that was not used for the longest time, first those that were used.
+    /// Returns `None` if there is none, or if it is wanted in advance and none was used.
+    fn evict(&mut self, purpose: Purpose) -> Option<Bytes> {
         let slots = self.files.iter().enumerate().flat_map(|(at, file)| {
             file.slots.iter().filter_map(move |(index, slot)| match slot {
-                Slot::Ready { last_use, .. } => Some((*last_use, at, *index)),
+                Slot::Ready { last_use, was_used, .. } => {
+                    let may_go = *was_used || purpose == Purpose::Now;
+                    may_go.then_some((!was_used, *last_use, at, *index))
+                }
                 Slot::Reading => None,
             })
         });
-        let (_, at, index) = slots.min()?;
+        let (_, _, at, index) = slots.min()?;
         match self.files.get_mut(at)?.slots.remove(&index)? {
             Slot::Ready { bytes, .. } => Some(bytes),
             Slot::Reading => None,
@@ -222,7 +249,12 @@ impl State {
 
 impl Shared {
     /// Reserves memory for a piece and marks it as being read.
-    fn begin(self: &Arc<Shared>, state: &mut State, piece: &Piece) -> Option<Reading> {
+    fn begin(
+        self: &Arc<Shared>,
+        state: &mut State,
+        piece: &Piece,
+        purpose: Purpose,
+    ) -> Option<Reading> {
         if self.buffers.is_none() {
             return None;
         }
@@ -232,10 +264,17 @@ impl Shared {
             state.files.push(OpenFile { file, direct, slots: BTreeMap::new() });
         }
         let buffer = loop {
-            match self.buffers.acquire() {
+            if let Some(buffer) = self.buffers.acquire_used() {
+                break buffer;
+            }
+            // A piece that is still sent keeps its buffer.
+            if state.used() > USED_KEPT {
+                drop(state.evict(purpose));
+                continue;
+            }
+            match self.buffers.acquire_new() {
                 Some(buffer) => break buffer,
-                // A piece that is still sent keeps its buffer.
-                None => drop(state.evict()?),
+                None => drop(state.evict(purpose)?),
             }
         };
         let open = state.open(&piece.file)?;
@@ -246,6 +285,7 @@ impl Shared {
             piece: piece.clone(),
             direct,
             buffer: Some(buffer),
+            purpose,
         })
     }
 }
@@ -257,6 +297,16 @@ struct Reading {
     piece: Piece,
     direct: Arc<dyn File>,
     buffer: Option<buffers::Buffer>,
+    purpose: Purpose,
+}
+
+/// Why a piece is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A reader waits for it.
+    Now,
+    /// A reader will probably ask for it.
+    InAdvance,
 }
 
 impl Reading {
@@ -283,8 +333,9 @@ impl Reading {
         let bytes = buffer.into_bytes(self.piece.len);
         let mut state = lock(&self.shared.state);
         let last_use = state.uses;
+        let was_used = self.purpose == Purpose::Now;
         if let Some(slot) = state.slot(&self.piece) {
-            *slot = Slot::Ready { bytes: bytes.clone(), last_use };
+            *slot = Slot::Ready { bytes: bytes.clone(), last_use, was_used };
         }
         Some(bytes)
     }

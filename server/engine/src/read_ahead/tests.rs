@@ -84,6 +84,43 @@ fn oldest_piece_makes_room_unless_it_is_in_use() {
 }
 
 #[test]
+fn piece_that_was_not_used_yet_gives_way_only_to_a_reader_that_waits() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, content) = file(directory.path(), 4 * PIECE_BYTES);
+    let ahead = ReadAhead::new(2 * PIECE_BYTES, true);
+    let pieces = [0, 1, 2, 3].map(|index| piece(&file, &content, index));
+    let is_there = |piece| !lock(&ahead.shared.state).is_absent(piece);
+    ahead.prefetch(&pieces[0]);
+    ahead.prefetch(&pieces[1]);
+    // Not by `get`, which would use them.
+    while lock(&ahead.shared.state).files[0].slots.values().any(|s| matches!(s, Slot::Reading)) {
+        std::thread::yield_now();
+    }
+    ahead.prefetch(&pieces[2]);
+    assert_eq!(pieces.each_ref().map(is_there), [true, true, false, false]);
+    drop(ahead.get(&pieces[1]).expect("ready"));
+    ahead.prefetch(&pieces[2]);
+    assert_eq!(pieces.each_ref().map(is_there), [true, false, true, false]);
+    drop(ahead.get(&pieces[3]).expect("read"));
+    assert!(is_there(&pieces[3]));
+}
+
+#[test]
+fn used_pieces_are_evicted_before_new_memory_is_filled() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let count = USED_KEPT + 6;
+    let (file, content) = file(directory.path(), count * PIECE_BYTES);
+    let ahead = ReadAhead::new(2 * count * PIECE_BYTES, true);
+    let pieces: Vec<_> = (0..count).map(|index| piece(&file, &content, index as u64)).collect();
+    for piece in &pieces {
+        drop(ahead.get(piece).expect("read"));
+    }
+    let ready = pieces.iter().filter(|piece| is_ready(&ahead, piece)).count();
+    assert_eq!(ready, USED_KEPT + 1);
+    assert!(is_ready(&ahead, &pieces[count - 1]), "the newest are kept");
+}
+
+#[test]
 fn unused_pieces_are_freed() {
     let directory = tempfile::tempdir().expect("a directory");
     let (file, content) = file(directory.path(), PIECE_BYTES);

@@ -15,11 +15,13 @@ use crate::storage::{DiskWait, File};
 
 /// A reader reads ahead after it has read this many bytes in order: 256 KiB.
 const ORDERED_BYTES_MIN: usize = 256 << 10;
-/// Two further pieces are read in advance if the last one was used up within this time.
+/// The number of pieces that are read in advance for a reader.
+const PIECES_AHEAD: u64 = 2;
+/// They are read if the last piece was used up within this time.
 const FAST_PIECE: Duration = Duration::from_millis(250);
 
 /// A reader looks at the page cache again after this many pieces.
-const LOOK_EVERY: u64 = 8;
+const LOOK_EVERY: u64 = 4;
 /// How far it looks.
 const LOOK_BYTES: u64 = 32 << 20;
 
@@ -135,8 +137,8 @@ impl Reader {
             let now = self.log.services.time.monotonic();
             let is_fast = now.saturating_sub(self.order.piece_since) < FAST_PIECE;
             (self.order.piece, self.order.piece_since) = (index, now);
-            let next = [index + 1, index + 2].into_iter().filter(|_| is_fast);
-            for piece in next.filter_map(|index| piece_of(&place.file, limit, index)) {
+            let next = (1..=PIECES_AHEAD).filter(|_| is_fast);
+            for piece in next.filter_map(|n| piece_of(&place.file, limit, index + n)) {
                 self.log.services.read_ahead.prefetch(&piece);
             }
         }
