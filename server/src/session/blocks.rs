@@ -140,13 +140,15 @@ impl BlockReader {
         Ok(())
     }
 
-    /// Whether the kernel can send the next blocks.
+    /// Whether the kernel can send the next blocks. If so, but they are read here nevertheless, the
+    /// consumer checks them too.
     fn wants_span(&mut self) -> Result<bool, Error> {
         let end = self.log.end_position();
         let all = self.query.until.is_none_or(|until| until >= end);
         let any_codec = self.query.codecs == Codecs::ALL;
         let may_span = self.may_span && all && any_codec;
         let reader = self.cursor()?;
+        reader.set_receiver_checks(may_span);
         Ok(may_span && !reader.reads_ahead() && !reader.is_in_memory())
     }
 

@@ -97,6 +97,19 @@ impl Block {
     /// # Errors
     /// See [`ParseError`]. The records are not checked.
     pub fn parse(bytes: Bytes, record_bytes_max: u64) -> Result<(Block, Bytes), ParseError> {
+        let (block, rest) = Block::split(bytes, record_bytes_max)?;
+        if crc32fast::hash(&block.body) != block.header.body_crc {
+            return Err(ParseError::BodyChecksum);
+        }
+        Ok((block, rest))
+    }
+
+    /// As [`Block::parse`], but does not compare the checksum of the body, for a block whose
+    /// receiver does.
+    ///
+    /// # Errors
+    /// As there, except for `BodyChecksum`.
+    pub fn split(bytes: Bytes, record_bytes_max: u64) -> Result<(Block, Bytes), ParseError> {
         let (header, header_crc) = Header::decode(&bytes)?;
         check_sizes(&header, record_bytes_max)?;
         let mut body = bytes.slice(BLOCK_HEADER_BYTES..);
@@ -106,9 +119,6 @@ impl Block {
             return Err(ParseError::Cut { claimed, present: body.len() });
         }
         let rest = body.split_off(body_bytes);
-        if crc32fast::hash(&body) != header.body_crc {
-            return Err(ParseError::BodyChecksum);
-        }
         Ok((Block { header, header_crc, body }, rest))
     }
 

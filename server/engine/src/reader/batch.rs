@@ -79,6 +79,8 @@ impl Batch {
 }
 
 impl Extract for Batch {
+    const HAS_WHOLE_BLOCKS: bool = false;
+
     /// The uncompressed size of the records.
     fn measure(header: &Header) -> usize {
         header.raw_size as usize

@@ -78,6 +78,8 @@ impl Blocks {
 }
 
 impl Extract for Blocks {
+    const HAS_WHOLE_BLOCKS: bool = true;
+
     /// The stored size of the block, including its header.
     fn measure(header: &Header) -> usize {
         usize::try_from(header.block_bytes()).unwrap_or(usize::MAX)

@@ -10,6 +10,9 @@ use crate::tail::Group;
 
 /// A result of a read, which is built from stored blocks.
 pub(super) trait Extract: Sized {
+    /// Whether it has whole blocks, so that its receiver can check them.
+    const HAS_WHOLE_BLOCKS: bool;
+
     /// The number of bytes by which a block counts toward the byte limit of a read.
     fn measure(header: &Header) -> usize;
 

@@ -301,13 +301,16 @@ impl Reader {
     }
 
     /// Scans a chunk that begins at the place. Skips the blocks before the position, which may be
-    /// incomplete. Checks each block after that, and that its position follows the block before it.
+    /// incomplete. Checks each block after that, unless its receiver does, and that its position
+    /// follows the block before it.
     fn scan<T: Extract>(
         &self,
         place: &FilePlace,
         chunk: &Bytes,
         bytes_max: usize,
     ) -> Result<Scanned, Error> {
+        let is_checked_by_receiver =
+            T::HAS_WHOLE_BLOCKS && self.receiver_checks && !self.is_known_to_be_damaged();
         let mut bound = Bound::new(bytes_max);
         let mut blocks: Vec<Block> = Vec::new();
         let skipped = self.bytes_before(place, chunk)?;
@@ -340,7 +343,12 @@ impl Reader {
             if blocks.is_empty() {
                 self.check_memory(&header)?;
             }
-            match Block::parse(chunk.slice(at..), MAX_RECORD_SIZE_MAX) {
+            let rest = chunk.slice(at..);
+            let parsed = match is_checked_by_receiver {
+                true => Block::split(rest, MAX_RECORD_SIZE_MAX),
+                false => Block::parse(rest, MAX_RECORD_SIZE_MAX),
+            };
+            match parsed {
                 Ok((block, _)) => blocks.push(block),
                 Err(ParseError::Cut { .. }) => break,
                 Err(_) => {

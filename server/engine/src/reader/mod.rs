@@ -10,7 +10,8 @@
 //!
 //! Invariant: a reader returns nothing after the durable end. It compares the header and body
 //! checksums of every block from a file before it returns the block or one of its records. The
-//! blocks of a span are an exception: their receiver checks them. A read of one record may instead
+//! bodies of a span, or of blocks for which the caller asks, are an exception: their receiver checks
+//! them. A read of one record may instead
 //! compare the checksum of a part of a block ([`one`]).
 
 mod ahead;
@@ -25,8 +26,8 @@ mod wait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use styx_protocol::Position;
 use styx_protocol::block::{Codec, Header};
+use styx_protocol::{LogStatus, Position};
 
 use self::ahead::Order;
 use self::extract::{Extract, Extracted};
@@ -35,6 +36,7 @@ use crate::log::LogInner;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
 use crate::storage::{DiskWait, File};
+use crate::sync::lock;
 use crate::tail::View;
 
 pub use self::batch::{Batch, Record};
@@ -68,6 +70,7 @@ pub struct Reader {
     /// The position for the log's tail, once the reader has read more than a record.
     progress: Option<Arc<AtomicU64>>,
     order: Order,
+    receiver_checks: bool,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -93,6 +96,7 @@ impl Reader {
             block_bytes_max: usize::MAX,
             progress: None,
             order: Order::default(),
+            receiver_checks: false,
         };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
@@ -123,6 +127,17 @@ impl Reader {
     /// There is no limit by default.
     pub fn set_block_bytes_max(&mut self, block_bytes_max: usize) {
         self.block_bytes_max = block_bytes_max;
+    }
+
+    /// Leaves the checksums of the bodies of blocks to their receiver, as in a [`Span`]. It applies
+    /// to [`Reader::blocks`] and [`Reader::try_blocks`], if the log is not known to be damaged. The
+    /// reader checks them by default.
+    pub fn set_receiver_checks(&mut self, receiver_checks: bool) {
+        self.receiver_checks = receiver_checks;
+    }
+
+    fn is_known_to_be_damaged(&self) -> bool {
+        lock(&self.log.health).0 == LogStatus::Corrupt
     }
 
     /// Reads at most about `bytes_max` uncompressed bytes, but at least one block, and advances.

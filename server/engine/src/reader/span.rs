@@ -14,14 +14,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use styx_protocol::{LogStatus, Position};
+use styx_protocol::Position;
 
 use super::{FilePlace, Reader};
 use crate::Error;
 use crate::segment::index::SearchKey;
 use crate::segment::name::Offset;
 use crate::storage::{DiskWait, File};
-use crate::sync::lock;
 
 /// Complete blocks in a file, and the file descriptor to send them from ([`AsFd`]). The bytes do
 /// not change while the span exists, even if retention removes the segment.
@@ -89,7 +88,7 @@ impl Reader {
         if self.position < view.start() {
             return Err(self.out_of_range(&view));
         }
-        if self.is_in_memory() || lock(&self.log.health).0 == LogStatus::Corrupt {
+        if self.is_in_memory() || self.is_known_to_be_damaged() {
             return Ok(None);
         }
         let Some((place, _)) = self.place(&view, DiskWait::Allowed)? else { return Ok(None) };

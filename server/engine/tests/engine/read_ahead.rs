@@ -9,7 +9,7 @@ use styx_protocol::{LogConfig, Position, Records};
 
 use crate::support::{close, name};
 
-/// Payloads that fill some pieces of 2 MiB. Their blocks end at no boundary, and one block is
+/// Payloads that fill some pieces of 4 MiB. Their blocks end at no boundary, and one block is
 /// larger than a piece.
 fn payloads() -> Vec<Vec<u8>> {
     let payload = |n: usize, len: usize| {
@@ -111,7 +111,7 @@ fn cold_blocks_are_the_same_with_little_memory_and_without() {
     let (catalog, log) = create(directory.path(), 0);
     close(catalog);
     drop(log);
-    for read_ahead_bytes_max in [0, 2 << 20, 6 << 20, 64 << 20] {
+    for read_ahead_bytes_max in [0, 4 << 20, 12 << 20, 64 << 20] {
         let options = Options { read_ahead_bytes_max, ..Options::new(directory.path()) };
         let catalog = Catalog::open(options).expect("opened");
         catalog.wait_until_open();
@@ -140,17 +140,22 @@ fn reader_that_reads_ahead_sees_what_is_appended_meanwhile() {
     }
 }
 
-#[test]
-fn damage_is_found_by_a_reader_that_reads_ahead() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (_catalog, log) = create(directory.path(), 64 << 20);
-    let path = crate::log::newest_segment(directory.path(), "log");
+/// Flips a bit of a record of the log, and drops the log from the page cache.
+fn damage(directory: &std::path::Path) {
+    let path = crate::log::newest_segment(directory, "log");
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("it opens");
     let mut byte = [0];
     file.read_exact_at(&mut byte, 3_000_000).expect("read");
     file.write_all_at(&[byte[0] ^ 1], 3_000_000).expect("written");
     file.sync_all().expect("synced");
-    drop_cache(directory.path());
+    drop_cache(directory);
+}
+
+#[test]
+fn damage_is_found_by_a_reader_that_reads_ahead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_catalog, log) = create(directory.path(), 64 << 20);
+    damage(directory.path());
     let mut reader = log.reader(Position::ORIGIN).expect("a reader");
     let mut count = 0;
     let error = loop {
@@ -162,4 +167,36 @@ fn damage_is_found_by_a_reader_that_reads_ahead() {
     };
     assert!(matches!(error, Error::CorruptRecord { position, .. } if position == Position(count)));
     assert!(count > 10, "the records before the damage are returned");
+}
+
+#[test]
+fn receiver_that_checks_blocks_finds_the_damage_and_the_next_reader_reports_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_catalog, log) = create(directory.path(), 64 << 20);
+    damage(directory.path());
+    let reader = |position| {
+        let mut reader = log.reader(position).expect("a reader");
+        reader.set_receiver_checks(true);
+        reader
+    };
+    let (mut next, mut damaged) = (Position::ORIGIN, Vec::new());
+    let mut blocks = reader(Position::ORIGIN);
+    while let Found::Some(read) = blocks.blocks(1 << 20).expect("the receiver checks them") {
+        for part in read.parts() {
+            let mut rest = part.clone();
+            while !rest.is_empty() {
+                let (block, behind) = Block::split(rest.clone(), 8 << 20).expect("a whole block");
+                if Block::parse(rest, 8 << 20).is_err() {
+                    damaged.push(next);
+                }
+                next = Position(block.header().end_position());
+                rest = behind;
+            }
+        }
+    }
+    assert_eq!((damaged.len(), next), (1, Position(payloads().len() as u64)));
+    // The records of the same blocks are checked here in any case.
+    assert!(matches!(reader(damaged[0]).read(1), Err(Error::CorruptRecord { .. })));
+    // From now on the log is known to be damaged.
+    assert!(matches!(reader(damaged[0]).blocks(1), Err(Error::CorruptRecord { .. })));
 }
