@@ -25,6 +25,8 @@ const QUIET_TIME: Duration = Duration::from_millis(50);
 const HEARTBEATS_BYTES: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const WRITE_BYTES_MIN: usize = 4 << 10;
+/// After this many bytes, the task yields to others.
+const LONG_BYTES: usize = 64 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -116,9 +118,15 @@ impl Styx0Consumer {
         }
         // The encoded bytes are enough; a consumer that does not read must not hold
         // the batch as well.
+        let is_long = batch.len_bytes() >= LONG_BYTES;
         drop(batch);
         chunk.resize(connection.outgoing.len());
-        sent(connection).await
+        sent(connection).await?;
+        if is_long {
+            // A consumer whose socket takes everything must not make others wait.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Waits for more records if the consumer follows the log.

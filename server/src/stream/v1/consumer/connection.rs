@@ -21,8 +21,11 @@ use crate::handover;
 use crate::peer::{self, CloseLimits, HeartbeatTimeouts};
 use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
-/// Frames in a row before the task yields to others.
+/// Frames in a row before the task yields to others, if they are small.
 const FRAMES_MAX: u32 = 8;
+/// Bytes in a row before it yields: 256 KiB. Each consumer whose socket takes everything makes the
+/// others on its thread wait for as long as it takes to send this and the rest of a frame.
+const TURN_BYTES_MAX: usize = 256 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl ConsumerConnection {
 
     /// Sends blocks until there are no more to send.
     async fn send_all(&mut self) -> Result<(), ConsumerEnd> {
-        let mut frames = 0;
+        let (mut frames, mut bytes) = (0, 0);
         let mut is_told = false;
         loop {
             let position = self.reader.position();
@@ -91,13 +94,14 @@ impl ConsumerConnection {
             }
             match self.socket.run_while_serving(self.reader.next()).await?? {
                 Some(blocks) => {
-                    self.send(blocks).await?;
+                    bytes += self.send(blocks).await?;
                     is_told = false;
                 }
                 None => self.socket.run_while_serving(self.reader.wait()).await??,
             }
             frames += 1;
-            if frames % FRAMES_MAX == 0 {
+            if frames >= FRAMES_MAX || bytes >= TURN_BYTES_MAX {
+                (frames, bytes) = (0, 0);
                 self.socket.check_ending()?;
                 tokio::task::yield_now().await;
             }
@@ -105,17 +109,17 @@ impl ConsumerConnection {
     }
 
     /// Puts blocks into a frame. Blocks in memory are sent together with what
-    /// follows.
-    async fn send(&mut self, blocks: StoredBlocks) -> Result<(), ConsumerEnd> {
+    /// follows. Returns their bytes, without those that another thread has sent.
+    async fn send(&mut self, blocks: StoredBlocks) -> Result<usize, ConsumerEnd> {
         match blocks {
             StoredBlocks::Parts(parts) => {
                 let bytes = parts.iter().map(Bytes::len).sum();
                 let send_queue = &mut self.socket.send_queue;
                 send_queue.frames().extend_from_slice(&frame::blocks_header(bytes));
                 parts.into_iter().for_each(|part| send_queue.push(part));
-                Ok(())
+                Ok(bytes)
             }
-            StoredBlocks::Span(span) => self.socket.send_span(span).await,
+            StoredBlocks::Span(span) => self.socket.send_span(span).await.map(|()| 0),
         }
     }
 }
