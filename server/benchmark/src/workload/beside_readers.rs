@@ -9,7 +9,8 @@
 //! ```
 //! Consumers need processor time as well. On a machine with few cores a record waits for it as
 //! it does beside the four busy threads. What they do to the disk and in the server is the
-//! difference between the two.
+//! difference between the two. The consumers and the producer share the thread of one client, so
+//! an ack also waits while that thread handles what the consumers receive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
