@@ -97,6 +97,12 @@ async fn accept_all(listener: TcpListener, server: SocketAddr, connector: TlsCon
     }
 }
 
+/// The side that has gone before everything was sent to the server.
+enum Gone {
+    Client,
+    Server,
+}
+
 /// Forwards one connection until both sides are closed; `None` if it was cut.
 async fn carry(client: &TcpStream, server: SocketAddr, connector: &TlsConnector) -> Option<()> {
     let _ = client.set_nodelay(true);
@@ -108,18 +114,19 @@ async fn carry(client: &TcpStream, server: SocketAddr, connector: &TlsConnector)
     let there = async {
         let mut buffer = vec![0; 16 << 10];
         loop {
-            client.readable().await.ok()?;
+            client.readable().await.map_err(|_| Gone::Client)?;
             match client.try_read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    to_server.write_all(buffer.get(..count)?).await.ok()?;
-                    to_server.flush().await.ok()?;
+                    let received = buffer.get(..count).unwrap_or_default();
+                    to_server.write_all(received).await.map_err(|_| Gone::Server)?;
+                    to_server.flush().await.map_err(|_| Gone::Server)?;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
+                Err(_) => return Err(Gone::Client),
             }
         }
-        to_server.shutdown().await.ok()
+        to_server.shutdown().await.map_err(|_| Gone::Server)
     };
     let back = async {
         let mut buffer = vec![0; 16 << 10];
@@ -146,13 +153,14 @@ async fn carry(client: &TcpStream, server: SocketAddr, connector: &TlsConnector)
     let (mut there, mut back) = (std::pin::pin!(there), std::pin::pin!(back));
     // A server that has closed everything may still be sent something; then it resets.
     tokio::select! {
-        sent = &mut there => {
-            sent?;
-            back.await
-        }
+        sent = &mut there => match sent {
+            // A server that has refused a body may have sent an answer before it closed.
+            Ok(()) | Err(Gone::Server) => back.await,
+            Err(Gone::Client) => None,
+        },
         received = &mut back => {
             received?;
-            tokio::time::timeout(Duration::from_secs(60), there).await.ok()?
+            tokio::time::timeout(Duration::from_secs(60), there).await.ok()?.ok()
         }
     }
 }
