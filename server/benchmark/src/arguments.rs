@@ -59,7 +59,7 @@ pub struct Arguments {
     /// Bytes that the consumer of lagging is behind at its start [default: 256MiB,4GiB]
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…", value_parser = bytes)]
     pub(crate) backlog: Vec<u64>,
-    /// Records per second for paced and fan-out
+    /// Records per second for paced, beside-readers and fan-out
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
     /// Rounds per workload; the report shows their median [default: 3]

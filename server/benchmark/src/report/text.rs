@@ -59,7 +59,7 @@ fn conditions(report: &Report, out: &mut String) {
     line(
         "parameters",
         format!(
-            "{} {} of {}, each after a warm-up of {}; rate of paced and fan-out: {} records/s",
+            "{} {} of {}, each after a warm-up of {}; rate of paced loads: {} records/s",
             c.rounds,
             if c.rounds == 1 { "round" } else { "rounds" },
             time(c.seconds.as_secs_f64()),

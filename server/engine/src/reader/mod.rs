@@ -10,9 +10,9 @@
 //!
 //! Invariant: a reader returns nothing after the durable end. It compares the header and body
 //! checksums of every block from a file before it returns the block or one of its records. The
-//! bodies of a span, or of blocks for which the caller asks, are an exception: their receiver checks
-//! them. A read of one record may instead
-//! compare the checksum of a part of a block ([`one`]).
+//! bodies of a span are an exception: their receiver checks them, and other whole blocks if the
+//! caller asks for that. A read of one record may instead compare the checksum of a part of a block
+//! ([`one`]).
 
 mod ahead;
 mod batch;

@@ -23,8 +23,8 @@ use crate::session::{BlockReader, OpenLog, StoredBlocks};
 
 /// Frames in a row before the task yields to others, if they are small.
 const FRAMES_MAX: u32 = 8;
-/// Bytes in a row before it yields: 256 KiB. Each consumer whose socket takes everything makes the
-/// others on its thread wait for as long as it takes to send this and the rest of a frame.
+/// Bytes in a row before it yields, at the end of a frame: 256 KiB. Others on its thread wait for as
+/// long as it takes to send them.
 const TURN_BYTES_MAX: usize = 256 << 10;
 
 /// See the module.
