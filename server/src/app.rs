@@ -1,6 +1,7 @@
 //! [`App`]: what every connection needs, whatever its protocol.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::auth;
 use crate::config::Config;
@@ -16,6 +17,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) auth: Arc<auth::Store>,
+    /// When the server started.
+    pub(crate) started: Instant,
 }
 
 impl App {
@@ -32,6 +35,7 @@ impl App {
             config,
             shutdown: Shutdown::new(is_restart),
             auth,
+            started: Instant::now(),
         }
     }
 }

@@ -77,8 +77,9 @@ pub(super) async fn read(call: &mut Call<'_>, log: &OpenLog) -> Result<Answer, E
     call.opened_stream = Some("event-stream");
     let from = log.seek(&params).await?;
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
+    let follower = params.follow.then(|| call.follower("event-stream"));
     let events = Events {
-        reader: log.read(from, batch_bytes)?,
+        reader: log.read(from, batch_bytes)?.followed_by(follower),
         chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,

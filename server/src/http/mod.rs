@@ -26,6 +26,7 @@ mod openapi;
 mod read;
 mod request_id;
 mod route;
+mod status;
 mod surface;
 mod upgrade;
 mod write;
@@ -259,6 +260,7 @@ impl Call<'_> {
             (R::Cursor, &Method::DELETE) => cursors::delete(self).await,
             (R::Restore, &Method::POST) => archive::restore(self).await,
             (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(self),
+            (R::Status, &Method::GET) => status::get(self).await,
             (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),
             (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(self),
             (R::Version, &(Method::GET | Method::HEAD)) => meta::version(self),

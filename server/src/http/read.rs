@@ -155,7 +155,8 @@ async fn follow(
 ) -> Result<Answer, Error> {
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
-    let mut reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let mut reader = reader.followed_by(Some(call.follower("http")));
     let chunks = call.app.sessions.response_budget().chunks();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
@@ -183,6 +184,7 @@ async fn follow(
             None => {
                 let bytes_max = answer_bytes.min(chunk.bytes_max());
                 let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
+                reader.go_back_to(batch.first() + count)?;
                 (chunk.keep(bytes), Bytes::new(), count)
             }
         },

@@ -18,7 +18,8 @@ use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
 use super::read::BLOCK_BYTES_MAX;
-use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
+use super::reading::Reading;
+use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
 
 /// Bytes of a file that are sent as one span: a quarter of the largest frame,
 /// because no other frame can be sent to a consumer in the middle of one.
@@ -52,6 +53,7 @@ pub(crate) struct BlockReader {
     reader: Option<Reader>,
     query: BlockQuery,
     position: Position,
+    reading: Reading,
     /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
     /// The memory of everything that was read and not yet sent.
@@ -76,6 +78,7 @@ impl OpenLog {
             reader: Some(reader),
             query,
             position: from,
+            reading: Reading::new(&self.log, &self.followers, from),
             single: VecDeque::new(),
             chunks,
             chunk: None,
@@ -85,6 +88,14 @@ impl OpenLog {
 }
 
 impl BlockReader {
+    /// The same reader, listed as a follower of its log if there is one.
+    pub(crate) fn followed_by(mut self, by: Option<FollowedBy>) -> BlockReader {
+        if let Some(by) = by {
+            self.reading.follow(by);
+        }
+        self
+    }
+
     /// The position at which the next blocks begin.
     pub(crate) fn position(&self) -> Position {
         self.position
@@ -117,6 +128,7 @@ impl BlockReader {
         match found {
             BlocksOrSpan::Span(span) => {
                 self.position = span.next();
+                self.reading.took(self.position, span.len());
                 Ok(Some(StoredBlocks::Span(span)))
             }
             BlocksOrSpan::Blocks(Found::Some(blocks)) => {
@@ -136,6 +148,7 @@ impl BlockReader {
     /// Resolves when there is more to read or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         self.sent();
+        self.reading.settle();
         self.cursor()?.wait().await;
         Ok(())
     }
@@ -159,6 +172,7 @@ impl BlockReader {
             && until.is_none_or(|until| blocks.next() <= until)
         {
             self.position = blocks.next();
+            self.reading.took(self.position, blocks.len_bytes() as u64);
             self.count(blocks.len_bytes());
             return Ok(StoredBlocks::Parts(blocks.parts().cloned().collect()));
         }
@@ -196,6 +210,7 @@ impl BlockReader {
         if self.single.is_empty() {
             self.single = VecDeque::new();
         }
+        self.reading.took(self.position, bytes as u64);
         let waiting: u64 = self.single.iter().map(|block| block.header().block_bytes()).sum();
         self.count(bytes + usize::try_from(waiting).unwrap_or(usize::MAX));
         Ok(StoredBlocks::Parts(parts))

@@ -23,6 +23,8 @@ mod payload;
 mod pipeline;
 mod producers;
 mod read;
+mod reading;
+mod status;
 mod storage;
 
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub(crate) use payload::{PAYLOAD_PIECE_BYTES, PayloadBuilder};
 pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::RecordReader;
+pub(crate) use reading::{FollowedBy, Followers};
+pub(crate) use status::{LogRow, LogState};
 pub(crate) use storage::StorageHealth;
 pub(crate) use styx_engine::{Append, Batch, CursorCondition, LogStats, Payload, Producer, Span};
 
@@ -60,6 +64,7 @@ pub(crate) struct Sessions {
     archives: Arc<Semaphore>,
     cursor_changes: cursors::CursorChanges,
     producers: Producers,
+    followers: Followers,
     storage: StorageHealth,
     /// The largest `max_record_size` of a new log.
     record_bytes_max: usize,
@@ -69,6 +74,7 @@ pub(crate) struct Sessions {
 #[derive(Debug, Clone)]
 pub(crate) struct OpenLog {
     log: styx_engine::Log,
+    followers: Followers,
 }
 
 /// Why the data directory cannot be used.
@@ -116,6 +122,7 @@ impl Sessions {
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             cursor_changes: cursors::CursorChanges::default(),
             producers: Producers::default(),
+            followers: Followers::default(),
             record_bytes_max: config.max_log_record_size,
         })
     }
@@ -147,7 +154,8 @@ impl Sessions {
 
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
-        Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
+        let log = self.catalog.log(&existing(name)?)?;
+        Ok(OpenLog { log, followers: self.followers.clone() })
     }
 
     /// Counters of the scrub.
