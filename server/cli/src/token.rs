@@ -313,7 +313,7 @@ fn later(time: Timestamp, by: SignedDuration) -> Result<Timestamp, Failure> {
 
 /// A time span such as `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifetime(SignedDuration);
+pub(crate) struct Lifetime(pub(crate) SignedDuration);
 
 impl FromStr for Lifetime {
     type Err = String;

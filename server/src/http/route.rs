@@ -155,8 +155,8 @@ impl Route {
     /// Every row.
     #[cfg(test)]
     pub(crate) const ALL: [Route; 16] = [
-        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, CURSORS, CURSOR, RECORDS, METRICS, STATUS,
-        LIVE, READY, VERSION, OPENAPI,
+        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, CURSORS, CURSOR, RECORDS, METRICS,
+        STATUS, LIVE, READY, VERSION, OPENAPI,
     ];
 
     /// The route of a path, and the log's name as the path spells it. The method matters

@@ -133,7 +133,8 @@ fn warnings(app: &App, connections: &Connections) -> Vec<Warning> {
         warn("shutting_down", "the server is stopping".to_owned());
     }
     if sessions.disk_reserve_stats().is_reached {
-        let message = "appends are refused because less than min_free_disk is free: free some space";
+        let message =
+            "appends are refused because less than min_free_disk is free: free some space";
         warn("disk_reserve_reached", message.to_owned());
     }
     let statuses: Vec<_> = sessions.list().into_iter().map(|info| info.status).collect();

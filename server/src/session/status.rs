@@ -133,7 +133,8 @@ impl LogRow {
     fn new(info: LogInfo, log: Option<&Log>, followers: Option<&FollowerCount>) -> LogRow {
         let stats = log.map(Log::stats).unwrap_or_default();
         let cursors = log.and_then(|log| log.cursor_lag().ok());
-        let behind = |position: styx_protocol::Position| info.end_position.saturating_sub(position.0);
+        let behind =
+            |position: styx_protocol::Position| info.end_position.saturating_sub(position.0);
         LogRow {
             status: info.status,
             record_count: info.record_count,

@@ -3,6 +3,7 @@
 mod cursors;
 mod health;
 mod logs;
+mod moment;
 mod serve;
 mod token;
 
@@ -15,6 +16,7 @@ use styx_protocol::LogName;
 pub(crate) use cursors::CursorsCommand;
 pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
+pub(crate) use moment::Moment;
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
 pub(crate) use token::{TokenCommand, TokenFileArguments};
 
