@@ -143,12 +143,12 @@ impl BlockReader {
     /// Everything that was read was sent.
     pub(crate) fn sent(&mut self) {
         self.chunk = None;
+        self.reading.settle();
     }
 
     /// Resolves when there is more to read or the log is gone.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         self.sent();
-        self.reading.settle();
         self.cursor()?.wait().await;
         Ok(())
     }

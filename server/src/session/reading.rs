@@ -5,7 +5,7 @@
 //!                                 └ follower ────▶ Followers ─▶ /status
 //! ```
 //! What was read counts when the reader asks for more, waits or ends, because before that its
-//! caller may go back. Invariant: a follower is listed from its first read to the end of its reader.
+//! caller may go back. Blocks count when they were sent. Invariant: a follower is listed from its first read to the end of its reader.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

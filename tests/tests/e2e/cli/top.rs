@@ -5,6 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 use styx_tests::cli::{self, Done, styx};
+use styx_tests::proxy::Proxy;
 use styx_tests::terminal::Terminal;
 use styx_tests::tls::TlsProxy;
 use styx_tests::{Scratch, Settings, TestServer, tokens, transport, wait};
@@ -65,7 +66,8 @@ fn top_once_prints_sizes_followers_lags_and_rates() {
 #[test]
 fn top_once_has_the_rates_of_the_interval() {
     let server = server();
-    let mut command = top(&server, &["--once", "-f", "json", "--interval", "3"]);
+    let mut command = styx(&["top", "--once", "-fjson", "-i3", "-sname", "-H", &server.url("")]);
+    command.envs(transport::administrator().map(|admin| ("STYX_TOKEN", &admin.secret)));
     command.stdout(std::process::Stdio::piped());
     let child = command.spawn().expect("it starts");
     wait::until_true("the first sample was taken", SECONDS_20, || {
@@ -97,7 +99,7 @@ fn top_lists_filters_and_opens_logs_and_quits() {
     terminal.types("\r");
     let _ = terminal.shows("filter: ORD (1 of 2)");
     terminal.types("\r");
-    let text = terminal.shows("CONFIGURATION");
+    let text = terminal.shows("1 SEGMENT");
     for part in ["LOG orders", "positions 0 to 3", "segment_max_size 1073741824", "1 SEGMENT"] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
@@ -128,13 +130,18 @@ fn top_restores_the_terminal_after_control_c_and_after_signals() {
 #[test]
 fn top_shows_that_the_server_is_away_and_continues_after_its_restart() {
     let mut server = server();
-    let mut terminal = start(&server);
+    // The server's port changes with a restart.
+    let network = Proxy::start(server.address(), 1);
+    let mut command = styx(&["top", "-i", "0.2", "-H", &format!("http://{}", network.address())]);
+    command.envs(transport::administrator().map(|admin| ("STYX_TOKEN", &admin.secret)));
+    let mut terminal = Terminal::start(&command, 24, 80);
     let _ = terminal.shows("orders");
     let stopped = server.stop();
     assert!(stopped.status.success(), "{stopped:?}");
     let text = terminal.shows("NO ANSWER");
     assert!(text.contains("orders"), "the last numbers stay\n{text}");
     server.restart();
+    network.forward_to(server.address());
     server.await_ready();
     let _ = terminal.until("an answer", |text| !text.contains("NO ANSWER"));
     server.create("later");
@@ -198,8 +205,9 @@ fn top_without_a_terminal_needs_once() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("--format json needs --once"), "{}", done.stderr);
     for interval in ["0", "-1", "x", "3601", "NaN", "inf"] {
-        let done = once(&server, &[&format!("--interval={interval}")]);
+        let done = cli::run(styx(&["top", "--once", &format!("--interval={interval}")]), b"");
         assert_eq!(done.code, 2, "{interval}");
+        assert!(done.stderr.contains("0.1 to 3600"), "{}", done.stderr);
     }
 }
 
