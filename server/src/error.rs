@@ -11,6 +11,9 @@ pub enum Error {
     /// The token file cannot be used.
     #[error("{0}")]
     Tokens(#[from] crate::auth::TokenFileError),
+    /// A file of `[auth.jwt]` cannot be used.
+    #[error("{0}")]
+    Jwt(#[from] crate::auth::JwtFileError),
     /// A file of `[tls]` cannot be used.
     #[error("{0}")]
     Certificate(#[from] crate::CertificateError),

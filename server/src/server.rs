@@ -62,10 +62,17 @@ impl Server {
         &self.sockets
     }
 
-    /// Loads the certificate again when it is called; `None` without TLS. A file that
-    /// cannot be used is an error in the log, and the old certificate stays.
-    pub(crate) fn reload_certificates(&self) -> Option<impl Fn() + Send + 'static> {
-        self.certificates.clone().map(|certificates| move || certificates.reload())
+    /// Loads the certificates and the files of tokens again when it is called; `None` if it has
+    /// neither TLS nor `[auth.jwt]`. A file that cannot be used is an error in the log, and
+    /// nothing changes.
+    pub(crate) fn reload(&self) -> Option<impl Fn() + Send + 'static> {
+        let (certificates, auth) = (self.certificates.clone(), self.app.auth.clone());
+        (certificates.is_some() || auth.has_keys()).then_some(move || {
+            if let Some(certificates) = &certificates {
+                certificates.reload();
+            }
+            auth.reload();
+        })
     }
 
     /// Serves until `shutdown` resolves. Then it accepts no more connections, finishes

@@ -12,6 +12,7 @@
 mod address;
 mod environment;
 mod exposure;
+mod jwt;
 mod keys;
 mod load;
 mod path;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use address::BindAddress;
 pub use exposure::BindSource;
+pub use jwt::{Jwt, SigningAlgorithm};
 pub use load::{Error, Loaded};
 pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
 pub use unix_socket::{UnixSocketMode, UnixSocketOwner};
@@ -129,6 +131,8 @@ pub struct Statsd {
 pub struct Auth {
     /// The token file; `None` for `tokens.toml` in the data directory.
     pub token_file: Option<PathBuf>,
+    /// Signed tokens; `None` if they are refused.
+    pub jwt: Option<Jwt>,
 }
 
 impl Config {

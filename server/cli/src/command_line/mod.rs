@@ -16,7 +16,7 @@ pub(crate) use cursors::CursorsCommand;
 pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
-pub(crate) use token::{TokenCommand, TokenFileArguments};
+pub(crate) use token::{SignArguments, TokenCommand, TokenFileArguments};
 
 /// The server if neither `--host` nor `STYX_HOST` is given.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:7123";
