@@ -237,7 +237,9 @@ fn unsigned_tokens_and_shared_secrets_are_never_accepted() {
     let raw =
         |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("bytes");
     let point = [vec![4], raw("x"), raw("y")].concat();
-    for secret in [point, jwk.to_string().into_bytes(), set_of(&[jwk.clone()]).into_bytes()] {
+    for secret in
+        [point, jwk.to_string().into_bytes(), set_of(std::slice::from_ref(&jwk)).into_bytes()]
+    {
         let header = encoded(&json!({ "alg": "HS256", "kid": kid }));
         let message = format!("{header}.{payload}");
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), message.as_bytes());
