@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::shutdown::Shutdown;
@@ -16,6 +17,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) auth: Arc<auth::Store>,
+    pub(crate) limits: Limits,
 }
 
 impl App {
@@ -24,14 +26,13 @@ impl App {
         sessions: Sessions,
         config: Config,
         auth: Arc<auth::Store>,
+        limits: Limits,
         is_restart: bool,
     ) -> App {
-        App {
-            metrics: Metrics::new(sessions.storage()),
-            sessions,
-            config,
-            shutdown: Shutdown::new(is_restart),
-            auth,
+        let metrics = Metrics::new(sessions.storage());
+        if let Some(counter) = limits.counter() {
+            metrics.add(counter);
         }
+        App { metrics, sessions, config, shutdown: Shutdown::new(is_restart), auth, limits }
     }
 }

@@ -14,6 +14,9 @@ pub enum Error {
     /// A file of `[auth.jwt]` cannot be used.
     #[error("{0}")]
     Jwt(#[from] crate::auth::JwtFileError),
+    /// The limits file cannot be used.
+    #[error("{0}")]
+    Limits(#[from] crate::LimitsError),
     /// A file of `[tls]` cannot be used.
     #[error("{0}")]
     Certificate(#[from] crate::CertificateError),

@@ -13,7 +13,7 @@ const MISSING_LOOKS: u32 = 2;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct WatchedFile {
+pub(crate) struct WatchedFile {
     path: PathBuf,
     /// The version that was read, whether that worked or not.
     read: Option<FileVersion>,
@@ -26,7 +26,7 @@ pub(super) struct WatchedFile {
 
 /// What a look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// Nothing to do.
     Same,
     /// Read it, and then call [`WatchedFile::was_read`].
@@ -47,18 +47,18 @@ struct FileVersion {
 
 impl WatchedFile {
     /// Call it before the file is read for the first time, so that no change is missed.
-    pub(super) fn new(path: PathBuf) -> WatchedFile {
+    pub(crate) fn new(path: PathBuf) -> WatchedFile {
         let read = FileVersion::of(&path);
         WatchedFile { path, read, found: read, unsettled: None, missing_looks: 0 }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Looks whether the file has changed since it was read. With `is_asked`, somebody says
     /// that it has, and that it is whole.
-    pub(super) fn look(&mut self, is_asked: bool) -> Look {
+    pub(crate) fn look(&mut self, is_asked: bool) -> Look {
         self.found = FileVersion::of(&self.path);
         let look = if self.found.is_none() {
             self.missing_looks = self.missing_looks.saturating_add(1);
@@ -77,7 +77,7 @@ impl WatchedFile {
     }
 
     /// The version that the last look found was read, whether that worked or not.
-    pub(super) fn was_read(&mut self) {
+    pub(crate) fn was_read(&mut self) {
         (self.read, self.unsettled, self.missing_looks) = (self.found, None, 0);
     }
 
@@ -108,7 +108,7 @@ impl FileVersion {
 ///
 /// # Errors
 /// It cannot be read, or it is larger, or it is not UTF-8.
-pub(super) fn read_text(path: &Path, bytes_max: u64) -> std::io::Result<String> {
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> std::io::Result<String> {
     let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;

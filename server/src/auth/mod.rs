@@ -19,7 +19,6 @@ mod store;
 mod throttle;
 mod token;
 mod token_file;
-mod watched_file;
 
 pub use grants::{Action, Grant, InvalidGrant, LogPattern};
 pub use jwt::{JwtFileError, SigningKey, SigningKeyError};

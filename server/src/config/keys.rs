@@ -349,6 +349,17 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "seconds that a kept-alive connection may be without a request",
         idle_timeout
     ),
+    ConfigKey {
+        name: "limits_file",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "file with limits of principals and logs, read again when it changes; empty for none",
+        set: |config, v| {
+            config.limits_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
+            Ok(())
+        },
+        value: |config| Some(of_path(config.limits_file.as_deref().unwrap_or(Path::new("")))),
+    },
     tls_path_key!(
         "tls.certificate",
         "file with the certificate of the server, PEM; empty for no TLS",

@@ -84,6 +84,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
+    /// The limits of principals and logs; `None` for none.
+    pub limits_file: Option<PathBuf>,
     /// Encrypted connections.
     pub tls: Tls,
     /// The logs.
@@ -184,6 +186,7 @@ impl Default for Config {
             min_free_disk: 0,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
+            limits_file: None,
             tls: Tls::default(),
             log_manager: LogManager {
                 data_directory: PathBuf::from("./data"),

@@ -120,6 +120,7 @@ mod tests {
                 admin_address: Some(parsed("[::1]:81")),
                 cors_allowed_origins: vec![text.to_owned(), "http://localhost:*".to_owned()],
                 auth: Some(auth_with_jwt(text)),
+                limits_file: Some(PathBuf::from(text)),
                 log_manager: LogManager {
                     data_directory: PathBuf::from(format!("{text}/styx-none")),
                     pad_commits: true,

@@ -103,6 +103,11 @@ impl RequestBody {
         self.incoming.as_ref().is_none_or(|incoming| incoming.size_hint().exact().is_some())
     }
 
+    /// The size of the body as it is sent, if the request says it.
+    pub(super) fn announced_bytes(&self) -> Option<u64> {
+        self.incoming.as_ref()?.size_hint().exact()
+    }
+
     /// Whether the rest of the body did not arrive.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut

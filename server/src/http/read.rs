@@ -24,6 +24,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events};
 use crate::auth::{Action, Lease};
+use crate::limits::Direction;
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
@@ -63,6 +64,7 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
         put_positions(&mut answer, log, Some(position));
         return Ok(answer);
     };
+    log.meter().charge(Direction::Read, record.payload.len(), 0);
     let payload = match chunk {
         Some(chunk) => chunk.keep(record.payload),
         None => record.payload,
@@ -133,12 +135,14 @@ impl FiniteRead {
             return Err(Error::new(Code::LogEndRegressed, message));
         };
         if let Some((bytes, ending)) = large(&batch, self.read_type) {
+            self.reader.charge(bytes.len());
             self.left -= 1;
             self.ending = ending;
             return Ok(Some(chunk.keep(bytes)));
         }
         let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
+        self.reader.charge(bytes.len());
         self.reader.go_back_to(batch.first() + count)?;
         Ok(Some(chunk.keep(bytes)))
     }
@@ -188,6 +192,7 @@ async fn follow(
         },
         None => (Bytes::new(), Bytes::new(), 0),
     };
+    reader.charge(bytes.len());
     let mut answer = match ending.is_empty() {
         true => of_records(bytes, read_type),
         false => of_stream(AnswerBody::stream(stream::iter([Ok(bytes), Ok(ending)])), read_type),

@@ -54,11 +54,13 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
     let mut body = call.take_body()?.with_lease(call.lease(Action::Append));
     let payload_bytes_max = log.config().payload_bytes_max();
     let is_line_stream = condition == Condition::default() && !body.has_known_length();
+    let length = body.announced_bytes();
     let mut request = WriteRequest {
         stream: log.append(condition),
         reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
     };
+    request.stream.prepay(length);
     let result = match media_type {
         WriteType::Single => request.one_record(&mut body).await.map_err(Failure::Refused),
         WriteType::BinaryRecords => {
@@ -152,10 +154,15 @@ impl WriteRequest {
     ) -> Result<Written, Error> {
         let mut pushed = 0;
         let mut begun = PayloadBuilder::default();
-        while let Some(chunk) = body.next().await? {
+        loop {
+            if self.stream.is_limited() {
+                self.wait_for_limit(decoder.memory_for(held(pushed - decoder.offset()))).await?;
+                body.restart_rate();
+            }
+            let Some(chunk) = body.next().await? else { break };
             // In memory are the incomplete record, to which a part of the chunk is copied,
             // the chunk, and the blocks that are not durable yet.
-            let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
+            let incomplete = held(pushed - decoder.offset());
             pushed += chunk.len() as u64;
             let record = decoder.memory_for(incomplete);
             self.reservation.check_record(record).map_err(|error| decoder.at_line(error))?;
@@ -174,6 +181,13 @@ impl WriteRequest {
             self.push(payload, &mut begun).await?;
         }
         self.stream.finish().await
+    }
+
+    /// Waits while a limit is reached, and keeps only the memory of the incomplete record.
+    pub(super) async fn wait_for_limit(&mut self, incomplete: usize) -> Result<(), Error> {
+        self.stream.finish().await?;
+        self.reservation.shrink_to(incomplete);
+        self.stream.allowed().await
     }
 
     /// Appends a record, of which `begun` has the first part.
@@ -323,6 +337,10 @@ fn checked_json(line: Option<Bytes>, (number, offset): (u64, u64)) -> Result<Opt
     let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
     Ok(Some(line))
+}
+
+pub(super) fn held(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn of_binary(error: binary_records::Error) -> Error {

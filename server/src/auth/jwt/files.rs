@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::super::watched_file::{Look, WatchedFile, read_text};
 use super::{Issuer, Keys};
+use crate::watched_file::{Look, WatchedFile, read_text};
 
 /// Largest file with keys.
 const KEYS_BYTES_MAX: u64 = 1 << 20;

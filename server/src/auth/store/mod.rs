@@ -26,10 +26,10 @@ use super::jwt::{Issuer, JwtFiles};
 use super::throttle::Throttle;
 use super::token::SecretHash;
 use super::token_file::TokenFile;
-use super::watched_file::{Look, WatchedFile};
 use super::{Access, Secret};
 use crate::Config;
 use crate::session::Error;
+use crate::watched_file::{Look, WatchedFile};
 use styx_protocol::Code;
 
 pub(super) use principal::Identity;
