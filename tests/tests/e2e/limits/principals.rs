@@ -384,3 +384,71 @@ fn broken_limits_file_keeps_the_limits_and_refuses_a_start() {
     let refusal = scene.server.try_restart().expect_err("fewer limits than the operator wrote");
     assert!(refusal.output.contains("cannot use limits_file"), "{refusal}");
 }
+
+/// The server keeps nothing of a body whose principal has to wait, and says what it appended.
+#[test]
+fn body_that_waits_for_a_limit_holds_no_memory_and_ends_after_tcp_timeout() {
+    let limits = "[[principal]]\nname = 'one'\nappend_bytes = 1000\n";
+    let scene = start(limits, Settings::default().set("tcp_timeout = 3"));
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    let request = Request::post("/logs/a/records")
+        .header("Content-Type", "application/vnd.styx.line-delimited")
+        .body(line.repeat(6000));
+    let mut connection = begun(&scene.server, &with(request, &scene.one));
+    until_true("it waits", PATIENCE, || scene.metric("append_bytes"));
+    until_true("it holds nothing", PATIENCE, || {
+        let metrics = scene.server.ask(&with(Request::get("/metrics"), &scene.admin));
+        metrics.text().contains("\nstyx_in_flight_bytes 0\n")
+    });
+    let answer = connection.response("POST").expect("an answer");
+    let answer = answer.expect_error(429, "too_many_requests");
+    let appended = answer.json()["count"].as_u64().expect("a number");
+    assert!(appended > 0 && appended < 6000, "{}", answer.text());
+    assert_eq!(scene.count("a"), appended);
+}
+
+/// A stream that may not append holds what has arrived. It gives that up if others need it.
+#[test]
+fn limited_producer_ends_when_others_wait_for_its_memory() {
+    let limits = "[[principal]]\nname = 'one'\nappend_bytes = 1000\n";
+    let settings = Settings::default().set("max_in_flight_bytes = 4194304");
+    let scene = start(limits, settings);
+    let request = with(styx1::produce_request("a", ""), &scene.one);
+    let mut stream = styx1::open(&scene.server, &request, Route::ServerToProducer);
+    let block = styx1::framed(&[styx1::block(&[&[b'x'; 900_000]])]);
+    stream.send(&block);
+    let _ = stream.acked(1);
+    stream.send(&block);
+    until_true("the second block has arrived", PATIENCE, || {
+        let metrics = scene.server.ask(&with(Request::get("/metrics"), &scene.admin));
+        let sample = "\nstyx_in_flight_bytes ";
+        let bytes = metrics.text().split(sample).nth(1).and_then(|rest| rest.lines().next());
+        bytes.is_some_and(|bytes| bytes.parse::<u64>().expect("a number") > 500_000)
+    });
+    let create = Request::post("/logs").form("name=large&max_record_size=4000000");
+    let _ = scene.server.ask(&with(create, &scene.admin)).expect(200);
+    // It needs nearly all of the memory.
+    assert_eq!(scene.append("large", &scene.two, vec![b'y'; 3_900_000]), 200);
+    let fault = stream.fails_with(Code::TooManyRequests);
+    assert!(fault.message.contains("append_bytes"), "{fault:?}");
+    assert_eq!(scene.count("a"), 1);
+}
+
+/// The client waits as the server says, and appends every record once.
+#[test]
+fn client_appends_everything_within_a_limit() {
+    let limits = "[[principal]]\nname = 'one'\nappend_bytes = 200000\n";
+    let scene = start(limits, Settings::default().set("tcp_timeout = 1").without_tls_bridge());
+    let address = format!("styx://{}", scene.server.address());
+    let client = styx_client::blocking::Client::builder(&address).token(&scene.one).connect();
+    let client = client.expect("the server is listening");
+    let producer = client.producer("a").open().expect("it can be opened");
+    for _ in 0..5 {
+        let payload = vec![b'x'; 200_000];
+        let _ = producer.append(&payload).expect("accepted");
+        producer.flush().expect("durable");
+    }
+    producer.close().expect("no error");
+    assert_eq!(scene.count("a"), 5);
+    assert!(scene.metric("append_bytes"), "it was limited");
+}
