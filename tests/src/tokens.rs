@@ -92,7 +92,7 @@ impl Issuer {
     #[track_caller]
     pub fn new(scratch: &Arc<Scratch>) -> Issuer {
         let issuer = Issuer { scratch: scratch.clone() };
-        issuer.add_key("key.pem");
+        issuer.add_key("signing-key.pem");
         scratch.write("revoked", "");
         issuer
     }
@@ -143,7 +143,7 @@ impl Issuer {
     #[must_use]
     #[track_caller]
     pub fn sign(&self, subject: &str, grants: &[&str], expires: &str) -> String {
-        self.sign_with("key.pem", subject, grants, expires).0
+        self.sign_with("signing-key.pem", subject, grants, expires).0
     }
 
     /// A token of the key in this file, and its `jti`.

@@ -125,6 +125,14 @@ impl RequestBody {
         incoming.size_hint().exact()
     }
 
+    /// Resolves when the request's token is no longer valid. Cancel safe.
+    pub(super) async fn lease_ended(&self) -> Error {
+        match &self.lease {
+            Some(lease) => lease.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The next bytes, at least one; `None` at the end.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl WriteRequest {
         loop {
             if self.stream.is_limited() {
                 let incomplete = decoder.memory_for(held(pushed - decoder.offset()));
-                self.wait_for_limit(incomplete).await?;
+                self.wait_for_limit(incomplete, body, shutdown).await?;
                 commit_at = None;
                 body.restart_rate();
             }
@@ -157,6 +157,6 @@ impl WriteRequest {
     }
 }
 
-fn shutting_down() -> Error {
+pub(super) fn shutting_down() -> Error {
     Error::new(Code::ShuttingDown, "the server is stopping; send the remaining lines again")
 }

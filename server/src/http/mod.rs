@@ -284,8 +284,16 @@ impl Call<'_> {
             Some(_) => upgrade::writes(self.head, &self.http.front_ends).unwrap_or(false),
             None => is_post,
         };
-        let place = log.meter().connect()?;
-        log.meter().begin(if writes { Direction::Append } else { Direction::Read })?;
+        let direction = if writes { Direction::Append } else { Direction::Read };
+        let begun = log.meter().connect().and_then(|place| {
+            log.meter().begin(direction)?;
+            Ok(place)
+        });
+        if begun.is_err() && !self.headers().contains_key(EXPECT) {
+            // Closing with unread bytes would destroy the answer.
+            self.body.take().into_iter().for_each(body::discard);
+        }
+        let place = begun?;
         if let Some(protocols) = protocols {
             return upgrade::upgrade(self, log, &protocols, place).await;
         }

@@ -164,11 +164,15 @@ async fn follow(
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reader.next(&chunks).await?;
+        let lease = call.lease(Action::Read);
+        found = tokio::select! {
+            // A limit may make it wait.
+            found = reader.next(&chunks) => found?,
+            error = lease.ended() => return Err(error),
+        };
         if found.is_none() {
             call.shrink();
             let half_close = call.watch_half_close();
-            let lease = call.lease(Action::Read);
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,

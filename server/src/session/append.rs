@@ -90,14 +90,32 @@ impl AppendStream {
         self.has_submitted && self.meter.delay(Direction::Append, Part::Bytes).is_some()
     }
 
-    /// Waits while a limit is reached. Call it while nothing is held.
+    /// Appends what is held before a wait. The blocks of a request with a condition must not
+    /// depend on when they arrive, because a producer that repeats the request repeats its
+    /// blocks: they keep what is not a whole block.
+    ///
+    /// # Errors
+    /// An earlier block failed.
+    pub(crate) async fn free(&mut self) -> Result<(), Error> {
+        if self.next == Condition::default() && !self.filling.is_empty() {
+            self.hand_over().await?;
+        }
+        self.settle().await
+    }
+
+    /// Why a request that is limited must not go on: its memory is needed by others.
+    pub(crate) fn limit_error(&self) -> Error {
+        self.meter.out_of_patience(Direction::Append)
+    }
+
+    /// Waits while a limit is reached; call [`free`](Self::free) before.
     ///
     /// # Errors
     /// `too_many_requests` after `tcp_timeout`.
     pub(crate) async fn allowed(&self) -> Result<(), Error> {
         let allowed = self.meter.allowed(Direction::Append);
         let waited = tokio::time::timeout(self.meter.patience(), allowed).await;
-        waited.map_err(|_| self.meter.out_of_patience(Direction::Append))
+        waited.map_err(|_| self.limit_error())
     }
 
     /// Adds a record; waits if the block is full and the last one is not durable yet.

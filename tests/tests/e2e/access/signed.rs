@@ -83,7 +83,7 @@ fn removed_key_ends_the_streams_of_its_tokens() {
 #[test]
 fn revoked_jti_ends_the_streams_of_its_token_and_of_no_other() {
     let (server, issuer, admin) = with_logs(Settings::default());
-    let (token, id) = issuer.sign_with("key.pem", "alice", &["read:a", "append:*"], "1h");
+    let (token, id) = issuer.sign_with("signing-key.pem", "alice", &["read:a", "append:*"], "1h");
     let streams = Streams::open(&server, &token);
     until_true("the lines of the upload are appended", PATIENCE, || {
         server.ask(&with(Request::get("/logs/b"), &admin)).json()["record_count"] == 2
@@ -182,7 +182,7 @@ fn broken_file_of_keys_keeps_the_keys_and_refuses_a_start() {
 fn signed_tokens_never_appear_in_the_log_and_their_subject_is_the_principal() {
     let scratch = Arc::new(Scratch::new("server"));
     let issuer = Issuer::new(&scratch);
-    let (good, _) = issuer.sign_with("key.pem", "user-7@example.com", &["read:*"], "1h");
+    let (good, _) = issuer.sign_with("signing-key.pem", "user-7@example.com", &["read:*"], "1h");
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
     let binary = styx_tests::binary::styx().display();
     let script = format!("export STYX_LOG=trace,audit=info\nexec {binary} \"$@\"\n");
@@ -221,7 +221,7 @@ fn signed_tokens_never_appear_in_the_log_and_their_subject_is_the_principal() {
 fn wrong_uses_of_the_commands_say_what_to_do() {
     let scratch = Arc::new(Scratch::new("issuer"));
     let issuer = Issuer::new(&scratch);
-    let key = scratch.join("key.pem");
+    let key = scratch.join("signing-key.pem");
     let key = key.to_str().expect("text");
     let jwks = issuer.jwks();
     let jwks = jwks.to_str().expect("text");

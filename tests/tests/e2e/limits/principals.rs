@@ -452,3 +452,42 @@ fn client_appends_everything_within_a_limit() {
     assert_eq!(scene.count("a"), 5);
     assert!(scene.metric("append_bytes"), "it was limited");
 }
+
+/// A wait for a limit is no reason to serve a token for longer.
+#[test]
+fn revoked_token_ends_a_body_that_waits_for_a_limit() {
+    let limits = "[[principal]]\nname = 'one'\nappend_bytes = 1000\n";
+    let scene = start(limits, Settings::default());
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    let request = Request::post("/logs/a/records")
+        .header("Content-Type", "application/vnd.styx.line-delimited")
+        .body(line.repeat(6000));
+    let mut connection = begun(&scene.server, &with(request, &scene.one));
+    until_true("it waits", PATIENCE, || scene.metric("append_bytes"));
+    assert_eq!(tokens::token(&scene.server.data(), &["revoke", "one"]).code, 0);
+    let answer = connection.response("POST").expect("an answer");
+    let answer = answer.expect_error(401, "unauthorized");
+    assert_eq!(answer.json()["count"], scene.count("a"), "{}", answer.text());
+}
+
+/// The blocks of a producer are the same when it repeats a request, however long they wait.
+#[test]
+fn repeated_request_of_a_limited_producer_appends_nothing_twice() {
+    let limits = "[[principal]]\nname = 'one'\nappend_bytes = 1000000\n";
+    let scene = start(limits, Settings::default());
+    let records: Vec<_> = (0..3000).map(|number| format!("{number:01000}")).collect();
+    let request = || {
+        let request = api::write_binary("a", &records)
+            .header("X-Styx-Producer", "7")
+            .header("X-Styx-Epoch", "1")
+            .header("X-Styx-Sequence", "0");
+        with(request, &scene.one)
+    };
+    let answer = scene.server.ask(&request()).expect(200);
+    assert_eq!(answer.json()["count"], 3000);
+    until_true("the limit allows another request", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(300));
+        scene.server.ask(&request()).status() == 200
+    });
+    assert_eq!(scene.count("a"), 3000);
+}
