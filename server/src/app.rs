@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::auth;
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::shutdown::Shutdown;
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) auth: Arc<auth::Store>,
     /// When the server started.
     pub(crate) started: Instant,
+    pub(crate) limits: Limits,
 }
 
 impl App {
@@ -27,14 +29,20 @@ impl App {
         sessions: Sessions,
         config: Config,
         auth: Arc<auth::Store>,
+        limits: Limits,
         is_restart: bool,
     ) -> App {
+        let metrics = Metrics::new(sessions.storage());
+        if let Some(counter) = limits.counter() {
+            metrics.add(counter);
+        }
         App {
-            metrics: Metrics::new(sessions.storage()),
+            metrics,
             sessions,
             config,
             shutdown: Shutdown::new(is_restart),
             auth,
+            limits,
             started: Instant::now(),
         }
     }

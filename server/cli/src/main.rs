@@ -24,6 +24,7 @@ mod progress;
 mod repair;
 mod serve;
 mod server;
+mod signed_token;
 mod table;
 mod token;
 mod top;

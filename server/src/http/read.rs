@@ -24,6 +24,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events};
 use crate::auth::{Action, Lease};
+use crate::limits::Direction;
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
@@ -63,6 +64,7 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
         put_positions(&mut answer, log, Some(position));
         return Ok(answer);
     };
+    log.meter().charge(Direction::Read, record.payload.len(), 0);
     let payload = match chunk {
         Some(chunk) => chunk.keep(record.payload),
         None => record.payload,
@@ -133,12 +135,14 @@ impl FiniteRead {
             return Err(Error::new(Code::LogEndRegressed, message));
         };
         if let Some((bytes, ending)) = large(&batch, self.read_type) {
+            self.reader.charge(bytes.len());
             self.left -= 1;
             self.ending = ending;
             return Ok(Some(chunk.keep(bytes)));
         }
         let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
+        self.reader.charge(bytes.len());
         self.reader.go_back_to(batch.first() + count)?;
         Ok(Some(chunk.keep(bytes)))
     }
@@ -161,11 +165,15 @@ async fn follow(
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reader.next(&chunks).await?;
+        let lease = call.lease(Action::Read);
+        found = tokio::select! {
+            // A limit may make it wait.
+            found = reader.next(&chunks) => found?,
+            error = lease.ended() => return Err(error),
+        };
         if found.is_none() {
             call.shrink();
             let half_close = call.watch_half_close();
-            let lease = call.lease(Action::Read);
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
@@ -190,6 +198,7 @@ async fn follow(
         },
         None => (Bytes::new(), Bytes::new(), 0),
     };
+    reader.charge(bytes.len());
     let mut answer = match ending.is_empty() {
         true => of_records(bytes, read_type),
         false => of_stream(AnswerBody::stream(stream::iter([Ok(bytes), Ok(ending)])), read_type),

@@ -11,8 +11,9 @@ use styx_protocol::Code;
 
 use super::answer::{self, Answer};
 use super::{Call, authorize};
-use crate::handover::{FrontEnd, PendingUpgrade, UpgradeRequest, UpgradeSlot};
+use crate::handover::{FrontEnd, PendingUpgrade, Serve, UpgradeRequest, UpgradeSlot};
 use crate::header;
+use crate::limits::ConnectionPlace;
 use crate::session::{Error, OpenLog};
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
@@ -81,6 +82,7 @@ pub(super) async fn upgrade(
     call: &mut Call<'_>,
     log: OpenLog,
     protocols: &str,
+    place: Option<ConnectionPlace>,
 ) -> Result<Answer, Error> {
     let front_ends = &call.http.front_ends;
     let front_end = spoken(protocols, front_ends);
@@ -108,16 +110,30 @@ pub(super) async fn upgrade(
         peer: authorize::peer(call.head),
     };
     let accepted = front_end.accept(request).await?;
+    let serve = match place {
+        Some(place) => held_while(place, accepted.serve),
+        None => accepted.serve,
+    };
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
     call.opened_stream = Some(front_end.name());
-    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
+    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve });
     let mut answer = answer::empty();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = accepted.headers;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     Ok(answer)
+}
+
+/// Keeps a place among the connections while the stream is served.
+fn held_while(place: ConnectionPlace, serve: Serve) -> Serve {
+    Box::new(move |socket| {
+        Box::pin(async move {
+            serve(socket).await;
+            drop(place);
+        })
+    })
 }
 
 fn check_origin(call: &Call<'_>) -> Result<(), Error> {

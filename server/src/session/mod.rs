@@ -30,6 +30,7 @@ mod storage;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::Meter;
 use styx_engine::clock::ClockStats;
 use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
@@ -75,6 +76,8 @@ pub(crate) struct Sessions {
 pub(crate) struct OpenLog {
     log: styx_engine::Log,
     followers: Followers,
+    /// The limits of whoever opened it.
+    meter: Meter,
 }
 
 /// Why the data directory cannot be used.
@@ -155,7 +158,7 @@ impl Sessions {
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
         let log = self.catalog.log(&existing(name)?)?;
-        Ok(OpenLog { log, followers: self.followers.clone() })
+        Ok(OpenLog { log, followers: self.followers.clone(), meter: Meter::default() })
     }
 
     /// Counters of the scrub.
@@ -200,6 +203,16 @@ impl OpenLog {
     /// The log's identity.
     pub(crate) fn id(&self) -> LogId {
         self.log.id()
+    }
+
+    /// The same log, for a request with these limits.
+    pub(crate) fn with_meter(self, meter: Meter) -> OpenLog {
+        OpenLog { meter, ..self }
+    }
+
+    /// The limits of whoever opened it.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Compares the log with what a request knows about it.

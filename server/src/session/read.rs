@@ -16,6 +16,7 @@ use styx_protocol::{Code, Position, ReadParams, Whence};
 
 use super::reading::Reading;
 use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
+use crate::limits::{Direction, LOOK_AFTER, Meter, Part};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct RecordReader {
     batch_bytes_max: usize,
     /// How often a large record is in memory while it is sent.
     copies: usize,
+    meter: Meter,
 }
 
 /// A block that needs more memory is one large record.
@@ -92,8 +94,13 @@ impl OpenLog {
     ) -> Result<RecordReader, Error> {
         let mut reader = self.log.reader(from)?;
         reader.set_block_bytes_max(BLOCK_BYTES_MAX);
-        let reading = Reading::new(&self.log, &self.followers, from);
-        Ok(RecordReader { reader: Some(reader), reading, batch_bytes_max, copies: 1 })
+        Ok(RecordReader {
+            reader: Some(reader),
+            reading: Reading::new(&self.log, &self.followers, from),
+            batch_bytes_max,
+            copies: 1,
+            meter: self.meter.clone(),
+        })
     }
 }
 
@@ -123,7 +130,8 @@ impl RecordReader {
         &mut self,
         response: &ResponseChunks,
     ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
-        let mut chunk = response.reserve(self.batch_bytes_max).await;
+        self.meter.allowed(Direction::Read).await;
+        let mut chunk = response.reserve(self.meter.part_bytes(self.batch_bytes_max)).await;
         let mut read = self.read(chunk.bytes()).await?;
         if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
             drop(chunk);
@@ -141,6 +149,16 @@ impl RecordReader {
             Found::AtEnd => Ok(None),
             Found::NeedsDisk => Err(interrupted()),
         }
+    }
+
+    /// How long [`next`](Self::next) would wait now because of a limit.
+    pub(crate) fn limited(&self) -> Option<Duration> {
+        self.meter.delay(Direction::Read, Part::Bytes).map(|delay| delay.min(LOOK_AFTER))
+    }
+
+    /// Counts bytes that are sent.
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.meter.charge(Direction::Read, bytes, 0);
     }
 
     async fn read(

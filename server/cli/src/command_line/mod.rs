@@ -19,7 +19,7 @@ pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
 pub(crate) use moment::Moment;
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
-pub(crate) use token::{TokenCommand, TokenFileArguments};
+pub(crate) use token::{SignArguments, TokenCommand, TokenFileArguments};
 pub(crate) use top::TopArguments;
 
 /// The server if neither `--host` nor `STYX_HOST` is given.

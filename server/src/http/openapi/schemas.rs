@@ -188,6 +188,12 @@ fn error(position: &Value) -> Value {
                 "type": "string",
                 "description": "With `forbidden`: the missing grant, such as `append:orders`.",
             },
+            "limit": {
+                "type": "string",
+                "description": "With `too_many_requests` and `quota_exceeded`: the key of the \
+                    limits file.",
+            },
+            "limit_value": described("The value of this key.", position),
             "version": described("The version of the cursor.", position),
             "replaced_version": described(
                 "The version of the cursor before its last change; 0 if there was none.",

@@ -119,6 +119,7 @@ impl Styx0Consumer {
             }
             left -= u64::from(styx0::encode_records(records, left, &mut connection.outgoing));
         }
+        self.reader.charge(batch.len_bytes());
         // The encoded bytes are enough; a consumer that does not read must not hold
         // the batch as well.
         let is_long = batch.len_bytes() >= LONG_BYTES;
