@@ -27,7 +27,11 @@ impl App {
         is_restart: bool,
     ) -> App {
         App {
-            metrics: Metrics::new(sessions.storage()),
+            metrics: Metrics::new(
+                sessions.storage(),
+                sessions.measurements(),
+                config.per_log_metrics,
+            ),
             sessions,
             config,
             shutdown: Shutdown::new(is_restart),

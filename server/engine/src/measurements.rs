@@ -23,8 +23,8 @@ pub struct Measurements {
     records: AtomicU64,
 }
 
-impl Measurements {
-    pub(crate) fn new() -> Measurements {
+impl Default for Measurements {
+    fn default() -> Measurements {
         Measurements {
             appends: Histogram::of_micros(),
             queue: Histogram::of_micros(),
@@ -34,7 +34,9 @@ impl Measurements {
             records: AtomicU64::new(0),
         }
     }
+}
 
+impl Measurements {
     /// The records of all commits, also of logs that exist no more.
     #[must_use]
     pub fn records_appended(&self) -> u64 {

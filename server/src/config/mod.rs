@@ -15,6 +15,7 @@ mod exposure;
 mod keys;
 mod load;
 mod path;
+mod per_log;
 mod print;
 mod tls;
 mod unix_socket;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use address::BindAddress;
 pub use exposure::BindSource;
 pub use load::{Error, Loaded};
+pub use per_log::PerLogMetrics;
 pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
 pub use unix_socket::{UnixSocketMode, UnixSocketOwner};
 
@@ -86,6 +88,8 @@ pub struct Config {
     pub tls: Tls,
     /// The logs.
     pub log_manager: LogManager,
+    /// Whether each log has metrics of its own.
+    pub per_log_metrics: PerLogMetrics,
     /// StatsD gauges; `None` if they are off.
     pub statsd: Option<Statsd>,
     /// Access control; `None` if no key of it is set. It is on nevertheless if there is a
@@ -189,6 +193,7 @@ impl Default for Config {
                 direct_write_size: 512 << 10,
                 scrub_bytes_per_second: 16 * MIB,
             },
+            per_log_metrics: PerLogMetrics::default(),
             statsd: None,
             auth: None,
         }

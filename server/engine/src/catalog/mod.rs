@@ -89,7 +89,7 @@ impl Catalog {
                     Arc::clone(&options.clock),
                     options.free_bytes_min,
                 )),
-                measurements: Arc::new(Measurements::new()),
+                measurements: Arc::default(),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
