@@ -15,6 +15,22 @@ pub enum PerLogMetrics {
     Never,
 }
 
+/// The most logs that have series of their own with [`PerLogMetrics::Auto`]: with 9 series for each
+/// log, more would be a burden for most Prometheus servers.
+const AUTO_LOGS_MAX: usize = 10_000;
+
+impl PerLogMetrics {
+    /// Whether the logs have series, if there are this many.
+    #[must_use]
+    pub fn applies_to(self, logs: usize) -> bool {
+        match self {
+            PerLogMetrics::Auto => logs <= AUTO_LOGS_MAX,
+            PerLogMetrics::Always => true,
+            PerLogMetrics::Never => false,
+        }
+    }
+}
+
 impl FromStr for PerLogMetrics {
     type Err = String;
 
@@ -35,5 +51,25 @@ impl fmt::Display for PerLogMetrics {
             PerLogMetrics::Always => "always",
             PerLogMetrics::Never => "never",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_ten_thousand_logs_have_series_only_on_request() {
+        for (text, few, limit, many) in [
+            ("auto", true, true, false),
+            ("always", true, true, true),
+            ("never", false, false, false),
+        ] {
+            let per_log: PerLogMetrics = text.parse().expect("a value");
+            assert_eq!(per_log.to_string(), text);
+            let found = [1, 10_000, 10_001].map(|logs| per_log.applies_to(logs));
+            assert_eq!(found, [few, limit, many], "{text}");
+        }
+        assert!("sometimes".parse::<PerLogMetrics>().is_err());
     }
 }

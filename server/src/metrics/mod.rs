@@ -6,8 +6,8 @@
 //! logs ─▶ totals, and logs if there are few ───────┘
 //! ```
 //!
-//! Invariant: the number of series does not grow with the number of logs beyond
-//! [`PER_LOG_MAX`], unless the configuration asks for that.
+//! Invariant: the number of series does not grow with the number of logs beyond a limit
+//! ([`PerLogMetrics`]), unless the configuration asks for that.
 
 mod histograms;
 mod logs;
@@ -58,9 +58,6 @@ pub(crate) struct Metrics {
     /// Set and read under the lock, so that two scrapes do not mix.
     logs: Mutex<(LogMetrics, Totals)>,
 }
-
-/// The most logs that have series of their own, unless the configuration says otherwise.
-pub(crate) const PER_LOG_MAX: usize = 10_000;
 
 const RECORDS: &str = "/logs/{name}/records";
 
@@ -213,11 +210,7 @@ impl Metrics {
         self.answer_bytes
             .set(i64::try_from(sessions.response_budget().bytes()).unwrap_or(i64::MAX));
         let (list, stats) = (sessions.list(), sessions.stats());
-        let has_per_log = match self.per_log {
-            PerLogMetrics::Auto => list.len() <= PER_LOG_MAX,
-            PerLogMetrics::Always => true,
-            PerLogMetrics::Never => false,
-        };
+        let has_per_log = self.per_log.applies_to(list.len());
         self.has_per_log.set(has_per_log.into());
         if let Some((expiry, certificates)) = self.certificate.get() {
             expiry.set(certificates.expires_at());
