@@ -8,10 +8,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use styx_protocol::Code;
+use tracing::Instrument as _;
 
 use super::answer::{self, Answer};
+use super::trace::Trace;
 use super::{Call, authorize};
-use crate::handover::{FrontEnd, PendingUpgrade, UpgradeRequest, UpgradeSlot};
+use crate::handover::{FrontEnd, PendingUpgrade, Serve, UpgradeRequest, UpgradeSlot};
 use crate::header;
 use crate::session::{Error, OpenLog};
 
@@ -108,16 +110,24 @@ pub(super) async fn upgrade(
         peer: authorize::peer(call.head),
     };
     let accepted = front_end.accept(request).await?;
+    let serve = traced(accepted.serve, call.headers());
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
     call.opened_stream = Some(front_end.name());
-    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve: accepted.serve });
+    slot.put(PendingUpgrade { protocol: front_end.name(), on_upgrade, serve });
     let mut answer = answer::empty();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = accepted.headers;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     Ok(answer)
+}
+
+/// Adds the trace of the handshake to the lines of the log about its stream.
+fn traced(serve: Serve, headers: &HeaderMap) -> Serve {
+    let Trace { trace_id: Some(trace_id), parent_id } = Trace::of(headers) else { return serve };
+    let span = tracing::error_span!("stream", trace_id, parent_id);
+    Box::new(move |socket| Box::pin(serve(socket).instrument(span)))
 }
 
 fn check_origin(call: &Call<'_>) -> Result<(), Error> {

@@ -17,4 +17,5 @@ mod metrics;
 mod reads;
 mod restore_0x;
 mod retention;
+mod traces;
 mod transport;
