@@ -166,6 +166,7 @@ impl Builder {
                 self.threads(usize::try_from(threads).unwrap_or(THREADS_MAX))
             }
             "user_agent" => self.user_agent(value),
+            "traceparent" => self.traceparent(value),
             _ => return Err(given.unknown(OptionOf::Client)),
         })
     }
@@ -228,6 +229,15 @@ impl Builder {
     /// The value of the `User-Agent` header. Default: `styx-client/VERSION`.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Builder {
         self.options.user_agent = user_agent.into();
+        self
+    }
+
+    /// The trace that the client's requests belong to: the value of the header `traceparent` of
+    /// W3C Trace Context, in every request and handshake. The server writes its ids to the log with
+    /// each line about such a request. Default: none. A client has one value; connect another
+    /// client for another trace.
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Builder {
+        self.options.traceparent = Some(traceparent.into());
         self
     }
 

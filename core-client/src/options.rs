@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
+use styx_protocol::traceparent::TraceParent;
 
 use crate::error::Error;
 use crate::transport::Resolver;
@@ -72,6 +73,7 @@ pub(crate) struct Options {
     pub(crate) call_timeout: Duration,
     pub(crate) silence_timeout: Duration,
     pub(crate) user_agent: String,
+    pub(crate) traceparent: Option<String>,
     pub(crate) retry: bool,
     pub(crate) threads: usize,
     pub(crate) resolver: Resolver,
@@ -87,6 +89,7 @@ impl Default for Options {
             call_timeout: CALL_TIMEOUT,
             silence_timeout: SILENCE_TIMEOUT,
             user_agent: concat!("styx-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            traceparent: None,
             retry: true,
             threads: THREADS,
             resolver: Resolver::default(),
@@ -117,6 +120,7 @@ impl Token {
 pub(crate) struct Headers {
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) user_agent: HeaderValue,
+    pub(crate) traceparent: Option<HeaderValue>,
 }
 
 impl Options {
@@ -140,8 +144,20 @@ impl Options {
             )
         })?;
         let authorization = self.token.as_ref().map(Token::header).transpose()?;
-        Ok(Headers { authorization, user_agent })
+        let traceparent = self.traceparent.as_deref().map(trace_header).transpose()?;
+        Ok(Headers { authorization, user_agent, traceparent })
     }
+}
+
+/// The value of a `traceparent` header.
+fn trace_header(text: &str) -> Result<HeaderValue, Error> {
+    let value = HeaderValue::from_str(text).ok().filter(|_| TraceParent::parse(text).is_some());
+    value.ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "traceparent is {text:?}: use a value as in W3C Trace Context, such as \
+             00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ))
+    })
 }
 
 /// Checks that a timeout is within its limits.
@@ -174,6 +190,7 @@ mod tests {
             (Options { silence_timeout: Duration::from_secs(1), ..default() }, "silence_timeout"),
             (Options { threads: 0, ..default() }, "threads"),
             (Options { user_agent: "a\nb".into(), ..default() }, "user agent"),
+            (Options { traceparent: Some("00-1-2-3".into()), ..default() }, "traceparent"),
             (Options { token: Some(Token::new("a\nb".into())), ..default() }, "token"),
         ] {
             let error = options.check().expect_err(name);

@@ -37,7 +37,7 @@ fn without_default<B: Debug + Clone>(
 fn defaults_in_the_table_are_the_defaults_of_the_builders() {
     let builder = Client::builder("localhost");
     let without = without_default(OptionOf::Client, &builder, |b, k, v| b.set(k, v));
-    assert_eq!(without, ["token", "ca_file", "ca_pem", "server_name", "user_agent"]);
+    assert_eq!(without, ["token", "ca_file", "ca_pem", "server_name", "user_agent", "traceparent"]);
     let builder = client().producer("a");
     let without = without_default(OptionOf::Producer, &builder, |b, k, v| b.set(k, v));
     assert_eq!(without, ["producer_id", "epoch", "expected_position"]);
@@ -45,6 +45,8 @@ fn defaults_in_the_table_are_the_defaults_of_the_builders() {
     let without = without_default(OptionOf::Consumer, &builder, |b, k, v| b.set(k, v));
     assert_eq!(without, ["cursor", "deadline"]);
 }
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Each option is set by its name to a value that is not its default.
 #[test]
@@ -64,6 +66,7 @@ fn set_does_what_the_method_of_that_name_does() {
         ("retry", "false", Client::builder("h").retry(false)),
         ("threads", "64", Client::builder("h").threads(64)),
         ("user_agent", "me", Client::builder("h").user_agent("me")),
+        ("traceparent", TRACE, Client::builder("h").traceparent(TRACE)),
     ];
     assert!(of_client.iter().map(|row| row.0).eq(options(OptionOf::Client).map(|o| o.name)));
     for (key, value, expected) in of_client {

@@ -32,7 +32,8 @@ impl App {
         limits: Limits,
         is_restart: bool,
     ) -> App {
-        let metrics = Metrics::new(sessions.storage());
+        let metrics =
+            Metrics::new(sessions.storage(), sessions.measurements(), config.per_log_metrics);
         if let Some(counter) = limits.counter() {
             metrics.add(counter);
         }

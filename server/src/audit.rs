@@ -27,6 +27,9 @@ pub(crate) struct Event<'a> {
     pub(crate) protocol: &'a str,
     /// Empty if the request had none.
     pub(crate) request_id: &'a str,
+    /// The trace of the request, and the span that sent it.
+    pub(crate) trace_id: Option<&'a str>,
+    pub(crate) parent_id: Option<&'a str>,
 }
 
 /// Names of logs in paths may be any text.
@@ -39,11 +42,12 @@ impl Event<'_> {
             return;
         }
         let Event { principal, operation, result, protocol, request_id, .. } = self;
+        let Event { trace_id, parent_id, .. } = self;
         let log: String = self.log.chars().take(SHOWN_MAX).collect();
         let remote = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
         tracing::info!(
             target: "audit",
-            principal, operation, log, remote, result, protocol, request_id
+            principal, operation, log, remote, result, protocol, request_id, trace_id, parent_id
         );
     }
 }
@@ -58,6 +62,8 @@ pub(crate) fn stream_ended(principal: &str, log: &str, peer: Option<PeerAddress>
         result: error.code.as_str(),
         protocol: "",
         request_id: "",
+        trace_id: None,
+        parent_id: None,
     };
     event.record();
 }

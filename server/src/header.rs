@@ -18,6 +18,7 @@ pub(crate) const MAX_IN_FLIGHT_BLOCKS: HeaderName =
     HeaderName::from_static(header::MAX_IN_FLIGHT_BLOCKS);
 pub(crate) const FEATURES: HeaderName = HeaderName::from_static(header::FEATURES);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(header::TRACEPARENT);
 const KNOWN_END: HeaderName = HeaderName::from_static(header::KNOWN_END);
 const EXPECTED_POSITION: HeaderName = HeaderName::from_static(header::EXPECTED_POSITION);
 const PRODUCER: HeaderName = HeaderName::from_static(header::PRODUCER);

@@ -10,13 +10,16 @@ use crate::http::{Http, Surface};
 use crate::limits::Limits;
 use crate::listener::{Connections, Listener, Role, Sockets};
 use crate::pid_file::PidFile;
-use crate::session::Sessions;
+use crate::session::{self, Sessions};
 use crate::websocket::WebSocket;
 use crate::{Config, Error, PassedSockets, auth, statsd, stream};
 
 /// How long closing the logs may take if requests have used up the whole
 /// `shutdown_timeout`.
 const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// How often the free space of the disk is looked at, for the metrics.
+const DISK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A server that listens and has its data directory open.
 #[derive(Debug)]
@@ -51,6 +54,9 @@ impl Server {
         let is_restart = sockets.main.iter().any(Listener::is_passed);
         let app = Arc::new(App::new(sessions, config, auth, limits, is_restart));
         let certificates = certificates.map(Arc::new);
+        if let Some(certificates) = &certificates {
+            app.metrics.show_certificate(certificates.clone());
+        }
         Ok(Server { app, sockets, shares, certificates, _pid_file: pid_file })
     }
 
@@ -106,6 +112,7 @@ impl Server {
             () = connections.accept_all(&main) => {}
             () = monitoring.accept_all(&admin) => {}
             () = watch(certificates) => {}
+            () = watch_disk(&app) => {}
             () = shutdown => {}
         }
         let begun = Instant::now();
@@ -144,6 +151,15 @@ fn warn_about_exposure(address: &str, config: &Config, has_access_control: bool)
             "tokens and records are not encrypted: anyone on the network between a client and this \
              server can read them; set up [tls], or bind to 127.0.0.1"
         );
+    }
+}
+
+/// Keeps the metrics of the disk current; never resolves.
+async fn watch_disk(app: &App) {
+    loop {
+        tokio::time::sleep(DISK_INTERVAL).await;
+        let directory = app.config.log_manager.data_directory.clone();
+        app.metrics.set_disk_space(session::space_of(directory).await);
     }
 }
 

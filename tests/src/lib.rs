@@ -23,6 +23,7 @@
 //! | [`idle`] | thousands of idle connections |
 //! | [`damage`] | flipped bits in a stopped server's files |
 //! | [`faults`] | shared by all fault loops |
+//! | [`prometheus`] | a Prometheus that scrapes a server, and `promtool` |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`reverse_proxy`] | nginx or Caddy in front of a server |
 //! | [`authority`] | a certificate authority, and certificates of servers and clients |
@@ -53,6 +54,7 @@ pub mod legacy;
 pub mod load;
 pub mod network;
 pub mod power;
+pub mod prometheus;
 pub mod proxy;
 pub mod random;
 pub mod reverse_proxy;

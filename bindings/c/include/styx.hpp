@@ -478,6 +478,7 @@ public:
     Options &retry(bool on) { return set_flag("retry", on); }
     Options &threads(std::uint64_t number) { return set_number("threads", number); }
     Options &user_agent(std::string_view name) { return set("user_agent", name); }
+    Options &traceparent(std::string_view value) { return set("traceparent", value); }
 
     // Producers
     /// "none", "lz4" or "zstd".

@@ -37,6 +37,8 @@ export interface ClientOptions {
   threads?: number;
   /** The client's name in requests. */
   userAgent?: string;
+  /** The trace that its requests belong to, as in W3C Trace Context. Default: none. */
+  traceparent?: string;
 }
 
 /** Options of {@link Client.producer}. Durations are in milliseconds. */

@@ -106,6 +106,7 @@ test("every_option_is_accepted", async () => {
     retry: false,
     threads: 2,
     userAgent: "test",
+    traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
   });
   const producer = client.producer(log, {
     compression: "lz4",

@@ -38,6 +38,9 @@ pub const FEATURES: &str = "x-styx-features";
 /// The id of a request, for log lines and responses.
 pub const REQUEST_ID: &str = "x-request-id";
 
+/// The trace that a request belongs to ([`traceparent`](crate::traceparent)). W3C defines it.
+pub const TRACEPARENT: &str = "traceparent";
+
 /// All headers that Styx defines, for tables and for CORS.
 pub const ALL: [&str; 16] = [
     LOG_ID,

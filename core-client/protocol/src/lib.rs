@@ -23,6 +23,7 @@
 //! | [`checkpoint`] | [`Checkpoint`], a position and the log it belongs to |
 //! | [`log`] | names, ids, configuration and status of logs |
 //! | [`error`] | the table of error codes, HTTP statuses and close codes |
+//! | [`traceparent`] | the trace that a request belongs to |
 //! | [`limits`] | the limits that both sides know |
 
 pub mod binary_records;
@@ -44,6 +45,7 @@ pub mod position;
 pub mod read;
 pub mod record;
 pub mod styx0;
+pub mod traceparent;
 
 pub use checkpoint::Checkpoint;
 pub use codec::{Codec, Codecs};

@@ -36,6 +36,7 @@ forward! { Builder => "client::Builder":
     timeout(Duration),
     silence_timeout(Duration),
     user_agent(impl Into<String>),
+    traceparent(impl Into<String>),
     retry(bool),
     threads(usize),
 }

@@ -93,6 +93,13 @@ pub const OPTIONS: &[OptionInfo] = &[
     row(Client, "threads", Number, "1", "threads that own the sockets; at most 64"),
     row(Client, "user_agent", Text, "styx-client/VERSION", "the client's name in requests"),
     row(
+        Client,
+        "traceparent",
+        Text,
+        "none",
+        "the trace that its requests belong to, as in W3C Trace Context",
+    ),
+    row(
         Producer,
         "compression",
         Codec,

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use ::http::{HeaderName, HeaderValue, Method};
+use styx_protocol::header::TRACEPARENT;
 use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use self::http::{BodyPart, RequestBody, StreamingResponse};
@@ -158,6 +159,9 @@ impl Transport {
             .header(USER_AGENT, &self.headers.user_agent);
         if let Some(authorization) = &self.headers.authorization {
             built = built.header(AUTHORIZATION, authorization);
+        }
+        if let Some(traceparent) = &self.headers.traceparent {
+            built = built.header(TRACEPARENT, traceparent);
         }
         for (name, value) in &request.headers {
             built = built.header(name, value);

@@ -60,7 +60,7 @@ impl ModelLog {
     fn append(&self) -> Option<Completion<Appended>> {
         let (promise, answer) = promise();
         let append = Records::one(b"x").into();
-        let mut request = Request::Append { append, stream_error: None, promise };
+        let mut request = Request::Append { append, stream_error: None, promise, queued_at_us: 0 };
         loop {
             match self.queue.push(request).ok()? {
                 Pushed::Full(back) => request = back,

@@ -25,10 +25,11 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// A certificate that is valid for less than this is warned about.
 const EXPIRES_SOON_DAYS: i64 = 14;
 
-/// Loads the files.
-pub(super) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
+/// Loads the files. The number is the last second in which the certificate is valid, since the
+/// Unix epoch.
+pub(super) fn server_config(files: &TlsFiles) -> Result<(Arc<ServerConfig>, i64), Error> {
     let provider = Arc::new(ring::default_provider());
-    let identity = identity(files, &provider)?;
+    let (identity, expires_at) = identity(files, &provider)?;
     let versions: &[_] = match files.min_version {
         TlsVersion::Tls12 => &[&TLS13, &TLS12],
         TlsVersion::Tls13 => &[&TLS13],
@@ -48,15 +49,15 @@ pub(super) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error
         config.ticketer = ticketer;
         config.send_tls13_tickets = 1;
     }
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expires_at))
 }
 
-/// The certificate and its key, checked.
-fn identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+/// The certificate and its key, checked, and when it expires.
+fn identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<(CertifiedKey, i64), Error> {
     let path = &files.certificate;
     let chain = certificates(path, CERTIFICATE)?;
     let leaf = chain.first().ok_or_else(|| of(path, CERTIFICATE, Problem::NoCertificate))?;
-    check_leaf(leaf, path)?;
+    let expires_at = check_leaf(leaf, path)?;
     let key = private_key(&files.key)?;
     let key = provider
         .key_provider
@@ -64,7 +65,9 @@ fn identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey,
         .map_err(|_| of(&files.key, KEY, Problem::UnsupportedKey))?;
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(identity),
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok((identity, expires_at))
+        }
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err(of(&files.key, KEY, Problem::Mismatch { certificate: path.clone() }))
         }
@@ -72,8 +75,9 @@ fn identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey,
     }
 }
 
-/// Checks that clients can accept it from a server, and warns if they soon will not.
-fn check_leaf(leaf: &CertificateDer<'_>, path: &Path) -> Result<(), Error> {
+/// Checks that clients can accept it from a server, and warns if they soon will not. Returns when
+/// it expires.
+fn check_leaf(leaf: &CertificateDer<'_>, path: &Path) -> Result<i64, Error> {
     let invalid = |why: String| of(path, CERTIFICATE, Problem::Certificate(why));
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| invalid(error.to_string()))?;
     let constraints = leaf.basic_constraints().map_err(|error| invalid(error.to_string()))?;
@@ -90,7 +94,7 @@ fn check_leaf(leaf: &CertificateDer<'_>, path: &Path) -> Result<(), Error> {
     } else if (ends.timestamp() - now.timestamp()) < EXPIRES_SOON_DAYS * 86_400 {
         tracing::warn!(%path, "the certificate of this server expires on {ends}; replace it before that");
     }
-    Ok(())
+    Ok(ends.timestamp())
 }
 
 /// The rules for the certificates of clients; `None` if they are not asked for any.

@@ -31,9 +31,17 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Current>,
     /// The files that were last loaded, whether that worked or not.
     loaded: Mutex<Stamps>,
+}
+
+/// What was loaded.
+#[derive(Debug, Clone)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// The last second in which the certificate is valid, since the Unix epoch.
+    expires_at: i64,
 }
 
 /// The difference between versions of the files.
@@ -46,22 +54,27 @@ impl Certificates {
     /// A file cannot be used.
     pub(crate) fn load(files: &TlsFiles) -> Result<Certificates, Error> {
         let stamps = stamps(files);
-        let current = RwLock::new(load::server_config(files)?);
+        let current = RwLock::new(Current::load(files)?);
         Ok(Certificates { files: files.clone(), current, loaded: Mutex::new(stamps) })
     }
 
     /// The configuration for new connections.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// The last second in which the certificate is valid, since the Unix epoch.
+    pub(crate) fn expires_at(&self) -> i64 {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).expires_at
     }
 
     /// Loads the files again. If they cannot be used, the log says why, and nothing
     /// changes.
     pub(crate) fn reload(&self) {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
-        match load::server_config(&self.files) {
-            Ok(config) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        match Current::load(&self.files) {
+            Ok(current) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
                 let path = self.files.certificate.display();
                 tracing::info!(%path, "new connections use the certificate that was loaded now");
             }
@@ -96,6 +109,13 @@ impl Certificates {
             return None;
         }
         Some(now)
+    }
+}
+
+impl Current {
+    fn load(files: &TlsFiles) -> Result<Current, Error> {
+        let (config, expires_at) = load::server_config(files)?;
+        Ok(Current { config, expires_at })
     }
 }
 

@@ -544,6 +544,17 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ),
         |path: &Option<PathBuf>| of_path(path.as_deref().unwrap_or(Path::new("")))
     ),
+    ConfigKey {
+        name: "metrics.per_log",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "metrics of each log: auto (up to 10,000 logs), always or never; totals are always there",
+        set: |config, v| {
+            config.per_log_metrics = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.per_log_metrics.to_string())),
+    },
     statsd_key!("metrics.statsd.protocol", "STATSD_PROTOCOL", "protocol of StatsD: udp", protocol),
     statsd_key!("metrics.statsd.address", "STATSD_ADDRESS", "host:port of StatsD", address),
     statsd_key!(

@@ -16,6 +16,7 @@ mod jwt;
 mod keys;
 mod load;
 mod path;
+mod per_log;
 mod print;
 mod tls;
 mod unix_socket;
@@ -28,6 +29,7 @@ pub use address::BindAddress;
 pub use exposure::BindSource;
 pub use jwt::{Jwt, SigningAlgorithm};
 pub use load::{Error, Loaded};
+pub use per_log::PerLogMetrics;
 pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
 pub use unix_socket::{UnixSocketMode, UnixSocketOwner};
 
@@ -90,6 +92,8 @@ pub struct Config {
     pub tls: Tls,
     /// The logs.
     pub log_manager: LogManager,
+    /// Whether each log has metrics of its own.
+    pub per_log_metrics: PerLogMetrics,
     /// StatsD gauges; `None` if they are off.
     pub statsd: Option<Statsd>,
     /// Access control; `None` if no key of it is set. It is on nevertheless if there is a
@@ -196,6 +200,7 @@ impl Default for Config {
                 direct_write_size: 512 << 10,
                 scrub_bytes_per_second: 16 * MIB,
             },
+            per_log_metrics: PerLogMetrics::default(),
             statsd: None,
             auth: None,
         }

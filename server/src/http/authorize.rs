@@ -12,6 +12,7 @@ use http::{HeaderValue, Method};
 use styx_protocol::{LogName, ReadType};
 
 use super::route::{Endpoint, Resource, Route};
+use super::trace::Trace;
 use super::{Call, Http, request_id, upgrade};
 use crate::auth::{self, Access, Action, CredentialCache, HeldLease, Lease, Place, Rule};
 use crate::session::{Error, FollowedBy};
@@ -135,6 +136,7 @@ pub(super) fn audit(
     result: Result<(), &Error>,
 ) {
     let request_id = request_id::given(&head.headers).map(HeaderValue::to_str);
+    let Trace { trace_id, parent_id } = Trace::of(&head.headers);
     let event = audit::Event {
         principal,
         operation: endpoint.operation,
@@ -143,6 +145,8 @@ pub(super) fn audit(
         result: result.err().map_or("ok", |error| error.code.as_str()),
         protocol,
         request_id: request_id.and_then(Result::ok).unwrap_or_default(),
+        trace_id,
+        parent_id,
     };
     event.record();
 }

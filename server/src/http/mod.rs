@@ -28,6 +28,7 @@ mod request_id;
 mod route;
 mod status;
 mod surface;
+mod trace;
 mod upgrade;
 mod write;
 
@@ -53,6 +54,7 @@ pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
 use route::{Resource, Route};
 pub(crate) use surface::Surface;
+use trace::Trace;
 
 /// Answers requests.
 #[derive(Debug)]
@@ -201,7 +203,10 @@ impl Http {
             let (method, path) = (&head.method, head.uri.path());
             let micros = begun.elapsed().as_micros();
             let status = answer.status().as_u16();
-            tracing::debug!(%method, path, status, micros, request_id = ?given, "answered");
+            let Trace { trace_id, parent_id } = Trace::of(&head.headers);
+            tracing::debug!(
+                %method, path, status, micros, request_id = ?given, trace_id, parent_id, "answered"
+            );
         }
         answer
     }
@@ -211,12 +216,19 @@ impl Http {
 fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();
+    let Trace { trace_id, parent_id } = Trace::of(&head.headers);
     if error.is_server_fault() {
-        tracing::error!(%method, path, code, request_id = id, "request failed: {error}");
+        tracing::error!(
+            %method, path, code, request_id = id, trace_id, parent_id, "request failed: {error}"
+        );
     } else if error.code.http_status() >= 500 {
-        tracing::info!(%method, path, code, request_id = id, "request refused: {error}");
+        tracing::info!(
+            %method, path, code, request_id = id, trace_id, parent_id, "request refused: {error}"
+        );
     } else {
-        tracing::debug!(%method, path, code, request_id = id, "request refused: {error}");
+        tracing::debug!(
+            %method, path, code, request_id = id, trace_id, parent_id, "request refused: {error}"
+        );
     }
 }
 
@@ -329,8 +341,8 @@ impl Call<'_> {
     /// that the answer needs.
     fn shrink(&mut self) {
         let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
-        let mut kept = HeaderMap::with_capacity(2);
-        for name in [ORIGIN, header::REQUEST_ID] {
+        let mut kept = HeaderMap::with_capacity(3);
+        for name in [ORIGIN, header::REQUEST_ID, header::TRACEPARENT] {
             if let Some(value) = self.head.headers.get(&name).and_then(copy) {
                 kept.insert(name, value);
             }

@@ -8,8 +8,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use styx_protocol::Code;
+use tracing::Instrument as _;
 
 use super::answer::{self, Answer};
+use super::trace::Trace;
 use super::{Call, authorize};
 use crate::handover::{FrontEnd, PendingUpgrade, Serve, UpgradeRequest, UpgradeSlot};
 use crate::header;
@@ -110,9 +112,10 @@ pub(super) async fn upgrade(
         peer: authorize::peer(call.head),
     };
     let accepted = front_end.accept(request).await?;
+    let serve = traced(accepted.serve, call.headers());
     let serve = match place {
-        Some(place) => held_while(place, accepted.serve),
-        None => accepted.serve,
+        Some(place) => held_while(place, serve),
+        None => serve,
     };
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
@@ -134,6 +137,13 @@ fn held_while(place: ConnectionPlace, serve: Serve) -> Serve {
             drop(place);
         })
     })
+}
+
+/// Adds the trace of the handshake to the lines of the log about its stream.
+fn traced(serve: Serve, headers: &HeaderMap) -> Serve {
+    let Trace { trace_id: Some(trace_id), parent_id } = Trace::of(headers) else { return serve };
+    let span = tracing::error_span!("stream", trace_id, parent_id);
+    Box::new(move |socket| Box::pin(serve(socket).instrument(span)))
 }
 
 fn check_origin(call: &Call<'_>) -> Result<(), Error> {

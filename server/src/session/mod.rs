@@ -50,8 +50,12 @@ pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::RecordReader;
 pub(crate) use reading::{FollowedBy, Followers};
 pub(crate) use status::{LogRow, LogState};
-pub(crate) use storage::StorageHealth;
-pub(crate) use styx_engine::{Append, Batch, CursorCondition, LogStats, Payload, Producer, Span};
+pub(crate) use storage::{StorageHealth, space_of};
+pub(crate) use styx_engine::storage::DiskSpace;
+pub(crate) use styx_engine::{
+    Append, Batch, CursorCondition, HistogramSnapshot, LogStats, Measurements, Payload, Producer,
+    Span,
+};
 
 /// Backups and restores at a time; each holds a blocking thread throughout.
 const ARCHIVES_MAX: usize = 8;
@@ -174,6 +178,11 @@ impl Sessions {
     /// What the disk reserve (`min_free_disk`) has done.
     pub(crate) fn disk_reserve_stats(&self) -> DiskReserveStats {
         self.catalog.disk_reserve_stats()
+    }
+
+    /// What appends, commits and reads of all logs have taken.
+    pub(crate) fn measurements(&self) -> Arc<Measurements> {
+        self.catalog.measurements()
     }
 
     /// Resolves when a thread that commits has taken a job that is submitted now.

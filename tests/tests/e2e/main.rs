@@ -16,6 +16,7 @@
 //! | [`listeners`] | where the server listens: addresses, Unix sockets, systemd, health |
 //! | [`docs`] | the commands, links and test names in the documents |
 //! | [`examples`] | the programs in `examples/` |
+//! | [`monitoring`] | the alert rules and the dashboard, with a real Prometheus |
 //! | [`proxies`] | a server behind nginx and behind Caddy |
 //!
 //! Tests of crashes and failing disks are in `faults`. Tests that must not share the
@@ -30,6 +31,7 @@ mod golden;
 mod http;
 mod limits;
 mod listeners;
+mod monitoring;
 mod proxies;
 mod styx0;
 mod styx1;

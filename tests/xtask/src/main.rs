@@ -13,6 +13,7 @@ mod hung;
 mod instructions;
 mod node;
 mod polyglot;
+mod prometheus;
 mod proxies;
 mod python;
 mod sabotage;

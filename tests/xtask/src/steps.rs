@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::tally::{self, Tally};
 use crate::{
-    c, docs, instructions, node, polyglot, proxies, python, run, sabotage, schemathesis, spelling,
-    suites, tools,
+    c, docs, instructions, node, polyglot, prometheus, proxies, python, run, sabotage,
+    schemathesis, spelling, suites, tools,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
         Tally::step(run("flights", &mut tools::flights()))
     }),
     ("proxies", "nginx and Caddy are installed, for the tests with a proxy", proxies::step),
+    ("prometheus", "Prometheus is installed, for the tests of contrib/", prometheus::step),
     ("python-style", "Python code is formatted, and ruff has no warnings", python::style::step),
     (
         "python-wheel",

@@ -21,7 +21,8 @@ static uint64_t random_number(uint64_t below)
 #define PICK(array) (array)[random_number(sizeof(array) / sizeof *(array))]
 
 static const char *const KEYS[] = {"address", "token", "ca_file", "ca_pem", "server_name",
-    "connect_timeout", "timeout", "silence_timeout", "retry", "threads", "user_agent", "start",
+    "connect_timeout", "timeout", "silence_timeout", "retry", "threads", "user_agent",
+    "traceparent", "start",
     "follow", "count", "deadline", "buffer_bytes", "codecs", "linger", "block_bytes",
     "in_flight_bytes", "close_timeout", "compression", "idempotent", "producer_id", "epoch",
     "expected_position", "track_settled", "cursor"};

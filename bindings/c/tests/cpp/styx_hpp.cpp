@@ -113,7 +113,7 @@ void options_reject_unknown_keys_and_can_be_copied(const styx::Client &client) {
     // Every helper names an option that exists.
     styx::Options()
         .token("t").ca_file("f").ca_pem("p").server_name("n").connect_timeout(1s).timeout(1s)
-        .silence_timeout(3s).retry(false).threads(1).user_agent("u").block_bytes(1024)
+        .silence_timeout(3s).retry(false).threads(1).user_agent("u").traceparent("t").block_bytes(1024)
         .in_flight_bytes(1024).close_timeout(1s).idempotent(true).producer_id(1).epoch(2)
         .expected_position(3).track_settled().cursor("c").buffer_bytes(1024).codecs("all");
 }

@@ -50,6 +50,7 @@ class Client:
     retry: whether calls that change nothing are retried.
     threads: threads that own the sockets, 1 to 64. They never run Python code.
     user_agent: the client's name in requests. Default: "styx-client/VERSION".
+    traceparent: the trace that its requests belong to, as in W3C Trace Context.
 
     The constructor connects, and tries once. It raises ConnectionFailedError (a
     ConnectionError) if nothing listens there, TimedOutError (a TimeoutError) if nothing answers,
@@ -73,6 +74,7 @@ class Client:
         retry: bool = True,
         threads: int = 1,
         user_agent: str | None = None,
+        traceparent: str | None = None,
     ) -> None:
         options = as_text(
             "client",
@@ -86,6 +88,7 @@ class Client:
             retry=retry,
             threads=threads,
             user_agent=user_agent,
+            traceparent=traceparent,
         )
         self._native = NativeClient(address, options, log_events)
         self._lock = Lock()

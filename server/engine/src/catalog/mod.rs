@@ -31,6 +31,7 @@ use crate::log::Services;
 use crate::log::maintainer::Maintainer;
 use crate::log::open_ends::OpenEnds;
 use crate::manifest::Manifest;
+use crate::measurements::Measurements;
 use crate::read_ahead::ReadAhead;
 use crate::recovery::read_manifest;
 use crate::segment::OpenSegments;
@@ -88,6 +89,7 @@ impl Catalog {
                     Arc::clone(&options.clock),
                     options.free_bytes_min,
                 )),
+                measurements: Arc::default(),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
@@ -425,6 +427,12 @@ impl Catalog {
     #[must_use]
     pub fn disk_reserve_stats(&self) -> DiskReserveStats {
         self.0.services.disk_reserve.stats()
+    }
+
+    /// What the commits of all logs have measured.
+    #[must_use]
+    pub fn measurements(&self) -> Arc<Measurements> {
+        Arc::clone(&self.0.services.measurements)
     }
 
     /// For a catalog without threads ([`Options::committers_max`] is 0): commits one group of one

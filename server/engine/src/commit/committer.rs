@@ -64,6 +64,7 @@ impl LogInner {
         if requests.is_empty() {
             return false;
         }
+        self.count_waits(&requests);
         let Some(mut head) = head else {
             let error = Error::OutcomeUnknown { cause: self.cause() };
             requests.into_iter().for_each(|request| request.fail(&error));
@@ -113,7 +114,8 @@ impl LogInner {
                 let now_us = self.services.time.now_us().min(stamp_us);
                 lock(&self.producers).commit_group(now_us);
                 drop(end_guard);
-                results.deliver();
+                let now_us = micros(self.monotonic());
+                results.deliver(now_us, &self.services.measurements.appends);
             }
             Err(error) => {
                 lock(&self.producers).abort_group();
@@ -121,6 +123,17 @@ impl LogInner {
             }
         }
         true
+    }
+
+    /// Counts how long the appends of a group have waited in the queue.
+    fn count_waits(&self, requests: &[Request]) {
+        let now_us = micros(self.monotonic());
+        let mut waits = self.services.measurements.queue.tally();
+        for request in requests {
+            if let Request::Append { queued_at_us, .. } = request {
+                waits.add(now_us.saturating_sub(*queued_at_us));
+            }
+        }
     }
 
     /// Locks the end, unless a group is in flight on which the next one may be planned.
@@ -197,18 +210,22 @@ impl LogInner {
         if sabotage::makes(Mistake::WatermarkAhead) {
             let _ = self.write_watermark_ahead(built.next_head.cursor.position);
         }
+        let written_us = micros(self.monotonic());
         sabotage::sync_commit(&*file).map_err(|error| Failure::broken("a sync", &error))?;
+        let now_us = micros(self.monotonic());
         end.is_synced = true;
         self.check_in_place(end)?;
 
-        let now_us = micros(self.monotonic());
         end.cursor = built.next_head.cursor;
         end.spacing = built.next_head.spacing;
         built.entries.iter().for_each(|entry| end.segment.push_entry(*entry));
         self.publish(end.cursor.durable(), built);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
-        self.counters.records.fetch_add(end.cursor.position.since(at.position), Ordering::Relaxed);
+        let records = end.cursor.position.since(at.position);
+        self.counters.records.fetch_add(records, Ordering::Relaxed);
         self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let sync_us = now_us.saturating_sub(written_us);
+        self.services.measurements.committed(bytes as u64, records, sync_us);
         self.committed_at_us.store(now_us, Ordering::Relaxed);
         if at.records == 0 {
             self.first_at_us.store(now_us.cast_signed(), Ordering::Relaxed);

@@ -17,6 +17,7 @@ use styx_protocol::block::Header;
 use super::group_builder::{BlockProducer, BuiltGroup, GroupBuilder};
 use super::queue::Request;
 use crate::append::{Append, Appended, ProducerState, StreamError};
+use crate::histogram::Histogram;
 use crate::producers::{
     BlockDecision, PendingChanges, ProducerTable, ProducerView, RecordsDecision, SentRecords,
 };
@@ -47,7 +48,7 @@ impl<'a> Plan<'a> {
     /// Decides one request.
     pub(crate) fn add(&mut self, request: Request) {
         match request {
-            Request::Append { append, stream_error, promise } => {
+            Request::Append { append, stream_error, promise, queued_at_us } => {
                 let result = match stream_error.as_ref().and_then(|stream_error| stream_error.get())
                 {
                     Some(error) => Err(error),
@@ -56,7 +57,8 @@ impl<'a> Plan<'a> {
                 if let (Some(stream_error), Err(error)) = (&stream_error, &result) {
                     stream_error.set(error);
                 }
-                self.results.appends.push(AppendResult { promise, stream_error, result });
+                let result = AppendResult { promise, stream_error, result, queued_at_us };
+                self.results.appends.push(result);
             }
             Request::Begin { producer, epoch, promise } => {
                 let result = self.begin(producer, epoch);
@@ -196,18 +198,26 @@ struct AppendResult {
     promise: Promise<Appended>,
     stream_error: Option<Arc<StreamError>>,
     result: Result<Appended, Error>,
+    queued_at_us: u64,
 }
 
 impl GroupResults {
-    /// The group is durable: delivers every result as planned.
-    pub(crate) fn deliver(self) {
+    /// The group is durable: delivers every result as planned, and counts how long each append
+    /// took until `now_us`.
+    pub(crate) fn deliver(self, now_us: u64, took_us: &Histogram) {
         let mut wake_list = WakeList::default();
-        for AppendResult { promise, result, .. } in self.appends {
+        let mut took_us = took_us.tally();
+        for AppendResult { promise, result, queued_at_us, .. } in self.appends {
+            if result.is_ok() {
+                took_us.add(now_us.saturating_sub(queued_at_us));
+            }
             wake_list.add(promise.complete_without_waking(result));
         }
         for (promise, result) in self.begins {
             wake_list.add(promise.complete_without_waking(result));
         }
+        // A caller that has its result finds it counted.
+        drop(took_us);
         wake_list.wake();
     }
 
@@ -216,7 +226,7 @@ impl GroupResults {
     /// log's end at that time, still succeeds.
     pub(crate) fn fail(self, error: &Error, durable: Position) {
         let mut wake_list = WakeList::default();
-        for AppendResult { promise, stream_error, result } in self.appends {
+        for AppendResult { promise, stream_error, result, .. } in self.appends {
             let was_durable = |appended: &Appended| {
                 appended.count == 0 && appended.end > Position::ORIGIN && appended.end <= durable
             };

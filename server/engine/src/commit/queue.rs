@@ -24,6 +24,8 @@ pub(crate) enum Request {
         /// The error of the stream that the append belongs to.
         stream_error: Option<Arc<StreamError>>,
         promise: Promise<Appended>,
+        /// The monotonic time at which it was queued.
+        queued_at_us: u64,
     },
     /// Begin a producer, after everything that was queued before.
     Begin { producer: u64, epoch: Option<u32>, promise: Promise<ProducerState> },
@@ -240,7 +242,7 @@ mod tests {
 
     fn request(payload_bytes: usize) -> Request {
         let append = Records::one(&vec![b'x'; payload_bytes]).into();
-        Request::Append { append, stream_error: None, promise: promise().0 }
+        Request::Append { append, stream_error: None, promise: promise().0, queued_at_us: 0 }
     }
 
     /// An append that did not fit was told at once that there was space, if the queue was less than

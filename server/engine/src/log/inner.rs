@@ -21,7 +21,9 @@ use crate::commit::thread_pool::{Job, ThreadPool};
 use crate::cursors::Cursors;
 use crate::disk_reserve::DiskReserve;
 use crate::log::maintainer::Maintainer;
+use crate::log::micros;
 use crate::log::open_ends::OpenEnds;
+use crate::measurements::Measurements;
 use crate::producers::ProducerTable;
 use crate::read_ahead::ReadAhead;
 use crate::segment::OpenSegments;
@@ -44,6 +46,7 @@ pub(crate) struct Services {
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) open_ends: Arc<OpenEnds>,
     pub(crate) disk_reserve: Arc<DiskReserve>,
+    pub(crate) measurements: Arc<Measurements>,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
     pub(crate) overlap_bytes_min: usize,
@@ -120,7 +123,8 @@ impl LogInner {
             promise.complete(Ok(Appended { base: end, end, count: 0, repeated: 0 }));
             return Ok(Ticket(completion));
         }
-        match self.push(Request::Append { append, stream_error, promise })? {
+        let queued_at_us = micros(self.monotonic());
+        match self.push(Request::Append { append, stream_error, promise, queued_at_us })? {
             Some(Request::Append { append, .. }) => Err(AppendError::QueueFull(append)),
             _ => Ok(Ticket(completion)),
         }

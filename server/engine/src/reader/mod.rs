@@ -19,6 +19,7 @@ mod batch;
 mod blocks;
 mod extract;
 mod file;
+mod measured;
 mod one;
 mod span;
 mod wait;
@@ -71,6 +72,8 @@ pub struct Reader {
     progress: Option<Arc<AtomicU64>>,
     order: Order,
     receiver_checks: bool,
+    /// The monotonic time at which a read began that needs the disk.
+    begun_us: Option<u64>,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -97,6 +100,7 @@ impl Reader {
             progress: None,
             order: Order::default(),
             receiver_checks: false,
+            begun_us: None,
         };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
@@ -147,7 +151,7 @@ impl Reader {
     /// [`Error::CorruptRecord`] at damage, [`Error::OutOfRange`] if the records were removed, an
     /// error if the log was removed or closed, or an I/O error.
     pub fn try_read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
-        self.next(bytes_max, DiskWait::Forbidden)
+        self.measured(|reader| reader.next(bytes_max, DiskWait::Forbidden))
     }
 
     /// As [`Reader::try_read`], but waits for the disk. Never returns [`Found::NeedsDisk`].
@@ -155,7 +159,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::try_read`].
     pub fn read(&mut self, bytes_max: usize) -> Result<Found<Batch>, Error> {
-        self.next(bytes_max, DiskWait::Allowed)
+        self.measured(|reader| reader.next(bytes_max, DiskWait::Allowed))
     }
 
     /// As [`Reader::try_read`], but returns blocks as they are stored, and `bytes_max` limits their
@@ -164,7 +168,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::try_read`].
     pub fn try_blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
-        self.next(bytes_max, DiskWait::Forbidden)
+        self.measured(|reader| reader.next(bytes_max, DiskWait::Forbidden))
     }
 
     /// As [`Reader::try_blocks`], but waits for the disk. Never returns [`Found::NeedsDisk`].
@@ -172,7 +176,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::try_read`].
     pub fn blocks(&mut self, bytes_max: usize) -> Result<Found<Blocks>, Error> {
-        self.next(bytes_max, DiskWait::Allowed)
+        self.measured(|reader| reader.next(bytes_max, DiskWait::Allowed))
     }
 
     /// Resolves when there is a record at the position, or when the log was removed or closed. In

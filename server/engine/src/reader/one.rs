@@ -19,6 +19,10 @@ use crate::tail::{Group, View};
 impl Reader {
     /// Reads the record at the position.
     pub(crate) fn read_one(&mut self, disk: DiskWait) -> Result<Found<Record>, Error> {
+        self.measured(|reader| reader.find_one(disk))
+    }
+
+    fn find_one(&mut self, disk: DiskWait) -> Result<Found<Record>, Error> {
         let Some(view) = self.view_with_records()? else { return Ok(Found::AtEnd) };
         let extracted = match self.read_memory::<Batch>(0)? {
             Some(extracted) => extracted,

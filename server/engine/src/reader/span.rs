@@ -84,6 +84,7 @@ impl Reader {
     /// [`Error::OutOfRange`] if the records were removed, an error if the log was removed or
     /// closed, or an I/O error.
     pub fn span(&mut self, bytes_max: u64) -> Result<Option<Span>, Error> {
+        self.begun_us = None;
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
             return Err(self.out_of_range(&view));

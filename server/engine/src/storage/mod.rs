@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub(crate) use disk::DiskWait;
-pub use real::RealStorage;
+pub use real::{DiskSpace, RealStorage, disk_space};
 pub(crate) use whole_file::{
     TEMPORARY_SUFFIX, read_file, rename_durably, replace_file, temporary_path, write_temporary,
 };

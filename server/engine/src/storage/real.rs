@@ -187,6 +187,29 @@ impl Storage for RealStorage {
     }
 }
 
+/// The size of a file system, and its free space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All bytes, without those that only root may use.
+    pub size_bytes: u64,
+    /// The bytes that can still be used.
+    pub free_bytes: u64,
+}
+
+/// Asks the file system of a directory for its size. Waits for the disk if that hangs.
+///
+/// # Errors
+/// The error of the system call.
+pub fn disk_space(directory: &Path) -> io::Result<DiskSpace> {
+    let found = rustix::fs::statvfs(directory)?;
+    let only_root = found.f_bfree.saturating_sub(found.f_bavail);
+    let usable = found.f_blocks.saturating_sub(only_root);
+    Ok(DiskSpace {
+        size_bytes: usable.saturating_mul(found.f_frsize),
+        free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+    })
+}
+
 /// Returns what the holder of a lock wrote to its file; empty if the file cannot be read.
 fn lock_content(file: fs::File) -> String {
     let mut content = String::new();

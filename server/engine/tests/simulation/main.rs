@@ -11,6 +11,7 @@ mod damage;
 mod deletion;
 mod disk;
 mod faults;
+mod measurements;
 mod random;
 mod run;
 #[path = "../support/mod.rs"]

@@ -68,6 +68,106 @@ fn every_log_has_a_status_metric_even_if_it_is_not_open() {
     assert_eq!(statuses(&server), expected, "a deleted or repaired log has no old status");
 }
 
+/// The value of the only sample with this name and these labels.
+fn value(server: &TestServer, sample: &str) -> Option<f64> {
+    let answer = server.ask(&Request::get("/metrics")).expect(200);
+    let mut lines = answer.text().lines();
+    let text = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
+    Some(text.parse().expect("a number"))
+}
+
+const HISTOGRAMS: [&str; 5] = [
+    "styx_append_duration_seconds",
+    "styx_commit_queue_seconds",
+    "styx_commit_bytes",
+    "styx_fsync_duration_seconds",
+    "styx_read_duration_seconds",
+];
+
+#[test]
+fn histograms_count_appends_their_commits_and_reads() {
+    let server = TestServer::start();
+    server.create("a");
+    let counts = || {
+        HISTOGRAMS.map(|name| {
+            let get = |part: &str| value(&server, &format!("{name}_{part}")).expect(name);
+            let count = get("count");
+            assert_eq!(get("bucket{le=\"+Inf\"}"), count, "{name}");
+            assert!(get("sum") > 0.0 || count == 0.0, "{name}");
+            count
+        })
+    };
+    assert_eq!(counts(), [0.0; 5], "no append, no commit, no read");
+    for number in 1..=3 {
+        assert_eq!(server.append("a", "12345"), number);
+    }
+    assert_eq!(counts(), [3.0, 3.0, 3.0, 3.0, 0.0]);
+    let _ = server.ask(&Request::get("/logs/a/records")).expect(200);
+    assert_eq!(counts()[4], 1.0, "one read");
+    // Buckets are cumulative, and their bounds are in seconds.
+    let answer = server.ask(&Request::get("/metrics")).expect(200);
+    let name = "styx_fsync_duration_seconds_bucket{le=\"";
+    let buckets = answer.text().lines().filter_map(|line| line.strip_prefix(name));
+    let buckets: Vec<(f64, f64)> = buckets
+        .map(|line| line.split_once("\"} ").expect("a bucket"))
+        .map(|(bound, count)| (bound.parse().expect("a bound"), count.parse().expect("a count")))
+        .collect();
+    assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{buckets:?}");
+    assert_eq!(buckets.first().map(|(bound, _)| *bound), Some(0.000_004));
+    assert_eq!(buckets.last().map(|(bound, _)| *bound), Some(f64::INFINITY));
+}
+
+#[test]
+fn totals_cover_all_logs_and_remain_without_the_metrics_of_each_log() {
+    let settings = |per_log: &str| Settings::default().table(&format!("[metrics]\n{per_log}"));
+    let mut server = settings("per_log = \"never\"").start();
+    for log in ["a", "b"] {
+        server.create(log);
+        server.append_all(log, &["12345", "67"]);
+    }
+    let _ = server.ask(&Request::delete("/logs/b")).expect(200);
+    let expect = |server: &TestServer, rows: &[(&str, f64)]| {
+        for (sample, expected) in rows {
+            assert_eq!(value(server, sample), Some(*expected), "{sample}");
+        }
+    };
+    expect(
+        &server,
+        &[
+            ("styx_metrics_per_log", 0.0),
+            ("styx_logs{status=\"ok\"}", 1.0),
+            ("styx_logs{status=\"corrupt\"}", 0.0),
+            ("styx_logs_records", 2.0),
+            ("styx_logs_record_bytes", 23.0),
+            ("styx_logs_segments", 1.0),
+            ("styx_logs_queue_bytes", 0.0),
+            // A counter never decreases.
+            ("styx_records_appended_total", 4.0),
+            ("styx_commit_bytes_count", 2.0),
+        ],
+    );
+    let text = server.ask(&Request::get("/metrics")).expect(200).text().to_owned();
+    assert!(!text.contains("log=\""), "{text}");
+    let disk_bytes = value(&server, "styx_logs_disk_bytes");
+    for per_log in ["per_log = \"always\"", ""] {
+        server.restart_with(settings(per_log));
+        server.await_ready();
+        expect(&server, &[("styx_metrics_per_log", 1.0), ("log_record_count{log=\"a\"}", 2.0)]);
+        let of_log = value(&server, "styx_log_disk_bytes{log=\"a\"}");
+        assert!(of_log.is_some(), "{per_log}");
+        assert_eq!(of_log, value(&server, "styx_logs_disk_bytes"));
+    }
+    assert!(disk_bytes > Some(0.0), "{disk_bytes:?}");
+}
+
+#[test]
+fn the_disk_of_the_data_directory_has_a_size_and_free_space() {
+    let server = TestServer::start();
+    let size = value(&server, "styx_disk_size_bytes").expect("a size");
+    let free = value(&server, "styx_disk_free_bytes").expect("free space");
+    assert!(0.0 < free && free <= size, "{free} of {size}");
+}
+
 /// Checks that every line is a comment, or a sample of a family whose type is declared
 /// before it.
 fn exposition(text: &str) {

@@ -18,4 +18,5 @@ mod reads;
 mod restore_0x;
 mod retention;
 mod status;
+mod traces;
 mod transport;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use styx_client::LogConfig;
 use styx_client::blocking::Client;
-use styx_tests::{Authority, Scratch, Settings, TestServer, wait};
+use styx_tests::{Authority, Request, Scratch, Settings, TestServer, wait};
 
 /// How long a change may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +47,28 @@ fn certificate_is_replaced_on_sighup_and_when_its_files_change() {
     replace(&server, &third);
     wait::until_true("the third certificate is used", PATIENCE, || client(&server, &third).is_ok());
     assert!(server.log().contains("loaded now"), "{}", server.log());
+}
+
+#[test]
+fn expiry_of_the_certificate_is_a_metric_and_follows_a_replacement() {
+    let server = Settings::default().tls().start();
+    // A new connection would be refused by its client once the certificate has expired.
+    let mut open = server.connect();
+    let mut expiry = || -> f64 {
+        let answer = open.exchange(&Request::get("/metrics")).expect("an answer");
+        let name = "styx_certificate_expiry_timestamp_seconds ";
+        let value = answer.text().lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        value.expect("the metric exists")
+    };
+    let year_4096 = 67_090_000_000.0;
+    assert!(expiry() > year_4096, "{}", expiry());
+    let expired = Authority::new("second").expired_server();
+    let (certificate, key) = server.certificate_files();
+    std::fs::write(key, expired.key).expect("written");
+    std::fs::write(certificate, expired.certificate).expect("written");
+    server.tell(Signal::HUP);
+    let year_2020 = 1_577_836_800.0;
+    wait::until_true("the metric follows", PATIENCE, || expiry() == year_2020);
 }
 
 #[test]

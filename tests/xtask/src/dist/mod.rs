@@ -163,6 +163,9 @@ fn place(from: &Path, to: &Path, mode: u32) -> Option<()> {
     report(fs::set_permissions(to, fs::Permissions::from_mode(mode)), "set the mode of", to)
 }
 
+/// What an operator may load into Prometheus and Grafana, below the root of the repository.
+const CONTRIB: [&str; 2] = ["contrib/grafana/styx.json", "contrib/prometheus/styx.rules.yml"];
+
 /// Writes a file that anybody may read.
 fn write(path: &Path, text: &str) -> Option<()> {
     let folder = path.parent()?;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::platform::{PLATFORMS, Platform};
 use super::script::succeeds;
-use super::{binaries, empty, entries, folder, manual, place, source};
+use super::{CONTRIB, binaries, empty, entries, folder, manual, place, source};
 use crate::{root, tools};
 
 /// Builds them, and uses the binary of each after it is unpacked.
@@ -42,6 +42,9 @@ fn pack(platform: &Platform) -> Option<PathBuf> {
     }
     for script in entries(&source("scripts"))? {
         place(&script, &content.join("scripts").join(script.file_name()?), 0o755)?;
+    }
+    for file in CONTRIB {
+        place(&root().join(file), &content.join(file), 0o644)?;
     }
     let archive = folder().join(format!("{name}.tar.gz"));
     let mut pack = reproducible_tar()?;

@@ -2,7 +2,7 @@
 
 use super::Package;
 use crate::dist::platform::{PLATFORMS, Platform};
-use crate::dist::{entries, manual, source};
+use crate::dist::{CONTRIB, entries, manual, source};
 use crate::root;
 
 /// Builds it for each platform.
@@ -41,6 +41,9 @@ fn package(platform: &Platform) -> Option<std::path::PathBuf> {
         if name.ends_with(".md") {
             package.add(&document, &format!("usr/share/doc/styx/{name}"), 0o644)?;
         }
+    }
+    for file in CONTRIB {
+        package.add(&root().join(file), &format!("usr/share/doc/styx/{file}"), 0o644)?;
     }
     package.add_compressed(&root().join("CHANGELOG.md"), "usr/share/doc/styx/changelog")?;
     package.add(

@@ -1,19 +1,33 @@
 //! [`Metrics`]: the metrics for Prometheus.
 //!
-//! Requests and connections are counted as they happen. Metrics of logs are read
-//! when they are scraped, so appends pay nothing for them.
+//! ```text
+//! requests, connections ─▶ counted as they happen ─┐
+//! engine: Measurements ─▶ histograms ──────────────┼─▶ text, at a scrape
+//! logs ─▶ totals, and logs if there are few ───────┘
+//! ```
+//!
+//! Invariant: the number of series does not grow with the number of logs beyond a limit
+//! ([`PerLogMetrics`]), unless the configuration asks for that.
 
-use std::sync::Mutex;
+mod histograms;
+mod logs;
+mod totals;
+
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::session::{LogStats, Sessions, StorageHealth};
+use self::histograms::Histograms;
+use self::logs::LogMetrics;
+use self::totals::Totals;
+use crate::certificates::Certificates;
+use crate::config::PerLogMetrics;
+use crate::session::{DiskSpace, Measurements, Sessions, StorageHealth};
 
 /// The server's counters.
 #[derive(Debug)]
@@ -36,30 +50,28 @@ pub(crate) struct Metrics {
     streams: IntGaugeVec,
     clock_offset: Gauge,
     disk_reserve_reached: IntGauge,
+    /// The size and the free bytes of the data directory's file system; NaN if they are unknown.
+    disk: [Gauge; 2],
+    certificate: OnceLock<(IntGauge, Arc<Certificates>)>,
+    per_log: PerLogMetrics,
+    has_per_log: IntGauge,
     /// Set and read under the lock, so that two scrapes do not mix.
-    logs: Mutex<LogMetrics>,
-}
-
-#[derive(Debug)]
-struct LogMetrics {
-    record_count: GaugeVec,
-    file_size: GaugeVec,
-    counters: [IntCounterVec; 3],
-    gauges: [IntGaugeVec; 3],
-    status: IntGaugeVec,
-    /// Bytes, passes, problems.
-    scrub: [IntCounter; 3],
-    clock_jumps: IntCounter,
-    disk_reserve_refusals: IntCounter,
+    logs: Mutex<(LogMetrics, Totals)>,
 }
 
 const RECORDS: &str = "/logs/{name}/records";
 
 impl Metrics {
     /// All counters at zero; the metrics of the storage never change.
-    pub(crate) fn new(storage: &StorageHealth) -> Metrics {
+    pub(crate) fn new(
+        storage: &StorageHealth,
+        measurements: Arc<Measurements>,
+        per_log: PerLogMetrics,
+    ) -> Metrics {
         let registry = Registry::new();
         register_storage(&registry, storage);
+        let histograms = registry.register(Box::new(Histograms::new(measurements)));
+        histograms.expect("no two names in this module are the same");
         let requests = IntCounterVec::new(
             Opts::new(
                 "styx_http_requests_total",
@@ -102,6 +114,16 @@ impl Metrics {
             "styx_disk_reserve_reached",
             "1 while appends are refused because less than min_free_disk is free",
         );
+        let disk_size =
+            Gauge::new("styx_disk_size_bytes", "Bytes of the file system of the data directory");
+        let disk_free = Gauge::new(
+            "styx_disk_free_bytes",
+            "Free bytes of the file system of the data directory",
+        );
+        let has_per_log = IntGauge::new(
+            "styx_metrics_per_log",
+            "1 if each log has series of its own, 0 if there are only totals; see metrics.per_log",
+        );
         let build = IntGaugeVec::new(
             Opts::new("styx_build_info", "Always 1; the label is the server's version"),
             &["version"],
@@ -109,7 +131,7 @@ impl Metrics {
         register(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // This cannot fail: the registry has no other collector of the process.
         let _ = registry.register(Box::new(ProcessCollector::for_self()));
-        Metrics {
+        let metrics = Metrics {
             reads: requests.with_label_values(&["GET", RECORDS, "200"]),
             writes: requests.with_label_values(&["POST", RECORDS, "200"]),
             requests,
@@ -122,9 +144,32 @@ impl Metrics {
             streams,
             clock_offset: register(&registry, clock_offset),
             disk_reserve_reached: register(&registry, disk_reserve_reached),
-            logs: Mutex::new(LogMetrics::new(&registry)),
+            disk: [register(&registry, disk_size), register(&registry, disk_free)],
+            certificate: OnceLock::new(),
+            per_log,
+            has_per_log: register(&registry, has_per_log),
+            logs: Mutex::new((LogMetrics::new(&registry), Totals::new(&registry))),
             registry,
-        }
+        };
+        metrics.set_disk_space(storage.space);
+        metrics
+    }
+
+    /// Sets what is known about the file system of the data directory.
+    pub(crate) fn set_disk_space(&self, space: Option<DiskSpace>) {
+        let bytes = space.map(|space| [space.size_bytes, space.free_bytes]);
+        let bytes = bytes.map_or([f64::NAN; 2], |bytes| bytes.map(|bytes| bytes as f64));
+        self.disk.iter().zip(bytes).for_each(|(gauge, bytes)| gauge.set(bytes));
+    }
+
+    /// Shows when the certificate of the server expires, also after it was replaced. Call it at
+    /// most once.
+    pub(crate) fn show_certificate(&self, certificates: Arc<Certificates>) {
+        let expiry = IntGauge::new(
+            "styx_certificate_expiry_timestamp_seconds",
+            "Time at which the certificate of the server expires, in seconds since the Unix epoch",
+        );
+        let _ = self.certificate.set((register(&self.registry, expiry), certificates));
     }
 
     /// Adds a counter of another module.
@@ -169,34 +214,24 @@ impl Metrics {
             .set(i64::try_from(sessions.request_budget().bytes()).unwrap_or(i64::MAX));
         self.answer_bytes
             .set(i64::try_from(sessions.response_budget().bytes()).unwrap_or(i64::MAX));
-        let (mut list, mut stats) = (sessions.list(), sessions.stats());
-        list.retain(|info| is_visible(&info.name));
-        stats.retain(|(name, _)| is_visible(name));
+        let (list, stats) = (sessions.list(), sessions.stats());
+        let has_per_log = self.per_log.applies_to(list.len());
+        self.has_per_log.set(has_per_log.into());
+        if let Some((expiry, certificates)) = self.certificate.get() {
+            expiry.set(certificates.expires_at());
+        }
         // The lock may be poisoned: every number behind it is set again here.
-        let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let both = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (logs, totals) = &*both;
+        self.clock_offset.set(sessions.clock_stats().offset_us as f64 / 1e6);
+        self.disk_reserve_reached.set(sessions.disk_reserve_stats().is_reached.into());
+        totals.set(sessions, &list, &stats);
         logs.reset();
-        let clock = sessions.clock_stats();
-        self.clock_offset.set(clock.offset_us as f64 / 1e6);
-        logs.clock_jumps.reset();
-        logs.clock_jumps.inc_by(clock.jumps);
-        let reserve = sessions.disk_reserve_stats();
-        self.disk_reserve_reached.set(reserve.is_reached.into());
-        logs.disk_reserve_refusals.reset();
-        logs.disk_reserve_refusals.inc_by(reserve.refusals);
-        let scrubbed = sessions.scrub_stats();
-        let totals = [scrubbed.bytes, scrubbed.passes, scrubbed.problems];
-        for (counter, total) in logs.scrub.iter().zip(totals) {
-            counter.reset();
-            counter.inc_by(total);
-        }
-        for info in &list {
-            logs.record_count.with_label_values(&[&info.name]).set(info.record_count as f64);
-            logs.file_size.with_label_values(&[&info.name]).set(info.file_size as f64);
-            let status = info.status.to_string();
-            logs.status.with_label_values(&[&info.name, &status]).set(1);
-        }
-        for (name, stats) in &stats {
-            logs.set(name, stats);
+        if has_per_log {
+            let infos = list.iter().filter(|info| is_visible(&info.name));
+            infos.for_each(|info| logs.set_info(info));
+            let stats = stats.iter().filter(|(name, _)| is_visible(name));
+            stats.for_each(|(name, stats)| logs.set_stats(name, stats));
         }
         // Still locked: another caller may see other logs.
         let mut text = Vec::new();
@@ -204,83 +239,6 @@ impl Metrics {
             tracing::error!("cannot encode the metrics: {error}");
         }
         text
-    }
-}
-
-impl LogMetrics {
-    fn new(registry: &Registry) -> LogMetrics {
-        let gauge = |name: &str, help: &str| {
-            register(registry, GaugeVec::new(Opts::new(name, help), &["log"]))
-        };
-        let counter = |name: &str, help: &str| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), &["log"]))
-        };
-        let plain = |name: &str, help: &str| register(registry, IntCounter::new(name, help));
-        let number = |name: &str, help: &str| {
-            register(registry, IntGaugeVec::new(Opts::new(name, help), &["log"]))
-        };
-        LogMetrics {
-            scrub: [
-                plain(
-                    "styx_scrub_bytes_total",
-                    "Bytes of finished segments that the scrub has read",
-                ),
-                plain("styx_scrub_passes_total", "Times that the scrub has read all logs"),
-                plain("styx_scrub_problems_total", "Damaged segments that the scrub has found"),
-            ],
-            clock_jumps: plain(
-                "styx_clock_jumps_total",
-                "Times that the system clock has jumped by more than a minute",
-            ),
-            disk_reserve_refusals: plain(
-                "styx_disk_reserve_refusals_total",
-                "Commits, new logs and restores refused because less than min_free_disk is free",
-            ),
-            record_count: gauge("log_record_count", "Records in the log"),
-            file_size: gauge("log_file_size", "Bytes of records in the log"),
-            counters: [
-                counter("styx_log_commits_total", "Commits (written and synced) since the start"),
-                counter("styx_log_records_appended_total", "Records appended since the start"),
-                counter(
-                    "styx_log_bytes_written_total",
-                    "Bytes written for records since the start",
-                ),
-            ],
-            gauges: [
-                number("styx_log_queue_bytes", "Bytes of appends that wait to be committed"),
-                number("styx_log_disk_bytes", "Bytes of the log's segments on disk"),
-                number("styx_log_segments", "Segments of the log"),
-            ],
-            status: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "styx_log_status",
-                        "1 for the log's status: ok, corrupt, tainted, scanning or unknown",
-                    ),
-                    &["log", "status"],
-                ),
-            ),
-        }
-    }
-
-    fn reset(&self) {
-        self.record_count.reset();
-        self.file_size.reset();
-        self.counters.iter().for_each(IntCounterVec::reset);
-        self.gauges.iter().for_each(IntGaugeVec::reset);
-        self.status.reset();
-    }
-
-    fn set(&self, name: &str, stats: &LogStats) {
-        let totals = [stats.commits, stats.records_appended, stats.bytes_written];
-        for (counter, total) in self.counters.iter().zip(totals) {
-            counter.with_label_values(&[name]).inc_by(total);
-        }
-        let levels = [stats.queue_bytes, stats.disk_bytes, stats.segments];
-        for (gauge, level) in self.gauges.iter().zip(levels) {
-            gauge.with_label_values(&[name]).set(i64::try_from(level).unwrap_or(i64::MAX));
-        }
     }
 }
 
@@ -311,8 +269,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_by_method_route_and_status() {
-        let metrics = Metrics::new(&StorageHealth::default());
+    fn requests_and_appends_are_in_the_text() {
+        let measurements = Arc::new(Measurements::default());
+        measurements.appends.add(3000);
+        let metrics =
+            Metrics::new(&StorageHealth::default(), measurements, PerLogMetrics::default());
         let brew: Method = "BREW".parse().expect("a method");
         metrics.request(&Method::GET, Some(RECORDS), StatusCode::OK);
         metrics.request(&Method::GET, Some(RECORDS), StatusCode::NOT_FOUND);
@@ -325,6 +286,12 @@ mod tests {
             "{method=\"GET\",route=\"/logs/{name}/records\",status=\"404\"} 1",
             "{method=\"other\",route=\"\",status=\"404\"} 1",
             "process_open_fds",
+            "styx_append_duration_seconds_bucket{le=\"0.002048\"} 0\n",
+            "styx_append_duration_seconds_bucket{le=\"0.004096\"} 1\n",
+            "styx_append_duration_seconds_bucket{le=\"+Inf\"} 1\n",
+            "styx_append_duration_seconds_sum 0.003\n",
+            "styx_append_duration_seconds_count 1\n",
+            "styx_commit_bytes_bucket{le=\"64\"} 0\n",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
