@@ -72,6 +72,12 @@ impl Histogram {
         Tally { histogram: self, counts: [0; BOUNDS + 1], sum: 0 }
     }
 
+    /// The sum of all values so far.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
     /// The values so far. A value that is counted meanwhile may be in the sum alone.
     #[must_use]
     pub fn snapshot(&self) -> HistogramSnapshot {

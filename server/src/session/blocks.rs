@@ -17,6 +17,7 @@ use styx_engine::{Blocks, Found, Reader, Span};
 use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
+use super::pause::Pause;
 use super::read::BLOCK_BYTES_MAX;
 use super::reading::Reading;
 use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
@@ -55,6 +56,7 @@ pub(crate) struct BlockReader {
     query: BlockQuery,
     position: Position,
     reading: Reading,
+    pause: Pause,
     /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
     /// The memory of everything that was read and not yet sent.
@@ -80,6 +82,7 @@ impl OpenLog {
             query,
             position: from,
             reading: Reading::new(&self.log, &self.followers, from),
+            pause: Pause::default(),
             single: VecDeque::new(),
             chunks,
             chunk: None,
@@ -113,6 +116,9 @@ impl BlockReader {
         }
         self.sent();
         self.log.meter().allowed(Direction::Read).await;
+        if let Some(time) = self.reader.as_ref().and_then(|reader| self.pause.due(reader)) {
+            tokio::time::sleep(time).await;
+        }
         let is_span_wanted = self.wants_span()?;
         let bytes_max = self.log.meter().part_bytes(self.query.bytes_max);
         let mut chunk = self.chunks.reserve(bytes_max).await;
@@ -251,7 +257,8 @@ impl BlockReader {
     }
 
     /// Counts bytes that are sent next.
-    fn charge(&self, bytes: usize) {
+    fn charge(&mut self, bytes: usize) {
+        self.pause.took(bytes as u64);
         self.log.meter().charge(Direction::Read, bytes, 0);
     }
 

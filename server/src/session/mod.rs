@@ -19,6 +19,7 @@ mod cursors;
 mod error;
 mod identity;
 mod manage;
+mod pause;
 mod payload;
 mod pipeline;
 mod producers;

@@ -14,6 +14,7 @@ use styx_engine::{Batch, Found, Reader, Record, Seek};
 use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
+use super::pause::Pause;
 use super::reading::Reading;
 use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
 use crate::limits::{Direction, LOOK_AFTER, Meter, Part};
@@ -24,6 +25,7 @@ pub(crate) struct RecordReader {
     /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
     reading: Reading,
+    pause: Pause,
     batch_bytes_max: usize,
     /// How often a large record is in memory while it is sent.
     copies: usize,
@@ -97,6 +99,7 @@ impl OpenLog {
         Ok(RecordReader {
             reader: Some(reader),
             reading: Reading::new(&self.log, &self.followers, from),
+            pause: Pause::default(),
             batch_bytes_max,
             copies: 1,
             meter: self.meter.clone(),
@@ -131,6 +134,9 @@ impl RecordReader {
         response: &ResponseChunks,
     ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
         self.meter.allowed(Direction::Read).await;
+        if let Some(time) = self.reader.as_ref().and_then(|reader| self.pause.due(reader)) {
+            tokio::time::sleep(time).await;
+        }
         let mut chunk = response.reserve(self.meter.part_bytes(self.batch_bytes_max)).await;
         let mut read = self.read(chunk.bytes()).await?;
         if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
@@ -144,6 +150,7 @@ impl RecordReader {
         match read? {
             Found::Some(batch) => {
                 self.reading.took(batch.next(), batch.len_bytes() as u64);
+                self.pause.took(batch.len_bytes() as u64);
                 Ok(Some((batch, chunk)))
             }
             Found::AtEnd => Ok(None),

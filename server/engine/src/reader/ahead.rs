@@ -57,6 +57,12 @@ impl Reader {
         self.order.is_cold
     }
 
+    /// The bytes that were committed to all logs since the catalog was opened.
+    #[must_use]
+    pub fn committed_bytes(&self) -> u64 {
+        self.log.services.measurements.commit_bytes.sum()
+    }
+
     /// Decides whether to read ahead, before a large part of a file from this place on. May wait
     /// for the disk.
     pub(super) fn is_cold_at(&mut self, place: &FilePlace, limit: Offset) -> bool {
