@@ -212,7 +212,8 @@ impl Http {
     }
 }
 
-/// Logs server faults as errors, other 5xx as information, and the rest as debug output.
+/// Logs server faults as errors, other 5xx as information, and the rest as debug output. A
+/// principal that has used up its quota must not fill the log either.
 fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
     let (method, path, code) = (&head.method, head.uri.path(), error.code.as_str());
     let id = id.to_str().unwrap_or_default();
@@ -221,7 +222,7 @@ fn report(error: &Error, head: &http::request::Parts, id: &HeaderValue) {
         tracing::error!(
             %method, path, code, request_id = id, trace_id, parent_id, "request failed: {error}"
         );
-    } else if error.code.http_status() >= 500 {
+    } else if error.code.http_status() >= 500 && error.code != Code::QuotaExceeded {
         tracing::info!(
             %method, path, code, request_id = id, trace_id, parent_id, "request refused: {error}"
         );

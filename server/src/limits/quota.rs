@@ -14,7 +14,8 @@ use std::sync::{Arc, PoisonError};
 use styx_protocol::Code;
 
 use super::account::{Account, Owner, Stored, locked};
-use super::{Inner, Limits, Metered, limited};
+use super::meter::{Metered, limited};
+use super::{Inner, Limits};
 use crate::auth::{Access, Action};
 use crate::session::{Error, Sessions};
 
@@ -67,8 +68,9 @@ impl Metered {
                     Owner::Log => account.shown(),
                 };
                 let message = format!(
-                    "{owner} may have {most} bytes (stored_bytes in the limits file), and have as \
-                     many; remove records with `styx logs trim`, by retention, or delete a log"
+                    "the limit of stored bytes of {owner} is reached: it is {most} (stored_bytes \
+                     in the limits file); remove records with `styx logs trim` or by retention, \
+                     or delete a log"
                 );
                 return Err(limited(Code::QuotaExceeded, message, "stored_bytes", most, None));
             }

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use styx_protocol::Code;
+
 use super::*;
 use crate::auth::Principal;
 

@@ -124,7 +124,7 @@ fn concurrent_creations_are_all_kept() {
 #[test]
 fn guessing_is_throttled_and_valid_tokens_are_not() {
     let (server, admin) = tokens::start(Settings::default());
-    let wrong = format!("{}A", &admin[..admin.len() - 1]);
+    let wrong = tokens::mistyped(&admin);
     let answers: Vec<_> =
         (0..40).map(|_| server.ask(&with(Request::get("/logs"), &wrong))).collect();
     let of = |status: u16| answers.iter().filter(|answer| answer.status() == status).count();

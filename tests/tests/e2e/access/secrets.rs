@@ -17,7 +17,7 @@ fn secrets_never_appear_in_the_log() {
     let settings = Settings::default().argument("--log-level").argument("trace");
     let server = settings.start_in(scratch).expect("it starts");
     let _ = server.ask(&with(Request::post("/logs").form("name=a"), &admin)).expect(200);
-    let wrong = format!("{}A", &admin[..admin.len() - 1]);
+    let wrong = tokens::mistyped(&admin);
     for secret in [&admin, &reader, &wrong] {
         let query = format!("access_token={secret}&position=x&mode=sideways");
         let target = format!("/logs/a/records?{query}");

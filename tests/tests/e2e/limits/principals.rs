@@ -336,7 +336,7 @@ fn stored_bytes_are_limited_for_a_log_and_for_a_principal() {
     });
     let refused = scene.server.ask(&with(api::write_one("b", "x"), &scene.two));
     let refused = refused.expect_error(507, "quota_exceeded");
-    assert!(refused.text().contains("the log b may have 50000 bytes"), "{}", refused.text());
+    assert!(refused.text().contains("of the log b is reached: it is 50000"), "{}", refused.text());
     // The principal may append to both logs.
     assert_eq!(scene.append("a", &scene.one, vec![b'x'; 100_000]), 200);
     until_true("the principal has used its bytes", PATIENCE, || {
