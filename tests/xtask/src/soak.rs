@@ -8,8 +8,10 @@ const MIXED_SECONDS: &str = "3600";
 /// The test that it repeats.
 const MIXED: &str = "mixed::all_protocols_and_languages_together_lose_and_double_nothing";
 
-/// The name for `--only`, and the function that runs the part.
-const PARTS: [(&str, fn() -> bool); 6] = [
+/// The name for `--only`, and the function that runs the part and returns whether it passed.
+type Part = (&'static str, fn() -> bool);
+
+const PARTS: [Part; 6] = [
     ("fuzz", || fuzz("600", None)),
     ("python", python::tests::soak),
     ("node", node::tests::soak),
