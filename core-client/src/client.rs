@@ -85,7 +85,7 @@ impl Client {
     /// # Errors
     /// No response in time, or one that is not 2xx.
     #[doc(hidden)]
-    pub async fn get_text(&self, path: &'static str) -> Result<String, Error> {
+    pub async fn get_text(&self, path: &str) -> Result<String, Error> {
         let transport = Arc::clone(&self.transport);
         let request = Request::get(path);
         let fetch = async move { transport.fetch(&request, Bytes::new()).await };

@@ -1,9 +1,11 @@
 //! [`App`]: what every connection needs, whatever its protocol.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::auth;
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::shutdown::Shutdown;
@@ -16,6 +18,9 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) auth: Arc<auth::Store>,
+    /// When the server started.
+    pub(crate) started: Instant,
+    pub(crate) limits: Limits,
 }
 
 impl App {
@@ -24,18 +29,22 @@ impl App {
         sessions: Sessions,
         config: Config,
         auth: Arc<auth::Store>,
+        limits: Limits,
         is_restart: bool,
     ) -> App {
+        let metrics =
+            Metrics::new(sessions.storage(), sessions.measurements(), config.per_log_metrics);
+        if let Some(counter) = limits.counter() {
+            metrics.add(counter);
+        }
         App {
-            metrics: Metrics::new(
-                sessions.storage(),
-                sessions.measurements(),
-                config.per_log_metrics,
-            ),
+            metrics,
             sessions,
             config,
             shutdown: Shutdown::new(is_restart),
             auth,
+            limits,
+            started: Instant::now(),
         }
     }
 }

@@ -11,6 +11,12 @@ pub enum Error {
     /// The token file cannot be used.
     #[error("{0}")]
     Tokens(#[from] crate::auth::TokenFileError),
+    /// A file of `[auth.jwt]` cannot be used.
+    #[error("{0}")]
+    Jwt(#[from] crate::auth::JwtFileError),
+    /// The limits file cannot be used.
+    #[error("{0}")]
+    Limits(#[from] crate::LimitsError),
     /// A file of `[tls]` cannot be used.
     #[error("{0}")]
     Certificate(#[from] crate::CertificateError),

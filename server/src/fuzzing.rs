@@ -13,8 +13,11 @@
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its binary and corpus.
-pub const TARGETS: [(&str, Target); 2] =
-    [("token_file", crate::auth::fuzz_token_file), ("websocket", crate::websocket::fuzz_decoder)];
+pub const TARGETS: [(&str, Target); 3] = [
+    ("jwt", crate::auth::fuzz_jwt),
+    ("token_file", crate::auth::fuzz_token_file),
+    ("websocket", crate::websocket::fuzz_decoder),
+];
 
 /// Runs the target of this name.
 ///

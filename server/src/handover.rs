@@ -24,7 +24,7 @@ use styx_protocol::{Code, ReadParams};
 
 use crate::app::App;
 use crate::auth::{Access, Action, Lease, Rule};
-use crate::session::{Error, KnownLog, OpenLog};
+use crate::session::{Error, FollowedBy, KnownLog, OpenLog};
 use crate::transport::{PeerAddress, Transport};
 use crate::{header, params};
 
@@ -90,6 +90,11 @@ impl UpgradeRequest {
         let app = self.app.clone();
         let rule = Rule::OnLog(action);
         Ending { lease: Lease::new(&app.auth, &self.access, rule, &self.name, self.peer), app }
+    }
+
+    /// Who follows, for the list of followers.
+    pub(crate) fn follower(&self, protocol: &'static str) -> FollowedBy {
+        FollowedBy { protocol, principal: self.access.name().into(), peer: self.peer }
     }
 
     /// The parameters of a read.

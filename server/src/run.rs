@@ -24,7 +24,7 @@ pub struct RunOptions {
 }
 
 /// Starts a runtime, serves until SIGINT, SIGTERM or the end of the parent in `options`, and
-/// stops gracefully. SIGHUP loads the certificates again. It ignores SIGUSR1 and SIGUSR2. When
+/// stops gracefully. SIGHUP loads the certificates and the files of tokens again. It ignores SIGUSR1 and SIGUSR2. When
 /// it listens, it prints one line for each address to standard output: `listening on
 /// http://ADDRESS`, or `metrics and health on http://ADDRESS` for the admin address. With TLS,
 /// the lines have `https://`.
@@ -76,7 +76,7 @@ async fn serve(config: Config, options: RunOptions, passed: PassedSockets) -> Re
     if let Some(port_file) = &mut port_file {
         port_file.publish(server.sockets())?;
     }
-    let reload = server.reload_certificates();
+    let reload = server.reload();
     let addresses = announce(server.sockets());
     let service = Service::start(server.app().clone(), addresses);
     server

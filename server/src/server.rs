@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::certificates::Certificates;
 use crate::descriptors::Shares;
 use crate::http::{Http, Surface};
+use crate::limits::Limits;
 use crate::listener::{Connections, Listener, Role, Sockets};
 use crate::pid_file::PidFile;
 use crate::session::{self, Sessions};
@@ -42,6 +43,7 @@ impl Server {
         let certificates =
             config.tls.files().map(|files| Certificates::load(&files)).transpose()?;
         let auth = auth::Store::open(&config)?;
+        let limits = Limits::open(&config)?;
         let sockets = Sockets::open(&config, passed).await?;
         let shares = Shares::of_this_process(config.max_connections);
         let sessions = Sessions::open(&config, shares.open_files).await?;
@@ -50,7 +52,7 @@ impl Server {
             warn_about_exposure(&address.url(), &config, auth.is_on());
         }
         let is_restart = sockets.main.iter().any(Listener::is_passed);
-        let app = Arc::new(App::new(sessions, config, auth, is_restart));
+        let app = Arc::new(App::new(sessions, config, auth, limits, is_restart));
         let certificates = certificates.map(Arc::new);
         if let Some(certificates) = &certificates {
             app.metrics.show_certificate(certificates.clone());
@@ -68,10 +70,19 @@ impl Server {
         &self.sockets
     }
 
-    /// Loads the certificate again when it is called; `None` without TLS. A file that
-    /// cannot be used is an error in the log, and the old certificate stays.
-    pub(crate) fn reload_certificates(&self) -> Option<impl Fn() + Send + 'static> {
-        self.certificates.clone().map(|certificates| move || certificates.reload())
+    /// Loads the certificates and the files of tokens and limits again when it is called; `None`
+    /// if it has neither TLS nor `[auth.jwt]` nor a limits file. A file that cannot be used is an error in the log, and
+    /// nothing changes.
+    pub(crate) fn reload(&self) -> Option<impl Fn() + Send + 'static> {
+        let (certificates, auth) = (self.certificates.clone(), self.app.auth.clone());
+        let limits = self.app.limits.clone();
+        (certificates.is_some() || auth.has_keys() || limits.is_on()).then_some(move || {
+            if let Some(certificates) = &certificates {
+                certificates.reload();
+            }
+            auth.reload();
+            limits.reload();
+        })
     }
 
     /// Serves until `shutdown` resolves. Then it accepts no more connections, finishes
@@ -85,6 +96,8 @@ impl Server {
         let app = self.app;
         let statsd = app.config.statsd.clone().map(|to| tokio::spawn(statsd::run(to, app.clone())));
         let tokens = tokio::spawn(app.auth.clone().watch());
+        let limits =
+            app.limits.is_on().then(|| tokio::spawn(app.limits.clone().watch(app.clone())));
         let mut front_ends = stream::front_ends();
         front_ends.push(Box::new(WebSocket));
         let Sockets { main, admin } = self.sockets;
@@ -111,7 +124,7 @@ impl Server {
             tracing::warn!(connections = cut_off, "stopped with requests still under way");
         }
         tokens.abort();
-        if let Some(task) = statsd {
+        for task in statsd.into_iter().chain(limits) {
             task.abort();
         }
         let left = time_max.saturating_sub(begun.elapsed()).max(CLOSE_TIME_MIN);

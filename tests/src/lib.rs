@@ -65,6 +65,7 @@ pub mod strace;
 pub mod styx0;
 pub mod styx1;
 pub mod table;
+pub mod terminal;
 pub mod tls;
 pub mod tls_bridge;
 pub mod tokens;

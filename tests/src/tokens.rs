@@ -76,3 +76,98 @@ pub fn await_status(server: &TestServer, secret: &str, expected: u16) {
         is_done
     });
 }
+
+/// An issuer of signed tokens: its key pair and the files of the server's `[auth.jwt]`.
+#[derive(Debug)]
+pub struct Issuer {
+    scratch: Arc<Scratch>,
+}
+
+impl Issuer {
+    /// Makes a key pair in the directory of a server.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn new(scratch: &Arc<Scratch>) -> Issuer {
+        let issuer = Issuer { scratch: scratch.clone() };
+        issuer.add_key("signing-key.pem");
+        scratch.write("revoked", "");
+        issuer
+    }
+
+    /// Starts a server that accepts its tokens and no others.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(settings: Settings) -> (TestServer, Issuer) {
+        let scratch = Arc::new(Scratch::new("server"));
+        let issuer = Issuer::new(&scratch);
+        let settings = settings.table(&issuer.table());
+        let server = settings.start_in(scratch).unwrap_or_else(|refusal| panic!("{refusal}"));
+        (server, issuer)
+    }
+
+    /// The table of the configuration.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let (keys, revoked) = (self.jwks(), self.scratch.join("revoked"));
+        // Without `[auth]`, tests with tokens would get theirs.
+        format!(
+            "[auth]\n[auth.jwt]\njwks_file = {keys:?}\nissuer = \"app\"\naudience = \"styx\"\n\
+             revoked_file = {revoked:?}\n"
+        )
+    }
+
+    /// The file with the public keys.
+    #[must_use]
+    pub fn jwks(&self) -> std::path::PathBuf {
+        self.scratch.join("keys.json")
+    }
+
+    /// Adds a key pair, whose private key is in this file.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn add_key(&self, name: &str) {
+        let mut command = cli::styx(&["token", "keypair", "--key"]);
+        command.arg(self.scratch.join(name)).arg("--jwks").arg(self.jwks());
+        let _ = cli::run(command, b"").expect_ok();
+    }
+
+    /// A token with these grants, of the first key, that is valid for this time.
+    #[must_use]
+    #[track_caller]
+    pub fn sign(&self, subject: &str, grants: &[&str], expires: &str) -> String {
+        self.sign_with("signing-key.pem", subject, grants, expires).0
+    }
+
+    /// A token of the key in this file, and its `jti`.
+    ///
+    /// # Panics
+    /// When it cannot be signed.
+    #[must_use]
+    #[track_caller]
+    pub fn sign_with(
+        &self,
+        key: &str,
+        subject: &str,
+        grants: &[&str],
+        expires: &str,
+    ) -> (String, String) {
+        let mut arguments =
+            vec!["token", "sign", "--subject", subject, "--issuer", "app", "--audience", "styx"];
+        arguments.extend(grants.iter().flat_map(|grant| ["--allow", grant]));
+        arguments.extend(["--expires", expires, "-f", "json", "--key"]);
+        let mut command = cli::styx(&arguments);
+        command.arg(self.scratch.join(key));
+        let json: serde_json::Value =
+            serde_json::from_str(&cli::run(command, b"").expect_text()).expect("JSON");
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        (text(&json["token"]), text(&json["claims"]["jti"]))
+    }
+}

@@ -190,6 +190,11 @@
 #define STYX_E_TOO_MANY_CURSORS 30
 
 /*
+ The limit of stored bytes, or of the number of logs, is reached.
+ */
+#define STYX_E_QUOTA_EXCEEDED 31
+
+/*
  A bug or an I/O error; the server's log has the cause.
  */
 #define STYX_E_UNKNOWN_ERROR 1000

@@ -92,6 +92,7 @@ enum class Code : std::uint32_t {
     cursor_not_found = STYX_E_CURSOR_NOT_FOUND,
     cursor_taken = STYX_E_CURSOR_TAKEN,
     too_many_cursors = STYX_E_TOO_MANY_CURSORS,
+    quota_exceeded = STYX_E_QUOTA_EXCEEDED,
     unknown_error = STYX_E_UNKNOWN_ERROR,
     connection_failed = STYX_E_CONNECTION_FAILED,
     timed_out = STYX_E_TIMED_OUT,

@@ -62,6 +62,8 @@ pub const STYX_E_CURSOR_NOT_FOUND: u32 = 28;
 pub const STYX_E_CURSOR_TAKEN: u32 = 29;
 /// The log has as many cursors as a log can have.
 pub const STYX_E_TOO_MANY_CURSORS: u32 = 30;
+/// The limit of stored bytes, or of the number of logs, is reached.
+pub const STYX_E_QUOTA_EXCEEDED: u32 = 31;
 /// A bug or an I/O error; the server's log has the cause.
 pub const STYX_E_UNKNOWN_ERROR: u32 = 1000;
 /// No connection could be opened, or the connection broke.

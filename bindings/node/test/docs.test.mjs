@@ -40,6 +40,7 @@ function project() {
   mkdirSync(join(modules, "@types"));
   symlinkSync(PACKAGE, join(modules, "styx-client"));
   symlinkSync(join(PACKAGE, "node_modules/@types/node"), join(modules, "@types/node"));
+  symlinkSync(join(PACKAGE, "node_modules/jose"), join(modules, "jose"));
   writeFileSync(join(directory, "package.json"), '{ "type": "module" }');
   // The part of OpenTelemetry that the guide uses. It prints what it gets when the program ends.
   writeFileSync(

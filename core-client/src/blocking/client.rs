@@ -83,7 +83,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get_text`](crate::Client::get_text).
     #[doc(hidden)]
-    pub fn get_text(&self, path: &'static str) -> Result<String, Error> {
+    pub fn get_text(&self, path: &str) -> Result<String, Error> {
         wait(self.0.get_text(path))
     }
 

@@ -60,6 +60,8 @@ pub enum Target {
     Running {
         /// Connects to the server.
         client: Client,
+        /// Connects to it with threads of its own, for consumers beside a producer.
+        consumers: Client,
         /// The bearer token for connections that do not use `client`.
         token: Option<String>,
     },
@@ -156,10 +158,10 @@ fn open_encrypted(
 fn open(target: Target, scratch: &ScratchDirectory, cleanup: &Cleanup) -> Result<Server, Error> {
     match target {
         Target::ChildServer => Server::start_child(&scratch.path().join("data"), cleanup),
-        Target::Running { client, token } => {
+        Target::Running { client, consumers, token } => {
             // Fails before anything is measured if the server cannot be reached.
             client.list_logs()?;
-            Ok(Server { client, token, cleanup: cleanup.clone(), child: None })
+            Ok(Server { client, consumers, token, cleanup: cleanup.clone(), child: None })
         }
     }
 }

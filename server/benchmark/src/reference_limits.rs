@@ -36,7 +36,7 @@ impl MeasuredCase {
     /// The limit that changed most during the case and by which share, if the change is
     /// too large for the figures to count.
     pub(super) fn invalid(&self) -> Option<(&'static str, f64)> {
-        self.before.changed_too_much(&self.after)
+        self.before.changed_too_much(&self.after, self.case.limits())
     }
 }
 

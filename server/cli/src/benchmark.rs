@@ -12,7 +12,11 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure>
         return output::print(&styx_benchmark::list());
     }
     let target = match &global.host {
-        Some(_) => Target::Running { client: server::client(global)?, token: global.token.clone() },
+        Some(_) => Target::Running {
+            client: server::client(global)?,
+            consumers: server::client(global)?,
+            token: global.token.clone(),
+        },
         None => Target::ChildServer,
     };
     let report = styx_benchmark::run(arguments, target)?;

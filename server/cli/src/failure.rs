@@ -50,6 +50,17 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The message alone, for commands that continue after a failure.
+    pub(crate) fn into_message(self) -> String {
+        match self {
+            Failure::Usage(error) => error.to_string(),
+            Failure::Misuse(message) | Failure::Failed(message) => message,
+            Failure::OutputClosed => "standard output is closed".to_owned(),
+        }
+    }
+}
+
 /// The message of clap, with the usage if clap leaves it out.
 fn usage(error: &clap::Error, command: &mut clap::Command) -> String {
     if error.kind() == ErrorKind::MissingSubcommand {

@@ -1,7 +1,7 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | cursors | token | health | benchmark | verify | repair | import | completions | manual → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | token | health | top | benchmark | verify | repair | import | completions | manual → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
@@ -24,8 +24,10 @@ mod progress;
 mod repair;
 mod serve;
 mod server;
+mod signed_token;
 mod table;
 mod token;
+mod top;
 mod verify;
 
 use std::ffi::OsString;
@@ -72,6 +74,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Cursors(command) => cursors::run(&command, &global),
         Command::Token(command) => token::run(command, global.format),
         Command::Health(arguments) => health::run(&arguments, &global),
+        Command::Top(arguments) => top::run(&arguments, &global),
         Command::Benchmark(arguments) => benchmark::run(&arguments, &global),
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),

@@ -12,7 +12,7 @@ use styx_server::config::Config;
 
 use crate::command_line::{Format, TokenCommand, TokenFileArguments};
 use crate::failure::Failure;
-use crate::{output, serve, table};
+use crate::{output, serve, signed_token, table};
 
 /// Runs one of the commands.
 pub(crate) fn run(command: TokenCommand, format: Format) -> Result<(), Failure> {
@@ -74,6 +74,8 @@ pub(crate) fn run(command: TokenCommand, format: Format) -> Result<(), Failure> 
             );
             print_secret(&name, Some(&secret), expires, format)
         }
+        TokenCommand::Keypair { key, jwks } => signed_token::create_key(&key, &jwks),
+        TokenCommand::Sign(arguments) => signed_token::sign(&arguments, format),
     }
 }
 
@@ -313,7 +315,7 @@ fn later(time: Timestamp, by: SignedDuration) -> Result<Timestamp, Failure> {
 
 /// A time span such as `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifetime(SignedDuration);
+pub(crate) struct Lifetime(pub(crate) SignedDuration);
 
 impl FromStr for Lifetime {
     type Err = String;
@@ -371,6 +373,28 @@ impl Expiry {
                 Err(Failure::Misuse(format!("--expires is {time}, which is in the past")))
             }
         }
+    }
+}
+
+/// When a signed token expires: never is not possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SignedExpiry(Expiry);
+
+impl FromStr for SignedExpiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SignedExpiry, String> {
+        match text.parse()? {
+            Expiry::Never => Err("a signed token must expire; use 5m, for example".to_owned()),
+            expiry => Ok(SignedExpiry(expiry)),
+        }
+    }
+}
+
+impl SignedExpiry {
+    /// The time, for a token that is signed now.
+    pub(crate) fn after(self, now: Timestamp) -> Result<Timestamp, Failure> {
+        Ok(self.0.after(now)?.unwrap_or(Timestamp::MAX))
     }
 }
 

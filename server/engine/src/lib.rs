@@ -77,12 +77,12 @@ mod watermark;
 
 pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
 pub use catalog::{Catalog, Options};
-pub use cursors::{Cursor, CursorCondition};
+pub use cursors::{Cursor, CursorCondition, CursorLag};
 pub use disk_reserve::DiskReserveStats;
 pub use error::{Error, Removal};
 pub use format::NewerFormat;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek};
+pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek, SegmentInfo};
 pub use measurements::Measurements;
 pub use reader::{Batch, Blocks, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;

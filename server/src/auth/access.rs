@@ -83,7 +83,7 @@ impl Access {
                         }
                     }
                 };
-                missing.map_or(Ok(()), |grant| Err(forbidden(&principal.name, &grant)))
+                missing.map_or(Ok(()), |grant| Err(forbidden(principal, &grant)))
             }
         }
     }
@@ -123,11 +123,9 @@ fn no_token() -> Error {
     Error::new(Code::Unauthorized, message)
 }
 
-fn forbidden(name: &str, grant: &str) -> Error {
-    let message = format!(
-        "the token {name} has no grant {grant}; use another token, or create one with \
-         `styx token create --allow {grant}`"
-    );
+fn forbidden(principal: &Principal, grant: &str) -> Error {
+    let (name, advice) = (&principal.name, principal.advice_about(grant));
+    let message = format!("the token {name} has no grant {grant}; {advice}");
     Error::new(Code::Forbidden, message).with_text("grant", grant)
 }
 
@@ -174,12 +172,20 @@ impl Lease {
         }
     }
 
+    /// Call it before the check after which somebody waits for a change.
+    pub(super) fn note_expiry(&self) {
+        if let Access::Principal(principal) = &self.access {
+            self.store.note_expiry(principal);
+        }
+    }
+
     /// Resolves when it is no longer valid, with the error of [`check`](Self::check). Cancel
     /// safe; costs nothing while nothing changes.
     pub(crate) async fn ended(&self) -> Error {
         let mut generations = self.store.generations();
         loop {
             generations.borrow_and_update();
+            self.note_expiry();
             if let Err(error) = self.check() {
                 crate::audit::stream_ended(self.access.name(), &self.log, self.peer, &error);
                 return error;

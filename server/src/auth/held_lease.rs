@@ -49,7 +49,10 @@ impl HeldLease {
 
     fn is_invalid(&self) -> bool {
         let lease = self.lease().clone();
-        lease.is_some_and(|lease| lease.check().is_err())
+        lease.is_some_and(|lease| {
+            lease.note_expiry();
+            lease.check().is_err()
+        })
     }
 
     fn lease(&self) -> MutexGuard<'_, Option<Lease>> {

@@ -1,11 +1,11 @@
 //! The table of configuration keys, the only place that defines them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Value;
 
 use super::value::{self, BYTES, IGNORED_BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
-use super::{Auth, BindAddress, Config, Statsd};
+use super::{Auth, BindAddress, Config, Jwt, SigningAlgorithm, Statsd};
 
 /// One key of the configuration.
 pub(super) struct ConfigKey {
@@ -119,6 +119,41 @@ macro_rules! tls_path_key {
             },
         }
     };
+}
+
+/// `[auth.jwt]`, which is on from now on.
+fn jwt(config: &mut Config) -> &mut Jwt {
+    config.auth.get_or_insert_with(Auth::default).jwt.get_or_insert_with(Jwt::default)
+}
+
+macro_rules! jwt_key {
+    ($name:literal, $kind:expr, $about:literal, $field:ident, $of_value:expr, $to_value:expr) => {
+        ConfigKey {
+            name: $name,
+            alias: None,
+            kind: $kind,
+            about: $about,
+            set: |config, v| {
+                jwt(config).$field = $of_value(v)?;
+                Ok(())
+            },
+            value: |config| Some($to_value(&config.auth.as_ref()?.jwt.as_ref()?.$field)),
+        }
+    };
+}
+
+fn algorithms(v: &Value) -> Result<Vec<SigningAlgorithm>, String> {
+    let found = value::texts(v).iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() { Err("use at least one algorithm".to_owned()) } else { Ok(found) }
+}
+
+fn grants_claim(v: &Value) -> Result<String, String> {
+    let text = value::text(v);
+    if text.is_empty() { Err("use the name of a claim".to_owned()) } else { Ok(text) }
+}
+
+fn of_path(path: &Path) -> Value {
+    Value::String(path.display().to_string())
 }
 
 macro_rules! statsd_key {
@@ -314,6 +349,17 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "seconds that a kept-alive connection may be without a request",
         idle_timeout
     ),
+    ConfigKey {
+        name: "limits_file",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "file with limits of principals and logs, read again when it changes; empty for none",
+        set: |config, v| {
+            config.limits_file = Some(value::text(v)).filter(|t| !t.is_empty()).map(PathBuf::from);
+            Ok(())
+        },
+        value: |config| Some(of_path(config.limits_file.as_deref().unwrap_or(Path::new("")))),
+    },
     tls_path_key!(
         "tls.certificate",
         "file with the certificate of the server, PEM; empty for no TLS",
@@ -419,6 +465,85 @@ pub(super) const KEYS: &[ConfigKey] = &[
             Some(Value::String(path.unwrap_or_default()))
         },
     },
+    jwt_key!(
+        "auth.jwt.jwks_file",
+        ValueKind::Text,
+        "file with the public keys of signed tokens (JWKS); it is read again when it changes",
+        jwks_file,
+        |v| Ok::<_, String>(PathBuf::from(value::text(v))),
+        |path: &PathBuf| of_path(path)
+    ),
+    jwt_key!(
+        "auth.jwt.issuer",
+        ValueKind::Text,
+        "the claim iss of signed tokens",
+        issuer,
+        |v| Ok::<_, String>(value::text(v)),
+        |issuer: &String| Value::String(issuer.clone())
+    ),
+    jwt_key!(
+        "auth.jwt.audience",
+        ValueKind::TextOrTexts,
+        "the claim aud of signed tokens for this server, or a list of which one is enough",
+        audience,
+        |v| Ok::<_, String>(value::texts(v)),
+        |audience: &Vec<String>| match audience.as_slice() {
+            [only] => Value::String(only.clone()),
+            _ => value::of_texts(audience),
+        }
+    ),
+    jwt_key!(
+        "auth.jwt.algorithms",
+        ValueKind::Texts,
+        "algorithms of signed tokens; none and those with a shared secret are never accepted",
+        algorithms,
+        algorithms,
+        |algorithms: &Vec<SigningAlgorithm>| value::of_texts(
+            &algorithms.iter().map(ToString::to_string).collect::<Vec<_>>()
+        )
+    ),
+    jwt_key!(
+        "auth.jwt.leeway",
+        ValueKind::Number { min: 0, max: 60 },
+        "seconds by which the clocks of the issuer and of this server may differ",
+        leeway,
+        |v| Ok::<_, String>(value::seconds(v)),
+        |leeway: &std::time::Duration| value::of_seconds(*leeway)
+    ),
+    jwt_key!(
+        "auth.jwt.grants_claim",
+        ValueKind::Text,
+        "the claim with the grants of a signed token, such as [\"read:orders\"]",
+        grants_claim,
+        grants_claim,
+        |claim: &String| Value::String(claim.clone())
+    ),
+    jwt_key!(
+        "auth.jwt.max_token_size",
+        ValueKind::Number { min: 256, max: 64 << 10 },
+        "largest signed token, bytes",
+        max_token_size,
+        |v| Ok::<_, String>(value::size(v)),
+        |size: &usize| value::of_size(*size)
+    ),
+    jwt_key!(
+        "auth.jwt.max_lifetime",
+        SECONDS,
+        "longest time in seconds for which a signed token may be valid; 0 for no limit",
+        max_lifetime,
+        |v| Ok::<_, String>(value::seconds(v)),
+        |time: &std::time::Duration| value::of_seconds(*time)
+    ),
+    jwt_key!(
+        "auth.jwt.revoked_file",
+        ValueKind::Text,
+        "file with the jti of signed tokens that are revoked, one a line; empty for none",
+        revoked_file,
+        |v| Ok::<_, String>(
+            Some(value::text(v)).filter(|text| !text.is_empty()).map(PathBuf::from)
+        ),
+        |path: &Option<PathBuf>| of_path(path.as_deref().unwrap_or(Path::new("")))
+    ),
     ConfigKey {
         name: "metrics.per_log",
         alias: None,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::{self, ConfigKey, KEYS};
-use super::{Auth, BindSource, Config, Statsd, address, environment, exposure, path};
+use super::{Auth, BindSource, Config, Jwt, Statsd, address, environment, exposure, path};
 
 /// A configuration and the warnings about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +104,7 @@ impl Config {
         loaded.check_statsd()?;
         loaded.check_paths()?;
         loaded.check_tls()?;
+        loaded.check_jwt()?;
         loaded.check_origins();
         Ok(loaded)
     }
@@ -131,6 +132,10 @@ impl Loaded {
                     // Even without a key, its author wants access control.
                     if name.eq_ignore_ascii_case("auth") {
                         self.config.auth.get_or_insert_with(Auth::default);
+                    }
+                    if name.eq_ignore_ascii_case("auth.jwt") {
+                        let auth = self.config.auth.get_or_insert_with(Auth::default);
+                        auth.jwt.get_or_insert_with(Jwt::default);
                     }
                     self.table(&name, inner, source_name)?;
                 }
@@ -236,6 +241,15 @@ impl Loaded {
     fn check_tls(&self) -> Result<(), Error> {
         match self.config.tls.contradiction() {
             Some((key, value, accepted)) => Err(unusable(key, &value, accepted.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses `[auth.jwt]` without a key that it needs.
+    fn check_jwt(&self) -> Result<(), Error> {
+        let jwt = self.config.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        match jwt.and_then(Jwt::missing) {
+            Some((key, accepted)) => Err(unusable(key, "", accepted.to_owned())),
             None => Ok(()),
         }
     }
@@ -461,6 +475,34 @@ mod tests {
         assert_eq!(files.client_auth, ClientAuth::Required, "whoever names a CA means it");
         let files = config(&format!("{both}\nclient_ca = 'c'\nclient_auth = 'optional'"));
         assert_eq!(files.expect("TLS is on").client_auth, ClientAuth::Optional);
+    }
+
+    #[test]
+    fn signed_tokens_need_keys_an_issuer_and_an_audience() {
+        let load = |keys: &str| load(&format!("[auth.jwt]\n{keys}\n"), &[]);
+        let all = "jwks_file = 'keys'\nissuer = 'app'\naudience = 'styx'";
+        for (keys, key) in [
+            ("", "auth.jwt.jwks_file"),
+            (&all.replace("jwks_file", "revoked_file"), "auth.jwt.jwks_file"),
+            (&all.replace("issuer", "grants_claim"), "auth.jwt.issuer"),
+            (&all.replace("'styx'", "[]"), "auth.jwt.audience"),
+            (&all.replace("'styx'", "['styx', '']"), "auth.jwt.audience"),
+            (&format!("{all}\nalgorithms = ['none']"), "use ES256, ES384"),
+            (&format!("{all}\nalgorithms = ['HS256']"), "HS256 is not accepted"),
+            (&format!("{all}\nalgorithms = []"), "at least one algorithm"),
+            (&format!("{all}\ngrants_claim = ''"), "the name of a claim"),
+            (&format!("{all}\nleeway = 61"), "from 0 to 60"),
+        ] {
+            let error = load(keys).expect_err(keys).to_string();
+            assert!(error.contains(key), "{keys}: {error}");
+        }
+        let auth = load(all).expect("it loads").config.auth.expect("access control is on");
+        let jwt = auth.jwt.expect("signed tokens are accepted");
+        assert_eq!(jwt.audience, ["styx"]);
+        assert_eq!(
+            Jwt { jwks_file: "keys".into(), issuer: "app".into(), ..Jwt::default() },
+            Jwt { audience: Vec::new(), ..jwt }
+        );
     }
 
     #[test]

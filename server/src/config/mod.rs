@@ -12,6 +12,7 @@
 mod address;
 mod environment;
 mod exposure;
+mod jwt;
 mod keys;
 mod load;
 mod path;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use address::BindAddress;
 pub use exposure::BindSource;
+pub use jwt::{Jwt, SigningAlgorithm};
 pub use load::{Error, Loaded};
 pub use per_log::PerLogMetrics;
 pub use tls::{ClientAuth, Tls, TlsFiles, TlsVersion};
@@ -84,6 +86,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// How long a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
+    /// The limits of principals and logs; `None` for none.
+    pub limits_file: Option<PathBuf>,
     /// Encrypted connections.
     pub tls: Tls,
     /// The logs.
@@ -133,6 +137,8 @@ pub struct Statsd {
 pub struct Auth {
     /// The token file; `None` for `tokens.toml` in the data directory.
     pub token_file: Option<PathBuf>,
+    /// Signed tokens; `None` if they are refused.
+    pub jwt: Option<Jwt>,
 }
 
 impl Config {
@@ -184,6 +190,7 @@ impl Default for Config {
             min_free_disk: 0,
             worker_threads: 0,
             idle_timeout: Duration::from_secs(120),
+            limits_file: None,
             tls: Tls::default(),
             log_manager: LogManager {
                 data_directory: PathBuf::from("./data"),

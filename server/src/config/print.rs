@@ -32,7 +32,7 @@ mod tests {
 
     use super::super::keys::{ConfigKey, KEYS};
     use super::super::value::ValueKind;
-    use super::super::{BindAddress, Config, LogManager, Statsd};
+    use super::super::{Auth, BindAddress, Config, Jwt, LogManager, Statsd};
 
     #[test]
     fn printed_configuration_loads_as_the_same() {
@@ -76,6 +76,19 @@ mod tests {
         address.parse().expect("an address")
     }
 
+    /// With every key that has no default.
+    fn auth_with_jwt(text: &str) -> Auth {
+        let jwt = Jwt {
+            jwks_file: PathBuf::from(text),
+            issuer: text.to_owned(),
+            audience: vec![text.to_owned(), "b".to_owned()],
+            grants_claim: text.to_owned(),
+            revoked_file: Some(PathBuf::from(text)),
+            ..Jwt::default()
+        };
+        Auth { token_file: None, jwt: Some(jwt) }
+    }
+
     #[test]
     fn every_printed_value_can_be_given_back_as_a_flag_and_as_a_variable() {
         check_given_back(&Config::default());
@@ -106,6 +119,8 @@ mod tests {
                 bind_addresses: ["[::1]:80", "unix:///run/a.sock"].map(parsed).to_vec(),
                 admin_address: Some(parsed("[::1]:81")),
                 cors_allowed_origins: vec![text.to_owned(), "http://localhost:*".to_owned()],
+                auth: Some(auth_with_jwt(text)),
+                limits_file: Some(PathBuf::from(text)),
                 log_manager: LogManager {
                     data_directory: PathBuf::from(format!("{text}/styx-none")),
                     pad_commits: true,
@@ -127,6 +142,9 @@ mod tests {
             let ValueKind::Number { min, max } = key.kind else { continue };
             for number in [min, max] {
                 let mut config = Config::default();
+                if key.name.starts_with("auth.jwt.") {
+                    config.auth = Some(auth_with_jwt("a"));
+                }
                 let set = (key.set)(&mut config, &toml::Value::Integer(number));
                 set.expect("it is in the range");
                 check_given_back(&config);

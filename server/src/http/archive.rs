@@ -47,6 +47,7 @@ pub(super) async fn backup(call: &mut Call<'_>) -> Result<Answer, Error> {
 pub(super) async fn restore(call: &mut Call<'_>) -> Result<Answer, Error> {
     let name = new_name(&params::value(call.query(), "name").unwrap_or_default())?;
     call.new_log(&name)?;
+    call.app.limits.restore_log(&call.access, &call.app.sessions, &call.name).await?;
     let body = call.take_body()?.with_minimum_rate(BYTES_PER_SECOND_MIN);
     let mut body = body.with_lease(call.lease(Action::Manage));
     let mut restore = call.app.sessions.restore(name)?;

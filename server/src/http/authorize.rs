@@ -15,7 +15,7 @@ use super::route::{Endpoint, Resource, Route};
 use super::trace::Trace;
 use super::{Call, Http, request_id, upgrade};
 use crate::auth::{self, Access, Action, CredentialCache, HeldLease, Lease, Place, Rule};
-use crate::session::Error;
+use crate::session::{Error, FollowedBy};
 use crate::transport::PeerAddress;
 use crate::{audit, header};
 
@@ -86,6 +86,11 @@ impl Call<'_> {
     pub(super) fn new_log(&mut self, name: &LogName) -> Result<(), Error> {
         self.name = name.as_str().into();
         self.access.check_named(Action::Manage, &self.name)
+    }
+
+    /// Who follows, for the list of followers.
+    pub(super) fn follower(&self, protocol: &'static str) -> FollowedBy {
+        FollowedBy { protocol, principal: self.access.name().into(), peer: peer(self.head) }
     }
 
     /// The right to continue a long request or a stream that does this with the log.
@@ -163,7 +168,7 @@ mod tests {
             "list_logs" | "openapi" | "get_log" | "list_cursors" | "get_cursor" => {
                 &["read", "append", "manage", "observe", "admin"]
             }
-            "metrics" => &["observe", "admin"],
+            "metrics" | "status" => &["observe", "admin"],
             "create_log" | "restore_log" | "delete_log" | "truncate_log" | "trim_log"
             | "adopt_log" | "backup_log" => &["manage", "admin"],
             // The cursor does not have the principal's name.

@@ -103,6 +103,11 @@ impl RequestBody {
         self.incoming.as_ref().is_none_or(|incoming| incoming.size_hint().exact().is_some())
     }
 
+    /// The size of the body as it is sent, if the request says it.
+    pub(super) fn announced_bytes(&self) -> Option<u64> {
+        self.incoming.as_ref()?.size_hint().exact()
+    }
+
     /// Whether the rest of the body did not arrive.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut
@@ -118,6 +123,14 @@ impl RequestBody {
     pub(super) fn exact_bytes(&self) -> Option<u64> {
         let incoming = self.incoming.as_ref().filter(|_| self.decoder.is_identity())?;
         incoming.size_hint().exact()
+    }
+
+    /// Resolves when the request's token is no longer valid. Cancel safe.
+    pub(super) async fn lease_ended(&self) -> Error {
+        match &self.lease {
+            Some(lease) => lease.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The next bytes, at least one; `None` at the end.

@@ -77,8 +77,9 @@ pub(super) async fn read(call: &mut Call<'_>, log: &OpenLog) -> Result<Answer, E
     call.opened_stream = Some("event-stream");
     let from = log.seek(&params).await?;
     let batch_bytes = call.app.config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
+    let follower = params.follow.then(|| call.follower("event-stream"));
     let events = Events {
-        reader: log.read(from, batch_bytes)?,
+        reader: log.read(from, batch_bytes)?.followed_by(follower),
         chunks: call.app.sessions.response_budget().chunks(),
         left: params.count.unwrap_or(u64::MAX),
         follow: params.follow,
@@ -150,9 +151,15 @@ impl Events {
                 return Ok(None);
             }
             self.lease.check()?;
-            if let Some((batch, chunk)) = self.reader.next(&self.chunks).await? {
+            let limited = self.reader.limited();
+            let found = match limited {
+                Some(_) => None,
+                None => self.reader.next(&self.chunks).await?,
+            };
+            if let Some((batch, chunk)) = found {
                 if batch.count() == 1 && batch.len_bytes() > BLOCK_RAW_BYTES_MAX {
                     self.left -= 1;
+                    self.reader.charge(batch.len_bytes());
                     self.large = batch.records().next().map(|record| LargeEvent {
                         id: self.id_line(record.position + 1),
                         payload: chunk.keep(record.payload),
@@ -162,17 +169,20 @@ impl Events {
                     continue;
                 }
                 let (events, count) = self.events(&batch, chunk.bytes_max());
+                self.reader.charge(events.len());
                 self.left -= count;
                 self.reader.go_back_to(batch.first() + count)?;
                 return Ok(Some(chunk.keep(events)));
             }
-            if !self.follow {
+            if !self.follow && limited.is_none() {
                 return Ok(None);
             }
             let keep_alive_after =
                 if self.is_half_closed { HALF_CLOSED_KEEP_ALIVE_AFTER } else { KEEP_ALIVE_AFTER };
             let more = tokio::select! {
-                more = self.reader.wait(Some(keep_alive_after)) => more?,
+                more = self.reader.wait(Some(keep_alive_after)), if limited.is_none() => more?,
+                // It is shorter than the time after which the peer needs a sign of life.
+                () = tokio::time::sleep(limited.unwrap_or_default()), if limited.is_some() => true,
                 () = self.app.shutdown.begun() => return Ok(None),
                 // Not a clean end, which would mean that nothing is missing.
                 error = self.lease.ended() => return Err(error),

@@ -19,7 +19,7 @@ use styx_protocol::Code;
 use tokio::time::Instant;
 
 use super::body::{Arrival, RequestBody};
-use super::write::{RecordsDecoder, WriteRequest};
+use super::write::{RecordsDecoder, WriteRequest, held};
 use crate::session::{Error, PayloadBuilder, UNLIMITED_WAIT_BYTES_MAX, Written};
 use crate::shutdown::Shutdown;
 
@@ -59,6 +59,12 @@ impl WriteRequest {
         let mut begun = PayloadBuilder::default();
         let mut commit_at = None;
         loop {
+            if self.stream.is_limited() {
+                let incomplete = decoder.memory_for(held(pushed - decoder.offset()));
+                self.wait_for_limit(incomplete, body, shutdown).await?;
+                commit_at = None;
+                body.restart_rate();
+            }
             let arrival = tokio::select! {
                 arrival = body.next_before(commit_at) => arrival,
                 () = &mut stopping => return Err(Failure::Interrupted(shutting_down())),
@@ -151,10 +157,6 @@ impl WriteRequest {
     }
 }
 
-fn held(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn shutting_down() -> Error {
+pub(super) fn shutting_down() -> Error {
     Error::new(Code::ShuttingDown, "the server is stopping; send the remaining lines again")
 }

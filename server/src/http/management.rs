@@ -27,13 +27,17 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {
     let body = call.take_body()?.small(FORM_BYTES_MAX).await?;
     let (name, config) = if is_json { from_json(&body)? } else { from_form(&body)? };
     call.new_log(&name)?;
-    let (info, id) = call.app.sessions.create(name, config).await?;
+    let app = call.app;
+    let _creation = app.limits.create_log(&call.access, &app.sessions).await?;
+    let (info, id) = app.sessions.create(name, config).await?;
     call.log_id = Some(id);
     Ok(answer::json(&info))
 }
 
 pub(super) async fn adopt(call: &mut Call<'_>) -> Result<Answer, Error> {
-    let (info, id) = call.app.sessions.adopt(&call.name).await?;
+    let app = call.app;
+    let _creation = app.limits.create_log(&call.access, &app.sessions).await?;
+    let (info, id) = app.sessions.adopt(&call.name).await?;
     call.log_id = Some(id);
     Ok(answer::json(&info))
 }

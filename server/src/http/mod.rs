@@ -26,6 +26,7 @@ mod openapi;
 mod read;
 mod request_id;
 mod route;
+mod status;
 mod surface;
 mod trace;
 mod upgrade;
@@ -45,6 +46,7 @@ use crate::app::App;
 use crate::auth::Access;
 use crate::handover::FrontEnd;
 use crate::header;
+use crate::limits::Direction;
 use crate::peer::{HalfClose, HalfCloseWatch};
 use crate::session::{Error, OpenLog};
 
@@ -271,6 +273,7 @@ impl Call<'_> {
             (R::Cursor, &Method::DELETE) => cursors::delete(self).await,
             (R::Restore, &Method::POST) => archive::restore(self).await,
             (R::Metrics, &(Method::GET | Method::HEAD)) => meta::metrics(self),
+            (R::Status, &Method::GET) => status::get(self).await,
             (R::Live, &(Method::GET | Method::HEAD)) => meta::live(),
             (R::Ready, &(Method::GET | Method::HEAD)) => meta::ready(self),
             (R::Version, &(Method::GET | Method::HEAD)) => meta::version(self),
@@ -288,10 +291,33 @@ impl Call<'_> {
         let is_post = self.head.method == Method::POST;
         let refused = |error| if is_post { write::nothing_appended(error) } else { error };
         let log = self.log().map_err(refused)?;
-        if let Some(protocols) = upgrade::wanted(self.headers(), &self.http.front_ends) {
-            return upgrade::upgrade(self, log, &protocols).await;
+        let log = log.with_meter(self.app.limits.meter(&self.access, &self.name));
+        let protocols = upgrade::wanted(self.headers(), &self.http.front_ends);
+        let writes = match protocols {
+            // A direction that cannot be parsed is refused later.
+            Some(_) => upgrade::writes(self.head, &self.http.front_ends).unwrap_or(false),
+            None => is_post,
+        };
+        let direction = if writes { Direction::Append } else { Direction::Read };
+        let begun = log.meter().connect().and_then(|place| {
+            log.meter().begin(direction)?;
+            Ok(place)
+        });
+        if begun.is_err() && !self.headers().contains_key(EXPECT) {
+            // Closing with unread bytes would destroy the answer.
+            self.body.take().into_iter().for_each(body::discard);
         }
-        if is_post { write::write(self, log).await } else { read::read(self, log).await }
+        let place = begun?;
+        if let Some(protocols) = protocols {
+            return upgrade::upgrade(self, log, &protocols, place).await;
+        }
+        let mut answer =
+            if is_post { write::write(self, log).await } else { read::read(self, log).await }?;
+        if let Some(place) = place {
+            // The listener keeps it until the answer is sent.
+            answer.extensions_mut().insert(place);
+        }
+        Ok(answer)
     }
 
     fn headers(&self) -> &HeaderMap {

@@ -24,6 +24,7 @@ use styx_protocol::{Code, Position, ReadParams, ReadType, binary_records, lines,
 use super::answer::{self, Answer, AnswerBody};
 use super::{Call, events};
 use crate::auth::{Action, Lease};
+use crate::limits::Direction;
 use crate::session::{Batch, Error, OpenLog, RecordReader, ResponseChunks};
 use crate::{header, params};
 
@@ -63,6 +64,7 @@ async fn one(call: &Call<'_>, log: &OpenLog) -> Result<Answer, Error> {
         put_positions(&mut answer, log, Some(position));
         return Ok(answer);
     };
+    log.meter().charge(Direction::Read, record.payload.len(), 0);
     let payload = match chunk {
         Some(chunk) => chunk.keep(record.payload),
         None => record.payload,
@@ -133,12 +135,14 @@ impl FiniteRead {
             return Err(Error::new(Code::LogEndRegressed, message));
         };
         if let Some((bytes, ending)) = large(&batch, self.read_type) {
+            self.reader.charge(bytes.len());
             self.left -= 1;
             self.ending = ending;
             return Ok(Some(chunk.keep(bytes)));
         }
         let (bytes, count) = encode(&batch, self.read_type, self.left, chunk.bytes_max());
         self.left -= count;
+        self.reader.charge(bytes.len());
         self.reader.go_back_to(batch.first() + count)?;
         Ok(Some(chunk.keep(bytes)))
     }
@@ -155,16 +159,21 @@ async fn follow(
 ) -> Result<Answer, Error> {
     let from = log.seek(&params).await?;
     let answer_bytes = call.app.config.log_manager.read_buffer_size;
-    let mut reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let reader = log.read(from, answer_bytes.min(BATCH_BYTES_MAX))?;
+    let mut reader = reader.followed_by(Some(call.follower("http")));
     let chunks = call.app.sessions.response_budget().chunks();
     let count_max = params.count.unwrap_or(u64::MAX);
     let mut found = None;
     if count_max > 0 {
-        found = reader.next(&chunks).await?;
+        let lease = call.lease(Action::Read);
+        found = tokio::select! {
+            // A limit may make it wait.
+            found = reader.next(&chunks) => found?,
+            error = lease.ended() => return Err(error),
+        };
         if found.is_none() {
             call.shrink();
             let half_close = call.watch_half_close();
-            let lease = call.lease(Action::Read);
             let more = tokio::select! {
                 more = reader.wait(timeout) => more?,
                 () = call.app.shutdown.begun() => false,
@@ -183,11 +192,13 @@ async fn follow(
             None => {
                 let bytes_max = answer_bytes.min(chunk.bytes_max());
                 let (bytes, count) = encode(&batch, read_type, count_max, bytes_max);
+                reader.go_back_to(batch.first() + count)?;
                 (chunk.keep(bytes), Bytes::new(), count)
             }
         },
         None => (Bytes::new(), Bytes::new(), 0),
     };
+    reader.charge(bytes.len());
     let mut answer = match ending.is_empty() {
         true => of_records(bytes, read_type),
         false => of_stream(AnswerBody::stream(stream::iter([Ok(bytes), Ok(ending)])), read_type),

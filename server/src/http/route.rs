@@ -25,6 +25,7 @@ pub(crate) enum Resource {
     Cursor,
     Records,
     Metrics,
+    Status,
     Live,
     Ready,
     Version,
@@ -127,6 +128,8 @@ const METRICS: Route = route(
         quiet("HEAD", "metrics", Rule::Somewhere(A::Observe)),
     ],
 );
+const STATUS: Route =
+    route(R::Status, "/status", &[quiet("GET", "status", Rule::Somewhere(A::Observe))]);
 const LIVE: Route = route(
     R::Live,
     "/health/live",
@@ -151,9 +154,9 @@ const OPENAPI: Route = route(
 impl Route {
     /// Every row.
     #[cfg(test)]
-    pub(crate) const ALL: [Route; 15] = [
-        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, CURSORS, CURSOR, RECORDS, METRICS, LIVE,
-        READY, VERSION, OPENAPI,
+    pub(crate) const ALL: [Route; 16] = [
+        LOGS, RESTORE, LOG, ADOPT, TRUNCATE, TRIM, BACKUP, CURSORS, CURSOR, RECORDS, METRICS,
+        STATUS, LIVE, READY, VERSION, OPENAPI,
     ];
 
     /// The route of a path, and the log's name as the path spells it. The method matters
@@ -181,6 +184,7 @@ impl Route {
         let route = match path {
             "/logs" => LOGS,
             "/metrics" => METRICS,
+            "/status" => STATUS,
             "/health/live" => LIVE,
             "/health/ready" => READY,
             "/version" => VERSION,

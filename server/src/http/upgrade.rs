@@ -15,6 +15,7 @@ use super::trace::Trace;
 use super::{Call, authorize};
 use crate::handover::{FrontEnd, PendingUpgrade, Serve, UpgradeRequest, UpgradeSlot};
 use crate::header;
+use crate::limits::ConnectionPlace;
 use crate::session::{Error, OpenLog};
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
@@ -83,6 +84,7 @@ pub(super) async fn upgrade(
     call: &mut Call<'_>,
     log: OpenLog,
     protocols: &str,
+    place: Option<ConnectionPlace>,
 ) -> Result<Answer, Error> {
     let front_ends = &call.http.front_ends;
     let front_end = spoken(protocols, front_ends);
@@ -111,6 +113,10 @@ pub(super) async fn upgrade(
     };
     let accepted = front_end.accept(request).await?;
     let serve = traced(accepted.serve, call.headers());
+    let serve = match place {
+        Some(place) => held_while(place, serve),
+        None => serve,
+    };
     let Some(on_upgrade) = call.head.extensions.remove::<OnUpgrade>() else {
         return Ok(unknown(protocols, front_ends));
     };
@@ -121,6 +127,16 @@ pub(super) async fn upgrade(
     *answer.headers_mut() = accepted.headers;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     Ok(answer)
+}
+
+/// Keeps a place among the connections while the stream is served.
+fn held_while(place: ConnectionPlace, serve: Serve) -> Serve {
+    Box::new(move |socket| {
+        Box::pin(async move {
+            serve(socket).await;
+            drop(place);
+        })
+    })
 }
 
 /// Adds the trace of the handshake to the lines of the log about its stream.

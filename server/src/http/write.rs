@@ -9,6 +9,8 @@
 //! pieces. An error says how much of the request was appended.
 //! [`line_stream`](super::line_stream) appends lines whose end is not known while they arrive.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -18,14 +20,16 @@ use styx_protocol::{Code, WriteType, binary_records, lines};
 use super::Call;
 use super::answer::{self, Answer};
 use super::body::RequestBody;
-use super::line_stream::Failure;
+use super::line_stream::{Failure, shutting_down};
 use crate::app::App;
 use crate::auth::Action;
 use crate::header;
+use crate::limits::LOOK_AFTER;
 use crate::session::{
     AppendStream, Condition, Error, OpenLog, PAYLOAD_PIECE_BYTES, PayloadBuilder, Reservation,
     Written,
 };
+use crate::shutdown::Shutdown;
 
 /// How often a large line of JSON is in memory: twice in a buffer that doubles, and once in a
 /// block.
@@ -54,17 +58,22 @@ pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, E
     let mut body = call.take_body()?.with_lease(call.lease(Action::Append));
     let payload_bytes_max = log.config().payload_bytes_max();
     let is_line_stream = condition == Condition::default() && !body.has_known_length();
+    let length = body.announced_bytes();
     let mut request = WriteRequest {
         stream: log.append(condition),
         reservation: call.app.sessions.request_budget().reservation(),
         payload_bytes_max,
     };
+    request.stream.prepay(length);
     let result = match media_type {
         WriteType::Single => request.one_record(&mut body).await.map_err(Failure::Refused),
         WriteType::BinaryRecords => {
             let decoder = binary_records::BinaryRecordsDecoder::new(payload_bytes_max);
             let decoder = RecordsDecoder::Binary(decoder);
-            request.many_records(&mut body, decoder).await.map_err(Failure::Refused)
+            request
+                .many_records(&mut body, decoder, &call.app.shutdown)
+                .await
+                .map_err(Failure::Refused)
         }
         WriteType::Lines(ending) => {
             let decoder = lines::LinesDecoder::new(ending, payload_bytes_max);
@@ -141,7 +150,7 @@ impl WriteRequest {
         if is_line_stream {
             return Box::pin(self.line_stream(body, decoder, &app.shutdown)).await;
         }
-        self.many_records(body, decoder).await.map_err(Failure::Refused)
+        self.many_records(body, decoder, &app.shutdown).await.map_err(Failure::Refused)
     }
 
     /// The body contains many records, in one of the formats for that.
@@ -149,13 +158,20 @@ impl WriteRequest {
         &mut self,
         body: &mut RequestBody,
         mut decoder: RecordsDecoder,
+        shutdown: &Shutdown,
     ) -> Result<Written, Error> {
         let mut pushed = 0;
         let mut begun = PayloadBuilder::default();
-        while let Some(chunk) = body.next().await? {
+        loop {
+            if self.stream.is_limited() {
+                let incomplete = decoder.memory_for(held(pushed - decoder.offset()));
+                self.wait_for_limit(incomplete, body, shutdown).await?;
+                body.restart_rate();
+            }
+            let Some(chunk) = body.next().await? else { break };
             // In memory are the incomplete record, to which a part of the chunk is copied,
             // the chunk, and the blocks that are not durable yet.
-            let incomplete = usize::try_from(pushed - decoder.offset()).unwrap_or(usize::MAX);
+            let incomplete = held(pushed - decoder.offset());
             pushed += chunk.len() as u64;
             let record = decoder.memory_for(incomplete);
             self.reservation.check_record(record).map_err(|error| decoder.at_line(error))?;
@@ -174,6 +190,35 @@ impl WriteRequest {
             self.push(payload, &mut begun).await?;
         }
         self.stream.finish().await
+    }
+
+    /// Waits while a limit is reached, and keeps only the memory of the incomplete record and
+    /// block.
+    ///
+    /// # Errors
+    /// `too_many_requests` after `tcp_timeout`, or if others need the memory; the token is no
+    /// longer valid; the server stops.
+    pub(super) async fn wait_for_limit(
+        &mut self,
+        incomplete: usize,
+        body: &RequestBody,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
+        self.stream.free().await?;
+        self.reservation.shrink_to(incomplete.saturating_add(self.stream.held_bytes()));
+        let mut allowed = pin!(self.stream.allowed());
+        let mut lease_ended = pin!(body.lease_ended());
+        loop {
+            tokio::select! {
+                allowed = &mut allowed => return allowed,
+                error = &mut lease_ended => return Err(error),
+                () = shutdown.begun() => return Err(shutting_down()),
+                () = tokio::time::sleep(LOOK_AFTER) => {}
+            }
+            if self.reservation.is_contended() {
+                return Err(self.stream.limit_error());
+            }
+        }
     }
 
     /// Appends a record, of which `begun` has the first part.
@@ -323,6 +368,10 @@ fn checked_json(line: Option<Bytes>, (number, offset): (u64, u64)) -> Result<Opt
     let text = std::str::from_utf8(&line).map_err(|error| malformed(&error))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
     Ok(Some(line))
+}
+
+pub(super) fn held(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn of_binary(error: binary_records::Error) -> Error {

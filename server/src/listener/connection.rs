@@ -179,7 +179,7 @@ async fn serve_http(
                     // Boxed, so that other requests need no memory for it.
                     Some(seat) => Box::pin(serve_beyond_limit(http, request, &seat)).await,
                 };
-                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, request_guard)))
+                Ok::<_, Infallible>(TrackedBody::of(answer, request_guard))
             }
         }
     });

@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::activity::RequestGuard;
 use super::stream_executor::ResponseProgress;
-use crate::http::AnswerBody;
+use crate::http::{Answer, AnswerBody};
+use crate::limits::ConnectionPlace;
 
 /// Bytes that HTTP/2 gets at a time. It asks for more as soon as the peer's window
 /// has space for one byte, and keeps everything that it gets until it is sent.
@@ -24,10 +25,18 @@ pub(super) struct TrackedBody {
     rest: Bytes,
     progress: Option<Arc<ResponseProgress>>,
     _request: RequestGuard,
+    /// Among the connections of a principal with limits.
+    _place: Option<ConnectionPlace>,
 }
 
 impl TrackedBody {
-    pub(super) fn new(body: AnswerBody, request: RequestGuard) -> TrackedBody {
+    /// The answer with a body of this kind.
+    pub(super) fn of(mut answer: Answer, request: RequestGuard) -> http::Response<TrackedBody> {
+        let place = answer.extensions_mut().remove::<ConnectionPlace>();
+        answer.map(|body| TrackedBody::new(body, request, place))
+    }
+
+    fn new(body: AnswerBody, request: RequestGuard, place: Option<ConnectionPlace>) -> TrackedBody {
         let progress = ResponseProgress::of_this_task();
         let bytes_per_second_min = body.bytes_per_second_min();
         match &progress {
@@ -37,7 +46,7 @@ impl TrackedBody {
             }
             None => request.set_minimum_rate(bytes_per_second_min),
         }
-        TrackedBody { body, rest: Bytes::new(), progress, _request: request }
+        TrackedBody { body, rest: Bytes::new(), progress, _request: request, _place: place }
     }
 }
 

@@ -172,6 +172,11 @@ impl Metrics {
         let _ = self.certificate.set((register(&self.registry, expiry), certificates));
     }
 
+    /// Adds a counter of another module.
+    pub(crate) fn add(&self, counter: IntCounterVec) {
+        register(&self.registry, Ok(counter));
+    }
+
     /// The gauge of open connections that were upgraded to this protocol.
     pub(crate) fn streams(&self, protocol: &str) -> IntGauge {
         self.streams.with_label_values(&[protocol])

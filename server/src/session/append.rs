@@ -17,6 +17,7 @@ use styx_protocol::record::Builder;
 use styx_protocol::{Code, Position};
 
 use super::{Error, OpenLog};
+use crate::limits::{Direction, Meter, Part};
 
 /// How long an append may wait for space in the log's queue.
 const QUEUE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -48,7 +49,15 @@ pub(crate) struct AppendStream {
     committing: Option<Ticket>,
     committing_bytes: usize,
     written: Written,
+    meter: Meter,
+    /// Bytes that were counted for the limits before they arrived.
+    prepaid: usize,
+    has_submitted: bool,
 }
+
+/// Bytes of a body that are counted when its request begins: a body that is one block. The
+/// rest of a larger one is counted, and waits, block by block.
+const PREPAID_BYTES_MAX: u64 = 1 << 20;
 
 impl OpenLog {
     /// Begins to append under a condition.
@@ -60,11 +69,55 @@ impl OpenLog {
             committing: None,
             committing_bytes: 0,
             written: Written::default(),
+            meter: self.meter.clone(),
+            prepaid: 0,
+            has_submitted: false,
         }
     }
 }
 
 impl AppendStream {
+    /// Counts a body of this length for the limits.
+    pub(crate) fn prepay(&mut self, bytes: Option<u64>) {
+        let bytes = bytes.unwrap_or(0).min(PREPAID_BYTES_MAX);
+        self.prepaid = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.meter.charge(Direction::Append, self.prepaid, 0);
+    }
+
+    /// Whether more should arrive only after a wait, because a limit is reached. The first
+    /// block never waits.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.has_submitted && self.meter.delay(Direction::Append, Part::Bytes).is_some()
+    }
+
+    /// Appends what is held before a wait. The blocks of a request with a condition must not
+    /// depend on when they arrive, because a producer that repeats the request repeats its
+    /// blocks: they keep what is not a whole block.
+    ///
+    /// # Errors
+    /// An earlier block failed.
+    pub(crate) async fn free(&mut self) -> Result<(), Error> {
+        if self.next == Condition::default() && !self.filling.is_empty() {
+            self.hand_over().await?;
+        }
+        self.settle().await
+    }
+
+    /// Why a request that is limited must not go on: its memory is needed by others.
+    pub(crate) fn limit_error(&self) -> Error {
+        self.meter.out_of_patience(Direction::Append)
+    }
+
+    /// Waits while a limit is reached; call [`free`](Self::free) before.
+    ///
+    /// # Errors
+    /// `too_many_requests` after `tcp_timeout`.
+    pub(crate) async fn allowed(&self) -> Result<(), Error> {
+        let allowed = self.meter.allowed(Direction::Append);
+        let waited = tokio::time::timeout(self.meter.patience(), allowed).await;
+        waited.map_err(|_| self.limit_error())
+    }
+
     /// Adds a record; waits if the block is full and the last one is not durable yet.
     ///
     /// # Errors
@@ -132,8 +185,13 @@ impl AppendStream {
     }
 
     async fn submit(&mut self, mut append: Append) -> Result<(), Error> {
+        self.meter.check_stored()?;
         let sent = u64::from(append.count());
         self.committing_bytes = append.len_bytes();
+        let unpaid = self.committing_bytes.saturating_sub(self.prepaid);
+        self.prepaid -= self.committing_bytes - unpaid;
+        self.meter.charge(Direction::Append, unpaid, 0);
+        self.has_submitted = true;
         let deadline = tokio::time::Instant::now() + QUEUE_WAIT_MAX;
         self.committing = loop {
             match self.log.append(append) {

@@ -18,11 +18,13 @@ use styx_protocol::block::Block;
 use styx_protocol::{Code, Codecs, Position};
 
 use super::read::BLOCK_BYTES_MAX;
-use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
+use super::reading::Reading;
+use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
+use crate::limits::Direction;
 
 /// Bytes of a file that are sent as one span: a quarter of the largest frame,
 /// because no other frame can be sent to a consumer in the middle of one.
-const SPAN_BYTES_MAX: u64 = 4 << 20;
+const SPAN_BYTES_MAX: usize = 4 << 20;
 
 /// Which blocks to read, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,7 @@ pub(crate) struct BlockReader {
     reader: Option<Reader>,
     query: BlockQuery,
     position: Position,
+    reading: Reading,
     /// Blocks that were read and are still to be returned one by one.
     single: VecDeque<Block>,
     /// The memory of everything that was read and not yet sent.
@@ -76,6 +79,7 @@ impl OpenLog {
             reader: Some(reader),
             query,
             position: from,
+            reading: Reading::new(&self.log, &self.followers, from),
             single: VecDeque::new(),
             chunks,
             chunk: None,
@@ -85,6 +89,14 @@ impl OpenLog {
 }
 
 impl BlockReader {
+    /// The same reader, listed as a follower of its log if there is one.
+    pub(crate) fn followed_by(mut self, by: Option<FollowedBy>) -> BlockReader {
+        if let Some(by) = by {
+            self.reading.follow(by);
+        }
+        self
+    }
+
     /// The position at which the next blocks begin.
     pub(crate) fn position(&self) -> Position {
         self.position
@@ -100,8 +112,10 @@ impl BlockReader {
             return self.next_of_single().map(Some);
         }
         self.sent();
+        self.log.meter().allowed(Direction::Read).await;
         let is_span_wanted = self.wants_span()?;
-        let mut chunk = self.chunks.reserve(self.query.bytes_max).await;
+        let bytes_max = self.log.meter().part_bytes(self.query.bytes_max);
+        let mut chunk = self.chunks.reserve(bytes_max).await;
         let mut found = self.read(chunk.bytes(), is_span_wanted).await?;
         if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = found {
             drop(chunk);
@@ -117,6 +131,8 @@ impl BlockReader {
         match found {
             BlocksOrSpan::Span(span) => {
                 self.position = span.next();
+                self.reading.took(self.position, span.len());
+                self.charge(usize::try_from(span.len()).unwrap_or(usize::MAX));
                 Ok(Some(StoredBlocks::Span(span)))
             }
             BlocksOrSpan::Blocks(Found::Some(blocks)) => {
@@ -131,6 +147,7 @@ impl BlockReader {
     /// Everything that was read was sent.
     pub(crate) fn sent(&mut self) {
         self.chunk = None;
+        self.reading.settle();
     }
 
     /// Resolves when there is more to read or the log is gone.
@@ -159,6 +176,8 @@ impl BlockReader {
             && until.is_none_or(|until| blocks.next() <= until)
         {
             self.position = blocks.next();
+            self.reading.took(self.position, blocks.len_bytes() as u64);
+            self.charge(blocks.len_bytes());
             self.count(blocks.len_bytes());
             return Ok(StoredBlocks::Parts(blocks.parts().cloned().collect()));
         }
@@ -193,9 +212,11 @@ impl BlockReader {
             self.position = Position(header.end_position());
             self.single.pop_front();
         }
+        self.charge(bytes);
         if self.single.is_empty() {
             self.single = VecDeque::new();
         }
+        self.reading.took(self.position, bytes as u64);
         let waiting: u64 = self.single.iter().map(|block| block.header().block_bytes()).sum();
         self.count(bytes + usize::try_from(waiting).unwrap_or(usize::MAX));
         Ok(StoredBlocks::Parts(parts))
@@ -219,13 +240,19 @@ impl BlockReader {
                 return Ok(found.map(BlocksOrSpan::Blocks));
             }
         }
+        let span_bytes_max = self.log.meter().part_bytes(SPAN_BYTES_MAX) as u64;
         self.on_a_thread(move |reader| {
-            if is_span_wanted && let Some(span) = reader.span(SPAN_BYTES_MAX)? {
+            if is_span_wanted && let Some(span) = reader.span(span_bytes_max)? {
                 return Ok(BlocksOrSpan::Span(span));
             }
             reader.blocks(bytes_max).map(BlocksOrSpan::Blocks)
         })
         .await
+    }
+
+    /// Counts bytes that are sent next.
+    fn charge(&self, bytes: usize) {
+        self.log.meter().charge(Direction::Read, bytes, 0);
     }
 
     async fn on_a_thread(

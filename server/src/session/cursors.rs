@@ -81,7 +81,7 @@ impl Sessions {
     }
 }
 
-fn info(cursor: Cursor) -> CursorInfo {
+pub(super) fn info(cursor: Cursor) -> CursorInfo {
     CursorInfo {
         cursor: cursor.name.to_string(),
         log_id: cursor.log_id,

@@ -23,11 +23,14 @@ mod payload;
 mod pipeline;
 mod producers;
 mod read;
+mod reading;
+mod status;
 mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::Meter;
 use styx_engine::clock::ClockStats;
 use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
@@ -45,6 +48,8 @@ pub(crate) use payload::{PAYLOAD_PIECE_BYTES, PayloadBuilder};
 pub(crate) use pipeline::{AppendProgress, Pipeline};
 pub(crate) use producers::{Claim, Producers, taken_over};
 pub(crate) use read::RecordReader;
+pub(crate) use reading::{FollowedBy, Followers};
+pub(crate) use status::{LogRow, LogState};
 pub(crate) use storage::{StorageHealth, space_of};
 pub(crate) use styx_engine::storage::DiskSpace;
 pub(crate) use styx_engine::{
@@ -64,6 +69,7 @@ pub(crate) struct Sessions {
     archives: Arc<Semaphore>,
     cursor_changes: cursors::CursorChanges,
     producers: Producers,
+    followers: Followers,
     storage: StorageHealth,
     /// The largest `max_record_size` of a new log.
     record_bytes_max: usize,
@@ -73,6 +79,9 @@ pub(crate) struct Sessions {
 #[derive(Debug, Clone)]
 pub(crate) struct OpenLog {
     log: styx_engine::Log,
+    followers: Followers,
+    /// The limits of whoever opened it.
+    meter: Meter,
 }
 
 /// Why the data directory cannot be used.
@@ -120,6 +129,7 @@ impl Sessions {
             archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             cursor_changes: cursors::CursorChanges::default(),
             producers: Producers::default(),
+            followers: Followers::default(),
             record_bytes_max: config.max_log_record_size,
         })
     }
@@ -151,7 +161,8 @@ impl Sessions {
 
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
-        Ok(OpenLog { log: self.catalog.log(&existing(name)?)? })
+        let log = self.catalog.log(&existing(name)?)?;
+        Ok(OpenLog { log, followers: self.followers.clone(), meter: Meter::default() })
     }
 
     /// Counters of the scrub.
@@ -201,6 +212,16 @@ impl OpenLog {
     /// The log's identity.
     pub(crate) fn id(&self) -> LogId {
         self.log.id()
+    }
+
+    /// The same log, for a request with these limits.
+    pub(crate) fn with_meter(self, meter: Meter) -> OpenLog {
+        OpenLog { meter, ..self }
+    }
+
+    /// The limits of whoever opened it.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Compares the log with what a request knows about it.

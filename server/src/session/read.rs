@@ -11,19 +11,23 @@
 use std::time::Duration;
 
 use styx_engine::{Batch, Found, Reader, Record, Seek};
-use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX};
+use styx_protocol::limits::{BLOCK_HEADER_BYTES, BLOCK_RAW_BYTES_MAX, RECORD_HEADER_BYTES};
 use styx_protocol::{Code, Position, ReadParams, Whence};
 
-use super::{ChunkReservation, Error, OpenLog, ResponseChunks, blocking};
+use super::reading::Reading;
+use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
+use crate::limits::{Direction, LOOK_AFTER, Meter, Part};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RecordReader {
     /// `None` while a blocking thread reads, and forever if that panicked.
     reader: Option<Reader>,
+    reading: Reading,
     batch_bytes_max: usize,
     /// How often a large record is in memory while it is sent.
     copies: usize,
+    meter: Meter,
 }
 
 /// A block that needs more memory is one large record.
@@ -72,7 +76,10 @@ impl OpenLog {
                     chunk = Some(response.reserve_record(bytes, 1).await?);
                     reader.set_block_bytes_max(bytes);
                 }
-                Ok(Found::Some(record)) => return Ok(Some((record, chunk))),
+                Ok(Found::Some(record)) => {
+                    self.log.count_read(1, (record.payload.len() + RECORD_HEADER_BYTES) as u64);
+                    return Ok(Some((record, chunk)));
+                }
                 Ok(Found::AtEnd | Found::NeedsDisk) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
@@ -87,7 +94,13 @@ impl OpenLog {
     ) -> Result<RecordReader, Error> {
         let mut reader = self.log.reader(from)?;
         reader.set_block_bytes_max(BLOCK_BYTES_MAX);
-        Ok(RecordReader { reader: Some(reader), batch_bytes_max, copies: 1 })
+        Ok(RecordReader {
+            reader: Some(reader),
+            reading: Reading::new(&self.log, &self.followers, from),
+            batch_bytes_max,
+            copies: 1,
+            meter: self.meter.clone(),
+        })
     }
 }
 
@@ -95,6 +108,14 @@ impl RecordReader {
     /// The same reader, for a caller that copies each record `copies - 1` times to send it.
     pub(crate) fn with_copies(self, copies: usize) -> RecordReader {
         RecordReader { copies, ..self }
+    }
+
+    /// The same reader, listed as a follower of its log if there is one.
+    pub(crate) fn followed_by(mut self, by: Option<FollowedBy>) -> RecordReader {
+        if let Some(by) = by {
+            self.reading.follow(by);
+        }
+        self
     }
 
     /// The next records for a response, with memory for them; `None` at the durable
@@ -109,7 +130,8 @@ impl RecordReader {
         &mut self,
         response: &ResponseChunks,
     ) -> Result<Option<(Batch, ChunkReservation)>, Error> {
-        let mut chunk = response.reserve(self.batch_bytes_max).await;
+        self.meter.allowed(Direction::Read).await;
+        let mut chunk = response.reserve(self.meter.part_bytes(self.batch_bytes_max)).await;
         let mut read = self.read(chunk.bytes()).await?;
         if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
             drop(chunk);
@@ -120,10 +142,23 @@ impl RecordReader {
             self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
         }
         match read? {
-            Found::Some(batch) => Ok(Some((batch, chunk))),
+            Found::Some(batch) => {
+                self.reading.took(batch.next(), batch.len_bytes() as u64);
+                Ok(Some((batch, chunk)))
+            }
             Found::AtEnd => Ok(None),
             Found::NeedsDisk => Err(interrupted()),
         }
+    }
+
+    /// How long [`next`](Self::next) would wait now because of a limit.
+    pub(crate) fn limited(&self) -> Option<Duration> {
+        self.meter.delay(Direction::Read, Part::Bytes).map(|delay| delay.min(LOOK_AFTER))
+    }
+
+    /// Counts bytes that are sent.
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.meter.charge(Direction::Read, bytes, 0);
     }
 
     async fn read(
@@ -143,12 +178,14 @@ impl RecordReader {
     /// Continues from a position that was read already.
     pub(crate) fn go_back_to(&mut self, position: Position) -> Result<(), Error> {
         self.cursor()?.go_back_to(position);
+        self.reading.back_to(position);
         Ok(())
     }
 
     /// Waits until there is something to read, or until `at_most` has passed; returns
     /// whether there is.
     pub(crate) async fn wait(&mut self, at_most: Option<Duration>) -> Result<bool, Error> {
+        self.reading.settle();
         let more = self.cursor()?.wait();
         Ok(match at_most {
             Some(at_most) => tokio::time::timeout(at_most, more).await.is_ok(),

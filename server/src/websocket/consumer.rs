@@ -70,15 +70,19 @@ impl WebSocketConsumer {
             if connection.is_write_closed() {
                 return Err(CloseCause::Gone("the socket failed"));
             }
-            let mut waits = false;
+            let (mut waits, mut limited) = (false, None);
             if connection.has_sent_all() {
                 if self.left == 0 {
                     return Err(CloseCause::Complete);
                 }
+                limited = self.reader.limited();
+            }
+            if connection.has_sent_all() && limited.is_none() {
                 match self.reader.next(&self.chunks).await? {
                     Some((batch, chunk)) => {
                         let frames = self.frames(&batch, chunk.bytes_max())?;
                         let is_long = frames.len() >= LONG_BYTES;
+                        self.reader.charge(frames.len());
                         connection.send(chunk.keep(frames));
                         drop(batch);
                         if is_long {
@@ -98,6 +102,7 @@ impl WebSocketConsumer {
                     let _ = connection.receive(CONTROLS_BYTES)?;
                 }
                 more = self.reader.wait(None), if waits => drop(more?),
+                () = tokio::time::sleep(limited.unwrap_or_default()), if limited.is_some() => {}
                 error = &mut ending => return Err(error.into()),
             }
         }

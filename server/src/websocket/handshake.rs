@@ -77,7 +77,8 @@ async fn read(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<Accept
     let sizes = [config.log_manager.read_buffer_size, config.websocket_write_buffer_size];
     let batch_bytes = sizes.into_iter().fold(BATCH_BYTES_MAX, usize::min);
     // A record is copied to its frame.
-    let reader = log.read(from, batch_bytes)?.with_copies(2);
+    let follower = params.follow.then(|| request.follower("websocket"));
+    let reader = log.read(from, batch_bytes)?.with_copies(2).followed_by(follower);
     let chunks = app.sessions.response_budget().chunks();
     let consumer = WebSocketConsumer { reader, chunks, left, follow: params.follow };
     headers.insert(header::START_POSITION, header::of_position(log.start_position()));

@@ -180,6 +180,9 @@ impl WebSocketProducer {
         &mut self,
         connection: &mut WebSocketConnection,
     ) -> Result<NextStep, CloseCause> {
+        if self.pipeline.is_limited() && self.reservation.is_contended() {
+            return Err(self.pipeline.limit_error().into());
+        }
         if self.append_whole_messages(connection)? {
             self.receive(connection)
         } else {
@@ -342,6 +345,7 @@ impl WebSocketProducer {
     /// # Errors
     /// An append failed.
     async fn finish(&mut self, connection: &mut WebSocketConnection) -> Result<(), Error> {
+        self.pipeline.stop_waiting_for_limits();
         while !self.has_failed {
             let is_all = match self.append_whole_messages(connection) {
                 Ok(is_all) => is_all,

@@ -292,6 +292,13 @@ class TooManyCursorsError(StyxError):
     retriable = False
 
 
+class QuotaExceededError(StyxError):
+    """The limit of stored bytes, or of the number of logs, is reached."""
+
+    code = "quota_exceeded"
+    retriable = False
+
+
 class UnknownError(StyxError):
     """A bug or an I/O error; the server's log has the cause."""
 
@@ -409,6 +416,7 @@ BY_CODE: dict[str, type[StyxError]] = {
         CursorNotFoundError,
         CursorTakenError,
         TooManyCursorsError,
+        QuotaExceededError,
         UnknownError,
         ConnectionFailedError,
         TimedOutError,

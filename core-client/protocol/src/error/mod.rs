@@ -43,6 +43,7 @@ pub enum Code {
     CursorNotFound,
     CursorTaken,
     TooManyCursors,
+    QuotaExceeded,
     UnknownError,
 }
 
@@ -71,7 +72,7 @@ struct Row {
 
 use Remedy::{Fatal, Retry};
 
-const TABLE: [Row; 31] = [
+const TABLE: [Row; 32] = [
     Row {
         code: Code::NotFound,
         text: "not_found",
@@ -311,6 +312,14 @@ const TABLE: [Row; 31] = [
         remedy: Fatal,
         maybe_appended: false,
         meaning: "the log has as many cursors as a log can have",
+    },
+    Row {
+        code: Code::QuotaExceeded,
+        text: "quota_exceeded",
+        http_status: 507,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "the limit of stored bytes, or of the number of logs, is reached",
     },
     Row {
         code: Code::UnknownError,

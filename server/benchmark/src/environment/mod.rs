@@ -26,6 +26,9 @@ pub(super) use temporary_log::TemporaryLog;
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) client: Client,
+    /// A client with threads of its own, for consumers beside a producer: an ack must not
+    /// wait while a thread handles what a consumer receives.
+    pub(super) consumers: Client,
     /// The bearer token for connections that do not use the client core.
     pub(super) token: Option<String>,
     pub(super) cleanup: Cleanup,
@@ -52,12 +55,15 @@ impl Server {
         cleanup: &Cleanup,
     ) -> Result<Server, Error> {
         let child = ChildServer::start(data, encrypted, cleanup)?;
-        let mut builder = Client::builder(child.address());
-        if let Some(file) = child.ca_file() {
-            builder = builder.ca_file(file);
-        }
-        let client = builder.build()?;
-        Ok(Server { client, token: None, cleanup: cleanup.clone(), child: Some(child) })
+        let connect = || {
+            let builder = Client::builder(child.address());
+            match child.ca_file() {
+                Some(file) => builder.ca_file(file).build(),
+                None => builder.build(),
+            }
+        };
+        let (client, consumers) = (connect()?, connect()?);
+        Ok(Server { client, consumers, token: None, cleanup: cleanup.clone(), child: Some(child) })
     }
 
     /// The child process.

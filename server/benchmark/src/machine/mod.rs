@@ -141,21 +141,29 @@ impl Limits {
         }
     }
 
-    /// The limit that changed most between two measurements, and the change as a share
-    /// of the smaller value.
-    pub(super) fn largest_change(&self, later: &Limits) -> (&'static str, f64) {
-        let changes = Limit::ALL.map(|limit| {
-            let (before, after) = (self.value(limit), later.value(limit));
+    /// The limit of `which` that changed most between two measurements, and the change as a
+    /// share of the smaller value. `None` if `which` is empty.
+    pub(super) fn largest_change(
+        &self,
+        later: &Limits,
+        which: &[Limit],
+    ) -> Option<(&'static str, f64)> {
+        let changes = which.iter().map(|limit| {
+            let (before, after) = (self.value(*limit), later.value(*limit));
             let least = before.min(after).max(f64::MIN_POSITIVE);
             (limit.name(), before.max(after) / least - 1.0)
         });
-        changes.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("", 0.0))
+        changes.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// [`Limits::largest_change`], if it is above [`CHANGE_MAX`]: then figures that were
-    /// measured in between do not count.
-    pub(super) fn changed_too_much(&self, later: &Limits) -> Option<(&'static str, f64)> {
-        Some(self.largest_change(later)).filter(|(_, share)| *share > CHANGE_MAX)
+    /// measured in between and are compared with a limit of `which` do not count.
+    pub(super) fn changed_too_much(
+        &self,
+        later: &Limits,
+        which: &[Limit],
+    ) -> Option<(&'static str, f64)> {
+        self.largest_change(later, which).filter(|(_, share)| *share > CHANGE_MAX)
     }
 }
 
@@ -214,11 +222,17 @@ mod tests {
             loopback: 3e9,
             round_trip: micros(20),
         };
-        assert!(limits.largest_change(&limits).1.abs() < 1e-9);
-        let later = Limits { sync: micros(150), disk: 0.9e9, ..limits };
-        let (name, share) = limits.largest_change(&later);
-        assert_eq!(name, "SYNC");
-        assert!((share - 0.5).abs() < 1e-9, "{share}");
+        let largest = |later, which: &[Limit]| {
+            let (name, share) = limits.largest_change(later, which)?;
+            Some((name, (share * 100.0).round()))
+        };
+        assert!(largest(&limits, &Limit::ALL).is_some_and(|(_, percent)| percent == 0.0));
+        let later = Limits { sync: micros(150), disk: 0.8e9, ..limits };
+        assert_eq!(largest(&later, &Limit::ALL), Some(("SYNC", 50.0)));
+        assert_eq!(largest(&later, &[Limit::Disk, Limit::Loop]), Some(("DISK", 25.0)));
+        assert_eq!(largest(&later, &[]), None);
+        assert_eq!(limits.changed_too_much(&later, &[Limit::Read, Limit::Trip]), None);
+        assert_eq!(limits.changed_too_much(&later, &Limit::ALL).map(|(name, _)| name), Some("SYNC"));
     }
 
     #[test]
@@ -238,6 +252,7 @@ mod tests {
         let later = limits.measure(&[Limit::Loop], &directory, Duration::from_millis(5));
         let later = later.expect("a loopback");
         assert!(later.disk == 1e9 && later.loopback > 1.0, "{later:?}");
-        assert_eq!(limits.largest_change(&later).0, "LOOP");
+        let largest = limits.largest_change(&later, &Limit::ALL);
+        assert_eq!(largest.map(|(name, _)| name), Some("LOOP"));
     }
 }

@@ -10,7 +10,8 @@ use crate::reference_limits::MeasuredCase;
 
 pub(super) fn of(report: &Report) -> Value {
     let c = &report.conditions;
-    let (limit, share) = report.before.largest_change(&report.after);
+    let moved = report.before.largest_change(&report.after, &Limit::ALL);
+    let (limit, share) = moved.unwrap_or_default();
     json!({
         "styx": c.version,
         "server": c.server,

@@ -187,7 +187,7 @@ fn verdict(report: &Report, out: &mut String) {
         None => {
             let _ = writeln!(
                 out,
-                "VALID: no limit changed by more than {:.0} % during the run or a case.",
+                "VALID: no limit that a figure is compared with changed by more than {:.0} %.",
                 CHANGE_MAX * 100.0
             );
         }

@@ -9,8 +9,8 @@
 //! ```
 //! Consumers need processor time as well. On a machine with few cores a record waits for it as
 //! it does beside the four busy threads. What they do to the disk and in the server is the
-//! difference between the two. The consumers and the producer share the thread of one client, so
-//! an ack also waits while that thread handles what the consumers receive.
+//! difference between the two. The consumers and the producer have clients of their own, so that
+//! no ack waits while a thread handles what a consumer receives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +152,7 @@ fn read_cold(server: &Server, filled: &PrefilledLog, stop: &AtomicBool) -> Resul
     let mut sink = Stoppable { counter: RecordCounter::new(Duration::MAX), stop };
     while !stop.load(Ordering::Relaxed) {
         server.own()?.drop_page_cache()?;
-        read_back::read(server, filled.log.name(), &mut sink)?;
+        read_back::read_with(&server.consumers, filled.log.name(), &mut sink)?;
     }
     let (records, time) = sink.counter.counted();
     Ok(records as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE))

@@ -7,7 +7,8 @@
 //! log B   backlog at full rate ─┬─ half rate ─────────────────────────▶
 //!                               └─ consumer, from the start ──┤ caught up
 //! ```
-//! The consumer has caught up when it has read everything that was durable before its
+//! Consumer and producer have clients of their own, so they share no thread. The consumer has
+//! caught up when it has read everything that was durable before its
 //! last read began. The producer keeps its pace until then, and at least for the
 //! measured time, but at most for [`TIME_MAX`].
 
@@ -209,7 +210,7 @@ fn read(
     stop: &AtomicBool,
 ) -> Result<Reading, Error> {
     let mut counter = RecordCounter::new(Duration::MAX);
-    let mut consumer = server.client.consumer(log).start(Start::Start).follow(true).open()?;
+    let mut consumer = server.consumers.consumer(log).start(Start::Start).follow(true).open()?;
     let mut reading = None;
     while !stop.load(Ordering::Relaxed) {
         let durable = producer.durable_sequence();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use styx_client::Start;
+use styx_client::blocking::Client;
 
 use crate::Error;
 use crate::environment::Server;
@@ -12,7 +13,12 @@ use crate::wire::record_sink::RecordSink;
 /// Reads a log with the client core and passes its records to the sink, until the end of
 /// the log or until the sink needs no more.
 pub(super) fn read(server: &Server, log: &str, sink: &mut impl RecordSink) -> Result<(), Error> {
-    let mut consumer = server.client.consumer(log).start(Start::Start).open()?;
+    read_with(&server.client, log, sink)
+}
+
+/// As [`read`], with this client.
+pub(super) fn read_with(client: &Client, log: &str, sink: &mut impl RecordSink) -> Result<(), Error> {
+    let mut consumer = client.consumer(log).start(Start::Start).open()?;
     while let Some(batch) = consumer.next_batch()? {
         if !sink.accept(batch.payloads())? {
             break;

@@ -1,8 +1,11 @@
 //! The flags of `styx logs …`.
 
 use clap::{Args, Subcommand};
+use regex::bytes::Regex;
 use styx_client::Codec;
 use styx_protocol::{LineEnding, LogConfig};
+
+use super::Moment;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogsCommand {
@@ -54,7 +57,7 @@ pub(crate) enum LogsCommand {
     },
     /// Append records from standard input, one per line
     Write(WriteArguments),
-    /// Print records to standard output, one per line
+    /// Print records to standard output, one per line; with --format json, one object per line
     Read(ReadArguments),
 }
 
@@ -134,6 +137,10 @@ pub(crate) struct WriteArguments {
     pub(crate) producer_id: Option<u64>,
 }
 
+fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| error.to_string())
+}
+
 fn codec(text: &str) -> Result<Codec, String> {
     text.parse().map_err(|_| "use none, lz4 or zstd".to_owned())
 }
@@ -153,6 +160,17 @@ pub(crate) struct ReadArguments {
     /// cursor, start at --position (by default the first record that the log has)
     #[arg(long, value_name = "CURSOR")]
     pub(crate) cursor: Option<String>,
+    /// Start at the first record from this time on: a time span before now, such as 90s, 10m, 2h or
+    /// 7d, or an RFC 3339 time
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["position", "whence"])]
+    pub(crate) since: Option<Moment>,
+    /// Stop before the first record from this time on, given as for --since; with --follow, also when
+    /// the time is reached
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Moment>,
+    /// Print only records that match this regular expression; --count then counts these
+    #[arg(long, value_name = "REGEX", value_parser = pattern)]
+    pub(crate) grep: Option<Regex>,
     /// Read at most this many records; -1 is no limit
     #[arg(short = 'n', long, default_value = "-1", value_name = "RECORDS")]
     pub(crate) count: String,

@@ -3,8 +3,10 @@
 mod cursors;
 mod health;
 mod logs;
+mod moment;
 mod serve;
 mod token;
+mod top;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,8 +17,10 @@ use styx_protocol::LogName;
 pub(crate) use cursors::CursorsCommand;
 pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
+pub(crate) use moment::Moment;
 pub(crate) use serve::{LogFormat, LogLevel, Serve, ServerCommandLine};
-pub(crate) use token::{TokenCommand, TokenFileArguments};
+pub(crate) use token::{SignArguments, TokenCommand, TokenFileArguments};
+pub(crate) use top::TopArguments;
 
 /// The server if neither `--host` nor `STYX_HOST` is given.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:7123";
@@ -79,6 +83,8 @@ pub(crate) enum Command {
     Token(TokenCommand),
     /// Ask a server whether it works: the exit code is 0 if it does, and 1 if it does not
     Health(HealthArguments),
+    /// Watch a server: its logs with their rates, sizes and lags, connections, disk and warnings
+    Top(TopArguments),
     /// Measure a server and the limits of its machine
     Benchmark(styx_benchmark::Arguments),
     /// Check every record in the data directory of a stopped server, and report damage

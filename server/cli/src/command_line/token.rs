@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use styx_server::auth::Grant;
 
-use crate::token::{Expiry, Lifetime};
+use crate::token::{Expiry, Lifetime, SignedExpiry};
 
 const GRANTS: &str = "\
 Grants are ACTION:LOG or ACTION:PREFIX*, as in read:orders, append:orders-* or admin:*.
@@ -74,6 +74,54 @@ pub(crate) enum TokenCommand {
         #[arg(long)]
         finish: bool,
     },
+    /// Create a key pair that signs tokens, for a server with [auth.jwt]
+    ///
+    /// The private key is for the application that signs tokens for its clients, or for `styx
+    /// token sign`. The public key is added to the JWKS, which the server reads again when it
+    /// changes.
+    Keypair {
+        /// New file for the private key, in PEM
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// File with the public keys (JWKS), which is created if it does not exist
+        #[arg(long, value_name = "FILE")]
+        jwks: PathBuf,
+    },
+    /// Sign a token (JWT) with a private key, and print it
+    #[command(after_help = GRANTS_OF_SIGNED)]
+    Sign(SignArguments),
+}
+
+const GRANTS_OF_SIGNED: &str = "\
+Examples:
+  styx token keypair --key key.pem --jwks keys.json
+  styx token sign --key key.pem --issuer app --audience styx \\
+    --subject alice --allow 'read:orders' --expires 5m";
+
+/// The flags of `styx token sign`.
+#[derive(Debug, Args)]
+pub(crate) struct SignArguments {
+    /// File with the private key, in PEM (ES256)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Name of the token's holder, in the audit log and in messages
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: String,
+    /// What the token allows; may be given several times
+    #[arg(long, value_name = "ACTION:LOG", required = true)]
+    pub(crate) allow: Vec<Grant>,
+    /// When it expires: 90s, 5m, 12h, or a time such as 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN", default_value = "5m")]
+    pub(crate) expires: SignedExpiry,
+    /// Issuer of the token, as in auth.jwt.issuer
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) issuer: Option<String>,
+    /// Audience of the token, as in auth.jwt.audience
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) audience: Option<String>,
+    /// Configuration file of the server, which has the issuer and the audience
+    #[arg(short, long, env = "STYX_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Which token file.

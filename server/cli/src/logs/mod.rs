@@ -4,7 +4,9 @@ mod archive;
 mod input;
 mod manage;
 mod over_http;
+mod printer;
 mod read;
+mod selection;
 mod write;
 
 use crate::command_line::{Global, LogsCommand};
@@ -27,6 +29,6 @@ pub(crate) fn run(command: LogsCommand, global: &Global) -> Result<(), Failure> 
         LogsCommand::Backup { name } => archive::backup(&client, &name),
         LogsCommand::Restore { name } => archive::restore(&client, &name),
         LogsCommand::Write(arguments) => write::run(&client, &arguments),
-        LogsCommand::Read(arguments) => read::run(&client, &arguments),
+        LogsCommand::Read(arguments) => read::run(&client, &arguments, format),
     }
 }

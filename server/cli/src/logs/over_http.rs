@@ -15,7 +15,8 @@ use styx_client::{Codec, Error, LogId};
 use styx_protocol::ReadParams;
 
 use super::input::{Decoder, Input};
-use super::read::Printer;
+use super::printer::Printer;
+use super::selection::Selection;
 use super::write::{WriteFailure, failed, progress};
 use crate::command_line::{ReadArguments, WriteArguments};
 use crate::failure::Failure;
@@ -30,13 +31,19 @@ pub(super) fn read(
     client: &Client,
     refused: &Error,
     arguments: &ReadArguments,
-    params: ReadParams,
+    mut params: ReadParams,
+    selection: &mut Selection,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     warn(client, refused, "read", "");
+    if arguments.grep.is_some() {
+        params.count = None;
+    }
     let mut reader = wait(Reader::open(client.as_async(), &arguments.name, params))?;
-    while let Some(payloads) = wait(reader.next_payloads())? {
-        printer.print(payloads)?;
+    while !selection.is_over()
+        && let Some(payloads) = wait(reader.next_payloads())?
+    {
+        printer.print(payloads.iter().filter(|payload| selection.takes(payload)))?;
     }
     Ok(())
 }

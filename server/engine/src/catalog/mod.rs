@@ -415,6 +415,14 @@ impl Catalog {
         liveness::committer_is_free(&self.0.services.pool)
     }
 
+    /// The free space of the data directory's file system in bytes; `None` if it is not known.
+    /// Waits for the disk.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        let options = &self.0.options;
+        options.storage.free_bytes(&options.data_directory).ok().flatten()
+    }
+
     /// What the disk reserve has done.
     #[must_use]
     pub fn disk_reserve_stats(&self) -> DiskReserveStats {

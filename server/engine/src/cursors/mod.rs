@@ -48,6 +48,16 @@ pub struct Cursor {
     pub updated_us: u64,
 }
 
+/// How far the cursors of a log are behind its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CursorLag {
+    /// The number of cursors.
+    pub count: usize,
+    /// The records between the cursor that is farthest behind and the durable end; 0 without
+    /// cursors. Cursors of a log that was truncated since do not count.
+    pub records_max: u64,
+}
+
 /// On which condition a cursor is changed or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorCondition {
@@ -89,6 +99,18 @@ impl Log {
     pub fn cursors(&self) -> Result<Vec<Cursor>, Error> {
         let table = self.0.cursors.table(&self.0)?;
         Ok(table.cursors.iter().map(|(name, entry)| entry.cursor(name)).collect())
+    }
+
+    /// How far the cursors are behind, without a copy of them. The first call waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Log::cursors`].
+    pub fn cursor_lag(&self) -> Result<CursorLag, Error> {
+        let table = self.0.cursors.table(&self.0)?;
+        let end = self.end_position();
+        let own = table.cursors.values().filter(|entry| entry.log_id == self.0.id);
+        let lags = own.map(|entry| end.since(entry.position));
+        Ok(CursorLag { count: table.cursors.len(), records_max: lags.max().unwrap_or(0) })
     }
 
     /// A cursor. The first call waits for the disk.

@@ -100,6 +100,8 @@ pub(crate) struct LogCounters {
     pub(crate) commits: AtomicU64,
     pub(crate) records: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    pub(crate) records_read: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
 }
 
 impl LogInner {

@@ -62,6 +62,27 @@ pub struct LogStats {
     pub disk_bytes: u64,
     /// The number of segments.
     pub segments: u64,
+    /// Records that readers took, as [`Log::count_read`] was told.
+    pub records_read: u64,
+    /// The bytes of these records, as they were read: a compressed block counts its stored size.
+    pub bytes_read: u64,
+}
+
+/// A segment of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The position of its first record.
+    pub start: Position,
+    /// The position after its last durable record.
+    pub end: Position,
+    /// Bytes of its file, up to the durable end.
+    pub disk_bytes: u64,
+    /// When its first record was appended, in µs since the epoch; 0 without records.
+    pub first_timestamp_us: u64,
+    /// When its last record was appended; 0 without records.
+    pub last_timestamp_us: u64,
+    /// Whether it is complete; only the newest segment is not.
+    pub is_finished: bool,
 }
 
 /// A handle to an open log.
@@ -119,7 +140,41 @@ impl Log {
             queue_bytes: self.0.queue.bytes() as u64,
             disk_bytes: view.disk_bytes(),
             segments: view.segments.len() as u64,
+            records_read: counters.records_read.load(Ordering::Relaxed),
+            bytes_read: counters.bytes_read.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts records that a caller has read and used, for [`Log::stats`]. A [`Reader`] does not
+    /// count by itself, because its caller may go back to records that it could not use.
+    pub fn count_read(&self, records: u64, bytes: u64) {
+        self.0.counters.records_read.fetch_add(records, Ordering::Relaxed);
+        self.0.counters.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The kept segments, the oldest first. Never waits for the disk.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let view = self.0.tail.view();
+        let segments = view.segments.iter().map(|segment| match segment.summary() {
+            Some(sealed) => SegmentInfo {
+                start: segment.base,
+                end: sealed.end,
+                disk_bytes: sealed.bytes,
+                first_timestamp_us: sealed.first_timestamp_us,
+                last_timestamp_us: sealed.last_timestamp_us,
+                is_finished: true,
+            },
+            None => SegmentInfo {
+                start: segment.base,
+                end: view.durable.position,
+                disk_bytes: view.durable.offset,
+                first_timestamp_us: view.durable.first_timestamp_us,
+                last_timestamp_us: view.durable.last_timestamp_us,
+                is_finished: false,
+            },
+        });
+        segments.collect()
     }
 
     /// Position of the first kept record.

@@ -1,16 +1,19 @@
 //! [`Store`]: the current principals, and whether access control is on.
 //!
 //! ```text
-//! tokens.toml ─ once a second: changed? ─▶ Snapshot, whole ─▶ requests, leases
+//! tokens.toml, files of [auth.jwt] ─ once a second: changed? ─▶ Snapshot, whole ─▶ requests, leases
 //! ```
 //!
 //! Invariants: a request sees one snapshot; a file that is not valid changes nothing; access
 //! control is never switched off. Without the file no token is valid, so removing it locks
 //! everybody out.
 
-use std::collections::HashMap;
+mod principal;
+mod snapshot;
+
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -19,106 +22,65 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::credentials::{CredentialCache, Presented};
-use super::grants::{Action, Grants};
+use super::jwt::{Issuer, JwtFiles};
 use super::throttle::Throttle;
 use super::token::SecretHash;
-use super::token_file::{Credential, TokenFile, TokenFileError};
+use super::token_file::TokenFile;
 use super::{Access, Secret};
 use crate::Config;
 use crate::session::Error;
+use crate::watched_file::{Look, WatchedFile};
 use styx_protocol::Code;
+
+pub(super) use principal::Identity;
+pub(crate) use principal::Principal;
+use snapshot::{Snapshot, Tokens};
 
 /// How often the file and the expiry of tokens are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// For how many checks in a row the file must be missing before its tokens are invalid. An
-/// editor that replaces the file may remove it for a moment.
-const MISSING_CHECKS: u32 = 2;
-
-/// Somebody who may use the server, identified by one secret or certificate.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Principal {
-    pub(super) name: Arc<str>,
-    pub(super) grants: Grants,
-    pub(super) identity: Identity,
-    expires: Option<Timestamp>,
-}
-
-/// The proof that a principal gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Identity {
-    Secret(SecretHash),
-    Certificate(String),
-}
-
-/// The principals at one time. It is replaced as a whole.
-#[derive(Debug, Default)]
-struct Snapshot {
-    is_on: bool,
-    generation: u64,
-    by_hash: HashMap<SecretHash, Arc<Principal>>,
-    by_subject: HashMap<String, Arc<Principal>>,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Store {
-    path: PathBuf,
     snapshot: RwLock<Arc<Snapshot>>,
     /// The generation of the snapshot. It also rises when a token expires.
     generation: watch::Sender<u64>,
     seen: Mutex<Seen>,
+    /// The rules for signed tokens; `None` if they are refused.
+    issuer: Option<Issuer>,
+    /// When the first signed token expires for which somebody waits, in milliseconds.
+    next_expiry: AtomicI64,
     throttle: Throttle,
 }
 
-/// The result of the last check of the file.
-#[derive(Debug, Default)]
+/// The files, and the last check of them.
+#[derive(Debug)]
 struct Seen {
-    file: Option<FileVersion>,
-    /// A change that a program may still be writing.
-    unsettled: Option<FileVersion>,
-    missing_checks: u32,
+    tokens: WatchedFile,
+    jwt: Option<JwtFiles>,
     checked_at: Option<Timestamp>,
 }
 
-impl Seen {
-    /// Whether a program may be in the middle of writing the file. `styx token` replaces the
-    /// file, but an editor may write into it, and half of a file has fewer tokens. So such a
-    /// change counts when the next check finds the same.
-    fn is_being_written(&mut self, found: Option<FileVersion>) -> bool {
-        let place = |version: FileVersion| (version.device, version.inode);
-        let is_same_file = self.file.map(place) == found.map(place);
-        is_same_file && std::mem::replace(&mut self.unsettled, found) != found
-    }
-}
-
-/// Changes whenever the file is replaced or written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileVersion {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 impl Store {
-    /// Reads the token file. Access control is on if there is one, or if the configuration
-    /// has a key of `[auth]`.
+    /// Reads the token file and the files of `[auth.jwt]`. Access control is on if there is a
+    /// token file, or if the configuration has a key of `[auth]`.
     ///
     /// # Errors
-    /// The file exists but cannot be used: the server must not start with fewer rules than
+    /// A file exists but cannot be used: the server must not start with fewer rules than
     /// the operator wrote.
-    pub(crate) fn open(config: &Config) -> Result<Arc<Store>, TokenFileError> {
-        let path = config.token_file();
-        let file = FileVersion::of(&path);
-        let content = TokenFile::read(&path)?;
-        warn_about_mode(&path);
+    pub(crate) fn open(config: &Config) -> Result<Arc<Store>, crate::Error> {
+        let tokens = WatchedFile::new(config.token_file());
+        let path = tokens.path();
+        let content = TokenFile::read(path)?;
+        warn_about_mode(path);
+        let jwt = config.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
         let is_on = config.auth.is_some() || content.is_some();
         match &content {
             Some(content) => {
                 let (path, tokens) = (path.display(), content.tokens.len());
                 tracing::info!(%path, tokens, "access control is on");
             }
+            None if jwt.is_some() => tracing::info!("access control is on, for signed tokens"),
             None if is_on => tracing::warn!(
                 path = %path.display(),
                 "access control is on, but there is no token file, so every request is refused; \
@@ -126,13 +88,22 @@ impl Store {
             ),
             None => {}
         }
-        let snapshot = Snapshot::new(is_on, 0, &content.unwrap_or_default());
-        let seen = Seen { file, ..Seen::default() };
+        let mut snapshot = Snapshot { is_on, ..Snapshot::default() };
+        snapshot.tokens = Arc::new(Tokens::new(&content.unwrap_or_default()));
+        let issuer = jwt.map(Issuer::new);
+        let mut seen = Seen { tokens, jwt: None, checked_at: None };
+        if let Some(issuer) = &issuer {
+            let (files, contents) = JwtFiles::open(issuer)?;
+            seen.jwt = Some(files);
+            snapshot.keys = contents.keys.unwrap_or_default();
+            snapshot.revoked = contents.revoked.unwrap_or_default();
+        }
         Ok(Arc::new(Store {
-            path,
             snapshot: RwLock::new(Arc::new(snapshot)),
             generation: watch::Sender::new(0),
             seen: Mutex::new(seen),
+            issuer,
+            next_expiry: AtomicI64::new(i64::MAX),
             throttle: Throttle::default(),
         }))
     }
@@ -149,71 +120,117 @@ impl Store {
         loop {
             ticks.tick().await;
             let store = self.clone();
-            // The file may be on a slow disk.
+            // The files may be on a slow disk.
             if let Err(panic) = tokio::task::spawn_blocking(move || store.check()).await {
-                tracing::error!("cannot check the token file because of a bug: {panic}");
+                tracing::error!("cannot check the files of tokens because of a bug: {panic}");
             }
         }
     }
 
-    /// Reads the file if it changed, and notes tokens that have expired since the last check.
+    /// Whether there are files that only a server with `[auth.jwt]` has.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    /// Reads all files again, because the operator says that they have changed.
+    pub(crate) fn reload(&self) {
+        self.check_files(true);
+    }
+
+    /// Reads the files that changed, and notes tokens that have expired since the last check.
     pub(super) fn check(&self) {
+        self.check_files(false);
+    }
+
+    fn check_files(&self, is_asked: bool) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = FileVersion::of(&self.path);
-        if found.is_none() {
-            seen.missing_checks = seen.missing_checks.saturating_add(1);
-            if seen.missing_checks == MISSING_CHECKS && seen.file.take().is_some() {
+        match seen.tokens.look(is_asked) {
+            Look::Same => {}
+            Look::Gone => {
                 tracing::error!(
-                    path = %self.path.display(),
-                    "the token file is gone: every token is invalid until it is back"
+                    path = %seen.tokens.path().display(),
+                    "the token file is gone: every token in it is invalid until it is back"
                 );
-                self.replace(&TokenFile::default());
+                self.replace_tokens(&TokenFile::default());
             }
-        } else if found != seen.file && !seen.is_being_written(found) {
-            match TokenFile::read(&self.path) {
-                Ok(Some(file)) => {
-                    let was_on = self.is_on();
-                    let (path, tokens) = (self.path.display(), file.tokens.len());
-                    if was_on {
-                        tracing::info!(%path, tokens, "the token file was read again");
-                    } else {
-                        tracing::warn!(%path, tokens, "there is a token file now: access control is on");
-                    }
-                    warn_about_mode(&self.path);
-                    self.replace(&file);
-                    (seen.file, seen.missing_checks) = (found, 0);
-                }
-                // It was removed just now; the next check sees that.
-                Ok(None) => {}
-                Err(error) => {
-                    (seen.file, seen.missing_checks) = (found, 0);
-                    let was_on = self.is_on();
-                    tracing::error!("the tokens from before stay valid: {error}");
-                    if !was_on {
-                        // Its existence closes access, whatever is in it.
-                        self.replace(&TokenFile::default());
-                    }
-                }
-            }
-        } else {
-            seen.missing_checks = 0;
+            Look::Changed => self.read_tokens(&mut seen.tokens),
         }
-        if found == seen.file {
-            seen.unsettled = None;
+        if let (Some(files), Some(issuer)) = (&mut seen.jwt, &self.issuer) {
+            let contents = files.check(issuer, is_asked);
+            if contents.keys.is_some() || contents.revoked.is_some() {
+                self.replace(|snapshot| {
+                    snapshot.keys = contents.keys.unwrap_or(snapshot.keys.clone());
+                    snapshot.revoked = contents.revoked.unwrap_or(snapshot.revoked.clone());
+                });
+            }
         }
         let now = now();
         let before = seen.checked_at.replace(now).unwrap_or(now);
-        if self.snapshot().has_expired_between(before, now) {
+        let has_expired = self.next_expiry.load(Ordering::SeqCst) <= now.as_millisecond();
+        if has_expired {
+            // Those who still wait note theirs again.
+            self.next_expiry.store(i64::MAX, Ordering::SeqCst);
+        }
+        if has_expired || self.snapshot().tokens.has_expired_between(before, now) {
             self.generation.send_modify(|generation| *generation += 1);
         }
     }
 
-    fn replace(&self, file: &TokenFile) {
+    fn read_tokens(&self, watched: &mut WatchedFile) {
+        match TokenFile::read(watched.path()) {
+            Ok(Some(file)) => {
+                let was_on = self.is_on();
+                let (path, tokens) = (watched.path().display(), file.tokens.len());
+                if was_on {
+                    tracing::info!(%path, tokens, "the token file was read again");
+                } else {
+                    tracing::warn!(%path, tokens, "there is a token file now: access control is on");
+                }
+                warn_about_mode(watched.path());
+                self.replace_tokens(&file);
+                watched.was_read();
+            }
+            // It was removed just now; the next check sees that.
+            Ok(None) => {}
+            Err(error) => {
+                watched.was_read();
+                let was_on = self.is_on();
+                tracing::error!("the tokens from before stay valid: {error}");
+                if !was_on {
+                    // Its existence closes access, whatever is in it.
+                    self.replace_tokens(&TokenFile::default());
+                }
+            }
+        }
+    }
+
+    fn replace_tokens(&self, file: &TokenFile) {
+        self.replace(|snapshot| snapshot.tokens = Arc::new(Tokens::new(file)));
+    }
+
+    /// Publishes a changed snapshot. From now on, access control is on.
+    fn replace(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         let generation = *self.generation.borrow() + 1;
-        *current = Arc::new(Snapshot::new(true, generation, file));
+        let mut next = Snapshot {
+            is_on: true,
+            generation,
+            tokens: current.tokens.clone(),
+            keys: current.keys.clone(),
+            revoked: current.revoked.clone(),
+        };
+        change(&mut next);
+        *current = Arc::new(next);
         drop(current);
         self.generation.send_replace(generation);
+    }
+
+    /// Makes the generation rise when this principal expires. Principals of the token file
+    /// need no note. Call it before the check after which somebody waits.
+    pub(super) fn note_expiry(&self, principal: &Principal) {
+        if let (Identity::Signed { .. }, Some(expires)) = (&principal.identity, principal.expires) {
+            self.next_expiry.fetch_min(expires.as_millisecond(), Ordering::SeqCst);
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -240,14 +257,17 @@ impl Store {
         let invalid = match presented {
             Presented::Token(token) => match self.of_token(&snapshot, token, connection) {
                 Ok(principal) if principal.is_valid() => return Ok(Access::Principal(principal)),
-                Ok(_) if is_public => return Ok(Access::Anonymous),
+                Ok(_) | Err(NoPrincipal::NotAllowed(_)) if is_public => {
+                    return Ok(Access::Anonymous);
+                }
                 // Its holder knows the secret, so this is no guess.
                 Ok(principal) => return Err(invalid_token(principal.expiry_message())),
-                Err(message) => message,
+                Err(NoPrincipal::NotAllowed(message)) => return Err(invalid_token(message)),
+                Err(NoPrincipal::Unknown(message)) => message,
             },
             Presented::Nothing => {
                 let subject = connection.and_then(CredentialCache::certificate);
-                let principal = subject.and_then(|subject| snapshot.by_subject.get(subject));
+                let principal = subject.and_then(|subject| snapshot.tokens.by_subject.get(subject));
                 return match principal.filter(|principal| principal.is_valid()) {
                     Some(principal) => Ok(Access::Principal(principal.clone())),
                     None => Ok(Access::Anonymous),
@@ -280,30 +300,33 @@ impl Store {
         }
     }
 
-    /// The principal of a token, which may have expired, or what is wrong with the token.
+    /// The principal of a token, which may have expired.
     fn of_token(
         &self,
         snapshot: &Snapshot,
         token: HeaderValue,
         connection: Option<&CredentialCache>,
-    ) -> Result<Arc<Principal>, String> {
+    ) -> Result<Arc<Principal>, NoPrincipal> {
         let generation = snapshot.generation;
         let cached = connection.and_then(|connection| connection.get(&token, generation));
         let (principal, is_new) = match cached {
             Some(principal) => (principal, false),
-            None => match snapshot.by_hash.get(&SecretHash::of(token.as_bytes())) {
+            None if Issuer::is_signed_token(token.as_bytes()) => {
+                (self.of_signed_token(snapshot, token.as_bytes())?, true)
+            }
+            None => match snapshot.tokens.by_hash.get(&SecretHash::of(token.as_bytes())) {
                 Some(principal) => (principal.clone(), true),
                 None => {
                     let is_complete =
                         token.to_str().is_ok_and(|text| text.parse::<Secret>().is_ok());
-                    return Err(match is_complete {
+                    let message = match is_complete {
                         true => {
                             "the token is not valid; it was revoked, or belongs to another \
                                  server"
                         }
                         false => "the token is not valid: a part of it is missing or mistyped",
-                    }
-                    .to_owned());
+                    };
+                    return Err(NoPrincipal::Unknown(message.to_owned()));
                 }
             },
         };
@@ -313,15 +336,47 @@ impl Store {
         Ok(principal)
     }
 
+    /// The principal of a signed token.
+    fn of_signed_token(
+        &self,
+        snapshot: &Snapshot,
+        token: &[u8],
+    ) -> Result<Arc<Principal>, NoPrincipal> {
+        let Some(issuer) = &self.issuer else {
+            let message = "the token looks like a signed token (JWT), and this server accepts \
+                           none, because its configuration has no [auth.jwt]";
+            return Err(NoPrincipal::Unknown(message.to_owned()));
+        };
+        let signed =
+            issuer.verify(&snapshot.keys, token, now()).map_err(|refusal| {
+                match refusal.is_signed {
+                    true => NoPrincipal::NotAllowed(refusal.message),
+                    false => NoPrincipal::Unknown(refusal.message),
+                }
+            })?;
+        let principal = Principal::of_signed(signed);
+        match principal.revocation(&snapshot.keys, &snapshot.revoked) {
+            Some(message) => Err(NoPrincipal::NotAllowed(message)),
+            None => Ok(Arc::new(principal)),
+        }
+    }
+
     /// The principal as it is now, with the identity that it once proved.
     ///
     /// # Errors
     /// It is no longer valid.
-    pub(super) fn renewed(&self, principal: &Principal) -> Result<Arc<Principal>, Error> {
+    pub(super) fn renewed(&self, principal: &Arc<Principal>) -> Result<Arc<Principal>, Error> {
         let snapshot = self.snapshot();
         let found = match &principal.identity {
-            Identity::Secret(hash) => snapshot.by_hash.get(hash),
-            Identity::Certificate(subject) => snapshot.by_subject.get(subject),
+            Identity::Secret(hash) => snapshot.tokens.by_hash.get(hash),
+            Identity::Certificate(subject) => snapshot.tokens.by_subject.get(subject),
+            // Its grants are those of the token, for ever.
+            Identity::Signed { .. } => {
+                match principal.revocation(&snapshot.keys, &snapshot.revoked) {
+                    Some(message) => return Err(invalid_token(message)),
+                    None => Some(principal),
+                }
+            }
         };
         let message = match found {
             Some(found) if found.is_valid() => return Ok(found.clone()),
@@ -332,80 +387,16 @@ impl Store {
     }
 }
 
+/// Why a token has no principal.
+enum NoPrincipal {
+    /// Its holder may be guessing.
+    Unknown(String),
+    /// The token is genuine, but it is not valid, or no longer.
+    NotAllowed(String),
+}
+
 fn invalid_token(message: String) -> Error {
     Error { has_invalid_token: true, ..Error::new(Code::Unauthorized, message) }
-}
-
-impl Principal {
-    fn is_valid(&self) -> bool {
-        self.expires.is_none_or(|expires| now() < expires)
-    }
-
-    fn expiry_message(&self) -> String {
-        let expires = self.expires.map(|time| time.to_string()).unwrap_or_default();
-        let name = &self.name;
-        format!("the token {name} expired at {expires}; replace it with `styx token rotate {name}`")
-    }
-
-    pub(super) fn allows(&self, action: Action, log: &str) -> bool {
-        self.grants.allows(action, log)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn with_grants(name: &str, grants: &[&str]) -> Arc<Principal> {
-        let grants = grants.iter().map(|text| text.parse().expect("a grant")).collect();
-        let identity = Identity::Certificate(name.to_owned());
-        Arc::new(Principal {
-            name: name.into(),
-            grants: Grants::new(grants),
-            identity,
-            expires: None,
-        })
-    }
-}
-
-impl Snapshot {
-    fn new(is_on: bool, generation: u64, file: &TokenFile) -> Snapshot {
-        let mut snapshot = Snapshot { is_on, generation, ..Snapshot::default() };
-        for token in &file.tokens {
-            let principal = |identity, expires| {
-                let (name, grants) = (token.name.as_str().into(), Grants::new(token.allow.clone()));
-                Arc::new(Principal { name, grants, identity, expires })
-            };
-            match &token.credential {
-                Credential::Secrets(secrets) => {
-                    for secret in secrets {
-                        let one = principal(Identity::Secret(secret.hash), secret.expires);
-                        snapshot.by_hash.insert(secret.hash, one);
-                    }
-                }
-                Credential::Certificate { subject, expires } => {
-                    let one = principal(Identity::Certificate(subject.clone()), *expires);
-                    snapshot.by_subject.insert(subject.clone(), one);
-                }
-            }
-        }
-        snapshot
-    }
-
-    fn has_expired_between(&self, before: Timestamp, now: Timestamp) -> bool {
-        let all = self.by_hash.values().chain(self.by_subject.values());
-        let mut expiries = all.filter_map(|principal| principal.expires);
-        expiries.any(|expires| before < expires && expires <= now)
-    }
-}
-
-impl FileVersion {
-    fn of(path: &Path) -> Option<FileVersion> {
-        let found = std::fs::metadata(path).ok()?;
-        Some(FileVersion {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
 }
 
 /// Whoever may write the file may do anything with the server.

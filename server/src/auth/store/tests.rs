@@ -1,12 +1,18 @@
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-use super::super::token_file::{StoredSecret, Token};
+use serde_json::json;
+
+use super::super::grants::Action;
+use super::super::jwt::SigningKey;
+use super::super::token_file::{Credential, StoredSecret, Token};
 use super::*;
 use crate::transport::{ConnectionInfo, PeerAddress};
 
 /// A store whose token file is in a directory of its own, which is removed at the end.
 struct Scene {
     directory: PathBuf,
+    path: PathBuf,
     store: Arc<Store>,
 }
 
@@ -23,9 +29,10 @@ impl Scene {
         let mut config = Config::default();
         config.log_manager.data_directory = directory.clone();
         std::fs::create_dir(&directory).expect("a directory");
-        std::fs::write(config.token_file(), TokenFile { tokens }.to_string()).expect("written");
+        let path = config.token_file();
+        std::fs::write(&path, TokenFile { tokens }.to_string()).expect("written");
         let store = Store::open(&config).expect("the file is valid");
-        Scene { directory, store }
+        Scene { directory, path, store }
     }
 
     fn rewrite(&self, tokens: Vec<Token>) {
@@ -37,7 +44,7 @@ impl Scene {
     }
 
     fn write(&self, text: &str) {
-        std::fs::write(&self.store.path, text).expect("written");
+        std::fs::write(&self.path, text).expect("written");
     }
 
     fn name(&self, presented: Presented, connection: &CredentialCache) -> Result<String, Error> {
@@ -175,7 +182,178 @@ async fn file_that_is_being_written_is_read_when_it_has_settled() {
     // A file that replaces it is whole.
     let whole = scene.directory.join("whole");
     std::fs::write(&whole, text("replaced")).expect("written");
-    std::fs::rename(&whole, &scene.store.path).expect("replaced");
+    std::fs::rename(&whole, &scene.path).expect("replaced");
     scene.store.check();
     assert_eq!(name().as_deref(), Ok("replaced"));
+}
+
+/// A store with the keys and the revoked tokens of `[auth.jwt]`, and no token file.
+struct SignedScene {
+    scene: Scene,
+    signing: SigningKey,
+}
+
+impl SignedScene {
+    fn new() -> SignedScene {
+        let name = format!("styx-store-{:x}", getrandom::u64().expect("random"));
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).expect("a directory");
+        let signing = SigningKey::generate().expect("random");
+        let path = directory.join("keys.json");
+        std::fs::write(&path, keys_of(&[&signing])).expect("written");
+        std::fs::write(directory.join("revoked"), "# none\n").expect("written");
+        let mut config = Config::default();
+        config.log_manager.data_directory = directory.clone();
+        let jwt = crate::config::Jwt {
+            jwks_file: path.clone(),
+            issuer: "app".to_owned(),
+            audience: vec!["styx".to_owned()],
+            leeway: Duration::ZERO,
+            revoked_file: Some(directory.join("revoked")),
+            ..crate::config::Jwt::default()
+        };
+        config.auth = Some(crate::config::Auth { token_file: None, jwt: Some(jwt) });
+        let store = Store::open(&config).expect("the files are valid");
+        SignedScene { scene: Scene { directory, path, store }, signing }
+    }
+
+    fn token(&self, id: &str, lifetime_ms: i64) -> Presented {
+        let exp = (now().as_millisecond() + lifetime_ms).div_euclid(1000);
+        let claims = json!({
+            "iss": "app", "aud": "styx", "sub": "alice", "exp": exp, "jti": id,
+            "styx_grants": ["read:a"],
+        });
+        let text = self.signing.sign(&claims).expect("it can sign");
+        Presented::Token(HeaderValue::from_str(&text).expect("text"))
+    }
+
+    fn principal(&self, token: Presented) -> Result<Arc<Principal>, Error> {
+        match self.scene.store.identify(token, Some(&connection(None)), false)? {
+            Access::Principal(principal) => Ok(principal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Replaces a file and lets the server notice.
+    fn replace(&self, name: &str, text: &str) {
+        let temporary = self.scene.directory.join("new");
+        std::fs::write(&temporary, text).expect("written");
+        std::fs::rename(&temporary, self.scene.directory.join(name)).expect("replaced");
+        self.scene.store.check();
+    }
+}
+
+fn keys_of(keys: &[&SigningKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| key.public_jwk()).collect();
+    json!({ "keys": keys }).to_string()
+}
+
+#[tokio::test]
+async fn key_that_is_removed_makes_its_tokens_invalid_and_a_broken_file_changes_nothing() {
+    let signed = SignedScene::new();
+    let store = &signed.scene.store;
+    let alice = signed.principal(signed.token("1", 60_000)).expect("it is valid");
+    assert!(alice.allows(Action::Read, "a") && &*alice.name == "alice");
+    for broken in ["", "{}", "{\"keys\": [{}]}"] {
+        signed.replace("keys.json", broken);
+        assert!(store.renewed(&alice).is_ok(), "{broken}");
+    }
+    let next = SigningKey::generate().expect("random");
+    signed.replace("keys.json", &keys_of(&[&next, &signed.signing]));
+    assert!(store.renewed(&alice).is_ok(), "both keys are valid during a rotation");
+    signed.replace("keys.json", &keys_of(&[&next]));
+    let error = store.renewed(&alice).expect_err("its key is gone");
+    assert!(error.has_invalid_token && error.message.contains("key that signed it was removed"));
+    assert!(signed.principal(signed.token("1", 60_000)).is_err());
+    signed.replace("keys.json", &keys_of(&[&signed.signing]));
+    assert!(signed.principal(signed.token("1", 60_000)).is_ok());
+    // Without the file, no key is valid.
+    std::fs::remove_file(&signed.scene.path).expect("removed");
+    store.check();
+    assert!(store.renewed(&alice).is_ok(), "an editor may replace the file");
+    store.check();
+    assert!(store.renewed(&alice).is_err());
+}
+
+#[tokio::test]
+async fn signed_token_is_revoked_by_its_jti() {
+    let signed = SignedScene::new();
+    let store = &signed.scene.store;
+    let (one, other) = (signed.token("1", 60_000), signed.token("2", 60_000));
+    let alice = signed.principal(one).expect("it is valid");
+    signed.replace("revoked", "# lost on Monday\n 1 \n\n");
+    let error = store.renewed(&alice).expect_err("revoked");
+    assert!(error.message.contains("of alice is no longer valid: it was revoked"), "{error}");
+    // Its holder does not guess, so it is not throttled.
+    for _ in 0..50 {
+        let error = signed.principal(signed.token("1", 60_000)).expect_err("revoked");
+        assert_eq!(error.code, Code::Unauthorized);
+    }
+    let other = signed.principal(other).expect("another token");
+    // A list that is lost revokes what it revoked before.
+    std::fs::remove_file(signed.scene.directory.join("revoked")).expect("removed");
+    for _ in 0..3 {
+        store.check();
+        assert!(store.renewed(&alice).is_err() && store.renewed(&other).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn waiting_leases_are_woken_when_a_signed_token_expires() {
+    let signed = SignedScene::new();
+    let store = &signed.scene.store;
+    let alice = signed.principal(signed.token("1", 3_000)).expect("it is valid");
+    let bob = signed.principal(signed.token("2", 60_000)).expect("it is valid");
+    let mut generations = store.generations();
+    store.note_expiry(&bob);
+    store.note_expiry(&alice);
+    store.check();
+    assert!(!generations.has_changed().expect("the store exists"));
+    while alice.expires.is_some_and(|expires| now() < expires) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    store.check();
+    assert!(generations.has_changed().expect("the store exists"));
+    generations.borrow_and_update();
+    let error = store.renewed(&alice).expect_err("expired");
+    assert!(error.message.contains("the signed token of alice expired at"), "{error}");
+    assert!(store.renewed(&bob).is_ok());
+    store.note_expiry(&bob);
+    store.check();
+    assert!(!generations.has_changed().expect("the store exists"));
+}
+
+#[tokio::test]
+async fn forged_signed_tokens_are_throttled_like_wrong_secrets() {
+    let signed = SignedScene::new();
+    let forged = || Presented::Token(HeaderValue::from_static("e30.e30.AA"));
+    let codes: Vec<_> =
+        (0..40).map(|_| signed.principal(forged()).expect_err("forged").code).collect();
+    assert_eq!(codes[0], Code::Unauthorized);
+    assert_eq!(codes[39], Code::TooManyRequests);
+    assert!(signed.principal(signed.token("1", 60_000)).is_ok());
+    // On a public route, it is as good as none.
+    let access = signed.scene.store.identify(forged(), Some(&connection(None)), true);
+    assert_eq!(access.expect("anonymous").name(), "anonymous");
+}
+
+#[tokio::test]
+async fn server_does_not_start_without_the_files_of_signed_tokens() {
+    let signed = SignedScene::new();
+    for name in ["keys.json", "revoked"] {
+        let mut config = Config::default();
+        config.log_manager.data_directory = signed.scene.directory.clone();
+        let path = |own: &str| match own == name {
+            true => signed.scene.directory.join("none"),
+            false => signed.scene.directory.join(own),
+        };
+        let jwt = crate::config::Jwt {
+            jwks_file: path("keys.json"),
+            revoked_file: Some(path("revoked")),
+            ..crate::config::Jwt::default()
+        };
+        config.auth = Some(crate::config::Auth { token_file: None, jwt: Some(jwt) });
+        let error = Store::open(&config).expect_err(name).to_string();
+        assert!(error.contains("cannot use auth.jwt.") && error.contains("/none"), "{error}");
+    }
 }

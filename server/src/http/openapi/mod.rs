@@ -17,6 +17,7 @@ mod operations;
 mod parameters;
 mod responses;
 mod schemas;
+mod status;
 
 use std::sync::OnceLock;
 

@@ -281,6 +281,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ..GET
     },
     Operation {
+        path: "/status",
+        id: "getStatus",
+        summary: "The server and its logs in numbers, for `styx top` and scripts",
+        description: "Counters begin at 0 when the server starts: subtract those of two answers \
+                      to get rates. \
+                      The logs are those for which the token has the grant `observe`. \
+                      With `log` there is only this log, and its `details`.",
+        parameters: &["OneLog"],
+        answer: &[(JSON, "Status")],
+        errors: &[404],
+        ..GET
+    },
+    Operation {
         path: "/health/live",
         has_head: true,
         id: "getLiveness",

@@ -32,6 +32,7 @@ pub(super) fn all() -> Value {
              Otherwise the answer is 412 `cursor_taken`.",
             json!({ "type": "string", "enum": ["*"] }),
         ),
+        "OneLog": query("log", "The only log of the answer, with its `details`.", name()),
         "NewName": {
             "name": "name", "in": "query", "required": true,
             "description": "The name of the new log.",

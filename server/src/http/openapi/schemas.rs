@@ -5,7 +5,7 @@ use styx_protocol::limits::{CONFIG_VALUE_MAX, MAX_RECORD_SIZE_MAX};
 use styx_protocol::{Code, LogConfig};
 
 use super::parameters::name;
-use super::reference;
+use super::{reference, status};
 
 /// A field of a log's configuration, and what it is for.
 type Field = (&'static str, &'static str);
@@ -55,7 +55,7 @@ pub(super) fn all() -> Value {
         "LogInfo": {
             "type": "object",
             "required": keys(&info),
-            "properties": info,
+            "properties": info.clone(),
         },
         "LogDetails": {
             "description": "The last three fields are there with `details=true`.",
@@ -77,7 +77,7 @@ pub(super) fn all() -> Value {
         "Cursor": {
             "type": "object",
             "required": keys(&cursor),
-            "properties": cursor,
+            "properties": cursor.clone(),
         },
         "CursorList": { "type": "array", "items": reference("schemas", "Cursor") },
         "NewPosition": {
@@ -155,6 +155,7 @@ pub(super) fn all() -> Value {
                 },
             },
         },
+        "Status": status::schema(&info, &cursor),
         "OpenApi": { "type": "object" },
         "Bytes": { "type": "string", "format": "binary" },
         "Text": { "type": "string" },
@@ -187,6 +188,12 @@ fn error(position: &Value) -> Value {
                 "type": "string",
                 "description": "With `forbidden`: the missing grant, such as `append:orders`.",
             },
+            "limit": {
+                "type": "string",
+                "description": "With `too_many_requests` and `quota_exceeded`: the key of the \
+                    limits file.",
+            },
+            "limit_value": described("The value of this key.", position),
             "version": described("The version of the cursor.", position),
             "replaced_version": described(
                 "The version of the cursor before its last change; 0 if there was none.",
@@ -253,12 +260,12 @@ fn range(field: &str) -> Value {
     }
 }
 
-fn described(description: &str, schema: &Value) -> Value {
+pub(super) fn described(description: &str, schema: &Value) -> Value {
     let mut schema = schema.clone();
     schema["description"] = description.into();
     schema
 }
 
-fn keys(object: &Value) -> Vec<&String> {
+pub(super) fn keys(object: &Value) -> Vec<&String> {
     object.as_object().map(|object| object.keys().collect()).unwrap_or_default()
 }

@@ -16,7 +16,9 @@ use styx_protocol::{Code, ReadParams};
 
 use super::connection::{IDLE_AFTER, Styx0Connection, Styx0End, Styx0Event};
 use crate::app::App;
-use crate::session::{Batch, ChunkReservation, Error, OpenLog, RecordReader, ResponseChunks};
+use crate::session::{
+    Batch, ChunkReservation, Error, FollowedBy, OpenLog, RecordReader, ResponseChunks,
+};
 
 /// How long nothing is sent after the 101, because the first client loses bytes
 /// that arrive together with it.
@@ -49,6 +51,7 @@ impl Styx0Consumer {
         app: &Arc<App>,
         log: &OpenLog,
         params: &ReadParams,
+        follower: Option<FollowedBy>,
     ) -> Result<Styx0Consumer, Error> {
         let end = log.end_position();
         let from = log.seek(params).await?;
@@ -57,7 +60,7 @@ impl Styx0Consumer {
         let batch_bytes = config.log_manager.read_buffer_size.min(BATCH_BYTES_MAX);
         Ok(Styx0Consumer {
             // A record is copied to its message.
-            reader: log.read(from, batch_bytes)?.with_copies(2),
+            reader: log.read(from, batch_bytes)?.with_copies(2).followed_by(follower),
             chunks: app.sessions.response_budget().chunks(),
             left: if params.follow { count_max } else { count_max.min(end.since(from)) },
             follow: params.follow,
@@ -116,6 +119,7 @@ impl Styx0Consumer {
             }
             left -= u64::from(styx0::encode_records(records, left, &mut connection.outgoing));
         }
+        self.reader.charge(batch.len_bytes());
         // The encoded bytes are enough; a consumer that does not read must not hold
         // the batch as well.
         let is_long = batch.len_bytes() >= LONG_BYTES;

@@ -72,7 +72,8 @@ async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, Error> {
         }));
     }
     let params = request.read_params()?;
-    let consumer = Styx0Consumer::new(&app, &request.log, &params).await?;
+    let follower = params.follow.then(|| request.follower(Protocol::Styx0.token()));
+    let consumer = Styx0Consumer::new(&app, &request.log, &params, follower).await?;
     let ending = request.ending(Action::Read);
     Ok(AcceptedUpgrade::new(headers, move |socket| async move {
         // A consumer sends no records.

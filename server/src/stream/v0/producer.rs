@@ -102,7 +102,15 @@ impl Styx0Producer {
             self.decode();
             self.submit_block();
             self.send_ack();
+            if self.pipeline.is_limited() && self.memory.is_contended() {
+                let error = self.pipeline.limit_error();
+                self.fail(&error);
+            }
+            if self.ending.is_some() {
+                self.pipeline.stop_waiting_for_limits();
+            }
             let is_idle = self.pipeline.is_idle() && self.filling.is_empty();
+            let is_limited = self.pipeline.is_limited();
             if let Some(end) = self.ending
                 && (is_idle || self.has_append_failed)
             {
@@ -140,7 +148,7 @@ impl Styx0Producer {
                 event = self.connection.event(read_bytes), if self.ending != Some(Styx0End::Disconnected) => {
                     self.handle_event(event);
                 }
-                progress = self.pipeline.progress(), if !is_idle => self.note_progress(progress),
+                progress = self.pipeline.progress(), if !is_idle || is_limited => self.note_progress(progress),
                 error = &mut gone, if self.ending.is_none() => self.fail(&error),
                 reserved = self.memory.reserve(next.bytes), if must_wait_for_memory => {
                     match reserved {

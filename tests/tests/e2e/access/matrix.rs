@@ -27,7 +27,7 @@ fn needs(method: &str, path: &str) -> Needs {
     match (method, path) {
         (_, "/health/live" | "/health/ready" | "/version") => Needs::Nothing,
         ("get", "/logs") | (_, "/openapi.json") => Needs::AnyToken,
-        (_, "/metrics") => Needs::Somewhere("observe"),
+        (_, "/metrics" | "/status") => Needs::Somewhere("observe"),
         // The log with this name.
         ("get" | "delete", "/logs/restore") => Needs::Foreign,
         ("post", "/logs" | "/logs/restore") => Needs::Grant("manage"),

@@ -6,5 +6,6 @@ mod exposure;
 mod lifecycle;
 mod matrix;
 mod secrets;
+mod signed;
 mod streams;
 mod token_file;

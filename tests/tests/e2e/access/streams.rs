@@ -12,13 +12,13 @@ use styx_tests::styx0::{Message, Styx0Stream};
 use styx_tests::tokens::{self, with};
 use styx_tests::{Connection, Request, Settings, TestServer, WebSocket, styx0, styx1, websocket};
 
-const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const RECORDS: &str = "/logs/a/records";
 /// Of another log, so that the readers wait.
 const UPLOAD: &str = "/logs/b/records";
 
 /// One of each kind, waiting for records.
-struct Streams {
+pub(super) struct Streams {
     websocket_read: WebSocket,
     websocket_write: WebSocket,
     styx0_read: Styx0Stream,
@@ -30,14 +30,14 @@ struct Streams {
     upload: Connection,
 }
 
-fn begun(server: &TestServer, request: &Request) -> Connection {
+pub(super) fn begun(server: &TestServer, request: &Request) -> Connection {
     let mut connection = server.connect();
     connection.send(&request.bytes()).expect("it can be sent");
     connection
 }
 
 impl Streams {
-    fn open(server: &TestServer, secret: &str) -> Streams {
+    pub(super) fn open(server: &TestServer, secret: &str) -> Streams {
         let upgrade = |target: &str| {
             let request = with(websocket::handshake(target), secret);
             server.upgrade(&request).unwrap_or_else(|answer| panic!("{}", answer.shown()))
@@ -73,7 +73,7 @@ impl Streams {
     }
 
     /// Checks that each ends soon, with the error of its protocol.
-    fn end_with(mut self, code: Code, begun: Instant) {
+    pub(super) fn end_with(mut self, code: Code, begun: Instant) {
         let in_time = |what: &str| {
             let took = begun.elapsed();
             assert!(took < LIMIT, "{what} took {took:?}");
@@ -185,7 +185,7 @@ fn with_8_mb() -> (TestServer, String) {
 }
 
 /// Waits until the server has no connection besides the one that asks.
-fn await_one_connection(server: &TestServer, admin: &str) {
+pub(super) fn await_one_connection(server: &TestServer, admin: &str) {
     styx_tests::wait::until_true("only the test's own connection is open", LIMIT, || {
         let metrics = server.ask(&with(Request::get("/metrics"), admin));
         metrics.text().contains("\nstyx_connections 1\n")

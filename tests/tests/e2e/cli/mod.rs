@@ -7,5 +7,7 @@ mod cursors;
 mod import_0x;
 mod over_http;
 mod own_server;
+mod read;
 mod serve;
+mod top;
 mod verify;

@@ -8,7 +8,7 @@ use styx_tests::api::{BINARY, write_lines, write_one};
 use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
-const ELSEWHERE: [(Code, &str); 11] = [
+const ELSEWHERE: [(Code, &str); 12] = [
     (Code::LogNotAvailable, "faults::damage"),
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
@@ -19,6 +19,7 @@ const ELSEWHERE: [(Code, &str); 11] = [
     (Code::TooManyRequests, "access::lifecycle"),
     (Code::RequestTimeout, "limits::stalled_peers"),
     (Code::TooManyCursors, "http::cursors"),
+    (Code::QuotaExceeded, "limits::principals"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 

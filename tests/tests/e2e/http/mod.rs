@@ -17,5 +17,6 @@ mod metrics;
 mod reads;
 mod restore_0x;
 mod retention;
+mod status;
 mod traces;
 mod transport;

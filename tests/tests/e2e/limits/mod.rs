@@ -6,5 +6,6 @@ mod http2_streams;
 mod large_input;
 mod large_records;
 mod many_logs;
+mod principals;
 mod slow_peers;
 mod stalled_peers;

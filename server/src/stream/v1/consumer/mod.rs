@@ -5,6 +5,8 @@ mod socket;
 #[cfg(target_os = "linux")]
 mod transfer;
 
+use styx_protocol::handshake::Protocol;
+
 use super::handshake;
 use crate::auth::Action;
 use crate::handover::{AcceptedUpgrade, UpgradeRequest};
@@ -30,8 +32,9 @@ pub(super) async fn accept(request: UpgradeRequest) -> Result<AcceptedUpgrade, E
     }
     let codecs = handshake::codecs(&request)?;
     let query = BlockQuery { until, codecs, bytes_max: BLOCKS_BYTES_MAX };
-    let reader =
-        request.log.read_blocks(from, query, request.app.sessions.response_budget().chunks())?;
+    let follower = params.follow.then(|| request.follower(Protocol::Styx1.token()));
+    let chunks = request.app.sessions.response_budget().chunks();
+    let reader = request.log.read_blocks(from, query, chunks)?.followed_by(follower);
     let mut headers = handshake::headers(&request, timeouts, codecs);
     headers.insert(header::POSITION, header::of_position(from));
     let ending = request.ending(Action::Read);

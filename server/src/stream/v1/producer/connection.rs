@@ -165,6 +165,9 @@ impl ProducerConnection {
             if let Some(end) = self.submit_all() {
                 return Ok(end);
             }
+            if self.pipeline.is_limited() && self.receive_buffer.memory().is_contended() {
+                return Ok(ProducerEnd::failed(&self.pipeline.limit_error()));
+            }
             if self.pipeline.has_capacity()
                 && let Err(error) = self.receive_buffer.check_partial_frame()
             {
@@ -281,6 +284,7 @@ impl ProducerConnection {
 
     /// Waits until every submitted block is durable or has failed.
     async fn drain(&mut self) -> io::Result<()> {
+        self.pipeline.stop_waiting_for_limits();
         while !self.pipeline.is_idle() {
             self.socket.send()?;
             tokio::select! {
