@@ -14,12 +14,14 @@
 //! | [`payloads`], [`expectation`] | what scenarios send and expect |
 //! | [`vectors`] | bytes that a server sends, and bytes that a client must send |
 //! | [`matrix`] | written by one driver, read by another |
+//! | [`mixed`] | all protocols and drivers at once, for 20 s or for an hour |
 //! | [`surface`] | the packages have the same public names |
 //! | [`mutation`] | the suite reports drivers that are wrong |
 
 mod drivers;
 mod expectation;
 mod matrix;
+mod mixed;
 mod mutation;
 mod payloads;
 mod scenario;

@@ -18,6 +18,7 @@ mod proxies;
 mod python;
 mod sabotage;
 mod schemathesis;
+mod soak;
 mod spelling;
 mod steps;
 mod suites;
@@ -41,7 +42,8 @@ cargo xtask bench-instructions --accept            replace the baseline
 cargo xtask sabotage                               switch known mistakes on, show the tests that catch each
 cargo xtask faults --cycles N                      kill a loaded server N times, cut the power N times
 cargo xtask fuzz [NAME] --seconds N                fuzz all decoders or one, N seconds in total
-cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, 10,000 clients in C, a thousand kills and power cuts (2 hours)
+cargo xtask soak                                   ten minutes of fuzzing, 20 million records through Python and Node.js, 10,000 clients in C, a thousand kills and power cuts, an hour of all protocols and languages at once (3 hours)
+cargo xtask soak --only mixed [--seconds N]         one part of it: fuzz, python, node, c, faults or mixed
 cargo xtask c-abi --accept                         replace the baseline of libstyx's ABI
 cargo xtask c-install                              install libstyx below target/, and build programs with it
 cargo xtask wheels [--dist DIR]                    build and check the files for PyPI, for all targets
@@ -71,7 +73,9 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz("60", None),
         ["fuzz", "--seconds", seconds] => fuzz(seconds, None),
         ["fuzz", name, "--seconds", seconds] => fuzz(seconds, Some(name)),
-        ["soak"] => soak(),
+        ["soak"] => soak::all(None),
+        ["soak", "--only", "mixed", "--seconds", seconds] => soak::mixed(seconds),
+        ["soak", "--only", part] => soak::all(Some(part)),
         ["bench-instructions"] => instructions::compare(),
         ["bench-instructions", "--accept"] => instructions::accept(),
         ["c-abi", "--accept"] => c::abi::accept(),
@@ -99,20 +103,6 @@ fn faults(cycles: &str) -> bool {
     faults.args(["--nocapture", "--test-threads=1"]);
     faults.env("STYX_FAULT_CYCLES", cycles).env("STYX_BIN", tools::styx());
     run("build", &mut build) && run("faults", &mut faults)
-}
-
-/// Tests that take too long for every change. Run it before a release, and note the date in
-/// docs/reliability.md.
-fn soak() -> bool {
-    // All run even if one fails.
-    let results = [
-        fuzz("600", None),
-        python::tests::soak(),
-        node::tests::soak(),
-        c::tests::soak(),
-        faults("1000"),
-    ];
-    results.iter().all(|passed| *passed)
 }
 
 fn fuzz(seconds: &str, only: Option<&str>) -> bool {
