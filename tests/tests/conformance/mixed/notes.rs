@@ -116,9 +116,12 @@ impl Notes {
     }
 }
 
+/// Makes what a log has of what was sent.
+type Stored<'a> = &'a dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
+
 #[test]
 fn notes_notice_lost_doubled_and_changed_records() {
-    let case = |what: &str, records: &dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>| {
+    let case = |what: &str, records: Stored<'_>| {
         let notes = Notes::default();
         let incarnation = notes.begin();
         let sent = notes.attempt(incarnation, &[0, 10, 20]);
