@@ -232,7 +232,10 @@ mod tests {
         assert_eq!(largest(&later, &[Limit::Disk, Limit::Loop]), Some(("DISK", 25.0)));
         assert_eq!(largest(&later, &[]), None);
         assert_eq!(limits.changed_too_much(&later, &[Limit::Read, Limit::Trip]), None);
-        assert_eq!(limits.changed_too_much(&later, &Limit::ALL).map(|(name, _)| name), Some("SYNC"));
+        assert_eq!(
+            limits.changed_too_much(&later, &Limit::ALL).map(|(name, _)| name),
+            Some("SYNC")
+        );
     }
 
     #[test]

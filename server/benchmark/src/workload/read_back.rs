@@ -17,7 +17,11 @@ pub(super) fn read(server: &Server, log: &str, sink: &mut impl RecordSink) -> Re
 }
 
 /// As [`read`], with this client.
-pub(super) fn read_with(client: &Client, log: &str, sink: &mut impl RecordSink) -> Result<(), Error> {
+pub(super) fn read_with(
+    client: &Client,
+    log: &str,
+    sink: &mut impl RecordSink,
+) -> Result<(), Error> {
     let mut consumer = client.consumer(log).start(Start::Start).open()?;
     while let Some(batch) = consumer.next_batch()? {
         if !sink.accept(batch.payloads())? {
