@@ -24,7 +24,7 @@ pub(crate) struct WatchedFile {
     missing_looks: u32,
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Nothing to do.
@@ -56,7 +56,7 @@ impl WatchedFile {
         &self.path
     }
 
-    /// Looks whether the file has changed since it was read. With `is_asked`, somebody says
+    /// Looks whether the file has changed since it was read. With `is_asked`, an operator says
     /// that it has, and that it is whole.
     pub(crate) fn look(&mut self, is_asked: bool) -> Look {
         self.found = FileVersion::of(&self.path);

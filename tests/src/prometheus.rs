@@ -81,7 +81,7 @@ impl Prometheus {
         Ok(data["result"].as_array().cloned().unwrap_or_default())
     }
 
-    /// What it has logged.
+    /// Its log lines.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! value ─▶ bucket k: values up to lowest · 2^k ─▶ two atomic additions
-//! values of a group ─▶ Tally ─▶ one addition for each bucket that got some, and one for the sum
+//! values of a group ─▶ Tally ─▶ one addition for each bucket with new values, and one for the sum
 //! ```
 //!
 //! Invariant: a value costs a few nanoseconds and no memory, so that the paths of appends and reads

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::histogram::Histogram;
 
-/// What appends, commits and reads of all logs have taken since the catalog was opened.
+/// The durations and sizes of appends, commits and reads of all logs since the catalog was opened.
 #[derive(Debug)]
 pub struct Measurements {
     /// Durable appends: µs from the queue to the result.

@@ -172,7 +172,7 @@ impl Lease {
         }
     }
 
-    /// Call it before the check after which somebody waits for a change.
+    /// Call it before the check that precedes a wait for a change.
     pub(super) fn note_expiry(&self) {
         if let Access::Principal(principal) = &self.access {
             self.store.note_expiry(principal);

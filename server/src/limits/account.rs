@@ -1,6 +1,6 @@
-//! [`Account`]: what one principal or log has used. [`Accounts`]: all of them.
+//! [`Account`]: the usage of one principal or log. [`Accounts`]: all of them.
 //!
-//! Invariant: memory is bounded. An account that nobody uses and whose buckets are full is
+//! Invariant: memory is bounded. An unused account whose buckets are full is
 //! forgotten, because a new one would be equal. If there are too many, the new ones of a kind
 //! share one account.
 
@@ -126,7 +126,7 @@ impl Accounts {
         }
     }
 
-    /// Forgets the accounts that nobody uses and that are as good as new.
+    /// Removes unused accounts whose buckets are full.
     pub(super) fn sweep(&mut self, now: u64) {
         self.by_name.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_new(now));
         if self.by_name.len() * 4 < self.by_name.capacity() {

@@ -5,8 +5,8 @@
 //!       else                       ─▶ how long to wait
 //! ```
 //!
-//! A price may be larger than the bucket, because nobody knows the size of a record before it
-//! has arrived. So whoever takes much waits longer the next time. Invariant: over any time t,
+//! A price may be larger than the bucket, because the size of a record is unknown before it
+//! has arrived. So a large price makes the next wait longer. Invariant: over any time t,
 //! the prices of all but the last taker are at most `rate * (t + 1 s)`.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! [`Meter`]: what a request, or a stream, uses of the limits of its principal and of its log.
+//! [`Meter`]: counts the usage of a request or stream against the limits of its principal and log.
 //!
 //! Invariant: without a limits file it is `None`, and every call is one comparison.
 
@@ -14,7 +14,7 @@ use super::{Inner, LOOK_AFTER};
 use crate::auth::Access;
 use crate::session::Error;
 
-/// The value of `Retry-After` if nobody knows when there will be a place.
+/// The value of `Retry-After` if the time of the next free place is unknown.
 const TRY_AGAIN_S: u32 = 1;
 
 /// Whether records are appended or read.
@@ -24,7 +24,7 @@ pub(crate) enum Direction {
     Read,
 }
 
-/// What the next part of a request or a stream takes.
+/// The buckets that the next part of a request or stream takes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Bytes of a request or stream that was counted when it began.
@@ -33,7 +33,7 @@ pub(crate) enum Part {
     Append,
 }
 
-/// What a request, or a stream, uses of the limits of its principal and of its log.
+/// Counts the usage of a request or stream against the limits of its principal and log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meter(pub(super) Option<Arc<Metered>>);
 
@@ -132,7 +132,7 @@ impl Meter {
         self.0.as_ref().map_or(Duration::MAX, |metered| metered.limits.patience)
     }
 
-    /// The error of somebody who has waited for too long.
+    /// The error of a producer that has waited for too long.
     pub(crate) fn out_of_patience(&self, direction: Direction) -> Error {
         let wait = self.0.as_ref().and_then(|metered| {
             metered.longest_wait(direction, Part::Append).map(|wait| metered.refusal(&wait))
@@ -143,7 +143,7 @@ impl Meter {
         })
     }
 
-    /// The largest part to read at a time: what flows into the bucket in a second.
+    /// The largest part to read at a time: the bytes that one second adds to the bucket.
     pub(crate) fn part_bytes(&self, bytes_max: usize) -> usize {
         const PART_BYTES_MIN: u64 = 4 << 10;
         let Some(metered) = &self.0 else { return bytes_max };
@@ -204,7 +204,7 @@ impl Metered {
                 format!("{name} may {verb} {rate} {unit} a second ({limit} in the limits file)")
             }
             Owner::Log => format!(
-                "everybody together may {verb} {rate} {unit} a second on {} ({limit} in the \
+                "all principals together may {verb} {rate} {unit} a second on {} ({limit} in the \
                  limits file)",
                 wait.account.shown()
             ),

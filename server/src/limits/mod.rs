@@ -8,8 +8,8 @@
 //!                         Meter::charge ─────────────────────────────────────▶─┘
 //! ```
 //!
-//! Without a `limits_file`, a [`Meter`] is `None` and costs one comparison. Invariants: nobody
-//! waits for the bucket of another principal or log; who waits here holds no lock; accounts
+//! Without a `limits_file`, a [`Meter`] is `None` and costs one comparison. Invariants: a request
+//! never waits for the bucket of another principal or log; a waiter holds no lock; accounts
 //! are bounded.
 
 mod account;
@@ -39,7 +39,7 @@ use rules::Rules;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// Longest sleep before somebody who waits looks again, because the limits may have changed.
+/// Longest sleep before a waiter looks again, because the limits may have changed.
 pub(crate) const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.

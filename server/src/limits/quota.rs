@@ -40,7 +40,7 @@ impl Usage {
 }
 
 impl Inner {
-    /// Counts the stored bytes, if somebody has a limit of them.
+    /// Counts the stored bytes, if any limit needs them.
     pub(super) fn count_stored(&self, sessions: &Sessions) {
         if !locked(&self.accounts).rules().count_stored_bytes() {
             return;

@@ -129,7 +129,7 @@ impl Rules {
         best(&self.logs, name).map_or(Limit::default(), |entry| entry.limit.over(Limit::default()))
     }
 
-    /// Whether somebody has a limit of stored bytes, so that somebody has to count them.
+    /// Whether any limit needs the stored bytes.
     pub(super) fn count_stored_bytes(&self) -> bool {
         let counts = |entry: &Entry| entry.limit.over(Limit::default()).stored_bytes > 0;
         self.default.stored_bytes > 0 || self.principals.iter().chain(&self.logs).any(counts)

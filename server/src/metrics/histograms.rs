@@ -1,4 +1,4 @@
-//! [`Histograms`]: what the engine has measured, as histograms of Prometheus.
+//! [`Histograms`]: the engine's measurements, as histograms of Prometheus.
 //!
 //! The engine counts values in buckets of its own, and this collector converts them at a scrape.
 //! Bounds and sums of durations become seconds.

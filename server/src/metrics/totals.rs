@@ -1,6 +1,6 @@
 //! [`Totals`]: the numbers of all logs together.
 //!
-//! They do not depend on the number of logs, and they are there whoever asks.
+//! They do not depend on the number of logs, and every caller sees them.
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 use styx_protocol::{LogInfo, LogStatus};

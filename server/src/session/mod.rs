@@ -81,7 +81,7 @@ pub(crate) struct Sessions {
 pub(crate) struct OpenLog {
     log: styx_engine::Log,
     followers: Followers,
-    /// The limits of whoever opened it.
+    /// The limits of the principal that opened it.
     meter: Meter,
 }
 
@@ -181,7 +181,7 @@ impl Sessions {
         self.catalog.disk_reserve_stats()
     }
 
-    /// What appends, commits and reads of all logs have taken.
+    /// The durations and sizes of appends, commits and reads of all logs.
     pub(crate) fn measurements(&self) -> Arc<Measurements> {
         self.catalog.measurements()
     }
@@ -220,7 +220,7 @@ impl OpenLog {
         OpenLog { meter, ..self }
     }
 
-    /// The limits of whoever opened it.
+    /// The limits of the principal that opened it.
     pub(crate) fn meter(&self) -> &Meter {
         &self.meter
     }

@@ -5,7 +5,7 @@
 //!                                                                 └ no ─▶ go on
 //! ```
 //! A consumer far behind needs the same cores as the producers, and its reads never end by
-//! themselves. Without a pause, a producer at half its rate fell to about two thirds of that
+//! themselves. Without a pause, a producer at half its full rate fell to 0.45 to 0.74 of that
 //! ([decision 24](../../../docs/decisions/0024-cold-files-are-read-past-the-page-cache.md)).
 
 use std::time::Duration;

@@ -113,7 +113,7 @@ pub(super) struct Reading {
     settled: Position,
     /// The position after the records that were taken.
     position: Position,
-    /// What the last read found: its records from `settled` on, and their bytes.
+    /// The result of the last read: its records from `settled` on, and their bytes.
     found: u64,
     found_bytes: u64,
 }

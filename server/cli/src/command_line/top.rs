@@ -20,7 +20,7 @@ pub(crate) struct TopArguments {
     /// Print the numbers once, after one interval, and exit; with --format json for programs
     #[arg(long)]
     pub(crate) once: bool,
-    /// What the logs are sorted by at first
+    /// The order of the logs at first
     #[arg(short, long, value_enum, default_value_t, value_name = "KEY")]
     pub(crate) sort: SortKey,
     /// Show only logs with this text in their name, in any letter case

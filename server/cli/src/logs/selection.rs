@@ -18,7 +18,7 @@ pub(super) struct Selection {
     until_us: u64,
 }
 
-/// What a batch has for the output.
+/// The part of a batch that is printed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Selected {
     /// The records up to this index are done, printed or not.

@@ -1,4 +1,4 @@
-//! [`Input`]: what a key means. In the filter, letters are text; elsewhere they are commands.
+//! [`Input`]: the command of a key. In the filter, letters are text; elsewhere they are commands.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -33,7 +33,7 @@ pub(super) enum Input {
     Refresh,
 }
 
-/// What a key means; `None` if nothing. `types` says whether the filter is being typed.
+/// The command of a key; `None` if it has none. `types` says whether the filter is being typed.
 pub(super) fn of_key(key: KeyEvent, types: bool) -> Option<Input> {
     if key.kind == KeyEventKind::Release {
         return None;

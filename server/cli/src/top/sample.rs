@@ -150,7 +150,7 @@ fn failed(client: &Client, error: Error) -> Failure {
     error.into()
 }
 
-/// What the screen wants next.
+/// The next action of the screen.
 #[derive(Debug)]
 pub(super) enum Request {
     /// Show the details of this log, or none, from now on.
@@ -159,7 +159,7 @@ pub(super) enum Request {
     Now,
 }
 
-/// What the feed has found.
+/// The result of one request of the feed.
 #[derive(Debug)]
 pub(super) enum Event {
     Sample(Box<Sample>),

@@ -1,4 +1,4 @@
-//! [`State`]: what the screen shows, as a function of samples and keys. It does no I/O.
+//! [`State`]: the content of the screen, as a function of samples and keys. It does no I/O.
 //!
 //! ```text
 //! sample ─▶ meter ─▶ rows ─▶ filter ─▶ sort ─▶ visible rows, with a selection
@@ -14,7 +14,7 @@ use super::input::Input;
 use super::rates::{Meter, Rates};
 use super::sample::{LogSample, Sample};
 
-/// What the list is sorted by.
+/// The order of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum SortKey {
     /// By name, ascending; every other order is descending
@@ -30,7 +30,7 @@ pub(crate) enum SortKey {
     Lag,
 }
 
-/// What the screen shows.
+/// The view on the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum View {
     List,
@@ -50,7 +50,7 @@ pub(super) enum Link {
     },
 }
 
-/// What has to be done outside of the state.
+/// A request to the code around the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     None,

@@ -429,7 +429,7 @@ impl Catalog {
         self.0.services.disk_reserve.stats()
     }
 
-    /// What the commits of all logs have measured.
+    /// The measurements of the commits of all logs.
     #[must_use]
     pub fn measurements(&self) -> Arc<Measurements> {
         Arc::clone(&self.0.services.measurements)

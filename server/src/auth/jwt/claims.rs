@@ -69,7 +69,7 @@ pub(super) fn expired(subject: &str, expires: Timestamp) -> String {
     format!("the signed token of {subject} expired at {expires}; get a new one from its issuer")
 }
 
-/// A claim that names somebody or something. It appears in messages and in the audit log, so
+/// A claim with a name. It appears in messages and in the audit log, so
 /// it has no spaces and no control characters.
 fn name(claims: &Claims, claim: &str) -> Result<Option<Arc<str>>, String> {
     match claims.get(claim) {

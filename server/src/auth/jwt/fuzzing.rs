@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Issuer, Keys, SigningKey};
 use crate::config::Jwt;
 
-/// What every input shares, because making it takes long.
+/// The state that all inputs share, because it takes long to make.
 struct Scene {
     issuer: Issuer,
     keys: Keys,

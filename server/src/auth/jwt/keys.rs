@@ -24,7 +24,7 @@ const SECRET_PARAMETERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
 #[derive(Debug, Default)]
 pub(in super::super) struct Keys {
     keys: Vec<Key>,
-    /// What was ignored, and why.
+    /// The keys that were ignored, with the reason.
     pub(in super::super) warnings: Vec<String>,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Issuer {
     algorithms: Vec<Algorithm>,
 }
 
-/// What a valid token says.
+/// The content of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SignedToken {
     /// The claim `sub`, which is the name of the principal.
@@ -142,7 +142,7 @@ pub(super) fn expiry_message(subject: &str, expires: Timestamp) -> String {
     claims::expired(subject, expires)
 }
 
-/// What is wrong with a token whose signature is not verified.
+/// The fault of a token, found before its signature is verified.
 fn malformed(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidSignature => "its signature is wrong",

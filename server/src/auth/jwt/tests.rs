@@ -232,7 +232,7 @@ fn unsigned_tokens_and_shared_secrets_are_never_accepted() {
             scene.refuses(&format!("{header}.{payload}.{signature}"), false, "not a JWT");
         }
     }
-    // The public key is no secret, so everybody can sign with it as a shared secret.
+    // The public key is no secret, so anyone can sign with it as a shared secret.
     let jwk = scene.signing.public_jwk();
     let raw =
         |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("bytes");

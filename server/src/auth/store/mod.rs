@@ -48,7 +48,7 @@ pub(crate) struct Store {
     seen: Mutex<Seen>,
     /// The rules for signed tokens; `None` if they are refused.
     issuer: Option<Issuer>,
-    /// When the first signed token expires for which somebody waits, in milliseconds.
+    /// The earliest expiry of a signed token with a waiting lease, in milliseconds.
     next_expiry: AtomicI64,
     throttle: Throttle,
 }
@@ -168,7 +168,7 @@ impl Store {
         let before = seen.checked_at.replace(now).unwrap_or(now);
         let has_expired = self.next_expiry.load(Ordering::SeqCst) <= now.as_millisecond();
         if has_expired {
-            // Those who still wait note theirs again.
+            // Leases that still wait note their expiry again.
             self.next_expiry.store(i64::MAX, Ordering::SeqCst);
         }
         if has_expired || self.snapshot().tokens.has_expired_between(before, now) {
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// Makes the generation rise when this principal expires. Principals of the token file
-    /// need no note. Call it before the check after which somebody waits.
+    /// need no note. Call it before the check that precedes a wait.
     pub(super) fn note_expiry(&self, principal: &Principal) {
         if let (Identity::Signed { .. }, Some(expires)) = (&principal.identity, principal.expires) {
             self.next_expiry.fetch_min(expires.as_millisecond(), Ordering::SeqCst);

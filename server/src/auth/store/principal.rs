@@ -1,4 +1,4 @@
-//! [`Principal`]: somebody who may use the server.
+//! [`Principal`]: a user of the server.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::super::jwt::{self, KeyId, Keys, Revoked, SignedToken};
 use super::super::token::SecretHash;
 use super::now;
 
-/// Somebody who may use the server, identified by one secret, certificate or signed token.
+/// A user of the server, identified by one secret, certificate or signed token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(in super::super) name: Arc<str>,

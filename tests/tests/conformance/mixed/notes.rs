@@ -1,6 +1,6 @@
-//! [`Notes`]: what the writers of a log have sent, and what its follower has seen.
+//! [`Notes`]: the records that the writers of a log have sent and its follower has seen.
 //!
-//! A writer that is killed leaves records of which nobody knows whether they are stored. So each
+//! A writer that is killed leaves records that may or may not be stored. So each
 //! start of a writer is an incarnation, with a number and sequences of its own, and the notes need
 //! no list of records: they are as small after an hour as after a minute.
 
@@ -71,7 +71,7 @@ impl Notes {
     ///
     /// # Panics
     /// When it is not the next record of its incarnation: a record before it is lost or out of
-    /// order, it is there twice, or nobody has sent it.
+    /// order, it is there twice, or no writer has sent it.
     pub(super) fn seen(&self, log: &str, position: u64, record: &[u8]) -> bool {
         let payload = Payload::decode(record);
         let Some(payload) = payload.filter(|payload| payload.encode() == record) else {
@@ -82,7 +82,7 @@ impl Notes {
         }
         let mut all = self.lock();
         let Some(notes) = all.get_mut(&payload.producer) else {
-            panic!("{log}: nobody has sent the record at {position}: {payload:?}");
+            panic!("{log}: no writer has sent the record at {position}: {payload:?}");
         };
         assert!(
             payload.sequence == notes.seen && notes.seen < notes.attempted,

@@ -100,7 +100,7 @@ fn revoked_jti_ends_the_streams_of_its_token_and_of_no_other() {
 
 /// An answer whose peer does not read it waits for nothing that could end it.
 #[test]
-fn expired_signed_token_ends_an_answer_that_nobody_reads() {
+fn expired_signed_token_ends_an_answer_that_is_not_read() {
     let (server, issuer, admin) = with_logs(Settings::default());
     for seed in 0..8 {
         let write = api::write_one("a", Random::new(seed).bytes(1_000_000));

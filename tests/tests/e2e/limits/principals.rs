@@ -364,9 +364,9 @@ fn stored_bytes_are_limited_for_a_log_and_for_a_principal() {
     });
 }
 
-/// Without access control, everybody is the principal `anonymous`.
+/// Without access control, all requests belong to the principal `anonymous`.
 #[test]
-fn everybody_shares_a_limit_without_access_control() {
+fn all_requests_share_a_limit_without_access_control() {
     let scratch = Arc::new(Scratch::new("server"));
     let file = scratch.write("limits.toml", "[default]\nappend_bytes = 1000\n");
     let settings = Settings::default().set(&format!("limits_file = {file:?}"));

@@ -163,7 +163,7 @@ fn place(from: &Path, to: &Path, mode: u32) -> Option<()> {
     report(fs::set_permissions(to, fs::Permissions::from_mode(mode)), "set the mode of", to)
 }
 
-/// What an operator may load into Prometheus and Grafana, below the root of the repository.
+/// The files that an operator loads into Prometheus and Grafana, below the root of the repository.
 const CONTRIB: [&str; 2] = ["contrib/grafana/styx.json", "contrib/prometheus/styx.rules.yml"];
 
 /// Writes a file that anybody may read.

@@ -21,7 +21,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 use super::state::{State, View};
 
-/// What does not change while the screen is shown.
+/// The settings of the screen, which do not change while it is shown.
 #[derive(Debug)]
 pub(super) struct Screen {
     pub(super) address: String,
@@ -30,7 +30,7 @@ pub(super) struct Screen {
     pub(super) has_colours: bool,
 }
 
-/// What a text means.
+/// The meaning of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Plain,
