@@ -388,6 +388,20 @@ impl TestServer {
         self.running().log()
     }
 
+    /// Waits for a line with this text in its standard error. The lines are read from a pipe, so
+    /// one that was written before an answer may arrive after it.
+    ///
+    /// # Panics
+    /// When there is none after [`PATIENCE`].
+    #[track_caller]
+    pub fn expect_log(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            assert!(begun.elapsed() < PATIENCE, "no line has {text:?}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A connection to it.
     #[must_use]
     pub fn connect(&self) -> Connection {

@@ -114,7 +114,7 @@ fn appends_leave_the_disk_reserve_and_resume_when_space_is_freed() {
     let _ = server.ask(&Request::post("/logs/a/truncate")).expect(200);
     resumes(&server, &mut Vec::new(), "a truncation");
     assert_eq!(server.count("styx_disk_reserve_reached"), 0);
-    assert!(server.log().contains("enough disk space is free again"), "{}", server.log());
+    server.expect_log("enough disk space is free again");
 }
 
 /// Appends to `a` until an append is refused.

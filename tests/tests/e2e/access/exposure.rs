@@ -22,13 +22,13 @@ fn address_of_a_flag_is_refused_without_access_control_and_without_tls() {
     assert!(refusal.contains("no access control"), "{refusal}");
     assert!(!scratch.join("data").exists(), "a refused server creates nothing");
     let server = start(&scratch, &["--insecure"]).expect("it was asked for");
-    assert!(server.log().contains("no access control"), "{}", server.log());
+    server.expect_log("no access control");
     drop(server);
     let _ = tokens::create(&scratch.join("data"), "admin", &["admin:*"]);
     let refusal = start(&scratch, &[]).expect_err("no TLS");
     assert!(refusal.contains("tokens could be read"), "{refusal}");
     let server = start(&scratch, &["--insecure"]).expect("it was asked for");
-    assert!(server.log().contains("not encrypted"), "{}", server.log());
+    server.expect_log("not encrypted");
     let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
 }
 
@@ -36,6 +36,6 @@ fn address_of_a_flag_is_refused_without_access_control_and_without_tls() {
 fn address_of_a_configuration_file_only_warns() {
     let text = "bind_address = \"0.0.0.0:0\"\n[log_manager]\ndata_directory = \"DATA\"\n";
     let server = Settings::default().file(text).start();
-    assert!(server.log().contains("no access control"), "{}", server.log());
+    server.expect_log("no access control");
     let _ = server.ask(&Request::get("/logs")).expect(200);
 }

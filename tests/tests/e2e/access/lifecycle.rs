@@ -97,7 +97,7 @@ fn configuration_file_says_where_the_tokens_are() {
     let server = Settings::default().table("[auth]\ntoken_file = \"secret/tokens\"").start();
     // The key alone turns access control on, and there is no token yet.
     let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
-    assert!(server.log().contains("styx token create"), "{}", server.log());
+    server.expect_log("styx token create");
     let config = server.scratch().join("config.toml");
     let config = config.to_str().expect("text");
     let mut command =

@@ -168,7 +168,7 @@ fn broken_file_of_keys_keeps_the_keys_and_refuses_a_start() {
     until_true("the log says so", PATIENCE, || {
         server.log().contains("the keys from before stay valid")
     });
-    assert!(server.log().contains("has no y"), "{}", server.log());
+    server.expect_log("has no y");
     assert_eq!(status(&server, &admin), 200);
     server.kill();
     let refusal = server.try_restart().expect_err("fewer rules than the operator wrote");

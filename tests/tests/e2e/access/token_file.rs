@@ -15,7 +15,7 @@ fn broken_file_keeps_the_tokens_and_refuses_a_start() {
     let good = std::fs::read_to_string(&path).expect("a file");
     std::fs::write(&path, good.replace("[[token]]", "[[tokn]]")).expect("written");
     until_true("the server says so", PATIENCE, || server.log().contains("stay valid"));
-    assert!(server.log().contains("tokens.toml is not a valid token file"), "{}", server.log());
+    server.expect_log("tokens.toml is not a valid token file");
     let _ = server.ask(&with(Request::get("/logs"), &admin)).expect(200);
     let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
     // The command line does not replace a file that it cannot read.
@@ -39,7 +39,7 @@ fn vanished_file_locks_everybody_out_until_it_is_back() {
     tokens::await_status(&server, &admin, 401);
     assert_eq!(status(Request::get("/logs")), 401);
     assert_eq!(status(Request::get("/health/ready")), 200);
-    assert!(server.log().contains("the token file is gone"), "{}", server.log());
+    server.expect_log("the token file is gone");
     std::fs::write(&path, text).expect("written");
     tokens::await_status(&server, &admin, 200);
 }

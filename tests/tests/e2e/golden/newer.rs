@@ -46,7 +46,7 @@ fn a_log_of_a_newer_version_is_refused_by_name_and_others_are_served() {
 
     let mut server = Settings::default().start_in(scratch).expect("it starts");
     assert_eq!(server.info("producers")["status"], "unknown");
-    assert!(server.log().contains(NEWER), "{}", server.log());
+    server.expect_log(NEWER);
     for request in [
         Request::post("/logs/producers/records").typed("application/octet-stream", "x"),
         Request::get("/logs/producers/records?whence=start&count=1"),

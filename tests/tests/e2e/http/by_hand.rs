@@ -136,7 +136,7 @@ fn one_directory_that_cannot_be_opened_costs_one_log() {
     assert!(refused.text().to_lowercase().contains("symbolic link"), "{}", refused.text());
     for other in ["empty", "foreign", "file"] {
         let warning = format!("data/{other} is ");
-        assert!(server.log().contains(&warning), "{}", server.log());
+        server.expect_log(&warning);
         for request in [Request::delete(&format!("/logs/{other}")), adopt(other)] {
             assert_eq!(server.ask(&request).status(), 404, "{other}");
         }

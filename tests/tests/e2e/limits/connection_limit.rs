@@ -117,7 +117,7 @@ pub(super) fn with_open_files(count: usize) -> TestServer {
 fn connections_leave_descriptors_for_logs_and_health() {
     let server = with_open_files(128);
     assert_eq!(server.count("styx_connections_max"), 48);
-    assert!(server.log().contains("too few open files for max_connections"), "{}", server.log());
+    server.expect_log("too few open files for max_connections");
     server.create("a");
     let busy: Vec<Connection> = (0..48).map(|_| busy(&server)).collect();
     wait::until_true("48 connections", PATIENCE, || server.count("styx_connections") == 48);

@@ -383,7 +383,7 @@ fn broken_limits_file_keeps_the_limits_and_refuses_a_start() {
     until_true("the log says so", PATIENCE, || {
         scene.server.log().contains("the limits from before stay")
     });
-    assert!(scene.server.log().contains("append_bites"), "{}", scene.server.log());
+    scene.server.expect_log("append_bites");
     assert_eq!(scene.append("a", &scene.one, vec![b'x'; 100_000]), 200);
     assert_eq!(scene.append("a", &scene.one, "x"), 429);
     scene.server.kill();

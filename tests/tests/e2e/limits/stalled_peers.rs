@@ -280,7 +280,7 @@ fn slowly_read_backups_block_others_only_until_they_are_closed() {
             server.ask(&Request::get("/logs/a/backup")).status() == 200
         });
         println!("a backup could start after {:?}", start.elapsed());
-        assert!(server.log().contains("takes too little"), "{}", server.log());
+        server.expect_log("takes too little");
     });
 }
 

@@ -139,7 +139,7 @@ fn socket_of_a_killed_server_is_replaced_and_that_of_a_live_one_is_not() {
     server.kill();
     assert!(path(&server).exists(), "a killed server leaves its socket");
     server.restart();
-    assert!(server.log().contains("removed the socket of a server that has ended"));
+    server.expect_log("removed the socket of a server that has ended");
     Client::connect(&url(&server)).expect("the new server listens");
 
     let text =

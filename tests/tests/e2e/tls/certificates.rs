@@ -46,7 +46,7 @@ fn certificate_is_replaced_on_sighup_and_when_its_files_change() {
     // Nobody tells the server.
     replace(&server, &third);
     wait::until_true("the third certificate is used", PATIENCE, || client(&server, &third).is_ok());
-    assert!(server.log().contains("loaded now"), "{}", server.log());
+    server.expect_log("loaded now");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn certificate_that_cannot_be_used_does_not_replace_the_old_one() {
     std::fs::remove_file(&key).expect("removed");
     server.tell(Signal::HUP);
     before("cannot use");
-    assert!(server.log().contains("the old one stays in use"), "{}", server.log());
+    server.expect_log("the old one stays in use");
     let second = Authority::new("second");
     replace(&server, &second);
     wait::until_true("a good one is used", PATIENCE, || client(&server, &second).is_ok());
@@ -135,7 +135,7 @@ fn reload_under_load_drops_nothing() {
         }
         is_done.store(true, Ordering::Relaxed);
     });
-    assert!(server.log().contains("loaded now"), "{}", server.log());
+    server.expect_log("loaded now");
 }
 
 /// The output of a server that does not start with these files.
