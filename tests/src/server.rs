@@ -392,7 +392,7 @@ impl TestServer {
     /// one that was written before an answer may arrive after it.
     ///
     /// # Panics
-    /// When there is none after [`PATIENCE`].
+    /// When there is none after 30 s.
     #[track_caller]
     pub fn expect_log(&self, text: &str) {
         let begun = Instant::now();
