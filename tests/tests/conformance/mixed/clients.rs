@@ -5,11 +5,11 @@
 //! what it was doing.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use styx_tests::api::{self, read_binary, unbinary, write_binary, written};
-use styx_tests::styx0::{self, Message, Styx0Stream};
+use styx_tests::styx0::{self, HEARTBEAT, Message, Styx0Stream};
 use styx_tests::websocket::{BINARY, WebSocket, frame};
 use styx_tests::{Connection, Response, TestServer, hex};
 
@@ -18,6 +18,9 @@ use crate::session::Session;
 
 /// How long an operation may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a follower over styx/0 sends a heartbeat. The server closes the connection of one that
+/// sends nothing for `tcp_timeout` (30 s by default).
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// How a program reaches the server.
 #[derive(Clone, Copy)]
@@ -49,7 +52,7 @@ pub(super) enum Writer {
 pub(super) enum Reader {
     Http { connection: Connection, log: String, next: u64 },
     WebSocket(WebSocket),
-    Styx0(Styx0Stream),
+    Styx0 { stream: Styx0Stream, heartbeat_at: Instant },
     Library { session: Session, next: u64 },
 }
 
@@ -103,7 +106,7 @@ impl Kind {
             Kind::Styx0 => {
                 let mut stream = Styx0Stream::consume(server, log, &query);
                 stream.connection().set_patience(PATIENCE);
-                Reader::Styx0(stream)
+                Reader::Styx0 { stream, heartbeat_at: Instant::now() + HEARTBEAT_EVERY }
             }
             Kind::Library(driver) => {
                 let mut session = session(driver, target);
@@ -176,10 +179,16 @@ impl Reader {
                 records
             }
             Reader::WebSocket(socket) => vec![socket.record()],
-            Reader::Styx0(stream) => match stream.message() {
-                Some(Message::Record(record)) => vec![record],
-                other => panic!("{other:?} instead of a record"),
-            },
+            Reader::Styx0 { stream, heartbeat_at } => {
+                if *heartbeat_at <= Instant::now() {
+                    stream.send(HEARTBEAT);
+                    *heartbeat_at = Instant::now() + HEARTBEAT_EVERY;
+                }
+                match stream.message() {
+                    Some(Message::Record(record)) => vec![record],
+                    other => panic!("{other:?} instead of a record"),
+                }
+            }
             Reader::Library { session, next } => {
                 let poll = json!({ "op": "poll", "on": "r", "timeout": 1 });
                 let batch = ok(session.call(&poll, PATIENCE));
