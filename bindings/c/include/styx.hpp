@@ -93,6 +93,8 @@ enum class Code : std::uint32_t {
     cursor_taken = STYX_E_CURSOR_TAKEN,
     too_many_cursors = STYX_E_TOO_MANY_CURSORS,
     quota_exceeded = STYX_E_QUOTA_EXCEEDED,
+    store_unavailable = STYX_E_STORE_UNAVAILABLE,
+    read_only = STYX_E_READ_ONLY,
     unknown_error = STYX_E_UNKNOWN_ERROR,
     connection_failed = STYX_E_CONNECTION_FAILED,
     timed_out = STYX_E_TIMED_OUT,
