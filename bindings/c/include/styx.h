@@ -606,6 +606,11 @@ typedef struct {
      or truncated.
      */
     char log_id[40];
+    /*
+     Records before this position are also in the archive of the server. UINT64_MAX if it has no
+     archive.
+     */
+    uint64_t archived_position;
 } styx_log_details;
 
 /*
