@@ -1,6 +1,7 @@
 //! `[archive]`: the object store that has the history of the logs.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,13 @@ pub struct Archive {
     pub endpoint: String,
     /// The region of the bucket; empty for that of the environment.
     pub region: String,
+    /// A file with the credentials; `None` for those of the environment or of the machine.
+    pub credentials_file: Option<PathBuf>,
+    /// The authorities that the store's certificate is checked against, in PEM; `None` for those
+    /// of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The checksum that S3 compares with each uploaded object.
+    pub checksum: UploadChecksum,
     /// The age at which a record is archived although its segment is not full.
     pub max_lag: Duration,
     /// Most bytes of a log that stay on the disk once they are archived; 0 for no limit.
@@ -42,6 +50,9 @@ impl Default for Archive {
             url: None,
             endpoint: String::new(),
             region: String::new(),
+            credentials_file: None,
+            ca_file: None,
+            checksum: UploadChecksum::default(),
             max_lag: Duration::from_secs(600),
             local_max_size: 0,
             local_max_age: Duration::ZERO,
@@ -97,20 +108,21 @@ impl FromStr for ArchiveUrl {
 
     fn from_str(text: &str) -> Result<ArchiveUrl, String> {
         let accepted = || {
-            "use s3://BUCKET, gs://BUCKET or az://CONTAINER, each with /PREFIX if you like, or \
-             file:///DIRECTORY"
+            "use s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX (each also \
+             without a prefix), or file:///DIRECTORY"
                 .to_owned()
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(accepted)?;
         let rest = rest.trim_end_matches('/');
-        let is_text = |part: &str| {
-            !part.chars().any(|c| c.is_whitespace() || c.is_control() || "?#".contains(c))
-        };
-        let is_key = |key: &str| key.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        // Neither a password in front of a bucket, nor a query.
+        let is_plain = !rest.contains(['?', '#', '@', '\0']);
+        let is_path = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let is_key = is_path(rest) && rest.chars().all(is_name);
         let is_valid = match scheme {
-            // An `@` would be a password in front of the bucket.
-            "s3" | "gs" | "az" => is_key(rest) && is_text(rest) && !rest.contains('@'),
-            "file" => rest.strip_prefix('/').is_some_and(is_key) && !rest.contains('\0'),
+            "s3" | "gs" => is_key,
+            "az" => is_key && rest.contains('/'),
+            "file" => is_plain && rest.strip_prefix('/').is_some_and(is_path),
             _ => false,
         };
         is_valid.then(|| ArchiveUrl(format!("{scheme}://{rest}"))).ok_or_else(accepted)
@@ -120,6 +132,41 @@ impl FromStr for ArchiveUrl {
 impl fmt::Display for ArchiveUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The checksum that a store with the protocol of S3 compares with each uploaded object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UploadChecksum {
+    /// CRC-64/NVME.
+    #[default]
+    Crc64,
+    /// SHA-256, which takes more time.
+    Sha256,
+    /// None.
+    None,
+}
+
+impl FromStr for UploadChecksum {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UploadChecksum, String> {
+        match text {
+            "crc64" => Ok(UploadChecksum::Crc64),
+            "sha256" => Ok(UploadChecksum::Sha256),
+            "none" => Ok(UploadChecksum::None),
+            _ => Err("use \"crc64\", \"sha256\" or \"none\"".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for UploadChecksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UploadChecksum::Crc64 => "crc64",
+            UploadChecksum::Sha256 => "sha256",
+            UploadChecksum::None => "none",
+        })
     }
 }
 
@@ -148,7 +195,7 @@ mod tests {
             ("s3://history", "s3://history", "s3"),
             ("s3://history/a/b/", "s3://history/a/b", "s3"),
             ("gs://history", "gs://history", "gs"),
-            ("az://history/logs", "az://history/logs", "az"),
+            ("az://account/history", "az://account/history", "az"),
             ("file:///srv/my archive/", "file:///srv/my archive", "file"),
         ] {
             let parsed: ArchiveUrl = text.parse().expect(text);
@@ -171,13 +218,14 @@ mod tests {
             "s3://a?b",
             "s3://key:secret@bucket",
             "s3://a b",
+            "az://account",
             "file://",
             "file:///",
             "file://a",
             "file:///a/../b",
         ] {
             let refused = text.parse::<ArchiveUrl>().expect_err(text);
-            assert!(refused.contains("s3://BUCKET"), "{refused}");
+            assert!(refused.contains("s3://BUCKET/PREFIX"), "{refused}");
         }
     }
 

@@ -122,6 +122,25 @@ macro_rules! tls_path_key {
     };
 }
 
+macro_rules! archive_path_key {
+    ($name:literal, $about:literal, $field:ident) => {
+        ConfigKey {
+            name: $name,
+            alias: None,
+            kind: ValueKind::Text,
+            about: $about,
+            set: |config, v| {
+                let text = value::text(v);
+                config.archive.$field = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
+                Ok(())
+            },
+            value: |config| {
+                Some(of_path(config.archive.$field.as_deref().unwrap_or(Path::new(""))))
+            },
+        }
+    };
+}
+
 /// `[auth.jwt]`, which is on from now on.
 fn jwt(config: &mut Config) -> &mut Jwt {
     config.auth.get_or_insert_with(Auth::default).jwt.get_or_insert_with(Jwt::default)
@@ -549,7 +568,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         name: "archive.url",
         alias: None,
         kind: ValueKind::Text,
-        about: "object store with the history: s3://, gs:// or az:// and a bucket, or file://; empty for none",
+        about: "URL of the object store with the history: s3://, gs://, az:// or file://; empty for none",
         set: |config, v| {
             let text = value::text(v);
             config.archive.url = (!text.is_empty()).then(|| text.parse()).transpose()?;
@@ -581,6 +600,27 @@ pub(super) const KEYS: &[ConfigKey] = &[
             Ok(())
         },
         value: |config| Some(Value::String(config.archive.region.clone())),
+    },
+    archive_path_key!(
+        "archive.credentials_file",
+        "file with the credentials; empty for those of the environment or of the machine",
+        credentials_file
+    ),
+    archive_path_key!(
+        "archive.ca_file",
+        "file with the authorities that sign the store's certificate, PEM; empty for the system's",
+        ca_file
+    ),
+    ConfigKey {
+        name: "archive.checksum",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "checksum that S3 compares with each object: crc64, sha256 or none",
+        set: |config, v| {
+            config.archive.checksum = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.archive.checksum.to_string())),
     },
     seconds_key!(
         "archive.max_lag",

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::BindAddress;
-pub use archive::{Archive, ArchiveUrl};
+pub use archive::{Archive, ArchiveUrl, UploadChecksum};
 pub use exposure::BindSource;
 pub use jwt::{Jwt, SigningAlgorithm};
 pub use load::{Error, Loaded};

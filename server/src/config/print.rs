@@ -32,7 +32,9 @@ mod tests {
 
     use super::super::keys::{ConfigKey, KEYS};
     use super::super::value::ValueKind;
-    use super::super::{Archive, Auth, BindAddress, Config, Jwt, LogManager, Statsd};
+    use super::super::{
+        Archive, Auth, BindAddress, Config, Jwt, LogManager, Statsd, UploadChecksum,
+    };
 
     #[test]
     fn printed_configuration_loads_as_the_same() {
@@ -125,6 +127,8 @@ mod tests {
                     url: Some("s3://history/logs".parse().expect("a URL")),
                     endpoint: "http://127.0.0.1:7070".to_owned(),
                     region: text.to_owned(),
+                    credentials_file: Some(PathBuf::from(text)),
+                    checksum: UploadChecksum::Sha256,
                     ..Archive::default()
                 },
                 log_manager: LogManager {
