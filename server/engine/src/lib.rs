@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod clock;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
