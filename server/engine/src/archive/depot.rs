@@ -14,6 +14,9 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use styx_protocol::{LogId, LogName};
 
@@ -89,4 +92,45 @@ pub enum StoreError {
     /// The store does not answer, or refuses; the text says why. A later attempt may succeed.
     #[error("the object store is not available: {0}")]
     Unavailable(String),
+}
+
+/// The depot of a catalog without one: it has no bytes.
+#[derive(Debug)]
+pub(crate) struct NoDepot;
+
+impl Depot for NoDepot {
+    fn read_cached(&self, _: &Entry, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
+
+    fn fetch(&self, _: &Entry, _: Range<u64>, _: u64) -> FetchResult {
+        let why = "this server has no [archive], but the log has segments there";
+        Box::pin(std::future::ready(Err(StoreError::Unavailable(why.into()))))
+    }
+
+    fn distrust(&self, _: &Entry, _: Range<u64>) {}
+    fn notice(&self, _: &LogName, _: LogId) {}
+    fn removed(&self, _: &LogName, _: LogId) {}
+    fn disk_is_short(&self, _: &LogName, _: LogId) {}
+}
+
+/// Waits on this thread for a future. `None` if nothing woke it for this time.
+pub(crate) fn wait<F: Future + Unpin>(mut future: F, at_most: Duration) -> Option<F::Output> {
+    let (woken, wakes) = mpsc::channel();
+    let waker = Waker::from(Arc::new(ChannelWaker(woken)));
+    loop {
+        match Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return Some(output),
+            Poll::Pending => wakes.recv_timeout(at_most).ok()?,
+        }
+    }
+}
+
+struct ChannelWaker(mpsc::Sender<()>);
+
+impl Wake for ChannelWaker {
+    fn wake(self: Arc<Self>) {
+        // The thread may have given up.
+        let _ = self.0.send(());
+    }
 }
