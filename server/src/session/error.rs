@@ -35,7 +35,10 @@ pub(crate) enum ErrorField {
 impl Error {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Error {
         let retry_after = match code {
-            Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
+            Code::Overloaded
+            | Code::ShuttingDown
+            | Code::TooManyRequests
+            | Code::StoreUnavailable => Some(1),
             _ => None,
         };
         Error {

@@ -163,7 +163,11 @@ impl Sessions {
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
         let log = self.catalog.log(&existing(name)?)?;
-        Ok(OpenLog { log, followers: self.followers.clone(), meter: Meter::default() })
+        Ok(OpenLog {
+            log,
+            followers: self.followers.clone(),
+            meter: Meter::default(),
+        })
     }
 
     /// Counters of the scrub.
@@ -255,6 +259,11 @@ impl OpenLog {
     /// Position after the last durable record.
     pub(crate) fn end_position(&self) -> Position {
         self.log.end_position()
+    }
+
+    /// Position up to which the log is archived; `None` without an archive.
+    pub(crate) fn archived_position(&self) -> Option<Position> {
+        self.log.archived_position()
     }
 }
 

@@ -58,12 +58,17 @@ pub(super) fn all() -> Value {
             "properties": info.clone(),
         },
         "LogDetails": {
-            "description": "The last three fields are there with `details=true`.",
+            "description": "These fields are there with `details=true`; \
+                `archived_position` only if the server has an archive.",
             "allOf": [reference("schemas", "LogInfo")],
             "properties": {
                 "config": reference("schemas", "LogConfig"),
                 "timestamp_first": time.clone(),
                 "timestamp_last": time,
+                "archived_position": described(
+                    "The records before it are also in the archive.",
+                    &position,
+                ),
             },
         },
         "LogList": { "type": "array", "items": reference("schemas", "LogInfo") },
