@@ -164,11 +164,7 @@ impl Sessions {
     /// Opens a log by name.
     pub(crate) fn log(&self, name: &str) -> Result<OpenLog, Error> {
         let log = self.catalog.log(&existing(name)?)?;
-        Ok(OpenLog {
-            log,
-            followers: self.followers.clone(),
-            meter: Meter::default(),
-        })
+        Ok(OpenLog { log, followers: self.followers.clone(), meter: Meter::default() })
     }
 
     /// Counters of the scrub.
