@@ -17,8 +17,9 @@ use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
 use super::ahead::Ahead;
 use super::extract::{Bound, Extract, Extracted};
-use super::{FilePlace, READ_BYTES_MIN, Reader};
+use super::{Fetch, FilePlace, Found, READ_BYTES_MIN, Reader};
 use crate::Error;
+use crate::archive::remote_file;
 use crate::format::Newer;
 use crate::segment::Segment;
 use crate::segment::index::{IndexRange, SearchKey};
@@ -31,6 +32,24 @@ use crate::tail::{Group, View};
 /// [`READ_BYTES_MIN`], unless the block is larger.
 const RECORD_READ_BYTES_MIN: usize = 1 << 10;
 
+/// The number of bytes that are fetched in advance for a reader in order, at most: 16 MiB.
+const FETCH_AHEAD_BYTES_MAX: u64 = 16 << 20;
+
+/// What a read needs before it can find something.
+pub(super) enum Needs {
+    Disk,
+    Store(Fetch),
+}
+
+impl Needs {
+    pub(super) fn found<T>(self) -> Found<T> {
+        match self {
+            Needs::Disk => Found::NeedsDisk,
+            Needs::Store(fetch) => Found::NeedsStore(fetch),
+        }
+    }
+}
+
 /// The result of scanning a chunk of a segment.
 struct Scanned {
     /// Bytes of the blocks before the position; may be more than the chunk has.
@@ -40,20 +59,62 @@ struct Scanned {
 }
 
 impl Reader {
-    /// Reads the next blocks from the file. `None` if that needs the disk, and `disk` forbids it.
+    /// Reads the next blocks from the file. The inner error is what that needs first.
     pub(super) fn read_file<T: Extract>(
         &mut self,
         view: &View,
         bytes_max: usize,
         disk: DiskWait,
-    ) -> Result<Option<Extracted<T>>, Error> {
+    ) -> Result<Result<Extracted<T>, Needs>, Error> {
         match self.read_blocks(view, bytes_max, disk) {
-            Err(Error::CorruptRecord { .. }) if disk == DiskWait::Forbidden => Ok(None),
+            Err(error @ Error::CorruptRecord { .. }) if self.distrust(view, &error) => {
+                self.read_blocks(view, bytes_max, disk).map_err(|error| self.after_segment(error))
+            }
+            Err(error @ Error::CorruptRecord { .. }) if self.is_remote(view) => {
+                Err(self.after_segment(error))
+            }
+            Err(Error::CorruptRecord { .. }) if disk == DiskWait::Forbidden => Ok(Err(Needs::Disk)),
             Err(Error::CorruptRecord { offset, .. }) => {
                 self.pass_damage(view, offset)?;
                 self.read_blocks(view, bytes_max, disk)
             }
             read => read,
+        }
+    }
+
+    /// Whether the position is in an evicted segment.
+    fn is_remote(&self, view: &View) -> bool {
+        view.segment_of(self.position).is_some_and(|(_, segment)| segment.is_remote())
+    }
+
+    /// Bytes from the cache of the object store were damaged. Returns whether they should be fetched
+    /// again, which is tried once for each position.
+    fn distrust(&mut self, view: &View, damage: &Error) -> bool {
+        if !self.is_remote(view) || self.distrusted == Some(self.position) {
+            return false;
+        }
+        let entry = view.segment_of(self.position).and_then(|(_, segment)| segment.entry());
+        let Some(entry) = entry else { return false };
+        tracing::warn!(log = %self.log.name, "bytes from the object store are fetched again: {damage}");
+        self.log.services.store.depot.distrust(&entry, 0..entry.bytes);
+        self.distrusted = Some(self.position);
+        self.place = None;
+        self.kept = None;
+        true
+    }
+
+    /// The error for damage in an evicted segment: reading can continue after the segment. The log
+    /// is not marked as corrupt, because appends do not depend on the object store.
+    fn after_segment(&self, error: Error) -> Error {
+        let view = self.log.tail.view();
+        match (error, view.segment_of(self.position)) {
+            (Error::CorruptRecord { position, path, offset, .. }, Some((_, segment))) => {
+                let next = segment.summary().map(|sealed| sealed.end);
+                let damage = Error::CorruptRecord { position, path, offset, next };
+                tracing::error!(log = %self.log.name, "an archived segment is damaged: {damage}");
+                damage
+            }
+            (error, _) => error,
         }
     }
 
@@ -94,11 +155,13 @@ impl Reader {
         view: &View,
         bytes_max: usize,
         disk: DiskWait,
-    ) -> Result<Option<Extracted<T>>, Error> {
+    ) -> Result<Result<Extracted<T>, Needs>, Error> {
         if self.place.is_none() {
             self.order.bytes = 0;
         }
-        let Some((mut place, read_estimate)) = self.place(view, disk)? else { return Ok(None) };
+        let Some((mut place, read_estimate)) = self.place(view, disk)? else {
+            return Ok(Err(Needs::Disk));
+        };
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
             0 => read_estimate,
@@ -113,16 +176,20 @@ impl Reader {
             }
             let ahead = match bytes_max {
                 0 => Ahead::Unavailable,
+                _ if place.file.is_remote() => Ahead::Unavailable,
                 _ => self.read_ahead(&place, limit, least, disk),
             };
             let chunk = match ahead {
-                Ahead::Bytes(bytes) => Some(bytes),
-                Ahead::NeedsDisk => None,
+                Ahead::Bytes(bytes) => Ok(bytes),
+                Ahead::NeedsDisk => Err(Needs::Disk),
                 Ahead::Unavailable => self.chunk(&place, limit, want, disk)?,
             };
-            let Some(chunk) = chunk else {
-                self.place = Some(place);
-                return Ok(None);
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(needs) => {
+                    self.place = Some(place);
+                    return Ok(Err(needs));
+                }
             };
             let scanned = self.scan::<T>(&place, &chunk, bytes_max)?;
             place.offset += scanned.skipped;
@@ -146,7 +213,7 @@ impl Reader {
             self.used = extracted.used;
             self.order.bytes = self.order.bytes.saturating_add(extracted.used);
             self.place = Some(place);
-            return Ok(Some(extracted));
+            return Ok(Ok(extracted));
         }
     }
 
@@ -161,12 +228,6 @@ impl Reader {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
-        if let Some(place) = &self.place
-            && place.segment.base == segment.base
-            && place.offset < view.readable_bytes(segment)
-        {
-            return Ok(Some((place.clone(), READ_BYTES_MIN)));
-        }
         let open_failed = |error: io::Error| {
             // Retention may have removed the segment after the view was taken.
             let now = self.log.tail.view();
@@ -175,6 +236,19 @@ impl Reader {
             }
             Error::io("cannot open", &segment.path)(error)
         };
+        if let Some(place) = &self.place
+            && place.segment.base == segment.base
+            && place.offset < view.readable_bytes(segment)
+        {
+            let mut place = place.clone();
+            // The segment may have been uploaded again, or fetched to the disk.
+            if place.file.is_remote()
+                && let Some(file) = self.open_file(segment, disk).map_err(open_failed)?
+            {
+                place.file = file;
+            }
+            return Ok(Some((place, READ_BYTES_MIN)));
+        }
         let Some(file) = self.open_file(segment, disk).map_err(open_failed)? else {
             return Ok(None);
         };
@@ -234,7 +308,7 @@ impl Reader {
         let limit = view.readable_bytes(&place.segment);
         // Usually the place is already at the block, so one header is enough.
         let mut want = BLOCK_HEADER_BYTES;
-        while let Some(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
+        while let Ok(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
             let skipped = self.bytes_before(&place, &chunk)?;
             if skipped == 0 {
                 break;
@@ -265,8 +339,8 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Reads up to `want` bytes at the place, but not beyond `limit`. `None` if that needs the
-    /// disk, and `disk` forbids it.
+    /// Reads up to `want` bytes at the place, but not beyond `limit`. The inner error is what that
+    /// needs first.
     ///
     /// # Errors
     /// The bytes cannot be read, or there are fewer than a block header has.
@@ -276,7 +350,7 @@ impl Reader {
         limit: u64,
         want: usize,
         disk: DiskWait,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Result<Bytes, Needs>, Error> {
         let left = usize::try_from(limit.saturating_sub(place.offset)).unwrap_or(usize::MAX);
         let mut buffer = BytesMut::zeroed(want.min(left));
         let mut filled = 0;
@@ -285,9 +359,15 @@ impl Reader {
             match disk.read_at(&*place.file, &mut buffer[filled..], offset) {
                 Ok(Some(0)) => break,
                 Ok(Some(n)) => filled += n,
-                Ok(None) => return Ok(None),
+                Ok(None) => return Ok(Err(Needs::Disk)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    if let Some(needs) = remote_file::needed(&error) {
+                        let ahead = (self.order.bytes as u64).min(FETCH_AHEAD_BYTES_MAX);
+                        let segment = &place.segment;
+                        let fetch = Fetch::begin(&self.log, self.position, segment, needs, ahead);
+                        return Ok(Err(Needs::Store(fetch)));
+                    }
                     tracing::error!(%error, path = %place.segment.path.display(), offset, "cannot read a segment");
                     return Err(self.damaged(&place.segment, offset));
                 }
@@ -297,7 +377,7 @@ impl Reader {
             return Err(self.damaged(&place.segment, place.offset));
         }
         buffer.truncate(filled);
-        Ok(Some(buffer.freeze()))
+        Ok(Ok(buffer.freeze()))
     }
 
     /// Scans a chunk that begins at the place. Skips the blocks before the position, which may be
