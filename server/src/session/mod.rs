@@ -27,6 +27,7 @@ mod read;
 mod reading;
 mod status;
 mod storage;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -389,8 +389,11 @@ impl Reader {
         chunk: &Bytes,
         bytes_max: usize,
     ) -> Result<Scanned, Error> {
-        let is_checked_by_receiver =
-            T::HAS_WHOLE_BLOCKS && self.receiver_checks && !self.is_known_to_be_damaged();
+        // Damage in the cache of the object store is fetched again here, before it is sent.
+        let is_checked_by_receiver = T::HAS_WHOLE_BLOCKS
+            && self.receiver_checks
+            && !place.file.is_remote()
+            && !self.is_known_to_be_damaged();
         let mut bound = Bound::new(bytes_max);
         let mut blocks: Vec<Block> = Vec::new();
         let skipped = self.bytes_before(place, chunk)?;

@@ -146,6 +146,12 @@ impl Reader {
         self.kept = Some(kept);
     }
 
+    /// Whether the last read was of an evicted segment, so that there is no span.
+    #[must_use]
+    pub fn reads_remote(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.file.is_remote())
+    }
+
     /// Limits the memory that the next block may need. A larger one is not read: the read fails
     /// with [`Error::NeedsMemory`], so that the caller can reserve memory and raise the limit.
     /// There is no limit by default.
@@ -154,8 +160,8 @@ impl Reader {
     }
 
     /// Leaves the checksums of the bodies of blocks to their receiver, as in a [`Span`]. It applies
-    /// to [`Reader::blocks`] and [`Reader::try_blocks`], if the log is not known to be damaged. The
-    /// reader checks them by default.
+    /// to [`Reader::blocks`] and [`Reader::try_blocks`], if the log is not known to be damaged and the
+    /// segment was not evicted. The reader checks them by default.
     pub fn set_receiver_checks(&mut self, receiver_checks: bool) {
         self.receiver_checks = receiver_checks;
     }

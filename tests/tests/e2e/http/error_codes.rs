@@ -24,9 +24,11 @@ const ELSEWHERE: [(Code, &str); 12] = [
 ];
 
 /// Not returned over HTTP by this version.
-const NEVER: [(Code, &str); 3] = [
+const NEVER: [(Code, &str); 5] = [
     (Code::MissingContentLength, "every body is streamed, so no request needs a length"),
     (Code::ProducerUnknown, "only clients return it"),
+    (Code::StoreUnavailable, "no server of this version has an archive"),
+    (Code::ReadOnly, "reserved for servers that only read"),
     (Code::UnknownError, "a bug or an I/O error: a test that finds one leads to a fix"),
 ];
 
