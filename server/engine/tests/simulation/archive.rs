@@ -79,6 +79,16 @@ impl Scene {
         self.append(&catalog, &log, 4).unwrap_or_else(|error| panic!("{what}: {error}"));
         self.archive(&catalog, &log).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(log.stats().remote_bytes > 0, "{what}: archiving goes on");
+        // Nothing was evicted because of an entry that is only in the page cache.
+        let (start, end) = (log.start_position().0, log.end_position().0);
+        drop((log, catalog));
+        self.disk.restart(Some(0));
+        let catalog = self.open();
+        let log = catalog.log(&name()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(log.status(), LogStatus::Ok, "{what}, after another power cut");
+        assert_eq!((log.start_position().0, log.end_position().0), (start, end), "{what}");
+        let held = read_all(&log).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(held == (start..end).map(payload).collect::<Vec<_>>(), "{what}");
     }
 }
 
