@@ -344,7 +344,8 @@ impl Error {
             Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             Error::ShuttingDown => Code::ShuttingDown,
             Error::CorruptRecord { .. } => Code::CorruptRecord,
-            Error::NeedsMemory { .. } | Error::StoreUnavailable { .. } => Code::Overloaded,
+            Error::NeedsMemory { .. } => Code::Overloaded,
+            Error::StoreUnavailable { .. } => Code::StoreUnavailable,
             Error::Io { source, .. } if is_no_descriptor(source) => Code::Overloaded,
             Error::StorageFull { .. } | Error::DiskReserve { .. } => Code::StorageFull,
             Error::InvalidConfig(_) | Error::BadArchive { .. } | Error::CursorBeyondEnd { .. } => {
