@@ -11,8 +11,21 @@
 //! Invariant: a segment counts as archived only after a manifest that names it was written by
 //! compare-and-set. No clock, lease or listing decides anything about safety.
 
+mod archiver;
 pub mod back_off;
+pub mod check;
+pub mod collect;
+pub mod fetch;
+pub mod keys;
+pub mod manifest;
+mod offline;
 pub mod probe;
+mod random;
 pub mod register;
 mod sabotage;
+pub mod status;
 pub mod store;
+pub mod verify;
+
+pub use archiver::{Archiver, LogStatus, Probe, Settings, Stats};
+pub use offline::{Progress, Tell};

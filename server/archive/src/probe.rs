@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 
+use crate::random;
 use crate::store::{Error, Kind, Store, Version};
 
 /// The folder of the probe's objects.
@@ -29,7 +30,7 @@ const BYTES_MAX: u64 = 1024;
 /// writes, or more than one writer won. Other kinds if it could not be asked.
 pub async fn probe(store: &Store) -> Result<(), Error> {
     for _ in 0..ROUNDS {
-        let key = format!("{FOLDER}/{:032x}", random()?);
+        let key = format!("{FOLDER}/{:032x}", random::number()?);
         let result = race(store, &key).await;
         // What is left after a failure has a random name, and disturbs no later probe.
         let removed = store.delete(&key).await;
@@ -64,7 +65,7 @@ async fn winner(
 ) -> Result<Version, Error> {
     let mut writers = Vec::with_capacity(WRITERS);
     for _ in 0..WRITERS {
-        let bytes = Bytes::from(format!("{:032x}", random()?));
+        let bytes = Bytes::from(format!("{:032x}", random::number()?));
         writers.push(async move { (bytes.clone(), store.put_if(key, expected, bytes).await) });
     }
     let mut won = Vec::new();
@@ -113,11 +114,4 @@ fn refused(store: &Store, why: &str) -> Error {
              replicating endpoint in front of it)"
         ),
     )
-}
-
-fn random() -> Result<u128, Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::new(Kind::Unavailable, "random numbers", e.to_string()))?;
-    Ok(u128::from_be_bytes(bytes))
 }

@@ -137,6 +137,6 @@ mod tests {
     #[test]
     fn mistakes_are_read_from_the_source() {
         assert!(mistakes().iter().any(|mistake| mistake == "ack-before-sync"));
-        assert_eq!(mistakes().len(), 8);
+        assert_eq!(mistakes().len(), 9);
     }
 }

@@ -144,8 +144,7 @@ impl Fetch {
 
     /// See [`Depot::fetch`](styx_engine::archive::Depot::fetch).
     pub fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
-        let found: Vec<Found> =
-            chunks(&range).map(|chunk| self.find(entry, chunk)).collect();
+        let found: Vec<Found> = chunks(&range).map(|chunk| self.find(entry, chunk)).collect();
         let last = range.end.saturating_add(ahead.min(AHEAD_BYTES_MAX)).min(entry.bytes);
         for chunk in chunks(&(range.start..last)).skip(found.len()) {
             // The request goes on without being awaited.
@@ -218,7 +217,8 @@ impl Shared {
         let _permit = self.memory.acquire().await.map_err(closed)?;
         let start = id.chunk * CHUNK_BYTES;
         let range = start..entry.bytes.min(start + CHUNK_BYTES);
-        let bytes = self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
+        let bytes =
+            self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
         let slot = Arc::new(self.slot().await);
         let writing = slot.clone();
         let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;

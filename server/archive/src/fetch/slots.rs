@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
 
 /// How the file's name begins, for the moment in which it has one.
-const NAME: &str = "archive-cache-";
+const NAME: &str = "archive.cache.";
 
 /// The file and its free slots.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! ```text
 //! "STXM" | crc: u32 of bytes 8.. | version: u32 | write id: u128
 //! | name: text | id: u128 | config: 8 × i64 | lineage: u32 count, (id: u128, fork: u64) each
-//! | epoch: u32 | owner: u128 | owner's name: text | start: u64
+//! | epoch: u32 | claim: u128 | owner: u128 | owner's name: text | start: u64
 //! | deleted: u8 (0 or 1), since: u64
 //! | pages: u32 count, (base: u64, end: u64, epoch: u32, entries: u32, bytes: u64, crc: u32) each
 //! | entries: u32 count, 80 bytes each
@@ -70,6 +70,9 @@ pub struct Manifest {
     pub lineage: Vec<Ancestor>,
     /// The open epoch of the log at the last write. It never becomes lower.
     pub epoch: u32,
+    /// A random number of the process that has claimed the epoch. Two copies of a data directory
+    /// can open a log with the same epoch, but only one can claim it.
+    pub claim: u128,
     /// The server that archives the log.
     pub owner: Owner,
     /// The start position of the log. Entries that end at or before it have expired.
@@ -89,7 +92,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// A random number of the data directory. A copy of the directory has the same, and is told
-    /// from the original by the epoch.
+    /// from the original by the claim.
     pub id: u128,
     /// How people call it: the name of the machine. At most 255 bytes.
     pub name: String,
@@ -159,11 +162,7 @@ impl Garbage {
 
 /// The objects of a segment. Not every segment has producers.
 pub fn files_of(base: Position, end: Position, epoch: u32) -> [File; 3] {
-    [
-        File::Segment { base, epoch },
-        File::Index { base, epoch },
-        File::Producers { end, epoch },
-    ]
+    [File::Segment { base, epoch }, File::Index { base, epoch }, File::Producers { end, epoch }]
 }
 
 impl Manifest {
@@ -176,6 +175,7 @@ impl Manifest {
             config,
             lineage: Vec::new(),
             epoch,
+            claim: 0,
             owner,
             start: Position(0),
             deleted_us: None,
@@ -200,13 +200,26 @@ impl Manifest {
         })
     }
 
-    /// Adds the next archived segment. A segment that is there already stays as it is. The caller
-    /// makes sure that there is no gap ([`Manifest::is_next`]).
+    /// Adds the next archived segment. An entry that does not follow without a gap is ignored.
     pub fn add(&mut self, entry: Entry) {
-        if self.end().is_some_and(|end| entry.end <= end && entry.base < end) {
+        if self.is_next(&entry) {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Adds a segment of a log from which this one was restored, and that log to the lineage.
+    pub fn inherit(&mut self, entry: Entry) {
+        if !self.is_next(&entry) {
             return;
         }
         self.entries.push(entry);
+        let (id, fork) = (entry.home, entry.end);
+        let has_room = self.lineage.len() < LINEAGE_MAX;
+        match self.lineage.last_mut().filter(|ancestor| ancestor.id == id) {
+            Some(ancestor) => ancestor.fork = fork,
+            None if has_room => self.lineage.push(Ancestor { id, fork }),
+            None => {}
+        }
     }
 
     /// Whether `entry` follows the archived part without a gap.
@@ -289,6 +302,7 @@ impl Manifest {
             encoder.u64(ancestor.fork.0);
         }
         encoder.u32(self.epoch);
+        encoder.u128(self.claim);
         encoder.u128(self.owner.id);
         encoder.text(&self.owner.name);
         encoder.u64(self.start.0);
@@ -360,6 +374,7 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
         Some(Ancestor { id: LogId(fields.u128()?), fork: Position(fields.u64()?) })
     })?;
     let epoch = fields.u32()?;
+    let claim = fields.u128()?;
     let owner = Owner { id: fields.u128()?, name: fields.text()? };
     let start = Position(fields.u64()?);
     let deleted_us = match (fields.u8()?, fields.u64()?) {
@@ -399,6 +414,7 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
         config,
         lineage,
         epoch,
+        claim,
         owner,
         start,
         deleted_us,

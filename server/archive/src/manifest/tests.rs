@@ -44,7 +44,7 @@ fn manifest_of_version_1_has_these_bytes() {
     };
     manifest.garbage = vec![garbage];
     let bytes = manifest.encode();
-    assert_eq!(bytes.len(), 12 + 16 + 4 + 16 + 64 + 28 + 4 + 16 + 2 + 8 + 9 + 4 + 84 + 33);
+    assert_eq!(bytes.len(), 12 + 16 + 4 + 16 + 64 + 28 + 4 + 16 + 16 + 2 + 8 + 9 + 4 + 84 + 33);
     assert_eq!(&bytes[..4], b"STXM");
     assert_eq!(bytes[8..12], [0, 0, 0, 1]);
     assert_eq!(bytes[26..32], [1, 2, 3, b'l', b'o', b'g']);

@@ -334,9 +334,9 @@ impl Body for Received {
         if frame.is_none() || self.body.is_end_stream() {
             self.finish();
         }
-        Poll::Ready(frame.map(|frame| {
-            frame.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))
-        }))
+        Poll::Ready(
+            frame.map(|frame| frame.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {

@@ -111,9 +111,8 @@ fn is_name(name: &str) -> bool {
 fn prefix(path: &str) -> Result<String, String> {
     let path = path.trim_matches('/');
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let good = |part: &str| {
-        !part.is_empty() && part != "." && part != ".." && part.chars().all(allowed)
-    };
+    let good =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(allowed);
     if path.len() > PREFIX_BYTES_MAX {
         return Err(format!("the prefix is longer than {PREFIX_BYTES_MAX} bytes"));
     }

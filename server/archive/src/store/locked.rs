@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::error::{Error, Kind};
 use super::Version;
+use super::error::{Error, Kind};
 
 /// The name of the file that is locked, in the directory of the archive.
 const LOCK: &str = "styx-archive.lock";

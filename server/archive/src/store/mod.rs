@@ -238,7 +238,8 @@ impl Store {
                     at = range.end;
                     let (read, wanted) = (read.clone(), range.end - range.start);
                     let part = tokio::task::spawn_blocking(move || read(range)).await;
-                    let part = part.map_err(|e| Error::new(Kind::Damaged, what(), e.to_string()))?;
+                    let part =
+                        part.map_err(|e| Error::new(Kind::Damaged, what(), e.to_string()))?;
                     let part = part.map_err(|why| Error::new(Kind::Damaged, what(), why))?;
                     if part.len() as u64 != wanted {
                         return Err(Error::new(Kind::Damaged, what(), "the file is too short"));

@@ -75,9 +75,7 @@ fn s3(
     let encrypted = encrypted && environment.is_none_or(|url| !url.starts_with("http://"));
     builder = builder.with_unsigned_payload(encrypted);
     builder = match options.checksum {
-        Checksum::Crc64 => {
-            builder.with_checksum_algorithm(object_store::aws::Checksum::CRC64NVME)
-        }
+        Checksum::Crc64 => builder.with_checksum_algorithm(object_store::aws::Checksum::CRC64NVME),
         Checksum::Sha256 => builder.with_checksum_algorithm(object_store::aws::Checksum::SHA256),
         Checksum::None => builder,
     };

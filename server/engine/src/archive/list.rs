@@ -69,20 +69,26 @@ impl ArchiveList {
     /// Reads the list, which may not exist. The inner error says why an existing list cannot be
     /// used; a damaged one is replaced by the next change.
     ///
+    /// The file is synced and its page cache is dropped first: after a kill or a failed sync, the
+    /// page cache may have entries that the disk does not have, and a segment must not be evicted
+    /// because of them.
+    ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read or synced.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         path: PathBuf,
     ) -> io::Result<(ArchiveList, Result<Entries, Unusable>)> {
         let mut list = ArchiveList::absent(storage, path);
-        let file = match storage.open(&list.path, Access::Read) {
+        let file = match storage.open(&list.path, Access::Write) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((list, Ok(Entries::new())));
             }
             Err(error) => return Err(error),
         };
+        file.sync()?;
+        file.drop_cache()?;
         let read = read(&*file)?;
         list.state = match &read {
             Ok((_, places)) => State::Ready { identity: file.identity()?, places: *places },

@@ -1,9 +1,10 @@
 //! The data directory and the logs in it.
 //!
 //! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
-//! names; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
+//! names; [`attach`] creates logs from archived segments; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
 //! is the state of one name; [`scrub_thread`] runs the background scrub.
 
+mod attach;
 mod by_hand;
 mod inner;
 mod options;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
+pub use self::attach::Attached;
 use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 pub use self::options::Options;

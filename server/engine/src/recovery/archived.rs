@@ -18,6 +18,7 @@ use crate::archive::Entry;
 use crate::archive::list::{self, ArchiveList, Entries};
 use crate::format::Unusable;
 use crate::segment::{Segment, name};
+use crate::watermark::Watermark;
 
 /// A segment that has a file, an entry, or both.
 #[derive(Debug, Clone, Copy)]
@@ -56,18 +57,25 @@ impl LogRecovery {
         Ok(KnownArchive { list, entries, damage })
     }
 
-    /// Completes a trim that a crash interrupted: removes the segments that end at or before
-    /// `start`.
+    /// Completes a trim that a crash interrupted: removes the segments that end at or before the
+    /// start in the watermark. The watermark is written again before, because the one that was read
+    /// may be only in the page cache.
     pub(super) fn remove_trimmed(
         &self,
         known: &mut Vec<KnownSegment>,
-        start: Position,
+        watermark: &mut Watermark,
     ) -> Result<(), Error> {
+        let mark = watermark.mark();
+        let start = mark.start;
         // An entry may have no successor, so its own end counts too.
         known.retain(|segment| {
             segment.has_file || segment.entry.is_some_and(|entry| entry.end > start)
         });
         let kept = known.partition_point(|segment| segment.base <= start).saturating_sub(1);
+        if kept > 0 {
+            let path = self.path(name::WATERMARK);
+            watermark.write(mark).map_err(Error::io("cannot write", path))?;
+        }
         for KnownSegment { base, has_file, .. } in known.drain(..kept) {
             if has_file {
                 let path = self.path(&name::segment(base));

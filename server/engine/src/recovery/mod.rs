@@ -152,7 +152,7 @@ impl LogRecovery {
         let mark = watermark.mark();
         let KnownArchive { list, entries, damage } = self.archive()?;
         let mut known = archived::join(&self.list_segments()?, &entries);
-        self.remove_trimmed(&mut known, mark.start)?;
+        self.remove_trimmed(&mut known, &mut watermark)?;
         let mut problems = Vec::new();
         let Some(last) = known.iter().rposition(|segment| segment.has_file) else {
             let segments = self.sealed_segments(&known, None, &mut problems)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use styx_engine::archive::{Entry, Evicted, LocalLimits};
 use styx_engine::verify::verify;
-use styx_engine::{Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
+use styx_engine::{Attached, Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::support::depot::{Answer, MemoryDepot};
@@ -633,4 +633,66 @@ fn eviction_does_not_disturb_a_reader() {
         assert!(batch(&mut reader, 1).expect("from the open file").is_some());
     }
     batch(&mut reader, 1).expect_err("the next segment is remote");
+}
+
+/// A restore creates a log from the entries alone.
+#[test]
+fn an_attached_log_has_all_records_and_accepts_appends() {
+    let scene = Scene::new(55);
+    scene.log.end_segment_older_than(Duration::ZERO).expect("rolled");
+    scene.depot.archive(&scene.log);
+    let segments: Vec<_> =
+        (0..6).filter_map(|i| scene.log.sealed_segment(Position(i * 10))).collect();
+    let attached = Attached {
+        config: LogConfig { segment_max_count: 10, ..LogConfig::default() },
+        entries: scene.log.archived_entries(),
+        start: Position(0),
+        open_epoch: 7,
+        producers: segments[5].producers().expect("read"),
+        indexes: segments.iter().map(|s| (s.base(), s.index().expect("an index"))).collect(),
+    };
+    assert!(attached.producers.is_some());
+    scene.depot.take_fetches();
+    let log = scene.catalog.attach(&name("restored"), &attached).expect("attached");
+    assert_eq!(scene.depot.take_fetches(), [], "nothing is read");
+    assert!(log.id() != scene.log.id() && log.open_epoch() > 7);
+    assert_eq!(log.status(), LogStatus::Ok);
+    log.append_durably(Records::one(&payload(55))).expect("appended");
+    let expected: Vec<_> = (0..56).map(payload).collect();
+    assert!(read_all(&log) == expected);
+    close(scene.catalog.clone());
+    let catalog = open(&scene.directory, Some(&scene.depot));
+    let log = catalog.log(&name("restored")).expect("open");
+    assert_eq!((log.status(), log.archived_position()), (LogStatus::Ok, Some(Position(55))));
+    assert!(read_all(&log) == expected);
+    assert_eq!(catalog.scrub(), [], "the chain continues across the border");
+
+    let refused = |change: &dyn Fn(&mut Attached)| {
+        let mut wrong = attached.clone();
+        change(&mut wrong);
+        let error = catalog.attach(&name("wrong"), &wrong).expect_err("refused");
+        assert!(matches!(error, Error::BadArchive { .. }), "{error}");
+        assert!(!scene.directory.path().join("wrong").exists());
+    };
+    refused(&|wrong| drop(wrong.entries.remove(2)));
+    refused(&|wrong| wrong.start = Position(11));
+    refused(&|wrong| drop(wrong.entries.pop()));
+
+    let without = Attached { producers: None, indexes: Vec::new(), ..attached.clone() };
+    let log = catalog.attach(&name("slow"), &without).expect("attached");
+    let mut reader = log.reader(Position(0)).expect("a reader");
+    let mut next = 0;
+    while let Some(batch) = batch(&mut reader, 700).expect("read") {
+        for record in batch.records() {
+            assert_eq!(record.payload, payload(next));
+            next += 1;
+        }
+    }
+    assert_eq!(next, 55);
+    let record = batch(&mut log.reader(Position(17)).expect("a reader"), 1).expect("read");
+    let record = record.expect("records").records().next().expect("a record");
+    assert_eq!(record.payload, payload(17));
+    let found = log.seek(Seek::Time(record.timestamp_us)).expect("found");
+    // Records of the same microsecond cannot be told apart.
+    assert!((1..=17).contains(&found.0), "{found}");
 }

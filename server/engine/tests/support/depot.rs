@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use styx_engine::archive::{Depot, Entry, FetchResult, Kept, SealedSegment, StoreError};
-use styx_engine::{Error, Log};
+use styx_engine::{Error, Found, Log, Reader};
 use styx_protocol::{LogId, LogName, Position};
 
 /// The key of a segment's object.
@@ -82,6 +82,29 @@ impl MemoryDepot {
 
     pub(crate) fn put(&self, entry: &Entry, bytes: Vec<u8>) {
         self.state().objects.insert(key(entry), bytes);
+    }
+
+    /// A store with the same objects, which changes alone.
+    pub(crate) fn deep_copy(&self) -> MemoryDepot {
+        let objects = self.state().objects.clone();
+        MemoryDepot(Arc::new(Mutex::new(State { objects, ..State::default() })))
+    }
+
+    /// Changes a bit of an object, or removes the object, as `number` says. Returns whether there is
+    /// one.
+    pub(crate) fn rot_any(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let mut keys: Vec<Key> = state.objects.keys().copied().collect();
+        keys.sort_by_key(|(home, base, epoch)| (home.0, base.0, *epoch));
+        let at = |count: usize| usize::try_from(number % count.max(1) as u64).expect("it fits");
+        let Some(key) = keys.get(at(keys.len())) else { return false };
+        if number.is_multiple_of(7) {
+            state.objects.remove(key);
+        } else if let Some(bytes) = state.objects.get_mut(key) {
+            let at = at(bytes.len());
+            bytes[at] ^= 1 << (number % 8);
+        }
+        true
     }
 
     /// Copies an object to the key of another entry.
@@ -247,6 +270,19 @@ impl Drop for Unpin {
             state.cached.iter().position(|(of, range)| *of == self.key && *range == self.range);
         if let Some(at) = at {
             state.cached.swap_remove(at);
+        }
+    }
+}
+
+/// Reads, and fetches what the read needs from the store.
+pub(crate) fn read_through<T>(
+    reader: &mut Reader,
+    read: impl Fn(&mut Reader) -> Result<Found<T>, Error>,
+) -> Result<Found<T>, Error> {
+    loop {
+        match read(reader)? {
+            Found::NeedsStore(fetch) => reader.keep(fetch.wait()?),
+            found => return Ok(found),
         }
     }
 }

@@ -1,0 +1,7 @@
+//! The archive against stores: a directory, an S3 server in memory that fails on order, and the
+//! real `versitygw` if `STYX_VERSITYGW` names its binary.
+
+mod archiving;
+mod conditional;
+mod s3;
+mod stores;
