@@ -37,15 +37,12 @@ pub struct Archive {
     pub read_cache_size: usize,
     /// Most bytes of archived records that readers have in memory.
     pub read_memory: usize,
-    /// How long objects stay in the store after their records were removed.
+    /// How long `styx archive collect` keeps objects after their records were removed.
     pub delete_grace: Duration,
-    /// How often each object is looked at; zero for never.
-    pub scrub_period: Duration,
 }
 
 impl Default for Archive {
     fn default() -> Archive {
-        let days = |days: u64| Duration::from_secs(days * 86_400);
         Archive {
             url: None,
             endpoint: String::new(),
@@ -60,8 +57,7 @@ impl Default for Archive {
             upload_bytes_per_second: 0,
             read_cache_size: 1024 * MIB,
             read_memory: 64 * MIB,
-            delete_grace: days(7),
-            scrub_period: days(30),
+            delete_grace: Duration::from_secs(7 * 86_400),
         }
     }
 }

@@ -667,14 +667,8 @@ pub(super) const KEYS: &[ConfigKey] = &[
     seconds_key!(
         "archive.delete_grace",
         SECONDS,
-        "seconds that objects stay in the store after their records were removed",
+        "seconds that styx archive collect keeps objects after their records were removed",
         archive.delete_grace
-    ),
-    seconds_key!(
-        "archive.scrub_period",
-        SECONDS,
-        "seconds in which each object is looked at once; 0 for never",
-        archive.scrub_period
     ),
     ConfigKey {
         name: "metrics.per_log",
