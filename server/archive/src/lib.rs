@@ -16,12 +16,15 @@ pub mod back_off;
 pub mod check;
 pub mod collect;
 pub mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod keys;
 pub mod manifest;
 mod offline;
 pub mod probe;
 mod random;
 pub mod register;
+pub mod restore;
 mod sabotage;
 pub mod status;
 pub mod store;

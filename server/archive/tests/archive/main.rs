@@ -3,5 +3,7 @@
 
 mod archiving;
 mod conditional;
+mod reading;
+mod restoring;
 mod s3;
 mod stores;
