@@ -71,35 +71,54 @@ pub fn restore(
         let catalog = Catalog::open(Options::new(directory)).map_err(|e| local(e.to_string()))?;
         catalog.wait_until_open();
         let total = manifests.len() as u64;
-        let mut reads = stream::iter(manifests)
-            .map(|manifest| async move { read_log(store, manifest, options.until_us).await })
-            .buffered(LOGS_AT_ONCE);
+        let mut logs = stream::iter(manifests)
+            .map(|manifest| restore_log(store, &catalog, manifest, options.until_us))
+            .buffer_unordered(LOGS_AT_ONCE);
         let (mut restored, mut done) = (Vec::new(), 0);
-        while let Some(read) = reads.next().await {
-            if let Some(log) = read? {
-                let attach = || attach(&catalog, log).map_err(|e| local(e.to_string()));
-                restored.push(tokio::task::block_in_place(attach)?);
-            }
+        while let Some(log) = logs.next().await {
+            restored.extend(log.map_err(|e| match e {
+                Failure::Store(e) => e,
+                Failure::Local(why) => local(why),
+            })?);
             done += 1;
             tell(Progress { what: "restoring logs", done, total });
         }
+        restored.sort_by(|a: &Restored, b| a.log.as_str().cmp(b.log.as_str()));
         catalog.close(CLOSE_DEADLINE);
         Ok(restored)
     })
 }
 
-/// Logs whose indexes are read at the same time.
+/// Logs that are restored at the same time, so that reads of the store and syncs of files overlap.
 const LOGS_AT_ONCE: usize = 32;
 
 /// How long the restored logs may take to close.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(60);
 
-fn attach(catalog: &Catalog, (name, from, attached): Log) -> Result<Restored, styx_engine::Error> {
-    let segments = attached.entries.len() as u64;
-    let bytes = attached.entries.iter().map(|entry| entry.bytes).sum();
-    let log = catalog.attach(&name, &attached)?;
-    let (id, start, end) = (log.id(), log.start_position(), log.end_position());
-    Ok(Restored { log: name, id, from, start, end, segments, bytes })
+enum Failure {
+    Store(Error),
+    Local(String),
+}
+
+/// Restores one log. `None` if nothing of it is as old as the time.
+async fn restore_log(
+    store: &Store,
+    catalog: &Catalog,
+    manifest: Manifest,
+    until_us: Option<u64>,
+) -> Result<Option<Restored>, Failure> {
+    let log = read_log(store, manifest, until_us).await.map_err(Failure::Store)?;
+    let Some((name, from, attached)) = log else { return Ok(None) };
+    let catalog = catalog.clone();
+    let attached = tokio::task::spawn_blocking(move || {
+        let segments = attached.entries.len() as u64;
+        let bytes = attached.entries.iter().map(|entry| entry.bytes).sum();
+        let log = catalog.attach(&name, &attached)?;
+        let (id, start, end) = (log.id(), log.start_position(), log.end_position());
+        Ok(Restored { log: name, id, from, start, end, segments, bytes })
+    });
+    let attached = attached.await.map_err(|e| Failure::Local(e.to_string()))?;
+    attached.map(Some).map_err(|e: styx_engine::Error| Failure::Local(e.to_string()))
 }
 
 /// A log as the store has it: its name, its id, and what the engine needs.
@@ -166,9 +185,11 @@ async fn read_log(
     if entries.is_empty() && until_us.is_some() {
         return Ok(None);
     }
-    let producers = match entries.last() {
-        Some(newest) => optional(store, &keys::producers(newest)).await?,
-        None => None,
+    let producers = async {
+        match entries.last() {
+            Some(newest) => optional(store, &keys::producers(newest)).await,
+            None => Ok(None),
+        }
     };
     let indexes = stream::iter(entries.clone())
         .map(|entry| async move {
@@ -176,8 +197,8 @@ async fn read_log(
             Ok::<_, Error>(index.map(|index| (entry.base, index)))
         })
         .buffered(8)
-        .try_collect::<Vec<_>>()
-        .await?;
+        .try_collect::<Vec<_>>();
+    let (producers, indexes) = tokio::try_join!(producers, indexes)?;
     let attached = Attached {
         config: manifest.config,
         start: entries.first().map_or(start, |entry| start.max(entry.base)),

@@ -20,7 +20,7 @@ use styx_protocol::Position;
 use tokio::task::JoinHandle;
 
 use super::Inner;
-use super::manifest_writer::{ManifestWriter, Stop};
+use super::manifest_writer::{ManifestWriter, Stop, mark_deleted};
 use super::segment_upload::{self, Failure, blocking};
 use super::state::{Lag, LogKey, LogStatus, Pending};
 use crate::back_off::BackOff;
@@ -83,9 +83,14 @@ async fn work(
     writer: &mut Option<ManifestWriter>,
 ) -> Result<(), Stop> {
     if pending.removed {
-        bury(inner, key).await?;
+        // Without an epoch, the log was never open here, or accepted no appends.
+        if let Some(epoch) = inner.logs.epoch(key) {
+            mark_deleted(&inner.store, key.id, &inner.owner, epoch, inner.claim).await?;
+        }
+        inner.logs.forget(key);
     }
     let Some(log) = find(inner, key).await else { return Ok(()) };
+    inner.logs.set_epoch(key, log.open_epoch());
     // A log that accepts no appends has no epoch, and so no keys.
     if log.open_epoch() == 0 {
         return Ok(());
@@ -313,32 +318,6 @@ async fn evict(log: &Log, limits: LocalLimits) {
     let evicted = blocking(move || log.evict(&limits).map_err(|e| Failure::Local(e.to_string())));
     if let Err(failure) = evicted.await {
         tracing::warn!(log = %name, "cannot evict archived segments: {failure:?}");
-    }
-}
-
-/// Marks the manifest of a log that was deleted or truncated. The collector removes the objects
-/// after the time of grace.
-async fn bury(inner: &Inner, key: &LogKey) -> Result<(), Stop> {
-    inner.logs.forget(key);
-    let register = super::manifest_writer::register(&inner.store, key.id);
-    let Some(current) = register.read().await? else { return Ok(()) };
-    let mut manifest = super::manifest_writer::decode(&register, &current.bytes)?;
-    if manifest.owner.id != inner.owner.id {
-        return Ok(());
-    }
-    if manifest.deleted_us.is_some() {
-        return Ok(());
-    }
-    manifest.deleted_us = Some(0);
-    manifest.write_id = crate::random::number()?;
-    let written = register.replace(Some(&current.version), &manifest.encode()).await?;
-    match written {
-        crate::register::Replaced::Written(_) => Ok(()),
-        crate::register::Replaced::Lost(_) => Err(Stop::Store(crate::store::Error::new(
-            Kind::Unavailable,
-            register.key().to_owned(),
-            "the manifest was changed at the same time",
-        ))),
     }
 }
 

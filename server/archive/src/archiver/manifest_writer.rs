@@ -100,6 +100,8 @@ impl ManifestWriter {
             manifest.epoch = self.epoch;
             manifest.claim = self.claim;
             manifest.owner = self.owner.clone();
+            // The log is there. Only a copy of the directory can have said something else.
+            manifest.deleted_us = None;
             manifest.write_id = random::number()?;
             while let Some((page, bytes)) = manifest.spill() {
                 let key = keys::File::Page { base: page.base, epoch: page.epoch };
@@ -134,13 +136,45 @@ impl ManifestWriter {
     }
 
     fn check_fence(&self) -> Result<(), Stop> {
-        let Manifest { owner, epoch, claim, .. } = &self.manifest;
-        let is_claimed_by_another = *epoch == self.epoch && *claim != self.claim;
-        let is_new = self.version.is_none();
-        if !is_new && (owner.id != self.owner.id || *epoch > self.epoch || is_claimed_by_another) {
-            return Err(Stop::Fenced(owner.name.clone()));
+        match self.version {
+            Some(_) => check_fence(&self.manifest, &self.owner, self.epoch, self.claim),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Whether a process with this owner and claim may write the manifest of a log with this epoch.
+fn check_fence(manifest: &Manifest, owner: &Owner, epoch: u32, claim: u128) -> Result<(), Stop> {
+    let is_claimed_by_another = manifest.epoch == epoch && manifest.claim != claim;
+    if manifest.owner.id != owner.id || manifest.epoch > epoch || is_claimed_by_another {
+        return Err(Stop::Fenced(manifest.owner.name.clone()));
+    }
+    Ok(())
+}
+
+/// Marks the manifest of a log that was deleted or truncated. The collector removes the objects
+/// after the time of grace. `epoch` is that of the log before it was removed.
+pub(super) async fn mark_deleted(
+    store: &Store,
+    id: LogId,
+    owner: &Owner,
+    epoch: u32,
+    claim: u128,
+) -> Result<(), Stop> {
+    let register = register(store, id);
+    loop {
+        let Some(current) = register.read().await? else { return Ok(()) };
+        let mut manifest = read(&register, &current.bytes)?;
+        check_fence(&manifest, owner, epoch, claim)?;
+        if manifest.deleted_us.is_some() {
+            return Ok(());
+        }
+        manifest.deleted_us = Some(0);
+        manifest.write_id = random::number()?;
+        let replaced = register.replace(Some(&current.version), &manifest.encode()).await?;
+        if let Replaced::Written(_) = replaced {
+            return Ok(());
+        }
     }
 }
 

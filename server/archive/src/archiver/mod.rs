@@ -98,6 +98,9 @@ struct Inner {
 /// How long readers wait for the store.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Threads that read segments and change logs. Thousands of logs give notice at the start.
+const BLOCKING_THREADS: usize = 16;
+
 /// Manifests that are read or written at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
 
@@ -114,6 +117,7 @@ impl Archiver {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("styx-archive")
             .enable_all()
             .build()

@@ -67,6 +67,8 @@ struct State {
     running: HashSet<LogKey>,
     /// The logs from which files are being evicted because the disk is full.
     evicting: HashSet<LogKey>,
+    /// The open epochs of the logs.
+    epochs: HashMap<LogKey, u32>,
     /// The start positions that the manifests are known to have.
     starts: HashMap<LogKey, Position>,
     status: HashMap<LogName, LogStatus>,
@@ -130,6 +132,15 @@ impl Logs {
         self.state().evicting.remove(key);
     }
 
+    /// The open epoch of a log, which is still known after the log was removed.
+    pub(super) fn epoch(&self, key: &LogKey) -> Option<u32> {
+        self.state().epochs.get(key).copied()
+    }
+
+    pub(super) fn set_epoch(&self, key: &LogKey, epoch: u32) {
+        self.state().epochs.insert(key.clone(), epoch);
+    }
+
     /// The start position that the manifest of a log has, if it is known.
     pub(super) fn start(&self, key: &LogKey) -> Option<Position> {
         self.state().starts.get(key).copied()
@@ -150,6 +161,7 @@ impl Logs {
     /// Forgets a log that was removed.
     pub(super) fn forget(&self, key: &LogKey) {
         let mut state = self.state();
+        state.epochs.remove(key);
         state.starts.remove(key);
         state.status.remove(&key.name);
         state.lag.remove(&key.name);

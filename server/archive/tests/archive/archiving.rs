@@ -337,6 +337,66 @@ fn copy_of_a_data_directory_is_fenced() {
     second.stop();
 }
 
+/// A copy of the directory could delete a log that is idle in the original. The original takes it
+/// back with its next segment.
+#[test]
+fn copy_of_a_data_directory_cannot_delete_the_archive_of_a_log_in_use() {
+    let [original, copied] = [0, 1].map(|_| tempfile::tempdir().expect("temporary directory"));
+    let s3 = S3::start();
+    let server = Server::on_s3(original.path(), &s3);
+    append(&server.create("log"), 25);
+    wait_for_archived(&server.log("log"), 20);
+    server.stop();
+    copy(original.path(), copied.path());
+
+    let first = Server::on_s3(original.path(), &s3);
+    let log = first.log("log");
+    append(&log, 10);
+    wait_for_archived(&log, 30);
+    let second = Server::on_s3(copied.path(), &s3);
+    let before = s3.requests(Method::GET, "manifest");
+    second.catalog.delete(&name("log")).expect("deleted");
+    wait_until("the manifest was read", || s3.requests(Method::GET, "manifest") > before);
+    second.stop();
+    assert_eq!(manifest(first.archiver.store(), &log).deleted_us, None);
+    drop(log);
+    first.stop();
+
+    let third = Server::on_s3(original.path(), &s3);
+    let log = third.log("log");
+    let mut marked = manifest(third.archiver.store(), &log);
+    marked.deleted_us = Some(1);
+    s3.change(&format!("logs/{}/manifest", log.id()), |object| object.bytes = marked.encode());
+    append(&log, 10);
+    wait_for_archived(&log, 40);
+    assert_eq!(manifest(third.archiver.store(), &log).deleted_us, None);
+    drop(log);
+    third.stop();
+}
+
+#[test]
+fn full_disk_evicts_archived_segments_early_even_while_the_store_is_away() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.local_bytes_max = None;
+    });
+    let log = server.create("log");
+    append(&log, 55);
+    wait_for_archived(&log, 50);
+    assert_eq!(local_segments(&log), 6);
+    s3.set_away(true);
+    append(&log, 10);
+    wait_until("the failure is known", || !server.archiver.stats().is_available);
+    server.archiver.depot().disk_is_short(log.name(), log.id());
+    wait_until("evicted", || local_segments(&log) < 6);
+    s3.set_away(false);
+    wait_for_archived(&log, 60);
+    check_records(&log, 0, 65);
+    drop(log);
+    server.stop();
+}
+
 #[test]
 fn damaged_segment_is_never_archived() {
     let directory = tempfile::tempdir().expect("temporary directory");

@@ -1,15 +1,17 @@
 //! Restores: from the archive to a new data directory.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http::Method;
+use styx_archive::manifest::Manifest;
 use styx_archive::restore::{RestoreOptions, Restored, restore};
 use styx_archive::status::status;
 use styx_archive::store::Kind;
-use styx_protocol::Position;
+use styx_protocol::{LogId, Position};
 
 use crate::archiving::{Server, append, check_records, manifest, name, wait_for_archived};
-use crate::s3::S3;
+use crate::s3::{Fault, S3};
 
 fn options(directory: &Path) -> RestoreOptions {
     RestoreOptions { data_directory: directory.to_owned(), log: None, until_us: None }
@@ -33,9 +35,7 @@ fn archive() -> (S3, tempfile::TempDir) {
 }
 
 fn restored(s3: &S3, directory: &Path) -> Vec<Restored> {
-    let mut restored = restore(&s3.store(), &options(directory), &mut |_| {}).expect("restored");
-    restored.sort_by(|a, b| a.log.as_str().cmp(b.log.as_str()));
-    restored
+    restore(&s3.store(), &options(directory), &mut |_| {}).expect("restored")
 }
 
 #[test]
@@ -119,6 +119,33 @@ fn restore_changes_nothing_in_the_store_and_no_existing_log() {
     let absent = RestoreOptions { log: Some(name("absent")), ..options(directory.path()) };
     let error = restore(&s3.store(), &absent, &mut |_| {}).expect_err("absent");
     assert_eq!(error.kind, Kind::Missing);
+}
+
+/// Every answer of the store takes 20 ms. `STYX_RESTORED_LOGS` has the number of logs.
+#[test]
+fn many_logs_are_restored_at_the_same_time() {
+    let logs: usize =
+        std::env::var("STYX_RESTORED_LOGS").map_or(100, |logs| logs.parse().expect("a number"));
+    let (s3, _lost) = archive();
+    let id = status(&s3.store(), &mut |_| {}).expect("read").logs[0].id;
+    let key = format!("logs/{id}/manifest");
+    let bytes = s3.object(&key).expect("it exists").bytes;
+    let original = Manifest::decode(&bytes).expect("a manifest");
+    for log in 0..logs {
+        let mut copied = original.clone();
+        copied.id = LogId(log as u128);
+        copied.name = name(&format!("copy-{log}"));
+        s3.put(&format!("logs/{}/manifest", copied.id), &copied.encode(), Duration::ZERO);
+    }
+    s3.order(Method::GET, "", usize::MAX, Fault::Delay(20));
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let started = std::time::Instant::now();
+    let restored = restored(&s3, directory.path());
+    println!("{} logs in {:.1} s", restored.len(), started.elapsed().as_secs_f64());
+    assert_eq!(restored.len(), logs + 2);
+    let server = Server::on_s3(directory.path(), &s3);
+    check_records(&server.log(&format!("copy-{}", logs - 1)), 20, 50);
+    server.stop();
 }
 
 #[test]
