@@ -674,9 +674,13 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
         assert!(matches!(error, Error::BadArchive { .. }), "{error}");
         assert!(!scene.directory.path().join("wrong").exists());
     };
-    refused(&|wrong| drop(wrong.entries.remove(2)));
+    refused(&|wrong| {
+        wrong.entries.remove(2);
+    });
     refused(&|wrong| wrong.start = Position(11));
-    refused(&|wrong| drop(wrong.entries.pop()));
+    refused(&|wrong| {
+        wrong.entries.pop();
+    });
 
     let without = Attached { producers: None, indexes: Vec::new(), ..attached.clone() };
     let log = catalog.attach(&name("slow"), &without).expect("attached");
