@@ -176,7 +176,12 @@ fn collect(bucket: &Path, folder: &Path, found: &mut Vec<(String, u64)>) {
     }
 }
 
-fn program() -> PathBuf {
+/// The path of versitygw.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn program() -> PathBuf {
     let path = binary::target().join(format!("tools/versitygw-{VERSION}/versitygw"));
     assert!(
         path.is_file(),

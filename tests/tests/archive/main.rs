@@ -8,8 +8,10 @@
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
+//! | [`drill`] | the drill in `examples/archive` |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
+mod drill;
 mod fencing;
 mod kill;
 mod reads;

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use styx_tests::api::write_one;
 use styx_tests::store_proxy::{StoreFault, StoreRule};
 use styx_tests::{Request, Scratch, wait};
 
-use crate::support::{Archive, EVICT, PATIENCE, append, await_archived, evicted, fill};
+use crate::support::{
+    Archive, EVICT, PATIENCE, append, await_archived, await_evicted, evicted, fill, segments,
+};
 
 #[test]
 fn appends_are_acked_while_the_store_is_away_and_archived_when_it_is_back() {
@@ -110,4 +113,20 @@ fn lost_answers_and_refusals_leave_a_complete_archive() {
     archive.proxy.inject(&[]);
     assert!(server.read_all("a") == records);
     archive.verify();
+}
+
+#[test]
+fn a_short_disk_evicts_what_is_archived() {
+    let archive = Archive::start();
+    let mut server = archive.settings("").start();
+    let records = fill(&server, "a", 500);
+    await_archived(&server, "a");
+    // No limit evicted anything.
+    assert!(segments(&server, "a") > 3);
+    // A reserve that is larger than any disk.
+    server.restart_with(archive.settings("").set("min_free_disk = 1125899906842624"));
+    let refused = server.ask(&write_one("a", vec![b'x'; 100_000]));
+    let _ = refused.expect_error(507, "storage_full");
+    await_evicted(&server, "a", 2);
+    assert!(server.read_all("a") == records, "the archive has what the disk has not");
 }

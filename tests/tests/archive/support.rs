@@ -78,13 +78,16 @@ pub(crate) fn await_archived(server: &TestServer, log: &str) {
 /// Waits until a log has at most this number of segments on the disk.
 #[track_caller]
 pub(crate) fn await_evicted(server: &TestServer, log: &str, segments_max: usize) {
-    let folder = server.data().join(log).join("0");
     wait::until_true("the segments are evicted", PATIENCE, || {
-        let files = std::fs::read_dir(&folder).expect("the folder of the log");
-        let names = files.map(|file| file.expect("an entry").file_name());
-        let segments = names.filter(|name| name.to_string_lossy().ends_with(".seg")).count();
-        segments <= segments_max
+        segments(server, log) <= segments_max
     });
+}
+
+/// The number of segments that a log has on the disk.
+pub(crate) fn segments(server: &TestServer, log: &str) -> usize {
+    let files = std::fs::read_dir(server.data().join(log).join("0")).expect("the log's folder");
+    let names = files.map(|file| file.expect("an entry").file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".seg")).count()
 }
 
 /// The payload with this number: all have different sizes and bytes.

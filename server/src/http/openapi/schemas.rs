@@ -217,7 +217,7 @@ fn new_log_of_json(info: &Value) -> Value {
     let mut new_log = new_log(or_null);
     let description = json!({ "description": "It describes a log; it is ignored." });
     let sent = keys(info).into_iter().map(String::as_str);
-    for field in sent.chain(["timestamp_first", "timestamp_last"]) {
+    for field in sent.chain(["timestamp_first", "timestamp_last", "archived_position"]) {
         if field != "name" {
             new_log["properties"][field] = description.clone();
         }
