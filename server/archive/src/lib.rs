@@ -30,5 +30,5 @@ pub mod status;
 pub mod store;
 pub mod verify;
 
-pub use archiver::{Archiver, LogStatus, Probe, Settings, Stats};
+pub use archiver::{Archiver, LogStatus, Probe, Scrubbed, Settings, Stats};
 pub use offline::{Progress, Tell};

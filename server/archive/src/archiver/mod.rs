@@ -12,6 +12,7 @@ mod depot;
 mod log_work;
 mod manifest_writer;
 mod owner;
+mod scrub;
 mod segment_upload;
 mod state;
 mod stats;
@@ -35,6 +36,7 @@ use crate::random;
 use crate::store::{Error, Kind, Options, Store};
 
 pub(crate) use manifest_writer::{decode, read_page, register};
+pub use scrub::Scrubbed;
 pub use state::LogStatus;
 pub use stats::Stats;
 
@@ -190,6 +192,15 @@ impl Archiver {
         if previous.is_none() {
             self.0.handle.spawn(tick::run(self.0.clone()));
         }
+    }
+
+    /// Looks whether the store has the objects of all archived segments, and uploads those again whose
+    /// files are on the disk. A running archive does this once a week. Blocks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn scrub(&self) -> Result<Scrubbed, Error> {
+        self.0.handle.block_on(scrub::run(&self.0))
     }
 
     /// Ends all tasks. Uploads are abandoned: the next start uploads their segments again. Blocks

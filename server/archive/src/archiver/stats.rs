@@ -35,7 +35,11 @@ pub struct Stats {
     pub missing: u64,
     /// Ranges that came from the store and had wrong checksums.
     pub damaged: u64,
-    /// Segments that the manifest named although the log's list did not, because of a crash.
+    /// Segments that the last scrub of the store found missing or different, and whose files are no
+    /// longer on the disk. They are lost.
+    pub lost: u64,
+    /// Segments that the manifest named although the log's list did not, because of a crash, and
+    /// segments that were uploaded again because their object was missing or different.
     pub healed: u64,
     /// Whether the last request of an upload was successful.
     pub is_available: bool,
@@ -49,6 +53,7 @@ pub(super) struct Totals {
     segments: AtomicU64,
     distrusted: AtomicU64,
     healed: AtomicU64,
+    lost: AtomicU64,
     is_available: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
@@ -59,6 +64,7 @@ impl Default for Totals {
             segments: AtomicU64::new(0),
             distrusted: AtomicU64::new(0),
             healed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             is_available: AtomicBool::new(true),
             last_error: Mutex::new(None),
         }
@@ -74,6 +80,10 @@ impl Totals {
 
     pub(super) fn healed(&self, segments: u64) {
         self.healed.fetch_add(segments, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_lost(&self, segments: u64) {
+        self.lost.store(segments, Ordering::Relaxed);
     }
 
     pub(super) fn distrusted(&self) {
@@ -111,6 +121,7 @@ pub(super) fn collect(inner: &Inner) -> Stats {
         halted,
         missing: reads.missing,
         damaged: load(&totals.distrusted),
+        lost: load(&totals.lost),
         healed: load(&totals.healed),
         is_available: totals.is_available.load(Ordering::Relaxed),
         last_error: totals.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -1,11 +1,11 @@
 //! The dispatcher, which starts a task for each log with news, and the clock, which ends old
-//! segments and evicts old files.
+//! segments, evicts old files, and scrubs the store once a week.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::log_work;
+use super::{log_work, scrub};
 
 /// The longest time between two looks at the ages of all logs.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -15,8 +15,13 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let period = (inner.settings.max_lag / 10).clamp(Duration::from_secs(1), LONGEST);
     let mut clock = tokio::time::interval(period);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next_scrub = tokio::time::Instant::now() + scrub::PERIOD;
     loop {
         tokio::select! {
+            () = tokio::time::sleep_until(next_scrub) => {
+                next_scrub += scrub::PERIOD;
+                inner.handle.clone().spawn(scrub_all(inner.clone()));
+            }
             _ = clock.tick() => {
                 inner.begin_waiting();
                 let inner = inner.clone();
@@ -25,6 +30,18 @@ pub(super) async fn run(inner: Arc<Inner>) {
             }
             () = inner.logs.wake.notified() => inner.begin_waiting(),
         }
+    }
+}
+
+async fn scrub_all(inner: Arc<Inner>) {
+    match scrub::run(&inner).await {
+        Ok(done) => tracing::info!(
+            "the objects of {} archived segments were looked at: {} uploaded again, {} lost",
+            done.segments,
+            done.healed,
+            done.problems.len()
+        ),
+        Err(e) => tracing::warn!("the archive could not be scrubbed: {e}"),
     }
 }
 
