@@ -48,13 +48,12 @@ fn at_time(log: &Arc<LogInner>, view: &View, time_us: u64) -> Result<Found<Posit
         return Ok(Found::Some(view.durable.position));
     };
     let failed = |error| Error::io("cannot read", &segment.path)(error);
+    let mut file = log.services.open_segments.file(segment).map_err(failed)?;
     let range = segment.find(SearchKey::Time(time_us), DiskWait::Allowed).map_err(failed)?;
-    let file = match range {
+    if range.is_none() && file.is_remote() && !segment.has_index() {
         // Without an index, the search reads the whole segment, which the cache may not hold.
-        None if segment.is_remote() && !segment.has_index() => segment.file(),
-        _ => log.services.open_segments.file(segment),
-    };
-    let file = file.map_err(failed)?;
+        file = segment.file().map_err(failed)?;
+    }
     let chain_start = ChainStart { base: segment.base, prev_crc: None };
     let mut walk = Walk::new(&*file, view.readable_bytes(segment), chain_start, Bodies::Skip);
     if let Some(IndexRange { from, .. }) = range {

@@ -283,6 +283,7 @@ impl Catalog {
     /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         let (old, reserved) = self.0.take(name)?;
+        let id = self.0.id_of(name, &old);
         // The list of archived segments, the watermark and the cursors are not written while their
         // path changes.
         let open = match &old {
@@ -314,8 +315,8 @@ impl Catalog {
             reserved.clear();
             return Err(error);
         }
-        if let Some(log) = &open {
-            self.0.services.store.depot.removed(name, log.id());
+        if let Some(id) = id {
+            self.0.services.store.depot.removed(name, id);
         }
         match deletion {
             Deletion::InPlace => {
@@ -350,6 +351,7 @@ impl Catalog {
                 return Err(error);
             }
         };
+        let id = self.0.id_of(name, &old);
         // The version in the manifest is not raised while the manifest is replaced.
         let open = match &old {
             Slot::Open(log) => Some(log.clone()),
@@ -370,10 +372,10 @@ impl Catalog {
             log.0.close_with(&removed(name, Removal::Truncated));
         }
         drop((archive, locks));
-        if built.is_ok()
-            && let Some(log) = &open
+        if let Some(id) = id
+            && built.is_ok()
         {
-            self.0.services.store.depot.removed(name, log.id());
+            self.0.services.store.depot.removed(name, id);
         }
         // If the new manifest exists but may not be durable, only a restart can tell which of the
         // two logs exists.

@@ -57,9 +57,13 @@ impl Log {
         entries_of(&self.0.tail.view()).into_values().collect()
     }
 
-    /// The sealed segments that are not archived, ascending. Never waits.
+    /// The sealed segments that are not archived, ascending. None of a log that is corrupt, because
+    /// it has no open epoch. Never waits.
     #[must_use]
     pub fn unarchived(&self) -> Vec<SealedSegment> {
+        if self.open_epoch() == 0 {
+            return Vec::new();
+        }
         let view = self.0.tail.view();
         let local = sealed(&view).filter(|segment| segment.place() == Place::Local);
         local.filter_map(|segment| self.0.sealed_segment(segment)).collect()
@@ -69,7 +73,7 @@ impl Log {
     #[must_use]
     pub fn sealed_segment(&self, base: Position) -> Option<SealedSegment> {
         let view = self.0.tail.view();
-        let segment = sealed(&view).find(|segment| segment.base == base)?;
+        let segment = sealed_at(&view, base)?;
         self.0.sealed_segment(segment).filter(|_| segment.place() != Place::Remote)
     }
 
@@ -90,7 +94,8 @@ impl Log {
     /// Removes files of archived segments from the disk, the oldest first, until the log is within
     /// the limits or nothing more can be evicted. Readers are not disturbed. Blocks.
     ///
-    /// The newest segment stays, and so does the newest sealed one, from which recovery continues.
+    /// The newest segment stays, and so does the newest sealed one, from which recovery continues. A
+    /// corrupt log keeps all of its files.
     ///
     /// # Errors
     /// The log was removed, or its directory was; a file cannot be removed.
@@ -114,6 +119,13 @@ fn sealed(view: &View) -> impl Iterator<Item = &Arc<Segment>> {
     view.segments.iter().take(newest).filter(|segment| segment.summary().is_some())
 }
 
+/// The sealed segment with this base.
+pub(super) fn sealed_at(view: &View, base: Position) -> Option<&Arc<Segment>> {
+    let (index, segment) = view.segment_of(base)?;
+    let is_newest = index + 1 == view.segments.len();
+    (!is_newest && segment.base == base && segment.summary().is_some()).then_some(segment)
+}
+
 fn entries_of(view: &View) -> Entries {
     let entries = view.segments.iter().filter_map(|segment| segment.entry());
     entries.map(|entry| (entry.base, entry)).collect()
@@ -129,9 +141,7 @@ impl LogInner {
         let view = self.tail.live_view()?;
         let mut known = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Some(segment) = sealed(&view).find(|segment| segment.base == entry.base) else {
-                continue;
-            };
+            let Some(segment) = sealed_at(&view, entry.base) else { continue };
             if !segment.summary().is_some_and(|sealed| entry.is_of(segment.base, sealed)) {
                 let path = segment.path.clone();
                 let cause =
@@ -182,7 +192,7 @@ impl LogInner {
         let now = Now::read(&self.services.time, &self.services.stamps);
         let mut evicted = Evicted::default();
         let chosen = retention::evictable(&view, limits, &now);
-        if chosen.is_empty() {
+        if chosen.is_empty() || lock(&self.health).0 == LogStatus::Corrupt {
             return Ok(evicted);
         }
         if self.is_displaced() {

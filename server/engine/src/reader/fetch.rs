@@ -24,7 +24,10 @@ use crate::segment::Segment;
 /// the result exists; give it to [`Reader::keep`](crate::Reader::keep). Dropping it cancels only
 /// this wait.
 #[must_use = "the read goes on after this future is awaited"]
-pub struct Fetch {
+pub struct Fetch(Box<Fetching>);
+
+/// In a box, so that the results of reads that need no store stay small.
+struct Fetching {
     log: Arc<LogInner>,
     /// The position that the read wants.
     position: Position,
@@ -45,14 +48,14 @@ impl Fetch {
     ) -> Fetch {
         let left = needs.entry.bytes.saturating_sub(needs.range.end);
         let depot = &log.services.store.depot;
-        Fetch {
+        Fetch(Box::new(Fetching {
             log: Arc::clone(log),
             position,
             segment: Arc::clone(segment),
             entry: needs.entry,
             offset: needs.range.start,
             fetched: depot.fetch(&needs.entry, needs.range.clone(), ahead.min(left)),
-        }
+        }))
     }
 
     /// Blocks this thread until the future resolves, or until the store made no progress for
@@ -61,11 +64,13 @@ impl Fetch {
     /// # Errors
     /// As the future; [`Error::StoreUnavailable`] also after that time.
     pub fn wait(self) -> Result<Kept, Error> {
-        let at_most = self.log.services.store.wait_max;
+        let at_most = self.0.log.services.store.wait_max;
         let late = || Error::StoreUnavailable { cause: "it did not answer in time".into() };
         wait(self, at_most).unwrap_or_else(|| Err(late()))
     }
+}
 
+impl Fetching {
     /// What the failure means for the reader. `Ok` if it should read again.
     fn judge(&self, error: StoreError) -> Result<Kept, Error> {
         let view = self.log.tail.live_view()?;
@@ -98,10 +103,10 @@ impl Future for Fetch {
     type Output = Result<Kept, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.fetched.as_mut().poll(context) {
+        match self.0.fetched.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(kept)) => Poll::Ready(Ok(kept)),
-            Poll::Ready(Err(error)) => Poll::Ready(self.judge(error)),
+            Poll::Ready(Err(error)) => Poll::Ready(self.0.judge(error)),
         }
     }
 }
@@ -109,9 +114,9 @@ impl Future for Fetch {
 impl std::fmt::Debug for Fetch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fetch")
-            .field("position", &self.position)
-            .field("segment", &self.segment.base)
-            .field("offset", &self.offset)
+            .field("position", &self.0.position)
+            .field("segment", &self.0.segment.base)
+            .field("offset", &self.0.offset)
             .finish_non_exhaustive()
     }
 }

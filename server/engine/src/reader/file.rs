@@ -17,9 +17,9 @@ use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
 use super::ahead::Ahead;
 use super::extract::{Bound, Extract, Extracted};
-use super::{Fetch, FilePlace, Found, READ_BYTES_MIN, Reader};
+use super::remote::Needs;
+use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
-use crate::archive::remote_file;
 use crate::format::Newer;
 use crate::segment::Segment;
 use crate::segment::index::{IndexRange, SearchKey};
@@ -31,24 +31,6 @@ use crate::tail::{Group, View};
 /// A read of one record reads at least this many bytes: 1 KiB. It reads at most
 /// [`READ_BYTES_MIN`], unless the block is larger.
 const RECORD_READ_BYTES_MIN: usize = 1 << 10;
-
-/// The number of bytes that are fetched in advance for a reader in order, at most: 16 MiB.
-const FETCH_AHEAD_BYTES_MAX: u64 = 16 << 20;
-
-/// What a read needs before it can find something.
-pub(super) enum Needs {
-    Disk,
-    Store(Fetch),
-}
-
-impl Needs {
-    pub(super) fn found<T>(self) -> Found<T> {
-        match self {
-            Needs::Disk => Found::NeedsDisk,
-            Needs::Store(fetch) => Found::NeedsStore(fetch),
-        }
-    }
-}
 
 /// The result of scanning a chunk of a segment.
 struct Scanned {
@@ -79,42 +61,6 @@ impl Reader {
                 self.read_blocks(view, bytes_max, disk)
             }
             read => read,
-        }
-    }
-
-    /// Whether the position is in an evicted segment.
-    fn is_remote(&self, view: &View) -> bool {
-        view.segment_of(self.position).is_some_and(|(_, segment)| segment.is_remote())
-    }
-
-    /// Bytes from the cache of the object store were damaged. Returns whether they should be fetched
-    /// again, which is tried once for each position.
-    fn distrust(&mut self, view: &View, damage: &Error) -> bool {
-        if !self.is_remote(view) || self.distrusted == Some(self.position) {
-            return false;
-        }
-        let entry = view.segment_of(self.position).and_then(|(_, segment)| segment.entry());
-        let Some(entry) = entry else { return false };
-        tracing::warn!(log = %self.log.name, "bytes from the object store are fetched again: {damage}");
-        self.log.services.store.depot.distrust(&entry, 0..entry.bytes);
-        self.distrusted = Some(self.position);
-        self.place = None;
-        self.kept = None;
-        true
-    }
-
-    /// The error for damage in an evicted segment: reading can continue after the segment. The log
-    /// is not marked as corrupt, because appends do not depend on the object store.
-    fn after_segment(&self, error: Error) -> Error {
-        let view = self.log.tail.view();
-        match (error, view.segment_of(self.position)) {
-            (Error::CorruptRecord { position, path, offset, .. }, Some((_, segment))) => {
-                let next = segment.summary().map(|sealed| sealed.end);
-                let damage = Error::CorruptRecord { position, path, offset, next };
-                tracing::error!(log = %self.log.name, "an archived segment is damaged: {damage}");
-                damage
-            }
-            (error, _) => error,
         }
     }
 
@@ -242,10 +188,11 @@ impl Reader {
         {
             let mut place = place.clone();
             // The segment may have been uploaded again, or fetched to the disk.
-            if place.file.is_remote()
-                && let Some(file) = self.open_file(segment, disk).map_err(open_failed)?
-            {
-                place.file = file;
+            if place.file.is_remote() {
+                match self.open_file(segment, disk).map_err(open_failed)? {
+                    Some(file) => place.file = file,
+                    None => return Ok(None),
+                }
             }
             return Ok(Some((place, READ_BYTES_MIN)));
         }
@@ -362,10 +309,7 @@ impl Reader {
                 Ok(None) => return Ok(Err(Needs::Disk)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if let Some(needs) = remote_file::needed(&error) {
-                        let ahead = (self.order.bytes as u64).min(FETCH_AHEAD_BYTES_MAX);
-                        let segment = &place.segment;
-                        let fetch = Fetch::begin(&self.log, self.position, segment, needs, ahead);
+                    if let Some(fetch) = self.fetch_for(place, &error) {
                         return Ok(Err(Needs::Store(fetch)));
                     }
                     tracing::error!(%error, path = %place.segment.path.display(), offset, "cannot read a segment");

@@ -23,6 +23,7 @@ mod fetch;
 mod file;
 mod measured;
 mod one;
+mod remote;
 mod span;
 mod wait;
 

@@ -6,6 +6,8 @@
 //! for a user who may only read. It shares a lock that keeps servers out. If the directory cannot be
 //! locked, the report has a note.
 
+mod archived;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use styx_protocol::block::{self, check_sizes};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 use styx_protocol::{LogId, Position};
 
-use crate::archive::Entry;
-use crate::archive::list::{self, Entries};
+use self::archived::{Found, Unchecked};
+use crate::archive::list::Entries;
 use crate::format::{NewerFormat, Unusable};
 use crate::producers::{BYTES_MAX, ProducerTable};
 use crate::recovery::read_manifest;
@@ -204,7 +206,7 @@ pub(crate) fn verify_log(
     });
     let mut segments: BTreeMap<Position, Found> = files.collect();
     let newest = segments.last_key_value().map(|(base, _)| *base);
-    let archived = match archived(storage, &folder) {
+    let archived = match archived::entries(storage, &folder) {
         Ok(archived) => archived,
         Err(Unusable::Newer(newer)) => {
             report.newer = Some(newer.in_file(folder.join(name::ARCHIVE)));
@@ -305,49 +307,6 @@ pub(crate) fn verify_log(
     }
     verify_cursors(storage, directory, manifest.id, &mut report);
     report
-}
-
-/// What there is of a segment.
-enum Found {
-    /// A file of this length.
-    File(u64),
-    /// No file, but an entry in the list of archived segments.
-    Archived(Entry),
-}
-
-/// The segments that are only in the object store.
-#[derive(Debug, Default)]
-struct Unchecked {
-    segments: u64,
-    bytes: u64,
-}
-
-impl Unchecked {
-    fn add(&mut self, entry: &Entry) {
-        self.segments += 1;
-        self.bytes = self.bytes.saturating_add(entry.bytes);
-    }
-
-    fn note(&self) -> Option<String> {
-        let Unchecked { segments, bytes } = self;
-        (*segments > 0).then(|| {
-            format!(
-                "{segments} segments with {bytes} bytes are only in the object store, and were not checked: run `styx archive verify`"
-            )
-        })
-    }
-}
-
-/// The entries of the archived segments of a log, if it has any.
-fn archived(storage: &dyn Storage, folder: &Path) -> Result<Entries, Unusable> {
-    match storage.open(&list::path(folder), Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Entries::new()),
-        opened => {
-            let read = opened.and_then(|file| list::read(&*file));
-            let read = read.unwrap_or_else(|error| Err(Unusable::Damaged(error.to_string())));
-            read.map(|(entries, _)| entries)
-        }
-    }
 }
 
 /// Verifies the file with the cursors, and that no cursor of an intact log is after its end.
