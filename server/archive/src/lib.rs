@@ -15,6 +15,7 @@ mod archiver;
 pub mod back_off;
 pub mod check;
 pub mod collect;
+pub mod download;
 pub mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

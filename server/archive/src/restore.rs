@@ -51,6 +51,8 @@ pub struct Restored {
     pub segments: u64,
     /// The bytes of their files.
     pub bytes: u64,
+    /// Its segments, for a download.
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Restores logs. Blocks. Logs of which nothing is archived are left out.
@@ -115,7 +117,8 @@ async fn restore_log(
         let bytes = attached.entries.iter().map(|entry| entry.bytes).sum();
         let log = catalog.attach(&name, &attached)?;
         let (id, start, end) = (log.id(), log.start_position(), log.end_position());
-        Ok(Restored { log: name, id, from, start, end, segments, bytes })
+        let entries = attached.entries;
+        Ok(Restored { log: name, id, from, start, end, segments, bytes, entries })
     });
     let attached = attached.await.map_err(|e| Failure::Local(e.to_string()))?;
     attached.map(Some).map_err(|e: styx_engine::Error| Failure::Local(e.to_string()))

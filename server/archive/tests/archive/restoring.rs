@@ -4,10 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
+use styx_archive::Settings;
+use styx_archive::download::download;
 use styx_archive::manifest::Manifest;
 use styx_archive::restore::{RestoreOptions, Restored, restore};
 use styx_archive::status::status;
 use styx_archive::store::Kind;
+use styx_engine::Place;
 use styx_protocol::{LogId, Position};
 
 use crate::archiving::{Server, append, check_records, manifest, name, wait_for_archived};
@@ -62,6 +65,47 @@ fn restored_logs_have_every_archived_record_and_continue() {
     assert_eq!((continued.lineage[0].id, continued.lineage[0].fork), (logs[0].from, Position(50)));
     drop(log);
     server.stop();
+}
+
+#[test]
+fn downloaded_logs_need_no_store() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, directory.path());
+    let mut shown = Vec::new();
+    let bytes = download(&s3.store(), directory.path(), &logs, &mut |progress| {
+        shown.push((progress.done, progress.total));
+    });
+    let total = logs.iter().map(|log| log.bytes).sum();
+    assert_eq!(bytes, Ok(total));
+    assert_eq!(shown.last(), Some(&(total, total)));
+
+    s3.set_away(true);
+    let keep = |settings: &mut Settings| settings.local_bytes_max = None;
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
+    check_records(&server.log("log"), 20, 50);
+    check_records(&server.log("other"), 0, 10);
+    let places = server.log("log").segments();
+    assert!(places.iter().all(|segment| segment.place != Place::Remote));
+    server.stop();
+}
+
+#[test]
+fn damaged_object_is_not_downloaded() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, directory.path());
+    let wanted = format!("logs/{}/{:020}-", logs[0].from, 20);
+    let is_wanted = |key: &String| key.starts_with(&wanted) && key.ends_with(".seg");
+    let key = s3.keys().into_iter().find(is_wanted).expect("a segment");
+    s3.change(&key, |object| {
+        let mut bytes = object.bytes.to_vec();
+        bytes[100] ^= 1;
+        object.bytes = bytes.into();
+    });
+    let error = download(&s3.store(), directory.path(), &logs, &mut |_| {}).expect_err("damaged");
+    assert_eq!(error.kind, Kind::Damaged);
+    assert!(error.to_string().contains(&key), "{error}");
 }
 
 #[test]

@@ -16,12 +16,13 @@ pub(crate) mod list;
 mod local_limits;
 pub(crate) mod remote_file;
 
-mod sealed_segment;
+pub(crate) mod sealed_segment;
 mod store_access;
 
 pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
 pub use local_limits::{Evicted, LocalLimits};
 
+pub(crate) use sealed_segment::READ_BYTES;
 pub use sealed_segment::SealedSegment;
 pub(crate) use store_access::StoreAccess;

@@ -18,7 +18,7 @@ use crate::segment::{Sealed, Segment, index, name};
 use crate::storage::{Access, File, Storage, read_file};
 
 /// The file is read in pieces of this size: 1 MiB.
-const READ_BYTES: usize = 1 << 20;
+pub(crate) const READ_BYTES: usize = 1 << 20;
 
 /// The largest index that is read: 1 GiB.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
@@ -98,28 +98,8 @@ impl SealedSegment {
     pub fn check(&self) -> Result<u32, Error> {
         let file = self.file()?;
         let crc = file_crc(&*file, self.sealed.bytes).map_err(self.failed())?;
-        let chain_start = ChainStart { base: self.segment.base, prev_crc: None };
-        let mut walk = Walk::new(&*file, self.sealed.bytes, chain_start, Bodies::Check);
-        loop {
-            match walk.step().map_err(self.failed())? {
-                Ok(_) => {}
-                Err(WalkEnd::Sealed)
-                    if walk.prev_crc() == Some(self.sealed.seal_crc)
-                        && walk.offset() == self.sealed.bytes =>
-                {
-                    return Ok(crc);
-                }
-                Err(WalkEnd::Newer(newer)) => return Err(newer.error(&self.segment.path)),
-                Err(_) => {
-                    return Err(Error::CorruptRecord {
-                        position: walk.position(),
-                        path: self.segment.path.clone(),
-                        offset: walk.offset(),
-                        next: Some(self.sealed.end),
-                    });
-                }
-            }
-        }
+        check_file(&*file, &self.segment.path, self.segment.base, &self.sealed)?;
+        Ok(crc)
     }
 
     /// Reads up to `buffer.len()` bytes of the file and returns their number, which is 0 at its end.
@@ -169,6 +149,39 @@ impl SealedSegment {
     fn failed(&self) -> impl Fn(io::Error) -> Error {
         let path: &Path = &self.segment.path;
         move |error| Error::io("cannot read", path)(error)
+    }
+}
+
+/// Checks every block of a segment's file with its body. `path` is for errors.
+///
+/// # Errors
+/// As [`SealedSegment::check`].
+pub(crate) fn check_file(
+    file: &dyn File,
+    path: &Path,
+    base: Position,
+    sealed: &Sealed,
+) -> Result<(), Error> {
+    let chain_start = ChainStart { base, prev_crc: None };
+    let mut walk = Walk::new(file, sealed.bytes, chain_start, Bodies::Check);
+    loop {
+        match walk.step().map_err(|error| Error::io("cannot read", path)(error))? {
+            Ok(_) => {}
+            Err(WalkEnd::Sealed)
+                if walk.prev_crc() == Some(sealed.seal_crc) && walk.offset() == sealed.bytes =>
+            {
+                return Ok(());
+            }
+            Err(WalkEnd::Newer(newer)) => return Err(newer.error(path)),
+            Err(_) => {
+                return Err(Error::CorruptRecord {
+                    position: walk.position(),
+                    path: path.to_owned(),
+                    offset: walk.offset(),
+                    next: Some(sealed.end),
+                });
+            }
+        }
     }
 }
 

@@ -120,7 +120,7 @@ fn sealed(view: &View) -> impl Iterator<Item = &Arc<Segment>> {
 }
 
 /// The sealed segment with this base.
-fn sealed_at(view: &View, base: Position) -> Option<&Arc<Segment>> {
+pub(super) fn sealed_at(view: &View, base: Position) -> Option<&Arc<Segment>> {
     let (index, segment) = view.segment_of(base)?;
     let is_newest = index + 1 == view.segments.len();
     (!is_newest && segment.base == base && segment.summary().is_some()).then_some(segment)

@@ -7,6 +7,7 @@
 mod append_stream;
 mod archive;
 mod closed;
+mod download;
 mod inner;
 pub(crate) mod maintainer;
 mod maintenance;

@@ -188,10 +188,11 @@ impl Reader {
         {
             let mut place = place.clone();
             // The segment may have been uploaded again, or fetched to the disk.
-            if place.file.is_remote()
-                && let Some(file) = self.open_file(segment, disk).map_err(open_failed)?
-            {
-                place.file = file;
+            if place.file.is_remote() {
+                match self.open_file(segment, disk).map_err(open_failed)? {
+                    Some(file) => place.file = file,
+                    None => return Ok(None),
+                }
             }
             return Ok(Some((place, READ_BYTES_MIN)));
         }

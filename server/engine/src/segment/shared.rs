@@ -145,6 +145,14 @@ impl Segment {
         true
     }
 
+    /// From now on, reads the file that has the segment's name now. Readers that have another one
+    /// open keep it.
+    pub(crate) fn file_was_replaced(&self) {
+        let displaced = lock(&self.files).forget_data();
+        drop(displaced);
+        self.stay_local();
+    }
+
     /// Reads the file again, because it could not be removed.
     pub(crate) fn stay_local(&self) {
         if let Some(archived) = self.archived.get() {

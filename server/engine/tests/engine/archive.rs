@@ -700,3 +700,75 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
     // Records of the same microsecond cannot be told apart.
     assert!((1..=17).contains(&found.0), "{found}");
 }
+
+/// Flips a bit of a local segment.
+fn damage(path: &std::path::Path) -> Vec<u8> {
+    let intact = fs::read(path).expect("read");
+    let mut bytes = intact.clone();
+    bytes[400] ^= 1;
+    fs::write(path, &bytes).expect("written");
+    intact
+}
+
+#[test]
+fn the_scrub_replaces_a_damaged_file_by_its_archived_copy() {
+    let scene = Scene::new(55);
+    scene.depot.archive(&scene.log);
+    let path = scene.path(&seg(10));
+    let intact = damage(&path);
+    scene.depot.answer(Answer::Error);
+    let held = scene.log.reader(Position(10)).expect("a reader");
+    scene.depot.answer(Answer::Ok);
+    assert_eq!(scene.catalog.scrub(), []);
+    assert!(fs::read(&path).expect("read") == intact, "the file is the archived one");
+    let stats = scene.catalog.scrub_stats();
+    assert_eq!((stats.healed, stats.problems), (1, 0));
+    assert_eq!(scene.places(), "bbbbbl");
+    drop(held);
+    scene.check(0..55);
+    assert_eq!(scene.catalog.scrub(), []);
+    scene.reopen().check(0..55);
+}
+
+#[test]
+fn damage_without_an_intact_archived_copy_makes_the_log_corrupt() {
+    for (is_archived, answer) in
+        [(false, Answer::Ok), (true, Answer::Error), (true, Answer::Never), (true, Answer::Ok)]
+    {
+        let scene = Scene::new(55);
+        let path = scene.path(&seg(10));
+        if is_archived {
+            scene.depot.archive(&scene.log);
+            scene.depot.rot(&scene.entry(10), 500);
+        }
+        damage(&path);
+        let damaged = fs::read(&path).expect("read");
+        scene.depot.answer(answer);
+        assert_eq!(scene.catalog.scrub().len(), 1, "{is_archived} {answer:?}");
+        assert_eq!(scene.log.status(), LogStatus::Corrupt);
+        assert!(fs::read(&path).expect("read") == damaged, "nothing is changed");
+        assert!(!scene.path(&format!("{}.tmp", seg(10))).exists(), "nothing is left behind");
+        assert_eq!(scene.log.evict(&EVERYTHING).expect("nothing"), Evicted::default());
+    }
+}
+
+#[test]
+fn an_evicted_segment_is_fetched_to_the_disk() {
+    let scene = Scene::new(55);
+    let intact = fs::read(scene.path(&seg(10))).expect("read");
+    scene.depot.archive(&scene.log);
+    scene.log.evict(&EVERYTHING).expect("evicted");
+    let mut reader = scene.log.reader(Position(10)).expect("a reader");
+    assert!(matches!(reader.read(1 << 20), Ok(Found::NeedsStore(_))));
+    assert!(scene.log.download(Position(10)).expect("fetched"));
+    assert!(fs::read(scene.path(&seg(10))).expect("read") == intact);
+    assert_eq!(scene.places(), "rbrrbl");
+    scene.depot.answer(Answer::Error);
+    assert!(batch(&mut reader, 1 << 20).expect("from the disk").is_some());
+    let failed = scene.log.download(Position(20)).expect_err("the store is away");
+    assert!(matches!(failed, Error::StoreUnavailable { .. }), "{failed}");
+    assert!(!scene.log.download(Position(50)).expect("no archived segment"));
+    scene.depot.answer(Answer::Ok);
+    assert_eq!(scene.log.evict(&EVERYTHING).expect("evicted").segments, 1);
+    scene.reopen().check(0..55);
+}
