@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use styx_archive::check::{Checked, check};
 use styx_archive::collect::{Collected, collect};
+use styx_archive::download::download;
 use styx_archive::restore::{RestoreOptions, Restored, restore};
 use styx_archive::status::{ArchivedLog, Status, status};
 use styx_archive::store::{self, Store};
@@ -39,6 +40,10 @@ pub(crate) fn run_restore(arguments: &RestoreArguments, format: Format) -> Resul
         until_us: arguments.until.map(|until| until.micros(Timestamp::now())),
     };
     let restored = with_progress(|tell| restore(&store, &options, tell))?;
+    if arguments.download {
+        let directory = &options.data_directory;
+        with_progress(|tell| download(&store, directory, &restored, tell))?;
+    }
     output::print(&match format {
         Format::Text => restored_text(&restored),
         Format::Json => {

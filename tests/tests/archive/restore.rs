@@ -121,3 +121,19 @@ fn commands_report_what_the_archive_has_and_what_is_missing() {
     let done = styx_tests::cli::run(styx_tests::cli::styx(&["archive", "status"]), b"");
     assert!(done.code == 2 && done.stderr.contains("--url"), "{}", done.stderr);
 }
+
+#[test]
+fn a_downloaded_log_is_read_without_the_store() {
+    let mut archive = Archive::start();
+    let mut server = archive.settings("").start();
+    let records = fill(&server, "a", 500);
+    await_archived(&server, "a");
+    server.kill();
+    let scratch = Arc::new(Scratch::new("server"));
+    let data = scratch.join("data");
+    let directory = data.to_str().expect("a path");
+    let _ = archive.styx(&["restore", "--data-directory", directory, "--download"]).expect_ok();
+    archive.store.stop();
+    let copy = archive.settings("").start_in(scratch).expect("it starts");
+    assert!(copy.read_all("a") == records);
+}

@@ -86,6 +86,9 @@ pub(crate) struct RestoreArguments {
     /// Data directory for the logs; created if it does not exist; no server may use it
     #[arg(short, long, env = "STYX_DATA_DIRECTORY", value_name = "DIR")]
     pub(crate) data_directory: PathBuf,
+    /// Also fetch all records to the disk, so that the logs can be read without the store
+    #[arg(long)]
+    pub(crate) download: bool,
     /// Restore only this log
     #[arg(long, value_name = "NAME")]
     pub(crate) log: Option<LogName>,
