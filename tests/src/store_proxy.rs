@@ -260,7 +260,7 @@ impl Shared {
         };
         let rule = rules.iter().find(is_met)?;
         let number = self.matches.fetch_add(1, Ordering::Relaxed);
-        let is_chosen = number % rule.one_in == 0;
+        let is_chosen = number.is_multiple_of(rule.one_in);
         if is_chosen {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }
