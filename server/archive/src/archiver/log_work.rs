@@ -121,6 +121,7 @@ async fn work(
 
 /// The log, unless another one has its name by now.
 async fn find(inner: &Arc<Inner>, key: &LogKey) -> Option<Log> {
+    let _permit = inner.changes.acquire().await;
     let (inner, key) = (inner.clone(), key.clone());
     let found = tokio::task::spawn_blocking(move || {
         let log = inner.catalog()?.log(&key.name).ok()?;
@@ -156,7 +157,7 @@ async fn record_known(
     }
     if !known.is_empty() {
         inner.totals.healed(known.len() as u64);
-        record(log, known).await?;
+        record(inner, log, known).await?;
     }
     Ok(rest)
 }
@@ -207,7 +208,7 @@ async fn upload_all(
     let mut uploads: VecDeque<Upload> = VecDeque::new();
     let result = async {
         loop {
-            while uploads.len() < inner.settings.uploads.max(1)
+            while uploads.len() < inner.settings.uploads.clamp(1, super::UPLOADS_MAX)
                 && let Some(segment) = waiting.pop_front()
             {
                 uploads.push_back(begin(inner, log, segment));
@@ -221,7 +222,7 @@ async fn upload_all(
                 entries.push(finished(next).await?);
             }
             // The next uploads go on while the manifest is written.
-            while uploads.len() < inner.settings.uploads.max(1)
+            while uploads.len() < inner.settings.uploads.clamp(1, super::UPLOADS_MAX)
                 && let Some(segment) = waiting.pop_front()
             {
                 uploads.push_back(begin(inner, log, segment));
@@ -287,14 +288,15 @@ async fn archive(
         })
         .await?;
     let segments = entries.len() as u64;
-    record(log, entries).await?;
+    record(inner, log, entries).await?;
     inner.totals.archived(segments);
-    evict(log, inner.local_limits()).await;
+    evict(inner, log).await;
     Ok(())
 }
 
 /// Records entries in the log's list.
-async fn record(log: &Log, entries: Vec<Entry>) -> Result<(), Stop> {
+async fn record(inner: &Inner, log: &Log, entries: Vec<Entry>) -> Result<(), Stop> {
+    let _permit = inner.changes.acquire().await;
     let log = log.clone();
     let recorded =
         blocking(move || log.record_archived(&entries).map_err(|e| Failure::Local(e.to_string())));
@@ -310,10 +312,12 @@ fn local(why: String) -> crate::store::Error {
     crate::store::Error::new(Kind::Unavailable, "the log's directory", why)
 }
 
-async fn evict(log: &Log, limits: LocalLimits) {
+async fn evict(inner: &Inner, log: &Log) {
+    let limits = inner.local_limits();
     if limits == LocalLimits::default() {
         return;
     }
+    let _permit = inner.changes.acquire().await;
     let (log, name) = (log.clone(), log.name().clone());
     let evicted = blocking(move || log.evict(&limits).map_err(|e| Failure::Local(e.to_string())));
     if let Err(failure) = evicted.await {

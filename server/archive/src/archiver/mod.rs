@@ -54,7 +54,7 @@ pub struct Settings {
     pub local_bytes_max: Option<u64>,
     /// How long archived segments stay on the disk. `None` for no limit.
     pub local_age_max: Option<Duration>,
-    /// Segments that are uploaded at the same time, at least 1. Recommended: 2.
+    /// Segments that are uploaded at the same time, from 1 to 32. Recommended: 2.
     pub uploads: usize,
     /// The size of the cache of reads on the disk in bytes, at least 32 MiB. Recommended: 1 GiB.
     pub read_cache_bytes: u64,
@@ -93,6 +93,8 @@ struct Inner {
     uploads: Semaphore,
     /// Manifests that are read or written at the same time.
     manifests: Semaphore,
+    /// Calls of logs that block.
+    changes: Semaphore,
     logs: state::Logs,
     totals: stats::Totals,
 }
@@ -100,8 +102,15 @@ struct Inner {
 /// How long readers wait for the store.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Threads that read segments and change logs. Thousands of logs give notice at the start.
-const BLOCKING_THREADS: usize = 16;
+/// Threads that block. There are more than uploads and changes of logs can take, so that some are
+/// always left for readers, on whose chunks the recovery of a log may wait.
+const BLOCKING_THREADS: usize = 64;
+
+/// The most uploads at the same time.
+const UPLOADS_MAX: usize = 32;
+
+/// Changes of logs at the same time. Thousands of logs give notice at the start.
+const CHANGES_AT_ONCE: usize = 8;
 
 /// Manifests that are read or written at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -143,8 +152,9 @@ impl Archiver {
             handle,
             catalog: Mutex::new(None),
             probed: OnceCell::new(),
-            uploads: Semaphore::new(settings.uploads.clamp(1, 64)),
+            uploads: Semaphore::new(settings.uploads.clamp(1, UPLOADS_MAX)),
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
+            changes: Semaphore::new(CHANGES_AT_ONCE),
             logs: state::Logs::default(),
             totals: stats::Totals::default(),
             settings,
