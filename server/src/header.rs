@@ -9,6 +9,7 @@ use crate::session::{Condition, CursorCondition, Error, KnownLog, Producer};
 
 pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
+pub(crate) const ARCHIVED_POSITION: HeaderName = HeaderName::from_static(header::ARCHIVED_POSITION);
 pub(crate) const END_POSITION: HeaderName = HeaderName::from_static(header::END_POSITION);
 pub(crate) const NEXT_POSITION: HeaderName = HeaderName::from_static(header::NEXT_POSITION);
 pub(crate) const POSITION: HeaderName = HeaderName::from_static(header::POSITION);
@@ -25,6 +26,20 @@ const PRODUCER: HeaderName = HeaderName::from_static(header::PRODUCER);
 pub(crate) const EPOCH: HeaderName = HeaderName::from_static(header::EPOCH);
 const SEQUENCE: HeaderName = HeaderName::from_static(header::SEQUENCE);
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(header::TIMEOUT);
+
+/// Adds the range of a log to an answer.
+pub(crate) fn put_range(
+    headers: &mut HeaderMap,
+    start: Position,
+    end: Position,
+    archived: Option<Position>,
+) {
+    headers.insert(START_POSITION, of_position(start));
+    headers.insert(END_POSITION, of_position(end));
+    if let Some(archived) = archived {
+        headers.insert(ARCHIVED_POSITION, of_position(archived));
+    }
+}
 
 /// A header's text; `None` when it is missing, empty or not text. The last
 /// duplicate wins.

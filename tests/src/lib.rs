@@ -24,6 +24,8 @@
 //! | [`damage`] | flipped bits in a stopped server's files |
 //! | [`faults`] | shared by all fault loops |
 //! | [`prometheus`] | a Prometheus that scrapes a server, and `promtool` |
+//! | [`object_store`] | an S3 server over a scratch directory |
+//! | [`store_proxy`] | a proxy in front of it, which breaks exchanges on command |
 //! | [`proxy`] | a network that cuts, delays, splits and half-opens connections |
 //! | [`reverse_proxy`] | nginx or Caddy in front of a server |
 //! | [`authority`] | a certificate authority, and certificates of servers and clients |
@@ -53,6 +55,7 @@ pub mod idle;
 pub mod legacy;
 pub mod load;
 pub mod network;
+pub mod object_store;
 pub mod power;
 pub mod prometheus;
 pub mod proxy;
@@ -61,6 +64,7 @@ pub mod reverse_proxy;
 pub mod scratch;
 pub mod server;
 pub mod service_manager;
+pub mod store_proxy;
 pub mod strace;
 pub mod styx0;
 pub mod styx1;

@@ -195,6 +195,16 @@
 #define STYX_E_QUOTA_EXCEEDED 31
 
 /*
+ The records are in the archive, and its object store does not answer.
+ */
+#define STYX_E_STORE_UNAVAILABLE 32
+
+/*
+ Another server owns the log, and this one only reads it (reserved).
+ */
+#define STYX_E_READ_ONLY 33
+
+/*
  A bug or an I/O error; the server's log has the cause.
  */
 #define STYX_E_UNKNOWN_ERROR 1000
@@ -596,6 +606,11 @@ typedef struct {
      or truncated.
      */
     char log_id[40];
+    /*
+     Records before this position are also in the archive of the server. UINT64_MAX if it has no
+     archive.
+     */
+    uint64_t archived_position;
 } styx_log_details;
 
 /*

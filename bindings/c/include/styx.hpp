@@ -93,6 +93,8 @@ enum class Code : std::uint32_t {
     cursor_taken = STYX_E_CURSOR_TAKEN,
     too_many_cursors = STYX_E_TOO_MANY_CURSORS,
     quota_exceeded = STYX_E_QUOTA_EXCEEDED,
+    store_unavailable = STYX_E_STORE_UNAVAILABLE,
+    read_only = STYX_E_READ_ONLY,
     unknown_error = STYX_E_UNKNOWN_ERROR,
     connection_failed = STYX_E_CONNECTION_FAILED,
     timed_out = STYX_E_TIMED_OUT,
@@ -1350,6 +1352,9 @@ struct LogDetails {
     std::uint64_t timestamp_last = 0;
     /// 32 hexadecimal digits. It changes when the log is created, restored or truncated.
     std::string log_id;
+    /// Records before this position are also in the archive of the server; std::nullopt if it has
+    /// no archive.
+    std::optional<std::uint64_t> archived_position;
 
     LogDetails() = default;
     LogDetails(const styx_log_info &of, const styx_log_config &limits,
@@ -1358,7 +1363,11 @@ struct LogDetails {
           config(limits),
           timestamp_first(details.timestamp_first),
           timestamp_last(details.timestamp_last),
-          log_id(details.log_id) {}
+          log_id(details.log_id) {
+        if (details.archived_position != UINT64_MAX) {
+            archived_position = details.archived_position;
+        }
+    }
 };
 
 /// A cursor: a position that the server keeps under a name.

@@ -64,6 +64,10 @@ pub const STYX_E_CURSOR_TAKEN: u32 = 29;
 pub const STYX_E_TOO_MANY_CURSORS: u32 = 30;
 /// The limit of stored bytes, or of the number of logs, is reached.
 pub const STYX_E_QUOTA_EXCEEDED: u32 = 31;
+/// The records are in the archive, and its object store does not answer.
+pub const STYX_E_STORE_UNAVAILABLE: u32 = 32;
+/// Another server owns the log, and this one only reads it (reserved).
+pub const STYX_E_READ_ONLY: u32 = 33;
 /// A bug or an I/O error; the server's log has the cause.
 pub const STYX_E_UNKNOWN_ERROR: u32 = 1000;
 /// No connection could be opened, or the connection broke.

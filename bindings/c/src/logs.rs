@@ -57,6 +57,9 @@ pub struct styx_log_details {
     /// The id of the log, as 32 hexadecimal digits. It changes when the log is created, restored
     /// or truncated.
     pub log_id: [c_char; 40],
+    /// Records before this position are also in the archive of the server. UINT64_MAX if it has no
+    /// archive.
+    pub archived_position: u64,
 }
 
 /// A list of logs, ordered by name. Any number of threads may use it.
@@ -111,6 +114,7 @@ impl styx_log_details {
             timestamp_first: details.timestamp_first_us.unwrap_or(0),
             timestamp_last: details.timestamp_last_us.unwrap_or(0),
             log_id: fixed(&details.id.to_string()),
+            archived_position: details.archived_position.unwrap_or(u64::MAX),
         }
     }
 }

@@ -99,6 +99,11 @@ export interface LogDetails {
   readonly timestampFirst: number | null;
   /** When the last record was appended, in µs since 1970. */
   readonly timestampLast: number | null;
+  /**
+   * Records before this position are also in the archive of the server; `null` if it has no
+   * archive.
+   */
+  readonly archivedPosition: number | null;
 }
 
 /** A position that the server keeps under a name. */

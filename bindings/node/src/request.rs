@@ -112,6 +112,7 @@ fn log_details(details: &LogDetails) -> Value {
         "config": limits,
         "timestampFirst": details.timestamp_first_us,
         "timestampLast": details.timestamp_last_us,
+        "archivedPosition": details.archived_position,
     })
 }
 

@@ -94,6 +94,7 @@ test("truncated_log_is_empty_and_has_another_id", async () => {
   const log = await context.logOf(["a", "b"]);
   const before = await context.client.getLogDetails(log);
   assert(before.timestampFirst > 1.7e15 && before.timestampLast >= before.timestampFirst);
+  assert.equal(before.archivedPosition, null);
   await context.client.truncateLog(log);
   const after = await context.client.getLogDetails(log);
   assert.equal(after.info.recordCount, 0);

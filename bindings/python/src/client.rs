@@ -264,6 +264,7 @@ fn log_details(py: Python<'_>, details: &LogDetails) -> PyResult<Py<PyAny>> {
     values.set_item("config", limits)?;
     values.set_item("timestamp_first", details.timestamp_first_us)?;
     values.set_item("timestamp_last", details.timestamp_last_us)?;
+    values.set_item("archived_position", details.archived_position)?;
     Ok(values.into_any().unbind())
 }
 

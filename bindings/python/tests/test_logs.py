@@ -117,6 +117,7 @@ def test_a_log_that_does_not_exist_is_a_lookup_error(client: Client) -> None:
 
 def test_details_have_the_times_of_the_records(client: Client, log: str) -> None:
     assert client.get_log_details(log).timestamp_first is None
+    assert client.get_log_details(log).archived_position is None
     fill(client, log, 3)
     details = client.get_log_details(log)
     assert details.info.record_count == 3

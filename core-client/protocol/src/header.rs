@@ -10,6 +10,9 @@ pub const LOG_ID: &str = "x-styx-log-id";
 pub const START_POSITION: &str = "x-styx-start-position";
 /// Position of the next record to be appended.
 pub const END_POSITION: &str = "x-styx-end-position";
+/// Records before this position are also in the archive. Only responses of a server with an
+/// archive have it.
+pub const ARCHIVED_POSITION: &str = "x-styx-archived-position";
 /// The position at which a read continues after this response.
 pub const NEXT_POSITION: &str = "x-styx-next-position";
 /// In a `101` to a consumer: the position of the first record that the server sends.
@@ -42,10 +45,11 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// All headers that Styx defines, for tables and for CORS.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     LOG_ID,
     START_POSITION,
     END_POSITION,
+    ARCHIVED_POSITION,
     NEXT_POSITION,
     POSITION,
     KNOWN_END,

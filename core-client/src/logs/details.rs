@@ -21,6 +21,9 @@ pub struct LogDetails {
     pub timestamp_first_us: Option<u64>,
     /// When the last record was appended, in µs since the Unix epoch.
     pub timestamp_last_us: Option<u64>,
+    /// Records before this position are also in the archive of the server; `None` if it has no
+    /// archive.
+    pub archived_position: Option<u64>,
 }
 
 /// Reads the response to `GET /logs/{name}?details=true`.
@@ -35,6 +38,7 @@ pub(super) fn read(response: &BufferedResponse) -> Result<LogDetails, Error> {
         config: serde_json::from_value(json["config"].clone()).map_err(unparsable)?,
         timestamp_first_us: json["timestamp_first"].as_u64(),
         timestamp_last_us: json["timestamp_last"].as_u64(),
+        archived_position: json["archived_position"].as_u64(),
         info: serde_json::from_value(json).map_err(unparsable)?,
     })
 }

@@ -7,6 +7,8 @@
 //!
 //! Invariant: no level shows a secret. The library `h2` logs malformed paths of requests at
 //! debug, and a path may have a token in its query. So its lines below info are never written.
+//! Nor are those of the library `object_store` below warn: it signs its requests, and it has a line
+//! for each attempt, which the archive tells again.
 
 use std::io::IsTerminal;
 
@@ -41,8 +43,11 @@ pub(crate) fn start(level: Option<LogLevel>, format: LogFormat) -> Result<(), Fa
 
 /// Whether a line or span may be logged, whatever the configured levels are.
 fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
-    let is_h2 = metadata.target().split("::").next() == Some("h2");
-    !is_h2 || *metadata.level() <= Level::INFO
+    match metadata.target().split("::").next() {
+        Some("h2") => *metadata.level() <= Level::INFO,
+        Some("object_store") => *metadata.level() <= Level::WARN,
+        _ => true,
+    }
 }
 
 fn filter(

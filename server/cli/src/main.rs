@@ -1,13 +1,15 @@
 //! `styx`: the server and the command line in one binary.
 //!
 //! ```text
-//! arguments → command_line (clap) → serve | logs/… | cursors | token | health | top | benchmark | verify | repair | import | completions | manual → exit code
+//! arguments → command_line (clap) → serve | logs/… | cursors | token | health | top | benchmark | verify | repair | import | archive | completions | manual → exit code
 //! ```
 //!
 //! Exit codes: 0 success, 1 failure (`Error: <message>` on standard error), 2 misuse
 //! (usage on standard error). If the binary is started with the name `styx-server`, it
 //! takes the flags of the 0.x server instead.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod benchmark;
 mod check_storage;
 mod command_line;
@@ -79,6 +81,10 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Verify { directory } => verify::run(&directory, global.format),
         Command::Repair(arguments) => repair::run(&arguments, global.format),
         Command::Import(arguments) => import::run(&arguments, global.format),
+        #[cfg(feature = "archive")]
+        Command::Restore(arguments) => archive::run_restore(&arguments, global.format),
+        #[cfg(feature = "archive")]
+        Command::Archive(command) => archive::run(command, global.format),
         Command::Completions { shell } => completions::run(shell),
         Command::Manual { directory } => manual::run(&directory),
         Command::Version => {

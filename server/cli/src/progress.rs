@@ -33,6 +33,26 @@ impl Progress {
         Progress::new(ProgressBar::new_spinner(), "{spinner} {msg} records in {elapsed}")
     }
 
+    /// Progress in steps of any kind.
+    #[cfg(feature = "archive")]
+    pub(crate) fn of_steps() -> Progress {
+        Progress::new(ProgressBar::new(0), "{msg}: {bar:30} {pos} of {len}, {eta} left")
+    }
+
+    /// Sets what is being done, and how much of it is.
+    #[cfg(feature = "archive")]
+    pub(crate) fn set_step(&mut self, what: &str, done: u64, total: u64) {
+        self.bar.set_message(what.to_owned());
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    /// Removes the line.
+    #[cfg(feature = "archive")]
+    pub(crate) fn clear(self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Shows nothing.
     pub(crate) fn hidden() -> Progress {
         Progress { bar: ProgressBar::hidden(), records: 0 }

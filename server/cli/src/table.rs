@@ -14,14 +14,21 @@ const PADDING: usize = 8;
 
 /// The output of `logs create` and `logs get`.
 pub(crate) fn log_info(info: &LogInfo) -> String {
+    aligned(&info_rows(info))
+}
+
+/// The output of `logs get` if the server has an archive.
+pub(crate) fn archived_log_info(info: &LogInfo, archived_position: u64) -> String {
+    let mut rows = info_rows(info);
+    rows.push(vec!["archived_position:".to_owned(), archived_position.to_string()]);
+    aligned(&rows)
+}
+
+fn info_rows(info: &LogInfo) -> Vec<Vec<String>> {
     let labels =
         ["name:", "status:", "record_count:", "file_size:", "start_position:", "end_position:"];
-    let rows: Vec<Vec<String>> = labels
-        .into_iter()
-        .zip(cells(info))
-        .map(|(label, value)| vec![label.to_owned(), value])
-        .collect();
-    aligned(&rows)
+    let pairs = labels.into_iter().zip(cells(info));
+    pairs.map(|(label, value)| vec![label.to_owned(), value]).collect()
 }
 
 /// The output of `logs list`.

@@ -96,7 +96,7 @@ impl Snapshot {
             header.set_mtime(now_s);
             archive.append_data(&mut header, name, content)
         };
-        let manifest = Manifest { id: log.id, generation: 0, config: log.config }.encode();
+        let manifest = Manifest::new(log.id, 0, log.config).encode();
         add(name::MANIFEST, manifest.len() as u64, &mut manifest.as_bytes())?;
         if let Some(bytes) = &self.cursors {
             add(name::CURSORS, bytes.len() as u64, &mut bytes.as_slice())?;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use styx_protocol::{Code, LogId, LogStatus, Position};
 
 use crate::Cursor;
+use crate::archive::StoreError;
+use crate::archive::remote_file::store_error;
 use crate::commit::failure::is_no_descriptor;
 use crate::format::NewerFormat;
 
@@ -261,6 +263,12 @@ pub enum Error {
         /// The problem, and the remedy.
         cause: String,
     },
+    /// The object store with the archived segments does not answer, or refuses.
+    #[error("the object store with the older records is not available: {cause}; try again")]
+    StoreUnavailable {
+        /// Why, if it is known.
+        cause: String,
+    },
     /// An I/O error outside the append path.
     #[error("{doing} {path}: {source}")]
     Io {
@@ -280,6 +288,14 @@ pub enum Removal {
     Deleted,
     /// The log with this name is now empty and has another id.
     Truncated,
+}
+
+/// Why the object store is not available, if a read of an archived segment failed for this reason.
+fn unavailable(error: &io::Error) -> Option<String> {
+    match store_error(error)? {
+        StoreError::Unavailable(cause) => Some(cause.clone()),
+        StoreError::Missing | StoreError::Damaged(_) => None,
+    }
 }
 
 fn removal_text(how: Removal) -> &'static str {
@@ -329,6 +345,7 @@ impl Error {
             Error::ShuttingDown => Code::ShuttingDown,
             Error::CorruptRecord { .. } => Code::CorruptRecord,
             Error::NeedsMemory { .. } => Code::Overloaded,
+            Error::StoreUnavailable { .. } => Code::StoreUnavailable,
             Error::Io { source, .. } if is_no_descriptor(source) => Code::Overloaded,
             Error::StorageFull { .. } | Error::DiskReserve { .. } => Code::StorageFull,
             Error::InvalidConfig(_) | Error::BadArchive { .. } | Error::CursorBeyondEnd { .. } => {
@@ -352,6 +369,7 @@ impl Error {
         let path = path.into();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull => Error::StorageFull { path },
+            _ if let Some(cause) = unavailable(&source) => Error::StoreUnavailable { cause },
             _ => Error::Io { doing, path, source: Arc::new(source) },
         }
     }

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod clock;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -76,7 +77,7 @@ mod wait;
 mod watermark;
 
 pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
-pub use catalog::{Catalog, Options};
+pub use catalog::{Attached, Catalog, Options};
 pub use cursors::{Cursor, CursorCondition, CursorLag};
 pub use disk_reserve::DiskReserveStats;
 pub use error::{Error, Removal};
@@ -84,5 +85,6 @@ pub use format::NewerFormat;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek, SegmentInfo};
 pub use measurements::Measurements;
-pub use reader::{Batch, Blocks, Found, Reader, Record, Span, Wait};
+pub use reader::{Batch, Blocks, Fetch, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;
+pub use segment::Place;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! checksum = "…"        CRC-32 of everything after this line, in hex
-//! version = 1
+//! version = 1           2 once the log has a list of archived segments
 //! id = "…"              32 hex digits
 //! generation = 0        the folder with the segments
 //! [config] …
@@ -18,7 +18,11 @@ use toml::{Table, Value};
 
 use crate::format::{Newer, Unusable};
 
-const VERSION: u32 = 1;
+/// The version of a log without archived segments.
+pub(crate) const VERSION: u32 = 1;
+/// The version of a log that has, or had, a list of archived segments. An older version of Styx
+/// refuses it, instead of missing the files of evicted segments.
+pub(crate) const ARCHIVED_VERSION: u32 = 2;
 
 /// The keys beside those of the configuration.
 const KEYS: [&str; 4] = ["version", "id", "generation", "config"];
@@ -32,6 +36,7 @@ pub(crate) const START: &[u8] = b"checksum = \"";
 /// A log's identity and configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manifest {
+    pub(crate) version: u32,
     pub(crate) id: LogId,
     pub(crate) generation: u64,
     pub(crate) config: LogConfig,
@@ -46,10 +51,15 @@ struct Text {
 }
 
 impl Manifest {
+    /// The manifest of a log without archived segments.
+    pub(crate) fn new(id: LogId, generation: u64, config: LogConfig) -> Manifest {
+        Manifest { version: VERSION, id, generation, config }
+    }
+
     /// Returns the content of the file.
     pub(crate) fn encode(&self) -> String {
         let text = Text {
-            version: VERSION,
+            version: self.version,
             id: self.id.to_string(),
             generation: self.generation,
             config: self.config,
@@ -79,12 +89,13 @@ impl Manifest {
             return Err(Unusable::Newer(newer));
         }
         let text: Text = table.try_into().map_err(|e: toml::de::Error| invalid(&e))?;
-        if text.version != VERSION {
+        if !(VERSION..=ARCHIVED_VERSION).contains(&text.version) {
             return Err(invalid(&format!("version {} does not exist", text.version)));
         }
         let id = text.id.parse().map_err(|e| invalid(&e))?;
         text.config.validate().map_err(|e| invalid(&e))?;
-        Ok(Manifest { id, generation: text.generation, config: text.config })
+        let Text { version, generation, config, .. } = text;
+        Ok(Manifest { version, id, generation, config })
     }
 }
 
@@ -92,7 +103,7 @@ impl Manifest {
 /// version replaces the file, so an unknown key is newer even if the version is not.
 fn newer(table: &Table) -> Option<Newer> {
     if let Some(Value::Integer(version)) = table.get("version")
-        && *version > i64::from(VERSION)
+        && *version > i64::from(ARCHIVED_VERSION)
     {
         return Some(Newer::version(version));
     }
@@ -126,17 +137,19 @@ mod tests {
     #[test]
     fn a_manifest_with_default_configuration_is_decoded() {
         let read = decode(&format!("{V1}[config]\n")).expect("is valid");
-        let expected = Manifest { id: LogId(0xff), generation: 3, config: LogConfig::default() };
+        let expected = Manifest::new(LogId(0xff), 3, LogConfig::default());
         assert_eq!(read, expected);
         assert_eq!(Manifest::decode(expected.encode().as_bytes()), Ok(expected));
+        let archived = Manifest { version: 2, ..expected };
+        assert_eq!(Manifest::decode(archived.encode().as_bytes()), Ok(archived));
     }
 
     /// Bug: a manifest of a newer version without `generation` was an error about that key. A key
     /// that only a newer version knows was ignored, and lost at the next truncate.
     #[test]
     fn a_manifest_of_a_newer_version_is_refused_by_its_format() {
-        let message = newer("version = 2\nshards = [1, 2]\n");
-        let refused = "log.toml was written in format 2 by a newer version of Styx: run that \
+        let message = newer("version = 3\nshards = [1, 2]\n");
+        let refused = "log.toml was written in format 3 by a newer version of Styx: run that \
                        version or a newer one";
         assert_eq!(message, refused);
         let message = newer(&format!("{V1}compact = true\n[config]\n"));
@@ -152,7 +165,7 @@ mod tests {
         {
             assert!(matches!(decode(body), Err(Unusable::Damaged(_))), "{body:?}");
         }
-        let newer_but_damaged = Manifest::decode(b"checksum = \"00000000\"\nversion = 2\n");
+        let newer_but_damaged = Manifest::decode(b"checksum = \"00000000\"\nversion = 3\n");
         assert!(matches!(newer_but_damaged, Err(Unusable::Damaged(_))));
     }
 }

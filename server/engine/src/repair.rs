@@ -151,6 +151,7 @@ fn intact_ranges(log: &Log, progress: &mut dyn FnMut(Position)) -> Result<Vec<Ra
                     }
                     progress(end);
                 }
+                Ok(Found::NeedsStore(fetch)) => reader.keep(fetch.wait()?),
                 Ok(_) => return Ok(ranges),
                 Err(Error::CorruptRecord { next: Some(next), position, .. }) if next > position => {
                     at = next;
@@ -178,7 +179,7 @@ fn replace(
     let temporary = data.join(format!("{}{number:016x}", crate::data_directory::RESTORING));
     let written = write(storage, &temporary, damaged, kept, progress).and_then(|()| {
         let manifest = read_manifest(&**storage, &directory)?;
-        let text = Manifest { id, generation: 0, ..manifest }.encode();
+        let text = Manifest::new(id, 0, manifest.config).encode();
         let path = temporary.join(name::MANIFEST);
         replace_file(&**storage, &path, text.as_bytes())
             .map_err(Error::io("cannot write", path))?;
@@ -235,7 +236,14 @@ fn write(
     let segment_bytes = u64::try_from(config.segment_max_size).unwrap_or(u64::MAX);
     let mut reader = from.reader(kept.start)?;
     while reader.position() < kept.end {
-        let Found::Some(batch) = reader.read(1 << 20)? else { break };
+        let batch = match reader.read(1 << 20)? {
+            Found::Some(batch) => batch,
+            Found::NeedsStore(fetch) => {
+                reader.keep(fetch.wait()?);
+                continue;
+            }
+            Found::AtEnd | Found::NeedsDisk => break,
+        };
         for record in batch.records().take_while(|record| record.position < kept.end) {
             if writer.segment_bytes() > segment_bytes {
                 writer.roll(record.timestamp_us)?;

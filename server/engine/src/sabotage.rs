@@ -34,11 +34,13 @@ pub(crate) enum Mistake {
     CursorBeforeSync,
     /// A part of a block is read without a comparison of its checksum.
     TrustPartTables,
+    /// A segment may be evicted before the list of archived segments is durable.
+    EvictBeforeManifest,
 }
 
 /// The names for `STYX_SABOTAGE`. docs/reliability.md has a row for each.
 #[cfg(feature = "sabotage")]
-const NAMES: [(&str, Mistake); 8] = [
+const NAMES: [(&str, Mistake); 9] = [
     ("ack-before-sync", Mistake::AckBeforeSync),
     ("skip-directory-sync", Mistake::SkipDirectorySync),
     ("retry-fsync", Mistake::RetryFsync),
@@ -47,6 +49,7 @@ const NAMES: [(&str, Mistake); 8] = [
     ("watermark-ahead", Mistake::WatermarkAhead),
     ("cursor-before-sync", Mistake::CursorBeforeSync),
     ("trust-part-tables", Mistake::TrustPartTables),
+    ("evict-before-manifest", Mistake::EvictBeforeManifest),
 ];
 
 /// Whether this mistake is switched on.

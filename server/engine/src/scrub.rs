@@ -3,16 +3,18 @@
 //!
 //! A pass checks every block of all sealed segments. It also checks that each segment names the
 //! seal of the segment before it. If a pass finds damage, the log becomes `corrupt`; its status
-//! and the server's log name the file, byte and position. The scrub does not read the newest
-//! segment, because recovery has read it and its later commits are in memory. Invariant: the
-//! scrub changes no file.
+//! and the server's log name the file, byte and position. The damaged file of an archived segment is
+//! replaced by the archived bytes instead. The scrub does not read the newest
+//! segment, because recovery has read it and its later commits are in memory. It does not read
+//! segments that are only in the object store: the archiver checks those. Invariant: the
+//! scrub changes no other file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Log;
-use crate::segment::Segment;
 use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd};
+use crate::segment::{Place, Segment};
 use crate::sync::lock;
 use crate::verify::Problem;
 
@@ -23,8 +25,10 @@ pub struct ScrubStats {
     pub bytes: u64,
     /// The number of completed passes over all logs.
     pub passes: u64,
-    /// The number of times that a damaged segment was found.
+    /// The number of times that a damaged segment was found and could not be replaced.
     pub problems: u64,
+    /// The number of damaged segments that were replaced by their archived copies.
+    pub healed: u64,
 }
 
 /// The counters behind [`ScrubStats`].
@@ -33,6 +37,7 @@ pub(crate) struct ScrubCounters {
     pub(crate) bytes: AtomicU64,
     pub(crate) passes: AtomicU64,
     pub(crate) problems: AtomicU64,
+    pub(crate) healed: AtomicU64,
 }
 
 impl ScrubCounters {
@@ -41,6 +46,7 @@ impl ScrubCounters {
             bytes: self.bytes.load(Ordering::Relaxed),
             passes: self.passes.load(Ordering::Relaxed),
             problems: self.problems.load(Ordering::Relaxed),
+            healed: self.healed.load(Ordering::Relaxed),
         }
     }
 }
@@ -57,10 +63,17 @@ pub(crate) fn scrub(
     let mut prev_crc = None;
     for segment in view.segments.iter() {
         let Some(sealed) = segment.summary() else { break };
+        if segment.is_remote() {
+            prev_crc = Some(sealed.seal_crc);
+            continue;
+        }
         match check(segment, prev_crc, counters, pace) {
             Ok(SegmentCheck::Intact) => prev_crc = Some(sealed.seal_crc),
             Ok(SegmentCheck::Removed | SegmentCheck::Newer) => prev_crc = None,
             Ok(SegmentCheck::Stopped) => break,
+            Err(problem) if heal(log, segment, &problem, counters) => {
+                prev_crc = Some(sealed.seal_crc);
+            }
             Err(problem) => {
                 counters.problems.fetch_add(1, Ordering::Relaxed);
                 log.0.mark_corrupt(&format!(
@@ -78,9 +91,29 @@ pub(crate) fn scrub(
     problems
 }
 
+/// Replaces the damaged file of an archived segment by the archived bytes. Returns whether it did.
+fn heal(log: &Log, segment: &Arc<Segment>, problem: &Problem, counters: &ScrubCounters) -> bool {
+    if segment.place() != Place::Both {
+        return false;
+    }
+    let (path, message) = (problem.file.display(), &problem.message);
+    match log.0.download(segment.base) {
+        Ok(true) => {
+            counters.healed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%path, offset = problem.offset, message, "a damaged segment was replaced by its archived copy; look at the health of the disk");
+            true
+        }
+        Ok(false) => false,
+        Err(error) => {
+            tracing::error!(%path, message, %error, "a damaged segment cannot be replaced by its archived copy");
+            false
+        }
+    }
+}
+
 enum SegmentCheck {
     Intact,
-    /// Retention has removed the segment in the meantime.
+    /// Retention has removed the segment in the meantime, or it was evicted.
     Removed,
     /// A newer version wrote the rest of the segment, so it was not checked.
     Newer,
@@ -102,7 +135,7 @@ fn check(
         position,
         message,
     };
-    let file = match segment.file() {
+    let file = match segment.local_file() {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(SegmentCheck::Removed);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+use super::archive;
 use super::value::{self, BYTES, IGNORED_BYTES, SECONDS, SECONDS_FROM_1, ValueKind};
 use super::{Auth, BindAddress, Config, Jwt, SigningAlgorithm, Statsd};
 
@@ -116,6 +117,25 @@ macro_rules! tls_path_key {
             value: |config| {
                 let path = config.tls.$field.as_ref().map(|path| path.display().to_string());
                 Some(Value::String(path.unwrap_or_default()))
+            },
+        }
+    };
+}
+
+macro_rules! archive_path_key {
+    ($name:literal, $about:literal, $field:ident) => {
+        ConfigKey {
+            name: $name,
+            alias: None,
+            kind: ValueKind::Text,
+            about: $about,
+            set: |config, v| {
+                let text = value::text(v);
+                config.archive.$field = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
+                Ok(())
+            },
+            value: |config| {
+                Some(of_path(config.archive.$field.as_deref().unwrap_or(Path::new(""))))
             },
         }
     };
@@ -543,6 +563,112 @@ pub(super) const KEYS: &[ConfigKey] = &[
             Some(value::text(v)).filter(|text| !text.is_empty()).map(PathBuf::from)
         ),
         |path: &Option<PathBuf>| of_path(path.as_deref().unwrap_or(Path::new("")))
+    ),
+    ConfigKey {
+        name: "archive.url",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "URL of the object store with the history: s3://, gs://, az:// or file://; empty for none",
+        set: |config, v| {
+            let text = value::text(v);
+            config.archive.url = (!text.is_empty()).then(|| text.parse()).transpose()?;
+            Ok(())
+        },
+        value: |config| {
+            let url = config.archive.url.as_ref().map(ToString::to_string);
+            Some(Value::String(url.unwrap_or_default()))
+        },
+    },
+    ConfigKey {
+        name: "archive.endpoint",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "address of a store that is not the cloud's own, such as http://127.0.0.1:7070; may be empty",
+        set: |config, v| {
+            config.archive.endpoint = archive::endpoint(&value::text(v))?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.archive.endpoint.clone())),
+    },
+    ConfigKey {
+        name: "archive.region",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "region of the bucket; empty for that of the environment",
+        set: |config, v| {
+            config.archive.region = value::text(v);
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.archive.region.clone())),
+    },
+    archive_path_key!(
+        "archive.credentials_file",
+        "file with the credentials; empty for those of the environment or of the machine",
+        credentials_file
+    ),
+    archive_path_key!(
+        "archive.ca_file",
+        "file with the authorities that sign the store's certificate, PEM; empty for the system's",
+        ca_file
+    ),
+    ConfigKey {
+        name: "archive.checksum",
+        alias: None,
+        kind: ValueKind::Text,
+        about: "checksum that S3 compares with each object: crc64, sha256 or none",
+        set: |config, v| {
+            config.archive.checksum = value::text(v).parse()?;
+            Ok(())
+        },
+        value: |config| Some(Value::String(config.archive.checksum.to_string())),
+    },
+    seconds_key!(
+        "archive.max_lag",
+        SECONDS_FROM_1,
+        "age in seconds at which a record is archived although its segment is not full",
+        archive.max_lag
+    ),
+    size_key!(
+        "archive.local_max_size",
+        ValueKind::Number { min: 0, max: 1 << 50 },
+        "most bytes of a log that stay on the disk once they are archived; 0 for no limit",
+        archive.local_max_size
+    ),
+    seconds_key!(
+        "archive.local_max_age",
+        SECONDS,
+        "seconds that records stay on the disk once they are archived; 0 for no limit",
+        archive.local_max_age
+    ),
+    size_key!(
+        "archive.uploads",
+        ValueKind::Number { min: 1, max: 64 },
+        "segments that are uploaded at a time",
+        archive.uploads
+    ),
+    size_key!(
+        "archive.upload_bytes_per_second",
+        ValueKind::Number { min: 0, max: 1 << 40 },
+        "bytes per second of all uploads together; 0 for no limit",
+        archive.upload_bytes_per_second
+    ),
+    size_key!(
+        "archive.read_cache_size",
+        ValueKind::Number { min: 16 << 20, max: 1 << 50 },
+        "most bytes of archived records that stay on the disk after they were read",
+        archive.read_cache_size
+    ),
+    size_key!(
+        "archive.read_memory",
+        ValueKind::Number { min: 16 << 20, max: 1 << 40 },
+        "most bytes of archived records that all readers together have in memory",
+        archive.read_memory
+    ),
+    seconds_key!(
+        "archive.delete_grace",
+        SECONDS,
+        "seconds that styx archive collect keeps objects after their records were removed",
+        archive.delete_grace
     ),
     ConfigKey {
         name: "metrics.per_log",

@@ -105,6 +105,7 @@ impl Config {
         loaded.check_paths()?;
         loaded.check_tls()?;
         loaded.check_jwt()?;
+        loaded.check_archive()?;
         loaded.check_origins();
         Ok(loaded)
     }
@@ -252,6 +253,15 @@ impl Loaded {
             Some((key, accepted)) => Err(unusable(key, "", accepted.to_owned())),
             None => Ok(()),
         }
+    }
+
+    /// Refuses keys of `[archive]` that contradict each other, and warns if they have no effect.
+    fn check_archive(&mut self) -> Result<(), Error> {
+        if let Some((key, value, accepted)) = self.config.archive.contradiction() {
+            return Err(unusable(key, &value, accepted.to_owned()));
+        }
+        self.warnings.extend(self.config.archive.warning());
+        Ok(())
     }
 
     /// Warns about patterns that match no origin. They are no errors, because 0.x accepted
@@ -520,6 +530,36 @@ mod tests {
                 "http_write_buffer_size = {size}\n[log_manager]\nwrite_buffer_size = {size}\n"
             );
             assert_eq!(load(&file, &[]).expect("it loads").warnings, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn archive_needs_a_url_that_fits_its_other_keys() {
+        let loaded = load("", &[]).expect("it loads");
+        assert_eq!((loaded.config.archive.url, loaded.warnings), (None, Vec::new()));
+
+        let file = "[archive]\nurl = \"s3://history/a/\"\nlocal_max_size = 1_000_000\n";
+        let loaded = load(file, &[("STYX_ARCHIVE_MAX_LAG", "60")]).expect("it loads");
+        let archive = loaded.config.archive;
+        assert_eq!(
+            archive.url.as_ref().map(ToString::to_string).as_deref(),
+            Some("s3://history/a")
+        );
+        assert_eq!((archive.local_max_size, archive.max_lag), (1_000_000, Duration::from_secs(60)));
+        assert_eq!((archive.uploads, loaded.warnings), (2, Vec::new()));
+
+        let loaded = load("[archive]\nlocal_max_size = 1\n", &[]).expect("it loads");
+        assert!(loaded.warnings[0].contains("archive.url"), "{:?}", loaded.warnings);
+
+        for (file, part) in [
+            ("url = \"history\"", "s3://BUCKET"),
+            ("url = \"s3://a\"\nmax_lag = 0", "from 1"),
+            ("url = \"s3://a\"\nendpoint = \"a.example\"", "https://s3.example.com"),
+            ("url = \"file:///a\"\nendpoint = \"http://a\"", "leave it empty"),
+            ("url = \"s3://a\"\nuploads = 65", "from 1 to 64"),
+        ] {
+            let refused = load(&format!("[archive]\n{file}\n"), &[]).expect_err(file);
+            assert!(refused.to_string().contains(part), "{refused}");
         }
     }
 

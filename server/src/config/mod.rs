@@ -10,6 +10,7 @@
 //! checked and needs no further checks.
 
 mod address;
+mod archive;
 mod environment;
 mod exposure;
 mod jwt;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::BindAddress;
+pub use archive::{Archive, ArchiveUrl, UploadChecksum};
 pub use exposure::BindSource;
 pub use jwt::{Jwt, SigningAlgorithm};
 pub use load::{Error, Loaded};
@@ -92,6 +94,8 @@ pub struct Config {
     pub tls: Tls,
     /// The logs.
     pub log_manager: LogManager,
+    /// The object store that has the history of the logs.
+    pub archive: Archive,
     /// Whether each log has metrics of its own.
     pub per_log_metrics: PerLogMetrics,
     /// StatsD gauges; `None` if they are off.
@@ -200,6 +204,7 @@ impl Default for Config {
                 direct_write_size: 512 << 10,
                 scrub_bytes_per_second: 16 * MIB,
             },
+            archive: Archive::default(),
             per_log_metrics: PerLogMetrics::default(),
             statsd: None,
             auth: None,

@@ -32,7 +32,9 @@ mod tests {
 
     use super::super::keys::{ConfigKey, KEYS};
     use super::super::value::ValueKind;
-    use super::super::{Auth, BindAddress, Config, Jwt, LogManager, Statsd};
+    use super::super::{
+        Archive, Auth, BindAddress, Config, Jwt, LogManager, Statsd, UploadChecksum,
+    };
 
     #[test]
     fn printed_configuration_loads_as_the_same() {
@@ -121,6 +123,14 @@ mod tests {
                 cors_allowed_origins: vec![text.to_owned(), "http://localhost:*".to_owned()],
                 auth: Some(auth_with_jwt(text)),
                 limits_file: Some(PathBuf::from(text)),
+                archive: Archive {
+                    url: Some("s3://history/logs".parse().expect("a URL")),
+                    endpoint: "http://127.0.0.1:7070".to_owned(),
+                    region: text.to_owned(),
+                    credentials_file: Some(PathBuf::from(text)),
+                    checksum: UploadChecksum::Sha256,
+                    ..Archive::default()
+                },
                 log_manager: LogManager {
                     data_directory: PathBuf::from(format!("{text}/styx-none")),
                     pad_commits: true,

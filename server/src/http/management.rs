@@ -143,7 +143,7 @@ fn from_json(body: &[u8]) -> Result<(LogName, LogConfig), Error> {
 }
 
 /// The fields with which an answer describes a log, besides its name and its configuration.
-const DESCRIPTION: [&str; 7] = [
+const DESCRIPTION: [&str; 8] = [
     "status",
     "record_count",
     "file_size",
@@ -151,6 +151,7 @@ const DESCRIPTION: [&str; 7] = [
     "end_position",
     "timestamp_first",
     "timestamp_last",
+    "archived_position",
 ];
 
 /// The configuration of a JSON body, whose fields may be given in two places.
@@ -260,6 +261,7 @@ mod tests {
     fn a_description_of_a_log_creates_a_log_with_its_configuration() {
         let nested = br#"{"name": "b", "status": "ok", "record_count": 3, "file_size": 9,
             "start_position": 0, "end_position": 3, "timestamp_first": 1, "timestamp_last": null,
+            "archived_position": 2,
             "config": {"segment_max_count": 10, "log_max_age": null}}"#;
         let (name, config) = from_json(nested).expect("a description");
         assert_eq!((name.as_str(), config.segment_max_count), ("b", 10));

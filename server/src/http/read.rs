@@ -104,7 +104,7 @@ async fn finite(
         });
         of_stream(AnswerBody::stream(rest), read_type)
     };
-    put_positions_up_to(&mut answer, log.start_position(), end, Some(from + left));
+    put_positions_up_to(&mut answer, log, end, Some(from + left));
     Ok(answer)
 }
 
@@ -258,18 +258,12 @@ fn of_stream(body: AnswerBody, read_type: ReadType) -> Answer {
 
 /// Adds the log's current start and end, and the position to continue at.
 pub(super) fn put_positions(answer: &mut Answer, log: &OpenLog, next: Option<Position>) {
-    put_positions_up_to(answer, log.start_position(), log.end_position(), next);
+    put_positions_up_to(answer, log, log.end_position(), next);
 }
 
-fn put_positions_up_to(
-    answer: &mut Answer,
-    start: Position,
-    end: Position,
-    next: Option<Position>,
-) {
+fn put_positions_up_to(answer: &mut Answer, log: &OpenLog, end: Position, next: Option<Position>) {
     let headers = answer.headers_mut();
-    headers.insert(header::START_POSITION, header::of_position(start));
-    headers.insert(header::END_POSITION, header::of_position(end));
+    header::put_range(headers, log.start_position(), end, log.archived_position());
     if let Some(next) = next {
         headers.insert(header::NEXT_POSITION, header::of_position(next));
     }

@@ -9,6 +9,8 @@
 //! Invariant: the number of series does not grow with the number of logs beyond a limit
 //! ([`PerLogMetrics`]), unless the configuration asks for that.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod histograms;
 mod logs;
 mod totals;
@@ -22,6 +24,8 @@ use prometheus::{
     Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+#[cfg(feature = "archive")]
+use self::archive::ArchiveMetrics;
 use self::histograms::Histograms;
 use self::logs::LogMetrics;
 use self::totals::Totals;
@@ -53,6 +57,8 @@ pub(crate) struct Metrics {
     /// The size and the free bytes of the data directory's file system; NaN if they are unknown.
     disk: [Gauge; 2],
     certificate: OnceLock<(IntGauge, Arc<Certificates>)>,
+    #[cfg(feature = "archive")]
+    archive: OnceLock<ArchiveMetrics>,
     per_log: PerLogMetrics,
     has_per_log: IntGauge,
     /// Set and read under the lock, so that two scrapes do not mix.
@@ -146,6 +152,8 @@ impl Metrics {
             disk_reserve_reached: register(&registry, disk_reserve_reached),
             disk: [register(&registry, disk_size), register(&registry, disk_free)],
             certificate: OnceLock::new(),
+            #[cfg(feature = "archive")]
+            archive: OnceLock::new(),
             per_log,
             has_per_log: register(&registry, has_per_log),
             logs: Mutex::new((LogMetrics::new(&registry), Totals::new(&registry))),
@@ -226,6 +234,10 @@ impl Metrics {
         self.clock_offset.set(sessions.clock_stats().offset_us as f64 / 1e6);
         self.disk_reserve_reached.set(sessions.disk_reserve_stats().is_reached.into());
         totals.set(sessions, &list, &stats);
+        #[cfg(feature = "archive")]
+        if let Some(stats) = sessions.archive_stats() {
+            self.archive.get_or_init(|| ArchiveMetrics::new(&self.registry)).set(&stats);
+        }
         logs.reset();
         if has_per_log {
             let infos = list.iter().filter(|info| is_visible(&info.name));

@@ -5,6 +5,7 @@
 //! in memory ───────────────────────────────▶ parts, shared with the log's tail
 //! in the file, every codec is accepted ────▶ a span, nothing is read
 //! else ─▶ page cache, or blocking thread ──▶ parts ─▶ decompressed one by one if needed
+//! in the object store ─▶ wait without a thread, then as above
 //! ```
 //!
 //! A small compressed block may decompress to a large one, so no more is
@@ -20,6 +21,7 @@ use styx_protocol::{Code, Codecs, Position};
 use super::pause::Pause;
 use super::read::BLOCK_BYTES_MAX;
 use super::reading::Reading;
+use super::store::fetched;
 use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
 use crate::limits::Direction;
 
@@ -119,19 +121,17 @@ impl BlockReader {
         if let Some(time) = self.reader.as_ref().and_then(|reader| self.pause.due(reader)) {
             tokio::time::sleep(time).await;
         }
-        let is_span_wanted = self.wants_span()?;
-        let bytes_max = self.log.meter().part_bytes(self.query.bytes_max);
-        let mut chunk = self.chunks.reserve(bytes_max).await;
-        let mut found = self.read(chunk.bytes(), is_span_wanted).await?;
-        if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = found {
-            drop(chunk);
-            chunk = self.chunks.reserve_record(bytes, 1).await?;
-            self.cursor()?.set_block_bytes_max(bytes);
-            // One byte: only this block.
-            found = self.read(1, false).await?;
-            self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
-        }
-        let found = found?;
+        let (found, chunk) = loop {
+            let (found, chunk) = self.attempt().await?;
+            match found {
+                BlocksOrSpan::Blocks(Found::NeedsStore(fetch)) => {
+                    drop(chunk);
+                    let kept = fetched(fetch).await?;
+                    self.cursor()?.keep(kept);
+                }
+                found => break (found, chunk),
+            }
+        };
         // The first blocks are checked, because the consumer may have found damage there.
         self.may_span = SPANS;
         match found {
@@ -146,8 +146,25 @@ impl BlockReader {
                 self.give(&blocks).map(Some)
             }
             BlocksOrSpan::Blocks(Found::AtEnd) => Ok(None),
-            BlocksOrSpan::Blocks(Found::NeedsDisk) => Err(interrupted()),
+            BlocksOrSpan::Blocks(Found::NeedsDisk | Found::NeedsStore(_)) => Err(interrupted()),
         }
+    }
+
+    /// Reads once, with memory for the result.
+    async fn attempt(&mut self) -> Result<(BlocksOrSpan, ChunkReservation), Error> {
+        let is_span_wanted = self.wants_span()?;
+        let bytes_max = self.log.meter().part_bytes(self.query.bytes_max);
+        let mut chunk = self.chunks.reserve(bytes_max).await;
+        let mut found = self.read(chunk.bytes(), is_span_wanted).await?;
+        if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = found {
+            drop(chunk);
+            chunk = self.chunks.reserve_record(bytes, 1).await?;
+            self.cursor()?.set_block_bytes_max(bytes);
+            // One byte: only this block.
+            found = self.read(1, false).await?;
+            self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
+        }
+        Ok((found?, chunk))
     }
 
     /// Everything that was read was sent.
@@ -172,7 +189,7 @@ impl BlockReader {
         let may_span = self.may_span && all && any_codec;
         let reader = self.cursor()?;
         reader.set_receiver_checks(may_span);
-        Ok(may_span && !reader.reads_ahead() && !reader.is_in_memory())
+        Ok(may_span && !reader.reads_ahead() && !reader.reads_remote() && !reader.is_in_memory())
     }
 
     fn give(&mut self, blocks: &Blocks) -> Result<StoredBlocks, Error> {

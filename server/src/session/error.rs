@@ -25,6 +25,10 @@ pub(crate) struct Error {
     pub(crate) has_invalid_token: bool,
 }
 
+/// The message of a read that needs the archive.
+const STORE_FAILS: &str = "the records are in the archive, and its object store does not answer or \
+                           refuses; try again, or read newer records";
+
 /// The value of an extra field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ErrorField {
@@ -35,7 +39,10 @@ pub(crate) enum ErrorField {
 impl Error {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Error {
         let retry_after = match code {
-            Code::Overloaded | Code::ShuttingDown | Code::TooManyRequests => Some(1),
+            Code::Overloaded
+            | Code::ShuttingDown
+            | Code::TooManyRequests
+            | Code::StoreUnavailable => Some(1),
             _ => None,
         };
         Error {
@@ -90,6 +97,12 @@ impl From<styx_engine::Error> for Error {
             E::NotAvailable { status, .. } => {
                 error.fields.push(("status", ErrorField::Text(status.to_string())));
                 error.retry_after = (status == LogStatus::Scanning).then_some(1);
+                error
+            }
+            E::StoreUnavailable { cause } => {
+                // The cause has the addresses of the store, which are not for every client.
+                tracing::info!(%cause, "a read needs the archive, whose object store fails");
+                error.message = STORE_FAILS.to_owned();
                 error
             }
             E::CursorBeyondEnd { end, .. } => error.with("end_position", end.0),

@@ -15,6 +15,9 @@ pub(crate) struct Details {
     /// µs since the epoch; `None` while there is no record.
     pub(crate) timestamp_first: Option<u64>,
     pub(crate) timestamp_last: Option<u64>,
+    /// Absent without an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) archived_position: Option<u64>,
 }
 
 impl Sessions {
@@ -96,6 +99,7 @@ impl OpenLog {
             config: self.log.config(),
             timestamp_first: times.map(|(first, _)| first),
             timestamp_last: times.map(|(_, last)| last),
+            archived_position: self.archived_position().map(|position| position.0),
         })
     }
 

@@ -13,6 +13,11 @@
 
 mod append;
 mod archive;
+#[cfg(feature = "archive")]
+mod archiving;
+#[cfg(not(feature = "archive"))]
+#[path = "no_archiving.rs"]
+mod archiving;
 mod blocks;
 mod budget;
 mod cursors;
@@ -27,15 +32,18 @@ mod read;
 mod reading;
 mod status;
 mod storage;
+mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::limits::Meter;
 use styx_engine::clock::ClockStats;
 use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
 use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
+
+use archiving::Archiving;
 
 pub(crate) use append::{AppendStream, Condition, Written};
 pub(crate) use blocks::{BlockQuery, BlockReader, StoredBlocks};
@@ -52,6 +60,8 @@ pub(crate) use read::RecordReader;
 pub(crate) use reading::{FollowedBy, Followers};
 pub(crate) use status::{LogRow, LogState};
 pub(crate) use storage::{StorageHealth, space_of};
+#[cfg(feature = "archive")]
+pub(crate) use styx_archive::Stats as ArchiveStats;
 pub(crate) use styx_engine::storage::DiskSpace;
 pub(crate) use styx_engine::{
     Append, Batch, CursorCondition, HistogramSnapshot, LogStats, Measurements, Payload, Producer,
@@ -65,6 +75,7 @@ const ARCHIVES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     catalog: Catalog,
+    archiving: Archiving,
     request_budget: RequestBudget,
     response_budget: ResponseBudget,
     archives: Arc<Semaphore>,
@@ -85,10 +96,23 @@ pub(crate) struct OpenLog {
     meter: Meter,
 }
 
-/// Why the data directory cannot be used.
+/// Why the data directory or its archive cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct OpenError(#[from] styx_engine::Error);
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDirectory(#[from] styx_engine::Error),
+    /// The archive cannot be used.
+    #[cfg(feature = "archive")]
+    #[error("the archive cannot be used: {0}")]
+    Archive(styx_archive::store::Error),
+    /// There is an archive in the configuration, but not in the binary.
+    #[error(
+        "archive.url is set, but this binary was built without the feature `archive`: build it with \
+         the feature, or remove archive.url"
+    )]
+    NoArchive,
+}
 
 impl Sessions {
     /// Opens the data directory; its logs are opened in the background. The engine keeps
@@ -98,7 +122,10 @@ impl Sessions {
         open_files: usize,
     ) -> Result<Sessions, OpenError> {
         let logs = &config.log_manager;
+        let with_archive = config.clone();
+        let archiving = on_a_thread(move || Archiving::open(&with_archive)).await?;
         let options = Options {
+            depot: archiving.depot(),
             pad_commits: logs.pad_commits,
             direct_bytes_min: logs.direct_write_size,
             // Twice the size from which direct writes are used, at most the default.
@@ -116,14 +143,13 @@ impl Sessions {
             let directory = options.data_directory.clone();
             let catalog = Catalog::open(options)?;
             // Only now is it known that the directory exists and is locked by us.
-            Ok((catalog, StorageHealth::probe(&directory)))
+            Ok::<_, OpenError>((catalog, StorageHealth::probe(&directory)))
         };
-        let (catalog, storage) = match tokio::task::spawn_blocking(open).await {
-            Ok(opened) => opened.map_err(OpenError)?,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let (catalog, storage) = on_a_thread(open).await?;
+        archiving.start(catalog.clone());
         Ok(Sessions {
             catalog,
+            archiving,
             storage,
             request_budget: RequestBudget::new(config.max_in_flight_bytes),
             response_budget: ResponseBudget::new(config.max_answer_bytes),
@@ -201,9 +227,18 @@ impl Sessions {
         self.catalog.list()
     }
 
-    /// Commits queued appends and closes every log; returns whether it finished
-    /// within `deadline`.
+    /// The numbers of the archive; `None` without one.
+    #[cfg(feature = "archive")]
+    pub(crate) fn archive_stats(&self) -> Option<ArchiveStats> {
+        self.archiving.stats()
+    }
+
+    /// Ends uploads to the archive, commits queued appends and closes every log; returns whether
+    /// it finished within `deadline`.
     pub(crate) async fn close(&self, deadline: Duration) -> bool {
+        let begun = Instant::now();
+        self.archiving.stop(deadline / 2).await;
+        let deadline = deadline.saturating_sub(begun.elapsed());
         let catalog = self.catalog.clone();
         tokio::task::spawn_blocking(move || catalog.close(deadline)).await.unwrap_or(false)
     }
@@ -256,6 +291,11 @@ impl OpenLog {
     pub(crate) fn end_position(&self) -> Position {
         self.log.end_position()
     }
+
+    /// Position up to which the log is archived; `None` without an archive.
+    pub(crate) fn archived_position(&self) -> Option<Position> {
+        self.log.archived_position()
+    }
 }
 
 /// Parses the name of a log that should exist. No log has an invalid name, so that
@@ -276,5 +316,15 @@ async fn blocking<T: Send + 'static>(
             Code::UnknownError,
             format!("the request failed because of a bug: {panic}"),
         )),
+    }
+}
+
+/// Runs a part of the start that blocks.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

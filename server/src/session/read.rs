@@ -3,6 +3,7 @@
 //! ```text
 //! next() → reserve memory → from memory or the page cache → batch
 //!                         ↘ needs the disk → a blocking thread ↗
+//!                         ↘ needs the object store → free the memory, wait without a thread ↗
 //! ```
 //!
 //! Between two batches it holds only the engine's cursor, so a slow or waiting
@@ -16,6 +17,7 @@ use styx_protocol::{Code, Position, ReadParams, Whence};
 
 use super::pause::Pause;
 use super::reading::Reading;
+use super::store::fetched;
 use super::{ChunkReservation, Error, FollowedBy, OpenLog, ResponseChunks, blocking};
 use crate::limits::{Direction, LOOK_AFTER, Meter, Part};
 
@@ -44,11 +46,24 @@ impl OpenLog {
             Whence::End => Seek::End(params.position),
             Whence::Time => {
                 let time = u64::try_from(params.position).unwrap_or(0);
-                let log = self.log.clone();
-                return blocking(move || log.seek(Seek::Time(time))).await;
+                return self.seek_time(time).await;
             }
         };
         Ok(self.log.seek(seek)?)
+    }
+
+    async fn seek_time(&self, time_us: u64) -> Result<Position, Error> {
+        let mut kept = None;
+        loop {
+            let log = self.log.clone();
+            let found = blocking(move || log.find(Seek::Time(time_us))).await;
+            drop(kept.take());
+            match found? {
+                Found::Some(position) => return Ok(position),
+                Found::NeedsStore(fetch) => kept = Some(fetched(fetch).await?),
+                Found::AtEnd | Found::NeedsDisk => return Err(interrupted()),
+            }
+        }
     }
 
     /// The record at this position; `None` at the end of the log. If it is larger than a
@@ -81,6 +96,11 @@ impl OpenLog {
                 Ok(Found::Some(record)) => {
                     self.log.count_read(1, (record.payload.len() + RECORD_HEADER_BYTES) as u64);
                     return Ok(Some((record, chunk)));
+                }
+                Ok(Found::NeedsStore(fetch)) => {
+                    drop(chunk.take());
+                    reader.set_block_bytes_max(BLOCK_BYTES_MAX);
+                    reader.keep(fetched(fetch).await?);
                 }
                 Ok(Found::AtEnd | Found::NeedsDisk) => return Ok(None),
                 Err(error) => return Err(error.into()),
@@ -137,24 +157,31 @@ impl RecordReader {
         if let Some(time) = self.reader.as_ref().and_then(|reader| self.pause.due(reader)) {
             tokio::time::sleep(time).await;
         }
-        let mut chunk = response.reserve(self.meter.part_bytes(self.batch_bytes_max)).await;
-        let mut read = self.read(chunk.bytes()).await?;
-        if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
-            drop(chunk);
-            chunk = response.reserve_record(bytes, self.copies).await?;
-            self.cursor()?.set_block_bytes_max(bytes);
-            // One byte: only this record.
-            read = self.read(1).await?;
-            self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
-        }
-        match read? {
-            Found::Some(batch) => {
-                self.reading.took(batch.next(), batch.len_bytes() as u64);
-                self.pause.took(batch.len_bytes() as u64);
-                Ok(Some((batch, chunk)))
+        loop {
+            let mut chunk = response.reserve(self.meter.part_bytes(self.batch_bytes_max)).await;
+            let mut read = self.read(chunk.bytes()).await?;
+            if let Err(styx_engine::Error::NeedsMemory { bytes, .. }) = read {
+                drop(chunk);
+                chunk = response.reserve_record(bytes, self.copies).await?;
+                self.cursor()?.set_block_bytes_max(bytes);
+                // One byte: only this record.
+                read = self.read(1).await?;
+                self.cursor()?.set_block_bytes_max(BLOCK_BYTES_MAX);
             }
-            Found::AtEnd => Ok(None),
-            Found::NeedsDisk => Err(interrupted()),
+            match read? {
+                Found::Some(batch) => {
+                    self.reading.took(batch.next(), batch.len_bytes() as u64);
+                    self.pause.took(batch.len_bytes() as u64);
+                    return Ok(Some((batch, chunk)));
+                }
+                Found::AtEnd => return Ok(None),
+                Found::NeedsStore(fetch) => {
+                    drop(chunk);
+                    let kept = fetched(fetch).await?;
+                    self.cursor()?.keep(kept);
+                }
+                Found::NeedsDisk => return Err(interrupted()),
+            }
         }
     }
 

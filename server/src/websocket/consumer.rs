@@ -12,6 +12,7 @@
 //! response budget is used up.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,8 +23,8 @@ use super::close_cause::CloseCause;
 use super::connection::{Listen, WebSocketConnection};
 use super::frame;
 use crate::app::App;
-use crate::handover::Ending;
-use crate::session::{Batch, Error, RecordReader, ResponseChunks};
+use crate::handover::{Ending, EndingBegun};
+use crate::session::{Batch, ChunkReservation, Error, RecordReader, ResponseChunks};
 
 /// Bytes of control frames that are read at a time.
 const CONTROLS_BYTES: usize = 256;
@@ -78,7 +79,7 @@ impl WebSocketConsumer {
                 limited = self.reader.limited();
             }
             if connection.has_sent_all() && limited.is_none() {
-                match self.reader.next(&self.chunks).await? {
+                match self.read(connection, &mut ending).await? {
                     Some((batch, chunk)) => {
                         let frames = self.frames(&batch, chunk.bytes_max())?;
                         let is_long = frames.len() >= LONG_BYTES;
@@ -104,6 +105,29 @@ impl WebSocketConsumer {
                 more = self.reader.wait(None), if waits => drop(more?),
                 () = tokio::time::sleep(limited.unwrap_or_default()), if limited.is_some() => {}
                 error = &mut ending => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The next batch. The archive's object store may take long, so pings are sent and answered in
+    /// the meantime.
+    async fn read(
+        &mut self,
+        connection: &mut WebSocketConnection,
+        ending: &mut EndingBegun,
+    ) -> Result<Option<(Batch, ChunkReservation)>, CloseCause> {
+        let mut next = pin!(self.reader.next(&self.chunks));
+        loop {
+            tokio::select! {
+                biased;
+                read = &mut next => return Ok(read?),
+                error = &mut *ending => return Err(error.into()),
+                ready = connection.ready(Listen::Yes) => ready?,
+            }
+            let _ = connection.receive(CONTROLS_BYTES)?;
+            while connection.next()?.is_some() {}
+            if connection.is_write_closed() {
+                return Err(CloseCause::Gone("the socket failed"));
             }
         }
     }

@@ -81,8 +81,7 @@ async fn read(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<Accept
     let reader = log.read(from, batch_bytes)?.with_copies(2).followed_by(follower);
     let chunks = app.sessions.response_budget().chunks();
     let consumer = WebSocketConsumer { reader, chunks, left, follow: params.follow };
-    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
-    headers.insert(header::END_POSITION, header::of_position(end));
+    header::put_range(&mut headers, log.start_position(), end, log.archived_position());
     if !params.follow {
         headers.insert(header::NEXT_POSITION, header::of_position(from + left));
     }
@@ -102,8 +101,8 @@ fn write(request: &UpgradeRequest, mut headers: HeaderMap) -> Result<AcceptedUpg
         return Err(Error::new(Code::InvalidParams, message));
     }
     let acks = if request.flag("acks")? == Some(true) { Acks::Enabled } else { Acks::Disabled };
-    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
-    headers.insert(header::END_POSITION, header::of_position(log.end_position()));
+    let (start, end) = (log.start_position(), log.end_position());
+    header::put_range(&mut headers, start, end, log.archived_position());
     let ending = request.ending(Action::Append);
     Ok(AcceptedUpgrade::new(headers, move |socket| {
         let decoder = MessageDecoder::new(Some(log.config().payload_bytes_max()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use styx_client::blocking::Client;
 use styx_tests::prometheus::{Prometheus, promtool};
-use styx_tests::{Request, Settings, TestServer, binary, wait};
+use styx_tests::{Request, Scratch, Settings, TestServer, binary, wait};
 
 /// How long Prometheus may take to have data for everything, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -72,7 +72,7 @@ fn alert_rules_are_valid_and_each_alert_fires_and_stays_quiet_when_it_should() {
 /// A test of a rule that cannot fail would be worth nothing.
 #[test]
 fn promtool_refuses_a_rule_that_no_longer_fires() {
-    let scratch = styx_tests::Scratch::new("rules");
+    let scratch = Scratch::new("rules");
     let broken = read("prometheus/styx.rules.yml").replace("up{job=\"styx\"} == 0", "up == 7");
     scratch.write("styx.rules.yml", broken);
     scratch.write("styx.rules.test.yml", read("prometheus/styx.rules.test.yml"));
@@ -108,7 +108,10 @@ fn with_load<T>(server: &TestServer, look: impl FnOnce() -> T) -> T {
 
 #[test]
 fn every_panel_and_every_rule_has_data_of_a_loaded_server() {
-    let server = Settings::default().tls().start();
+    // With an archive, because some rules are about it.
+    let archive = Scratch::new("archive");
+    let table = format!("[archive]\nurl = \"file://{}\"", archive.path().display());
+    let server = Settings::default().tls().table(&table).start();
     server.create("a");
     let rules = rules().join("styx.rules.yml");
     let address = server.tls_url().replace("styxs://", "").replace("https://", "");

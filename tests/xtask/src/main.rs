@@ -25,6 +25,7 @@ mod suites;
 mod tally;
 mod tools;
 mod venv;
+mod versitygw;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

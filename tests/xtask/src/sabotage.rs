@@ -1,9 +1,9 @@
-//! `cargo xtask sabotage`: switches known mistakes of the engine on, one at a time, and
-//! shows which tests catch each. A mistake that no test catches is a failure, because then
+//! `cargo xtask sabotage`: switches known mistakes of the engine and of the archive on, one at a
+//! time, and shows which tests catch each. A mistake that no test catches is a failure, because then
 //! the tests prove nothing about the promise that it breaks.
 //!
-//! The mistakes are listed in the engine's `sabotage.rs`. One build with the feature `sabotage`
-//! has them all, and `STYX_SABOTAGE` chooses one.
+//! The mistakes are listed in the `sabotage.rs` of each crate. One build with the feature `sabotage`
+//! of a crate has all of that crate, and `STYX_SABOTAGE` chooses one.
 
 use std::process::{Output, Stdio};
 use std::time::Instant;
@@ -13,22 +13,44 @@ use crate::{root, tools};
 /// With this number of seeds, each mistake has an effect dozens of times, and a run takes seconds.
 const SEEDS: &str = "400";
 
-/// The tests that run: a test binary, and the arguments that select in it. The audit of damaged
-/// files takes as long as all other tests together, and the tests of the log and of one record
-/// catch everything that it catches here. The other tests of the engine wait for calls that some
-/// mistakes leave out.
-const TESTS: [(&str, &[&str]); 2] =
-    [("engine", &["log::", "one_record::"]), ("simulation", &["--skip", "damage::"])];
+/// A crate with known mistakes.
+struct Suite {
+    package: &'static str,
+    /// The folder of the crate.
+    folder: &'static str,
+    /// The tests that run: a test binary, and the arguments that select in it.
+    tests: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// The audit of damaged files takes as long as all other tests of the engine together, and the tests
+/// of the log and of one record catch everything that it catches here. The other tests of the engine
+/// wait for calls that some mistakes leave out.
+const SUITES: [Suite; 2] = [
+    Suite {
+        package: "styx-engine",
+        folder: "server/engine",
+        tests: &[("engine", &["log::", "one_record::"]), ("simulation", &["--skip", "damage::"])],
+    },
+    Suite {
+        package: "styx-archive",
+        folder: "server/archive",
+        tests: &[("archive", &["conditional::", "collector_"])],
+    },
+];
 
 /// Tries every mistake. Returns whether a test caught each.
 pub(crate) fn all_caught() -> bool {
-    let mistakes = mistakes();
+    SUITES.iter().all(all_of_crate_caught)
+}
+
+fn all_of_crate_caught(suite: &Suite) -> bool {
+    let mistakes = mistakes(suite);
     if mistakes.is_empty() {
-        eprintln!("server/engine/src/sabotage.rs has no mistakes");
+        eprintln!("{}/src/sabotage.rs has no mistakes", suite.folder);
         return false;
     }
     // A test that always fails would seem to catch every mistake.
-    match attempt(None) {
+    match attempt(suite, None) {
         Attempt::NotCaught => {}
         Attempt::CaughtBy(tests) => {
             eprintln!("these fail without a mistake, fix them first: {}", tests.join(", "));
@@ -43,7 +65,7 @@ pub(crate) fn all_caught() -> bool {
         .into_iter()
         .map(|mistake| {
             let start = Instant::now();
-            let outcome = attempt(Some(&mistake));
+            let outcome = attempt(suite, Some(&mistake));
             println!("{:5.1} s  {mistake}", start.elapsed().as_secs_f64());
             (mistake, outcome)
         })
@@ -70,10 +92,10 @@ enum Attempt {
 }
 
 /// Runs the tests with a mistake, or without one.
-fn attempt(mistake: Option<&str>) -> Attempt {
+fn attempt(suite: &Suite, mistake: Option<&str>) -> Attempt {
     let mut failures = Vec::new();
-    for (binary, selected) in TESTS {
-        let output = match run(binary, selected, mistake) {
+    for (binary, selected) in suite.tests {
+        let output = match run(suite.package, binary, selected, mistake) {
             Ok(output) => output,
             Err(e) => return Attempt::NotRun(e.to_string()),
         };
@@ -87,11 +109,17 @@ fn attempt(mistake: Option<&str>) -> Attempt {
     if failures.is_empty() { Attempt::NotCaught } else { Attempt::CaughtBy(failures) }
 }
 
-fn run(binary: &str, selected: &[&str], mistake: Option<&str>) -> std::io::Result<Output> {
-    // The workspace, so that only the engine is rebuilt: with `--package`, cargo would unify
+fn run(
+    package: &str,
+    binary: &str,
+    selected: &[&str],
+    mistake: Option<&str>,
+) -> std::io::Result<Output> {
+    // The workspace, so that only this crate is rebuilt: with `--package`, cargo would unify
     // features over fewer crates, and build their dependencies again.
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--test", binary]);
-    command.args(["--features", "styx-engine/sabotage", "--"]).args(selected);
+    let feature = format!("{package}/sabotage");
+    command.args(["--features", &feature, "--"]).args(selected);
     command.env_remove("STYX_SABOTAGE");
     if let Some(mistake) = mistake {
         command.env("STYX_SABOTAGE", mistake);
@@ -116,9 +144,9 @@ fn failed(stdout: &str) -> Vec<String> {
     names
 }
 
-/// All mistakes, read from the source so that none is forgotten.
-fn mistakes() -> Vec<String> {
-    let source = std::fs::read_to_string(root().join("server/engine/src/sabotage.rs"));
+/// All mistakes of a crate, read from the source so that none is forgotten.
+fn mistakes(suite: &Suite) -> Vec<String> {
+    let source = std::fs::read_to_string(root().join(suite.folder).join("src/sabotage.rs"));
     let source = source.unwrap_or_default();
     let names = source.lines().filter_map(|line| line.strip_prefix("    (\"")?.split_once('"'));
     names.map(|(name, _)| name.to_owned()).collect()
@@ -135,8 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_read_from_the_source() {
-        assert!(mistakes().iter().any(|mistake| mistake == "ack-before-sync"));
-        assert_eq!(mistakes().len(), 8);
+    fn mistakes_are_read_from_the_sources() {
+        let [engine, archive] = SUITES.each_ref().map(mistakes);
+        assert!(engine.iter().any(|mistake| mistake == "ack-before-sync"));
+        assert_eq!(engine.len(), 9);
+        assert_eq!(archive, ["skip-read-back", "trust-precondition", "collect-current-epoch"]);
     }
 }

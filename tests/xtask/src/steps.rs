@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::tally::{self, Tally};
 use crate::{
     c, docs, instructions, node, polyglot, prometheus, proxies, python, run, sabotage,
-    schemathesis, spelling, suites, tools,
+    schemathesis, spelling, suites, tools, versitygw,
 };
 
 /// The name for `--only`, the description, and the function that runs the step.
@@ -43,6 +43,11 @@ const STEPS: &[Step] = &[
     }),
     ("proxies", "nginx and Caddy are installed, for the tests with a proxy", proxies::step),
     ("prometheus", "Prometheus is installed, for the tests of contrib/", prometheus::step),
+    (
+        "object-store",
+        "versitygw, a server with the API of S3, is built, for the tests of the archive",
+        versitygw::step,
+    ),
     ("python-style", "Python code is formatted, and ruff has no warnings", python::style::step),
     (
         "python-wheel",

@@ -34,7 +34,7 @@ const CARGO_CYCLONEDX: Tool =
 
 /// Programs that the tests need besides cargo: the name, the arguments of a call that
 /// shows that it works, what needs it, and how to install it.
-const NEEDED: [(&str, &[&str], &str, &str); 11] = [
+const NEEDED: [(&str, &[&str], &str, &str); 12] = [
     ("bash", &["--version"], "the examples", "apt-get install bash"),
     ("curl", &["--version"], "the examples and the documents", "apt-get install curl"),
     (
@@ -50,6 +50,7 @@ const NEEDED: [(&str, &[&str], &str, &str); 11] = [
         "apt-get install python3 python3-venv",
     ),
     NODE,
+    GO,
     ("npm", &["--version"], "the npm packages, and pyright", "apt-get install npm"),
     ("strace", &["--version"], "tests of failing disks", "apt-get install strace"),
     ("unshare", &["--version"], "tests of full disks", "apt-get install util-linux"),
@@ -69,6 +70,14 @@ const NODE: (&str, &[&str], &str, &str) = (
     "install it from nodejs.org, or with apt-get install nodejs npm where that is new enough",
 );
 
+/// The same for Go.
+const GO: (&str, &[&str], &str, &str) = (
+    "go",
+    &["version"],
+    "versitygw, the object store of the tests (version 1.25 or newer)",
+    "install it from go.dev, or with apt-get install golang-go where that is new enough",
+);
+
 /// Checks that all programs are installed and that the compiler is the pinned one.
 /// Reports what is missing.
 pub(crate) fn are_installed() -> bool {
@@ -83,6 +92,11 @@ pub(crate) fn are_installed() -> bool {
 pub(crate) fn is_node_installed() -> bool {
     let needed = NEEDED.into_iter().filter(|(program, ..)| ["node", "npm"].contains(program));
     needed.filter(|one| !is_installed(*one)).count() == 0
+}
+
+/// Checks that Go is installed. Reports it if not.
+pub(crate) fn is_go_installed() -> bool {
+    is_installed(GO)
 }
 
 fn is_installed((program, call, what_for, how): (&str, &[&str], &str, &str)) -> bool {

@@ -51,6 +51,7 @@ static void limits_are_stored(void)
         client, "log", NULL, 0, &stored, sizeof stored, &details, sizeof details));
     CHECK(memcmp(&stored, &config, sizeof config) == 0);
     EQUAL(details.timestamp_first, 0);
+    EQUAL(details.archived_position, UINT64_MAX);
     EQUAL(strlen(details.log_id), 32);
     OK(styx_create_log(client, "default", NULL, 0, false, NULL, 0));
     OK(styx_get_log_details(client, "default", NULL, 0, &stored, sizeof stored, NULL, 0));

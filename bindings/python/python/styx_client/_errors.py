@@ -299,6 +299,20 @@ class QuotaExceededError(StyxError):
     retriable = False
 
 
+class StoreUnavailableError(StyxError):
+    """The records are in the archive, and its object store does not answer."""
+
+    code = "store_unavailable"
+    retriable = True
+
+
+class ReadOnlyError(StyxError, PermissionError):
+    """Another server owns the log, and this one only reads it (reserved)."""
+
+    code = "read_only"
+    retriable = False
+
+
 class UnknownError(StyxError):
     """A bug or an I/O error; the server's log has the cause."""
 
@@ -417,6 +431,8 @@ BY_CODE: dict[str, type[StyxError]] = {
         CursorTakenError,
         TooManyCursorsError,
         QuotaExceededError,
+        StoreUnavailableError,
+        ReadOnlyError,
         UnknownError,
         ConnectionFailedError,
         TimedOutError,

@@ -64,6 +64,8 @@ class LogDetails:
     timestamp_first: when the first record was appended, in µs since 1970-01-01 UTC; None without a
         record.
     timestamp_last: when the last record was appended.
+    archived_position: records before this position are also in the archive of the server; None if
+        it has no archive.
     """
 
     log_id: str
@@ -71,6 +73,7 @@ class LogDetails:
     config: LogConfig
     timestamp_first: int | None
     timestamp_last: int | None
+    archived_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ class RawDetails(TypedDict):
     config: Mapping[str, int]
     timestamp_first: int | None
     timestamp_last: int | None
+    archived_position: int | None
 
 
 class RawCursor(TypedDict):
@@ -281,6 +285,7 @@ def details(raw: RawDetails) -> LogDetails:
         config=LogConfig(**raw["config"]),
         timestamp_first=raw["timestamp_first"],
         timestamp_last=raw["timestamp_last"],
+        archived_position=raw["archived_position"],
     )
 
 

@@ -44,6 +44,8 @@ pub enum Code {
     CursorTaken,
     TooManyCursors,
     QuotaExceeded,
+    StoreUnavailable,
+    ReadOnly,
     UnknownError,
 }
 
@@ -72,7 +74,7 @@ struct Row {
 
 use Remedy::{Fatal, Retry};
 
-const TABLE: [Row; 32] = [
+const TABLE: [Row; 34] = [
     Row {
         code: Code::NotFound,
         text: "not_found",
@@ -320,6 +322,22 @@ const TABLE: [Row; 32] = [
         remedy: Fatal,
         maybe_appended: false,
         meaning: "the limit of stored bytes, or of the number of logs, is reached",
+    },
+    Row {
+        code: Code::StoreUnavailable,
+        text: "store_unavailable",
+        http_status: 503,
+        remedy: Retry,
+        maybe_appended: false,
+        meaning: "the records are in the archive, and its object store does not answer",
+    },
+    Row {
+        code: Code::ReadOnly,
+        text: "read_only",
+        http_status: 403,
+        remedy: Fatal,
+        maybe_appended: false,
+        meaning: "another server owns the log, and this one only reads it (reserved)",
     },
     Row {
         code: Code::UnknownError,

@@ -1,5 +1,7 @@
 //! The command line as clap parses it: every command and flag, but not what they do.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod cursors;
 mod health;
 mod logs;
@@ -14,6 +16,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use styx_protocol::LogName;
 
+#[cfg(feature = "archive")]
+pub(crate) use archive::{
+    ArchiveCommand, CollectArguments, RestoreArguments, StoreArguments, VerifyArguments,
+};
 pub(crate) use cursors::CursorsCommand;
 pub(crate) use health::HealthArguments;
 pub(crate) use logs::{CreateArguments, LogsCommand, ReadArguments, WriteArguments};
@@ -103,6 +109,16 @@ pub(crate) enum Command {
     /// Stop the 0.x server first. Its directory is only read. Every record is checked. A damaged log
     /// is reported and not copied; the others are copied. Positions and configurations are kept.
     Import(Import),
+    /// Create the logs of an archive in a data directory; their history stays in the archive
+    ///
+    /// Each log ends where its archived part ends, and gets a new id. Records are read from the
+    /// archive when they are needed, so a restore takes seconds. The archive is not changed.
+    #[cfg(feature = "archive")]
+    Restore(RestoreArguments),
+    /// Look at the archive of a server, in its object store
+    #[cfg(feature = "archive")]
+    #[command(subcommand, arg_required_else_help = true)]
+    Archive(ArchiveCommand),
     /// Print the version
     Version,
     /// Print a completion script for a shell

@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use styx_client::LogInfo;
+use serde::Serialize;
 use styx_client::blocking::Client;
+use styx_client::{LogInfo, LogStatus};
 
 use crate::command_line::{CreateArguments, Format};
 use crate::failure::Failure;
@@ -56,7 +57,27 @@ pub(super) fn adopt(client: &Client, name: &str, format: Format) -> Result<(), F
 }
 
 pub(super) fn get(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
-    print_info(&client.get_log(name)?, format)
+    let info = client.get_log(name)?;
+    // The details of a log that is not open are not available.
+    let archived = match info.status {
+        LogStatus::Ok | LogStatus::Tainted => client.get_log_details(name)?.archived_position,
+        _ => None,
+    };
+    match (archived, format) {
+        (None, _) => print_info(&info, format),
+        (Some(position), Format::Text) => output::print(&table::archived_log_info(&info, position)),
+        (Some(archived_position), Format::Json) => {
+            output::print(&json(&ArchivedLog { info: &info, archived_position })?)
+        }
+    }
+}
+
+/// The output of `get` if the server has an archive.
+#[derive(Serialize)]
+struct ArchivedLog<'a> {
+    #[serde(flatten)]
+    info: &'a LogInfo,
+    archived_position: u64,
 }
 
 pub(super) fn trim(

@@ -129,6 +129,17 @@ impl CatalogInner {
         }
     }
 
+    /// The id of a log, even if it could not be opened; `None` if it has no readable manifest.
+    pub(super) fn id_of(&self, name: &LogName, slot: &Slot) -> Option<LogId> {
+        match slot {
+            Slot::Open(log) | Slot::Removing(log) => Some(log.id()),
+            _ => {
+                let manifest = read_manifest(&*self.options.storage, &self.directory(name));
+                manifest.ok().map(|manifest| manifest.id)
+            }
+        }
+    }
+
     fn open_log_with(&self, id: LogId) -> Option<LogName> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.values().find_map(|slot| match slot {

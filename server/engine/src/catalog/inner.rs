@@ -100,7 +100,7 @@ impl CatalogInner {
         locks: Vec<Box<dyn Lock>>,
     ) -> Result<Log, Error> {
         let storage = &self.options.storage;
-        let recovered = recovery::recover(storage, &directory)?;
+        let recovered = recovery::recover(storage, &directory, &self.services.store)?;
         let identity =
             storage.identity(&directory).map_err(Error::io("cannot examine", &directory))?;
         let status = recovered.status;
@@ -143,6 +143,7 @@ impl CatalogInner {
             end: Mutex::new(from.end),
             watermark: Mutex::new(from.watermark),
             cursors: Cursors::default(),
+            archive: Mutex::new(from.archive),
             is_end_open: AtomicBool::new(false),
             trim_lock: Mutex::new(()),
             health: Mutex::new((LogStatus::Ok, String::new())),
@@ -156,6 +157,7 @@ impl CatalogInner {
             self.services.maintainer.watch_age_limits(Arc::downgrade(&log));
         }
         log.note_open_end();
+        log.notice_archiver();
         log
     }
 
@@ -208,7 +210,7 @@ impl CatalogInner {
         let id = self.new_id()?;
         match read_manifest(storage, directory) {
             Ok(manifest) => {
-                return Ok(Manifest { id, generation: manifest.generation + 1, ..manifest });
+                return Ok(Manifest::new(id, manifest.generation + 1, manifest.config));
             }
             Err(newer @ Error::NewerFormat(_)) => return Err(newer),
             Err(_) => {}
@@ -216,7 +218,7 @@ impl CatalogInner {
         let entries = storage.list(directory).map_err(Error::io("cannot list", directory))?;
         let newest = entries.iter().filter_map(|entry| entry.name.parse::<u64>().ok()).max();
         let generation = newest.map_or(0, |newest| newest.saturating_add(1));
-        Ok(Manifest { id, generation, config: LogConfig::default() })
+        Ok(Manifest::new(id, generation, LogConfig::default()))
     }
 
     /// Unpacks an archive under a temporary name and renames it to the log's name.

@@ -1,9 +1,10 @@
 //! The data directory and the logs in it.
 //!
 //! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
-//! names; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
+//! names; [`attach`] creates logs from archived segments; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
 //! is the state of one name; [`scrub_thread`] runs the background scrub.
 
+mod attach;
 mod by_hand;
 mod inner;
 mod options;
@@ -17,10 +18,12 @@ use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
+pub use self::attach::Attached;
 use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 pub use self::options::Options;
 use self::slot::{Slot, not_found, removed, scanning};
+use crate::archive::StoreAccess;
 use crate::block_parts::BlockParts;
 use crate::clock::{ClockStats, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
@@ -90,6 +93,7 @@ impl Catalog {
                     options.free_bytes_min,
                 )),
                 measurements: Arc::default(),
+                store: StoreAccess::new(options.depot.clone(), options.store_wait),
                 pad_commits: options.pad_commits,
                 direct_bytes_min: options.direct_bytes_min,
                 overlap_bytes_min: options.overlap_bytes_min,
@@ -162,7 +166,7 @@ impl Catalog {
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
         let reserved = self.0.reserve_new(name)?;
         let id = self.0.new_id();
-        let placed = id.and_then(|id| self.0.create(name, Manifest { id, generation: 0, config }));
+        let placed = id.and_then(|id| self.0.create(name, Manifest::new(id, 0, config)));
         let created = placed.and_then(|()| {
             // The log has no record yet.
             self.0.recover(name).inspect_err(|_| self.0.discard(name))
@@ -279,29 +283,40 @@ impl Catalog {
     /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         let (old, reserved) = self.0.take(name)?;
-        // The watermark and the cursors are not written while their path changes.
-        let (watermark, cursors) = match &old {
-            Slot::Open(log) => (Some(lock(&log.0.watermark)), Some(log.0.cursors.pause())),
-            _ => (None, None),
+        let id = self.0.id_of(name, &old);
+        // The list of archived segments, the watermark and the cursors are not written while their
+        // path changes.
+        let open = match &old {
+            Slot::Open(log) => Some(log.clone()),
+            _ => None,
+        };
+        let archive = open.as_ref().map(|log| lock(&log.0.archive));
+        let (watermark, cursors) = match &open {
+            Some(log) => (Some(lock(&log.0.watermark)), Some(log.0.cursors.pause())),
+            None => (None, None),
         };
         let deletion = match self.0.begin_deletion(name, &old) {
             Ok(deletion) => deletion,
             Err(error) => {
-                drop((watermark, cursors));
+                drop((archive, watermark, cursors));
                 reserved.put_back(old);
                 return Err(error);
             }
         };
         drop(watermark.map(|mut watermark| watermark.take()));
         drop(cursors);
-        if let Slot::Open(log) = old {
+        if let Some(log) = &open {
             log.0.close_with(&removed(name, Removal::Deleted));
         }
+        drop(archive);
         let data = &self.0.options.data_directory;
         let synced = self.0.options.storage.sync_dir(data).map_err(Error::io("cannot sync", data));
         if let Err(error) = synced {
             reserved.clear();
             return Err(error);
+        }
+        if let Some(id) = id {
+            self.0.services.store.depot.removed(name, id);
         }
         match deletion {
             Deletion::InPlace => {
@@ -336,19 +351,32 @@ impl Catalog {
                 return Err(error);
             }
         };
+        let id = self.0.id_of(name, &old);
+        // The version in the manifest is not raised while the manifest is replaced.
+        let open = match &old {
+            Slot::Open(log) => Some(log.clone()),
+            _ => None,
+        };
+        let archive = open.as_ref().map(|log| lock(&log.0.archive));
         let built = self.0.build(&directory, next);
         let manifest = read_manifest(&*self.0.options.storage, &directory);
         if let Err(error) = &built
             && manifest.is_ok_and(|manifest| manifest.generation != next.generation)
         {
             // The old manifest is still in force, so the old log continues.
+            drop(archive);
             reserved.put_back(old);
             return Err(error.clone());
         }
-        if let Slot::Open(log) = old {
+        if let Some(log) = &open {
             log.0.close_with(&removed(name, Removal::Truncated));
         }
-        drop(locks);
+        drop((archive, locks));
+        if let Some(id) = id
+            && built.is_ok()
+        {
+            self.0.services.store.depot.removed(name, id);
+        }
         // If the new manifest exists but may not be durable, only a restart can tell which of the
         // two logs exists.
         reserved.fill(built.and_then(|()| self.0.recover(name)))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::archive::Depot;
 use crate::clock::{Clock, RealClock};
 use crate::storage::{RealStorage, Storage};
 
@@ -55,6 +56,11 @@ pub struct Options {
     /// The free bytes that appends leave on the file system of their log; 0 for none. New logs and
     /// restores leave them too.
     pub free_bytes_min: u64,
+    /// The object store with the archived segments; `None` without an archive. Archived segments of
+    /// the logs are then listed, but evicted ones cannot be read.
+    pub depot: Option<Arc<dyn Depot>>,
+    /// How long a blocking call waits for the object store while nothing arrives.
+    pub store_wait: Duration,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clocks.
@@ -81,6 +87,8 @@ impl Options {
             scrub_pause: Duration::from_secs(24 * 3600),
             open_files: 1536,
             free_bytes_min: 0,
+            depot: None,
+            store_wait: Duration::from_secs(30),
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),
         }

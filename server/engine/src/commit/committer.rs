@@ -278,9 +278,15 @@ impl LogInner {
         if newest.records == 0 || self.config.segment_max_age < 0 {
             return false;
         }
+        exceeds(self.newest_age_us() / 1_000_000, self.config.segment_max_age)
+    }
+
+    /// The time since the first record of the newest segment in µs. It has no meaning if the segment
+    /// has no record.
+    pub(crate) fn newest_age_us(&self) -> u64 {
         let first_at_us = self.first_at_us.load(Ordering::Relaxed);
         let age_us = micros(self.monotonic()).cast_signed().saturating_sub(first_at_us);
-        exceeds(age_us.max(0).cast_unsigned() / 1_000_000, self.config.segment_max_age)
+        age_us.max(0).cast_unsigned()
     }
 
     /// Ends the newest segment, publishes the next one and writes the watermark.
@@ -308,6 +314,7 @@ impl LogInner {
             }
         }
         self.schedule_maintenance();
+        self.notice_archiver();
         Ok(())
     }
 }

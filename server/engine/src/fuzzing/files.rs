@@ -1,5 +1,5 @@
-//! Fuzz targets for the small files of a log: index, producers snapshot, cursors, manifest and
-//! watermark.
+//! Fuzz targets for the small files of a log: index, producers snapshot, cursors, list of archived
+//! segments, manifest and watermark.
 //!
 //! Each takes the content of one file; the input's first byte selects the checksums to fix.
 //! Invariant: decoding never panics, and a decoded value survives encoding and decoding.
@@ -9,6 +9,8 @@ use styx_protocol::block::Header;
 use styx_protocol::cursor::CURSORS_MAX;
 
 use super::{fixup, memory};
+use crate::archive::Entry;
+use crate::archive::list;
 use crate::cursors::CursorTable;
 use crate::manifest::Manifest;
 use crate::producers::{PendingChanges, ProducerTable, ProducerView, SentRecords};
@@ -92,6 +94,33 @@ pub(super) fn cursors(input: &[u8]) {
     if let Ok(table) = CursorTable::decode(&bytes) {
         assert!(table.cursors.len() <= CURSORS_MAX, "no more than a log can have");
         assert_eq!(table.encode(), bytes, "each table has one form");
+    }
+}
+
+/// The list of archived segments.
+pub(super) fn archive_list(input: &[u8]) {
+    let Some((mode, bytes)) = input.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    if mode & 1 != 0 && bytes.len() >= 16 {
+        bytes[..4].copy_from_slice(b"STXA");
+        fixup::crc(&mut bytes, 4, 8, 16);
+    }
+    if mode & 2 != 0 {
+        for at in (16..bytes.len().saturating_sub(79)).step_by(80) {
+            fixup::crc(&mut bytes, at + 76, at, at + 76);
+        }
+    }
+    let places_max = bytes.len().saturating_sub(16) / 80;
+    let read = list::read(&*memory::file(bytes)).expect("memory can be read");
+    if let Ok((entries, places)) = read {
+        assert!(entries.len() <= places && places <= places_max, "each entry has a place");
+        for (base, entry) in &entries {
+            assert!(entry.base == *base && entry.end >= *base, "a segment has no end before it");
+            assert_eq!(Entry::decode(&entry.encode()), Some(*entry));
+        }
+        let again = list::read(&*memory::file(list::encode(&entries))).expect("memory");
+        let count = entries.len();
+        assert_eq!(again, Ok((entries, count)), "an encoded list can be decoded");
     }
 }
 

@@ -23,7 +23,7 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its binary and of its corpus.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("record", wire::record),
     ("block_header", wire::block_header),
     ("block", wire::block),
@@ -39,6 +39,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("index", files::index),
     ("producers", files::producers),
     ("cursors", files::cursors),
+    ("archive_list", files::archive_list),
     ("manifest", files::manifest),
     ("watermark", files::watermark),
     ("recovery", recovery::recovery),

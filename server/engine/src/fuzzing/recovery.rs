@@ -57,11 +57,8 @@ pub(super) fn recovery(input: &[u8]) {
 }
 
 fn write_files(disk: &MemoryStorage, mode: u8, durable: Position, bytes: &[u8], first: usize) {
-    let manifest = Manifest {
-        id: "00112233445566778899aabbccddeeff".parse::<LogId>().expect("32 hex digits"),
-        generation: 0,
-        config: LogConfig::default(),
-    };
+    let id = "00112233445566778899aabbccddeeff".parse::<LogId>().expect("32 hex digits");
+    let manifest = Manifest::new(id, 0, LogConfig::default());
     disk.put("/data/log/log.toml", manifest.encode().into_bytes());
     if mode & 16 == 0 {
         let mark = Mark { open_epoch: 1, start: Position::ORIGIN, durable };

@@ -61,7 +61,7 @@ pub(super) fn convert(
     }
     let (config, notes) = (conversion.config, std::mem::take(&mut conversion.notes));
     let (start, end) = conversion.finish()?;
-    restore::complete(&**storage, target, Manifest { id, generation: 0, config })?;
+    restore::complete(&**storage, target, Manifest::new(id, 0, config))?;
     if LegacyFiles::list(&**storage, source)? != files {
         let message =
             "the log changed while it was read: stop the 0.x server and import the log again";

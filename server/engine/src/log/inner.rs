@@ -10,6 +10,8 @@ use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
 use crate::append::{Append, AppendError, Appended, StreamError, Ticket};
+use crate::archive::StoreAccess;
+use crate::archive::list::ArchiveList;
 use crate::block_parts::BlockParts;
 use crate::clock::{StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
@@ -47,6 +49,7 @@ pub(crate) struct Services {
     pub(crate) open_ends: Arc<OpenEnds>,
     pub(crate) disk_reserve: Arc<DiskReserve>,
     pub(crate) measurements: Arc<Measurements>,
+    pub(crate) store: StoreAccess,
     pub(crate) pad_commits: bool,
     pub(crate) direct_bytes_min: usize,
     pub(crate) overlap_bytes_min: usize,
@@ -78,6 +81,9 @@ pub(crate) struct LogInner {
     pub(crate) end: Mutex<Option<LogEnd>>,
     pub(crate) watermark: Mutex<Option<Watermark>>,
     pub(crate) cursors: Cursors,
+    /// The list of archived segments; `None` if there is none. Held while the list or the version in
+    /// `log.toml` is written, and while the log is deleted or truncated.
+    pub(crate) archive: Mutex<Option<Box<ArchiveList>>>,
     /// The newest segment's file is open, and [`OpenEnds`] knows it.
     pub(crate) is_end_open: AtomicBool,
     /// Held by retention and trims, so that one of them runs at a time.
@@ -149,6 +155,9 @@ impl LogInner {
     /// Converts a failure into the error of the group. The log becomes `tainted` unless nothing was
     /// written.
     pub(crate) fn record_failure(&self, failure: Failure) -> Error {
+        if matches!(failure, Failure::NoSpace | Failure::BelowReserve(_)) {
+            self.services.store.depot.disk_is_short(&self.name, self.id);
+        }
         match failure {
             Failure::NoSpace => Error::StorageFull { path: self.directory.clone() },
             Failure::BelowReserve(space) => {

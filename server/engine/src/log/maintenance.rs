@@ -130,6 +130,17 @@ impl LogInner {
 
     /// Removes the oldest segments; `count` says how many.
     pub(crate) fn remove_segments(&self, count: impl Fn(&View) -> usize) -> Result<(), Error> {
+        let start = self.tail.view().start();
+        let removed = self.remove_segments_alone(count);
+        // Without the lock of trims: a deletion locks the list first, and rolls wait for trims.
+        if self.tail.view().start() > start {
+            self.compact_archive();
+            self.notice_archiver();
+        }
+        removed
+    }
+
+    fn remove_segments_alone(&self, count: impl Fn(&View) -> usize) -> Result<(), Error> {
         let _alone = lock(&self.trim_lock);
         let view = self.tail.live_view()?;
         let count = count(&view);
@@ -152,9 +163,13 @@ impl LogInner {
         let storage = &self.segment_directory.storage;
         for segment in view.segments.iter().take(count) {
             segment.retire();
-            storage
-                .remove_file(&segment.path)
-                .map_err(Error::io("cannot remove the expired segment", &segment.path))?;
+            match storage.remove_file(&segment.path) {
+                // It was evicted before.
+                Err(error)
+                    if segment.is_remote() && error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed
+                    .map_err(Error::io("cannot remove the expired segment", &segment.path))?,
+            }
             // An index is a cache and may be missing.
             let _ = storage.remove_file(&segment.index_path());
         }

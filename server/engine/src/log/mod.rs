@@ -5,7 +5,9 @@
 //! the thread of the [`maintainer`].
 
 mod append_stream;
+mod archive;
 mod closed;
+mod download;
 mod inner;
 pub(crate) mod maintainer;
 mod maintenance;
@@ -18,8 +20,10 @@ use std::sync::atomic::Ordering;
 
 use styx_protocol::{LogConfig, LogId, LogInfo, LogName, LogStatus, Position};
 
+use crate::archive::Kept;
 use crate::commit::queue::Request;
 use crate::producers::ProducerView;
+use crate::segment::Place;
 use crate::storage::DiskWait;
 use crate::sync::lock;
 use crate::wait::promise;
@@ -58,8 +62,10 @@ pub struct LogStats {
     pub bytes_written: u64,
     /// Bytes that wait to be committed.
     pub queue_bytes: u64,
-    /// Bytes of the log's segment files.
+    /// Bytes of the log's segment files on the disk.
     pub disk_bytes: u64,
+    /// Bytes of the log's segments that are only in the object store.
+    pub remote_bytes: u64,
     /// The number of segments.
     pub segments: u64,
     /// Records that readers took, as [`Log::count_read`] was told.
@@ -75,8 +81,12 @@ pub struct SegmentInfo {
     pub start: Position,
     /// The position after its last durable record.
     pub end: Position,
-    /// Bytes of its file, up to the durable end.
+    /// Bytes of its file, up to the durable end; 0 if it is only in the object store.
     pub disk_bytes: u64,
+    /// Bytes of the segment, wherever they are.
+    pub bytes: u64,
+    /// Where these bytes are.
+    pub place: Place,
     /// When its first record was appended, in µs since the epoch; 0 without records.
     pub first_timestamp_us: u64,
     /// When its last record was appended; 0 without records.
@@ -139,6 +149,7 @@ impl Log {
             bytes_written: counters.bytes.load(Ordering::Relaxed),
             queue_bytes: self.0.queue.bytes() as u64,
             disk_bytes: view.disk_bytes(),
+            remote_bytes: view.remote_bytes(),
             segments: view.segments.len() as u64,
             records_read: counters.records_read.load(Ordering::Relaxed),
             bytes_read: counters.bytes_read.load(Ordering::Relaxed),
@@ -160,7 +171,9 @@ impl Log {
             Some(sealed) => SegmentInfo {
                 start: segment.base,
                 end: sealed.end,
-                disk_bytes: sealed.bytes,
+                disk_bytes: if segment.is_remote() { 0 } else { sealed.bytes },
+                bytes: sealed.bytes,
+                place: segment.place(),
                 first_timestamp_us: sealed.first_timestamp_us,
                 last_timestamp_us: sealed.last_timestamp_us,
                 is_finished: true,
@@ -169,6 +182,8 @@ impl Log {
                 start: segment.base,
                 end: view.durable.position,
                 disk_bytes: view.durable.offset,
+                bytes: view.durable.offset,
+                place: Place::Local,
                 first_timestamp_us: view.durable.first_timestamp_us,
                 last_timestamp_us: view.durable.last_timestamp_us,
                 is_finished: false,
@@ -302,12 +317,31 @@ impl Log {
         self.0.push(Request::Forget { producer: id }).map(drop)
     }
 
-    /// Resolves a [`Seek`] to a position. [`Seek::Time`] may wait for the disk; the others never
-    /// do.
+    /// Resolves a [`Seek`] to a position. [`Seek::Time`] may wait for the disk and for the object
+    /// store; the others never do.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if the position is outside the log.
+    /// [`Error::OutOfRange`] if the position is outside the log; [`Error::StoreUnavailable`].
     pub fn seek(&self, to: Seek) -> Result<Position, Error> {
+        let mut kept: Option<Kept> = None;
+        loop {
+            let found = self.find(to);
+            drop(kept.take());
+            match found? {
+                Found::Some(position) => return Ok(position),
+                Found::NeedsStore(fetch) => kept = Some(fetch.wait()?),
+                Found::AtEnd | Found::NeedsDisk => return Ok(self.end_position()),
+            }
+        }
+    }
+
+    /// As [`Log::seek`], but returns [`Found::NeedsStore`] instead of waiting for the object store.
+    /// Keep the result of its future until you have called this again. Never returns
+    /// [`Found::AtEnd`] or [`Found::NeedsDisk`].
+    ///
+    /// # Errors
+    /// As [`Log::seek`].
+    pub fn find(&self, to: Seek) -> Result<Found<Position>, Error> {
         seek::resolve(&self.0, to)
     }
 

@@ -17,6 +17,7 @@ use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 
 use super::ahead::Ahead;
 use super::extract::{Bound, Extract, Extracted};
+use super::remote::Needs;
 use super::{FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
 use crate::format::Newer;
@@ -40,15 +41,21 @@ struct Scanned {
 }
 
 impl Reader {
-    /// Reads the next blocks from the file. `None` if that needs the disk, and `disk` forbids it.
+    /// Reads the next blocks from the file. The inner error is what that needs first.
     pub(super) fn read_file<T: Extract>(
         &mut self,
         view: &View,
         bytes_max: usize,
         disk: DiskWait,
-    ) -> Result<Option<Extracted<T>>, Error> {
+    ) -> Result<Result<Extracted<T>, Needs>, Error> {
         match self.read_blocks(view, bytes_max, disk) {
-            Err(Error::CorruptRecord { .. }) if disk == DiskWait::Forbidden => Ok(None),
+            Err(error @ Error::CorruptRecord { .. }) if self.distrust(view, &error) => {
+                self.read_blocks(view, bytes_max, disk).map_err(|error| self.after_segment(error))
+            }
+            Err(error @ Error::CorruptRecord { .. }) if self.is_remote(view) => {
+                Err(self.after_segment(error))
+            }
+            Err(Error::CorruptRecord { .. }) if disk == DiskWait::Forbidden => Ok(Err(Needs::Disk)),
             Err(Error::CorruptRecord { offset, .. }) => {
                 self.pass_damage(view, offset)?;
                 self.read_blocks(view, bytes_max, disk)
@@ -94,11 +101,13 @@ impl Reader {
         view: &View,
         bytes_max: usize,
         disk: DiskWait,
-    ) -> Result<Option<Extracted<T>>, Error> {
+    ) -> Result<Result<Extracted<T>, Needs>, Error> {
         if self.place.is_none() {
             self.order.bytes = 0;
         }
-        let Some((mut place, read_estimate)) = self.place(view, disk)? else { return Ok(None) };
+        let Some((mut place, read_estimate)) = self.place(view, disk)? else {
+            return Ok(Err(Needs::Disk));
+        };
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
             0 => read_estimate,
@@ -113,16 +122,20 @@ impl Reader {
             }
             let ahead = match bytes_max {
                 0 => Ahead::Unavailable,
+                _ if place.file.is_remote() => Ahead::Unavailable,
                 _ => self.read_ahead(&place, limit, least, disk),
             };
             let chunk = match ahead {
-                Ahead::Bytes(bytes) => Some(bytes),
-                Ahead::NeedsDisk => None,
+                Ahead::Bytes(bytes) => Ok(bytes),
+                Ahead::NeedsDisk => Err(Needs::Disk),
                 Ahead::Unavailable => self.chunk(&place, limit, want, disk)?,
             };
-            let Some(chunk) = chunk else {
-                self.place = Some(place);
-                return Ok(None);
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(needs) => {
+                    self.place = Some(place);
+                    return Ok(Err(needs));
+                }
             };
             let scanned = self.scan::<T>(&place, &chunk, bytes_max)?;
             place.offset += scanned.skipped;
@@ -146,7 +159,7 @@ impl Reader {
             self.used = extracted.used;
             self.order.bytes = self.order.bytes.saturating_add(extracted.used);
             self.place = Some(place);
-            return Ok(Some(extracted));
+            return Ok(Ok(extracted));
         }
     }
 
@@ -161,12 +174,6 @@ impl Reader {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
-        if let Some(place) = &self.place
-            && place.segment.base == segment.base
-            && place.offset < view.readable_bytes(segment)
-        {
-            return Ok(Some((place.clone(), READ_BYTES_MIN)));
-        }
         let open_failed = |error: io::Error| {
             // Retention may have removed the segment after the view was taken.
             let now = self.log.tail.view();
@@ -175,6 +182,20 @@ impl Reader {
             }
             Error::io("cannot open", &segment.path)(error)
         };
+        if let Some(place) = &self.place
+            && place.segment.base == segment.base
+            && place.offset < view.readable_bytes(segment)
+        {
+            let mut place = place.clone();
+            // The segment may have been uploaded again, or fetched to the disk.
+            if place.file.is_remote() {
+                match self.open_file(segment, disk).map_err(open_failed)? {
+                    Some(file) => place.file = file,
+                    None => return Ok(None),
+                }
+            }
+            return Ok(Some((place, READ_BYTES_MIN)));
+        }
         let Some(file) = self.open_file(segment, disk).map_err(open_failed)? else {
             return Ok(None);
         };
@@ -234,7 +255,7 @@ impl Reader {
         let limit = view.readable_bytes(&place.segment);
         // Usually the place is already at the block, so one header is enough.
         let mut want = BLOCK_HEADER_BYTES;
-        while let Some(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
+        while let Ok(chunk) = self.chunk(&place, limit, want, DiskWait::Allowed)? {
             let skipped = self.bytes_before(&place, &chunk)?;
             if skipped == 0 {
                 break;
@@ -265,8 +286,8 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Reads up to `want` bytes at the place, but not beyond `limit`. `None` if that needs the
-    /// disk, and `disk` forbids it.
+    /// Reads up to `want` bytes at the place, but not beyond `limit`. The inner error is what that
+    /// needs first.
     ///
     /// # Errors
     /// The bytes cannot be read, or there are fewer than a block header has.
@@ -276,7 +297,7 @@ impl Reader {
         limit: u64,
         want: usize,
         disk: DiskWait,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Result<Bytes, Needs>, Error> {
         let left = usize::try_from(limit.saturating_sub(place.offset)).unwrap_or(usize::MAX);
         let mut buffer = BytesMut::zeroed(want.min(left));
         let mut filled = 0;
@@ -285,9 +306,12 @@ impl Reader {
             match disk.read_at(&*place.file, &mut buffer[filled..], offset) {
                 Ok(Some(0)) => break,
                 Ok(Some(n)) => filled += n,
-                Ok(None) => return Ok(None),
+                Ok(None) => return Ok(Err(Needs::Disk)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    if let Some(fetch) = self.fetch_for(place, &error) {
+                        return Ok(Err(Needs::Store(fetch)));
+                    }
                     tracing::error!(%error, path = %place.segment.path.display(), offset, "cannot read a segment");
                     return Err(self.damaged(&place.segment, offset));
                 }
@@ -297,7 +321,7 @@ impl Reader {
             return Err(self.damaged(&place.segment, place.offset));
         }
         buffer.truncate(filled);
-        Ok(Some(buffer.freeze()))
+        Ok(Ok(buffer.freeze()))
     }
 
     /// Scans a chunk that begins at the place. Skips the blocks before the position, which may be
@@ -309,8 +333,11 @@ impl Reader {
         chunk: &Bytes,
         bytes_max: usize,
     ) -> Result<Scanned, Error> {
-        let is_checked_by_receiver =
-            T::HAS_WHOLE_BLOCKS && self.receiver_checks && !self.is_known_to_be_damaged();
+        // Damage in the cache of the object store is fetched again here, before it is sent.
+        let is_checked_by_receiver = T::HAS_WHOLE_BLOCKS
+            && self.receiver_checks
+            && !place.file.is_remote()
+            && !self.is_known_to_be_damaged();
         let mut bound = Bound::new(bytes_max);
         let mut blocks: Vec<Block> = Vec::new();
         let skipped = self.bytes_before(place, chunk)?;

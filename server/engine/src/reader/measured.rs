@@ -1,7 +1,7 @@
 //! Counts how long reads take.
 //!
-//! A read that needs the disk is one read: it begins with the attempt that does not wait, and ends
-//! on the thread that waits. Reads that find nothing, or fail, are not counted.
+//! A read that needs the disk or the object store is one read: it begins with the attempt that does
+//! not wait, and ends when it has found something. Reads that find nothing, or fail, are not counted.
 
 use super::{Found, Reader};
 use crate::Error;
@@ -17,7 +17,7 @@ impl Reader {
         let begun_us = self.begun_us.take().unwrap_or_else(|| now_us(self));
         let found = read(self);
         match &found {
-            Ok(Found::NeedsDisk) => self.begun_us = Some(begun_us),
+            Ok(Found::NeedsDisk | Found::NeedsStore(_)) => self.begun_us = Some(begun_us),
             Ok(Found::Some(_)) => {
                 let reads = &self.log.services.measurements.reads;
                 reads.add(now_us(self).saturating_sub(begun_us));

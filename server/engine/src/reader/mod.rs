@@ -4,6 +4,7 @@
 //! try_read, try_blocks ─▶ last commits in memory ─▶ page cache ─▶ NeedsDisk
 //! read, blocks         ─▶ last commits in memory ─▶ page cache ─▶ disk
 //! span                 ─▶ a part of a file, which the kernel sends
+//! an evicted segment   ─▶ cache of the object store ─▶ NeedsStore: the caller waits ([`fetch`])
 //! ```
 //!
 //! A reader of many records that are not in the page cache reads ahead, past it ([`ahead`]).
@@ -18,9 +19,11 @@ mod ahead;
 mod batch;
 mod blocks;
 mod extract;
+mod fetch;
 mod file;
 mod measured;
 mod one;
+mod remote;
 mod span;
 mod wait;
 
@@ -33,6 +36,7 @@ use styx_protocol::{LogStatus, Position};
 use self::ahead::Order;
 use self::extract::{Extract, Extracted};
 use crate::Error;
+use crate::archive::Kept;
 use crate::log::LogInner;
 use crate::segment::Segment;
 use crate::segment::name::Offset;
@@ -42,11 +46,12 @@ use crate::tail::View;
 
 pub use self::batch::{Batch, Record};
 pub use self::blocks::Blocks;
+pub use self::fetch::Fetch;
 pub use self::span::Span;
 pub use self::wait::Wait;
 
 /// What a read found.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Found<T> {
     /// The records or blocks.
     Some(T),
@@ -55,6 +60,10 @@ pub enum Found<T> {
     /// No result, because the bytes are neither in memory nor in the page cache. Call the blocking
     /// method on a thread that may wait for the disk.
     NeedsDisk,
+    /// No result, because the bytes are only in the object store. Await the future, give its result
+    /// to [`Reader::keep`], and read again. It can take as long as the store does, so apply a
+    /// timeout.
+    NeedsStore(Fetch),
 }
 
 /// A cursor over a log. Retention may remove records that it has read. If retention removes
@@ -74,6 +83,10 @@ pub struct Reader {
     receiver_checks: bool,
     /// The monotonic time at which a read began that needs the disk.
     begun_us: Option<u64>,
+    /// Keeps fetched bytes in the cache until they are read.
+    kept: Option<Kept>,
+    /// The last position at which bytes from the object store were damaged.
+    distrusted: Option<Position>,
 }
 
 /// A place in a segment's file, at the start of a block. The block with the reader's position
@@ -101,6 +114,8 @@ impl Reader {
             order: Order::default(),
             receiver_checks: false,
             begun_us: None,
+            kept: None,
+            distrusted: None,
         };
         let view = reader.log.tail.live_view()?;
         if from < view.start() || from > view.durable.position {
@@ -126,6 +141,18 @@ impl Reader {
         }
     }
 
+    /// Keeps fetched bytes in the cache until the next read that finds something. Call this with the
+    /// result of the future in [`Found::NeedsStore`], and read again.
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
+
+    /// Whether the last read was of an evicted segment, so that there is no span.
+    #[must_use]
+    pub fn reads_remote(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.file.is_remote())
+    }
+
     /// Limits the memory that the next block may need. A larger one is not read: the read fails
     /// with [`Error::NeedsMemory`], so that the caller can reserve memory and raise the limit.
     /// There is no limit by default.
@@ -134,8 +161,8 @@ impl Reader {
     }
 
     /// Leaves the checksums of the bodies of blocks to their receiver, as in a [`Span`]. It applies
-    /// to [`Reader::blocks`] and [`Reader::try_blocks`], if the log is not known to be damaged. The
-    /// reader checks them by default.
+    /// to [`Reader::blocks`] and [`Reader::try_blocks`], if the log is not known to be damaged and the
+    /// segment was not evicted. The reader checks them by default.
     pub fn set_receiver_checks(&mut self, receiver_checks: bool) {
         self.receiver_checks = receiver_checks;
     }
@@ -154,7 +181,8 @@ impl Reader {
         self.measured(|reader| reader.next(bytes_max, DiskWait::Forbidden))
     }
 
-    /// As [`Reader::try_read`], but waits for the disk. Never returns [`Found::NeedsDisk`].
+    /// As [`Reader::try_read`], but waits for the disk. Never returns [`Found::NeedsDisk`]. Does not
+    /// wait for the object store.
     ///
     /// # Errors
     /// As [`Reader::try_read`].
@@ -207,10 +235,11 @@ impl Reader {
         let extracted = match self.read_memory(bytes_max)? {
             Some(extracted) => extracted,
             None => match self.read_file(&view, bytes_max, disk)? {
-                Some(extracted) => extracted,
-                None => return Ok(Found::NeedsDisk),
+                Ok(extracted) => extracted,
+                Err(needs) => return Ok(needs.found()),
             },
         };
+        self.kept = None;
         self.position = extracted.next;
         if bytes_max > 0 {
             self.note_progress();

@@ -31,11 +31,12 @@ impl Reader {
                     return Ok(found);
                 }
                 match self.read_file::<Batch>(&view, 0, disk)? {
-                    Some(extracted) => extracted,
-                    None => return Ok(Found::NeedsDisk),
+                    Ok(extracted) => extracted,
+                    Err(needs) => return Ok(needs.found()),
                 }
             }
         };
+        self.kept = None;
         let Some(record) = extracted.found.records().next() else { return Ok(Found::AtEnd) };
         self.position = record.position + 1;
         if self.position < extracted.next {
@@ -60,6 +61,7 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Some(Found::NeedsDisk);
             }
+            // The part may be in the object store: reading the whole block fetches it.
             Err(_) => return None,
         }
         let payload = part.payload(&bytes.freeze())?;

@@ -93,6 +93,7 @@ impl Reader {
             return Ok(None);
         }
         let Some((place, _)) = self.place(&view, DiskWait::Allowed)? else { return Ok(None) };
+        // An evicted segment has no descriptor.
         if place.file.fd().is_none() {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Recovery: opens the files of a log after a crash or a shutdown, and prepares it for appends.
 //!
 //! ```text
-//! log.toml ─▶ watermark ─▶ segment names ─▶ newest segment, block by block
+//! log.toml ─▶ watermark ─▶ segment names, list of archived segments ─▶ newest segment, block by block
 //!   first invalid block at position p, watermark W:
 //!     W > p or no watermark   corrupt: read-only, reported, never truncated
 //!     otherwise               torn tail: copied aside, cut off, synced
@@ -12,6 +12,7 @@
 //! the blocks, because the page cache may hold bytes that a failed sync lost. The bytes after p
 //! have no influence on this decision.
 
+mod archived;
 mod newest;
 mod sealed;
 mod table;
@@ -22,7 +23,10 @@ use std::sync::{Arc, Mutex};
 
 use styx_protocol::{LogStatus, Position};
 
+use self::archived::{KnownArchive, KnownSegment};
 use self::newest::WalkedSegment;
+use crate::archive::list::ArchiveList;
+use crate::archive::{Entry, StoreAccess};
 use crate::commit::failure::Failure;
 use crate::commit::log_end::LogEnd;
 use crate::commit::roll::SegmentDirectory;
@@ -49,6 +53,8 @@ pub(crate) struct Recovered {
     /// `end` and `watermark` are `None` unless the log accepts appends.
     pub(crate) end: Option<LogEnd>,
     pub(crate) watermark: Option<Watermark>,
+    /// The list of archived segments, if there is one.
+    pub(crate) archive: Option<Box<ArchiveList>>,
     pub(crate) status: LogStatus,
     /// Why the status is not `ok`; otherwise empty.
     pub(crate) cause: String,
@@ -74,7 +80,11 @@ pub(crate) fn read_manifest(storage: &dyn Storage, directory: &Path) -> Result<M
 /// # Errors
 /// I/O fails, the storage is full, the manifest is invalid, or a newer version wrote one of the files
 /// that are read.
-pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Recovered, Error> {
+pub(crate) fn recover(
+    storage: &Arc<dyn Storage>,
+    directory: &Path,
+    store: &StoreAccess,
+) -> Result<Recovered, Error> {
     let failed = |doing| Error::io(doing, directory);
     storage.sync_dir(directory).map_err(failed("cannot sync"))?;
     let parent = directory.parent().unwrap_or(directory);
@@ -88,12 +98,13 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, directory: &Path) -> Result<Re
         path: folder.clone(),
         index_after_size: manifest.config.index_after_size,
     };
-    let recovery = LogRecovery { segment_directory, manifest };
+    let recovery = LogRecovery { segment_directory, manifest, store: store.clone() };
     match storage.sync_dir(&folder) {
         Ok(()) => recovery.recover(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(recovery.corrupt(
             Vec::new(),
             DurableEnd::default(),
+            None,
             "its segments are missing".into(),
         )),
         Err(error) => Err(Error::io("cannot sync", folder)(error)),
@@ -122,6 +133,7 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) ->
 struct LogRecovery {
     segment_directory: SegmentDirectory,
     manifest: Manifest,
+    store: StoreAccess,
 }
 
 impl LogRecovery {
@@ -138,19 +150,43 @@ impl LogRecovery {
             return self.read_only("its watermark file has no valid slot".into());
         };
         let mark = watermark.mark();
-        let mut bases = self.list_segments()?;
-        self.remove_trimmed(&mut bases, mark.start)?;
-        let Some(newest) = bases.pop() else {
-            let cause = "it has no segments".to_owned();
-            return Ok(self.corrupt(Vec::new(), DurableEnd::default(), cause));
-        };
-        let oldest = bases.first().copied().unwrap_or(newest);
+        let KnownArchive { list, entries, damage } = self.archive()?;
+        let mut known = archived::join(&self.list_segments()?, &entries);
+        self.remove_trimmed(&mut known, &mut watermark)?;
         let mut problems = Vec::new();
+        let Some(last) = known.iter().rposition(|segment| segment.has_file) else {
+            let segments = self.sealed_segments(&known, None, &mut problems)?;
+            let position = segments.last().and_then(|segment| segment.summary()).map(|s| s.end);
+            let durable =
+                DurableEnd { position: position.unwrap_or_default(), ..Default::default() };
+            let cause = match segments.is_empty() {
+                true => "it has no segments",
+                false => "its newest segment is missing",
+            };
+            return Ok(self.corrupt(segments, durable, list, cause.to_owned()));
+        };
+        let lost = known.split_off(last + 1);
+        let Some(KnownSegment { base: newest, entry, .. }) = known.pop() else {
+            return Ok(self.corrupt(
+                Vec::new(),
+                DurableEnd::default(),
+                list,
+                "it has no segments".into(),
+            ));
+        };
+        let oldest = known.first().map_or(newest, |segment| segment.base);
         if oldest > mark.start {
             problems
                 .push(format!("the segments from position {} to {oldest} are missing", mark.start));
+            problems.extend(damage);
         }
-        let older = self.sealed_segments(&bases, newest, &mut problems)?;
+        if let Some(segment) = lost.first() {
+            problems.push(format!(
+                "the segments from position {} on are archived, but the newest segment is missing",
+                segment.base
+            ));
+        }
+        let older = self.sealed_segments(&known, Some(newest), &mut problems)?;
         let before = older.last().and_then(|segment| segment.summary()).map(|s| s.seal_crc);
         let producers = self.producers_before(&older, newest)?;
         let walked = self.walk_newest(newest, before, producers)?;
@@ -183,15 +219,17 @@ impl LogRecovery {
                     durable.offset = chain.end_offset;
                 }
             }
-            return Ok(self.corrupt(segments, durable, problems.join("; ")));
+            return Ok(self.corrupt(segments, durable, list, problems.join("; ")));
         }
         self.cut_torn_tail(newest, &walked)?;
-        self.resume(older, walked, &mut watermark, newest).map(|(view, end)| Recovered {
+        let resumed = self.resume(older, walked, &mut watermark, (newest, entry));
+        resumed.map(|(view, end)| Recovered {
             manifest: self.manifest,
             segment_directory: self.segment_directory.clone(),
             view,
             end: Some(end),
             watermark: Some(watermark),
+            archive: list,
             status: LogStatus::Ok,
             cause: String::new(),
         })
@@ -199,25 +237,35 @@ impl LogRecovery {
 
     /// Recovers the readable part of a log whose durable end is unknown.
     fn read_only(self, cause: String) -> Result<Recovered, Error> {
-        let mut bases = self.list_segments()?;
-        let Some(newest) = bases.pop() else {
-            return Ok(self.corrupt(Vec::new(), DurableEnd::default(), cause));
+        let KnownArchive { list, entries, .. } = self.archive()?;
+        let mut known = archived::join(&self.list_segments()?, &entries);
+        let Some(last) = known.iter().rposition(|segment| segment.has_file) else {
+            return Ok(self.corrupt(Vec::new(), DurableEnd::default(), list, cause));
         };
+        known.truncate(last + 1);
+        let newest = known.pop().map(|segment| segment.base).unwrap_or_default();
         let mut problems = vec![cause];
-        let mut segments = self.sealed_segments(&bases, newest, &mut problems)?;
+        let mut segments = self.sealed_segments(&known, Some(newest), &mut problems)?;
         let before = segments.last().and_then(|segment| segment.summary()).map(|s| s.seal_crc);
         let walked = self.walk_newest(newest, before, ProducerTable::default())?;
         segments.push(Arc::new(self.newest_segment(newest, &walked)));
-        Ok(self.corrupt(segments, walked.cursor.durable(), problems.join("; ")))
+        Ok(self.corrupt(segments, walked.cursor.durable(), list, problems.join("; ")))
     }
 
-    fn corrupt(self, segments: Vec<Arc<Segment>>, durable: DurableEnd, cause: String) -> Recovered {
+    fn corrupt(
+        self,
+        segments: Vec<Arc<Segment>>,
+        durable: DurableEnd,
+        archive: Option<Box<ArchiveList>>,
+        cause: String,
+    ) -> Recovered {
         Recovered {
             manifest: self.manifest,
             segment_directory: self.segment_directory,
             view: View { segments: Arc::new(segments), durable },
             end: None,
             watermark: None,
+            archive,
             status: LogStatus::Corrupt,
             cause,
         }
@@ -252,18 +300,6 @@ impl LogRecovery {
         Ok(bases)
     }
 
-    /// Completes a trim that a crash interrupted: removes the segments that end at or before
-    /// `start`.
-    fn remove_trimmed(&self, bases: &mut Vec<Position>, start: Position) -> Result<(), Error> {
-        let kept = bases.partition_point(|base| *base <= start).saturating_sub(1);
-        for base in bases.drain(..kept) {
-            let path = self.path(&name::segment(base));
-            self.storage().remove_file(&path).map_err(Error::io("cannot remove", path))?;
-            let _ = self.storage().remove_file(&self.path(&name::index(base)));
-        }
-        Ok(())
-    }
-
     /// Creates the [`LogEnd`] of an intact log. Raises the open epoch, and starts the next segment
     /// if the newest is sealed.
     fn resume(
@@ -271,7 +307,7 @@ impl LogRecovery {
         mut segments: Vec<Arc<Segment>>,
         walked: WalkedSegment,
         watermark: &mut Watermark,
-        newest: Position,
+        (newest, entry): (Position, Option<Entry>),
     ) -> Result<(View, LogEnd), Error> {
         let mark = watermark.mark();
         let epoch = mark.open_epoch.max(walked.epoch).saturating_add(1);
@@ -310,6 +346,9 @@ impl LogRecovery {
                 }
                 Failure::Broken(cause) => unusable(&self.segment_directory.path, cause),
             })?;
+            if let Some(sealed) = segments.last() {
+                self.note_archived(sealed, entry);
+            }
             segments.push(Arc::clone(&end.segment));
         }
         let view = View { segments: Arc::new(segments), durable: end.cursor.durable() };

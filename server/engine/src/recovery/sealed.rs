@@ -1,5 +1,6 @@
 //! Recovery of the sealed segments, without reading their records.
 //!
+//! The summary of a segment without a file comes from its entry in the list of archived segments.//!
 //! A segment's summary comes from its index, if the segment ends with the seal that the index
 //! names. Otherwise recovery walks the block headers and rebuilds the index. Invariant: a segment
 //! without a valid seal is reported as damaged and never changed.
@@ -11,6 +12,7 @@ use styx_protocol::Position;
 use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 
+use super::archived::KnownSegment;
 use super::{LogRecovery, describe};
 use crate::Error;
 use crate::commit::log_end::Cursor;
@@ -24,31 +26,56 @@ impl LogRecovery {
     /// Opens all segments except the newest. Adds a text to `problems` for each damaged segment.
     pub(super) fn sealed_segments(
         &self,
-        bases: &[Position],
-        newest: Position,
+        known: &[KnownSegment],
+        newest: Option<Position>,
         problems: &mut Vec<String>,
     ) -> Result<Vec<Arc<Segment>>, Error> {
-        let mut segments = Vec::with_capacity(bases.len());
-        for (i, base) in bases.iter().enumerate() {
-            let end = bases.get(i + 1).copied().unwrap_or(newest);
-            let sealed = match self.summary(*base)? {
-                Ok(sealed) => sealed,
-                Err((partial, cause)) => {
-                    problems.push(cause);
-                    self.extend_to_seal(*base, end, partial)?
-                }
+        let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(known.len());
+        for (i, KnownSegment { base, has_file, entry }) in known.iter().enumerate() {
+            let end = known.get(i + 1).map(|next| next.base).or(newest);
+            let segment = match entry {
+                Some(entry) if !has_file => self.remote_segment(*entry),
+                _ => self.local_segment(*base, end, problems)?,
             };
-            if sealed.end != end {
+            if *has_file {
+                self.note_archived(&segment, *entry);
+                if let Some(before) = segments.last() {
+                    self.check_border(before, *base, problems)?;
+                }
+            }
+            if let (Some(sealed), Some(end)) = (segment.summary(), end)
+                && sealed.end != end
+            {
                 problems.push(format!(
                     "the segment {base} ends at position {}, but the next one begins at {end}",
                     sealed.end
                 ));
             }
-            let folder = &self.segment_directory.path;
-            let storage = Arc::clone(&self.segment_directory.storage);
-            segments.push(Arc::new(Segment::sealed(storage, folder, *base, sealed)));
+            segments.push(Arc::new(segment));
         }
         Ok(segments)
+    }
+
+    /// Opens a segment that has a file. The next segment begins at `end`, if there is one.
+    fn local_segment(
+        &self,
+        base: Position,
+        end: Option<Position>,
+        problems: &mut Vec<String>,
+    ) -> Result<Segment, Error> {
+        let sealed = match self.summary(base)? {
+            Ok(sealed) => sealed,
+            Err((partial, cause)) => {
+                problems.push(cause);
+                match end {
+                    Some(end) => self.extend_to_seal(base, end, partial)?,
+                    None => partial,
+                }
+            }
+        };
+        let folder = &self.segment_directory.path;
+        let storage = Arc::clone(&self.segment_directory.storage);
+        Ok(Segment::sealed(storage, folder, base, sealed))
     }
 
     /// Returns the summary of a sealed segment, from its index or from its blocks. If the walk does

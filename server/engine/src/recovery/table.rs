@@ -74,7 +74,7 @@ impl LogRecovery {
 
     /// Returns the `prev_crc` of a segment's first block: the `header_crc` of the seal before it.
     /// `None` if it cannot be read.
-    fn prev_crc_of(&self, base: Position) -> Result<Option<u32>, Error> {
+    pub(super) fn prev_crc_of(&self, base: Position) -> Result<Option<u32>, Error> {
         let path = self.path(&name::segment(base));
         let mut bytes = [0; BLOCK_HEADER_BYTES];
         let read = self.storage().open(&path, Access::Read);

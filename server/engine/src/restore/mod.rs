@@ -107,7 +107,7 @@ pub(crate) fn unpack(
         Unpacking::Backup(backup) => backup.finish()?,
         Unpacking::Legacy(archive) => (archive.finish()?, None),
     };
-    let end = complete(&**storage, directory, Manifest { id, generation: 0, config })?;
+    let end = complete(&**storage, directory, Manifest::new(id, 0, config))?;
     match cursors {
         Some(cursors) => place_cursors(&**storage, directory, cursors, id, end),
         None => Ok(()),

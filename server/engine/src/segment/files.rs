@@ -96,6 +96,13 @@ impl SegmentFiles {
         self.release()
     }
 
+    /// Forgets the data file, because it was evicted. The caller must drop the result outside the
+    /// lock, as that of [`SegmentFiles::release`].
+    #[must_use]
+    pub(super) fn forget_data(&mut self) -> FileHandle {
+        std::mem::replace(&mut self.data, FileHandle::Closed)
+    }
+
     /// Whether the files stay open without readers.
     pub(super) fn are_kept_open(&self) -> bool {
         self.keep_open == KeepOpen::Yes

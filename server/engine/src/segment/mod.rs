@@ -8,9 +8,10 @@
 //! Readers and the writer share a [`Segment`]. [`OpenSegments`] keeps the files of recently read
 //! segments open. [`walk`] reads a file block by block and checks each one. [`index`] finds a
 //! block by position, time or offset. [`resync`] finds the first readable block after damage.
-//! [`age`] knows how old a segment is. Invariant: a sealed segment never changes.
+//! [`age`] knows how old a segment is. [`archived`] knows whether its bytes are on the disk. Invariant: a sealed segment never changes.
 
 mod age;
+mod archived;
 mod files;
 pub(crate) mod index;
 pub(crate) mod name;
@@ -21,6 +22,7 @@ mod shared;
 pub(crate) mod walk;
 
 pub(crate) use age::Now;
+pub use archived::Place;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use sealed::Sealed;
 pub(crate) use shared::Segment;

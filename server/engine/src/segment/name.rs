@@ -17,6 +17,8 @@ pub(crate) enum FileName {
     /// The producer snapshot at this end position.
     Producers(Position),
     Watermark,
+    /// The list of archived segments.
+    Archive,
     /// One of these files, the manifest, or the cursors, while it was being written; removed at the
     /// next start.
     Temporary,
@@ -24,6 +26,8 @@ pub(crate) enum FileName {
 }
 
 pub(crate) const WATERMARK: &str = "watermark";
+/// The file with the entries of archived segments.
+pub(crate) const ARCHIVE: &str = "archive";
 /// The file with a copy of the last torn tail, for analysis.
 pub(crate) const TORN_TAIL: &str = "torn-tail";
 pub(crate) const MANIFEST: &str = "log.toml";
@@ -45,6 +49,9 @@ pub(crate) fn producers(end: Position) -> String {
 pub(crate) fn parse(name: &str) -> FileName {
     if name == WATERMARK {
         return FileName::Watermark;
+    }
+    if name == ARCHIVE {
+        return FileName::Archive;
     }
     if let Some(whole) = name.strip_suffix(crate::storage::TEMPORARY_SUFFIX) {
         let is_ours =
@@ -77,8 +84,14 @@ mod tests {
         assert_eq!(parse(&segment(Position(7))), FileName::Segment(Position(7)));
         assert_eq!(parse(&index(Position(7))), FileName::Index(Position(7)));
         assert_eq!(parse(&producers(Position(7))), FileName::Producers(Position(7)));
-        for ours in ["00000000000000000007.seg.tmp", "watermark.tmp", "log.toml.tmp", "cursors.tmp"]
-        {
+        assert_eq!(parse(ARCHIVE), FileName::Archive);
+        for ours in [
+            "00000000000000000007.seg.tmp",
+            "watermark.tmp",
+            "log.toml.tmp",
+            "cursors.tmp",
+            "archive.tmp",
+        ] {
             assert_eq!(parse(ours), FileName::Temporary, "{ours}");
         }
         for other in ["notes.tmp", ".tmp"] {

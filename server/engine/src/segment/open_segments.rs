@@ -35,14 +35,14 @@ impl OpenSegments {
         OpenSegments { segments_max: segments_max.max(1), oldest_first: Mutex::default() }
     }
 
-    /// Returns a segment's file, and opens it if necessary. The file of a sealed segment then stays
+    /// Returns a segment's file as [`Segment::reader_file`] does. The file of a sealed segment then stays
     /// open, and so does its index once it is opened. This is for reads by clients. Work that reads
     /// all segments uses [`Segment::file`], so that it releases no other segment.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub(crate) fn file(&self, segment: &Arc<Segment>) -> io::Result<Arc<dyn File>> {
-        let file = segment.file()?;
+        let file = segment.reader_file()?;
         if segment.keep_open() {
             let displaced = self.displaced_by(segment);
             if let Some(displaced) = displaced.and_then(|oldest| oldest.upgrade()) {

@@ -15,10 +15,12 @@ use styx_protocol::Position;
 use styx_protocol::block::Block;
 
 use super::age::{Now, SegmentAge};
+use super::archived::{Archived, Place};
 use super::files::{FileHandle, SegmentFiles};
 use super::index::{self, IndexEntry, IndexRange, SearchKey};
 use super::name::{self, Offset};
 use super::sealed::Sealed;
+use crate::archive::{Entry, StoreAccess};
 use crate::block_parts::{BlockParts, Part, PartTable};
 use crate::storage::{Access, DiskWait, File, Identity, Storage};
 use crate::sync::lock;
@@ -44,6 +46,8 @@ pub(crate) struct Segment {
     /// There may be tables of parts of its blocks.
     has_part_tables: AtomicBool,
     age: SegmentAge,
+    /// Set once the segment is archived.
+    archived: OnceLock<Box<Archived>>,
 }
 
 impl Segment {
@@ -66,6 +70,7 @@ impl Segment {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             has_part_tables: AtomicBool::new(false),
             age: SegmentAge::default(),
+            archived: OnceLock::new(),
         }
     }
 
@@ -87,6 +92,71 @@ impl Segment {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             has_part_tables: AtomicBool::new(false),
             age: SegmentAge::default(),
+            archived: OnceLock::new(),
+        }
+    }
+
+    /// An archived segment without a file.
+    pub(crate) fn remote(
+        storage: Arc<dyn Storage>,
+        directory: &Path,
+        entry: Entry,
+        store: &StoreAccess,
+    ) -> Segment {
+        let segment = Segment::sealed(storage, directory, entry.base, entry.sealed());
+        segment.archived(entry, store).set_remote(true);
+        segment
+    }
+
+    /// Notes that the segment is archived, or archived again.
+    pub(crate) fn set_archived(&self, entry: Entry, store: &StoreAccess) {
+        self.archived(entry, store).replace(entry);
+    }
+
+    fn archived(&self, entry: Entry, store: &StoreAccess) -> &Archived {
+        self.archived.get_or_init(|| Box::new(Archived::new(entry, store)))
+    }
+
+    /// The entry, if the segment is archived.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        self.archived.get().map(|archived| archived.entry())
+    }
+
+    /// Whether the bytes are only in the object store.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.archived.get().is_some_and(|archived| archived.is_remote())
+    }
+
+    /// Where the bytes are.
+    pub(crate) fn place(&self) -> Place {
+        match self.archived.get() {
+            None => Place::Local,
+            Some(archived) if archived.is_remote() => Place::Remote,
+            Some(_) => Place::Both,
+        }
+    }
+
+    /// From now on, reads the archived bytes, so that the file can be removed. Readers that have the
+    /// file open keep it. Returns `false` if the segment is not archived.
+    pub(crate) fn become_remote(&self) -> bool {
+        let Some(archived) = self.archived.get() else { return false };
+        archived.set_remote(true);
+        self.release();
+        true
+    }
+
+    /// From now on, reads the file that has the segment's name now. Readers that have another one
+    /// open keep it.
+    pub(crate) fn file_was_replaced(&self) {
+        let displaced = lock(&self.files).forget_data();
+        drop(displaced);
+        self.stay_local();
+    }
+
+    /// Reads the file again, because it could not be removed.
+    pub(crate) fn stay_local(&self) {
+        if let Some(archived) = self.archived.get() {
+            archived.set_remote(false);
         }
     }
 
@@ -143,6 +213,11 @@ impl Segment {
         self.path.with_extension("idx")
     }
 
+    /// Whether the segment has an index on the disk. Waits for the disk.
+    pub(crate) fn has_index(&self) -> bool {
+        self.storage.exists(&self.index_path()).unwrap_or(false)
+    }
+
     /// Adds an index entry. Only the writer calls this.
     pub(crate) fn push_entry(&self, entry: IndexEntry) {
         self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
@@ -169,17 +244,54 @@ impl Segment {
         written
     }
 
-    /// Returns the file, and opens it if necessary.
+    /// Returns the file, and opens it if necessary. Reads of a remote segment wait for the store.
     ///
     /// # Errors
     /// The file cannot be opened; `NotFound` if retention has removed it.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn File>> {
-        self.open(&self.path, |files| &mut files.data)
+        self.local_or(Archived::waiting_file)
     }
 
-    /// Returns the file if it is open. Never waits for the disk.
+    /// As [`Segment::file`], but reads of a remote segment fail with
+    /// [`NeedsStore`](crate::archive::remote_file::NeedsStore) instead of waiting.
+    ///
+    /// # Errors
+    /// As [`Segment::file`].
+    pub(crate) fn reader_file(&self) -> io::Result<Arc<dyn File>> {
+        self.local_or(Archived::file)
+    }
+
+    fn local_or(&self, remote: fn(&Archived) -> Arc<dyn File>) -> io::Result<Arc<dyn File>> {
+        if let Some(archived) = self.archived.get().filter(|archived| archived.is_remote()) {
+            return Ok(remote(archived));
+        }
+        match self.open(&self.path, |files| &mut files.data) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The segment may have been evicted in the meantime.
+                let archived = self.archived.get().filter(|archived| archived.is_remote());
+                archived.map(|archived| remote(archived)).ok_or(error)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Returns the file if it can be read without opening it. Never waits for the disk.
     pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
-        lock(&self.files).data.get()
+        match self.archived.get().filter(|archived| archived.is_remote()) {
+            Some(archived) => Some(archived.file()),
+            None => lock(&self.files).data.get(),
+        }
+    }
+
+    /// Returns the local file, whether or not the segment is also archived.
+    ///
+    /// # Errors
+    /// As [`Segment::file`]; `NotFound` if the segment was evicted.
+    pub(crate) fn local_file(&self) -> io::Result<Arc<dyn File>> {
+        match self.is_remote() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => self.open(&self.path, |files| &mut files.data),
+        }
     }
 
     /// From now on, keeps the files open. Returns `false` if they were already kept open, or if the
@@ -188,7 +300,14 @@ impl Segment {
         let mut files = lock(&self.files);
         // The newest segment's file is kept open by the log's end.
         let is_open_end = self.sealed.get().is_none() && files.data.is_open();
-        !is_open_end && files.keep_open()
+        if is_open_end {
+            return false;
+        }
+        let evicted = if self.is_remote() { Some(files.forget_data()) } else { None };
+        let is_new = files.keep_open();
+        drop(files);
+        drop(evicted);
+        is_new
     }
 
     /// Opens the newest segment's file again for appends. Readers that have the file keep theirs.

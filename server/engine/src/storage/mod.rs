@@ -300,6 +300,12 @@ pub trait File: Debug + Send + Sync {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// Returns whether the bytes are in an object store. A read may then fail because they have to
+    /// be fetched first.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// Reads exactly `buf.len()` bytes.

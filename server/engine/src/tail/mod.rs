@@ -77,9 +77,21 @@ impl View {
         sealed.map(|sealed| sealed.record_bytes).sum::<u64>() + self.newest_record_bytes()
     }
 
-    /// Bytes of all segment files, up to the durable end.
-    pub(crate) fn disk_bytes(&self) -> u64 {
+    /// Bytes of all segments, up to the durable end, wherever they are.
+    pub(crate) fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| self.readable_bytes(segment)).sum()
+    }
+
+    /// Bytes of all segment files on the disk, up to the durable end.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let local = self.segments.iter().filter(|segment| !segment.is_remote());
+        local.map(|segment| self.readable_bytes(segment)).sum()
+    }
+
+    /// Bytes of the segments that are only in the object store.
+    pub(crate) fn remote_bytes(&self) -> u64 {
+        let remote = self.segments.iter().filter(|segment| segment.is_remote());
+        remote.map(|segment| self.readable_bytes(segment)).sum()
     }
 
     fn newest_record_bytes(&self) -> u64 {

@@ -5,6 +5,7 @@
 //! use `support`.
 #![allow(clippy::disallowed_methods, reason = "tests inspect real files")]
 
+mod archive;
 mod by_hand;
 mod cursors;
 mod large_records;

@@ -116,7 +116,7 @@ fn patch_block(file: &Path, number: usize, at: usize, bytes: &[u8]) {
 
 fn patch_manifest(text: &str) -> String {
     let (_, body) = text.split_once('\n').expect("a checksum line");
-    let body = body.replace("version = 1", "version = 2");
+    let body = body.replace("version = 1", "version = 3");
     format!("checksum = \"{:08x}\"\n{body}", crc32fast::hash(body.as_bytes()))
 }
 
@@ -126,7 +126,7 @@ fn a_log_with_a_newer_manifest_is_refused_and_not_truncated() {
     let file = scene.log().join("log.toml");
     let text = fs::read_to_string(&file).expect("read");
     fs::write(&file, patch_manifest(&text)).expect("written");
-    scene.is_refused(&file, "in format 2");
+    scene.is_refused(&file, "in format 3");
 
     let before = content(&scene.log());
     let catalog = open(scene.0.path());
@@ -295,7 +295,7 @@ fn an_archive_of_a_newer_version_is_refused_by_its_format() {
         assert!(error.contains(file), "{error}");
         assert!(!scene.0.path().join("restored").exists());
     };
-    refused("log.toml", "in format 2", &|path| {
+    refused("log.toml", "in format 3", &|path| {
         fs::write(path, patch_manifest(&fs::read_to_string(path).expect("text"))).expect("written");
     });
     refused("watermark", "in format 2", &|path| {

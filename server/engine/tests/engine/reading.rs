@@ -51,7 +51,7 @@ fn batch(found: Found<Batch>) -> Option<Batch> {
     match found {
         Found::Some(batch) => Some(batch),
         Found::AtEnd => None,
-        Found::NeedsDisk => panic!("a blocking read returned NeedsDisk"),
+        Found::NeedsDisk | Found::NeedsStore(_) => panic!("a blocking read needs more"),
     }
 }
 
@@ -100,7 +100,7 @@ fn check_blocks(log: &Log, from: u64, bytes_max: usize) {
         let blocks = match reader.blocks(bytes_max).expect("read") {
             Found::Some(blocks) => blocks,
             Found::AtEnd => break,
-            Found::NeedsDisk => panic!("a blocking read returned NeedsDisk"),
+            Found::NeedsDisk | Found::NeedsStore(_) => panic!("a blocking read needs more"),
         };
         let bytes: Vec<u8> = blocks.parts().flat_map(|part| part.to_vec()).collect();
         assert_eq!(bytes.len(), blocks.len_bytes());

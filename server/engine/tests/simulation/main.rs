@@ -1,10 +1,12 @@
 //! Tests the whole engine on a simulated disk and clock. The simulation includes power cuts, kills,
-//! lost and torn pages, lost names, forged and copied blocks in payloads, bit rot and I/O errors.
+//! lost and torn pages, lost names, forged and copied blocks in payloads, bit rot and I/O errors. In
+//! half of the runs, segments are archived in a simulated object store, and evicted.
 //!
 //! Each run has one seed. `STYX_SEED=n cargo test -p styx-engine --test simulation` repeats a run,
 //! and `STYX_SEEDS=n` sets the number of seeds.
 
 mod ages;
+mod archive;
 mod clock;
 mod cursors;
 mod damage;
@@ -47,6 +49,8 @@ fn acked_records_survive_any_crash() {
     println!("{count} seeds: {totals:?}");
     if count >= 100 {
         assert!(totals.power_cuts > count && totals.rolls > count && totals.rot > count / 10);
+        assert!(totals.archived > count && totals.evicted > count / 2);
+        assert!(totals.collected > count / 10 && totals.archive_rot > count / 10);
         assert!(totals.begun > count && totals.fenced > count / 10 && totals.repeated > count / 10);
     }
 }

@@ -9,6 +9,8 @@ use styx_engine::{Found, Log};
 use styx_protocol::codec::Codec;
 use styx_protocol::{LogStatus, Position};
 
+use crate::support::depot::read_through;
+
 /// An append that was requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
@@ -215,7 +217,8 @@ pub(crate) fn read_all(log: &Log) -> Result<Vec<Vec<u8>>, String> {
     let mut time = 0;
     let mut next = log.start_position();
     loop {
-        match reader.read(5000).map_err(|e| format!("reading: {e}"))? {
+        let found = read_through(&mut reader, |reader| reader.read(5000));
+        match found.map_err(|e| format!("reading: {e}"))? {
             Found::Some(batch) => {
                 for record in batch.records() {
                     if record.position != next || record.timestamp_us < time {

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "environment variables set the seeds")]
 
+pub(crate) mod depot;
+
 use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
@@ -58,13 +60,18 @@ pub(crate) fn read_all_by(log: &Log, bytes_max: usize) -> Vec<Vec<u8>> {
     let start = log.start_position();
     let mut reader = log.reader(start).expect("a reader");
     let mut all = Vec::new();
-    while let Found::Some(batch) = reader.read(bytes_max).expect("read") {
-        for record in batch.records() {
-            assert_eq!(record.position.0, start.0 + all.len() as u64, "positions have no gaps");
-            all.push(record.payload.to_vec());
+    loop {
+        match reader.read(bytes_max).expect("read") {
+            Found::Some(batch) => {
+                for record in batch.records() {
+                    assert_eq!(record.position.0, start.0 + all.len() as u64, "no gaps");
+                    all.push(record.payload.to_vec());
+                }
+            }
+            Found::NeedsStore(fetch) => reader.keep(fetch.wait().expect("fetched")),
+            Found::AtEnd | Found::NeedsDisk => return all,
         }
     }
-    all
 }
 
 /// Polls a ticket once. Returns its result if it is finished.

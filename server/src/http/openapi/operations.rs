@@ -18,8 +18,13 @@ const LOG_RESTORE: &[&str] = &["LogId", "KnownEnd"];
 
 const LOG_ID: &[&str] = &["X-Styx-Log-Id"];
 const VERSION: &[&str] = &["X-Styx-Log-Id", "ETag"];
-const POSITIONS: &[&str] =
-    &["X-Styx-Log-Id", "X-Styx-Start-Position", "X-Styx-End-Position", "X-Styx-Next-Position"];
+const POSITIONS: &[&str] = &[
+    "X-Styx-Log-Id",
+    "X-Styx-Start-Position",
+    "X-Styx-End-Position",
+    "X-Styx-Archived-Position",
+    "X-Styx-Next-Position",
+];
 
 const CURSOR: &str = "/logs/{name}/cursors/{cursor}";
 

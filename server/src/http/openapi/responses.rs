@@ -22,6 +22,11 @@ pub(super) fn headers() -> Value {
             "description": "The position that the next record will get.",
             "schema": position.clone(),
         },
+        "X-Styx-Archived-Position": {
+            "description": "The records before it are also in the archive; \
+                only if the server has an archive.",
+            "schema": position.clone(),
+        },
         "X-Styx-Next-Position": {
             "description": "Where the next read continues; only after a read that ends by itself.",
             "schema": position,

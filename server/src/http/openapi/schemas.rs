@@ -58,12 +58,17 @@ pub(super) fn all() -> Value {
             "properties": info.clone(),
         },
         "LogDetails": {
-            "description": "The last three fields are there with `details=true`.",
+            "description": "These fields are there with `details=true`; \
+                `archived_position` only if the server has an archive.",
             "allOf": [reference("schemas", "LogInfo")],
             "properties": {
                 "config": reference("schemas", "LogConfig"),
                 "timestamp_first": time.clone(),
                 "timestamp_last": time,
+                "archived_position": described(
+                    "The records before it are also in the archive.",
+                    &position,
+                ),
             },
         },
         "LogList": { "type": "array", "items": reference("schemas", "LogInfo") },
@@ -212,7 +217,7 @@ fn new_log_of_json(info: &Value) -> Value {
     let mut new_log = new_log(or_null);
     let description = json!({ "description": "It describes a log; it is ignored." });
     let sent = keys(info).into_iter().map(String::as_str);
-    for field in sent.chain(["timestamp_first", "timestamp_last"]) {
+    for field in sent.chain(["timestamp_first", "timestamp_last", "archived_position"]) {
         if field != "name" {
             new_log["properties"][field] = description.clone();
         }

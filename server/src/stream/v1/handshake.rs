@@ -36,8 +36,8 @@ pub(super) fn headers(
     headers.insert(UPGRADE, HeaderValue::from_static("styx/1"));
     headers.insert(header::TIMEOUT, HeaderValue::from(timeouts.ours.as_secs()));
     headers.insert(header::LOG_ID, header::of_id(log.id()));
-    headers.insert(header::START_POSITION, header::of_position(log.start_position()));
-    headers.insert(header::END_POSITION, header::of_position(log.end_position()));
+    let (start, end) = (log.start_position(), log.end_position());
+    header::put_range(&mut headers, start, end, log.archived_position());
     if let Some(granted) =
         HeaderValue::from_str(&granted.to_string()).ok().filter(|value| !value.is_empty())
     {

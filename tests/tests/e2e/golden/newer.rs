@@ -14,13 +14,13 @@ use super::Golden;
 
 const GOLDEN: Golden = Golden("v1");
 
-const NEWER: &str = "in format 2 by a newer version of Styx: run that version or a newer one";
+const NEWER: &str = "in format 3 by a newer version of Styx: run that version or a newer one";
 
 /// A `log.toml` as a newer version would begin it, with a key that this version does not know.
 fn newer(manifest: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(manifest).expect("text");
     let (_, body) = text.split_once('\n').expect("a line with the checksum");
-    let body = body.replacen("version = 1", "version = 2\nshards = 3", 1);
+    let body = body.replacen("version = 1", "version = 3\nshards = 3", 1);
     format!("checksum = \"{:08x}\"\n{body}", crc32fast::hash(body.as_bytes())).into_bytes()
 }
 

@@ -1,6 +1,7 @@
 //! [`Run`]: the run of one seed. It repeats a cycle: random operations until a power cut, a
 //! restart, and an audit of the log.
 
+mod archive;
 mod producer;
 
 use std::path::{Path, PathBuf};
@@ -12,10 +13,12 @@ use styx_protocol::block::{Flags, Header};
 use styx_protocol::limits::BLOCK_HEADER_BYTES;
 use styx_protocol::{LogConfig, LogName, LogStatus, Position};
 
+use self::archive::Store;
 use self::producer::Producing;
 use crate::clock::ManualClock;
 use crate::disk::{Disk, Fault};
 use crate::random::Random;
+use crate::support::depot::{Answer, read_through};
 use crate::world::{OVERHEAD, Sender, World, read_all};
 
 /// Counts of what happened in a run, so that the test can check that enough did.
@@ -35,6 +38,10 @@ pub(crate) struct Totals {
     pub(crate) begun: u64,
     pub(crate) fenced: u64,
     pub(crate) repeated: u64,
+    pub(crate) archived: u64,
+    pub(crate) evicted: u64,
+    pub(crate) collected: u64,
+    pub(crate) archive_rot: u64,
 }
 
 impl Totals {
@@ -54,6 +61,10 @@ impl Totals {
             (&mut self.begun, other.begun),
             (&mut self.fenced, other.fenced),
             (&mut self.repeated, other.repeated),
+            (&mut self.archived, other.archived),
+            (&mut self.evicted, other.evicted),
+            (&mut self.collected, other.collected),
+            (&mut self.archive_rot, other.archive_rot),
         ];
         for (total, one) in pairs {
             *total += one;
@@ -86,6 +97,8 @@ pub(crate) struct Run {
     direct_bytes_min: usize,
     overlap_bytes_min: usize,
     config: LogConfig,
+    /// The object store, in half of the runs.
+    store: Option<Store>,
 }
 
 pub(crate) fn name() -> LogName {
@@ -119,7 +132,9 @@ impl Run {
             log_max_age: if random.chance(50) { 1_000_000 } else { -1 },
             ..LogConfig::default()
         };
+        let store = random.chance(50).then(Store::default);
         Run {
+            store,
             totals: Totals::default(),
             disk: Disk::new(random.next()),
             pad_commits: random.chance(20),
@@ -166,6 +181,7 @@ impl Run {
             pad_commits: self.pad_commits,
             direct_bytes_min: self.direct_bytes_min,
             overlap_bytes_min: self.overlap_bytes_min,
+            depot: self.store.as_ref().map(|store| Arc::new(store.depot.clone()) as _),
             ..options(&self.disk, &self.clock)
         }
     }
@@ -197,7 +213,7 @@ impl Run {
     }
 
     fn operate(&mut self) -> Result<(), String> {
-        match self.random.below(1000) {
+        match self.random.below(1080) {
             0..400 => self.append(),
             400..410 => self.begin(),
             410..425 => self.send_fenced(),
@@ -210,6 +226,7 @@ impl Run {
             950..965 => self.rot(),
             965..975 => self.empty(),
             975..985 => self.back_up(),
+            1000..1080 => self.archive(),
             _ => self.kill(),
         }
     }
@@ -309,8 +326,8 @@ impl Run {
         let Ok(mut reader) = reader else { return Ok(()) };
         let at = reader.position();
         let read = match self.random.chance(50) {
-            true => reader.read(3000).map(records_of_batch),
-            false => reader.blocks(3000).map(records_of_blocks),
+            true => read_through(&mut reader, |reader| reader.read(3000)).map(records_of_batch),
+            false => read_through(&mut reader, |reader| reader.blocks(3000)).map(records_of_blocks),
         };
         match read {
             Ok(Some((first, payloads))) => {
@@ -451,6 +468,12 @@ impl Run {
         // The wall clock is right when a machine starts.
         self.clock.set_wall_offset(0);
         self.disk.restart(power_cut);
+        if let Some(store) = &self.store
+            && self.random.chance(30)
+        {
+            // A start needs no store.
+            store.depot.answer(Answer::Error);
+        }
         loop {
             if self.random.chance(30) {
                 self.disk.fail_after(self.random.below(14) as u64, Fault::PowerCut);
@@ -469,6 +492,9 @@ impl Run {
             self.disk.restart(keep);
         }
         self.disk.clear_fault();
+        if let Some(store) = &self.store {
+            store.depot.answer(Answer::Ok);
+        }
         if self.replacing && self.log().id() != id {
             self.world.begin_anew();
         }
@@ -508,7 +534,9 @@ impl Run {
             _ => bytes.truncate(at),
         });
         self.totals.rot += 1;
-        let catalog = match Catalog::open(options(&disk, &self.clock)) {
+        let depot = self.store.as_ref().map(|store| Arc::new(store.depot.clone()) as _);
+        let options = Options { depot, ..options(&disk, &self.clock) };
+        let catalog = match Catalog::open(options) {
             Ok(catalog) => catalog,
             Err(error) => return Err(format!("damage keeps the catalog from opening: {error}")),
         };

@@ -6,6 +6,9 @@
 //! for a user who may only read. It shares a lock that keeps servers out. If the directory cannot be
 //! locked, the report has a note.
 
+mod archived;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use styx_protocol::block::{self, check_sizes};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 use styx_protocol::{LogId, Position};
 
+use self::archived::{Found, Unchecked};
+use crate::archive::list::Entries;
 use crate::format::{NewerFormat, Unusable};
 use crate::producers::{BYTES_MAX, ProducerTable};
 use crate::recovery::read_manifest;
@@ -63,7 +68,8 @@ pub struct LogReport {
     pub problems: Vec<Problem>,
     /// A file of a newer version, which is not damage. The log was not checked, or not completely.
     pub newer: Option<NewerFormat>,
-    /// Remains of a crash that are not damage, because recovery removes them.
+    /// Remains of a crash that are not damage, because recovery removes them, and segments that are
+    /// only in the object store and were not checked.
     pub notes: Vec<String>,
 }
 
@@ -194,14 +200,26 @@ pub(crate) fn verify_log(
             return report;
         }
     };
-    let mut segments: Vec<(Position, u64)> = entries
-        .iter()
-        .filter_map(|entry| match name::parse(&entry.name) {
-            FileName::Segment(base) => Some((base, entry.len)),
-            _ => None,
-        })
-        .collect();
-    segments.sort_unstable();
+    let files = entries.iter().filter_map(|entry| match name::parse(&entry.name) {
+        FileName::Segment(base) => Some((base, Found::File(entry.len))),
+        _ => None,
+    });
+    let mut segments: BTreeMap<Position, Found> = files.collect();
+    let newest = segments.last_key_value().map(|(base, _)| *base);
+    let archived = match archived::entries(storage, &folder) {
+        Ok(archived) => archived,
+        Err(Unusable::Newer(newer)) => {
+            report.newer = Some(newer.in_file(folder.join(name::ARCHIVE)));
+            return report;
+        }
+        Err(Unusable::Damaged(cause)) => {
+            report.notes.push(format!("{cause}: the archiver writes it again"));
+            Entries::new()
+        }
+    };
+    for (base, entry) in archived {
+        segments.entry(base).or_insert(Found::Archived(entry));
+    }
     for entry in entries.iter().filter(|e| matches!(name::parse(&e.name), FileName::Producers(_))) {
         let path = folder.join(&entry.name);
         let read = read_file(storage, &path, BYTES_MAX);
@@ -230,12 +248,18 @@ pub(crate) fn verify_log(
         }
     };
     if let Some(mark) = mark {
-        // Segments that an interrupted trim did not remove are not part of the log.
-        let trimmed = segments.partition_point(|(base, _)| *base <= mark.start).saturating_sub(1);
-        segments.drain(..trimmed);
+        // Segments that an interrupted trim did not remove are not part of the log, and the list of
+        // archived segments may have entries of removed ones.
+        segments.retain(|_, found| match found {
+            Found::File(_) => true,
+            Found::Archived(entry) => entry.end > mark.start,
+        });
+        if let Some((&first, _)) = segments.range(..=mark.start).next_back() {
+            segments = segments.split_off(&first);
+        }
         report.end = mark.start;
     }
-    report.start = segments.first().map_or(report.end, |(base, _)| *base);
+    report.start = segments.keys().next().map_or(report.end, |base| *base);
     if report.start > report.end {
         let message =
             format!("the segments from position {} to {} are missing", report.end, report.start);
@@ -243,9 +267,9 @@ pub(crate) fn verify_log(
     }
     report.end = report.start;
     let mut prev_crc = None;
-    let last = segments.len().saturating_sub(1);
+    let mut unchecked = Unchecked::default();
     let durable = mark.map_or(Position::ORIGIN, |mark| mark.durable);
-    for (i, (base, len)) in segments.iter().enumerate() {
+    for (base, found) in &segments {
         let path = folder.join(name::segment(*base));
         if *base != report.end {
             let message =
@@ -254,12 +278,28 @@ pub(crate) fn verify_log(
             report.end = *base;
             prev_crc = None;
         }
-        let segment = SegmentFile { path, base: *base, len: *len, newest: i == last, durable };
+        let len = match found {
+            Found::File(len) => *len,
+            Found::Archived(entry) if newest.is_none_or(|newest| entry.base > newest) => {
+                let message = "it is archived, but the newest segment after it is missing";
+                report.problem(path, 0, message.into());
+                break;
+            }
+            Found::Archived(entry) => {
+                unchecked.add(entry);
+                report.end = entry.end;
+                prev_crc = Some(entry.seal_crc);
+                continue;
+            }
+        };
+        let segment =
+            SegmentFile { path, base: *base, len, newest: newest == Some(*base), durable };
         prev_crc = segment.verify(storage, prev_crc, &mut report, on_read);
         if report.newer.is_some() {
             return report;
         }
     }
+    report.notes.extend(unchecked.note());
     if report.is_good() && report.end < durable {
         let message =
             format!("the log ends here, but is known to be durable up to position {durable}");

@@ -1,0 +1,73 @@
+//! The dispatcher, which starts a task for each log with news, and the clock, which ends old
+//! segments, evicts old files, and scrubs the store once a week.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Inner;
+use super::{log_work, scrub};
+
+/// The longest time between two looks at the ages of all logs.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Runs until the runtime ends.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let period = (inner.settings.max_lag / 10).clamp(Duration::from_secs(1), LONGEST);
+    let mut clock = tokio::time::interval(period);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next_scrub = tokio::time::Instant::now() + scrub::PERIOD;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(next_scrub) => {
+                next_scrub += scrub::PERIOD;
+                inner.handle.clone().spawn(scrub_all(inner.clone()));
+            }
+            _ = clock.tick() => {
+                inner.begin_waiting();
+                let inner = inner.clone();
+                // A panic would be reported by the engine's tests; the next tick tries again.
+                let _ = tokio::task::spawn_blocking(move || look_at_ages(&inner)).await;
+            }
+            () = inner.logs.wake.notified() => inner.begin_waiting(),
+        }
+    }
+}
+
+async fn scrub_all(inner: Arc<Inner>) {
+    match scrub::run(&inner).await {
+        Ok(done) => tracing::info!(
+            "the objects of {} archived segments were looked at: {} uploaded again, {} lost",
+            done.segments,
+            done.healed,
+            done.problems.len()
+        ),
+        Err(e) => tracing::warn!("the archive could not be scrubbed: {e}"),
+    }
+}
+
+impl Inner {
+    /// Starts a task for each log that has news and no task.
+    pub(super) fn begin_waiting(self: &Arc<Inner>) {
+        if self.catalog().is_none() {
+            return;
+        }
+        for key in self.logs.begin() {
+            self.handle.spawn(log_work::run(self.clone(), key));
+        }
+    }
+}
+
+/// Ends segments with records older than the lag, and evicts what is older than the local limits.
+fn look_at_ages(inner: &Inner) {
+    let Some(catalog) = inner.catalog() else { return };
+    let limits = inner.local_limits();
+    let evicts = limits.bytes_max.is_some() || limits.age_max.is_some();
+    for log in catalog.logs() {
+        if let Err(e) = log.end_segment_older_than(inner.settings.max_lag) {
+            tracing::debug!(log = %log.name(), "cannot end the newest segment: {e}");
+        }
+        if evicts && let Err(e) = log.evict(&limits) {
+            tracing::warn!(log = %log.name(), "cannot evict archived segments: {e}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! [`Cache`]: which chunk is in which slot, and which slot is given to another chunk.
+//!
+//! Chunks that were read since the last look get a second chance. Invariant: a slot that somebody
+//! reads or waits for is not taken away.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Shared};
+use styx_engine::archive::{Entry, StoreError};
+
+use super::slots::Slot;
+
+/// A chunk of an archived segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ChunkId {
+    home: u128,
+    base: u64,
+    epoch: u32,
+    pub(super) chunk: u64,
+}
+
+impl ChunkId {
+    pub(super) fn new(entry: &Entry, chunk: u64) -> ChunkId {
+        ChunkId { home: entry.home.0, base: entry.base.0, epoch: entry.epoch, chunk }
+    }
+}
+
+/// A request for a chunk, for which any number of readers wait.
+pub(super) type Loading = Shared<BoxFuture<'static, Result<Arc<Slot>, StoreError>>>;
+
+enum State {
+    Loading(Loading),
+    Ready { slot: Arc<Slot>, is_used: bool },
+}
+
+/// Where the chunks are.
+#[derive(Default)]
+pub(super) struct Cache {
+    chunks: HashMap<ChunkId, State>,
+    /// The chunks in slots, in the order in which they are looked at.
+    order: VecDeque<ChunkId>,
+}
+
+/// What the cache has of a chunk.
+pub(super) enum Found {
+    Ready(Arc<Slot>),
+    Loading(Loading),
+}
+
+impl Cache {
+    /// The slot of a chunk, if the chunk is there.
+    pub(super) fn ready(&mut self, id: ChunkId) -> Option<Arc<Slot>> {
+        match self.chunks.get_mut(&id)? {
+            State::Ready { slot, is_used } => {
+                *is_used = true;
+                Some(slot.clone())
+            }
+            State::Loading(_) => None,
+        }
+    }
+
+    /// The chunk, or the request for it. If there is none, `load` begins one.
+    pub(super) fn find(&mut self, id: ChunkId, load: impl FnOnce() -> Loading) -> Found {
+        match self.chunks.get_mut(&id) {
+            Some(State::Ready { slot, is_used }) => {
+                *is_used = true;
+                Found::Ready(slot.clone())
+            }
+            Some(State::Loading(loading)) => Found::Loading(loading.clone()),
+            None => {
+                let loading = load();
+                self.chunks.insert(id, State::Loading(loading.clone()));
+                Found::Loading(loading)
+            }
+        }
+    }
+
+    /// A request for a chunk has ended. Its slot is known from now on, unless it was distrusted.
+    pub(super) fn loaded(&mut self, id: ChunkId, result: &Result<Arc<Slot>, StoreError>) {
+        if !matches!(self.chunks.get(&id), Some(State::Loading(_))) {
+            return;
+        }
+        match result {
+            Ok(slot) => {
+                self.chunks.insert(id, State::Ready { slot: slot.clone(), is_used: false });
+                self.order.push_back(id);
+            }
+            Err(_) => {
+                self.chunks.remove(&id);
+            }
+        }
+    }
+
+    /// Forgets a chunk. Its slot is free when its readers are done.
+    pub(super) fn forget(&mut self, id: ChunkId) {
+        self.chunks.remove(&id);
+        self.order.retain(|ordered| *ordered != id);
+    }
+
+    /// Frees one slot that nobody uses. Returns whether there was one.
+    pub(super) fn free_one(&mut self) -> bool {
+        // Everything is looked at twice: the first look only takes the second chance away.
+        for _ in 0..2 * self.order.len() {
+            let Some(id) = self.order.pop_front() else { return false };
+            match self.chunks.get_mut(&id) {
+                Some(State::Ready { slot, is_used }) => {
+                    if !*is_used && Arc::strong_count(slot) == 1 {
+                        self.chunks.remove(&id);
+                        return true;
+                    }
+                    *is_used = false;
+                    self.order.push_back(id);
+                }
+                Some(State::Loading(_)) | None => {}
+            }
+        }
+        false
+    }
+}

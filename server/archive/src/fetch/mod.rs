@@ -1,0 +1,259 @@
+//! [`Fetch`]: reads archived segments from the store, in chunks of 1 MiB, through a cache on disk.
+//!
+//! ```text
+//! read_cached ─▶ all chunks in slots? ─▶ bytes
+//! fetch ─▶ for each chunk: in a slot │ already requested │ request ─▶ GET ─▶ slot ─▶ wake all
+//!      └─▶ chunks ahead: requested too, but nobody waits for them
+//! ```
+//!
+//! Requests run on the archive's runtime, so a reader's future works on every executor and holds no
+//! thread. Invariant: a chunk has one request at a time, however many readers want it. The bytes in
+//! flight for all readers are bounded by the memory for reads, and no reader waits longer than the
+//! deadline. The engine compares checksums; nothing here is trusted.
+
+mod cache;
+mod slots;
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+use styx_engine::archive::{Entry, FetchResult, Kept, StoreError};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::keys;
+use crate::store::{Error, Kind, Store};
+use cache::{Cache, ChunkId, Found, Loading};
+use slots::{CHUNK_BYTES, Slot, Slots};
+
+/// The fewest slots: two windows of a reader in order.
+const SLOTS_MIN: u64 = 32;
+
+/// The most bytes that are requested ahead of one reader.
+const AHEAD_BYTES_MAX: u64 = 16 * CHUNK_BYTES;
+
+/// Settings of reads.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The size of the cache on disk in bytes, at least 32 MiB.
+    pub cache_bytes: u64,
+    /// The bytes of all chunks that are on their way at the same time, at least 1 MiB.
+    pub memory_bytes: u64,
+    /// How long a reader waits.
+    pub deadline: Duration,
+}
+
+/// Reads archived segments.
+#[derive(Clone)]
+pub struct Fetch(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    runtime: Handle,
+    slots: Arc<Slots>,
+    cache: Mutex<Cache>,
+    /// One permit for each chunk on its way.
+    memory: Semaphore,
+    deadline: Duration,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    missing: AtomicU64,
+}
+
+/// What the cache has done since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Reads that found all their bytes in the cache.
+    pub hits: u64,
+    /// Chunks that were requested from the store.
+    pub misses: u64,
+    /// Requests for objects that do not exist.
+    pub missing: u64,
+}
+
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch").field("store", self.0.store.location()).finish_non_exhaustive()
+    }
+}
+
+impl Fetch {
+    /// Creates the file of the cache, which has no name, in a directory.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn new(
+        store: Store,
+        runtime: Handle,
+        directory: &Path,
+        settings: &Settings,
+    ) -> io::Result<Fetch> {
+        let slots = (settings.cache_bytes / CHUNK_BYTES).max(SLOTS_MIN);
+        let slots = Slots::create(directory, u32::try_from(slots).unwrap_or(u32::MAX))?;
+        let permits = usize::try_from(settings.memory_bytes / CHUNK_BYTES).unwrap_or(usize::MAX);
+        Ok(Fetch(Arc::new(Shared {
+            store,
+            runtime,
+            slots,
+            cache: Mutex::default(),
+            memory: Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)),
+            deadline: settings.deadline,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+        })))
+    }
+
+    /// What the cache has done since the start.
+    pub fn stats(&self) -> Stats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Shared { hits, misses, missing, .. } = &*self.0;
+        Stats { hits: load(hits), misses: load(misses), missing: load(missing) }
+    }
+
+    /// See [`Depot::read_cached`](styx_engine::archive::Depot::read_cached). Reads the cache's file,
+    /// but never waits for the store.
+    pub fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
+        let Some(end) = offset.checked_add(buffer.len() as u64) else { return false };
+        let chunks = chunks(&(offset..end));
+        let slots: Option<Vec<Arc<Slot>>> = {
+            let mut cache = self.0.cache();
+            chunks.clone().map(|chunk| cache.ready(ChunkId::new(entry, chunk))).collect()
+        };
+        let Some(slots) = slots else { return false };
+        let (mut rest, mut at) = (buffer, offset);
+        for slot in slots {
+            let within = at % CHUNK_BYTES;
+            let here = usize::try_from(CHUNK_BYTES - within).unwrap_or(usize::MAX).min(rest.len());
+            let (now, later) = rest.split_at_mut(here);
+            if slot.read(now, within).is_err() {
+                return false;
+            }
+            (rest, at) = (later, at + here as u64);
+        }
+        self.0.hits.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// See [`Depot::fetch`](styx_engine::archive::Depot::fetch).
+    pub fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
+        let found: Vec<Found> = chunks(&range).map(|chunk| self.find(entry, chunk)).collect();
+        let last = range.end.saturating_add(ahead.min(AHEAD_BYTES_MAX)).min(entry.bytes);
+        for chunk in chunks(&(range.start..last)).skip(found.len()) {
+            // The request goes on without being awaited.
+            self.find(entry, chunk);
+        }
+        let (tell, told) = oneshot::channel();
+        let deadline = self.0.deadline;
+        self.0.runtime.spawn(async move {
+            let slots = try_join_all(found.into_iter().map(async |found| match found {
+                Found::Ready(slot) => Ok(slot),
+                Found::Loading(loading) => loading.await,
+            }));
+            let result = match tokio::time::timeout(deadline, slots).await {
+                Ok(slots) => slots.map(Kept::new),
+                Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
+            };
+            // Nobody may wait any more.
+            let _ = tell.send(result);
+        });
+        Box::pin(async move {
+            let stopped = || StoreError::Unavailable("the archive was stopped".to_owned());
+            told.await.unwrap_or_else(|_| Err(stopped()))
+        })
+    }
+
+    /// See [`Depot::distrust`](styx_engine::archive::Depot::distrust).
+    pub fn distrust(&self, entry: &Entry, range: Range<u64>) {
+        let mut cache = self.0.cache();
+        for chunk in chunks(&range) {
+            cache.forget(ChunkId::new(entry, chunk));
+        }
+    }
+
+    /// The chunk, or the request for it, which begins if there is none.
+    fn find(&self, entry: &Entry, chunk: u64) -> Found {
+        let id = ChunkId::new(entry, chunk);
+        self.0.cache().find(id, || {
+            self.0.misses.fetch_add(1, Ordering::Relaxed);
+            self.load(*entry, id)
+        })
+    }
+
+    /// Begins a request.
+    fn load(&self, entry: Entry, id: ChunkId) -> Loading {
+        let shared = self.0.clone();
+        let task = self.0.runtime.spawn(async move {
+            let deadline = shared.deadline;
+            let result = match tokio::time::timeout(deadline, shared.load(&entry, id)).await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
+            };
+            if matches!(result, Err(StoreError::Missing)) {
+                shared.missing.fetch_add(1, Ordering::Relaxed);
+            }
+            shared.cache().loaded(id, &result.as_ref().map(Arc::clone).map_err(Clone::clone));
+            result
+        });
+        let stopped = |_| StoreError::Unavailable("the archive was stopped".to_owned());
+        async move { task.await.map_err(stopped).flatten() }.boxed().shared()
+    }
+}
+
+impl Shared {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load(&self, entry: &Entry, id: ChunkId) -> Result<Arc<Slot>, StoreError> {
+        let closed = |_| StoreError::Unavailable("the archive was stopped".to_owned());
+        let _permit = self.memory.acquire().await.map_err(closed)?;
+        let start = id.chunk * CHUNK_BYTES;
+        let range = start..entry.bytes.min(start + CHUNK_BYTES);
+        let bytes =
+            self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
+        let slot = Arc::new(self.slot().await);
+        let writing = slot.clone();
+        let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;
+        match written.map_err(io::Error::other).flatten() {
+            Ok(()) => Ok(slot),
+            Err(e) => Err(StoreError::Unavailable(format!("the cache cannot be written: {e}"))),
+        }
+    }
+
+    /// A free slot. Waits while all are in use.
+    async fn slot(&self) -> Slot {
+        loop {
+            let freed = self.slots.freed().notified();
+            if let Some(slot) = self.slots.take() {
+                return slot;
+            }
+            if !self.cache().free_one() {
+                // A slot in use becomes evictable without a signal, so it is looked for again.
+                let _ = tokio::time::timeout(Duration::from_millis(50), freed).await;
+            }
+        }
+    }
+}
+
+/// The chunks with bytes of a range.
+fn chunks(range: &Range<u64>) -> Range<u64> {
+    range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES)
+}
+
+fn reason(error: &Error) -> StoreError {
+    match error.kind {
+        Kind::Missing => StoreError::Missing,
+        Kind::Damaged => StoreError::Damaged(error.why.clone()),
+        Kind::Condition | Kind::Denied | Kind::Unavailable | Kind::Invalid => {
+            StoreError::Unavailable(error.to_string())
+        }
+    }
+}

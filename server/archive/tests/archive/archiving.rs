@@ -1,0 +1,583 @@
+//! A catalog with an archive: uploads, evictions, reads, faults, fences, and the collector.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use styx_archive::collect::collect;
+use styx_archive::manifest::Manifest;
+use styx_archive::store::{Options, Store};
+use styx_archive::verify::{Depth, verify};
+use styx_archive::{Archiver, LogStatus, Probe, Settings};
+use styx_engine::archive::LocalLimits;
+use styx_engine::{Catalog, Found, Log};
+use styx_protocol::{LogConfig, LogName, Position, Records};
+
+use crate::s3::{Fault, S3};
+use crate::stores::{Versitygw, run};
+
+const SEGMENT_RECORDS: u64 = 10;
+
+/// A server: a catalog with an archive.
+pub(crate) struct Server {
+    pub(crate) archiver: Archiver,
+    pub(crate) catalog: Catalog,
+}
+
+impl Server {
+    pub(crate) fn open(directory: &Path, url: &str, store: Options) -> Server {
+        Server::open_with(directory, url, store, |_| {})
+    }
+
+    pub(crate) fn open_with(
+        directory: &Path,
+        url: &str,
+        store: Options,
+        change: impl FnOnce(&mut Settings),
+    ) -> Server {
+        let mut settings = Settings {
+            url: url.to_owned(),
+            store,
+            max_lag: Duration::from_secs(3600),
+            local_bytes_max: Some(0),
+            local_age_max: None,
+            uploads: 2,
+            read_cache_bytes: 64 << 20,
+            read_memory_bytes: 8 << 20,
+            cache_directory: directory.to_owned(),
+        };
+        change(&mut settings);
+        let archiver = Archiver::open(settings).expect("open the archive");
+        let mut options = styx_engine::Options::new(directory);
+        options.depot = Some(archiver.depot());
+        let catalog = Catalog::open(options).expect("open the catalog");
+        catalog.wait_until_open();
+        archiver.start(catalog.clone());
+        Server { archiver, catalog }
+    }
+
+    pub(crate) fn on_s3(directory: &Path, s3: &S3) -> Server {
+        Server::open(directory, &s3.url(), s3.options())
+    }
+
+    pub(crate) fn create(&self, log: &str) -> Log {
+        let config =
+            LogConfig { segment_max_count: SEGMENT_RECORDS as i64, ..LogConfig::default() };
+        self.catalog.create(&name(log), config).expect("created")
+    }
+
+    pub(crate) fn log(&self, log: &str) -> Log {
+        self.catalog.log(&name(log)).expect("the log is open")
+    }
+
+    /// Stops it, as a crash of the archive would: nothing is finished.
+    pub(crate) fn stop(self) {
+        self.archiver.stop(Duration::from_secs(10));
+        assert!(self.catalog.close(Duration::from_secs(10)));
+    }
+}
+
+pub(crate) fn name(log: &str) -> LogName {
+    log.parse().expect("a name")
+}
+
+pub(crate) fn append(log: &Log, records: u64) {
+    let begin = log.end_position().0;
+    for position in begin..begin + records {
+        log.append_durably(Records::one(&payload(position))).expect("appended");
+    }
+}
+
+fn payload(position: u64) -> Vec<u8> {
+    format!("record {position} {}", "x".repeat(position as usize % 50)).into_bytes()
+}
+
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "not reached: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn wait_for_archived(log: &Log, position: u64) {
+    wait_until(&format!("archived up to {position}"), || {
+        log.archived_position() == Some(Position(position))
+    });
+}
+
+/// Reads all records and compares them.
+pub(crate) fn check_records(log: &Log, from: u64, to: u64) {
+    let mut reader = log.reader(Position(from)).expect("a reader");
+    for position in from..to {
+        let record = loop {
+            match reader.record().expect("readable") {
+                Found::Some(record) => break record,
+                Found::NeedsStore(fetch) => reader.keep(run(fetch).expect("fetched")),
+                other => panic!("at {position}: {other:?}"),
+            }
+        };
+        assert_eq!(record.position, Position(position));
+        assert_eq!(record.payload.to_vec(), payload(position), "position {position}");
+    }
+    assert_eq!(log.end_position(), Position(to));
+}
+
+/// The manifest of a log, read from the store.
+pub(crate) fn manifest(store: &Store, log: &Log) -> Manifest {
+    let key = format!("logs/{}/manifest", log.id());
+    let (bytes, _) = run(store.get(&key, 16 << 20)).expect("the manifest exists");
+    Manifest::decode(&bytes).expect("a manifest")
+}
+
+fn archives_evicts_and_reads(url: &str, options: Options) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let server = Server::open(directory.path(), url, options.clone());
+    assert_eq!(server.archiver.probe(Duration::from_secs(30)), Ok(Probe::Reliable));
+    let log = server.create("log");
+    append(&log, 55);
+    wait_for_archived(&log, 50);
+    wait_until("evicted", || local_segments(&log) == 2);
+    check_records(&log, 0, 55);
+    assert_eq!(server.archiver.log_status(&name("log")), LogStatus::Archiving);
+
+    let store = server.archiver.store().clone();
+    let manifest = manifest(&store, &log);
+    assert_eq!((manifest.entries.len(), manifest.end()), (5, Some(Position(50))));
+    let verified = verify(&store, Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!((verified.logs, verified.segments, verified.problems), (1, 5, vec![]));
+
+    drop(log);
+    server.stop();
+    let server = Server::open(directory.path(), url, options);
+    let log = server.log("log");
+    check_records(&log, 0, 55);
+    append(&log, 10);
+    wait_for_archived(&log, 60);
+    check_records(&log, 0, 65);
+    drop(log);
+    server.stop();
+}
+
+fn local_segments(log: &Log) -> usize {
+    let places = log.segments();
+    places.iter().filter(|segment| segment.place != styx_engine::Place::Remote).count()
+}
+
+#[test]
+fn sealed_segments_are_archived_evicted_and_read_from_s3() {
+    let s3 = S3::start();
+    archives_evicts_and_reads(&s3.url(), s3.options());
+}
+
+#[test]
+fn sealed_segments_are_archived_evicted_and_read_from_a_directory() {
+    let archive = tempfile::tempdir().expect("temporary directory");
+    let url = format!("file://{}", archive.path().display());
+    archives_evicts_and_reads(&url, Options::default());
+}
+
+#[test]
+fn sealed_segments_are_archived_evicted_and_read_from_versitygw() {
+    if let Some(server) = Versitygw::start() {
+        archives_evicts_and_reads("s3://bucket/prefix", server.options());
+    }
+}
+
+#[test]
+fn small_segment_costs_four_writes_and_an_idle_log_costs_no_request() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 15);
+    wait_for_archived(&log, 10);
+    let before = s3.requests(Method::PUT, "logs/");
+    append(&log, 10);
+    wait_for_archived(&log, 20);
+    assert!(s3.requests(Method::PUT, "logs/") <= before + 4);
+    drop(log);
+    server.stop();
+
+    let before = s3.all_requests();
+    let server = Server::on_s3(directory.path(), &s3);
+    append(&server.log("log"), 1);
+    server.stop();
+    assert_eq!(s3.all_requests(), before);
+}
+
+#[test]
+fn every_fault_of_the_store_only_delays_archiving() {
+    let s3 = S3::start();
+    let faults = [
+        (".seg", Fault::LieAfter(503)),
+        (".seg", Fault::CutBefore),
+        (".seg", Fault::Lose),
+        (".idx", Fault::CutAfter),
+        (".idx", Fault::Lose),
+        (".producers", Fault::Refuse(500)),
+        ("manifest", Fault::LieAfter(503)),
+        ("manifest", Fault::CutAfter),
+        ("manifest", Fault::CutBefore),
+        ("manifest", Fault::LieAfter(412)),
+        ("manifest", Fault::Refuse(412)),
+        ("manifest", Fault::Refuse(503)),
+    ];
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 5);
+    for (key, fault) in faults {
+        s3.order(Method::PUT, key, 1, fault);
+        append(&log, SEGMENT_RECORDS);
+        wait_for_archived(&log, log.end_position().0 - 5);
+    }
+    let segments = faults.len() as u64;
+    let archived = manifest(server.archiver.store(), &log);
+    assert_eq!(archived.entries.len() as u64, segments, "each segment is there once");
+    check_records(&log, 0, segments * SEGMENT_RECORDS + 5);
+    let verified = verify(server.archiver.store(), Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!(verified.problems, Vec::<String>::new());
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn outage_is_reported_and_survived() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    s3.set_away(true);
+    let server = Server::on_s3(directory.path(), &s3);
+    let probed = server.archiver.probe(Duration::from_secs(30));
+    assert!(matches!(probed, Ok(Probe::Unreachable(_))), "{probed:?}");
+    let log = server.create("log");
+    append(&log, 35);
+    wait_until("the failure is known", || !server.archiver.stats().is_available);
+    let stats = server.archiver.stats();
+    assert!(stats.last_error.is_some_and(|error| error.contains("503")));
+    assert!(stats.lag_bytes > 0);
+    assert!(matches!(server.archiver.log_status(&name("log")), LogStatus::Waiting(_)));
+    check_records(&log, 0, 35);
+    s3.set_away(false);
+    wait_for_archived(&log, 30);
+    wait_until("the lag is gone", || server.archiver.stats().lag_bytes == 0);
+    assert!(server.archiver.stats().is_available);
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn entry_that_only_the_manifest_has_is_recorded_without_an_upload() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.local_bytes_max = None;
+    });
+    let log = server.create("log");
+    append(&log, 25);
+    wait_for_archived(&log, 20);
+    drop(log);
+    server.stop();
+    // As after a crash before the list was written.
+    std::fs::remove_file(directory.path().join("log/0/archive")).expect("remove the list");
+    let uploads = s3.requests(Method::PUT, ".seg");
+
+    let server = Server::on_s3(directory.path(), &s3);
+    wait_for_archived(&server.log("log"), 20);
+    assert_eq!(s3.requests(Method::PUT, ".seg"), uploads);
+    assert_eq!(server.archiver.stats().healed, 2);
+    server.stop();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("create");
+    for entry in std::fs::read_dir(from).expect("list") {
+        let entry = entry.expect("list");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("type").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), &target).expect("copy")),
+        }
+    }
+}
+
+/// The copy opens the log with the same epoch as the original, so the epoch alone would let both
+/// write the same keys.
+#[test]
+fn copy_of_a_data_directory_is_fenced() {
+    let [original, copied] = [0, 1].map(|_| tempfile::tempdir().expect("temporary directory"));
+    let s3 = S3::start();
+    let server = Server::on_s3(original.path(), &s3);
+    let log = server.create("log");
+    append(&log, 25);
+    wait_for_archived(&log, 20);
+    drop(log);
+    server.stop();
+    copy(original.path(), copied.path());
+
+    let first = Server::on_s3(original.path(), &s3);
+    let log = first.log("log");
+    append(&log, 10);
+    wait_for_archived(&log, 30);
+    let second = Server::on_s3(copied.path(), &s3);
+    let other = second.log("log");
+    assert_eq!(other.open_epoch(), log.open_epoch());
+    other.append_durably(Records::one(b"another history")).expect("appended");
+    append(&other, 10);
+    wait_until("the copy is fenced", || {
+        matches!(second.archiver.log_status(&name("log")), LogStatus::Fenced { .. })
+    });
+    assert_eq!(second.archiver.stats().fenced, 1);
+    append(&log, 10);
+    wait_for_archived(&log, 40);
+    check_records(&log, 0, 45);
+    let verified = verify(first.archiver.store(), Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!(verified.problems, Vec::<String>::new());
+    drop((log, other));
+    first.stop();
+    second.stop();
+}
+
+/// A copy of the directory could delete a log that is idle in the original. The original takes it
+/// back with its next segment.
+#[test]
+fn copy_of_a_data_directory_cannot_delete_the_archive_of_a_log_in_use() {
+    let [original, copied] = [0, 1].map(|_| tempfile::tempdir().expect("temporary directory"));
+    let s3 = S3::start();
+    let server = Server::on_s3(original.path(), &s3);
+    append(&server.create("log"), 25);
+    wait_for_archived(&server.log("log"), 20);
+    server.stop();
+    copy(original.path(), copied.path());
+
+    let first = Server::on_s3(original.path(), &s3);
+    let log = first.log("log");
+    append(&log, 10);
+    wait_for_archived(&log, 30);
+    let second = Server::on_s3(copied.path(), &s3);
+    let before = s3.requests(Method::GET, "manifest");
+    second.catalog.delete(&name("log")).expect("deleted");
+    wait_until("the manifest was read", || s3.requests(Method::GET, "manifest") > before);
+    second.stop();
+    assert_eq!(manifest(first.archiver.store(), &log).deleted_us, None);
+    drop(log);
+    first.stop();
+
+    let third = Server::on_s3(original.path(), &s3);
+    let log = third.log("log");
+    let mut marked = manifest(third.archiver.store(), &log);
+    marked.deleted_us = Some(1);
+    s3.change(&format!("logs/{}/manifest", log.id()), |object| object.bytes = marked.encode());
+    append(&log, 10);
+    wait_for_archived(&log, 40);
+    assert_eq!(manifest(third.archiver.store(), &log).deleted_us, None);
+    drop(log);
+    third.stop();
+}
+
+#[test]
+fn full_disk_evicts_archived_segments_early_even_while_the_store_is_away() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.local_bytes_max = None;
+    });
+    let log = server.create("log");
+    append(&log, 55);
+    wait_for_archived(&log, 50);
+    assert_eq!(local_segments(&log), 6);
+    s3.set_away(true);
+    append(&log, 10);
+    wait_until("the failure is known", || !server.archiver.stats().is_available);
+    server.archiver.depot().disk_is_short(log.name(), log.id());
+    wait_until("evicted", || local_segments(&log) < 6);
+    s3.set_away(false);
+    wait_for_archived(&log, 60);
+    check_records(&log, 0, 65);
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn damaged_segment_is_never_archived() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    s3.set_away(true);
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 15);
+    let file = directory.path().join("log/0").join(format!("{:020}.seg", 0));
+    let mut bytes = std::fs::read(&file).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("write");
+    s3.set_away(false);
+    wait_until("halted", || {
+        matches!(server.archiver.log_status(&name("log")), LogStatus::Halted(_))
+    });
+    assert_eq!(server.archiver.stats().halted, 1);
+    assert_eq!(s3.requests(Method::PUT, ".seg"), 0);
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn collector_leaves_exactly_what_manifests_name() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 55);
+    wait_for_archived(&log, 50);
+    log.trim(Position(30)).expect("trimmed");
+    wait_until("the manifest has the start", || {
+        manifest(server.archiver.store(), &log).start >= Position(30)
+    });
+    assert_eq!(manifest(server.archiver.store(), &log).garbage.len(), 3);
+    let store = s3.store();
+    let grace = Duration::ZERO;
+    // The first run notes since when it is garbage, and the second one removes it.
+    assert_eq!(collect(&store, Duration::from_secs(3600), &mut |_| {}).expect("done").objects, 0);
+    let long = collect(&store, Duration::from_secs(3600), &mut |_| {}).expect("done");
+    assert_eq!((long.objects, long.waiting), (0, 3));
+    assert!(collect(&store, grace, &mut |_| {}).expect("done").objects >= 6);
+    let kept = manifest(&store, &log);
+    assert_eq!((kept.garbage.len(), kept.entries.len()), (0, 2));
+    let segments = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).count();
+    assert_eq!(segments, 2);
+    check_records(&log, 30, 55);
+    let verified = verify(&store, Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!(verified.problems, Vec::<String>::new());
+    drop(log);
+    server.stop();
+}
+
+/// An object of the current epoch that no manifest names yet may be an upload on its way.
+#[test]
+fn collector_leaves_unnamed_objects_of_the_current_epoch() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 15);
+    wait_for_archived(&log, 10);
+    let epoch = log.open_epoch();
+    let id = log.id();
+    drop(log);
+    server.stop();
+    let key = |epoch: u32| format!("logs/{id}/{:020}-{epoch:010}.seg", 777);
+    let year = Duration::from_secs(365 * 86400);
+    s3.put(&key(epoch), b"on its way", year);
+    s3.put(&key(epoch - 1), b"left by a crash", year);
+    s3.put(&format!("logs/{id}/notes.txt"), b"not ours", year);
+
+    let collected = collect(&s3.store(), Duration::from_secs(60), &mut |_| {}).expect("done");
+    assert_eq!((collected.objects, collected.orphans), (1, 1));
+    assert!(s3.object(&key(epoch)).is_some());
+    assert!(s3.object(&key(epoch - 1)).is_none());
+    assert!(s3.object(&format!("logs/{id}/notes.txt")).is_some());
+}
+
+#[test]
+fn deleted_log_is_removed_after_the_time_of_grace() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 25);
+    wait_for_archived(&log, 20);
+    let store = s3.store();
+    drop(log.clone());
+    server.catalog.delete(&name("log")).expect("deleted");
+    wait_until("the manifest is marked", || manifest(&store, &log).deleted_us.is_some());
+    let hour = Duration::from_secs(3600);
+    assert_eq!(collect(&store, hour, &mut |_| {}).expect("done").objects, 0);
+    assert_eq!(collect(&store, hour, &mut |_| {}).expect("done").objects, 0);
+    let collected = collect(&store, Duration::ZERO, &mut |_| {}).expect("done");
+    assert_eq!(collected.logs, 1);
+    assert_eq!(s3.keys(), Vec::<String>::new());
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn missing_and_changed_objects_are_reported_by_verify() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 45);
+    wait_for_archived(&log, 40);
+    drop(log);
+    server.stop();
+    let segments: Vec<String> = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).collect();
+    s3.remove(&segments[0]);
+    s3.change(&segments[1], |object| object.bytes = object.bytes.slice(1..));
+    s3.change(&segments[2], |object| {
+        let mut bytes = object.bytes.to_vec();
+        bytes[100] ^= 1;
+        object.bytes = bytes.into();
+    });
+    let quick = verify(&s3.store(), Depth::Descriptions, &mut |_| {}).expect("verified");
+    assert_eq!(quick.problems.len(), 2, "{:?}", quick.problems);
+    let full = verify(&s3.store(), Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!(full.problems.len(), 3, "{:?}", full.problems);
+    for (problem, (key, what)) in full.problems.iter().zip([
+        (&segments[0], "missing"),
+        (&segments[1], "instead of"),
+        (&segments[2], "damaged"),
+    ]) {
+        assert!(problem.contains(key) && problem.contains(what), "{problem}");
+    }
+}
+
+#[test]
+fn scrub_uploads_missing_and_changed_objects_again_and_reports_lost_ones() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let keep = |settings: &mut Settings| settings.local_bytes_max = None;
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
+    let log = server.create("log");
+    append(&log, 45);
+    wait_for_archived(&log, 40);
+    let intact = server.archiver.scrub().expect("scrubbed");
+    assert_eq!((intact.segments, intact.healed, intact.problems), (4, 0, vec![]));
+    drop(log);
+    server.stop();
+
+    // A later process has another epoch, and still writes the objects that the manifest names.
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
+    let log = server.log("log");
+    let segments: Vec<String> = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).collect();
+    s3.remove(&segments[0]);
+    s3.change(&segments[1], |object| object.bytes = object.bytes.slice(1..));
+    let healed = server.archiver.scrub().expect("scrubbed");
+    assert_eq!((healed.segments, healed.healed, healed.problems), (4, 2, vec![]));
+    assert_eq!(server.archiver.stats().healed, 2);
+    let verified = verify(&s3.store(), Depth::Bodies, &mut |_| {}).expect("verified");
+    assert_eq!(verified.problems, Vec::<String>::new());
+
+    let everything = LocalLimits { bytes_max: Some(0), age_max: None };
+    assert!(log.evict(&everything).expect("evicted").segments >= 1);
+    s3.remove(&segments[0]);
+    let lost = server.archiver.scrub().expect("scrubbed");
+    assert_eq!((lost.healed, lost.problems.len()), (0, 1));
+    assert!(lost.problems[0].contains(&segments[0]), "{:?}", lost.problems);
+    assert_eq!(server.archiver.stats().lost, 1);
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn old_segment_is_ended_so_that_it_is_archived() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.max_lag = Duration::from_secs(1);
+    });
+    let log = server.create("log");
+    append(&log, 3);
+    wait_for_archived(&log, 3);
+    drop(log);
+    server.stop();
+}

@@ -1,0 +1,9 @@
+//! The archive against stores: a directory, an S3 server in memory that fails on order, and the
+//! real `versitygw` if `STYX_VERSITYGW` names its binary.
+
+mod archiving;
+mod conditional;
+mod reading;
+mod restoring;
+mod s3;
+mod stores;

@@ -1,0 +1,208 @@
+//! Restores: from the archive to a new data directory.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use styx_archive::Settings;
+use styx_archive::download::download;
+use styx_archive::manifest::Manifest;
+use styx_archive::restore::{RestoreOptions, Restored, restore};
+use styx_archive::status::status;
+use styx_archive::store::Kind;
+use styx_engine::Place;
+use styx_protocol::{LogId, Position};
+
+use crate::archiving::{Server, append, check_records, manifest, name, wait_for_archived};
+use crate::s3::{Fault, S3};
+
+fn options(directory: &Path) -> RestoreOptions {
+    RestoreOptions { data_directory: directory.to_owned(), log: None, until_us: None }
+}
+
+/// An archive with a log of 50 archived records, trimmed to 20, and one of 10.
+fn archive() -> (S3, tempfile::TempDir) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let [log, other] = ["log", "other"].map(|log| server.create(log));
+    append(&log, 25);
+    log.trim(Position(20)).expect("trimmed");
+    append(&log, 30);
+    append(&other, 15);
+    wait_for_archived(&log, 50);
+    wait_for_archived(&other, 10);
+    drop((log, other));
+    server.stop();
+    (s3, directory)
+}
+
+fn restored(s3: &S3, directory: &Path) -> Vec<Restored> {
+    restore(&s3.store(), &options(directory), &mut |_| {}).expect("restored")
+}
+
+#[test]
+fn restored_logs_have_every_archived_record_and_continue() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let before = s3.requests(Method::GET, ".seg");
+    let logs = restored(&s3, directory.path());
+    assert_eq!(s3.requests(Method::GET, ".seg"), before, "no segment is read");
+    let shown: Vec<_> =
+        logs.iter().map(|log| (log.log.as_str(), log.start.0, log.end.0, log.segments)).collect();
+    assert_eq!(shown, [("log", 20, 50, 3), ("other", 0, 10, 1)]);
+    assert!(logs.iter().all(|log| log.id != log.from));
+
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.log("log");
+    check_records(&log, 20, 50);
+    append(&log, 25);
+    wait_for_archived(&log, 70);
+    check_records(&log, 20, 75);
+    let continued = manifest(server.archiver.store(), &log);
+    assert_eq!(continued.entries.len(), 5);
+    assert_eq!(continued.lineage.len(), 1);
+    assert_eq!((continued.lineage[0].id, continued.lineage[0].fork), (logs[0].from, Position(50)));
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn downloaded_logs_need_no_store() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, directory.path());
+    let mut shown = Vec::new();
+    let bytes = download(&s3.store(), directory.path(), &logs, &mut |progress| {
+        shown.push((progress.done, progress.total));
+    });
+    let total = logs.iter().map(|log| log.bytes).sum();
+    assert_eq!(bytes, Ok(total));
+    assert_eq!(shown.last(), Some(&(total, total)));
+
+    s3.set_away(true);
+    let keep = |settings: &mut Settings| settings.local_bytes_max = None;
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
+    check_records(&server.log("log"), 20, 50);
+    check_records(&server.log("other"), 0, 10);
+    let places = server.log("log").segments();
+    assert!(places.iter().all(|segment| segment.place != Place::Remote));
+    server.stop();
+}
+
+#[test]
+fn damaged_object_is_not_downloaded() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, directory.path());
+    let wanted = format!("logs/{}/{:020}-", logs[0].from, 20);
+    let is_wanted = |key: &String| key.starts_with(&wanted) && key.ends_with(".seg");
+    let key = s3.keys().into_iter().find(is_wanted).expect("a segment");
+    s3.change(&key, |object| {
+        let mut bytes = object.bytes.to_vec();
+        bytes[100] ^= 1;
+        object.bytes = bytes.into();
+    });
+    let error = download(&s3.store(), directory.path(), &logs, &mut |_| {}).expect_err("damaged");
+    assert_eq!(error.kind, Kind::Damaged);
+    assert!(error.to_string().contains(&key), "{error}");
+}
+
+#[test]
+fn second_restore_takes_the_restored_log_and_not_its_ancestor() {
+    let (s3, _lost) = archive();
+    let first = tempfile::tempdir().expect("temporary directory");
+    restored(&s3, first.path());
+    let server = Server::on_s3(first.path(), &s3);
+    let log = server.log("log");
+    append(&log, 15);
+    wait_for_archived(&log, 60);
+    let id = log.id();
+    drop(log);
+    server.stop();
+
+    let second = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, second.path());
+    assert_eq!((logs[0].from, logs[0].end), (id, Position(60)));
+    let server = Server::on_s3(second.path(), &s3);
+    check_records(&server.log("log"), 20, 60);
+    server.stop();
+}
+
+#[test]
+fn one_log_is_restored_up_to_a_time() {
+    let (s3, lost) = archive();
+    let store = s3.store();
+    let server = Server::on_s3(lost.path(), &s3);
+    let entries = manifest(&store, &server.log("log")).entries;
+    server.stop();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let chosen = RestoreOptions {
+        log: Some(name("log")),
+        until_us: Some(entries[1].last_timestamp_us),
+        ..options(directory.path())
+    };
+    let logs = restore(&store, &chosen, &mut |_| {}).expect("restored");
+    assert_eq!(logs.len(), 1);
+    assert_eq!(logs[0].end, entries[1].end);
+    let server = Server::on_s3(directory.path(), &s3);
+    check_records(&server.log("log"), 20, entries[1].end.0);
+    server.stop();
+}
+
+#[test]
+fn restore_changes_nothing_in_the_store_and_no_existing_log() {
+    let (s3, lost) = archive();
+    let (keys, writes) = (s3.keys(), s3.requests(Method::PUT, ""));
+    let directory = tempfile::tempdir().expect("temporary directory");
+    restored(&s3, directory.path());
+    assert_eq!((s3.keys(), s3.requests(Method::PUT, "")), (keys, writes));
+
+    let error = restore(&s3.store(), &options(lost.path()), &mut |_| {}).expect_err("exists");
+    assert!(error.to_string().contains("already exists"), "{error}");
+    let absent = RestoreOptions { log: Some(name("absent")), ..options(directory.path()) };
+    let error = restore(&s3.store(), &absent, &mut |_| {}).expect_err("absent");
+    assert_eq!(error.kind, Kind::Missing);
+}
+
+/// Every answer of the store takes 20 ms. `STYX_RESTORED_LOGS` has the number of logs.
+#[test]
+fn many_logs_are_restored_at_the_same_time() {
+    let logs: usize =
+        std::env::var("STYX_RESTORED_LOGS").map_or(100, |logs| logs.parse().expect("a number"));
+    let (s3, _lost) = archive();
+    let id = status(&s3.store(), &mut |_| {}).expect("read").logs[0].id;
+    let key = format!("logs/{id}/manifest");
+    let bytes = s3.object(&key).expect("it exists").bytes;
+    let original = Manifest::decode(&bytes).expect("a manifest");
+    for log in 0..logs {
+        let mut copied = original.clone();
+        copied.id = LogId(log as u128);
+        copied.name = name(&format!("copy-{log}"));
+        s3.put(&format!("logs/{}/manifest", copied.id), &copied.encode(), Duration::ZERO);
+    }
+    s3.order(Method::GET, "", usize::MAX, Fault::Delay(20));
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let started = std::time::Instant::now();
+    let restored = restored(&s3, directory.path());
+    println!("{} logs in {:.1} s", restored.len(), started.elapsed().as_secs_f64());
+    assert_eq!(restored.len(), logs + 2);
+    let server = Server::on_s3(directory.path(), &s3);
+    check_records(&server.log(&format!("copy-{}", logs - 1)), 20, 50);
+    server.stop();
+}
+
+#[test]
+fn status_shows_what_is_archived() {
+    let (s3, _lost) = archive();
+    s3.put("logs/0000000000000000000000000000000a/manifest", b"damaged", Default::default());
+    let found = status(&s3.store(), &mut |_| {}).expect("read");
+    let shown: Vec<_> = found
+        .logs
+        .iter()
+        .map(|log| (log.name.as_str(), log.start.0, log.end.0, log.is_deleted))
+        .collect();
+    assert_eq!(shown, [("log", 20, 50, false), ("other", 0, 10, false)]);
+    assert!(found.logs.iter().all(|log| log.bytes > 0 && log.newest_us > 0));
+    assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+}

@@ -1,0 +1,28 @@
+//! The archive: history in an object store, as the engine sees it.
+//!
+//! ```text
+//! sealed ─▶ uploaded by the archiver ─▶ record_archived: entry in the list, synced ─▶ evict
+//!   local                                  both                                        remote
+//! ```
+//!
+//! The archiver is another crate: the engine knows no network. It reaches the store through
+//! [`Depot`]. An [`Entry`] describes an archived segment, and the [`list`] has the entries of a
+//! log's segments, so that recovery knows which files may be missing. Invariant: the file of a
+//! segment is removed only after its entry is durable in the list.
+
+pub(crate) mod depot;
+pub(crate) mod entry;
+pub(crate) mod list;
+mod local_limits;
+pub(crate) mod remote_file;
+
+pub(crate) mod sealed_segment;
+mod store_access;
+
+pub use depot::{Depot, FetchResult, Kept, StoreError};
+pub use entry::{ENTRY_BYTES, Entry};
+pub use local_limits::{Evicted, LocalLimits};
+
+pub(crate) use sealed_segment::READ_BYTES;
+pub use sealed_segment::SealedSegment;
+pub(crate) use store_access::StoreAccess;

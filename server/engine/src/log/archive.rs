@@ -1,0 +1,255 @@
+//! What the archiver does with a log: it takes sealed segments, records that they are archived, and
+//! has them evicted.
+//!
+//! ```text
+//! unarchived ─▶ (upload) ─▶ record_archived: list appended, synced ─▶ published: both ─▶ evict
+//!                                                                     remote published ─▶ unlink
+//! ```
+//!
+//! Invariant: a segment is published as archived only after its entry is durable in the list, and
+//! evicted only after it is published as archived.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use styx_protocol::{LogStatus, Position};
+
+use super::inner::LogInner;
+use super::{Log, micros};
+use crate::Error;
+use crate::archive::list::{self, ArchiveList, Entries};
+use crate::archive::{Entry, Evicted, LocalLimits, SealedSegment};
+use crate::manifest;
+use crate::recovery::read_manifest;
+use crate::retention;
+use crate::sabotage::{self, Mistake};
+use crate::segment::{Now, Place, Segment, name};
+use crate::storage::replace_file;
+use crate::sync::lock;
+use crate::tail::View;
+
+impl Log {
+    /// How often the log was opened for appends: +1 each time. It is a part of the keys of the
+    /// log's objects. 0 for a log that accepts no appends. Never waits for the disk.
+    #[must_use]
+    pub fn open_epoch(&self) -> u32 {
+        lock(&self.0.watermark).as_ref().map_or(0, |watermark| watermark.mark().open_epoch)
+    }
+
+    /// The position up to which the whole log is archived, without a gap from its start; the start
+    /// if nothing is. `None` if the catalog has no depot and no segment is archived. Never waits.
+    #[must_use]
+    pub fn archived_position(&self) -> Option<Position> {
+        let view = self.0.tail.view();
+        let archived = view.segments.iter().take_while(|segment| segment.place() != Place::Local);
+        let end = archived.filter_map(|segment| segment.summary()).last().map(|sealed| sealed.end);
+        match end {
+            Some(end) => Some(end),
+            None => self.0.services.store.is_configured.then(|| view.start()),
+        }
+    }
+
+    /// The entries of the archived segments that the log still has, ascending. Never waits.
+    #[must_use]
+    pub fn archived_entries(&self) -> Vec<Entry> {
+        entries_of(&self.0.tail.view()).into_values().collect()
+    }
+
+    /// The sealed segments that are not archived, ascending. None of a log that is corrupt, because
+    /// it has no open epoch. Never waits.
+    #[must_use]
+    pub fn unarchived(&self) -> Vec<SealedSegment> {
+        if self.open_epoch() == 0 {
+            return Vec::new();
+        }
+        let view = self.0.tail.view();
+        let local = sealed(&view).filter(|segment| segment.place() == Place::Local);
+        local.filter_map(|segment| self.0.sealed_segment(segment)).collect()
+    }
+
+    /// The sealed segment with this base, if its file is on the disk. Never waits.
+    #[must_use]
+    pub fn sealed_segment(&self, base: Position) -> Option<SealedSegment> {
+        let view = self.0.tail.view();
+        let segment = sealed_at(&view, base)?;
+        self.0.sealed_segment(segment).filter(|_| segment.place() != Place::Remote)
+    }
+
+    /// Records that segments are archived: appends their entries to the log's list, syncs it, and
+    /// then publishes them as archived. Entries of segments that the log no longer has are ignored.
+    /// A second entry of a segment replaces the first. Blocks.
+    ///
+    /// The first call for a log raises the version in its `log.toml`, so that an older version of
+    /// Styx refuses the log instead of missing the evicted files.
+    ///
+    /// # Errors
+    /// An entry differs from its segment, and nothing was recorded; the log was removed, or its
+    /// directory was; I/O. After an I/O error the entries may be recorded after the next start.
+    pub fn record_archived(&self, entries: &[Entry]) -> Result<(), Error> {
+        self.0.record_archived(entries)
+    }
+
+    /// Removes files of archived segments from the disk, the oldest first, until the log is within
+    /// the limits or nothing more can be evicted. Readers are not disturbed. Blocks.
+    ///
+    /// The newest segment stays, and so does the newest sealed one, from which recovery continues. A
+    /// corrupt log keeps all of its files.
+    ///
+    /// # Errors
+    /// The log was removed, or its directory was; a file cannot be removed.
+    pub fn evict(&self, limits: &LocalLimits) -> Result<Evicted, Error> {
+        self.0.evict(limits)
+    }
+
+    /// Ends the newest segment if its first record is older than `age`, so that it can be archived.
+    /// Returns whether it did. Blocks.
+    ///
+    /// # Errors
+    /// The roll fails; see [`Log::append`].
+    pub fn end_segment_older_than(&self, age: Duration) -> Result<bool, Error> {
+        self.0.end_segment_older_than(age)
+    }
+}
+
+/// The sealed segments of a view.
+fn sealed(view: &View) -> impl Iterator<Item = &Arc<Segment>> {
+    let newest = view.segments.len().saturating_sub(1);
+    view.segments.iter().take(newest).filter(|segment| segment.summary().is_some())
+}
+
+/// The sealed segment with this base.
+pub(super) fn sealed_at(view: &View, base: Position) -> Option<&Arc<Segment>> {
+    let (index, segment) = view.segment_of(base)?;
+    let is_newest = index + 1 == view.segments.len();
+    (!is_newest && segment.base == base && segment.summary().is_some()).then_some(segment)
+}
+
+fn entries_of(view: &View) -> Entries {
+    let entries = view.segments.iter().filter_map(|segment| segment.entry());
+    entries.map(|entry| (entry.base, entry)).collect()
+}
+
+impl LogInner {
+    fn sealed_segment(&self, segment: &Arc<Segment>) -> Option<SealedSegment> {
+        SealedSegment::new(segment, &self.segment_directory)
+    }
+
+    fn record_archived(&self, entries: &[Entry]) -> Result<(), Error> {
+        let mut list = lock(&self.archive);
+        let view = self.tail.live_view()?;
+        let mut known = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(segment) = sealed_at(&view, entry.base) else { continue };
+            if !segment.summary().is_some_and(|sealed| entry.is_of(segment.base, sealed)) {
+                let path = segment.path.clone();
+                let cause =
+                    io::Error::new(io::ErrorKind::InvalidInput, "the entry differs from it");
+                return Err(Error::io("cannot record as archived", path)(cause));
+            }
+            known.push((segment, *entry));
+        }
+        if self.is_displaced() {
+            return Err(Error::io("cannot write to", &self.directory)(io::Error::other(
+                self.displaced(),
+            )));
+        }
+        if !sabotage::makes(Mistake::EvictBeforeManifest) {
+            let path = list::path(&self.segment_directory.path);
+            self.raise_version()?;
+            let list = list.get_or_insert_with(|| {
+                Box::new(ArchiveList::absent(&self.segment_directory.storage, path.clone()))
+            });
+            let new: Vec<Entry> = known.iter().map(|(_, entry)| *entry).collect();
+            let all = || entries_of(&view);
+            list.append(&new, all).map_err(Error::io("cannot write", path))?;
+        }
+        for (segment, entry) in known {
+            segment.set_archived(entry, &self.services.store);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that `log.toml` has the version of a log with archived segments. The lock of the
+    /// list protects it from a truncate.
+    fn raise_version(&self) -> Result<(), Error> {
+        let storage = &*self.segment_directory.storage;
+        let manifest = read_manifest(storage, &self.directory)?;
+        if manifest.version >= manifest::ARCHIVED_VERSION {
+            return Ok(());
+        }
+        let raised = manifest::Manifest { version: manifest::ARCHIVED_VERSION, ..manifest };
+        let path: PathBuf = self.directory.join(name::MANIFEST);
+        replace_file(storage, &path, raised.encode().as_bytes())
+            .map_err(Error::io("cannot write", path))
+    }
+
+    fn evict(&self, limits: &LocalLimits) -> Result<Evicted, Error> {
+        // A deletion takes this lock, so the paths are those of this log.
+        let _list = lock(&self.archive);
+        let view = self.tail.live_view()?;
+        let now = Now::read(&self.services.time, &self.services.stamps);
+        let mut evicted = Evicted::default();
+        let chosen = retention::evictable(&view, limits, &now);
+        if chosen.is_empty() || lock(&self.health).0 == LogStatus::Corrupt {
+            return Ok(evicted);
+        }
+        if self.is_displaced() {
+            self.taint(&self.displaced());
+            return Err(self.not_available());
+        }
+        for segment in chosen {
+            if !segment.become_remote() {
+                continue;
+            }
+            match self.segment_directory.storage.remove_file(&segment.path) {
+                // A crash can bring the file back, which is harmless: the segment is then both.
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    segment.stay_local();
+                    return Err(Error::io("cannot remove", &segment.path)(error));
+                }
+            }
+            evicted.segments += 1;
+            evicted.bytes += segment.summary().map_or(0, |sealed| sealed.bytes);
+        }
+        tracing::debug!(log = %self.name, segments = evicted.segments, bytes = evicted.bytes, "evicted archived segments");
+        Ok(evicted)
+    }
+
+    fn end_segment_older_than(&self, age: Duration) -> Result<bool, Error> {
+        let age_us = micros(age);
+        let is_due = |records: u64| {
+            records > 0 && lock(&self.health).0 == LogStatus::Ok && self.newest_age_us() > age_us
+        };
+        // Most logs are idle, so this looks without the lock of the end.
+        if !is_due(self.tail.view().durable.record_bytes) {
+            return Ok(false);
+        }
+        let mut end_guard = self.lock_end();
+        match end_guard.as_mut() {
+            Some(end) if end.sealed.is_none() && is_due(end.cursor.records) => {
+                self.roll(end).map_err(|failure| self.record_failure(failure))?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Removes the entries of removed segments from the list, if they are most of it. A failure is
+    /// harmless.
+    pub(crate) fn compact_archive(&self) {
+        let mut list = lock(&self.archive);
+        let Some(list) = list.as_mut() else { return };
+        if let Err(error) = list.compact(&entries_of(&self.tail.view())) {
+            tracing::warn!(log = %self.name, %error, "the list of archived segments could not be made shorter");
+        }
+    }
+
+    /// Tells the archiver that there may be work.
+    pub(crate) fn notice_archiver(&self) {
+        self.services.store.depot.notice(&self.name, self.id);
+    }
+}

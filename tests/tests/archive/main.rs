@@ -1,0 +1,20 @@
+//! The archive of a real server in a real object store (versitygw), with a proxy that breaks
+//! exchanges between them.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | [`support`] | servers with an archive, and logs whose history is only there |
+//! | [`reads`] | records that are only in the archive, over every protocol |
+//! | [`store`] | a store that is away, slow, wrong, or refuses |
+//! | [`fencing`] | two servers on one archive |
+//! | [`restore`] | `styx restore`, and the commands of `styx archive` |
+//! | [`drill`] | the drill in `examples/archive` |
+//! | [`kill`] | kill -9 while segments are archived, evicted and restored |
+
+mod drill;
+mod fencing;
+mod kill;
+mod reads;
+mod restore;
+mod store;
+mod support;
