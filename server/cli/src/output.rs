@@ -2,7 +2,10 @@
 //! (`| head`) ends the command without an error.
 
 use std::io::{self, Write};
+use std::process;
+use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -22,6 +25,23 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(failed)
+}
+
+/// Ends the process without an error as soon as nobody reads standard output any more, for a command
+/// that may wait long before it prints something. Has no effect if standard output is a file.
+pub(crate) fn exit_when_closed() {
+    let watch = || {
+        let stdout = io::stdout();
+        // Without events of its own, it waits only for an error or the end.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+        let closed = PollFlags::ERR | PollFlags::HUP;
+        if watched[0].revents().intersects(closed) {
+            process::exit(0);
+        }
+    };
+    // Without the thread, the command ends with the next text that it prints.
+    let _ = thread::Builder::new().name("output".to_owned()).spawn(watch);
 }
 
 fn failed(error: io::Error) -> Failure {

@@ -20,6 +20,7 @@ use super::printer::Printer;
 use super::selection::Selection;
 use crate::command_line::{Format, ReadArguments};
 use crate::failure::Failure;
+use crate::output;
 
 /// How long a follower still waits after the time of `--until`, for records from before it that
 /// are on their way.
@@ -42,6 +43,9 @@ pub(super) fn run(
     };
     let mut printer = Printer::new(arguments, format)?;
     let mut selection = Selection::new(arguments.grep.clone(), count, until_us);
+    if follow {
+        output::exit_when_closed();
+    }
     // Fails immediately if the server or the log does not exist.
     client.get_log(&arguments.name)?;
     let mut builder = client.consumer(&arguments.name).start(start).follow(follow);

@@ -91,6 +91,22 @@ fn follower_prints_each_record_as_json_when_it_is_appended() {
     let _ = child.wait();
 }
 
+/// As in `styx logs read a -F | head -n 2`, on a log to which nothing is appended.
+#[test]
+fn closed_pipe_ends_a_silent_follower() {
+    let server = server();
+    let mut child = spawn(&server, &["-F", "-P", "8"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    for expected in ["record 8", "record 9"] {
+        assert_eq!(lines.next().expect("a line").expect("text"), expected);
+    }
+    drop(lines);
+    wait::until_true("it ends", Duration::from_secs(60), || {
+        child.try_wait().expect("it was started").is_some()
+    });
+    assert_eq!(child.wait().expect("it has ended").code(), Some(0));
+}
+
 #[test]
 fn since_and_until_select_records_by_time() {
     let server = server();

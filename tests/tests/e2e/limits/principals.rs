@@ -273,6 +273,52 @@ fn readers_are_slowed_over_every_protocol_and_get_everything() {
     assert!(scene.metric("read_bytes"));
 }
 
+/// The handshakes of all streams of a log: a producer and a consumer of each protocol.
+fn streams_of(log: &str) -> [Request; 6] {
+    [
+        styx0::handshake("POST", log, ""),
+        styx0::handshake("GET", log, "follow=true"),
+        styx1::produce_request(log, ""),
+        styx1::consume_request(log, "follow=true"),
+        websocket::handshake(&format!("/logs/{log}/records?mode=write")),
+        websocket::handshake(&format!("/logs/{log}/records?follow=true")),
+    ]
+}
+
+/// The streams of all protocols are connections of their log, whoever opens them.
+#[test]
+fn connections_of_a_log_are_limited_over_every_protocol() {
+    let scene = start("[[log]]\nname = 'a'\nconnections = 6\n", Settings::default());
+    let open = |request: Request, secret: &str| {
+        let mut connection = begun(&scene.server, &with(request, secret));
+        (connection.head("GET").expect("an answer").status, connection)
+    };
+    let mut opened = Vec::new();
+    for (number, request) in streams_of("a").into_iter().enumerate() {
+        let secret = if number % 2 == 0 { &scene.one } else { &scene.two };
+        let (status, connection) = open(request, secret);
+        assert_eq!(status, 101, "stream {number}");
+        opened.push(connection);
+    }
+    for request in streams_of("a") {
+        let refused = scene.server.ask(&with(request, &scene.one));
+        let _ = refused.expect_error(429, "too_many_requests");
+    }
+    let _ = scene.server.ask(&with(api::read_binary("b", ""), &scene.one)).expect(200);
+    // Each stream frees its own place.
+    for request in streams_of("a") {
+        drop(opened.remove(0));
+        until_true("a place is free", PATIENCE, || {
+            let (status, connection) = open(request.clone(), &scene.one);
+            let is_open = status == 101;
+            if is_open {
+                opened.push(connection);
+            }
+            is_open
+        });
+    }
+}
+
 #[test]
 fn connections_of_a_principal_are_limited_and_freed() {
     let scene = start("[[principal]]\nname = 'one'\nconnections = 3\n", Settings::default());
@@ -289,8 +335,11 @@ fn connections_of_a_principal_are_limited_and_freed() {
     let refused = scene.server.ask(&with(api::read_binary("a", ""), &scene.one));
     let refused = refused.expect_error(429, "too_many_requests");
     assert!(refused.text().contains("has 3 requests"), "{}", refused.text());
-    let refused = scene.server.ask(&consume);
-    assert_eq!(refused.status(), 429);
+    for stream in streams_of("a") {
+        let refused = scene.server.ask(&with(stream, &scene.one));
+        let refused = refused.expect_error(429, "too_many_requests");
+        assert!(refused.text().contains("has 3 requests"), "{}", refused.text());
+    }
     let _ = scene.server.ask(&with(api::read_binary("a", ""), &scene.two)).expect(200);
     drop((socket, stream, events));
     until_true("the places are free", PATIENCE, || {
@@ -331,9 +380,19 @@ fn stored_bytes_are_limited_for_a_log_and_for_a_principal() {
     let limits = "[[principal]]\nname = 'one'\nstored_bytes = 150000\n\
                   [[log]]\nname = 'b'\nstored_bytes = 50000\n";
     let scene = start(limits, Settings::default());
+    // These streams are open before the limit is reached.
     let mut stream = {
         let request = with(styx1::produce_request("a", ""), &scene.one);
         styx1::open(&scene.server, &request, Route::ServerToProducer)
+    };
+    let mut socket = {
+        let request = with(websocket::handshake("/logs/a/records?mode=write"), &scene.one);
+        scene.server.upgrade(&request).unwrap_or_else(|answer| panic!("{}", answer.shown()))
+    };
+    let mut earlier = {
+        let request = with(styx0::handshake("POST", "a", ""), &scene.one);
+        Styx0Stream::open(&scene.server, &request)
+            .unwrap_or_else(|answer| panic!("{}", answer.shown()))
     };
     assert_eq!(scene.append("b", &scene.two, vec![b'x'; 60_000]), 200);
     until_true("the log is full", PATIENCE, || {
@@ -349,11 +408,25 @@ fn stored_bytes_are_limited_for_a_log_and_for_a_principal() {
         std::thread::sleep(Duration::from_millis(200));
         scene.append("a", &scene.one, "x") == 507
     });
-    let refused = scene.server.ask(&with(styx0::handshake("POST", "a", ""), &scene.one));
-    assert_eq!(refused.status(), 507, "{}", refused.shown());
+    let producers = [
+        styx0::handshake("POST", "a", ""),
+        styx1::produce_request("a", ""),
+        websocket::handshake("/logs/a/records?mode=write"),
+    ];
+    for request in producers {
+        let refused = scene.server.ask(&with(request, &scene.one));
+        let _ = refused.expect_error(507, "quota_exceeded");
+    }
+    let count = scene.count("a");
+    socket.send(websocket::BINARY, b"x");
+    let reason = socket.expect_close(Code::QuotaExceeded.close_code());
+    assert!(reason.starts_with("quota_exceeded"), "{reason}");
+    earlier.send(&styx0::record(b"x"));
+    assert!(matches!(earlier.message(), Some(Message::Error(_))));
     stream.send(&styx1::framed(&[styx1::block(&[b"x"])]));
     let fault = stream.fails_with(Code::QuotaExceeded);
     assert!(fault.message.contains("the principal one may append to"), "{fault:?}");
+    assert_eq!(scene.count("a"), count, "nothing was appended");
     assert_eq!(scene.append("a", &scene.two, "x"), 200);
     let _ = scene.server.ask(&with(api::read_binary("a", ""), &scene.one)).expect(200);
     let truncate = Request::post("/logs/a/truncate");
