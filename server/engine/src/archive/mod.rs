@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The archiver is another crate: the engine knows no network. It reaches the store through
-//! [`Depot`]. An [`Entry`] describes an archived segment, and the [`list`] has the entries of a
+//! [`Depot`]. An [`Entry`] describes an archived segment, and a list has the entries of a
 //! log's segments, so that recovery knows which files may be missing. Invariant: the file of a
 //! segment is removed only after its entry is durable in the list.
 
