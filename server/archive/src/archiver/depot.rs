@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use styx_engine::archive::{Depot, Entry, FetchResult, LocalLimits};
+use styx_engine::archive::{Depot, Entry, Evicted, FetchResult, LocalLimits};
 use styx_protocol::{LogId, LogName};
 
 use super::Archiver;
-use super::state::{LogKey, News};
+use super::state::News;
 
 impl Depot for Archiver {
     fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -30,26 +30,32 @@ impl Depot for Archiver {
         self.0.logs.tell(log, id, News::Removed);
     }
 
-    fn disk_is_short(&self, log: &LogName, id: LogId) {
-        let (inner, key) = (self.0.clone(), LogKey { id, name: log.clone() });
-        if !inner.logs.begin_eviction(&key) {
+    fn disk_is_short(&self, log: &LogName, _: LogId) {
+        let (inner, name) = (self.0.clone(), log.clone());
+        if !inner.logs.begin_eviction() {
             return;
         }
-        // Not a part of the log's work, which may be waiting for the store.
+        // Not a part of the log's work, which may be waiting for the store. The logs share the disk,
+        // so files of all of them are removed.
         self.0.handle.spawn_blocking(move || {
-            let log = inner.catalog().and_then(|catalog| catalog.log(&key.name).ok());
             let everything = LocalLimits { bytes_max: Some(0), age_max: None };
-            match log.filter(|log| log.id() == key.id).map(|log| log.evict(&everything)) {
-                Some(Ok(evicted)) => tracing::warn!(
-                    log = %key.name,
-                    "the disk is short: {} archived segments with {} bytes were evicted early",
-                    evicted.segments,
-                    evicted.bytes
-                ),
-                Some(Err(e)) => tracing::warn!(log = %key.name, "cannot evict: {e}"),
-                None => {}
+            let mut sum = Evicted::default();
+            for log in inner.catalog().map(|catalog| catalog.logs()).unwrap_or_default() {
+                match log.evict(&everything) {
+                    Ok(evicted) => {
+                        sum.segments += evicted.segments;
+                        sum.bytes += evicted.bytes;
+                    }
+                    Err(e) => tracing::warn!(log = %log.name(), "cannot evict: {e}"),
+                }
             }
-            inner.logs.end_eviction(&key);
+            tracing::warn!(
+                log = %name,
+                "the disk is short: {} archived segments of all logs with {} bytes were evicted early",
+                sum.segments,
+                sum.bytes
+            );
+            inner.logs.end_eviction();
         });
     }
 }

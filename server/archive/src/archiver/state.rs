@@ -65,8 +65,8 @@ pub(super) struct Lag {
 struct State {
     pending: HashMap<LogKey, Pending>,
     running: HashSet<LogKey>,
-    /// The logs from which files are being evicted because the disk is full.
-    evicting: HashSet<LogKey>,
+    /// Files are being evicted because the disk is full.
+    is_evicting: bool,
     /// The open epochs of the logs.
     epochs: HashMap<LogKey, u32>,
     /// The start positions that the manifests are known to have.
@@ -123,13 +123,13 @@ impl Logs {
         }
     }
 
-    /// Whether no eviction of this log is under way. One is, from now on.
-    pub(super) fn begin_eviction(&self, key: &LogKey) -> bool {
-        self.state().evicting.insert(key.clone())
+    /// Whether no eviction because of a full disk is under way. One is, from now on.
+    pub(super) fn begin_eviction(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_evicting, true)
     }
 
-    pub(super) fn end_eviction(&self, key: &LogKey) {
-        self.state().evicting.remove(key);
+    pub(super) fn end_eviction(&self) {
+        self.state().is_evicting = false;
     }
 
     /// The open epoch of a log, which is still known after the log was removed.

@@ -386,15 +386,21 @@ fn full_disk_evicts_archived_segments_early_even_while_the_store_is_away() {
     append(&log, 55);
     wait_for_archived(&log, 50);
     assert_eq!(local_segments(&log), 6);
+    // Its files are on the same disk.
+    let other = server.create("other");
+    append(&other, 35);
+    wait_for_archived(&other, 30);
+    assert_eq!(local_segments(&other), 4);
     s3.set_away(true);
     append(&log, 10);
     wait_until("the failure is known", || !server.archiver.stats().is_available);
     server.archiver.depot().disk_is_short(log.name(), log.id());
-    wait_until("evicted", || local_segments(&log) < 6);
+    wait_until("evicted", || local_segments(&log) < 6 && local_segments(&other) < 4);
     s3.set_away(false);
     wait_for_archived(&log, 60);
     check_records(&log, 0, 65);
-    drop(log);
+    check_records(&other, 0, 35);
+    drop((log, other));
     server.stop();
 }
 

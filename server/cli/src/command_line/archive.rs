@@ -72,7 +72,7 @@ pub(crate) struct StoreArguments {
     /// Region of the bucket
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// Configuration file of a server, for its [archive]
+    /// Configuration file of a server, for its section archive
     #[arg(short, long, env = "STYX_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -148,6 +148,7 @@ impl CatalogInner {
             trim_lock: Mutex::new(()),
             health: Mutex::new((LogStatus::Ok, String::new())),
             maintenance_scheduled: AtomicBool::new(false),
+            archived_until: AtomicU64::new(0),
             committed_at_us: AtomicU64::new(0),
             watermark_at_us: AtomicU64::new(0),
             first_at_us: AtomicI64::new(first_at_us),

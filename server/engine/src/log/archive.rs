@@ -12,6 +12,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use styx_protocol::{LogStatus, Position};
@@ -43,9 +44,19 @@ impl Log {
     #[must_use]
     pub fn archived_position(&self) -> Option<Position> {
         let view = self.0.tail.view();
-        let archived = view.segments.iter().take_while(|segment| segment.place() != Place::Local);
+        // Nothing that is archived ever becomes unarchived, so the walk continues where it ended.
+        let known = Position(self.0.archived_until.load(Ordering::Relaxed));
+        let walked = match view.segment_of(known) {
+            Some((index, segment)) if segment.base == known => index,
+            _ => 0,
+        };
+        let rest = view.segments.iter().skip(walked);
+        let archived = rest.take_while(|segment| segment.place() != Place::Local);
         let end = archived.filter_map(|segment| segment.summary()).last().map(|sealed| sealed.end);
-        match end {
+        if let Some(end) = end {
+            self.0.archived_until.fetch_max(end.0, Ordering::Relaxed);
+        }
+        match end.or_else(|| (walked > 0).then_some(known)) {
             Some(end) => Some(end),
             None => self.0.services.store.is_configured.then(|| view.start()),
         }

@@ -92,6 +92,8 @@ pub(crate) struct LogInner {
     pub(crate) health: Mutex<(LogStatus, String)>,
     /// The maintainer knows that this log needs it.
     pub(crate) maintenance_scheduled: AtomicBool,
+    /// The end of the archived segments that [`Log::archived_position`](crate::Log) has seen.
+    pub(crate) archived_until: AtomicU64,
     /// The monotonic time of the last commit.
     pub(crate) committed_at_us: AtomicU64,
     /// The monotonic time at which the watermark was last written.
