@@ -222,8 +222,7 @@ async fn optional(store: &Store, key: &str) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// The logs with this name that were not deleted, or all. Two logs have the same name if one was
-/// archived by another server: then the id must be given.
+/// The logs with this name that were not deleted, or all. Several may have the same name.
 fn select(found: Vec<FoundLog>, name: Option<&LogName>) -> Result<Vec<Manifest>, Error> {
     let mut selected: Vec<Manifest> = Vec::new();
     for log in found {

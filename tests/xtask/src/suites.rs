@@ -173,6 +173,6 @@ mod tests {
 
     #[test]
     fn the_binaries_of_the_tests_are_found() {
-        assert_eq!(binaries(), ["alone", "conformance", "e2e", "faults"]);
+        assert_eq!(binaries(), ["alone", "archive", "conformance", "e2e", "faults"]);
     }
 }

@@ -58,11 +58,12 @@ pub(super) fn adopt(client: &Client, name: &str, format: Format) -> Result<(), F
 
 pub(super) fn get(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
     let info = client.get_log(name)?;
-    // The details of a log that is not open are not available.
+    // Servers of earlier versions have no details, and neither has a log that is not open.
     let archived = match info.status {
-        LogStatus::Ok | LogStatus::Tainted => client.get_log_details(name)?.archived_position,
+        LogStatus::Ok | LogStatus::Tainted => client.get_log_details(name).ok(),
         _ => None,
     };
+    let archived = archived.and_then(|details| details.archived_position);
     match (archived, format) {
         (None, _) => print_info(&info, format),
         (Some(position), Format::Text) => output::print(&table::archived_log_info(&info, position)),

@@ -70,7 +70,7 @@ fn a_log_of_a_newer_version_is_refused_by_name_and_others_are_served() {
 fn a_data_directory_of_a_newer_version_is_refused_by_name() {
     let scratch = Arc::new(Scratch::new("newer-data"));
     GOLDEN.unpack_data(scratch.path());
-    scratch.write("data/.format", "2\n");
+    scratch.write("data/.format", "3\n");
     let refusal = Settings::default().start_in(Arc::clone(&scratch)).expect_err("refused");
     assert!(refusal.output.contains(NEWER), "{}", refusal.output);
     assert_eq!(refusal.status.and_then(|status| status.code()), Some(1));
