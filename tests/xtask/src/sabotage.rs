@@ -19,6 +19,7 @@ struct Suite {
     /// The folder of the crate.
     folder: &'static str,
     /// The tests that run: a test binary, and the arguments that select in it.
+    /// Their names differ from those of all other packages, because cargo runs every binary with the name.
     tests: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -34,7 +35,7 @@ const SUITES: [Suite; 2] = [
     Suite {
         package: "styx-archive",
         folder: "server/archive",
-        tests: &[("archive", &["conditional::", "collector_"])],
+        tests: &[("archiver", &["conditional::", "collector_"])],
     },
 ];
 
