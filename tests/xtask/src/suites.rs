@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use crate::tally::{self, Tally};
-use crate::{c, node, python, root, tools};
+use crate::{c, node, python, root, tools, versitygw};
 
 /// A test binary, and the paths of its tests, such as `styx1::producer::…`.
 struct Suite {
@@ -53,6 +53,8 @@ pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
         ("STYX_BIN", tools::styx().into()),
         ("STYX_EXAMPLES", tools::examples().into()),
         ("STYX_CONFORMANCE_ALL", "1".into()),
+        // Tests of the archiver that need it are skipped without the variable.
+        ("STYX_VERSITYGW", versitygw::program().into()),
     ];
     variables.extend(node::build::built().map(|folder| ("STYX_NODE", folder.into())));
     variables.extend(c::build::driver().map(|path| ("STYX_C", path.into())));

@@ -24,8 +24,13 @@ fn folder() -> PathBuf {
     tools::target().join(format!("tools/versitygw-{VERSION}"))
 }
 
+/// The program, whether it is there or not.
+pub(crate) fn program() -> PathBuf {
+    folder().join("versitygw")
+}
+
 fn is_built() -> bool {
-    folder().join("versitygw").is_file()
+    program().is_file()
 }
 
 fn build() -> bool {
