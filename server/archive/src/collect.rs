@@ -1,4 +1,4 @@
-//! `styx archive collect`: removes what is no longer needed, after a time of grace.
+//! `styx archive collect`: removes superfluous objects, after a time of grace.
 //!
 //! ```text
 //! garbage of a manifest ─ seen for the first time: note the time ─ grace over: delete, forget
@@ -42,7 +42,7 @@ pub struct Collected {
     pub waiting: u64,
     /// Logs that were removed completely.
     pub logs: u64,
-    /// What was left alone because something is wrong with it.
+    /// Objects and logs that were left alone because something is wrong with them.
     pub problems: Vec<String>,
 }
 
@@ -50,7 +50,8 @@ pub struct Collected {
 /// servers archive to the same store.
 ///
 /// # Errors
-/// The store failed. What was removed is not reported then, and the next run continues.
+/// The store failed. The objects that were removed are not reported then, and the next run
+/// continues.
 pub fn collect(store: &Store, grace: Duration, tell: Tell<'_>) -> Result<Collected, Error> {
     offline::run(async {
         let now_us = now(store).await?;
@@ -104,7 +105,7 @@ async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<HashSet<LogI
 struct Collection<'a> {
     store: &'a Store,
     now_us: u64,
-    /// What was garbage at this time may be removed.
+    /// Objects that were garbage at this time may be removed.
     horizon_us: u64,
     collected: Collected,
 }
@@ -164,7 +165,7 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Removes garbage whose grace is over, and dates what is seen for the first time.
+    /// Removes garbage whose grace is over, and dates garbage that is seen for the first time.
     async fn garbage(
         &mut self,
         mut manifest: Manifest,

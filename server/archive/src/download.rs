@@ -29,8 +29,8 @@ const FOLDER: &str = "0";
 /// data directory. Returns their bytes. Blocks. No server may have used the directory yet.
 ///
 /// # Errors
-/// The store failed, an object is missing or damaged, or a file cannot be written. What was
-/// downloaded stays, and reads of the rest fetch it from the store.
+/// The store failed, an object is missing or damaged, or a file cannot be written. Files that
+/// were downloaded stay, and reads of the others fetch them from the store.
 pub fn download(
     store: &Store,
     data_directory: &Path,
@@ -78,7 +78,7 @@ async fn fetch(
         at = range.end;
     }
     if crc != entry.file_crc {
-        let why = "its bytes are not those that were archived: run styx archive verify --bodies";
+        let why = "its bytes are not those that were archived: run styx archive verify --read";
         return Err(Error::new(Kind::Damaged, format!("get {key}"), why));
     }
     file.sync_all().map_err(|e| local(path, &e))

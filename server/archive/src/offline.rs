@@ -14,7 +14,7 @@ use crate::store::{Error, Kind, Store};
 /// How far a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// What is being done: a verb and a noun.
+    /// The work that is done now: a verb and a noun.
     pub what: &'a str,
     /// How much of it is done.
     pub done: u64,

@@ -32,7 +32,7 @@ pub async fn probe(store: &Store) -> Result<(), Error> {
     for _ in 0..ROUNDS {
         let key = format!("{FOLDER}/{:032x}", random::number()?);
         let result = race(store, &key).await;
-        // What is left after a failure has a random name, and disturbs no later probe.
+        // An object that is left after a failure has a random name, and disturbs no later probe.
         let removed = store.delete(&key).await;
         result?;
         removed?;

@@ -1,4 +1,4 @@
-//! `styx archive status`: what is archived, from the manifests alone.
+//! `styx archive status`: the archived logs, from the manifests alone.
 
 use styx_protocol::{LogId, LogName, Position};
 

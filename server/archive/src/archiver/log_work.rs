@@ -1,4 +1,4 @@
-//! The work for one log: uploads what is sealed, in order, and keeps the manifest up to date.
+//! The work for one log: uploads sealed segments, in order, and keeps the manifest up to date.
 //!
 //! ```text
 //! entries that the manifest has and the list lacks ─▶ record_archived           (after a crash)
@@ -37,7 +37,7 @@ pub(super) async fn run(inner: Arc<Inner>, key: LogKey) {
                 Ok(()) => break,
                 Err(stop) => stop,
             };
-            // What is known of the manifest may be wrong now.
+            // The manifest that was read may be an old one now.
             writer = None;
             let name = &key.name;
             match stop {

@@ -80,7 +80,7 @@ pub(super) async fn upload(
     Ok(entry)
 }
 
-/// Looks whether the store has what was sent.
+/// Looks whether the store has the bytes that were sent.
 async fn confirm(store: &Store, key: &str, bytes: u64, crc: u32) -> Result<(), Error> {
     let found = store.head(key).await.map_err(|e| match e.kind {
         Kind::Missing => {

@@ -1,4 +1,4 @@
-//! [`Logs`]: which logs have work, and what is known of each.
+//! [`Logs`]: which logs have work, and the state of each.
 //!
 //! The engine tells news while it holds locks of a log, so telling only marks the log and wakes the
 //! dispatcher. Invariant: a log has at most one task. News that arrive while it runs are looked at
@@ -45,7 +45,7 @@ pub(super) struct LogKey {
     pub(super) name: LogName,
 }
 
-/// What is pending for a log.
+/// The work that waits for a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) changed: bool,

@@ -57,7 +57,7 @@ impl Inner {
     }
 }
 
-/// Ends segments with records older than the lag, and evicts what is older than the local limits.
+/// Ends segments with records older than the lag, and evicts segments beyond the local limits.
 fn look_at_ages(inner: &Inner) {
     let Some(catalog) = inner.catalog() else { return };
     let limits = inner.local_limits();

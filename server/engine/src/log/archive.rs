@@ -1,4 +1,4 @@
-//! What the archiver does with a log: it takes sealed segments, records that they are archived, and
+//! The archiver's part of a log: it takes sealed segments, records that they are archived, and
 //! has them evicted.
 //!
 //! ```text
