@@ -54,7 +54,7 @@ pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
         ("STYX_EXAMPLES", tools::examples().into()),
         ("STYX_CONFORMANCE_ALL", "1".into()),
         // Tests of the archiver that need it are skipped without the variable.
-        ("STYX_VERSITYGW", versitygw::program().into()),
+        ("STYX_TEST_VERSITYGW", versitygw::program().into()),
     ];
     variables.extend(node::build::built().map(|folder| ("STYX_NODE", folder.into())));
     variables.extend(c::build::driver().map(|path| ("STYX_C", path.into())));

@@ -1,5 +1,5 @@
 //! The archive against stores: a directory, an S3 server in memory that fails on order, and the
-//! real `versitygw` if `STYX_VERSITYGW` names its binary.
+//! real `versitygw` if `STYX_TEST_VERSITYGW` names its binary.
 
 mod archiving;
 mod conditional;

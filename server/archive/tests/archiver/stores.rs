@@ -39,9 +39,9 @@ pub(crate) struct Versitygw {
 }
 
 impl Versitygw {
-    /// `None` without the environment variable `STYX_VERSITYGW`.
+    /// `None` without the environment variable `STYX_TEST_VERSITYGW`.
     pub(crate) fn start() -> Option<Versitygw> {
-        let binary = std::env::var_os("STYX_VERSITYGW")?;
+        let binary = std::env::var_os("STYX_TEST_VERSITYGW")?;
         let directory = tempfile::tempdir().expect("temporary directory");
         std::fs::create_dir_all(directory.path().join("data/bucket")).expect("create the bucket");
         let free = TcpListener::bind("127.0.0.1:0").expect("bind");
