@@ -15,15 +15,13 @@
 //! before `start`. Garbage is what may be removed after a time of grace. Invariant: an object is
 //! named by the manifest, as an entry, page or garbage, until after it was removed.
 
-mod fields;
 pub mod page;
 
 use bytes::Bytes;
-use styx_engine::archive::{ENTRY_BYTES, Entry};
+use styx_engine::archive::{ENTRY_BYTES, Encoder, Entry, Fields};
 use styx_protocol::{LogConfig, LogId, LogName, Position};
 
 use crate::keys::File;
-use fields::{Encoder, Fields};
 
 const MAGIC: [u8; 4] = *b"STXM";
 const VERSION: u32 = 1;

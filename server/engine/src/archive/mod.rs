@@ -23,6 +23,8 @@ pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
 pub use local_limits::{Evicted, LocalLimits};
 
+pub use crate::fields::{Encoder, Fields};
+
 pub(crate) use sealed_segment::READ_BYTES;
 pub use sealed_segment::SealedSegment;
 pub(crate) use store_access::StoreAccess;
