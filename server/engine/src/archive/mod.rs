@@ -14,6 +14,7 @@ pub(crate) mod depot;
 pub(crate) mod entry;
 pub(crate) mod list;
 mod local_limits;
+mod parts;
 pub(crate) mod remote_file;
 
 pub(crate) mod sealed_segment;
@@ -22,6 +23,7 @@ mod store_access;
 pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
 pub use local_limits::{Evicted, LocalLimits};
+pub use parts::{is_index_of, is_producers_of};
 
 pub use crate::fields::{Encoder, Fields};
 
