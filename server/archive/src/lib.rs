@@ -11,6 +11,7 @@
 //! Invariant: a segment counts as archived only after a manifest that names it was written by
 //! compare-and-set. No clock, lease or listing decides anything about safety.
 
+pub mod adopt;
 mod archiver;
 pub mod back_off;
 pub mod check;
@@ -29,7 +30,9 @@ pub mod restore;
 mod sabotage;
 pub mod status;
 pub mod store;
+pub mod undelete;
 pub mod verify;
+pub mod which;
 
 pub use archiver::{Archiver, LogStatus, Probe, Scrubbed, Settings, Stats};
 pub use offline::{Progress, Tell};

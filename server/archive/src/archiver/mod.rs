@@ -8,10 +8,11 @@
 //! Everything runs on a runtime of its own. Invariant: no failure of the store ends the archiver or
 //! disturbs the log. It waits longer and longer between attempts, and tells the reason.
 
+mod collection;
 mod depot;
 mod log_work;
 mod manifest_writer;
-mod owner;
+pub(crate) mod owner;
 mod removals;
 mod scrub;
 mod segment_upload;
@@ -30,6 +31,7 @@ use styx_protocol::LogName;
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::collect::Collected;
 use crate::fetch::{self, Fetch};
 use crate::manifest::Owner;
 use crate::probe::probe;
@@ -61,6 +63,9 @@ pub struct Settings {
     pub read_cache_bytes: u64,
     /// The memory for chunks on their way, in bytes, at least 1 MiB. Recommended: 64 MiB.
     pub read_memory_bytes: u64,
+    /// The time of grace of the weekly collection, which removes superfluous objects of this server's
+    /// logs from the store. `None` for no collection. Recommended: 7 days.
+    pub collect_grace: Option<Duration>,
     /// The directory of the cache and of the file with the owner's number: the data directory.
     pub cache_directory: PathBuf,
 }
@@ -217,6 +222,15 @@ impl Archiver {
     /// The store failed.
     pub fn scrub(&self) -> Result<Scrubbed, Error> {
         self.0.handle.block_on(scrub::run(&self.0))
+    }
+
+    /// Removes the superfluous objects of the logs that this server archives, if the settings have a
+    /// time of grace. A running archive does this once a week. Blocks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn collect(&self) -> Result<Collected, Error> {
+        self.0.handle.block_on(collection::run(&self.0))
     }
 
     /// Ends all tasks. Uploads are abandoned: the next start uploads their segments again. Blocks

@@ -11,7 +11,6 @@
 //! the process that has claimed the log.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use styx_engine::Log;
@@ -22,9 +21,6 @@ use super::manifest_writer::{ManifestWriter, Stop};
 use super::segment_upload;
 use crate::keys;
 use crate::store::{Error, Kind, Store};
-
-/// The time between two scrubs.
-pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Requests at the same time: few, because nobody waits for the result.
 const AT_ONCE: usize = 4;

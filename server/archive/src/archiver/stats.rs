@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Inner;
+use crate::collect::Collected;
 use crate::store::{OUTCOMES, VERBS};
 
 /// Numbers since the start, and the current state.
@@ -41,6 +42,9 @@ pub struct Stats {
     /// Segments that the manifest named although the log's list did not, because of a crash, and
     /// segments that were uploaded again because their object was missing or different.
     pub healed: u64,
+    /// Superfluous objects that the weekly collection removed from the store: the kind, and their
+    /// number.
+    pub collected: [(&'static str, u64); 3],
     /// Whether the last request of an upload was successful.
     pub is_available: bool,
     /// The reason of the last failure, until the next success.
@@ -54,6 +58,8 @@ pub(super) struct Totals {
     distrusted: AtomicU64,
     healed: AtomicU64,
     lost: AtomicU64,
+    /// Objects of expired segments, orphans, and objects of deleted logs.
+    collected: [AtomicU64; 3],
     is_available: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
@@ -65,6 +71,7 @@ impl Default for Totals {
             distrusted: AtomicU64::new(0),
             healed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            collected: [const { AtomicU64::new(0) }; 3],
             is_available: AtomicBool::new(true),
             last_error: Mutex::new(None),
         }
@@ -86,6 +93,13 @@ impl Totals {
         self.lost.store(segments, Ordering::Relaxed);
     }
 
+    pub(super) fn collected(&self, done: &Collected) {
+        let kinds = [done.garbage, done.orphans, done.deleted];
+        for (total, kind) in self.collected.iter().zip(kinds) {
+            total.fetch_add(kind.objects, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn distrusted(&self) {
         self.distrusted.fetch_add(1, Ordering::Relaxed);
     }
@@ -103,6 +117,7 @@ pub(super) fn collect(inner: &Inner) -> Stats {
     let reads = inner.fetch.stats();
     let counts = inner.store.counts();
     let totals = &inner.totals;
+    let [garbage, orphans, deleted] = totals.collected.each_ref().map(load);
     let requests = VERBS.iter().flat_map(|(verb, name)| {
         OUTCOMES
             .iter()
@@ -123,6 +138,7 @@ pub(super) fn collect(inner: &Inner) -> Stats {
         damaged: load(&totals.distrusted),
         lost: load(&totals.lost),
         healed: load(&totals.healed),
+        collected: [("garbage", garbage), ("orphan", orphans), ("deleted", deleted)],
         is_available: totals.is_available.load(Ordering::Relaxed),
         last_error: totals.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     }

@@ -4,7 +4,7 @@
 //! "STXM" | crc: u32 of bytes 8.. | version: u32 | write id: u128
 //! | name: text | id: u128 | config: 8 × i64 | lineage: u32 count, (id: u128, fork: u64) each
 //! | epoch: u32 | claim: u128 | owner: u128 | owner's name: text | start: u64
-//! | deleted: u8 (0 or 1), since: u64
+//! | deleted: u8 (0, 1, or 2 while it is being removed), since: u64
 //! | pages: u32 count, (base: u64, end: u64, epoch: u32, entries: u32, bytes: u64, crc: u32) each
 //! | entries: u32 count, 80 bytes each
 //! | garbage: u32 count, (base: u64, end: u64, epoch: u32, kind: u8, since: u64) each
@@ -78,6 +78,9 @@ pub struct Manifest {
     /// If the log was deleted or truncated: since when, by the clock of the store. 0 if the
     /// collector has not seen it yet.
     pub deleted_us: Option<u64>,
+    /// Whether the collector has begun to remove the objects of a deleted log. Then it cannot be
+    /// undeleted. `false` unless the log was deleted.
+    pub is_being_removed: bool,
     /// Pages of entries, ascending.
     pub pages: Vec<Page>,
     /// The entries after those of the pages, ascending.
@@ -177,6 +180,7 @@ impl Manifest {
             owner,
             start: Position(0),
             deleted_us: None,
+            is_being_removed: false,
             pages: Vec::new(),
             entries: Vec::new(),
             garbage: Vec::new(),
@@ -304,7 +308,7 @@ impl Manifest {
         encoder.u128(self.owner.id);
         encoder.text(&self.owner.name);
         encoder.u64(self.start.0);
-        encoder.put([u8::from(self.deleted_us.is_some())]);
+        encoder.put([u8::from(self.deleted_us.is_some()) + u8::from(self.is_being_removed)]);
         encoder.u64(self.deleted_us.unwrap_or(0));
         encoder.count(self.pages.len());
         for page in &self.pages {
@@ -375,9 +379,10 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
     let claim = fields.u128()?;
     let owner = Owner { id: fields.u128()?, name: fields.text()? };
     let start = Position(fields.u64()?);
-    let deleted_us = match (fields.u8()?, fields.u64()?) {
-        (0, 0) => None,
-        (1, since) => Some(since),
+    let (deleted_us, is_being_removed) = match (fields.u8()?, fields.u64()?) {
+        (0, 0) => (None, false),
+        (1, since) => (Some(since), false),
+        (2, since) => (Some(since), true),
         _ => return None,
     };
     let pages = fields.items(PAGES_MAX, PAGE_BYTES, |fields| {
@@ -416,6 +421,7 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
         owner,
         start,
         deleted_us,
+        is_being_removed,
         pages,
         entries,
         garbage,

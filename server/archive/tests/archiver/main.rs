@@ -1,9 +1,13 @@
 //! The archive against stores: a directory, an S3 server in memory that fails on order, and the
 //! real `versitygw` if `STYX_TEST_VERSITYGW` names its binary.
 
+mod adopting;
 mod archiving;
+mod collecting;
 mod conditional;
+mod looking;
 mod reading;
 mod restoring;
 mod s3;
 mod stores;
+mod undeleting;

@@ -16,7 +16,7 @@ use styx_protocol::{LogId, Position};
 use crate::archiving::{Server, append, check_records, manifest, name, wait_for_archived};
 use crate::s3::{Fault, S3};
 
-fn options(directory: &Path) -> RestoreOptions {
+pub(crate) fn options(directory: &Path) -> RestoreOptions {
     RestoreOptions { data_directory: directory.to_owned(), log: None, until_us: None }
 }
 
@@ -200,7 +200,7 @@ fn status_shows_what_is_archived() {
     let shown: Vec<_> = found
         .logs
         .iter()
-        .map(|log| (log.name.as_str(), log.start.0, log.end.0, log.is_deleted))
+        .map(|log| (log.name.as_str(), log.start.0, log.end.0, log.deleted_us.is_some()))
         .collect();
     assert_eq!(shown, [("log", 20, 50, false), ("other", 0, 10, false)]);
     assert!(found.logs.iter().all(|log| log.bytes > 0 && log.newest_us > 0));
