@@ -9,11 +9,13 @@
 //! | [`fencing`] | two servers on one archive |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
+//! | [`memory`] | many readers that do not continue |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
 mod drill;
 mod fencing;
 mod kill;
+mod memory;
 mod reads;
 mod restore;
 mod store;

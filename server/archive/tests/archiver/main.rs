@@ -11,3 +11,4 @@ mod restoring;
 mod s3;
 mod stores;
 mod undeleting;
+mod versitygw;
