@@ -153,7 +153,7 @@ impl Archiver {
         };
         let fetch = Fetch::new(store.clone(), handle.clone(), &settings.cache_directory, &reads)
             .map_err(failed)?;
-        Ok(Archiver(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store,
             owner,
             claim,
@@ -169,7 +169,14 @@ impl Archiver {
             removals,
             totals: stats::Totals::default(),
             settings,
-        })))
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.fetch.on_full_disk(move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.make_space();
+            }
+        });
+        Ok(Archiver(inner))
     }
 
     /// The store.

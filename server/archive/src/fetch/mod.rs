@@ -19,7 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -65,7 +65,16 @@ struct Shared {
     hits: AtomicU64,
     misses: AtomicU64,
     missing: AtomicU64,
+    /// Makes space on the disk of the cache.
+    make_space: OnceLock<MakeSpace>,
 }
+
+/// A function that begins to make space on the disk, and does not wait for it.
+type MakeSpace = Box<dyn Fn() + Send + Sync>;
+
+/// The attempts to write a chunk on a full disk, and the pause between them.
+const FULL_DISK_ATTEMPTS: u32 = 20;
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the cache has done since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,6 +117,7 @@ impl Fetch {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             missing: AtomicU64::new(0),
+            make_space: OnceLock::new(),
         })))
     }
 
@@ -178,6 +188,13 @@ impl Fetch {
         }
     }
 
+    /// Sets the function that is called if the cache cannot be written because the disk is full. Only
+    /// the first call has an effect.
+    pub fn on_full_disk(&self, make_space: impl Fn() + Send + Sync + 'static) {
+        // A second function is not used.
+        let _ = self.0.make_space.set(Box::new(make_space));
+    }
+
     /// The chunk, or the request for it, which begins if there is none.
     fn find(&self, entry: &Entry, chunk: u64) -> Found {
         let id = ChunkId::new(entry, chunk);
@@ -220,11 +237,24 @@ impl Shared {
         let bytes =
             self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
         let slot = Arc::new(self.slot().await);
-        let writing = slot.clone();
-        let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;
-        match written.map_err(io::Error::other).flatten() {
-            Ok(()) => Ok(slot),
-            Err(e) => Err(StoreError::Unavailable(format!("the cache cannot be written: {e}"))),
+        let mut attempts = 0;
+        loop {
+            let (writing, bytes) = (slot.clone(), bytes.clone());
+            let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;
+            match written.map_err(io::Error::other).flatten() {
+                Ok(()) => return Ok(slot),
+                Err(e) if is_full(&e) && attempts < FULL_DISK_ATTEMPTS => {
+                    attempts += 1;
+                    if let Some(make_space) = self.make_space.get() {
+                        make_space();
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(e) => {
+                    let why = format!("the cache cannot be written: {e}");
+                    return Err(StoreError::Unavailable(why));
+                }
+            }
         }
     }
 
@@ -241,6 +271,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The chunks with bytes of a range.
