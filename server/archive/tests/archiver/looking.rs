@@ -74,3 +74,48 @@ fn scrub_uploads_missing_and_changed_objects_again_and_reports_lost_ones() {
     drop(log);
     server.stop();
 }
+
+#[test]
+fn missing_and_damaged_objects_beside_a_segment_are_reported_and_uploaded_again() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    // All segments but the newest are evicted. Their indexes stay.
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 45);
+    wait_for_archived(&log, 40);
+    let ending = |suffix: &str| -> Vec<String> {
+        s3.keys().into_iter().filter(|key| key.ends_with(suffix)).collect()
+    };
+    let (indexes, producers) = (ending(".idx"), ending(".producers"));
+    let newest_producers = producers.last().expect("the newest segment has them");
+    assert_eq!(indexes.len(), 4);
+    let verified =
+        |depth: Depth| verify(&s3.store(), depth, &mut |_| {}).expect("verified").problems;
+    assert_eq!(verified(Depth::Bodies), Vec::<String>::new());
+
+    s3.remove(&indexes[0]);
+    s3.remove(newest_producers);
+    // Nobody needs the producers of older segments, and not every one of these has them.
+    for older in &producers[..producers.len() - 1] {
+        s3.remove(older);
+    }
+    s3.change(&indexes[1], |object| {
+        let mut bytes = object.bytes.to_vec();
+        *bytes.last_mut().expect("a byte") ^= 1;
+        (object.bytes, object.crc) = (bytes.into(), None);
+    });
+    let quick = verified(Depth::Descriptions);
+    assert_eq!(quick.len(), 2, "{quick:?}");
+    assert!(quick[0].contains(&indexes[0]) && quick[1].contains(newest_producers), "{quick:?}");
+    let full = verified(Depth::Bodies);
+    assert!(full.len() == 3 && full[1].contains(&indexes[1]), "{full:?}");
+
+    let scrubbed = server.archiver.scrub().expect("scrubbed");
+    assert_eq!((scrubbed.segments, scrubbed.healed, scrubbed.problems), (4, 2, vec![]));
+    assert_eq!(verified(Depth::Descriptions), Vec::<String>::new());
+    let full = verified(Depth::Bodies);
+    assert!(full.len() == 1 && full[0].contains(&indexes[1]), "{full:?}");
+    drop(log);
+    server.stop();
+}

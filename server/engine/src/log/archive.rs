@@ -98,6 +98,18 @@ impl Log {
         self.0.sealed_segment(segment).filter(|_| segment.place() != Place::Remote)
     }
 
+    /// The index of the sealed segment with this base and the producers at its end, as far as they are
+    /// intact and on the disk. Also of a segment whose file was evicted. Blocks.
+    #[must_use]
+    pub fn beside_segment(&self, base: Position) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let view = self.0.tail.view();
+        let segment = sealed_at(&view, base).and_then(|segment| self.0.sealed_segment(segment));
+        match segment {
+            Some(segment) => (segment.index().ok(), segment.producers().ok().flatten()),
+            None => (None, None),
+        }
+    }
+
     /// Records that segments are archived: appends their entries to the log's list, syncs it, and
     /// then publishes them as archived. Entries of segments that the log no longer has are ignored.
     /// A second entry of a segment replaces the first. Blocks.
