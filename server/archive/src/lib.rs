@@ -16,6 +16,7 @@ mod archiver;
 pub mod back_off;
 pub mod check;
 pub mod collect;
+pub mod copy;
 pub mod download;
 pub mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]

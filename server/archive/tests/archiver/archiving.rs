@@ -478,3 +478,25 @@ fn old_segment_is_ended_so_that_it_is_archived() {
     drop(log);
     server.stop();
 }
+
+/// The clock ticks each second here, and each minute with the recommended lag.
+#[test]
+fn idle_server_sends_no_request() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.max_lag = Duration::from_secs(1);
+        settings.collect_grace = Some(Duration::ZERO);
+    });
+    for log in ["a", "b"] {
+        append(&server.create(log), 15);
+        wait_for_archived(&server.log(log), 15);
+        wait_until("evicted", || local_segments(&server.log(log)) == 2);
+    }
+    let before = s3.all_requests();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(s3.all_requests(), before);
+    append(&server.log("a"), 1);
+    wait_for_archived(&server.log("a"), 16);
+    server.stop();
+}

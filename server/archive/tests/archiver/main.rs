@@ -5,6 +5,7 @@ mod adopting;
 mod archiving;
 mod collecting;
 mod conditional;
+mod copying;
 mod looking;
 mod reading;
 mod restoring;

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod collect;
+mod copy;
 mod undelete;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: ArchiveCommand, format: Format) -> Result<(), Failure
         ArchiveCommand::Verify(arguments) => print_verify(&arguments, format),
         ArchiveCommand::Collect(arguments) => collect::run(&arguments, format),
         ArchiveCommand::Undelete(arguments) => undelete::run(&arguments, format),
+        ArchiveCommand::Copy(arguments) => copy::run(&arguments, format),
         ArchiveCommand::Adopt(arguments) => adopt::run(&arguments, format),
     }
 }

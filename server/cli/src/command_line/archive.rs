@@ -33,6 +33,12 @@ pub(crate) enum ArchiveCommand {
     /// afterwards. If the server has another log with this name, restore it into another data
     /// directory.
     Undelete(UndeleteArguments),
+    /// Copy logs to another archive, byte for byte
+    ///
+    /// Objects that the target has already are skipped, so an interrupted copy continues, and a second
+    /// one copies only what is new. Servers may use both archives meanwhile. A log that has continued
+    /// in the target is refused.
+    Copy(CopyArguments),
     /// Archive logs from this data directory, although another server owns their archive
     ///
     /// For a server whose logs are fenced: styx_archive_fenced_logs is above 0, because a machine was
@@ -110,6 +116,41 @@ const UNDELETE: &str = "\
 Examples:
   styx archive status --deleted --config /etc/styx/styx.toml
   styx archive undelete orders --config /etc/styx/styx.toml";
+
+/// The flags of `styx archive copy`.
+#[derive(Debug, Args)]
+#[command(after_help = COPY)]
+pub(crate) struct CopyArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// URL of the target
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    /// Address of the target's service [default: as --endpoint, if both have the same scheme]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to_endpoint: Option<String>,
+    /// Region of the target's bucket [default: as --region, if both have the same scheme]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) to_region: Option<String>,
+    /// File with the credentials of the target [default: those of the source, if both have the same
+    /// scheme]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_credentials_file: Option<PathBuf>,
+    /// Only the logs with this name
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    pub(crate) log: Option<LogName>,
+    /// Only the log with this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<LogId>,
+    /// Objects that are copied at a time; each one takes up to 64 MiB of memory
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) uploads: u8,
+}
+
+const COPY: &str = "\
+Examples:
+  styx archive copy --from s3://my-bucket/styx --to s3://other-bucket/styx --to-region eu-west-1
+  styx archive copy --from s3://my-bucket/styx --to file:///mnt/history --log orders";
 
 /// The flags of `styx archive adopt`.
 #[derive(Debug, Args)]
