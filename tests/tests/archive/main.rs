@@ -8,10 +8,14 @@
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
+//! | [`commands`] | commands that bring logs back, take them over, or copy them |
+//! | [`disk`] | a full disk |
 //! | [`drill`] | the drill in `examples/archive` |
 //! | [`memory`] | many readers that do not continue |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
+mod commands;
+mod disk;
 mod drill;
 mod fencing;
 mod kill;
