@@ -31,7 +31,7 @@ use crate::store::{Error, Kind, SINGLE_BYTES_MAX, Store};
 use crate::verify::{Depth, body_crc, segment_problem};
 use crate::which::{Which, find};
 
-/// What to copy.
+/// The logs to copy, and how.
 #[derive(Debug, Clone)]
 pub struct CopyOptions {
     /// The logs. `None` for all that were not deleted.
@@ -41,7 +41,7 @@ pub struct CopyOptions {
     pub uploads: usize,
 }
 
-/// What a copy has done.
+/// The result of a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Logs whose manifest in the target is now that of the source.
@@ -83,7 +83,7 @@ pub fn copy(
             from: from.clone(),
             to: to.clone(),
             uploads: Semaphore::new(options.uploads.clamp(1, UPLOADS_MAX)),
-            done_bytes: AtomicU64::new(0),
+            done_bytes: Arc::default(),
             objects: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -146,13 +146,13 @@ enum Failure {
     Problem(String),
 }
 
-/// What the copies of all logs share.
+/// The state that the copies of all logs share.
 struct Work {
     from: Store,
     to: Store,
     uploads: Semaphore,
-    /// Bytes of segments that are in the target, or on their way.
-    done_bytes: AtomicU64,
+    /// Bytes of objects that are in the target, or on their way.
+    done_bytes: Arc<AtomicU64>,
     objects: AtomicU64,
     bytes: AtomicU64,
     skipped: AtomicU64,
@@ -265,7 +265,6 @@ impl Work {
         let Object { key, bytes, crc } = &object;
         if *bytes > SINGLE_BYTES_MAX {
             self.to.put_in_parts(key, *bytes, *crc, self.reader(key.clone())).await?;
-            self.done_bytes.fetch_add(*bytes, Ordering::Relaxed);
         } else {
             let (body, _) = self.from.get(key, SINGLE_BYTES_MAX).await?;
             if body.len() as u64 != *bytes || crc32c::crc32c(&body) != *crc {
@@ -284,13 +283,17 @@ impl Work {
         Ok(())
     }
 
-    /// Reads ranges of an object of the source on a thread that may block.
+    /// Reads ranges of an object of the source on a thread that may block, and counts their bytes.
     fn reader(
         &self,
         key: String,
     ) -> impl Fn(Range<u64>) -> Result<bytes::Bytes, String> + Send + Sync + 'static {
         let (from, handle) = (self.from.clone(), tokio::runtime::Handle::current());
-        move |range| handle.block_on(from.get_range(&key, range)).map_err(|e| e.to_string())
+        let done = self.done_bytes.clone();
+        move |range| {
+            done.fetch_add(range.end - range.start, Ordering::Relaxed);
+            handle.block_on(from.get_range(&key, range)).map_err(|e| e.to_string())
+        }
     }
 
     /// Whether the target has an object with this length and checksum. A target that keeps no

@@ -5,10 +5,10 @@ use std::path::Path;
 use http::Method;
 use styx_archive::copy::{Copied, CopyOptions, copy};
 use styx_archive::restore::restore;
-use styx_archive::store::{Options, Store};
+use styx_archive::store::{Options, SINGLE_BYTES_MAX, Store};
 use styx_archive::verify::{Depth, verify};
 use styx_archive::which::Which;
-use styx_protocol::Records;
+use styx_protocol::{LogConfig, Records};
 
 use crate::archiving::{self, Server, append, check_records, manifest, name, wait_for_archived};
 use crate::restoring::options;
@@ -150,5 +150,36 @@ fn log_with_a_missing_object_is_not_copied_and_the_others_are() {
     assert!(to.object(&format!("logs/{}/manifest", a.id())).is_none());
     assert!(to.object(&format!("logs/{}/manifest", b.id())).is_some());
     drop((a, b));
+    server.stop();
+}
+
+#[test]
+fn large_segment_is_copied_in_parts() {
+    /// More than an upload without parts has.
+    const RECORDS: u64 = 36;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let (from, to) = (S3::start(), S3::start());
+    let server = Server::on_s3(directory.path(), &from);
+    let config = LogConfig { segment_max_count: RECORDS as i64, ..LogConfig::default() };
+    let log = server.catalog.create(&name("log"), config).expect("created");
+    let mut random = 1_u64;
+    for _ in 0..=RECORDS {
+        let bytes = (0..1_000_000).map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 56) as u8
+        });
+        log.append_durably(Records::one(&bytes.collect::<Vec<u8>>())).expect("appended");
+    }
+    wait_for_archived(&log, RECORDS);
+    assert!(manifest(&from.store(), &log).entries[0].bytes > SINGLE_BYTES_MAX);
+    let mut progress = Vec::new();
+    let options = CopyOptions { which: None, uploads: 1 };
+    copy(&from.store(), &to.store(), &options, &mut |at| progress.push((at.done, at.total)))
+        .expect("copied");
+    assert!(progress.iter().all(|(done, total)| done <= total), "{progress:?}");
+    assert_eq!(from.keys(), to.keys());
+    check(&to.store());
+    assert_eq!(run(&from.store(), &to.store(), None).objects, 0);
+    drop(log);
     server.stop();
 }
