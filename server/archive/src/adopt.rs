@@ -27,14 +27,14 @@ use crate::random;
 use crate::register::Replaced;
 use crate::store::{Error, Kind, Store};
 
-/// What to adopt.
+/// The logs to adopt.
 #[derive(Debug, Clone)]
 pub struct AdoptOptions {
     /// The data directory. No server may use it.
     pub data_directory: PathBuf,
     /// The logs. All logs of the directory if there are none.
     pub logs: Vec<LogName>,
-    /// Whether nothing is adopted, and the result says what would be.
+    /// Whether nothing is adopted, and the result names the logs that would be.
     pub is_dry_run: bool,
 }
 
@@ -47,11 +47,11 @@ pub struct Adopted {
     pub id: LogId,
     /// The server that owned its archive before. `None` if nothing of the log is archived.
     pub owner: Option<Owner>,
-    /// What was done.
+    /// The outcome for the log.
     pub outcome: Outcome,
 }
 
-/// What was done for a log, or would be done.
+/// The outcome of an adoption for a log; of a dry run, the outcome that an adoption would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// This directory owns its archive now.
@@ -234,7 +234,7 @@ async fn compare(
     Ok(same_history(&archived, &listed, &unarchived, manifest.start.max(log.start_position()), log))
 }
 
-/// What tells two segments with the same base apart. The CRC of the seal depends on all records
+/// The values that tell two segments with the same base apart. The CRC of the seal depends on all records
 /// before it.
 type Identity = (Position, u64, u32);
 

@@ -31,7 +31,7 @@ use crate::store::{Error, Listed, Store, Version};
 /// The most objects of one log.
 const OBJECTS_MAX: usize = 10_000_000;
 
-/// What to collect.
+/// The logs to collect, and how.
 #[derive(Debug, Clone, Default)]
 pub struct CollectOptions {
     /// How long superfluous objects stay. Recommended: 7 days.
@@ -40,7 +40,7 @@ pub struct CollectOptions {
     pub log: Option<LogName>,
     /// Only the logs of the server with this number. `None` for all.
     pub owner: Option<u128>,
-    /// Whether nothing is changed, and the result says what would be removed.
+    /// Whether nothing is changed, and the result counts the objects that would be removed.
     pub is_dry_run: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// What a collection has done.
+/// The result of a collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Objects of segments that retention and trims have removed from their logs.

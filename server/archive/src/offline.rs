@@ -1,4 +1,4 @@
-//! What the offline commands share: a runtime, progress, and reading all manifests of an archive.
+//! The parts that the offline commands share: a runtime, progress, and reading all manifests of an archive.
 
 use std::future::Future;
 use std::io;

@@ -37,7 +37,7 @@ pub struct ArchivedLog {
     pub garbage: u64,
 }
 
-/// What an archive contains.
+/// The logs of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// The logs, by name.

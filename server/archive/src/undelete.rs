@@ -26,7 +26,7 @@ use crate::which::{Which, find};
 /// Why a log was not undeleted.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The store failed, there is no such log, or its objects are gone. The text says what to do.
+    /// The store failed, there is no such log, or its objects are gone. The text names the remedy.
     #[error("{0}")]
     Store(#[from] Error),
     /// Several deleted logs have the name: these.

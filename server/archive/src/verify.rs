@@ -22,7 +22,7 @@ pub enum Depth {
     Bodies,
 }
 
-/// What a verification has found.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// The number of logs.
@@ -31,7 +31,7 @@ pub struct Verified {
     pub segments: u64,
     /// The bytes of their files.
     pub bytes: u64,
-    /// Missing and wrong objects: the key, and what is wrong.
+    /// Missing and wrong objects: the key, and the problem.
     pub problems: Vec<String>,
 }
 
@@ -96,10 +96,10 @@ async fn verify_log(
     Ok(())
 }
 
-/// A key, and what is wrong with its object.
+/// A key, and the problem with its object.
 type Problem = (String, String);
 
-/// What is wrong with the objects of a segment.
+/// The problems with the objects of a segment.
 async fn look_at(
     store: &Store,
     entry: &Entry,
@@ -131,7 +131,7 @@ const MISSING: &str = "the object is missing";
 const DAMAGED: &str = "the bytes are damaged";
 const OTHER_CHECKSUM: &str = "the object was stored with another checksum";
 
-/// What is wrong with the segment file of an entry, if anything.
+/// The problem with the segment file of an entry, if there is one.
 pub(crate) async fn segment_problem(
     store: &Store,
     entry: &Entry,
@@ -159,7 +159,7 @@ pub(crate) async fn segment_problem(
     }
 }
 
-/// What is wrong with an index or a snapshot of producers. The manifest has neither its length nor
+/// The problem with an index or a snapshot of producers. The manifest has neither its length nor
 /// its checksum, so only its bytes show more than that it exists.
 async fn beside_problem(
     store: &Store,

@@ -1,7 +1,7 @@
 //! The archive of a real server in a real object store (versitygw), with a proxy that breaks
 //! exchanges between them.
 //!
-//! | module | what it tests |
+//! | module | subject |
 //! |---|---|
 //! | [`support`] | servers with an archive, and logs whose history is only there |
 //! | [`reads`] | records that are only in the archive, over every protocol |

@@ -192,7 +192,7 @@ pub(super) async fn mark_deleted(
     }
 }
 
-/// Reads a page and compares it with what the manifest says of it.
+/// Reads a page and compares it with its description in the manifest.
 pub(crate) async fn read_page(
     store: &Store,
     id: LogId,

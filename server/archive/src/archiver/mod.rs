@@ -70,7 +70,7 @@ pub struct Settings {
     pub cache_directory: PathBuf,
 }
 
-/// What a probe of the store has shown.
+/// The result of a probe of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// Conditional writes are reliable.
@@ -184,7 +184,7 @@ impl Archiver {
         &self.0.store
     }
 
-    /// What the engine needs to read archived segments, for the options of the catalog.
+    /// The depot with which the engine reads archived segments, for the options of the catalog.
     pub fn depot(&self) -> Arc<dyn Depot> {
         Arc::new(self.clone())
     }

@@ -28,7 +28,7 @@ use crate::store::{Error, Kind, Store};
 /// Requests at the same time: few, because nobody waits for the result.
 const AT_ONCE: usize = 4;
 
-/// What a scrub of the store has found.
+/// The result of a scrub of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scrubbed {
     /// The number of segments whose objects were looked at.
@@ -81,7 +81,7 @@ pub(super) async fn run(inner: &Arc<Inner>) -> Result<Scrubbed, Error> {
     Ok(scrubbed)
 }
 
-/// What a look at the objects of a segment has shown.
+/// The state of the objects of a segment.
 enum Look {
     Intact,
     /// The object of the segment is missing or different.

@@ -76,7 +76,7 @@ type MakeSpace = Box<dyn Fn() + Send + Sync>;
 const FULL_DISK_ATTEMPTS: u32 = 20;
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the cache has done since the start.
+/// Numbers of the cache since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Reads that found all their bytes in the cache.
@@ -121,7 +121,7 @@ impl Fetch {
         })))
     }
 
-    /// What the cache has done since the start.
+    /// Numbers of the cache since the start.
     pub fn stats(&self) -> Stats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Shared { hits, misses, missing, .. } = &*self.0;

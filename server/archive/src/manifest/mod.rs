@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Pages and entries together describe the archived part of the log without a gap, beginning at or
-//! before `start`. Garbage is what may be removed after a time of grace. Invariant: an object is
+//! before `start`. Garbage are objects that may be removed after a time of grace. Invariant: an object is
 //! named by the manifest, as an entry, page or garbage, until after it was removed.
 
 pub mod page;
@@ -45,7 +45,7 @@ const SPILL_AT: usize = page::ENTRIES + 128;
 /// Why a manifest or a page cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// The bytes are not what was written.
+    /// The bytes differ from those that were written.
     #[error("the object is damaged")]
     Damaged,
     /// A newer version of Styx wrote it.
@@ -128,7 +128,7 @@ pub struct Page {
 /// An object, or the objects of a segment, that may be removed after a time of grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Garbage {
-    /// What it is.
+    /// The kind of its objects.
     pub kind: GarbageKind,
     /// The position of its first record.
     pub base: Position,
@@ -141,7 +141,7 @@ pub struct Garbage {
     pub since_us: u64,
 }
 
-/// What a piece of garbage is.
+/// The kind of a piece of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GarbageKind {
     /// The objects of a segment.

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use styx_archive::store::{Options, Store};
 use tokio::net::TcpListener;
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The request is not carried out. The answer has this status.

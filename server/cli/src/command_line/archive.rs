@@ -36,7 +36,7 @@ pub(crate) enum ArchiveCommand {
     /// Copy logs to another archive, byte for byte
     ///
     /// Objects that the target has already are skipped, so an interrupted copy continues, and a second
-    /// one copies only what is new. Servers may use both archives meanwhile. A log that has continued
+    /// one copies only new objects. Servers may use both archives meanwhile. A log that has continued
     /// in the target is refused.
     Copy(CopyArguments),
     /// Archive logs from this data directory, although another server owns their archive
@@ -44,7 +44,7 @@ pub(crate) enum ArchiveCommand {
     /// For a server whose logs are fenced: styx_archive_fenced_logs is above 0, because a machine was
     /// cloned, a disk was moved, or another server was forgotten. Afterwards the other server is fenced.
     /// Logs with another history than the archived one are refused. Stop the server of the data
-    /// directory first. Without --yes, the command only reports what it would do.
+    /// directory first. Without --yes, the command only reports.
     Adopt(AdoptArguments),
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct CollectArguments {
     /// Only the logs with this name
     #[arg(long, value_name = "NAME")]
     pub(crate) log: Option<LogName>,
-    /// Change nothing, and print what would be removed
+    /// Change nothing, and print the numbers of objects that would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Accept a grace that is shorter than archive.delete_grace
