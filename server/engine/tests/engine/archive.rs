@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_engine::archive::{Entry, Evicted, LocalLimits};
+use styx_engine::archive::{Entry, Evicted, Lineage, LocalLimits};
 use styx_engine::verify::verify;
 use styx_engine::{Attached, Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
@@ -649,11 +649,12 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
         start: Position(0),
         open_epoch: 7,
         producers: segments[5].producers().expect("read"),
-        indexes: segments.iter().map(|s| (s.base(), s.index().expect("an index"))).collect(),
+        lineage: Lineage::default().restored(scene.log.id(), Position(55)),
     };
+    let indexes = || segments.iter().map(|s| Ok((s.base(), s.index().expect("an index"))));
     assert!(attached.producers.is_some());
     scene.depot.take_fetches();
-    let log = scene.catalog.attach(&name("restored"), &attached).expect("attached");
+    let log = scene.catalog.attach(&name("restored"), &attached, indexes()).expect("attached");
     assert_eq!(scene.depot.take_fetches(), [], "nothing is read");
     assert!(log.id() != scene.log.id() && log.open_epoch() > 7);
     assert_eq!(log.status(), LogStatus::Ok);
@@ -670,7 +671,7 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
     let refused = |change: &dyn Fn(&mut Attached)| {
         let mut wrong = attached.clone();
         change(&mut wrong);
-        let error = catalog.attach(&name("wrong"), &wrong).expect_err("refused");
+        let error = catalog.attach(&name("wrong"), &wrong, indexes()).expect_err("refused");
         assert!(matches!(error, Error::BadArchive { .. }), "{error}");
         assert!(!scene.directory.path().join("wrong").exists());
     };
@@ -682,8 +683,14 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
         wrong.entries.pop();
     });
 
-    let without = Attached { producers: None, indexes: Vec::new(), ..attached.clone() };
-    let log = catalog.attach(&name("slow"), &without).expect("attached");
+    let away = || Err(Error::BadArchive { message: "the store is away".to_owned() });
+    let cut = indexes().take(3).chain(std::iter::once_with(away));
+    let error = catalog.attach(&name("wrong"), &attached, cut).expect_err("an index is missing");
+    assert!(error.to_string().contains("the store is away"), "{error}");
+    assert!(!scene.directory.path().join("wrong").exists());
+
+    let without = Attached { producers: None, ..attached.clone() };
+    let log = catalog.attach(&name("slow"), &without, []).expect("attached");
     let mut reader = log.reader(Position(0)).expect("a reader");
     let mut next = 0;
     while let Some(batch) = batch(&mut reader, 700).expect("read") {
@@ -771,4 +778,41 @@ fn an_evicted_segment_is_fetched_to_the_disk() {
     scene.depot.answer(Answer::Ok);
     assert_eq!(scene.log.evict(&EVERYTHING).expect("evicted").segments, 1);
     scene.reopen().check(0..55);
+}
+
+/// A restored log keeps its ancestors, and what is known of its manifest in the archive, until it is
+/// truncated: then its positions refer to other records.
+#[test]
+fn a_restored_log_keeps_its_lineage_until_it_is_truncated() {
+    let scene = Scene::new(35);
+    scene.depot.archive(&scene.log);
+    let attached = Attached {
+        entries: scene.log.archived_entries(),
+        lineage: Lineage::default().restored(scene.log.id(), Position(30)),
+        ..Attached::default()
+    };
+    assert!(!scene.log.needs_archive_manifest(), "its objects are its own");
+    let log = scene.catalog.attach(&name("restored"), &attached, []).expect("attached");
+    assert!(log.needs_archive_manifest());
+    close(scene.catalog.clone());
+
+    let catalog = open(&scene.directory, Some(&scene.depot));
+    let log = catalog.log(&name("restored")).expect("open");
+    assert_eq!(*log.lineage(), attached.lineage);
+    assert!(log.needs_archive_manifest());
+    log.record_archive_manifest().expect("recorded");
+    assert!(!log.needs_archive_manifest());
+    // A later change of the same file keeps both.
+    log.append_durably(Records::one(&payload(30))).expect("appended");
+    log.end_segment_older_than(Duration::ZERO).expect("rolled");
+    scene.depot.archive(&log);
+    close(catalog);
+
+    let catalog = open(&scene.directory, Some(&scene.depot));
+    let log = catalog.log(&name("restored")).expect("open");
+    assert_eq!(*log.lineage(), attached.lineage);
+    assert!(!log.needs_archive_manifest());
+    let log = catalog.truncate(log.name()).expect("truncated");
+    assert_eq!(*log.lineage(), Lineage::default());
+    assert!(!log.needs_archive_manifest());
 }
