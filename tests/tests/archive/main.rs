@@ -7,6 +7,7 @@
 //! | [`reads`] | records that are only in the archive, over every protocol |
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
+//! | [`lineage`] | clients of logs that were restored |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
@@ -14,6 +15,7 @@
 mod drill;
 mod fencing;
 mod kill;
+mod lineage;
 mod reads;
 mod restore;
 mod store;
