@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Requests run on the archive's runtime, so a reader's future works on every executor and holds no
-//! thread. Invariant: a chunk has one request at a time, however many readers want it. The bytes in
+//! thread. A block that fills a large part of the cache gets spare slots beyond it, while it is read.
+//! Invariant: a chunk has one request at a time, however many readers want it. The bytes in
 //! flight for all readers are bounded by the memory for reads, and no reader waits longer than the
 //! deadline. The engine compares checksums; nothing here is trusted.
 
@@ -36,13 +37,17 @@ use slots::{CHUNK_BYTES, Slot, Slots};
 /// The fewest slots: two windows of a reader in order.
 const SLOTS_MIN: u64 = 32;
 
+/// A range with more than this part of all chunks of the cache is large.
+const LARGE_PART: usize = 16;
+
 /// The most bytes that are requested ahead of one reader.
 const AHEAD_BYTES_MAX: u64 = 16 * CHUNK_BYTES;
 
 /// Settings of reads.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The size of the cache on disk in bytes, at least 32 MiB.
+    /// The size of the cache on disk in bytes, at least 32 MiB. It takes more while a block is read
+    /// that does not fit into it.
     pub cache_bytes: u64,
     /// The bytes of all chunks that are on their way at the same time, at least 1 MiB.
     pub memory_bytes: u64,
@@ -118,6 +123,14 @@ impl Fetch {
         Stats { hits: load(hits), misses: load(misses), missing: load(missing) }
     }
 
+    /// The length of the cache's file in bytes.
+    ///
+    /// # Errors
+    /// The file cannot be examined.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        self.0.slots.file_bytes()
+    }
+
     /// See [`Depot::read_cached`](styx_engine::archive::Depot::read_cached). Reads the cache's file,
     /// but never waits for the store.
     pub fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -144,12 +157,18 @@ impl Fetch {
 
     /// See [`Depot::fetch`](styx_engine::archive::Depot::fetch).
     pub fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
-        let found: Vec<Found> = chunks(&range).map(|chunk| self.find(entry, chunk)).collect();
+        let ids: Vec<ChunkId> = chunks(&range).map(|chunk| ChunkId::new(entry, chunk)).collect();
+        let room = match ids.len() > self.0.slots.count() / LARGE_PART {
+            true => Room::Spare,
+            false => Room::Cache,
+        };
+        let found: Vec<Found> = ids.iter().map(|id| self.find(entry, *id, room)).collect();
         let last = range.end.saturating_add(ahead.min(AHEAD_BYTES_MAX)).min(entry.bytes);
         for chunk in chunks(&(range.start..last)).skip(found.len()) {
             // The request goes on without being awaited.
-            self.find(entry, chunk);
+            self.find(entry, ChunkId::new(entry, chunk), Room::Cache);
         }
+        let shared = self.0.clone();
         let (tell, told) = oneshot::channel();
         let deadline = self.0.deadline;
         self.0.runtime.spawn(async move {
@@ -158,6 +177,9 @@ impl Fetch {
                 Found::Loading(loading) => loading.await,
             }));
             let result = match tokio::time::timeout(deadline, slots).await {
+                Ok(slots) if room == Room::Spare => {
+                    slots.map(|slots| Kept::new(LargeBlock { slots, ids, shared }))
+                }
                 Ok(slots) => slots.map(Kept::new),
                 Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
             };
@@ -179,20 +201,19 @@ impl Fetch {
     }
 
     /// The chunk, or the request for it, which begins if there is none.
-    fn find(&self, entry: &Entry, chunk: u64) -> Found {
-        let id = ChunkId::new(entry, chunk);
+    fn find(&self, entry: &Entry, id: ChunkId, room: Room) -> Found {
         self.0.cache().find(id, || {
             self.0.misses.fetch_add(1, Ordering::Relaxed);
-            self.load(*entry, id)
+            self.load(*entry, id, room)
         })
     }
 
     /// Begins a request.
-    fn load(&self, entry: Entry, id: ChunkId) -> Loading {
+    fn load(&self, entry: Entry, id: ChunkId, room: Room) -> Loading {
         let shared = self.0.clone();
         let task = self.0.runtime.spawn(async move {
             let deadline = shared.deadline;
-            let result = match tokio::time::timeout(deadline, shared.load(&entry, id)).await {
+            let result = match tokio::time::timeout(deadline, shared.load(&entry, id, room)).await {
                 Ok(result) => result,
                 Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
             };
@@ -212,14 +233,14 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn load(&self, entry: &Entry, id: ChunkId) -> Result<Arc<Slot>, StoreError> {
+    async fn load(&self, entry: &Entry, id: ChunkId, room: Room) -> Result<Arc<Slot>, StoreError> {
         let closed = |_| StoreError::Unavailable("the archive was stopped".to_owned());
         let _permit = self.memory.acquire().await.map_err(closed)?;
         let start = id.chunk * CHUNK_BYTES;
         let range = start..entry.bytes.min(start + CHUNK_BYTES);
         let bytes =
             self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
-        let slot = Arc::new(self.slot().await);
+        let slot = Arc::new(self.slot(room).await);
         let writing = slot.clone();
         let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;
         match written.map_err(io::Error::other).flatten() {
@@ -228,18 +249,45 @@ impl Shared {
         }
     }
 
-    /// A free slot. Waits while all are in use.
-    async fn slot(&self) -> Slot {
+    /// A free slot. While all are in use, takes a spare one or waits.
+    async fn slot(&self, room: Room) -> Slot {
         loop {
             let freed = self.slots.freed().notified();
             if let Some(slot) = self.slots.take() {
                 return slot;
             }
-            if !self.cache().free_one() {
+            let is_freed = self.cache().free_one();
+            if !is_freed && room == Room::Spare {
+                return self.slots.take_spare();
+            }
+            if !is_freed {
                 // A slot in use becomes evictable without a signal, so it is looked for again.
                 let _ = tokio::time::timeout(Duration::from_millis(50), freed).await;
             }
         }
+    }
+}
+
+/// Where a chunk may be put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Within the size of the cache.
+    Cache,
+    /// In a spare slot if the cache has none.
+    Spare,
+}
+
+/// The chunks of a large block, which leave the cache when its reader has read them.
+struct LargeBlock {
+    slots: Vec<Arc<Slot>>,
+    ids: Vec<ChunkId>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for LargeBlock {
+    fn drop(&mut self) {
+        self.slots.clear();
+        self.shared.cache().forget_unused(&self.ids);
     }
 }
 

@@ -135,6 +135,32 @@ fn cache_stays_within_its_size_and_keeps_what_is_in_use() {
     drop(kept);
 }
 
+/// A record can have up to 1 GiB, and the cache 32 MiB.
+#[test]
+fn block_that_is_larger_than_the_cache_is_read_and_its_space_is_given_back() {
+    let scene = Scene::with(100, |settings| settings.memory_bytes = CHUNK);
+    let small = scene.fetch(99 * CHUNK, 99 * CHUNK + 10, 0).expect("fetched");
+    for _ in 0..2 {
+        // Two readers at the same time.
+        let large = [0, 1].map(|_| scene.fetch(3, 90 * CHUNK, 0).expect("fetched"));
+        scene.check(3, 90 * CHUNK);
+        let [first, second] = large;
+        drop(first);
+        scene.check(3, 90 * CHUNK);
+        drop(second);
+        assert_eq!(scene.cached(3, 90 * CHUNK), None);
+    }
+    assert!(scene.fetch.disk_bytes().expect("a file") <= 32 * CHUNK);
+    scene.check(99 * CHUNK, 99 * CHUNK + 10);
+    drop(small);
+    // The cache works as before.
+    for chunk in 0..60 {
+        let _kept = scene.fetch(chunk * CHUNK, (chunk + 1) * CHUNK, 0).expect("fetched");
+        scene.check(chunk * CHUNK, (chunk + 1) * CHUNK);
+    }
+    assert!(scene.fetch.disk_bytes().expect("a file") <= 32 * CHUNK);
+}
+
 #[test]
 fn distrusted_bytes_are_fetched_again() {
     let scene = Scene::new(2);
