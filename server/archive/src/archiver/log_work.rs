@@ -139,7 +139,7 @@ async fn mark_removed(inner: &Inner, key: &LogKey) -> Result<(), Stop> {
 }
 
 /// The log, unless another one has its name by now.
-async fn find(inner: &Arc<Inner>, key: &LogKey) -> Option<Log> {
+pub(super) async fn find(inner: &Arc<Inner>, key: &LogKey) -> Option<Log> {
     let _permit = inner.changes.acquire().await;
     let (inner, key) = (inner.clone(), key.clone());
     let found = tokio::task::spawn_blocking(move || {

@@ -296,7 +296,8 @@ fn chunks(range: &Range<u64>) -> Range<u64> {
     range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES)
 }
 
-fn reason(error: &Error) -> StoreError {
+/// What a failed request means for a reader.
+pub(crate) fn reason(error: &Error) -> StoreError {
     match error.kind {
         Kind::Missing => StoreError::Missing,
         Kind::Damaged => StoreError::Damaged(error.why.clone()),

@@ -7,10 +7,13 @@ use http::Method;
 use styx_archive::fetch::{Fetch, Settings};
 use styx_archive::keys;
 use styx_engine::archive::{Entry, Kept, StoreError};
+use styx_engine::{Found, Place};
 use styx_protocol::{LogId, Position};
 use tokio::runtime::Runtime;
 
+use crate::archiving::{Server, append, wait_for_archived, wait_until};
 use crate::s3::{Fault, S3};
+use crate::stores::run;
 
 const CHUNK: u64 = 1 << 20;
 
@@ -234,4 +237,41 @@ fn futures_executor<T>(future: impl Future<Output = T>) -> T {
             std::task::Poll::Pending => std::thread::park(),
         }
     }
+}
+
+#[test]
+fn missing_index_comes_from_the_store_or_is_rebuilt() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 35);
+    wait_for_archived(&log, 30);
+    let path = |base: u64| directory.path().join(format!("log/0/{base:020}.idx"));
+    wait_until("evicted", || {
+        log.segments().iter().take(2).all(|segment| segment.place == Place::Remote)
+    });
+    let [first, second] = [0, 10].map(|base| {
+        let bytes = std::fs::read(path(base)).expect("an index");
+        std::fs::remove_file(path(base)).expect("removed");
+        bytes
+    });
+    let is_second = |key: &String| key.contains(&format!("/{:020}-", 10)) && key.ends_with(".idx");
+    s3.remove(&s3.keys().into_iter().find(is_second).expect("an index"));
+    let check = |position| {
+        let mut reader = log.reader(Position(position)).expect("a reader");
+        loop {
+            match reader.record().expect("readable") {
+                Found::Some(record) => break assert_eq!(record.position, Position(position)),
+                Found::NeedsStore(fetch) => reader.keep(run(fetch).expect("fetched")),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    check(5);
+    assert_eq!(std::fs::read(path(0)).expect("from the store"), first);
+    check(15);
+    wait_until("the index is rebuilt", || std::fs::read(path(10)).is_ok_and(|it| it == second));
+    drop(log);
+    server.stop();
 }

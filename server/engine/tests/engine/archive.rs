@@ -1,6 +1,7 @@
 //! Tests of logs with segments in an object store: reads across the border, recovery with absent
 //! files, retention, eviction, and work that reads whole segments.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -831,4 +832,79 @@ fn a_restored_log_keeps_its_lineage_until_it_is_truncated() {
     let log = catalog.truncate(log.name()).expect("truncated");
     assert_eq!(*log.lineage(), Lineage::default());
     assert!(!log.needs_archive_manifest());
+}
+
+/// Removes the indexes of a log whose segments are evicted, and returns those of the evicted ones.
+fn without_indexes(scene: &Scene) -> HashMap<Position, Vec<u8>> {
+    let folder = scene.directory.path().join(scene.log.name().as_str()).join("0");
+    let bases = scene.log.segments().into_iter().filter(|segment| segment.place == Place::Remote);
+    let indexes = bases.map(|segment| {
+        let path = folder.join(format!("{:020}.idx", segment.start.0));
+        let bytes = fs::read(&path).expect("an index");
+        fs::remove_file(&path).expect("removed");
+        (segment.start, bytes)
+    });
+    indexes.collect()
+}
+
+fn one(log: &Log, position: u64) -> Result<Vec<u8>, Error> {
+    let mut reader = log.reader(Position(position)).expect("a reader");
+    let found = read(&mut reader, Reader::try_record, Reader::record)?;
+    Ok(found.expect("a record").payload.to_vec())
+}
+
+#[test]
+fn a_missing_index_of_a_remote_segment_is_fetched_when_a_read_needs_it() {
+    let scene = Scene::evicted();
+    let indexes = without_indexes(&scene);
+    scene.depot.put_indexes(&scene.log, indexes.clone());
+    // Reads from the start of a segment need no index.
+    assert_eq!(one(&scene.log, 20).expect("read"), payload(20));
+    assert_eq!(scene.depot.take_index_fetches(), []);
+    assert_eq!(one(&scene.log, 23).expect("read"), payload(23));
+    assert_eq!(one(&scene.log, 27).expect("read"), payload(27));
+    assert_eq!(scene.depot.take_index_fetches(), [Position(20)]);
+    let path = scene
+        .directory
+        .path()
+        .join(scene.log.name().as_str())
+        .join("0")
+        .join(format!("{:020}.idx", 20));
+    assert_eq!(fs::read(path).expect("an index"), indexes[&Position(20)]);
+    // A search by time needs one too.
+    let time = scene.log.segments()[1].last_timestamp_us;
+    scene.log.seek(Seek::Time(time)).expect("found");
+    assert_eq!(scene.depot.take_index_fetches(), [Position(10)]);
+}
+
+#[test]
+fn without_an_index_in_the_store_reads_work_and_it_is_rebuilt() {
+    let scene = Scene::evicted();
+    let indexes = without_indexes(&scene);
+    // The index of another segment, a cut one and a changed one are refused.
+    let whole = &indexes[&Position(20)];
+    let mut changed = whole.clone();
+    *changed.last_mut().expect("bytes") ^= 1;
+    for wrong in [&indexes[&Position(10)], &whole[..whole.len() - 1].to_vec(), &changed] {
+        assert!(!scene.log.restore_index(Position(20), wrong).expect("checked"));
+    }
+    assert!(!scene.log.restore_index(Position(21), whole).expect("no such segment"));
+    // The store does not answer, and later it has none.
+    scene.depot.answer(Answer::Error);
+    let failed = one(&scene.log, 23).expect_err("the store is away");
+    assert!(matches!(failed, Error::StoreUnavailable { .. }), "{failed}");
+    scene.depot.answer(Answer::Ok);
+    for position in [23, 27] {
+        assert_eq!(one(&scene.log, position).expect("read"), payload(position));
+    }
+    assert_eq!(scene.depot.take_index_fetches(), [Position(20), Position(20)]);
+    assert!(scene.log.rebuild_index(Position(20)).expect("rebuilt"));
+    let path = scene
+        .directory
+        .path()
+        .join(scene.log.name().as_str())
+        .join("0")
+        .join(format!("{:020}.idx", 20));
+    assert_eq!(fs::read(path).expect("an index"), *whole);
+    assert!(!scene.log.rebuild_index(Position(21)).expect("no such segment"));
 }
