@@ -10,12 +10,14 @@
 //! | [`lineage`] | clients of logs that were restored |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
+//! | [`memory`] | many readers that do not continue |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
 mod drill;
 mod fencing;
 mod kill;
 mod lineage;
+mod memory;
 mod reads;
 mod restore;
 mod store;

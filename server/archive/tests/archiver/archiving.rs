@@ -14,7 +14,8 @@ use styx_engine::{Catalog, Found, Log};
 use styx_protocol::{LogConfig, LogName, Position, Records};
 
 use crate::s3::{Fault, S3};
-use crate::stores::{Versitygw, run};
+use crate::stores::run;
+use crate::versitygw::Versitygw;
 
 const SEGMENT_RECORDS: u64 = 10;
 

@@ -7,3 +7,4 @@ mod reading;
 mod restoring;
 mod s3;
 mod stores;
+mod versitygw;

@@ -251,6 +251,8 @@ fn missing_index_comes_from_the_store_or_is_rebuilt() {
     wait_until("evicted", || {
         log.segments().iter().take(2).all(|segment| segment.place == Place::Remote)
     });
+    drop(log);
+    server.stop();
     let [first, second] = [0, 10].map(|base| {
         let bytes = std::fs::read(path(base)).expect("an index");
         std::fs::remove_file(path(base)).expect("removed");
@@ -258,6 +260,8 @@ fn missing_index_comes_from_the_store_or_is_rebuilt() {
     });
     let is_second = |key: &String| key.contains(&format!("/{:020}-", 10)) && key.ends_with(".idx");
     s3.remove(&s3.keys().into_iter().find(is_second).expect("an index"));
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.log("log");
     let check = |position| {
         let mut reader = log.reader(Position(position)).expect("a reader");
         loop {
