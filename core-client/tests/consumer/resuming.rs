@@ -220,8 +220,8 @@ fn consumer_at_or_before_the_fork_continues_in_the_restored_log() {
         assert!(seen.end.is_ok(), "{:?}", seen.end);
         let last = seen.checkpoints.last().expect("records");
         assert_eq!((last.log_id, last.next), (LogId(8), Position(16)), "after {received}");
-        let of_old = seen.checkpoints.iter().filter(|checkpoint| checkpoint.log_id == LogId(7));
-        assert_eq!(of_old.last().map(next_of), Some(received));
+        let mut of_old = seen.checkpoints.iter().filter(|checkpoint| checkpoint.log_id == LogId(7));
+        assert_eq!(of_old.next_back().map(next_of), Some(received));
     }
 }
 
