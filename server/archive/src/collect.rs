@@ -152,10 +152,10 @@ async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<Option<HashS
     let mut homes = HashSet::new();
     for log in found {
         let Ok(manifest) = &log.manifest else { return Ok(None) };
-        if manifest.lineage.is_empty() {
+        if manifest.lineage.ancestors().is_empty() {
             continue;
         }
-        homes.extend(manifest.lineage.iter().map(|ancestor| ancestor.id));
+        homes.extend(manifest.lineage.ancestors().iter().map(|ancestor| ancestor.id));
         for entry in offline::entries(store, manifest).await? {
             if entry.home != manifest.id {
                 homes.insert(entry.home);

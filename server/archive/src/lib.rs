@@ -29,6 +29,7 @@ mod random;
 pub mod register;
 pub mod restore;
 mod sabotage;
+pub mod selection;
 pub mod status;
 pub mod store;
 pub mod undelete;

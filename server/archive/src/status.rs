@@ -64,15 +64,20 @@ pub fn status(store: &Store, tell: Tell<'_>) -> Result<Status, Error> {
     })
 }
 
-/// Describes an archived log. The time of a deletion that the collector has not dated is the time of
-/// the manifest, which nothing has written since.
+/// As [`archived`], and for a deletion that the collector has not dated the time of the manifest, which
+/// nothing has written since.
 pub(crate) async fn describe(store: &Store, manifest: &Manifest) -> Result<ArchivedLog, Error> {
+    let mut log = archived(manifest);
+    if log.deleted_us == Some(0) {
+        log.deleted_us = Some(store.head(&keys::manifest(manifest.id)).await?.modified_us);
+    }
+    Ok(log)
+}
+
+/// Describes an archived log.
+pub(crate) fn archived(manifest: &Manifest) -> ArchivedLog {
     let (segments, bytes) = manifest.size();
-    let deleted_us = match manifest.deleted_us {
-        Some(0) => Some(store.head(&keys::manifest(manifest.id)).await?.modified_us),
-        dated => dated,
-    };
-    Ok(ArchivedLog {
+    ArchivedLog {
         name: manifest.name.clone(),
         id: manifest.id,
         start: manifest.start,
@@ -82,8 +87,8 @@ pub(crate) async fn describe(store: &Store, manifest: &Manifest) -> Result<Archi
         newest_us: manifest.entries.last().map_or(0, |entry| entry.last_timestamp_us),
         epoch: manifest.epoch,
         owner: manifest.owner.name.clone(),
-        deleted_us,
+        deleted_us: manifest.deleted_us,
         is_being_removed: manifest.is_being_removed,
         garbage: manifest.garbage.len() as u64,
-    })
+    }
 }

@@ -7,6 +7,7 @@
 //! | [`reads`] | records that are only in the archive, over every protocol |
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
+//! | [`lineage`] | clients of logs that were restored |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`commands`] | commands that bring logs back, take them over, or copy them |
 //! | [`disk`] | a full disk |
@@ -19,6 +20,7 @@ mod disk;
 mod drill;
 mod fencing;
 mod kill;
+mod lineage;
 mod memory;
 mod reads;
 mod restore;

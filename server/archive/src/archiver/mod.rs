@@ -10,6 +10,7 @@
 
 mod collection;
 mod depot;
+mod index;
 mod log_work;
 mod manifest_writer;
 pub(crate) mod owner;
@@ -101,6 +102,8 @@ struct Inner {
     manifests: Semaphore,
     /// Calls of logs that block.
     changes: Semaphore,
+    /// Indexes that are rebuilt, one at a time.
+    rebuilds: Semaphore,
     logs: state::Logs,
     removals: removals::Removals,
     totals: stats::Totals,
@@ -165,6 +168,7 @@ impl Archiver {
             uploads: Semaphore::new(settings.uploads.clamp(1, UPLOADS_MAX)),
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
             changes: Semaphore::new(CHANGES_AT_ONCE),
+            rebuilds: Semaphore::new(1),
             logs: state::Logs::default(),
             removals,
             totals: stats::Totals::default(),

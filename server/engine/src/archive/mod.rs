@@ -12,6 +12,7 @@
 
 pub(crate) mod depot;
 pub(crate) mod entry;
+mod lineage;
 pub(crate) mod list;
 mod local_limits;
 mod parts;
@@ -22,6 +23,7 @@ mod store_access;
 
 pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
+pub use lineage::{Ancestor, Lineage};
 pub use local_limits::{Evicted, LocalLimits};
 pub use parts::{is_index_of, is_producers_of};
 
