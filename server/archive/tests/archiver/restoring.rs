@@ -386,3 +386,22 @@ fn lineage_of_a_lineage_ends_where_the_last_restore_ended() {
         server.stop();
     }
 }
+
+#[test]
+fn log_whose_objects_or_name_cannot_be_used_is_left_out() {
+    let (s3, _lost) = archive();
+    let id = status(&s3.store(), &mut |_| {}).expect("read").logs[0].id;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(directory.path().join("other"), "something else").expect("written");
+    let is_wanted = |key: &String| key.contains(&id.to_string()) && key.ends_with(".producers");
+    for key in s3.keys().into_iter().filter(is_wanted) {
+        s3.put(&key, b"damaged", Duration::ZERO);
+    }
+    let outcome = restore(&s3.store(), &options(directory.path()), &mut |_| {}).expect("left out");
+    assert_eq!(outcome.restored, []);
+    let mut left_out = left_out(&outcome);
+    left_out.sort();
+    assert!(left_out.iter().any(|why| why.contains("snapshot of the producers")), "{left_out:?}");
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(!directory.path().join("log").exists());
+}
