@@ -3,7 +3,8 @@
 //! ```text
 //! garbage of a manifest ─ seen for the first time: note the time ─ grace over: delete, forget
 //! object of an older epoch that no manifest names ─ older than the grace: delete
-//! deleted log ─ grace over: mark as being removed, delete all of it, the manifest last
+//! deleted log ─ grace over: mark as being removed, delete all of it, the manifest last. Objects that a
+//!               restored log names stay, and then the manifest does too
 //! ```
 //!
 //! All times are those of the store, so no clock of a server matters. Only a dry run uses the clock of
@@ -14,7 +15,7 @@
 //! that another log may read. A manifest that cannot be read may name any object, so it keeps those
 //! of all logs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -106,7 +107,7 @@ pub(crate) async fn run(
         false => now(store).await?,
     };
     let mut found = offline::manifests(store, tell).await?;
-    let homes = foreign_homes(store, &found).await?;
+    let foreign = foreign_files(store, &found).await?;
     let is_wanted = |manifest: &Manifest| {
         options.log.as_ref().is_none_or(|name| manifest.name == *name)
             && options.owner.is_none_or(|owner| manifest.owner.id == owner)
@@ -123,8 +124,9 @@ pub(crate) async fn run(
     for (done, log) in (1..).zip(found) {
         match log.manifest {
             Ok(_) => {
-                let is_read = homes.as_ref().is_none_or(|homes| homes.contains(&log.id));
-                collection.log(log.id, is_read).await?;
+                let none = HashSet::new();
+                let kept = foreign.as_ref().map(|foreign| foreign.get(&log.id).unwrap_or(&none));
+                collection.log(log.id, kept).await?;
             }
             Err(e) => collection.collected.problems.push(e.to_string()),
         }
@@ -146,23 +148,25 @@ async fn now(store: &Store) -> Result<u64, Error> {
     Ok(described?.modified_us)
 }
 
-/// Logs whose objects are read by other logs, which were restored from them. `None` if a manifest
-/// cannot be read, because it could name objects of any log.
-async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<Option<HashSet<LogId>>, Error> {
-    let mut homes = HashSet::new();
+/// Files of each log that are read by other logs, which were restored from it.
+type ForeignFiles = HashMap<LogId, HashSet<File>>;
+
+/// `None` if a manifest cannot be read, because it could name objects of any log.
+async fn foreign_files(store: &Store, found: &[FoundLog]) -> Result<Option<ForeignFiles>, Error> {
+    let mut foreign = ForeignFiles::new();
     for log in found {
         let Ok(manifest) = &log.manifest else { return Ok(None) };
         if manifest.lineage.ancestors().is_empty() {
             continue;
         }
-        homes.extend(manifest.lineage.ancestors().iter().map(|ancestor| ancestor.id));
         for entry in offline::entries(store, manifest).await? {
             if entry.home != manifest.id {
-                homes.insert(entry.home);
+                let files = manifest::files_of(entry.base, entry.end, entry.epoch);
+                foreign.entry(entry.home).or_default().extend(files);
             }
         }
     }
-    Ok(Some(homes))
+    Ok(Some(foreign))
 }
 
 struct Collection<'a> {
@@ -176,19 +180,19 @@ struct Collection<'a> {
 
 impl Collection<'_> {
     /// Collects one log. Reads its manifest again, so that the listing is older than the manifest
-    /// that decides.
-    async fn log(&mut self, id: LogId, is_read_by_others: bool) -> Result<(), Error> {
+    /// that decides. `kept` are its files that other logs read; `None` if they are not known.
+    async fn log(&mut self, id: LogId, kept: Option<&HashSet<File>>) -> Result<(), Error> {
         let listed = self.store.list(&keys::folder(id), OBJECTS_MAX).await?;
         let register = crate::archiver::register(self.store, id);
         let Some(current) = register.read().await? else { return Ok(()) };
         let manifest = crate::archiver::decode(&register, &current.bytes)?;
+        let Some(kept) = kept else {
+            self.collected.waiting += manifest.garbage.len() as u64;
+            return Ok(());
+        };
         match manifest.deleted_us {
-            _ if is_read_by_others => {
-                self.collected.waiting += manifest.garbage.len() as u64;
-                Ok(())
-            }
             Some(since) if since != 0 && since <= self.horizon_us => {
-                self.whole_log(manifest, &current.version, listed).await
+                self.whole_log(manifest, &current.version, listed, kept).await
             }
             Some(since) => {
                 self.collected.waiting += listed.len() as u64;
@@ -198,15 +202,20 @@ impl Collection<'_> {
                 }
             }
             None => {
-                self.orphans(&manifest, &listed).await?;
-                self.garbage(manifest, &current.version, &listed).await
+                self.orphans(&manifest, &listed, kept).await?;
+                self.garbage(manifest, &current.version, &listed, kept).await
             }
         }
     }
 
     /// Removes objects of older epochs that the manifest does not name.
-    async fn orphans(&mut self, manifest: &Manifest, listed: &[Listed]) -> Result<(), Error> {
-        let mut named: HashSet<File> = HashSet::new();
+    async fn orphans(
+        &mut self,
+        manifest: &Manifest,
+        listed: &[Listed],
+        kept: &HashSet<File>,
+    ) -> Result<(), Error> {
+        let mut named = kept.clone();
         for entry in offline::entries(self.store, manifest).await? {
             if entry.home == manifest.id {
                 named.extend(manifest::files_of(entry.base, entry.end, entry.epoch));
@@ -239,10 +248,14 @@ impl Collection<'_> {
         mut manifest: Manifest,
         version: &Version,
         listed: &[Listed],
+        kept: &HashSet<File>,
     ) -> Result<(), Error> {
-        let (expired, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut manifest.garbage)
-            .into_iter()
-            .partition(|garbage| garbage.since_us != 0 && garbage.since_us <= self.horizon_us);
+        let is_free =
+            |garbage: &manifest::Garbage| garbage.files().iter().all(|file| !kept.contains(file));
+        let (expired, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut manifest.garbage).into_iter().partition(|garbage| {
+                garbage.since_us != 0 && garbage.since_us <= self.horizon_us && is_free(garbage)
+            });
         let files: HashSet<File> = expired.iter().flat_map(manifest::Garbage::files).collect();
         for object in listed {
             let name = object.key.rsplit('/').next().unwrap_or_default();
@@ -288,11 +301,13 @@ impl Collection<'_> {
     }
 
     /// Removes a log that was deleted, its manifest last. From its mark on, it cannot be undeleted.
+    /// Files that other logs read stay, and the manifest with them.
     async fn whole_log(
         &mut self,
         mut manifest: Manifest,
         version: &Version,
         listed: Vec<Listed>,
+        kept: &HashSet<File>,
     ) -> Result<(), Error> {
         let key = keys::manifest(manifest.id);
         if !manifest.is_being_removed {
@@ -304,11 +319,20 @@ impl Collection<'_> {
         }
         let (last, objects): (Vec<_>, Vec<_>) =
             listed.into_iter().partition(|object| object.key == key);
-        for object in objects.iter().chain(&last) {
+        let is_kept = |object: &&Listed| {
+            let name = object.key.rsplit('/').next().unwrap_or_default();
+            // The pages belong to the manifest.
+            File::parse(name)
+                .is_some_and(|file| kept.contains(&file) || matches!(file, File::Page { .. }))
+        };
+        let last = if kept.is_empty() { last } else { Vec::new() };
+        for object in
+            objects.iter().filter(|object| kept.is_empty() || !is_kept(object)).chain(&last)
+        {
             let removed = self.remove(object).await?;
             add(&mut self.collected.deleted, removed);
         }
-        self.collected.logs += 1;
+        self.collected.logs += last.len() as u64;
         Ok(())
     }
 

@@ -32,6 +32,7 @@ mod sabotage;
 pub mod selection;
 pub mod status;
 pub mod store;
+mod succession;
 pub mod undelete;
 pub mod verify;
 pub mod which;

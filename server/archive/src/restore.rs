@@ -7,7 +7,7 @@
 //!
 //! The history stays in the store: reads fetch it. A restored log has a new id, and its entries keep
 //! the id of the log that it was restored from, whose objects it reads and never changes. So a trial
-//! cannot hurt the original. A log that an earlier, interrupted restore has created is kept, so a
+//! cannot hurt the original, unless the restored log is to take its place. A log that an earlier, interrupted restore has created is kept, so a
 //! second run finishes the first.
 
 use std::path::PathBuf;
@@ -20,12 +20,14 @@ use styx_engine::{Attached, Catalog, Options};
 use styx_protocol::{LogId, LogName, Position};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::adopt::owner_of;
 use crate::download;
 use crate::keys;
 use crate::manifest::Manifest;
 use crate::offline::{self, AT_ONCE, Progress, Tell};
 use crate::selection::{self, LeftOut, Wanted};
 use crate::store::{Error, Kind, SINGLE_BYTES_MAX, Store};
+use crate::succession::succeed;
 
 /// What to restore.
 #[derive(Debug, Clone)]
@@ -37,6 +39,9 @@ pub struct RestoreOptions {
     /// A time in µs since the epoch: the log ends before the first segment with a newer record. So
     /// nothing newer is restored, and up to one segment of older records is left out.
     pub until_us: Option<u64>,
+    /// Whether the restored logs take the place of their originals in the archive: the servers that
+    /// owned these archive them no more, and the originals are marked as deleted. For a disaster.
+    pub adopts: bool,
 }
 
 /// A restored log.
@@ -117,6 +122,15 @@ pub fn restore(store: &Store, options: &RestoreOptions, tell: Tell<'_>) -> Resul
         }
         outcome.restored.sort_by(|a: &Restored, b| a.log.as_str().cmp(b.log.as_str()));
         drop(logs);
+        if options.adopts {
+            let owner = owner_of(directory)?;
+            let total = outcome.restored.len() as u64;
+            for (done, restored) in (1..).zip(&outcome.restored) {
+                let log = catalog.log(&restored.log).map_err(|e| local(e.to_string()))?;
+                succeed(store, &log, restored.from, restored.end, &owner).await?;
+                tell(Progress { what: "adopting logs", done, total });
+            }
+        }
         catalog.close(CLOSE_DEADLINE);
         Ok(outcome)
     })

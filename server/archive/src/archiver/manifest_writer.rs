@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a manifest was not changed.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The store failed. Another attempt may succeed.
     Store(Error),
     /// Another server archives the log.
@@ -40,7 +40,7 @@ impl From<Error> for Stop {
 
 /// The manifest of a log as it was last read or written.
 #[derive(Debug)]
-pub(super) struct ManifestWriter {
+pub(crate) struct ManifestWriter {
     store: Store,
     register: Register,
     owner: Owner,
@@ -63,7 +63,7 @@ pub(crate) fn decode(register: &Register, bytes: &[u8]) -> Result<Manifest, Erro
 
 impl ManifestWriter {
     /// Reads the manifest of a log and claims the log's epoch, if this process has not done so.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         store: &Store,
         log: &Log,
         owner: Owner,
@@ -169,7 +169,7 @@ fn check_fence(manifest: &Manifest, owner: &Owner, epoch: u32, claim: u128) -> R
 
 /// Marks the manifest of a log that was deleted or truncated. The collector removes the objects
 /// after the time of grace.
-pub(super) async fn mark_deleted(
+pub(crate) async fn mark_deleted(
     store: &Store,
     id: LogId,
     owner: &Owner,

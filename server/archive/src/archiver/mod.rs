@@ -39,7 +39,8 @@ use crate::probe::probe;
 use crate::random;
 use crate::store::{Error, Kind, Options, Store};
 
-pub(crate) use manifest_writer::{decode, read_page, register};
+pub(crate) use manifest_writer::{ManifestWriter, Stop, decode, mark_deleted, read_page, register};
+pub(crate) use removals::Removal;
 pub use scrub::Scrubbed;
 pub use state::LogStatus;
 pub use stats::Stats;

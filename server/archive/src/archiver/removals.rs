@@ -25,11 +25,11 @@ const FILE: &str = "archive.removals";
 
 /// What the mark in a manifest needs to know of the removed log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Removal {
+pub(crate) struct Removal {
     /// The open epoch of the log, at least 1.
-    pub(super) epoch: u32,
+    pub(crate) epoch: u32,
     /// The claim of the process that removed it.
-    pub(super) claim: u128,
+    pub(crate) claim: u128,
 }
 
 #[derive(Debug)]

@@ -11,5 +11,6 @@ mod reading;
 mod restoring;
 mod s3;
 mod stores;
+mod succeeding;
 mod undeleting;
 mod versitygw;

@@ -22,11 +22,16 @@ use crate::archiving::{
 use crate::s3::{Fault, S3};
 
 pub(crate) fn options(directory: &Path) -> RestoreOptions {
-    RestoreOptions { data_directory: directory.to_owned(), logs: Wanted::All, until_us: None }
+    RestoreOptions {
+        data_directory: directory.to_owned(),
+        logs: Wanted::All,
+        until_us: None,
+        adopts: false,
+    }
 }
 
 /// An archive with a log of 50 archived records, trimmed to 20, and one of 10.
-fn archive() -> (S3, tempfile::TempDir) {
+pub(crate) fn archive() -> (S3, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("temporary directory");
     let s3 = S3::start();
     let server = Server::on_s3(directory.path(), &s3);

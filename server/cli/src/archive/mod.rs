@@ -49,6 +49,7 @@ pub(crate) fn run_restore(arguments: &RestoreArguments, format: Format) -> Resul
             (None, None) => Wanted::All,
         },
         until_us: arguments.until.map(|until| until.micros(Timestamp::now())),
+        adopts: arguments.adopt,
     };
     let restoring = with_progress(|tell| restore(&store, &options, tell).map_err(continued));
     let Outcome { restored, left_out } = restoring?;

@@ -219,6 +219,10 @@ pub(crate) struct RestoreArguments {
     /// 10m for the time before now
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<Moment>,
+    /// Let the restored logs take the place of their originals in the archive, because the old server
+    /// is lost: it archives them no more if it comes back, and the originals are marked as deleted
+    #[arg(long, conflicts_with = "until")]
+    pub(crate) adopt: bool,
 }
 
 impl StoreArguments {

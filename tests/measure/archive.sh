@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Compares appends to a server with an archive, whose uploads are limited to 50 MB/s, with those to
+# a server without one. The store is versitygw, on this machine and this disk.
+#
+#   cargo build --release && cargo xtask test --only object-store
+#   tests/measure/archive.sh [ROUNDS]
+#
+# In each round both servers run one after the other: records of 1 kB at full speed, then 1,000
+# records a second, while the records of the first part are uploaded. Prints the medians and their
+# ratios.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rounds=${1:-5}
+styx=${STYX:-$PWD/target/release/styx}
+store=$(echo target/tools/versitygw-*/versitygw)
+work=$(mktemp -d -p "${MEASURE_DIR:-/var/tmp}")
+trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+export AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret
+
+mkdir -p "$work/objects/bucket"
+"$store" --port 127.0.0.1:7185 --access key --secret secret --quiet posix "$work/objects" \
+  > "$work/store" 2>&1 &
+until (exec 3<> /dev/tcp/127.0.0.1/7185) 2>/dev/null; do sleep 0.1; done
+
+measure() { # off|on ROUND
+  local settings=()
+  if [ "$1" = on ]; then
+    settings=(--set archive.url="s3://bucket/round-$2" --set archive.endpoint=http://127.0.0.1:7185
+      --set archive.upload_bytes_per_second=50000000)
+  fi
+  "$styx" serve -b 127.0.0.1:7184 -d "$work/data" "${settings[@]}" > /dev/null 2> "$work/err" &
+  local server=$!
+  until curl -sf http://127.0.0.1:7184/health/ready > /dev/null; do sleep 0.05; done
+  # The benchmark deletes its logs, so a log of this script is what is uploaded at the end.
+  "$styx" logs create backlog -H http://127.0.0.1:7184 --segment-max-size 67108864 > /dev/null
+  { yes "$(printf 'x%.0s' $(seq 999))" || true; } | head -c 1073741824 |
+    "$styx" logs write backlog -H http://127.0.0.1:7184 > /dev/null
+  "$styx" benchmark produce paced --protocol styx/1 --size 1kB --rounds 1 --seconds 4 \
+    -H http://127.0.0.1:7184 --directory "$work" -f json > "$work/json" 2> "$work/err"
+  if [ "$1" = on ]; then
+    curl -sf http://127.0.0.1:7184/metrics | awk '/^styx_archive_sent_bytes_total/ { print $2 }' >> "$work/sent"
+  fi
+  kill "$server"; wait "$server" 2>/dev/null || true
+  rm -rf "$work/data"
+  python3 - "$work/json" "$1" >> "$work/figures" <<'P'
+import json, sys
+report = json.load(open(sys.argv[1]))
+for result in report["results"]:
+    for figure in result["figures"]:
+        if (result["workload"], figure["name"]) in {("produce", "records"), ("paced", "p99")}:
+            print(sys.argv[2], result["workload"], figure["median"])
+P
+}
+
+for round in $(seq "$rounds"); do
+  if [ $(( round % 2 )) = 0 ]; then measure off "$round"; measure on "$round"
+  else measure on "$round"; measure off "$round"; fi
+done
+echo "$(nproc) cores, $(uname -r), $(df -T "$work" | awk 'NR==2{print $2}'), $rounds rounds, medians"
+python3 - "$work/figures" "$work/sent" <<'P'
+import statistics, sys
+figures = {}
+for line in open(sys.argv[1]):
+    mode, workload, value = line.split()
+    figures.setdefault((workload, mode), []).append(float(value))
+sent = [float(line) for line in open(sys.argv[2])]
+print(f"uploaded meanwhile: {statistics.median(sent) / 1e6:.0f} MB")
+for workload, unit, scale in [("produce", "k records/s", 1e-3), ("paced", "ms p99", 1e3)]:
+    off, on = (statistics.median(figures[workload, mode]) * scale for mode in ("off", "on"))
+    print(f"{workload}: without {off:.2f}, with {on:.2f} {unit}, ratio {on / off:.2f}")
+P
