@@ -25,6 +25,7 @@ mod offline;
 pub mod probe;
 mod random;
 pub mod register;
+mod replica;
 pub mod restore;
 mod sabotage;
 pub mod status;
@@ -33,3 +34,4 @@ pub mod verify;
 
 pub use archiver::{Archiver, LogStatus, Probe, Scrubbed, Settings, Stats};
 pub use offline::{Progress, Tell};
+pub use replica::{Replica, ReplicaSettings, ReplicaStats};

@@ -39,6 +39,7 @@ pub(crate) use manifest_writer::{decode, read_page, register};
 pub use scrub::Scrubbed;
 pub use state::LogStatus;
 pub use stats::Stats;
+pub(crate) use stats::of_reads;
 
 /// Settings of an archive.
 #[derive(Debug, Clone)]

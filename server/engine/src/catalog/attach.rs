@@ -54,6 +54,7 @@ impl Catalog {
     /// [`Error::BadArchive`] if the entries are not the segments of one log, or if the producer
     /// snapshot is not that of the last one. As [`Catalog::create`].
     pub fn attach(&self, name: &LogName, attached: &Attached) -> Result<Log, Error> {
+        self.0.check_writable(None)?;
         attached.config.validate()?;
         attached.check()?;
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
@@ -75,7 +76,7 @@ impl Catalog {
 }
 
 impl Attached {
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         let bad = |message: String| Err(Error::BadArchive { message });
         for pair in self.entries.windows(2) {
             if let [entry, next] = pair
@@ -108,7 +109,7 @@ impl Attached {
 }
 
 impl CatalogInner {
-    fn place_attached(
+    pub(super) fn place_attached(
         &self,
         name: &LogName,
         manifest: Manifest,
