@@ -7,6 +7,7 @@
 //! | [`reads`] | records that are only in the archive, over every protocol |
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
+//! | [`replica`] | read replicas that follow a server under load, and what they refuse |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
@@ -15,6 +16,7 @@ mod drill;
 mod fencing;
 mod kill;
 mod reads;
+mod replica;
 mod restore;
 mod store;
 mod support;

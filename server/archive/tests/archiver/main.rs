@@ -4,6 +4,7 @@
 mod archiving;
 mod conditional;
 mod reading;
+mod replica;
 mod restoring;
 mod s3;
 mod stores;
