@@ -59,11 +59,13 @@ fn over_websocket(replica: &TestServer) -> Vec<Vec<u8>> {
 fn over_styx1(replica: &TestServer) -> Vec<Vec<u8>> {
     let client = Client::builder(&format!("styx://{}", replica.address())).build();
     let client = client.expect("a client");
-    let mut consumer = client.consumer("a").start(Start::Start).open().expect("a consumer");
+    let consumer = client.consumer("a").start(Start::Start).follow(true);
+    let mut consumer = consumer.open().expect("a consumer");
     let mut records = Vec::new();
     while (records.len() as u64) < TOTAL {
-        if let Polled::Batch(batch) = consumer.poll(PATIENCE).expect("no error") {
-            records.extend(batch.iter().map(|record| record.payload().to_vec()));
+        match consumer.poll(PATIENCE).expect("no error") {
+            Polled::Batch(batch) => records.extend(batch.iter().map(|r| r.payload().to_vec())),
+            other => panic!("{other:?}"),
         }
     }
     records
