@@ -94,6 +94,8 @@ mod tests {
 
         fn distrust(&self, _: &Entry, _: Range<u64>) {}
         fn notice(&self, _: &LogName, _: LogId) {}
+        fn removing(&self, _: &LogName, _: LogId, _: u32) {}
+        fn kept(&self, _: &LogName, _: LogId) {}
         fn removed(&self, _: &LogName, _: LogId) {}
         fn disk_is_short(&self, _: &LogName, _: LogId) {}
     }

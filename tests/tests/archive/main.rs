@@ -10,11 +10,13 @@
 //! | [`replica`] | read replicas that follow a server under load, and what they refuse |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
+//! | [`memory`] | many readers that do not continue |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
 mod drill;
 mod fencing;
 mod kill;
+mod memory;
 mod reads;
 mod replica;
 mod restore;

@@ -6,7 +6,7 @@ use styx_engine::archive::{Depot, Entry, Evicted, FetchResult, LocalLimits};
 use styx_protocol::{LogId, LogName};
 
 use super::Archiver;
-use super::state::News;
+use super::state::{LogKey, News};
 
 impl Depot for Archiver {
     fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -24,6 +24,20 @@ impl Depot for Archiver {
 
     fn notice(&self, log: &LogName, id: LogId) {
         self.0.logs.tell(log, id, News::Changed);
+    }
+
+    fn removing(&self, log: &LogName, id: LogId, open_epoch: u32) {
+        // A log without an epoch has no objects.
+        if open_epoch > 0 {
+            self.0.removals.begin(LogKey { id, name: log.clone() }, open_epoch);
+        }
+    }
+
+    fn kept(&self, log: &LogName, id: LogId) {
+        let key = LogKey { id, name: log.clone() };
+        if let Some(removal) = self.0.removals.get(&key) {
+            self.0.removals.end(&key, removal);
+        }
     }
 
     fn removed(&self, log: &LogName, id: LogId) {

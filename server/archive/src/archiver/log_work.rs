@@ -83,14 +83,10 @@ async fn work(
     writer: &mut Option<ManifestWriter>,
 ) -> Result<(), Stop> {
     if pending.removed {
-        // Without an epoch, the log was never open here, or accepted no appends.
-        if let Some(epoch) = inner.logs.epoch(key) {
-            mark_deleted(&inner.store, key.id, &inner.owner, epoch, inner.claim).await?;
-        }
         inner.logs.forget(key);
+        mark_removed(inner, key).await?;
     }
     let Some(log) = find(inner, key).await else { return Ok(()) };
-    inner.logs.set_epoch(key, log.open_epoch());
     // A log that accepts no appends has no epoch, and so no keys.
     if log.open_epoch() == 0 {
         return Ok(());
@@ -116,6 +112,23 @@ async fn work(
     upload_all(inner, &log, writer, unarchived).await?;
     inner.logs.set_start(key, writer.manifest().start);
     inner.logs.set_status(&key.name, LogStatus::Archiving);
+    Ok(())
+}
+
+/// Marks the manifest of a log that was removed, unless another server archives the log.
+async fn mark_removed(inner: &Inner, key: &LogKey) -> Result<(), Stop> {
+    // Without a removal, the log accepted no appends, and so had no epoch.
+    let Some(removal) = inner.removals.get(key) else { return Ok(()) };
+    match mark_deleted(&inner.store, key.id, &inner.owner, removal).await {
+        Ok(()) => {}
+        Err(Stop::Fenced(by)) => tracing::warn!(
+            log = %key.name,
+            "the log was removed here, but not from the archive, because another server ({by}) \
+             archives it"
+        ),
+        Err(stop) => return Err(stop),
+    }
+    inner.removals.end(key, removal);
     Ok(())
 }
 

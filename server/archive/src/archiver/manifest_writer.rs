@@ -11,6 +11,7 @@ use std::time::Duration;
 use styx_engine::Log;
 use styx_protocol::LogId;
 
+use super::removals::Removal;
 use crate::keys;
 use crate::manifest::{self, Manifest, Owner, page};
 use crate::random;
@@ -153,19 +154,18 @@ fn check_fence(manifest: &Manifest, owner: &Owner, epoch: u32, claim: u128) -> R
 }
 
 /// Marks the manifest of a log that was deleted or truncated. The collector removes the objects
-/// after the time of grace. `epoch` is that of the log before it was removed.
+/// after the time of grace.
 pub(super) async fn mark_deleted(
     store: &Store,
     id: LogId,
     owner: &Owner,
-    epoch: u32,
-    claim: u128,
+    removal: Removal,
 ) -> Result<(), Stop> {
     let register = register(store, id);
     loop {
         let Some(current) = register.read().await? else { return Ok(()) };
         let mut manifest = read(&register, &current.bytes)?;
-        check_fence(&manifest, owner, epoch, claim)?;
+        check_fence(&manifest, owner, removal.epoch, removal.claim)?;
         if manifest.deleted_us.is_some() {
             return Ok(());
         }

@@ -12,6 +12,7 @@ mod depot;
 mod log_work;
 mod manifest_writer;
 mod owner;
+mod removals;
 mod scrub;
 mod segment_upload;
 mod state;
@@ -97,6 +98,7 @@ struct Inner {
     /// Calls of logs that block.
     changes: Semaphore,
     logs: state::Logs,
+    removals: removals::Removals,
     totals: stats::Totals,
 }
 
@@ -136,6 +138,9 @@ impl Archiver {
             .map_err(failed)?;
         std::fs::create_dir_all(&settings.cache_directory).map_err(failed)?;
         let owner = owner::read_or_create(&settings.cache_directory).map_err(failed)?;
+        let claim = random::number()?;
+        let removals =
+            removals::Removals::open(&settings.cache_directory, claim).map_err(failed)?;
         let handle = runtime.handle().clone();
         let reads = fetch::Settings {
             cache_bytes: settings.read_cache_bytes,
@@ -147,7 +152,7 @@ impl Archiver {
         Ok(Archiver(Arc::new(Inner {
             store,
             owner,
-            claim: random::number()?,
+            claim,
             fetch,
             runtime: Mutex::new(Some(runtime)),
             handle,
@@ -157,6 +162,7 @@ impl Archiver {
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
             changes: Semaphore::new(CHANGES_AT_ONCE),
             logs: state::Logs::default(),
+            removals,
             totals: stats::Totals::default(),
             settings,
         })))

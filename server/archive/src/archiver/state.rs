@@ -67,8 +67,6 @@ struct State {
     running: HashSet<LogKey>,
     /// Files are being evicted because the disk is full.
     is_evicting: bool,
-    /// The open epochs of the logs.
-    epochs: HashMap<LogKey, u32>,
     /// The start positions that the manifests are known to have.
     starts: HashMap<LogKey, Position>,
     status: HashMap<LogName, LogStatus>,
@@ -132,15 +130,6 @@ impl Logs {
         self.state().is_evicting = false;
     }
 
-    /// The open epoch of a log, which is still known after the log was removed.
-    pub(super) fn epoch(&self, key: &LogKey) -> Option<u32> {
-        self.state().epochs.get(key).copied()
-    }
-
-    pub(super) fn set_epoch(&self, key: &LogKey, epoch: u32) {
-        self.state().epochs.insert(key.clone(), epoch);
-    }
-
     /// The start position that the manifest of a log has, if it is known.
     pub(super) fn start(&self, key: &LogKey) -> Option<Position> {
         self.state().starts.get(key).copied()
@@ -161,7 +150,6 @@ impl Logs {
     /// Forgets a log that was removed.
     pub(super) fn forget(&self, key: &LogKey) {
         let mut state = self.state();
-        state.epochs.remove(key);
         state.starts.remove(key);
         state.status.remove(&key.name);
         state.lag.remove(&key.name);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
+use super::state::News;
 use super::{log_work, scrub};
 
 /// The longest time between two looks at the ages of all logs.
@@ -12,6 +13,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Runs until the runtime ends.
 pub(super) async fn run(inner: Arc<Inner>) {
+    inner.handle.spawn_blocking({
+        let inner = inner.clone();
+        move || tell_earlier_removals(&inner)
+    });
     let period = (inner.settings.max_lag / 10).clamp(Duration::from_secs(1), LONGEST);
     let mut clock = tokio::time::interval(period);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,6 +58,24 @@ impl Inner {
         }
         for key in self.logs.begin() {
             self.handle.spawn(log_work::run(self.clone(), key));
+        }
+    }
+}
+
+/// Logs that an earlier process has removed without marking their manifests.
+fn tell_earlier_removals(inner: &Inner) {
+    let earlier = inner.removals.earlier();
+    let Some(catalog) = inner.catalog().filter(|_| !earlier.is_empty()) else { return };
+    catalog.wait_until_open();
+    for (key, removal) in earlier {
+        match catalog.log(&key.name) {
+            // The crash came before the removal.
+            Ok(log) if log.id() == key.id => inner.removals.end(&key, removal),
+            Ok(_) | Err(styx_engine::Error::LogNotFound { .. }) => {
+                inner.logs.tell(&key.name, key.id, News::Removed);
+            }
+            // It may be the log. The next start looks again.
+            Err(_) => {}
         }
     }
 }

@@ -42,6 +42,8 @@ impl Depot for Replica {
     }
 
     fn notice(&self, _: &LogName, _: LogId) {}
+    fn removing(&self, _: &LogName, _: LogId, _: u32) {}
+    fn kept(&self, _: &LogName, _: LogId) {}
     fn removed(&self, _: &LogName, _: LogId) {}
     fn disk_is_short(&self, _: &LogName, _: LogId) {}
 }

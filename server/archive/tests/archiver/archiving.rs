@@ -14,7 +14,8 @@ use styx_engine::{Catalog, Found, Log};
 use styx_protocol::{LogConfig, LogName, Position, Records};
 
 use crate::s3::{Fault, S3};
-use crate::stores::{Versitygw, run};
+use crate::stores::run;
+use crate::versitygw::Versitygw;
 
 const SEGMENT_RECORDS: u64 = 10;
 
@@ -355,6 +356,7 @@ fn copy_of_a_data_directory_cannot_delete_the_archive_of_a_log_in_use() {
     append(&log, 10);
     wait_for_archived(&log, 30);
     let second = Server::on_s3(copied.path(), &s3);
+    // It can be removed before the copy has looked at it for the first time.
     let before = s3.requests(Method::GET, "manifest");
     second.catalog.delete(&name("log")).expect("deleted");
     wait_until("the manifest was read", || s3.requests(Method::GET, "manifest") > before);
@@ -503,6 +505,43 @@ fn deleted_log_is_removed_after_the_time_of_grace() {
     assert_eq!(collected.logs, 1);
     assert_eq!(s3.keys(), Vec::<String>::new());
     drop(log);
+    server.stop();
+}
+
+/// The archiver is told of a removal, and then killed, or the store is away.
+#[test]
+fn removed_log_is_marked_after_a_restart() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let store = s3.store();
+    let server = Server::on_s3(directory.path(), &s3);
+    for log in ["deleted", "truncated", "kept"] {
+        append(&server.create(log), 25);
+        wait_for_archived(&server.log(log), 20);
+    }
+    let [deleted, truncated, kept] = ["deleted", "truncated", "kept"].map(|log| server.log(log));
+    s3.set_away(true);
+    server.catalog.delete(&name("deleted")).expect("deleted");
+    server.catalog.truncate(&name("truncated")).expect("truncated");
+    server.stop();
+    let removals = directory.path().join("archive.removals");
+    // The server is killed after it was told, and before the log is removed.
+    let mut text = std::fs::read_to_string(&removals).expect("the removals are known");
+    text.push_str(&format!("+ {:032x} 1 kept {:032x}\n", kept.id().0, 7));
+    std::fs::write(&removals, text).expect("written");
+
+    s3.set_away(false);
+    let server = Server::on_s3(directory.path(), &s3);
+    for log in [&deleted, &truncated] {
+        wait_until("the manifest is marked", || manifest(&store, log).deleted_us.is_some());
+    }
+    wait_until("no removal waits", || !removals.exists());
+    append(&server.log("kept"), 10);
+    wait_for_archived(&server.log("kept"), 30);
+    assert_eq!(manifest(&store, &kept).deleted_us, None);
+    append(&server.log("truncated"), 25);
+    wait_for_archived(&server.log("truncated"), 20);
+    drop((deleted, truncated, kept));
     server.stop();
 }
 

@@ -8,3 +8,4 @@ mod replica;
 mod restoring;
 mod s3;
 mod stores;
+mod versitygw;

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The archiver implements it; a test uses a store in memory. The engine checks every byte that it
-//! gets, as it does with bytes from a disk. Invariant: no method waits for the network or for a
-//! disk, and none calls back into the log, because some are called while the log is locked.
+//! gets, as it does with bytes from a disk. Invariant: no method waits for the network, only
+//! [`Depot::removing`] waits for a disk, and none calls back into the log, because some are called
+//! while the log is locked.
 
 use std::any::Any;
 use std::fmt::{self, Debug};
@@ -49,8 +50,15 @@ pub trait Depot: Debug + Send + Sync {
     /// removed from its start. Never waits.
     fn notice(&self, log: &LogName, id: LogId);
 
-    /// The log was deleted or truncated, durably: its objects are no longer needed. A crash can
-    /// prevent this call. Never waits.
+    /// The log is about to be deleted or truncated. The depot notes that durably, because a crash can
+    /// prevent the next call. Unlike the other methods, it may wait for the disk. `open_epoch` is that
+    /// of the log; 0 if the log accepts no appends.
+    fn removing(&self, log: &LogName, id: LogId, open_epoch: u32);
+
+    /// The log could not be removed, and continues. Never waits for the store.
+    fn kept(&self, log: &LogName, id: LogId);
+
+    /// The log was deleted or truncated, durably: its objects are no longer needed. Never waits.
     fn removed(&self, log: &LogName, id: LogId);
 
     /// An append failed because the disk is full, or because less than the disk reserve is free.
@@ -110,6 +118,8 @@ impl Depot for NoDepot {
 
     fn distrust(&self, _: &Entry, _: Range<u64>) {}
     fn notice(&self, _: &LogName, _: LogId) {}
+    fn removing(&self, _: &LogName, _: LogId, _: u32) {}
+    fn kept(&self, _: &LogName, _: LogId) {}
     fn removed(&self, _: &LogName, _: LogId) {}
     fn disk_is_short(&self, _: &LogName, _: LogId) {}
 }

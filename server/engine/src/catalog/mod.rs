@@ -9,6 +9,7 @@ mod attach;
 mod by_hand;
 mod inner;
 mod options;
+mod removing;
 mod replica;
 mod scrub_thread;
 mod slot;
@@ -294,7 +295,7 @@ impl Catalog {
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
         self.0.check_writable(Some(name))?;
         let (old, reserved) = self.0.take(name)?;
-        let id = self.0.id_of(name, &old);
+        let removing = self.0.begin_removing(name, &old);
         // The list of archived segments, the watermark and the cursors are not written while their
         // path changes.
         let open = match &old {
@@ -310,6 +311,7 @@ impl Catalog {
             Ok(deletion) => deletion,
             Err(error) => {
                 drop((archive, watermark, cursors));
+                removing.kept();
                 reserved.put_back(old);
                 return Err(error);
             }
@@ -326,9 +328,7 @@ impl Catalog {
             reserved.clear();
             return Err(error);
         }
-        if let Some(id) = id {
-            self.0.services.store.depot.removed(name, id);
-        }
+        removing.done();
         match deletion {
             Deletion::InPlace => {
                 // The name stays reserved until its files are gone.
@@ -363,7 +363,7 @@ impl Catalog {
                 return Err(error);
             }
         };
-        let id = self.0.id_of(name, &old);
+        let removing = self.0.begin_removing(name, &old);
         // The version in the manifest is not raised while the manifest is replaced.
         let open = match &old {
             Slot::Open(log) => Some(log.clone()),
@@ -377,6 +377,7 @@ impl Catalog {
         {
             // The old manifest is still in force, so the old log continues.
             drop(archive);
+            removing.kept();
             reserved.put_back(old);
             return Err(error.clone());
         }
@@ -384,10 +385,8 @@ impl Catalog {
             log.0.close_with(&removed(name, Removal::Truncated));
         }
         drop((archive, locks));
-        if let Some(id) = id
-            && built.is_ok()
-        {
-            self.0.services.store.depot.removed(name, id);
+        if built.is_ok() {
+            removing.done();
         }
         // If the new manifest exists but may not be durable, only a restart can tell which of the
         // two logs exists.

@@ -11,7 +11,7 @@ use styx_engine::verify::verify;
 use styx_engine::{Attached, Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
-use crate::support::depot::{Answer, MemoryDepot};
+use crate::support::depot::{Answer, MemoryDepot, Removal};
 use crate::support::{close, name, read_all};
 
 const EVERYTHING: LocalLimits = LocalLimits { bytes_max: Some(0), age_max: None };
@@ -565,17 +565,33 @@ fn a_segment_with_old_records_ends_and_an_empty_one_does_not() {
 #[test]
 fn truncate_and_delete_tell_the_archiver_and_leave_nothing() {
     let scene = Scene::evicted();
-    let first = scene.log.id();
+    let told = |log: &Log| {
+        let begun = Removal::Begun { open_epoch: log.open_epoch() };
+        [(log.id(), begun), (log.id(), Removal::Done)]
+    };
+    let first = told(&scene.log);
     let log = scene.catalog.truncate(&name("log")).expect("truncated");
-    assert_eq!(scene.depot.removed(), [first]);
+    assert_eq!(scene.depot.removals(), first);
     assert_eq!((log.start_position(), log.end_position()), (Position(0), Position(0)));
     assert!(scene.log.record_archived(&[]).is_err(), "the handle is closed");
     assert!(scene.log.evict(&EVERYTHING).is_err(), "the handle is closed");
     log.append_durably(Records::one(b"new")).expect("appended");
-    let second = log.id();
+    let second = told(&log);
     scene.catalog.delete(&name("log")).expect("deleted");
-    assert_eq!(scene.depot.removed(), [first, second]);
+    assert_eq!(scene.depot.removals(), [first, second].concat());
     assert!(!scene.directory.path().join("log").exists());
+}
+
+#[test]
+fn archiver_is_told_that_a_log_which_could_not_be_removed_is_kept() {
+    let scene = Scene::evicted();
+    // A file in the way of the directory of the truncated log.
+    fs::write(scene.directory.path().join("log/1"), b"").expect("written");
+    assert!(scene.catalog.truncate(&name("log")).is_err(), "the directory cannot be created");
+    let begun = Removal::Begun { open_epoch: scene.log.open_epoch() };
+    let id = scene.log.id();
+    assert_eq!(scene.depot.removals(), [(id, begun), (id, Removal::Kept)]);
+    scene.check(0..55);
 }
 
 #[test]

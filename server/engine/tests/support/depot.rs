@@ -29,8 +29,16 @@ struct State {
     waiting: Vec<Waker>,
     fetches: Vec<Range<u64>>,
     notices: usize,
-    removed: Vec<LogId>,
+    removals: Vec<(LogId, Removal)>,
     short: usize,
+}
+
+/// What the engine tells about the removal of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Begun { open_epoch: u32 },
+    Kept,
+    Done,
 }
 
 /// How the store answers.
@@ -155,8 +163,8 @@ impl MemoryDepot {
         std::mem::take(&mut self.state().notices)
     }
 
-    pub(crate) fn removed(&self) -> Vec<LogId> {
-        self.state().removed.clone()
+    pub(crate) fn removals(&self) -> Vec<(LogId, Removal)> {
+        self.state().removals.clone()
     }
 
     pub(crate) fn short(&self) -> usize {
@@ -210,8 +218,16 @@ impl Depot for MemoryDepot {
         self.state().notices += 1;
     }
 
+    fn removing(&self, _: &LogName, id: LogId, open_epoch: u32) {
+        self.state().removals.push((id, Removal::Begun { open_epoch }));
+    }
+
+    fn kept(&self, _: &LogName, id: LogId) {
+        self.state().removals.push((id, Removal::Kept));
+    }
+
     fn removed(&self, _: &LogName, id: LogId) {
-        self.state().removed.push(id);
+        self.state().removals.push((id, Removal::Done));
     }
 
     fn disk_is_short(&self, _: &LogName, _: LogId) {
