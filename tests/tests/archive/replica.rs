@@ -40,6 +40,9 @@ fn await_end(replica: &TestServer, log: &str, end: u64) {
     });
 }
 
+/// Reads all records of the log `a`, as soon as they are there.
+type Follow = fn(&TestServer) -> Vec<Vec<u8>>;
+
 /// Follows the log over HTTP, with long polls.
 fn over_http(replica: &TestServer) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
@@ -98,7 +101,7 @@ fn replica_follows_a_killed_server_over_every_protocol_and_has_exactly_its_recor
     let expected: Vec<Vec<u8>> = (0..TOTAL).map(payload).collect();
     let mut random = Random::new(Random::fresh_seed());
     std::thread::scope(|scope| {
-        let protocols: [(&str, fn(&TestServer) -> Vec<Vec<u8>>); 4] = [
+        let protocols: [(&str, Follow); 4] = [
             ("HTTP", over_http),
             ("WebSocket", over_websocket),
             ("styx/1", over_styx1),
