@@ -104,6 +104,7 @@ fn measure(versitygw: &Versitygw, runtime: &Runtime, round: usize) -> Round {
     let archive = Archive::open(directory.path(), &prefix, versitygw);
     archive.archiver.probe(Duration::from_secs(30)).expect("reliable");
     let log = archive.log();
+    read_all(&log);
     let local = read_all(&log).0;
     let segments: Vec<_> = log.unarchived();
     let sealed_bytes: u64 = segments.iter().map(|segment| segment.bytes()).sum();

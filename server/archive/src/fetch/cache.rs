@@ -30,8 +30,8 @@ impl ChunkId {
 pub(super) type Loading = Shared<BoxFuture<'static, Result<Arc<Slot>, StoreError>>>;
 
 enum State {
-    Loading(Loading),
-    Ready { slot: Arc<Slot>, is_used: bool },
+    Loading { loading: Loading, ahead: u64 },
+    Ready { slot: Arc<Slot>, is_used: bool, ahead: u64 },
 }
 
 /// Where the chunks are.
@@ -49,44 +49,51 @@ pub(super) enum Found {
 }
 
 impl Cache {
-    /// The slot of a chunk, if the chunk is there.
-    pub(super) fn ready(&mut self, id: ChunkId) -> Option<Arc<Slot>> {
+    /// The slot of a chunk, if the chunk is there. With it the number of chunks that were requested
+    /// together with it ahead of a reader; 0 from the second call on.
+    pub(super) fn ready(&mut self, id: ChunkId) -> Option<(Arc<Slot>, u64)> {
         match self.chunks.get_mut(&id)? {
-            State::Ready { slot, is_used } => {
+            State::Ready { slot, is_used, ahead } => {
                 *is_used = true;
-                Some(slot.clone())
+                Some((slot.clone(), std::mem::take(ahead)))
             }
-            State::Loading(_) => None,
+            State::Loading { .. } => None,
         }
     }
 
-    /// The chunk, or the request for it. If there is none, `load` begins one.
-    pub(super) fn find(&mut self, id: ChunkId, load: impl FnOnce() -> Loading) -> Found {
-        match self.chunks.get_mut(&id) {
-            Some(State::Ready { slot, is_used }) => {
+    /// The chunk, or the request for it, if there is one.
+    pub(super) fn get(&mut self, id: ChunkId) -> Option<Found> {
+        match self.chunks.get_mut(&id)? {
+            State::Ready { slot, is_used, .. } => {
                 *is_used = true;
-                Found::Ready(slot.clone())
+                Some(Found::Ready(slot.clone()))
             }
-            Some(State::Loading(loading)) => Found::Loading(loading.clone()),
-            None => {
-                let loading = load();
-                self.chunks.insert(id, State::Loading(loading.clone()));
-                Found::Loading(loading)
-            }
+            State::Loading { loading, .. } => Some(Found::Loading(loading.clone())),
         }
+    }
+
+    /// Whether the chunk is there or requested.
+    pub(super) fn contains(&self, id: ChunkId) -> bool {
+        self.chunks.contains_key(&id)
+    }
+
+    /// A request for a chunk has begun. `ahead` is the number of chunks that are requested with it
+    /// ahead of a reader, or 0.
+    pub(super) fn insert(&mut self, id: ChunkId, loading: Loading, ahead: u64) {
+        self.chunks.insert(id, State::Loading { loading, ahead });
     }
 
     /// A request for a chunk has ended. Its slot is known from now on, unless it was distrusted.
-    pub(super) fn loaded(&mut self, id: ChunkId, result: &Result<Arc<Slot>, StoreError>) {
-        if !matches!(self.chunks.get(&id), Some(State::Loading(_))) {
-            return;
-        }
-        match result {
-            Ok(slot) => {
-                self.chunks.insert(id, State::Ready { slot: slot.clone(), is_used: false });
+    /// Without a slot, the request has failed.
+    pub(super) fn loaded(&mut self, id: ChunkId, slot: Option<Arc<Slot>>) {
+        let Some(State::Loading { ahead, .. }) = self.chunks.get(&id) else { return };
+        let ahead = *ahead;
+        match slot {
+            Some(slot) => {
+                self.chunks.insert(id, State::Ready { slot, is_used: false, ahead });
                 self.order.push_back(id);
             }
-            Err(_) => {
+            None => {
                 self.chunks.remove(&id);
             }
         }
@@ -104,7 +111,7 @@ impl Cache {
         for _ in 0..2 * self.order.len() {
             let Some(id) = self.order.pop_front() else { return false };
             match self.chunks.get_mut(&id) {
-                Some(State::Ready { slot, is_used }) => {
+                Some(State::Ready { slot, is_used, .. }) => {
                     if !*is_used && Arc::strong_count(slot) == 1 {
                         self.chunks.remove(&id);
                         return true;
@@ -112,7 +119,7 @@ impl Cache {
                     *is_used = false;
                     self.order.push_back(id);
                 }
-                Some(State::Loading(_)) | None => {}
+                Some(State::Loading { .. }) | None => {}
             }
         }
         false

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! read_cached ─▶ all chunks in slots? ─▶ bytes
+//!            └─▶ first read of a chunk that was requested ahead: request the ones after it
 //! fetch ─▶ for each chunk: in a slot │ already requested │ request ─▶ GET ─▶ slot ─▶ wake all
 //!      └─▶ chunks ahead: requested too, but nobody waits for them
 //! ```
+//! Chunks that a reader waits for are one request if they are adjacent; chunks ahead are one each,
+//! so that they come at the same time. A reader in order has up to 16 of them on their way.
 //!
 //! Requests run on the archive's runtime, so a reader's future works on every executor and holds no
 //! thread. Invariant: a chunk has one request at a time, however many readers want it. The bytes in
@@ -36,8 +39,11 @@ use slots::{CHUNK_BYTES, Slot, Slots};
 /// The fewest slots: two windows of a reader in order.
 const SLOTS_MIN: u64 = 32;
 
-/// The most bytes that are requested ahead of one reader.
-const AHEAD_BYTES_MAX: u64 = 16 * CHUNK_BYTES;
+/// The most chunks that are requested ahead of one reader.
+const AHEAD_MAX: u64 = 16;
+
+/// The most chunks of one request.
+const TOGETHER_MAX: u64 = 4;
 
 /// Settings of reads.
 #[derive(Debug, Clone)]
@@ -61,6 +67,8 @@ struct Shared {
     cache: Mutex<Cache>,
     /// One permit for each chunk on its way.
     memory: Semaphore,
+    /// The number of permits.
+    chunks_max: u32,
     deadline: Duration,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -97,13 +105,15 @@ impl Fetch {
     ) -> io::Result<Fetch> {
         let slots = (settings.cache_bytes / CHUNK_BYTES).max(SLOTS_MIN);
         let slots = Slots::create(directory, u32::try_from(slots).unwrap_or(u32::MAX))?;
-        let permits = usize::try_from(settings.memory_bytes / CHUNK_BYTES).unwrap_or(usize::MAX);
+        let chunks_max = u32::try_from(settings.memory_bytes / CHUNK_BYTES).unwrap_or(u32::MAX);
+        let chunks_max = chunks_max.clamp(1, 1 << 20);
         Ok(Fetch(Arc::new(Shared {
             store,
             runtime,
             slots,
             cache: Mutex::default(),
-            memory: Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)),
+            memory: Semaphore::new(chunks_max as usize),
+            chunks_max,
             deadline: settings.deadline,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -123,10 +133,22 @@ impl Fetch {
     pub fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
         let Some(end) = offset.checked_add(buffer.len() as u64) else { return false };
         let chunks = chunks(&(offset..end));
-        let slots: Option<Vec<Arc<Slot>>> = {
+        let (slots, ahead) = {
             let mut cache = self.0.cache();
-            chunks.clone().map(|chunk| cache.ready(ChunkId::new(entry, chunk))).collect()
+            let mut ahead = None;
+            let slots: Option<Vec<Arc<Slot>>> = chunks
+                .map(|chunk| {
+                    let (slot, more) = cache.ready(ChunkId::new(entry, chunk))?;
+                    ahead = (more > 0).then(|| Ahead { from: chunk + 1, chunks: more }).or(ahead);
+                    Some(slot)
+                })
+                .collect();
+            (slots, ahead)
         };
+        // Before the read, so that the requests go on meanwhile.
+        if let Some(ahead) = ahead {
+            self.request_ahead(entry, ahead.grown());
+        }
         let Some(slots) = slots else { return false };
         let (mut rest, mut at) = (buffer, offset);
         for slot in slots {
@@ -144,12 +166,11 @@ impl Fetch {
 
     /// See [`Depot::fetch`](styx_engine::archive::Depot::fetch).
     pub fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
-        let found: Vec<Found> = chunks(&range).map(|chunk| self.find(entry, chunk)).collect();
-        let last = range.end.saturating_add(ahead.min(AHEAD_BYTES_MAX)).min(entry.bytes);
-        for chunk in chunks(&(range.start..last)).skip(found.len()) {
-            // The request goes on without being awaited.
-            self.find(entry, chunk);
-        }
+        let wanted = chunks(&range);
+        let found = self.find(entry, wanted.clone());
+        let last = chunks(&(range.start..range.end.saturating_add(ahead))).end;
+        let chunks = (last - wanted.end).min(AHEAD_MAX);
+        self.request_ahead(entry, Ahead { from: wanted.end, chunks });
         let (tell, told) = oneshot::channel();
         let deadline = self.0.deadline;
         self.0.runtime.spawn(async move {
@@ -178,32 +199,90 @@ impl Fetch {
         }
     }
 
-    /// The chunk, or the request for it, which begins if there is none.
-    fn find(&self, entry: &Entry, chunk: u64) -> Found {
-        let id = ChunkId::new(entry, chunk);
-        self.0.cache().find(id, || {
-            self.0.misses.fetch_add(1, Ordering::Relaxed);
-            self.load(*entry, id)
-        })
+    /// The chunks, or the requests for them. Adjacent ones for which there is no request are
+    /// requested together.
+    fn find(&self, entry: &Entry, chunks: Range<u64>) -> Vec<Found> {
+        let mut cache = self.0.cache();
+        let mut found = Vec::new();
+        let mut next = chunks.start;
+        while next < chunks.end {
+            if let Some(known) = cache.get(ChunkId::new(entry, next)) {
+                found.push(known);
+                next += 1;
+                continue;
+            }
+            let most = chunks.end.min(next + TOGETHER_MAX);
+            let is_known = |chunk: &u64| cache.contains(ChunkId::new(entry, *chunk));
+            let end = (next + 1..most).find(is_known).unwrap_or(most);
+            let loading = self.load(entry, next..end);
+            for (chunk, loading) in (next..end).zip(loading) {
+                cache.insert(ChunkId::new(entry, chunk), loading.clone(), 0);
+                found.push(Found::Loading(loading));
+            }
+            next = end;
+        }
+        found
     }
 
-    /// Begins a request.
-    fn load(&self, entry: Entry, id: ChunkId) -> Loading {
-        let shared = self.0.clone();
+    /// Requests chunks that a reader in order will want, and that nobody has requested. Each one
+    /// knows that it was requested ahead.
+    fn request_ahead(&self, entry: &Entry, ahead: Ahead) {
+        let end = (ahead.from + ahead.chunks).min(entry.bytes.div_ceil(CHUNK_BYTES));
+        let mut cache = self.0.cache();
+        for chunk in ahead.from..end {
+            let id = ChunkId::new(entry, chunk);
+            if !cache.contains(id)
+                && let Some(loading) = self.load(entry, chunk..chunk + 1).pop()
+            {
+                // The request goes on without being awaited.
+                cache.insert(id, loading, ahead.chunks);
+            }
+        }
+    }
+
+    /// Begins one request for these chunks.
+    fn load(&self, entry: &Entry, chunks: Range<u64>) -> Vec<Loading> {
+        self.0.misses.fetch_add(chunks.end - chunks.start, Ordering::Relaxed);
+        let (shared, entry, wanted) = (self.0.clone(), *entry, chunks.clone());
         let task = self.0.runtime.spawn(async move {
             let deadline = shared.deadline;
-            let result = match tokio::time::timeout(deadline, shared.load(&entry, id)).await {
-                Ok(result) => result,
-                Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
-            };
+            let loaded = tokio::time::timeout(deadline, shared.load(&entry, wanted.clone())).await;
+            let result = loaded.unwrap_or_else(|_| {
+                Err(StoreError::Unavailable(format!("no answer for {deadline:?}")))
+            });
             if matches!(result, Err(StoreError::Missing)) {
                 shared.missing.fetch_add(1, Ordering::Relaxed);
             }
-            shared.cache().loaded(id, &result.as_ref().map(Arc::clone).map_err(Clone::clone));
+            let mut cache = shared.cache();
+            for (nth, chunk) in wanted.enumerate() {
+                let slot = result.as_ref().ok().and_then(|slots| slots.get(nth)).cloned();
+                cache.loaded(ChunkId::new(&entry, chunk), slot);
+            }
+            drop(cache);
             result
         });
         let stopped = |_| StoreError::Unavailable("the archive was stopped".to_owned());
-        async move { task.await.map_err(stopped).flatten() }.boxed().shared()
+        let all = async move { task.await.map_err(stopped).flatten() }.boxed().shared();
+        let one = |nth: usize| {
+            let all = all.clone();
+            let lost = move || StoreError::Unavailable("the request was too short".to_owned());
+            async move { all.await?.get(nth).cloned().ok_or_else(lost) }.boxed().shared()
+        };
+        (chunks.start..chunks.end).enumerate().map(|(nth, _)| one(nth)).collect()
+    }
+}
+
+/// Chunks to request for a reader in order.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    from: u64,
+    chunks: u64,
+}
+
+impl Ahead {
+    /// Twice as many, up to the limit: the reader has used what was requested for it.
+    fn grown(self) -> Ahead {
+        Ahead { chunks: self.chunks.saturating_mul(2).min(AHEAD_MAX), ..self }
     }
 }
 
@@ -212,19 +291,33 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn load(&self, entry: &Entry, id: ChunkId) -> Result<Arc<Slot>, StoreError> {
+    async fn load(
+        &self,
+        entry: &Entry,
+        chunks: Range<u64>,
+    ) -> Result<Arc<[Arc<Slot>]>, StoreError> {
         let closed = |_| StoreError::Unavailable("the archive was stopped".to_owned());
-        let _permit = self.memory.acquire().await.map_err(closed)?;
-        let start = id.chunk * CHUNK_BYTES;
-        let range = start..entry.bytes.min(start + CHUNK_BYTES);
+        let permits = u32::try_from(chunks.end - chunks.start).unwrap_or(u32::MAX);
+        let permits = self.memory.acquire_many(permits.min(self.chunks_max));
+        let _permits = permits.await.map_err(closed)?;
+        let range = chunks.start * CHUNK_BYTES..entry.bytes.min(chunks.end * CHUNK_BYTES);
         let bytes =
             self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
-        let slot = Arc::new(self.slot().await);
-        let writing = slot.clone();
-        let written = tokio::task::spawn_blocking(move || writing.write(&bytes)).await;
-        match written.map_err(io::Error::other).flatten() {
-            Ok(()) => Ok(slot),
-            Err(e) => Err(StoreError::Unavailable(format!("the cache cannot be written: {e}"))),
+        let mut slots = Vec::new();
+        for _ in chunks {
+            slots.push(Arc::new(self.slot().await));
+        }
+        let written = tokio::task::spawn_blocking(move || {
+            let parts = bytes.chunks(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
+            slots.iter().zip(parts).try_for_each(|(slot, part)| slot.write(part))?;
+            Ok(slots.into())
+        });
+        match written.await.map_err(io::Error::other).flatten() {
+            Ok(slots) => Ok(slots),
+            Err(e) => {
+                let e: io::Error = e;
+                Err(StoreError::Unavailable(format!("the cache cannot be written: {e}")))
+            }
         }
     }
 

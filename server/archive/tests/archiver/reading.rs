@@ -90,7 +90,7 @@ fn fetched_ranges_are_read_from_the_cache() {
     let _kept = scene.fetch(CHUNK - 1, end, 0).expect("fetched");
     scene.check(CHUNK - 1, end);
     scene.check(0, end);
-    assert_eq!(scene.requests(), 3);
+    assert_eq!(scene.requests(), 2, "adjacent chunks are one request");
     let stats = scene.fetch.stats();
     assert_eq!((stats.hits, stats.misses), (4, 3));
 }
@@ -111,13 +111,39 @@ fn readers_of_the_same_chunk_share_one_request() {
 #[test]
 fn bytes_ahead_are_fetched_without_a_wait() {
     let scene = Scene::new(6);
-    let _kept = scene.fetch(0, 100, 3 * CHUNK).expect("fetched");
+    let _kept = scene.fetch(0, 100, 2 * CHUNK).expect("fetched");
     crate::archiving::wait_until("the chunks ahead are cached", || {
-        scene.cached(0, 3 * CHUNK + 100).is_some()
+        scene.cached(2 * CHUNK - 100, 2 * CHUNK).is_some()
     });
-    scene.check(CHUNK, 3 * CHUNK);
-    assert_eq!(scene.cached(4 * CHUNK, 4 * CHUNK + 1), None);
-    assert_eq!(scene.requests(), 4);
+    scene.check(0, 2 * CHUNK);
+    assert!(scene.requests() >= 3);
+}
+
+/// Otherwise nothing would be on its way while the reader reads what it has.
+#[test]
+fn reader_in_order_never_waits_for_a_chunk_that_nobody_has_requested() {
+    let scene = Scene::with(40, |settings| settings.cache_bytes = 64 * CHUNK);
+    let _kept = scene.fetch(0, 100, CHUNK).expect("fetched");
+    for chunk in 1..39 {
+        crate::archiving::wait_until("the chunk comes without being asked for", || {
+            scene.cached(chunk * CHUNK, chunk * CHUNK + 10).is_some()
+        });
+        if chunk >= 8 {
+            crate::archiving::wait_until("many chunks ahead are requested", || {
+                scene.requests() as u64 > (chunk + 15).min(39)
+            });
+        }
+    }
+    assert_eq!(scene.requests(), 40, "each chunk was requested once");
+}
+
+#[test]
+fn adjacent_chunks_fit_into_the_smallest_memory() {
+    let scene = Scene::with(9, |settings| settings.memory_bytes = CHUNK);
+    let end = scene.entry.bytes;
+    let _kept = scene.fetch(0, end, 0).expect("fetched");
+    scene.check(0, end);
+    assert_eq!(scene.requests(), 3, "four chunks are one request");
 }
 
 #[test]
@@ -144,7 +170,7 @@ fn distrusted_bytes_are_fetched_again() {
     scene.check(CHUNK, CHUNK + 10);
     let _kept = scene.fetch(10, 20, 0).expect("fetched");
     scene.check(0, CHUNK);
-    assert_eq!(scene.requests(), 3);
+    assert_eq!(scene.requests(), 2);
 }
 
 #[test]

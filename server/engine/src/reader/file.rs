@@ -309,7 +309,7 @@ impl Reader {
                 Ok(None) => return Ok(Err(Needs::Disk)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if let Some(fetch) = self.fetch_for(place, &error) {
+                    if let Some(fetch) = self.fetch_for(place, &error, disk) {
                         return Ok(Err(Needs::Store(fetch)));
                     }
                     tracing::error!(%error, path = %place.segment.path.display(), offset, "cannot read a segment");

@@ -12,11 +12,16 @@ use std::io;
 
 use super::{Fetch, FilePlace, Found, Reader};
 use crate::Error;
-use crate::archive::remote_file;
+use crate::archive::remote_file::{self, NeedsStore};
+use crate::segment::index::SearchKey;
+use crate::storage::DiskWait;
 use crate::tail::View;
 
 /// The number of bytes that are fetched in advance for a reader in order, at most: 16 MiB.
 const FETCH_AHEAD_BYTES_MAX: u64 = 16 << 20;
+
+/// The most bytes that are fetched for the block of one record before its size is known: 4 MiB.
+const FETCH_BLOCK_BYTES_MAX: u64 = 4 << 20;
 
 /// What a read needs before it can find something.
 pub(super) enum Needs {
@@ -34,11 +39,23 @@ impl Needs {
 }
 
 impl Reader {
-    /// Begins to fetch what a failed read of a file needs, if that is why it failed.
-    pub(super) fn fetch_for(&self, place: &FilePlace, error: &io::Error) -> Option<Fetch> {
-        let needs = remote_file::needed(error)?;
+    /// Begins to fetch what a failed read of a file needs, if that is why it failed, together with
+    /// the rest of the block of the position. So a record is one request, although the read was of
+    /// the beginning of its block.
+    pub(super) fn fetch_for(
+        &self,
+        place: &FilePlace,
+        error: &io::Error,
+        disk: DiskWait,
+    ) -> Option<Fetch> {
+        let NeedsStore { entry, range } = remote_file::needed(error)?;
+        let indexed = place.segment.find(SearchKey::Position(self.position), disk).ok().flatten();
+        let next = indexed.and_then(|range| range.until).map(|until| until.offset);
+        let next = next.filter(|next| next.saturating_sub(range.start) <= FETCH_BLOCK_BYTES_MAX);
+        let end = range.end.max(next.unwrap_or(0)).min(entry.bytes);
+        let needs = NeedsStore { entry: *entry, range: range.start..end };
         let ahead = (self.order.bytes as u64).min(FETCH_AHEAD_BYTES_MAX);
-        Some(Fetch::begin(&self.log, self.position, &place.segment, needs, ahead))
+        Some(Fetch::begin(&self.log, self.position, &place.segment, &needs, ahead))
     }
 
     /// Whether the position is in an evicted segment.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use styx_engine::archive::{Entry, Evicted, LocalLimits};
 use styx_engine::verify::verify;
 use styx_engine::{Attached, Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
+use styx_protocol::record::Builder;
 use styx_protocol::{LogConfig, LogStatus, Position, Records};
 
 use crate::support::depot::{Answer, MemoryDepot, Removal};
@@ -257,6 +258,26 @@ fn one_record_needs_one_fetch_and_then_none() {
     let mut reader = scene.log.reader(Position(23)).expect("a reader");
     let found = read(&mut reader, Reader::try_record, Reader::record).expect("read");
     assert_eq!(found.expect("a record").payload, payload(23));
+    assert_eq!(scene.depot.take_fetches().len(), 1);
+}
+
+/// Its size is only known from its beginning, and in the index.
+#[test]
+fn one_record_of_a_large_block_needs_one_fetch() {
+    let scene = Scene::new(0);
+    for _ in 0..22 {
+        let mut builder = Builder::new();
+        for record in 0..5 {
+            assert!(builder.push(&[record; 50_000]), "the records fit in one block");
+        }
+        scene.log.append_durably(builder.take()).expect("appended");
+    }
+    scene.depot.archive(&scene.log);
+    assert!(scene.log.evict(&EVERYTHING).expect("evicted").segments > 2);
+    scene.depot.take_fetches();
+    let mut reader = scene.log.reader(Position(13)).expect("a reader");
+    let found = read(&mut reader, Reader::try_record, Reader::record).expect("read");
+    assert_eq!(found.expect("a record").payload, vec![3; 50_000]);
     assert_eq!(scene.depot.take_fetches().len(), 1);
 }
 
