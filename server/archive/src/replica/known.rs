@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use styx_engine::Log;
-use styx_protocol::{LogId, LogName};
+use styx_protocol::{LogId, LogName, Position};
 
 use super::schedule::{Pace, Schedule};
 use crate::manifest::Manifest;
@@ -22,8 +22,10 @@ use crate::store::Version;
 #[derive(Debug, Clone)]
 struct Known {
     name: LogName,
-    /// The logs from which it was restored.
-    lineage: Vec<LogId>,
+    /// The logs from which it was restored, and up to where it is the same as each.
+    lineage: Vec<(LogId, Position)>,
+    /// The position after the last archived record.
+    end: Position,
     /// The timestamp of the newest archived record; 0 if it is not known.
     newest_us: u64,
     is_deleted: bool,
@@ -106,7 +108,8 @@ impl Logs {
         schedule.add(manifest.id, now);
         let noted = Known {
             name: manifest.name.clone(),
-            lineage: manifest.lineage.iter().map(|ancestor| ancestor.id).collect(),
+            lineage: manifest.lineage.iter().map(|ancestor| (ancestor.id, ancestor.fork)).collect(),
+            end: manifest.end().unwrap_or(manifest.start),
             newest_us: manifest.entries.last().map_or(0, |entry| entry.last_timestamp_us),
             is_deleted: manifest.deleted_us.is_some(),
             applied: old.as_ref().and_then(|old| old.applied.clone()),
@@ -163,10 +166,11 @@ impl Logs {
 
     /// The log to serve under a name. Warns if unrelated logs have the name.
     pub(super) fn choose(&self, name: &LogName) -> Option<LogId> {
-        let State { known, names, conflicts, .. } = &mut *self.state();
+        let State { known, names, served, conflicts, .. } = &mut *self.state();
+        let served = served.get(name).map(|served| served.log.id());
         let ids = names.get(name).map(Vec::as_slice).unwrap_or_default();
         let with_known = ids.iter().filter_map(|id| Some((*id, known.get(id)?)));
-        let (chosen, other) = choose(with_known)?;
+        let (chosen, other) = choose(with_known, served)?;
         let Some(other) = other else { return Some(chosen) };
         if conflicts.insert(name.clone(), (chosen, other)) != Some((chosen, other)) {
             tracing::warn!(
@@ -222,7 +226,7 @@ impl Logs {
         let is_settled = |name: &LogName, ids: &[LogId]| {
             let with_known = ids.iter().filter_map(|id| Some((*id, state.known.get(id)?)));
             let served = state.served.get(name).map(|served| served.log.id());
-            let chosen = choose(with_known).map(|(id, _)| id);
+            let chosen = choose(with_known, served).map(|(id, _)| id);
             let is_applied = |id| state.known.get(&id).is_some_and(|known| known.applied.is_some());
             chosen == served && chosen.is_none_or(is_applied)
         };
@@ -297,34 +301,58 @@ fn remove_name(names: &mut HashMap<LogName, Vec<LogId>>, name: &LogName, id: Log
     }
 }
 
-/// Of the logs with one name that were not deleted: the one that descends from the others. If none
-/// does, the one with the newest record, and another one that it does not descend from.
-fn choose<'a>(logs: impl Iterator<Item = (LogId, &'a Known)>) -> Option<(LogId, Option<LogId>)> {
-    let logs: Vec<_> = logs.filter(|(_, known)| !known.is_deleted).collect();
-    let ancestors: HashSet<LogId> = logs
-        .iter()
-        .flat_map(|(id, known)| known.lineage.iter().filter(move |ancestor| *ancestor != id))
-        .copied()
-        .collect();
-    let mut heads: Vec<_> = logs.iter().filter(|(id, _)| !ancestors.contains(id)).collect();
-    if heads.is_empty() {
-        // Only forged lineages are circular.
-        heads = logs.iter().collect();
+impl Known {
+    fn fork(&self, ancestor: LogId) -> Option<Position> {
+        self.lineage.iter().find(|(id, _)| *id == ancestor).map(|(_, fork)| *fork)
     }
-    heads.sort_by_key(|(id, known)| std::cmp::Reverse((known.newest_us, id.0)));
-    let mut heads = heads.into_iter().map(|(id, _)| *id);
-    Some((heads.next()?, heads.next()))
+}
+
+/// Of the logs with one name that were not deleted: the one that has all records of the others. If
+/// none has, the one with the newest record, and another one that has other records.
+fn choose<'a>(
+    logs: impl Iterator<Item = (LogId, &'a Known)>,
+    served: Option<LogId>,
+) -> Option<(LogId, Option<LogId>)> {
+    let logs: Vec<_> = logs.filter(|(_, known)| !known.is_deleted).collect();
+    let is_left = |log: &&(LogId, &Known)| !logs.iter().any(|by| is_covered(log, by, served));
+    let mut left: Vec<_> = logs.iter().filter(is_left).collect();
+    if left.is_empty() {
+        // Only forged lineages are circular.
+        left = logs.iter().collect();
+    }
+    left.sort_by_key(|(id, known)| std::cmp::Reverse((known.newest_us, id.0)));
+    let mut left = left.into_iter().map(|(id, _)| *id);
+    Some((left.next()?, left.next()))
+}
+
+/// Whether a log has no records that `by` lacks. Of two logs with the same records, the served one
+/// stays, so that the trial of a restore changes nothing; otherwise the restored one is taken.
+fn is_covered(log: &(LogId, &Known), by: &(LogId, &Known), served: Option<LogId>) -> bool {
+    let (by_descends, fork) = match (by.1.fork(log.0), log.1.fork(by.0)) {
+        (Some(fork), _) => (true, fork),
+        (None, Some(fork)) => (false, fork),
+        (None, None) => return false,
+    };
+    let by_is_preferred = match served {
+        Some(id) if id == by.0 => true,
+        Some(id) if id == log.0 => false,
+        _ => by_descends,
+    };
+    log.1.end <= fork && (by.1.end > fork || by_is_preferred)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn known(lineage: &[u128], newest_us: u64) -> Known {
+    /// A log with records up to `end`, the newest of which has the time `end` too. Its ancestors
+    /// are ids with forks.
+    fn known(lineage: &[(u128, u64)], end: u64) -> Known {
         Known {
             name: "log".parse().expect("a name"),
-            lineage: lineage.iter().copied().map(LogId).collect(),
-            newest_us,
+            lineage: lineage.iter().map(|(id, fork)| (LogId(*id), Position(*fork))).collect(),
+            end: Position(end),
+            newest_us: end,
             is_deleted: false,
             applied: None,
             looked_at: None,
@@ -332,35 +360,56 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(logs: &[(u128, Known)], chosen: Option<(u128, Option<u128>)>) {
+    fn check(served: Option<u128>, logs: &[(u128, Known)], chosen: Option<(u128, Option<u128>)>) {
         let logs: Vec<_> = logs.iter().map(|(id, known)| (LogId(*id), known)).collect();
         let expected = chosen.map(|(id, other)| (LogId(id), other.map(LogId)));
-        assert_eq!(choose(logs.iter().copied()), expected);
-        assert_eq!(choose(logs.iter().rev().copied()), expected, "the order has no meaning");
+        let served = served.map(LogId);
+        assert_eq!(choose(logs.iter().copied(), served), expected);
+        let reversed = logs.iter().rev().copied();
+        assert_eq!(choose(reversed, served), expected, "the order has no meaning");
     }
 
     #[test]
-    fn log_that_descends_from_the_others_is_chosen() {
-        check(&[], None);
-        check(&[(1, known(&[], 5))], Some((1, None)));
-        check(&[(1, known(&[], 9)), (2, known(&[1], 5))], Some((2, None)));
-        let chain = [(1, known(&[], 9)), (2, known(&[1], 8)), (3, known(&[1, 2], 7))];
-        check(&chain, Some((3, None)));
+    fn log_that_continues_another_is_chosen() {
+        check(None, &[], None);
+        check(None, &[(1, known(&[], 50))], Some((1, None)));
+        for served in [None, Some(1), Some(2)] {
+            let continued = [(1, known(&[], 50)), (2, known(&[(1, 50)], 60))];
+            check(served, &continued, Some((2, None)));
+            // The copy of a trial, which was not written, while the original continues.
+            let trial = [(1, known(&[], 60)), (2, known(&[(1, 50)], 50))];
+            check(served, &trial, Some((1, None)));
+        }
+        let chain =
+            [(1, known(&[], 50)), (2, known(&[(1, 50)], 60)), (3, known(&[(1, 50), (2, 60)], 60))];
+        check(None, &chain, Some((3, None)));
     }
 
     #[test]
-    fn of_unrelated_logs_the_one_with_the_newest_record_is_chosen_and_the_other_named() {
-        check(&[(1, known(&[], 9)), (2, known(&[], 5))], Some((1, Some(2))));
-        check(&[(1, known(&[], 5)), (2, known(&[], 5))], Some((2, Some(1))));
-        let forked = [(1, known(&[], 9)), (2, known(&[1], 5)), (3, known(&[1], 6))];
-        check(&forked, Some((3, Some(2))));
-        check(&[(1, known(&[2], 9)), (2, known(&[1], 5))], Some((1, Some(2))));
+    fn of_a_log_and_its_equal_copy_the_served_one_stays() {
+        let equal = [(1, known(&[], 50)), (2, known(&[(1, 50)], 50))];
+        check(None, &equal, Some((2, None)));
+        check(Some(1), &equal, Some((1, None)));
+        check(Some(2), &equal, Some((2, None)));
+    }
+
+    #[test]
+    fn of_logs_with_different_records_the_one_with_the_newest_is_chosen_and_the_other_named() {
+        check(None, &[(1, known(&[], 9)), (2, known(&[], 5))], Some((1, Some(2))));
+        check(Some(2), &[(1, known(&[], 9)), (2, known(&[], 5))], Some((1, Some(2))));
+        check(None, &[(1, known(&[], 5)), (2, known(&[], 5))], Some((2, Some(1))));
+        let diverged = [(1, known(&[], 60)), (2, known(&[(1, 50)], 70))];
+        check(None, &diverged, Some((2, Some(1))));
+        let siblings = [(1, known(&[], 5)), (2, known(&[(1, 5)], 8)), (3, known(&[(1, 5)], 9))];
+        check(None, &siblings, Some((3, Some(2))));
+        let circular = [(1, known(&[(2, 9)], 9)), (2, known(&[(1, 9)], 9))];
+        check(None, &circular, Some((2, Some(1))));
     }
 
     #[test]
     fn deleted_log_is_not_chosen() {
-        let deleted = Known { is_deleted: true, ..known(&[1], 9) };
-        check(&[(2, deleted.clone())], None);
-        check(&[(1, known(&[], 5)), (2, deleted)], Some((1, None)));
+        let deleted = Known { is_deleted: true, ..known(&[(1, 5)], 9) };
+        check(None, &[(2, deleted.clone())], None);
+        check(None, &[(1, known(&[], 5)), (2, deleted)], Some((1, None)));
     }
 }
