@@ -106,7 +106,7 @@ impl Logs {
         schedule.add(manifest.id, now);
         let noted = Known {
             name: manifest.name.clone(),
-            lineage: manifest.lineage.iter().map(|ancestor| ancestor.id).collect(),
+            lineage: manifest.lineage.ancestors().iter().map(|ancestor| ancestor.id).collect(),
             newest_us: manifest.entries.last().map_or(0, |entry| entry.last_timestamp_us),
             is_deleted: manifest.deleted_us.is_some(),
             applied: old.as_ref().and_then(|old| old.applied.clone()),
