@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_protocol::{Code, LogStatus};
+use styx_protocol::{Checkpoint, Code, LogId, LogStatus};
 
 /// An error of this crate.
 #[derive(Clone)]
@@ -39,6 +39,9 @@ pub struct Facts {
     pub start_position: Option<u64>,
     /// Position of the next record to be appended.
     pub end_position: Option<u64>,
+    /// With `log_changed`: the position up to which the log is the same as the expected one, from
+    /// which it was restored.
+    pub fork_position: Option<u64>,
     /// The position that the error is about, such as that of a damaged record or of a cursor.
     pub position: Option<u64>,
     /// Position of the first intact record after a damaged one.
@@ -59,6 +62,31 @@ pub struct Facts {
     /// ignored or refused the upgrade itself. Log management and [`over_http`](crate::over_http)
     /// work in spite of it.
     pub refused_upgrade: Option<u16>,
+}
+
+/// Whether a log continues the expected one, which has another id: the server says that it was
+/// restored from it, and that both are the same up to `needed`.
+///
+/// # Errors
+/// `log_changed`, with the fork if the server has named it.
+pub(crate) fn check_restored_from(
+    fork: Option<Checkpoint>,
+    expected: LogId,
+    needed: u64,
+) -> Result<(), Error> {
+    let fork = fork.filter(|fork| fork.log_id == expected).map(|fork| fork.next.0);
+    let text = match fork {
+        Some(fork) if needed <= fork => return Ok(()),
+        Some(fork) => format!(
+            "the log was restored up to position {fork}, but position {needed} is needed: start \
+             again from position {fork} or an earlier one"
+        ),
+        None => "the log was recreated, restored or truncated, so its positions refer to other \
+                 records now: start again from a position of the new log"
+            .to_owned(),
+    };
+    let facts = Facts { fork_position: fork, ..Facts::default() };
+    Err(Error::with_facts(Kind::Code(Code::LogChanged), text, facts))
 }
 
 impl Error {

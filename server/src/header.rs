@@ -3,11 +3,13 @@
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use styx_protocol::limits::STREAM_TIMEOUT_SECONDS_MIN;
-use styx_protocol::{LogId, Position, header};
+use styx_protocol::{Checkpoint, LogId, Position, ReadParams, Whence, header};
 
+use crate::params;
 use crate::session::{Condition, CursorCondition, Error, KnownLog, Producer};
 
 pub(crate) const LOG_ID: HeaderName = HeaderName::from_static(header::LOG_ID);
+pub(crate) const RESTORED_FROM: HeaderName = HeaderName::from_static(header::RESTORED_FROM);
 pub(crate) const START_POSITION: HeaderName = HeaderName::from_static(header::START_POSITION);
 pub(crate) const ARCHIVED_POSITION: HeaderName = HeaderName::from_static(header::ARCHIVED_POSITION);
 pub(crate) const END_POSITION: HeaderName = HeaderName::from_static(header::END_POSITION);
@@ -114,7 +116,26 @@ pub(crate) fn known(headers: &HeaderMap) -> Result<KnownLog, Error> {
         None => None,
     };
     let end = condition_number(headers, &KNOWN_END, "X-Styx-Known-End", "a position, 0 or more")?;
-    Ok(KnownLog { id, end: end.map(Position) })
+    Ok(KnownLog { id, end: end.map(Position), position: None })
+}
+
+/// What a request to read knows about the log, with the position from which it continues.
+pub(crate) fn known_to_reader(headers: &HeaderMap, query: &str) -> Result<KnownLog, Error> {
+    let known = known(headers)?;
+    let position = match ReadParams::parse(params::pairs(query)) {
+        Ok(read) if read.whence == Whence::Origin => u64::try_from(read.position).ok(),
+        // Invalid parameters are refused later.
+        _ => known.end.map(|end| end.0),
+    };
+    Ok(KnownLog { position: position.map(Position), ..known })
+}
+
+/// What a request to append knows about the log, with the position up to which the caller knows it.
+pub(crate) fn known_to_writer(headers: &HeaderMap) -> Result<KnownLog, Error> {
+    let known = known(headers)?;
+    // An invalid condition is refused later.
+    let expected = condition(headers).ok().and_then(|condition| condition.expected);
+    Ok(KnownLog { position: known.end.max(expected), ..known })
 }
 
 /// The conditions on which the request's records are appended.
@@ -220,8 +241,16 @@ pub(crate) fn of_position(position: Position) -> HeaderValue {
 
 /// A log's id as a header's value.
 pub(crate) fn of_id(id: LogId) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(id.to_string()))
-        .unwrap_or(HeaderValue::from_static(""))
+    of_text(id.to_string())
+}
+
+/// A checkpoint as a header value.
+pub(crate) fn of_checkpoint(checkpoint: Checkpoint) -> HeaderValue {
+    of_text(checkpoint.to_string())
+}
+
+fn of_text(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 /// A log's id, 32 hex digits. Every response about a log has it. In a request it is the
 /// log that the caller expects.
 pub const LOG_ID: &str = "x-styx-log-id";
+/// In a response to a request that expects a log from which this one was restored: the expected
+/// log's id, a colon, and the position up to which both are the same.
+pub const RESTORED_FROM: &str = "x-styx-restored-from";
 /// Position of the first record that the log still has.
 pub const START_POSITION: &str = "x-styx-start-position";
 /// Position of the next record to be appended.
@@ -45,8 +48,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// All headers that Styx defines, for tables and for CORS.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 18] = [
     LOG_ID,
+    RESTORED_FROM,
     START_POSITION,
     END_POSITION,
     ARCHIVED_POSITION,

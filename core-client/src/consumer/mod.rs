@@ -105,7 +105,8 @@ impl Consumer {
     ///
     /// # Errors
     /// - `log_changed`, `log_end_regressed`: the log was replaced by another one, or
-    ///   has lost durable records.
+    ///   has lost durable records. A log that was restored from an archive with all records that
+    ///   were received is no other log.
     /// - `out_of_range`: retention has removed records that were not read yet; the
     ///   error has the position of the first record that is left.
     /// - `corrupt_record`: the record at the error's position is damaged.
@@ -189,6 +190,7 @@ impl Consumer {
             let Some(batch) = ready!(self.poll_batch(context, Returned::OneByOne))? else {
                 return Poll::Ready(Ok(false));
             };
+            self.log = batch.log_id();
             self.current = Some((batch, 0));
         }
         Poll::Ready(Ok(true))
@@ -254,8 +256,8 @@ impl Consumer {
         }
         start.parameters()?;
         let end = self.queue.log_end().max(self.position());
-        let options =
-            ReadOptions { start, known_end: Some((self.log, end)), ..self.options.clone() };
+        let log = self.queue.log().unwrap_or(self.log);
+        let options = ReadOptions { start, known_end: Some((log, end)), ..self.options.clone() };
         let sender = self.start_over(opening.take());
         self.task = Some(read(&self.client, &self.queue, sender, options, self.policy));
         Ok(())
@@ -305,7 +307,8 @@ impl Consumer {
         }
     }
 
-    /// The id of the log.
+    /// The id of the log. It changes when the log is restored from an archive and the consumer
+    /// continues in the restored log.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         self.log
@@ -360,6 +363,7 @@ impl Consumer {
     }
 
     fn give_out(&mut self, batch: RecordBatch) -> RecordBatch {
+        self.log = batch.log_id();
         self.queue.set_position(batch.next_position());
         batch
     }

@@ -9,10 +9,10 @@
 //! caller.
 
 use styx_protocol::codec::Codecs;
-use styx_protocol::{Code, LogId, LogName, Whence, header};
+use styx_protocol::{Checkpoint, LogId, LogName, Whence, header};
 
 use super::Start;
-use crate::error::Error;
+use crate::error::{Error, check_restored_from};
 use crate::transport::{Request, Upgraded};
 
 /// What the caller asked for.
@@ -53,6 +53,8 @@ pub(super) struct ReadRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConsumerHandshake {
     pub(super) log: LogId,
+    /// The expected log and the fork, if the log was restored from it.
+    pub(super) restored_from: Option<Checkpoint>,
     /// The first record that the server will send.
     pub(super) position: u64,
     pub(super) start: u64,
@@ -67,6 +69,7 @@ impl ConsumerHandshake {
     pub(super) fn read(upgraded: &Upgraded) -> Result<ConsumerHandshake, Error> {
         Ok(ConsumerHandshake {
             log: upgraded.required(header::LOG_ID)?,
+            restored_from: upgraded.parsed(header::RESTORED_FROM)?,
             position: upgraded.required(header::POSITION)?,
             start: upgraded.required(header::START_POSITION)?,
             end: upgraded.required(header::END_POSITION)?,
@@ -120,7 +123,8 @@ impl ReadProgress {
         Ok(request)
     }
 
-    /// Checks a response against the read. The first response fixes the range.
+    /// Checks a response against the read. The first response fixes the range. A log that was
+    /// restored from the expected one continues it, if the read has not come past the fork.
     ///
     /// # Errors
     /// `log_changed` when it is not the expected log, and `bad_answer` when the
@@ -129,10 +133,18 @@ impl ReadProgress {
     pub(super) fn apply(&mut self, handshake: ConsumerHandshake) -> Result<ReadRange, Error> {
         let known = self.options.start.known_end().or(self.options.known_end).map(|(log, _)| log);
         let known = self.range.map(|range| range.log).or(known);
-        if known.is_some_and(|known| known != handshake.log) {
-            let text = "the log was recreated or truncated, so its positions refer to other \
-                        records now: start again from a position of the new log";
-            return Err(Error::code_error(Code::LogChanged, text));
+        if let Some(known) = known.filter(|known| *known != handshake.log) {
+            let has_position = self.options.start.parameters()?.0 == Whence::Origin;
+            let needed = match (self.range, self.options.known_end) {
+                // It ends at an end of the expected log, and needs all records up to there.
+                (Some(range), _) if !self.options.follow => range.until,
+                (None, Some((_, end))) if !has_position => end,
+                _ => handshake.position,
+            };
+            check_restored_from(handshake.restored_from, known, needed)?;
+            if let Some(range) = &mut self.range {
+                (range.log, range.end) = (handshake.log, handshake.end);
+            }
         }
         let expected = match (self.range, self.options.start) {
             (Some(range), _) => Some(range.next),

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use styx_protocol::binary_records::{self, BinaryRecordsDecoder};
 use styx_protocol::limits::MAX_RECORD_SIZE_MAX;
 use styx_protocol::media_type::BINARY_RECORDS;
-use styx_protocol::{Code, LogId, LogName, ReadParams, Whence, header};
+use styx_protocol::{LogId, LogName, ReadParams, Whence, header};
 
 use super::{required, too_late};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::consumer::DEADLINE;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, check_restored_from};
 use crate::logs::known_name;
 use crate::process::ForgetInChild;
 use crate::transport::{Request, RequestBody, StreamingResponse, Transport};
@@ -217,13 +217,14 @@ impl Read {
         let headers = http.take_headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let log_id: LogId = required(text(header::LOG_ID), header::LOG_ID)?;
+        let end = required(text(header::END_POSITION), header::END_POSITION)?;
         if log_id != self.log_id {
             // The server checks it itself, but a proxy may have removed the header.
-            let text = "the log was recreated or truncated, so its positions refer to other \
-                        records now: start again from a position of the new log";
-            return Err(Error::code_error(Code::LogChanged, text));
+            let fork = text(header::RESTORED_FROM).and_then(|text| text.parse().ok());
+            let needed = if self.follow { self.next } else { self.until };
+            check_restored_from(fork, self.log_id, needed)?;
+            (self.log_id, self.known_end) = (log_id, end);
         }
-        let end = required(text(header::END_POSITION), header::END_POSITION)?;
         self.known_end = self.known_end.max(end);
         let payload_bytes_max = usize::try_from(MAX_RECORD_SIZE_MAX).unwrap_or(usize::MAX);
         Ok(Response { http, decoder: BinaryRecordsDecoder::new(payload_bytes_max), begun })

@@ -9,10 +9,10 @@ use std::time::Duration;
 use styx_protocol::codec::Codecs;
 use styx_protocol::handshake::{EPOCH_PARAMETER, PRODUCER_PARAMETER};
 use styx_protocol::limits::BLOCK_RAW_BYTES_MAX;
-use styx_protocol::{Code, LogId, header};
+use styx_protocol::{Checkpoint, Code, LogId, header};
 
 use super::settings::{Identity, ProducerSettings};
-use crate::error::{Error, Facts, Kind};
+use crate::error::{Error, Facts, Kind, check_restored_from};
 use crate::options::SILENCE_TIMEOUT_MIN;
 use crate::transport::{Request, Upgraded};
 
@@ -20,6 +20,8 @@ use crate::transport::{Request, Upgraded};
 #[derive(Debug, Clone)]
 pub(super) struct ProducerHandshake {
     pub(super) log_id: LogId,
+    /// The expected log and the fork, if the log was restored from it.
+    pub(super) restored_from: Option<Checkpoint>,
     /// The producer's epoch; 0 without a producer id.
     pub(super) epoch: u32,
     /// The next sequence that the log expects; `None` if it has no record of this
@@ -47,6 +49,7 @@ impl ProducerHandshake {
         let epoch = if identified { answer.required(header::EPOCH)? } else { 0 };
         Ok(ProducerHandshake {
             log_id: answer.required(header::LOG_ID)?,
+            restored_from: answer.parsed(header::RESTORED_FROM)?,
             epoch,
             next_sequence: answer.parsed(header::NEXT_SEQUENCE)?,
             block_bytes_max: usize::try_from(block_bytes_max)
@@ -103,15 +106,15 @@ impl KnownLog {
             request = request.header(header::FEATURES, codecs);
         }
         if let Some(id) = self.log_id {
-            request = request.header(header::LOG_ID, id);
-        }
-        if let Some(end) = self.end_position {
-            request = request.header(header::KNOWN_END, end);
+            // Without an acknowledged record, every end is late enough.
+            let end = self.end_position.unwrap_or(0);
+            request = request.header(header::LOG_ID, id).header(header::KNOWN_END, end);
         }
         request
     }
 
-    /// Checks a handshake against the known facts and adds its facts to them. `unacked`
+    /// Checks a handshake against the known facts and adds its facts to them. A log that was
+    /// restored from the known one continues it, if it has all acknowledged records. `unacked`
     /// is the sequence of the first unacknowledged record and the one after the last
     /// record that was taken to be sent. If there are no such records, both are the next
     /// sequence. At the first handshake it is `None`.
@@ -124,12 +127,9 @@ impl KnownLog {
         handshake: &ProducerHandshake,
         unacked: Option<(u64, u64)>,
     ) -> Result<(), Error> {
-        if self.log_id.is_some_and(|known| known != handshake.log_id) {
-            return Err(Error::code_error(
-                Code::LogChanged,
-                "the log was truncated, restored or recreated since this producer was opened: open a \
-                 new producer",
-            ));
+        if let Some(known) = self.log_id.filter(|known| *known != handshake.log_id) {
+            let needed = self.end_position.unwrap_or(0);
+            check_restored_from(handshake.restored_from, known, needed)?;
         }
         if let (Some(identity), Some((first, end))) = (self.identity, unacked) {
             self.check_sequences(identity, handshake.next_sequence, first, end)?;
@@ -184,11 +184,14 @@ impl KnownLog {
 mod tests {
     use std::num::NonZeroU64;
 
+    use styx_protocol::Position;
+
     use super::*;
 
     fn handshake(log: u128, next_sequence: Option<u64>) -> ProducerHandshake {
         ProducerHandshake {
             log_id: LogId(log),
+            restored_from: None,
             epoch: 3,
             next_sequence,
             block_bytes_max: 1 << 20,
@@ -236,6 +239,31 @@ mod tests {
             assert!(error.is(code), "{error:?} instead of {code}");
             assert!(!error.is_retriable());
         }
+    }
+
+    /// The restored log has the records before the fork, and the producer's state there.
+    #[test]
+    fn restored_log_with_all_acknowledged_records_continues_the_producer() {
+        let restored = |fork, next| ProducerHandshake {
+            restored_from: Some(Checkpoint { log_id: LogId(1), next: Position(fork) }),
+            ..handshake(2, next)
+        };
+        for (acked, fork, next) in [(4, 104, Some(4)), (4, 107, Some(7)), (0, 0, None)] {
+            let (mut known, unacked) = after_acks(acked);
+            known.apply(&restored(fork, next), unacked).expect("all acknowledged records");
+            // From now on, it is this log.
+            assert!(known.apply(&handshake(2, next), unacked).is_ok());
+            let error = known.apply(&handshake(1, next), unacked).expect_err("the old log");
+            assert!(error.is(Code::LogChanged));
+        }
+        let (mut known, unacked) = after_acks(4);
+        let error = known.apply(&restored(103, Some(3)), unacked).expect_err("one is lost");
+        assert!(error.is(Code::LogChanged), "{error}");
+        assert_eq!(error.facts().fork_position, Some(103));
+        let mut other = restored(200, Some(4));
+        other.restored_from = Some(Checkpoint { log_id: LogId(9), next: Position(200) });
+        let error = known.apply(&other, unacked).expect_err("restored from another log");
+        assert_eq!(error.facts().fork_position, None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) fn error_from_response(status: StatusCode, headers: &HeaderMap, body:
     let facts = Facts {
         start_position: number("start_position"),
         end_position: number("end_position"),
+        fork_position: number("fork_position"),
         position: number("position"),
         next_intact_position: number("next_intact_position"),
         expected_sequence: number("expected_sequence"),

@@ -131,7 +131,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             )
             .expect("good parameters");
             let request = crate::peer::Request { params, headers: Default::default() };
-            let connection = crate::peer::Connection { number: 0, request, stream };
+            let connection =
+                crate::peer::Connection { number: 0, request, stream, line: String::new() };
             return connection.serve(&log, usize::MAX);
         }
         let is_change = head.starts_with("PUT");

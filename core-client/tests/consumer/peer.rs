@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) number: usize,
     pub(crate) request: Request,
     pub(crate) stream: TcpStream,
+    /// A line that the `101` has besides the usual ones, or none.
+    pub(crate) line: String,
 }
 
 impl Peer {
@@ -59,7 +61,9 @@ impl Peer {
                     noted.len() - 1
                 };
                 let serve = Arc::clone(&serve);
-                std::thread::spawn(move || serve(Connection { number, request, stream }));
+                std::thread::spawn(move || {
+                    serve(Connection { number, request, stream, line: String::new() })
+                });
             }
         });
         Peer { address, seen }
@@ -125,8 +129,9 @@ impl Connection {
     pub(crate) fn agree_with(&mut self, log: &Log, position: u64, timeout_seconds: u64) {
         let (id, start, end) = (log.id, log.start(), log.end());
         let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: styx/1\r\n\
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: styx/1\r\n{}\
              {}: {id}\r\n{}: {start}\r\n{}: {end}\r\n{}: {position}\r\n{}: {timeout_seconds}\r\n\r\n",
+            self.line,
             header::LOG_ID,
             header::START_POSITION,
             header::END_POSITION,

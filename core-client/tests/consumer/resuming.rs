@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use styx_client::consumer::Start;
-use styx_client::{Code, Codec, Kind, LogId};
+use styx_client::consumer::{Builder, Start};
+use styx_client::{Checkpoint, Code, Codec, Kind, LogId};
 use styx_protocol::frame::{Ends, Fault};
 use styx_protocol::{Position, Whence, header};
 
@@ -172,6 +172,80 @@ fn recreated_log_with_the_same_name_is_detected() {
         connection.serve(&other, usize::MAX);
     });
     assert_eq!((error.kind(), connections), (Kind::Code(Code::LogChanged), 2));
+}
+
+/// A log of 20 records, of which the archive has 12, is restored while a consumer has no connection.
+/// The consumer has received `received` records.
+fn restored_after(received: u64, builder: impl Fn(Builder) -> Builder) -> Restored {
+    let (log, mut restored) = (Log::of(20, 4), Log::of(16, 4));
+    restored.id = LogId(8);
+    let cut = log.frames(0, received).len();
+    let served = log.clone();
+    let peer = Peer::start(move |mut connection| match connection.number {
+        0 => connection.serve(&served, cut),
+        _ => {
+            connection.line = format!("{}: {}:12\r\n", header::RESTORED_FROM, LogId(7));
+            connection.serve(&restored, usize::MAX);
+        }
+    });
+    let client = client(&peer);
+    let mut consumer = wait(builder(client.consumer("orders")).open()).expect("opens");
+    let mut checkpoints = Vec::new();
+    let end = loop {
+        match wait(consumer.next_batch()) {
+            Ok(Some(batch)) => {
+                assert_eq!(batch.first_position(), checkpoints.last().map_or(0, next_of));
+                checkpoints.push(consumer.checkpoint());
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    Restored { checkpoints, end }
+}
+
+fn next_of(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.next.0
+}
+
+struct Restored {
+    checkpoints: Vec<Checkpoint>,
+    end: Result<(), styx_client::Error>,
+}
+
+#[test]
+fn consumer_at_or_before_the_fork_continues_in_the_restored_log() {
+    for received in [4, 8, 12] {
+        let seen = restored_after(received, |builder| builder.follow(true).count(16));
+        assert!(seen.end.is_ok(), "{:?}", seen.end);
+        let last = seen.checkpoints.last().expect("records");
+        assert_eq!((last.log_id, last.next), (LogId(8), Position(16)), "after {received}");
+        let mut of_old = seen.checkpoints.iter().filter(|checkpoint| checkpoint.log_id == LogId(7));
+        assert_eq!(of_old.next_back().map(next_of), Some(received));
+    }
+}
+
+#[test]
+fn consumer_after_the_fork_gets_log_changed_with_the_fork() {
+    let seen = restored_after(16, |builder| builder.follow(true).count(20));
+    let error = seen.end.expect_err("records after the fork were received");
+    assert_eq!(error.kind(), Kind::Code(Code::LogChanged));
+    assert_eq!(error.facts().fork_position, Some(12));
+    assert_eq!(
+        seen.checkpoints.last().map(|last| (last.log_id, last.next.0)),
+        Some((LogId(7), 16))
+    );
+}
+
+/// A read without `follow` returns all records up to the end that the log had when it began. The
+/// restored log does not have them.
+#[test]
+fn finite_read_beyond_the_fork_gets_log_changed() {
+    let seen = restored_after(4, |builder| builder);
+    assert_eq!(seen.end.expect_err("20 records").facts().fork_position, Some(12));
+    let seen = restored_after(4, |builder| builder.count(12));
+    assert!(seen.end.is_ok(), "{:?}", seen.end);
+    assert_eq!(seen.checkpoints.last().map(next_of), Some(12));
 }
 
 #[test]

@@ -371,7 +371,7 @@ fn open_many() -> f64 {
         ..Attached::default()
     };
     let catalog = Catalog::open(Options::new(directory.path())).expect("open the catalog");
-    catalog.attach(&name(), &attached).expect("attached");
+    catalog.attach(&name(), &attached, []).expect("attached");
     assert!(catalog.close(Duration::from_secs(10)), "the catalog closes");
     let started = Instant::now();
     let catalog = Catalog::open(Options::new(directory.path())).expect("open the catalog");

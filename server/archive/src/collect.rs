@@ -89,10 +89,10 @@ async fn now(store: &Store) -> Result<u64, Error> {
 async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<HashSet<LogId>, Error> {
     let mut homes = HashSet::new();
     for manifest in found.iter().filter_map(|log| log.manifest.as_ref().ok()) {
-        if manifest.lineage.is_empty() {
+        if manifest.lineage.ancestors().is_empty() {
             continue;
         }
-        homes.extend(manifest.lineage.iter().map(|ancestor| ancestor.id));
+        homes.extend(manifest.lineage.ancestors().iter().map(|ancestor| ancestor.id));
         for entry in offline::entries(store, manifest).await? {
             if entry.home != manifest.id {
                 homes.insert(entry.home);

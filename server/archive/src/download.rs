@@ -25,12 +25,24 @@ const TEMPORARY: &str = "archive.download";
 /// The folder of the segments of a log that was just restored.
 const FOLDER: &str = "0";
 
-/// Downloads the segments of logs that [`restore`](crate::restore::restore) has just created in this
-/// data directory. Returns their bytes. Blocks. No server may have used the directory yet.
+/// Removes what an interrupted download has left. The directory must be in use by the caller.
+///
+/// # Errors
+/// The file cannot be removed.
+pub(crate) fn remove_leftovers(data_directory: &Path) -> Result<(), Error> {
+    let path = data_directory.join(TEMPORARY);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(local(&path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Downloads the segments of logs that [`restore`](crate::restore::restore) has returned for this data
+/// directory, except those that are there already. Returns their bytes. Blocks. No server may have used the directory yet.
 ///
 /// # Errors
 /// The store failed, an object is missing or damaged, or a file cannot be written. Files that
-/// were downloaded stay, and reads of the others fetch them from the store.
+/// were downloaded stay, reads of the others fetch them from the store, and another call continues.
 pub fn download(
     store: &Store,
     data_directory: &Path,
@@ -43,13 +55,17 @@ pub fn download(
         for log in logs {
             let folder = data_directory.join(log.log.as_str()).join(FOLDER);
             for entry in &log.entries {
+                let path = folder.join(format!("{:020}.seg", entry.base.0));
+                if path.try_exists().map_err(|e| local(&path, &e))? {
+                    done += entry.bytes;
+                    continue;
+                }
                 let temporary = data_directory.join(TEMPORARY);
                 fetch(store, entry, &temporary, &mut |bytes| {
                     done += bytes;
                     tell(Progress { what: "downloading segments", done, total });
                 })
                 .await?;
-                let path = folder.join(format!("{:020}.seg", entry.base.0));
                 fs::rename(&temporary, &path)
                     .and_then(|()| File::open(&folder)?.sync_all())
                     .map_err(|e| local(&path, &e))?;

@@ -28,6 +28,7 @@ pub mod register;
 mod replica;
 pub mod restore;
 mod sabotage;
+pub mod selection;
 pub mod status;
 pub mod store;
 pub mod verify;

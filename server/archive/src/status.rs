@@ -60,7 +60,7 @@ pub fn status(store: &Store, tell: Tell<'_>) -> Result<Status, Error> {
     })
 }
 
-fn archived(manifest: &Manifest) -> ArchivedLog {
+pub(crate) fn archived(manifest: &Manifest) -> ArchivedLog {
     let (segments, bytes) = manifest.size();
     ArchivedLog {
         name: manifest.name.clone(),

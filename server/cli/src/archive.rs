@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use styx_archive::check::{Checked, check};
 use styx_archive::collect::{Collected, collect};
 use styx_archive::download::download;
-use styx_archive::restore::{RestoreOptions, Restored, restore};
+use styx_archive::restore::{Outcome, RestoreOptions, Restored, restore};
+use styx_archive::selection::{LeftOut, Wanted};
 use styx_archive::status::{ArchivedLog, Status, status};
-use styx_archive::store::{self, Store};
+use styx_archive::store::{self, Kind, Store};
 use styx_archive::verify::{Depth, Verified, verify};
 use styx_server::config;
 
@@ -36,21 +37,64 @@ pub(crate) fn run_restore(arguments: &RestoreArguments, format: Format) -> Resul
     let (store, _) = open(&arguments.store)?;
     let options = RestoreOptions {
         data_directory: arguments.data_directory.clone(),
-        log: arguments.log.clone(),
+        logs: match (&arguments.log, arguments.id) {
+            (_, Some(id)) => Wanted::Id(id),
+            (Some(name), None) => Wanted::Name(name.clone()),
+            (None, None) => Wanted::All,
+        },
         until_us: arguments.until.map(|until| until.micros(Timestamp::now())),
     };
-    let restored = with_progress(|tell| restore(&store, &options, tell))?;
+    let restoring = with_progress(|tell| restore(&store, &options, tell).map_err(continued));
+    let Outcome { restored, left_out } = restoring?;
     if arguments.download {
         let directory = &options.data_directory;
-        with_progress(|tell| download(&store, directory, &restored, tell))?;
+        with_progress(|tell| download(&store, directory, &restored, tell).map_err(continued))?;
     }
+    let left_out: Vec<String> = left_out.iter().map(left_out_text).collect();
     output::print(&match format {
+        Format::Text if restored.is_empty() && !left_out.is_empty() => String::new(),
         Format::Text => restored_text(&restored),
         Format::Json => {
             let logs: Vec<Value> = restored.iter().map(restored_json).collect();
-            format!("{:#}\n", json!({ "logs": logs }))
+            format!("{:#}\n", json!({ "logs": logs, "left_out": left_out }))
         }
-    })
+    })?;
+    problems(&left_out)
+}
+
+/// Adds how to continue to a failure that may pass.
+fn continued(error: store::Error) -> store::Error {
+    let may_pass = matches!(error.kind, Kind::Unavailable | Kind::Denied);
+    let why = match may_pass {
+        true => format!("{}; run the command again to continue", error.why),
+        false => error.why,
+    };
+    store::Error { why, ..error }
+}
+
+/// Why logs were left out, and what to do.
+fn left_out_text(left_out: &LeftOut) -> String {
+    match left_out {
+        LeftOut::Diverged { name, logs } => {
+            let log = |log: &ArchivedLog| {
+                let newest = time(log.newest_us);
+                format!("{} ends at position {}, newest record {newest}", log.id, log.end)
+            };
+            let logs: Vec<String> = logs.iter().map(log).collect();
+            format!(
+                "log {name} was not restored, because the archive has {} logs with this name and \
+                 different records ({}): choose one with --id ID",
+                logs.len(),
+                logs.join("; ")
+            )
+        }
+        LeftOut::Unusable { log: Some((name, id)), why } => {
+            format!("log {name} ({id}) was not restored: {why}")
+        }
+        LeftOut::Unusable { log: None, why } => {
+            format!("a log was not restored: {why}; run styx archive verify")
+        }
+    }
 }
 
 /// The store, and `[archive]` of the configuration.
@@ -84,12 +128,13 @@ fn restored_text(restored: &[Restored]) -> String {
     if restored.is_empty() {
         return "nothing is archived, so nothing was restored\n".to_owned();
     }
-    let header = ["NAME", "START POSITION", "END POSITION", "SEGMENTS", "BYTES"];
+    let header = ["NAME", "START POSITION", "END POSITION", "SEGMENTS", "BYTES", "STATE"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(restored.iter().map(|log| {
         let numbers = [log.start.0, log.end.0, log.segments, log.bytes];
         let cells = numbers.into_iter().map(|number| number.to_string());
-        std::iter::once(log.log.to_string()).chain(cells).collect()
+        let state = if log.existed { "restored before" } else { "restored" };
+        std::iter::once(log.log.to_string()).chain(cells).chain([state.to_owned()]).collect()
     }));
     table::rows(&rows)
 }
@@ -103,6 +148,7 @@ fn restored_json(log: &Restored) -> Value {
         "end_position": log.end.0,
         "segments": log.segments,
         "bytes": log.bytes,
+        "existed": log.existed,
     })
 }
 
@@ -120,12 +166,20 @@ fn print_status(arguments: &StoreArguments, format: Format) -> Result<(), Failur
 }
 
 fn status_text(status: &Status) -> String {
-    let header =
-        ["NAME", "START POSITION", "END POSITION", "SEGMENTS", "BYTES", "NEWEST RECORD", "STATE"];
+    let header = [
+        "NAME",
+        "LOG ID",
+        "START POSITION",
+        "END POSITION",
+        "SEGMENTS",
+        "BYTES",
+        "NEWEST RECORD",
+        "STATE",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(status.logs.iter().map(|log| {
         let numbers = [log.start.0, log.end.0, log.segments, log.bytes];
-        let mut cells = vec![log.name.to_string()];
+        let mut cells = vec![log.name.to_string(), log.id.to_string()];
         cells.extend(numbers.map(|number| number.to_string()));
         cells.push(time(log.newest_us));
         cells.push(match log.is_deleted {

@@ -77,7 +77,7 @@ mod wait;
 mod watermark;
 
 pub use append::{Append, AppendError, Appended, Payload, Producer, ProducerState, Ticket};
-pub use catalog::{Attached, Catalog, Options};
+pub use catalog::{Attached, AttachedIndex, Catalog, Options};
 pub use cursors::{Cursor, CursorCondition, CursorLag};
 pub use disk_reserve::DiskReserveStats;
 pub use error::{Error, Removal};

@@ -5,6 +5,10 @@
 //! version = 1           2 once the log has a list of archived segments
 //! id = "…"              32 hex digits
 //! generation = 0        the folder with the segments
+//! lineage = ["…"]       the logs from which it was restored, oldest first: their id, a colon, and the
+//!                       position of the fork; absent without any
+//! has_archive_manifest = true   the archive has a manifest of the log although it may have no
+//!                       segment of its own there; absent if this is not known
 //! [config] …
 //! ```
 //!
@@ -16,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use styx_protocol::{LogConfig, LogId};
 use toml::{Table, Value};
 
+use crate::archive::Lineage;
 use crate::format::{Newer, Unusable};
 
 /// The version of a log without archived segments.
@@ -25,7 +30,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const ARCHIVED_VERSION: u32 = 2;
 
 /// The keys beside those of the configuration.
-const KEYS: [&str; 4] = ["version", "id", "generation", "config"];
+const KEYS: [&str; 6] =
+    ["version", "id", "generation", "lineage", "has_archive_manifest", "config"];
 
 /// The maximum size of the file in bytes, larger than any manifest.
 pub(crate) const BYTES_MAX: u64 = 64 << 10;
@@ -34,11 +40,15 @@ pub(crate) const BYTES_MAX: u64 = 64 << 10;
 pub(crate) const START: &[u8] = b"checksum = \"";
 
 /// A log's identity and configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) version: u32,
     pub(crate) id: LogId,
     pub(crate) generation: u64,
+    pub(crate) lineage: Lineage,
+    /// The archive is known to have a manifest of this log, so none has to be written before the
+    /// first segment of its own.
+    pub(crate) has_archive_manifest: bool,
     pub(crate) config: LogConfig,
 }
 
@@ -47,13 +57,18 @@ struct Text {
     version: u32,
     id: String,
     generation: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lineage: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_archive_manifest: bool,
     config: LogConfig,
 }
 
 impl Manifest {
     /// The manifest of a log without archived segments.
     pub(crate) fn new(id: LogId, generation: u64, config: LogConfig) -> Manifest {
-        Manifest { version: VERSION, id, generation, config }
+        let (lineage, has_archive_manifest) = (Lineage::default(), false);
+        Manifest { version: VERSION, id, generation, lineage, has_archive_manifest, config }
     }
 
     /// Returns the content of the file.
@@ -62,6 +77,8 @@ impl Manifest {
             version: self.version,
             id: self.id.to_string(),
             generation: self.generation,
+            lineage: self.lineage.encode(),
+            has_archive_manifest: self.has_archive_manifest,
             config: self.config,
         };
         let body = toml::to_string(&text).expect("numbers and strings can be encoded as TOML");
@@ -94,8 +111,10 @@ impl Manifest {
         }
         let id = text.id.parse().map_err(|e| invalid(&e))?;
         text.config.validate().map_err(|e| invalid(&e))?;
-        let Text { version, generation, config, .. } = text;
-        Ok(Manifest { version, id, generation, config })
+        let lineage = Lineage::decode(&text.lineage)
+            .ok_or_else(|| invalid(&"its lineage is not a list of ids and positions"))?;
+        let Text { version, generation, has_archive_manifest, config, .. } = text;
+        Ok(Manifest { version, id, generation, lineage, has_archive_manifest, config })
     }
 }
 
@@ -117,6 +136,8 @@ fn newer(table: &Table) -> Option<Newer> {
 
 #[cfg(test)]
 mod tests {
+    use styx_protocol::Position;
+
     use super::*;
 
     /// Decodes a manifest with this body and the right checksum.
@@ -139,9 +160,16 @@ mod tests {
         let read = decode(&format!("{V1}[config]\n")).expect("is valid");
         let expected = Manifest::new(LogId(0xff), 3, LogConfig::default());
         assert_eq!(read, expected);
-        assert_eq!(Manifest::decode(expected.encode().as_bytes()), Ok(expected));
-        let archived = Manifest { version: 2, ..expected };
-        assert_eq!(Manifest::decode(archived.encode().as_bytes()), Ok(archived));
+        assert_eq!(Manifest::decode(expected.encode().as_bytes()), Ok(expected.clone()));
+        let archived = Manifest {
+            version: 2,
+            lineage: Lineage::default().restored(LogId(0xfe), Position(80)),
+            has_archive_manifest: true,
+            ..expected
+        };
+        let ancestor = "lineage = [\"000000000000000000000000000000fe:80\"]\n";
+        assert!(archived.encode().contains(ancestor), "{}", archived.encode());
+        assert_eq!(Manifest::decode(archived.encode().as_bytes()), Ok(archived.clone()));
     }
 
     /// Bug: a manifest of a newer version without `generation` was an error about that key. A key
@@ -161,8 +189,9 @@ mod tests {
     #[test]
     fn other_invalid_manifests_are_damaged() {
         let old = V1.replace("version = 1", "version = 0");
-        for body in ["", "version = 1\n", "version = \"2\"\n", "= 2\n", &format!("{old}[config]\n")]
-        {
+        let lineage = format!("{V1}lineage = [\"ff\"]\n[config]\n");
+        let old = format!("{old}[config]\n");
+        for body in ["", "version = 1\n", "version = \"2\"\n", "= 2\n", &old, &lineage] {
             assert!(matches!(decode(body), Err(Unusable::Damaged(_))), "{body:?}");
         }
         let newer_but_damaged = Manifest::decode(b"checksum = \"00000000\"\nversion = 3\n");

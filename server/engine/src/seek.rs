@@ -50,6 +50,11 @@ fn at_time(log: &Arc<LogInner>, view: &View, time_us: u64) -> Result<Found<Posit
     let failed = |error| Error::io("cannot read", &segment.path)(error);
     let mut file = log.services.open_segments.file(segment).map_err(failed)?;
     let range = segment.find(SearchKey::Time(time_us), DiskWait::Allowed).map_err(failed)?;
+    if range.is_none()
+        && let Some(fetch) = Fetch::index(log, segment.base, segment)
+    {
+        return Ok(Found::NeedsStore(fetch));
+    }
     if range.is_none() && file.is_remote() && !segment.has_index() {
         // Without an index, the search reads the whole segment, which the cache may not hold.
         file = segment.file().map_err(failed)?;

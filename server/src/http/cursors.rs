@@ -30,7 +30,7 @@ pub(super) async fn set(call: &mut Call<'_>) -> Result<Answer, Error> {
     let log = call.log()?;
     let condition = header::cursor_condition(call.headers())?;
     let (position, id) = parse(&call.take_body()?.small(BODY_BYTES_MAX).await?)?;
-    log.check(&KnownLog { id, end: None })?;
+    log.check(&KnownLog { id, end: None, position: Some(position) })?;
     let set = call.app.sessions.set_cursor(&log, &call.cursor, position, condition);
     Ok(with_version(&set.await?))
 }

@@ -117,7 +117,7 @@ fn last_event(call: &Call<'_>) -> Result<Option<(KnownLog, i64)>, Error> {
         Err(_) => (None, text.parse().map_err(|_| invalid())?),
     };
     let end = u64::try_from(position).ok().map(Position);
-    Ok(Some((KnownLog { id, end }, position)))
+    Ok(Some((KnownLog { id, end, position: end }, position)))
 }
 
 struct Events {

@@ -40,7 +40,7 @@ use futures_util::FutureExt;
 use http::header::{DATE, EXPECT, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
-use styx_protocol::{Code, LogId};
+use styx_protocol::{Checkpoint, Code, LogId};
 
 use crate::app::App;
 use crate::auth::Access;
@@ -48,7 +48,7 @@ use crate::handover::FrontEnd;
 use crate::header;
 use crate::limits::Direction;
 use crate::peer::{HalfClose, HalfCloseWatch};
-use crate::session::{Error, OpenLog};
+use crate::session::{Error, KnownLog, OpenLog};
 
 pub(crate) use answer::{Answer, AnswerBody};
 use cors::Cors;
@@ -128,11 +128,12 @@ impl Http {
             cursor,
             body,
             log_id: None,
+            restored_from: None,
             access,
             opened_stream: None,
         };
         let handled = AssertUnwindSafe(call.handle(route)).catch_unwind().await;
-        let log_id = call.log_id;
+        let (log_id, restored_from) = (call.log_id, call.restored_from);
         let result = handled.unwrap_or_else(|_| {
             Err(Error::new(
                 Code::UnknownError,
@@ -144,6 +145,9 @@ impl Http {
         // Errors also have the log's id.
         if let Some(id) = log_id {
             answer.headers_mut().insert(header::LOG_ID, header::of_id(id));
+        }
+        if let Some(fork) = restored_from {
+            answer.headers_mut().insert(header::RESTORED_FROM, header::of_checkpoint(fork));
         }
         answer
     }
@@ -246,6 +250,8 @@ struct Call<'a> {
     body: Option<Incoming>,
     /// The log that the answer is about, when it is known.
     log_id: Option<LogId>,
+    /// The log that the request knows, if this one was restored from it, and the fork.
+    restored_from: Option<Checkpoint>,
     /// Whose request it is.
     access: Access,
     /// The protocol of the stream that the answer opens.
@@ -291,14 +297,19 @@ impl Call<'_> {
     async fn records(&mut self) -> Result<Answer, Error> {
         let is_post = self.head.method == Method::POST;
         let refused = |error| if is_post { write::nothing_appended(error) } else { error };
-        let log = self.log().map_err(refused)?;
-        let log = log.with_meter(self.app.limits.meter(&self.access, &self.name));
         let protocols = upgrade::wanted(self.headers(), &self.http.front_ends);
         let writes = match protocols {
             // A direction that cannot be parsed is refused later.
             Some(_) => upgrade::writes(self.head, &self.http.front_ends).unwrap_or(false),
             None => is_post,
         };
+        let known = match writes {
+            true => header::known_to_writer(self.headers()),
+            false => header::known_to_reader(self.headers(), self.query()),
+        };
+        let log = known.and_then(|known| Ok((known, self.log_with(&known)?)));
+        let (known, log) = log.map_err(refused)?;
+        let log = log.with_meter(self.app.limits.meter(&self.access, &self.name));
         let direction = if writes { Direction::Append } else { Direction::Read };
         let begun = log.meter().connect().and_then(|place| {
             log.meter().begin(direction)?;
@@ -310,7 +321,7 @@ impl Call<'_> {
         }
         let place = begun?;
         if let Some(protocols) = protocols {
-            return upgrade::upgrade(self, log, &protocols, place).await;
+            return upgrade::upgrade(self, (log, known), &protocols, place).await;
         }
         let mut answer =
             if is_post { write::write(self, log).await } else { read::read(self, log).await }?;
@@ -332,9 +343,14 @@ impl Call<'_> {
     /// Opens the request's log and checks that it is the one the request knows.
     fn log(&mut self) -> Result<OpenLog, Error> {
         let known = header::known(self.headers())?;
+        self.log_with(&known)
+    }
+
+    /// Opens the request's log and checks it.
+    fn log_with(&mut self, known: &KnownLog) -> Result<OpenLog, Error> {
         let log = self.app.sessions.log(&self.name)?;
         self.log_id = Some(log.id());
-        log.check(&known)?;
+        self.restored_from = log.check(known)?;
         Ok(log)
     }
 

@@ -16,7 +16,7 @@ use super::{Call, authorize};
 use crate::handover::{FrontEnd, PendingUpgrade, Serve, UpgradeRequest, UpgradeSlot};
 use crate::header;
 use crate::limits::ConnectionPlace;
-use crate::session::{Error, OpenLog};
+use crate::session::{Error, KnownLog, OpenLog};
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 /// The start of the names of all versions of the stream protocols.
@@ -82,7 +82,7 @@ pub(super) fn writes(head: &Parts, front_ends: &[Box<dyn FrontEnd>]) -> Result<b
 /// Answers a request for `protocols`.
 pub(super) async fn upgrade(
     call: &mut Call<'_>,
-    log: OpenLog,
+    (log, known): (OpenLog, KnownLog),
     protocols: &str,
     place: Option<ConnectionPlace>,
 ) -> Result<Answer, Error> {
@@ -103,7 +103,7 @@ pub(super) async fn upgrade(
     let request = UpgradeRequest {
         app: call.app.clone(),
         log,
-        known: header::known(call.headers())?,
+        known,
         is_write: is_write(call.head)?,
         headers: call.headers().clone(),
         query: call.query().to_owned(),

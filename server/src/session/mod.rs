@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use crate::limits::Meter;
 use styx_engine::clock::ClockStats;
 use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
-use styx_protocol::{Code, LogConfig, LogId, LogInfo, LogName, Position};
+use styx_protocol::{Checkpoint, Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
 use archiving::Archiving;
@@ -267,9 +267,10 @@ impl OpenLog {
         &self.meter
     }
 
-    /// Compares the log with what a request knows about it.
-    pub(crate) fn check(&self, known: &KnownLog) -> Result<(), Error> {
-        known.check(self.log.id(), self.log.end_position())
+    /// Compares the log with what a request knows about it. If it knows a log from which this one
+    /// was restored, returns that log and the fork.
+    pub(crate) fn check(&self, known: &KnownLog) -> Result<Option<Checkpoint>, Error> {
+        known.check(self.log.id(), self.log.lineage(), self.log.end_position())
     }
 
     /// Checks whether any append would be refused now.

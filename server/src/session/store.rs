@@ -92,6 +92,10 @@ mod tests {
             }))
         }
 
+        fn fetch_index(&self, _: &LogName, _: LogId, _: &Entry) -> FetchResult {
+            Box::pin(std::future::ready(Err(StoreError::Missing)))
+        }
+
         fn distrust(&self, _: &Entry, _: Range<u64>) {}
         fn notice(&self, _: &LogName, _: LogId) {}
         fn removing(&self, _: &LogName, _: LogId, _: u32) {}

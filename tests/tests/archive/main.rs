@@ -7,6 +7,7 @@
 //! | [`reads`] | records that are only in the archive, over every protocol |
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
+//! | [`lineage`] | clients of logs that were restored |
 //! | [`replica`] | read replicas that follow a server under load, and what they refuse |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`drill`] | the drill in `examples/archive` |
@@ -16,6 +17,7 @@
 mod drill;
 mod fencing;
 mod kill;
+mod lineage;
 mod memory;
 mod reads;
 mod replica;

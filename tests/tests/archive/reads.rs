@@ -8,7 +8,7 @@ use styx_tests::api::read_lines;
 use styx_tests::styx0::{Message, Styx0Stream};
 use styx_tests::{Request, TestServer};
 
-use crate::support::{Archive, evicted, payload};
+use crate::support::{Archive, EVICT, await_archived, await_evicted, evicted, payload};
 
 const COUNT: u64 = 1000;
 
@@ -108,4 +108,27 @@ fn retention_and_backup_include_the_archived_part() {
     let _ =
         server.ask(&Request::get("/logs/a/records?position=0")).expect_error(416, "out_of_range");
     assert_eq!(server.read_from("a", start)[0], payload(start));
+}
+
+/// A block of one record is as large as the record, and has to be in the cache as a whole.
+#[test]
+fn record_that_is_larger_than_the_cache_is_read_from_the_archive() {
+    let archive = Archive::start();
+    let small = format!("{EVICT}\nread_cache_size = 33554432\nread_memory = 16777216");
+    let mut server = archive.settings(&small).start();
+    server.create_with("a", "max_record_size=67108864&segment_max_count=2");
+    let large: Vec<u8> = (0..48_u32 << 20).map(|at| (at / 3 % 251) as u8).collect();
+    let records = [b"first".to_vec(), large, b"third".to_vec(), b"last".to_vec(), b"end".to_vec()];
+    for record in &records {
+        server.append("a", record.clone());
+    }
+    await_archived(&server, "a");
+    await_evicted(&server, "a", 2);
+    server.kill();
+    server.restart();
+    for (number, record) in records.iter().enumerate() {
+        let answer = server.ask(&Request::get(&format!("/logs/a/records?position={number}")));
+        assert!(answer.body == *record, "record {number}: {}", answer.status());
+    }
+    assert!(server.read_all("a") == records);
 }

@@ -137,3 +137,43 @@ fn a_downloaded_log_is_read_without_the_store() {
     let copy = archive.settings("").start_in(scratch).expect("it starts");
     assert!(copy.read_all("a") == records);
 }
+
+#[test]
+fn restore_names_the_logs_that_it_leaves_out_and_takes_one_by_its_id() {
+    let archive = Archive::start();
+    let mut ids = Vec::new();
+    for count in [300, 400] {
+        let mut server = archive.settings("").start();
+        fill(&server, "a", count);
+        fill(&server, &format!("only-{count}"), 100);
+        await_archived(&server, "a");
+        await_archived(&server, &format!("only-{count}"));
+        ids.push((server.log_id("a"), count));
+        server.kill();
+    }
+    let damaged = archive.store.file("logs/0000000000000000000000000000000a/manifest");
+    std::fs::create_dir_all(damaged.parent().expect("a folder")).expect("created");
+    std::fs::write(&damaged, "damaged").expect("written");
+
+    let scratch = Scratch::new("restored");
+    let directory = scratch.path().to_str().expect("a path");
+    let done = archive.styx(&["restore", "--data-directory", directory]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    for name in ["only-300", "only-400"] {
+        assert!(String::from_utf8_lossy(&done.stdout).contains(name), "{name}");
+    }
+    for (id, count) in &ids {
+        let expected = format!("{id} ends at position {count}, newest record 20");
+        assert!(done.stderr.contains(&expected), "{}", done.stderr);
+    }
+    for text in ["choose one with --id ID", "000000000a/manifest: the object is damaged"] {
+        assert!(done.stderr.contains(text), "{text}: {}", done.stderr);
+    }
+    let status = archive.styx(&["archive", "status"]);
+    let (id, count) = &ids[1];
+    assert!(String::from_utf8_lossy(&status.stdout).contains(id), "the status shows the id");
+    let chosen = ["restore", "--data-directory", directory, "--id", id, "-f", "json"];
+    let json: Value = serde_json::from_str(&archive.styx(&chosen).expect_text()).expect("JSON");
+    let log = &json["logs"][0];
+    assert_eq!((&log["restored_from"], &log["end_position"]), (&id[..].into(), &(*count).into()));
+}

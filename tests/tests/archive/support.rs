@@ -27,9 +27,15 @@ impl Archive {
     /// The settings of a server that archives through the proxy and evicts everything that it
     /// can. `lines` are further ones under `[archive]`.
     pub(crate) fn settings(&self, lines: &str) -> Settings {
+        self.settings_with_lag(1, lines)
+    }
+
+    /// As [`Archive::settings`], with this `max_lag` in seconds.
+    pub(crate) fn settings_with_lag(&self, max_lag: u64, lines: &str) -> Settings {
         let (url, endpoint) = (self.store.url(), self.proxy.endpoint());
-        let table =
-            format!("[archive]\nurl = \"{url}\"\nendpoint = \"{endpoint}\"\nmax_lag = 1\n{lines}");
+        let table = format!(
+            "[archive]\nurl = \"{url}\"\nendpoint = \"{endpoint}\"\nmax_lag = {max_lag}\n{lines}"
+        );
         let settings = Settings::default().table(&table);
         ObjectStore::credentials()
             .iter()
@@ -122,4 +128,27 @@ pub(crate) fn evicted(archive: &Archive, count: u64) -> (TestServer, Vec<Vec<u8>
     server.kill();
     server.restart();
     (server, records)
+}
+
+/// Waits until every finished segment of a log is archived, and returns the end of the archived part.
+#[track_caller]
+pub(crate) fn await_finished_archived(server: &TestServer, log: &str) -> u64 {
+    let files = std::fs::read_dir(server.data().join(log).join("0")).expect("the log's folder");
+    let names = files.map(|file| file.expect("an entry").file_name());
+    let bases = names.filter_map(|name| name.to_string_lossy().strip_suffix(".seg")?.parse().ok());
+    let newest: u64 = bases.max().expect("a segment");
+    wait::until_true("every finished segment is archived", PATIENCE, || {
+        detail(server, log, "archived_position") == Some(newest)
+    });
+    newest
+}
+
+/// Destroys the disk of a server that was killed, restores it, and starts it again.
+#[track_caller]
+pub(crate) fn restore_in_place(archive: &Archive, server: &mut TestServer) {
+    let data = server.data().to_owned();
+    std::fs::remove_dir_all(&data).expect("removed");
+    let directory = data.to_str().expect("a path");
+    let _ = archive.styx(&["restore", "--data-directory", directory]).expect_ok();
+    server.restart();
 }

@@ -270,6 +270,11 @@ impl BatchQueue {
         self.position.store(position, Ordering::Relaxed);
     }
 
+    /// The log of the last connection; `None` before the read is open and in a forked child.
+    pub(super) fn log(&self) -> Option<LogId> {
+        self.lock_here().and_then(|state| state.opened).map(|opened| opened.log)
+    }
+
     /// The end of the log, as the server last reported it; 0 before that and in a forked
     /// child.
     pub(super) fn log_end(&self) -> u64 {

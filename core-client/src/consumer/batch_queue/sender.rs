@@ -27,11 +27,13 @@ impl BatchSender {
         BatchSender { queue, number }
     }
 
-    /// Stores where the read begins: the server has accepted the request. Only the first
-    /// call counts.
+    /// Stores where the read begins: the server has accepted the request. Of a later connection
+    /// only the log counts, which may have been restored from the earlier one.
     pub(crate) fn set_opened(&self, opened: OpenedRead) {
         self.change(|state, news| {
-            if state.opened.is_none() {
+            if let Some(earlier) = &mut state.opened {
+                earlier.log = opened.log;
+            } else {
                 state.opened = Some(opened);
                 self.queue.set_position(opened.position);
                 news.complete(state.opening.take(), Ok(Outcome::Done));

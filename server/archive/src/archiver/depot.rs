@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use styx_engine::archive::{Depot, Entry, Evicted, FetchResult, LocalLimits};
+use styx_engine::archive::{Depot, Entry, Evicted, FetchResult, Kept, LocalLimits, StoreError};
 use styx_protocol::{LogId, LogName};
+use tokio::sync::oneshot;
 
-use super::Archiver;
 use super::state::{LogKey, News};
+use super::{Archiver, index};
 
 impl Depot for Archiver {
     fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -15,6 +16,24 @@ impl Depot for Archiver {
 
     fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
         self.0.fetch.fetch(entry, range, ahead)
+    }
+
+    fn fetch_index(&self, log: &LogName, id: LogId, entry: &Entry) -> FetchResult {
+        let (tell, told) = oneshot::channel();
+        let (inner, key, entry) = (self.0.clone(), LogKey { id, name: log.clone() }, *entry);
+        self.0.handle.spawn(async move {
+            let fetched = index::fetch(&inner, &key, &entry).await;
+            let is_lost = matches!(fetched, Err(StoreError::Missing | StoreError::Damaged(_)));
+            // Nobody may wait any more.
+            let _ = tell.send(fetched);
+            if is_lost {
+                index::rebuild(&inner, &key, &entry).await;
+            }
+        });
+        Box::pin(async move {
+            let stopped = || StoreError::Unavailable("the archive was stopped".to_owned());
+            told.await.unwrap_or_else(|_| Err(stopped())).map(|()| Kept::new(()))
+        })
     }
 
     fn distrust(&self, entry: &Entry, range: Range<u64>) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! entries that the manifest has and the list lacks ─▶ record_archived           (after a crash)
+//! restored log, the first start ─▶ manifest, so that the collector knows whose objects it reads
 //! sealed segments ─▶ upload (several at once) ─▶ manifest += entries ─▶ record_archived ─▶ evict
 //! start moved ─▶ manifest: new start, expired entries become garbage
 //! removed ─▶ manifest: deleted
@@ -95,8 +96,9 @@ async fn work(
     show_lag(inner, &log, &unarchived);
     let start = log.start_position();
     let is_trimmed = inner.logs.start(key).is_some_and(|known| known < start);
+    let needs_manifest = log.needs_archive_manifest();
     // An idle log costs no request.
-    if unarchived.is_empty() && !is_trimmed {
+    if unarchived.is_empty() && !is_trimmed && !needs_manifest {
         return Ok(());
     }
     inner.probed.get_or_try_init(|| probe(&inner.store)).await.map_err(Stop::Store)?;
@@ -106,6 +108,10 @@ async fn work(
             Some(ManifestWriter::open(&inner.store, &log, inner.owner.clone(), inner.claim).await?);
     }
     let Some(writer) = writer else { return Ok(()) };
+    if needs_manifest {
+        let log = log.clone();
+        change(inner, move || log.record_archive_manifest()).await?;
+    }
     let unarchived =
         record_known(inner, &log, writer.manifest().entries.clone(), unarchived).await?;
     expire(writer, start, !unarchived.is_empty()).await?;
@@ -133,7 +139,7 @@ async fn mark_removed(inner: &Inner, key: &LogKey) -> Result<(), Stop> {
 }
 
 /// The log, unless another one has its name by now.
-async fn find(inner: &Arc<Inner>, key: &LogKey) -> Option<Log> {
+pub(super) async fn find(inner: &Arc<Inner>, key: &LogKey) -> Option<Log> {
     let _permit = inner.changes.acquire().await;
     let (inner, key) = (inner.clone(), key.clone());
     let found = tokio::task::spawn_blocking(move || {
@@ -309,11 +315,17 @@ async fn archive(
 
 /// Records entries in the log's list.
 async fn record(inner: &Inner, log: &Log, entries: Vec<Entry>) -> Result<(), Stop> {
-    let _permit = inner.changes.acquire().await;
     let log = log.clone();
-    let recorded =
-        blocking(move || log.record_archived(&entries).map_err(|e| Failure::Local(e.to_string())));
-    match recorded.await {
+    change(inner, move || log.record_archived(&entries)).await
+}
+
+/// Runs a call of a log that blocks.
+async fn change(
+    inner: &Inner,
+    call: impl FnOnce() -> Result<(), styx_engine::Error> + Send + 'static,
+) -> Result<(), Stop> {
+    let _permit = inner.changes.acquire().await;
+    match blocking(move || call().map_err(|e| Failure::Local(e.to_string()))).await {
         Ok(()) => Ok(()),
         Err(Failure::Store(error)) => Err(Stop::Store(error)),
         Err(Failure::Local(why) | Failure::Damaged(why)) => Err(Stop::Store(local(why))),

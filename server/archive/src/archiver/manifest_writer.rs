@@ -205,17 +205,16 @@ fn first(
     let (name, config) = (log.name().clone(), log.config());
     let mut manifest = Manifest::new(name, log.id(), config, epoch, owner);
     manifest.raise_start(log.start_position());
-    for entry in log.archived_entries() {
-        if entry.home == log.id() {
-            return Err(Stop::Halted(format!(
-                "{} has no manifest {}, but the log has archived segments: point archive.url to \
-                 the archive of this log",
-                store.location(),
-                register.key()
-            )));
-        }
-        manifest.inherit(entry);
+    let entries = log.archived_entries();
+    if entries.iter().any(|entry| entry.home == log.id()) {
+        return Err(Stop::Halted(format!(
+            "{} has no manifest {}, but the log has archived segments: point archive.url to \
+             the archive of this log",
+            store.location(),
+            register.key()
+        )));
     }
+    manifest.inherit(log.lineage(), entries);
     Ok(manifest)
 }
 

@@ -9,6 +9,7 @@
 //! disturbs the log. It waits longer and longer between attempts, and tells the reason.
 
 mod depot;
+mod index;
 mod log_work;
 mod manifest_writer;
 mod owner;
@@ -97,6 +98,8 @@ struct Inner {
     manifests: Semaphore,
     /// Calls of logs that block.
     changes: Semaphore,
+    /// Indexes that are rebuilt, one at a time.
+    rebuilds: Semaphore,
     logs: state::Logs,
     removals: removals::Removals,
     totals: stats::Totals,
@@ -161,6 +164,7 @@ impl Archiver {
             uploads: Semaphore::new(settings.uploads.clamp(1, UPLOADS_MAX)),
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
             changes: Semaphore::new(CHANGES_AT_ONCE),
+            rebuilds: Semaphore::new(1),
             logs: state::Logs::default(),
             removals,
             totals: stats::Totals::default(),

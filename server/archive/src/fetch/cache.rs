@@ -105,6 +105,18 @@ impl Cache {
         self.order.retain(|ordered| *ordered != id);
     }
 
+    /// Forgets chunks of a large block, except those that somebody else reads.
+    pub(super) fn forget_unused(&mut self, ids: &[ChunkId]) {
+        for id in ids {
+            if let Some(State::Ready { slot, .. }) = self.chunks.get(id)
+                && Arc::strong_count(slot) == 1
+            {
+                self.chunks.remove(id);
+            }
+        }
+        self.order.retain(|id| self.chunks.contains_key(id));
+    }
+
     /// Frees one slot that nobody uses. Returns whether there was one.
     pub(super) fn free_one(&mut self) -> bool {
         // Everything is looked at twice: the first look only takes the second chance away.

@@ -10,7 +10,8 @@
 //! so that they come at the same time. A reader in order has up to 16 of them on their way.
 //!
 //! Requests run on the archive's runtime, so a reader's future works on every executor and holds no
-//! thread. Invariant: a chunk has one request at a time, however many readers want it. The bytes in
+//! thread. A block that fills a large part of the cache gets spare slots beyond it, while it is read.
+//! Invariant: a chunk has one request at a time, however many readers want it. The bytes in
 //! flight for all readers are bounded by the memory for reads, and no reader waits longer than the
 //! deadline. The engine compares checksums; nothing here is trusted.
 
@@ -39,6 +40,9 @@ use slots::{CHUNK_BYTES, Slot, Slots};
 /// The fewest slots: two windows of a reader in order.
 const SLOTS_MIN: u64 = 32;
 
+/// A range with more than this part of all chunks of the cache is large.
+const LARGE_PART: usize = 16;
+
 /// The most chunks that are requested ahead of one reader.
 const AHEAD_MAX: u64 = 16;
 
@@ -48,7 +52,8 @@ const TOGETHER_MAX: u64 = 4;
 /// Settings of reads.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The size of the cache on disk in bytes, at least 32 MiB.
+    /// The size of the cache on disk in bytes, at least 32 MiB. It takes more while a block is read
+    /// that does not fit into it.
     pub cache_bytes: u64,
     /// The bytes of all chunks that are on their way at the same time, at least 1 MiB.
     pub memory_bytes: u64,
@@ -128,6 +133,14 @@ impl Fetch {
         Stats { hits: load(hits), misses: load(misses), missing: load(missing) }
     }
 
+    /// The length of the cache's file in bytes.
+    ///
+    /// # Errors
+    /// The file cannot be examined.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        self.0.slots.file_bytes()
+    }
+
     /// See [`Depot::read_cached`](styx_engine::archive::Depot::read_cached). Reads the cache's file,
     /// but never waits for the store.
     pub fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -167,10 +180,16 @@ impl Fetch {
     /// See [`Depot::fetch`](styx_engine::archive::Depot::fetch).
     pub fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult {
         let wanted = chunks(&range);
-        let found = self.find(entry, wanted.clone());
+        let ids: Vec<ChunkId> = wanted.clone().map(|chunk| ChunkId::new(entry, chunk)).collect();
+        let room = match ids.len() > self.0.slots.count() / LARGE_PART {
+            true => Room::Spare,
+            false => Room::Cache,
+        };
+        let found = self.find(entry, wanted.clone(), room);
         let last = chunks(&(range.start..range.end.saturating_add(ahead))).end;
         let chunks = (last - wanted.end).min(AHEAD_MAX);
         self.request_ahead(entry, Ahead { from: wanted.end, chunks });
+        let shared = self.0.clone();
         let (tell, told) = oneshot::channel();
         let deadline = self.0.deadline;
         self.0.runtime.spawn(async move {
@@ -179,6 +198,9 @@ impl Fetch {
                 Found::Loading(loading) => loading.await,
             }));
             let result = match tokio::time::timeout(deadline, slots).await {
+                Ok(slots) if room == Room::Spare => {
+                    slots.map(|slots| Kept::new(LargeBlock { slots, ids, shared }))
+                }
                 Ok(slots) => slots.map(Kept::new),
                 Err(_) => Err(StoreError::Unavailable(format!("no answer for {deadline:?}"))),
             };
@@ -201,7 +223,7 @@ impl Fetch {
 
     /// The chunks, or the requests for them. Adjacent ones for which there is no request are
     /// requested together.
-    fn find(&self, entry: &Entry, chunks: Range<u64>) -> Vec<Found> {
+    fn find(&self, entry: &Entry, chunks: Range<u64>, room: Room) -> Vec<Found> {
         let mut cache = self.0.cache();
         let mut found = Vec::new();
         let mut next = chunks.start;
@@ -214,7 +236,7 @@ impl Fetch {
             let most = chunks.end.min(next + TOGETHER_MAX);
             let is_known = |chunk: &u64| cache.contains(ChunkId::new(entry, *chunk));
             let end = (next + 1..most).find(is_known).unwrap_or(most);
-            let loading = self.load(entry, next..end);
+            let loading = self.load(entry, next..end, room);
             for (chunk, loading) in (next..end).zip(loading) {
                 cache.insert(ChunkId::new(entry, chunk), loading.clone(), 0);
                 found.push(Found::Loading(loading));
@@ -232,7 +254,7 @@ impl Fetch {
         for chunk in ahead.from..end {
             let id = ChunkId::new(entry, chunk);
             if !cache.contains(id)
-                && let Some(loading) = self.load(entry, chunk..chunk + 1).pop()
+                && let Some(loading) = self.load(entry, chunk..chunk + 1, Room::Cache).pop()
             {
                 // The request goes on without being awaited.
                 cache.insert(id, loading, ahead.chunks);
@@ -241,12 +263,13 @@ impl Fetch {
     }
 
     /// Begins one request for these chunks.
-    fn load(&self, entry: &Entry, chunks: Range<u64>) -> Vec<Loading> {
+    fn load(&self, entry: &Entry, chunks: Range<u64>, room: Room) -> Vec<Loading> {
         self.0.misses.fetch_add(chunks.end - chunks.start, Ordering::Relaxed);
         let (shared, entry, wanted) = (self.0.clone(), *entry, chunks.clone());
         let task = self.0.runtime.spawn(async move {
             let deadline = shared.deadline;
-            let loaded = tokio::time::timeout(deadline, shared.load(&entry, wanted.clone())).await;
+            let loaded =
+                tokio::time::timeout(deadline, shared.load(&entry, wanted.clone(), room)).await;
             let result = loaded.unwrap_or_else(|_| {
                 Err(StoreError::Unavailable(format!("no answer for {deadline:?}")))
             });
@@ -295,6 +318,7 @@ impl Shared {
         &self,
         entry: &Entry,
         chunks: Range<u64>,
+        room: Room,
     ) -> Result<Arc<[Arc<Slot>]>, StoreError> {
         let closed = |_| StoreError::Unavailable("the archive was stopped".to_owned());
         let permits = u32::try_from(chunks.end - chunks.start).unwrap_or(u32::MAX);
@@ -305,7 +329,7 @@ impl Shared {
             self.store.get_range(&keys::segment(entry), range).await.map_err(|e| reason(&e))?;
         let mut slots = Vec::new();
         for _ in chunks {
-            slots.push(Arc::new(self.slot().await));
+            slots.push(Arc::new(self.slot(room).await));
         }
         let written = tokio::task::spawn_blocking(move || {
             let parts = bytes.chunks(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
@@ -321,18 +345,45 @@ impl Shared {
         }
     }
 
-    /// A free slot. Waits while all are in use.
-    async fn slot(&self) -> Slot {
+    /// A free slot. While all are in use, takes a spare one or waits.
+    async fn slot(&self, room: Room) -> Slot {
         loop {
             let freed = self.slots.freed().notified();
             if let Some(slot) = self.slots.take() {
                 return slot;
             }
-            if !self.cache().free_one() {
+            let is_freed = self.cache().free_one();
+            if !is_freed && room == Room::Spare {
+                return self.slots.take_spare();
+            }
+            if !is_freed {
                 // A slot in use becomes evictable without a signal, so it is looked for again.
                 let _ = tokio::time::timeout(Duration::from_millis(50), freed).await;
             }
         }
+    }
+}
+
+/// Where a chunk may be put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Within the size of the cache.
+    Cache,
+    /// In a spare slot if the cache has none.
+    Spare,
+}
+
+/// The chunks of a large block, which leave the cache when its reader has read them.
+struct LargeBlock {
+    slots: Vec<Arc<Slot>>,
+    ids: Vec<ChunkId>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for LargeBlock {
+    fn drop(&mut self) {
+        self.slots.clear();
+        self.shared.cache().forget_unused(&self.ids);
     }
 }
 
@@ -341,7 +392,8 @@ fn chunks(range: &Range<u64>) -> Range<u64> {
     range.start / CHUNK_BYTES..range.end.div_ceil(CHUNK_BYTES)
 }
 
-fn reason(error: &Error) -> StoreError {
+/// What a failed request means for a reader.
+pub(crate) fn reason(error: &Error) -> StoreError {
     match error.kind {
         Kind::Missing => StoreError::Missing,
         Kind::Damaged => StoreError::Damaged(error.why.clone()),

@@ -1,14 +1,15 @@
 //! [`Slots`]: the cache's file, divided into slots of one chunk each.
 //!
 //! The file has no name, so a crash leaves nothing. A slot is free again when the last owner of it
-//! is dropped. Invariant: a slot has at most one owner who writes, and is read only by those who
-//! share it.
+//! is dropped. Beyond the size of the cache, there are spare slots for blocks that are larger than
+//! the cache; the file shrinks again when all of them are free. Invariant: a slot has at most one
+//! owner who writes, and is read only by those who share it.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -22,8 +23,18 @@ const NAME: &str = "archive.cache.";
 #[derive(Debug)]
 pub(super) struct Slots {
     file: File,
-    free: Mutex<Vec<u32>>,
+    /// The number of slots that are no spare ones.
+    count: u32,
+    free: Mutex<Free>,
     freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    slots: Vec<u32>,
+    spare: Vec<u32>,
+    /// The number of spare slots that the file has, free or in use.
+    spare_count: u32,
 }
 
 /// A slot that is in use.
@@ -42,14 +53,46 @@ impl Slots {
         let path = directory.join(format!("{NAME}{:016x}", u64::from_be_bytes(random)));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(&path)?;
-        let free = Mutex::new((0..slots).rev().collect());
-        Ok(Arc::new(Slots { file, free, freed: Notify::new() }))
+        let free = Free { slots: (0..slots).rev().collect(), ..Free::default() };
+        Ok(Arc::new(Slots { file, count: slots, free: Mutex::new(free), freed: Notify::new() }))
     }
 
     /// A free slot, if there is one.
     pub(super) fn take(self: &Arc<Slots>) -> Option<Slot> {
-        let index = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let index = self.free().slots.pop()?;
         Some(Slot { slots: self.clone(), index })
+    }
+
+    /// A spare slot. The file grows if none is free.
+    pub(super) fn take_spare(self: &Arc<Slots>) -> Slot {
+        let mut free = self.free();
+        let index = free.spare.pop().unwrap_or_else(|| {
+            free.spare_count += 1;
+            // A record has at most 1 GiB, and all that are read at a time are in memory too.
+            self.count.saturating_add(free.spare_count - 1)
+        });
+        Slot { slots: self.clone(), index }
+    }
+
+    /// The number of slots that are no spare ones.
+    pub(super) fn count(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    /// The length of the file.
+    pub(super) fn file_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the disk space of spare slots back. A failure is harmless: the slots are used again.
+    fn shrink(&self, free: &mut Free) {
+        if self.file.set_len(u64::from(self.count) * CHUNK_BYTES).is_ok() {
+            (free.spare, free.spare_count) = (Vec::new(), 0);
+        }
     }
 
     /// Is woken when a slot becomes free.
@@ -76,8 +119,14 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut free = self.slots.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(self.index);
+        let mut free = self.slots.free();
+        match self.index < self.slots.count {
+            true => free.slots.push(self.index),
+            false => free.spare.push(self.index),
+        }
+        if !free.spare.is_empty() && free.spare.len() as u64 == u64::from(free.spare_count) {
+            self.slots.shrink(&mut free);
+        }
         drop(free);
         self.slots.freed.notify_one();
     }

@@ -19,7 +19,7 @@ mod fields;
 pub mod page;
 
 use bytes::Bytes;
-use styx_engine::archive::{ENTRY_BYTES, Entry};
+use styx_engine::archive::{Ancestor, ENTRY_BYTES, Entry, Lineage};
 use styx_protocol::{LogConfig, LogId, LogName, Position};
 
 use crate::keys::File;
@@ -31,7 +31,6 @@ const VERSION: u32 = 1;
 /// The largest manifest, in bytes.
 pub const BYTES_MAX: u64 = 16 << 20;
 
-const LINEAGE_MAX: usize = 1024;
 const PAGES_MAX: usize = 65_536;
 const ENTRIES_MAX: usize = 2 * page::ENTRIES;
 
@@ -66,8 +65,8 @@ pub struct Manifest {
     pub id: LogId,
     /// The configuration of the log.
     pub config: LogConfig,
-    /// The logs from which this one was restored, oldest first.
-    pub lineage: Vec<Ancestor>,
+    /// The logs from which this one was restored.
+    pub lineage: Lineage,
     /// The open epoch of the log at the last write. It never becomes lower.
     pub epoch: u32,
     /// A random number of the process that has claimed the epoch. Two copies of a data directory
@@ -96,15 +95,6 @@ pub struct Owner {
     pub id: u128,
     /// How people call it: the name of the machine. At most 255 bytes.
     pub name: String,
-}
-
-/// A log from which another one was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ancestor {
-    /// The id of the log.
-    pub id: LogId,
-    /// Positions before this one are the same in both logs.
-    pub fork: Position,
 }
 
 /// A page of entries.
@@ -173,7 +163,7 @@ impl Manifest {
             name,
             id,
             config,
-            lineage: Vec::new(),
+            lineage: Lineage::default(),
             epoch,
             claim: 0,
             owner,
@@ -207,19 +197,20 @@ impl Manifest {
         }
     }
 
-    /// Adds a segment of a log from which this one was restored, and that log to the lineage.
-    pub fn inherit(&mut self, entry: Entry) {
-        if !self.is_next(&entry) {
-            return;
+    /// Begins the manifest of a log with this lineage with the segments that belong to other logs.
+    ///
+    /// A log that was copied by hand reads objects of logs that its lineage lacks. They are added,
+    /// so that the collector keeps their objects.
+    pub fn inherit(&mut self, lineage: &Lineage, entries: Vec<Entry>) {
+        self.lineage = lineage.clone();
+        for of_home in entries.chunk_by(|a, b| a.home == b.home) {
+            if let Some(last) = of_home.last()
+                && self.lineage.fork(last.home).is_none()
+            {
+                self.lineage = self.lineage.restored(last.home, last.end);
+            }
         }
-        self.entries.push(entry);
-        let (id, fork) = (entry.home, entry.end);
-        let has_room = self.lineage.len() < LINEAGE_MAX;
-        match self.lineage.last_mut().filter(|ancestor| ancestor.id == id) {
-            Some(ancestor) => ancestor.fork = fork,
-            None if has_room => self.lineage.push(Ancestor { id, fork }),
-            None => {}
-        }
+        entries.into_iter().for_each(|entry| self.add(entry));
     }
 
     /// Whether `entry` follows the archived part without a gap.
@@ -296,8 +287,8 @@ impl Manifest {
         for number in numbers(&self.config) {
             encoder.put(number.to_be_bytes());
         }
-        encoder.count(self.lineage.len());
-        for ancestor in &self.lineage {
+        encoder.count(self.lineage.ancestors().len());
+        for ancestor in self.lineage.ancestors() {
             encoder.u128(ancestor.id.0);
             encoder.u64(ancestor.fork.0);
         }
@@ -370,9 +361,10 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
     let name = fields.text()?.parse().ok()?;
     let id = LogId(fields.u128()?);
     let config = decode_config(&mut fields)?;
-    let lineage = fields.items(LINEAGE_MAX, 24, |fields| {
+    let lineage = fields.items(Lineage::MAX, 24, |fields| {
         Some(Ancestor { id: LogId(fields.u128()?), fork: Position(fields.u64()?) })
     })?;
+    let lineage = Lineage::new(lineage);
     let epoch = fields.u32()?;
     let claim = fields.u128()?;
     let owner = Owner { id: fields.u128()?, name: fields.text()? };

@@ -33,7 +33,7 @@ fn manifest(entries: u64) -> Manifest {
 fn manifest_of_version_1_has_these_bytes() {
     let mut manifest = manifest(1);
     manifest.write_id = 0x0102;
-    manifest.lineage = vec![Ancestor { id: LogId(6), fork: Position(5) }];
+    manifest.lineage = Lineage::default().restored(LogId(6), Position(5));
     manifest.deleted_us = Some(9);
     let garbage = Garbage {
         kind: GarbageKind::Page,

@@ -127,6 +127,7 @@ impl Inner {
             entries,
             start,
             open_epoch: manifest.epoch,
+            lineage: manifest.lineage.clone(),
             ..Attached::default()
         };
         let (name, id, owner) = (manifest.name.clone(), manifest.id, manifest.owner.name.clone());
@@ -221,7 +222,7 @@ impl Inner {
     }
 
     /// Changes the catalog on a thread that may block.
-    async fn change<T: Send + 'static>(
+    pub(super) async fn change<T: Send + 'static>(
         &self,
         name: &LogName,
         change: impl FnOnce(&Catalog) -> Result<T, styx_engine::Error> + Send + 'static,

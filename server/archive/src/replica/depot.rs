@@ -5,10 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use styx_engine::archive::{Depot, Entry, FetchResult, StoreError};
+use styx_engine::archive::{Depot, Entry, FetchResult, Kept, StoreError};
 use styx_protocol::{LogId, LogName};
 
-use super::{Inner, Replica};
+use super::{Inner, READ_DEADLINE, Replica};
+use crate::fetch::reason;
+use crate::keys;
+use crate::store::SINGLE_BYTES_MAX;
 
 impl Depot for Replica {
     fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -36,6 +39,21 @@ impl Depot for Replica {
         })
     }
 
+    fn fetch_index(&self, log: &LogName, id: LogId, entry: &Entry) -> FetchResult {
+        let (inner, name, entry) = (self.0.clone(), log.clone(), *entry);
+        let task = self.0.handle.spawn(async move {
+            let fetched = inner.fetch_index(&name, id, &entry).await;
+            if matches!(fetched, Err(StoreError::Missing | StoreError::Damaged(_))) {
+                inner.clone().begin_rebuild(&name, id, entry);
+            }
+            fetched
+        });
+        Box::pin(async move {
+            let stopped = |_| StoreError::Unavailable("the replica was stopped".to_owned());
+            task.await.map_err(stopped).flatten().map(|()| Kept::new(()))
+        })
+    }
+
     fn distrust(&self, entry: &Entry, range: Range<u64>) {
         self.0.totals.distrusted();
         self.0.fetch.distrust(entry, range);
@@ -49,6 +67,50 @@ impl Depot for Replica {
 }
 
 impl Inner {
+    /// Reads the index of a segment and stores it in the log's directory.
+    async fn fetch_index(
+        &self,
+        name: &LogName,
+        id: LogId,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
+        let object = keys::index(entry);
+        let getting = self.store.get(&object, SINGLE_BYTES_MAX);
+        let bytes = match tokio::time::timeout(READ_DEADLINE, getting).await {
+            Ok(got) => got.map_err(|error| reason(&error))?.0,
+            Err(_) => {
+                return Err(StoreError::Unavailable(format!("no answer for {READ_DEADLINE:?}")));
+            }
+        };
+        let served = self.logs.served(name).filter(|log| log.id() == id);
+        let log =
+            served.ok_or_else(|| StoreError::Unavailable("the log is not open".to_owned()))?;
+        let base = entry.base;
+        match self.change(name, move |_| log.restore_index(base, &bytes)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(StoreError::Damaged(format!("{object} is not the index of its segment")))
+            }
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Begins to make an index from a segment, all of which is read for that.
+    fn begin_rebuild(self: Arc<Inner>, name: &LogName, id: LogId, entry: Entry) {
+        let Some(log) = self.logs.served(name).filter(|log| log.id() == id) else { return };
+        self.handle.clone().spawn(async move {
+            let _permit = self.rebuilds.acquire().await;
+            let (rebuilt, base) = (log.clone(), entry.base);
+            let done = tokio::task::spawn_blocking(move || rebuilt.rebuild_index(base)).await;
+            if let Ok(Err(error)) = done {
+                tracing::warn!(
+                    log = %log.name(), segment = %base, %error,
+                    "the index of an archived segment cannot be rebuilt, so reads of it are slow"
+                );
+            }
+        });
+    }
+
     /// Brings the logs with this segment up to date.
     async fn look_again(self: Arc<Inner>, entry: &Entry) -> Result<(), StoreError> {
         let asked = Instant::now();

@@ -108,7 +108,9 @@ impl Logs {
         schedule.add(manifest.id, now);
         let noted = Known {
             name: manifest.name.clone(),
-            lineage: manifest.lineage.iter().map(|ancestor| (ancestor.id, ancestor.fork)).collect(),
+            lineage: (manifest.lineage.ancestors().iter())
+                .map(|ancestor| (ancestor.id, ancestor.fork))
+                .collect(),
             end: manifest.end().unwrap_or(manifest.start),
             newest_us: manifest.entries.last().map_or(0, |entry| entry.last_timestamp_us),
             is_deleted: manifest.deleted_us.is_some(),

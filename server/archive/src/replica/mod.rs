@@ -72,6 +72,8 @@ struct Inner {
     looks: Arc<Semaphore>,
     /// Indexes that are read at the same time.
     indexes: Semaphore,
+    /// Indexes that are made from their segments at the same time.
+    rebuilds: Semaphore,
     /// Calls of the catalog that block.
     changes: Semaphore,
     /// A deadline has changed.
@@ -128,6 +130,7 @@ impl Replica {
             logs: known::Logs::new(settings.refresh),
             looks: Arc::new(Semaphore::new(AT_ONCE)),
             indexes: Semaphore::new(AT_ONCE),
+            rebuilds: Semaphore::new(1),
             changes: Semaphore::new(CHANGES_AT_ONCE),
             wake: Notify::new(),
             list_soon: Notify::new(),

@@ -7,10 +7,13 @@ use http::Method;
 use styx_archive::fetch::{Fetch, Settings};
 use styx_archive::keys;
 use styx_engine::archive::{Entry, Kept, StoreError};
+use styx_engine::{Found, Place};
 use styx_protocol::{LogId, Position};
 use tokio::runtime::Runtime;
 
+use crate::archiving::{Server, append, wait_for_archived, wait_until};
 use crate::s3::{Fault, S3};
+use crate::stores::run;
 
 const CHUNK: u64 = 1 << 20;
 
@@ -161,6 +164,32 @@ fn cache_stays_within_its_size_and_keeps_what_is_in_use() {
     drop(kept);
 }
 
+/// A record can have up to 1 GiB, and the cache 32 MiB.
+#[test]
+fn block_that_is_larger_than_the_cache_is_read_and_its_space_is_given_back() {
+    let scene = Scene::with(100, |settings| settings.memory_bytes = CHUNK);
+    let small = scene.fetch(99 * CHUNK, 99 * CHUNK + 10, 0).expect("fetched");
+    for _ in 0..2 {
+        // Two readers at the same time.
+        let large = [0, 1].map(|_| scene.fetch(3, 90 * CHUNK, 0).expect("fetched"));
+        scene.check(3, 90 * CHUNK);
+        let [first, second] = large;
+        drop(first);
+        scene.check(3, 90 * CHUNK);
+        drop(second);
+        assert_eq!(scene.cached(3, 90 * CHUNK), None);
+    }
+    assert!(scene.fetch.disk_bytes().expect("a file") <= 32 * CHUNK);
+    scene.check(99 * CHUNK, 99 * CHUNK + 10);
+    drop(small);
+    // The cache works as before.
+    for chunk in 0..60 {
+        let _kept = scene.fetch(chunk * CHUNK, (chunk + 1) * CHUNK, 0).expect("fetched");
+        scene.check(chunk * CHUNK, (chunk + 1) * CHUNK);
+    }
+    assert!(scene.fetch.disk_bytes().expect("a file") <= 32 * CHUNK);
+}
+
 #[test]
 fn distrusted_bytes_are_fetched_again() {
     let scene = Scene::new(2);
@@ -234,4 +263,45 @@ fn futures_executor<T>(future: impl Future<Output = T>) -> T {
             std::task::Poll::Pending => std::thread::park(),
         }
     }
+}
+
+#[test]
+fn missing_index_comes_from_the_store_or_is_rebuilt() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.create("log");
+    append(&log, 35);
+    wait_for_archived(&log, 30);
+    let path = |base: u64| directory.path().join(format!("log/0/{base:020}.idx"));
+    wait_until("evicted", || {
+        log.segments().iter().take(2).all(|segment| segment.place == Place::Remote)
+    });
+    drop(log);
+    server.stop();
+    let [first, second] = [0, 10].map(|base| {
+        let bytes = std::fs::read(path(base)).expect("an index");
+        std::fs::remove_file(path(base)).expect("removed");
+        bytes
+    });
+    let is_second = |key: &String| key.contains(&format!("/{:020}-", 10)) && key.ends_with(".idx");
+    s3.remove(&s3.keys().into_iter().find(is_second).expect("an index"));
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.log("log");
+    let check = |position| {
+        let mut reader = log.reader(Position(position)).expect("a reader");
+        loop {
+            match reader.record().expect("readable") {
+                Found::Some(record) => break assert_eq!(record.position, Position(position)),
+                Found::NeedsStore(fetch) => reader.keep(run(fetch).expect("fetched")),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    check(5);
+    assert_eq!(std::fs::read(path(0)).expect("from the store"), first);
+    check(15);
+    wait_until("the index is rebuilt", || std::fs::read(path(10)).is_ok_and(|it| it == second));
+    drop(log);
+    server.stop();
 }

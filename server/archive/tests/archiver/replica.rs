@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use styx_archive::manifest::{Manifest, Owner};
 use styx_archive::restore::{RestoreOptions, restore};
+use styx_archive::selection::Wanted;
 use styx_archive::{Replica, ReplicaSettings};
 use styx_engine::{Catalog, Error, Found, Log, Options};
 use styx_protocol::{Code, LogConfig, LogId, Position};
@@ -301,8 +302,11 @@ fn restored_log_replaces_the_one_that_it_was_restored_from() {
     primary.stop();
 
     let second = tempfile::tempdir().expect("a directory");
-    let options =
-        RestoreOptions { data_directory: second.path().to_owned(), log: None, until_us: None };
+    let options = RestoreOptions {
+        data_directory: second.path().to_owned(),
+        logs: Wanted::All,
+        until_us: None,
+    };
     restore(&s3.store(), &options, &mut |_| {}).expect("restored");
     let primary = Server::on_s3(second.path(), &s3);
     let restored = primary.log("log");

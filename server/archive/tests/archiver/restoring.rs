@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use http::Method;
 use styx_archive::Settings;
+use styx_archive::collect::collect;
 use styx_archive::download::download;
 use styx_archive::manifest::Manifest;
-use styx_archive::restore::{RestoreOptions, Restored, restore};
+use styx_archive::restore::{Outcome, RestoreOptions, Restored, restore};
+use styx_archive::selection::{LeftOut, Wanted};
 use styx_archive::status::status;
 use styx_archive::store::Kind;
 use styx_engine::Place;
+use styx_engine::archive::Lineage;
 use styx_protocol::{LogId, Position};
 
-use crate::archiving::{Server, append, check_records, manifest, name, wait_for_archived};
+use crate::archiving::{
+    Server, append, check_records, manifest, name, wait_for_archived, wait_until,
+};
 use crate::s3::{Fault, S3};
 
 fn options(directory: &Path) -> RestoreOptions {
-    RestoreOptions { data_directory: directory.to_owned(), log: None, until_us: None }
+    RestoreOptions { data_directory: directory.to_owned(), logs: Wanted::All, until_us: None }
 }
 
 /// An archive with a log of 50 archived records, trimmed to 20, and one of 10.
@@ -38,7 +43,9 @@ fn archive() -> (S3, tempfile::TempDir) {
 }
 
 fn restored(s3: &S3, directory: &Path) -> Vec<Restored> {
-    restore(&s3.store(), &options(directory), &mut |_| {}).expect("restored")
+    let outcome = restore(&s3.store(), &options(directory), &mut |_| {}).expect("restored");
+    assert_eq!(outcome.left_out, []);
+    outcome.restored
 }
 
 #[test]
@@ -61,8 +68,7 @@ fn restored_logs_have_every_archived_record_and_continue() {
     check_records(&log, 20, 75);
     let continued = manifest(server.archiver.store(), &log);
     assert_eq!(continued.entries.len(), 5);
-    assert_eq!(continued.lineage.len(), 1);
-    assert_eq!((continued.lineage[0].id, continued.lineage[0].fork), (logs[0].from, Position(50)));
+    assert_eq!(continued.lineage, Lineage::default().restored(logs[0].from, Position(50)));
     drop(log);
     server.stop();
 }
@@ -138,11 +144,11 @@ fn one_log_is_restored_up_to_a_time() {
     server.stop();
     let directory = tempfile::tempdir().expect("temporary directory");
     let chosen = RestoreOptions {
-        log: Some(name("log")),
+        logs: Wanted::Name(name("log")),
         until_us: Some(entries[1].last_timestamp_us),
         ..options(directory.path())
     };
-    let logs = restore(&store, &chosen, &mut |_| {}).expect("restored");
+    let logs = restore(&store, &chosen, &mut |_| {}).expect("restored").restored;
     assert_eq!(logs.len(), 1);
     assert_eq!(logs[0].end, entries[1].end);
     let server = Server::on_s3(directory.path(), &s3);
@@ -158,9 +164,14 @@ fn restore_changes_nothing_in_the_store_and_no_existing_log() {
     restored(&s3, directory.path());
     assert_eq!((s3.keys(), s3.requests(Method::PUT, "")), (keys, writes));
 
-    let error = restore(&s3.store(), &options(lost.path()), &mut |_| {}).expect_err("exists");
-    assert!(error.to_string().contains("already exists"), "{error}");
-    let absent = RestoreOptions { log: Some(name("absent")), ..options(directory.path()) };
+    let outcome = restore(&s3.store(), &options(lost.path()), &mut |_| {}).expect("left out");
+    assert_eq!(outcome.restored, []);
+    assert_eq!(outcome.left_out.len(), 2);
+    for left_out in outcome.left_out {
+        let LeftOut::Unusable { why, .. } = left_out else { panic!("{left_out:?}") };
+        assert!(why.contains("another log with this name"), "{why}");
+    }
+    let absent = RestoreOptions { logs: Wanted::Name(name("absent")), ..options(directory.path()) };
     let error = restore(&s3.store(), &absent, &mut |_| {}).expect_err("absent");
     assert_eq!(error.kind, Kind::Missing);
 }
@@ -205,4 +216,165 @@ fn status_shows_what_is_archived() {
     assert_eq!(shown, [("log", 20, 50, false), ("other", 0, 10, false)]);
     assert!(found.logs.iter().all(|log| log.bytes > 0 && log.newest_us > 0));
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+}
+
+/// The logs that a restore leaves out: their names and ids, or the reason.
+fn left_out(outcome: &Outcome) -> Vec<String> {
+    let text = |left_out: &LeftOut| match left_out {
+        LeftOut::Diverged { name, logs } => {
+            let logs: Vec<_> = logs.iter().map(|log| format!("{} {}", log.id, log.end)).collect();
+            format!("{name}: {}", logs.join(", "))
+        }
+        LeftOut::Unusable { why, .. } => why.clone(),
+    };
+    outcome.left_out.iter().map(text).collect()
+}
+
+#[test]
+fn logs_with_one_name_and_different_records_are_left_out_and_restored_by_id() {
+    let (s3, lost) = archive();
+    let copy = tempfile::tempdir().expect("temporary directory");
+    let original = restored(&s3, copy.path())[0].from;
+    // Both continue under the same name.
+    let server = Server::on_s3(copy.path(), &s3);
+    append(&server.log("log"), 15);
+    wait_for_archived(&server.log("log"), 60);
+    let second = server.log("log").id();
+    server.stop();
+    let server = Server::on_s3(lost.path(), &s3);
+    append(&server.log("log"), 10);
+    wait_for_archived(&server.log("log"), 60);
+    server.stop();
+    s3.put("logs/0000000000000000000000000000000a/manifest", b"damaged", Duration::ZERO);
+
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let outcome = restore(&s3.store(), &options(directory.path()), &mut |_| {}).expect("restored");
+    let names: Vec<_> = outcome.restored.iter().map(|log| log.log.as_str()).collect();
+    assert_eq!(names, ["other"]);
+    let mut ids = [original, second];
+    ids.sort_by_key(|id| id.0);
+    let left_out = left_out(&outcome);
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(left_out[0].starts_with("logs/0000000000000000000000000000000a/manifest: "));
+    assert_eq!(left_out[1], format!("log: {} 60, {} 60", ids[0], ids[1]));
+
+    for id in ids {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let chosen = RestoreOptions { logs: Wanted::Id(id), ..options(directory.path()) };
+        let outcome = restore(&s3.store(), &chosen, &mut |_| {}).expect("restored");
+        let from: Vec<_> = outcome.restored.iter().map(|log| (log.from, log.end.0)).collect();
+        assert_eq!((from, outcome.left_out), (vec![(id, 60)], vec![]));
+    }
+    let absent = RestoreOptions { logs: Wanted::Id(LogId(9)), ..options(directory.path()) };
+    let error = restore(&s3.store(), &absent, &mut |_| {}).expect_err("absent");
+    assert_eq!(error.kind, Kind::Missing);
+}
+
+#[test]
+fn deleted_log_is_not_restored_by_its_id() {
+    let (s3, lost) = archive();
+    let server = Server::on_s3(lost.path(), &s3);
+    let id = server.log("log").id();
+    append(&server.log("log"), 10);
+    wait_for_archived(&server.log("log"), 60);
+    server.catalog.delete(&name("log")).expect("deleted");
+    wait_until("the log is marked", || {
+        status(&s3.store(), &mut |_| {}).expect("read").logs.iter().any(|log| log.is_deleted)
+    });
+    server.stop();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let chosen = RestoreOptions { logs: Wanted::Id(id), ..options(directory.path()) };
+    let error = restore(&s3.store(), &chosen, &mut |_| {}).expect_err("deleted");
+    assert!(error.to_string().contains("run styx archive undelete first"), "{error}");
+    assert_eq!(restored(&s3, directory.path()).len(), 1);
+}
+
+#[test]
+fn second_run_continues_a_restore_and_leaves_what_exists() {
+    let (s3, _lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let one = |log| RestoreOptions { logs: Wanted::Name(name(log)), ..options(directory.path()) };
+    let first = restore(&s3.store(), &one("other"), &mut |_| {}).expect("restored").restored;
+    // An index of the other log cannot be fetched.
+    s3.order_later(Method::GET, ".idx", 1, 1, Fault::Refuse(403));
+    let error = restore(&s3.store(), &one("log"), &mut |_| {}).expect_err("denied");
+    assert_eq!(error.kind, Kind::Denied, "{error}");
+    assert!(!directory.path().join("log").exists());
+
+    let logs = restored(&s3, directory.path());
+    let shown: Vec<_> = logs.iter().map(|log| (log.log.as_str(), log.existed)).collect();
+    assert_eq!(shown, [("log", false), ("other", true)]);
+    assert_eq!(logs[1].id, first[0].id);
+    // With another end, it would be another log.
+    let earlier = RestoreOptions { until_us: Some(u64::MAX), ..options(directory.path()) };
+    let outcome = restore(&s3.store(), &earlier, &mut |_| {}).expect("nothing to do");
+    assert!(outcome.restored.iter().all(|log| log.existed));
+}
+
+#[test]
+fn first_start_of_a_restored_log_writes_its_manifest_and_later_ones_cost_no_request() {
+    let (s3, lost) = archive();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let logs = restored(&s3, directory.path());
+    let server = Server::on_s3(directory.path(), &s3);
+    let log = server.log("log");
+    wait_until("the manifests are written", || {
+        ["log", "other"].iter().all(|log| !server.log(log).needs_archive_manifest())
+    });
+    let written = manifest(server.archiver.store(), &log);
+    assert_eq!(written.lineage, Lineage::default().restored(logs[0].from, Position(50)));
+    assert_eq!((written.entries.len(), written.start), (3, Position(20)));
+    drop(log);
+    server.stop();
+
+    let before = s3.all_requests();
+    let server = Server::on_s3(directory.path(), &s3);
+    append(&server.log("log"), 1);
+    server.stop();
+    assert_eq!(s3.all_requests(), before);
+
+    // The original is deleted, and the restored log still reads its objects.
+    let server = Server::on_s3(lost.path(), &s3);
+    append(&server.log("log"), 10);
+    wait_for_archived(&server.log("log"), 60);
+    server.catalog.delete(&name("log")).expect("deleted");
+    wait_until("the log is marked", || {
+        status(&s3.store(), &mut |_| {}).expect("read").logs.iter().any(|log| log.is_deleted)
+    });
+    server.stop();
+    for _ in 0..2 {
+        collect(&s3.store(), Duration::ZERO, &mut |_| {}).expect("collected");
+    }
+    let server = Server::on_s3(directory.path(), &s3);
+    check_records(&server.log("log"), 20, 51);
+    server.stop();
+}
+
+/// A log that is restored from a restored one knows both.
+#[test]
+fn lineage_of_a_lineage_ends_where_the_last_restore_ended() {
+    let (s3, _lost) = archive();
+    let first = tempfile::tempdir().expect("temporary directory");
+    let original = restored(&s3, first.path())[0].from;
+    let server = Server::on_s3(first.path(), &s3);
+    let log = server.log("log");
+    append(&log, 35);
+    wait_for_archived(&log, 80);
+    let entries = manifest(server.archiver.store(), &log).entries;
+    let id = log.id();
+    drop(log);
+    server.stop();
+
+    let whole = Lineage::default().restored(original, Position(50)).restored(id, Position(80));
+    // The fourth segment from the start ends at 60, the second at 40.
+    let earlier = |end| Lineage::default().restored(original, end).restored(id, end);
+    for (newest, lineage) in [(5, whole), (1, earlier(Position(40)))] {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let until_us = Some(entries[newest].last_timestamp_us);
+        let until = RestoreOptions { until_us, ..options(directory.path()) };
+        restore(&s3.store(), &until, &mut |_| {}).expect("restored");
+        let server = Server::on_s3(directory.path(), &s3);
+        assert_eq!(*server.log("log").lineage(), lineage);
+        server.stop();
+    }
 }

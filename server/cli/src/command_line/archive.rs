@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use styx_protocol::LogName;
+use styx_protocol::{LogId, LogName};
 
 use super::Moment;
 use crate::token::Lifetime;
@@ -92,6 +92,10 @@ pub(crate) struct RestoreArguments {
     /// Restore only this log
     #[arg(long, value_name = "NAME")]
     pub(crate) log: Option<LogName>,
+    /// Restore only the log with this id, which styx archive status shows: needed if the archive has
+    /// several logs with the same name and different records
+    #[arg(long, value_name = "ID", conflicts_with = "log")]
+    pub(crate) id: Option<LogId>,
     /// Restore nothing that was appended after this time: a time such as 2027-01-31T12:00:00Z, or
     /// 10m for the time before now
     #[arg(long, value_name = "TIME")]

@@ -42,6 +42,13 @@ pub trait Depot: Debug + Send + Sync {
     /// cancels only this wait.
     fn fetch(&self, entry: &Entry, range: Range<u64>, ahead: u64) -> FetchResult;
 
+    /// Fetches the index of an archived segment, and gives it to
+    /// [`Log::restore_index`](crate::Log::restore_index) before the future resolves. If the store has
+    /// no valid index, the future fails, and the depot calls
+    /// [`Log::rebuild_index`](crate::Log::rebuild_index) in the background. Without an index, reads
+    /// of the segment work but are slow. The future is as that of [`Depot::fetch`].
+    fn fetch_index(&self, log: &LogName, id: LogId, entry: &Entry) -> FetchResult;
+
     /// The bytes of a range had the wrong checksums, although they came from the depot. Forgets them,
     /// so that the next fetch reads the store again.
     fn distrust(&self, entry: &Entry, range: Range<u64>);
@@ -114,6 +121,10 @@ impl Depot for NoDepot {
     fn fetch(&self, _: &Entry, _: Range<u64>, _: u64) -> FetchResult {
         let why = "this server has no [archive], but the log has segments there";
         Box::pin(std::future::ready(Err(StoreError::Unavailable(why.into()))))
+    }
+
+    fn fetch_index(&self, _: &LogName, _: LogId, _: &Entry) -> FetchResult {
+        Box::pin(std::future::ready(Err(StoreError::Missing)))
     }
 
     fn distrust(&self, _: &Entry, _: Range<u64>) {}

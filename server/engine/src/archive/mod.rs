@@ -12,6 +12,7 @@
 
 pub(crate) mod depot;
 pub(crate) mod entry;
+mod lineage;
 pub(crate) mod list;
 mod local_limits;
 pub(crate) mod remote_file;
@@ -21,6 +22,7 @@ mod store_access;
 
 pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
+pub use lineage::{Ancestor, Lineage};
 pub use local_limits::{Evicted, LocalLimits};
 
 pub(crate) use sealed_segment::READ_BYTES;

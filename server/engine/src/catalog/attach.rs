@@ -1,12 +1,13 @@
 //! Attaching: creates a log whose records are in the object store, for a restore.
 //!
 //! ```text
-//! entries ─▶ list, watermark, indexes, producers, and an empty newest segment that names the last
-//!            seal ─▶ manifest ─▶ rename to the log's name
+//! indexes, each as it arrives ─▶ entries ─▶ list, watermark, producers, and an empty newest segment
+//!            that names the last seal ─▶ manifest with the lineage ─▶ rename to the log's name
 //! ```
 //!
-//! Nothing is read from the store: reads fetch what they need. Invariant: the directory is that of
-//! an intact log with evicted segments.
+//! Nothing is read from the store: reads fetch what they need, and the caller gives the indexes one
+//! by one, so that they are never in memory together. Invariant: the directory is that of an intact
+//! log with evicted segments.
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ use styx_protocol::{LogConfig, LogName, Position};
 
 use super::Catalog;
 use super::inner::CatalogInner;
-use crate::archive::Entry;
 use crate::archive::list::{self, Entries};
+use crate::archive::{Entry, Lineage};
 use crate::commit::failure::Failure;
 use crate::commit::roll::{SegmentDirectory, SegmentStart};
 use crate::manifest::{ARCHIVED_VERSION, Manifest};
@@ -40,32 +41,42 @@ pub struct Attached {
     /// The producer snapshot at the end of the last segment. Without it, the log knows no
     /// idempotent producers.
     pub producers: Option<Vec<u8>>,
-    /// The indexes of some segments, by base position. Reads of other segments are slow, because
-    /// they search from the start of the segment.
-    pub indexes: Vec<(Position, Vec<u8>)>,
+    /// The logs from which it is restored. The last is the one that the entries are from.
+    pub lineage: Lineage,
 }
+
+/// The index of a segment with this base, or why there are no more.
+pub type AttachedIndex = Result<(Position, Vec<u8>), Error>;
 
 impl Catalog {
     /// Creates a log from archived segments, durably, with a new id; blocks. Its records stay in the
     /// object store. Nothing in the data directory that has this name is changed, and a failure
     /// leaves nothing behind.
     ///
+    /// `indexes` are the indexes of some segments, in any order. Each is on the disk before the next
+    /// is asked for. A segment without one gets it when a read needs it.
+    ///
     /// # Errors
     /// [`Error::BadArchive`] if the entries are not the segments of one log, or if the producer
-    /// snapshot is not that of the last one. As [`Catalog::create`].
-    pub fn attach(&self, name: &LogName, attached: &Attached) -> Result<Log, Error> {
+    /// snapshot is not that of the last one. As [`Catalog::create`]; the error of an index.
+    pub fn attach(
+        &self,
+        name: &LogName,
+        attached: &Attached,
+        indexes: impl IntoIterator<Item = AttachedIndex>,
+    ) -> Result<Log, Error> {
         self.0.check_writable(None)?;
         attached.config.validate()?;
         attached.check()?;
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
         let reserved = self.0.reserve_new(name)?;
         let placed = self.0.new_id().and_then(|id| {
-            let manifest = Manifest::new(id, 0, attached.config);
-            let manifest = match attached.entries.is_empty() {
-                true => manifest,
-                false => Manifest { version: ARCHIVED_VERSION, ..manifest },
+            let manifest = Manifest {
+                version: ARCHIVED_VERSION,
+                lineage: attached.lineage.clone(),
+                ..Manifest::new(id, 0, attached.config)
             };
-            self.0.place_attached(name, manifest, attached)
+            self.0.place_attached(name, &manifest, attached, &mut indexes.into_iter())
         });
         let created = placed.and_then(|()| {
             // The log has no record of its own yet.
@@ -112,22 +123,24 @@ impl CatalogInner {
     pub(super) fn place_attached(
         &self,
         name: &LogName,
-        manifest: Manifest,
+        manifest: &Manifest,
         attached: &Attached,
+        indexes: &mut dyn Iterator<Item = AttachedIndex>,
     ) -> Result<(), Error> {
         let storage = &self.options.storage;
         let temporary = self.unused_path(data_directory::RESTORING)?;
         restore::place(&**storage, &temporary, &self.directory(name), || {
             storage.create_dir(&temporary).map_err(Error::io("cannot create", &temporary))?;
-            self.build_attached(&temporary, manifest, attached)
+            self.build_attached(&temporary, manifest, attached, indexes)
         })
     }
 
     fn build_attached(
         &self,
         directory: &Path,
-        manifest: Manifest,
+        manifest: &Manifest,
         attached: &Attached,
+        indexes: &mut dyn Iterator<Item = AttachedIndex>,
     ) -> Result<(), Error> {
         let storage = &self.options.storage;
         let folder = directory.join(manifest.generation.to_string());
@@ -137,6 +150,14 @@ impl CatalogInner {
             let path = folder.join(name);
             replace_file(&**storage, &path, bytes).map_err(Error::io("cannot write", path))
         };
+        for index in indexes {
+            let (base, bytes) = index?;
+            // As every index, these are a cache and need no sync.
+            let path = folder.join(name::index(base));
+            write_temporary(&**storage, &path, &bytes)
+                .and_then(|_| storage.rename(&crate::storage::temporary_path(&path), &path))
+                .map_err(Error::io("cannot write", path))?;
+        }
         let last = attached.entries.last();
         let end = last.map_or(attached.start, |last| last.end);
         let file =
@@ -150,13 +171,6 @@ impl CatalogInner {
             let none = || ProducerTable::default().encode(last.seal_crc, last.end);
             let producers = attached.producers.clone().unwrap_or_else(none);
             write(&name::producers(end), &producers)?;
-        }
-        for (base, bytes) in &attached.indexes {
-            // As every index, these are a cache and need no sync.
-            let path = folder.join(name::index(*base));
-            write_temporary(&**storage, &path, bytes)
-                .and_then(|_| storage.rename(&crate::storage::temporary_path(&path), &path))
-                .map_err(Error::io("cannot write", path))?;
         }
         let segment_directory = SegmentDirectory {
             storage: std::sync::Arc::clone(storage),

@@ -89,7 +89,8 @@ impl CatalogInner {
         let locks = log_directory::lock_linked(storage, &directory)?;
         let manifest = read_manifest(storage, &directory)?;
         if let Some(original) = self.open_log_with(manifest.id) {
-            let manifest = Manifest { id: self.new_id()?, ..manifest };
+            let id = self.new_id()?;
+            let manifest = Manifest { id, has_archive_manifest: false, ..manifest };
             let path = directory.join(name::MANIFEST);
             replace_file(storage, &path, manifest.encode().as_bytes())
                 .map_err(Error::io("cannot write", &path))?;

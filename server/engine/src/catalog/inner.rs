@@ -149,6 +149,8 @@ impl CatalogInner {
             watermark: Mutex::new(from.watermark),
             cursors: Cursors::default(),
             archive: Mutex::new(from.archive),
+            lineage: from.manifest.lineage,
+            has_archive_manifest: AtomicBool::new(from.manifest.has_archive_manifest),
             is_end_open: AtomicBool::new(false),
             trim_lock: Mutex::new(()),
             health: Mutex::new((LogStatus::Ok, String::new())),
@@ -173,7 +175,7 @@ impl CatalogInner {
 
     /// Creates an empty log under a temporary name and renames it to the log's name. Nothing that
     /// has this name is changed.
-    pub(super) fn create(&self, name: &LogName, manifest: Manifest) -> Result<(), Error> {
+    pub(super) fn create(&self, name: &LogName, manifest: &Manifest) -> Result<(), Error> {
         let storage = &self.options.storage;
         let temporary = self.unused_path(data_directory::RESTORING)?;
         restore::place(&**storage, &temporary, &self.directory(name), || {
@@ -184,7 +186,7 @@ impl CatalogInner {
 
     /// Creates the files of an empty log in its directory, its manifest last. The manifest is the
     /// commit point of a truncate.
-    pub(super) fn build(&self, directory: &Path, manifest: Manifest) -> Result<(), Error> {
+    pub(super) fn build(&self, directory: &Path, manifest: &Manifest) -> Result<(), Error> {
         let storage = &self.options.storage;
         let folder = directory.join(manifest.generation.to_string());
         let failed = |doing| Error::io(doing, directory);

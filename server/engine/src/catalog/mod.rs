@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogInfo, LogName, LogStatus};
 
-pub use self::attach::Attached;
+pub use self::attach::{Attached, AttachedIndex};
 use self::by_hand::Deletion;
 use self::inner::{CatalogInner, OPEN_THREADS};
 pub use self::options::Options;
@@ -173,7 +173,7 @@ impl Catalog {
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
         let reserved = self.0.reserve_new(name)?;
         let id = self.0.new_id();
-        let placed = id.and_then(|id| self.0.create(name, Manifest::new(id, 0, config)));
+        let placed = id.and_then(|id| self.0.create(name, &Manifest::new(id, 0, config)));
         let created = placed.and_then(|()| {
             // The log has no record yet.
             self.0.recover(name).inspect_err(|_| self.0.discard(name))
@@ -370,10 +370,11 @@ impl Catalog {
             _ => None,
         };
         let archive = open.as_ref().map(|log| lock(&log.0.archive));
-        let built = self.0.build(&directory, next);
+        let generation = next.generation;
+        let built = self.0.build(&directory, &next);
         let manifest = read_manifest(&*self.0.options.storage, &directory);
         if let Err(error) = &built
-            && manifest.is_ok_and(|manifest| manifest.generation != next.generation)
+            && manifest.is_ok_and(|manifest| manifest.generation != generation)
         {
             // The old manifest is still in force, so the old log continues.
             drop(archive);

@@ -44,9 +44,13 @@ impl Catalog {
             Err(Error::LogNotFound { .. }) => self.0.reserve_new(name)?,
             Err(error) => return Err(error),
         };
-        let manifest =
-            Manifest { version: ARCHIVED_VERSION, ..Manifest::new(id, 0, attached.config) };
-        let placed = self.0.place_attached(name, manifest, attached);
+        let manifest = Manifest {
+            version: ARCHIVED_VERSION,
+            lineage: attached.lineage.clone(),
+            ..Manifest::new(id, 0, attached.config)
+        };
+        let indexes = &mut std::iter::empty();
+        let placed = self.0.place_attached(name, &manifest, attached, indexes);
         let created = placed
             .and_then(|()| self.0.recover(name).inspect_err(|_| self.0.discard(name)))
             .inspect(|log| log.set_owner(owner));

@@ -21,8 +21,8 @@ use super::inner::LogInner;
 use super::{Log, micros};
 use crate::Error;
 use crate::archive::list::{self, ArchiveList, Entries};
-use crate::archive::{Entry, Evicted, LocalLimits, SealedSegment};
-use crate::manifest;
+use crate::archive::{Entry, Evicted, Lineage, LocalLimits, SealedSegment};
+use crate::manifest::{ARCHIVED_VERSION, Manifest};
 use crate::recovery::read_manifest;
 use crate::retention;
 use crate::sabotage::{self, Mistake};
@@ -60,6 +60,30 @@ impl Log {
             Some(end) => Some(end),
             None => self.0.services.store.is_configured.then(|| view.start()),
         }
+    }
+
+    /// The logs from which this log was restored.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.0.lineage
+    }
+
+    /// Whether the archive still needs a manifest of this log, because the log reads objects of the
+    /// log that it was restored from, and nothing in the archive says so yet. Never waits.
+    #[must_use]
+    pub fn needs_archive_manifest(&self) -> bool {
+        let oldest = || self.0.tail.view().segments.first().and_then(|segment| segment.entry());
+        !self.0.has_archive_manifest.load(Ordering::Relaxed)
+            && oldest().is_some_and(|entry| entry.home != self.0.id)
+    }
+
+    /// Records durably that the archive has a manifest of this log. Has no effect if that is
+    /// recorded already. Blocks.
+    ///
+    /// # Errors
+    /// The log was removed, or its directory was; I/O.
+    pub fn record_archive_manifest(&self) -> Result<(), Error> {
+        self.0.record_archive_manifest()
     }
 
     /// The entries of the archived segments that the log still has, ascending. Never waits.
@@ -161,14 +185,10 @@ impl LogInner {
             }
             known.push((segment, *entry));
         }
-        if self.is_displaced() {
-            return Err(Error::io("cannot write to", &self.directory)(io::Error::other(
-                self.displaced(),
-            )));
-        }
+        self.check_not_displaced()?;
         if !sabotage::makes(Mistake::EvictBeforeManifest) {
             let path = list::path(&self.segment_directory.path);
-            self.raise_version()?;
+            self.change_manifest(|_| ())?;
             let list = list.get_or_insert_with(|| {
                 Box::new(ArchiveList::absent(&self.segment_directory.storage, path.clone()))
             });
@@ -182,17 +202,37 @@ impl LogInner {
         Ok(())
     }
 
-    /// Makes sure that `log.toml` has the version of a log with archived segments. The lock of the
-    /// list protects it from a truncate.
-    fn raise_version(&self) -> Result<(), Error> {
+    fn record_archive_manifest(&self) -> Result<(), Error> {
+        let _list = lock(&self.archive);
+        self.tail.live_view()?;
+        self.check_not_displaced()?;
+        self.change_manifest(|manifest| manifest.has_archive_manifest = true)?;
+        self.has_archive_manifest.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn check_not_displaced(&self) -> Result<(), Error> {
+        match self.is_displaced() {
+            true => Err(Error::io("cannot write to", &self.directory)(io::Error::other(
+                self.displaced(),
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Changes `log.toml`, and makes sure that it has the version of a log with archived segments.
+    /// Writes nothing if there is nothing to change. The lock of the list protects it from a
+    /// truncate.
+    fn change_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
         let storage = &*self.segment_directory.storage;
-        let manifest = read_manifest(storage, &self.directory)?;
-        if manifest.version >= manifest::ARCHIVED_VERSION {
+        let old = read_manifest(storage, &self.directory)?;
+        let mut new = Manifest { version: old.version.max(ARCHIVED_VERSION), ..old.clone() };
+        change(&mut new);
+        if new == old {
             return Ok(());
         }
-        let raised = manifest::Manifest { version: manifest::ARCHIVED_VERSION, ..manifest };
         let path: PathBuf = self.directory.join(name::MANIFEST);
-        replace_file(storage, &path, raised.encode().as_bytes())
+        replace_file(storage, &path, new.encode().as_bytes())
             .map_err(Error::io("cannot write", path))
     }
 

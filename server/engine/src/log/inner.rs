@@ -10,8 +10,8 @@ use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
 
 use crate::Error;
 use crate::append::{Append, AppendError, Appended, StreamError, Ticket};
-use crate::archive::StoreAccess;
 use crate::archive::list::ArchiveList;
+use crate::archive::{Lineage, StoreAccess};
 use crate::block_parts::BlockParts;
 use crate::clock::{StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
@@ -84,6 +84,10 @@ pub(crate) struct LogInner {
     /// The list of archived segments; `None` if there is none. Held while the list or the version in
     /// `log.toml` is written, and while the log is deleted or truncated.
     pub(crate) archive: Mutex<Option<Box<ArchiveList>>>,
+    /// The logs from which it was restored.
+    pub(crate) lineage: Lineage,
+    /// As in `log.toml`; changed with the lock of `archive`.
+    pub(crate) has_archive_manifest: AtomicBool,
     /// The newest segment's file is open, and [`OpenEnds`] knows it.
     pub(crate) is_end_open: AtomicBool,
     /// Held by retention and trims, so that one of them runs at a time.

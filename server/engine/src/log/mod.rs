@@ -8,6 +8,7 @@ mod append_stream;
 mod archive;
 mod closed;
 mod download;
+mod index;
 mod inner;
 pub(crate) mod maintainer;
 mod maintenance;

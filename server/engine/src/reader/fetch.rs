@@ -34,6 +34,8 @@ struct Fetching {
     segment: Arc<Segment>,
     entry: Entry,
     offset: u64,
+    /// It is the index that is fetched. If the store has none, the read goes on without.
+    is_index: bool,
     fetched: FetchResult,
 }
 
@@ -54,8 +56,29 @@ impl Fetch {
             segment: Arc::clone(segment),
             entry: needs.entry,
             offset: needs.range.start,
+            is_index: false,
             fetched: depot.fetch(&needs.entry, needs.range.clone(), ahead.min(left)),
         }))
+    }
+
+    /// Begins to fetch the index of an evicted segment. `None` if there is one on the disk, or if
+    /// somebody has asked for it. Waits for the disk.
+    pub(crate) fn index(
+        log: &Arc<LogInner>,
+        position: Position,
+        segment: &Arc<Segment>,
+    ) -> Option<Fetch> {
+        let entry = segment.entry().filter(|_| segment.wants_index())?;
+        tracing::debug!(log = %log.name, segment = %segment.base, "fetching the index of an archived segment");
+        Some(Fetch(Box::new(Fetching {
+            log: Arc::clone(log),
+            position,
+            segment: Arc::clone(segment),
+            entry,
+            offset: 0,
+            is_index: true,
+            fetched: log.services.store.depot.fetch_index(&log.name, log.id, &entry),
+        })))
     }
 
     /// Blocks this thread until the future resolves, or until the store made no progress for
@@ -73,6 +96,15 @@ impl Fetch {
 impl Fetching {
     /// What the failure means for the reader. `Ok` if it should read again.
     fn judge(&self, error: StoreError) -> Result<Kept, Error> {
+        if self.is_index {
+            return match error {
+                StoreError::Unavailable(cause) => {
+                    self.segment.index_did_not_arrive();
+                    Err(Error::StoreUnavailable { cause })
+                }
+                StoreError::Missing | StoreError::Damaged(_) => Ok(Kept::new(())),
+            };
+        }
         let view = self.log.tail.live_view()?;
         if self.position < view.start() {
             return Err(Error::OutOfRange {

@@ -18,7 +18,7 @@ use styx_protocol::limits::{BLOCK_HEADER_BYTES, MAX_RECORD_SIZE_MAX};
 use super::ahead::Ahead;
 use super::extract::{Bound, Extract, Extracted};
 use super::remote::Needs;
-use super::{FilePlace, READ_BYTES_MIN, Reader};
+use super::{Fetch, FilePlace, READ_BYTES_MIN, Reader};
 use crate::Error;
 use crate::format::Newer;
 use crate::segment::Segment;
@@ -105,8 +105,9 @@ impl Reader {
         if self.place.is_none() {
             self.order.bytes = 0;
         }
-        let Some((mut place, read_estimate)) = self.place(view, disk)? else {
-            return Ok(Err(Needs::Disk));
+        let (mut place, read_estimate) = match self.place(view, disk)? {
+            Ok(place) => place,
+            Err(needs) => return Ok(Err(needs)),
         };
         let limit = view.readable_bytes(&place.segment);
         let mut want = match bytes_max {
@@ -164,13 +165,14 @@ impl Reader {
     }
 
     /// Returns the current place if it is usable for the position, otherwise one from the index.
-    /// Also returns how many bytes from there probably contain the block of the position. `None` if
-    /// that needs the disk, and `disk` forbids it.
+    /// Also returns how many bytes from there probably contain the block of the position. The inner
+    /// error is what that needs first: the disk, if `disk` forbids it, or the index of an evicted
+    /// segment.
     pub(super) fn place(
         &self,
         view: &View,
         disk: DiskWait,
-    ) -> Result<Option<(FilePlace, usize)>, Error> {
+    ) -> Result<Result<(FilePlace, usize), Needs>, Error> {
         let Some((_, segment)) = view.segment_of(self.position) else {
             return Err(self.out_of_range(view));
         };
@@ -191,27 +193,34 @@ impl Reader {
             if place.file.is_remote() {
                 match self.open_file(segment, disk).map_err(open_failed)? {
                     Some(file) => place.file = file,
-                    None => return Ok(None),
+                    None => return Ok(Err(Needs::Disk)),
                 }
             }
-            return Ok(Some((place, READ_BYTES_MIN)));
+            return Ok(Ok((place, READ_BYTES_MIN)));
         }
         let Some(file) = self.open_file(segment, disk).map_err(open_failed)? else {
-            return Ok(None);
+            return Ok(Err(Needs::Disk));
         };
         let range = match segment.find(SearchKey::Position(self.position), disk) {
             Ok(range) => range,
             Err(error)
                 if disk == DiskWait::Forbidden && error.kind() == io::ErrorKind::WouldBlock =>
             {
-                return Ok(None);
+                return Ok(Err(Needs::Disk));
             }
             Err(error) => return Err(Error::io("cannot read the index of", &segment.path)(error)),
         };
+        // A segment is read from its start without an index.
+        if range.is_none()
+            && self.position > segment.base
+            && let Some(fetch) = Fetch::index(&self.log, self.position, segment)
+        {
+            return Ok(Err(Needs::Store(fetch)));
+        }
         let offset = range.map_or(0, |range| range.from.offset);
         let read_estimate = range.and_then(|range| self.read_estimate(segment, range));
         let place = FilePlace { segment: Arc::clone(segment), file, offset };
-        Ok(Some((place, read_estimate.unwrap_or(READ_BYTES_MIN))))
+        Ok(Ok((place, read_estimate.unwrap_or(READ_BYTES_MIN))))
     }
 
     /// Returns the file of a segment. `None` if it is not open, and `disk` forbids to open it.

@@ -92,7 +92,7 @@ impl Reader {
         if self.is_in_memory() || self.is_known_to_be_damaged() {
             return Ok(None);
         }
-        let Some((place, _)) = self.place(&view, DiskWait::Allowed)? else { return Ok(None) };
+        let Ok((place, _)) = self.place(&view, DiskWait::Allowed)? else { return Ok(None) };
         // An evicted segment has no descriptor.
         if place.file.fd().is_none() {
             return Ok(None);

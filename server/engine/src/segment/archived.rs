@@ -34,13 +34,16 @@ pub(super) struct Archived {
     store: StoreAccess,
     current: Mutex<(Entry, Arc<dyn File>)>,
     is_remote: AtomicBool,
+    /// A reader has asked the store for the index, because there is none on the disk.
+    is_index_wanted: AtomicBool,
 }
 
 impl Archived {
     pub(super) fn new(entry: Entry, store: &StoreAccess) -> Archived {
         let store = store.clone();
         let current = Mutex::new((entry, file(entry, &store)));
-        Archived { store, current, is_remote: AtomicBool::new(false) }
+        let (is_remote, is_index_wanted) = (AtomicBool::new(false), AtomicBool::new(false));
+        Archived { store, current, is_remote, is_index_wanted }
     }
 
     pub(super) fn is_remote(&self) -> bool {
@@ -49,6 +52,11 @@ impl Archived {
 
     pub(super) fn set_remote(&self, is_remote: bool) {
         self.is_remote.store(is_remote, Ordering::Release);
+    }
+
+    /// Notes whether the index is wanted. Returns whether it was.
+    pub(super) fn want_index(&self, wanted: bool) -> bool {
+        self.is_index_wanted.swap(wanted, Ordering::AcqRel)
     }
 
     pub(super) fn entry(&self) -> Entry {

@@ -248,6 +248,38 @@ pub(crate) fn read_summary(
     Ok(is_valid.then_some(sealed))
 }
 
+/// Whether a file is the index of this segment, with all of its entries intact and in order.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn is_intact(file: &dyn File, base: Position, sealed: &Sealed) -> io::Result<bool> {
+    if read_summary(file, base, sealed.bytes)?.as_ref() != Some(sealed) {
+        return Ok(false);
+    }
+    let (len, mut at) = (file.len()?, HEADER_BYTES as u64);
+    let mut buffer = vec![0; ENTRIES_PER_READ as usize * ENTRY_BYTES];
+    let mut before = None;
+    while at < len {
+        let left = usize::try_from(len - at).unwrap_or(usize::MAX);
+        let count = left.min(buffer.len());
+        let piece = &mut buffer[..count];
+        read_exact_at(file, piece, at)?;
+        let (entries, _) = piece.as_chunks();
+        for entry in entries {
+            let Some(entry) = decode_entry(entry) else { return Ok(false) };
+            let follows = before.is_none_or(|(position, offset)| {
+                position < entry.position && offset < entry.offset
+            });
+            if !follows || entry.position < base || entry.offset >= sealed.bytes {
+                return Ok(false);
+            }
+            before = Some((entry.position, entry.offset));
+        }
+        at += piece.len() as u64;
+    }
+    Ok(true)
+}
+
 fn decode_entry(bytes: &[u8; ENTRY_BYTES]) -> Option<IndexEntry> {
     (u32_at(bytes, 28) == crc32fast::hash(&bytes[..28])).then(|| IndexEntry {
         position: Position(u64_at(bytes, 0)),

@@ -223,6 +223,20 @@ impl Segment {
         self.storage.exists(&self.index_path()).unwrap_or(false)
     }
 
+    /// Whether the index of a remote segment is missing and has to be asked for. True once, until
+    /// [`Segment::index_did_not_arrive`]. Waits for the disk.
+    pub(crate) fn wants_index(&self) -> bool {
+        let archived = self.archived.get().filter(|archived| archived.is_remote());
+        archived.is_some_and(|archived| !self.has_index() && !archived.want_index(true))
+    }
+
+    /// The store did not answer, so the index is asked for again.
+    pub(crate) fn index_did_not_arrive(&self) {
+        if let Some(archived) = self.archived.get() {
+            archived.want_index(false);
+        }
+    }
+
     /// Adds an index entry. Only the writer calls this.
     pub(crate) fn push_entry(&self, entry: IndexEntry) {
         self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);

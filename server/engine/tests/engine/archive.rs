@@ -1,12 +1,13 @@
 //! Tests of logs with segments in an object store: reads across the border, recovery with absent
 //! files, retention, eviction, and work that reads whole segments.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use styx_engine::archive::{Entry, Evicted, LocalLimits};
+use styx_engine::archive::{Entry, Evicted, Lineage, LocalLimits};
 use styx_engine::verify::verify;
 use styx_engine::{Attached, Blocks, Catalog, Error, Found, Log, Options, Place, Reader, Seek};
 use styx_protocol::record::Builder;
@@ -686,11 +687,12 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
         start: Position(0),
         open_epoch: 7,
         producers: segments[5].producers().expect("read"),
-        indexes: segments.iter().map(|s| (s.base(), s.index().expect("an index"))).collect(),
+        lineage: Lineage::default().restored(scene.log.id(), Position(55)),
     };
+    let indexes = || segments.iter().map(|s| Ok((s.base(), s.index().expect("an index"))));
     assert!(attached.producers.is_some());
     scene.depot.take_fetches();
-    let log = scene.catalog.attach(&name("restored"), &attached).expect("attached");
+    let log = scene.catalog.attach(&name("restored"), &attached, indexes()).expect("attached");
     assert_eq!(scene.depot.take_fetches(), [], "nothing is read");
     assert!(log.id() != scene.log.id() && log.open_epoch() > 7);
     assert_eq!(log.status(), LogStatus::Ok);
@@ -707,7 +709,7 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
     let refused = |change: &dyn Fn(&mut Attached)| {
         let mut wrong = attached.clone();
         change(&mut wrong);
-        let error = catalog.attach(&name("wrong"), &wrong).expect_err("refused");
+        let error = catalog.attach(&name("wrong"), &wrong, indexes()).expect_err("refused");
         assert!(matches!(error, Error::BadArchive { .. }), "{error}");
         assert!(!scene.directory.path().join("wrong").exists());
     };
@@ -719,8 +721,14 @@ fn an_attached_log_has_all_records_and_accepts_appends() {
         wrong.entries.pop();
     });
 
-    let without = Attached { producers: None, indexes: Vec::new(), ..attached.clone() };
-    let log = catalog.attach(&name("slow"), &without).expect("attached");
+    let away = || Err(Error::BadArchive { message: "the store is away".to_owned() });
+    let cut = indexes().take(3).chain(std::iter::once_with(away));
+    let error = catalog.attach(&name("wrong"), &attached, cut).expect_err("an index is missing");
+    assert!(error.to_string().contains("the store is away"), "{error}");
+    assert!(!scene.directory.path().join("wrong").exists());
+
+    let without = Attached { producers: None, ..attached.clone() };
+    let log = catalog.attach(&name("slow"), &without, []).expect("attached");
     let mut reader = log.reader(Position(0)).expect("a reader");
     let mut next = 0;
     while let Some(batch) = batch(&mut reader, 700).expect("read") {
@@ -808,4 +816,116 @@ fn an_evicted_segment_is_fetched_to_the_disk() {
     scene.depot.answer(Answer::Ok);
     assert_eq!(scene.log.evict(&EVERYTHING).expect("evicted").segments, 1);
     scene.reopen().check(0..55);
+}
+
+/// A restored log keeps its ancestors, and what is known of its manifest in the archive, until it is
+/// truncated: then its positions refer to other records.
+#[test]
+fn a_restored_log_keeps_its_lineage_until_it_is_truncated() {
+    let scene = Scene::new(35);
+    scene.depot.archive(&scene.log);
+    let attached = Attached {
+        entries: scene.log.archived_entries(),
+        lineage: Lineage::default().restored(scene.log.id(), Position(30)),
+        ..Attached::default()
+    };
+    assert!(!scene.log.needs_archive_manifest(), "its objects are its own");
+    let log = scene.catalog.attach(&name("restored"), &attached, []).expect("attached");
+    assert!(log.needs_archive_manifest());
+    close(scene.catalog.clone());
+
+    let catalog = open(&scene.directory, Some(&scene.depot));
+    let log = catalog.log(&name("restored")).expect("open");
+    assert_eq!(*log.lineage(), attached.lineage);
+    assert!(log.needs_archive_manifest());
+    log.record_archive_manifest().expect("recorded");
+    assert!(!log.needs_archive_manifest());
+    // A later change of the same file keeps both.
+    log.append_durably(Records::one(&payload(30))).expect("appended");
+    log.end_segment_older_than(Duration::ZERO).expect("rolled");
+    scene.depot.archive(&log);
+    close(catalog);
+
+    let catalog = open(&scene.directory, Some(&scene.depot));
+    let log = catalog.log(&name("restored")).expect("open");
+    assert_eq!(*log.lineage(), attached.lineage);
+    assert!(!log.needs_archive_manifest());
+    let log = catalog.truncate(log.name()).expect("truncated");
+    assert_eq!(*log.lineage(), Lineage::default());
+    assert!(!log.needs_archive_manifest());
+}
+
+/// Removes the indexes of a log whose segments are evicted, and returns those of the evicted ones.
+fn without_indexes(scene: &Scene) -> HashMap<Position, Vec<u8>> {
+    let folder = scene.directory.path().join(scene.log.name().as_str()).join("0");
+    let bases = scene.log.segments().into_iter().filter(|segment| segment.place == Place::Remote);
+    let indexes = bases.map(|segment| {
+        let path = folder.join(format!("{:020}.idx", segment.start.0));
+        let bytes = fs::read(&path).expect("an index");
+        fs::remove_file(&path).expect("removed");
+        (segment.start, bytes)
+    });
+    indexes.collect()
+}
+
+fn one(log: &Log, position: u64) -> Result<Vec<u8>, Error> {
+    let mut reader = log.reader(Position(position)).expect("a reader");
+    let found = read(&mut reader, Reader::try_record, Reader::record)?;
+    Ok(found.expect("a record").payload.to_vec())
+}
+
+#[test]
+fn a_missing_index_of_a_remote_segment_is_fetched_when_a_read_needs_it() {
+    let scene = Scene::evicted();
+    let indexes = without_indexes(&scene);
+    scene.depot.put_indexes(&scene.log, indexes.clone());
+    // Reads from the start of a segment need no index.
+    assert_eq!(one(&scene.log, 20).expect("read"), payload(20));
+    assert_eq!(scene.depot.take_index_fetches(), []);
+    assert_eq!(one(&scene.log, 23).expect("read"), payload(23));
+    assert_eq!(one(&scene.log, 27).expect("read"), payload(27));
+    assert_eq!(scene.depot.take_index_fetches(), [Position(20)]);
+    let path = scene
+        .directory
+        .path()
+        .join(scene.log.name().as_str())
+        .join("0")
+        .join(format!("{:020}.idx", 20));
+    assert_eq!(fs::read(path).expect("an index"), indexes[&Position(20)]);
+    // A search by time needs one too.
+    let time = scene.log.segments()[1].last_timestamp_us;
+    scene.log.seek(Seek::Time(time)).expect("found");
+    assert_eq!(scene.depot.take_index_fetches(), [Position(10)]);
+}
+
+#[test]
+fn without_an_index_in_the_store_reads_work_and_it_is_rebuilt() {
+    let scene = Scene::evicted();
+    let indexes = without_indexes(&scene);
+    // The index of another segment, a cut one and a changed one are refused.
+    let whole = &indexes[&Position(20)];
+    let mut changed = whole.clone();
+    *changed.last_mut().expect("bytes") ^= 1;
+    for wrong in [&indexes[&Position(10)], &whole[..whole.len() - 1].to_vec(), &changed] {
+        assert!(!scene.log.restore_index(Position(20), wrong).expect("checked"));
+    }
+    assert!(!scene.log.restore_index(Position(21), whole).expect("no such segment"));
+    // The store does not answer, and later it has none.
+    scene.depot.answer(Answer::Error);
+    let failed = one(&scene.log, 23).expect_err("the store is away");
+    assert!(matches!(failed, Error::StoreUnavailable { .. }), "{failed}");
+    scene.depot.answer(Answer::Ok);
+    for position in [23, 27] {
+        assert_eq!(one(&scene.log, position).expect("read"), payload(position));
+    }
+    assert_eq!(scene.depot.take_index_fetches(), [Position(20), Position(20)]);
+    assert!(scene.log.rebuild_index(Position(20)).expect("rebuilt"));
+    let path = scene
+        .directory
+        .path()
+        .join(scene.log.name().as_str())
+        .join("0")
+        .join(format!("{:020}.idx", 20));
+    assert_eq!(fs::read(path).expect("an index"), *whole);
+    assert!(!scene.log.rebuild_index(Position(21)).expect("no such segment"));
 }

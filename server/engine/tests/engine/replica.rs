@@ -275,7 +275,7 @@ fn everything_that_would_change_a_log_is_refused_and_names_the_owner() {
     let unknown = [
         catalog.create(&name("new"), LogConfig::default()).map(drop).expect_err("create"),
         catalog.restore(&name("new"), &mut &b""[..]).map(drop).expect_err("restore"),
-        catalog.attach(&name("new"), &Attached::default()).map(drop).expect_err("attach"),
+        catalog.attach(&name("new"), &Attached::default(), []).map(drop).expect_err("attach"),
         catalog.delete(&name("new")).expect_err("delete"),
     ];
     for error in unknown {

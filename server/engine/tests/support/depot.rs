@@ -28,6 +28,10 @@ struct State {
     answer: Answer,
     waiting: Vec<Waker>,
     fetches: Vec<Range<u64>>,
+    /// The indexes in the store, and the log that gets them.
+    indexes: HashMap<Position, Vec<u8>>,
+    index_of: Option<Log>,
+    index_fetches: Vec<Position>,
     notices: usize,
     removals: Vec<(LogId, Removal)>,
     short: usize,
@@ -163,6 +167,17 @@ impl MemoryDepot {
         std::mem::take(&mut self.state().notices)
     }
 
+    /// The segments whose index was fetched since the last call.
+    pub(crate) fn take_index_fetches(&self) -> Vec<Position> {
+        std::mem::take(&mut self.state().index_fetches)
+    }
+
+    /// Puts indexes into the store, for this log.
+    pub(crate) fn put_indexes(&self, log: &Log, indexes: HashMap<Position, Vec<u8>>) {
+        let mut state = self.state();
+        (state.indexes, state.index_of) = (indexes, Some(log.clone()));
+    }
+
     pub(crate) fn removals(&self) -> Vec<(LogId, Removal)> {
         self.state().removals.clone()
     }
@@ -203,6 +218,22 @@ impl Depot for MemoryDepot {
         let entry = *entry;
         depot.state().fetches.push(range.clone());
         Box::pin(MemoryFetch { depot, entry, range })
+    }
+
+    fn fetch_index(&self, _: &LogName, _: LogId, entry: &Entry) -> FetchResult {
+        let mut state = self.state();
+        state.index_fetches.push(entry.base);
+        let found = state.indexes.get(&entry.base).cloned().zip(state.index_of.clone());
+        let answer = state.answer;
+        drop(state);
+        Box::pin(std::future::ready(match (answer, found) {
+            (Answer::Ok, Some((bytes, log))) => match log.restore_index(entry.base, &bytes) {
+                Ok(true) => Ok(Kept::new(())),
+                _ => Err(StoreError::Damaged("another index".into())),
+            },
+            (Answer::Ok, None) => Err(StoreError::Missing),
+            _ => Err(StoreError::Unavailable("it is on fire".into())),
+        }))
     }
 
     fn distrust(&self, entry: &Entry, range: Range<u64>) {

@@ -20,6 +20,7 @@ const LOG_ID: &[&str] = &["X-Styx-Log-Id"];
 const VERSION: &[&str] = &["X-Styx-Log-Id", "ETag"];
 const POSITIONS: &[&str] = &[
     "X-Styx-Log-Id",
+    "X-Styx-Restored-From",
     "X-Styx-Start-Position",
     "X-Styx-End-Position",
     "X-Styx-Archived-Position",

@@ -42,7 +42,8 @@ pub(super) fn all() -> Value {
         "LogId": condition(
             "X-Styx-Log-Id",
             "The id of the log from an earlier answer. \
-             If the log has another id now, the answer is 409 `log_changed`.",
+             If the log has another id now, the answer is 409 `log_changed`, except for positions \
+             up to the point at which this log was restored from the expected one.",
             json!({ "type": "string", "pattern": "^[0-9a-fA-F]{32}$" }),
         ),
         "KnownEnd": condition(

@@ -22,6 +22,11 @@ pub(super) fn headers() -> Value {
             "description": "The position that the next record will get.",
             "schema": position.clone(),
         },
+        "X-Styx-Restored-From": {
+            "description": "The id of the log that the request expects, a colon, and the position \
+                up to which this log is the same; only if this log was restored from it.",
+            "schema": { "type": "string", "pattern": "^[0-9a-f]{32}:[0-9]+$" },
+        },
         "X-Styx-Archived-Position": {
             "description": "The records before it are also in the archive; \
                 only if the server has an archive.",

@@ -183,6 +183,11 @@ fn error(position: &Value) -> Value {
             },
             "start_position": position,
             "end_position": position,
+            "fork_position": described(
+                "With `log_changed`: the position up to which the log is the same as the expected \
+                 one, from which it was restored.",
+                position,
+            ),
             "position": described(
                 "After an append: the position after the last appended record. \
                  After a read: the damaged record. \
