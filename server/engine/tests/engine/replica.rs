@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use styx_engine::archive::Entry;
 use styx_engine::verify::verify;
 use styx_engine::{
-    AppendError, Attached, Catalog, CursorCondition, Error, Extended, Found, Log, Options, Reader,
+    AppendError, Attached, Catalog, CursorCondition, Error, Extended, Fetch, Found, Log, Options,
+    Reader,
 };
 use styx_protocol::{Code, LogConfig, LogId, LogStatus, Position, Records};
 
@@ -190,12 +191,24 @@ fn start_moves_with_the_primary_and_never_back() {
     assert_eq!(scene.log().start_position(), end);
 }
 
+/// What a read needs after it has found that the store has no index.
+fn segment_fetch(reader: &mut Reader) -> Fetch {
+    let mut next = || match reader.read(1) {
+        Ok(Found::NeedsStore(fetch)) => fetch,
+        other => panic!("{other:?}"),
+    };
+    let index = next().wait().expect("the read goes on without an index");
+    let fetch = next();
+    reader.keep(index);
+    fetch
+}
+
 #[test]
 fn missing_object_of_an_expired_segment_is_out_of_range() {
     let scene = Scene::new(25);
     let log = scene.log();
     let mut reader = log.reader(Position(5)).expect("a reader");
-    let Ok(Found::NeedsStore(fetch)) = reader.read(1) else { panic!("it needs the store") };
+    let fetch = segment_fetch(&mut reader);
     let [first, second] = scene.primary.archived_entries()[..] else { panic!("two segments") };
     scene.depot.remove(&first);
     scene.primary.trim(Position(10)).expect("trimmed");
@@ -204,7 +217,7 @@ fn missing_object_of_an_expired_segment_is_out_of_range() {
     // An object that the manifest still names is damage, and the log stays usable.
     scene.depot.remove(&second);
     let mut reader = log.reader(Position(12)).expect("a reader");
-    let Ok(Found::NeedsStore(fetch)) = reader.read(1) else { panic!("it needs the store") };
+    let fetch = segment_fetch(&mut reader);
     assert!(matches!(fetch.wait(), Err(Error::CorruptRecord { .. })));
     assert_eq!(log.status(), LogStatus::Ok);
 }
