@@ -64,7 +64,7 @@ pub use batch::{OwnedRecord, Record, RecordBatch};
 pub use client::Client;
 pub use consumer::{Consumer, Start};
 pub use error::{Error, Kind};
-pub use logs::LogDetails;
+pub use logs::{ListedLog, LogDetails};
 pub use producer::{Ack, Producer};
 pub use server_info::ServerInfo;
 pub use styx_protocol::{

@@ -11,7 +11,7 @@ use super::{ConsumerBuilder, ProducerBuilder, forward, wait};
 use crate::client::ClientStats;
 use crate::error::{Error, Kind};
 use crate::events::Event;
-use crate::{Address, LogDetails, ServerInfo, client, logs};
+use crate::{Address, ListedLog, LogDetails, ServerInfo, client, logs};
 
 /// Bytes of an archive that are read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -147,6 +147,14 @@ impl Client {
     /// As [`Client::list_logs`](crate::Client::list_logs).
     pub fn list_logs(&self) -> Result<Vec<LogInfo>, Error> {
         wait(self.0.list_logs())
+    }
+
+    /// See [`Client::list_logs_with_archive`](crate::Client::list_logs_with_archive).
+    ///
+    /// # Errors
+    /// As [`Client::list_logs_with_archive`](crate::Client::list_logs_with_archive).
+    pub fn list_logs_with_archive(&self) -> Result<Vec<ListedLog>, Error> {
+        wait(self.0.list_logs_with_archive())
     }
 
     /// See [`Client::get_log`](crate::Client::get_log).

@@ -1,5 +1,7 @@
-//! [`LogDetails`]: everything that a server reports about one log.
+//! [`LogDetails`]: everything that a server reports about one log. [`ListedLog`]: its entry in the
+//! list of all logs.
 
+use serde::Deserialize;
 use serde_json::Value;
 use styx_protocol::{LogConfig, LogId, LogInfo, header};
 
@@ -23,6 +25,19 @@ pub struct LogDetails {
     pub timestamp_last_us: Option<u64>,
     /// Records before this position are also in the archive of the server; `None` if it has no
     /// archive.
+    pub archived_position: Option<u64>,
+}
+
+/// A log in the list of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct ListedLog {
+    /// What [`Client::get_log`](crate::Client::get_log) returns.
+    #[serde(flatten)]
+    pub info: LogInfo,
+    /// Records before this position are also in the archive of the server; `None` if it has no
+    /// archive, is of an earlier version, or has not opened the log.
+    #[serde(default)]
     pub archived_position: Option<u64>,
 }
 

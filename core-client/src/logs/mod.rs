@@ -7,7 +7,7 @@ mod details;
 
 pub use archive::{Backup, Restore};
 pub(crate) use cursors::{CursorCondition, CursorPlace};
-pub use details::LogDetails;
+pub use details::{ListedLog, LogDetails};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +67,14 @@ impl Client {
     /// The errors of every call: no connection, a timeout, or a server that is overloaded or
     /// shutting down.
     pub async fn list_logs(&self) -> Result<Vec<LogInfo>, Error> {
+        self.call(Request::get("/logs"), Bytes::new()).await?.decode()
+    }
+
+    /// As [`list_logs`](Self::list_logs), and also how far each log is archived.
+    ///
+    /// # Errors
+    /// The errors of every call.
+    pub async fn list_logs_with_archive(&self) -> Result<Vec<ListedLog>, Error> {
         self.call(Request::get("/logs"), Bytes::new()).await?.decode()
     }
 

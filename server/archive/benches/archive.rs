@@ -190,6 +190,7 @@ impl Archive {
             uploads: UPLOADS,
             read_cache_bytes: 1 << 30,
             read_memory_bytes: 64 << 20,
+            collect_grace: None,
             cache_directory: directory.to_owned(),
         });
         let archiver = archiver.expect("open the archive");

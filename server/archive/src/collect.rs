@@ -3,20 +3,22 @@
 //! ```text
 //! garbage of a manifest ─ seen for the first time: note the time ─ grace over: delete, forget
 //! object of an older epoch that no manifest names ─ older than the grace: delete
-//! deleted log ─ grace over: delete all of it, the manifest last
+//! deleted log ─ grace over: mark as being removed, delete all of it, the manifest last
 //! ```
 //!
-//! All times are those of the store, so no clock of a server matters. An upload can be on its way
+//! All times are those of the store, so no clock of a server matters. Only a dry run uses the clock of
+//! this machine, because it writes nothing. An upload can be on its way
 //! without being named yet, but only in the current epoch of its log. The manifest write of an older
 //! epoch can never succeed, because the manifest has changed since. Invariant: an object of the
 //! current epoch is never removed unless the manifest calls it garbage, and neither is an object
-//! that another log may read.
+//! that another log may read. A manifest that cannot be read may name any object, so it keeps those
+//! of all logs.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use styx_protocol::LogId;
+use styx_protocol::{LogId, LogName};
 
 use crate::keys::{self, File};
 use crate::manifest::{self, Manifest};
@@ -29,51 +31,110 @@ use crate::store::{Error, Listed, Store, Version};
 /// The most objects of one log.
 const OBJECTS_MAX: usize = 10_000_000;
 
-/// What a collection has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Objects that were removed.
+/// The logs to collect, and how.
+#[derive(Debug, Clone, Default)]
+pub struct CollectOptions {
+    /// How long superfluous objects stay. Recommended: 7 days.
+    pub grace: Duration,
+    /// Only the logs with this name. `None` for all.
+    pub log: Option<LogName>,
+    /// Only the logs of the server with this number. `None` for all.
+    pub owner: Option<u128>,
+    /// Whether nothing is changed, and the result counts the objects that would be removed.
+    pub is_dry_run: bool,
+}
+
+/// Objects that were removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Their number.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// The result of a collection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Objects of segments that retention and trims have removed from their logs.
+    pub garbage: Removed,
     /// Objects of older epochs that no manifest named: uploads that a crash interrupted.
-    pub orphans: u64,
-    /// Objects that wait for the end of their time of grace.
-    pub waiting: u64,
-    /// Logs that were removed completely.
+    pub orphans: Removed,
+    /// Objects of deleted logs.
+    pub deleted: Removed,
+    /// Deleted logs that were removed completely.
     pub logs: u64,
+    /// Objects and expired segments that wait for the end of their time of grace.
+    pub waiting: u64,
     /// Objects and logs that were left alone because something is wrong with them.
     pub problems: Vec<String>,
 }
 
-/// Removes garbage, orphans and deleted logs that are older than `grace`. Blocks. May run while
+impl Collected {
+    /// The sum of all kinds.
+    pub fn total(&self) -> Removed {
+        let mut sum = Removed::default();
+        for kind in [self.garbage, self.orphans, self.deleted] {
+            add(&mut sum, kind);
+        }
+        sum
+    }
+}
+
+/// Removes garbage, orphans and deleted logs whose time of grace is over. Blocks. May run while
 /// servers archive to the same store.
 ///
 /// # Errors
 /// The store failed. The objects that were removed are not reported then, and the next run
 /// continues.
-pub fn collect(store: &Store, grace: Duration, tell: Tell<'_>) -> Result<Collected, Error> {
-    offline::run(async {
-        let now_us = now(store).await?;
-        let found = offline::manifests(store, tell).await?;
-        let homes = foreign_homes(store, &found).await?;
-        let grace_us = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
-        let mut collection = Collection {
-            store,
-            horizon_us: now_us.saturating_sub(grace_us),
-            now_us,
-            collected: Collected::default(),
-        };
-        let total = found.len() as u64;
-        for (done, log) in (1..).zip(found) {
-            tell(Progress { what: "collecting logs", done, total });
-            match log.manifest {
-                Ok(_) => collection.log(log.id, homes.contains(&log.id)).await?,
-                Err(e) => collection.collected.problems.push(e.to_string()),
+pub fn collect(
+    store: &Store,
+    options: &CollectOptions,
+    tell: Tell<'_>,
+) -> Result<Collected, Error> {
+    offline::run(run(store, options, tell))
+}
+
+/// As [`collect`], on the runtime of the caller.
+pub(crate) async fn run(
+    store: &Store,
+    options: &CollectOptions,
+    tell: Tell<'_>,
+) -> Result<Collected, Error> {
+    let now_us = match options.is_dry_run {
+        true => micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+        false => now(store).await?,
+    };
+    let mut found = offline::manifests(store, tell).await?;
+    let homes = foreign_homes(store, &found).await?;
+    let is_wanted = |manifest: &Manifest| {
+        options.log.as_ref().is_none_or(|name| manifest.name == *name)
+            && options.owner.is_none_or(|owner| manifest.owner.id == owner)
+    };
+    found.retain(|log| log.manifest.as_ref().map_or(true, is_wanted));
+    let mut collection = Collection {
+        store,
+        options,
+        horizon_us: now_us.saturating_sub(micros(options.grace)),
+        now_us,
+        collected: Collected::default(),
+    };
+    let total = found.len() as u64;
+    for (done, log) in (1..).zip(found) {
+        match log.manifest {
+            Ok(_) => {
+                let is_read = homes.as_ref().is_none_or(|homes| homes.contains(&log.id));
+                collection.log(log.id, is_read).await?;
             }
+            Err(e) => collection.collected.problems.push(e.to_string()),
         }
-        Ok(collection.collected)
-    })
+        tell(Progress { what: "collecting logs", done, total });
+    }
+    Ok(collection.collected)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The time of the store: that of an object that is written now.
@@ -85,10 +146,12 @@ async fn now(store: &Store) -> Result<u64, Error> {
     Ok(described?.modified_us)
 }
 
-/// Logs whose objects are read by other logs, which were restored from them.
-async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<HashSet<LogId>, Error> {
+/// Logs whose objects are read by other logs, which were restored from them. `None` if a manifest
+/// cannot be read, because it could name objects of any log.
+async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<Option<HashSet<LogId>>, Error> {
     let mut homes = HashSet::new();
-    for manifest in found.iter().filter_map(|log| log.manifest.as_ref().ok()) {
+    for log in found {
+        let Ok(manifest) = &log.manifest else { return Ok(None) };
         if manifest.lineage.ancestors().is_empty() {
             continue;
         }
@@ -99,11 +162,12 @@ async fn foreign_homes(store: &Store, found: &[FoundLog]) -> Result<HashSet<LogI
             }
         }
     }
-    Ok(homes)
+    Ok(Some(homes))
 }
 
 struct Collection<'a> {
     store: &'a Store,
+    options: &'a CollectOptions,
     now_us: u64,
     /// Objects that were garbage at this time may be removed.
     horizon_us: u64,
@@ -123,11 +187,15 @@ impl Collection<'_> {
                 self.collected.waiting += manifest.garbage.len() as u64;
                 Ok(())
             }
-            Some(0) => self.date(manifest, &current.version).await,
-            Some(since) if since <= self.horizon_us => self.whole_log(id, listed).await,
-            Some(_) => {
+            Some(since) if since != 0 && since <= self.horizon_us => {
+                self.whole_log(manifest, &current.version, listed).await
+            }
+            Some(since) => {
                 self.collected.waiting += listed.len() as u64;
-                Ok(())
+                match since {
+                    0 => self.date_deletion(manifest, &current.version).await,
+                    _ => Ok(()),
+                }
             }
             None => {
                 self.orphans(&manifest, &listed).await?;
@@ -155,8 +223,8 @@ impl Collection<'_> {
             let is_old = file.epoch() < manifest.epoch || collects_current;
             if is_old && !named.contains(&file) {
                 if object.modified_us <= self.horizon_us {
-                    self.collected.orphans += 1;
-                    self.remove(object).await?;
+                    let removed = self.remove(object).await?;
+                    add(&mut self.collected.orphans, removed);
                 } else {
                     self.collected.waiting += 1;
                 }
@@ -179,7 +247,8 @@ impl Collection<'_> {
         for object in listed {
             let name = object.key.rsplit('/').next().unwrap_or_default();
             if File::parse(name).is_some_and(|file| files.contains(&file)) {
-                self.remove(object).await?;
+                let removed = self.remove(object).await?;
+                add(&mut self.collected.garbage, removed);
             }
         }
         self.collected.waiting += kept.len() as u64;
@@ -188,43 +257,71 @@ impl Collection<'_> {
         if expired.is_empty() && !is_undated {
             return Ok(());
         }
-        self.date(manifest, version).await
-    }
-
-    /// Writes the manifest with the current time wherever one is missing.
-    async fn date(&mut self, mut manifest: Manifest, version: &Version) -> Result<(), Error> {
         for garbage in manifest.garbage.iter_mut().filter(|garbage| garbage.since_us == 0) {
             garbage.since_us = self.now_us;
         }
-        if manifest.deleted_us == Some(0) {
-            manifest.deleted_us = Some(self.now_us);
-            self.collected.waiting += 1;
+        // If the server wrote at the same time, the next collection does the same again.
+        self.replace(manifest, version).await.map(drop)
+    }
+
+    /// Notes when a log was deleted: at the time of its manifest, which nothing has written since. A
+    /// manifest that was written after it was read is newer, and is not replaced.
+    async fn date_deletion(
+        &mut self,
+        mut manifest: Manifest,
+        version: &Version,
+    ) -> Result<(), Error> {
+        let described = self.store.head(&keys::manifest(manifest.id)).await?;
+        manifest.deleted_us = Some(described.modified_us.clamp(1, self.now_us.max(1)));
+        self.replace(manifest, version).await.map(drop)
+    }
+
+    /// Replaces the manifest, except in a dry run. Returns whether nobody else did meanwhile.
+    async fn replace(&self, mut manifest: Manifest, version: &Version) -> Result<bool, Error> {
+        if self.options.is_dry_run {
+            return Ok(true);
         }
         manifest.write_id = random::number()?;
         let register = crate::archiver::register(self.store, manifest.id);
-        match register.replace(Some(version), &manifest.encode()).await? {
-            // If the server wrote at the same time, the next collection does the same again.
-            Replaced::Written(_) | Replaced::Lost(_) => Ok(()),
-        }
+        let replaced = register.replace(Some(version), &manifest.encode()).await?;
+        Ok(matches!(replaced, Replaced::Written(_)))
     }
 
-    /// Removes a log that was deleted, its manifest last.
-    async fn whole_log(&mut self, id: LogId, listed: Vec<Listed>) -> Result<(), Error> {
-        let manifest = keys::manifest(id);
-        for object in listed.iter().filter(|object| object.key != manifest) {
-            self.remove(object).await?;
+    /// Removes a log that was deleted, its manifest last. From its mark on, it cannot be undeleted.
+    async fn whole_log(
+        &mut self,
+        mut manifest: Manifest,
+        version: &Version,
+        listed: Vec<Listed>,
+    ) -> Result<(), Error> {
+        let key = keys::manifest(manifest.id);
+        if !manifest.is_being_removed {
+            manifest.is_being_removed = true;
+            if !self.replace(manifest, version).await? {
+                // It may have been undeleted.
+                return Ok(());
+            }
         }
-        for object in listed.iter().filter(|object| object.key == manifest) {
-            self.remove(object).await?;
+        let (last, objects): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|object| object.key == key);
+        for object in objects.iter().chain(&last) {
+            let removed = self.remove(object).await?;
+            add(&mut self.collected.deleted, removed);
         }
         self.collected.logs += 1;
         Ok(())
     }
 
-    async fn remove(&mut self, object: &Listed) -> Result<(), Error> {
-        self.store.delete(&object.key).await?;
-        self.collected.objects += 1;
-        self.collected.bytes = self.collected.bytes.saturating_add(object.bytes);
-        Ok(())
+    /// Removes an object, except in a dry run.
+    async fn remove(&self, object: &Listed) -> Result<Removed, Error> {
+        if !self.options.is_dry_run {
+            self.store.delete(&object.key).await?;
+        }
+        Ok(Removed { objects: 1, bytes: object.bytes })
     }
+}
+
+fn add(sum: &mut Removed, more: Removed) {
+    sum.objects += more.objects;
+    sum.bytes = sum.bytes.saturating_add(more.bytes);
 }

@@ -11,10 +11,12 @@
 //! Invariant: a segment counts as archived only after a manifest that names it was written by
 //! compare-and-set. No clock, lease or listing decides anything about safety.
 
+pub mod adopt;
 mod archiver;
 pub mod back_off;
 pub mod check;
 pub mod collect;
+pub mod copy;
 pub mod download;
 pub mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -31,7 +33,9 @@ mod sabotage;
 pub mod selection;
 pub mod status;
 pub mod store;
+pub mod undelete;
 pub mod verify;
+pub mod which;
 
 pub use archiver::{Archiver, LogStatus, Probe, Scrubbed, Settings, Stats};
 pub use offline::{Progress, Tell};

@@ -1,4 +1,4 @@
-//! What the offline commands share: a runtime, progress, and reading all manifests of an archive.
+//! The parts that the offline commands share: a runtime, progress, and reading all manifests of an archive.
 
 use std::future::Future;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Progress<'a> {
 }
 
 /// A function that is told the progress.
-pub type Tell<'a> = &'a mut dyn FnMut(Progress<'_>);
+pub type Tell<'a> = &'a mut (dyn FnMut(Progress<'_>) + Send);
 
 /// Requests at the same time.
 pub(crate) const AT_ONCE: usize = 64;

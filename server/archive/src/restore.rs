@@ -192,7 +192,7 @@ impl Restoring<'_> {
                 )),
             };
         }
-        match self.attach(&name, attached.clone()).await {
+        match self.attach((&name, from), attached.clone()).await {
             Ok(id) => Ok(Some(restored(id, false))),
             Err(Failure::Store(e)) => Err(of_store(e)),
             Err(Failure::Local(why)) => Err(Failure::Local(format!("log {name}: {why}"))),
@@ -229,10 +229,14 @@ impl Restoring<'_> {
     }
 
     /// Creates the log. Its indexes go to the disk as they arrive.
-    async fn attach(&self, name: &LogName, attached: Attached) -> Result<LogId, Failure> {
+    async fn attach(
+        &self,
+        (name, from): (&LogName, LogId),
+        attached: Attached,
+    ) -> Result<LogId, Failure> {
         let entries = attached.entries.clone();
         let (give, mut take) = mpsc::channel(1);
-        let (catalog, name) = (self.catalog.clone(), name.clone());
+        let (catalog, log) = (self.catalog.clone(), name.clone());
         let attaching = tokio::task::spawn_blocking(move || {
             let mut is_complete = false;
             let indexes = std::iter::from_fn(move || match take.blocking_recv() {
@@ -247,7 +251,7 @@ impl Restoring<'_> {
                     message: "not all indexes were fetched".to_owned(),
                 })),
             });
-            catalog.attach(&name, &attached, indexes).map(|log| log.id())
+            catalog.attach(&log, &attached, indexes).map(|log| log.id())
         });
         let sender = &give;
         let fetched: Result<(), Option<Error>> = stream::iter(entries.into_iter().map(Ok))
@@ -271,6 +275,18 @@ impl Restoring<'_> {
         match (fetched, attached) {
             (Err(Some(error)), _) => Err(Failure::Store(error)),
             (_, Ok(id)) => Ok(id),
+            // The objects are not those of a log, or something else has the name.
+            (
+                _,
+                Err(
+                    error @ (styx_engine::Error::BadArchive { .. }
+                    | styx_engine::Error::LogExists { .. }
+                    | styx_engine::Error::NameTaken { .. }),
+                ),
+            ) => {
+                let log = Some((name.clone(), from));
+                Err(Failure::Log(LeftOut::Unusable { log, why: error.to_string() }))
+            }
             (_, Err(error)) => Err(Failure::Local(error.to_string())),
         }
     }

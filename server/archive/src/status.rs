@@ -1,7 +1,8 @@
-//! `styx archive status`: the archived logs, from the manifests alone.
+//! `styx archive status`: the archived logs, from their manifests.
 
 use styx_protocol::{LogId, LogName, Position};
 
+use crate::keys;
 use crate::manifest::Manifest;
 use crate::offline::{self, Tell};
 use crate::store::{Error, Store};
@@ -27,13 +28,16 @@ pub struct ArchivedLog {
     pub epoch: u32,
     /// The name of the server's machine.
     pub owner: String,
-    /// Whether the log was deleted or truncated. Its objects stay for the time of grace.
-    pub is_deleted: bool,
+    /// If the log was deleted or truncated: when, by the clock of the store, in µs. Its objects stay
+    /// for the time of grace.
+    pub deleted_us: Option<u64>,
+    /// Whether the collector has begun to remove a deleted log.
+    pub is_being_removed: bool,
     /// The number of expired segments and pages that wait for the collector.
     pub garbage: u64,
 }
 
-/// What an archive contains.
+/// The logs of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// The logs, by name.
@@ -51,7 +55,7 @@ pub fn status(store: &Store, tell: Tell<'_>) -> Result<Status, Error> {
         let mut status = Status::default();
         for found in offline::manifests(store, tell).await? {
             match found.manifest {
-                Ok(manifest) => status.logs.push(archived(&manifest)),
+                Ok(manifest) => status.logs.push(describe(store, &manifest).await?),
                 Err(e) => status.problems.push(e.to_string()),
             }
         }
@@ -60,6 +64,17 @@ pub fn status(store: &Store, tell: Tell<'_>) -> Result<Status, Error> {
     })
 }
 
+/// As [`archived`], and for a deletion that the collector has not dated the time of the manifest, which
+/// nothing has written since.
+pub(crate) async fn describe(store: &Store, manifest: &Manifest) -> Result<ArchivedLog, Error> {
+    let mut log = archived(manifest);
+    if log.deleted_us == Some(0) {
+        log.deleted_us = Some(store.head(&keys::manifest(manifest.id)).await?.modified_us);
+    }
+    Ok(log)
+}
+
+/// Describes an archived log.
 pub(crate) fn archived(manifest: &Manifest) -> ArchivedLog {
     let (segments, bytes) = manifest.size();
     ArchivedLog {
@@ -72,7 +87,8 @@ pub(crate) fn archived(manifest: &Manifest) -> ArchivedLog {
         newest_us: manifest.entries.last().map_or(0, |entry| entry.last_timestamp_us),
         epoch: manifest.epoch,
         owner: manifest.owner.name.clone(),
-        is_deleted: manifest.deleted_us.is_some(),
+        deleted_us: manifest.deleted_us,
+        is_being_removed: manifest.is_being_removed,
         garbage: manifest.garbage.len() as u64,
     }
 }

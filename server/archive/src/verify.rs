@@ -1,19 +1,19 @@
 //! `styx archive verify`: whether every object that the manifests name exists.
 //!
 //! Lengths and stored checksums are compared by HEAD. With bodies, every segment is read and its
-//! CRC-32C compared with the entry.
+//! CRC-32C compared with the entry, and every index and snapshot of producers is decoded.
 
 use std::ops::Range;
 
 use futures_util::{StreamExt, stream};
-use styx_engine::archive::Entry;
+use styx_engine::archive::{Entry, is_index_of, is_producers_of};
 
 use crate::keys;
 use crate::manifest::Manifest;
 use crate::offline::{self, AT_ONCE, Progress, Tell};
 use crate::store::{Error, Kind, PART_BYTES, Store};
 
-/// What is read of each segment.
+/// How much of each object is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Its length and the checksum that was stored with it.
@@ -22,7 +22,7 @@ pub enum Depth {
     Bodies,
 }
 
-/// What a verification has found.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// The number of logs.
@@ -31,7 +31,7 @@ pub struct Verified {
     pub segments: u64,
     /// The bytes of their files.
     pub bytes: u64,
-    /// Missing and wrong objects: the key, and what is wrong.
+    /// Missing and wrong objects: the key, and the problem.
     pub problems: Vec<String>,
 }
 
@@ -72,12 +72,16 @@ async fn verify_log(
     let entries: Vec<Entry> =
         entries.into_iter().filter(|entry| entry.end > manifest.start).collect();
     let total = entries.len() as u64;
+    let newest = entries.last().map(|entry| entry.base);
     let at_once = match depth {
-        Depth::Descriptions => AT_ONCE,
+        Depth::Descriptions => AT_ONCE / 2,
         Depth::Bodies => 4,
     };
     let mut checks = stream::iter(entries)
-        .map(|entry| async move { (entry, look_at(store, &entry, depth).await) })
+        .map(|entry| async move {
+            let is_newest = newest == Some(entry.base);
+            (entry, look_at(store, &entry, depth, is_newest).await)
+        })
         .buffered(at_once);
     let mut done = 0;
     while let Some((entry, checked)) = checks.next().await {
@@ -85,20 +89,58 @@ async fn verify_log(
         tell(Progress { what: "verifying segments", done, total });
         verified.segments += 1;
         verified.bytes = verified.bytes.saturating_add(entry.bytes);
-        if let Some(problem) = checked? {
-            let (name, key) = (&manifest.name, keys::segment(&entry));
-            verified.problems.push(format!("log {name}: {key}: {problem}"));
+        for (key, problem) in checked? {
+            verified.problems.push(format!("log {}: {key}: {problem}", manifest.name));
         }
     }
     Ok(())
 }
 
-/// What is wrong with an object, if anything.
-async fn look_at(store: &Store, entry: &Entry, depth: Depth) -> Result<Option<String>, Error> {
+/// A key, and the problem with its object.
+type Problem = (String, String);
+
+/// The problems with the objects of a segment.
+async fn look_at(
+    store: &Store,
+    entry: &Entry,
+    depth: Depth,
+    is_newest: bool,
+) -> Result<Vec<Problem>, Error> {
+    let segment = async {
+        let problem = segment_problem(store, entry, depth).await?;
+        Ok(problem.map(|problem| (keys::segment(entry), problem)))
+    };
+    let index = async {
+        let (key, check) = (keys::index(entry), |bytes: &[u8]| is_index_of(bytes, entry));
+        let problem = beside_problem(store, &key, depth, check).await?;
+        Ok(problem.map(|problem| (key, format!("{problem}; reads of this segment are slower"))))
+    };
+    let producers = async {
+        let (key, check) = (keys::producers(entry), |bytes: &[u8]| is_producers_of(bytes, entry));
+        let problem = beside_problem(store, &key, depth, check).await?;
+        // The server keeps only the newest snapshots, so older segments need not have one.
+        let problem = problem.filter(|problem| is_newest || *problem != MISSING);
+        let lost = "a restored log does not know its idempotent producers";
+        Ok(problem.map(|problem| (key, format!("{problem}; {lost}"))))
+    };
+    let (segment, index, producers) = tokio::try_join!(segment, index, producers)?;
+    Ok([segment, index, producers].into_iter().flatten().collect())
+}
+
+const MISSING: &str = "the object is missing";
+const DAMAGED: &str = "the bytes are damaged";
+const OTHER_CHECKSUM: &str = "the object was stored with another checksum";
+
+/// The problem with the segment file of an entry, if there is one.
+pub(crate) async fn segment_problem(
+    store: &Store,
+    entry: &Entry,
+    depth: Depth,
+) -> Result<Option<String>, Error> {
     let key = keys::segment(entry);
     let described = match store.head(&key).await {
         Ok(described) => described,
-        Err(e) if e.kind == Kind::Missing => return Ok(Some("the object is missing".to_owned())),
+        Err(e) if e.kind == Kind::Missing => return Ok(Some(MISSING.to_owned())),
         Err(e) => return Err(e),
     };
     if described.bytes != entry.bytes {
@@ -106,19 +148,49 @@ async fn look_at(store: &Store, entry: &Entry, depth: Depth) -> Result<Option<St
         return Ok(Some(format!("the object has {found} bytes instead of {expected}")));
     }
     if described.crc.is_some_and(|crc| crc != entry.file_crc) {
-        return Ok(Some("the object was stored with another checksum".to_owned()));
+        return Ok(Some(OTHER_CHECKSUM.to_owned()));
     }
     match depth {
         Depth::Descriptions => Ok(None),
         Depth::Bodies => {
             let crc = body_crc(store, &key, entry.bytes).await?;
-            Ok((crc != entry.file_crc).then(|| "the bytes are damaged".to_owned()))
+            Ok((crc != entry.file_crc).then(|| DAMAGED.to_owned()))
         }
     }
 }
 
+/// The problem with an index or a snapshot of producers. The manifest has neither its length nor
+/// its checksum, so only its bytes show more than that it exists.
+async fn beside_problem(
+    store: &Store,
+    key: &str,
+    depth: Depth,
+    is_intact: impl Fn(&[u8]) -> bool,
+) -> Result<Option<&'static str>, Error> {
+    let described = match store.head(key).await {
+        Ok(described) => described,
+        Err(e) if e.kind == Kind::Missing => return Ok(Some(MISSING)),
+        Err(e) => return Err(e),
+    };
+    match depth {
+        Depth::Descriptions if described.bytes == 0 => Ok(Some("the object is empty")),
+        Depth::Descriptions => Ok(None),
+        Depth::Bodies if described.bytes > BESIDE_BYTES_MAX => Ok(Some("the object is too large")),
+        Depth::Bodies => {
+            let (bytes, _) = store.get(key, BESIDE_BYTES_MAX).await?;
+            if described.crc.is_some_and(|crc| crc != crc32c::crc32c(&bytes)) {
+                return Ok(Some(OTHER_CHECKSUM));
+            }
+            Ok((!is_intact(&bytes)).then_some(DAMAGED))
+        }
+    }
+}
+
+/// The most bytes of an index or a snapshot of producers that are read: 64 MiB.
+const BESIDE_BYTES_MAX: u64 = 64 << 20;
+
 /// The CRC-32C of an object, read in parts.
-async fn body_crc(store: &Store, key: &str, bytes: u64) -> Result<u32, Error> {
+pub(crate) async fn body_crc(store: &Store, key: &str, bytes: u64) -> Result<u32, Error> {
     let mut crc = 0;
     let mut at = 0;
     while at < bytes {

@@ -31,10 +31,24 @@ fn info_rows(info: &LogInfo) -> Vec<Vec<String>> {
     pairs.map(|(label, value)| vec![label.to_owned(), value]).collect()
 }
 
+const LIST_HEADER: [&str; 6] =
+    ["NAME", "STATUS", "RECORD COUNT", "FILE SIZE", "START POSITION", "END POSITION"];
+
+/// The output of `logs list` if the server has an archive. A log that is not open has no archived
+/// position.
+pub(crate) fn archived_log_list(logs: &[(&LogInfo, Option<u64>)]) -> String {
+    let header = LIST_HEADER.into_iter().chain(["ARCHIVED POSITION"]);
+    let mut rows = vec![header.map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(logs.iter().map(|(info, archived)| {
+        let archived = archived.map_or("-".to_owned(), |position| position.to_string());
+        cells(info).into_iter().chain([archived]).collect()
+    }));
+    aligned(&rows)
+}
+
 /// The output of `logs list`.
 pub(crate) fn log_list(infos: &[LogInfo]) -> String {
-    let header = ["NAME", "STATUS", "RECORD COUNT", "FILE SIZE", "START POSITION", "END POSITION"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut rows = vec![LIST_HEADER.map(str::to_owned).to_vec()];
     rows.extend(infos.iter().map(|info| cells(info).to_vec()));
     aligned(&rows)
 }
@@ -143,6 +157,17 @@ mod tests {
             "NAME\t\t\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\n\
              a-name-of-20-letters\t\tok\t\t1\t\t\t9\t\t\t0\t\t\t1\n\
              b\t\t\t\tok\t\t0\t\t\t0\t\t\t0\t\t\t0\n"
+        );
+    }
+
+    #[test]
+    fn list_of_a_server_with_an_archive_has_one_more_column() {
+        let (archived, closed) = (info("a", 4, 9), info("b", 0, 0));
+        assert_eq!(
+            archived_log_list(&[(&archived, Some(3)), (&closed, None)]),
+            "NAME\t\tSTATUS\t\tRECORD COUNT\t\tFILE SIZE\t\tSTART POSITION\t\tEND POSITION\t\tARCHIVED POSITION\n\
+             a\t\tok\t\t4\t\t\t9\t\t\t0\t\t\t4\t\t\t3\n\
+             b\t\tok\t\t0\t\t\t0\t\t\t0\t\t\t0\t\t\t-\n"
         );
     }
 

@@ -42,8 +42,10 @@ pub struct Archive {
     pub read_cache_size: usize,
     /// Most bytes of archived records that readers have in memory.
     pub read_memory: usize,
-    /// How long `styx archive collect` keeps objects after their records were removed.
+    /// How long a collection keeps objects after their records were removed.
     pub delete_grace: Duration,
+    /// Whether the server removes superfluous objects of its logs once a week.
+    pub collect: bool,
 }
 
 impl Default for Archive {
@@ -65,6 +67,7 @@ impl Default for Archive {
             read_cache_size: 1024 * MIB,
             read_memory: 64 * MIB,
             delete_grace: Duration::from_secs(7 * 86_400),
+            collect: true,
         }
     }
 }

@@ -688,9 +688,20 @@ pub(super) const KEYS: &[ConfigKey] = &[
     seconds_key!(
         "archive.delete_grace",
         SECONDS,
-        "seconds that styx archive collect keeps objects after their records were removed",
+        "seconds that objects stay in the store after their records were removed",
         archive.delete_grace
     ),
+    ConfigKey {
+        name: "archive.collect",
+        alias: None,
+        kind: ValueKind::Bool,
+        about: "once a week, remove objects of this server's logs whose delete_grace has passed",
+        set: |config, v| {
+            config.archive.collect = value::boolean(v);
+            Ok(())
+        },
+        value: |config| Some(Value::Boolean(config.archive.collect)),
+    },
     ConfigKey {
         name: "metrics.per_log",
         alias: None,

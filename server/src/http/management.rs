@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use http::header::CONTENT_TYPE;
+use serde::Serialize;
 use serde_json::Value;
-use styx_protocol::{Code, LogConfig, LogName, Position};
+use styx_protocol::{Code, LogConfig, LogInfo, LogName, Position};
 
 use super::Call;
 use super::answer::{self, Answer};
@@ -15,9 +16,24 @@ use crate::{header, params};
 const FORM_BYTES_MAX: usize = 64 << 10;
 
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Error> {
-    let mut logs = call.app.sessions.list();
+    let sessions = &call.app.sessions;
+    let mut logs = sessions.list();
     logs.retain(|log| call.access.sees(&log.name));
-    Ok(answer::json(&logs))
+    let listed = logs.into_iter().map(|info| {
+        let archived_position = sessions.archived_position_of(&info.name);
+        ListedLog { info, archived_position }
+    });
+    Ok(answer::json(&listed.collect::<Vec<_>>()))
+}
+
+/// A log in the list of all logs.
+#[derive(Serialize)]
+struct ListedLog {
+    #[serde(flatten)]
+    info: LogInfo,
+    /// Absent without an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_position: Option<u64>,
 }
 
 pub(super) async fn create(call: &mut Call<'_>) -> Result<Answer, Error> {

@@ -12,6 +12,7 @@ pub(super) struct ArchiveMetrics {
     /// Unarchived bytes; 1 if the store answers; fenced and halted logs.
     gauges: [IntGauge; 4],
     requests: IntCounterVec,
+    collected: IntCounterVec,
     /// Segments, bytes sent and received, chunks found in the cache and not found, missing objects,
     /// damaged ranges, healed entries.
     counters: [IntCounter; 8],
@@ -24,6 +25,10 @@ impl ArchiveMetrics {
         let requests = Opts::new(
             "styx_archive_requests_total",
             "Requests to the object store of the archive, by kind and result",
+        );
+        let collected = Opts::new(
+            "styx_archive_collected_total",
+            "Superfluous objects that the server removed from the store of the archive, by kind",
         );
         ArchiveMetrics {
             lag_seconds: register(
@@ -49,6 +54,7 @@ impl ArchiveMetrics {
                 ),
             ],
             requests: register(registry, IntCounterVec::new(requests, &["kind", "result"])),
+            collected: register(registry, IntCounterVec::new(collected, &["kind"])),
             counters: [
                 counter("styx_archive_segments_total", "Segments that were archived"),
                 counter("styx_archive_sent_bytes_total", "Bytes of objects sent to the store"),
@@ -99,6 +105,10 @@ impl ArchiveMetrics {
         for (counter, total) in self.counters.iter().zip(totals) {
             counter.reset();
             counter.inc_by(total);
+        }
+        self.collected.reset();
+        for (kind, count) in &stats.collected {
+            self.collected.with_label_values(&[*kind]).inc_by(*count);
         }
         self.requests.reset();
         for (kind, result, count) in &stats.requests {

@@ -135,6 +135,7 @@ fn settings(config: &Config) -> Option<Settings> {
         uploads: archive.uploads,
         read_cache_bytes: archive.read_cache_size as u64,
         read_memory_bytes: archive.read_memory as u64,
+        collect_grace: archive.collect.then_some(archive.delete_grace),
         cache_directory: config.log_manager.data_directory.clone(),
     })
 }

@@ -228,6 +228,12 @@ impl Sessions {
         self.catalog.list()
     }
 
+    /// Position up to which an open log is archived; `None` without an archive.
+    pub(crate) fn archived_position_of(&self, log: &str) -> Option<u64> {
+        let log = self.catalog.log(&log.parse().ok()?).ok()?;
+        log.archived_position().map(|position| position.0)
+    }
+
     /// The numbers of the archive; `None` without one.
     #[cfg(feature = "archive")]
     pub(crate) fn archive_stats(&self) -> Option<ArchiveStats> {

@@ -1,7 +1,7 @@
 //! The archive of a real server in a real object store (versitygw), with a proxy that breaks
 //! exchanges between them.
 //!
-//! | module | what it tests |
+//! | module | subject |
 //! |---|---|
 //! | [`support`] | servers with an archive, and logs whose history is only there |
 //! | [`reads`] | records that are only in the archive, over every protocol |
@@ -10,10 +10,14 @@
 //! | [`lineage`] | clients of logs that were restored |
 //! | [`replica`] | read replicas that follow a server under load, and what they refuse |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
+//! | [`commands`] | commands that bring logs back, take them over, or copy them |
+//! | [`disk`] | a full disk |
 //! | [`drill`] | the drill in `examples/archive` |
 //! | [`memory`] | many readers that do not continue |
 //! | [`kill`] | kill -9 while segments are archived, evicted and restored |
 
+mod commands;
+mod disk;
 mod drill;
 mod fencing;
 mod kill;

@@ -109,7 +109,7 @@ fn commands_report_what_the_archive_has_and_what_is_missing() {
 
     // Nothing is superfluous.
     let before = archive.store.objects();
-    let _ = archive.styx(&["archive", "collect", "--grace", "1s"]).expect_ok();
+    let _ = archive.styx(&["archive", "collect", "--grace", "1s", "--yes"]).expect_ok();
     assert_eq!(archive.store.objects(), before);
 
     let segment = before.iter().find(|(key, _)| key.ends_with(".seg")).expect("a segment");

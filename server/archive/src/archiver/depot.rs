@@ -1,13 +1,14 @@
 //! The [`Depot`] of the engine: reads go to [`Fetch`](crate::fetch::Fetch), news to the work.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use styx_engine::archive::{Depot, Entry, Evicted, FetchResult, Kept, LocalLimits, StoreError};
 use styx_protocol::{LogId, LogName};
 use tokio::sync::oneshot;
 
 use super::state::{LogKey, News};
-use super::{Archiver, index};
+use super::{Archiver, Inner, index};
 
 impl Depot for Archiver {
     fn read_cached(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> bool {
@@ -64,13 +65,21 @@ impl Depot for Archiver {
     }
 
     fn disk_is_short(&self, log: &LogName, _: LogId) {
-        let (inner, name) = (self.0.clone(), log.clone());
-        if !inner.logs.begin_eviction() {
+        tracing::debug!(%log, "the disk is short");
+        self.0.make_space();
+    }
+}
+
+impl Inner {
+    /// Begins to evict all archived segments, because the disk is short or full. Never waits.
+    pub(super) fn make_space(self: &Arc<Inner>) {
+        if !self.logs.begin_eviction() {
             return;
         }
-        // Not a part of the log's work, which may be waiting for the store. The logs share the disk,
+        // Not a part of a log's work, which may be waiting for the store. The logs share the disk,
         // so files of all of them are removed.
-        self.0.handle.spawn_blocking(move || {
+        let inner = self.clone();
+        self.handle.spawn_blocking(move || {
             let everything = LocalLimits { bytes_max: Some(0), age_max: None };
             let mut sum = Evicted::default();
             for log in inner.catalog().map(|catalog| catalog.logs()).unwrap_or_default() {
@@ -82,12 +91,14 @@ impl Depot for Archiver {
                     Err(e) => tracing::warn!(log = %log.name(), "cannot evict: {e}"),
                 }
             }
-            tracing::warn!(
-                log = %name,
-                "the disk is short: {} archived segments of all logs with {} bytes were evicted early",
-                sum.segments,
-                sum.bytes
-            );
+            if sum.segments > 0 {
+                tracing::warn!(
+                    "the disk is short: {} archived segments of all logs with {} bytes were evicted \
+                     early",
+                    sum.segments,
+                    sum.bytes
+                );
+            }
             inner.logs.end_eviction();
         });
     }

@@ -79,6 +79,7 @@ impl ManifestWriter {
         let store = store.clone();
         let mut writer = ManifestWriter { store, register, owner, epoch, claim, version, manifest };
         writer.check_fence()?;
+        writer.check_removal()?;
         if writer.manifest.epoch < epoch || writer.version.is_none() {
             writer.change(|_| Ok(())).await?;
         }
@@ -119,6 +120,7 @@ impl ManifestWriter {
                     self.manifest = read(&self.register, &current.bytes)?;
                     self.version = Some(current.version);
                     self.check_fence()?;
+                    self.check_removal()?;
                 }
                 Replaced::Lost(None) => {
                     let why = format!("the manifest {} was removed", self.register.key());
@@ -134,6 +136,18 @@ impl ManifestWriter {
         page: &manifest::Page,
     ) -> Result<Vec<styx_engine::archive::Entry>, Error> {
         read_page(&self.store, self.manifest.id, page).await
+    }
+
+    /// Objects of a log that the collector removes may be gone.
+    fn check_removal(&self) -> Result<(), Stop> {
+        match self.manifest.is_being_removed {
+            true => Err(Stop::Halted(format!(
+                "styx archive collect removes the objects in {}, because this log was marked as \
+                 deleted",
+                keys::folder(self.manifest.id)
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn check_fence(&self) -> Result<(), Stop> {
@@ -178,7 +192,7 @@ pub(super) async fn mark_deleted(
     }
 }
 
-/// Reads a page and compares it with what the manifest says of it.
+/// Reads a page and compares it with its description in the manifest.
 pub(crate) async fn read_page(
     store: &Store,
     id: LogId,

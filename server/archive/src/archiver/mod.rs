@@ -8,11 +8,12 @@
 //! Everything runs on a runtime of its own. Invariant: no failure of the store ends the archiver or
 //! disturbs the log. It waits longer and longer between attempts, and tells the reason.
 
+mod collection;
 mod depot;
 mod index;
 mod log_work;
 mod manifest_writer;
-mod owner;
+pub(crate) mod owner;
 mod removals;
 mod scrub;
 mod segment_upload;
@@ -31,6 +32,7 @@ use styx_protocol::LogName;
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::collect::Collected;
 use crate::fetch::{self, Fetch};
 use crate::manifest::Owner;
 use crate::probe::probe;
@@ -63,11 +65,14 @@ pub struct Settings {
     pub read_cache_bytes: u64,
     /// The memory for chunks on their way, in bytes, at least 1 MiB. Recommended: 64 MiB.
     pub read_memory_bytes: u64,
+    /// The time of grace of the weekly collection, which removes superfluous objects of this server's
+    /// logs from the store. `None` for no collection. Recommended: 7 days.
+    pub collect_grace: Option<Duration>,
     /// The directory of the cache and of the file with the owner's number: the data directory.
     pub cache_directory: PathBuf,
 }
 
-/// What a probe of the store has shown.
+/// The result of a probe of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// Conditional writes are reliable.
@@ -152,7 +157,7 @@ impl Archiver {
         };
         let fetch = Fetch::new(store.clone(), handle.clone(), &settings.cache_directory, &reads)
             .map_err(failed)?;
-        Ok(Archiver(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store,
             owner,
             claim,
@@ -169,7 +174,14 @@ impl Archiver {
             removals,
             totals: stats::Totals::default(),
             settings,
-        })))
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.fetch.on_full_disk(move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.make_space();
+            }
+        });
+        Ok(Archiver(inner))
     }
 
     /// The store.
@@ -177,7 +189,7 @@ impl Archiver {
         &self.0.store
     }
 
-    /// What the engine needs to read archived segments, for the options of the catalog.
+    /// The depot with which the engine reads archived segments, for the options of the catalog.
     pub fn depot(&self) -> Arc<dyn Depot> {
         Arc::new(self.clone())
     }
@@ -222,6 +234,15 @@ impl Archiver {
     /// The store failed.
     pub fn scrub(&self) -> Result<Scrubbed, Error> {
         self.0.handle.block_on(scrub::run(&self.0))
+    }
+
+    /// Removes the superfluous objects of the logs that this server archives, if the settings have a
+    /// time of grace. A running archive does this once a week. Blocks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn collect(&self) -> Result<Collected, Error> {
+        self.0.handle.block_on(collection::run(&self.0))
     }
 
     /// Ends all tasks. Uploads are abandoned: the next start uploads their segments again. Blocks

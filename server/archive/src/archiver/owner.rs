@@ -13,7 +13,7 @@ const FILE: &str = "archive.owner";
 ///
 /// # Errors
 /// The file cannot be read or written, or something else is in it.
-pub(super) fn read_or_create(directory: &Path) -> io::Result<Owner> {
+pub(crate) fn read_or_create(directory: &Path) -> io::Result<Owner> {
     let path = directory.join(FILE);
     let id = match fs::read_to_string(&path) {
         Ok(text) => u128::from_str_radix(text.trim(), 16).map_err(|_| {
@@ -23,8 +23,22 @@ pub(super) fn read_or_create(directory: &Path) -> io::Result<Owner> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => create(directory, &path)?,
         Err(e) => return Err(e),
     };
+    Ok(Owner { id, name: machine() })
+}
+
+/// Chooses another number for a data directory and stores it durably, so that copies of the directory
+/// are other owners.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn renew(directory: &Path) -> io::Result<Owner> {
+    Ok(Owner { id: create(directory, &directory.join(FILE))?, name: machine() })
+}
+
+/// The name of the machine.
+fn machine() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Ok(Owner { id, name: name.trim().chars().take(64).collect() })
+    name.trim().chars().take(64).collect()
 }
 
 fn create(directory: &Path, path: &Path) -> io::Result<u128> {
@@ -50,6 +64,9 @@ mod tests {
         let first = read_or_create(a.path()).expect("created");
         assert_eq!(read_or_create(a.path()).expect("read"), first);
         assert_ne!(read_or_create(b.path()).expect("created").id, first.id);
+        let renewed = renew(a.path()).expect("renewed");
+        assert_ne!(renewed.id, first.id);
+        assert_eq!(read_or_create(a.path()).expect("read"), renewed);
         fs::write(a.path().join(FILE), "x").expect("write");
         assert!(read_or_create(a.path()).is_err());
     }

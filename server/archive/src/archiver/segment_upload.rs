@@ -67,17 +67,24 @@ pub(super) async fn upload(
     }
     confirm(store, &key, bytes, crc).await?;
     for (key, content) in [(keys::index(&entry), index), (keys::producers(&entry), producers)] {
-        let Some(content) = content.map(Bytes::from) else { continue };
-        let (bytes, crc) = (content.len() as u64, crc32c::crc32c(&content));
-        if bytes > SINGLE_BYTES_MAX {
-            let read = move |range: Range<u64>| slice(&content, range);
-            store.put_in_parts(&key, bytes, crc, read).await?;
-        } else {
-            store.put(&key, content).await?;
+        if let Some(content) = content {
+            upload_beside(store, &key, content).await?;
         }
-        confirm(store, &key, bytes, crc).await?;
     }
     Ok(entry)
+}
+
+/// Uploads an index or a snapshot of producers.
+pub(super) async fn upload_beside(store: &Store, key: &str, content: Vec<u8>) -> Result<(), Error> {
+    let content = Bytes::from(content);
+    let (bytes, crc) = (content.len() as u64, crc32c::crc32c(&content));
+    if bytes > SINGLE_BYTES_MAX {
+        let read = move |range: Range<u64>| slice(&content, range);
+        store.put_in_parts(key, bytes, crc, read).await?;
+    } else {
+        store.put(key, content).await?;
+    }
+    confirm(store, key, bytes, crc).await
 }
 
 /// Looks whether the store has the bytes that were sent.

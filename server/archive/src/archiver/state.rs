@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use styx_protocol::{LogId, LogName, Position};
 use tokio::sync::Notify;
 
-/// What the engine tells about a log.
+/// News that the engine tells about a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     /// It was opened, a segment was sealed, or segments were removed from its start.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Inner;
+use crate::collect::Collected;
 use crate::fetch::Fetch;
 use crate::store::{OUTCOMES, Store, VERBS};
 
@@ -42,6 +43,9 @@ pub struct Stats {
     /// Segments that the manifest named although the log's list did not, because of a crash, and
     /// segments that were uploaded again because their object was missing or different.
     pub healed: u64,
+    /// Superfluous objects that the weekly collection removed from the store: the kind, and their
+    /// number.
+    pub collected: [(&'static str, u64); 3],
     /// Whether the last request of an upload was successful.
     pub is_available: bool,
     /// The reason of the last failure, until the next success.
@@ -55,6 +59,8 @@ pub(super) struct Totals {
     distrusted: AtomicU64,
     healed: AtomicU64,
     lost: AtomicU64,
+    /// Objects of expired segments, orphans, and objects of deleted logs.
+    collected: [AtomicU64; 3],
     is_available: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
@@ -66,6 +72,7 @@ impl Default for Totals {
             distrusted: AtomicU64::new(0),
             healed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            collected: [const { AtomicU64::new(0) }; 3],
             is_available: AtomicBool::new(true),
             last_error: Mutex::new(None),
         }
@@ -87,6 +94,13 @@ impl Totals {
         self.lost.store(segments, Ordering::Relaxed);
     }
 
+    pub(super) fn collected(&self, done: &Collected) {
+        let kinds = [done.garbage, done.orphans, done.deleted];
+        for (total, kind) in self.collected.iter().zip(kinds) {
+            total.fetch_add(kind.objects, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn distrusted(&self) {
         self.distrusted.fetch_add(1, Ordering::Relaxed);
     }
@@ -102,6 +116,7 @@ pub(super) fn collect(inner: &Inner) -> Stats {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (fenced, halted, lag) = inner.logs.totals();
     let totals = &inner.totals;
+    let [garbage, orphans, deleted] = totals.collected.each_ref().map(load);
     Stats {
         lag_seconds: age_seconds(lag.oldest_us),
         lag_bytes: lag.bytes,
@@ -111,6 +126,7 @@ pub(super) fn collect(inner: &Inner) -> Stats {
         damaged: load(&totals.distrusted),
         lost: load(&totals.lost),
         healed: load(&totals.healed),
+        collected: [("garbage", garbage), ("orphan", orphans), ("deleted", deleted)],
         is_available: totals.is_available.load(Ordering::Relaxed),
         last_error: totals.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         ..of_reads(&inner.store, &inner.fetch)
@@ -132,6 +148,7 @@ pub(crate) fn of_reads(store: &Store, fetch: &Fetch) -> Stats {
         cache_hits: reads.hits,
         cache_misses: reads.misses,
         missing: reads.missing,
+        collected: [("garbage", 0), ("orphan", 0), ("deleted", 0)],
         ..Stats::default()
     }
 }

@@ -1,15 +1,29 @@
 //! The dispatcher, which starts a task for each log with news, and the clock, which ends old
-//! segments, evicts old files, and scrubs the store once a week.
+//! segments, evicts old files, and scrubs and collects the store once a week.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
 use super::state::News;
-use super::{log_work, scrub};
+use super::{collection, log_work, scrub};
+use crate::random;
 
 /// The longest time between two looks at the ages of all logs.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// The time between two scrubs, and between two collections.
+const PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A server that has just started has more important work.
+const FIRST_MIN: Duration = Duration::from_secs(3600);
+
+/// The time from the start to the first scrub or collection: random, so that many servers do not
+/// begin at the same moment, and so that a server that restarts each day gets its turn too.
+fn first() -> Duration {
+    let random = random::number().unwrap_or_default() % PERIOD.as_secs() as u128;
+    Duration::from_secs(u64::try_from(random).unwrap_or_default()).max(FIRST_MIN)
+}
 
 /// Runs until the runtime ends.
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -20,12 +34,17 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let period = (inner.settings.max_lag / 10).clamp(Duration::from_secs(1), LONGEST);
     let mut clock = tokio::time::interval(period);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut next_scrub = tokio::time::Instant::now() + scrub::PERIOD;
+    let started = tokio::time::Instant::now();
+    let (mut next_scrub, mut next_collection) = (started + first(), started + first());
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(next_scrub) => {
-                next_scrub += scrub::PERIOD;
+                next_scrub += PERIOD;
                 inner.handle.clone().spawn(scrub_all(inner.clone()));
+            }
+            () = tokio::time::sleep_until(next_collection) => {
+                next_collection += PERIOD;
+                inner.handle.clone().spawn(collect_own(inner.clone()));
             }
             _ = clock.tick() => {
                 inner.begin_waiting();
@@ -47,6 +66,30 @@ async fn scrub_all(inner: Arc<Inner>) {
             done.problems.len()
         ),
         Err(e) => tracing::warn!("the archive could not be scrubbed: {e}"),
+    }
+}
+
+async fn collect_own(inner: Arc<Inner>) {
+    if inner.settings.collect_grace.is_none() {
+        return;
+    }
+    match collection::run(&inner).await {
+        Ok(done) => {
+            let total = done.total();
+            tracing::info!(
+                garbage = done.garbage.objects,
+                orphans = done.orphans.objects,
+                deleted_logs = done.logs,
+                waiting = done.waiting,
+                "{} superfluous objects with {} bytes were removed from the archive",
+                total.objects,
+                total.bytes
+            );
+            for problem in &done.problems {
+                tracing::warn!("the collection left a log of the archive alone: {problem}");
+            }
+        }
+        Err(e) => tracing::warn!("the archive could not be collected: {e}"),
     }
 }
 

@@ -23,7 +23,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -78,9 +78,18 @@ struct Shared {
     hits: AtomicU64,
     misses: AtomicU64,
     missing: AtomicU64,
+    /// Makes space on the disk of the cache.
+    make_space: OnceLock<MakeSpace>,
 }
 
-/// What the cache has done since the start.
+/// A function that begins to make space on the disk, and does not wait for it.
+type MakeSpace = Box<dyn Fn() + Send + Sync>;
+
+/// The attempts to write a chunk on a full disk, and the pause between them.
+const FULL_DISK_ATTEMPTS: u32 = 20;
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Numbers of the cache since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Reads that found all their bytes in the cache.
@@ -123,10 +132,11 @@ impl Fetch {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             missing: AtomicU64::new(0),
+            make_space: OnceLock::new(),
         })))
     }
 
-    /// What the cache has done since the start.
+    /// Numbers of the cache since the start.
     pub fn stats(&self) -> Stats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Shared { hits, misses, missing, .. } = &*self.0;
@@ -219,6 +229,13 @@ impl Fetch {
         for chunk in chunks(&range) {
             cache.forget(ChunkId::new(entry, chunk));
         }
+    }
+
+    /// Sets the function that is called if the cache cannot be written because the disk is full. Only
+    /// the first call has an effect.
+    pub fn on_full_disk(&self, make_space: impl Fn() + Send + Sync + 'static) {
+        // A second function is not used.
+        let _ = self.0.make_space.set(Box::new(make_space));
     }
 
     /// The chunks, or the requests for them. Adjacent ones for which there is no request are
@@ -331,16 +348,27 @@ impl Shared {
         for _ in chunks {
             slots.push(Arc::new(self.slot(room).await));
         }
-        let written = tokio::task::spawn_blocking(move || {
-            let parts = bytes.chunks(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
-            slots.iter().zip(parts).try_for_each(|(slot, part)| slot.write(part))?;
-            Ok(slots.into())
-        });
-        match written.await.map_err(io::Error::other).flatten() {
-            Ok(slots) => Ok(slots),
-            Err(e) => {
-                let e: io::Error = e;
-                Err(StoreError::Unavailable(format!("the cache cannot be written: {e}")))
+        let slots: Arc<[Arc<Slot>]> = slots.into();
+        let mut attempts = 0;
+        loop {
+            let (writing, bytes) = (slots.clone(), bytes.clone());
+            let written = tokio::task::spawn_blocking(move || {
+                let parts = bytes.chunks(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
+                writing.iter().zip(parts).try_for_each(|(slot, part)| slot.write(part))
+            });
+            match written.await.map_err(io::Error::other).flatten() {
+                Ok(()) => return Ok(slots),
+                Err(e) if is_full(&e) && attempts < FULL_DISK_ATTEMPTS => {
+                    attempts += 1;
+                    if let Some(make_space) = self.make_space.get() {
+                        make_space();
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(e) => {
+                    let why = format!("the cache cannot be written: {e}");
+                    return Err(StoreError::Unavailable(why));
+                }
             }
         }
     }
@@ -362,6 +390,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Where a chunk may be put.

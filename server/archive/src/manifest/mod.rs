@@ -4,7 +4,7 @@
 //! "STXM" | crc: u32 of bytes 8.. | version: u32 | write id: u128
 //! | name: text | id: u128 | config: 8 × i64 | lineage: u32 count, (id: u128, fork: u64) each
 //! | epoch: u32 | claim: u128 | owner: u128 | owner's name: text | start: u64
-//! | deleted: u8 (0 or 1), since: u64
+//! | deleted: u8 (0, 1, or 2 while it is being removed), since: u64
 //! | pages: u32 count, (base: u64, end: u64, epoch: u32, entries: u32, bytes: u64, crc: u32) each
 //! | entries: u32 count, 80 bytes each
 //! | garbage: u32 count, (base: u64, end: u64, epoch: u32, kind: u8, since: u64) each
@@ -12,18 +12,16 @@
 //! ```
 //!
 //! Pages and entries together describe the archived part of the log without a gap, beginning at or
-//! before `start`. Garbage is what may be removed after a time of grace. Invariant: an object is
+//! before `start`. Garbage are objects that may be removed after a time of grace. Invariant: an object is
 //! named by the manifest, as an entry, page or garbage, until after it was removed.
 
-mod fields;
 pub mod page;
 
 use bytes::Bytes;
-use styx_engine::archive::{Ancestor, ENTRY_BYTES, Entry, Lineage};
+use styx_engine::archive::{Ancestor, ENTRY_BYTES, Encoder, Entry, Fields, Lineage};
 use styx_protocol::{LogConfig, LogId, LogName, Position};
 
 use crate::keys::File;
-use fields::{Encoder, Fields};
 
 const MAGIC: [u8; 4] = *b"STXM";
 const VERSION: u32 = 1;
@@ -46,7 +44,7 @@ const SPILL_AT: usize = page::ENTRIES + 128;
 /// Why a manifest or a page cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// The bytes are not what was written.
+    /// The bytes differ from those that were written.
     #[error("the object is damaged")]
     Damaged,
     /// A newer version of Styx wrote it.
@@ -79,6 +77,9 @@ pub struct Manifest {
     /// If the log was deleted or truncated: since when, by the clock of the store. 0 if the
     /// collector has not seen it yet.
     pub deleted_us: Option<u64>,
+    /// Whether the collector has begun to remove the objects of a deleted log. Then it cannot be
+    /// undeleted. `false` unless the log was deleted.
+    pub is_being_removed: bool,
     /// Pages of entries, ascending.
     pub pages: Vec<Page>,
     /// The entries after those of the pages, ascending.
@@ -117,7 +118,7 @@ pub struct Page {
 /// An object, or the objects of a segment, that may be removed after a time of grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Garbage {
-    /// What it is.
+    /// The kind of its objects.
     pub kind: GarbageKind,
     /// The position of its first record.
     pub base: Position,
@@ -130,7 +131,7 @@ pub struct Garbage {
     pub since_us: u64,
 }
 
-/// What a piece of garbage is.
+/// The kind of a piece of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GarbageKind {
     /// The objects of a segment.
@@ -169,6 +170,7 @@ impl Manifest {
             owner,
             start: Position(0),
             deleted_us: None,
+            is_being_removed: false,
             pages: Vec::new(),
             entries: Vec::new(),
             garbage: Vec::new(),
@@ -297,7 +299,7 @@ impl Manifest {
         encoder.u128(self.owner.id);
         encoder.text(&self.owner.name);
         encoder.u64(self.start.0);
-        encoder.put([u8::from(self.deleted_us.is_some())]);
+        encoder.put([u8::from(self.deleted_us.is_some()) + u8::from(self.is_being_removed)]);
         encoder.u64(self.deleted_us.unwrap_or(0));
         encoder.count(self.pages.len());
         for page in &self.pages {
@@ -369,9 +371,10 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
     let claim = fields.u128()?;
     let owner = Owner { id: fields.u128()?, name: fields.text()? };
     let start = Position(fields.u64()?);
-    let deleted_us = match (fields.u8()?, fields.u64()?) {
-        (0, 0) => None,
-        (1, since) => Some(since),
+    let (deleted_us, is_being_removed) = match (fields.u8()?, fields.u64()?) {
+        (0, 0) => (None, false),
+        (1, since) => (Some(since), false),
+        (2, since) => (Some(since), true),
         _ => return None,
     };
     let pages = fields.items(PAGES_MAX, PAGE_BYTES, |fields| {
@@ -410,6 +413,7 @@ fn decode_fields(mut fields: Fields<'_>) -> Option<Manifest> {
         owner,
         start,
         deleted_us,
+        is_being_removed,
         pages,
         entries,
         garbage,

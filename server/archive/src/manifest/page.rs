@@ -5,9 +5,8 @@
 //! ```
 
 use bytes::Bytes;
-use styx_engine::archive::{ENTRY_BYTES, Entry};
+use styx_engine::archive::{ENTRY_BYTES, Encoder, Entry, Fields};
 
-use super::fields::{Encoder, Fields};
 use super::{Unusable, are_contiguous};
 
 const MAGIC: [u8; 4] = *b"STXP";

@@ -1,15 +1,13 @@
-//! A catalog with an archive: uploads, evictions, reads, faults, fences, and the collector.
+//! A catalog with an archive: uploads, evictions, reads, faults, and fences.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use styx_archive::collect::collect;
 use styx_archive::manifest::Manifest;
 use styx_archive::store::{Options, Store};
 use styx_archive::verify::{Depth, verify};
 use styx_archive::{Archiver, LogStatus, Probe, Settings};
-use styx_engine::archive::LocalLimits;
 use styx_engine::{Catalog, Found, Log};
 use styx_protocol::{LogConfig, LogName, Position, Records};
 
@@ -45,6 +43,7 @@ impl Server {
             uploads: 2,
             read_cache_bytes: 64 << 20,
             read_memory_bytes: 8 << 20,
+            collect_grace: None,
             cache_directory: directory.to_owned(),
         };
         change(&mut settings);
@@ -160,7 +159,7 @@ fn archives_evicts_and_reads(url: &str, options: Options) {
     server.stop();
 }
 
-fn local_segments(log: &Log) -> usize {
+pub(crate) fn local_segments(log: &Log) -> usize {
     let places = log.segments();
     places.iter().filter(|segment| segment.place != styx_engine::Place::Remote).count()
 }
@@ -290,7 +289,7 @@ fn entry_that_only_the_manifest_has_is_recorded_without_an_upload() {
     server.stop();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("create");
     for entry in std::fs::read_dir(from).expect("list") {
         let entry = entry.expect("list");
@@ -429,85 +428,6 @@ fn damaged_segment_is_never_archived() {
     server.stop();
 }
 
-#[test]
-fn collector_leaves_exactly_what_manifests_name() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let s3 = S3::start();
-    let server = Server::on_s3(directory.path(), &s3);
-    let log = server.create("log");
-    append(&log, 55);
-    wait_for_archived(&log, 50);
-    log.trim(Position(30)).expect("trimmed");
-    wait_until("the manifest has the start", || {
-        manifest(server.archiver.store(), &log).start >= Position(30)
-    });
-    assert_eq!(manifest(server.archiver.store(), &log).garbage.len(), 3);
-    let store = s3.store();
-    let grace = Duration::ZERO;
-    // The first run notes since when it is garbage, and the second one removes it.
-    assert_eq!(collect(&store, Duration::from_secs(3600), &mut |_| {}).expect("done").objects, 0);
-    let long = collect(&store, Duration::from_secs(3600), &mut |_| {}).expect("done");
-    assert_eq!((long.objects, long.waiting), (0, 3));
-    assert!(collect(&store, grace, &mut |_| {}).expect("done").objects >= 6);
-    let kept = manifest(&store, &log);
-    assert_eq!((kept.garbage.len(), kept.entries.len()), (0, 2));
-    let segments = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).count();
-    assert_eq!(segments, 2);
-    check_records(&log, 30, 55);
-    let verified = verify(&store, Depth::Bodies, &mut |_| {}).expect("verified");
-    assert_eq!(verified.problems, Vec::<String>::new());
-    drop(log);
-    server.stop();
-}
-
-/// An object of the current epoch that no manifest names yet may be an upload on its way.
-#[test]
-fn collector_leaves_unnamed_objects_of_the_current_epoch() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let s3 = S3::start();
-    let server = Server::on_s3(directory.path(), &s3);
-    let log = server.create("log");
-    append(&log, 15);
-    wait_for_archived(&log, 10);
-    let epoch = log.open_epoch();
-    let id = log.id();
-    drop(log);
-    server.stop();
-    let key = |epoch: u32| format!("logs/{id}/{:020}-{epoch:010}.seg", 777);
-    let year = Duration::from_secs(365 * 86400);
-    s3.put(&key(epoch), b"on its way", year);
-    s3.put(&key(epoch - 1), b"left by a crash", year);
-    s3.put(&format!("logs/{id}/notes.txt"), b"not ours", year);
-
-    let collected = collect(&s3.store(), Duration::from_secs(60), &mut |_| {}).expect("done");
-    assert_eq!((collected.objects, collected.orphans), (1, 1));
-    assert!(s3.object(&key(epoch)).is_some());
-    assert!(s3.object(&key(epoch - 1)).is_none());
-    assert!(s3.object(&format!("logs/{id}/notes.txt")).is_some());
-}
-
-#[test]
-fn deleted_log_is_removed_after_the_time_of_grace() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let s3 = S3::start();
-    let server = Server::on_s3(directory.path(), &s3);
-    let log = server.create("log");
-    append(&log, 25);
-    wait_for_archived(&log, 20);
-    let store = s3.store();
-    drop(log.clone());
-    server.catalog.delete(&name("log")).expect("deleted");
-    wait_until("the manifest is marked", || manifest(&store, &log).deleted_us.is_some());
-    let hour = Duration::from_secs(3600);
-    assert_eq!(collect(&store, hour, &mut |_| {}).expect("done").objects, 0);
-    assert_eq!(collect(&store, hour, &mut |_| {}).expect("done").objects, 0);
-    let collected = collect(&store, Duration::ZERO, &mut |_| {}).expect("done");
-    assert_eq!(collected.logs, 1);
-    assert_eq!(s3.keys(), Vec::<String>::new());
-    drop(log);
-    server.stop();
-}
-
 /// The archiver is told of a removal, and then killed, or the store is away.
 #[test]
 fn removed_log_is_marked_after_a_restart() {
@@ -546,74 +466,6 @@ fn removed_log_is_marked_after_a_restart() {
 }
 
 #[test]
-fn missing_and_changed_objects_are_reported_by_verify() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let s3 = S3::start();
-    let server = Server::on_s3(directory.path(), &s3);
-    let log = server.create("log");
-    append(&log, 45);
-    wait_for_archived(&log, 40);
-    drop(log);
-    server.stop();
-    let segments: Vec<String> = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).collect();
-    s3.remove(&segments[0]);
-    s3.change(&segments[1], |object| object.bytes = object.bytes.slice(1..));
-    s3.change(&segments[2], |object| {
-        let mut bytes = object.bytes.to_vec();
-        bytes[100] ^= 1;
-        object.bytes = bytes.into();
-    });
-    let quick = verify(&s3.store(), Depth::Descriptions, &mut |_| {}).expect("verified");
-    assert_eq!(quick.problems.len(), 2, "{:?}", quick.problems);
-    let full = verify(&s3.store(), Depth::Bodies, &mut |_| {}).expect("verified");
-    assert_eq!(full.problems.len(), 3, "{:?}", full.problems);
-    for (problem, (key, what)) in full.problems.iter().zip([
-        (&segments[0], "missing"),
-        (&segments[1], "instead of"),
-        (&segments[2], "damaged"),
-    ]) {
-        assert!(problem.contains(key) && problem.contains(what), "{problem}");
-    }
-}
-
-#[test]
-fn scrub_uploads_missing_and_changed_objects_again_and_reports_lost_ones() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let s3 = S3::start();
-    let keep = |settings: &mut Settings| settings.local_bytes_max = None;
-    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
-    let log = server.create("log");
-    append(&log, 45);
-    wait_for_archived(&log, 40);
-    let intact = server.archiver.scrub().expect("scrubbed");
-    assert_eq!((intact.segments, intact.healed, intact.problems), (4, 0, vec![]));
-    drop(log);
-    server.stop();
-
-    // A later process has another epoch, and still writes the objects that the manifest names.
-    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), keep);
-    let log = server.log("log");
-    let segments: Vec<String> = s3.keys().into_iter().filter(|key| key.ends_with(".seg")).collect();
-    s3.remove(&segments[0]);
-    s3.change(&segments[1], |object| object.bytes = object.bytes.slice(1..));
-    let healed = server.archiver.scrub().expect("scrubbed");
-    assert_eq!((healed.segments, healed.healed, healed.problems), (4, 2, vec![]));
-    assert_eq!(server.archiver.stats().healed, 2);
-    let verified = verify(&s3.store(), Depth::Bodies, &mut |_| {}).expect("verified");
-    assert_eq!(verified.problems, Vec::<String>::new());
-
-    let everything = LocalLimits { bytes_max: Some(0), age_max: None };
-    assert!(log.evict(&everything).expect("evicted").segments >= 1);
-    s3.remove(&segments[0]);
-    let lost = server.archiver.scrub().expect("scrubbed");
-    assert_eq!((lost.healed, lost.problems.len()), (0, 1));
-    assert!(lost.problems[0].contains(&segments[0]), "{:?}", lost.problems);
-    assert_eq!(server.archiver.stats().lost, 1);
-    drop(log);
-    server.stop();
-}
-
-#[test]
 fn old_segment_is_ended_so_that_it_is_archived() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let s3 = S3::start();
@@ -624,5 +476,27 @@ fn old_segment_is_ended_so_that_it_is_archived() {
     append(&log, 3);
     wait_for_archived(&log, 3);
     drop(log);
+    server.stop();
+}
+
+/// The clock ticks each second here, and each minute with the recommended lag.
+#[test]
+fn idle_server_sends_no_request() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let s3 = S3::start();
+    let server = Server::open_with(directory.path(), &s3.url(), s3.options(), |settings| {
+        settings.max_lag = Duration::from_secs(1);
+        settings.collect_grace = Some(Duration::ZERO);
+    });
+    for log in ["a", "b"] {
+        append(&server.create(log), 15);
+        wait_for_archived(&server.log(log), 15);
+        wait_until("evicted", || local_segments(&server.log(log)) == 2);
+    }
+    let before = s3.all_requests();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(s3.all_requests(), before);
+    append(&server.log("a"), 1);
+    wait_for_archived(&server.log("a"), 16);
     server.stop();
 }

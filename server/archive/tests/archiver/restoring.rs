@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use styx_archive::Settings;
-use styx_archive::collect::collect;
+use styx_archive::collect::{CollectOptions, collect};
 use styx_archive::download::download;
 use styx_archive::manifest::Manifest;
 use styx_archive::restore::{Outcome, RestoreOptions, Restored, restore};
@@ -21,7 +21,7 @@ use crate::archiving::{
 };
 use crate::s3::{Fault, S3};
 
-fn options(directory: &Path) -> RestoreOptions {
+pub(crate) fn options(directory: &Path) -> RestoreOptions {
     RestoreOptions { data_directory: directory.to_owned(), logs: Wanted::All, until_us: None }
 }
 
@@ -211,7 +211,7 @@ fn status_shows_what_is_archived() {
     let shown: Vec<_> = found
         .logs
         .iter()
-        .map(|log| (log.name.as_str(), log.start.0, log.end.0, log.is_deleted))
+        .map(|log| (log.name.as_str(), log.start.0, log.end.0, log.deleted_us.is_some()))
         .collect();
     assert_eq!(shown, [("log", 20, 50, false), ("other", 0, 10, false)]);
     assert!(found.logs.iter().all(|log| log.bytes > 0 && log.newest_us > 0));
@@ -279,7 +279,11 @@ fn deleted_log_is_not_restored_by_its_id() {
     wait_for_archived(&server.log("log"), 60);
     server.catalog.delete(&name("log")).expect("deleted");
     wait_until("the log is marked", || {
-        status(&s3.store(), &mut |_| {}).expect("read").logs.iter().any(|log| log.is_deleted)
+        status(&s3.store(), &mut |_| {})
+            .expect("read")
+            .logs
+            .iter()
+            .any(|log| log.deleted_us.is_some())
     });
     server.stop();
     let directory = tempfile::tempdir().expect("temporary directory");
@@ -339,11 +343,15 @@ fn first_start_of_a_restored_log_writes_its_manifest_and_later_ones_cost_no_requ
     wait_for_archived(&server.log("log"), 60);
     server.catalog.delete(&name("log")).expect("deleted");
     wait_until("the log is marked", || {
-        status(&s3.store(), &mut |_| {}).expect("read").logs.iter().any(|log| log.is_deleted)
+        status(&s3.store(), &mut |_| {})
+            .expect("read")
+            .logs
+            .iter()
+            .any(|log| log.deleted_us.is_some())
     });
     server.stop();
     for _ in 0..2 {
-        collect(&s3.store(), Duration::ZERO, &mut |_| {}).expect("collected");
+        collect(&s3.store(), &CollectOptions::default(), &mut |_| {}).expect("collected");
     }
     let server = Server::on_s3(directory.path(), &s3);
     check_records(&server.log("log"), 20, 51);
@@ -377,4 +385,23 @@ fn lineage_of_a_lineage_ends_where_the_last_restore_ended() {
         assert_eq!(*server.log("log").lineage(), lineage);
         server.stop();
     }
+}
+
+#[test]
+fn log_whose_objects_or_name_cannot_be_used_is_left_out() {
+    let (s3, _lost) = archive();
+    let id = status(&s3.store(), &mut |_| {}).expect("read").logs[0].id;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(directory.path().join("other"), "something else").expect("written");
+    let is_wanted = |key: &String| key.contains(&id.to_string()) && key.ends_with(".producers");
+    for key in s3.keys().into_iter().filter(is_wanted) {
+        s3.put(&key, b"damaged", Duration::ZERO);
+    }
+    let outcome = restore(&s3.store(), &options(directory.path()), &mut |_| {}).expect("left out");
+    assert_eq!(outcome.restored, []);
+    let mut left_out = left_out(&outcome);
+    left_out.sort();
+    assert!(left_out.iter().any(|why| why.contains("snapshot of the producers")), "{left_out:?}");
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(!directory.path().join("log").exists());
 }

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use styx_archive::store::{Options, Store};
 use tokio::net::TcpListener;
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The request is not carried out. The answer has this status.
@@ -50,7 +50,7 @@ struct Order {
 pub(crate) struct Object {
     pub(crate) bytes: Bytes,
     tag: String,
-    crc: Option<String>,
+    pub(crate) crc: Option<String>,
     pub(crate) modified: SystemTime,
 }
 
@@ -135,6 +135,11 @@ impl S3 {
     ) {
         let key = key.to_owned();
         self.state().orders.push(Order { method, key, skip, times, fault });
+    }
+
+    /// No request fails any more.
+    pub(crate) fn forget_orders(&self) {
+        self.state().orders.clear();
     }
 
     /// From now on, conditions are checked before the write and not together with it.

@@ -18,7 +18,8 @@ use styx_protocol::LogName;
 
 #[cfg(feature = "archive")]
 pub(crate) use archive::{
-    ArchiveCommand, CollectArguments, RestoreArguments, StoreArguments, VerifyArguments,
+    AdoptArguments, ArchiveCommand, CollectArguments, CopyArguments, RestoreArguments,
+    StatusArguments, StoreArguments, UndeleteArguments, VerifyArguments,
 };
 pub(crate) use cursors::CursorsCommand;
 pub(crate) use health::HealthArguments;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use styx_client::blocking::Client;
-use styx_client::{LogInfo, LogStatus};
+use styx_client::{ListedLog, LogInfo, LogStatus};
 
 use crate::command_line::{CreateArguments, Format};
 use crate::failure::Failure;
@@ -37,10 +37,23 @@ pub(super) fn watch(client: &Client, format: Format) -> Result<(), Failure> {
 }
 
 fn fetch_list(client: &Client, format: Format) -> Result<String, Failure> {
-    let infos = client.list_logs()?;
-    match format {
-        Format::Json => json(&infos),
-        Format::Text => Ok(table::log_list(&infos)),
+    let listed = client.list_logs_with_archive()?;
+    let position = |log: &ListedLog| log.archived_position;
+    match (format, listed.iter().any(|log| position(log).is_some())) {
+        // Without an archive, the output is that of earlier versions.
+        (Format::Text, false) => {
+            let infos: Vec<LogInfo> = listed.into_iter().map(|log| log.info).collect();
+            Ok(table::log_list(&infos))
+        }
+        (Format::Text, true) => Ok(table::archived_log_list(
+            &listed.iter().map(|log| (&log.info, position(log))).collect::<Vec<_>>(),
+        )),
+        (Format::Json, _) => json(
+            &listed
+                .iter()
+                .map(|log| ArchivedLog { info: &log.info, archived_position: position(log) })
+                .collect::<Vec<_>>(),
+        ),
     }
 }
 
@@ -68,17 +81,19 @@ pub(super) fn get(client: &Client, name: &str, format: Format) -> Result<(), Fai
         (None, _) => print_info(&info, format),
         (Some(position), Format::Text) => output::print(&table::archived_log_info(&info, position)),
         (Some(archived_position), Format::Json) => {
+            let archived_position = Some(archived_position);
             output::print(&json(&ArchivedLog { info: &info, archived_position })?)
         }
     }
 }
 
-/// The output of `get` if the server has an archive.
+/// The output of `get` and of `list`, with the archived position if the server has an archive.
 #[derive(Serialize)]
 struct ArchivedLog<'a> {
     #[serde(flatten)]
     info: &'a LogInfo,
-    archived_position: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_position: Option<u64>,
 }
 
 pub(super) fn trim(

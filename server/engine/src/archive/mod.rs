@@ -15,6 +15,7 @@ pub(crate) mod entry;
 mod lineage;
 pub(crate) mod list;
 mod local_limits;
+mod parts;
 pub(crate) mod remote_file;
 
 pub(crate) mod sealed_segment;
@@ -24,6 +25,9 @@ pub use depot::{Depot, FetchResult, Kept, StoreError};
 pub use entry::{ENTRY_BYTES, Entry};
 pub use lineage::{Ancestor, Lineage};
 pub use local_limits::{Evicted, LocalLimits};
+pub use parts::{is_index_of, is_producers_of};
+
+pub use crate::fields::{Encoder, Fields};
 
 pub(crate) use sealed_segment::READ_BYTES;
 pub use sealed_segment::SealedSegment;

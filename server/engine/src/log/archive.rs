@@ -30,6 +30,7 @@ use crate::segment::{Now, Place, Segment, name};
 use crate::storage::replace_file;
 use crate::sync::lock;
 use crate::tail::View;
+use crate::watermark::Mark;
 
 impl Log {
     /// How often the log was opened for appends: +1 each time. It is a part of the keys of the
@@ -37,6 +38,15 @@ impl Log {
     #[must_use]
     pub fn open_epoch(&self) -> u32 {
         lock(&self.0.watermark).as_ref().map_or(0, |watermark| watermark.mark().open_epoch)
+    }
+
+    /// Raises the open epoch of the log to at least this number, durably, so that the next open has a
+    /// higher one. Blocks. For a log that appends nothing until then.
+    ///
+    /// # Errors
+    /// The log accepts no appends, and so has no epoch; the watermark cannot be written.
+    pub fn raise_open_epoch(&self, at_least: u32) -> Result<(), Error> {
+        self.0.raise_open_epoch(at_least)
     }
 
     /// The position up to which the whole log is archived, without a gap from its start; the start
@@ -110,6 +120,18 @@ impl Log {
         let view = self.0.tail.view();
         let segment = sealed_at(&view, base)?;
         self.0.sealed_segment(segment).filter(|_| segment.place() != Place::Remote)
+    }
+
+    /// The index of the sealed segment with this base and the producers at its end, as far as they are
+    /// intact and on the disk. Also of a segment whose file was evicted. Blocks.
+    #[must_use]
+    pub fn beside_segment(&self, base: Position) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let view = self.0.tail.view();
+        let segment = sealed_at(&view, base).and_then(|segment| self.0.sealed_segment(segment));
+        match segment {
+            Some(segment) => (segment.index().ok(), segment.producers().ok().flatten()),
+            None => (None, None),
+        }
     }
 
     /// Records that segments are archived: appends their entries to the log's list, syncs it, and
@@ -234,6 +256,14 @@ impl LogInner {
         let path: PathBuf = self.directory.join(name::MANIFEST);
         replace_file(storage, &path, new.encode().as_bytes())
             .map_err(Error::io("cannot write", path))
+    }
+
+    fn raise_open_epoch(&self, at_least: u32) -> Result<(), Error> {
+        let mut watermark = lock(&self.watermark);
+        let Some(watermark) = watermark.as_mut() else { return Err(self.not_available()) };
+        let mark = watermark.mark();
+        let raised = Mark { open_epoch: mark.open_epoch.max(at_least), ..mark };
+        watermark.write(raised).map_err(Error::io("cannot write", &self.directory))
     }
 
     fn evict(&self, limits: &LocalLimits) -> Result<Evicted, Error> {

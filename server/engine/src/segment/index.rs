@@ -231,21 +231,39 @@ pub(crate) fn read_summary(
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(e) => return Err(e),
     }
-    let entries = u64::from(u32_at(&head, 12));
+    Ok(decode_summary(&head, file.len()?, base, bytes))
+}
+
+/// As [`read_summary`], for the bytes of an index. `None` also if an entry is damaged.
+pub(crate) fn check(index: &[u8], base: Position, bytes: u64) -> Option<Sealed> {
+    let (head, entries) = index.split_first_chunk()?;
+    let sealed = decode_summary(head, index.len() as u64, base, bytes)?;
+    let (entries, _) = entries.as_chunks();
+    entries.iter().all(|entry| decode_entry(entry).is_some()).then_some(sealed)
+}
+
+/// The summary in the header of an index of `index_bytes` bytes.
+fn decode_summary(
+    head: &[u8; HEADER_BYTES],
+    index_bytes: u64,
+    base: Position,
+    bytes: u64,
+) -> Option<Sealed> {
+    let entries = u64::from(u32_at(head, 12));
     let sealed = Sealed {
-        end: Position(u64_at(&head, 32)),
+        end: Position(u64_at(head, 32)),
         bytes,
-        record_bytes: u64_at(&head, 40),
-        first_timestamp_us: u64_at(&head, 48),
-        last_timestamp_us: u64_at(&head, 56),
-        seal_crc: u32_at(&head, 16),
+        record_bytes: u64_at(head, 40),
+        first_timestamp_us: u64_at(head, 48),
+        last_timestamp_us: u64_at(head, 56),
+        seal_crc: u32_at(head, 16),
     };
     let is_valid = head[..4] == MAGIC
-        && u32_at(&head, 4) == crc32fast::hash(&head[8..])
-        && u32_at(&head, 8) == VERSION
-        && u64_at(&head, 24) == base.0
-        && file.len()? == HEADER_BYTES as u64 + entries * ENTRY_BYTES as u64;
-    Ok(is_valid.then_some(sealed))
+        && u32_at(head, 4) == crc32fast::hash(&head[8..])
+        && u32_at(head, 8) == VERSION
+        && u64_at(head, 24) == base.0
+        && index_bytes == HEADER_BYTES as u64 + entries * ENTRY_BYTES as u64;
+    is_valid.then_some(sealed)
 }
 
 /// Whether a file is the index of this segment, with all of its entries intact and in order.

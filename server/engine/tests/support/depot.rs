@@ -23,7 +23,7 @@ struct State {
     objects: HashMap<Key, Vec<u8>>,
     /// The ranges that are in the cache.
     cached: Vec<(Key, Range<u64>)>,
-    /// What [`Depot::read_cached`] returns for damaged bytes of the cache, until they are distrusted.
+    /// The bytes that [`Depot::read_cached`] returns for damaged ones of the cache, until they are distrusted.
     rotten_cache: Option<(Key, u64)>,
     answer: Answer,
     waiting: Vec<Waker>,
@@ -37,7 +37,7 @@ struct State {
     short: usize,
 }
 
-/// What the engine tells about the removal of a log.
+/// A call of the engine about the removal of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
     Begun { open_epoch: u32 },
@@ -321,7 +321,7 @@ impl Drop for Unpin {
     }
 }
 
-/// Reads, and fetches what the read needs from the store.
+/// Reads, and fetches the bytes that the read needs from the store.
 pub(crate) fn read_through<T>(
     reader: &mut Reader,
     read: impl Fn(&mut Reader) -> Result<Found<T>, Error>,

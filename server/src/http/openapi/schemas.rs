@@ -51,6 +51,7 @@ pub(super) fn all() -> Value {
             &position,
         ),
     });
+    let archived = described("The records before it are also in the archive.", &position);
     json!({
         "LogInfo": {
             "type": "object",
@@ -65,13 +66,15 @@ pub(super) fn all() -> Value {
                 "config": reference("schemas", "LogConfig"),
                 "timestamp_first": time.clone(),
                 "timestamp_last": time,
-                "archived_position": described(
-                    "The records before it are also in the archive.",
-                    &position,
-                ),
+                "archived_position": archived.clone(),
             },
         },
-        "LogList": { "type": "array", "items": reference("schemas", "LogInfo") },
+        "LogList": { "type": "array", "items": reference("schemas", "ListedLog") },
+        "ListedLog": {
+            "description": "`archived_position` is there only if the server has an archive.",
+            "allOf": [reference("schemas", "LogInfo")],
+            "properties": { "archived_position": archived.clone() },
+        },
         "LogConfig": {
             "type": "object",
             "required": LogConfig::FIELDS,

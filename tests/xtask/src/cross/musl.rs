@@ -32,6 +32,9 @@ pub(crate) fn variables() -> Option<Variables> {
 pub(crate) fn static_styx(environment: &Environment, target: &str) -> Option<PathBuf> {
     let mut variables = common("cross/musl/static")?;
     variables.push(("RUSTFLAGS", without_paths()?.into()));
+    // Smaller by a sixth than with the settings in Cargo.toml, which build in half the time.
+    variables.push(("CARGO_PROFILE_RELEASE_LTO", "fat".into()));
+    variables.push(("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1".into()));
     if target.starts_with("aarch64") {
         variables.push(super::aarch64::large_pages());
     }

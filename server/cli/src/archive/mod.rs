@@ -1,11 +1,15 @@
 //! `styx archive` and `styx restore`: work on the object store of an archive, without a server.
 
+mod adopt;
+mod collect;
+mod copy;
+mod undelete;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use styx_archive::check::{Checked, check};
-use styx_archive::collect::{Collected, collect};
 use styx_archive::download::download;
 use styx_archive::restore::{Outcome, RestoreOptions, Restored, restore};
 use styx_archive::selection::{LeftOut, Wanted};
@@ -15,20 +19,22 @@ use styx_archive::verify::{Depth, Verified, verify};
 use styx_server::config;
 
 use crate::command_line::{
-    ArchiveCommand, CollectArguments, Format, RestoreArguments, StoreArguments, VerifyArguments,
+    ArchiveCommand, Format, RestoreArguments, StatusArguments, StoreArguments, VerifyArguments,
 };
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::token::Lifetime;
 use crate::{output, serve, table};
 
 /// Runs one of the commands.
 pub(crate) fn run(command: ArchiveCommand, format: Format) -> Result<(), Failure> {
     match command {
-        ArchiveCommand::Status(arguments) => print_status(&arguments.store, format),
+        ArchiveCommand::Status(arguments) => print_status(&arguments, format),
         ArchiveCommand::Check(arguments) => print_check(&arguments.store, format),
         ArchiveCommand::Verify(arguments) => print_verify(&arguments, format),
-        ArchiveCommand::Collect(arguments) => print_collect(&arguments, format),
+        ArchiveCommand::Collect(arguments) => collect::run(&arguments, format),
+        ArchiveCommand::Undelete(arguments) => undelete::run(&arguments, format),
+        ArchiveCommand::Copy(arguments) => copy::run(&arguments, format),
+        ArchiveCommand::Adopt(arguments) => adopt::run(&arguments, format),
     }
 }
 
@@ -152,13 +158,18 @@ fn restored_json(log: &Restored) -> Value {
     })
 }
 
-fn print_status(arguments: &StoreArguments, format: Format) -> Result<(), Failure> {
-    let (store, _) = open(arguments)?;
-    let found = with_progress(|tell| status(&store, tell))?;
+fn print_status(arguments: &StatusArguments, format: Format) -> Result<(), Failure> {
+    let (store, archive) = open(&arguments.store)?;
+    let mut found = with_progress(|tell| status(&store, tell))?;
+    if arguments.deleted {
+        found.logs.retain(|log| log.deleted_us.is_some());
+    }
+    let grace = archive.delete_grace;
     output::print(&match format {
+        Format::Text if arguments.deleted => undelete::deleted_text(&found.logs, grace),
         Format::Text => status_text(&found),
         Format::Json => {
-            let logs: Vec<Value> = found.logs.iter().map(status_json).collect();
+            let logs: Vec<Value> = found.logs.iter().map(|log| status_json(log, grace)).collect();
             format!("{:#}\n", json!({ "logs": logs, "problems": found.problems }))
         }
     })?;
@@ -182,9 +193,9 @@ fn status_text(status: &Status) -> String {
         let mut cells = vec![log.name.to_string(), log.id.to_string()];
         cells.extend(numbers.map(|number| number.to_string()));
         cells.push(time(log.newest_us));
-        cells.push(match log.is_deleted {
-            true => "deleted".to_owned(),
-            false => format!("archived by {}", log.owner),
+        cells.push(match log.deleted_us {
+            Some(_) => "deleted".to_owned(),
+            None => format!("archived by {}", log.owner),
         });
         cells
     }));
@@ -199,7 +210,7 @@ fn time(micros: u64) -> String {
     }
 }
 
-fn status_json(log: &ArchivedLog) -> Value {
+fn status_json(log: &ArchivedLog, grace: Duration) -> Value {
     json!({
         "name": log.name.to_string(),
         "log_id": log.id.to_string(),
@@ -210,7 +221,9 @@ fn status_json(log: &ArchivedLog) -> Value {
         "timestamp_last": log.newest_us,
         "epoch": log.epoch,
         "owner": log.owner,
-        "deleted": log.is_deleted,
+        "deleted": log.deleted_us.is_some(),
+        "deleted_at": log.deleted_us,
+        "undelete_until": undelete::until_us(log, grace),
         "garbage": log.garbage,
     })
 }
@@ -251,30 +264,6 @@ fn print_verify(arguments: &VerifyArguments, format: Format) -> Result<(), Failu
         Format::Json => {
             let json = json!({
                 "logs": logs, "segments": segments, "bytes": bytes, "problems": found,
-            });
-            format!("{json:#}\n")
-        }
-    })?;
-    problems(&found)
-}
-
-fn print_collect(arguments: &CollectArguments, format: Format) -> Result<(), Failure> {
-    let (store, archive) = open(&arguments.store)?;
-    let grace = match arguments.grace {
-        Some(Lifetime(grace)) => Duration::try_from(grace).unwrap_or(archive.delete_grace),
-        None => archive.delete_grace,
-    };
-    let collected = with_progress(|tell| collect(&store, grace, tell))?;
-    let Collected { objects, bytes, orphans, waiting, logs, problems: found } = collected;
-    output::print(&match format {
-        Format::Text => format!(
-            "removed {objects} objects with {bytes} bytes, and {logs} deleted logs; {waiting} \
-             objects wait for the end of their time of grace\n"
-        ),
-        Format::Json => {
-            let json = json!({
-                "objects": objects, "bytes": bytes, "orphans": orphans, "waiting": waiting,
-                "logs": logs, "problems": found,
             });
             format!("{json:#}\n")
         }
