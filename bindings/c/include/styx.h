@@ -200,7 +200,7 @@
 #define STYX_E_STORE_UNAVAILABLE 32
 
 /*
- Another server owns the log, and this one only reads it (reserved).
+ Another server owns the log, and this one only reads it.
  */
 #define STYX_E_READ_ONLY 33
 

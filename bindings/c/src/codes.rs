@@ -66,7 +66,7 @@ pub const STYX_E_TOO_MANY_CURSORS: u32 = 30;
 pub const STYX_E_QUOTA_EXCEEDED: u32 = 31;
 /// The records are in the archive, and its object store does not answer.
 pub const STYX_E_STORE_UNAVAILABLE: u32 = 32;
-/// Another server owns the log, and this one only reads it (reserved).
+/// Another server owns the log, and this one only reads it.
 pub const STYX_E_READ_ONLY: u32 = 33;
 /// A bug or an I/O error; the server's log has the cause.
 pub const STYX_E_UNKNOWN_ERROR: u32 = 1000;

@@ -27,6 +27,7 @@ mod offline;
 pub mod probe;
 mod random;
 pub mod register;
+mod replica;
 pub mod restore;
 mod sabotage;
 pub mod selection;
@@ -39,3 +40,4 @@ pub mod which;
 
 pub use archiver::{Archiver, LogStatus, Probe, Scrubbed, Settings, Stats};
 pub use offline::{Progress, Tell};
+pub use replica::{Replica, ReplicaSettings, ReplicaStats};

@@ -7,15 +7,62 @@ use styx_protocol::LogName;
 
 use crate::format::check_data_directory;
 use crate::segment::name;
-use crate::storage::{Lock, Storage, probe};
+use crate::storage::{Lock, Storage, probe, replace_file};
 use crate::{Error, legacy, log_directory};
 
 /// The lock file in a data directory, and in the directory of a log behind a symbolic link.
 pub(crate) const LOCK: &str = ".lock";
 
+/// The file that marks the data directory of a read replica.
+pub(crate) const REPLICA: &str = ".replica";
+
+const REPLICA_TEXT: &[u8] =
+    b"This directory belongs to a Styx read replica: its logs are copied from an archive.\n";
+
 /// Prefixes of directories that are being restored or were deleted.
 pub(crate) const RESTORING: &str = ".restoring-";
 pub(crate) const DELETED: &str = ".deleted-";
+
+/// Whose logs a data directory has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Its own.
+    Primary,
+    /// Those of other servers.
+    Replica,
+}
+
+/// Checks that a locked data directory has logs of this kind, and marks a new directory of a
+/// replica, durably.
+///
+/// # Errors
+/// It has logs of the other kind; I/O.
+pub(crate) fn check_role(
+    storage: &dyn Storage,
+    directory: &Path,
+    role: Role,
+    has_logs: bool,
+) -> Result<(), Error> {
+    let path = directory.join(REPLICA);
+    let is_marked = storage.exists(&path).map_err(Error::io("cannot examine", &path))?;
+    let shown = directory.display();
+    match (role, is_marked) {
+        (Role::Primary, false) | (Role::Replica, true) => Ok(()),
+        (Role::Primary, true) => Err(Error::DataDirectory {
+            message: format!(
+                "the data directory {shown} belongs to a read replica: start it with `styx serve --replica-of URL`, or choose another directory; `styx restore` makes logs of an archive that can be written"
+            ),
+        }),
+        (Role::Replica, false) if has_logs => Err(Error::DataDirectory {
+            message: format!(
+                "the data directory {shown} has logs that a read replica would replace: choose an empty directory for the replica"
+            ),
+        }),
+        (Role::Replica, false) => {
+            replace_file(storage, &path, REPLICA_TEXT).map_err(Error::io("cannot write", path))
+        }
+    }
+}
 
 /// Creates the data directory and its missing parents, and makes their names durable. Without
 /// that, no acknowledgement is durable.

@@ -269,6 +269,12 @@ pub enum Error {
         /// Why, if it is known.
         cause: String,
     },
+    /// The log belongs to another server, and this one only reads it.
+    #[error("this server is a read replica: {}", owner_text(owner.as_deref()))]
+    ReadOnly {
+        /// The name of the server that owns the log, if it is known.
+        owner: Option<String>,
+    },
     /// An I/O error outside the append path.
     #[error("{doing} {path}: {source}")]
     Io {
@@ -295,6 +301,13 @@ fn unavailable(error: &io::Error) -> Option<String> {
     match store_error(error)? {
         StoreError::Unavailable(cause) => Some(cause.clone()),
         StoreError::Missing | StoreError::Damaged(_) => None,
+    }
+}
+
+fn owner_text(owner: Option<&str>) -> String {
+    match owner {
+        Some(owner) => format!("send the request to the server {owner}, which owns the log"),
+        None => "send the request to the server that archives its logs".to_owned(),
     }
 }
 
@@ -355,6 +368,7 @@ impl Error {
             Error::CursorTaken { .. } => Code::CursorTaken,
             Error::CursorOfOtherLog { .. } => Code::LogChanged,
             Error::TooManyCursors { .. } => Code::TooManyCursors,
+            Error::ReadOnly { .. } => Code::ReadOnly,
             Error::DataDirectory { .. } | Error::CursorsUnusable { .. } | Error::Io { .. } => {
                 Code::UnknownError
             }

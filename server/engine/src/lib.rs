@@ -83,7 +83,9 @@ pub use disk_reserve::DiskReserveStats;
 pub use error::{Error, Removal};
 pub use format::NewerFormat;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use log::{AppendStream, Closed, Log, LogStats, QueueSpace, Seek, SegmentInfo};
+pub use log::{
+    Activity, AppendStream, Closed, Extended, Log, LogStats, QueueSpace, Seek, SegmentInfo,
+};
 pub use measurements::Measurements;
 pub use reader::{Batch, Blocks, Fetch, Found, Reader, Record, Span, Wait};
 pub use scrub::ScrubStats;

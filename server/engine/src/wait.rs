@@ -121,6 +121,11 @@ impl Wakers {
         }
     }
 
+    /// Whether no task waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Removes and returns all wakers; the caller wakes them after it releases the lock.
     #[must_use]
     pub(crate) fn drain(&mut self) -> Vec<Waker> {

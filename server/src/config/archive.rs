@@ -7,11 +7,16 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
-/// `[archive]`. The archive is on if there is a URL.
+/// `[archive]`. The archive is on if there is a URL, and the server is a read replica if there is
+/// a URL of another server's archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
     /// Where the history is stored; `None` if the archive is off.
     pub url: Option<ArchiveUrl>,
+    /// The archive whose logs this server only reads; `None` if it has logs of its own.
+    pub replica_of: Option<ArchiveUrl>,
+    /// The pause between two looks of a replica at a log that changes or is read.
+    pub refresh: Duration,
     /// The address of the service, if it is not that of the cloud's own; may be empty.
     pub endpoint: String,
     /// The region of the bucket; empty for that of the environment.
@@ -47,6 +52,8 @@ impl Default for Archive {
     fn default() -> Archive {
         Archive {
             url: None,
+            replica_of: None,
+            refresh: Duration::from_secs(10),
             endpoint: String::new(),
             region: String::new(),
             credentials_file: None,
@@ -68,14 +75,21 @@ impl Default for Archive {
 impl Archive {
     /// A warning, if there are settings that have no effect because the archive is off.
     pub(super) fn warning(&self) -> Option<String> {
-        let is_unused = self.url.is_none() && *self != Archive::default();
+        let is_off = self.url.is_none() && self.replica_of.is_none();
+        let is_unused = is_off && *self != Archive::default();
         is_unused.then(|| "archive.url is missing: the archive is off".to_owned())
     }
 
     /// The key, its value and the valid ones, if the keys contradict each other.
     pub(super) fn contradiction(&self) -> Option<(&'static str, String, &'static str)> {
         let has_endpoint = !self.endpoint.is_empty();
-        let is_file = self.url.as_ref().is_some_and(|url| url.scheme() == "file");
+        if let (Some(_), Some(replica_of)) = (&self.url, &self.replica_of) {
+            let accepted = "leave it or archive.url empty, because a server either archives its \
+                            logs or is a replica that only reads those of another server";
+            return Some(("archive.replica_of", replica_of.to_string(), accepted));
+        }
+        let url = self.url.as_ref().or(self.replica_of.as_ref());
+        let is_file = url.is_some_and(|url| url.scheme() == "file");
         if is_file && has_endpoint {
             let accepted = "leave it empty, because a file:// archive has no service";
             return Some(("archive.endpoint", self.endpoint.clone(), accepted));

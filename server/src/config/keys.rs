@@ -122,6 +122,26 @@ macro_rules! tls_path_key {
     };
 }
 
+macro_rules! archive_url_key {
+    ($name:literal, $about:literal, $field:ident) => {
+        ConfigKey {
+            name: $name,
+            alias: None,
+            kind: ValueKind::Text,
+            about: $about,
+            set: |config, v| {
+                let text = value::text(v);
+                config.archive.$field = (!text.is_empty()).then(|| text.parse()).transpose()?;
+                Ok(())
+            },
+            value: |config| {
+                let url = config.archive.$field.as_ref().map(ToString::to_string);
+                Some(Value::String(url.unwrap_or_default()))
+            },
+        }
+    };
+}
+
 macro_rules! archive_path_key {
     ($name:literal, $about:literal, $field:ident) => {
         ConfigKey {
@@ -564,21 +584,22 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ),
         |path: &Option<PathBuf>| of_path(path.as_deref().unwrap_or(Path::new("")))
     ),
-    ConfigKey {
-        name: "archive.url",
-        alias: None,
-        kind: ValueKind::Text,
-        about: "URL of the object store with the history: s3://, gs://, az:// or file://; empty for none",
-        set: |config, v| {
-            let text = value::text(v);
-            config.archive.url = (!text.is_empty()).then(|| text.parse()).transpose()?;
-            Ok(())
-        },
-        value: |config| {
-            let url = config.archive.url.as_ref().map(ToString::to_string);
-            Some(Value::String(url.unwrap_or_default()))
-        },
-    },
+    archive_url_key!(
+        "archive.url",
+        "URL of the object store with the history: s3://, gs://, az:// or file://; empty for none",
+        url
+    ),
+    archive_url_key!(
+        "archive.replica_of",
+        "URL of another server's archive, whose logs this server only reads; empty for none",
+        replica_of
+    ),
+    seconds_key!(
+        "archive.refresh",
+        ValueKind::Number { min: 1, max: 3600 },
+        "seconds between two looks of a replica at a log that changes or is read",
+        archive.refresh
+    ),
     ConfigKey {
         name: "archive.endpoint",
         alias: None,

@@ -548,6 +548,12 @@ mod tests {
         assert_eq!((archive.local_max_size, archive.max_lag), (1_000_000, Duration::from_secs(60)));
         assert_eq!((archive.uploads, loaded.warnings), (2, Vec::new()));
 
+        let loaded = load("[archive]\nreplica_of = \"s3://a/\"\nrefresh = 60\n", &[]);
+        let loaded = loaded.expect("it loads");
+        let shown = loaded.config.archive.replica_of.map(|url| url.to_string());
+        assert_eq!((shown.as_deref(), loaded.warnings), (Some("s3://a"), Vec::new()));
+        assert_eq!(loaded.config.archive.refresh, Duration::from_secs(60));
+
         let loaded = load("[archive]\nlocal_max_size = 1\n", &[]).expect("it loads");
         assert!(loaded.warnings[0].contains("archive.url"), "{:?}", loaded.warnings);
 
@@ -557,6 +563,9 @@ mod tests {
             ("url = \"s3://a\"\nendpoint = \"a.example\"", "https://s3.example.com"),
             ("url = \"file:///a\"\nendpoint = \"http://a\"", "leave it empty"),
             ("url = \"s3://a\"\nuploads = 65", "from 1 to 64"),
+            ("replica_of = \"s3://a\"\nurl = \"s3://b\"", "leave it or archive.url empty"),
+            ("replica_of = \"file:///a\"\nendpoint = \"http://a\"", "leave it empty"),
+            ("replica_of = \"s3://a\"\nrefresh = 0", "from 1 to 3600"),
         ] {
             let refused = load(&format!("[archive]\n{file}\n"), &[]).expect_err(file);
             assert!(refused.to_string().contains(part), "{refused}");

@@ -129,6 +129,7 @@ mod tests {
                     region: text.to_owned(),
                     credentials_file: Some(PathBuf::from(text)),
                     checksum: UploadChecksum::Sha256,
+                    refresh: std::time::Duration::from_secs(60),
                     ..Archive::default()
                 },
                 log_manager: LogManager {

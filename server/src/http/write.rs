@@ -52,6 +52,7 @@ pub(super) fn nothing_appended(error: Error) -> Error {
 }
 
 pub(super) async fn write(call: &mut Call<'_>, log: OpenLog) -> Result<Answer, Error> {
+    log.check_writable()?;
     let headers = call.headers();
     let media_type = WriteType::parse(header::text(headers, &CONTENT_TYPE))?;
     let condition = header::condition(headers)?;

@@ -13,6 +13,8 @@
 mod archive;
 mod histograms;
 mod logs;
+#[cfg(feature = "archive")]
+mod replica;
 mod totals;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,6 +30,8 @@ use prometheus::{
 use self::archive::ArchiveMetrics;
 use self::histograms::Histograms;
 use self::logs::LogMetrics;
+#[cfg(feature = "archive")]
+use self::replica::ReplicaMetrics;
 use self::totals::Totals;
 use crate::certificates::Certificates;
 use crate::config::PerLogMetrics;
@@ -59,6 +63,8 @@ pub(crate) struct Metrics {
     certificate: OnceLock<(IntGauge, Arc<Certificates>)>,
     #[cfg(feature = "archive")]
     archive: OnceLock<ArchiveMetrics>,
+    #[cfg(feature = "archive")]
+    replica: OnceLock<ReplicaMetrics>,
     per_log: PerLogMetrics,
     has_per_log: IntGauge,
     /// Set and read under the lock, so that two scrapes do not mix.
@@ -154,6 +160,8 @@ impl Metrics {
             certificate: OnceLock::new(),
             #[cfg(feature = "archive")]
             archive: OnceLock::new(),
+            #[cfg(feature = "archive")]
+            replica: OnceLock::new(),
             per_log,
             has_per_log: register(&registry, has_per_log),
             logs: Mutex::new((LogMetrics::new(&registry), Totals::new(&registry))),
@@ -237,6 +245,10 @@ impl Metrics {
         #[cfg(feature = "archive")]
         if let Some(stats) = sessions.archive_stats() {
             self.archive.get_or_init(|| ArchiveMetrics::new(&self.registry)).set(&stats);
+        }
+        #[cfg(feature = "archive")]
+        if let Some(stats) = sessions.replica_stats() {
+            self.replica.get_or_init(|| ReplicaMetrics::new(&self.registry)).set(&stats);
         }
         logs.reset();
         if has_per_log {

@@ -1,4 +1,4 @@
-//! [`Archiving`]: the archive of the data directory, if there is one.
+//! [`Archiving`]: the archive of the data directory, or the one that it is a replica of.
 //!
 //! ```text
 //! open ─▶ probe ─▶ depot for the catalog ─▶ start ─▶ … ─▶ stop ─▶ the logs are closed
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use styx_archive::store::{self, Checksum, Kind};
-use styx_archive::{Archiver, Probe, Settings, Stats};
+use styx_archive::{Archiver, Probe, Replica, ReplicaSettings, ReplicaStats, Settings, Stats};
 use styx_engine::Catalog;
 use styx_engine::archive::Depot;
 
@@ -23,15 +23,28 @@ const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Archiving(Option<Arc<Archiver>>);
+pub(crate) enum Archiving {
+    #[default]
+    Off,
+    /// The server archives its logs.
+    On(Arc<Archiver>),
+    /// The server only reads logs of another server, from its archive.
+    Replica(Arc<Replica>),
+}
 
 impl Archiving {
-    /// Opens the archive of this configuration and probes its store; blocks.
+    /// Opens the archive of this configuration and probes its store; blocks. A replica sends no
+    /// probe.
     ///
     /// # Errors
     /// The settings cannot work, or the store does not do what it answers.
     pub(super) fn open(config: &Config) -> Result<Archiving, OpenError> {
-        let Some(settings) = settings(config) else { return Ok(Archiving::default()) };
+        if let Some(settings) = replica_settings(config) {
+            let replica = Replica::open(&settings).map_err(OpenError::Archive)?;
+            tracing::info!(url = settings.url, "this server is a read replica");
+            return Ok(Archiving::Replica(Arc::new(replica)));
+        }
+        let Some(settings) = settings(config) else { return Ok(Archiving::Off) };
         let url = settings.url.clone();
         let archiver = Archiver::open(settings).map_err(OpenError::Archive)?;
         match archiver.probe(PROBE_TIME_MAX) {
@@ -40,35 +53,62 @@ impl Archiving {
             Err(error) if error.kind == Kind::Invalid => return Err(OpenError::Archive(error)),
             Err(error) => warn_unreachable(&url, &error.to_string()),
         }
-        Ok(Archiving(Some(Arc::new(archiver))))
+        Ok(Archiving::On(Arc::new(archiver)))
+    }
+
+    /// Whether the logs are only read.
+    pub(super) fn is_replica(&self) -> bool {
+        matches!(self, Archiving::Replica(_))
     }
 
     /// How the engine reaches archived segments.
     pub(super) fn depot(&self) -> Option<Arc<dyn Depot>> {
-        self.0.as_ref().map(|archiver| archiver.depot())
-    }
-
-    /// Begins to archive.
-    pub(super) fn start(&self, catalog: Catalog) {
-        if let Some(archiver) = &self.0 {
-            archiver.start(catalog);
+        match self {
+            Archiving::Off => None,
+            Archiving::On(archiver) => Some(archiver.depot()),
+            Archiving::Replica(replica) => Some(replica.depot()),
         }
     }
 
-    /// Ends uploads. Call it before the logs are closed.
+    /// Begins to archive, or to follow the archive.
+    pub(super) fn start(&self, catalog: Catalog) {
+        match self {
+            Archiving::Off => {}
+            Archiving::On(archiver) => archiver.start(catalog),
+            Archiving::Replica(replica) => replica.start(catalog),
+        }
+    }
+
+    /// Ends uploads and refreshes. Call it before the logs are closed.
     pub(super) async fn stop(&self, at_most: Duration) {
-        let Some(archiver) = self.0.clone() else { return };
-        let stopped = tokio::task::spawn_blocking(move || archiver.stop(at_most)).await;
-        if !stopped.unwrap_or(false) {
+        let archiving = self.clone();
+        let stopped = tokio::task::spawn_blocking(move || match archiving {
+            Archiving::Off => true,
+            Archiving::On(archiver) => archiver.stop(at_most),
+            Archiving::Replica(replica) => replica.stop(at_most),
+        });
+        if !stopped.await.unwrap_or(false) {
             tracing::warn!(
-                "an upload to the archive did not end in time; the next start repeats it"
+                "a request to the archive did not end in time; the next start repeats it"
             );
         }
     }
 
     /// Its numbers; `None` without an archive.
     pub(super) fn stats(&self) -> Option<Stats> {
-        self.0.as_ref().map(|archiver| archiver.stats())
+        match self {
+            Archiving::Off => None,
+            Archiving::On(archiver) => Some(archiver.stats()),
+            Archiving::Replica(replica) => Some(replica.archive_stats()),
+        }
+    }
+
+    /// The numbers of a replica; `None` of another server.
+    pub(super) fn replica_stats(&self) -> Option<ReplicaStats> {
+        match self {
+            Archiving::Replica(replica) => Some(replica.stats()),
+            _ => None,
+        }
     }
 }
 
@@ -96,6 +136,19 @@ fn settings(config: &Config) -> Option<Settings> {
         read_cache_bytes: archive.read_cache_size as u64,
         read_memory_bytes: archive.read_memory as u64,
         collect_grace: archive.collect.then_some(archive.delete_grace),
+        cache_directory: config.log_manager.data_directory.clone(),
+    })
+}
+
+/// The settings of a read replica; `None` if the server is none.
+fn replica_settings(config: &Config) -> Option<ReplicaSettings> {
+    let archive = &config.archive;
+    Some(ReplicaSettings {
+        url: archive.replica_of.as_ref()?.to_string(),
+        store: archive.store_options(),
+        refresh: archive.refresh,
+        read_cache_bytes: archive.read_cache_size as u64,
+        read_memory_bytes: archive.read_memory as u64,
         cache_directory: config.log_manager.data_directory.clone(),
     })
 }

@@ -61,7 +61,7 @@ pub(crate) use reading::{FollowedBy, Followers};
 pub(crate) use status::{LogRow, LogState};
 pub(crate) use storage::{StorageHealth, space_of};
 #[cfg(feature = "archive")]
-pub(crate) use styx_archive::Stats as ArchiveStats;
+pub(crate) use styx_archive::{ReplicaStats, Stats as ArchiveStats};
 pub(crate) use styx_engine::storage::DiskSpace;
 pub(crate) use styx_engine::{
     Append, Batch, CursorCondition, HistogramSnapshot, LogStats, Measurements, Payload, Producer,
@@ -108,8 +108,8 @@ pub enum OpenError {
     Archive(styx_archive::store::Error),
     /// There is an archive in the configuration, but not in the binary.
     #[error(
-        "archive.url is set, but this binary was built without the feature `archive`: build it with \
-         the feature, or remove archive.url"
+        "archive.url or archive.replica_of is set, but this binary was built without the feature \
+         `archive`: build it with the feature, or remove the key"
     )]
     NoArchive,
 }
@@ -126,6 +126,7 @@ impl Sessions {
         let archiving = on_a_thread(move || Archiving::open(&with_archive)).await?;
         let options = Options {
             depot: archiving.depot(),
+            read_only: archiving.is_replica(),
             pad_commits: logs.pad_commits,
             direct_bytes_min: logs.direct_write_size,
             // Twice the size from which direct writes are used, at most the default.
@@ -239,6 +240,12 @@ impl Sessions {
         self.archiving.stats()
     }
 
+    /// The numbers of a read replica; `None` if the server is none.
+    #[cfg(feature = "archive")]
+    pub(crate) fn replica_stats(&self) -> Option<ReplicaStats> {
+        self.archiving.replica_stats()
+    }
+
     /// Ends uploads to the archive, commits queued appends and closes every log; returns whether
     /// it finished within `deadline`.
     pub(crate) async fn close(&self, deadline: Duration) -> bool {
@@ -275,6 +282,11 @@ impl OpenLog {
     /// Checks whether any append would be refused now.
     pub(crate) fn check_appendable(&self) -> Result<(), Error> {
         Ok(self.log.check_appendable()?)
+    }
+
+    /// Refuses every change if this server only reads the logs of another one.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        Ok(self.log.check_writable()?)
     }
 
     /// Resolves with the reason when the log is deleted, truncated or closed.

@@ -16,10 +16,14 @@ pub(crate) struct Archiving;
 impl Archiving {
     /// Refuses a configuration with an archive.
     pub(super) fn open(config: &Config) -> Result<Archiving, OpenError> {
-        match config.archive.url {
+        match config.archive.url.as_ref().or(config.archive.replica_of.as_ref()) {
             Some(_) => Err(OpenError::NoArchive),
             None => Ok(Archiving),
         }
+    }
+
+    pub(super) fn is_replica(&self) -> bool {
+        false
     }
 
     pub(super) fn depot(&self) -> Option<Arc<dyn Depot>> {

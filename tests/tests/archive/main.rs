@@ -8,6 +8,7 @@
 //! | [`store`] | a store that is away, slow, wrong, or refuses |
 //! | [`fencing`] | two servers on one archive |
 //! | [`lineage`] | clients of logs that were restored |
+//! | [`replica`] | read replicas that follow a server under load, and what they refuse |
 //! | [`restore`] | `styx restore`, and the commands of `styx archive` |
 //! | [`commands`] | commands that bring logs back, take them over, or copy them |
 //! | [`disk`] | a full disk |
@@ -23,6 +24,7 @@ mod kill;
 mod lineage;
 mod memory;
 mod reads;
+mod replica;
 mod restore;
 mod store;
 mod support;

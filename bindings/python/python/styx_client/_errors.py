@@ -307,7 +307,7 @@ class StoreUnavailableError(StyxError):
 
 
 class ReadOnlyError(StyxError, PermissionError):
-    """Another server owns the log, and this one only reads it (reserved)."""
+    """Another server owns the log, and this one only reads it."""
 
     code = "read_only"
     retriable = False

@@ -337,7 +337,7 @@ const TABLE: [Row; 34] = [
         http_status: 403,
         remedy: Fatal,
         maybe_appended: false,
-        meaning: "another server owns the log, and this one only reads it (reserved)",
+        meaning: "another server owns the log, and this one only reads it",
     },
     Row {
         code: Code::UnknownError,

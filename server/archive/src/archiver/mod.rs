@@ -44,6 +44,7 @@ pub(crate) use removals::Removal;
 pub use scrub::Scrubbed;
 pub use state::LogStatus;
 pub use stats::Stats;
+pub(crate) use stats::of_reads;
 
 /// Settings of an archive.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Inner;
 use crate::collect::Collected;
-use crate::store::{OUTCOMES, VERBS};
+use crate::fetch::Fetch;
+use crate::store::{OUTCOMES, Store, VERBS};
 
 /// Numbers since the start, and the current state.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -114,33 +115,41 @@ impl Totals {
 pub(super) fn collect(inner: &Inner) -> Stats {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (fenced, halted, lag) = inner.logs.totals();
-    let reads = inner.fetch.stats();
-    let counts = inner.store.counts();
     let totals = &inner.totals;
     let [garbage, orphans, deleted] = totals.collected.each_ref().map(load);
-    let requests = VERBS.iter().flat_map(|(verb, name)| {
-        OUTCOMES
-            .iter()
-            .map(move |(outcome, result)| (*name, *result, counts.requests(*verb, *outcome)))
-    });
     Stats {
         lag_seconds: age_seconds(lag.oldest_us),
         lag_bytes: lag.bytes,
-        requests: requests.collect(),
-        bytes_sent: counts.bytes_sent(),
-        bytes_received: counts.bytes_received(),
-        cache_hits: reads.hits,
-        cache_misses: reads.misses,
         segments: load(&totals.segments),
         fenced,
         halted,
-        missing: reads.missing,
         damaged: load(&totals.distrusted),
         lost: load(&totals.lost),
         healed: load(&totals.healed),
         collected: [("garbage", garbage), ("orphan", orphans), ("deleted", deleted)],
         is_available: totals.is_available.load(Ordering::Relaxed),
         last_error: totals.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        ..of_reads(&inner.store, &inner.fetch)
+    }
+}
+
+/// The numbers of requests and of the cache.
+pub(crate) fn of_reads(store: &Store, fetch: &Fetch) -> Stats {
+    let (counts, reads) = (store.counts(), fetch.stats());
+    let requests = VERBS.iter().flat_map(|(verb, name)| {
+        OUTCOMES
+            .iter()
+            .map(move |(outcome, result)| (*name, *result, counts.requests(*verb, *outcome)))
+    });
+    Stats {
+        requests: requests.collect(),
+        bytes_sent: counts.bytes_sent(),
+        bytes_received: counts.bytes_received(),
+        cache_hits: reads.hits,
+        cache_misses: reads.misses,
+        missing: reads.missing,
+        collected: [("garbage", 0), ("orphan", 0), ("deleted", 0)],
+        ..Stats::default()
     }
 }
 

@@ -133,10 +133,31 @@ impl Store {
     /// # Errors
     /// Also if the object is larger, or if it was cut on its way.
     pub async fn get(&self, key: &str, bytes_max: u64) -> Result<(Bytes, Version), Error> {
+        let got = self.get_if_changed(key, bytes_max, None).await?;
+        let unasked = || Error::new(Kind::Damaged, format!("get {key}"), "it has no condition");
+        got.ok_or_else(unasked)
+    }
+
+    /// As [`Store::get`], but returns `None` if the object still has this version.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn get_if_changed(
+        &self,
+        key: &str,
+        bytes_max: u64,
+        known: Option<&Version>,
+    ) -> Result<Option<(Bytes, Version)>, Error> {
         let what = || format!("get {key}");
         let result = async {
-            let got = self.0.patient.get_opts(&self.path(key)?, GetOptions::default()).await;
-            let got = got.map_err(|e| Error::of(what(), &e))?;
+            let is_directory = self.directory().is_some();
+            // The version of a file is not that of the client for directories.
+            let tag = known.filter(|_| !is_directory).and_then(|known| known.0.e_tag.clone());
+            let options = GetOptions::new().with_if_none_match(tag);
+            let got = match self.0.patient.get_opts(&self.path(key)?, options).await {
+                Err(object_store::Error::NotModified { .. }) => return Ok(None),
+                got => got.map_err(|e| Error::of(what(), &e))?,
+            };
             let size = got.meta.size;
             if size > bytes_max {
                 let why = format!("{size} bytes, but at most {bytes_max} are expected");
@@ -147,13 +168,12 @@ impl Store {
                 version: got.meta.version.clone(),
             };
             let bytes = collect(got, size, what).await?;
-            match self.directory() {
-                Some(_) => Ok((bytes.clone(), locked::version(&bytes))),
-                None => Ok((bytes, Version(version))),
-            }
+            let version = if is_directory { locked::version(&bytes) } else { Version(version) };
+            Ok((known != Some(&version)).then_some((bytes, version)))
         }
         .await;
-        self.count_received(result.as_ref().map_or(0, |(bytes, _)| bytes.len()));
+        let received = result.as_ref().ok().and_then(Option::as_ref);
+        self.count_received(received.map_or(0, |(bytes, _)| bytes.len()));
         self.0.counts.add(Verb::Get, &result);
         result
     }

@@ -8,6 +8,7 @@ mod conditional;
 mod copying;
 mod looking;
 mod reading;
+mod replica;
 mod restoring;
 mod s3;
 mod stores;

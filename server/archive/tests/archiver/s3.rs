@@ -187,6 +187,12 @@ impl S3 {
         state.requests.iter().filter(|(m, k)| *m == method && k.contains(key)).count()
     }
 
+    /// The number of requests that change objects.
+    pub(crate) fn writes(&self) -> usize {
+        let reads = [Method::GET, Method::HEAD];
+        self.state().requests.iter().filter(|(method, _)| !reads.contains(method)).count()
+    }
+
     pub(crate) fn all_requests(&self) -> usize {
         self.state().requests.len()
     }
@@ -380,6 +386,9 @@ impl Call {
 
     fn read(&self, state: &State) -> Response<Bytes> {
         let Some(object) = state.objects.get(&self.key) else { return status(404) };
+        if self.header("if-none-match").is_some_and(|tag| tag == object.tag) {
+            return status(304);
+        }
         let mut response =
             ok().header("etag", &object.tag).header("last-modified", http_date(object.modified));
         if let Some(crc) = &object.crc {

@@ -35,6 +35,10 @@ pub(crate) struct Serve {
     /// Directory for the logs
     #[arg(short, long, value_name = "DIR")]
     pub(crate) data_directory: Option<String>,
+    /// Only read the logs of another server, from its archive at this URL, and follow them;
+    /// see docs/archive.md
+    #[arg(long, value_name = "URL")]
+    pub(crate) replica_of: Option<String>,
     /// File for the process id; it is locked while the server runs
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<String>,
@@ -88,6 +92,7 @@ impl Serve {
         let flags = [
             ("bind_address", &addresses),
             ("log_manager.data_directory", &self.data_directory),
+            ("archive.replica_of", &self.replica_of),
             ("pid_file", &self.pid_file),
         ];
         let flags = flags

@@ -65,6 +65,7 @@ impl Catalog {
         attached: &Attached,
         indexes: impl IntoIterator<Item = AttachedIndex>,
     ) -> Result<Log, Error> {
+        self.0.check_writable(None)?;
         attached.config.validate()?;
         attached.check()?;
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
@@ -86,7 +87,7 @@ impl Catalog {
 }
 
 impl Attached {
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         let bad = |message: String| Err(Error::BadArchive { message });
         for pair in self.entries.windows(2) {
             if let [entry, next] = pair
@@ -119,7 +120,7 @@ impl Attached {
 }
 
 impl CatalogInner {
-    fn place_attached(
+    pub(super) fn place_attached(
         &self,
         name: &LogName,
         manifest: &Manifest,

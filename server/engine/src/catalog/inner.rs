@@ -100,7 +100,11 @@ impl CatalogInner {
         locks: Vec<Box<dyn Lock>>,
     ) -> Result<Log, Error> {
         let storage = &self.options.storage;
-        let recovered = recovery::recover(storage, &directory, &self.services.store)?;
+        let recover = match self.options.read_only {
+            true => recovery::recover_replica,
+            false => recovery::recover,
+        };
+        let recovered = recover(storage, &directory, &self.services.store)?;
         let identity =
             storage.identity(&directory).map_err(Error::io("cannot examine", &directory))?;
         let status = recovered.status;
@@ -123,6 +127,7 @@ impl CatalogInner {
     ) -> Arc<LogInner> {
         let config = from.manifest.config;
         let producers = from.end.as_ref().map(|end| Arc::clone(&end.producers));
+        let has_end = from.end.is_some();
         let now = Now::read(&self.services.time, &self.services.stamps);
         from.view.segments.iter().for_each(|segment| segment.opened(now.monotonic_us));
         let first_at_us = first_at_us(name, &from.view, &now);
@@ -156,10 +161,14 @@ impl CatalogInner {
             first_at_us: AtomicI64::new(first_at_us),
             counters: LogCounters::default(),
         });
-        if config.segment_max_age > 0 || config.log_max_age > 0 {
+        if self.options.read_only {
+            log.queue.refuse(Error::ReadOnly { owner: None }, false);
+        } else if config.segment_max_age > 0 || config.log_max_age > 0 {
             self.services.maintainer.watch_age_limits(Arc::downgrade(&log));
         }
-        log.note_open_end();
+        if has_end {
+            log.note_open_end();
+        }
         log.notice_archiver();
         log
     }

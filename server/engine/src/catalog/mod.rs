@@ -1,7 +1,8 @@
 //! The data directory and the logs in it.
 //!
 //! [`Catalog`] is the public handle. [`inner`] opens, builds and closes logs and reserves their
-//! names; [`attach`] creates logs from archived segments; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
+//! names; [`attach`] creates logs from archived segments; [`replica`] keeps logs of other
+//! servers; [`options`] has its settings; [`by_hand`] deals with directories that were added, replaced or removed by hand; [`slot`]
 //! is the state of one name; [`scrub_thread`] runs the background scrub.
 
 mod attach;
@@ -9,11 +10,12 @@ mod by_hand;
 mod inner;
 mod options;
 mod removing;
+mod replica;
 mod scrub_thread;
 mod slot;
 
 use std::io::Read;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use crate::clock::{ClockStats, StampClock, SteadyTime};
 use crate::commit::buffer_pool::BufferPool;
 use crate::commit::liveness;
 use crate::commit::thread_pool::ThreadPool;
+use crate::data_directory::Role;
 use crate::disk_reserve::DiskReserve;
 use crate::log::Services;
 use crate::log::maintainer::Maintainer;
@@ -62,6 +65,8 @@ impl Catalog {
         data_directory::create_directory(&*storage, &directory)?;
         let listing = data_directory::list_logs(&*storage, &directory)?;
         let held = data_directory::lock_directory(&*storage, &directory)?;
+        let role = if options.read_only { Role::Replica } else { Role::Primary };
+        data_directory::check_role(&*storage, &directory, role, !listing.logs.is_empty())?;
         data_directory::remove_leftovers(&*storage, &directory)?;
         listing.others.iter().for_each(|other| tracing::warn!("{other}"));
         let names = listing.logs;
@@ -163,6 +168,7 @@ impl Catalog {
     /// # Errors
     /// The log exists; something else has its name; the configuration is invalid; I/O.
     pub fn create(&self, name: &LogName, config: LogConfig) -> Result<Log, Error> {
+        self.0.check_writable(None)?;
         config.validate()?;
         self.0.services.disk_reserve.check(&self.0.options.data_directory, 0)?;
         let reserved = self.0.reserve_new(name)?;
@@ -184,6 +190,7 @@ impl Catalog {
     /// There is no log with this name in the data directory; it cannot be opened; logs are still
     /// being opened; I/O.
     pub fn adopt(&self, name: &LogName) -> Result<Log, Error> {
+        self.0.check_writable(Some(name))?;
         if !self.is_open() {
             return Err(scanning(name));
         }
@@ -224,7 +231,10 @@ impl Catalog {
     /// There is no log with this name, or it is not available.
     pub fn log(&self, name: &LogName) -> Result<Log, Error> {
         match self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            Some(Slot::Open(log) | Slot::Removing(log)) => Ok(log.clone()),
+            Some(Slot::Open(log) | Slot::Removing(log)) => {
+                log.0.counters.opened.fetch_add(1, Ordering::Relaxed);
+                Ok(log.clone())
+            }
             Some(Slot::Opening) => Err(scanning(name)),
             Some(Slot::Unknown(cause)) => Err(Error::NotAvailable {
                 name: name.to_string(),
@@ -283,6 +293,7 @@ impl Catalog {
     /// There is no log with this name; it is being opened; I/O; [`Error::DirectoryKept`] if the log
     /// was deleted, but its directory contains something else.
     pub fn delete(&self, name: &LogName) -> Result<(), Error> {
+        self.0.check_writable(Some(name))?;
         let (old, reserved) = self.0.take(name)?;
         let removing = self.0.begin_removing(name, &old);
         // The list of archived segments, the watermark and the cursors are not written while their
@@ -338,6 +349,7 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::delete`].
     pub fn truncate(&self, name: &LogName) -> Result<Log, Error> {
+        self.0.check_writable(Some(name))?;
         let (old, reserved) = self.0.take(name)?;
         let directory = self.0.directory(name);
         let next = self
@@ -390,6 +402,7 @@ impl Catalog {
     /// I/O. If reading `archive`
     /// fails with `TimedOut` or `ConnectionAborted`, the error is [`Error::Io`].
     pub fn restore(&self, name: &LogName, archive: &mut dyn Read) -> Result<Log, Error> {
+        self.0.check_writable(None)?;
         let reserved = self.0.reserve_new(name)?;
         let restored = self.0.unpack(name, archive).and_then(|()| self.0.recover(name));
         reserved.fill(restored)

@@ -59,6 +59,11 @@ pub struct Options {
     /// The object store with the archived segments; `None` without an archive. Archived segments of
     /// the logs are then listed, but evicted ones cannot be read.
     pub depot: Option<Arc<dyn Depot>>,
+    /// The logs are those of other servers: only [`Catalog::attach_replica`](super::Catalog),
+    /// [`Catalog::detach_replica`](super::Catalog) and [`Log::extend`](crate::Log::extend) change
+    /// them, and everything else that would change a log fails with
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). The data directory is only for such logs.
+    pub read_only: bool,
     /// How long a blocking call waits for the object store while nothing arrives.
     pub store_wait: Duration,
     /// The file system.
@@ -88,6 +93,7 @@ impl Options {
             open_files: 1536,
             free_bytes_min: 0,
             depot: None,
+            read_only: false,
             store_wait: Duration::from_secs(30),
             storage: Arc::new(RealStorage),
             clock: Arc::new(RealClock),

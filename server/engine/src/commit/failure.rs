@@ -17,6 +17,17 @@ pub(crate) enum Failure {
     Broken(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::NoSpace => f.write_str("no space is left on the storage"),
+            Failure::BelowReserve(_) => f.write_str("less than min_free_disk is free"),
+            Failure::NoDescriptor(error) => error.fmt(f),
+            Failure::Broken(cause) => f.write_str(cause),
+        }
+    }
+}
+
 impl Failure {
     /// Classifies an error that occurred before any byte was written.
     pub(crate) fn before_writing(doing: &str, error: &io::Error) -> Failure {

@@ -141,6 +141,7 @@ impl Log {
         condition: CursorCondition,
     ) -> Result<Cursor, Error> {
         let log = &self.0;
+        log.check_writable()?;
         let end = log.tail.live_view()?.durable.position;
         if position > end {
             return Err(Error::CursorBeyondEnd { position, end });
@@ -173,6 +174,7 @@ impl Log {
         name: &CursorName,
         condition: CursorCondition,
     ) -> Result<(), Error> {
+        self.0.check_writable()?;
         self.0.cursors.change(&self.0, |table| {
             let old = table.cursors.get(name).copied();
             condition.check(name, old, self.0.id)?;

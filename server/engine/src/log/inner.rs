@@ -114,6 +114,8 @@ pub(crate) struct LogCounters {
     pub(crate) bytes: AtomicU64,
     pub(crate) records_read: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
+    /// How often a caller got the log by its name.
+    pub(crate) opened: AtomicU64,
 }
 
 impl LogInner {

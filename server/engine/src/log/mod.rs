@@ -14,6 +14,7 @@ pub(crate) mod maintainer;
 mod maintenance;
 pub(crate) mod open_ends;
 mod queue_space;
+mod replica;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use closed::Closed;
 pub(crate) use inner::{LogCounters, LogInner, Services, is_missing};
 pub(crate) use maintenance::micros;
 pub use queue_space::QueueSpace;
+pub use replica::{Activity, Extended};
 
 /// Where a read begins. Positions are not clamped to the log's range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,6 +377,7 @@ impl Log {
     /// # Errors
     /// [`Error::OutOfRange`] if the position is after the end; the log is not available; I/O.
     pub fn trim(&self, position: Position) -> Result<(), Error> {
+        self.0.check_writable()?;
         let view = self.0.tail.live_view()?;
         if position > view.durable.position {
             return Err(Error::OutOfRange {

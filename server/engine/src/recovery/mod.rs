@@ -14,6 +14,7 @@
 
 mod archived;
 mod newest;
+mod replica;
 mod sealed;
 mod table;
 
@@ -25,6 +26,7 @@ use styx_protocol::{LogStatus, Position};
 
 use self::archived::{KnownArchive, KnownSegment};
 use self::newest::WalkedSegment;
+pub(crate) use self::replica::{after, recover_replica};
 use crate::archive::list::ArchiveList;
 use crate::archive::{Entry, StoreAccess};
 use crate::commit::failure::Failure;

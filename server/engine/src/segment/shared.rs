@@ -74,18 +74,13 @@ impl Segment {
         }
     }
 
-    /// A sealed segment, whose files the first reader opens.
-    pub(crate) fn sealed(
-        storage: Arc<dyn Storage>,
-        directory: &Path,
-        base: Position,
-        sealed: Sealed,
-    ) -> Segment {
+    /// A newest segment without records, whose file the first reader opens.
+    pub(crate) fn empty(storage: Arc<dyn Storage>, directory: &Path, base: Position) -> Segment {
         Segment {
             base,
             path: directory.join(name::segment(base)),
             storage,
-            sealed: OnceLock::from(sealed),
+            sealed: OnceLock::new(),
             entries: RwLock::new(Vec::new()),
             files: Mutex::new(SegmentFiles::new(FileHandle::Closed)),
             block_bytes: AtomicUsize::new(0),
@@ -94,6 +89,16 @@ impl Segment {
             age: SegmentAge::default(),
             archived: OnceLock::new(),
         }
+    }
+
+    /// A sealed segment, whose files the first reader opens.
+    pub(crate) fn sealed(
+        storage: Arc<dyn Storage>,
+        directory: &Path,
+        base: Position,
+        sealed: Sealed,
+    ) -> Segment {
+        Segment { sealed: OnceLock::from(sealed), ..Segment::empty(storage, directory, base) }
     }
 
     /// An archived segment without a file.

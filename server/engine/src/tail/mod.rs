@@ -295,6 +295,11 @@ impl Tail {
         true
     }
 
+    /// Whether a task waits for records.
+    pub(crate) fn has_followers(&self) -> bool {
+        !lock(&self.state).followers.is_empty()
+    }
+
     /// Removes a registration of [`Tail::register`].
     pub(crate) fn unregister(&self, key: Option<u64>) {
         lock(&self.state).followers.unregister(key);

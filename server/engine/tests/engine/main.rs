@@ -18,5 +18,6 @@ mod overlap;
 mod producers;
 mod read_ahead;
 mod reading;
+mod replica;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,7 +8,7 @@ use styx_tests::api::{BINARY, write_lines, write_one};
 use styx_tests::{Connection, Request, Settings, Table, TestServer, error};
 
 /// Returned in other tests, which need a fault for it.
-const ELSEWHERE: [(Code, &str); 13] = [
+const ELSEWHERE: [(Code, &str); 14] = [
     (Code::LogNotAvailable, "faults::damage"),
     (Code::CorruptRecord, "faults::damage"),
     (Code::OutcomeUnknown, "faults::disk"),
@@ -21,14 +21,14 @@ const ELSEWHERE: [(Code, &str); 13] = [
     (Code::TooManyCursors, "http::cursors"),
     (Code::QuotaExceeded, "limits::principals"),
     (Code::StoreUnavailable, "archive::store"),
+    (Code::ReadOnly, "archive::replica"),
     (Code::ShuttingDown, "below: a_stopping_server_answers_shutting_down"),
 ];
 
 /// Not returned over HTTP by this version.
-const NEVER: [(Code, &str); 4] = [
+const NEVER: [(Code, &str); 3] = [
     (Code::MissingContentLength, "every body is streamed, so no request needs a length"),
     (Code::ProducerUnknown, "only clients return it"),
-    (Code::ReadOnly, "reserved for servers that only read"),
     (Code::UnknownError, "a bug or an I/O error: a test that finds one leads to a fix"),
 ];
 
