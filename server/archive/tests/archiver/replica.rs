@@ -306,6 +306,7 @@ fn restored_log_replaces_the_one_that_it_was_restored_from() {
         data_directory: second.path().to_owned(),
         logs: Wanted::All,
         until_us: None,
+        adopts: false,
     };
     restore(&s3.store(), &options, &mut |_| {}).expect("restored");
     let primary = Server::on_s3(second.path(), &s3);

@@ -13,7 +13,6 @@ use crate::archiving::{
     Server, append, check_records, manifest, name, wait_for_archived, wait_until,
 };
 use crate::restoring::{archive, options};
-use crate::s3::S3;
 
 /// Two runs: the first one dates what it finds.
 fn collect_all(store: &Store) {
