@@ -19,8 +19,9 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Error> {
     let sessions = &call.app.sessions;
     let mut logs = sessions.list();
     logs.retain(|log| call.access.sees(&log.name));
+    let archived = sessions.archived_positions();
     let listed = logs.into_iter().map(|info| {
-        let archived_position = sessions.archived_position_of(&info.name);
+        let archived_position = archived.get(&info.name).copied();
         ListedLog { info, archived_position }
     });
     Ok(answer::json(&listed.collect::<Vec<_>>()))

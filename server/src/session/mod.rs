@@ -34,12 +34,13 @@ mod status;
 mod storage;
 mod store;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits::Meter;
 use styx_engine::clock::ClockStats;
-use styx_engine::{Catalog, DiskReserveStats, Options, ScrubStats};
+use styx_engine::{Catalog, DiskReserveStats, Log, Options, ScrubStats};
 use styx_protocol::{Checkpoint, Code, LogConfig, LogId, LogInfo, LogName, Position};
 use tokio::sync::Semaphore;
 
@@ -228,10 +229,10 @@ impl Sessions {
         self.catalog.list()
     }
 
-    /// Position up to which an open log is archived; `None` without an archive.
-    pub(crate) fn archived_position_of(&self, log: &str) -> Option<u64> {
-        let log = self.catalog.log(&log.parse().ok()?).ok()?;
-        log.archived_position().map(|position| position.0)
+    /// Positions up to which the open logs are archived, by name; empty without an archive.
+    pub(crate) fn archived_positions(&self) -> HashMap<String, u64> {
+        let archived = |log: &Log| Some((log.name().to_string(), log.archived_position()?.0));
+        self.catalog.logs().iter().filter_map(archived).collect()
     }
 
     /// The numbers of the archive; `None` without one.
