@@ -15,7 +15,7 @@ use crate::store::{Error, Kind, Store};
 /// A difference between the clocks above which requests are refused by some stores.
 const CLOCK_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checked {
     /// The store's clock minus that of this machine, in seconds. It includes the time of a request.
@@ -24,7 +24,7 @@ pub struct Checked {
     pub write: Duration,
     /// How long the read of a small object took.
     pub read: Duration,
-    /// What will not work, or not well.
+    /// Reasons for which an archive will not work, or not well.
     pub problems: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ use crate::selection::{self, LeftOut, Wanted};
 use crate::store::{Error, Kind, SINGLE_BYTES_MAX, Store};
 use crate::succession::succeed;
 
-/// What to restore.
+/// The logs to restore, and how.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// The data directory. It is created if it does not exist. No server may use it.
@@ -67,7 +67,7 @@ pub struct Restored {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// What a restore has done.
+/// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The logs that are in the data directory now, by name.

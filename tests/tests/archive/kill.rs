@@ -103,7 +103,7 @@ fn restored_with_kills(archive: &Archive, flags: &[&str], random: &mut Random) -
     }
     let _ = archive.styx(&arguments).expect_ok();
     assert!(contents() == before, "a restore has changed the store");
-    // What was interrupted has left nothing.
+    // The interrupted runs have left nothing.
     let names = std::fs::read_dir(&data)
         .expect("the directory")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());

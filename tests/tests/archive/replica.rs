@@ -184,7 +184,7 @@ fn everything_that_writes_is_refused_over_every_protocol_and_names_the_owner() {
     let error = client.producer("a").open().expect_err("refused");
     assert_eq!((error.code(), error.is_retriable()), ("read_only", false));
 
-    // What only reads works, and the restored backup has the record.
+    // Requests that only read work, and the restored backup has the record.
     for path in
         ["/logs", "/logs/a?details=true", "/logs/a/cursors", "/status", "/metrics", "/health/ready"]
     {

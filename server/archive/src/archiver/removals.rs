@@ -23,7 +23,7 @@ use super::state::LogKey;
 /// The name of the file.
 const FILE: &str = "archive.removals";
 
-/// What the mark in a manifest needs to know of the removed log.
+/// The state of a removed log that its manifest is compared with before it is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removal {
     /// The open epoch of the log, at least 1.

@@ -42,7 +42,7 @@ pub(super) struct Cache {
     order: VecDeque<ChunkId>,
 }
 
-/// What the cache has of a chunk.
+/// A chunk in the cache, or the request for it.
 pub(super) enum Found {
     Ready(Arc<Slot>),
     Loading(Loading),

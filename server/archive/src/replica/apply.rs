@@ -6,8 +6,8 @@
 //!                                  └──────────────────── loudly ───────────────────┘
 //! ```
 //!
-//! The caller holds the lock of the name. Invariant: what was applied is remembered only after it
-//! was applied.
+//! The caller holds the lock of the name. Invariant: the version of a manifest is stored only after
+//! the manifest was applied.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use styx_engine::archive::Entry;

@@ -1,4 +1,4 @@
-//! [`Logs`]: what is known of each log of the archive, and which of them are served.
+//! [`Logs`]: the known logs of the archive, and those of them that are served.
 //!
 //! ```text
 //! manifests ─ note ─▶ known ─ choose: one for each name ─▶ served
@@ -18,7 +18,7 @@ use super::schedule::{Pace, Schedule};
 use crate::manifest::Manifest;
 use crate::store::Version;
 
-/// What a manifest says of its log, without its segments.
+/// A manifest without its segments.
 #[derive(Debug, Clone)]
 struct Known {
     name: LogName,
@@ -95,7 +95,7 @@ impl Logs {
         });
     }
 
-    /// Remembers what a manifest says. Its log is looked at again.
+    /// Remembers a manifest. Its log is looked at again.
     pub(super) fn note(&self, manifest: &Manifest) {
         let now = self.started.elapsed();
         let State { known, names, unreadable, schedule, .. } = &mut *self.state();

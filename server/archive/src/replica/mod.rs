@@ -138,7 +138,7 @@ impl Replica {
         })))
     }
 
-    /// What the engine needs to read the logs, for the options of the catalog.
+    /// The depot with which the engine reads the logs, for the options of the catalog.
     pub fn depot(&self) -> Arc<dyn Depot> {
         Arc::new(self.clone())
     }

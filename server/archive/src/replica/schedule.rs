@@ -19,7 +19,7 @@ pub(super) const SLOWEST: u32 = 60;
 /// The pause of a log that is not served, in shortest pauses: its manifest may be undeleted.
 const UNSERVED: u32 = 360;
 
-/// What a look has shown.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     /// The log has changed, or is read.

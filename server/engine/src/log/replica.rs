@@ -26,7 +26,7 @@ use crate::sync::lock;
 use crate::tail::View;
 use crate::watermark::Mark;
 
-/// What [`Log::extend`] did.
+/// The result of [`Log::extend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extended {
     /// The log already was as the entries say.
@@ -124,7 +124,7 @@ impl Log {
     }
 }
 
-/// What [`LogInner::extend`] will do.
+/// The change that [`LogInner::extend`] will make.
 struct Plan {
     /// Entries of segments that the log has, with other objects.
     moved: Vec<Entry>,
