@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -84,12 +85,13 @@ fn promtool_refuses_a_rule_that_no_longer_fires() {
 fn with_load<T>(server: &TestServer, look: impl FnOnce() -> T) -> T {
     let authority = server.authority().certificate();
     let client = Client::builder(&server.tls_url()).ca_pem(authority).connect().expect("connected");
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let over = wait::SetOnDrop(&is_over);
         let load = scope.spawn(|| {
             let producer = client.producer("a").open().expect("open");
             let mut consumer = client.consumer("a").follow(true).open().expect("open");
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !is_over.load(Ordering::Relaxed) {
                 let position = producer.append(b"a record").and_then(|ack| ack.position());
                 position.expect("durable");
                 consumer.next_batch().expect("no error").expect("the record");
@@ -100,7 +102,7 @@ fn with_load<T>(server: &TestServer, look: impl FnOnce() -> T) -> T {
             }
         });
         let found = look();
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         load.join().expect("the load had no error");
         found
     })
@@ -108,14 +110,18 @@ fn with_load<T>(server: &TestServer, look: impl FnOnce() -> T) -> T {
 
 #[test]
 fn every_panel_and_every_rule_has_data_of_a_loaded_server() {
-    // With an archive, because some rules are about it.
+    // With an archive and a read replica, because some rules are about them.
     let archive = Scratch::new("archive");
-    let table = format!("[archive]\nurl = \"file://{}\"", archive.path().display());
-    let server = Settings::default().tls().table(&table).start();
+    let of_archive =
+        |table: &str| format!("[archive]\n{table} = \"file://{}\"", archive.path().display());
+    let server = Settings::default().tls().table(&of_archive("url")).start();
     server.create("a");
+    let replica = Settings::default().tls().table(&of_archive("replica_of")).start();
     let rules = rules().join("styx.rules.yml");
-    let address = server.tls_url().replace("styxs://", "").replace("https://", "");
-    let ca_file = server.scratch().write("authority.pem", server.authority().certificate());
+    let servers = [&server, &replica];
+    let targets = servers.map(|server| server.tls_url().replace("styxs://", ""));
+    let authorities = servers.map(|server| server.authority().certificate()).concat();
+    let ca_file = server.scratch().write("authorities.pem", authorities);
     let config = format!(
         "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}\n\
          rule_files: [{rules:?}]\n\
@@ -123,7 +129,7 @@ fn every_panel_and_every_rule_has_data_of_a_loaded_server() {
          - job_name: styx\n\
         \x20 scheme: https\n\
         \x20 tls_config: {{ca_file: {ca_file:?}}}\n\
-        \x20 static_configs: [{{targets: [{address:?}]}}]\n"
+        \x20 static_configs: [{{targets: {targets:?}}}]\n"
     );
     let prometheus = Prometheus::start(&config);
     with_load(&server, || {

@@ -186,11 +186,12 @@ fn a_writer_that_never_pauses_gets_acks_and_the_close() {
     let durable = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut is_taken = true;
-            while is_taken && !is_over.load(Ordering::SeqCst) {
+            while is_taken && !is_over.load(Ordering::Relaxed) {
                 is_taken = sender.send_bytes(&flood).is_ok();
             }
             sender.finish();
         });
+        let _over = wait::SetOnDrop(&is_over);
         let mut durable = 0;
         for _ in 0..10 {
             durable += socket.ack().count;
@@ -199,7 +200,6 @@ fn a_writer_that_never_pauses_gets_acks_and_the_close() {
         loop {
             let frame = socket.receive().expect("an ack or a close");
             if frame.first == CLOSE {
-                is_over.store(true, Ordering::SeqCst);
                 assert_eq!(websocket::closed(&frame).0, Some(4020));
                 return durable;
             }

@@ -10,7 +10,9 @@ use styx_tests::http2::{self, Http2};
 use styx_tests::random::Random;
 use styx_tests::styx0::{Message, Styx0Stream};
 use styx_tests::tokens::{self, with};
-use styx_tests::{Connection, Request, Settings, TestServer, WebSocket, styx0, styx1, websocket};
+use styx_tests::{
+    Connection, Request, Settings, TestServer, WebSocket, styx0, styx1, wait, websocket,
+};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const RECORDS: &str = "/logs/a/records";
@@ -126,7 +128,7 @@ fn revoked_token_ends_its_streams_of_every_protocol() {
         Route::ServerToConsumer,
     );
     // The lines of the upload are appended after a second.
-    styx_tests::wait::until_true("the lines are appended", LIMIT, || {
+    wait::until_true("the lines are appended", LIMIT, || {
         let info = server.ask(&with(Request::get("/logs/b"), &admin)).json();
         info["record_count"] == 2
     });
@@ -186,7 +188,7 @@ fn with_8_mb() -> (TestServer, String) {
 
 /// Waits until the server has no connection besides the one that asks.
 pub(super) fn await_one_connection(server: &TestServer, admin: &str) {
-    styx_tests::wait::until_true("only the test's own connection is open", LIMIT, || {
+    wait::until_true("only the test's own connection is open", LIMIT, || {
         let metrics = server.ask(&with(Request::get("/metrics"), admin));
         metrics.text().contains("\nstyx_connections 1\n")
     });
@@ -326,6 +328,7 @@ fn revoked_token_ends_streams_that_are_busy() {
     };
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _over = wait::SetOnDrop(&is_done);
         let readers: Vec<_> = readers
             .into_iter()
             .map(|mut reader| {
@@ -341,15 +344,14 @@ fn revoked_token_ends_streams_that_are_busy() {
                 }
             });
         }
-        styx_tests::wait::until_true("all of them are busy", LIMIT, || count() > 300);
+        wait::until_true("all of them are busy", LIMIT, || count() > 300);
         assert_eq!(tokens::token(&server.data(), &["revoke", "app"]).code, 0);
-        styx_tests::wait::until_true("nothing is appended or read", LIMIT, || {
+        wait::until_true("nothing is appended or read", LIMIT, || {
             let before = count();
             // The writers send every millisecond.
             std::thread::sleep(Duration::from_millis(300));
             count() == before && readers.iter().all(|reader| reader.is_finished())
         });
-        is_done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -363,7 +365,5 @@ fn first_token_closes_a_running_server_and_its_streams() {
     assert!(fault.message.contains("access control is on now"), "{fault:?}");
     let _ = server.ask(&Request::get("/logs")).expect_error(401, "unauthorized");
     let _ = server.ask(&with(Request::get("/logs"), &secret)).expect(200);
-    styx_tests::wait::until_true("the log says so", LIMIT, || {
-        server.log().contains("access control is on")
-    });
+    wait::until_true("the log says so", LIMIT, || server.log().contains("access control is on"));
 }

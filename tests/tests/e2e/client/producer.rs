@@ -11,7 +11,7 @@ use styx_client::{Code, Codec, Kind, LogConfig};
 use styx_tests::api::{read_binary, unbinary};
 use styx_tests::proxy::{LinkFaults, Proxy};
 use styx_tests::random::Random;
-use styx_tests::{Request, TestServer};
+use styx_tests::{Request, TestServer, wait};
 
 fn client(server: &TestServer) -> Client {
     Client::connect(&format!("styx://{}", server.address())).expect("the server is listening")
@@ -237,6 +237,7 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
     create(&client, "orders");
     let stop = AtomicBool::new(false);
     let appended: Vec<Vec<(Vec<u8>, u64)>> = std::thread::scope(|scope| {
+        let over = wait::SetOnDrop(&stop);
         let workers: Vec<_> = (0..PRODUCERS)
             .map(|number| {
                 let (client, stop) = (&client, &stop);
@@ -248,14 +249,14 @@ fn every_record_is_stored_once_although_the_server_is_killed() {
             let end = || server.info("orders")["end_position"].as_u64().expect("a number");
             let before = end();
             let patience = Duration::from_secs(30);
-            styx_tests::wait::until_true("appends to continue", patience, || end() > before);
+            wait::until_true("appends to continue", patience, || end() > before);
             // The fault comes at a random moment.
             std::thread::sleep(Duration::from_millis(random.between(0, 30)));
             server.kill();
             server.restart();
             proxy.forward_to(server.address());
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         workers
             .into_iter()
             .map(|worker| worker.join().expect("the thread does not panic"))
@@ -274,14 +275,15 @@ fn every_record_is_stored_once_although_the_network_fails() {
     proxy.inject(Some(LinkFaults::frequent()));
     let stop = AtomicBool::new(false);
     let appended: Vec<_> = std::thread::scope(|scope| {
+        let over = wait::SetOnDrop(&stop);
         let workers: Vec<_> = (0..3)
             .map(|number| {
                 let (client, stop) = (&client, &stop);
                 scope.spawn(move || produce(client, number, stop))
             })
             .collect();
-        styx_tests::wait::until_true("cuts", Duration::from_secs(120), || proxy.cuts() >= 100);
-        stop.store(true, Ordering::Relaxed);
+        wait::until_true("cuts", Duration::from_secs(120), || proxy.cuts() >= 100);
+        drop(over);
         let appended =
             workers.into_iter().map(|worker| worker.join().expect("the thread does not panic"));
         appended.collect()

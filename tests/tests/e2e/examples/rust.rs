@@ -143,6 +143,7 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
     let stop = AtomicBool::new(false);
 
     let (produced, advanced_runs) = std::thread::scope(|scope| {
+        let over = wait::SetOnDrop(&stop);
         let producing = scope.spawn(|| {
             let producer = client.producer("orders").in_flight_bytes(16 << 10).open();
             let producer = producer.expect("it can be opened");
@@ -193,7 +194,7 @@ fn reliable_processing_counts_each_record_once_despite_kills() {
             advanced_runs += u64::from(now > counted);
             counted = now;
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         (producing.join().expect("the thread does not panic"), advanced_runs)
     });
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use styx_tests::api::written_json;
 use styx_tests::checker::Payload;
-use styx_tests::{Request, Table, TestServer, error, gives};
+use styx_tests::{Request, Table, TestServer, error, gives, wait};
 
 fn payload(sequence: u64) -> Vec<u8> {
     Payload { producer: 1, sequence, length: (sequence % 300) as u32 }.encode()
@@ -118,6 +118,7 @@ fn a_backup_is_a_prefix_of_the_log_while_appends_go_on() {
     server.create_with("a", "segment_max_count=200");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let over = wait::SetOnDrop(&done);
         let appender = scope.spawn(|| {
             let mut connection = server.connect();
             let mut next = 0;
@@ -142,7 +143,7 @@ fn a_backup_is_a_prefix_of_the_log_while_appends_go_on() {
             let expected: Vec<_> = (0..length).map(payload).collect();
             assert!(copy == expected, "the copy equals the beginning of the log");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         let appended = appender.join().expect("every append is acked");
         assert_eq!(end(), appended);
     });

@@ -24,6 +24,7 @@ fn restart_with_a_passed_socket_refuses_nobody() {
     server.create("a");
     let (over, served) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        let end = wait::SetOnDrop(&over);
         let client = || {
             while !over.load(Ordering::Relaxed) {
                 let answer = Connection::open(address).exchange(&write_one("a", "x"));
@@ -44,7 +45,7 @@ fn restart_with_a_passed_socket_refuses_nobody() {
             assert!(stopped.status.success(), "{stopped:?}");
             server.restart();
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
     });
     let acked = served.load(Ordering::Relaxed);
     assert_eq!(server.read_all("a").len() as u64, acked, "each answer counts");

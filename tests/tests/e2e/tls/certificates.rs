@@ -106,6 +106,7 @@ fn reload_under_load_drops_nothing() {
     let producer = client.producer("a").open().expect("opened");
     let (reloads, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _over = wait::SetOnDrop(&is_done);
         scope.spawn(|| {
             while !is_done.load(Ordering::Relaxed) {
                 replace(&server, server.authority());
@@ -133,7 +134,6 @@ fn reload_under_load_drops_nothing() {
                 seen += 1;
             }
         }
-        is_done.store(true, Ordering::Relaxed);
     });
     server.expect_log("loaded now");
 }
