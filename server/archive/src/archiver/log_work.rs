@@ -261,7 +261,7 @@ fn begin(inner: &Arc<Inner>, log: &Log, segment: SealedSegment) -> Upload {
     let (inner, epoch, home) = (inner.clone(), log.open_epoch(), log.id());
     inner.handle.clone().spawn(async move {
         let _permit = inner.uploads.acquire().await;
-        segment_upload::upload(&inner.store, segment, epoch, home).await
+        segment_upload::upload(&inner.store, &inner.checks, segment, epoch, home).await
     })
 }
 

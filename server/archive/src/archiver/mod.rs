@@ -8,6 +8,7 @@
 //! Everything runs on a runtime of its own. Invariant: no failure of the store ends the archiver or
 //! disturbs the log. It waits longer and longer between attempts, and tells the reason.
 
+mod checks;
 mod collection;
 mod depot;
 mod index;
@@ -100,6 +101,7 @@ struct Inner {
     catalog: Mutex<Option<Catalog>>,
     probed: OnceCell<()>,
     uploads: Semaphore,
+    checks: Arc<checks::Checks>,
     /// Manifests that are read or written at the same time.
     manifests: Semaphore,
     /// Calls of logs that block.
@@ -167,6 +169,7 @@ impl Archiver {
             handle,
             catalog: Mutex::new(None),
             probed: OnceCell::new(),
+            checks: Arc::new(checks::Checks::new(settings.store.upload_bytes_per_second)),
             uploads: Semaphore::new(settings.uploads.clamp(1, UPLOADS_MAX)),
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
             changes: Semaphore::new(CHANGES_AT_ONCE),
@@ -251,6 +254,7 @@ impl Archiver {
     pub fn stop(&self, at_most: Duration) -> bool {
         let runtime = self.0.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         let started = Instant::now();
+        self.0.checks.end();
         let catalog = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(catalog);
         if let Some(runtime) = runtime {
@@ -287,6 +291,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.checks.end();
         let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             // A task of the runtime may drop the last owner, and must not wait for itself.

@@ -175,12 +175,11 @@ async fn heal(inner: &Inner, log: &Log, entry: &Entry) -> Result<(), String> {
     let segment = log.sealed_segment(entry.base);
     let segment = segment.ok_or("its object is missing or different, and its file was evicted")?;
     claim(inner, log).await?;
-    let checked = segment.clone();
-    let crc = tokio::task::spawn_blocking(move || checked.check());
-    let crc = crc.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    let crc = inner.checks.check(&segment).await.map_err(|failure| failure.to_string())?;
     if segment.entry(crc, entry.epoch, entry.home) != *entry {
         return Err("the file on the disk is not the archived segment".to_owned());
     }
-    let uploaded = segment_upload::upload(&inner.store, segment, entry.epoch, entry.home).await;
-    uploaded.map(drop).map_err(|failure| format!("{failure:?}"))
+    let (epoch, home) = (entry.epoch, entry.home);
+    let uploaded = segment_upload::upload(&inner.store, &inner.checks, segment, epoch, home).await;
+    uploaded.map(drop).map_err(|failure| failure.to_string())
 }

@@ -8,11 +8,13 @@
 //! checked. The manifest names the segment only after this.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use styx_engine::archive::{Entry, SealedSegment};
 use styx_protocol::LogId;
 
+use super::checks::Checks;
 use crate::keys;
 use crate::store::{Error, Kind, SINGLE_BYTES_MAX, Store};
 
@@ -27,6 +29,15 @@ pub(super) enum Failure {
     Damaged(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Store(error) => error.fmt(f),
+            Failure::Local(why) | Failure::Damaged(why) => f.write_str(why),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Store(error)
@@ -36,20 +47,18 @@ impl From<Error> for Failure {
 /// Uploads a segment, and returns its entry.
 pub(super) async fn upload(
     store: &Store,
+    checks: &Arc<Checks>,
     segment: SealedSegment,
     epoch: u32,
     home: LogId,
 ) -> Result<Entry, Failure> {
+    let crc = checks.check(&segment).await?;
     let checked = segment.clone();
-    let (crc, index, producers) = blocking(move || {
-        let crc = checked.check().map_err(|e| match e {
-            styx_engine::Error::CorruptRecord { .. } => Failure::Damaged(e.to_string()),
-            e => Failure::Local(e.to_string()),
-        })?;
+    let (index, producers) = blocking(move || {
         // The index is a cache. Without it, a restore reads the segment.
         let index = checked.index().ok();
         let producers = checked.producers().map_err(|e| Failure::Local(e.to_string()))?;
-        Ok((crc, index, producers))
+        Ok((index, producers))
     })
     .await?;
     let entry = segment.entry(crc, epoch, home);

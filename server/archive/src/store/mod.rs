@@ -37,6 +37,7 @@ pub use counts::{Counts, OUTCOMES, Outcome, VERBS, Verb};
 pub use error::{Error, Kind};
 pub use location::Location;
 pub use options::{Checksum, Options};
+pub(crate) use pace::Pace;
 
 /// The version of an object for a conditional write. It never returns once the object has changed,
 /// because the bytes of registers never repeat.

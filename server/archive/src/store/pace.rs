@@ -1,4 +1,4 @@
-//! [`Pace`]: limits the rate of all uploads together.
+//! [`Pace`]: limits the rate of all uploads together, or of all checks before them.
 //!
 //! The bodies of requests consist of small frames. After each, its request pauses until the rate
 //! allows the next one. So uploads do not come in bursts that delay commits.
@@ -11,19 +11,19 @@ const RATE_MIN: u64 = 64 << 10;
 
 /// The rate of all uploads, and when the next byte may be sent.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     bytes_per_second: u64,
     next: Mutex<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(bytes_per_second: u64) -> Pace {
+    pub(crate) fn new(bytes_per_second: u64) -> Pace {
         let bytes_per_second = bytes_per_second.max(RATE_MIN);
         Pace { bytes_per_second, next: Mutex::new(Instant::now()) }
     }
 
     /// How long to wait after sending this number of bytes.
-    pub(super) fn pause_after(&self, bytes: usize) -> Duration {
+    pub(crate) fn pause_after(&self, bytes: usize) -> Duration {
         self.pause_at(Instant::now(), bytes)
     }
 

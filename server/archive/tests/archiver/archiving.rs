@@ -405,6 +405,56 @@ fn full_disk_evicts_archived_segments_early_even_while_the_store_is_away() {
     server.stop();
 }
 
+/// A server whose uploads are limited, and a log with two segments of 1 MB.
+fn limited(directory: &Path, archive: &Path, bytes_per_second: u64) -> (Server, Log) {
+    let url = format!("file://{}", archive.display());
+    let options = Options { upload_bytes_per_second: Some(bytes_per_second), ..Options::default() };
+    let server = Server::open(directory, &url, options);
+    let log = server.create("log");
+    for _ in 0..2 * SEGMENT_RECORDS {
+        log.append_durably(Records::one(&[7; 100_000])).expect("appended");
+    }
+    append(&log, 1);
+    (server, log)
+}
+
+/// Segments of fast producers are read from the disk to which the producers write.
+#[test]
+fn limit_of_uploads_also_limits_the_reads_before_them() {
+    let (directory, archive) = (tempfile::tempdir(), tempfile::tempdir());
+    let (directory, archive) = (directory.expect("a directory"), archive.expect("a directory"));
+    let started = Instant::now();
+    let (server, log) = limited(directory.path(), archive.path(), 2_000_000);
+    wait_for_archived(&log, 2 * SEGMENT_RECORDS);
+    // A directory has no limit of its own, so only the reads are slow.
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+    drop(log);
+    server.stop();
+}
+
+#[test]
+fn stop_does_not_wait_for_a_limited_read_and_the_segment_is_archived_later() {
+    let (directory, archive) = (tempfile::tempdir(), tempfile::tempdir());
+    let (directory, archive) = (directory.expect("a directory"), archive.expect("a directory"));
+    // The read of a segment takes 15 seconds.
+    let (server, log) = limited(directory.path(), archive.path(), 64 << 10);
+    let end = 2 * SEGMENT_RECORDS;
+    // The check has begun by then, except on a very busy machine.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(log.archived_position(), Some(Position(0)));
+    drop(log);
+    let started = Instant::now();
+    assert!(server.archiver.stop(Duration::from_secs(60)));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(server.catalog.close(Duration::from_secs(10)));
+    let url = format!("file://{}", archive.path().display());
+    let server = Server::open(directory.path(), &url, Options::default());
+    let log = server.log("log");
+    wait_for_archived(&log, end);
+    drop(log);
+    server.stop();
+}
+
 #[test]
 fn damaged_segment_is_never_archived() {
     let directory = tempfile::tempdir().expect("temporary directory");

@@ -29,6 +29,5 @@ pub use parts::{is_index_of, is_producers_of};
 
 pub use crate::fields::{Encoder, Fields};
 
-pub(crate) use sealed_segment::READ_BYTES;
 pub use sealed_segment::SealedSegment;
 pub(crate) use store_access::StoreAccess;

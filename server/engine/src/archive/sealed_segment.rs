@@ -13,12 +13,10 @@ use super::Entry;
 use crate::Error;
 use crate::commit::roll::SegmentDirectory;
 use crate::producers;
+use crate::segment::name::Offset;
 use crate::segment::walk::{Bodies, ChainStart, Walk, WalkEnd};
 use crate::segment::{Sealed, Segment, index, name};
 use crate::storage::{Access, File, Storage, read_file};
-
-/// The file is read in pieces of this size: 1 MiB.
-pub(crate) const READ_BYTES: usize = 1 << 20;
 
 /// The largest index that is read: 1 GiB.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
@@ -92,13 +90,26 @@ impl SealedSegment {
     /// Reads the whole file, checks every block with its body, and returns the CRC-32C of the file.
     /// Compare it with that of the bytes that were uploaded, which were read later.
     ///
+    /// After each piece, of at most 1 MiB, it calls `after_read` with the number of bytes. That may
+    /// block, to limit the rate, and its error ends the check.
+    ///
     /// # Errors
     /// [`Error::CorruptRecord`] if a block is damaged: do not archive the segment. I/O; `NotFound` if
     /// retention has removed the segment.
-    pub fn check(&self) -> Result<u32, Error> {
+    pub fn check(&self, mut after_read: impl FnMut(usize) -> io::Result<()>) -> Result<u32, Error> {
         let file = self.file()?;
-        let crc = file_crc(&*file, self.sealed.bytes).map_err(self.failed())?;
-        check_file(&*file, &self.segment.path, self.segment.base, &self.sealed)?;
+        let (mut crc, mut end) = (0, 0);
+        let mut watch = |offset: Offset, piece: &[u8]| {
+            // The beginning of a piece may have been read before.
+            let known = usize::try_from(end - offset.min(end)).unwrap_or(usize::MAX);
+            if let Some(new) = piece.get(known..) {
+                crc = crc32c::crc32c_append(crc, new);
+                end = offset + piece.len() as u64;
+            }
+            after_read(piece.len())
+        };
+        let walk = walk(&*file, self.segment.base, &self.sealed).watched(&mut watch);
+        check_blocks(walk, &self.segment.path, &self.sealed)?;
         Ok(crc)
     }
 
@@ -162,8 +173,15 @@ pub(crate) fn check_file(
     base: Position,
     sealed: &Sealed,
 ) -> Result<(), Error> {
+    check_blocks(walk(file, base, sealed), path, sealed)
+}
+
+fn walk<'a>(file: &'a dyn File, base: Position, sealed: &Sealed) -> Walk<'a> {
     let chain_start = ChainStart { base, prev_crc: None };
-    let mut walk = Walk::new(file, sealed.bytes, chain_start, Bodies::Check);
+    Walk::new(file, sealed.bytes, chain_start, Bodies::Check)
+}
+
+fn check_blocks(mut walk: Walk<'_>, path: &Path, sealed: &Sealed) -> Result<(), Error> {
     loop {
         match walk.step().map_err(|error| Error::io("cannot read", path)(error))? {
             Ok(_) => {}
@@ -183,18 +201,4 @@ pub(crate) fn check_file(
             }
         }
     }
-}
-
-/// The CRC-32C of the first `bytes` bytes of a file.
-fn file_crc(file: &dyn File, bytes: u64) -> io::Result<u32> {
-    let mut buffer = vec![0; READ_BYTES];
-    let (mut crc, mut at) = (0, 0);
-    while at < bytes {
-        let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
-        let piece = &mut buffer[..READ_BYTES.min(left)];
-        crate::storage::read_exact_at(file, piece, at)?;
-        crc = crc32c::crc32c_append(crc, piece);
-        at += piece.len() as u64;
-    }
-    Ok(crc)
 }

@@ -18,12 +18,15 @@ use super::Log;
 use super::archive::sealed_at;
 use super::inner::LogInner;
 use crate::Error;
+use crate::archive::Entry;
 use crate::archive::remote_file::RemoteFile;
 use crate::archive::sealed_segment::check_file;
-use crate::archive::{Entry, READ_BYTES};
 use crate::segment::Segment;
 use crate::storage::{File, read_exact_at, temporary_path, write_all_at};
 use crate::sync::lock;
+
+/// The segment is fetched in pieces of this size: 1 MiB.
+const READ_BYTES: usize = 1 << 20;
 
 impl Log {
     /// Fetches an archived segment from the object store to the disk. Its file is replaced if there

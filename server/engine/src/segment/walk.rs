@@ -65,10 +65,13 @@ pub(crate) enum Bodies {
     Skip,
 }
 
+/// Gets each piece that a walk has read, with its offset. Pieces may overlap. Its error ends the walk.
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(Offset, &[u8]) -> io::Result<()>;
+
 /// A walk in progress.
-#[derive(Debug)]
 pub(crate) struct Walk<'a> {
     file: &'a dyn File,
+    watch: Option<Watch<'a>>,
     len: u64,
     bodies: Bodies,
     offset: Offset,
@@ -91,6 +94,7 @@ impl<'a> Walk<'a> {
     ) -> Walk<'a> {
         Walk {
             file,
+            watch: None,
             len,
             bodies,
             offset: 0,
@@ -102,6 +106,11 @@ impl<'a> Walk<'a> {
             chunk: Bytes::new(),
             chunk_offset: 0,
         }
+    }
+
+    /// Shows each piece that the walk reads.
+    pub(crate) fn watched(self, watch: Watch<'a>) -> Walk<'a> {
+        Walk { watch: Some(watch), ..self }
     }
 
     /// Moves a new walk to a block in the middle of the file, whose place is already known.
@@ -228,10 +237,8 @@ impl<'a> Walk<'a> {
         let mut crc = crc32fast::Hasher::new();
         while left > 0 {
             let piece = &mut chunk[..left.min(CHUNK_BYTES)];
-            match read_exact_at(self.file, piece, offset) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(e) => return Err(e),
+            if !self.read(piece, offset)? {
+                return Ok(None);
             }
             crc.update(piece);
             offset += piece.len() as u64;
@@ -260,13 +267,24 @@ impl<'a> Walk<'a> {
         // The old chunk may be a large body: only one is in memory at a time.
         self.chunk = Bytes::new();
         let mut chunk = BytesMut::zeroed(chunk_bytes.min(left).max(len));
-        match read_exact_at(self.file, &mut chunk, offset) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(e),
+        if !self.read(&mut chunk, offset)? {
+            return Ok(None);
         }
         self.chunk = chunk.freeze();
         self.chunk_offset = offset;
         Ok(Some(self.chunk.slice(..len)))
+    }
+
+    /// Fills a piece from the file. False if the file is too short.
+    fn read(&mut self, piece: &mut [u8], offset: Offset) -> io::Result<bool> {
+        match read_exact_at(self.file, piece, offset) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        if let Some(watch) = &mut self.watch {
+            watch(offset, piece)?;
+        }
+        Ok(true)
     }
 }
