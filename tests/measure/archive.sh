@@ -4,6 +4,7 @@
 #
 #   cargo build --release && cargo xtask test --only object-store
 #   tests/measure/archive.sh [ROUNDS]
+#   STORE_DIR=/dev/shm tests/measure/archive.sh [ROUNDS]    # the store has a disk of its own: memory
 #
 # In each round both servers run one after the other: records of 1 kB at full speed, then 1,000
 # records a second, while the records of the first part are uploaded. Prints the medians and their
@@ -14,11 +15,12 @@ rounds=${1:-5}
 styx=${STYX:-$PWD/target/release/styx}
 store=$(echo target/tools/versitygw-*/versitygw)
 work=$(mktemp -d -p "${MEASURE_DIR:-/var/tmp}")
-trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+objects=$(mktemp -d -p "${STORE_DIR:-$work}")
+trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work" "$objects"' EXIT
 export AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret
 
-mkdir -p "$work/objects/bucket"
-"$store" --port 127.0.0.1:7185 --access key --secret secret --quiet posix "$work/objects" \
+mkdir "$objects/bucket"
+"$store" --port 127.0.0.1:7185 --access key --secret secret --quiet posix "$objects" \
   > "$work/store" 2>&1 &
 until (exec 3<> /dev/tcp/127.0.0.1/7185) 2>/dev/null; do sleep 0.1; done
 
@@ -57,7 +59,8 @@ for round in $(seq "$rounds"); do
   if [ $(( round % 2 )) = 0 ]; then measure off "$round"; measure on "$round"
   else measure on "$round"; measure off "$round"; fi
 done
-echo "$(nproc) cores, $(uname -r), $(df -T "$work" | awk 'NR==2{print $2}'), $rounds rounds, medians"
+file_system() { df -T "$1" | awk 'NR==2{print $2}'; }
+echo "$(nproc) cores, $(uname -r), data on $(file_system "$work"), store on $(file_system "$objects"), $rounds rounds, medians"
 python3 - "$work/figures" "$work/sent" <<'P'
 import statistics, sys
 figures = {}

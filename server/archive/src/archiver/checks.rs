@@ -42,24 +42,24 @@ impl Checks {
             None => None,
         };
         let (checks, segment) = (self.clone(), segment.clone());
-        let checked = blocking(move || {
+        blocking(move || {
             segment.check(|bytes| checks.pause_after(bytes)).map_err(|e| match e {
                 styx_engine::Error::CorruptRecord { .. } => Failure::Damaged(e.to_string()),
                 e => Failure::Local(e.to_string()),
             })
         })
-        .await;
-        if *self.is_over() {
-            // The runtime ends, and this task with it.
-            return std::future::pending().await;
-        }
-        checked
+        .await
     }
 
     /// Ends all checks, also those that pause.
     pub(super) fn end(&self) {
         *self.is_over() = true;
         self.ended.notify_all();
+    }
+
+    /// Whether [`Checks::end`] was called: then every check fails, and nobody needs to be told why.
+    pub(super) fn have_ended(&self) -> bool {
+        *self.is_over()
     }
 
     /// Pauses until the next piece may be read.

@@ -36,6 +36,7 @@ pub(super) async fn run(inner: Arc<Inner>, key: LogKey) {
         loop {
             let stop = match work(&inner, &key, pending, &mut writer).await {
                 Ok(()) => break,
+                Err(_) if inner.checks.have_ended() => return,
                 Err(stop) => stop,
             };
             // The manifest that was read may be an old one now.

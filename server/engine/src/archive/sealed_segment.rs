@@ -90,7 +90,7 @@ impl SealedSegment {
     /// Reads the whole file, checks every block with its body, and returns the CRC-32C of the file.
     /// Compare it with that of the bytes that were uploaded, which were read later.
     ///
-    /// After each piece, of at most 1 MiB, it calls `after_read` with the number of bytes. That may
+    /// After each piece, of at most 128 KiB, it calls `after_read` with the number of bytes. That may
     /// block, to limit the rate, and its error ends the check.
     ///
     /// # Errors
@@ -102,11 +102,12 @@ impl SealedSegment {
         let mut watch = |offset: Offset, piece: &[u8]| {
             // The beginning of a piece may have been read before.
             let known = usize::try_from(end - offset.min(end)).unwrap_or(usize::MAX);
-            if let Some(new) = piece.get(known..) {
-                crc = crc32c::crc32c_append(crc, new);
-                end = offset + piece.len() as u64;
-            }
-            after_read(piece.len())
+            let Some(new) = piece.get(known..).filter(|new| !new.is_empty()) else {
+                return Ok(());
+            };
+            crc = crc32c::crc32c_append(crc, new);
+            end = offset + piece.len() as u64;
+            after_read(new.len())
         };
         let walk = walk(&*file, self.segment.base, &self.sealed).watched(&mut watch);
         check_blocks(walk, &self.segment.path, &self.sealed)?;

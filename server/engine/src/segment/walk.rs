@@ -24,6 +24,9 @@ use crate::storage::{File, read_exact_at};
 /// A walk that reads bodies reads this many bytes at once: 1 MiB.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// A walk that is watched reads this many bytes at once, so that it can pause between: 128 KiB.
+const WATCHED_BYTES: usize = 128 << 10;
+
 /// A block that passed the checks.
 #[derive(Debug, Clone)]
 pub(crate) struct WalkedBlock {
@@ -275,15 +278,19 @@ impl<'a> Walk<'a> {
         Ok(Some(self.chunk.slice(..len)))
     }
 
-    /// Fills a piece from the file. False if the file is too short.
-    fn read(&mut self, piece: &mut [u8], offset: Offset) -> io::Result<bool> {
-        match read_exact_at(self.file, piece, offset) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(e) => return Err(e),
-        }
-        if let Some(watch) = &mut self.watch {
-            watch(offset, piece)?;
+    /// Fills a buffer from the file. False if the file is too short.
+    fn read(&mut self, buffer: &mut [u8], mut offset: Offset) -> io::Result<bool> {
+        let at_once = if self.watch.is_some() { WATCHED_BYTES } else { usize::MAX };
+        for piece in buffer.chunks_mut(at_once) {
+            match read_exact_at(self.file, piece, offset) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(e) => return Err(e),
+            }
+            if let Some(watch) = &mut self.watch {
+                watch(offset, piece)?;
+            }
+            offset += piece.len() as u64;
         }
         Ok(true)
     }
