@@ -50,10 +50,10 @@ fn log_max_size_is_an_upper_bound() {
 fn log_max_age_removes_old_records_and_keeps_new_ones() {
     let server = TestServer::start();
     server.create_with("a", "segment_max_count=5&log_max_age=2");
+    let old = Instant::now();
     for _ in 0..11 {
         server.append("a", "old");
     }
-    let old = Instant::now();
     wait::until_true("the old segments go", Duration::from_secs(20), || {
         positions(&server, "a").0 >= 10
     });

@@ -191,8 +191,8 @@ fn heartbeats_are_sent_at_half_the_peers_timeout() {
         let request = handshake(method, "a", query).header("X-Styx-Timeout", 2);
         Styx0Stream::open(&server, &request).unwrap_or_else(|a| panic!("{}", a.shown()))
     };
-    let streams = [timed("POST", ""), timed("GET", "whence=end&follow=true")];
     let start = Instant::now();
+    let streams = [timed("POST", ""), timed("GET", "whence=end&follow=true")];
     for mut stream in streams {
         for _ in 0..3 {
             assert_eq!(stream.any().expect("in time"), Some(Message::Heartbeat));
