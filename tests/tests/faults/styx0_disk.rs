@@ -67,10 +67,11 @@ fn a_producer_is_not_disconnected_because_the_disk_is_slow() {
     // than `tcp_timeout`.
     let fault = "fdatasync:delay_enter=2500000";
     let server = injected_log(fault, Settings::default().set("tcp_timeout = 2"));
+    const RECORDS: usize = 40;
+    // Before the stream begins, because it takes a debug build a part of `tcp_timeout`.
+    let bytes = records(&vec![vec![b'x'; 200_000]; RECORDS]);
     let mut stream = Styx0Stream::produce(&server, "a");
     append_slowly(&mut stream);
-    const RECORDS: usize = 40;
-    let bytes = records(&vec![vec![b'x'; 200_000]; RECORDS]);
     let mut sender = stream.connection().socket().try_clone().expect("a socket");
     let start = Instant::now();
     std::thread::scope(|scope| {

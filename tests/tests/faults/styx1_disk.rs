@@ -71,10 +71,11 @@ fn a_slow_disk_causes_back_pressure_while_heartbeats_continue() {
     let fault = "fdatasync:delay_enter=2500000";
     let server = injected_log(fault, Settings::default().set("tcp_timeout = 2"));
     let request = produce_request("a", "").header("X-Styx-Timeout", 2);
+    // Before the stream begins, because it takes a debug build a part of `tcp_timeout`.
+    let many = framed(&[block(&vec![vec![b'x'; 1016]; 900])]);
     let mut producer = styx_tests::styx1::open(&server, &request, Route::ServerToProducer);
     producer.connection.set_patience(2 * SECOND);
     append_slowly(&mut producer, 0);
-    let many = framed(&[block(&vec![vec![b'x'; 1016]; 900])]);
     let mut sending = producer.connection.socket().try_clone().expect("a second handle");
     let start = Instant::now();
     let sender = std::thread::spawn(move || {

@@ -270,7 +270,8 @@ fn partial_messages_share_a_budget_and_slow_ones_are_closed() {
 
 #[test]
 fn ping_floods_are_answered_in_bounded_memory() {
-    let server = impatient();
+    let server = TestServer::start();
+    server.create("a");
     let before = server.memory_bytes();
     let mut socket = server.websocket_read("a", "follow=true");
     let pings: Vec<u8> = (0..10_000).flat_map(|_| frame(PING, &[b'p'; 125])).collect();
