@@ -64,6 +64,27 @@ pub struct Facts {
     pub refused_upgrade: Option<u16>,
 }
 
+impl Facts {
+    /// The numbers among them, with their names: all but `status` and `retry_after`. The client
+    /// libraries of other languages show these.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("start_position", self.start_position),
+            ("end_position", self.end_position),
+            ("fork_position", self.fork_position),
+            ("position", self.position),
+            ("next_intact_position", self.next_intact_position),
+            ("expected_sequence", self.expected_sequence),
+            ("version", self.version),
+            ("replaced_version", self.replaced_version),
+            ("count", self.count),
+            ("refused_upgrade", self.refused_upgrade.map(u64::from)),
+        ]
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?)))
+    }
+}
+
 /// Whether a log continues the expected one, which has another id: the server says that it was
 /// restored from it, and that both are the same up to `needed`.
 ///

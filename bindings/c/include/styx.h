@@ -1013,8 +1013,10 @@ bool styx_error_retriable(const styx_error *error);
 bool styx_error_maybe_appended(const styx_error *error);
 
 /*
- A number that belongs to the error: "start_position", "end_position", "position",
- "next_intact_position", "expected_sequence", "version", "replaced_version", "count" or
+ A number that belongs to the error: "start_position", "end_position", "fork_position" (with
+ `log_changed`: the log was restored from the one that you know, and both are the same up to this
+ position), "position", "next_intact_position", "expected_sequence", "version",
+ "replaced_version", "count", "refused_upgrade" (the HTTP status of the answer) or
  "retry_after_ms". Returns whether the error has it, and then stores it in `value`.
  */
 bool styx_error_fact(const styx_error *error, const char *name, uint64_t *value);

@@ -142,8 +142,10 @@ public:
     [[nodiscard]] std::string_view status() const noexcept { return state_->status; }
 
     /// A number that belongs to the error, or nothing: "start_position", "end_position",
-    /// "position", "next_intact_position", "expected_sequence", "version", "replaced_version",
-    /// "count" or "retry_after_ms".
+    /// "fork_position" (with log_changed: the log was restored from the one that you know, and both
+    /// are the same up to this position), "position", "next_intact_position", "expected_sequence",
+    /// "version", "replaced_version", "count", "refused_upgrade" (the HTTP status of the answer) or
+    /// "retry_after_ms".
     [[nodiscard]] std::optional<std::uint64_t> fact(std::string_view name) const noexcept {
         for (const Fact &fact : state_->facts) {
             if (name == fact.name) {
@@ -176,8 +178,9 @@ private:
               name(styx_error_name(error)),
               status(styx_error_status(error)) {
             for (const char *fact :
-                 {"start_position", "end_position", "position", "next_intact_position",
-                  "expected_sequence", "version", "replaced_version", "count", "retry_after_ms"}) {
+                 {"start_position", "end_position", "fork_position", "position",
+                  "next_intact_position", "expected_sequence", "version", "replaced_version",
+                  "count", "refused_upgrade", "retry_after_ms"}) {
                 std::uint64_t value = 0;
                 if (styx_error_fact(error, fact, &value)) {
                     facts.push_back({fact, value});

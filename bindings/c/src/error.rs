@@ -144,8 +144,10 @@ pub unsafe extern "C" fn styx_error_maybe_appended(error: *const styx_error) -> 
     infallible(false, || unsafe { object(error, "") }.is_ok_and(|e| e.error.maybe_appended()))
 }
 
-/// A number that belongs to the error: "start_position", "end_position", "position",
-/// "next_intact_position", "expected_sequence", "version", "replaced_version", "count" or
+/// A number that belongs to the error: "start_position", "end_position", "fork_position" (with
+/// `log_changed`: the log was restored from the one that you know, and both are the same up to this
+/// position), "position", "next_intact_position", "expected_sequence", "version",
+/// "replaced_version", "count", "refused_upgrade" (the HTTP status of the answer) or
 /// "retry_after_ms". Returns whether the error has it, and then stores it in `value`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn styx_error_fact(
@@ -160,16 +162,8 @@ pub unsafe extern "C" fn styx_error_fact(
         let facts = error.error.facts();
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let fact = match name {
-            "start_position" => facts.start_position,
-            "end_position" => facts.end_position,
-            "position" => facts.position,
-            "next_intact_position" => facts.next_intact_position,
-            "expected_sequence" => facts.expected_sequence,
-            "version" => facts.version,
-            "replaced_version" => facts.replaced_version,
-            "count" => facts.count,
             "retry_after_ms" => facts.retry_after.map(milliseconds),
-            _ => None,
+            name => facts.numbers().find(|(other, _)| *other == name).map(|(_, number)| number),
         };
         if let Some(fact) = fact {
             // SAFETY: the caller's promise.

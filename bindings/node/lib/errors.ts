@@ -6,6 +6,11 @@ export interface ErrorFacts {
   startPosition?: number;
   /** The position of the next record to be appended. */
   endPosition?: number;
+  /**
+   * With `log_changed`: the log was restored from the one that you know, and both are the same up
+   * to this position.
+   */
+  forkPosition?: number;
   /** The position that the error is about. */
   position?: number;
   /** The first position after a damaged part of the log. */
@@ -18,6 +23,8 @@ export interface ErrorFacts {
   replacedVersion?: number;
   /** How many of something the error is about. */
   count?: number;
+  /** The status of the answer if the server or a proxy refused the upgrade to styx/1. */
+  refusedUpgrade?: number;
   /** The status of the log, such as `corrupt`. */
   status?: string;
   /** After how many milliseconds the server wants to be asked again. */
@@ -38,12 +45,14 @@ export class StyxError extends Error implements ErrorFacts {
   readonly maybeAppended: boolean;
   declare readonly startPosition?: number;
   declare readonly endPosition?: number;
+  declare readonly forkPosition?: number;
   declare readonly position?: number;
   declare readonly nextIntactPosition?: number;
   declare readonly expectedSequence?: number;
   declare readonly version?: number;
   declare readonly replacedVersion?: number;
   declare readonly count?: number;
+  declare readonly refusedUpgrade?: number;
   declare readonly status?: string;
   declare readonly retryAfter?: number;
 

@@ -7,20 +7,7 @@ use styx_client::Error;
 pub(crate) fn text(error: &Error) -> String {
     let facts = error.facts();
     let mut values = Map::new();
-    for (name, value) in [
-        ("startPosition", facts.start_position),
-        ("endPosition", facts.end_position),
-        ("position", facts.position),
-        ("nextIntactPosition", facts.next_intact_position),
-        ("expectedSequence", facts.expected_sequence),
-        ("version", facts.version),
-        ("replacedVersion", facts.replaced_version),
-        ("count", facts.count),
-    ] {
-        if let Some(value) = value {
-            values.insert(name.to_owned(), integer(value));
-        }
-    }
+    values.extend(facts.numbers().map(|(name, value)| (camel_case(name), integer(value))));
     if let Some(status) = facts.status {
         values.insert("status".to_owned(), json!(status.to_string()));
     }
@@ -47,4 +34,16 @@ pub(crate) fn thrown(error: &Error) -> napi::Error {
 /// in JavaScript.
 pub(crate) fn integer(value: u64) -> Value {
     Value::String(value.to_string())
+}
+
+/// The name as JavaScript writes it: `startPosition` for `start_position`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut all, word| {
+        let (initial, rest) = word.split_at(1);
+        all.push_str(&initial.to_ascii_uppercase());
+        all.push_str(rest);
+        all
+    })
 }

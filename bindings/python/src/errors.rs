@@ -22,19 +22,8 @@ pub(crate) fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'p
     })?;
     let facts = error.facts();
     let values = PyDict::new(py);
-    for (name, value) in [
-        ("start_position", facts.start_position),
-        ("end_position", facts.end_position),
-        ("position", facts.position),
-        ("next_intact_position", facts.next_intact_position),
-        ("expected_sequence", facts.expected_sequence),
-        ("version", facts.version),
-        ("replaced_version", facts.replaced_version),
-        ("count", facts.count),
-    ] {
-        if let Some(value) = value {
-            values.set_item(name, value)?;
-        }
+    for (name, value) in facts.numbers() {
+        values.set_item(name, value)?;
     }
     if let Some(status) = facts.status {
         values.set_item("status", status.to_string())?;

@@ -117,6 +117,7 @@ scenarios! {
         log_changed
         log_recreated_under_a_consumer
         log_recreated_under_a_producer
+        log_restored_from_the_archive
         missing_logs
         nobody_listens
         out_of_range

@@ -4,16 +4,19 @@
 //! driver ─▶ proxy ─▶ server, with TLS or without: a child process with its own directory
 //! ```
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use styx_tests::proxy::{LinkFaults, Proxy};
-use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens};
+use styx_tests::{Request, Scratch, Settings, TestServer, api, cli, damage, faults, tokens, wait};
 
 /// More large records than a small disk can have.
 const RECORDS_MAX: usize = 500;
+/// Far longer than it takes the server to archive a few records.
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     server: TestServer,
@@ -48,6 +51,11 @@ impl World {
         }
         if let Some(mib) = description["disk_mib"].as_u64() {
             settings = settings.script(&faults::small_disk(&scratch, mib));
+        }
+        if description["archive"].as_bool().unwrap_or(false) {
+            fs::create_dir(scratch.join("archive")).map_err(|e| e.to_string())?;
+            let table = format!("[archive]\nurl = \"{}\"\nmax_lag = 1\n", archive_url(&scratch));
+            settings = settings.table(&table);
         }
         let has_access_control = description["access_control"].as_bool().unwrap_or(false);
         let mut tokens = None;
@@ -141,6 +149,8 @@ impl World {
                 std::thread::sleep(Duration::from_secs_f64(after));
                 self.server.resume();
             }
+            "end_archive" => self.end_archive(text("log")?)?,
+            "restore_from_archive" => self.restore_from_archive()?,
             "corrupt" => {
                 let log = self.server.data().join(text("log")?);
                 damage::flip_bit(&log, text("text")?.as_bytes());
@@ -183,6 +193,44 @@ impl World {
         Err("the disk never became full".to_owned())
     }
 
+    /// Waits until every record of a log is archived. What the server archives later is lost.
+    fn end_archive(&self, log: &str) -> Result<(), String> {
+        let details = Request::get(&format!("/logs/{log}?details=true"));
+        let details = self.authorized(&details);
+        wait::until_true("every record is archived", ARCHIVED_WITHIN, || {
+            let json = self.server.ask(&details).json();
+            json["archived_position"] == json["end_position"]
+        });
+        let [archive, ended] = self.archives();
+        fs::rename(archive, ended).map_err(|e| format!("the archive cannot be moved: {e}"))
+    }
+
+    /// Destroys the disk of the server, which must be stopped, and restores its logs.
+    fn restore_from_archive(&self) -> Result<(), String> {
+        let ([archive, ended], data) = (self.archives(), self.server.data());
+        let moved = || {
+            if archive.exists() {
+                fs::remove_dir_all(&archive)?;
+            }
+            fs::rename(&ended, &archive)?;
+            fs::remove_dir_all(&data)
+        };
+        moved().map_err(|e| format!("the disk cannot be destroyed: {e}"))?;
+        let url = archive_url(self.server.scratch());
+        let mut command = cli::styx(&["restore", "--from", &url, "--data-directory"]);
+        command.arg(&data);
+        let done = cli::run(command, b"");
+        match done.code {
+            0 => Ok(()),
+            _ => Err(format!("styx restore: {}", done.stderr)),
+        }
+    }
+
+    /// The archive, and where it is kept after [`end_archive`](Self::end_archive).
+    fn archives(&self) -> [PathBuf; 2] {
+        ["archive", "archive-ended"].map(|name| self.server.scratch().join(name))
+    }
+
     fn delete(&self, log: &str) -> Result<(), String> {
         self.ask(&Request::delete(&format!("/logs/{log}")))
     }
@@ -203,6 +251,10 @@ impl World {
             None => request.clone(),
         }
     }
+}
+
+fn archive_url(scratch: &Scratch) -> String {
+    format!("file://{}", scratch.join("archive").display())
 }
 
 /// Runs `styx token` with this configuration file, and returns its output.

@@ -20,6 +20,8 @@ class StyxError(Exception):
     start_position: position of the first record that the log still has, if the error is about
         positions.
     end_position: position of the next record to be appended.
+    fork_position: with code "log_changed": the log was restored from the one that you know, and
+        both are the same up to this position.
     position: the position that the error is about, such as that of a damaged record.
     next_intact_position: position of the first intact record after a damaged one.
     expected_sequence: the sequence that the server expected of the producer.
@@ -27,6 +29,8 @@ class StyxError(Exception):
     replaced_version: the version that the cursor had before its last change; 0 if it did not
         exist.
     count: the number of records that were appended in spite of the error.
+    refused_upgrade: the HTTP status of the answer, if the server or a proxy refused the upgrade
+        to styx/1.
     status: the status of the log, if it is not "ok".
     retry_after: seconds after which the server asks the client to retry.
     """
@@ -36,12 +40,14 @@ class StyxError(Exception):
     maybe_appended: bool = False
     start_position: int | None = None
     end_position: int | None = None
+    fork_position: int | None = None
     position: int | None = None
     next_intact_position: int | None = None
     expected_sequence: int | None = None
     version: int | None = None
     replaced_version: int | None = None
     count: int | None = None
+    refused_upgrade: int | None = None
     status: str | None = None
     retry_after: float | None = None
 

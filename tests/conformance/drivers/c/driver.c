@@ -142,8 +142,8 @@ static uint8_t *append_bytes(uint8_t *data, size_t *size, const char *text)
 
 static cJSON *described(const styx_error *error)
 {
-    static const char *const facts[] = {"start_position", "end_position", "position",
-        "next_intact_position", "expected_sequence"};
+    static const char *const facts[] = {"start_position", "end_position", "fork_position",
+        "position", "next_intact_position", "expected_sequence"};
     cJSON *shown = cJSON_CreateObject();
     cJSON_AddStringToObject(shown, "code", styx_error_name(error));
     cJSON_AddBoolToObject(shown, "retriable", styx_error_retriable(error));

@@ -61,6 +61,7 @@ export function errorShown(error) {
     message: error.message,
     start_position: error.startPosition,
     end_position: error.endPosition,
+    fork_position: error.forkPosition,
     position: error.position,
     next_intact_position: error.nextIntactPosition,
     expected_sequence: error.expectedSequence,

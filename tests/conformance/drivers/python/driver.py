@@ -24,6 +24,7 @@ NUMBER_MAX = 2**53 - 1
 ATTRIBUTES = (
     "start_position",
     "end_position",
+    "fork_position",
     "position",
     "next_intact_position",
     "expected_sequence",

@@ -76,15 +76,7 @@ fn shown(error: &Error) -> Value {
     all.insert("maybe_appended".to_owned(), error.maybe_appended().into());
     all.insert("message".to_owned(), error.message().into());
     let facts = error.facts();
-    for (name, value) in [
-        ("start_position", facts.start_position),
-        ("end_position", facts.end_position),
-        ("position", facts.position),
-        ("next_intact_position", facts.next_intact_position),
-        ("expected_sequence", facts.expected_sequence),
-    ] {
-        all.extend(value.map(|value| (name.to_owned(), number(value))));
-    }
+    all.extend(facts.numbers().map(|(name, value)| (name.to_owned(), number(value))));
     all.extend(facts.status.map(|status| ("status".to_owned(), status.to_string().into())));
     Value::Object(all)
 }
