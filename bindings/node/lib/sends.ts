@@ -8,21 +8,31 @@ const FAILED = 0xffff_ffff_ffff_ffffn;
 /** Settled sends at the front of the array that are kept, so that few sends are moved. */
 const KEPT = 4096;
 
-interface Send {
-  first: number;
-  last: number;
-  /** The position of the first record, once it is known. */
-  position: number | bigint;
-  error: StyxError | undefined;
-  asBigInt: boolean;
-  resolve(position: number | bigint): void;
-  reject(error: unknown): void;
+type Resolve = (position: number | bigint) => void;
+type Reject = (error: unknown) => void;
+
+/** What {@link take} was called with. */
+let resolve: Resolve;
+let reject: Reject;
+
+/** The executor of every promise. A closure for each promise would cost as much as the promise. */
+function take(resolveOne: Resolve, rejectOne: Reject): void {
+  resolve = resolveOne;
+  reject = rejectOne;
 }
 
 export class Sends {
-  #sends: Send[] = [];
+  // One array for each field, because an object for each send costs more.
+  #firsts: number[] = [];
+  #lasts: number[] = [];
+  #asBigInts: boolean[] = [];
+  #resolves: Resolve[] = [];
+  #rejects: Reject[] = [];
   /** The index of the first send that is not settled. */
   #at = 0;
+  /** What is known of that send, if some of its records are settled. */
+  #position: number | bigint = 0;
+  #error: StyxError | undefined;
   #count = 0;
 
   /** The number of records that were added. */
@@ -33,9 +43,13 @@ export class Sends {
   /** The promise of the position of the records with these sequences. */
   add(first: number, last: number, asBigInt: boolean): Promise<number | bigint> {
     this.#count += last - first + 1;
-    return new Promise((resolve, reject) => {
-      this.#sends.push({ first, last, position: 0, error: undefined, asBigInt, resolve, reject });
-    });
+    const position = new Promise(take);
+    this.#firsts.push(first);
+    this.#lasts.push(last);
+    this.#asBigInts.push(asBigInt);
+    this.#resolves.push(resolve);
+    this.#rejects.push(reject);
+    return position;
   }
 
   /**
@@ -66,91 +80,96 @@ export class Sends {
 
   /** Fails every send with a record of this sequence or a later one. Returns how many there are. */
   fail(sequence: number, error: StyxError): number {
-    const sends = this.#sends.slice(this.#at);
-    let records = 0;
-    this.#at = 0;
-    this.#sends = sends.filter((send) => send.last < sequence);
-    for (const send of sends) {
-      if (send.last >= sequence) {
-        records += send.last - Math.max(send.first, sequence) + 1;
-        send.reject(send.first < sequence ? maybeAppended(error) : error);
-      }
+    let end = this.#at;
+    while (end < this.#lasts.length && this.#lasts[end]! < sequence) {
+      end += 1;
     }
+    let records = 0;
+    for (let at = end; at < this.#lasts.length; at += 1) {
+      const first = this.#firsts[at]!;
+      records += this.#lasts[at]! - Math.max(first, sequence) + 1;
+      this.#rejects[at]!(first < sequence ? maybeAppended(error) : error);
+    }
+    this.#keep(this.#at, end);
     return records;
   }
 
   #resolveBlock(first: number, end: number, position: bigint): void {
     const base = Number(position);
     const isSafe = Number.isSafeInteger(base + (end - first));
-    while (this.#at < this.#sends.length) {
-      const send = this.#sends[this.#at]!;
-      if (send.first >= end) {
-        return;
+    const [firsts, lasts] = [this.#firsts, this.#lasts];
+    let at = this.#at;
+    for (; at < firsts.length && firsts[at]! < end; at += 1) {
+      const offset = firsts[at]! - first;
+      if (offset >= 0) {
+        this.#position = isSafe ? base + offset : position + BigInt(offset);
+        this.#error = undefined;
+      } else if (this.#error !== undefined) {
+        this.#error = maybeAppended(this.#error);
       }
-      if (send.first >= first) {
-        const offset = send.first - first;
-        send.position = isSafe ? base + offset : position + BigInt(offset);
-      } else if (send.error !== undefined) {
-        send.error = maybeAppended(send.error);
+      if (lasts[at]! >= end) {
+        break;
       }
-      if (send.last >= end) {
-        return;
-      }
-      this.#at += 1;
-      finish(send);
+      this.#finish(at);
     }
+    this.#at = at;
   }
 
   #failBlock(first: number, end: number, failure: string, report: () => void): void {
     let error: StyxError | undefined;
-    while (this.#at < this.#sends.length) {
-      const send = this.#sends[this.#at]!;
-      if (send.first >= end) {
-        return;
-      }
+    let at = this.#at;
+    for (; at < this.#firsts.length && this.#firsts[at]! < end; at += 1) {
       if (error === undefined) {
         error = fromJson(failure);
         report();
       }
-      if (send.first >= first) {
-        send.error = error;
-      } else if (send.error === undefined) {
+      if (this.#firsts[at]! >= first) {
+        this.#error = error;
+      } else if (this.#error === undefined) {
         // Its records before this block are in the log.
-        send.error = maybeAppended(error);
+        this.#error = maybeAppended(error);
       } else if (error.maybeAppended) {
-        send.error = maybeAppended(send.error);
+        this.#error = maybeAppended(this.#error);
       }
-      if (send.last >= end) {
-        return;
+      if (this.#lasts[at]! >= end) {
+        break;
       }
-      this.#at += 1;
-      finish(send);
+      this.#finish(at);
+    }
+    this.#at = at;
+  }
+
+  /** Settles the promise of the send at this index. */
+  #finish(at: number): void {
+    if (this.#error !== undefined) {
+      this.#rejects[at]!(this.#error);
+    } else if (this.#asBigInts[at]!) {
+      this.#resolves[at]!(BigInt(this.#position));
+    } else if (typeof this.#position === "number") {
+      this.#resolves[at]!(this.#position);
+    } else {
+      try {
+        this.#resolves[at]!(toNumber(this.#position, "sendBigInt"));
+      } catch (error) {
+        this.#rejects[at]!(error);
+      }
     }
   }
 
   #compact(): void {
-    if (this.#at === this.#sends.length) {
-      this.#sends = [];
-      this.#at = 0;
-    } else if (this.#at > KEPT && this.#at > this.#sends.length / 2) {
-      this.#sends.splice(0, this.#at);
-      this.#at = 0;
+    const length = this.#firsts.length;
+    if (this.#at === length || (this.#at > KEPT && this.#at > length / 2)) {
+      this.#keep(this.#at, length);
     }
   }
-}
 
-function finish(send: Send): void {
-  if (send.error !== undefined) {
-    send.reject(send.error);
-  } else if (send.asBigInt) {
-    send.resolve(BigInt(send.position));
-  } else if (typeof send.position === "number") {
-    send.resolve(send.position);
-  } else {
-    try {
-      send.resolve(toNumber(send.position, "sendBigInt"));
-    } catch (error) {
-      send.reject(error);
-    }
+  /** Forgets all sends but those of these indexes. */
+  #keep(start: number, end: number): void {
+    this.#firsts = this.#firsts.slice(start, end);
+    this.#lasts = this.#lasts.slice(start, end);
+    this.#asBigInts = this.#asBigInts.slice(start, end);
+    this.#resolves = this.#resolves.slice(start, end);
+    this.#rejects = this.#rejects.slice(start, end);
+    this.#at = 0;
   }
 }
