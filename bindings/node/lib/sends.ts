@@ -15,14 +15,14 @@ type Reject = (error: unknown) => void;
 let resolve: Resolve;
 let reject: Reject;
 
-/** The executor of every promise. A closure for each promise would cost as much as the promise. */
+/** The executor of every promise, so that none needs a closure of its own. */
 function take(resolveOne: Resolve, rejectOne: Reject): void {
   resolve = resolveOne;
   reject = rejectOne;
 }
 
 export class Sends {
-  // One array for each field, because an object for each send costs more.
+  // One array for each field: fewer objects than one for each send.
   #firsts: number[] = [];
   #lasts: number[] = [];
   #asBigInts: boolean[] = [];

@@ -193,7 +193,7 @@ impl World {
         Err("the disk never became full".to_owned())
     }
 
-    /// Waits until every record of a log is archived. What the server archives later is lost.
+    /// Waits until every record of a log is archived. Later records are not in the archive.
     fn end_archive(&self, log: &str) -> Result<(), String> {
         let details = Request::get(&format!("/logs/{log}?details=true"));
         let details = self.authorized(&details);
