@@ -68,17 +68,32 @@ impl Facts {
     /// The numbers among them, with their names: all but `status` and `retry_after`. The client
     /// libraries of other languages show these.
     pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        // Every field, so that a new one is not forgotten.
+        let Facts {
+            start_position,
+            end_position,
+            fork_position,
+            position,
+            next_intact_position,
+            expected_sequence,
+            version,
+            replaced_version,
+            count,
+            status: _,
+            retry_after: _,
+            refused_upgrade,
+        } = *self;
         [
-            ("start_position", self.start_position),
-            ("end_position", self.end_position),
-            ("fork_position", self.fork_position),
-            ("position", self.position),
-            ("next_intact_position", self.next_intact_position),
-            ("expected_sequence", self.expected_sequence),
-            ("version", self.version),
-            ("replaced_version", self.replaced_version),
-            ("count", self.count),
-            ("refused_upgrade", self.refused_upgrade.map(u64::from)),
+            ("start_position", start_position),
+            ("end_position", end_position),
+            ("fork_position", fork_position),
+            ("position", position),
+            ("next_intact_position", next_intact_position),
+            ("expected_sequence", expected_sequence),
+            ("version", version),
+            ("replaced_version", replaced_version),
+            ("count", count),
+            ("refused_upgrade", refused_upgrade.map(u64::from)),
         ]
         .into_iter()
         .filter_map(|(name, number)| Some((name, number?)))

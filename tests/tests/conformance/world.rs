@@ -199,7 +199,8 @@ impl World {
         let details = self.authorized(&details);
         wait::until_true("every record is archived", ARCHIVED_WITHIN, || {
             let json = self.server.ask(&details).json();
-            json["archived_position"] == json["end_position"]
+            let end = json["end_position"].as_u64();
+            end.is_some() && json["archived_position"].as_u64() == end
         });
         let [archive, ended] = self.archives();
         fs::rename(archive, ended).map_err(|e| format!("the archive cannot be moved: {e}"))
