@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::data_directory::LOCK;
 use crate::manifest::{self, Manifest};
 use crate::segment::name::{self, CURSORS, FileName, MANIFEST, TORN_TAIL};
-use crate::storage::{DirectoryEntry, Lock, Storage, read_file};
+use crate::storage::{DirectoryEntry, Lock, Storage, if_there, read_file};
 use crate::{Error, data_directory};
 
 /// Whether this is the name of a folder with segments.
@@ -182,7 +182,7 @@ pub(crate) fn remove_files(storage: &dyn Storage, directory: &Path) -> io::Resul
     for entry in entries {
         let path = directory.join(&entry.name);
         match kind(storage, &path, &entry) {
-            Kind::File => remove_if_there(storage.remove_file(&path))?,
+            Kind::File => if_there(storage.remove_file(&path))?,
             Kind::Other => kept = Some(path),
             Kind::Generation => kept = remove_generation(storage, &path)?.or(kept),
         }
@@ -200,13 +200,13 @@ pub(crate) fn remove_generation(
     for entry in list_if_there(storage, folder)? {
         let path = folder.join(&entry.name);
         match is_segment_file(&entry) {
-            true => remove_if_there(storage.remove_file(&path))?,
+            true => if_there(storage.remove_file(&path))?,
             false => kept = Some(path),
         }
     }
     match kept {
         Some(kept) => Ok(Some(kept)),
-        None => remove_if_there(remove_link_or_dir(storage, folder)).map(|()| None),
+        None => if_there(remove_link_or_dir(storage, folder)).map(|()| None),
     }
 }
 
@@ -242,13 +242,6 @@ fn list_if_there(storage: &dyn Storage, path: &Path) -> io::Result<Vec<Directory
     match storage.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed,
-    }
-}
-
-fn remove_if_there(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::manifest::Manifest;
 use crate::recovery::read_manifest;
 use crate::segment::name;
 use crate::storage::{Lock, replace_file};
+use crate::sync::lock;
 use crate::{Error, Log, Removal, data_directory, log_directory};
 
 /// A deletion that has begun: what remains to be removed.
@@ -61,7 +62,7 @@ impl CatalogInner {
             return Ok(false);
         }
         if let Slot::Open(log) = old {
-            log.0.close_with(&removed(name, Removal::Deleted));
+            log.0.close_with(&lock(&log.0.archive), &removed(name, Removal::Deleted));
         }
         tracing::warn!(log = %name, "the log's directory was removed by hand");
         reserved.clear();

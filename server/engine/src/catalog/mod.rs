@@ -210,7 +210,7 @@ impl Catalog {
         match (self.0.adopt(name), old) {
             (Ok(log), old) => {
                 if let Some(Slot::Open(old)) = old {
-                    old.0.close_with(&removed(name, Removal::Deleted));
+                    old.0.close_with(&lock(&old.0.archive), &removed(name, Removal::Deleted));
                 }
                 reserved.fill(Ok(log))
             }
@@ -318,8 +318,8 @@ impl Catalog {
         };
         drop(watermark.map(|mut watermark| watermark.take()));
         drop(cursors);
-        if let Some(log) = &open {
-            log.0.close_with(&removed(name, Removal::Deleted));
+        if let (Some(log), Some(list)) = (&open, &archive) {
+            log.0.close_with(list, &removed(name, Removal::Deleted));
         }
         drop(archive);
         let data = &self.0.options.data_directory;
@@ -382,8 +382,8 @@ impl Catalog {
             reserved.put_back(old);
             return Err(error.clone());
         }
-        if let Some(log) = &open {
-            log.0.close_with(&removed(name, Removal::Truncated));
+        if let (Some(log), Some(list)) = (&open, &archive) {
+            log.0.close_with(list, &removed(name, Removal::Truncated));
         }
         drop((archive, locks));
         if built.is_ok() {

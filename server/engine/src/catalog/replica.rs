@@ -93,12 +93,11 @@ impl CatalogInner {
             _ => None,
         };
         // An extension of the log holds this lock while it writes to the directory.
-        let list = open.map(|log| lock(&log.0.archive));
+        let open = open.map(|log| (log, lock(&log.0.archive)));
         let deletion = self.begin_deletion(name, old)?;
-        if let Some(log) = open {
-            log.0.close_with(&removed(name, how));
+        if let Some((log, list)) = open {
+            log.0.close_with(&list, &removed(name, how));
         }
-        drop(list);
         // The name is removed durably before the files, so that a power cut leaves no part of them.
         let data = &self.options.data_directory;
         self.options.storage.sync_dir(data).map_err(Error::io("cannot sync", data))?;

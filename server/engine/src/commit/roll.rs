@@ -23,7 +23,7 @@ use super::write::write;
 use crate::disk_reserve::FreeSpace;
 use crate::segment::index::IndexSpacing;
 use crate::segment::{Sealed, Segment, name};
-use crate::storage::{Storage, replace_file, temporary_path};
+use crate::storage::{Storage, if_there, replace_file, temporary_path};
 use crate::sync::lock;
 use crate::{random, sabotage};
 
@@ -165,10 +165,6 @@ fn seal(end: &mut LogEnd) -> Result<Sealed, Failure> {
 }
 
 fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<(), Failure> {
-    match storage.remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::broken("removing an old file", &error))
-        }
-        _ => Ok(()),
-    }
+    if_there(storage.remove_file(path))
+        .map_err(|error| Failure::broken("removing an old file", &error))
 }

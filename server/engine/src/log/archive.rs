@@ -27,7 +27,7 @@ use crate::recovery::read_manifest;
 use crate::retention;
 use crate::sabotage::{self, Mistake};
 use crate::segment::{Now, Place, Segment, name};
-use crate::storage::replace_file;
+use crate::storage::{if_there, replace_file};
 use crate::sync::lock;
 use crate::tail::View;
 use crate::watermark::Mark;
@@ -284,14 +284,11 @@ impl LogInner {
             if !segment.become_remote() {
                 continue;
             }
-            match self.segment_directory.storage.remove_file(&segment.path) {
-                // A crash can bring the file back, which is harmless: the segment is then both.
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    segment.stay_local();
-                    return Err(Error::io("cannot remove", &segment.path)(error));
-                }
+            // A crash can bring the file back, which is harmless: the segment is then both.
+            if let Err(error) = if_there(self.segment_directory.storage.remove_file(&segment.path))
+            {
+                segment.stay_local();
+                return Err(Error::io("cannot remove", &segment.path)(error));
             }
             evicted.segments += 1;
             evicted.bytes += segment.summary().map_or(0, |sealed| sealed.bytes);
@@ -323,8 +320,9 @@ impl LogInner {
     /// harmless.
     pub(crate) fn compact_archive(&self) {
         let mut list = lock(&self.archive);
-        let Some(list) = list.as_mut() else { return };
-        if let Err(error) = list.compact(&entries_of(&self.tail.view())) {
+        // The list of a deleted log may be that of the next log with its name.
+        let (Some(list), Ok(view)) = (list.as_mut(), self.tail.live_view()) else { return };
+        if let Err(error) = list.compact(&entries_of(&view)) {
             tracing::warn!(log = %self.name, %error, "the list of archived segments could not be made shorter");
         }
     }

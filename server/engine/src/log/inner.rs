@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use styx_protocol::{LogConfig, LogId, LogName, LogStatus};
@@ -55,6 +55,9 @@ pub(crate) struct Services {
     pub(crate) overlap_bytes_min: usize,
 }
 
+/// The locked list of archived segments of a log.
+pub(crate) type ListGuard<'a> = MutexGuard<'a, Option<Box<ArchiveList>>>;
+
 /// The log itself.
 #[derive(Debug)]
 pub(crate) struct LogInner {
@@ -82,7 +85,8 @@ pub(crate) struct LogInner {
     pub(crate) watermark: Mutex<Option<Watermark>>,
     pub(crate) cursors: Cursors,
     /// The list of archived segments; `None` if there is none. Held while the list or the version in
-    /// `log.toml` is written, and while the log is deleted or truncated.
+    /// `log.toml` is written, while files of archived segments are changed, and while the log is
+    /// closed, deleted or truncated. Locked before `end` and `trim_lock`.
     pub(crate) archive: Mutex<Option<Box<ArchiveList>>>,
     /// The logs from which it was restored.
     pub(crate) lineage: Lineage,
@@ -90,7 +94,8 @@ pub(crate) struct LogInner {
     pub(crate) has_archive_manifest: AtomicBool,
     /// The newest segment's file is open, and [`OpenEnds`] knows it.
     pub(crate) is_end_open: AtomicBool,
-    /// Held by retention and trims, so that one of them runs at a time.
+    /// Held by retention and trims, so that one of them runs at a time, and while the log is closed.
+    /// Locked after `end`.
     pub(crate) trim_lock: Mutex<()>,
     /// The status, and the cause if it is not `ok`.
     pub(crate) health: Mutex<(LogStatus, String)>,
@@ -243,14 +248,17 @@ impl LogInner {
         }
     }
 
-    /// Closes the log for all of its handles: waiting requests fail, and readers end.
-    pub(crate) fn close_with(&self, error: &Error) {
+    /// Closes the log for all of its handles: waiting requests fail, and readers end. After it, no
+    /// thread changes a file of the log, which may then be that of the next log with its name. The
+    /// caller holds the lock of `archive`, because a thread that uses it may be changing files.
+    pub(crate) fn close_with(&self, _list: &ListGuard<'_>, error: &Error) {
         self.queue.refuse(error.clone(), true);
         // Before the log that replaces this one opens the same file.
         self.cursors.close_with(error);
         let mut end = self.lock_end();
         self.queue.fail_all(error);
         *end = None;
+        let _no_trim = lock(&self.trim_lock);
         *lock(&self.watermark) = None;
         lock(&self.link_locks).clear();
         self.tail.close_with(error.clone());
@@ -260,6 +268,8 @@ impl LogInner {
     ///
     /// Returns the end of the log if its file, which was closed before, still has prepared space.
     /// [`LogEnd::cut_prepared_space`] removes it; the next start does the same, but slowly.
+    ///
+    /// After it, no other thread changes a file of the log.
     pub(crate) fn close(&self) -> Option<LogEnd> {
         self.queue.refuse(Error::ShuttingDown, false);
         self.cursors.close_with(&Error::ShuttingDown);
@@ -271,6 +281,8 @@ impl LogInner {
                 std::task::Poll::Ready(())
             }
         }));
+        // A thread that holds this lock may be changing files.
+        let list = lock(&self.archive);
         let mut slot = self.lock_end();
         let mut end = slot.take();
         if let Some(end) = &mut end {
@@ -284,9 +296,12 @@ impl LogInner {
         }
         drop(slot);
         let is_ok = lock(&self.health).0 == LogStatus::Ok;
+        // A trim needs the watermark, and ends before the log. Later ones find it closed.
+        let no_trim = lock(&self.trim_lock);
         *lock(&self.watermark) = None;
         lock(&self.link_locks).clear();
         self.tail.close_with(Error::ShuttingDown);
+        drop((no_trim, list));
         end.filter(|end| is_ok && end.has_prepared_space())
     }
 

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::commit::failure::is_no_descriptor;
 use crate::retention::expired;
 use crate::segment::Now;
+use crate::storage::if_there;
 use crate::sync::lock;
 use crate::tail::View;
 use crate::watermark::{Mark, Watermark};
@@ -163,13 +164,9 @@ impl LogInner {
         let storage = &self.segment_directory.storage;
         for segment in view.segments.iter().take(count) {
             segment.retire();
-            match storage.remove_file(&segment.path) {
-                // It was evicted before.
-                Err(error)
-                    if segment.is_remote() && error.kind() == std::io::ErrorKind::NotFound => {}
-                removed => removed
-                    .map_err(Error::io("cannot remove the expired segment", &segment.path))?,
-            }
+            // Nothing is there if it was evicted before, or if the log is being deleted.
+            if_there(storage.remove_file(&segment.path))
+                .map_err(Error::io("cannot remove the expired segment", &segment.path))?;
             // An index is a cache and may be missing.
             let _ = storage.remove_file(&segment.index_path());
         }

@@ -18,6 +18,7 @@ use crate::archive::Entry;
 use crate::archive::list::{self, ArchiveList, Entries};
 use crate::format::Unusable;
 use crate::segment::{Segment, name};
+use crate::storage::if_there;
 use crate::watermark::Watermark;
 
 /// A segment that has a file, an entry, or both.
@@ -79,7 +80,8 @@ impl LogRecovery {
         for KnownSegment { base, has_file, .. } in known.drain(..kept) {
             if has_file {
                 let path = self.path(&name::segment(base));
-                self.storage().remove_file(&path).map_err(Error::io("cannot remove", path))?;
+                if_there(self.storage().remove_file(&path))
+                    .map_err(Error::io("cannot remove", path))?;
             }
             let _ = self.storage().remove_file(&self.path(&name::index(base)));
         }

@@ -41,7 +41,7 @@ use crate::segment::Segment;
 use crate::segment::name::{self, FileName};
 use crate::segment::resync::{self, ChainGoal};
 use crate::segment::walk::WalkEnd;
-use crate::storage::{Storage, read_file};
+use crate::storage::{Storage, if_there, read_file};
 use crate::tail::{DurableEnd, View};
 use crate::watermark::{Mark, Watermark};
 use crate::{Error, log_directory};
@@ -126,7 +126,7 @@ fn remove_leftovers(storage: &dyn Storage, directory: &Path, generation: u64) ->
                 tracing::warn!(%kept, "this file in the directory of a log is not part of it");
             }
         } else if !entry.is_dir && name::parse(&entry.name) == FileName::Temporary {
-            storage.remove_file(&path).map_err(Error::io("cannot remove", path))?;
+            if_there(storage.remove_file(&path)).map_err(Error::io("cannot remove", path))?;
         }
     }
     Ok(())
@@ -293,7 +293,8 @@ impl LogRecovery {
                 FileName::Segment(base) => bases.push(base),
                 FileName::Temporary => {
                     let path = folder.join(&entry.name);
-                    self.storage().remove_file(&path).map_err(Error::io("cannot remove", path))?;
+                    if_there(self.storage().remove_file(&path))
+                        .map_err(Error::io("cannot remove", path))?;
                 }
                 _ => {}
             }

@@ -22,7 +22,7 @@ use crate::archive::list::Entries;
 use crate::archive::{Entry, StoreAccess};
 use crate::commit::roll::{SegmentDirectory, SegmentStart};
 use crate::segment::{Segment, name};
-use crate::storage::Storage;
+use crate::storage::{Storage, if_there};
 use crate::tail::{DurableEnd, View};
 use crate::watermark::Mark;
 
@@ -83,7 +83,8 @@ impl LogRecovery {
     ) -> Result<(), Error> {
         for other in self.list_segments()?.into_iter().filter(|other| *other != base) {
             let path = self.path(&name::segment(other));
-            self.storage().remove_file(&path).map_err(Error::io("cannot remove", path))?;
+            if_there(self.storage().remove_file(&path))
+                .map_err(Error::io("cannot remove", path))?;
         }
         let start = after(before, base, mark.open_epoch);
         if self.prev_crc_of(base)? != Some(start.prev_crc) {

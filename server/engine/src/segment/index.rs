@@ -24,7 +24,9 @@ use styx_protocol::Position;
 use super::name::Offset;
 use super::sealed::Sealed;
 use super::walk::WalkedBlock;
-use crate::storage::{DiskWait, File, Storage, read_exact_at, temporary_path, write_all_at};
+use crate::storage::{
+    DiskWait, File, Storage, if_there, read_exact_at, temporary_path, write_all_at,
+};
 
 const MAGIC: [u8; 4] = *b"STXI";
 const VERSION: u32 = 1;
@@ -209,10 +211,7 @@ pub(crate) fn write(
     }
     // A sync is not necessary: after a crash, the checksums show whether the file is complete.
     let temporary = temporary_path(path);
-    match storage.remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    if_there(storage.remove_file(&temporary))?;
     let file = storage.create(&temporary)?;
     write_all_at(&*file, &out, 0).map_err(|(e, _)| e)?;
     storage.rename(&temporary, path)

@@ -308,6 +308,14 @@ pub trait File: Debug + Send + Sync {
     }
 }
 
+/// The result of a removal, for which it is no failure that nothing is there.
+pub(crate) fn if_there(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Reads exactly `buf.len()` bytes.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Access, File, Storage, read_exact_at, write_all_at};
+use super::{Access, File, Storage, if_there, read_exact_at, write_all_at};
 
 /// Reads a whole file of at most `max` bytes.
 ///
@@ -46,10 +46,7 @@ pub(crate) fn write_temporary(
     bytes: &[u8],
 ) -> io::Result<Arc<dyn File>> {
     let temporary = temporary_path(path);
-    match storage.remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    if_there(storage.remove_file(&temporary))?;
     let file = storage.create(&temporary)?;
     write_all_at(&*file, bytes, 0).map_err(|(e, _)| e)?;
     Ok(file)

@@ -7,6 +7,7 @@
 
 mod archive;
 mod by_hand;
+mod closing;
 mod cursors;
 mod large_records;
 mod log;

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "environment variables set the seeds")]
 
 pub(crate) mod depot;
+pub(crate) mod gate;
 
 use std::ops::Range;
 use std::path::Path;
