@@ -5,12 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isMainThread, threadId } from "node:worker_threads";
 import { Client, StyxError } from "styx-client";
 import { startServer } from "styx-client/testing";
-import { until } from "./support.mjs";
+import { STALL_MS, until } from "./support.mjs";
 
 const KILLS = 20;
 /** The shortest silenceTimeout, and what a busy machine may add. */
 const SILENCE_MS = 2000;
-const SLACK_MS = 3000;
 
 test("each_record_is_stored_and_read_once_though_the_server_is_killed", async (t) => {
   const server = await startServer();
@@ -93,7 +92,7 @@ test("paused_server_shows_in_stats_and_events", async (t) => {
   const waiting = consumer.poll();
   const [, lost] = await until(
     () => events.find(([name]) => name === "styx-client:lost"),
-    SILENCE_MS + SLACK_MS,
+    SILENCE_MS + STALL_MS,
   );
   assert.equal(lost.kind, "lost");
   assert.equal(lost.subject, "consumer");

@@ -10,6 +10,11 @@ import { startServer } from "styx-client/testing";
 
 /** The directory of the package. */
 export const PACKAGE = join(import.meta.dirname, "..");
+/**
+ * How long a busy machine may stop a test. A call that ends at its own timeout takes less, and one
+ * that waits for a default of 30 s takes more.
+ */
+export const STALL_MS = 15_000;
 const CHILD_MS = 20_000;
 const BLOCK_BYTES = 65_536;
 const CHUNK_RECORDS = 2000;

@@ -6,6 +6,8 @@
 const LINE_LENGTH: usize = 180;
 /// The lines that are printed at most.
 const LINES: usize = 16;
+/// The lines that are printed of the message of a Node.js test at most.
+const MESSAGE_LINES: usize = 3;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +16,10 @@ pub(crate) struct Failures {
     /// Tests that have run for over a minute, and have not ended.
     slow: Vec<String>,
     message_follows: bool,
+    /// A failed Node.js test was named, and its message follows.
+    awaits_message: bool,
+    /// How many lines of this message may still be added.
+    message_lines: usize,
 }
 
 impl Failures {
@@ -33,11 +39,32 @@ impl Failures {
             }
         } else if line.trim_start().starts_with("not ok ") {
             self.push(line.trim_start());
+            (self.awaits_message, self.message_lines) = (true, 0);
+        } else if self.awaits_message
+            && let Some(error) = line.trim_start().strip_prefix("error: ")
+        {
+            (self.awaits_message, self.message_lines) = (false, MESSAGE_LINES);
+            self.add_message(error);
+        } else if self.message_lines > 0 {
+            self.add_message(line);
         } else if line.starts_with("FAILED ") || line.starts_with("ERROR ") {
             self.push(line);
         } else if line.starts_with("thread '") && line.contains(" panicked at ") {
             self.push(line);
             self.message_follows = true;
+        }
+    }
+
+    /// Adds a line of the message of a Node.js test, which is a value of YAML: between quotes, or a
+    /// block that ends with the next key.
+    fn add_message(&mut self, line: &str) {
+        let is_over = line.trim_start().starts_with("code: ") || line.trim() == "...";
+        if is_over || line.starts_with('\'') {
+            self.message_lines = 0;
+        }
+        if !is_over && !line.trim().is_empty() && line != "|-" {
+            self.push(&format!("  {}", line.trim()));
+            self.message_lines = self.message_lines.saturating_sub(1);
         }
     }
 
@@ -96,12 +123,24 @@ mod tests {
             "note: run with a backtrace",
             "FAILED tests/test_a.py::test_b - AssertionError",
             "    not ok 3 - a batch is iterable",
+            "      ---",
+            "      error: |-",
+            "        The expression is false:",
+            "        ",
+            "          assert(1 > 2)",
+            "      code: 'ERR_ASSERTION'",
             "ok 4 - not ok 5",
+            "error: test failed",
+            "not ok 6 - a batch has a length",
+            "  error: '1 !== 2'",
+            "  code: 'ERR_ASSERTION'",
         ];
         let expected = "test c ... FAILED\n\
                         thread 'c' (7) panicked at a.rs:1:2:\n  assertion failed\n\
                         FAILED tests/test_a.py::test_b - AssertionError\n\
-                        not ok 3 - a batch is iterable\n";
+                        not ok 3 - a batch is iterable\n  The expression is false:\n  \
+                        assert(1 > 2)\n\
+                        not ok 6 - a batch has a length\n  '1 !== 2'\n";
         check(&lines, expected);
     }
 

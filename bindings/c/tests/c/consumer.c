@@ -69,10 +69,10 @@ static void timeouts_are_kept(void)
     EQUAL(test_read(consumer, 1), 1);
     double begin = test_seconds();
     CHECK(poll_batch(consumer, 0, 0) == NULL);
-    CHECK(test_seconds() - begin < 1);
+    CHECK(test_seconds() - begin < TEST_STALL);
     begin = test_seconds();
     CHECK(poll_batch(consumer, 0, 100) == NULL);
-    CHECK(test_seconds() - begin >= 0.099 && test_seconds() - begin < 5);
+    CHECK(test_seconds() - begin >= 0.099 && test_seconds() - begin < TEST_STALL);
     CHECK(!styx_consumer_ended(consumer));
     test_append(client, "log", 3);
     styx_batch *batch = poll_batch(consumer, 0, INT64_MAX);

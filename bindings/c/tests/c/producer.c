@@ -154,7 +154,7 @@ static void full_producer_never_blocks(void)
     FAILS(STYX_E_WOULD_BLOCK,
         styx_producer_append_packed(producer, data, sizeof data, ends, 2, &accepted));
     EQUAL(accepted, 0);
-    CHECK(test_seconds() - begin < 5);
+    CHECK(test_seconds() - begin < TEST_STALL);
     EQUAL(styx_producer_next_sequence(producer), count);
     styx_producer_stats_t stats;
     OK(styx_producer_stats(producer, &stats, sizeof stats));
@@ -354,7 +354,7 @@ static void lost_records_are_reported_once(void)
     OK(styx_producer_send(producer, BYTES("kept"), -1, NULL));
     test_server_pause();
     OK(styx_producer_append(producer, BYTES("lost"), NULL));
-    styx_error *error = styx_producer_close(producer, 100);
+    styx_error *error = styx_producer_close(producer, TEST_SENT_MS);
     EQUAL(styx_error_code(error), STYX_E_TIMED_OUT);
     CHECK(styx_error_maybe_appended(error));
     styx_error_free(error);
@@ -367,7 +367,7 @@ static void lost_records_are_reported_once(void)
     OK(styx_producer_append(producer, BYTES("lost"), NULL));
     const double begin = test_seconds();
     styx_producer_free(producer);
-    CHECK(test_seconds() - begin < 2);
+    CHECK(test_seconds() - begin < TEST_STALL);
     test_server_resume();
     styx_client_free(client);
 }
@@ -473,7 +473,7 @@ static void close_ends_a_waiting_send(void)
     while (styx_producer_next_sequence(producer) < 2) {
         test_sleep_ms(1);
     }
-    styx_error *closed = styx_producer_close(producer, 50);
+    styx_error *closed = styx_producer_close(producer, TEST_SENT_MS);
     void *result;
     pthread_join(sender, &result);
     CHECK(result != NULL);

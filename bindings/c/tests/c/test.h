@@ -110,6 +110,12 @@ size_t test_read(styx_consumer *consumer, size_t count);
 /* Whether the descriptor is readable within this time. */
 bool test_readable(int fd, int timeout_ms);
 
+/* How many seconds a busy machine may stop a test. A call that ends at its own timeout takes less,
+   and one that waits for a default of 30 s takes more. */
+#define TEST_STALL 15
+/* After this many milliseconds a record is sent, so it is not known whether it is appended. */
+#define TEST_SENT_MS 1000
+
 double test_seconds(void);
 void test_sleep_ms(long ms);
 /* A number from the environment. */
