@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Compares appends to a server with an archive, whose uploads are limited to 50 MB/s, with those to
-# a server without one. The store is versitygw, on this machine and this disk.
+# a server without one, and with those to such a server beside curl, which uploads the same files at
+# this rate. So it tells what the archiver costs from what the store and the disk cost. The store is
+# versitygw, on this machine and this disk.
 #
 #   cargo build --release && cargo xtask test --only object-store
 #   tests/measure/archive.sh [ROUNDS]
 #   STORE_DIR=/dev/shm tests/measure/archive.sh [ROUNDS]    # the store has a disk of its own: memory
 #
-# In each round both servers run one after the other: records of 1 kB at full speed, then 1,000
-# records a second, while the records of the first part are uploaded. Prints the medians and their
-# ratios.
+# In each round the three run one after the other: records of 1 kB at full speed, then 1,000 records
+# a second, while a log that was filled before is uploaded. Prints the medians and their ratios.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
@@ -24,7 +25,7 @@ mkdir "$objects/bucket"
   > "$work/store" 2>&1 &
 until (exec 3<> /dev/tcp/127.0.0.1/7185) 2>/dev/null; do sleep 0.1; done
 
-measure() { # off|on ROUND
+measure() { # off|on|curl ROUND
   local settings=()
   if [ "$1" = on ]; then
     settings=(--set archive.url="s3://bucket/round-$2" --set archive.endpoint=http://127.0.0.1:7185
@@ -38,11 +39,22 @@ measure() { # off|on ROUND
   "$styx" logs create backlog -H http://127.0.0.1:7184 --segment-max-size 67108864 > /dev/null
   { yes "$(printf 'x%.0s' $(seq 999))" || true; } | head -c 1073741824 |
     "$styx" logs write backlog -H http://127.0.0.1:7184 > /dev/null
+  local uploader=
+  if [ "$1" = curl ]; then
+    for segment in "$work"/data/backlog/0/*.seg; do
+      curl -sf --limit-rate 50000000 --aws-sigv4 aws:amz:us-east-1:s3 --user key:secret \
+        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -T "$segment" -w '%{size_upload}\n' \
+        "http://127.0.0.1:7185/bucket/round-$2-${segment##*/}" >> "$work/sent-by-curl" || exit 1
+    done &
+    uploader=$!
+  fi
   "$styx" benchmark produce paced --protocol styx/1 --size 1kB --rounds 1 --seconds 4 \
     -H http://127.0.0.1:7184 --directory "$work" -f json > "$work/json" 2> "$work/err" || true
   if [ "$1" = on ]; then
     curl -sf http://127.0.0.1:7184/metrics | awk '/^styx_archive_sent_bytes_total/ { print $2 }' >> "$work/sent"
   fi
+  # shellcheck disable=SC2086
+  kill $uploader 2>/dev/null || true
   kill "$server"; wait "$server" 2>/dev/null || true
   rm -rf "$work/data"
   python3 - "$work/json" "$1" >> "$work/figures" <<'P'
@@ -56,20 +68,22 @@ P
 }
 
 for round in $(seq "$rounds"); do
-  if [ $(( round % 2 )) = 0 ]; then measure off "$round"; measure on "$round"
-  else measure on "$round"; measure off "$round"; fi
+  modes=(off on curl off on)
+  for mode in "${modes[@]:$(( round % 3 )):3}"; do measure "$mode" "$round"; done
 done
 file_system() { df -T "$1" | awk 'NR==2{print $2}'; }
 echo "$(nproc) cores, $(uname -r), data on $(file_system "$work"), store on $(file_system "$objects"), $rounds rounds, medians"
-python3 - "$work/figures" "$work/sent" <<'P'
+python3 - "$rounds" "$work/figures" "$work/sent" "$work/sent-by-curl" <<'P'
 import statistics, sys
-figures = {}
-for line in open(sys.argv[1]):
+rounds, figures = int(sys.argv[1]), {}
+for line in open(sys.argv[2]):
     mode, workload, value = line.split()
     figures.setdefault((workload, mode), []).append(float(value))
-sent = [float(line) for line in open(sys.argv[2])]
-print(f"uploaded meanwhile: {statistics.median(sent) / 1e6:.0f} MB")
+sent, by_curl = ([float(line) for line in open(path)] for path in sys.argv[3:])
+print(f"uploaded meanwhile: {statistics.median(sent) / 1e6:.0f} MB, "
+      f"by curl {sum(by_curl) / rounds / 1e6:.0f} MB in whole files")
 for workload, unit, scale in [("produce", "k records/s", 1e-3), ("paced", "ms p99", 1e3)]:
-    off, on = (statistics.median(figures[workload, mode]) * scale for mode in ("off", "on"))
-    print(f"{workload}: without {off:.2f}, with {on:.2f} {unit}, ratio {on / off:.2f}")
+    off, on, curl = (statistics.median(figures[workload, mode]) * scale for mode in ("off", "on", "curl"))
+    print(f"{workload}: without {off:.2f}, with {on:.2f}, beside curl {curl:.2f} {unit}, "
+          f"with : without {on / off:.2f}, with : beside curl {on / curl:.2f}")
 P
