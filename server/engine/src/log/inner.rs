@@ -281,8 +281,6 @@ impl LogInner {
                 std::task::Poll::Ready(())
             }
         }));
-        // A thread that holds this lock may be changing files.
-        let list = lock(&self.archive);
         let mut slot = self.lock_end();
         let mut end = slot.take();
         if let Some(end) = &mut end {
@@ -296,12 +294,13 @@ impl LogInner {
         }
         drop(slot);
         let is_ok = lock(&self.health).0 == LogStatus::Ok;
-        // A trim needs the watermark, and ends before the log. Later ones find it closed.
-        let no_trim = lock(&self.trim_lock);
+        // Threads that hold these locks may be changing files, and a trim needs the watermark. Later
+        // ones find the log closed.
+        let no_change = (lock(&self.archive), lock(&self.trim_lock));
         *lock(&self.watermark) = None;
         lock(&self.link_locks).clear();
         self.tail.close_with(Error::ShuttingDown);
-        drop((no_trim, list));
+        drop(no_change);
         end.filter(|end| is_ok && end.has_prepared_space())
     }
 
