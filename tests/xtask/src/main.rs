@@ -131,6 +131,12 @@ fn run(name: &str, command: &mut Command) -> bool {
     }
 }
 
+/// As [`run`], but up to three times: an answer of a package registry can be cut off, and pip does
+/// not try again then.
+fn run_download(name: &str, command: &mut Command) -> bool {
+    (0..3).any(|_| run(name, command))
+}
+
 /// The root of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

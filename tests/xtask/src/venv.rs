@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{root, run, tools};
+use crate::{root, run, run_download, tools};
 
 /// See the module.
 pub(crate) struct Environment {
@@ -33,7 +33,7 @@ impl Environment {
         }
         let mut install = environment.pip();
         install.args(["install", "--quiet", "--requirement"]).arg(&requirements);
-        if !run("pip install", &mut install) {
+        if !run_download("pip install", &mut install) {
             eprintln!("{from} could not be installed from PyPI: check the network, and try again");
             return None;
         }
@@ -99,6 +99,6 @@ impl Environment {
         let mut command = self.pip();
         command.arg("--python").arg(into.program("python"));
         command.args(["install", "--quiet", "--no-index", "--force-reinstall"]).arg(wheel);
-        run("pip install", &mut command)
+        run_download("pip install", &mut command)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) mod types;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{root, run, tools};
+use crate::{root, run_download, tools};
 
 /// The folder of the client's package.
 const CLIENT: &str = "bindings/node";
@@ -66,7 +66,7 @@ fn are_programs_installed() -> bool {
     println!("installing the packages of {}", lock.display());
     let mut install = npm(&client());
     install.args(["ci", "--loglevel", "error"]);
-    if !run("npm ci", &mut install) {
+    if !run_download("npm ci", &mut install) {
         eprintln!("{} could not be installed: check the network, and try again", lock.display());
         return false;
     }

@@ -7,7 +7,7 @@ use crate::cross::aarch64::{emulated, variables};
 use crate::cross::debian::Packages;
 use crate::python::CLIENT;
 use crate::venv::Environment;
-use crate::{root, run, tools};
+use crate::{root, run, run_download, tools};
 
 pub(super) const TARGET: Target = Target { name: "aarch64-unknown-linux-gnu", prepare, works };
 
@@ -41,6 +41,6 @@ fn uses(environment: &Environment, client: &Path, server: &Path) -> Option<bool>
     smoke.env("PYTHONPATH", &installed).env("PYTHONDONTWRITEBYTECODE", "1");
     let mut version = emulated(&python, &installed.join("bin/styx"))?;
     version.arg("version");
-    let installs = run("pip install", &mut pip);
+    let installs = run_download("pip install", &mut pip);
     Some(installs && run("smoke.py under qemu", &mut smoke) && run("styx under qemu", &mut version))
 }
