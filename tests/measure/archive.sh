@@ -9,7 +9,8 @@
 #   STORE_DIR=/dev/shm tests/measure/archive.sh [ROUNDS]    # the store has a disk of its own: memory
 #
 # In each round the three run one after the other: records of 1 kB at full speed, then 1,000 records
-# a second, while a log that was filled before is uploaded. Prints the medians and their ratios.
+# a second, while a log of 4 GiB that was filled before is uploaded. A round in which this ends too
+# early is an error. Prints the medians and their ratios.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
@@ -25,6 +26,14 @@ mkdir "$objects/bucket"
   > "$work/store" 2>&1 &
 until (exec 3<> /dev/tcp/127.0.0.1/7185) 2>/dev/null; do sleep 0.1; done
 
+sent() { # off|on|curl ROUND: the bytes that were uploaded until now
+  case "$1" in
+    on) curl -sf http://127.0.0.1:7184/metrics | awk '/^styx_archive_sent_bytes_total/ { print $2 }' ;;
+    curl) du -bs "$objects" | cut -f 1 ;;
+    off) echo 0 ;;
+  esac
+}
+
 measure() { # off|on|curl ROUND
   local settings=()
   if [ "$1" = on ]; then
@@ -37,26 +46,30 @@ measure() { # off|on|curl ROUND
   # The benchmark deletes its logs, so a log of this script is what is uploaded at the end. It calls
   # its run invalid, because the uploads change the limits of the machine.
   "$styx" logs create backlog -H http://127.0.0.1:7184 --segment-max-size 67108864 > /dev/null
-  { yes "$(printf 'x%.0s' $(seq 999))" || true; } | head -c 1073741824 |
+  { yes "$(printf 'x%.0s' $(seq 999))" || true; } | head -c 4294967296 |
     "$styx" logs write backlog -H http://127.0.0.1:7184 > /dev/null
-  local uploader=
+  local uploader='' begun sent
   if [ "$1" = curl ]; then
     for segment in "$work"/data/backlog/0/*.seg; do
       curl -sf --limit-rate 50000000 --aws-sigv4 aws:amz:us-east-1:s3 --user key:secret \
-        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -T "$segment" -w '%{size_upload}\n' \
-        "http://127.0.0.1:7185/bucket/round-$2-${segment##*/}" >> "$work/sent-by-curl" || exit 1
+        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -T "$segment" \
+        "http://127.0.0.1:7185/bucket/round-$2-${segment##*/}"
     done &
     uploader=$!
   fi
+  begun=$(date +%s) sent=$(sent "$1" "$2")
   "$styx" benchmark produce paced --protocol styx/1 --size 1kB --rounds 1 --seconds 4 \
     -H http://127.0.0.1:7184 --directory "$work" -f json > "$work/json" 2> "$work/err" || true
-  if [ "$1" = on ]; then
-    curl -sf http://127.0.0.1:7184/metrics | awk '/^styx_archive_sent_bytes_total/ { print $2 }' >> "$work/sent"
+  if [ "$1" != off ]; then
+    case "$1" in
+      curl) kill -0 "$uploader" ;;
+      on) test "$(sent on "$2")" -lt 4000000000 ;;
+    esac || { echo "round $2: the uploads ended before the benchmark" >&2; exit 1; }
+    echo "$1 $(( ($(sent "$1" "$2") - sent) / ($(date +%s) - begun) ))" >> "$work/rates"
   fi
-  # shellcheck disable=SC2086
-  kill $uploader 2>/dev/null || true
+  if [ "$1" = curl ]; then kill "$uploader"; wait "$uploader" 2>/dev/null || true; fi
   kill "$server"; wait "$server" 2>/dev/null || true
-  rm -rf "$work/data"
+  rm -rf "$work/data" "$objects"/bucket/*
   python3 - "$work/json" "$1" >> "$work/figures" <<'P'
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -73,15 +86,17 @@ for round in $(seq "$rounds"); do
 done
 file_system() { df -T "$1" | awk 'NR==2{print $2}'; }
 echo "$(nproc) cores, $(uname -r), data on $(file_system "$work"), store on $(file_system "$objects"), $rounds rounds, medians"
-python3 - "$rounds" "$work/figures" "$work/sent" "$work/sent-by-curl" <<'P'
+python3 - "$work/figures" "$work/rates" <<'P'
 import statistics, sys
-rounds, figures = int(sys.argv[1]), {}
-for line in open(sys.argv[2]):
+figures, rates = {}, {}
+for line in open(sys.argv[1]):
     mode, workload, value = line.split()
     figures.setdefault((workload, mode), []).append(float(value))
-sent, by_curl = ([float(line) for line in open(path)] for path in sys.argv[3:])
-print(f"uploaded meanwhile: {statistics.median(sent) / 1e6:.0f} MB, "
-      f"by curl {sum(by_curl) / rounds / 1e6:.0f} MB in whole files")
+for line in open(sys.argv[2]):
+    mode, rate = line.split()
+    rates.setdefault(mode, []).append(float(rate))
+on, curl = (statistics.median(rates[mode]) / 1e6 for mode in ("on", "curl"))
+print(f"uploaded meanwhile: {on:.0f} MB/s, by curl {curl:.0f} MB/s")
 for workload, unit, scale in [("produce", "k records/s", 1e-3), ("paced", "ms p99", 1e3)]:
     off, on, curl = (statistics.median(figures[workload, mode]) * scale for mode in ("off", "on", "curl"))
     print(f"{workload}: without {off:.2f}, with {on:.2f}, beside curl {curl:.2f} {unit}, "

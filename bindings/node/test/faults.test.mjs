@@ -8,7 +8,7 @@ import { startServer } from "styx-client/testing";
 import { STALL_MS, until } from "./support.mjs";
 
 const KILLS = 20;
-/** The shortest silenceTimeout, and what a busy machine may add. */
+/** The shortest silenceTimeout. */
 const SILENCE_MS = 2000;
 
 test("each_record_is_stored_and_read_once_though_the_server_is_killed", async (t) => {

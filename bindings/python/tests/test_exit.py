@@ -8,7 +8,7 @@ from styx_client import Client
 from styx_client.testing import Server
 from waiting import STALL_SECONDS
 
-#: For the exit, and for the start of an interpreter on a busy machine.
+#: The longest that an exit may take.
 EXIT_SECONDS = 2.0
 
 SYNC = """
@@ -104,7 +104,7 @@ def test_an_exit_while_the_server_is_paused_takes_at_most_two_seconds(
         )
         styx_server.resume()
         assert ended.code == 0
-        assert float(ended.output) < EXIT_SECONDS + STALL_SECONDS
+        assert float(ended.output) < EXIT_SECONDS
         assert "Traceback" not in ended.errors
         assert ended.seconds < EXIT_SECONDS + STALL_SECONDS
 
@@ -197,5 +197,5 @@ def test_ctrl_c_in_a_with_block_does_not_wait_for_acks(styx_server: Server) -> N
         styx_server.resume()
         seconds, notes = ended.output.splitlines()
         assert ended.code == 0, ended
-        assert float(seconds) < STALL_SECONDS
+        assert float(seconds) < 1.0
         assert "while closing: TimedOutError" in notes

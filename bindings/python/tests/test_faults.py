@@ -17,7 +17,7 @@ from waiting import STALL_SECONDS, until
 
 KILLS = 20
 
-#: The shortest silence_timeout, and what a busy machine may add.
+#: The shortest silence_timeout.
 SILENCE_SECONDS = 2.0
 
 

@@ -51,7 +51,7 @@ fn a_paused_reader_that_sends_pings_stays_connected() {
         paused.send(PING, b"still here");
         let appended = Instant::now();
         server.append("a", vec![b'y'; 1000]);
-        assert!(appended.elapsed() < Duration::from_secs(10), "the append was delayed");
+        assert!(appended.elapsed() < Duration::from_secs(2), "the append was delayed");
         // The reader pauses: passing time is what this test is about.
         std::thread::sleep(Duration::from_millis(500));
     }
