@@ -8,9 +8,10 @@
 #   tests/measure/archive.sh [ROUNDS]
 #   STORE_DIR=/dev/shm tests/measure/archive.sh [ROUNDS]    # the store has a disk of its own: memory
 #
-# In each round the three run one after the other: records of 1 kB at full speed, then 1,000 records
-# a second, while a log of 4 GiB that was filled before is uploaded. A round in which this ends too
-# early is an error. Prints the medians and their ratios.
+# In each round the three run one after the other: two times 1,000 records a second for 9 s, each
+# after a thread that only writes and syncs as often, then records of 1 kB at full speed, while a log
+# of 4 GiB that was filled before is uploaded. A round in which this ends too early is an error.
+# Prints the medians and their ratios.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
@@ -58,8 +59,11 @@ measure() { # off|on|curl ROUND
     uploader=$!
   fi
   begun=$(date +%s) sent=$(sent "$1" "$2")
-  "$styx" benchmark produce paced --protocol styx/1 --size 1kB --rounds 1 --seconds 4 \
+  # The limits of the machine are measured on the same disk: a quick run does it only briefly.
+  "$styx" benchmark paced --protocol styx/1 --quick --rounds 2 --seconds 3 \
     -H http://127.0.0.1:7184 --directory "$work" -f json > "$work/json" 2> "$work/err" || true
+  "$styx" benchmark produce --protocol styx/1 --size 1kB --quick --rounds 1 --seconds 4 \
+    -H http://127.0.0.1:7184 --directory "$work" -f json >> "$work/json" 2> "$work/err" || true
   if [ "$1" != off ]; then
     case "$1" in
       curl) kill -0 "$uploader" ;;
@@ -72,11 +76,17 @@ measure() { # off|on|curl ROUND
   rm -rf "$work/data" "$objects"/bucket/*
   python3 - "$work/json" "$1" >> "$work/figures" <<'P'
 import json, sys
-report = json.load(open(sys.argv[1]))
-for result in report["results"]:
+text, reports = open(sys.argv[1]).read(), []
+while text.strip():
+    report, end = json.JSONDecoder().raw_decode(text.lstrip())
+    reports.append(report)
+    text = text.lstrip()[end:]
+wanted = {("produce", "records"), ("paced", "p99"), ("paced", "bare p99")}
+for result in (result for report in reports for result in report["results"]):
     for figure in result["figures"]:
-        if (result["workload"], figure["name"]) in {("produce", "records"), ("paced", "p99")}:
-            print(sys.argv[2], result["workload"], figure["median"])
+        if (result["workload"], figure["name"]) in wanted:
+            for value in figure["rounds"]:
+                print(f"{sys.argv[2]}\t{result['workload']} {figure['name']}\t{value}")
 P
 }
 
@@ -90,15 +100,19 @@ python3 - "$work/figures" "$work/rates" <<'P'
 import statistics, sys
 figures, rates = {}, {}
 for line in open(sys.argv[1]):
-    mode, workload, value = line.split()
-    figures.setdefault((workload, mode), []).append(float(value))
+    mode, what, value = line.split("\t")
+    figures.setdefault((what, mode), []).append(float(value))
 for line in open(sys.argv[2]):
     mode, rate = line.split()
     rates.setdefault(mode, []).append(float(rate))
 on, curl = (statistics.median(rates[mode]) / 1e6 for mode in ("on", "curl"))
 print(f"uploaded meanwhile: {on:.0f} MB/s, by curl {curl:.0f} MB/s")
-for workload, unit, scale in [("produce", "k records/s", 1e-3), ("paced", "ms p99", 1e3)]:
-    off, on, curl = (statistics.median(figures[workload, mode]) * scale for mode in ("off", "on", "curl"))
-    print(f"{workload}: without {off:.2f}, with {on:.2f}, beside curl {curl:.2f} {unit}, "
+for what, unit, scale in [
+    ("produce records", "k records/s", 1e-3), ("paced p99", "ms", 1e3), ("paced bare p99", "ms", 1e3)
+]:
+    off, on, curl = (statistics.median(figures[what, mode]) * scale for mode in ("off", "on", "curl"))
+    print(f"{what}: without {off:.2f}, with {on:.2f}, beside curl {curl:.2f} {unit}, "
           f"with : without {on / off:.2f}, with : beside curl {on / curl:.2f}")
+    for mode in ("off", "on", "curl"):
+        print(f"  {mode}:", " ".join(f"{value * scale:.1f}" for value in figures[what, mode]))
 P

@@ -228,11 +228,7 @@ async fn upload_all(
     let mut uploads: VecDeque<Upload> = VecDeque::new();
     let result = async {
         loop {
-            while uploads.len() < inner.settings.uploads.clamp(1, super::UPLOADS_MAX)
-                && let Some(segment) = waiting.pop_front()
-            {
-                uploads.push_back(begin(inner, log, segment));
-            }
+            begin_more(inner, log, &mut waiting, &mut uploads);
             let Some(first) = uploads.pop_front() else { return Ok(()) };
             let mut entries = vec![finished(first).await?];
             // The manifest is written once for all that are finished by now.
@@ -242,11 +238,7 @@ async fn upload_all(
                 entries.push(finished(next).await?);
             }
             // The next uploads go on while the manifest is written.
-            while uploads.len() < inner.settings.uploads.clamp(1, super::UPLOADS_MAX)
-                && let Some(segment) = waiting.pop_front()
-            {
-                uploads.push_back(begin(inner, log, segment));
-            }
+            begin_more(inner, log, &mut waiting, &mut uploads);
             archive(inner, log, writer, entries).await?;
             show_lag(inner, log, &log.unarchived());
         }
@@ -258,12 +250,24 @@ async fn upload_all(
     result
 }
 
-fn begin(inner: &Arc<Inner>, log: &Log, segment: SealedSegment) -> Upload {
-    let (inner, epoch, home) = (inner.clone(), log.open_epoch(), log.id());
-    inner.handle.clone().spawn(async move {
-        let _permit = inner.uploads.acquire().await;
-        segment_upload::upload(&inner.store, &inner.checks, segment, epoch, home).await
-    })
+/// Begins as many uploads as run at a time, and one more, which is checked meanwhile.
+fn begin_more(
+    inner: &Arc<Inner>,
+    log: &Log,
+    waiting: &mut VecDeque<SealedSegment>,
+    uploads: &mut VecDeque<Upload>,
+) {
+    while uploads.len() <= inner.settings.uploads_at_once()
+        && let Some(segment) = waiting.pop_front()
+    {
+        let (inner, epoch, home) = (inner.clone(), log.open_epoch(), log.id());
+        uploads.push_back(
+            inner
+                .handle
+                .clone()
+                .spawn(async move { segment_upload::upload(&inner, segment, epoch, home).await }),
+        );
+    }
 }
 
 async fn finished(upload: Upload) -> Result<Entry, Stop> {

@@ -74,6 +74,13 @@ pub struct Settings {
     pub cache_directory: PathBuf,
 }
 
+impl Settings {
+    /// The uploads that run at the same time, in all logs together.
+    fn uploads_at_once(&self) -> usize {
+        self.uploads.clamp(1, UPLOADS_MAX)
+    }
+}
+
 /// The result of a probe of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -116,9 +123,9 @@ struct Inner {
 /// How long readers wait for the store.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Threads that block. There are more than uploads and changes of logs can take, so that some are
+/// Threads that block. There are more than checks, uploads and changes of logs take, so that some are
 /// always left for readers, on whose chunks the recovery of a log may wait.
-const BLOCKING_THREADS: usize = 64;
+const BLOCKING_THREADS: usize = 96;
 
 /// The most uploads at the same time.
 const UPLOADS_MAX: usize = 32;
@@ -169,8 +176,11 @@ impl Archiver {
             handle,
             catalog: Mutex::new(None),
             probed: OnceCell::new(),
-            checks: Arc::new(checks::Checks::new(settings.store.upload_bytes_per_second)),
-            uploads: Semaphore::new(settings.uploads.clamp(1, UPLOADS_MAX)),
+            checks: Arc::new(checks::Checks::new(
+                settings.store.upload_bytes_per_second,
+                settings.uploads_at_once(),
+            )),
+            uploads: Semaphore::new(settings.uploads_at_once()),
             manifests: Semaphore::new(MANIFESTS_AT_ONCE),
             changes: Semaphore::new(CHANGES_AT_ONCE),
             rebuilds: Semaphore::new(1),

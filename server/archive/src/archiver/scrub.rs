@@ -175,11 +175,12 @@ async fn heal(inner: &Inner, log: &Log, entry: &Entry) -> Result<(), String> {
     let segment = log.sealed_segment(entry.base);
     let segment = segment.ok_or("its object is missing or different, and its file was evicted")?;
     claim(inner, log).await?;
-    let crc = inner.checks.check(&segment).await.map_err(|failure| failure.to_string())?;
+    let checked = inner.checks.check(&segment).await;
+    let crc = checked.map(|(crc, _turn)| crc).map_err(|failure| failure.to_string())?;
     if segment.entry(crc, entry.epoch, entry.home) != *entry {
         return Err("the file on the disk is not the archived segment".to_owned());
     }
     let (epoch, home) = (entry.epoch, entry.home);
-    let uploaded = segment_upload::upload(&inner.store, &inner.checks, segment, epoch, home).await;
+    let uploaded = segment_upload::upload(inner, segment, epoch, home).await;
     uploaded.map(drop).map_err(|failure| failure.to_string())
 }

@@ -8,13 +8,12 @@
 //! checked. The manifest names the segment only after this.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use styx_engine::archive::{Entry, SealedSegment};
 use styx_protocol::LogId;
 
-use super::checks::Checks;
+use super::Inner;
 use crate::keys;
 use crate::store::{Error, Kind, SINGLE_BYTES_MAX, Store};
 
@@ -44,15 +43,18 @@ impl From<Error> for Failure {
     }
 }
 
-/// Uploads a segment, and returns its entry.
+/// Uploads a segment, as one of [`Settings::uploads`](super::Settings::uploads), and returns its
+/// entry.
 pub(super) async fn upload(
-    store: &Store,
-    checks: &Arc<Checks>,
+    inner: &Inner,
     segment: SealedSegment,
     epoch: u32,
     home: LogId,
 ) -> Result<Entry, Failure> {
-    let crc = checks.check(&segment).await?;
+    let store = &inner.store;
+    let (crc, turn) = inner.checks.check(&segment).await?;
+    let _permit = inner.uploads.acquire().await;
+    drop(turn);
     let checked = segment.clone();
     let (index, producers) = blocking(move || {
         // The index is a cache. Without it, a restore reads the segment.
