@@ -257,16 +257,13 @@ fn begin_more(
     waiting: &mut VecDeque<SealedSegment>,
     uploads: &mut VecDeque<Upload>,
 ) {
+    let handle = &inner.handle;
     while uploads.len() <= inner.settings.uploads_at_once()
         && let Some(segment) = waiting.pop_front()
     {
         let (inner, epoch, home) = (inner.clone(), log.open_epoch(), log.id());
-        uploads.push_back(
-            inner
-                .handle
-                .clone()
-                .spawn(async move { segment_upload::upload(&inner, segment, epoch, home).await }),
-        );
+        let upload = async move { segment_upload::upload(&inner, segment, epoch, home).await };
+        uploads.push_back(handle.spawn(upload));
     }
 }
 

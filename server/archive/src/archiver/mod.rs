@@ -123,8 +123,8 @@ struct Inner {
 /// How long readers wait for the store.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Threads that block. There are more than checks, uploads and changes of logs take, so that some are
-/// always left for readers, on whose chunks the recovery of a log may wait.
+/// Threads that block. There are more than checks, uploads and changes of logs take, so that some
+/// are always left for readers, on whose chunks the recovery of a log may wait.
 const BLOCKING_THREADS: usize = 96;
 
 /// The most uploads at the same time.

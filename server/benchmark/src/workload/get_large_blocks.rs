@@ -8,7 +8,7 @@
 //! rounds "repeated"  almost every block was in a GET before      ─▶ warm-up, GETs
 //! ```
 //! In rounds "warm", most GETs are the first ones of their blocks, which the server reads whole.
-//! A server that runs already is measured warm only, because its files may be elsewhere.
+//! A server that runs already is not measured cold, because its files may be elsewhere.
 
 use std::time::Duration;
 
