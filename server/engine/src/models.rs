@@ -260,6 +260,21 @@ pub fn every_position_below_the_end_can_be_read() {
     });
 }
 
+/// A trim does not move the end back to what it was when the trim began.
+pub fn a_trim_leaves_every_commit_readable() {
+    check(|| {
+        let tail = tail();
+        let (committer, trim) = (Arc::clone(&tail), Arc::clone(&tail));
+        let commits = thread::spawn(move || publish(&committer, 0));
+        let trims = thread::spawn(move || trim.drop_segments_before(Position(0)));
+        follow(&tail, Position(0));
+        assert_eq!(tail.end(), Position(1), "the end of a log never moves back");
+        commits.join().expect("no panic");
+        trims.join().expect("no panic");
+        assert_eq!((tail.end(), tail.view().durable.position), (Position(1), Position(1)));
+    });
+}
+
 /// Closing a log wakes its followers, even if they are about to wait.
 pub fn closing_a_log_wakes_its_followers() {
     check(|| {

@@ -40,6 +40,11 @@ fn every_position_below_the_end_can_be_read() {
 }
 
 #[test]
+fn a_trim_leaves_every_commit_readable() {
+    models::a_trim_leaves_every_commit_readable();
+}
+
+#[test]
 fn closing_a_log_wakes_its_followers() {
     models::closing_a_log_wakes_its_followers();
 }

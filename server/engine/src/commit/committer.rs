@@ -299,13 +299,7 @@ impl LogInner {
         // The next segment has no record, and the first commit sets the time of it.
         let now_us = micros(self.monotonic());
         self.first_at_us.store(now_us.cast_signed(), Ordering::Relaxed);
-        {
-            // Trims publish segment lists too: the list must not change in between.
-            let _alone = lock(&self.trim_lock);
-            let mut segments = self.tail.view().segments.to_vec();
-            segments.push(Arc::clone(&end.segment));
-            self.tail.publish_segments(segments, end.cursor.durable());
-        }
+        self.tail.push_segment(Arc::clone(&end.segment), end.cursor.durable());
         match self.write_watermark(None) {
             // The maintainer writes it.
             Err(error) if is_no_descriptor(&error) => {}

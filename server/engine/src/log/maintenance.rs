@@ -133,7 +133,7 @@ impl LogInner {
     pub(crate) fn remove_segments(&self, count: impl Fn(&View) -> usize) -> Result<(), Error> {
         let start = self.tail.view().start();
         let removed = self.remove_segments_alone(count);
-        // Without the lock of trims: a deletion locks the list first, and rolls wait for trims.
+        // Without the lock of trims: a deletion locks the list first.
         if self.tail.view().start() > start {
             self.compact_archive();
             self.notice_archiver();
@@ -160,7 +160,7 @@ impl LogInner {
             self.taint_by_watermark(&error);
             return Err(Error::io("cannot write the watermark of", &self.directory)(error));
         }
-        self.tail.drop_segments(count);
+        self.tail.drop_segments_before(first_kept.base);
         let storage = &self.segment_directory.storage;
         for segment in view.segments.iter().take(count) {
             segment.retire();

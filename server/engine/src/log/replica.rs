@@ -196,7 +196,7 @@ impl LogInner {
             Arc::new(Segment::remote(storage, folder, *entry, &self.services.store))
         }));
         segments.push(newest);
-        self.tail.publish_segments(segments, durable);
+        self.tail.replace(segments, durable);
         for segment in view.segments.iter().take(removed) {
             segment.retire();
             // A missing index is no failure, because it is a cache.

@@ -174,8 +174,7 @@ impl Tail {
         let is_kept = has_records && group.is_direct && self.make_room(group.cost());
         let (wakers, evicted) = {
             let mut state = lock(&self.state);
-            state.view.durable = durable;
-            self.durable.store(durable.position.0, Ordering::Release);
+            self.set_durable(&mut state, durable);
             let evicted = match (has_records, group.is_direct) {
                 (true, false) => state.recent.add_buffered(group, self.bytes_max, &self.budget),
                 (true, true) if is_kept => {
@@ -219,33 +218,56 @@ impl Tail {
     pub(crate) fn publish_uncached(&self, durable: DurableEnd) {
         let wakers = {
             let mut state = lock(&self.state);
-            state.view.durable = durable;
-            self.durable.store(durable.position.0, Ordering::Release);
+            self.set_durable(&mut state, durable);
             state.followers.drain()
         };
         wake(wakers);
     }
 
-    /// Publishes a new list of segments.
-    pub(crate) fn publish_segments(&self, segments: Vec<Arc<Segment>>, durable: DurableEnd) {
+    /// Publishes the next segment after a roll. The caller holds the lock of the log's end.
+    pub(crate) fn push_segment(&self, segment: Arc<Segment>, durable: DurableEnd) {
+        self.change(|view| {
+            let segments = view.segments.iter().cloned().chain([segment]);
+            View { segments: Arc::new(segments.collect()), durable }
+        });
+    }
+
+    /// Removes the segments before the one that begins at `start`; the newest stays. Commits and
+    /// rolls may happen meanwhile, and what they have published stays.
+    pub(crate) fn drop_segments_before(&self, start: Position) {
+        self.change(|view| {
+            let before = view.segments.partition_point(|segment| segment.base < start);
+            let removed = before.min(view.segments.len().saturating_sub(1));
+            let kept = view.segments.iter().skip(removed).cloned();
+            View { segments: Arc::new(kept.collect()), durable: view.durable }
+        });
+    }
+
+    /// Publishes other segments and another end. The caller is the only one that changes the log.
+    pub(crate) fn replace(&self, segments: Vec<Arc<Segment>>, durable: DurableEnd) {
+        self.change(|_| View { segments: Arc::new(segments), durable });
+    }
+
+    /// Changes the view under the lock: what another thread publishes meanwhile must not be lost.
+    fn change(&self, change: impl FnOnce(&View) -> View) {
         let (wakers, removed) = {
             let mut state = lock(&self.state);
-            state.view = View { segments: Arc::new(segments), durable };
-            self.durable.store(durable.position.0, Ordering::Release);
+            let View { segments, durable } = change(&state.view);
+            let old = std::mem::replace(&mut state.view.segments, segments);
+            self.set_durable(&mut state, durable);
             let start = state.view.start();
-            let removed = state.recent.remove_before(start, &self.budget);
+            let removed = (old, state.recent.remove_before(start, &self.budget));
             (state.followers.drain(), removed)
         };
         drop(removed);
         wake(wakers);
     }
 
-    /// Removes segments from the front; the newest stays.
-    pub(crate) fn drop_segments(&self, count: usize) {
-        let view = self.view();
-        let block = view.segments.iter().skip(count).cloned().collect();
-        let durable = view.durable;
-        self.publish_segments(block, durable);
+    fn set_durable(&self, state: &mut State, durable: DurableEnd) {
+        let (old, new) = (state.view.durable.position, durable.position);
+        debug_assert!(new >= old, "the durable end moves back from {old} to {new}");
+        self.durable.store(new.0, Ordering::Release);
+        state.view.durable = durable;
     }
 
     /// Closes the tail: readers get this error, and their open files are closed when they drop
