@@ -89,8 +89,9 @@ impl ConsumerTask {
     async fn read(&mut self) -> Result<(), Error> {
         let mut backoff = Backoff::random();
         let mut disconnected_since = Instant::now();
+        let mut last = None;
         loop {
-            let (heard, error) = match self.connect_and_pump(disconnected_since).await {
+            let (heard, error) = match self.connect_and_pump(disconnected_since, last).await {
                 Attempt::Complete => return Ok(()),
                 Attempt::Failed { heard, error } => (heard, error),
             };
@@ -106,6 +107,7 @@ impl ConsumerTask {
             self.check_policy(disconnected_since.elapsed() + wait, &error)?;
             self.tell(EventKind::Again { wait });
             tracing::debug!("a consumer reconnects in {wait:?}: {error}");
+            last = Some(error);
             tokio::time::sleep(wait).await;
         }
     }
@@ -135,7 +137,13 @@ impl ConsumerTask {
         }
     }
 
-    async fn connect_and_pump(&mut self, disconnected_since: Instant) -> Attempt {
+    /// `last` is the error of the attempt before. It says more than that the time ended during this
+    /// one.
+    async fn connect_and_pump(
+        &mut self,
+        disconnected_since: Instant,
+        last: Option<Error>,
+    ) -> Attempt {
         let connected = match self.progress.range() {
             Some(_) => self.connect().await,
             None => {
@@ -143,7 +151,7 @@ impl ConsumerTask {
                 let end = disconnected_since + open_timeout;
                 tokio::time::timeout_at(end, self.connect()).await.unwrap_or_else(|_| {
                     let text = format!("the server did not respond within {open_timeout:?}");
-                    Err(Error::new(Kind::TimedOut, text))
+                    Err(last.unwrap_or_else(|| Error::new(Kind::TimedOut, text)))
                 })
             }
         };

@@ -49,7 +49,8 @@ impl Transport {
     /// Sends a request and reads the complete response, within the call timeout.
     ///
     /// # Errors
-    /// No connection, a response that is not 2xx, or no response in time.
+    /// No connection, a response that is not 2xx, or no response in time. If the time ends during an
+    /// attempt, the error is that of the attempt before, which says more.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
         request: &Request,
@@ -59,14 +60,17 @@ impl Transport {
         let begun = Instant::now();
         let end = begun + timeout;
         let mut backoff = Backoff::random();
+        let mut last = None;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let error = match tokio::time::timeout(left, self.once(request, body.clone())).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => error,
-                Err(_) => {
-                    return Err(self.too_late(timeout).with_maybe_appended(!request.is_safe()));
+                // This attempt may have been carried out, unlike the one before.
+                Err(_) if !request.is_safe() => {
+                    return Err(self.too_late(timeout).with_maybe_appended(true));
                 }
+                Err(_) => return Err(last.unwrap_or_else(|| self.too_late(timeout))),
             };
             let safe = request.is_safe() || !error.maybe_appended();
             if !(self.options.retry && safe && error.is_retriable()) {
@@ -80,6 +84,7 @@ impl Transport {
             if end.saturating_duration_since(Instant::now()) <= wait {
                 return Err(error);
             }
+            last = Some(error);
             tokio::time::sleep(wait).await;
             self.counts.retried();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use styx_client::consumer::{Builder, Start};
-use styx_client::{Checkpoint, Code, Codec, Kind, LogId};
+use styx_client::{Checkpoint, Code, Codec, Kind, LogConfig, LogId};
 use styx_protocol::frame::{Ends, Fault};
 use styx_protocol::{Position, Whence, header};
 
@@ -309,7 +309,7 @@ fn open_fails_with_the_servers_error() {
 fn open_fails_at_the_clients_timeout() {
     let peer = Peer::start(drop);
     let address = peer.address();
-    let builder = styx_client::Client::builder(&address).timeout(Duration::from_millis(100));
+    let builder = styx_client::Client::builder(&address).timeout(Duration::from_millis(500));
     let client = builder.clone().build().expect("good options");
     let error = wait(client.consumer("orders").open()).expect_err("nobody answers");
     assert_eq!(error.kind(), Kind::ConnectionFailed);
@@ -319,6 +319,28 @@ fn open_fails_at_the_clients_timeout() {
     let client = builder.retry(false).build().expect("good options");
     wait(client.consumer("orders").open()).expect_err("nobody answers");
     assert_eq!(peer.requests().len(), before + 1);
+}
+
+#[test]
+fn timeout_during_a_later_attempt_reports_the_error_of_the_attempt_before() {
+    let held = Mutex::new(Vec::new());
+    let peer = Peer::start(move |connection| {
+        // Of each kind of call, the first is refused at once, and the second never answered.
+        if connection.number % 2 == 1 {
+            held.lock().expect("no panic").push(connection.stream);
+        }
+    });
+    let builder = styx_client::Client::builder(&peer.address()).timeout(Duration::from_secs(1));
+    let client = builder.build().expect("good options");
+    let opening = wait(client.consumer("orders").open()).expect_err("nobody answers");
+    assert_eq!(opening.kind(), Kind::ConnectionFailed, "{opening}");
+    let call = wait(client.get_log("orders")).expect_err("nobody answers");
+    assert_eq!((call.kind(), call.maybe_appended()), (Kind::ConnectionFailed, false), "{call}");
+    // Whether the log was created is not known, and the error must say so.
+    let unsafe_call = wait(client.create_log("orders", LogConfig::default(), false));
+    let unsafe_call = unsafe_call.expect_err("nobody answers");
+    assert!(unsafe_call.maybe_appended(), "{unsafe_call}");
+    assert_eq!(peer.requests().len(), 5);
 }
 
 #[test]
