@@ -99,7 +99,8 @@ pub fn run_again(transport: &str, filters: &[&str], skipped: &[&str]) {
     let output = String::from_utf8_lossy(&done.stdout);
     let summary = output.lines().find(|line| line.starts_with("test result:"));
     let summary = summary.unwrap_or("no result");
-    assert!(done.status.success(), "{output}\n{}", String::from_utf8_lossy(&done.stderr));
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "these tests failed over {transport}:\n{output}\n{errors}");
     assert!(!summary.contains(" 0 passed"), "nothing was run: {summary}");
 }
 

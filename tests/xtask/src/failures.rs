@@ -25,7 +25,9 @@ pub(crate) struct Failures {
 impl Failures {
     /// Looks for failures in a line that a test runner has printed: cargo, pytest or node.
     pub(crate) fn add_line(&mut self, line: &str) {
-        if std::mem::take(&mut self.message_follows) {
+        // A message may begin with an empty line.
+        if self.message_follows && !line.trim().is_empty() {
+            self.message_follows = false;
             self.push(&format!("  {}", line.trim()));
         }
         if let Some(test) = line.strip_prefix("test ") {
@@ -119,6 +121,7 @@ mod tests {
             "test a::b ... ok",
             "test c ... FAILED",
             "thread 'c' (7) panicked at a.rs:1:2:",
+            "",
             "assertion failed",
             "note: run with a backtrace",
             "FAILED tests/test_a.py::test_b - AssertionError",
