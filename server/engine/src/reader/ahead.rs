@@ -37,6 +37,8 @@ pub(super) struct Order {
     piece_since: Duration,
     /// The part of the segment in which the reader last looked at the page cache.
     looked_in: Option<(Position, u64)>,
+    /// The part that is read through the page cache: it is there, or many readers read it.
+    cached: Option<(Position, u64)>,
     /// The number of looks so far.
     looks: u64,
 }
@@ -68,7 +70,7 @@ impl Reader {
     pub(super) fn is_cold_at(&mut self, place: &FilePlace, limit: Offset) -> bool {
         let is_worth_it = limit.saturating_sub(place.offset) > PIECE_BYTES as u64 / 2;
         let index = place.offset / PIECE_BYTES as u64;
-        let cold = is_worth_it && !self.is_in_page_cache(place, limit, index);
+        let cold = is_worth_it && self.is_cold_part(place, limit, index);
         self.order.is_cold = cold;
         cold
     }
@@ -111,6 +113,10 @@ impl Reader {
     }
 
     fn piece(&mut self, place: &FilePlace, limit: Offset, index: u64, disk: DiskWait) -> Ahead {
+        if self.order.cached == Some(part_of(place, index)) {
+            self.order.is_cold = false;
+            return Ahead::Unavailable;
+        }
         let Some(piece) = piece_of(&place.file, limit, index) else { return Ahead::Unavailable };
         let is_ordered = self.order.bytes >= ORDERED_BYTES_MIN;
         let service = &self.log.services.read_ahead;
@@ -121,7 +127,7 @@ impl Reader {
                 // The kernel reads in advance for a reader that goes through the page cache, so
                 // that reader may never need the disk.
                 if !self.order.is_cold && is_ordered && self.is_look_due(place, index) {
-                    self.order.is_cold = !self.is_in_page_cache(place, limit, index);
+                    self.order.is_cold = self.is_cold_part(place, limit, index);
                 }
                 return if self.order.is_cold { Ahead::NeedsDisk } else { Ahead::Unavailable };
             }
@@ -129,10 +135,9 @@ impl Reader {
             (Lookup::Absent, DiskWait::Allowed) => {
                 let is_wanted = match self.order.is_cold {
                     true => {
-                        !self.is_look_due(place, index)
-                            || !self.is_in_page_cache(place, limit, index)
+                        !self.is_look_due(place, index) || self.is_cold_part(place, limit, index)
                     }
-                    false => is_ordered && !self.is_in_page_cache(place, limit, index),
+                    false => is_ordered && self.is_cold_part(place, limit, index),
                 };
                 is_wanted.then(|| self.get(&piece)).flatten()
             }
@@ -143,17 +148,51 @@ impl Reader {
             let now = self.log.services.time.monotonic();
             let is_fast = now.saturating_sub(self.order.piece_since) < FAST_PIECE;
             (self.order.piece, self.order.piece_since) = (index, now);
-            let next = (1..=PIECES_AHEAD).filter(|_| is_fast);
-            for piece in next.filter_map(|n| piece_of(&place.file, limit, index + n)) {
-                self.log.services.read_ahead.prefetch(&piece);
+            if is_fast {
+                self.prefetch(place, limit, index);
             }
         }
         Ahead::Bytes(bytes)
     }
 
+    /// Reads the pieces after this one in advance, up to a part that is or should be in the page
+    /// cache.
+    fn prefetch(&mut self, place: &FilePlace, limit: Offset, index: u64) {
+        for index in index + 1..=index + PIECES_AHEAD {
+            let Some(piece) = piece_of(&place.file, limit, index) else { return };
+            let begins_part = index.is_multiple_of(LOOK_EVERY);
+            if begins_part && matches!(self.log.services.read_ahead.try_get(&piece), Lookup::Absent)
+            {
+                let place = FilePlace { offset: index * PIECE_BYTES as u64, ..place.clone() };
+                if !self.is_cold_part(&place, limit, index) {
+                    self.order.cached = Some(part_of(&place, index));
+                    return;
+                }
+            }
+            self.log.services.read_ahead.prefetch(&piece);
+        }
+    }
+
     /// Whether the reader has not looked at the page cache in this part of the file.
     fn is_look_due(&self, place: &FilePlace, index: u64) -> bool {
         self.order.looked_in != Some(part_of(place, index))
+    }
+
+    /// Whether this part of the file is not in the page cache, and should be read past it.
+    fn is_cold_part(&mut self, place: &FilePlace, limit: Offset, index: u64) -> bool {
+        let part = part_of(place, index);
+        if self.order.cached == Some(part) {
+            return false;
+        }
+        let is_first_look = self.is_look_due(place, index);
+        if self.is_in_page_cache(place, limit, index) {
+            return false;
+        }
+        if is_first_look && place.segment.rereads.begin(part.1) {
+            self.order.cached = Some(part);
+            return false;
+        }
+        true
     }
 
     /// Waits for a piece, and has its memory freed later.
@@ -267,6 +306,47 @@ mod tests {
             assert!(reader.reads_ahead() || reader.position().0 == 320);
         }
         assert_eq!(bytes as u64, 320 * (RECORD_BYTES + 8));
+    }
+
+    /// Reads the log from its start, and returns whether a batch was read past the page cache.
+    fn reads_cold(log: &Log) -> bool {
+        let mut reader = log.reader(Position::ORIGIN).expect("a reader");
+        let mut is_cold = false;
+        while let Found::Some(batch) = reader.read(1 << 20).expect("no error") {
+            is_cold |= reader.reads_ahead();
+            drop(batch);
+        }
+        is_cold
+    }
+
+    /// Regression test: records that many readers read were read from the disk each time.
+    #[test]
+    fn records_that_are_read_a_third_time_stay_in_the_page_cache() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (_catalog, log) = with_cold_log(directory.path(), 320);
+        let is_cached = || {
+            segments(directory.path()).all(|file| {
+                let size = file.metadata().expect("its size").len();
+                (0..size).step_by(1 << 20).all(|at| {
+                    let mut byte = [0];
+                    let slice = std::io::IoSliceMut::new(&mut byte);
+                    let flags = rustix::io::ReadWriteFlags::NOWAIT;
+                    rustix::io::preadv2(&file, &mut [slice], at, flags).is_ok_and(|read| read == 1)
+                })
+            })
+        };
+        let ahead = &log.0.services.read_ahead;
+        for _ in 0..2 {
+            assert!(reads_cold(&log) && !is_cached(), "read past the page cache");
+            let begun = Instant::now();
+            // A later reader would take the pieces of this one.
+            while ahead.is_active() {
+                assert!(begun.elapsed() < Duration::from_secs(20), "they are kept");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        assert!(!reads_cold(&log) && is_cached(), "read into the page cache");
+        assert!(!reads_cold(&log) && !ahead.is_active(), "found there");
     }
 
     /// Regression test: nothing woke the thread that frees the pieces, so an idle server kept them

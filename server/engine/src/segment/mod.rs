@@ -8,7 +8,8 @@
 //! Readers and the writer share a [`Segment`]. [`OpenSegments`] keeps the files of recently read
 //! segments open. [`walk`] reads a file block by block and checks each one. [`index`] finds a
 //! block by position, time or offset. [`resync`] finds the first readable block after damage.
-//! [`age`] knows how old a segment is. [`archived`] knows whether its bytes are on the disk. Invariant: a sealed segment never changes.
+//! [`age`] knows how old a segment is. [`archived`] knows whether its bytes are on the disk.
+//! [`rereads`] knows which parts many readers read. Invariant: a sealed segment never changes.
 
 mod age;
 mod archived;
@@ -16,6 +17,7 @@ mod files;
 pub(crate) mod index;
 pub(crate) mod name;
 mod open_segments;
+mod rereads;
 pub(crate) mod resync;
 mod sealed;
 mod shared;

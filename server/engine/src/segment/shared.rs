@@ -19,6 +19,7 @@ use super::archived::{Archived, Place};
 use super::files::{FileHandle, SegmentFiles};
 use super::index::{self, IndexEntry, IndexRange, SearchKey};
 use super::name::{self, Offset};
+use super::rereads::Rereads;
 use super::sealed::Sealed;
 use crate::archive::{Entry, StoreAccess};
 use crate::block_parts::{BlockParts, Part, PartTable};
@@ -45,6 +46,8 @@ pub(crate) struct Segment {
     number: u64,
     /// There may be tables of parts of its blocks.
     has_part_tables: AtomicBool,
+    /// How often its parts were read when they were not in the page cache.
+    pub(crate) rereads: Rereads,
     age: SegmentAge,
     /// Set once the segment is archived.
     archived: OnceLock<Box<Archived>>,
@@ -69,6 +72,7 @@ impl Segment {
             block_bytes: AtomicUsize::new(0),
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             has_part_tables: AtomicBool::new(false),
+            rereads: Rereads::default(),
             age: SegmentAge::default(),
             archived: OnceLock::new(),
         }
@@ -86,6 +90,7 @@ impl Segment {
             block_bytes: AtomicUsize::new(0),
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             has_part_tables: AtomicBool::new(false),
+            rereads: Rereads::default(),
             age: SegmentAge::default(),
             archived: OnceLock::new(),
         }
